@@ -1,0 +1,47 @@
+"""Events and owed work, to look at. Nothing here can be changed by hand."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from events_app.models import Event, Work
+
+
+# Generic for the type checker alone.
+_ModelAdmin = admin.ModelAdmin[Any] if TYPE_CHECKING else admin.ModelAdmin
+
+
+class _ReadOnly(_ModelAdmin):
+    show_full_result_count = False  # counting a large table takes longer than reading the page
+
+    def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, *_: Any) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, *_: Any) -> bool:
+        return False
+
+
+@admin.register(Event)
+class EventAdmin(_ReadOnly):
+    list_display = ("id", "event_type", "recipient", "message_id", "timestamp", "received_at")
+    list_filter = ("event_type",)
+    search_fields = ("recipient__exact", "message_id__exact")
+    search_help_text = "A recipient's whole address, or a whole message id"
+    exclude = ("raw",)
+    readonly_fields = ("posted",)
+    ordering = ("-id",)
+
+    @admin.display(description="As SendGrid posted it")
+    def posted(self, event: Event) -> str:
+        return bytes(event.raw).decode("utf-8", "backslashreplace")
+
+
+@admin.register(Work)
+class WorkAdmin(_ReadOnly):
+    list_display = ("event_id", "state", "attempts", "due", "failed")
+    list_filter = ("state",)
+    list_select_related = ("event",)

@@ -1,0 +1,62 @@
+"""A task message that may be lost: how to ring it, and what a failed ring does.
+
+No data travels in it and nothing waits for it. Where it is lost, the next tick finds what waits.
+"""
+
+import logging
+import threading
+from typing import Any
+
+from celery import Celery, Task
+from kombu import Connection, Producer
+
+from events_app import counters
+
+logger = logging.getLogger(__name__)
+
+#: Task options of a bell: acked as soon as a worker has it, no result, forgotten after a minute.
+#: They sit on the tasks, so that they hold in whatever Celery app runs them.
+OPTIONS: dict[str, Any] = {"acks_late": False, "ignore_result": True, "expires": 60, "max_retries": 0}
+
+# Seconds until a broker that does not answer is given up. Celery and kombu by themselves wait for
+# seconds to minutes, or for ever: kombu hands redis-py socket_timeout=None.
+_PATIENCE = 1.0
+
+_thread = threading.local()
+
+
+def ring(task: "Task[[], None]") -> None:
+    """Send `task` to a worker, if the broker takes it within a second or so. Never raises."""
+    try:
+        # Without the reprs given, Celery computes them from the arguments for every message.
+        task.apply_async(producer=_producer(task.app), retry=False, argsrepr="()", kwargsrepr="{}")
+    except Exception as error:  # noqa: BLE001 (each transport has errors of its own)
+        _hang_up()
+        logger.warning("Could not ring %s: %s. The next tick will.", task.name, type(error).__name__)
+        counters.count(counters.BELL_FAILED)
+
+
+def _producer(app: Celery) -> Producer:
+    # A connection of our own, one a thread: the app's may be set to wait for its broker, and in a
+    # host project it is not ours to change. Options its transport does not know it passes over.
+    if getattr(_thread, "app", None) is not app:
+        _hang_up()
+        connection: Connection = app.connection_for_write(
+            connect_timeout=_PATIENCE,
+            transport_options={
+                "max_retries": 0,
+                "socket_timeout": _PATIENCE,
+                "socket_connect_timeout": _PATIENCE,
+            },
+        )
+        _thread.producer = Producer(connection, auto_declare=False)
+        _thread.app, _thread.connection = app, connection
+    return _thread.producer
+
+
+def _hang_up() -> None:
+    # Not close(), which waits for an answer of a broker that has just given none.
+    connection = getattr(_thread, "connection", None)
+    _thread.__dict__.clear()
+    if connection is not None:
+        connection.collect(socket_timeout=_PATIENCE)

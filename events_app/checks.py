@@ -1,0 +1,133 @@
+"""What can be known to be wrong before the first post comes."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+from django.conf import settings
+from django.core import checks
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections, router
+from django.urls import NoReverseMatch, reverse
+
+from events_app import conf
+from events_app.models import Event
+from events_app.signature import load_key
+
+#: Characters below which a password can be guessed.
+SHORTEST_PASSWORD = 16
+
+#: Seconds below which a signature's window loses events after an ordinary outage.
+SHORTEST_WINDOW = 24 * 3600
+
+#: Names in `ANYMAIL` that are not this app's: Anymail's own for sending through SendGrid.
+OTHERS = frozenset(
+    {
+        "SENDGRID_API_KEY",
+        "SENDGRID_API_URL",
+        "SENDGRID_GENERATE_MESSAGE_ID",
+        "SENDGRID_MERGE_FIELD_FORMAT",
+        "SENDGRID_SEND_DEFAULTS",
+        "SENDGRID_IDNA_ENCODER",
+        "SEND_DEFAULTS",
+        "IDNA_ENCODER",
+        "REQUESTS_TIMEOUT",
+        "IGNORE_UNSUPPORTED_FEATURES",
+        "IGNORE_RECIPIENT_STATUS",
+        "DEBUG_API_REQUESTS",
+    }
+)
+
+
+@register(Tags.security)
+def check_settings(**_: Any) -> list[CheckMessage]:
+    """Names nobody knows, values that cannot be used."""
+    found: list[CheckMessage] = list(_unknown_names())
+    for setting in conf.SETTINGS:
+        try:
+            setting.get()
+        except ImproperlyConfigured as error:
+            found.append(Error(str(error), id="events_app.E001"))
+    return found or [*_check_keys(), *_check_secrets(), *_check_window(), *_check_door()]
+
+
+@register(Tags.database)
+def check_database(**_: Any) -> list[CheckMessage]:
+    """SQLite's settings, without which two writers meet with errors."""
+    alias = router.db_for_write(Event)
+    connection = connections[alias]
+    if connection.vendor != "sqlite":
+        return []
+    options = connection.settings_dict.get("OPTIONS", {})
+    if options.get("transaction_mode") == "IMMEDIATE" and options.get("timeout", 5) >= 20:
+        return []
+    return [
+        checks.Warning(
+            f'The SQLite database "{alias}" will meet with lock errors under a worker.',
+            hint='Set OPTIONS = {"transaction_mode": "IMMEDIATE", "timeout": 20, '
+            '"init_command": "PRAGMA journal_mode=WAL"}, or use PostgreSQL.',
+            id="events_app.W004",
+        )
+    ]
+
+
+def _unknown_names() -> Iterable[CheckMessage]:
+    known = {setting.name for setting in conf.SETTINGS} | OTHERS
+    for name in sorted(set(getattr(settings, "ANYMAIL", {})) - known):
+        near = get_close_matches(name, known, n=1)
+        yield checks.Warning(
+            f"ANYMAIL[{name!r}] is not a setting of this project.",
+            hint=f"Did you mean {near[0]!r}?" if near else "It has no effect.",
+            id="events_app.W001",
+        )
+
+
+def _check_keys() -> Iterable[CheckMessage]:
+    for number, key in enumerate(conf.VERIFICATION_KEYS.get(), 1):
+        try:
+            load_key(key)
+        except ValueError as error:
+            yield Error(f"{conf.VERIFICATION_KEYS.name}, key {number}: {error}.", id="events_app.E002")
+
+
+def _check_secrets() -> Iterable[CheckMessage]:
+    for number, secret in enumerate(conf.BASIC_AUTH.get(), 1):
+        user, colon, password = secret.partition(":")
+        if not (user and colon):
+            yield Error(
+                f'{conf.BASIC_AUTH.name}, entry {number}: must be "user:password".', id="events_app.E003"
+            )
+        elif len(password) < SHORTEST_PASSWORD:
+            yield checks.Warning(
+                f"{conf.BASIC_AUTH.name}, entry {number}: the password is under {SHORTEST_PASSWORD} characters.",
+                hint="Make one: python -c 'import secrets; print(secrets.token_urlsafe(24))'",
+                id="events_app.W002",
+            )
+
+
+def _check_window() -> Iterable[CheckMessage]:
+    window = conf.SIGNATURE_MAX_AGE.get()
+    if window is not None and window < SHORTEST_WINDOW:
+        yield checks.Warning(
+            f"{conf.SIGNATURE_MAX_AGE.name} is {window} seconds; SendGrid retries for 24 hours.",
+            hint="If its retries keep the first signature, an outage longer than this loses events.",
+            id="events_app.W003",
+        )
+
+
+def _check_door() -> Iterable[CheckMessage]:
+    try:
+        reverse("events_app:sendgrid_tracking_webhook")
+    except NoReverseMatch:
+        return  # no door here: this project only sends, or gives its views arguments of their own
+    if conf.ALLOW_INSECURE.get():
+        if not settings.DEBUG:
+            yield checks.Warning(f"{conf.ALLOW_INSECURE.name} is on: anybody can post events.", id="events_app.W005")
+    elif not (conf.VERIFICATION_KEYS.get() or conf.BASIC_AUTH.get()):
+        yield Error(
+            "The webhook refuses every post: nothing says whose posts to take.",
+            hint=f"Set {conf.VERIFICATION_KEYS.name} to the verification key from SendGrid's Event Webhook "
+            f'settings, or {conf.BASIC_AUTH.name} to "user:password".',
+            id="events_app.E004",
+        )

@@ -1,0 +1,41 @@
+"""Counts of everything that did not go the plain way, by reason, kept in Redis for all processes.
+
+Best effort: a lost count is not a lost event.
+"""
+
+from contextlib import suppress
+from typing import cast
+
+from redis import RedisError
+
+from events_app import redis
+
+#: Events that were in the database already.
+DUPLICATE = "duplicate"
+#: Events that were stored `dead`: nothing could be read from them, or the database refused them.
+DEAD_ON_ARRIVAL = "dead_on_arrival"
+#: Calls of a receiver that raised.
+RECEIVER_FAILED = "receiver_failed"
+#: Events that met no receiver.
+NO_RECEIVER = "no_receiver"
+#: Events whose worker died or overran its lease, and that another one took over.
+RECOVERED = "recovered"
+#: Events given up after their worker died with them too often.
+WORKER_DIED = "worker_died"
+#: Bells that could not be rung.
+BELL_FAILED = "bell_failed"
+#: Posts a door turned away, by the answer it gave.
+REFUSED = "refused_{status}"
+
+
+def count(what: str, by: int = 1) -> None:
+    """Add `by` to the counter `what`."""
+    if by:
+        with suppress(RedisError):
+            redis.door().hincrby(redis.key("counters"), what, by)
+
+
+def read() -> dict[str, int]:
+    """All counters that ever counted. Raises redis.RedisError."""
+    found = cast("dict[bytes, bytes]", redis.worker().hgetall(redis.key("counters")))
+    return {name.decode(): int(value) for name, value in sorted(found.items())}

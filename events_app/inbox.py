@@ -1,0 +1,154 @@
+"""Raw entries -> stored events. The insert is the handover.
+
+Until its transaction commits, an entry belongs to the stream; from then on only the database knows
+what is owed. A key conflict is always a repeat, whether SendGrid sent the event twice or a worker
+died between the commit and the stream's delete.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from django.db import DatabaseError, InterfaceError, OperationalError, router, transaction
+from redis import RedisError
+
+from events_app import counters, stream
+from events_app.conf import DEDUPE_BY
+from events_app.decode import Unreadable, clean, decode, dedupe_key, raw_key
+from events_app.dispatch import Claim, Owed, lease, lease_ms
+from events_app.models import Event, Work, database_now
+from events_app.normalize import normalize
+from events_app.signals import EventType, TrackingEvent
+from events_app.stream import Entry
+
+logger = logging.getLogger(__name__)
+
+
+class DatabaseAway(Exception):
+    """The database could not be asked. Nothing is known to be wrong with the events."""
+
+
+@dataclass(slots=True)
+class Arrival:
+    """One entry on its way into the database."""
+
+    row: Event
+    #: None where nothing can be handed to a receiver: the event is stored as `dead`, for this reason.
+    event: TrackingEvent | None
+    error: str = ""
+
+
+class Stored(NamedTuple):
+    """What became of some entries."""
+
+    owed: list[Owed]
+    dead: int
+    duplicates: int
+
+
+def take_in(entries: Sequence[Entry], claim: Claim) -> list[Owed]:
+    """Move entries from the stream into the database; answer what receivers are owed now.
+
+    Where the database is away they go back to the stream, with nothing held against them. Raises
+    redis.RedisError when that fails too; they are handed out again after the lease then.
+    """
+    try:
+        owed = store(entries, claim).owed
+    except DatabaseAway as away:
+        logger.warning("Stored nothing of %d events: %s. They wait in Redis.", len(entries), away)
+        stream.give_back(entries, lease_ms())
+        return []
+    try:
+        stream.done(entries)
+    except RedisError as error:
+        logger.warning("%d stored events stay in Redis: %s", len(entries), type(error).__name__)
+    return owed
+
+
+def store(entries: Sequence[Entry], claim: Claim) -> Stored:
+    """Insert the events that are new and open their work under `claim`, in one transaction.
+
+    Raises DatabaseAway, with nothing stored that is not also still in the stream.
+    """
+    if not entries:
+        return Stored([], dead=0, duplicates=0)
+    by = DEDUPE_BY.get()
+    arrivals: dict[bytes, Arrival] = {}
+    for entry in entries:
+        arrival = _arrive(entry, by)
+        arrivals.setdefault(arrival.row.key, arrival)
+    new = _insert_or_part(list(arrivals.values()), claim)
+    owed = [
+        Owed(pk, arrival.row.raw, arrival.row.door, arrival.event) for pk, arrival in new if arrival.event
+    ]
+    stored = Stored(owed, dead=len(new) - len(owed), duplicates=len(entries) - len(new))
+    counters.count(counters.DUPLICATE, stored.duplicates)
+    counters.count(counters.DEAD_ON_ARRIVAL, stored.dead)
+    return stored
+
+
+def _arrive(entry: Entry, by: str) -> Arrival:
+    row = Event(
+        event_type=EventType.UNKNOWN.value,
+        received_at=entry.received_at,
+        door=clean(entry.door)[:32],
+        raw=entry.raw,
+    )
+    try:
+        raw = decode(entry.raw)
+    except Unreadable as error:
+        row.key = raw_key(entry.raw)
+        return Arrival(row, None, str(error))
+    row.key = dedupe_key(raw, by)
+    event = normalize(raw)
+    row.event_type = event.event_type.value
+    row.event_id = (event.event_id or "")[:255]
+    row.message_id = (event.message_id or "")[:255]
+    row.recipient = (event.recipient or "").lower()[:320]
+    row.timestamp = event.timestamp
+    return Arrival(row, event)
+
+
+def _insert_or_part(arrivals: list[Arrival], claim: Claim) -> list[tuple[int, Arrival]]:
+    """Insert, and halve what the database refuses until the culprit stands alone."""
+    try:
+        return _insert(arrivals, claim)
+    except (OperationalError, InterfaceError) as error:
+        raise DatabaseAway(type(error).__name__) from error
+    except (DatabaseError, ValueError) as error:
+        if len(arrivals) > 1:
+            half = len(arrivals) // 2
+            return _insert_or_part(arrivals[:half], claim) + _insert_or_part(arrivals[half:], claim)
+        return _bury(arrivals[0].row, claim, error)
+
+
+def _bury(row: Event, claim: Claim, refused: Exception) -> list[tuple[int, Arrival]]:
+    """Store what the database refused as raw bytes alone."""
+    error = f"The database refused it as it was: {type(refused).__name__}."
+    bare = Event(
+        key=row.key,
+        event_type=EventType.UNKNOWN.value,
+        received_at=row.received_at,
+        door=row.door,
+        raw=row.raw,
+    )
+    try:
+        return _insert([Arrival(bare, None, error)], claim)
+    except (DatabaseError, InterfaceError, ValueError) as again:
+        raise DatabaseAway(f"{type(again).__name__}, even for the bare bytes of an event") from again
+
+
+def _insert(arrivals: list[Arrival], claim: Claim) -> list[tuple[int, Arrival]]:
+    using = router.db_for_write(Event)
+    with transaction.atomic(using=using):
+        ids = Event.objects.insert_new([arrival.row for arrival in arrivals], using)
+        new = [(ids[arrival.row.key], arrival) for arrival in arrivals if arrival.row.key in ids]
+        now = database_now(using)
+        Work.objects.using(using).bulk_create(
+            Work(event_id=pk, claim=claim.token, due=now + lease(), attempts=1)
+            if arrival.event
+            else Work(event_id=pk, state=Work.State.DEAD, due=now, error=arrival.error)
+            for pk, arrival in new
+        )
+    return new

@@ -1,0 +1,60 @@
+"""Is this body SendGrid's? The Signed Event Webhook's check, on bytes alone.
+
+SendGrid signs the timestamp header's text followed by the raw body, with ECDSA on P-256 and
+SHA-256 (Twilio docs, "Getting Started with the Event Webhook Security Features"). The body must
+be the received bytes: parsing and writing it again breaks the signature.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterable
+from functools import lru_cache
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+SIGNATURE_HEADER = "X-Twilio-Email-Event-Webhook-Signature"
+TIMESTAMP_HEADER = "X-Twilio-Email-Event-Webhook-Timestamp"
+
+
+@lru_cache(maxsize=64)
+def load_key(text: str) -> EllipticCurvePublicKey:
+    """A public key as SendGrid shows it (base64 on one line) or as PEM.
+
+    Raises ValueError saying what is wrong with it.
+    """
+    # An environment variable often holds PEM with its line ends written as backslash-n.
+    lines = text.replace("\\n", "\n").split("\n")
+    bare = "".join(line.strip() for line in lines if not line.startswith("-----"))
+    try:
+        key = load_der_public_key(base64.b64decode(bare, validate=True))
+    except (ValueError, binascii.Error):
+        raise ValueError(
+            "not a public key: paste the verification key from SendGrid's Event Webhook settings"
+        ) from None
+    if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
+        raise ValueError("a public key, but not one of SendGrid's: those are ECDSA keys on the curve P-256")
+    return key
+
+
+def verify(keys: Iterable[str], *, timestamp: str, signature: str, body: bytes) -> bool:
+    """Whether any of `keys` signed this timestamp and body. A malformed signature is a plain no.
+
+    Raises ValueError for a key that is none.
+    """
+    try:
+        der = base64.b64decode(signature, validate=True)
+        signed = timestamp.encode("ascii") + body
+    except (ValueError, binascii.Error):
+        return False
+    return bool(der and timestamp) and any(_signed_by(load_key(key), der, signed) for key in keys)
+
+
+def _signed_by(key: EllipticCurvePublicKey, der: bytes, signed: bytes) -> bool:
+    try:
+        key.verify(der, signed, ECDSA(SHA256()))
+    except InvalidSignature:
+        return False
+    return True

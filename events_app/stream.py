@@ -1,0 +1,158 @@
+"""The Redis stream: raw events that are accepted and not yet stored.
+
+Each entry bears one raw event and the name of the door it came through. A worker reads entries
+under one consumer group, stores them, and then deletes them; an entry that was read and not
+deleted for longer than the lease is handed out again. Needs Redis 6.2 or Valkey.
+"""
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, NamedTuple, cast
+
+from redis import RedisError, ResponseError
+
+from events_app import redis
+from events_app.conf import BACKLOG_LIMIT
+
+GROUP = "pipeline"
+# One name for all workers: whose an entry was does not matter, only how long it has been idle,
+# and names of workers that are gone would pile up in Redis.
+CONSUMER = "worker"
+
+#: Milliseconds a bell stays hung up. A bell that got lost keeps others from ringing only so long.
+BELL_LIFE = 2000
+
+#: Seconds a door answers 503 without asking, after Redis failed it.
+_PAUSE = 0.5
+
+# One script, so that a post is taken whole or not at all. Redis decides once, before the first
+# write of a script, whether it is out of memory.
+_APPEND = """
+if redis.call('XLEN', KEYS[1]) + #ARGV - 3 > tonumber(ARGV[2]) then return -1 end
+for i = 4, #ARGV do redis.call('XADD', KEYS[1], '*', 'd', ARGV[1], 'r', ARGV[i]) end
+if redis.call('SET', KEYS[2], 1, 'NX', 'PX', ARGV[3]) then return 1 end
+return 0
+"""
+
+
+class Unavailable(Exception):
+    """Redis did not take the events: away, frozen, full, or the backlog is at its limit."""
+
+
+class Entry(NamedTuple):
+    """One raw event as it waits in the stream."""
+
+    id: bytes
+    door: str
+    raw: bytes
+
+    @property
+    def received_at(self) -> datetime:
+        """When the door took it, by the clock of Redis."""
+        milliseconds, _, _ = self.id.partition(b"-")
+        return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
+
+
+_away_until = 0.0
+
+
+def append(door: str, events: Sequence[bytes]) -> bool:
+    """Keep every event, or none. True when the caller is to ring the bell.
+
+    Takes 2 seconds at the most. Raises Unavailable; the events may have been taken all the same
+    (the answer got lost), which is what the dedupe is for.
+    """
+    global _away_until  # noqa: PLW0603 (one door, one process, one Redis: the pause is the process's)
+    if time.monotonic() < _away_until:
+        raise Unavailable("Redis failed a moment ago")
+    limit = BACKLOG_LIMIT.get()
+    try:
+        answer = _script()(
+            keys=[redis.key(), redis.key("bell")],
+            args=[door, limit, BELL_LIFE, *events],
+            client=redis.door(),
+        )
+    except RedisError as error:
+        _away_until = time.monotonic() + _PAUSE
+        raise Unavailable(f"Redis: {type(error).__name__}") from error
+    if answer == -1:
+        raise Unavailable(f"the backlog is at its limit of {limit} events")
+    return bool(answer)
+
+
+def read(count: int, idle: int) -> list[Entry]:
+    """Up to `count` fresh entries, and as many again that lay unfinished for `idle` milliseconds.
+
+    Takes the bell down first, so that whatever is appended from here on rings again.
+    """
+    pipe = redis.worker().pipeline(transaction=False)
+    pipe.delete(redis.key("bell"))
+    pipe.xreadgroup(GROUP, CONSUMER, {redis.key(): ">"}, count=count)
+    pipe.xautoclaim(redis.key(), GROUP, CONSUMER, min_idle_time=idle, start_id="0-0", count=count)
+    try:
+        _, fresh, (_, lapsed, *_) = pipe.execute()
+    except ResponseError as error:
+        if "NOGROUP" not in str(error):  # a pipeline puts words of its own before Redis's
+            raise
+        _create_group()
+        return read(count, idle)
+    found = [entry for _, entries in fresh or () for entry in entries] + lapsed
+    # Redis 6.2 hands out a claimed entry that has been deleted as None.
+    return [_entry(entry_id, fields) for entry_id, fields in found if fields]
+
+
+def done(entries: Sequence[Entry]) -> None:
+    """Forget entries that are stored."""
+    if entries:
+        ids = [entry.id for entry in entries]
+        redis.worker().pipeline().xack(redis.key(), GROUP, *ids).xdel(redis.key(), *ids).execute()
+
+
+def give_back(entries: Sequence[Entry], idle: int) -> None:
+    """Let the next reader have these at once, as if they had lain unfinished for `idle` milliseconds."""
+    if entries:
+        ids = [entry.id for entry in entries]
+        redis.worker().xclaim(redis.key(), GROUP, CONSUMER, 0, ids, idle=idle, justid=True)
+
+
+def backlog() -> int:
+    """How many events wait: not yet read, or read and not yet stored."""
+    return cast(int, redis.worker().xlen(redis.key()))
+
+
+def anything_to_read(idle: int) -> bool:
+    """Whether `read` would find an entry."""
+    groups = redis.worker().xinfo_groups(redis.key()) if redis.worker().exists(redis.key()) else []
+    ours = next((group for group in groups if group["name"] == GROUP.encode()), None)
+    if ours is None:
+        return backlog() > 0
+    after = f"({ours['last-delivered-id'].decode()}"
+    return bool(
+        redis.worker().xrange(redis.key(), min=after, count=1)
+        or redis.worker().xpending_range(redis.key(), GROUP, "-", "+", 1, idle=idle)
+    )
+
+
+def hold(name: str, milliseconds: int) -> bool:
+    """Take the lock `name` for a while. False while another process has it."""
+    return bool(redis.worker().set(redis.key(name), 1, nx=True, px=milliseconds))
+
+
+def _entry(id: bytes, fields: dict[bytes, bytes]) -> Entry:
+    # An entry that somebody else put here is filed as unreadable like any other nonsense.
+    return Entry(id, fields.get(b"d", b"").decode("utf-8", "replace"), fields.get(b"r", b""))
+
+
+def _create_group() -> None:
+    try:
+        redis.worker().xgroup_create(redis.key(), GROUP, id="0", mkstream=True)
+    except ResponseError as error:
+        if not str(error).startswith("BUSYGROUP"):  # another worker was first
+            raise
+
+
+@cache
+def _script() -> Any:
+    return redis.door().register_script(_APPEND)

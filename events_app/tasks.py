@@ -1,0 +1,66 @@
+"""The bells a Celery worker answers."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from celery import shared_task
+from django.db import DatabaseError, InterfaceError
+from redis import RedisError
+
+from events_app import dispatch, inbox, stream
+from events_app.bell import OPTIONS, ring
+from events_app.dispatch import Claim
+from events_app.tick import tick as look
+
+logger = logging.getLogger(__name__)
+
+#: Events one drain takes.
+BATCH = 500
+
+LIMITS = {"soft_time_limit": dispatch.soft_limit(), "time_limit": dispatch.hard_limit()}
+
+
+@shared_task(name="events.drain", queue="sendgrid.events", **LIMITS, **OPTIONS)
+def drain() -> None:
+    """Store what waits in the stream and hand it to the receivers."""
+    claim = Claim()
+    with _quiet_while_away("drain"):
+        entries = stream.read(BATCH, dispatch.lease_ms())
+        if len(entries) >= BATCH:
+            ring(drain)
+        owed = inbox.take_in(entries, claim)
+        owed += dispatch.claim_released(claim, max(0, BATCH - len(entries)))
+        if not dispatch.deliver(owed, claim):
+            ring(drain)
+    tick()
+
+
+@shared_task(name="events.recover", queue="sendgrid.recovery", **LIMITS, **OPTIONS)
+def recover() -> None:
+    """Take over events whose worker died with them."""
+    with _quiet_while_away("recover"):
+        if not dispatch.recover(Claim()):
+            ring(recover)
+
+
+@shared_task(name="events.tick", queue="sendgrid.events", **LIMITS, **OPTIONS)
+def tick() -> None:
+    """Ring for everything that waits and that no bell announces."""
+    with _quiet_while_away("tick"):
+        due = look()
+        if due.drain:
+            ring(drain)
+        if due.recover:
+            ring(recover)
+
+
+@contextmanager
+def _quiet_while_away(what: str) -> Iterator[None]:
+    # Redis or the database away is no error of a task: nothing is lost, the next tick goes on.
+    try:
+        yield
+    except (RedisError, DatabaseError, InterfaceError) as away:
+        # The first line: a database's further lines may quote values.
+        why = f"{type(away).__name__}: {away}".partition("\n")[0][:200]
+        logger.warning("Left %s, to be taken up again: %s", what, why)

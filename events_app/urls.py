@@ -1,0 +1,14 @@
+"""Where the doors are. SendGrid follows no redirect, so each is there with and without the slash."""
+
+from django.urls import path
+
+from events_app.views import SendGridTrackingWebhookView
+
+app_name = "events_app"
+
+_tracking = SendGridTrackingWebhookView.as_view()
+
+urlpatterns = [
+    path("sendgrid/tracking/", _tracking, name="sendgrid_tracking_webhook"),
+    path("sendgrid/tracking", _tracking),
+]

@@ -1,0 +1,135 @@
+"""The doors SendGrid posts to: authenticate, split, append, ring, answer."""
+
+import base64
+import binascii
+import logging
+import time
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import ClassVar
+
+from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest, HttpResponse
+from django.http.request import UnreadablePostError
+from django.utils.crypto import constant_time_compare
+from django.utils.decorators import method_decorator
+from django.views import View
+from django.views.decorators.csrf import csrf_exempt
+
+from events_app import bell, conf, counters, signature, stream, tasks
+from events_app.split import NotAnArray, TooMany, split
+
+logger = logging.getLogger(__name__)
+
+#: Seconds a signature's time may lie ahead of our clock.
+MOST_AHEAD = 3600
+
+
+class Refusal(Exception):
+    """The answer to a post that is not taken; its text says why, without anything of the post."""
+
+    def __init__(self, status: HTTPStatus, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+@method_decorator(csrf_exempt, name="dispatch")
+class SendGridTrackingWebhookView(View):
+    """The Event Webhook's door. 2xx means: Redis has every event of the post.
+
+    `as_view()` takes settings of its own for one URL: `basic_auth` ("user:password", or several)
+    and `tracking_webhook_verification_key` (one, or several).
+    """
+
+    http_method_names: ClassVar[list[str]] = ["post", "head"]
+    login_required = False  # for Django's LoginRequiredMiddleware
+    door = "tracking"
+
+    basic_auth: str | Sequence[str] | None = None
+    tracking_webhook_verification_key: str | Sequence[str] | None = None
+
+    def head(self, request: HttpRequest) -> HttpResponse:
+        """SendGrid and people try whether somebody is there."""
+        return HttpResponse()
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        """Take the post's events, or say why not. SendGrid tries again for 24 hours after any non-2xx."""
+        try:
+            body = self._read(request)
+            self._authenticate(request, body)
+            self._keep(body)
+        except Refusal as refusal:
+            logger.warning("Webhook post refused with %d: %s", refusal.status, refusal)
+            counters.count(counters.REFUSED.format(status=refusal.status.value))
+            return HttpResponse(f"{refusal}\n", status=refusal.status, content_type="text/plain")
+        return HttpResponse()
+
+    def _read(self, request: HttpRequest) -> bytes:
+        # Not request.body: DATA_UPLOAD_MAX_MEMORY_SIZE would refuse a large batch with 400.
+        limit = conf.BODY_LIMIT.get()
+        try:
+            body = request.read(limit + 1)
+        except (UnreadablePostError, OSError):
+            raise Refusal(
+                HTTPStatus.BAD_REQUEST, "the connection broke before the body was complete"
+            ) from None
+        if len(body) > limit:
+            raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has more than {limit} bytes")
+        return bytes(body)
+
+    def _authenticate(self, request: HttpRequest, body: bytes) -> None:
+        """Hold the post to every way of authentication that is set up. Raises Refusal."""
+        try:
+            secrets = conf.BASIC_AUTH.get(self.basic_auth)
+            keys = conf.VERIFICATION_KEYS.get(self.tracking_webhook_verification_key)
+            if not (secrets or keys or conf.ALLOW_INSECURE.get()):
+                raise Refusal(
+                    HTTPStatus.FORBIDDEN,
+                    f"neither {conf.VERIFICATION_KEYS.name} nor {conf.BASIC_AUTH.name} is set on this server",
+                )
+            if secrets and not _has_secret(request, secrets):
+                raise Refusal(HTTPStatus.FORBIDDEN, "basic auth is missing or wrong")
+            if keys:
+                _check_signature(request, body, keys)
+        except (ImproperlyConfigured, ValueError) as error:
+            logger.error("A webhook setting is unusable: %s", error)
+            raise Refusal(HTTPStatus.FORBIDDEN, "a webhook setting on this server is unusable") from None
+
+    def _keep(self, body: bytes) -> None:
+        """Put the post's events into the stream and ring. Raises Refusal."""
+        try:
+            if stream.append(self.door, split(body)):
+                bell.ring(tasks.drain)
+        except NotAnArray as error:
+            raise Refusal(HTTPStatus.BAD_REQUEST, str(error)) from None
+        except TooMany as error:
+            raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error)) from None
+        except stream.Unavailable as error:
+            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, f"not taken, send again: {error}") from None
+
+
+def _has_secret(request: HttpRequest, secrets: Sequence[str]) -> bool:
+    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    try:
+        given = base64.b64decode(credentials.strip(), validate=True)
+    except (ValueError, binascii.Error):
+        return False
+    # All of them are compared, so that the time taken tells nothing of which one came near.
+    matches = [constant_time_compare(given, secret.encode()) for secret in secrets]
+    return scheme.lower() == "basic" and any(matches)
+
+
+def _check_signature(request: HttpRequest, body: bytes, keys: Sequence[str]) -> None:
+    timestamp = request.headers.get(signature.TIMESTAMP_HEADER, "")
+    given = request.headers.get(signature.SIGNATURE_HEADER, "")
+    if not signature.verify(keys, timestamp=timestamp, signature=given, body=body):
+        raise Refusal(
+            HTTPStatus.FORBIDDEN, f"the signature is missing or fits no key of {conf.VERIFICATION_KEYS.name}"
+        )
+    # What is signed is SendGrid's own text; SendGrid sends whole seconds.
+    age = time.time() - int(timestamp) if timestamp.isdecimal() else 0
+    longest = conf.SIGNATURE_MAX_AGE.get()
+    if longest is not None and age > longest:
+        raise Refusal(HTTPStatus.FORBIDDEN, f"the signature is older than {longest} seconds")
+    if age < -MOST_AHEAD:
+        raise Refusal(HTTPStatus.FORBIDDEN, "the signature is from the future: is this server's clock right?")
