@@ -1,0 +1,31 @@
+"""What this deployer wants to know of events."""
+
+from django.db import models
+
+
+class Bounce(models.Model):
+    """An address that bounced."""
+
+    recipient = models.CharField(max_length=320)
+    reason = models.CharField(max_length=16)
+
+    def __str__(self) -> str:
+        return f"bounce {self.pk}"
+
+
+class Click(models.Model):
+    """A link somebody clicked."""
+
+    url = models.TextField()
+
+    def __str__(self) -> str:
+        return f"click {self.pk}"
+
+
+class Call(models.Model):
+    """One call of the receiver that writes them all down; the demo counts them."""
+
+    event_type = models.CharField(max_length=16)
+
+    def __str__(self) -> str:
+        return f"call {self.pk}"

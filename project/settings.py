@@ -1,0 +1,109 @@
+"""The settings of a deployment, and the only reader of the environment.
+
+`docs/settings.md` lists the variables.
+"""
+
+from pathlib import Path
+
+import environ
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+
+DEBUG = env.bool("DJANGO_DEBUG", default=False)
+# No default: a key that anybody can read signs nothing.
+SECRET_KEY = env.str("DJANGO_SECRET_KEY")
+ALLOWED_HOSTS = env.list("DJANGO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1"])
+CSRF_TRUSTED_ORIGINS = env.list("DJANGO_CSRF_TRUSTED_ORIGINS", default=[])
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_celery_results",
+    "events_app",
+    "sending_app",
+    # Apps of the deployer, with their receivers: a comma-separated list of import paths.
+    *env.list("DJANGO_EXTRA_APPS", default=[]),
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    # After `manage.py collectstatic`; the image has done that.
+    *(["whitenoise.middleware.WhiteNoiseMiddleware"] if (BASE_DIR / "static").is_dir() else []),
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+ROOT_URLCONF = "project.urls"
+WSGI_APPLICATION = "project.wsgi.application"
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "static"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["OPTIONS"] = {
+        # Take the write lock at the start and wait for it: a reader that turns writer in mid
+        # transaction fails at once, whatever the timeout.
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        # FULL: an event leaves Redis once it is in here, so a commit must outlive a power cut.
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+    }
+else:
+    # For the web process. Celery closes connections after a task all the same (its Django fixup);
+    # workers/app.py says how often.
+    DATABASES["default"]["CONN_MAX_AGE"] = 60
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+
+REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
+# Messages are only bells, so any broker Celery knows will do. By default it is the same Redis, in
+# another database, so that clearing the one never touches the events in the other.
+CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="redis://127.0.0.1:6379/1")
+
+ANYMAIL = {
+    "EVENT_REDIS_URL": REDIS_URL,
+    "EVENT_STREAM": env.str("EVENT_STREAM", default="sendgrid:events"),
+    # Several, separated by commas, while a key is being changed.
+    "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY": env.list(
+        "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY", default=[]
+    ),
+    "WEBHOOK_SECRET": env.list("WEBHOOK_SECRET", default=[]),
+    "WEBHOOK_ALLOW_INSECURE": env.bool("WEBHOOK_ALLOW_INSECURE", default=False),
+    "DEDUPE_BY": env.str("DEDUPE_BY", default="event_id"),
+    "RECEIVER_TIME_LIMIT": env.int("RECEIVER_TIME_LIMIT", default=30),
+    "EVENT_BACKLOG_LIMIT": env.int("EVENT_BACKLOG_LIMIT", default=1_000_000),
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
+}

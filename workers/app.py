@@ -1,0 +1,74 @@
+"""The Celery app of a deployment: its queues, its schedule, and every number with its reason.
+
+What a bell needs sits on the tasks (`events_app.bell`), so that it holds in a host project's own
+Celery app too. Here is what belongs to the process. Sources: Celery's and kombu's code where
+nothing else is named.
+"""
+
+import os
+from typing import Any
+
+from celery import Celery
+from kombu import Exchange, Queue
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+
+app = Celery("sendgrid-pipeline")
+
+#: Fresh events, and what a dead worker left: a queue each, so that neither waits behind the other.
+QUEUES = ("sendgrid.events", "sendgrid.recovery")
+
+
+def _configuration() -> dict[str, Any]:
+    from django.conf import settings  # noqa: PLC0415 (read at first use: project imports this module)
+
+    sqlite = settings.DATABASES["default"]["ENGINE"].endswith("sqlite3")
+    return {
+        "broker_url": settings.CELERY_BROKER_URL,
+        "broker_transport_options": {
+            # Of all processes on one broker the shortest counts. Bells are acked when they are
+            # taken up, so this only frees what a dead worker had prefetched.
+            "visibility_timeout": 300,
+            # Without it a worker waits for ever on a connection whose other end went silent.
+            "socket_timeout": 5,
+            "socket_connect_timeout": 2,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+            "retry_on_timeout": True,
+        },
+        # By default a worker gives up after 100 tries, some hours into an outage.
+        "broker_connection_max_retries": None,
+        "broker_connection_retry_on_startup": True,
+        # A Redis that is full answers with an error that would end the worker.
+        "broker_channel_error_retry": True,
+        "accept_content": ["json"],
+        # Another project on the same broker would read a queue named "celery".
+        "task_default_queue": QUEUES[0],
+        "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in QUEUES],
+        # A misspelt queue is an error, not a queue that nobody reads.
+        "task_create_missing_queues": False,
+        "task_ignore_result": True,
+        "result_backend": "django-db",
+        "result_expires": 7 * 86400,
+        # A bell is taken when there is a process for it: prefetched ones would wait behind a drain.
+        "worker_prefetch_multiplier": 1,
+        # SQLite has one writer at a time; a second drain would only wait for its lock.
+        "worker_concurrency": 1 if sqlite else None,
+        "worker_max_tasks_per_child": 10_000,
+        "worker_max_memory_per_child": 400_000,  # kilobytes
+        "worker_hijack_root_logger": False,
+        # Celery's Django fixup closes database connections before and after each task, unless told
+        # to do so only every so many tasks. CONN_MAX_AGE has no say in a worker.
+        "CELERY_DB_REUSE_MAX": 1000,
+        # Read before Django's apps are, so the number cannot come from events_app.tick, which sees
+        # to it that a tick that comes early does nothing.
+        "beat_schedule": {"tick": {"task": "events.tick", "schedule": 5.0}},
+        "imports": ["workers.lifecycle"],
+    }
+
+
+# A callable is only called when the first value is asked for. The settings are not read with
+# config_from_object("django.conf:settings"): that reads each one, and on Django 6.1 every
+# superseded EMAIL_ setting warns.
+app.add_defaults(_configuration)
+app.autodiscover_tasks()

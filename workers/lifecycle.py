@@ -1,0 +1,25 @@
+"""What a worker does at its start: it says which receivers it will call.
+
+A receiver that is missing here is in no app's `ready()`, and would never be called.
+"""
+
+import logging
+from typing import Any
+
+from celery.signals import worker_ready
+
+from events_app.signals import doors, tracking
+
+logger = logging.getLogger(__name__)
+
+
+@worker_ready.connect(dispatch_uid="workers.lifecycle.log_receivers")
+def log_receivers(**_: Any) -> None:
+    for door, sender in doors.items():
+        names = [receiver.name for receiver in tracking.named_receivers(sender)]
+        if names:
+            logger.info("Receivers of %s events: %s", door, ", ".join(names))
+        else:
+            logger.warning(
+                "No receiver is connected for %s events: they will be stored and reach nobody.", door
+            )
