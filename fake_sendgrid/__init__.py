@@ -1,0 +1,1 @@
+"""A local SendGrid for demo, tests and benchmarks. It knows nothing of the product."""

@@ -1,0 +1,88 @@
+"""Events as SendGrid makes them, for messages that were never sent."""
+
+import base64
+import random
+from collections.abc import Iterator
+from typing import Any
+
+Event = dict[str, Any]
+
+_HOST = "recvd-6b8f5d9c7-lq4zt-1-6A01C2D3-5"
+_AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+
+#: What may become of a message, and how often in a hundred.
+_FATES: dict[tuple[str, ...], int] = {
+    ("processed", "delivered"): 40,
+    ("processed", "delivered", "open"): 25,
+    ("processed", "delivered", "open", "click"): 15,
+    ("processed", "deferred", "delivered"): 8,
+    ("processed", "bounce"): 6,
+    ("processed", "delivered", "open", "unsubscribe"): 2,
+    ("processed", "delivered", "spamreport"): 1,
+    ("dropped",): 3,
+}
+
+_DETAILS: dict[str, Event] = {
+    "delivered": {"response": "250 2.0.0 OK queued as 4FqK2n", "tls": 1, "ip": "198.51.100.7"},
+    "deferred": {"response": "451 4.7.1 try again later", "attempt": "1", "ip": "198.51.100.7"},
+    "bounce": {
+        "type": "bounce",
+        "reason": "550 5.1.1 no mailbox of that name",
+        "status": "5.1.1",
+        "bounce_classification": "Invalid Address",
+    },
+    "dropped": {"reason": "Bounced Address"},
+    "open": {"useragent": _AGENT, "ip": "203.0.113.9", "sg_machine_open": False},
+    "click": {
+        "useragent": _AGENT,
+        "ip": "203.0.113.9",
+        "url": "https://shop.example/spring?ref=mail",
+        "url_offset": {"index": 0, "type": "html"},
+    },
+    "unsubscribe": {},
+    "spamreport": {},
+    "processed": {"send_at": 0},
+}
+
+
+def history(count: int, seed: int = 1, start: int = 1_780_000_000) -> list[Event]:
+    """`count` events of many messages, each message's in the order they happened.
+
+    The same seed makes the same events.
+    """
+    chance = random.Random(seed)
+    events: list[Event] = []
+    while len(events) < count:
+        events.extend(message(chance, start + len(events)))
+    return events[:count]
+
+
+def message(chance: random.Random, at: int) -> Iterator[Event]:
+    """The events of one message that was sent at `at` (Unix seconds)."""
+    base = _token(chance, 16)
+    (fate,) = chance.choices(list(_FATES), list(_FATES.values()))
+    number = chance.randrange(10**6)
+    for step, name in enumerate(fate):
+        yield {
+            "email": f"reader{number}@example.com",
+            "timestamp": at + 40 * step,
+            "smtp-id": f"<{base}@geopod-ismtpd-3>",
+            "event": name,
+            "category": ["spring-sale"],
+            "sg_event_id": _event_id(name, base, chance),
+            "sg_message_id": f"{base}.{_HOST}.0",
+            "anymail_id": f"{number:06d}-{base}",
+            "order": str(number),
+            **_DETAILS[name],
+        }
+
+
+def _event_id(name: str, base: str, chance: random.Random) -> str:
+    # Ids of what SendGrid did are made of the message, those of what people did are random.
+    if name in ("open", "click", "unsubscribe", "spamreport"):
+        return _token(chance, 16)
+    return base64.urlsafe_b64encode(f"{name}-0-77001122-{base}-0".encode()).decode().rstrip("=")
+
+
+def _token(chance: random.Random, size: int) -> str:
+    return base64.urlsafe_b64encode(chance.randbytes(size)).decode().rstrip("=")
