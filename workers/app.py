@@ -63,6 +63,9 @@ def _configuration() -> dict[str, Any]:
         # Read before Django's apps are, so the number cannot come from events_app.tick, which sees
         # to it that a tick that comes early does nothing.
         "beat_schedule": {"tick": {"task": "events.tick", "schedule": 5.0}},
+        # One entry, due every few seconds: nothing to remember over a restart, so no file either.
+        # (The default one keeps a file, and in a worker's -B fails to with Python 3.13's dbm.sqlite3.)
+        "beat_scheduler": "celery.beat:Scheduler",
         "imports": ["workers.lifecycle"],
     }
 

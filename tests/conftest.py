@@ -1,0 +1,60 @@
+"""The ground each test stands on: its own stream, no receivers but its own, either database."""
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.conf import settings as django_settings
+from pytest_django import Settings
+
+from events_app import redis, signals
+from tests.router import Router
+
+
+def pytest_configure() -> None:
+    for name in ("TEST_REDIS_URL", "TEST_DATABASE_URL"):
+        if not os.environ.get(name):
+            raise pytest.UsageError(f"{name} is not set. Run ./dev test, which starts servers and sets it.")
+
+
+@pytest.fixture(autouse=True)
+def stream(settings: Settings) -> Iterator[str]:
+    """A stream of the test's own."""
+    name = f"test-{uuid.uuid4()}"
+    settings.ANYMAIL = {**django_settings.ANYMAIL, "EVENT_STREAM": name}
+    # Asked for now: the test may leave the settings pointing elsewhere.
+    server, keys = redis.worker(), [redis.key(beside) for beside in ("", "bell", "tick", "counters")]
+    yield name
+    server.delete(*keys, "sendgrid.events", "sendgrid.recovery")
+    redis._paused_until = 0.0
+
+
+@pytest.fixture
+def anymail(settings: Settings) -> Callable[..., None]:
+    """Changes settings in the `ANYMAIL` dict for the rest of the test."""
+
+    def change(**changed: object) -> None:
+        settings.ANYMAIL = {**settings.ANYMAIL, **changed}
+
+    return change
+
+
+@pytest.fixture(autouse=True)
+def tracking() -> Iterator[signals.ReceiverSignal]:
+    """The signal with no receivers but those the test connects."""
+    connected = signals.tracking.receivers
+    signals.tracking.receivers = []
+    yield signals.tracking
+    signals.tracking.receivers = connected
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The alias of the database that keeps the events; the test runs once with each.
+
+    Use with `pytest.mark.django_db(databases=["default", "postgres"], transaction=True)`.
+    """
+    Router.events = "default" if request.param == "sqlite" else request.param
+    yield Router.events
+    Router.events = "default"

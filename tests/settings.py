@@ -1,0 +1,33 @@
+"""The deployment's settings on the servers that `./dev test` names, with two databases at once."""
+
+import os
+from tempfile import gettempdir
+
+import environ
+
+os.environ.setdefault("DJANGO_SECRET_KEY", "for tests")
+
+from project.settings import *  # noqa: E402, F403
+from project.settings import DATABASES, INSTALLED_APPS  # noqa: E402
+
+_env = environ.Env()
+
+# `./dev test` sets both; the type checker imports this without them and connects to nothing.
+REDIS_URL = _env.str("TEST_REDIS_URL", default="redis://127.0.0.1:1/0")
+CELERY_BROKER_URL = REDIS_URL
+POSTGRES_URL = _env.str("TEST_DATABASE_URL", default="postgres://127.0.0.1:1/none")
+
+DATABASES = {
+    "default": {
+        **DATABASES["default"],
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": f"{gettempdir()}/unused.sqlite3",
+        # A file: the tests' threads each open it for themselves.
+        "TEST": {"NAME": f"{gettempdir()}/pipeline-test-{os.getpid()}.sqlite3"},
+    },
+    "postgres": _env.db_url_config(POSTGRES_URL),
+}
+DATABASE_ROUTERS = ["tests.router.Router"]
+INSTALLED_APPS = [*INSTALLED_APPS, "example_app"]
+
+ANYMAIL = {"EVENT_REDIS_URL": REDIS_URL, "WEBHOOK_SECRET": "sendgrid:a-secret-for-tests-only"}
