@@ -1,0 +1,264 @@
+"""Any bytes become an object or Unreadable; copies share a key, and other facts have another."""
+
+import json
+import math
+import random
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from events_app.decode import MAX_DEPTH, Unreadable, clean, decode, dedupe_key, event_id, raw_key
+
+PAYLOADS = Path(__file__).parent.parent / "payloads" / "events.json"
+RAW: dict[str, dict[str, Any]] = {case["case"]: case["raw"] for case in json.loads(PAYLOADS.read_bytes())}
+
+ADDRESS = "mira.okafor@example.net"
+
+#: Text that JSON can carry, lone surrogates and NUL too.
+any_text = st.text(st.characters(exclude_categories=()), max_size=20)
+any_value = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | any_text,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(any_text, inner, max_size=4),
+    max_leaves=12,
+)
+any_object = st.dictionaries(any_text, any_value, max_size=6)
+
+
+# decode
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_reads_what_sendgrid_posts(name: str) -> None:
+    assert decode(json.dumps(RAW[name]).encode()) == RAW[name]
+    assert decode(json.dumps(RAW[name], ensure_ascii=False).encode()) == RAW[name]
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b'{"reason": "line\none\x00\x1b"}', "line\none\x00\x1b"),
+        (b'{"reason": "\\ud83d alone"}', "\ud83d alone"),
+        (b'{"reason": "\\ud83d\\ude00"}', "\U0001f600"),
+        (b'{"reason": "Empf\xe4nger"}', "Empf\udce4nger"),
+        (b'{"reason": -Infinity}', float("-inf")),
+        (b'{"reason": 1e999}', float("inf")),
+        (b'{"reason": 123456789012345678901234567890}', 123456789012345678901234567890),
+        (b' \r\n{"reason": 1, "reason": 2}\r\n', 2),
+    ],
+    ids=["control", "lone surrogate", "pair", "latin-1", "infinity", "huge float", "huge int", "key twice"],
+)
+def test_tolerates_what_strict_json_forbids(raw: bytes, expected: object) -> None:
+    assert decode(raw) == {"reason": expected}
+
+
+def test_tolerates_nan() -> None:
+    assert math.isnan(decode(b'{"reason": NaN}')["reason"])
+
+
+def test_undecodable_ids_that_differ_stay_different() -> None:
+    one, other = (decode(b'{"sg_event_id": "' + byte + b'"}') for byte in (b"\xe4", b"\xe5"))
+    assert dedupe_key(one) != dedupe_key(other)
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (b"", "is not JSON: reading stopped at character 0 of 0."),
+        (b'{"email": "' + ADDRESS.encode(), "is not JSON: reading stopped at character 10 of 34."),
+        (b"{} {}", "is not JSON: reading stopped at character 3 of 5."),
+        (b"\xff\xfe{\x00}\x00", "is not JSON"),
+        (b'["' + ADDRESS.encode() + b'"]', "is JSON, but an array and not an object."),
+        (b'"' + ADDRESS.encode() + b'"', "is JSON, but a string and not an object."),
+        (b"null", "is JSON, but null and not an object."),
+        (b"true", "is JSON, but true or false and not an object."),
+        (b"17", "is JSON, but a number and not an object."),
+        (b"NaN", "is JSON, but a number and not an object."),
+        (b'{"n": ' + b"9" * 5000 + b"}", "holds a number of more digits than Python reads."),
+        (b'{"n": ' * 100_000, "nests deeper than 100 levels."),
+        (b'{"n": ' * 100_000 + b"1" + b"}" * 100_000, "nests deeper than 100 levels."),
+        (b"[" * 100_000, "nests deeper than 100 levels."),
+    ],
+)
+def test_says_why_an_element_is_unreadable(raw: bytes, says: str) -> None:
+    with pytest.raises(Unreadable) as caught:
+        decode(raw)
+    assert str(caught.value).startswith(f"The element {says}")
+
+
+def test_an_unreadable_element_leaks_nowhere() -> None:
+    """Error trackers print the chain of errors, and a UnicodeDecodeError carries the payload."""
+    with pytest.raises(Unreadable) as caught:
+        decode(b'{"email": "' + ADDRESS.encode() + b'\xe4"')
+    assert ADDRESS not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(("opens", "closes"), [(b'{"n":', b"}"), (b'{"n":[', b"]}")])
+def test_the_depth_that_is_read_is_the_same_on_every_python(opens: bytes, closes: bytes) -> None:
+    times = MAX_DEPTH // len(closes)
+    assert dedupe_key(decode(opens * times + b'"{["' + closes * times), "content")
+    with pytest.raises(Unreadable):
+        decode(opens * (times + 1) + b"1" + closes * (times + 1))
+
+
+def test_many_brackets_are_not_depth() -> None:
+    assert decode(json.dumps({"a": "[{" * 500, "b": [[], {}] * 500}).encode())["a"] == "[{" * 500
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_raise_anything_but_unreadable(raw: bytes) -> None:
+    try:
+        assert isinstance(decode(raw), dict)
+    except Unreadable:
+        assert len(raw_key(raw)) == 16
+
+
+@given(any_object, st.binary(min_size=1, max_size=4), st.randoms(use_true_random=False))
+def test_no_broken_json_raises_anything_but_unreadable(
+    event: dict[str, Any], noise: bytes, where: random.Random
+) -> None:
+    raw = json.dumps(event, ensure_ascii=where.choice([True, False])).encode("utf-8", "surrogatepass")
+    at = where.randrange(len(raw))
+    with suppress(Unreadable):
+        assert isinstance(decode(raw[:at] + noise + raw[at + where.randrange(3) :]), dict)
+
+
+@given(any_object)
+def test_any_object_is_read_as_it_was_written(event: dict[str, Any]) -> None:
+    text = json.dumps(event)
+    assert repr(decode(text.encode())) == repr(json.loads(text))
+
+
+# clean
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain", "plain"),
+        ("", ""),
+        ("a\0b\0", "ab"),
+        ("é \U0001f600\n\t\x1b", "é \U0001f600\n\t\x1b"),
+        ("\ud83d x \udc80", "� x �"),
+        ("\0é\udfff", "é�"),
+    ],
+)
+def test_clean(text: str, expected: str) -> None:
+    assert clean(text) == expected
+
+
+@given(any_text)
+def test_clean_text_can_be_stored(text: str) -> None:
+    cleaned = clean(text)
+    assert b"\0" not in cleaned.encode()
+    assert clean(cleaned) == cleaned
+
+
+# keys
+
+
+@pytest.mark.parametrize(
+    ("given_id", "expected"),
+    [
+        ("aB==", "aB=="),
+        (" aB ", " aB "),
+        (17, "17"),
+        ("", None),
+        (None, None),
+        (True, None),
+        (1.5, None),
+        ([], None),
+    ],
+)
+def test_event_id(given_id: object, expected: str | None) -> None:
+    assert event_id({"sg_event_id": given_id}) == expected
+
+
+def test_event_id_when_there_is_none() -> None:
+    assert event_id(RAW["legacy_newsletter_unsubscribe_no_ids"]) is None
+
+
+def test_keys_stay_what_they_are() -> None:
+    """Keys are stored: another key for the same event stores it, and calls receivers, again."""
+    event = {"sg_event_id": "Ab-_9", "event": "open", "timestamp": 1784000000}
+    assert dedupe_key(event).hex() == "9be917ba015c34e718343fa17b1705a4"
+    assert dedupe_key(event, "content").hex() == "5039657bae279551a1f5520120e78338"
+    assert raw_key(b"17").hex() == "d2b80fd387627b5d8dd3e83cd3bc11f2"
+
+
+def test_copies_share_their_key() -> None:
+    first, second = RAW["duplicate_same_event_id_first"], RAW["duplicate_same_event_id_second"]
+    assert dedupe_key(first) == dedupe_key(second)
+
+
+def test_copies_under_two_ids_share_their_key_by_content_only() -> None:
+    first, second = RAW["duplicate_new_event_id_first"], RAW["duplicate_new_event_id_second_unverified"]
+    assert dedupe_key(first) != dedupe_key(second)
+    assert dedupe_key(first, "content") == dedupe_key(second, "content")
+
+
+@pytest.mark.parametrize("by", ["event_id", "content"])
+def test_no_two_samples_share_a_key(by: str) -> None:
+    twins = {
+        "event_id": {"duplicate_same_event_id_second"},
+        "content": {"duplicate_same_event_id_second", "duplicate_new_event_id_second_unverified"},
+    }
+    singles = [raw for name, raw in RAW.items() if name not in twins[by]]
+    assert len({dedupe_key(raw, by) for raw in singles}) == len(singles)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"sg_event_id": "abc"}, {"sg_event_id": "abC"}),
+        ({"sg_event_id": "abc"}, {"sg_event_id": "abc "}),
+        ({"sg_event_id": "\ud800"}, {"sg_event_id": "\ud801"}),
+        ({"n": 1}, {"n": "1"}),
+        ({"n": 1}, {"n": True}),
+        ({"n": None}, {}),
+        ({"n": {"a": 1}}, {"n": {"a": 2}}),
+        ({"n": [1, 2]}, {"n": [2, 1]}),
+        ({"sg_event_id": '{"n":1}'}, {"n": 1}),
+    ],
+)
+def test_facts_that_differ_anywhere_have_two_keys(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert dedupe_key(one) != dedupe_key(other)
+
+
+def test_an_int_id_is_its_text() -> None:
+    assert dedupe_key({"sg_event_id": 17}) == dedupe_key({"sg_event_id": "17", "event": "open"})
+
+
+def test_an_empty_id_is_no_id() -> None:
+    assert (
+        dedupe_key({"sg_event_id": "", "n": 1})
+        == dedupe_key({"n": 1})
+        != dedupe_key({"sg_event_id": "", "n": 2})
+    )
+
+
+def test_each_kind_of_key_is_its_own() -> None:
+    event = {"n": 1}
+    text = json.dumps(event, separators=(",", ":"))
+    assert len({dedupe_key(event), dedupe_key({"sg_event_id": text}), raw_key(text.encode())}) == 3
+
+
+def _shuffled(value: Any, order: random.Random) -> Any:
+    if isinstance(value, dict):
+        return {key: _shuffled(value[key], order) for key in order.sample(list(value), len(value))}
+    return [_shuffled(item, order) for item in value] if isinstance(value, list) else value
+
+
+@given(any_object, st.sampled_from(["event_id", "content"]), st.randoms(use_true_random=False))
+def test_key_order_and_white_space_do_not_change_a_key(
+    event: dict[str, Any], by: str, order: random.Random
+) -> None:
+    key = dedupe_key(decode(json.dumps(event, separators=(",", ":")).encode()), by)
+    again = json.dumps(_shuffled(event, order), indent=order.randrange(4)).encode()
+    assert dedupe_key(decode(again), by) == key
+    assert len(key) == 16
