@@ -7,9 +7,10 @@ from django.http import HttpRequest
 
 from events_app.models import Event, Work
 
-
-# Generic for the type checker alone.
-_ModelAdmin = admin.ModelAdmin[Any] if TYPE_CHECKING else admin.ModelAdmin
+if TYPE_CHECKING:  # generic for the type checker alone
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = admin.ModelAdmin
 
 
 class _ReadOnly(_ModelAdmin):

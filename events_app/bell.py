@@ -5,18 +5,18 @@ No data travels in it and nothing waits for it. Where it is lost, the next tick 
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Any
 
-from celery import Celery, Task
+from celery import Celery, Task, shared_task
 from kombu import Connection, Producer
 
 from events_app import counters
 
 logger = logging.getLogger(__name__)
 
-#: Task options of a bell: acked as soon as a worker has it, no result, forgotten after a minute.
-#: They sit on the tasks, so that they hold in whatever Celery app runs them.
-OPTIONS: dict[str, Any] = {"acks_late": False, "ignore_result": True, "expires": 60, "max_retries": 0}
+# Without these Celery computes them from the arguments for every message.
+_NO_REPRS: dict[str, Any] = {"argsrepr": "()", "kwargsrepr": "{}"}
 
 # Seconds until a broker that does not answer is given up. Celery and kombu by themselves wait for
 # seconds to minutes, or for ever: kombu hands redis-py socket_timeout=None.
@@ -25,11 +25,29 @@ _PATIENCE = 1.0
 _thread = threading.local()
 
 
+def task(
+    name: str, *, queue: str, soft_limit: int, hard_limit: int
+) -> Callable[[Callable[[], None]], "Task[[], None]"]:
+    """A decorator for what a bell rings: acked when a worker has it, no result, forgotten after a minute.
+
+    These and the limits (seconds) sit on the task, so that they hold in whatever Celery app runs it.
+    """
+    return shared_task(
+        name=name,
+        queue=queue,
+        soft_time_limit=soft_limit,
+        time_limit=hard_limit,
+        acks_late=False,
+        ignore_result=True,
+        expires=60,
+        max_retries=0,
+    )
+
+
 def ring(task: "Task[[], None]") -> None:
     """Send `task` to a worker, if the broker takes it within a second or so. Never raises."""
     try:
-        # Without the reprs given, Celery computes them from the arguments for every message.
-        task.apply_async(producer=_producer(task.app), retry=False, argsrepr="()", kwargsrepr="{}")
+        task.apply_async(producer=_producer(task.app), retry=False, **_NO_REPRS)
     except Exception as error:  # noqa: BLE001 (each transport has errors of its own)
         _hang_up()
         logger.warning("Could not ring %s: %s. The next tick will.", task.name, type(error).__name__)
@@ -51,7 +69,8 @@ def _producer(app: Celery) -> Producer:
         )
         _thread.producer = Producer(connection, auto_declare=False)
         _thread.app, _thread.connection = app, connection
-    return _thread.producer
+    producer: Producer = _thread.producer
+    return producer
 
 
 def _hang_up() -> None:

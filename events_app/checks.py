@@ -100,8 +100,9 @@ def _check_secrets() -> Iterable[CheckMessage]:
             )
         elif len(password) < SHORTEST_PASSWORD:
             yield checks.Warning(
-                f"{conf.BASIC_AUTH.name}, entry {number}: the password is under {SHORTEST_PASSWORD} characters.",
-                hint="Make one: python -c 'import secrets; print(secrets.token_urlsafe(24))'",
+                f"{conf.BASIC_AUTH.name}, entry {number}: the password is too short.",
+                hint=f"It has under {SHORTEST_PASSWORD} characters. Make one: "
+                "python -c 'import secrets; print(secrets.token_urlsafe(24))'",
                 id="events_app.W002",
             )
 
@@ -123,7 +124,9 @@ def _check_door() -> Iterable[CheckMessage]:
         return  # no door here: this project only sends, or gives its views arguments of their own
     if conf.ALLOW_INSECURE.get():
         if not settings.DEBUG:
-            yield checks.Warning(f"{conf.ALLOW_INSECURE.name} is on: anybody can post events.", id="events_app.W005")
+            yield checks.Warning(
+                f"{conf.ALLOW_INSECURE.name} is on: anybody can post events.", id="events_app.W005"
+            )
     elif not (conf.VERIFICATION_KEYS.get() or conf.BASIC_AUTH.get()):
         yield Error(
             "The webhook refuses every post: nothing says whose posts to take.",

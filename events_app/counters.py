@@ -3,7 +3,6 @@
 Best effort: a lost count is not a lost event.
 """
 
-from contextlib import suppress
 from typing import cast
 
 from redis import RedisError
@@ -30,9 +29,11 @@ REFUSED = "refused_{status}"
 
 def count(what: str, by: int = 1) -> None:
     """Add `by` to the counter `what`."""
-    if by:
-        with suppress(RedisError):
+    if by and not redis.is_paused():
+        try:
             redis.door().hincrby(redis.key("counters"), what, by)
+        except RedisError:
+            redis.pause()
 
 
 def read() -> dict[str, int]:

@@ -27,7 +27,7 @@ from events_app.signals import ESP_NAME, NamedReceiver, TrackingEvent, doors, tr
 logger = logging.getLogger(__name__)
 
 #: Seconds a drain or a recovery calls receivers before it leaves the rest to the next one.
-BUDGET = 20.0
+BUDGET = 20
 
 #: Workers an event may take down with it before it is given up.
 MOST_DEATHS = 5
@@ -36,12 +36,12 @@ MOST_DEATHS = 5
 _MOST_ERROR = 20_000
 
 
-def soft_limit() -> float:
+def soft_limit() -> int:
     """Seconds after which a task is interrupted: a receiver begun at the budget's end has its time."""
     return BUDGET + RECEIVER_TIME_LIMIT.get()
 
 
-def hard_limit() -> float:
+def hard_limit() -> int:
     """Seconds after which a task's process is killed."""
     return soft_limit() + 10
 
@@ -231,7 +231,7 @@ def _claim_lapsed(claim: Claim) -> int | None:
             counters.count(counters.WORKER_DIED, mine.update(state=Work.State.DEAD, claim=None, error=error))
         elif mine.update(claim=claim.token, due=now + lease(), attempts=lapsed.attempts + 1):
             counters.count(counters.RECOVERED)
-            return lapsed.pk
+            return lapsed.event_id
 
 
 def _load(pks: Sequence[int], using: str) -> list[Owed]:

@@ -77,10 +77,12 @@ def store(entries: Sequence[Entry], claim: Claim) -> Stored:
     arrivals: dict[bytes, Arrival] = {}
     for entry in entries:
         arrival = _arrive(entry, by)
-        arrivals.setdefault(arrival.row.key, arrival)
+        arrivals.setdefault(bytes(arrival.row.key), arrival)
     new = _insert_or_part(list(arrivals.values()), claim)
     owed = [
-        Owed(pk, arrival.row.raw, arrival.row.door, arrival.event) for pk, arrival in new if arrival.event
+        Owed(pk, bytes(arrival.row.raw), arrival.row.door, arrival.event)
+        for pk, arrival in new
+        if arrival.event
     ]
     stored = Stored(owed, dead=len(new) - len(owed), duplicates=len(entries) - len(new))
     counters.count(counters.DUPLICATE, stored.duplicates)
@@ -143,7 +145,7 @@ def _insert(arrivals: list[Arrival], claim: Claim) -> list[tuple[int, Arrival]]:
     using = router.db_for_write(Event)
     with transaction.atomic(using=using):
         ids = Event.objects.insert_new([arrival.row for arrival in arrivals], using)
-        new = [(ids[arrival.row.key], arrival) for arrival in arrivals if arrival.row.key in ids]
+        new = [(ids[key], arrival) for arrival in arrivals if (key := bytes(arrival.row.key)) in ids]
         now = database_now(using)
         Work.objects.using(using).bulk_create(
             Work(event_id=pk, claim=claim.token, due=now + lease(), attempts=1)

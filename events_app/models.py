@@ -25,7 +25,7 @@ class EventManager(models.Manager["Event"]):
         """
         connection = connections[using]
         fields = [field for field in self.model._meta.concrete_fields if not field.primary_key]
-        ordered = sorted(events, key=lambda event: event.key)
+        ordered = sorted(events, key=lambda event: bytes(event.key))
         insert = _insert_arrays if connection.vendor == "postgresql" else _insert_values
         return insert(connection, fields, ordered)
 
@@ -109,7 +109,7 @@ def _insert_arrays(
     columns = [[getattr(event, field.attname) for event in events] for field in fields]
     arrays = ", ".join(f"%s::{_array_type(field, connection)}[]" for field in fields)
     with connection.cursor() as cursor:
-        cursor.execute(_insert(connection, fields, f"SELECT * FROM unnest({arrays})"), columns)
+        cursor.execute(_insert(connection, fields, f"SELECT * FROM unnest({arrays})"), columns)  # noqa: S608 (our own column types)
         return {bytes(key): pk for key, pk in cursor.fetchall()}
 
 
@@ -138,7 +138,8 @@ def _insert_values(
 
 def _insert(connection: BaseDatabaseWrapper, fields: _Fields, rows: str) -> str:
     quote = connection.ops.quote_name
-    names = ", ".join(quote(field.column) for field in fields)
+    columns = [field.column or field.attname for field in fields]
+    names = ", ".join(quote(column) for column in columns)
     table = quote(Event._meta.db_table)
     return (
         f"INSERT INTO {table} ({names}) {rows} "

@@ -1,7 +1,7 @@
 """The connection to Redis: where it is, how long we wait for it, what our keys are called."""
 
+import time
 from functools import cache
-from typing import Any
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -9,13 +9,18 @@ from redis.retry import Retry
 
 from events_app.conf import REDIS_URL, STREAM
 
+# Seconds a process answers its web requests without asking Redis, after Redis failed one of them.
+_PAUSE = 0.5
 
-def door() -> "Redis[Any]":
+_paused_until = 0.0
+
+
+def door() -> Redis:
     """For web requests: gives up after a second, so that a post is answered within two."""
     return _client(REDIS_URL.get(), 1.0)
 
 
-def worker() -> "Redis[Any]":
+def worker() -> Redis:
     """For background work, which can wait a little longer."""
     return _client(REDIS_URL.get(), 5.0)
 
@@ -26,8 +31,19 @@ def key(name: str = "") -> str:
     return f"{{{STREAM.get()}}}:{name}" if name else f"{{{STREAM.get()}}}"
 
 
+def pause() -> None:
+    """Redis failed a web request: spare the next ones the wait."""
+    global _paused_until  # noqa: PLW0603 (one process, one Redis: the pause is the process's)
+    _paused_until = time.monotonic() + _PAUSE
+
+
+def is_paused() -> bool:
+    """Whether Redis failed a web request of this process a moment ago."""
+    return time.monotonic() < _paused_until
+
+
 @cache
-def _client(url: str, timeout: float) -> "Redis[Any]":
+def _client(url: str, timeout: float) -> Redis:
     # No retries: redis-py's own wait for up to a minute, and they repeat an append whose answer
     # got lost. A door would rather say 503, and a worker's next bell comes anyway.
     return Redis.from_url(

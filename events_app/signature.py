@@ -10,7 +10,7 @@ import binascii
 from collections.abc import Iterable
 from functools import lru_cache
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -30,7 +30,7 @@ def load_key(text: str) -> EllipticCurvePublicKey:
     bare = "".join(line.strip() for line in lines if not line.startswith("-----"))
     try:
         key = load_der_public_key(base64.b64decode(bare, validate=True))
-    except (ValueError, binascii.Error):
+    except (ValueError, binascii.Error, UnsupportedAlgorithm):
         raise ValueError(
             "not a public key: paste the verification key from SendGrid's Event Webhook settings"
         ) from None

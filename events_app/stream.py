@@ -5,11 +5,10 @@ under one consumer group, stores them, and then deletes them; an entry that was 
 deleted for longer than the lease is handed out again. Needs Redis 6.2 or Valkey.
 """
 
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from redis import RedisError, ResponseError
 
@@ -23,9 +22,6 @@ CONSUMER = "worker"
 
 #: Milliseconds a bell stays hung up. A bell that got lost keeps others from ringing only so long.
 BELL_LIFE = 2000
-
-#: Seconds a door answers 503 without asking, after Redis failed it.
-_PAUSE = 0.5
 
 # One script, so that a post is taken whole or not at all. Redis decides once, before the first
 # write of a script, whether it is out of memory.
@@ -55,17 +51,13 @@ class Entry(NamedTuple):
         return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
 
 
-_away_until = 0.0
-
-
 def append(door: str, events: Sequence[bytes]) -> bool:
     """Keep every event, or none. True when the caller is to ring the bell.
 
     Takes 2 seconds at the most. Raises Unavailable; the events may have been taken all the same
     (the answer got lost), which is what the dedupe is for.
     """
-    global _away_until  # noqa: PLW0603 (one door, one process, one Redis: the pause is the process's)
-    if time.monotonic() < _away_until:
+    if redis.is_paused():
         raise Unavailable("Redis failed a moment ago")
     limit = BACKLOG_LIMIT.get()
     try:
@@ -75,7 +67,7 @@ def append(door: str, events: Sequence[bytes]) -> bool:
             client=redis.door(),
         )
     except RedisError as error:
-        _away_until = time.monotonic() + _PAUSE
+        redis.pause()
         raise Unavailable(f"Redis: {type(error).__name__}") from error
     if answer == -1:
         raise Unavailable(f"the backlog is at its limit of {limit} events")
@@ -107,19 +99,22 @@ def done(entries: Sequence[Entry]) -> None:
     """Forget entries that are stored."""
     if entries:
         ids = [entry.id for entry in entries]
-        redis.worker().pipeline().xack(redis.key(), GROUP, *ids).xdel(redis.key(), *ids).execute()
+        pipe = redis.worker().pipeline()
+        pipe.xack(redis.key(), GROUP, *ids)
+        pipe.xdel(redis.key(), *ids)
+        pipe.execute()
 
 
 def give_back(entries: Sequence[Entry], idle: int) -> None:
     """Let the next reader have these at once, as if they had lain unfinished for `idle` milliseconds."""
     if entries:
         ids = [entry.id for entry in entries]
-        redis.worker().xclaim(redis.key(), GROUP, CONSUMER, 0, ids, idle=idle, justid=True)
+        redis.worker().xclaim(redis.key(), GROUP, CONSUMER, 0, ids, idle=idle, justid=True)  # type: ignore[arg-type]
 
 
 def backlog() -> int:
     """How many events wait: not yet read, or read and not yet stored."""
-    return cast(int, redis.worker().xlen(redis.key()))
+    return redis.worker().xlen(redis.key())
 
 
 def anything_to_read(idle: int) -> bool:

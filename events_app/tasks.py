@@ -4,12 +4,11 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from celery import shared_task
 from django.db import DatabaseError, InterfaceError
 from redis import RedisError
 
-from events_app import dispatch, inbox, stream
-from events_app.bell import OPTIONS, ring
+from events_app import bell, dispatch, inbox, stream
+from events_app.bell import ring
 from events_app.dispatch import Claim
 from events_app.tick import tick as look
 
@@ -18,10 +17,10 @@ logger = logging.getLogger(__name__)
 #: Events one drain takes.
 BATCH = 500
 
-LIMITS = {"soft_time_limit": dispatch.soft_limit(), "time_limit": dispatch.hard_limit()}
+_LIMITS = {"soft_limit": dispatch.soft_limit(), "hard_limit": dispatch.hard_limit()}
 
 
-@shared_task(name="events.drain", queue="sendgrid.events", **LIMITS, **OPTIONS)
+@bell.task("events.drain", queue="sendgrid.events", **_LIMITS)
 def drain() -> None:
     """Store what waits in the stream and hand it to the receivers."""
     claim = Claim()
@@ -36,7 +35,7 @@ def drain() -> None:
     tick()
 
 
-@shared_task(name="events.recover", queue="sendgrid.recovery", **LIMITS, **OPTIONS)
+@bell.task("events.recover", queue="sendgrid.recovery", **_LIMITS)
 def recover() -> None:
     """Take over events whose worker died with them."""
     with _quiet_while_away("recover"):
@@ -44,7 +43,7 @@ def recover() -> None:
             ring(recover)
 
 
-@shared_task(name="events.tick", queue="sendgrid.events", **LIMITS, **OPTIONS)
+@bell.task("events.tick", queue="sendgrid.events", **_LIMITS)
 def tick() -> None:
     """Ring for everything that waits and that no bell announces."""
     with _quiet_while_away("tick"):

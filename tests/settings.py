@@ -7,8 +7,8 @@ import environ
 
 os.environ.setdefault("DJANGO_SECRET_KEY", "for tests")
 
-from project.settings import *  # noqa: E402, F403
-from project.settings import DATABASES, INSTALLED_APPS  # noqa: E402
+from project.settings import *  # noqa: F403
+from project.settings import DATABASES, INSTALLED_APPS
 
 _env = environ.Env()
 

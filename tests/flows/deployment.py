@@ -111,7 +111,7 @@ class Deployment:
             connection.commit()
         with closing(Redis.from_url(self.valkey.url(0))) as redis:
             pending = redis.xpending_range("{sendgrid:events}", "pipeline", "-", "+", 10_000)
-            ids = [entry["message_id"] for entry in pending]
+            ids: Any = [entry["message_id"] for entry in pending]
             if ids:
                 idle = dispatch.lease_ms()
                 redis.xclaim("{sendgrid:events}", "pipeline", "worker", 0, ids, idle=idle, justid=True)

@@ -82,7 +82,9 @@ def test_worker_killed_in_mid_drain_loses_nothing_and_repeats_only_what_was_in_f
     deployment.hold_at(events[120]["sg_event_id"])
     assert deployment.post(events) == 200
     wait_for(
-        lambda: events[120]["sg_event_id"] in deployment.calls(), seconds=PATIENCE, what="the middle of a drain"
+        lambda: events[120]["sg_event_id"] in deployment.calls(),
+        seconds=PATIENCE,
+        what="the middle of a drain",
     )
 
     worker.kill()
@@ -179,7 +181,9 @@ def test_redis_gone_in_mid_post_answers_503_and_all_resumes_by_itself(
 
     with ThreadPoolExecutor(4) as clients:
         answers = [clients.submit(post_until_taken, post) for post in posts]
-        wait_for(lambda: sum(answer.done() for answer in answers) >= 5, seconds=PATIENCE, what="some posts taken")
+        wait_for(
+            lambda: sum(answer.done() for answer in answers) >= 5, seconds=PATIENCE, what="some posts taken"
+        )
         getattr(deployment.valkey, fault)()
         assert gone.wait(PATIENCE)
         deployment.valkey.thaw() if fault == "freeze" else deployment.valkey.start()
