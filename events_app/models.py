@@ -13,6 +13,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q
 from django.utils import timezone
 
+from events_app.signals import EventType
+
 
 class EventManager(models.Manager["Event"]):
     """Inserts events the way that costs each database least."""
@@ -34,7 +36,7 @@ class Event(models.Model):
     """One event as SendGrid posted it, with the columns people look it up by."""
 
     key = models.BinaryField(max_length=16, unique=True, editable=False)
-    event_type = models.CharField(max_length=16)
+    event_type = models.CharField(max_length=16, choices=[(kind.value, kind.value) for kind in EventType])
     event_id = models.CharField(max_length=255, blank=True)
     message_id = models.CharField(max_length=255, blank=True)
     #: Lower case, for look-up; `raw` has it as it came.

@@ -48,7 +48,11 @@ class Entry(NamedTuple):
     def received_at(self) -> datetime:
         """When the door took it, by the clock of Redis."""
         milliseconds, _, _ = self.id.partition(b"-")
-        return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
+        try:
+            return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
+        except (ValueError, OverflowError, OSError):
+            # Somebody put an entry here under an id of their own, and Redis counts on from there.
+            return datetime.now(UTC)
 
 
 def append(door: str, events: Sequence[bytes]) -> bool:

@@ -3,6 +3,7 @@
 `docs/settings.md` lists the variables.
 """
 
+import warnings
 from pathlib import Path
 
 import environ
@@ -33,8 +34,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    # After `manage.py collectstatic`; the image has done that.
-    *(["whitenoise.middleware.WhiteNoiseMiddleware"] if (BASE_DIR / "static").is_dir() else []),
+    "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -61,6 +61,9 @@ ROOT_URLCONF = "project.urls"
 WSGI_APPLICATION = "project.wsgi.application"
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "static"
+# Until `manage.py collectstatic` has run (the image has run it) the admin's files come from its package.
+WHITENOISE_USE_FINDERS = not STATIC_ROOT.is_dir()
+warnings.filterwarnings("ignore", message="No directory at", category=UserWarning)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = "UTC"

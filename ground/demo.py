@@ -1,0 +1,185 @@
+"""`./dev demo`: the whole way of an event, on this machine, with every figure checked."""
+
+import json
+import random
+import shutil
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from redis import Redis
+
+from fake_sendgrid.events import Event, history
+from fake_sendgrid.webhook import Sender, batch
+from ground.process import wait_for
+from ground.stack import Stack
+from ground.valkey import Valkey
+
+#: Seconds the workers have for everything.
+PATIENCE = 120
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the database and the counters say."""
+
+    stored: int
+    owed: int
+    dead: int
+    duplicates: int
+    receiver_calls: int
+    bounces: int
+    clicks: int
+
+
+def main(argv: list[str]) -> int:
+    if argv:
+        print("usage: ./dev demo", file=sys.stderr)
+        return 2
+    folder = Path(tempfile.mkdtemp(prefix="pipeline-demo-"))
+    with ExitStack() as stack:
+        valkey = stack.enter_context(Valkey(folder / "valkey"))
+        sender = Sender()
+        deployment = Stack(
+            folder,
+            {
+                "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
+                "REDIS_URL": valkey.url(0),
+                "CELERY_BROKER_URL": valkey.url(1),
+                "DJANGO_EXTRA_APPS": "example_app",
+                "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY": sender.public_key,
+            },
+        )
+        _say(f"Starting web, worker and beat on free ports ({valkey.version}, SQLite).")
+        deployment.manage("migrate", "--verbosity", "0")
+        for process in (deployment.web(), deployment.worker(), deployment.beat()):
+            stack.enter_context(process)
+        status = _run(deployment, sender)
+    if status == 0:
+        shutil.rmtree(folder)
+    else:
+        _say(f"The logs are in {folder}.")
+    return status
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The bodies to post, and what must come of them."""
+
+    bodies: list[bytes]
+    posted: int
+    distinct: int
+    bounces: int
+    clicks: int
+
+
+def _plan() -> Plan:
+    """Small posts and a large one, with repeats, disorder, something unreadable, something unknown."""
+    chance = random.Random(7)
+    events = history(1600)
+    unknown: Event = {**events[0], "event": "hologram_viewed", "sg_event_id": "an-event-of-next-year"}
+    elements: list[Event | bytes] = [*events, unknown, b'"this is no event"']
+    chance.shuffle(elements)
+    large, rest = elements[:1000], elements[1000:]
+    posts = [large]
+    while rest:
+        size = chance.randint(1, 25)
+        posts.append(rest[:size])
+        rest = rest[size:]
+    posts += [chance.sample(elements, 20) for _ in range(8)]
+    posts += [posts[5]] * 3
+    chance.shuffle(posts)
+    names = [event["event"] for event in events]
+    return Plan(
+        bodies=[batch(post) for post in posts],
+        posted=sum(map(len, posts)),
+        distinct=len(elements),
+        bounces=names.count("bounce"),
+        clicks=names.count("click"),
+    )
+
+
+def _run(deployment: Stack, sender: Sender) -> int:
+    plan = _plan()
+    _say(
+        f"Posting {plan.posted} events, {plan.distinct} of them distinct, in {len(plan.bodies)} signed posts."
+    )
+    _post(sender, deployment.webhook_url, plan.bodies)
+    figures = _wait(deployment, plan)
+    rows = (
+        ("stored, each once", figures.stored, plan.distinct),
+        ("repeats recognized", figures.duplicates, plan.posted - plan.distinct),
+        ("unreadable, kept as dead", figures.dead, 1),
+        ("still owed to a receiver", figures.owed, 0),
+        ("receiver calls, one an event", figures.receiver_calls, plan.distinct - 1),
+        ("bounces noted", figures.bounces, plan.bounces),
+        ("clicks noted", figures.clicks, plan.clicks),
+    )
+    print(f"\n  {'what happened':<30}{'count':>7}{'expected':>10}")
+    for what, found, expected in rows:
+        print(f"  {what:<30}{found:>7}{expected:>10}  {'ok' if found == expected else 'WRONG'}")
+    print()
+    answer = {
+        "posted": plan.posted,
+        "distinct": plan.distinct,
+        "stored": figures.stored,
+        "duplicates": figures.duplicates,
+        "dead": figures.dead,
+        "receiver_calls": figures.receiver_calls,
+        "lost": plan.distinct - figures.stored,
+    }
+    print(json.dumps(answer), flush=True)
+    return 0 if all(found == expected for _, found, expected in rows) else 1
+
+
+def _post(sender: Sender, url: str, bodies: Iterable[bytes]) -> None:
+    for body in bodies:
+        answer = sender.post(url, body)
+        if answer.status_code != 200:
+            raise RuntimeError(f"the webhook answered {answer.status_code}: {answer.text}")
+
+
+def _wait(deployment: Stack, plan: Plan) -> Figures:
+    """The figures once nothing is left to do, or when the patience is over."""
+    shown = ""
+
+    def settled() -> Figures | None:
+        nonlocal shown
+        figures = _figures(deployment.env)
+        line = f"  {figures.stored} of {plan.distinct} events stored, {figures.owed} with their receivers."
+        if line != shown and sys.stdout.isatty():
+            print(f"\r{line:<70}", end="", flush=True)
+        shown = line
+        seen = figures.stored + figures.duplicates
+        return figures if seen >= plan.posted and figures.owed == 0 else None
+
+    try:
+        return wait_for(settled, seconds=PATIENCE, what="every event settled")
+    except TimeoutError as late:
+        _say(str(late))
+        return _figures(deployment.env)
+
+
+def _figures(env: Mapping[str, str]) -> Figures:
+    counts = {
+        "stored": "events_app_event",
+        "owed": "events_app_work WHERE state = 'owed'",
+        "dead": "events_app_work WHERE state = 'dead'",
+        "receiver_calls": "example_app_call",
+        "bounces": "example_app_bounce",
+        "clicks": "example_app_click",
+    }
+    selects = ", ".join(f"(SELECT count(*) FROM {where})" for where in counts.values())
+    with closing(sqlite3.connect(env["DATABASE_URL"].removeprefix("sqlite:///"))) as database:
+        row = database.execute(f"SELECT {selects}").fetchone()
+    with closing(Redis.from_url(env["REDIS_URL"])) as redis:
+        duplicates = int(redis.hget("{sendgrid:events}:counters", "duplicate") or 0)
+    return Figures(duplicates=duplicates, **dict(zip(counts, row, strict=True)))
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,102 @@
+"""The deployment's own processes on this machine: web, worker and beat of `project`."""
+
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from subprocess import run
+
+from ground.process import Process, free_port, wait_for
+
+ROOT = Path(__file__).resolve().parent.parent
+#: Where the programs of our own environment are; not resolved, for that would lead out of it.
+BIN = Path(sys.executable).parent
+
+#: All a process gets from the caller's environment: nothing in it may point to the caller's services.
+PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
+
+
+class Stack:
+    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
+        self.folder = folder
+        self.env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        self.env |= {
+            "DJANGO_SETTINGS_MODULE": "project.settings",
+            "DJANGO_SECRET_KEY": secrets.token_urlsafe(32),
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+        }
+        self.env |= settings
+        self.port = free_port()
+        self.flower_port = free_port()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    @property
+    def webhook_url(self) -> str:
+        return f"{self.url}anymail/sendgrid/tracking/"
+
+    @property
+    def flower_url(self) -> str:
+        return f"http://127.0.0.1:{self.flower_port}/"
+
+    def manage(self, *args: str) -> str:
+        """Run a management command; answer what it printed. Raises RuntimeError with its errors."""
+        done = run(
+            [sys.executable, str(ROOT / "manage.py"), *args],
+            env=self.env,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"manage.py {' '.join(args)} failed:\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def web(self) -> Process:
+        """Start the web process; it answers when this returns."""
+        web = self._start(
+            "web",
+            *(BIN / "granian", "--interface", "wsgi", "project.wsgi:application"),
+            *("--host", "127.0.0.1", "--port", str(self.port), "--no-ws", "--log-level", "warning"),
+            *("--backpressure", "64"),
+        )
+        wait_for(lambda: _listens(self.port), seconds=30, what="web", unless_dead=web)
+        return web
+
+    def worker(self, *options: str, name: str = "worker") -> Process:
+        """Start a Celery worker for all queues; it is ready when this returns."""
+        queues = "sendgrid.events,sendgrid.recovery"
+        worker = self._start(
+            name,
+            *(BIN / "celery", "-A", "workers.app", "worker", "-Q", queues, "-n", f"{name}@%h"),
+            *("--loglevel", "info", "--without-gossip", "--without-mingle", *options),
+        )
+        wait_for(lambda: " ready." in worker.output(), seconds=60, what=name, unless_dead=worker)
+        return worker
+
+    def beat(self) -> Process:
+        """Start what ticks."""
+        return self._start("beat", BIN / "celery", "-A", "workers.app", "beat")
+
+    def flower(self, user: str, password: str) -> Process:
+        """Start what shows the queues. By itself it would make every worker report each of its tasks."""
+        return self._start(
+            "flower",
+            *(BIN / "celery", "-A", "workers.app", "flower", "--address=127.0.0.1"),
+            *(f"--port={self.flower_port}", f"--basic_auth={user}:{password}"),
+            *("--read_only", "--enable_events=False"),
+        )
+
+    def _start(self, name: str, *args: str | Path) -> Process:
+        return Process(args, log=self.folder / f"{name}.log", env=self.env, cwd=ROOT)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
