@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
+from celery import current_app
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
@@ -11,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
 from django.urls import NoReverseMatch, reverse
 
-from events_app import conf
+from events_app import conf, tasks
 from events_app.models import Event
 from events_app.signature import load_key
 
@@ -70,6 +71,25 @@ def check_database(**_: Any) -> list[CheckMessage]:
             id="events_app.W004",
         )
     ]
+
+
+@register()
+def check_celery(**_: Any) -> list[CheckMessage]:
+    """Settings of the Celery app that keep the bells from a worker."""
+    found: list[CheckMessage] = []
+    if current_app.conf.task_always_eager:
+        found.append(
+            Error(
+                "task_always_eager is on: the webhook would call receivers itself before it answers.",
+                hint="Turn it off, and run a worker.",
+                id="events_app.E005",
+            )
+        )
+    consumed = {queue.name for queue in current_app.conf.task_queues or ()}
+    missing = sorted({tasks.EVENTS, tasks.RECOVERY} - consumed)
+    if consumed and missing and not current_app.conf.task_create_missing_queues:
+        found.append(Error(f"The Celery app's task_queues lack {', '.join(missing)}.", id="events_app.E006"))
+    return found
 
 
 def _unknown_names() -> Iterable[CheckMessage]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from http import HTTPStatus
 
+from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 from django.http.request import UnreadablePostError
@@ -32,7 +33,7 @@ class Refusal(Exception):
         self.status = status
 
 
-@method_decorator(csrf_exempt, name="dispatch")
+@method_decorator([csrf_exempt, login_not_required], name="dispatch")
 class SendGridTrackingWebhookView(View):
     """The Event Webhook's door. 2xx means: Redis has every event of the post.
 
@@ -41,7 +42,6 @@ class SendGridTrackingWebhookView(View):
     """
 
     http_method_names = ["post", "head"]  # noqa: RUF012 (as Django has it)
-    login_required = False  # for Django's LoginRequiredMiddleware
     door = "tracking"
 
     basic_auth: str | Sequence[str] | None = None
