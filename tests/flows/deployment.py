@@ -96,6 +96,11 @@ class Deployment:
         except TimeoutError as late:
             raise AssertionError(f"{late}\n{self.state()}") from late
 
+    def counted(self, what: str) -> int:
+        """One of the pipeline's own counters."""
+        with closing(Redis.from_url(self.valkey.url(0))) as redis:
+            return int(redis.hget("{sendgrid:events}:counters", what) or 0)
+
     def state(self) -> str:
         """What a person would want to know of a deployment that did not get there."""
         events = self.query("SELECT count(*) FROM events_app_event")

@@ -208,3 +208,21 @@ def test_unreadable_elements_are_kept_and_their_neighbours_arrive(deployment: De
     dead = deployment.query("SELECT error FROM events_app_work WHERE state = 'dead'")
     assert len(dead) == 5
     assert all(error for (error,) in dead)
+
+
+@pytest.mark.parametrize("deployment", ["postgres"], indirect=True)
+def test_connections_the_database_cut_are_made_again(deployment: Deployment) -> None:
+    deployment.web()
+    deployment.worker()
+    events = history(200)
+    assert deployment.post(events[:100]) == 200
+    deployment.settle(stored=100)
+
+    deployment.query(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    assert deployment.post(events[100:]) == 200
+
+    deployment.settle(stored=200)
+    assert deployment.calls() == {event["sg_event_id"]: 1 for event in events}

@@ -1,0 +1,43 @@
+"""Another broker: messages are only bells, so any that Celery knows will do."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kombu import Connection
+
+from events_app import counters
+from fake_sendgrid.events import history
+from ground.valkey import Valkey
+from tests.flows.deployment import Deployment
+from workers.app import QUEUES
+
+AMQP = os.environ.get("TEST_AMQP_URL", "")
+
+
+@pytest.fixture
+def on_rabbitmq(tmp_path: Path) -> Iterator[Deployment]:
+    with Valkey(tmp_path / "valkey") as valkey, Connection(AMQP) as connection:
+        url = f"sqlite:///{tmp_path}/db.sqlite3"
+        deployment = Deployment(tmp_path, valkey, url, CELERY_BROKER_URL=AMQP)
+        try:
+            yield deployment
+        finally:
+            deployment.stop()
+            for queue in QUEUES:
+                connection.default_channel.queue_delete(queue)
+
+
+@pytest.mark.skipif(not AMQP, reason="TEST_AMQP_URL names no RabbitMQ")
+def test_rabbitmq_carries_the_bells(on_rabbitmq: Deployment) -> None:
+    on_rabbitmq.web()
+    on_rabbitmq.worker()
+    events = history(300)
+
+    for at in range(0, 300, 30):
+        assert on_rabbitmq.post(events[at : at + 30]) == 200
+
+    on_rabbitmq.settle(stored=300)
+    assert on_rabbitmq.calls() == {event["sg_event_id"]: 1 for event in events}
+    assert on_rabbitmq.counted(counters.BELL_FAILED) == 0

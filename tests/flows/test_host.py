@@ -1,0 +1,167 @@
+"""`events_app` in somebody else's project: its own settings, addresses and Celery app (`tests/host`)."""
+
+import os
+import sqlite3
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from subprocess import run
+from typing import Any
+
+import psycopg
+import pytest
+import requests
+from redis import Redis
+
+from fake_sendgrid.events import history
+from fake_sendgrid.webhook import Sender, batch
+from ground.process import Process, free_port, wait_for
+from ground.stack import BIN, PASSED_ON, ROOT
+from ground.valkey import Valkey
+from tests.flows.deployment import PATIENCE, postgres_database
+
+
+class Host:
+    def __init__(self, folder: Path, valkey: Valkey, database_url: str) -> None:
+        self.folder = folder
+        self.valkey = valkey
+        self.database_url = database_url
+        self.sender = Sender()
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}/mail/sendgrid/tracking/"
+        self.env = {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {
+            "DJANGO_SETTINGS_MODULE": "tests.host.settings",
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+            "HOST_DATABASE_URL": database_url,
+            "HOST_REDIS_URL": valkey.url(0),
+            "HOST_BROKER_URL": valkey.url(1),
+            "HOST_VERIFICATION_KEY": self.sender.public_key,
+        }
+        self.processes: list[Process] = []
+
+    def manage(self, *args: str) -> str:
+        django = [sys.executable, "-m", "django", *args]
+        done = run(django, env=self.env, cwd=self.folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def web(self) -> Process:
+        web = self._start(
+            "web",
+            *(BIN / "granian", "--interface", "wsgi", "tests.host.wsgi:application"),
+            *("--host", "127.0.0.1", "--port", str(self.port), "--no-ws", "--backpressure", "16"),
+        )
+        wait_for(self._answers, seconds=PATIENCE, what="the host's web", unless_dead=web)
+        return web
+
+    def worker(self) -> Process:
+        # "celery" is the queue of the host's own tasks.
+        worker = self._start(
+            "worker",
+            *(BIN / "celery", "-A", "tests.host", "worker", "--concurrency", "2", "--loglevel", "info"),
+            *("-Q", "celery,sendgrid.events,sendgrid.recovery"),
+        )
+        ready = lambda: " ready." in worker.output()  # noqa: E731
+        wait_for(ready, seconds=PATIENCE, what="the host's worker", unless_dead=worker)
+        return worker
+
+    def beat(self) -> Process:
+        return self._start("beat", BIN / "celery", "-A", "tests.host", "beat")
+
+    def post(self, events: list[dict[str, Any]]) -> int:
+        return self.sender.post(self.url, batch(events)).status_code
+
+    def wait_until_heard(self, events: list[dict[str, Any]]) -> None:
+        """Both receivers got each event, once."""
+        expected = {(receiver, event["sg_event_id"]): 1 for event in events for receiver in ("sync", "async")}
+
+        def settled() -> bool:
+            return len(self.heard()) >= len(expected) and not self._query("SELECT 1 FROM events_app_work")
+
+        try:
+            wait_for(settled, seconds=PATIENCE, what=f"{len(events)} events at both receivers")
+        except TimeoutError as late:
+            logs = "\n".join(f"{process.log}\n{process.output()[-3000:]}" for process in self.processes)
+            raise AssertionError(f"{late}: {len(self.heard())} calls\n{logs}") from late
+        assert self.heard() == expected
+
+    def heard(self) -> Counter[tuple[str, str]]:
+        return Counter(self._query("SELECT receiver, event_id FROM shop_heard"))
+
+    def kill(self) -> None:
+        for process in self.processes:
+            process.kill()
+
+    def _start(self, name: str, *args: str | Path) -> Process:
+        process = Process(args, log=self.folder / f"{name}.log", env=self.env, cwd=self.folder)
+        self.processes.append(process)
+        return process
+
+    def _answers(self) -> bool:
+        try:
+            return requests.head(self.url, timeout=5).ok
+        except requests.ConnectionError:
+            return False
+
+    def _query(self, sql: str) -> list[tuple[Any, ...]]:
+        found: list[tuple[Any, ...]]
+        if self.database_url.startswith("postgres"):
+            with psycopg.connect(self.database_url) as postgres:
+                found = postgres.execute(sql).fetchall()  # type: ignore[call-overload]
+        else:
+            path = self.database_url.removeprefix("sqlite:///")
+            with closing(sqlite3.connect(path, timeout=20)) as sqlite:
+                found = sqlite.execute(sql).fetchall()
+        return found
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
+    """Migrated, and nothing of it runs yet but its Valkey; the test runs once with each database."""
+    with ExitStack() as stack:
+        valkey = stack.enter_context(Valkey(tmp_path / "valkey"))
+        if request.param == "postgres":
+            url = stack.enter_context(postgres_database(os.environ["TEST_DATABASE_URL"]))
+        else:
+            url = f"sqlite:///{tmp_path}/db.sqlite3"
+        found = Host(tmp_path, valkey, url)
+        stack.callback(found.kill)
+        found.manage("migrate", "--verbosity", "0")
+        yield found
+
+
+def test_events_reach_the_receivers_of_a_host(host: Host) -> None:
+    web, worker = host.web(), host.worker()
+    events = history(300)
+
+    for at in range(0, len(events), 50):
+        assert host.post(events[at : at + 50]) == 200
+
+    host.wait_until_heard(events)
+    for process in (web, worker):
+        process.stop()
+        assert process.wait(0) == 0, process.output()
+
+
+def test_the_tick_in_the_hosts_beat_finds_what_no_bell_announces(host: Host) -> None:
+    host.web()
+    events = history(20)
+    assert host.post(events) == 200
+    with closing(Redis.from_url(host.valkey.url(1))) as broker:
+        assert broker.llen("sendgrid.events") == 1
+        broker.flushdb()
+
+    host.worker()
+    assert not host.heard()
+    host.beat()
+
+    host.wait_until_heard(events)
+
+
+def test_the_least_a_host_needs_passes_the_checks(host: Host) -> None:
+    said = host.manage("check", "--database", "default", "--fail-level", "WARNING")
+    assert "no issues" in said
+    assert "No changes" in host.manage("makemigrations", "--check", "--dry-run")
