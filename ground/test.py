@@ -1,0 +1,71 @@
+"""`./dev test`: the tests, on servers of their own that nothing else has ever touched."""
+
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from importlib.metadata import version
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ground.postgres import Postgres
+from ground.process import ends_with_us
+from ground.valkey import Valkey
+
+# A test that read one of these by mistake would write to a service that nobody gave it.
+HIDDEN = ("REDIS_URL", "DATABASE_URL", "CELERY_BROKER_URL")
+
+
+def main(argv: list[str]) -> int:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pipeline-test-")))
+        env = {name: value for name, value in os.environ.items() if name not in HIDDEN}
+        ground = [f"Python {platform.python_version()}", f"Django {version('django')}"]
+        if env.get("TEST_DATABASE_URL"):
+            ground.append(f"{place_of(env['TEST_DATABASE_URL'])} (TEST_DATABASE_URL)")
+        else:
+            postgres = stack.enter_context(Postgres(folder))
+            ground.append(postgres.version)
+            env["TEST_DATABASE_URL"] = postgres.url
+        if env.get("TEST_REDIS_URL"):
+            ground.append(f"{place_of(env['TEST_REDIS_URL'])} (TEST_REDIS_URL)")
+        else:
+            valkey = stack.enter_context(Valkey(folder / "valkey"))
+            ground.append(valkey.version)
+            env["TEST_REDIS_URL"] = valkey.url(0)
+        print("Testing on " + ", ".join(ground), flush=True)
+        return run([sys.executable, "-m", "pytest", *argv], env)
+
+
+def place_of(url: str) -> str:
+    """Enough to know it again, without its password."""
+    parts = urlsplit(url)
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
+
+
+def run(args: list[str], env: dict[str, str]) -> int:
+    """Its exit status. It stays at our terminal, so that --pdb works and Ctrl-C reaches it as well."""
+    child = subprocess.Popen(args, env=env)
+    with ends_with_us(child):
+        try:
+            while True:
+                try:
+                    return child.wait()
+                except KeyboardInterrupt:
+                    if not os.isatty(0):  # no terminal has told it
+                        child.send_signal(signal.SIGINT)
+        finally:
+            end(child)
+
+
+def end(child: subprocess.Popen[bytes]) -> None:
+    child.terminate()  # nothing, when it has ended already
+    try:
+        child.wait(10)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
