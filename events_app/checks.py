@@ -44,13 +44,15 @@ OTHERS = frozenset(
 @register(Tags.security)
 def check_settings(**_: Any) -> list[CheckMessage]:
     """Names nobody knows, values that cannot be used."""
-    found: list[CheckMessage] = list(_unknown_names())
+    unusable: list[CheckMessage] = []
     for setting in conf.SETTINGS:
         try:
             setting.get()
         except ImproperlyConfigured as error:
-            found.append(Error(str(error), id="events_app.E001"))
-    return found or [*_check_keys(), *_check_secrets(), *_check_window(), *_check_door()]
+            unusable.append(Error(str(error), id="events_app.E001"))
+    # What the values mean is only asked once all of them can be read.
+    found = unusable or [*_check_keys(), *_check_secrets(), *_check_window(), *_check_door()]
+    return [*_unknown_names(), *found]
 
 
 @register(Tags.database)

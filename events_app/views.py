@@ -9,6 +9,7 @@ from http import HTTPStatus
 
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ImproperlyConfigured
+from django.db.transaction import non_atomic_requests
 from django.http import HttpRequest, HttpResponse
 from django.http.request import UnreadablePostError
 from django.utils.crypto import constant_time_compare
@@ -33,7 +34,8 @@ class Refusal(Exception):
         self.status = status
 
 
-@method_decorator([csrf_exempt, login_not_required], name="dispatch")
+# non_atomic_requests: with ATOMIC_REQUESTS, Django would not get here while the database is away.
+@method_decorator([csrf_exempt, login_not_required, non_atomic_requests], name="dispatch")
 class SendGridTrackingWebhookView(View):
     """The Event Webhook's door. 2xx means: Redis has every event of the post.
 

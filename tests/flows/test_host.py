@@ -110,7 +110,7 @@ class Host:
         found: list[tuple[Any, ...]]
         if self.database_url.startswith("postgres"):
             with psycopg.connect(self.database_url) as postgres:
-                found = postgres.execute(sql).fetchall()  # type: ignore[call-overload]
+                found = postgres.execute(sql).fetchall()
         else:
             path = self.database_url.removeprefix("sqlite:///")
             with closing(sqlite3.connect(path, timeout=20)) as sqlite:
@@ -159,6 +159,13 @@ def test_the_tick_in_the_hosts_beat_finds_what_no_bell_announces(host: Host) -> 
     host.beat()
 
     host.wait_until_heard(events)
+
+
+@pytest.mark.parametrize("host", ["postgres"], indirect=True)
+def test_the_door_of_a_host_with_atomic_requests_needs_no_database(host: Host) -> None:
+    host.env["HOST_DATABASE_URL"] = f"postgres://127.0.0.1:{free_port()}/none"
+    host.web()
+    assert host.post(history(1)) == 200
 
 
 def test_the_least_a_host_needs_passes_the_checks(host: Host) -> None:

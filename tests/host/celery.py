@@ -1,0 +1,11 @@
+"""The host's own Celery app. All it says of us is the tick."""
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.host.settings")
+
+app = Celery("host", broker=os.environ.get("HOST_BROKER_URL"))
+app.conf.beat_schedule = {"sendgrid-events": {"task": "events.tick", "schedule": 5.0}}
+app.autodiscover_tasks()

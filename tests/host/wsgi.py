@@ -1,0 +1,9 @@
+"""What the host's web server runs."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.host.settings")
+
+application = get_wsgi_application()

@@ -1,0 +1,283 @@
+"""What is said in several places is said alike, and the house is as it was drawn."""
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kombu import Queue
+
+from events_app import conf, dispatch
+from ground import stack as ground_stack
+from workers import app as workers_app
+
+ROOT = Path(__file__).parents[1]
+PRODUCT = ("events_app", "sending_app", "workers", "project")
+PACKAGES = (*PRODUCT, "example_app", "fake_sendgrid", "ground", "tests")
+
+#: What stands at the top.
+NAMES = (
+    *("dev", "manage.py", "pyproject.toml", "docker-compose.yml", "Dockerfile", "LICENSE"),
+    *("requirements/run.lock", "requirements/dev.lock", "project", "events_app", "sending_app"),
+    *("workers", "tests", "fake_sendgrid", "README.md", "CHANGELOG.md", ".ci/run"),
+)
+
+#: Names that say nothing of what is in a module.
+VAGUE = {"utils", "helpers", "services", "base", "constants", "types", "exceptions"}
+
+#: Lines of code, without comments, docstrings and empty ones, that a file may have.
+MOST_CODE = 220
+
+Service = dict[str, Any]
+
+
+def read(path: str) -> str:
+    return (ROOT / path).read_text()
+
+
+COMPOSE: dict[str, Any] = yaml.safe_load(read("docker-compose.yml"))
+SERVICES: dict[str, Service] = COMPOSE["services"]
+LONG_RUNNING = sorted(SERVICES.keys() - {"migrate"})
+
+
+def modules(*packages: str) -> Iterator[Path]:
+    for package in packages:
+        yield from sorted((ROOT / package).rglob("*.py"))
+
+
+def option(command: list[str], name: str) -> str:
+    """The value of `--name value` or `--name=value`."""
+    for at, word in enumerate(command):
+        if word == name:
+            return command[at + 1]
+        if word.startswith(f"{name}="):
+            return word.partition("=")[2]
+    raise AssertionError(f"{name} is not in {command}")
+
+
+def by_default(value: str) -> str:
+    """What compose makes of it when no variable is set."""
+    return re.sub(r"\$\{\w+:-([^}]*)}", r"\1", value)
+
+
+def environment_read(path: str) -> set[str]:
+    """Names of the variables that a settings module reads: `env.str("NAME")`, `env.db("NAME")`."""
+    calls = (node for node in ast.walk(ast.parse(read(path))) if isinstance(node, ast.Call))
+    return {
+        call.args[0].value
+        for call in calls
+        if isinstance(call.func, ast.Attribute)
+        and isinstance(call.func.value, ast.Name)
+        and call.func.value.id == "env"
+        and isinstance(call.args[0], ast.Constant)
+        and isinstance(call.args[0].value, str)
+    }
+
+
+# --- Queues ---
+
+
+def test_each_queue_a_task_names_is_declared_and_served() -> None:
+    app = workers_app.app
+    app.autodiscover_tasks(force=True)
+    queues = {getattr(task, "queue", None) for task in app.tasks.values()}
+    named = queues - {None}  # Celery's own tasks name none
+    assert named == set(workers_app.QUEUES)
+
+
+def test_the_worker_declares_the_queues() -> None:
+    queues: list[Queue] = workers_app.app.conf.task_queues
+    assert [queue.name for queue in queues] == list(workers_app.QUEUES)
+
+
+def test_the_compose_worker_serves_all_queues() -> None:
+    assert option(SERVICES["worker"]["command"], "-Q").split(",") == list(workers_app.QUEUES)
+
+
+def test_the_worker_of_the_ground_serves_all_queues(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    started: list[list[str]] = []
+
+    class Started:
+        alive = True
+
+        def __init__(self, args: list[str | Path], **_: object) -> None:
+            started.append([str(word) for word in args])
+
+        def output(self) -> str:
+            return "worker@here ready."
+
+    monkeypatch.setattr(ground_stack, "Process", Started)
+    ground_stack.Stack(tmp_path, {}).worker()
+    assert option(started[0], "-Q").split(",") == list(workers_app.QUEUES)
+
+
+# --- docker-compose.yml ---
+
+
+@pytest.mark.parametrize("name", LONG_RUNNING)
+def test_a_service_that_ends_is_started_again(name: str) -> None:
+    assert SERVICES[name]["restart"] in ("unless-stopped", "always")
+
+
+@pytest.mark.parametrize("name", sorted(set(LONG_RUNNING) - {"beat"}))
+def test_a_service_tells_its_health(name: str) -> None:
+    if name == "web":
+        assert "HEALTHCHECK" in read("Dockerfile")
+        assert "healthcheck" not in SERVICES["web"]
+        assert "command" not in SERVICES["web"]
+    else:
+        assert SERVICES[name]["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
+
+
+@pytest.mark.parametrize("name", ["beat", "migrate"])
+def test_the_image_is_not_asked_for_its_health_where_it_serves_no_pages(name: str) -> None:
+    assert SERVICES[name]["healthcheck"] == {"disable": True}
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_a_service_waits_for_what_it_needs(name: str) -> None:
+    for other, how in SERVICES[name].get("depends_on", {}).items():
+        one_off = SERVICES[other]["restart"] == "no"
+        assert how["condition"] == ("service_completed_successfully" if one_off else "service_healthy")
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_a_service_may_write_little_and_gain_nothing(name: str) -> None:
+    assert SERVICES[name]["read_only"] is True
+    assert SERVICES[name]["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_the_worker_has_time_to_end_its_task() -> None:
+    grace = re.fullmatch(r"(\d+)s", by_default(SERVICES["worker"]["stop_grace_period"]))
+    assert grace
+    assert int(grace[1]) > dispatch.hard_limit()
+
+
+def test_only_this_machine_reaches_the_ports() -> None:
+    ports = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert set(ports) == {"web", "flower"}
+    assert by_default(ports["web"][0]) == "127.0.0.1:8000:8000"
+    assert ports["flower"][0].startswith("127.0.0.1:")
+
+
+def test_flower_asks_for_a_password_and_changes_nothing() -> None:
+    flower = SERVICES["flower"]
+    assert ":${FLOWER_PASSWORD:?" in flower["environment"]["FLOWER_BASIC_AUTH"]
+    assert "--read_only" in flower["command"]
+    assert option(flower["command"], "--enable_events") == "False"
+
+
+def test_valkey_keeps_what_it_has_taken() -> None:
+    command = SERVICES["valkey"]["command"]
+    assert option(command, "--appendonly") == "yes"
+    assert option(command, "--appendfsync") == "always"
+    assert option(command, "--maxmemory-policy") == "noeviction"
+    assert by_default(option(command, "--maxmemory")) != "0"
+    assert SERVICES["valkey"]["volumes"] == ["valkey:/data"]
+
+
+def test_every_variable_of_the_settings_can_be_set_through_compose() -> None:
+    for name in ("web", "worker", "beat", "flower", "migrate"):
+        assert environment_read("project/settings.py") <= SERVICES[name]["environment"].keys()
+
+
+def test_the_example_of_an_env_file_has_every_variable_of_compose() -> None:
+    text = read("docker-compose.yml")
+    asked = set(re.findall(r"(?<!\$)\$\{(\w+)", text))
+    for service in SERVICES.values():
+        asked |= {name for name, value in service.get("environment", {}).items() if value is None}
+    known = set(re.findall(r"^#?([A-Z_]+)=", read(".env.example"), re.MULTILINE))
+    assert asked == known
+
+
+def test_a_required_variable_says_how_to_set_it() -> None:
+    required = re.findall(r"\$\{(\w+):\?([^}]*)}", read("docker-compose.yml"))
+    assert required
+    assert not [name for name, how in required if ".env" not in how]
+
+
+# --- Documents ---
+
+
+def test_every_setting_is_documented() -> None:
+    text = read("docs/settings.md")
+    assert not [setting.name for setting in conf.SETTINGS if f"`{setting.name}`" not in text]
+
+
+def test_every_variable_of_the_environment_is_documented() -> None:
+    text = read("docs/settings.md")
+    names = environment_read("project/settings.py")
+    assert "DJANGO_SECRET_KEY" in names
+    of_compose = set(re.findall(r"^#?([A-Z_]+)=", read(".env.example"), re.MULTILINE))
+    assert not [name for name in sorted(names | of_compose) if f"`{name}`" not in text]
+
+
+def test_every_check_is_documented() -> None:
+    ids = set(re.findall(r"events_app\.[EW]\d{3}", read("events_app/checks.py")))
+    assert ids
+    assert ids == set(re.findall(r"events_app\.[EW]\d{3}", read("docs/settings.md")))
+
+
+# --- The house ---
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_stands_at_the_top(name: str) -> None:
+    assert (ROOT / name).exists()
+
+
+@pytest.mark.parametrize("lock", sorted((ROOT / "requirements").glob("*.lock")), ids=lambda lock: lock.name)
+def test_a_lock_names_no_place(lock: Path) -> None:
+    text = lock.read_text()
+    assert "http" not in text
+    assert "--hash=sha256:" in text
+
+
+@pytest.mark.parametrize("path", [*modules(*PRODUCT)], ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_is_short(path: Path) -> None:
+    assert len(code_lines(path.read_text())) <= MOST_CODE
+
+
+def test_a_name_says_what_is_in_a_module() -> None:
+    found = modules(*PACKAGES)
+    assert not [path for path in found if {path.stem, *path.relative_to(ROOT).parts[:-1]} & VAGUE]
+
+
+def code_lines(source: str) -> set[int]:
+    """Numbers of the lines that hold code."""
+    silent = {
+        *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT),
+        *(tokenize.ENCODING, tokenize.ENDMARKER),
+    }
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    lines = {
+        line
+        for token in tokens
+        if token.type not in silent
+        for line in range(token.start[0], token.end[0] + 1)
+    }
+    return lines - docstring_lines(source)
+
+
+def docstring_lines(source: str) -> set[int]:
+    """Numbers of the lines of strings that are statements by themselves."""
+    return {
+        line
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+        for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    }
+
+
+def test_lines_of_code_are_counted_without_words() -> None:
+    source = (
+        '"""Of two\nlines."""\n\n# A comment.\nx = """a\nb"""\n\n\ndef f():\n    "Words."\n    return x\n'
+    )
+    assert code_lines(source) == {5, 6, 9, 11}
