@@ -2,6 +2,7 @@
 
 import os
 from tempfile import gettempdir
+from urllib.parse import urlsplit
 
 import environ
 
@@ -13,7 +14,10 @@ from project.settings import DATABASES, INSTALLED_APPS
 _env = environ.Env()
 
 # `./dev test` sets both; the type checker imports this without them and connects to nothing.
+# Each of pytest's processes has a database of its own in there.
+_number = _env.str("PYTEST_XDIST_WORKER", default="gw0").removeprefix("gw")
 REDIS_URL = _env.str("TEST_REDIS_URL", default="redis://127.0.0.1:1/0")
+REDIS_URL = urlsplit(REDIS_URL)._replace(path=f"/{_number}").geturl()
 CELERY_BROKER_URL = REDIS_URL
 POSTGRES_URL = _env.str("TEST_DATABASE_URL", default="postgres://127.0.0.1:1/none")
 

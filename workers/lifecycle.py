@@ -1,13 +1,11 @@
-"""What a worker does at its start: it says which receivers it will call.
-
-A receiver that is missing here is in no app's `ready()`, and would never be called.
-"""
+"""What a worker does at its start: it says which receivers it will call, and looks for work."""
 
 import logging
 from typing import Any
 
 from celery.signals import worker_ready
 
+from events_app import bell, tasks
 from events_app.signals import doors, tracking
 
 logger = logging.getLogger(__name__)
@@ -15,6 +13,7 @@ logger = logging.getLogger(__name__)
 
 @worker_ready.connect(dispatch_uid="workers.lifecycle.log_receivers")
 def log_receivers(**_: Any) -> None:
+    """A receiver that is missing here is in no app's `ready()`, and would never be called."""
     for door, sender in doors.items():
         names = [receiver.name for receiver in tracking.named_receivers(sender)]
         if names:
@@ -23,3 +22,9 @@ def log_receivers(**_: Any) -> None:
             logger.warning(
                 "No receiver is connected for %s events: they will be stored and reach nobody.", door
             )
+
+
+@worker_ready.connect(dispatch_uid="workers.lifecycle.look_for_work")
+def look_for_work(**_: Any) -> None:
+    """What the last worker left is not to wait for beat."""
+    bell.ring(tasks.tick)
