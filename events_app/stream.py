@@ -23,9 +23,14 @@ CONSUMER = "worker"
 #: Milliseconds a bell stays hung up. A bell that got lost keeps others from ringing only so long.
 BELL_LIFE = 2000
 
-# One script, so that a post is taken whole or not at all. Redis decides once, before the first
-# write of a script, whether it is out of memory.
+# One script, so that a post is taken whole or not at all. It stops short of a full Redis: with no
+# memory left a worker can neither start nor take a bell from a broker in there, and nothing drains.
 _APPEND = """
+local memory = redis.pcall('INFO', 'memory')
+if type(memory) == 'string' then
+    local used, most = memory:match('used_memory:(%d+)'), memory:match('maxmemory:(%d+)')
+    if used and most and tonumber(most) > 0 and used / most > 0.9 then return -2 end
+end
 if redis.call('XLEN', KEYS[1]) + #ARGV - 3 > tonumber(ARGV[2]) then return -1 end
 for i = 4, #ARGV do redis.call('XADD', KEYS[1], '*', 'd', ARGV[1], 'r', ARGV[i]) end
 if redis.call('SET', KEYS[2], 1, 'NX', 'PX', ARGV[3]) then return 1 end
@@ -73,6 +78,8 @@ def append(door: str, events: Sequence[bytes]) -> bool:
     except RedisError as error:
         redis.pause()
         raise Unavailable(f"Redis: {type(error).__name__}") from error
+    if answer == -2:
+        raise Unavailable("Redis has used nine tenths of its memory")
     if answer == -1:
         raise Unavailable(f"the backlog is at its limit of {limit} events")
     return bool(answer)

@@ -5,6 +5,7 @@
 
 import warnings
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import environ
 
@@ -16,6 +17,10 @@ DEBUG = env.bool("DJANGO_DEBUG", default=False)
 # No default: a key that anybody can read signs nothing.
 SECRET_KEY = env.str("DJANGO_SECRET_KEY")
 ALLOWED_HOSTS = env.list("DJANGO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1"])
+# Behind a proxy that ends TLS and sets X-Forwarded-Proto. No SECURE_SSL_REDIRECT: SendGrid follows none.
+if env.bool("DJANGO_BEHIND_TLS", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
 CSRF_TRUSTED_ORIGINS = env.list("DJANGO_CSRF_TRUSTED_ORIGINS", default=[])
 
 INSTALLED_APPS = [
@@ -87,7 +92,9 @@ else:
 REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
 # Messages are only bells, so any broker Celery knows will do. By default it is the same Redis, in
 # another database, so that clearing the one never touches the events in the other.
-CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="redis://127.0.0.1:6379/1")
+_stream = urlsplit(REDIS_URL)
+_next = f"/{int(_stream.path.strip('/') or 0) + 1}"
+CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default=_stream._replace(path=_next).geturl())
 
 ANYMAIL = {
     "EVENT_REDIS_URL": REDIS_URL,

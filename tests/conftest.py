@@ -4,6 +4,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 
+import hypothesis
 import pytest
 from django.conf import settings as django_settings
 from pytest_django import Settings
@@ -16,6 +17,9 @@ def pytest_configure() -> None:
     for name in ("TEST_REDIS_URL", "TEST_DATABASE_URL"):
         if not os.environ.get(name):
             raise pytest.UsageError(f"{name} is not set. Run ./dev test, which starts servers and sets it.")
+    # A slow machine is no failing test.
+    hypothesis.settings.register_profile("patient", deadline=None)
+    hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)

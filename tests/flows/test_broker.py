@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kombu import Connection
@@ -25,8 +26,9 @@ def on_rabbitmq(tmp_path: Path) -> Iterator[Deployment]:
             yield deployment
         finally:
             deployment.stop()
+            channel: Any = connection.default_channel
             for queue in QUEUES:
-                connection.default_channel.queue_delete(queue)
+                channel.queue_delete(queue)
 
 
 @pytest.mark.skipif(not AMQP, reason="TEST_AMQP_URL names no RabbitMQ")

@@ -1,6 +1,7 @@
 """The way of an event, whole: from a signed post to a receiver, once, whatever happens on the way."""
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import takewhile
 from threading import Event as Flag
 
 import pytest
@@ -226,3 +227,19 @@ def test_connections_the_database_cut_are_made_again(deployment: Deployment) -> 
 
     deployment.settle(stored=200)
     assert deployment.calls() == {event["sg_event_id"]: 1 for event in events}
+
+
+def test_a_redis_that_ran_full_leaves_a_new_worker_room_to_drain_it(deployment: Deployment) -> None:
+    deployment.web()
+    with Redis.from_url(deployment.valkey.url(0)) as redis:
+        redis.config_set("maxmemory", redis.info("memory")["used_memory"] + 5_000_000)
+        posts = [history(100, seed) for seed in range(200)]
+        taken = list(takewhile(lambda post: deployment.post(post) == 200, posts))
+        assert 0 < len(taken) < len(posts)
+    with Redis.from_url(deployment.valkey.url(1)) as broker:
+        broker.flushdb()
+
+    deployment.worker()
+
+    deployment.settle(stored=100 * len(taken))
+    assert deployment.post(posts[-1]) == 200

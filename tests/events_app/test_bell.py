@@ -1,0 +1,87 @@
+"""A bell reaches the broker within a second or so, or is counted as lost. It never raises."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from celery import Celery
+
+from events_app import bell, counters, redis, tasks
+from project import celery_app
+
+CLOSED = "redis://127.0.0.1:1/0"
+
+
+@pytest.fixture
+def broker_away(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    bell._hang_up()
+    monkeypatch.setenv("CELERY_BROKER_WRITE_URL", CLOSED)
+    yield
+    bell._hang_up()
+
+
+def waiting(queue: str = "sendgrid.events") -> int:
+    return int(redis.worker().llen(queue))
+
+
+def test_each_ring_is_a_message_in_the_tasks_own_queue() -> None:
+    bell.ring(tasks.drain)
+    bell.ring(tasks.tick)
+    bell.ring(tasks.recover)
+    assert (waiting(), waiting("sendgrid.recovery")) == (2, 1)
+    assert counters.read() == {}
+
+
+def test_a_bell_carries_nothing_and_is_soon_forgotten() -> None:
+    bell.ring(tasks.drain)
+    with celery_app.connection_for_read() as connection:
+        message = connection.SimpleQueue("sendgrid.events").get_nowait()
+    assert message.payload[:2] == [[], {}]
+    assert message.headers["task"] == "events.drain"
+    assert message.headers["expires"]
+    assert message.headers["ignore_result"]
+
+
+@pytest.mark.usefixtures("broker_away")
+def test_with_the_broker_away_it_is_counted_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    bell.ring(tasks.drain)
+    bell.ring(tasks.drain)
+    assert counters.read() == {"bell_failed": 2}
+    assert "Could not ring events.drain: OperationalError. The next tick will." in caplog.messages
+
+
+def test_after_a_failure_it_connects_anew(monkeypatch: pytest.MonkeyPatch, broker_away: None) -> None:
+    bell.ring(tasks.drain)
+    monkeypatch.delenv("CELERY_BROKER_WRITE_URL")
+    bell.ring(tasks.drain)
+    assert waiting() == 1
+    assert counters.read() == {"bell_failed": 1}
+
+
+@pytest.mark.usefixtures("broker_away")
+def test_with_broker_and_redis_away_it_is_quiet_too(anymail: Callable[..., None]) -> None:
+    anymail(EVENT_REDIS_URL=CLOSED)
+    bell.ring(tasks.drain)
+
+
+def test_one_connection_serves_all_rings_of_a_thread() -> None:
+    bell.ring(tasks.drain)
+    connection = bell._thread.connection
+    bell.ring(tasks.recover)
+    assert bell._thread.connection is connection
+
+
+def test_another_app_has_its_own_connection() -> None:
+    bell.ring(tasks.drain)
+    connection = bell._thread.connection
+    other = Celery("other", broker=celery_app.conf.broker_url, set_as_current=False)
+    other.conf.broker_transport_options = {"max_retries": 7}
+    bell._producer(other)
+    assert bell._thread.connection is not connection
+    assert bell._thread.connection.transport_options["max_retries"] == 0
+    bell._hang_up()
+
+
+def test_a_bell_needs_no_answer_and_no_second_try() -> None:
+    for task in (tasks.drain, tasks.recover, tasks.tick):
+        assert (task.acks_late, task.ignore_result, task.max_retries) == (False, True, 0)
+        assert task.expires == 60

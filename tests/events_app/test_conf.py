@@ -1,0 +1,94 @@
+"""Where a setting is looked up, and what it may hold."""
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from pytest_django import Settings
+
+from events_app import conf
+
+BARE = "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY"
+
+
+def test_the_order_of_places(settings: Settings) -> None:
+    found: list[str] = []
+    settings.SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY = "plain"
+    found += conf.VERIFICATION_KEYS.get()
+    settings.ANYMAIL_SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY = "prefixed"
+    found += conf.VERIFICATION_KEYS.get()
+    settings.ANYMAIL = {BARE: "in the dict"}
+    found += conf.VERIFICATION_KEYS.get()
+    found += conf.VERIFICATION_KEYS.get("of the view")
+    assert found == ["plain", "prefixed", "in the dict", "of the view"]
+
+
+def test_only_some_are_looked_up_by_their_plain_name(settings: Settings) -> None:
+    settings.ANYMAIL = {}
+    settings.WEBHOOK_SECRET = "plain:name"
+    assert conf.BASIC_AUTH.get() == ()
+    settings.ANYMAIL_WEBHOOK_SECRET = "long:name"
+    assert conf.BASIC_AUTH.get() == ("long:name",)
+
+
+def test_without_any_setting_there_are_defaults(settings: Settings) -> None:
+    del settings.ANYMAIL
+    assert [setting.get() for setting in conf.SETTINGS] == [setting.default for setting in conf.SETTINGS]
+
+
+def test_the_view_may_turn_off_what_the_settings_have() -> None:
+    assert conf.BASIC_AUTH.get()
+    assert conf.BASIC_AUTH.get([]) == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("one:secret", ("one:secret",)),
+        (["one:secret", "other:secret"], ("one:secret", "other:secret")),
+        (("one:secret",), ("one:secret",)),
+        ("", ()),
+        (["", " ", "one:secret"], ("one:secret",)),
+        (None, ()),
+    ],
+)
+def test_texts(settings: Settings, value: object, expected: tuple[str, ...]) -> None:
+    settings.ANYMAIL = {"WEBHOOK_SECRET": value}
+    assert conf.BASIC_AUTH.get() == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("WEBHOOK_SECRET", 17, "must be a string or a list of strings"),
+        ("WEBHOOK_SECRET", [b"user:secret"], "must be a string or a list of strings"),
+        ("WEBHOOK_SECRET", {"user": "secret"}, "must be a string or a list of strings"),
+        (BARE, b"key", "must be a string or a list of strings"),
+        ("SENDGRID_TRACKING_WEBHOOK_MAX_AGE", "300", "must be a whole number of at least 1"),
+        ("SENDGRID_TRACKING_WEBHOOK_MAX_AGE", 0, "must be a whole number of at least 1"),
+        ("SENDGRID_TRACKING_WEBHOOK_BODY_LIMIT", True, "must be a whole number of at least 1"),
+        ("EVENT_BACKLOG_LIMIT", 1.5, "must be a whole number of at least 1"),
+        ("RECEIVER_TIME_LIMIT", -1, "must be a whole number of at least 1"),
+        ("WEBHOOK_ALLOW_INSECURE", "False", "must be True or False"),
+        ("EVENT_REDIS_URL", "", "must be a string that is not empty"),
+        ("EVENT_STREAM", 5, "must be a string that is not empty"),
+        ("DEDUPE_BY", "sg_event_id", 'must be "event_id" or "content"'),
+        ("DEDUPE_BY", ["content"], 'must be "event_id" or "content"'),
+    ],
+)
+def test_a_bad_value_is_named_with_its_place_and_not_repeated(
+    settings: Settings, name: str, value: object, says: str
+) -> None:
+    (setting,) = (setting for setting in conf.SETTINGS if setting.name == name)
+    settings.ANYMAIL = {name: value}
+    with pytest.raises(ImproperlyConfigured) as raised:
+        setting.get()
+    assert str(raised.value) == f"ANYMAIL['{name}']: {says}"
+
+
+def test_a_bad_argument_of_the_view_is_named_as_such() -> None:
+    with pytest.raises(ImproperlyConfigured, match="the view's argument for WEBHOOK_SECRET: must be"):
+        conf.BASIC_AUTH.get(17)
+
+
+def test_every_setting_is_in_the_list_the_checks_go_through() -> None:
+    defined = {value for value in vars(conf).values() if isinstance(value, conf.Setting)}
+    assert defined == set(conf.SETTINGS)

@@ -1,0 +1,35 @@
+"""What did not go the plain way is counted, and counting never stands in the way."""
+
+from collections.abc import Callable
+
+import pytest
+from redis import RedisError
+
+from events_app import counters, redis
+
+
+def test_counts_add_up_and_are_read_by_name() -> None:
+    counters.count(counters.DUPLICATE, 3)
+    counters.count(counters.BELL_FAILED)
+    counters.count(counters.DUPLICATE)
+    counters.count(counters.REFUSED.format(status=403))
+    assert counters.read() == {"bell_failed": 1, "duplicate": 4, "refused_403": 1}
+
+
+def test_nothing_is_no_count() -> None:
+    counters.count(counters.DUPLICATE, 0)
+    assert counters.read() == {}
+
+
+def test_with_redis_away_a_count_is_lost_and_the_next_is_not_tried(anymail: Callable[..., None]) -> None:
+    anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
+    counters.count(counters.DUPLICATE)
+    assert redis.is_paused()
+    with pytest.raises(RedisError):
+        counters.read()
+
+
+def test_streams_count_apart(anymail: Callable[..., None], stream: str) -> None:
+    counters.count(counters.DUPLICATE)
+    anymail(EVENT_STREAM=f"{stream}-other")
+    assert counters.read() == {}

@@ -1,0 +1,387 @@
+"""Entries become events, each once; what the database refuses is parked, and it alone."""
+
+import itertools
+import json
+import random
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from threading import Barrier
+from typing import Any
+from unittest import mock
+
+import pytest
+from django.db import connections
+from hypothesis import HealthCheck, example, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from events_app import counters, dispatch, inbox, stream
+from events_app.dispatch import Claim
+from events_app.inbox import DatabaseAway
+from events_app.models import Event, Work, database_now
+from events_app.signals import EventType, ReceiverSignal, TrackingEvent
+from events_app.stream import Entry
+from fake_sendgrid.events import history
+from tests.events_app.test_decode import any_object
+from tests.router import Router
+
+pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+on_postgresql = pytest.mark.parametrize("database", ["postgres"], indirect=True)
+
+#: 2026-07-14T12:00:00Z, as Redis writes it.
+AT = 1_784_030_400_000
+
+
+def entries(*events: Any) -> list[Entry]:
+    """Entries as the stream hands them out; bytes stand in them as they are."""
+    return [
+        Entry(b"%d-%d" % (AT, n), "tracking", one if isinstance(one, bytes) else json.dumps(one).encode())
+        for n, one in enumerate(events)
+    ]
+
+
+def opened(event_id: str, **fields: object) -> dict[str, Any]:
+    return {"event": "open", "email": "mira.okafor@example.net", "sg_event_id": event_id, **fields}
+
+
+def stored_ids() -> list[str]:
+    return sorted(Event.objects.values_list("event_id", flat=True))
+
+
+def dead() -> list[Work]:
+    return list(Work.objects.filter(state=Work.State.DEAD).order_by("pk"))
+
+
+# store
+
+
+def test_a_new_event_is_stored_and_owed_under_the_claim(database: str) -> None:
+    claim = Claim()
+    before = database_now(database)
+    stored = inbox.store(
+        entries(opened("A1", timestamp=1784000000, anymail_id="our-id", email="Mira.Okafor@Example.NET")),
+        claim,
+    )
+    event = Event.objects.get()
+    assert (event.event_type, event.event_id, event.message_id) == ("opened", "A1", "our-id")
+    assert (event.recipient, event.door) == ("mira.okafor@example.net", "tracking")
+    assert event.timestamp is not None
+    assert event.timestamp.timestamp() == 1784000000
+    assert event.received_at.timestamp() == AT / 1000
+    assert json.loads(bytes(event.raw))["email"] == "Mira.Okafor@Example.NET"
+    work = event.work
+    assert (work.claim, work.attempts, work.state) == (claim.token, 1, "owed")
+    assert before + dispatch.lease() <= work.due <= database_now(database) + dispatch.lease()
+    (owed,) = stored.owed
+    assert (owed.pk, owed.door, owed.event.recipient) == (event.pk, "tracking", "Mira.Okafor@Example.NET")
+    assert (stored.dead, stored.duplicates) == (0, 0)
+
+
+def test_a_whole_batch_in_its_order(database: str) -> None:
+    events = history(300)
+    stored = inbox.store(entries(*events), Claim())
+    assert [item.event.event_id for item in stored.owed] == [event["sg_event_id"] for event in events]
+    assert Event.objects.count() == Work.objects.count() == 300
+
+
+def test_a_repeat_in_one_batch_is_stored_once(database: str) -> None:
+    stored = inbox.store(entries(opened("A1"), opened("B2"), opened("A1", useragent="later")), Claim())
+    assert (len(stored.owed), stored.duplicates) == (2, 1)
+    assert stored_ids() == ["A1", "B2"]
+    assert counters.read() == {"duplicate": 1}
+
+
+def test_a_repeat_of_an_earlier_batch_is_nobodys_work(database: str) -> None:
+    first = Claim()
+    inbox.store(entries(opened("A1")), first)
+    stored = inbox.store(entries(opened("A1")), Claim())
+    assert stored == ([], 0, 1)
+    assert Work.objects.get().claim == first.token
+
+
+def test_of_an_overlap_only_the_new_are_owed(database: str) -> None:
+    inbox.store(entries(opened("A1"), opened("B2")), Claim())
+    stored = inbox.store(entries(opened("C3"), opened("B2"), opened("D4")), Claim())
+    assert [item.event.event_id for item in stored.owed] == ["C3", "D4"]
+    assert (stored.duplicates, stored_ids()) == (1, ["A1", "B2", "C3", "D4"])
+
+
+def test_ids_that_differ_in_letter_case_are_two_events(database: str) -> None:
+    assert len(inbox.store(entries(opened("aB"), opened("Ab")), Claim()).owed) == 2
+
+
+def test_by_content_the_id_does_not_count(database: str, anymail: Callable[..., None]) -> None:
+    anymail(DEDUPE_BY="content")
+    stored = inbox.store(entries(opened("A1"), opened("B2"), opened("C3", ip="203.0.113.9")), Claim())
+    assert (len(stored.owed), stored.duplicates) == (2, 1)
+
+
+def test_an_unreadable_element_is_dead_with_a_reason(database: str) -> None:
+    stored = inbox.store(entries(opened("A1"), b'{"event": "op', b"[1]", opened("B2")), Claim())
+    assert ([item.event.event_id for item in stored.owed], stored.dead) == (["A1", "B2"], 2)
+    cut, array = dead()
+    assert "is not JSON" in cut.error
+    assert "an array and not an object" in array.error
+    assert (cut.claim, cut.attempts) == (None, 0)
+    assert (bytes(cut.event.raw), cut.event.event_type) == (b'{"event": "op', "unknown")
+    assert counters.read() == {"dead_on_arrival": 2}
+
+
+def test_the_same_unreadable_element_again_is_a_repeat(database: str) -> None:
+    inbox.store(entries(b"nonsense"), Claim())
+    assert inbox.store(entries(b"nonsense", b"nonsense"), Claim()) == ([], 0, 2)
+
+
+def test_an_unknown_kind_of_event_is_owed_like_any_other(database: str) -> None:
+    (owed,) = inbox.store(entries({"event": "teleported", "sg_event_id": "A1"}), Claim()).owed
+    assert owed.event.event_type is EventType.UNKNOWN
+
+
+def test_no_entries_need_no_database() -> None:
+    Router.events = "a database nobody has"
+    try:
+        assert inbox.store([], Claim()) == ([], 0, 0)
+    finally:
+        Router.events = "default"
+
+
+def test_what_no_column_would_take_is_cleaned(database: str) -> None:
+    stored = inbox.store(
+        entries(
+            opened("x" * 300),
+            opened("\0nul\ud800"),
+            opened("long", email="İ" * 400, anymail_id="\U0001f600" * 300),
+            opened("old", timestamp=-5),
+            opened("late", timestamp=253_402_300_799),
+            opened("never", timestamp=10**30),
+        ),
+        Claim(),
+    )
+    assert (len(stored.owed), stored.dead, dead()) == (6, 0, [])
+    assert Event.objects.get(event_id="nul\ufffd")
+    assert len(Event.objects.get(event_id="long").recipient) == 320
+
+
+def test_an_entry_of_somebody_else_is_filed(database: str) -> None:
+    stored = inbox.store([Entry(b"18446744073709551615-1", "\0no such door\ud800" * 9, b"")], Claim())
+    assert stored == ([], 1, 0)
+    assert len(Event.objects.get().door) == 32
+
+
+# What the database refuses
+
+
+@pytest.fixture
+def refused(database: str) -> Iterator[str]:
+    """An address the database takes no event of: a trigger's doing, for the columns take anything clean."""
+    address = "refused@example.net"
+    create, drop = TRIGGERS[database]
+    with connections[database].cursor() as cursor:
+        cursor.execute(create.replace("ADDRESS", address))
+    yield address
+    with connections[database].cursor() as cursor:
+        for statement in drop:
+            cursor.execute(statement)
+
+
+TRIGGERS = {
+    "default": (
+        "CREATE TRIGGER refuse BEFORE INSERT ON events_app_event WHEN NEW.recipient = 'ADDRESS' "
+        "BEGIN SELECT RAISE(ABORT, 'refused'); END",
+        ["DROP TRIGGER refuse"],
+    ),
+    "postgres": (
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "IF NEW.recipient = 'ADDRESS' THEN RAISE EXCEPTION 'refused' USING ERRCODE = '22000'; END IF; "
+        "RETURN NEW; END $$; "
+        "CREATE TRIGGER refuse BEFORE INSERT ON events_app_event FOR EACH ROW EXECUTE FUNCTION refuse()",
+        ["DROP TRIGGER refuse ON events_app_event", "DROP FUNCTION refuse"],
+    ),
+}
+
+
+@pytest.mark.parametrize("at", [0, 13, 99])
+def test_one_refused_row_is_parked_and_its_neighbours_are_stored(refused: str, at: int) -> None:
+    events = [opened(f"{number:03d}") for number in range(100)]
+    events[at]["email"] = refused
+    stored = inbox.store(entries(*events), Claim())
+    assert (len(stored.owed), stored.dead, stored.duplicates) == (99, 1, 0)
+    (parked,) = dead()
+    assert parked.error.startswith("The database refused it as it was: ")
+    assert refused not in parked.error
+    assert json.loads(bytes(parked.event.raw)) == events[at]
+    assert (parked.event.recipient, parked.event.event_id, parked.claim) == ("", "", None)
+    assert counters.read() == {"dead_on_arrival": 1}
+
+
+def test_several_refused_rows_are_parked(refused: str) -> None:
+    events = [opened(f"{n:02d}", email=refused if n % 3 == 0 else "mira@example.net") for n in range(20)]
+    stored = inbox.store(entries(*events), Claim())
+    assert (len(stored.owed), stored.dead) == (13, 7)
+    assert len(dead()) == 7
+
+
+def test_a_parked_event_that_comes_again_is_a_repeat(refused: str) -> None:
+    inbox.store(entries(opened("A1", email=refused)), Claim())
+    stored = inbox.store(entries(opened("A1", email=refused), opened("B2")), Claim())
+    assert ([item.event.event_id for item in stored.owed], stored.dead, stored.duplicates) == (["B2"], 0, 1)
+    assert len(dead()) == 1
+
+
+# The database away
+
+
+@contextmanager
+def away(database: str) -> Iterator[None]:
+    """The events' database cannot be reached: nothing listens there, or there is no such folder."""
+    connection = connections[database]
+    connection.close()
+    lost = {"NAME": "/nowhere/db.sqlite3"} if connection.vendor == "sqlite" else {"PORT": 1}
+    with mock.patch.dict(connection.settings_dict, lost):
+        yield
+    connection.close()
+
+
+def test_a_database_that_is_away_says_so_and_nothing_of_events(database: str) -> None:
+    with away(database), pytest.raises(DatabaseAway) as raised:
+        inbox.store(entries(opened("A1")), Claim())
+    assert str(raised.value) == "OperationalError"
+
+
+@on_postgresql
+def test_a_connection_that_broke_is_a_database_away(database: str) -> None:
+    connections[database].ensure_connection()
+    pid = connections[database].connection.info.backend_pid
+    with closing(connections.create_connection(database)) as other, other.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+    with pytest.raises(DatabaseAway):
+        inbox.store(entries(opened("A1")), Claim())
+    connections[database].close()
+    assert len(inbox.store(entries(opened("A1")), Claim()).owed) == 1
+
+
+@on_postgresql
+def test_a_table_somebody_has_locked_is_a_database_away(database: str) -> None:
+    with connections[database].cursor() as ours:
+        ours.execute("SET lock_timeout = '10ms'")
+    with closing(connections.create_connection(database)) as other, other.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute("LOCK TABLE events_app_event IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(DatabaseAway):
+            inbox.store(entries(opened("A1")), Claim())
+    assert len(inbox.store(entries(opened("A1")), Claim()).owed) == 1
+    connections[database].close()
+
+
+def test_with_its_table_missing_nothing_is_parked(database: str) -> None:
+    with connections[database].cursor() as cursor:
+        cursor.execute("ALTER TABLE events_app_work RENAME TO work_elsewhere")
+        try:
+            with pytest.raises(DatabaseAway):
+                inbox.store(entries(*history(100)), Claim())
+        finally:
+            cursor.execute("ALTER TABLE work_elsewhere RENAME TO events_app_work")
+    assert not Event.objects.exists()
+
+
+# take_in
+
+
+def read() -> list[Entry]:
+    return stream.read(100, dispatch.lease_ms())
+
+
+def append(*events: Any) -> None:
+    stream.append("tracking", [entry.raw for entry in entries(*events)])
+
+
+def test_what_is_taken_in_leaves_the_stream(database: str) -> None:
+    append(opened("A1"), opened("B2"), b"nonsense")
+    owed = inbox.take_in(read(), Claim())
+    assert [item.event.event_id for item in owed] == ["A1", "B2"]
+    assert (stream.backlog(), Event.objects.count()) == (0, 3)
+
+
+def test_with_the_database_away_entries_go_back_and_wait(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    append(opened("A1"), opened("B2"))
+    with away(database):
+        assert inbox.take_in(read(), Claim()) == []
+    assert "Stored nothing of 2 events: OperationalError. They wait in Redis." in caplog.messages
+    assert len(inbox.take_in(read(), Claim())) == 2
+    assert (stored_ids(), stream.backlog()) == (["A1", "B2"], 0)
+
+
+def test_with_redis_away_after_the_commit_the_events_are_owed_all_the_same(
+    database: str, anymail: Callable[..., None], caplog: pytest.LogCaptureFixture, settings: Any
+) -> None:
+    there = settings.ANYMAIL
+    append(opened("A1"))
+    waiting = read()
+    anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
+    (owed,) = inbox.take_in(waiting, Claim())
+    assert owed.event.event_id == "A1"
+    assert "1 stored events stay in Redis: ConnectionError" in caplog.messages
+    settings.ANYMAIL = there
+    stream.give_back(waiting, dispatch.lease_ms())
+    assert inbox.take_in(read(), Claim()) == []
+    assert (stored_ids(), stream.backlog()) == (["A1"], 0)
+
+
+# Many at once
+
+
+def test_workers_with_the_same_events_in_other_orders_store_each_once(database: str) -> None:
+    events = entries(*history(150))
+    together = Barrier(10)
+
+    def work(seed: int) -> list[int]:
+        mine = random.Random(seed).sample(events, 120)
+        together.wait()
+        try:
+            return [owed.pk for owed in inbox.store(mine, Claim()).owed]
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(10) as pool:
+        owed = list(itertools.chain.from_iterable(pool.map(work, range(10))))
+    assert len(owed) == len(set(owed)) == Event.objects.count() == Work.objects.count()
+    assert counters.read()["duplicate"] == 10 * 120 - len(owed)
+
+
+# Anything at all
+
+
+@hypothesis_settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.binary(max_size=60) | any_object.map(lambda found: json.dumps(found).encode()), max_size=6)
+)
+@example([b'{"sg_event_id": "\xff\x00"}', b'{"event": "open", "email": "\x00"}', b"{}", b"[" * 5000])
+@example([b'{"sg_event_id": 1, "timestamp": 1e308}', b'{"sg_event_id": ["a"], "category": {"a": NaN}}'])
+@example([b'{"sg_event_id": "A", "event": "\\ud800", "anymail_id": "\\u0000\\udfff"}'])
+def test_no_bytes_cost_their_neighbours_anything(
+    database: str, tracking: ReceiverSignal, raws: Sequence[bytes]
+) -> None:
+    good = [str(uuid.uuid4()) for _ in range(len(raws) + 1)]
+    mixed = [opened(good[0])] + [
+        one for pair in zip(raws, map(opened, good[1:]), strict=True) for one in pair
+    ]
+    came: list[str | None] = []
+
+    def receiver(event: TrackingEvent, **_: Any) -> None:
+        came.append(event.event_id)
+
+    tracking.connect(receiver, dispatch_uid="property")
+    claim = Claim()
+    try:
+        stored = inbox.store(entries(*mixed), claim)
+        assert dispatch.deliver(stored.owed, claim)
+    finally:
+        tracking.disconnect(dispatch_uid="property")
+    assert [event_id for event_id in came if event_id in good] == good
+    assert len(stored.owed) + stored.dead + stored.duplicates == len(mixed)
+    assert not Work.objects.filter(state=Work.State.OWED).exists()

@@ -1,0 +1,122 @@
+"""The Signed Event Webhook's check. The vectors were made with throw-away keys; each says what it shows."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given
+from hypothesis import strategies as st
+
+from events_app.signature import load_key, verify
+from fake_sendgrid.webhook import Sender
+
+VECTORS: list[dict[str, Any]] = json.loads(
+    (Path(__file__).parent.parent / "payloads" / "signatures.json").read_bytes()
+)
+every_vector = pytest.mark.parametrize("vector", VECTORS, ids=[vector["case"] for vector in VECTORS])
+
+SENDER = Sender()
+KEY = SENDER.public_key
+PEM = f"-----BEGIN PUBLIC KEY-----\n{KEY[:64]}\n{KEY[64:]}\n-----END PUBLIC KEY-----\n"
+
+
+def body_of(vector: dict[str, Any]) -> bytes:
+    """The body stands in the file as text; bytes that are none stand there as lone surrogates."""
+    body: str = vector["body"]
+    return body.encode("utf-8", "surrogateescape")
+
+
+def shown(key: PublicKeyTypes) -> str:
+    """A key in the form SendGrid shows its own."""
+    return base64.b64encode(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode()
+
+
+@every_vector
+def test_vector(vector: dict[str, Any]) -> None:
+    timestamp, signature = vector["timestamp"], vector["signature"]
+    verified = verify(vector["keys"], timestamp=timestamp, signature=signature, body=body_of(vector))
+    assert verified is vector["valid"]
+
+
+def test_there_are_vectors_of_both_kinds() -> None:
+    assert len(VECTORS) == 17
+    assert sum(vector["valid"] for vector in VECTORS) == 7
+
+
+@pytest.mark.parametrize(
+    "key",
+    [KEY, f" {KEY}\n", PEM, PEM.replace("\n", "\\n"), PEM.replace("\n", "\r\n"), KEY[:64] + "\n" + KEY[64:]],
+    ids=["bare", "spaces", "PEM", "PEM with literal backslash-n", "PEM with CRLF", "two lines"],
+)
+def test_every_form_of_a_key(key: str) -> None:
+    headers = SENDER.headers(b"[]", 1784000000)
+    signature = headers["X-Twilio-Email-Event-Webhook-Signature"]
+    assert verify([key], timestamp="1784000000", signature=signature, body=b"[]")
+    assert not verify([key], timestamp="1784000000", signature=signature, body=b"[1]")
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ("", "not a public key"),
+        ("SG.an-api-key", "not a public key"),
+        (KEY[:-8], "not a public key"),
+        (KEY[1:], "not a public key"),
+        ("schlüssel", "not a public key"),
+        (PEM.replace("-", ""), "not a public key"),
+        (
+            base64.b64encode(base64.b64decode(KEY)[:21] + b"\x02" + base64.b64decode(KEY)[22:]).decode(),
+            "not a",
+        ),
+        (shown(rsa.generate_private_key(65537, 2048).public_key()), "not one of SendGrid's"),
+        (shown(ec.generate_private_key(ec.SECP384R1()).public_key()), "not one of SendGrid's"),
+    ],
+    ids=[
+        "empty",
+        "API key",
+        "cut",
+        "cut in front",
+        "not ASCII",
+        "broken PEM",
+        "no known curve",
+        "RSA",
+        "another curve",
+    ],
+)
+def test_what_is_no_key_is_refused_and_not_repeated(key: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says) as raised:
+        load_key(key)
+    assert not key or key not in str(raised.value)
+
+
+def test_a_key_that_is_none_raises_even_if_the_signature_is_right() -> None:
+    signature = SENDER.headers(b"[]", 1784000000)["X-Twilio-Email-Event-Webhook-Signature"]
+    with pytest.raises(ValueError, match="not a public key"):
+        verify(["nonsense", KEY], timestamp="1784000000", signature=signature, body=b"[]")
+
+
+def test_without_keys_nothing_is_signed() -> None:
+    vector = VECTORS[0]
+    assert not verify([], timestamp=vector["timestamp"], signature=vector["signature"], body=body_of(vector))
+
+
+@given(st.text(max_size=100), st.text(max_size=100), st.binary(max_size=100))
+def test_no_headers_and_no_body_raise(timestamp: str, signature: str, body: bytes) -> None:
+    assert verify([KEY], timestamp=timestamp, signature=signature, body=body) is False
+
+
+@given(st.binary(max_size=100))
+def test_no_bytes_in_the_signature_raise(der: bytes) -> None:
+    signature = base64.b64encode(der).decode()
+    assert verify([KEY], timestamp="1784000000", signature=signature, body=b"[]") is False
+
+
+@given(st.binary(max_size=200), st.integers(0, 10**10))
+def test_whatever_is_signed_verifies(body: bytes, at: int) -> None:
+    signature = SENDER.headers(body, at)["X-Twilio-Email-Event-Webhook-Signature"]
+    assert verify([KEY], timestamp=str(at), signature=signature, body=body)

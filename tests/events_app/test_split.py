@@ -1,0 +1,133 @@
+"""A body becomes its elements' bytes: nothing lost, nothing decoded, nothing raised but a refusal."""
+
+import json
+import math
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from events_app.split import MOST_EVENTS, NotAnArray, TooMany, split
+from fake_sendgrid.events import history
+from fake_sendgrid.webhook import batch
+from tests.events_app.test_decode import any_value
+
+space = st.text(" \t\r\n", max_size=3).map(str.encode)
+
+
+def join(elements: list[bytes], space: bytes) -> bytes:
+    return space + b"[" + space + (space + b"," + space).join(elements) + space + b"]" + space
+
+
+def in_order(elements: list[bytes], body: bytes) -> bool:
+    at = 0
+    for element in elements:
+        at = body.find(element, at)
+        if at < 0:
+            return False
+        at += len(element)
+    return True
+
+
+def test_a_post_of_sendgrids_shape() -> None:
+    events = history(50)
+    elements = split(batch(events))
+    assert [json.loads(element) for element in elements] == events
+    assert not any(element[:1].isspace() or element[-1:].isspace() for element in elements)
+
+
+@given(st.lists(any_value, max_size=8), space)
+def test_elements_mean_what_they_meant_in_the_body(values: list[object], space: bytes) -> None:
+    written = [json.dumps(value).encode() for value in values]
+    assert split(join(written, space)) == written
+
+
+@given(st.lists(any_value, max_size=8), space)
+def test_in_utf_8_too(values: list[object], space: bytes) -> None:
+    # surrogatepass: lone surrogates are no UTF-8, and come all the same.
+    written = [json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass") for value in values]
+    assert split(join(written, space)) == written
+
+
+@given(st.binary(max_size=200) | st.text('[]{},:"\\u0019 \n-eNaN', max_size=60).map(str.encode))
+@example(b"[\xff]")
+@example(b"\xef\xbb\xbf[1]")
+@example(b'["\xed\xa0\x80", 1]')
+@example(b"[" * 100_000)
+@example(b"[" + b"[" * 2000 + b"]" * 2000 + b"]")
+@example(b'{"a":' * 100_000)
+@example(b"[1" + b"0" * 5000 + b"]")
+def test_any_bytes_are_split_or_refused(body: bytes) -> None:
+    for post in (body, b"[" + body, b"[" + body + b"]"):
+        try:
+            assert in_order(split(post), post)
+        except NotAnArray:
+            assert not post.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n").startswith(b"[")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b" ", b"{}", b'{"events": []}', b"null", b"hello", b"\xff\xfe[\x00]\x00", b"\xef\xbb\xbf", b",[]"],
+)
+def test_what_begins_as_no_array_is_refused(body: bytes) -> None:
+    with pytest.raises(NotAnArray, match="not a JSON array"):
+        split(body)
+
+
+@pytest.mark.parametrize("body", [b"[]", b" [ ] \r\n", b"\xef\xbb\xbf[]"])
+def test_an_empty_array_has_no_elements(body: bytes) -> None:
+    assert split(body) == []
+
+
+def test_a_byte_order_mark_is_no_element() -> None:
+    assert split(b'\xef\xbb\xbf[{"a":1},\r\n2]\r\n') == [b'{"a":1}', b"2"]
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        b'{"reason": NaN}',
+        b'{"reason": -Infinity}',
+        b'{"reason": "line\none\x00"}',
+        b'{"reason": "\\ud83d"}',
+        b'{"reason": "Empf\xe4nger"}',
+        b'{"reason": "\xed\xa0\xbd"}',
+    ],
+    ids=["NaN", "infinity", "control", "surrogate", "latin-1", "surrogate in UTF-8"],
+)
+def test_what_strict_json_forbids_is_told_from_its_neighbours(element: bytes) -> None:
+    assert split(b'[{"a": 1},\r\n' + element + b',\r\n{"b": [2, 3]}]\r\n') == [
+        b'{"a": 1}',
+        element,
+        b'{"b": [2, 3]}',
+    ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[",
+        b'[{"a": 1}',
+        b'[{"a": 1},]',
+        b'[{"a": 1}] tail',
+        b"[nonsense]",
+        b'[{"a": 1} {"b": 2}]',
+        b"[" * 100_000,
+        b'[{"a": NaN}, {"b": ]',
+    ],
+    ids=["bracket", "cut", "comma", "tail", "nonsense", "no comma", "deep", "NaN and cut"],
+)
+def test_what_cannot_be_told_apart_is_kept_whole(body: bytes) -> None:
+    assert split(body) == [body]
+
+
+def test_numbers_keep_every_digit() -> None:
+    number = b"1" * 5000
+    assert split(b"[" + number + b", 1.0e5]") == [number, b"1.0e5"]
+    assert math.isinf(float(number))
+
+
+def test_as_many_as_are_allowed_and_one_more() -> None:
+    assert len(split(b"[" + b",".join([b"1"] * MOST_EVENTS) + b"]")) == MOST_EVENTS
+    with pytest.raises(TooMany, match=f"{MOST_EVENTS + 1} events, more than the {MOST_EVENTS}"):
+        split(b"[" + b",".join([b"1"] * (MOST_EVENTS + 1)) + b"]")

@@ -1,0 +1,282 @@
+"""The stream keeps what it took until it is stored, whatever happens to its readers."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from redis import RedisError
+
+from events_app import redis, stream
+from events_app.stream import Entry, Unavailable
+
+#: Long enough that no entry has been idle for it, and one that every entry has been.
+LEASE, NONE = 3_600_000, 0
+
+
+def append(*events: bytes) -> bool:
+    return stream.append("tracking", events)
+
+
+def raws(entries: list[Entry]) -> list[bytes]:
+    return [entry.raw for entry in entries]
+
+
+def fresh(count: int = 100) -> list[Entry]:
+    return stream.read(count, LEASE)
+
+
+# append
+
+
+def test_what_is_appended_is_read_in_order_with_its_door() -> None:
+    append(b'{"a": 1}', b"\xff\x00 no text", b"")
+    assert [(entry.door, entry.raw) for entry in fresh()] == [
+        ("tracking", b'{"a": 1}'),
+        ("tracking", b"\xff\x00 no text"),
+        ("tracking", b""),
+    ]
+
+
+def test_the_door_is_to_ring_once_until_somebody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "BELL_LIFE", 3_600_000)
+    assert append(b"1")
+    assert not append(b"2")
+    fresh()
+    assert append(b"3")
+
+
+def test_a_bell_that_got_lost_is_rung_again_later() -> None:
+    append(b"1")
+    assert 0 < redis.worker().pttl(redis.key("bell")) <= stream.BELL_LIFE
+
+
+def test_an_entry_knows_when_it_was_taken() -> None:
+    before, _ = redis.worker().time()
+    append(b"1")
+    (entry,) = fresh()
+    after, _ = redis.worker().time()
+    assert before <= entry.received_at.timestamp() < after + 1
+    assert entry.received_at.tzinfo is UTC
+
+
+def test_an_id_beyond_all_calendars_has_a_time_all_the_same() -> None:
+    entry = Entry(b"18446744073709551615-0", "tracking", b"{}")
+    assert entry.received_at <= datetime.now(UTC)
+
+
+def test_over_the_backlog_limit_nothing_is_taken(anymail: Callable[..., None]) -> None:
+    anymail(EVENT_BACKLOG_LIMIT=3)
+    append(b"1", b"2")
+    with pytest.raises(Unavailable, match="limit of 3"):
+        append(b"3", b"4")
+    assert stream.backlog() == 2
+    append(b"3")
+    assert stream.backlog() == 3
+
+
+def test_room_is_made_by_storing(anymail: Callable[..., None]) -> None:
+    anymail(EVENT_BACKLOG_LIMIT=1)
+    append(b"1")
+    entries = fresh()
+    with pytest.raises(Unavailable):
+        append(b"2")
+    stream.done(entries)
+    append(b"2")
+
+
+def test_a_full_stream_is_no_failure_of_redis(anymail: Callable[..., None]) -> None:
+    anymail(EVENT_BACKLOG_LIMIT=1)
+    with pytest.raises(Unavailable):
+        append(b"1", b"2")
+    assert not redis.is_paused()
+
+
+def test_with_redis_away_nothing_is_taken_nor_tried_for_a_while(
+    anymail: Callable[..., None],
+) -> None:
+    anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
+    with pytest.raises(Unavailable, match="Redis: ConnectionError"):
+        append(b"1")
+    with pytest.raises(Unavailable, match="failed a moment ago"):
+        append(b"1")
+
+
+def test_a_key_of_another_kind_is_redis_refusing() -> None:
+    redis.worker().set(redis.key(), "a text")
+    with pytest.raises(Unavailable):
+        append(b"1")
+
+
+# read, done, give back
+
+
+def test_each_entry_is_read_once() -> None:
+    append(b"1", b"2", b"3")
+    assert raws(fresh(2)) == [b"1", b"2"]
+    assert raws(fresh(2)) == [b"3"]
+    assert fresh() == []
+
+
+def test_what_was_read_and_not_stored_is_handed_out_again() -> None:
+    append(b"1", b"2")
+    assert fresh() == stream.read(100, NONE)
+
+
+def test_lapsed_entries_come_beside_fresh_ones() -> None:
+    append(b"1", b"2")
+    stream.give_back(fresh(), LEASE)
+    append(b"3")
+    assert sorted(raws(fresh())) == [b"1", b"2", b"3"]
+
+
+def test_as_many_lapsed_as_fresh_ones() -> None:
+    append(b"1", b"2", b"3")
+    stream.give_back(fresh(), LEASE)
+    append(b"4", b"5", b"6")
+    assert raws(fresh(2)) == [b"4", b"5", b"1", b"2"]
+    assert raws(fresh(2)) == [b"6", b"3"]
+
+
+def test_what_is_done_is_gone() -> None:
+    append(b"1", b"2")
+    stream.done(fresh())
+    assert stream.backlog() == 0
+    assert stream.read(100, NONE) == []
+    assert redis.worker().xpending(redis.key(), stream.GROUP)["pending"] == 0
+
+
+def test_what_is_given_back_is_read_at_once() -> None:
+    append(b"1", b"2")
+    one, other = fresh()
+    stream.give_back([other], LEASE)
+    assert raws(fresh()) == [b"2"]
+    assert fresh() == []
+    stream.done([one, other])
+    assert stream.backlog() == 0
+
+
+def test_giving_back_what_somebody_else_has_stored_brings_nothing_back() -> None:
+    append(b"1")
+    entries = fresh()
+    stream.done(entries)
+    stream.give_back(entries, LEASE)
+    assert fresh() == []
+    assert not stream.anything_to_read(LEASE)
+
+
+def test_an_entry_that_was_deleted_while_pending_is_passed_over() -> None:
+    append(b"1", b"2")
+    entries = fresh()
+    redis.worker().xdel(redis.key(), entries[0].id)
+    stream.give_back(entries, LEASE)
+    assert raws(fresh()) == [b"2"]
+
+
+def test_no_entries_need_no_redis(anymail: Callable[..., None]) -> None:
+    anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
+    stream.done([])
+    stream.give_back([], LEASE)
+
+
+def test_reading_with_redis_away_raises(anymail: Callable[..., None]) -> None:
+    anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
+    with pytest.raises(RedisError):
+        fresh()
+
+
+def test_reading_a_key_of_another_kind_raises() -> None:
+    redis.worker().set(redis.key(), "a text")
+    with pytest.raises(RedisError, match="WRONGTYPE"):
+        fresh()
+
+
+def test_a_group_that_was_lost_is_made_again_and_nothing_with_it() -> None:
+    append(b"1", b"2")
+    fresh(1)
+    redis.worker().xgroup_destroy(redis.key(), stream.GROUP)
+    append(b"3")
+    assert raws(fresh()) == [b"1", b"2", b"3"]
+
+
+def test_a_stream_that_was_lost_is_made_again() -> None:
+    append(b"1")
+    fresh()
+    redis.worker().delete(redis.key())
+    assert fresh() == []
+    append(b"2")
+    assert raws(fresh()) == [b"2"]
+
+
+def test_a_group_another_worker_has_just_made_is_as_good() -> None:
+    stream._create_group()
+    stream._create_group()
+    append(b"1")
+    assert raws(fresh()) == [b"1"]
+
+
+def test_entries_of_somebody_else_do_not_stop_a_read() -> None:
+    append(b"1")
+    aliens: list[dict[Any, Any]] = [{"other": 1}, {"d": b"\xff", "r": b"2"}, {"d": "tracking"}, {"r": b"3"}]
+    for fields in aliens:
+        redis.worker().xadd(redis.key(), fields)
+    append(b"4")
+    assert [(entry.door, entry.raw) for entry in fresh()] == [
+        ("tracking", b"1"),
+        ("", b""),
+        ("\ufffd", b"2"),
+        ("tracking", b""),
+        ("", b"3"),
+        ("tracking", b"4"),
+    ]
+
+
+# anything to read, hold
+
+
+def test_whether_there_is_anything_to_read() -> None:
+    states = [("no stream", stream.anything_to_read(LEASE))]
+    append(b"1", b"2")
+    states.append(("no group", stream.anything_to_read(LEASE)))
+    fresh(1)
+    states.append(("one unread", stream.anything_to_read(LEASE)))
+    entries = fresh(1)
+    states.append(("all in hand", stream.anything_to_read(LEASE)))
+    stream.give_back(entries, LEASE)
+    states.append(("one given back", stream.anything_to_read(LEASE)))
+    stream.done(fresh())
+    states.append(("one in hand", stream.anything_to_read(LEASE)))
+    states.append(("one lapsed", stream.anything_to_read(NONE)))
+    stream.done(stream.read(1, NONE))
+    states.append(("all stored", stream.anything_to_read(NONE)))
+    assert dict(states) == {
+        "no stream": False,
+        "no group": True,
+        "one unread": True,
+        "all in hand": False,
+        "one given back": True,
+        "one in hand": False,
+        "one lapsed": True,
+        "all stored": False,
+    }
+
+
+def test_an_empty_stream_without_a_group_has_nothing_to_read() -> None:
+    append(b"1")
+    stream.done(fresh())
+    redis.worker().xgroup_destroy(redis.key(), stream.GROUP)
+    assert not stream.anything_to_read(NONE)
+
+
+def test_the_group_of_another_reader_is_not_ours() -> None:
+    append(b"1")
+    redis.worker().xgroup_create(redis.key(), "another", id="$")
+    assert stream.anything_to_read(LEASE)
+
+
+def test_a_lock_is_held_by_one_until_its_time_is_over() -> None:
+    assert stream.hold("tick", 60_000)
+    assert not stream.hold("tick", 60_000)
+    assert 0 < redis.worker().pttl(redis.key("tick")) <= 60_000
+    redis.worker().delete(redis.key("tick"))
+    assert stream.hold("tick", 60_000)

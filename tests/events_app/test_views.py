@@ -1,0 +1,514 @@
+"""The door: who is let in, what is kept, what is answered. None of these tests may touch a database."""
+
+import base64
+import io
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import path, reverse
+from pytest_django import Settings
+from redis import Redis
+
+from events_app import bell, counters, dispatch, redis, stream
+from events_app.split import MOST_EVENTS
+from events_app.views import SendGridTrackingWebhookView
+from fake_sendgrid.events import history
+from fake_sendgrid.webhook import Sender, batch
+from ground.valkey import Valkey
+from tests.events_app.test_signature import PEM, SENDER, body_of, every_vector
+
+URL = "/anymail/sendgrid/tracking/"
+KEY = "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY"
+BODY = batch(history(3))
+CLOSED = "redis://127.0.0.1:1/0"
+
+Anymail = Callable[..., None]
+
+
+def basic(pair: str) -> dict[str, str]:
+    return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+
+
+#: What the tests' settings let in.
+SECRET = basic("sendgrid:a-secret-for-tests-only")
+
+
+def post(body: bytes = BODY, headers: dict[str, str] = SECRET, url: str = URL) -> int:
+    status: int = answer(body, headers, url).status_code
+    return status
+
+
+def answer(body: bytes = BODY, headers: dict[str, str] = SECRET, url: str = URL) -> Any:
+    client = Client(enforce_csrf_checks=True)
+    return client.post(url, data=body, content_type="application/json", headers=headers)
+
+
+def kept() -> list[bytes]:
+    return [entry.raw for entry in stream.read(100_000, dispatch.lease_ms())]
+
+
+@pytest.fixture
+def signed(anymail: Anymail) -> None:
+    """Signatures of one key are all that opens the door."""
+    anymail(WEBHOOK_SECRET=[], **{KEY: SENDER.public_key})
+
+
+@pytest.fixture
+def door(settings: Settings) -> Callable[..., str]:
+    """Makes a door with arguments of its own; answers its URL."""
+
+    def make(**arguments: object) -> str:
+        settings.ROOT_URLCONF = (path("door", SendGridTrackingWebhookView.as_view(**arguments)),)
+        return "/door"
+
+    return make
+
+
+# Methods and middleware
+
+
+@pytest.mark.parametrize("url", [URL, URL.removesuffix("/")])
+def test_it_is_there_with_and_without_the_slash(url: str) -> None:
+    assert post(url=url) == 200
+    assert len(kept()) == 3
+
+
+def test_its_address_is_the_one_anymails_users_gave_sendgrid() -> None:
+    assert reverse("events_app:sendgrid_tracking_webhook") == URL
+
+
+@pytest.mark.parametrize("url", [URL, URL.removesuffix("/")])
+def test_head_says_that_somebody_is_there(anymail: Anymail, url: str) -> None:
+    anymail(WEBHOOK_SECRET=[])
+    assert Client().head(url).status_code == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
+def test_other_methods_are_not_allowed(method: str) -> None:
+    refused = Client().generic(method, URL, headers=SECRET)
+    assert (refused.status_code, refused["Allow"]) == (405, "POST, HEAD")
+
+
+def test_a_project_that_asks_everybody_to_log_in_lets_sendgrid_in(settings: Settings) -> None:
+    settings.MIDDLEWARE = [
+        *settings.MIDDLEWARE,
+        "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    ]
+    assert post() == 200
+
+
+def test_it_asks_no_database_whatever_the_project_does_for_each_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(connections["default"].settings_dict, "ATOMIC_REQUESTS", True)
+    assert post() == 200
+
+
+def test_the_answer_is_empty() -> None:
+    assert answer().content == b""
+
+
+def test_the_content_type_does_not_matter() -> None:
+    kinds = ["application/json;charset=utf-8", "text/plain", "application/x-www-form-urlencoded", ""]
+    kinds.append("multipart/form-data; boundary=x")
+    for kind in kinds:
+        assert Client().generic("POST", URL, BODY, kind, headers=SECRET).status_code == 200
+
+
+# Basic auth
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        basic("sendgrid:another-secret")["Authorization"],
+        basic("another:a-secret-for-tests-only")["Authorization"],
+        basic("")["Authorization"],
+        basic(":")["Authorization"],
+        SECRET["Authorization"].replace("Basic", "Bearer"),
+        SECRET["Authorization"].removeprefix("Basic "),
+        SECRET["Authorization"] + "!",
+        "Basic",
+        "Basic ***",
+        "Basic schlüssel",
+        "Basic sendgrid:a-secret-for-tests-only",
+        "",
+    ],
+)
+def test_wrong_credentials_are_refused(authorization: str) -> None:
+    assert post(headers={"Authorization": authorization}) == 403
+    assert kept() == []
+
+
+def test_no_credentials_are_refused() -> None:
+    assert post(headers={}) == 403
+    assert kept() == []
+
+
+@pytest.mark.parametrize("pair", ["one:first-secret", "other:second: with colon", "ünï:çødé"])
+def test_any_of_several_pairs_opens(anymail: Anymail, pair: str) -> None:
+    anymail(WEBHOOK_SECRET=["one:first-secret", "other:second: with colon", "ünï:çødé"])
+    assert post(headers=basic(pair)) == 200
+    assert post(headers=basic("one:second: with colon")) == 403
+
+
+def test_the_schemes_letter_case_does_not_matter() -> None:
+    assert post(headers={"Authorization": SECRET["Authorization"].replace("Basic", "basic")}) == 200
+
+
+@pytest.mark.parametrize("pairs", ["one:first-secret", ["one:first-secret", "two:x"], ("one:first-secret",)])
+def test_b15_the_view_takes_its_pairs_as_text_or_as_a_list(
+    door: Callable[..., str], pairs: str | Sequence[str]
+) -> None:
+    url = door(basic_auth=pairs)
+    assert post(headers=basic("one:first-secret"), url=url) == 200
+    assert post(headers=SECRET, url=url) == 403
+
+
+# Signatures
+
+
+@every_vector
+def test_vector_at_the_door(anymail: Anymail, vector: dict[str, Any]) -> None:
+    anymail(WEBHOOK_SECRET=[], **{KEY: vector["keys"]})
+    headers = {
+        "X-Twilio-Email-Event-Webhook-Timestamp": vector["timestamp"],
+        "X-Twilio-Email-Event-Webhook-Signature": vector["signature"],
+    }
+    body = body_of(vector)
+    assert post(body, headers) == vector["answer"]
+    found = [json.loads(raw) for raw in kept()]
+    assert found == (json.loads(body) if vector["answer"] == 200 else [])
+
+
+@pytest.mark.usefixtures("signed")
+def test_a_signed_post_is_kept() -> None:
+    assert post(headers=SENDER.headers(BODY)) == 200
+    assert len(kept()) == 3
+
+
+@pytest.mark.usefixtures("signed")
+def test_a_post_without_its_signature_is_refused() -> None:
+    headers = SENDER.headers(BODY)
+    for missing in ("X-Twilio-Email-Event-Webhook-Timestamp", "X-Twilio-Email-Event-Webhook-Signature"):
+        assert post(headers={name: value for name, value in headers.items() if name != missing}) == 403
+    assert post(headers={}) == 403
+    assert post(headers=SECRET) == 403
+    assert kept() == []
+
+
+def test_where_both_are_set_both_must_hold(anymail: Anymail) -> None:
+    anymail(**{KEY: SENDER.public_key})
+    signature = SENDER.headers(BODY)
+    assert post(headers=SECRET | signature) == 200
+    assert post(headers=SECRET) == 403
+    assert post(headers=signature) == 403
+    assert post(headers=basic("sendgrid:wrong") | signature) == 403
+    assert post(headers=SECRET | Sender().headers(BODY)) == 403
+    assert len(kept()) == 3
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        SENDER.public_key,
+        [Sender().public_key, SENDER.public_key],
+        PEM,
+        PEM.replace("\n", "\\n"),
+        [Sender().public_key, PEM],
+    ],
+    ids=["bare", "list", "PEM", "PEM with literal backslash-n", "list with PEM"],
+)
+def test_b15_keys_may_be_several_and_in_pem(
+    anymail: Anymail, door: Callable[..., str], keys: str | Sequence[str]
+) -> None:
+    anymail(WEBHOOK_SECRET=[], **{KEY: keys})
+    assert post(headers=SENDER.headers(BODY)) == 200
+    anymail(**{KEY: Sender().public_key})
+    url = door(tracking_webhook_verification_key=keys)
+    assert post(headers=SENDER.headers(BODY), url=url) == 200
+    assert post(headers=Sender().headers(BODY), url=url) == 403
+
+
+@pytest.mark.parametrize("key", ["nonsense", b"bytes", "SG.an-api-key", 17])
+def test_a_key_that_is_none_is_a_clean_refusal_and_an_error_in_the_log(
+    anymail: Anymail, caplog: pytest.LogCaptureFixture, key: Any
+) -> None:
+    anymail(**{KEY: key})
+    refused = answer(headers=SECRET | SENDER.headers(BODY))
+    assert (refused.status_code, refused.content) == (403, b"a webhook setting on this server is unusable\n")
+    assert "A webhook setting is unusable" in [r.msg[:29] for r in caplog.records if r.levelname == "ERROR"]
+    assert str(key) not in caplog.text
+    assert kept() == []
+
+
+@pytest.mark.usefixtures("signed")
+def test_by_default_a_signature_stays_good() -> None:
+    assert post(headers=SENDER.headers(BODY, 1_000_000_000)) == 200
+
+
+@pytest.mark.usefixtures("signed")
+def test_a_signature_past_its_age_is_refused(anymail: Anymail) -> None:
+    now = int(time.time())
+    anymail(SENDGRID_TRACKING_WEBHOOK_MAX_AGE=3600)
+    assert post(headers=SENDER.headers(BODY, now - 7200)) == 403
+    assert post(headers=SENDER.headers(BODY, now - 1800)) == 200
+
+
+@pytest.mark.usefixtures("signed")
+def test_a_signature_from_the_future_is_refused() -> None:
+    now = int(time.time())
+    assert post(headers=SENDER.headers(BODY, now + 7200)) == 403
+    assert post(headers=SENDER.headers(BODY, now + 1800)) == 200
+
+
+# Nothing configured
+
+
+@pytest.mark.parametrize("secret", [[], "", [""], None])
+def test_no_key_no_door(anymail: Anymail, secret: object) -> None:
+    anymail(WEBHOOK_SECRET=secret)
+    assert post() == 403
+    assert post(headers={}) == 403
+    assert kept() == []
+
+
+def test_an_open_door_is_a_setting_of_its_own(anymail: Anymail) -> None:
+    anymail(WEBHOOK_SECRET=[], WEBHOOK_ALLOW_INSECURE=True)
+    assert post(headers={}) == 200
+
+
+def test_an_open_door_does_not_open_a_locked_one(anymail: Anymail) -> None:
+    anymail(WEBHOOK_ALLOW_INSECURE=True)
+    assert post(headers={}) == 403
+
+
+@pytest.mark.parametrize("value", ["False", 1, "yes"])
+def test_an_open_door_is_open_on_true_alone(anymail: Anymail, value: object) -> None:
+    anymail(WEBHOOK_SECRET=[], WEBHOOK_ALLOW_INSECURE=value)
+    assert post(headers={}) == 403
+
+
+# Bodies
+
+
+def test_b11_a_batch_beyond_djangos_own_limit_is_taken(settings: Settings) -> None:
+    events = history(3000)
+    body = batch([{**event, "padding": "x" * 700} for event in events])
+    assert len(body) > 3_100_000 > settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    assert post(body) == 200
+    assert len(kept()) == 3000
+
+
+def test_a_body_of_the_limit_is_taken_and_one_byte_more_is_not(anymail: Anymail) -> None:
+    anymail(SENDGRID_TRACKING_WEBHOOK_BODY_LIMIT=len(BODY))
+    assert post(BODY) == 200
+    assert len(kept()) == 3
+    assert post(BODY + b"\n") == 413
+    assert kept() == []
+
+
+def test_too_many_events_are_refused() -> None:
+    assert post(b"[" + b",".join([b"{}"] * (MOST_EVENTS + 1)) + b"]") == 413
+    assert kept() == []
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"null", b"hello", b"\xff\xfe"])
+def test_what_is_no_array_is_refused(body: bytes) -> None:
+    assert post(body) == 400
+    assert kept() == []
+
+
+def test_an_empty_array_is_taken_and_is_nothing() -> None:
+    assert post(b"[]\r\n") == 200
+    assert kept() == []
+
+
+@pytest.mark.parametrize("body", [b"[garbage", b'[{"event": "open"}, {"ev', b"[\xff\x00]", b"[" * 100_000])
+def test_what_cannot_be_told_apart_is_kept_whole(body: bytes) -> None:
+    assert post(body) == 200
+    assert kept() == [body]
+
+
+def test_elements_are_kept_as_they_stand_with_the_doors_name() -> None:
+    assert post(b'[{"b":1,"a":NaN},\r\n "text" ,[ 1 ]]') == 200
+    entries = stream.read(10, dispatch.lease_ms())
+    assert [(e.door, e.raw) for e in entries] == [
+        ("tracking", b'{"b":1,"a":NaN}'),
+        ("tracking", b'"text"'),
+        ("tracking", b"[ 1 ]"),
+    ]
+
+
+def test_a_connection_that_breaks_is_an_answer() -> None:
+    class Broken(io.BytesIO):
+        def read(self, *_: object) -> bytes:
+            raise OSError("reset by peer")
+
+    environ: dict[str, Any] = {"wsgi.input": Broken(), "CONTENT_LENGTH": "100"}
+    broken = Client().generic("POST", URL, headers=SECRET, **environ)
+    assert (broken.status_code, kept()) == (400, [])
+
+
+# Redis
+
+
+def test_with_redis_away_the_post_is_to_come_again(
+    anymail: Anymail, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = settings.ANYMAIL
+    monkeypatch.setattr(redis, "_PAUSE", 3600)
+    anymail(EVENT_REDIS_URL=CLOSED)
+    assert post() == 503
+    # Redis is back, and for a moment nobody asks.
+    settings.ANYMAIL = there
+    assert post() == 503
+    assert kept() == []
+    redis._paused_until = 0.0
+    assert post() == 200
+
+
+@pytest.fixture
+def silent() -> Iterator[socket.socket]:
+    """Takes connections and says nothing, as a frozen Redis does."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        yield server
+
+
+def connections_to(server: socket.socket) -> int:
+    for count in range(100):
+        try:
+            connection, _ = server.accept()
+        except BlockingIOError:
+            return count
+        connection.close()
+    return 100
+
+
+def test_a_frozen_redis_is_waited_for_once(
+    anymail: Anymail, silent: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis, "_PAUSE", 3600)
+    anymail(EVENT_REDIS_URL=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+    assert [post(), post(), post(headers={})] == [503, 503, 403]
+    assert connections_to(silent) == 1
+
+
+def test_over_the_backlog_limit_the_post_is_to_come_again(anymail: Anymail) -> None:
+    anymail(EVENT_BACKLOG_LIMIT=5)
+    assert [post(), post()] == [200, 503]
+    assert stream.backlog() == 3
+
+
+def test_a_redis_that_fills_up_takes_all_of_a_post_or_nothing(anymail: Anymail, tmp_path: Path) -> None:
+    with Valkey(tmp_path / "valkey") as valkey, Redis.from_url(valkey.url(0)) as server:
+        anymail(EVENT_REDIS_URL=valkey.url(0))
+        large = batch({**event, "padding": "x" * 10_000} for event in history(100))
+        assert post(large) == 200
+        server.config_set("maxmemory", server.info("memory")["used_memory"] + 3_000_000)
+        answers = [post(large) for _ in range(8)]
+        server.config_set("maxmemory", 0)
+        assert answers[-1] == 503
+        assert server.xlen(redis.key()) == 100 + 100 * answers.count(200)
+        redis.door().close()
+
+
+def test_a_redis_without_any_memory_left_keeps_nothing(anymail: Anymail, tmp_path: Path) -> None:
+    with Valkey(tmp_path / "valkey") as valkey, Redis.from_url(valkey.url(0)) as server:
+        anymail(EVENT_REDIS_URL=valkey.url(0))
+        server.config_set("maxmemory", 1)
+        refused = answer()
+        assert (refused.status_code, b"nine tenths of its memory" in refused.content) == (503, True)
+        assert server.exists(redis.key()) == 0
+        redis.door().close()
+
+
+# The bell
+
+
+def rung() -> int:
+    return int(redis.worker().llen("sendgrid.events"))
+
+
+def test_the_first_post_rings_and_the_next_ones_need_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "BELL_LIFE", 3_600_000)
+    assert [post(), post(), post()] == [200, 200, 200]
+    assert rung() == 1
+    kept()
+    post()
+    assert rung() == 2
+
+
+def test_a_refused_post_rings_nothing() -> None:
+    post(headers={})
+    post(b"{}")
+    assert rung() == 0
+
+
+def test_with_the_broker_away_the_post_is_kept_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    bell._hang_up()
+    monkeypatch.setenv("CELERY_BROKER_WRITE_URL", CLOSED)
+    assert post() == 200
+    assert counters.read() == {"bell_failed": 1}
+    assert len(kept()) == 3
+    bell._hang_up()
+
+
+# What people learn of a refusal
+
+
+def test_refusals_are_counted_by_their_answer(anymail: Anymail) -> None:
+    post(headers={})
+    post(headers={})
+    post(b"{}")
+    anymail(EVENT_BACKLOG_LIMIT=1, SENDGRID_TRACKING_WEBHOOK_BODY_LIMIT=2000)
+    post()
+    post(b" " * 2001)
+    assert counters.read() == {
+        "refused_400": 1,
+        "refused_403": 2,
+        "refused_413": 1,
+        "refused_503": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "says"),
+    [
+        (BODY, {}, "Webhook post refused with 403: basic auth is missing or wrong"),
+        (
+            b'{"email": "mira@example.net"}',
+            SECRET,
+            "Webhook post refused with 400: the body is not a JSON array",
+        ),
+        (b"mira@example.net" * 400_000, SECRET, "Webhook post refused with 413: the body has more than"),
+    ],
+)
+def test_refusals_are_logged_as_warnings_without_anything_of_the_post(
+    caplog: pytest.LogCaptureFixture, body: bytes, headers: dict[str, str], says: str
+) -> None:
+    refused = answer(body, headers)
+    (record,) = (record for record in caplog.records if record.name == "events_app.views")
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith(says)
+    assert "@" not in caplog.text + refused.content.decode()
+
+
+def test_the_answer_says_why_in_plain_text() -> None:
+    refused: HttpResponse = answer(headers={})
+    assert refused["Content-Type"] == "text/plain"
+    assert refused.content == b"basic auth is missing or wrong\n"
+
+
+def test_where_nothing_is_set_the_answer_names_the_settings(anymail: Anymail) -> None:
+    anymail(WEBHOOK_SECRET=[])
+    assert b"neither SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY nor WEBHOOK_SECRET" in answer().content

@@ -1,0 +1,77 @@
+"""What the double posts is what SendGrid would post."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+import requests
+
+from events_app.signature import verify
+from fake_sendgrid.webhook import Sender, batch
+
+BODY = batch([{"event": "open"}, {"event": "click"}])
+
+
+def test_a_batch_has_sendgrids_form_on_the_wire() -> None:
+    assert BODY == b'[{"event":"open"},\r\n{"event":"click"}]\r\n'
+    assert batch([]) == b"[]\r\n"
+
+
+def test_bytes_stand_in_a_batch_as_they_are() -> None:
+    assert batch([{"a": 1}, b"\xff nonsense"]) == b'[{"a":1},\r\n\xff nonsense]\r\n'
+
+
+def test_a_batch_is_json() -> None:
+    events: list[dict[str, object]] = [{"email": "müller@example.com", "tls": 1}, {"category": ["a", "b"]}]
+    assert json.loads(batch(events)) == events
+
+
+def test_its_signature_is_of_the_time_and_the_body() -> None:
+    sender = Sender()
+    headers = sender.headers(BODY, 1784000000)
+    assert headers["X-Twilio-Email-Event-Webhook-Timestamp"] == "1784000000"
+    signature = headers["X-Twilio-Email-Event-Webhook-Signature"]
+    assert verify([sender.public_key], timestamp="1784000000", signature=signature, body=BODY)
+    assert not verify([sender.public_key], timestamp="1784000001", signature=signature, body=BODY)
+    assert not verify([Sender().public_key], timestamp="1784000000", signature=signature, body=BODY)
+
+
+def test_its_key_has_the_form_of_sendgrids() -> None:
+    assert len(Sender().public_key) == 124
+    assert Sender().public_key.startswith("MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE")
+
+
+class Handler(BaseHTTPRequestHandler):
+    came: tuple[str, bytes] | None = None
+
+    def do_POST(self) -> None:
+        length = int(self.headers["Content-Length"])
+        Handler.came = (self.headers["User-Agent"], self.rfile.read(length))
+        self.send_response(301)
+        self.send_header("Location", "/elsewhere")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@contextmanager
+def door() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        thread.join()
+
+
+def test_a_post_follows_no_redirect() -> None:
+    with door() as url:
+        assert Sender().post(url, BODY).status_code == 301
+    assert Handler.came == ("SendGrid Event API", BODY)
+
+
+def test_a_door_that_is_not_there_raises() -> None:
+    with pytest.raises(requests.RequestException):
+        Sender().post("http://127.0.0.1:1/", BODY)
