@@ -99,11 +99,12 @@ def _arrive(entry: Entry, by: str) -> Arrival:
     )
     try:
         raw = decode(entry.raw)
-    except Unreadable as error:
+        event = normalize(raw)
+        row.key = dedupe_key(raw, by)
+    except Exception as error:  # noqa: BLE001 (a fault of ours would hold its neighbours for ever)
         row.key = raw_key(entry.raw)
-        return Arrival(row, None, str(error))
-    row.key = dedupe_key(raw, by)
-    event = normalize(raw)
+        known = isinstance(error, Unreadable)
+        return Arrival(row, None, str(error) if known else f"Reading it failed: {type(error).__name__}.")
     row.event_type = event.event_type.value
     row.event_id = (event.event_id or "")[:255]
     row.message_id = (event.message_id or "")[:255]

@@ -99,7 +99,8 @@ class SendGridTrackingWebhookView(View):
     def _keep(self, body: bytes) -> None:
         """Put the post's events into the stream and ring. Raises Refusal."""
         try:
-            if stream.append(self.door, split(body)):
+            events = split(body)
+            if events and stream.append(self.door, events):
                 bell.ring(tasks.drain)
         except NotAnArray as error:
             raise Refusal(HTTPStatus.BAD_REQUEST, str(error)) from None

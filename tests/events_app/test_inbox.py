@@ -385,3 +385,17 @@ def test_no_bytes_cost_their_neighbours_anything(
     assert [event_id for event_id in came if event_id in good] == good
     assert len(stored.owed) + stored.dead + stored.duplicates == len(mixed)
     assert not Work.objects.filter(state=Work.State.OWED).exists()
+
+
+def test_a_fault_of_our_own_costs_the_one_event_it_met(database: str) -> None:
+    real = inbox.normalize
+
+    def faulty(raw: dict[str, Any]) -> TrackingEvent:
+        if raw["sg_event_id"] == "B2":
+            raise ZeroDivisionError("mira.okafor@example.net")
+        return real(raw)
+
+    with mock.patch.object(inbox, "normalize", faulty):
+        stored = inbox.store(entries(opened("A1"), opened("B2"), opened("C3")), Claim())
+    assert [item.event.event_id for item in stored.owed] == ["A1", "C3"]
+    assert [work.error for work in dead()] == ["Reading it failed: ZeroDivisionError."]
