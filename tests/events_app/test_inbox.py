@@ -21,6 +21,7 @@ from events_app import counters, dispatch, inbox, stream
 from events_app.dispatch import Claim
 from events_app.inbox import DatabaseAway
 from events_app.models import Event, Work, database_now
+from events_app.normalize import normalize
 from events_app.signals import EventType, ReceiverSignal, TrackingEvent
 from events_app.stream import Entry
 from fake_sendgrid.events import history
@@ -388,7 +389,7 @@ def test_no_bytes_cost_their_neighbours_anything(
 
 
 def test_a_fault_of_our_own_costs_the_one_event_it_met(database: str) -> None:
-    real = inbox.normalize
+    real = normalize
 
     def faulty(raw: dict[str, Any]) -> TrackingEvent:
         if raw["sg_event_id"] == "B2":

@@ -105,6 +105,11 @@ def test_without_keys_nothing_is_signed() -> None:
     assert not verify([], timestamp=vector["timestamp"], signature=vector["signature"], body=body_of(vector))
 
 
+def test_the_time_cannot_be_moved_into_the_body() -> None:
+    signature = SENDER.headers(b"[]", 1784000000)["X-Twilio-Email-Event-Webhook-Signature"]
+    assert not verify([KEY], timestamp="", signature=signature, body=b"1784000000[]")
+
+
 @given(st.text(max_size=100), st.text(max_size=100), st.binary(max_size=100))
 def test_no_headers_and_no_body_raise(timestamp: str, signature: str, body: bytes) -> None:
     assert verify([KEY], timestamp=timestamp, signature=signature, body=body) is False

@@ -327,9 +327,11 @@ def test_what_is_no_array_is_refused(body: bytes) -> None:
     assert kept() == []
 
 
-def test_an_empty_array_is_taken_and_is_nothing() -> None:
+def test_an_empty_array_is_taken_and_is_nothing(anymail: Anymail) -> None:
     assert post(b"[]\r\n") == 200
-    assert kept() == []
+    assert (kept(), rung()) == ([], 0)
+    anymail(EVENT_REDIS_URL=CLOSED)
+    assert post(b"[]\r\n") == 200
 
 
 @pytest.mark.parametrize("body", [b"[garbage", b'[{"event": "open"}, {"ev', b"[\xff\x00]", b"[" * 100_000])
@@ -430,6 +432,19 @@ def test_a_redis_without_any_memory_left_keeps_nothing(anymail: Anymail, tmp_pat
         assert (refused.status_code, b"nine tenths of its memory" in refused.content) == (503, True)
         assert server.exists(redis.key()) == 0
         redis.door().close()
+
+
+def test_a_redis_that_is_nearly_full_is_left_to_its_workers(anymail: Anymail, tmp_path: Path) -> None:
+    with Valkey(tmp_path / "valkey") as valkey, Redis.from_url(valkey.url(0)) as server:
+        anymail(EVENT_REDIS_URL=valkey.url(0))
+        assert post() == 200
+        server.config_set("maxmemory", int(server.info("memory")["used_memory"] / 0.95))
+        refused = answer()
+        assert (refused.status_code, b"nine tenths" in refused.content) == (503, True)
+        assert not redis.is_paused()
+        assert len(kept()) == 3
+        redis.door().close()
+        redis.worker().close()
 
 
 # The bell
