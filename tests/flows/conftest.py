@@ -1,9 +1,10 @@
-"""A deployment a test, started and ended with it."""
+"""The servers of a test, and a deployment on them, started and ended with it."""
 
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -11,15 +12,28 @@ from ground.valkey import Valkey
 from tests.flows.deployment import Deployment, postgres_database
 
 
+class Servers(NamedTuple):
+    """A Valkey that runs, and an empty database."""
+
+    valkey: Valkey
+    database_url: str
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
-def deployment(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Deployment]:
-    """Nothing of it runs yet but its Valkey; the test runs once with each database."""
+def servers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Servers]:
+    """The test runs once with each database; `@on_postgres` for the one alone."""
     with ExitStack() as stack:
         valkey = stack.enter_context(Valkey(tmp_path / "valkey"))
         if request.param == "postgres":
             url = stack.enter_context(postgres_database(os.environ["TEST_DATABASE_URL"]))
         else:
             url = f"sqlite:///{tmp_path}/db.sqlite3"
-        found = Deployment(tmp_path, valkey, url)
-        stack.callback(found.stop)
-        yield found
+        yield Servers(valkey, url)
+
+
+@pytest.fixture
+def deployment(servers: Servers, tmp_path: Path) -> Iterator[Deployment]:
+    """Migrated, and nothing of it runs yet."""
+    found = Deployment(tmp_path, *servers)
+    yield found
+    found.stop()

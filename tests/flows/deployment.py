@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
+import pytest
 from redis import Redis
 
 from events_app import dispatch
@@ -18,6 +19,8 @@ from fake_sendgrid.webhook import Sender, batch
 from ground.process import Process, wait_for
 from ground.stack import Stack
 from ground.valkey import Valkey
+
+on_postgres = pytest.mark.parametrize("servers", ["postgres"], indirect=True)
 
 #: Seconds anything here may take before a test fails.
 PATIENCE = 60
@@ -72,7 +75,7 @@ class Deployment:
         (self.folder / "hold").unlink()
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        with self._connection() as connection:
+        with connect(self.database_url) as connection:
             found: list[tuple[Any, ...]] = connection.execute(sql).fetchall()
             return found
 
@@ -111,7 +114,7 @@ class Deployment:
     def lapse(self) -> None:
         """Let time pass: every claim's lease ends, every entry somebody read has been idle for long."""
         past = "'2020-01-01 00:00:00+00:00'" if self._is_postgres else "'2020-01-01 00:00:00'"
-        with self._connection() as connection:
+        with connect(self.database_url) as connection:
             connection.execute(f"UPDATE events_app_work SET due = {past} WHERE state = 'owed'")
             connection.commit()
         with closing(Redis.from_url(self.valkey.url(0))) as redis:
@@ -125,19 +128,21 @@ class Deployment:
     def _is_postgres(self) -> bool:
         return self.database_url.startswith("postgres")
 
-    @contextmanager
-    def _connection(self) -> Iterator[Any]:
-        if self._is_postgres:
-            with psycopg.connect(self.database_url) as connection:
-                yield connection
-        else:
-            path = self.database_url.removeprefix("sqlite:///")
-            with closing(sqlite3.connect(path, timeout=20)) as connection:
-                yield connection
-
     def _keep(self, process: Process) -> Process:
         self.processes.append(process)
         return process
+
+
+@contextmanager
+def connect(database_url: str) -> Iterator[Any]:
+    """A connection to either kind of database."""
+    if database_url.startswith("postgres"):
+        with psycopg.connect(database_url) as connection:
+            yield connection
+    else:
+        path = database_url.removeprefix("sqlite:///")
+        with closing(sqlite3.connect(path, timeout=20)) as connection:
+            yield connection
 
 
 @contextmanager

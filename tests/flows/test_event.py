@@ -9,7 +9,7 @@ from redis import Redis
 
 from fake_sendgrid.events import history
 from ground.process import wait_for
-from tests.flows.deployment import PATIENCE, Deployment, samples
+from tests.flows.deployment import PATIENCE, Deployment, on_postgres, samples
 
 
 def test_every_event_reaches_the_receiver_once(deployment: Deployment) -> None:
@@ -57,7 +57,7 @@ def test_ten_clients_posting_the_same_batch_store_it_once(deployment: Deployment
     assert deployment.calls() == {event["sg_event_id"]: 1 for event in events}
 
 
-@pytest.mark.parametrize("deployment", ["postgres"], indirect=True)
+@on_postgres
 def test_overlapping_batches_in_any_order_never_deadlock(deployment: Deployment) -> None:
     deployment.web()
     worker = deployment.worker("--concurrency", "4")
@@ -211,7 +211,7 @@ def test_unreadable_elements_are_kept_and_their_neighbours_arrive(deployment: De
     assert all(error for (error,) in dead)
 
 
-@pytest.mark.parametrize("deployment", ["postgres"], indirect=True)
+@on_postgres
 def test_connections_the_database_cut_are_made_again(deployment: Deployment) -> None:
     deployment.web()
     deployment.worker()

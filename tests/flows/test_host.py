@@ -1,16 +1,14 @@
 """`events_app` in somebody else's project: its own settings, addresses and Celery app (`tests/host`)."""
 
 import os
-import sqlite3
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 from subprocess import run
 from typing import Any
 
-import psycopg
 import pytest
 import requests
 from redis import Redis
@@ -20,7 +18,8 @@ from fake_sendgrid.webhook import Sender, batch
 from ground.process import Process, free_port, wait_for
 from ground.stack import BIN, PASSED_ON, ROOT
 from ground.valkey import Valkey
-from tests.flows.deployment import PATIENCE, postgres_database
+from tests.flows.conftest import Servers
+from tests.flows.deployment import PATIENCE, connect, on_postgres
 
 
 class Host:
@@ -107,30 +106,18 @@ class Host:
             return False
 
     def _query(self, sql: str) -> list[tuple[Any, ...]]:
-        found: list[tuple[Any, ...]]
-        if self.database_url.startswith("postgres"):
-            with psycopg.connect(self.database_url) as postgres:
-                found = postgres.execute(sql).fetchall()
-        else:
-            path = self.database_url.removeprefix("sqlite:///")
-            with closing(sqlite3.connect(path, timeout=20)) as sqlite:
-                found = sqlite.execute(sql).fetchall()
-        return found
+        with connect(self.database_url) as connection:
+            found: list[tuple[Any, ...]] = connection.execute(sql).fetchall()
+            return found
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
-    """Migrated, and nothing of it runs yet but its Valkey; the test runs once with each database."""
-    with ExitStack() as stack:
-        valkey = stack.enter_context(Valkey(tmp_path / "valkey"))
-        if request.param == "postgres":
-            url = stack.enter_context(postgres_database(os.environ["TEST_DATABASE_URL"]))
-        else:
-            url = f"sqlite:///{tmp_path}/db.sqlite3"
-        found = Host(tmp_path, valkey, url)
-        stack.callback(found.kill)
-        found.manage("migrate", "--verbosity", "0")
-        yield found
+@pytest.fixture
+def host(servers: Servers, tmp_path: Path) -> Iterator[Host]:
+    """Migrated, and nothing of it runs yet."""
+    found = Host(tmp_path, *servers)
+    found.manage("migrate", "--verbosity", "0")
+    yield found
+    found.kill()
 
 
 def test_events_reach_the_receivers_of_a_host(host: Host) -> None:
@@ -161,7 +148,7 @@ def test_the_tick_in_the_hosts_beat_finds_what_no_bell_announces(host: Host) -> 
     host.wait_until_heard(events)
 
 
-@pytest.mark.parametrize("host", ["postgres"], indirect=True)
+@on_postgres
 def test_the_door_of_a_host_with_atomic_requests_needs_no_database(host: Host) -> None:
     host.env["HOST_DATABASE_URL"] = f"postgres://127.0.0.1:{free_port()}/none"
     host.web()
