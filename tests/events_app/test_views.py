@@ -438,6 +438,7 @@ def test_a_redis_that_is_nearly_full_is_left_to_its_workers(anymail: Anymail, tm
     with Valkey(tmp_path / "valkey") as valkey, Redis.from_url(valkey.url(0)) as server:
         anymail(EVENT_REDIS_URL=valkey.url(0))
         assert post() == 200
+        server.setrange("another", 30_000_000, b"x")
         server.config_set("maxmemory", int(server.info("memory")["used_memory"] / 0.95))
         refused = answer()
         assert (refused.status_code, b"nine tenths" in refused.content) == (503, True)
