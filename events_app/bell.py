@@ -4,6 +4,7 @@ No data travels in it and nothing waits for it. Where it is lost, the next tick 
 """
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -28,7 +29,7 @@ _thread = threading.local()
 def task(
     name: str, *, queue: str, soft_limit: int, hard_limit: int
 ) -> Callable[[Callable[[], None]], "Task[[], None]"]:
-    """A decorator for what a bell rings: acked when a worker has it, no result, forgotten after a minute.
+    """A decorator for what a bell rings: acked when a worker has it, no result, forgotten after an hour.
 
     These and the limits (seconds) sit on the task, so that they hold in whatever Celery app runs it.
     """
@@ -39,7 +40,9 @@ def task(
         time_limit=hard_limit,
         acks_late=False,
         ignore_result=True,
-        expires=60,
+        # By the sender's clock and the worker's. An hour, so that no clock is that wrong: one that runs
+        # a minute ahead would have every bell thrown away unheard.
+        expires=3600,
         max_retries=0,
     )
 
@@ -57,18 +60,20 @@ def ring(task: "Task[[], None]") -> None:
 def _producer(app: Celery) -> Producer:
     # A connection of our own, one a thread: the app's may be set to wait for its broker, and in a
     # host project it is not ours to change. Options its transport does not know it passes over.
-    if getattr(_thread, "app", None) is not app:
-        _hang_up()
+    if getattr(_thread, "owner", None) != (app, os.getpid()):
+        # What a fork inherited is its parent's to hang up.
+        _thread.__dict__.clear()
         connection: Connection = app.connection_for_write(
             connect_timeout=_PATIENCE,
             transport_options={
                 "max_retries": 0,
+                "retry_on_timeout": False,
                 "socket_timeout": _PATIENCE,
                 "socket_connect_timeout": _PATIENCE,
             },
         )
         _thread.producer = Producer(connection, auto_declare=False)
-        _thread.app, _thread.connection = app, connection
+        _thread.owner, _thread.connection = (app, os.getpid()), connection
     producer: Producer = _thread.producer
     return producer
 

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from redis.connection import parse_url
 
 T = TypeVar("T")
 
@@ -58,6 +59,12 @@ def _text(value: object) -> str:
     return value
 
 
+def _redis_url(value: object) -> str:
+    url = _text(value)
+    parse_url(url)  # type: ignore[no-untyped-call]
+    return url
+
+
 def _whole(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError("must be a whole number of at least 1")
@@ -90,14 +97,14 @@ BODY_LIMIT = Setting("SENDGRID_TRACKING_WEBHOOK_BODY_LIMIT", 5 * 1024 * 1024, _w
 #: For development only: take posts that nothing authenticates.
 ALLOW_INSECURE = Setting("WEBHOOK_ALLOW_INSECURE", False, _flag)
 #: The Redis (or Valkey) that keeps raw events until they are stored.
-REDIS_URL = Setting("EVENT_REDIS_URL", "redis://127.0.0.1:6379/0", _text)
+REDIS_URL = Setting("EVENT_REDIS_URL", "redis://127.0.0.1:6379/0", _redis_url)
 #: The stream's key. Give each deployment that shares a Redis database its own.
 STREAM = Setting("EVENT_STREAM", "sendgrid:events", _text)
 #: Events the stream may hold before posts are answered with 503 (SendGrid then keeps them).
 BACKLOG_LIMIT = Setting("EVENT_BACKLOG_LIMIT", 1_000_000, _whole)
 #: "event_id": SendGrid's own id decides what is a repeat. "content": everything but that id does.
 DEDUPE_BY = Setting("DEDUPE_BY", "event_id", _dedupe)
-#: Seconds one receiver may take with one event.
+#: Seconds the receivers of one event may take, all together.
 RECEIVER_TIME_LIMIT = Setting("RECEIVER_TIME_LIMIT", 30, _whole)
 
 SETTINGS: tuple[

@@ -5,6 +5,7 @@ Best effort: a lost count is not a lost event.
 
 from typing import cast
 
+from django.core.exceptions import ImproperlyConfigured
 from redis import RedisError
 
 from events_app import redis
@@ -32,7 +33,7 @@ def count(what: str, by: int = 1) -> None:
     if by and not redis.is_paused():
         try:
             redis.door().hincrby(redis.key("counters"), what, by)
-        except RedisError:
+        except (RedisError, ImproperlyConfigured):
             redis.pause()
 
 

@@ -9,6 +9,7 @@ import logging
 import secrets
 import time
 import traceback
+from asyncio import CancelledError
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 #: Seconds a drain or a recovery calls receivers before it leaves the rest to the next one.
 BUDGET = 20
 
-#: Workers an event may take down with it before it is given up.
+#: Workers an event may take down with it, each time alone, before it is given up.
 MOST_DEATHS = 5
 
 #: Characters of tracebacks a work row keeps, the last ones.
@@ -92,9 +93,10 @@ def deliver(owed: Sequence[Owed], claim: Claim) -> bool:
             if (begun and not claim.has_budget()) or not claim.is_held():
                 break
             begun += 1
+            done.flush_when_due()
             errors = _call_receivers(item, receivers[item.door])
             if not errors:
-                done.add(item.pk)
+                done.pks.append(item.pk)
             else:
                 _bury(item.pk, claim, errors)
     finally:
@@ -152,8 +154,8 @@ class _Done:
         self.pks: list[int] = []
         self.flushed = time.monotonic()
 
-    def add(self, pk: int) -> None:
-        self.pks.append(pk)
+    def flush_when_due(self) -> None:
+        """Before a call, not after it: that one may take long, or be the worker's last."""
         if time.monotonic() > self.flushed + 1:
             self.flush()
 
@@ -193,7 +195,7 @@ def _copies(item: Owed) -> Iterator[TrackingEvent]:
 def _call(receiver: NamedReceiver, sender: type | None, event: TrackingEvent) -> str:
     try:
         receiver.call(signal=tracking, sender=sender, event=event, esp_name=ESP_NAME)
-    except Exception:  # noqa: BLE001 (a receiver may raise anything)
+    except (Exception, CancelledError, SystemExit):  # noqa: BLE001 (a receiver may raise anything)
         return traceback.format_exc()
     return ""
 
@@ -226,7 +228,7 @@ def _claim_lapsed(claim: Claim) -> int | None:
         if lapsed is None:
             return None
         mine = _owed(using).filter(pk=lapsed.pk, claim=lapsed.claim, due=lapsed.due)
-        if lapsed.attempts >= MOST_DEATHS:
+        if lapsed.attempts > MOST_DEATHS:
             error = f"Its worker died or overran its time, {lapsed.attempts} times."
             counters.count(counters.WORKER_DIED, mine.update(state=Work.State.DEAD, claim=None, error=error))
         elif mine.update(claim=claim.token, due=now + lease(), attempts=lapsed.attempts + 1):

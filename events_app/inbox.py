@@ -50,15 +50,14 @@ class Stored(NamedTuple):
 def take_in(entries: Sequence[Entry], claim: Claim) -> list[Owed]:
     """Move entries from the stream into the database; answer what receivers are owed now.
 
-    Where the database is away they go back to the stream, with nothing held against them. Raises
-    redis.RedisError when that fails too; they are handed out again after the lease then.
+    Raises DatabaseAway once they are back in the stream, with nothing held against them, or
+    redis.RedisError when that failed too; they are handed out again after the lease then.
     """
     try:
         owed = store(entries, claim).owed
-    except DatabaseAway as away:
-        logger.warning("Stored nothing of %d events: %s. They wait in Redis.", len(entries), away)
+    except DatabaseAway:
         stream.give_back(entries, lease_ms())
-        return []
+        raise
     try:
         stream.done(entries)
     except RedisError as error:

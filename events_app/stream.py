@@ -8,7 +8,7 @@ deleted for longer than the lease is handed out again. Needs Redis 6.2 or Valkey
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from redis import RedisError, ResponseError
 
@@ -22,6 +22,12 @@ CONSUMER = "worker"
 
 #: Milliseconds a bell stays hung up. A bell that got lost keeps others from ringing only so long.
 BELL_LIFE = 2000
+
+#: Bytes of raw events after which a read takes no more.
+MOST_BYTES = 16 * 1024 * 1024
+
+# Entries a read begins with, before it knows how large they are.
+_FIRST_STEP = 32
 
 # One script, so that a post is taken whole or not at all. It stops short of a full Redis: with no
 # memory left a worker can neither start nor take a bell from a broker in there, and nothing drains.
@@ -60,6 +66,13 @@ class Entry(NamedTuple):
             return datetime.now(UTC)
 
 
+class Reading(NamedTuple):
+    """What a worker took from the stream, and whether it left anything behind."""
+
+    entries: list[Entry]
+    more: bool
+
+
 def append(door: str, events: Sequence[bytes]) -> bool:
     """Keep every event, or none. True when the caller is to ring the bell.
 
@@ -85,23 +98,40 @@ def append(door: str, events: Sequence[bytes]) -> bool:
     return bool(answer)
 
 
-def read(count: int, idle: int) -> list[Entry]:
-    """Up to `count` fresh entries, and as many again that lay unfinished for `idle` milliseconds.
+def read(count: int, idle: int) -> Reading:
+    """Up to `count` entries: those that lay unfinished for `idle` milliseconds, then fresh ones.
 
-    Takes the bell down first, so that whatever is appended from here on rings again.
+    Takes the bell down first, so that whatever is appended from here on rings again. Stops early
+    where entries are large: a body that could not be split is one entry of up to the door's limit,
+    and some hundreds of those would be more than a worker can hold.
     """
-    pipe = redis.worker().pipeline(transaction=False)
-    pipe.delete(redis.key("bell"))
-    pipe.xreadgroup(GROUP, CONSUMER, {redis.key(): ">"}, count=count)
-    pipe.xautoclaim(redis.key(), GROUP, CONSUMER, min_idle_time=idle, start_id="0-0", count=count)
+    redis.worker().delete(redis.key("bell"))
+    found: list[Entry] = []
+    step = _FIRST_STEP
+    while len(found) < count and sum(len(entry.raw) for entry in found) < MOST_BYTES:
+        wanted = min(step, count - len(found))
+        part = _read(wanted, idle)
+        found += part
+        if len(part) < wanted:
+            return Reading(found, more=False)
+        step *= 4
+    return Reading(found, more=True)
+
+
+def _read(count: int, idle: int) -> list[Entry]:
     try:
-        _, fresh, (_, lapsed, *_) = pipe.execute()
+        claimed: Any = redis.worker().xautoclaim(
+            redis.key(), GROUP, CONSUMER, min_idle_time=idle, start_id="0-0", count=count
+        )
+        found = claimed[1]
+        if len(found) < count:
+            fresh = redis.worker().xreadgroup(GROUP, CONSUMER, {redis.key(): ">"}, count=count - len(found))
+            found += [entry for _, entries in cast(Any, fresh or ()) for entry in entries]
     except ResponseError as error:
-        if "NOGROUP" not in str(error):  # a pipeline puts words of its own before Redis's
+        if not str(error).startswith("NOGROUP"):
             raise
         _create_group()
-        return read(count, idle)
-    found = [entry for _, entries in fresh or () for entry in entries] + lapsed
+        return _read(count, idle)
     # Redis 6.2 hands out a claimed entry that has been deleted as None.
     return [_entry(entry_id, fields) for entry_id, fields in found if fields]
 

@@ -56,48 +56,21 @@ class SendGridTrackingWebhookView(View):
     def post(self, request: HttpRequest) -> HttpResponse:
         """Take the post's events, or say why not. SendGrid tries again for 24 hours after any non-2xx."""
         try:
-            body = self._read(request)
-            self._authenticate(request, body)
-            self._keep(body)
+            self._take(request)
         except Refusal as refusal:
-            logger.warning("Webhook post refused with %d: %s", refusal.status, refusal)
-            counters.count(counters.REFUSED.format(status=refusal.status.value))
-            return HttpResponse(f"{refusal}\n", status=refusal.status, content_type="text/plain")
+            return self._refuse(refusal)
+        except (ImproperlyConfigured, ValueError) as error:
+            logger.error("A setting is unusable: %s", error)
+            return self._refuse(Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "a setting here is unusable"))
         return HttpResponse()
 
-    def _read(self, request: HttpRequest) -> bytes:
-        # Not request.body: DATA_UPLOAD_MAX_MEMORY_SIZE would refuse a large batch with 400.
-        limit = conf.BODY_LIMIT.get()
-        try:
-            body = request.read(limit + 1)
-        except (UnreadablePostError, OSError):
-            raise Refusal(
-                HTTPStatus.BAD_REQUEST, "the connection broke before the body was complete"
-            ) from None
-        if len(body) > limit:
-            raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has more than {limit} bytes")
-        return bytes(body)
-
-    def _authenticate(self, request: HttpRequest, body: bytes) -> None:
-        """Hold the post to every way of authentication that is set up. Raises Refusal."""
-        try:
-            secrets = conf.BASIC_AUTH.get(self.basic_auth)
-            keys = conf.VERIFICATION_KEYS.get(self.tracking_webhook_verification_key)
-            if not (secrets or keys or conf.ALLOW_INSECURE.get()):
-                raise Refusal(
-                    HTTPStatus.FORBIDDEN,
-                    f"neither {conf.VERIFICATION_KEYS.name} nor {conf.BASIC_AUTH.name} is set on this server",
-                )
-            if secrets and not _has_secret(request, secrets):
-                raise Refusal(HTTPStatus.FORBIDDEN, "basic auth is missing or wrong")
-            if keys:
-                _check_signature(request, body, keys)
-        except (ImproperlyConfigured, ValueError) as error:
-            logger.error("A webhook setting is unusable: %s", error)
-            raise Refusal(HTTPStatus.FORBIDDEN, "a webhook setting on this server is unusable") from None
-
-    def _keep(self, body: bytes) -> None:
-        """Put the post's events into the stream and ring. Raises Refusal."""
+    def _take(self, request: HttpRequest) -> None:
+        secrets = conf.BASIC_AUTH.get(self.basic_auth)
+        keys = conf.VERIFICATION_KEYS.get(self.tracking_webhook_verification_key)
+        _check_headers(request, secrets, keys)
+        body = _read(request, conf.BODY_LIMIT.get())
+        if keys:
+            _check_signature(request, body, keys)
         try:
             events = split(body)
             if events and stream.append(self.door, events):
@@ -108,6 +81,44 @@ class SendGridTrackingWebhookView(View):
             raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error)) from None
         except stream.Unavailable as error:
             raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, f"not taken, send again: {error}") from None
+
+    def _refuse(self, refusal: Refusal) -> HttpResponse:
+        logger.warning("Webhook post refused with %d: %s", refusal.status, refusal)
+        counters.count(counters.REFUSED.format(status=refusal.status.value))
+        return HttpResponse(f"{refusal}\n", status=refusal.status, content_type="text/plain")
+
+
+def _check_headers(request: HttpRequest, secrets: Sequence[str], keys: Sequence[str]) -> None:
+    """Refuse what the headers alone condemn, before a stranger can keep us waiting for a body."""
+    if not (secrets or keys or conf.ALLOW_INSECURE.get()):
+        raise Refusal(
+            HTTPStatus.FORBIDDEN,
+            f"neither {conf.VERIFICATION_KEYS.name} nor {conf.BASIC_AUTH.name} is set on this server",
+        )
+    if secrets and not _has_secret(request, secrets):
+        raise Refusal(HTTPStatus.FORBIDDEN, "basic auth is missing or wrong")
+    if keys and not request.headers.get(signature.SIGNATURE_HEADER):
+        raise Refusal(HTTPStatus.FORBIDDEN, "the signature is missing")
+
+
+def _read(request: HttpRequest, limit: int) -> bytes:
+    """The body. Not request.body: DATA_UPLOAD_MAX_MEMORY_SIZE would refuse a large batch with 400."""
+    announced = request.META.get("CONTENT_LENGTH", "")
+    length = int(announced) if announced.isdecimal() else 0
+    if length > limit:
+        raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has more than {limit} bytes")
+    try:
+        body = bytes(request.read(limit + 1))
+    except (UnreadablePostError, OSError):
+        body = b""
+    if len(body) < length:
+        raise Refusal(HTTPStatus.BAD_REQUEST, "the connection broke before the body was complete")
+    if len(body) > limit:
+        raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has more than {limit} bytes")
+    if not (body or announced):
+        # Under WSGI a chunked body reads as empty. SendGrid sends none; a proxy may make one.
+        raise Refusal(HTTPStatus.LENGTH_REQUIRED, "no body, or no Content-Length that says how long it is")
+    return body
 
 
 def _has_secret(request: HttpRequest, secrets: Sequence[str]) -> bool:
@@ -124,14 +135,26 @@ def _has_secret(request: HttpRequest, secrets: Sequence[str]) -> bool:
 def _check_signature(request: HttpRequest, body: bytes, keys: Sequence[str]) -> None:
     timestamp = request.headers.get(signature.TIMESTAMP_HEADER, "")
     given = request.headers.get(signature.SIGNATURE_HEADER, "")
-    if not signature.verify(keys, timestamp=timestamp, signature=given, body=body):
-        raise Refusal(
-            HTTPStatus.FORBIDDEN, f"the signature is missing or fits no key of {conf.VERIFICATION_KEYS.name}"
-        )
-    # What is signed is SendGrid's own text; SendGrid sends whole seconds.
-    age = time.time() - int(timestamp) if timestamp.isdecimal() else 0
+    if not signature.verify(_usable(keys), timestamp=timestamp, signature=given, body=body):
+        raise Refusal(HTTPStatus.FORBIDDEN, f"the signature fits no key of {conf.VERIFICATION_KEYS.name}")
+    # SendGrid sends whole seconds, in ten digits until the year 2286.
+    sent = int(timestamp) if timestamp.isdecimal() and len(timestamp) == 10 else None
     longest = conf.SIGNATURE_MAX_AGE.get()
-    if longest is not None and age > longest:
+    if longest is not None and (sent is None or time.time() - sent > longest):
         raise Refusal(HTTPStatus.FORBIDDEN, f"the signature is older than {longest} seconds")
-    if age < -MOST_AHEAD:
+    if sent is not None and sent - time.time() > MOST_AHEAD:
         raise Refusal(HTTPStatus.FORBIDDEN, "the signature is from the future: is this server's clock right?")
+
+
+def _usable(keys: Sequence[str]) -> list[str]:
+    """The keys that are keys: one that was pasted badly must not lock out the others."""
+    usable = []
+    for number, key in enumerate(keys, 1):
+        try:
+            signature.load_key(key)
+            usable.append(key)
+        except ValueError as error:
+            logger.error("%s, key %d: %s", conf.VERIFICATION_KEYS.name, number, error)
+    if not usable:
+        raise ImproperlyConfigured(f"{conf.VERIFICATION_KEYS.name} holds no usable key")
+    return usable

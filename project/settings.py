@@ -84,17 +84,19 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
     }
 else:
-    # For the web process. Celery closes connections after a task all the same (its Django fixup);
-    # workers/app.py says how often.
     DATABASES["default"]["CONN_MAX_AGE"] = 60
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 
 REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
 # Messages are only bells, so any broker Celery knows will do. By default it is the same Redis, in
 # another database, so that clearing the one never touches the events in the other.
-_stream = urlsplit(REDIS_URL)
-_next = f"/{int(_stream.path.strip('/') or 0) + 1}"
-CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default=_stream._replace(path=_next).geturl())
+_beside = "0" if urlsplit(REDIS_URL).path.strip("/") == "1" else "1"
+CELERY_BROKER_URL = env.str(
+    "CELERY_BROKER_URL",
+    default=urlsplit(REDIS_URL)._replace(path=f"/{_beside}").geturl()
+    if REDIS_URL.startswith("redis")
+    else REDIS_URL,
+)
 
 ANYMAIL = {
     "EVENT_REDIS_URL": REDIS_URL,

@@ -58,7 +58,7 @@ def _configuration() -> dict[str, Any]:
         "worker_max_memory_per_child": 400_000,  # kilobytes
         "worker_hijack_root_logger": False,
         # Celery's Django fixup closes database connections before and after each task, unless told
-        # to do so only every so many tasks. CONN_MAX_AGE has no say in a worker.
+        # to do so only every so many tasks. Our own tasks close what broke or is over CONN_MAX_AGE.
         "CELERY_DB_REUSE_MAX": 1000,
         # Read before Django's apps are, so the number cannot come from events_app.tick, which sees
         # to it that a tick that comes early does nothing.

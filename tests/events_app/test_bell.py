@@ -84,4 +84,4 @@ def test_another_app_has_its_own_connection() -> None:
 def test_a_bell_needs_no_answer_and_no_second_try() -> None:
     for task in (tasks.drain, tasks.recover, tasks.tick):
         assert (task.acks_late, task.ignore_result, task.max_retries) == (False, True, 0)
-        assert task.expires == 60
+        assert task.expires == 3600

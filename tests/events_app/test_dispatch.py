@@ -1,6 +1,6 @@
 """Stored events reach receivers: each receiver, each event, by one worker at a time."""
 
-import sys
+from asyncio import CancelledError
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -210,16 +210,35 @@ def test_an_error_no_column_would_take_is_cleaned_and_cut(database: str, trackin
     assert error.endswith("the end\n")
 
 
+class Death(BaseException):
+    """What a worker does not survive."""
+
+
+@pytest.mark.parametrize("error", [SystemExit, CancelledError])
+def test_a_receiver_that_asks_for_the_end_has_failed_and_no_more(
+    database: str, tracking: ReceiverSignal, error: type[BaseException]
+) -> None:
+    def leaves(**_: Any) -> None:
+        raise error
+
+    log = Log(tracking)
+    tracking.connect(leaves, dispatch_uid="leaves")
+    claim = Claim()
+    dispatch.deliver(store("A1", "B2", claim=claim), claim)
+    assert log.ids == ["A1", "B2"]
+    assert [(work.state, work.failed) for work in Work.objects.all()] == [("dead", ["leaves"])] * 2
+
+
 def test_a_receiver_that_ends_the_process_leaves_the_rest_to_others(
     database: str, tracking: ReceiverSignal
 ) -> None:
     def leaves(event: TrackingEvent, **_: Any) -> None:
         if event.event_id == "B2":
-            sys.exit()
+            raise Death
 
     tracking.connect(leaves)
     claim = Claim()
-    with pytest.raises(SystemExit):
+    with pytest.raises(Death):
         dispatch.deliver(store("A1", "B2", "C3", claim=claim), claim)
     assert owed_ids() == ["B2", "C3"]
     assert [item.event.event_id for item in dispatch.claim_released(Claim(), 10)] == ["C3"]
@@ -380,20 +399,20 @@ def test_one_at_a_time_and_the_attempt_is_counted_before_the_call(
 def test_an_event_that_takes_its_workers_down_is_given_up(database: str, tracking: ReceiverSignal) -> None:
     def dies(event: TrackingEvent, **_: Any) -> None:
         if event.event_id == "poison":
-            sys.exit()
+            raise Death
 
     tracking.connect(dies)
     store("poison", claim=Claim())
-    for _ in range(dispatch.MOST_DEATHS - 1):
+    for _ in range(dispatch.MOST_DEATHS):
         lapse(database)
-        with pytest.raises(SystemExit):
+        with pytest.raises(Death):
             dispatch.recover(Claim())
     store("innocent", claim=Claim())
     lapse(database)
     assert dispatch.recover(Claim())
     work = Work.objects.get()
-    assert (work.state, work.claim, work.attempts) == ("dead", None, dispatch.MOST_DEATHS)
-    assert work.error == f"Its worker died or overran its time, {dispatch.MOST_DEATHS} times."
+    assert (work.state, work.claim, work.attempts) == ("dead", None, dispatch.MOST_DEATHS + 1)
+    assert work.error == f"Its worker died or overran its time, {dispatch.MOST_DEATHS + 1} times."
     assert work.event.event_id == "poison"
     assert counters.read()["worker_died"] == 1
 
@@ -499,9 +518,10 @@ def test_done_marks_are_written_each_second(database: str) -> None:
     claim = Claim()
     first, second, _ = store("A1", "B2", "C3", claim=claim)
     done = dispatch._Done(claim)
+    done.pks += [first.pk, second.pk]
     done.flushed += 3600
-    done.add(first.pk)
+    done.flush_when_due()
     assert owed_ids() == ["A1", "B2", "C3"]
     done.flushed -= 7200
-    done.add(second.pk)
+    done.flush_when_due()
     assert owed_ids() == ["C3"]

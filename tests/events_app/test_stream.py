@@ -23,7 +23,7 @@ def raws(entries: list[Entry]) -> list[bytes]:
 
 
 def fresh(count: int = 100) -> list[Entry]:
-    return stream.read(count, LEASE)
+    return stream.read(count, LEASE).entries
 
 
 # append
@@ -120,7 +120,7 @@ def test_each_entry_is_read_once() -> None:
 
 def test_what_was_read_and_not_stored_is_handed_out_again() -> None:
     append(b"1", b"2")
-    assert fresh() == stream.read(100, NONE)
+    assert fresh() == stream.read(100, NONE).entries
 
 
 def test_lapsed_entries_come_beside_fresh_ones() -> None:
@@ -130,19 +130,35 @@ def test_lapsed_entries_come_beside_fresh_ones() -> None:
     assert sorted(raws(fresh())) == [b"1", b"2", b"3"]
 
 
-def test_as_many_lapsed_as_fresh_ones() -> None:
+def test_lapsed_entries_come_before_fresh_ones() -> None:
     append(b"1", b"2", b"3")
     stream.give_back(fresh(), LEASE)
     append(b"4", b"5", b"6")
-    assert raws(fresh(2)) == [b"4", b"5", b"1", b"2"]
-    assert raws(fresh(2)) == [b"6", b"3"]
+    assert raws(fresh(2)) == [b"1", b"2"]
+    assert raws(fresh(2)) == [b"3", b"4"]
+    assert raws(fresh(3)) == [b"5", b"6"]
+
+
+def test_a_read_says_whether_it_left_anything() -> None:
+    append(*(b"%d" % number for number in range(100)))
+    assert stream.read(70, LEASE).more
+    assert not stream.read(70, LEASE).more
+    assert stream.read(0, LEASE) == ([], True)
+
+
+def test_a_read_stops_before_large_entries_fill_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "MOST_BYTES", 32_000)
+    append(*(b"x" * 1000 for _ in range(100)))
+    entries, more = stream.read(100, LEASE)
+    assert (len(entries), more) == (32, True)
+    assert stream.read(100, LEASE).more
 
 
 def test_what_is_done_is_gone() -> None:
     append(b"1", b"2")
     stream.done(fresh())
     assert stream.backlog() == 0
-    assert stream.read(100, NONE) == []
+    assert stream.read(100, NONE).entries == []
     assert redis.worker().xpending(redis.key(), stream.GROUP)["pending"] == 0
 
 
@@ -247,7 +263,7 @@ def test_whether_there_is_anything_to_read() -> None:
     stream.done(fresh())
     states.append(("one in hand", stream.anything_to_read(LEASE)))
     states.append(("one lapsed", stream.anything_to_read(NONE)))
-    stream.done(stream.read(1, NONE))
+    stream.done(stream.read(1, NONE).entries)
     states.append(("all stored", stream.anything_to_read(NONE)))
     assert dict(states) == {
         "no stream": False,

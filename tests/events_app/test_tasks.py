@@ -97,7 +97,7 @@ def test_a_drain_takes_what_others_released(database: str, tracking: ReceiverSig
     dispatch._release(store("A1", claim=claim), claim)
     append(opened("B2"))
     tasks.drain()
-    assert log.ids == ["B2", "A1"]
+    assert log.ids == ["A1", "B2"]
     assert not Work.objects.exists()
 
 

@@ -27,7 +27,7 @@ def test_an_event_in_the_stream_wants_a_drain(database: str) -> None:
 
 def test_an_event_a_dead_worker_had_read_wants_a_drain(database: str) -> None:
     stream.append("tracking", [b"{}"])
-    stream.give_back(stream.read(1, dispatch.lease_ms()), dispatch.lease_ms())
+    stream.give_back(stream.read(1, dispatch.lease_ms()).entries, dispatch.lease_ms())
     assert tick() == Due(drain=True, recover=False)
 
 

@@ -52,7 +52,7 @@ def answer(body: bytes = BODY, headers: dict[str, str] = SECRET, url: str = URL)
 
 
 def kept() -> list[bytes]:
-    return [entry.raw for entry in stream.read(100_000, dispatch.lease_ms())]
+    return [entry.raw for entry in stream.read(100_000, dispatch.lease_ms()).entries]
 
 
 @pytest.fixture
@@ -244,8 +244,8 @@ def test_a_key_that_is_none_is_a_clean_refusal_and_an_error_in_the_log(
 ) -> None:
     anymail(**{KEY: key})
     refused = answer(headers=SECRET | SENDER.headers(BODY))
-    assert (refused.status_code, refused.content) == (403, b"a webhook setting on this server is unusable\n")
-    assert "A webhook setting is unusable" in [r.msg[:29] for r in caplog.records if r.levelname == "ERROR"]
+    assert (refused.status_code, refused.content) == (503, b"a setting here is unusable\n")
+    assert "A setting is unusable" in [r.msg[:21] for r in caplog.records if r.levelname == "ERROR"]
     assert str(key) not in caplog.text
     assert kept() == []
 
@@ -294,7 +294,7 @@ def test_an_open_door_does_not_open_a_locked_one(anymail: Anymail) -> None:
 @pytest.mark.parametrize("value", ["False", 1, "yes"])
 def test_an_open_door_is_open_on_true_alone(anymail: Anymail, value: object) -> None:
     anymail(WEBHOOK_SECRET=[], WEBHOOK_ALLOW_INSECURE=value)
-    assert post(headers={}) == 403
+    assert post(headers={}) == 503
 
 
 # Bodies
@@ -321,7 +321,7 @@ def test_too_many_events_are_refused() -> None:
     assert kept() == []
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b"null", b"hello", b"\xff\xfe"])
+@pytest.mark.parametrize("body", [b" ", b"{}", b"null", b"hello", b"\xff\xfe"])
 def test_what_is_no_array_is_refused(body: bytes) -> None:
     assert post(body) == 400
     assert kept() == []
@@ -334,15 +334,53 @@ def test_an_empty_array_is_taken_and_is_nothing(anymail: Anymail) -> None:
     assert post(b"[]\r\n") == 200
 
 
-@pytest.mark.parametrize("body", [b"[garbage", b'[{"event": "open"}, {"ev', b"[\xff\x00]", b"[" * 100_000])
-def test_what_cannot_be_told_apart_is_kept_whole(body: bytes) -> None:
+@pytest.mark.parametrize(
+    ("body", "elements"),
+    [
+        (b"[garbage", [b"garbage"]),
+        (b'[{"event": "open"}, {"ev', [b'{"event": "open"}', b'{"ev']),
+        (b"[\xff\x00]", [b"\xff\x00]"]),
+        (b"[" * 100_000, [b"[" * 99_999]),
+    ],
+    ids=["garbage", "cut", "bytes", "deep"],
+)
+def test_what_is_no_json_is_kept_as_it_stands(body: bytes, elements: list[bytes]) -> None:
     assert post(body) == 200
-    assert kept() == [body]
+    assert kept() == elements
+
+
+def test_a_good_key_works_beside_a_bad_one(anymail: Anymail, caplog: pytest.LogCaptureFixture) -> None:
+    anymail(WEBHOOK_SECRET=[], **{KEY: ["a bad paste", SENDER.public_key]})
+    assert post(headers=SENDER.headers(BODY)) == 200
+    assert "key 1: not a public key" in caplog.text
+
+
+def test_a_body_cut_short_is_refused() -> None:
+    environ: dict[str, Any] = {"wsgi.input": io.BytesIO(BODY[:-10]), "CONTENT_LENGTH": str(len(BODY))}
+    assert Client().generic("POST", URL, headers=SECRET, **environ).status_code == 400
+    assert kept() == []
+
+
+def test_a_body_of_unsaid_length_is_told_what_it_lacks() -> None:
+    environ: dict[str, Any] = {"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"}
+    refused = Client().generic("POST", URL, headers=SECRET, **environ)
+    assert (refused.status_code, b"Content-Length" in refused.content) == (411, True)
+
+
+@pytest.mark.parametrize("name", ["SENDGRID_TRACKING_WEBHOOK_BODY_LIMIT", "EVENT_BACKLOG_LIMIT"])
+def test_an_unusable_setting_is_an_answer(anymail: Anymail, name: str) -> None:
+    anymail(**{name: "5MB"})
+    assert post() == 503
+
+
+def test_an_address_that_is_none_is_an_answer(anymail: Anymail) -> None:
+    anymail(EVENT_REDIS_URL="localhost:6379")
+    assert post() == 503
 
 
 def test_elements_are_kept_as_they_stand_with_the_doors_name() -> None:
     assert post(b'[{"b":1,"a":NaN},\r\n "text" ,[ 1 ]]') == 200
-    entries = stream.read(10, dispatch.lease_ms())
+    entries = stream.read(10, dispatch.lease_ms()).entries
     assert [(e.door, e.raw) for e in entries] == [
         ("tracking", b'{"b":1,"a":NaN}'),
         ("tracking", b'"text"'),

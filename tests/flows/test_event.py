@@ -1,7 +1,10 @@
 """The way of an event, whole: from a signed post to a receiver, once, whatever happens on the way."""
 
+import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from itertools import takewhile
+from pathlib import Path
 from threading import Event as Flag
 
 import pytest
@@ -9,6 +12,8 @@ from redis import Redis
 
 from fake_sendgrid.events import history
 from ground.process import wait_for
+from ground.valkey import Valkey
+from tests.flows.conftest import Servers
 from tests.flows.deployment import PATIENCE, Deployment, on_postgres, samples
 
 
@@ -243,3 +248,49 @@ def test_a_redis_that_ran_full_leaves_a_new_worker_room_to_drain_it(deployment: 
 
     deployment.settle(stored=100 * len(taken))
     assert deployment.post(posts[-1]) == 200
+
+
+def test_a_frozen_broker_on_a_server_of_its_own_delays_no_post_beyond_its_time(
+    servers: Servers, tmp_path: Path
+) -> None:
+    with Valkey(tmp_path / "broker") as broker:
+        deployment = Deployment(tmp_path, *servers, CELERY_BROKER_URL=broker.url(0))
+        try:
+            deployment.web()
+            events = history(100)
+            assert deployment.post(events[:10]) == 200
+            broker.freeze()
+            for at in range(10, 100, 10):
+                assert deployment.post(events[at : at + 10]) == 200
+            broker.thaw()
+            deployment.worker()
+            deployment.settle(stored=100)
+        finally:
+            broker.thaw()
+            deployment.stop()
+
+
+def test_bodies_too_large_to_take_all_at_once_do_not_hold_what_comes_after(deployment: Deployment) -> None:
+    deployment.web()
+    padding = b'{"x": ' + b"[" * 700_000
+    for _ in range(40):
+        assert deployment.post([padding]) == 200
+    events = history(20)
+    assert deployment.post(events) == 200
+
+    worker = deployment.worker()
+
+    deployment.settle(stored=21)  # forty times the same bytes are one
+    assert deployment.calls() == {event["sg_event_id"]: 1 for event in events}
+    assert "to be taken up again" not in worker.output()
+
+
+@pytest.mark.parametrize("stall", [b"", b"[{"])
+def test_strangers_who_send_no_body_keep_nobody_waiting(deployment: Deployment, stall: bytes) -> None:
+    deployment.web()
+    head = b"POST /anymail/sendgrid/tracking/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 90000\r\n\r\n"
+    with ExitStack() as stack:
+        for _ in range(80):
+            stranger = stack.enter_context(socket.create_connection(("127.0.0.1", deployment.stack.port)))
+            stranger.sendall(head + stall)
+        assert deployment.post(history(5)) == 200
