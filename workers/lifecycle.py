@@ -24,6 +24,14 @@ def log_receivers(**_: Any) -> None:
             )
 
 
+@worker_ready.connect(dispatch_uid="workers.lifecycle.check_pool")
+def check_pool(sender: Any, **_: Any) -> None:
+    """Only prefork can stop a task that takes too long; a hung receiver holds any other pool for ever."""
+    pool = type(sender.pool).__module__
+    if pool != "celery.concurrency.prefork":
+        logger.warning("The pool %s has no time limits: a receiver that hangs is never cut off.", pool)
+
+
 @worker_ready.connect(dispatch_uid="workers.lifecycle.look_for_work")
 def look_for_work(**_: Any) -> None:
     """What the last worker left is not to wait for beat."""
