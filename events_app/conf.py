@@ -7,7 +7,7 @@ Anymail allows that, the default. Settings are read when used, so tests can over
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -107,9 +107,7 @@ DEDUPE_BY = Setting("DEDUPE_BY", "event_id", _dedupe)
 #: Seconds the receivers of one event may take, all together.
 RECEIVER_TIME_LIMIT = Setting("RECEIVER_TIME_LIMIT", 30, _whole)
 
-SETTINGS: tuple[
-    Setting[tuple[str, ...]] | Setting[int | None] | Setting[int] | Setting[str] | Setting[bool], ...
-] = (
+SETTINGS: tuple[Setting[Any], ...] = (
     VERIFICATION_KEYS,
     BASIC_AUTH,
     SIGNATURE_MAX_AGE,

@@ -59,7 +59,7 @@ class SendGridTrackingWebhookView(View):
             self._take(request)
         except Refusal as refusal:
             return self._refuse(refusal)
-        except (ImproperlyConfigured, ValueError) as error:
+        except ImproperlyConfigured as error:
             logger.error("A setting is unusable: %s", error)
             return self._refuse(Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "a setting here is unusable"))
         return HttpResponse()

@@ -36,6 +36,7 @@ def main(argv: list[str]) -> int:
             valkey = stack.enter_context(Valkey(folder / "valkey"))
             ground.append(valkey.version)
             env["TEST_REDIS_URL"] = valkey.url(0)
+        env["TEST_FOLDER"] = str(folder)  # for SQLite's files, which then go with it
         print("Testing on " + ", ".join(ground), flush=True)
         return run([sys.executable, "-m", "pytest", *argv], env)
 

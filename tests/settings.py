@@ -19,15 +19,16 @@ _number = _env.str("PYTEST_XDIST_WORKER", default="gw0").removeprefix("gw")
 REDIS_URL = _env.str("TEST_REDIS_URL", default="redis://127.0.0.1:1/0")
 REDIS_URL = urlsplit(REDIS_URL)._replace(path=f"/{_number}").geturl()
 CELERY_BROKER_URL = REDIS_URL
+_folder = _env.str("TEST_FOLDER", default=gettempdir())
 POSTGRES_URL = _env.str("TEST_DATABASE_URL", default="postgres://127.0.0.1:1/none")
 
 DATABASES = {
     "default": {
         **DATABASES["default"],
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": f"{gettempdir()}/unused.sqlite3",
+        "NAME": f"{_folder}/unused.sqlite3",
         # A file: the tests' threads each open it for themselves.
-        "TEST": {"NAME": f"{gettempdir()}/pipeline-test-{os.getpid()}.sqlite3"},
+        "TEST": {"NAME": f"{_folder}/pipeline-test-{os.getpid()}.sqlite3"},
     },
     "postgres": _env.db_url_config(POSTGRES_URL),
 }
