@@ -110,7 +110,12 @@ def read(count: int, idle: int) -> Reading:
     step = _FIRST_STEP
     while len(found) < count and sum(len(entry.raw) for entry in found) < MOST_BYTES:
         wanted = min(step, count - len(found))
-        part = _read(wanted, idle)
+        try:
+            part = _read(wanted, idle)
+        except RedisError:
+            if not found:
+                raise
+            break  # what was read before Redis went is ours to store; left, it would wait for its lease
         found += part
         if len(part) < wanted:
             return Reading(found, more=False)

@@ -21,4 +21,4 @@ def witness(event: TrackingEvent, **_: Any) -> None:
     # `hold` names the event to stop at: the worker is then in mid drain for sure.
     hold = _FOLDER / "hold"
     if hold.exists() and hold.read_text() == event.event_id:
-        wait_for(lambda: not hold.exists(), seconds=60, what="the test lets go")
+        wait_for(lambda: not hold.exists(), seconds=150, what="the test lets go")
