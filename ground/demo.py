@@ -56,8 +56,8 @@ def main(argv: list[str]) -> int:
         )
         _say(f"Starting web, worker and beat on free ports ({valkey.version}, SQLite).")
         deployment.manage("migrate", "--verbosity", "0")
-        for process in (deployment.web(), deployment.worker(), deployment.beat()):
-            stack.enter_context(process)
+        for start in (deployment.web, deployment.worker, deployment.beat):
+            stack.enter_context(start())
         status = _run(deployment, sender)
     if status == 0:
         shutil.rmtree(folder)

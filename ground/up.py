@@ -59,13 +59,9 @@ def _start(stack: ExitStack, folder: Path) -> list[Process]:
     if "admin" not in deployment.manage("shell", "--verbosity", "0", "-c", _USERS):
         deployment.manage("createsuperuser", "--noinput")
     processes = [
-        deployment.web(),
-        deployment.worker(),
-        deployment.beat(),
-        deployment.flower("admin", password),
+        stack.enter_context(start()) for start in (deployment.web, deployment.worker, deployment.beat)
     ]
-    for process in processes:
-        stack.enter_context(process)
+    processes.append(stack.enter_context(deployment.flower("admin", password)))
     sender.post(deployment.webhook_url, batch(history(200)))
     print(f"\n  webhook  {deployment.webhook_url} (200 signed events have been posted to it)")
     print(f"  admin    {deployment.url}admin/")
