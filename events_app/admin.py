@@ -53,6 +53,10 @@ class EventAdmin(_ReadOnly):
 
 @admin.register(Work)
 class WorkAdmin(_ReadOnly):
-    list_display = ("event_id", "state", "attempts", "due", "failed")
+    list_display = ("event_id", "state", "failures", "lapses", "due", "owed_to")
     list_filter = ("state",)
     list_select_related = ("event",)
+
+    @admin.display(description="Receivers it is owed to")
+    def owed_to(self, work: Work) -> str:
+        return ", ".join(work.receivers) or "all"

@@ -88,7 +88,7 @@ def check_celery(**_: Any) -> list[CheckMessage]:
             )
         )
     consumed = {queue.name for queue in current_app.conf.task_queues or ()}
-    missing = sorted({tasks.EVENTS, tasks.RECOVERY} - consumed)
+    missing = sorted({tasks.EVENTS, tasks.RETRIES, tasks.RECOVERY} - consumed)
     if consumed and missing and not current_app.conf.task_create_missing_queues:
         found.append(Error(f"The Celery app's task_queues lack {', '.join(missing)}.", id="events_app.E006"))
     return found

@@ -71,6 +71,15 @@ def _whole(value: object) -> int:
     return value
 
 
+def _days(value: object) -> int:
+    days = _whole(value)
+    if days < 2:
+        raise ValueError(
+            "must be at least 2: SendGrid repeats events for a day or more, and must find them here"
+        )
+    return days
+
+
 def _flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError("must be True or False")
@@ -104,8 +113,17 @@ STREAM = Setting("EVENT_STREAM", "sendgrid:events", _text)
 BACKLOG_LIMIT = Setting("EVENT_BACKLOG_LIMIT", 1_000_000, _whole)
 #: "event_id": SendGrid's own id decides what is a repeat. "content": everything but that id does.
 DEDUPE_BY = Setting("DEDUPE_BY", "event_id", _dedupe)
-#: Seconds the receivers of one event may take, all together.
+#: Seconds a receiver may take with one event.
 RECEIVER_TIME_LIMIT = Setting("RECEIVER_TIME_LIMIT", 30, _whole)
+#: How often a receiver is called with an event, failing each time, before the event is given up.
+#: With the delays of RECEIVER_RETRY_DELAY's default, 15 take about a day.
+RECEIVER_MAX_ATTEMPTS = Setting("RECEIVER_MAX_ATTEMPTS", 15, _whole)
+#: Seconds before a receiver that failed is called again; each further failure doubles them.
+RECEIVER_RETRY_DELAY = Setting("RECEIVER_RETRY_DELAY", 30, _whole)
+#: A transaction an event: what receivers write and the mark that it is done commit together.
+ATOMIC_DISPATCH = Setting("ATOMIC_DISPATCH", False, _flag)
+#: Days after which stored events are removed; None: never.
+RETENTION_DAYS = Setting[int | None]("EVENT_RETENTION_DAYS", None, _days)
 
 SETTINGS: tuple[Setting[Any], ...] = (
     VERIFICATION_KEYS,
@@ -118,4 +136,8 @@ SETTINGS: tuple[Setting[Any], ...] = (
     BACKLOG_LIMIT,
     DEDUPE_BY,
     RECEIVER_TIME_LIMIT,
+    RECEIVER_MAX_ATTEMPTS,
+    RECEIVER_RETRY_DELAY,
+    ATOMIC_DISPATCH,
+    RETENTION_DAYS,
 )

@@ -14,19 +14,16 @@ from django.db import DatabaseError, InterfaceError, OperationalError, router, t
 from redis import RedisError
 
 from events_app import counters, stream
+from events_app.claims import Claim, Owed, lease, lease_ms
 from events_app.conf import DEDUPE_BY
-from events_app.decode import Unreadable, clean, decode, dedupe_key, raw_key
-from events_app.dispatch import Claim, Owed, lease, lease_ms
-from events_app.models import Event, Work, database_now
-from events_app.normalize import normalize
+from events_app.decode import Unreadable, clean, dedupe_key, raw_key
+from events_app.models import DatabaseAway, Event, Work, database_now
+from events_app.normalize import read
 from events_app.signals import EventType, TrackingEvent
 from events_app.stream import Entry
+from events_app.verdicts import Verdicts
 
 logger = logging.getLogger(__name__)
-
-
-class DatabaseAway(Exception):
-    """The database could not be asked. Nothing is known to be wrong with the events."""
 
 
 @dataclass(slots=True)
@@ -97,13 +94,11 @@ def _arrive(entry: Entry, by: str) -> Arrival:
         raw=entry.raw,
     )
     try:
-        raw = decode(entry.raw)
-        event = normalize(raw)
-        row.key = dedupe_key(raw, by)
-    except Exception as error:  # noqa: BLE001 (a fault of ours would hold its neighbours for ever)
+        raw, event = read(entry.raw)
+    except Unreadable as error:
         row.key = raw_key(entry.raw)
-        known = isinstance(error, Unreadable)
-        return Arrival(row, None, str(error) if known else f"Reading it failed: {type(error).__name__}.")
+        return Arrival(row, None, str(error))
+    row.key = dedupe_key(raw, by)
     row.event_type = event.event_type.value
     row.event_id = (event.event_id or "")[:255]
     row.message_id = (event.message_id or "")[:255]
@@ -121,7 +116,14 @@ def _insert_or_part(arrivals: list[Arrival], claim: Claim) -> list[tuple[int, Ar
     except (DatabaseError, ValueError) as error:
         if len(arrivals) > 1:
             half = len(arrivals) // 2
-            return _insert_or_part(arrivals[:half], claim) + _insert_or_part(arrivals[half:], claim)
+            first = _insert_or_part(arrivals[:half], claim)
+            try:
+                return first + _insert_or_part(arrivals[half:], claim)
+            except DatabaseAway:
+                told = Verdicts(claim)
+                told.released = [pk for pk, _ in first]
+                told.close()
+                raise
         return _bury(arrivals[0].row, claim, error)
 
 
@@ -148,7 +150,7 @@ def _insert(arrivals: list[Arrival], claim: Claim) -> list[tuple[int, Arrival]]:
         new = [(ids[key], arrival) for arrival in arrivals if (key := bytes(arrival.row.key)) in ids]
         now = database_now(using)
         Work.objects.using(using).bulk_create(
-            Work(event_id=pk, claim=claim.token, due=now + lease(), attempts=1)
+            Work(event_id=pk, claim=claim.token, due=now + lease())
             if arrival.event
             else Work(event_id=pk, state=Work.State.DEAD, due=now, error=arrival.error)
             for pk, arrival in new

@@ -62,6 +62,10 @@ class Event(models.Model):
         return f"{self.event_type} event {self.pk}"
 
 
+class DatabaseAway(Exception):
+    """The database could not be asked. Nothing is known to be wrong with the events."""
+
+
 class Work(models.Model):
     """What is still owed for one event."""
 
@@ -75,11 +79,16 @@ class Work(models.Model):
     claim = models.BigIntegerField(null=True)
     #: When anyone may take it: the end of the lease while it is claimed, else the time it is due.
     due = models.DateTimeField()
-    #: How often a worker has begun to call its receivers.
-    attempts = models.PositiveSmallIntegerField(default=0)
-    #: Names of the receivers that raised.
-    failed = models.JSONField(default=list)
-    #: Why it is dead, or what the receivers raised last.
+    #: How often it was tried and a receiver failed.
+    failures = models.PositiveSmallIntegerField(default=0)
+    #: How often it was taken over from a worker that died or overran its time.
+    lapses = models.PositiveSmallIntegerField(default=0)
+    #: Whether an operator has asked for it once more after it was done or dead.
+    replay = models.BooleanField(default=False)
+    #: The receivers it is still owed to, by name, each with the traceback of its last failure.
+    #: Empty: all there are.
+    receivers = models.JSONField(default=dict)
+    #: Why it is dead.
     error = models.TextField(blank=True)
 
     class Meta:

@@ -1,6 +1,6 @@
 """One SendGrid event object becomes one TrackingEvent; what maps to what is data.
 
-Nothing here raises: a word the tables do not know becomes "unknown" or "other", a value of a
+`normalize` never raises: a word the tables do not know becomes "unknown" or "other", a value of a
 wrong type counts as missing. docs/events.md shows the tables to users.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from events_app.decode import clean, event_id
+from events_app.decode import Unreadable, clean, decode, event_id
 from events_app.describe import describe
 from events_app.signals import MESSAGE_ID_ARG, EventType, RejectReason, TrackingEvent
 
@@ -88,6 +88,18 @@ NESTED_METADATA = ("unique_args", "custom_args")
 FIRST_MILLISECOND = 10**11
 
 _DIGITS = re.compile(r"[0-9]+(\.[0-9]+)?")
+
+
+def read(raw: bytes) -> tuple[dict[str, Any], TrackingEvent]:
+    """The object in a posted element's bytes, and the event it is; raises Unreadable, and nothing else."""
+    try:
+        found = decode(raw)
+        return found, normalize(found)
+    except Unreadable:
+        raise
+    except Exception as error:  # noqa: BLE001 (a fault of ours would hold its neighbours for ever)
+        why = f"Reading it failed: {type(error).__name__}."
+    raise Unreadable(why)
 
 
 def normalize(raw: dict[str, Any]) -> TrackingEvent:

@@ -3,37 +3,45 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, InterfaceError, close_old_connections
 from redis import RedisError
 
-from events_app import bell, dispatch, inbox, stream
+from events_app import bell, claims, dispatch, inbox, retention, stream, verdicts
 from events_app.bell import ring
-from events_app.dispatch import Claim
+from events_app.claims import Claim
+from events_app.models import DatabaseAway
+from events_app.tick import heard_from_beat
 from events_app.tick import tick as look
+
+if TYPE_CHECKING:
+    from celery import Task
 
 logger = logging.getLogger(__name__)
 
-#: The queues a worker is to consume: fresh events, and what a dead worker left.
-EVENTS, RECOVERY = "sendgrid.events", "sendgrid.recovery"
+#: The queues a worker is to consume: fresh events, what is tried again, what a dead worker left.
+EVENTS, RETRIES, RECOVERY = "sendgrid.events", "sendgrid.retries", "sendgrid.recovery"
 
 #: Events one drain takes.
 BATCH = 500
 
-_LIMITS = {"soft_limit": dispatch.soft_limit(), "hard_limit": dispatch.hard_limit()}
+#: Events that are tried again in one go, before fresh ones are looked for.
+RETRIES_AT_ONCE = 100
+
+_LIMITS = {"soft_limit": claims.soft_limit(), "hard_limit": claims.hard_limit()}
 
 
 @bell.task("events.drain", queue=EVENTS, **_LIMITS)
 def drain() -> None:
     """Store what waits in the stream and hand it to the receivers."""
-    close_old_connections()  # one that broke under an earlier task: Celery's fixup keeps it for many
-    claim = Claim()
-    with _quiet_while_away("drain"):
+    with _task("drain"):
+        claim = Claim()
         # First what another drain had no time for: were fresh events first, these might never be
         # next, and the backlog would grow in the database, past its limit.
-        owed = dispatch.claim_released(claim, BATCH)
+        owed = claims.take_released(claim, BATCH)
         with _quiet_while_away("the stream"):
-            entries, more = stream.read(BATCH - len(owed), dispatch.lease_ms())
+            entries, more = stream.read(BATCH - len(owed), claims.lease_ms())
             owed += inbox.take_in(entries, claim)
             if more:
                 ring(drain)
@@ -42,29 +50,61 @@ def drain() -> None:
         _ring_for_what_waits()
 
 
+@bell.task("events.retry", queue=RETRIES, **_LIMITS)
+def retry() -> None:
+    """Try again what is due, for as long as no fresh event waits; the next tick goes on."""
+    with _task("retry"):
+        claim = Claim()
+        while owed := claims.take_retries(claim, RETRIES_AT_ONCE):
+            if not dispatch.deliver(owed, claim) or stream.anything_to_read(claims.lease_ms()):
+                break
+        _ring_for_what_waits()
+
+
 @bell.task("events.recover", queue=RECOVERY, **_LIMITS)
 def recover() -> None:
     """Take over events whose worker died with them."""
-    close_old_connections()
-    with _quiet_while_away("recover"):
+    with _task("recover"):
         if not dispatch.recover(Claim()):
             ring(recover)
+
+
+@bell.task("events.prune", queue=RETRIES, **_LIMITS)
+def prune() -> None:
+    """Remove events at the end of their retention."""
+    with _task("prune"):
+        if not retention.prune(Claim()):
+            ring(prune)
 
 
 @bell.task("events.tick", queue=EVENTS, **_LIMITS)
 def tick() -> None:
     """Ring for everything that waits and that no bell announces."""
-    close_old_connections()
-    with _quiet_while_away("tick"):
+    with _task("tick"):
+        heard_from_beat()
         _ring_for_what_waits()
 
 
 def _ring_for_what_waits() -> None:
     due = look()
-    if due.drain:
-        ring(drain)
-    if due.recover:
-        ring(recover)
+    bells: tuple[tuple[bool, Task[[], None]], ...] = (
+        (due.drain, drain),
+        (due.retry, retry),
+        (due.recover, recover),
+        (due.prune, prune),
+    )
+    for is_due, task in bells:
+        if is_due:
+            ring(task)
+
+
+@contextmanager
+def _task(name: str) -> Iterator[None]:
+    with _quiet_while_away(name):
+        # A connection that broke under an earlier task: Celery's fixup keeps it for many.
+        close_old_connections()
+        verdicts.write_what_is_left()
+        yield
 
 
 @contextmanager
@@ -72,7 +112,7 @@ def _quiet_while_away(what: str) -> Iterator[None]:
     # Redis or the database away is no error of a task: nothing is lost, the next tick goes on.
     try:
         yield
-    except (RedisError, DatabaseError, InterfaceError, inbox.DatabaseAway) as away:
+    except (RedisError, DatabaseError, InterfaceError, DatabaseAway) as away:
         # The first line: a database's further lines may quote values.
         why = f"{type(away).__name__}: {away}".partition("\n")[0][:200]
         logger.warning("Left %s, to be taken up again: %s", what, why)

@@ -71,7 +71,7 @@ class Stack:
 
     def worker(self, *options: str, name: str = "worker") -> Process:
         """Start a Celery worker for all queues; it is ready when this returns."""
-        queues = "sendgrid.events,sendgrid.recovery"
+        queues = "sendgrid.events,sendgrid.retries,sendgrid.recovery"
         worker = self._start(
             name,
             *(BIN / "celery", "-A", "workers.app", "worker", "-Q", queues, "-n", f"{name}@%h"),

@@ -109,6 +109,10 @@ ANYMAIL = {
     "WEBHOOK_ALLOW_INSECURE": env.bool("WEBHOOK_ALLOW_INSECURE", default=False),
     "DEDUPE_BY": env.str("DEDUPE_BY", default="event_id"),
     "RECEIVER_TIME_LIMIT": env.int("RECEIVER_TIME_LIMIT", default=30),
+    "RECEIVER_MAX_ATTEMPTS": env.int("RECEIVER_MAX_ATTEMPTS", default=15),
+    "RECEIVER_RETRY_DELAY": env.int("RECEIVER_RETRY_DELAY", default=30),
+    "ATOMIC_DISPATCH": env.bool("ATOMIC_DISPATCH", default=False),
+    "EVENT_RETENTION_DAYS": env.int("EVENT_RETENTION_DAYS", default=0) or None,
     "EVENT_BACKLOG_LIMIT": env.int("EVENT_BACKLOG_LIMIT", default=1_000_000),
 }
 

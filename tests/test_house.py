@@ -12,7 +12,7 @@ import pytest
 import yaml
 from kombu import Queue
 
-from events_app import conf, dispatch
+from events_app import claims, conf
 from ground import stack as ground_stack
 from workers import app as workers_app
 
@@ -155,7 +155,7 @@ def test_a_service_may_write_little_and_gain_nothing(name: str) -> None:
 def test_the_worker_has_time_to_end_its_task() -> None:
     grace = re.fullmatch(r"(\d+)s", by_default(SERVICES["worker"]["stop_grace_period"]))
     assert grace
-    assert int(grace[1]) > dispatch.hard_limit()
+    assert int(grace[1]) > claims.hard_limit()
 
 
 def test_only_this_machine_reaches_the_ports() -> None:

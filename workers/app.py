@@ -15,8 +15,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
 app = Celery("sendgrid-pipeline")
 
-#: Fresh events, and what a dead worker left: a queue each, so that neither waits behind the other.
-QUEUES = ("sendgrid.events", "sendgrid.recovery")
+#: Fresh events, what is tried again, what a dead worker left: a queue each, so that none waits for another.
+QUEUES = ("sendgrid.events", "sendgrid.retries", "sendgrid.recovery")
 
 
 def _configuration() -> dict[str, Any]:

@@ -11,8 +11,8 @@ import pytest
 from django.db import DatabaseError, connections
 from pytest_django import Settings
 
-from events_app import counters, dispatch, inbox, signals
-from events_app.dispatch import Claim, Owed
+from events_app import claims, counters, dispatch, inbox, signals
+from events_app.claims import Claim, Owed
 from events_app.models import Work, database_now
 from events_app.signals import ReceiverSignal, TrackingEvent
 from events_app.views import SendGridTrackingWebhookView
@@ -42,11 +42,11 @@ def store(*ids: str, claim: Claim) -> list[Owed]:
 
 
 def out_of_budget(claim: Claim) -> Claim:
-    return replace(claim, started=claim.started - dispatch.BUDGET)
+    return replace(claim, started=claim.started - claims.BUDGET)
 
 
 def out_of_lease(claim: Claim) -> Claim:
-    return replace(claim, started=claim.started - dispatch.lease().total_seconds())
+    return replace(claim, started=claim.started - claims.lease().total_seconds())
 
 
 def lapse(database: str, **changes: object) -> None:
@@ -241,7 +241,7 @@ def test_a_receiver_that_ends_the_process_leaves_the_rest_to_others(
     with pytest.raises(Death):
         dispatch.deliver(store("A1", "B2", "C3", claim=claim), claim)
     assert owed_ids() == ["B2", "C3"]
-    assert [item.event.event_id for item in dispatch.claim_released(Claim(), 10)] == ["C3"]
+    assert [item.event.event_id for item in claims.take_released(Claim(), 10)] == ["C3"]
 
 
 def test_a_receiver_that_breaks_a_transaction_of_its_own_breaks_no_other(
@@ -271,15 +271,15 @@ def test_over_its_budget_a_worker_does_one_event_and_releases_the_rest(
     assert not dispatch.deliver(owed, out_of_budget(claim))
     assert (log.ids, owed_ids()) == (["A1"], ["B2", "C3"])
     assert set(Work.objects.values_list("claim", "attempts")) == {(None, 0)}
-    assert dispatch.anything_released()
-    assert not dispatch.anything_lapsed()
+    assert claims.anything_released()
+    assert not claims.anything_lapsed()
 
 
 def test_what_was_released_is_the_next_workers(database: str, tracking: ReceiverSignal) -> None:
     log = Log(tracking)
     first, second = Claim(), Claim()
     dispatch.deliver(store("A1", "B2", "C3", claim=first), out_of_budget(first))
-    owed = dispatch.claim_released(second, 10)
+    owed = claims.take_released(second, 10)
     assert [(item.event.event_id, item.door) for item in owed] == [("B2", "tracking"), ("C3", "tracking")]
     assert set(Work.objects.values_list("claim", "attempts")) == {(second.token, 1)}
     assert dispatch.deliver(owed, second)
@@ -300,9 +300,9 @@ def test_past_its_lease_a_worker_calls_nobody_and_touches_nothing(
 
 def test_the_time_limits_stand_in_order(settings: Settings) -> None:
     settings.ANYMAIL = {**settings.ANYMAIL, "RECEIVER_TIME_LIMIT": 45}
-    assert dispatch.soft_limit() == dispatch.BUDGET + 45
-    assert dispatch.soft_limit() < dispatch.hard_limit() < dispatch.lease().total_seconds()
-    assert dispatch.lease_ms() == dispatch.lease().total_seconds() * 1000
+    assert claims.soft_limit() == claims.BUDGET + 45
+    assert claims.soft_limit() < claims.hard_limit() < claims.lease().total_seconds()
+    assert claims.lease_ms() == claims.lease().total_seconds() * 1000
 
 
 def test_no_two_claims_are_alike() -> None:
@@ -318,23 +318,23 @@ def test_only_so_many_are_claimed_oldest_first(database: str) -> None:
     claim = Claim()
     owed = store("A1", "B2", "C3", "D4", claim=claim)
     dispatch._release(owed, claim)
-    assert [item.pk for item in dispatch.claim_released(Claim(), 2)] == [item.pk for item in owed[:2]]
-    assert len(dispatch.claim_released(Claim(), 10)) == 2
-    assert dispatch.claim_released(Claim(), 10) == []
+    assert [item.pk for item in claims.take_released(Claim(), 2)] == [item.pk for item in owed[:2]]
+    assert len(claims.take_released(Claim(), 10)) == 2
+    assert claims.take_released(Claim(), 10) == []
 
 
 def test_no_room_for_more_asks_nothing() -> None:
-    assert dispatch.claim_released(Claim(), 0) == []
+    assert claims.take_released(Claim(), 0) == []
 
 
 def test_what_is_claimed_lapsed_or_dead_is_not_released(database: str) -> None:
     store("A1", claim=Claim())
-    assert dispatch.claim_released(Claim(), 10) == []
+    assert claims.take_released(Claim(), 10) == []
     lapse(database)
-    assert dispatch.claim_released(Claim(), 10) == []
+    assert claims.take_released(Claim(), 10) == []
     lapse(database, attempts=0, state="dead")
-    assert dispatch.claim_released(Claim(), 10) == []
-    assert not dispatch.anything_released()
+    assert claims.take_released(Claim(), 10) == []
+    assert not claims.anything_released()
 
 
 def test_workers_that_claim_at_once_never_get_the_same_event(database: str) -> None:
@@ -347,7 +347,7 @@ def test_workers_that_claim_at_once_never_get_the_same_event(database: str) -> N
         together.wait()
         found: list[int] = []
         try:
-            while batch := dispatch.claim_released(Claim(), 7):
+            while batch := claims.take_released(Claim(), 7):
                 found += [item.pk for item in batch]
         finally:
             connections.close_all()
@@ -356,7 +356,7 @@ def test_workers_that_claim_at_once_never_get_the_same_event(database: str) -> N
     with ThreadPoolExecutor(4) as pool:
         found = [pk for part in pool.map(work, range(4)) for pk in part]
     assert len(found) == len(set(found))
-    assert set(found) | {item.pk for item in dispatch.claim_released(Claim(), 200)} == {i.pk for i in owed}
+    assert set(found) | {item.pk for item in claims.take_released(Claim(), 200)} == {i.pk for i in owed}
 
 
 # recover
@@ -368,7 +368,7 @@ def test_a_lapsed_event_is_taken_over(database: str, tracking: ReceiverSignal) -
     assert dispatch.recover(Claim())
     assert log.ids == []
     lapse(database)
-    assert dispatch.anything_lapsed()
+    assert claims.anything_lapsed()
     assert dispatch.recover(Claim())
     assert sorted(filter(None, log.ids)) == ["A1", "B2"]
     assert not Work.objects.exists()
@@ -403,7 +403,7 @@ def test_an_event_that_takes_its_workers_down_is_given_up(database: str, trackin
 
     tracking.connect(dies)
     store("poison", claim=Claim())
-    for _ in range(dispatch.MOST_DEATHS):
+    for _ in range(claims.MOST_DEATHS):
         lapse(database)
         with pytest.raises(Death):
             dispatch.recover(Claim())
@@ -411,8 +411,8 @@ def test_an_event_that_takes_its_workers_down_is_given_up(database: str, trackin
     lapse(database)
     assert dispatch.recover(Claim())
     work = Work.objects.get()
-    assert (work.state, work.claim, work.attempts) == ("dead", None, dispatch.MOST_DEATHS + 1)
-    assert work.error == f"Its worker died or overran its time, {dispatch.MOST_DEATHS + 1} times."
+    assert (work.state, work.claim, work.attempts) == ("dead", None, claims.MOST_DEATHS + 1)
+    assert work.error == f"Its worker died or overran its time, {claims.MOST_DEATHS + 1} times."
     assert work.event.event_id == "poison"
     assert counters.read()["worker_died"] == 1
 
@@ -434,9 +434,9 @@ def test_without_budget_nothing_is_recovered(database: str) -> None:
 
 def test_what_is_due_later_or_dead_is_left_alone(database: str) -> None:
     store("A1", claim=Claim())
-    assert not dispatch.anything_lapsed()
+    assert not claims.anything_lapsed()
     lapse(database, state="dead")
-    assert not dispatch.anything_lapsed()
+    assert not claims.anything_lapsed()
     assert dispatch.recover(Claim())
     assert Work.objects.get().attempts == 1
 

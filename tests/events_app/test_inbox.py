@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from events_app import counters, dispatch, inbox, stream
-from events_app.dispatch import Claim
+from events_app import claims, counters, dispatch, inbox, stream
+from events_app.claims import Claim
 from events_app.inbox import DatabaseAway
 from events_app.models import Event, Work, database_now
 from events_app.normalize import normalize
@@ -75,7 +75,7 @@ def test_a_new_event_is_stored_and_owed_under_the_claim(database: str) -> None:
     assert json.loads(bytes(event.raw))["email"] == "Mira.Okafor@Example.NET"
     work = event.work
     assert (work.claim, work.attempts, work.state) == (claim.token, 1, "owed")
-    assert before + dispatch.lease() <= work.due <= database_now(database) + dispatch.lease()
+    assert before + claims.lease() <= work.due <= database_now(database) + claims.lease()
     (owed,) = stored.owed
     assert (owed.pk, owed.door, owed.event.recipient) == (event.pk, "tracking", "Mira.Okafor@Example.NET")
     assert (stored.dead, stored.duplicates) == (0, 0)
@@ -292,7 +292,7 @@ def test_with_its_table_missing_nothing_is_parked(database: str) -> None:
 
 
 def read() -> list[Entry]:
-    return stream.read(100, dispatch.lease_ms()).entries
+    return stream.read(100, claims.lease_ms()).entries
 
 
 def append(*events: Any) -> None:
@@ -327,7 +327,7 @@ def test_with_redis_away_after_the_commit_the_events_are_owed_all_the_same(
     assert owed.event.event_id == "A1"
     assert "1 stored events stay in Redis: ConnectionError" in caplog.messages
     settings.ANYMAIL = there
-    stream.give_back(waiting, dispatch.lease_ms())
+    stream.give_back(waiting, claims.lease_ms())
     assert inbox.take_in(read(), Claim()) == []
     assert (stored_ids(), stream.backlog()) == (["A1"], 0)
 

@@ -9,8 +9,8 @@ import pytest
 from django.db import DatabaseError, connections
 from django.test import Client
 
-from events_app import counters, dispatch, redis, stream, tasks
-from events_app.dispatch import Claim
+from events_app import claims, counters, dispatch, redis, stream, tasks
+from events_app.claims import Claim
 from events_app.models import Event, Work
 from events_app.signals import EventType, ReceiverSignal, TrackingEvent
 from fake_sendgrid.events import history
@@ -202,4 +202,4 @@ def test_a_connection_that_broke_is_made_anew_for_the_next_task(
 )
 def test_a_task_has_its_name_its_queue_and_its_limits(task: Any, name: str, queue: str) -> None:
     assert (task.name, task.queue) == (name, queue)
-    assert dispatch.BUDGET < task.soft_time_limit < task.time_limit < dispatch.lease().total_seconds()
+    assert claims.BUDGET < task.soft_time_limit < task.time_limit < claims.lease().total_seconds()

@@ -17,7 +17,7 @@ from django.urls import path, reverse
 from pytest_django import Settings
 from redis import Redis
 
-from events_app import bell, counters, dispatch, redis, stream
+from events_app import bell, counters, claims, redis, stream
 from events_app.split import MOST_EVENTS
 from events_app.views import SendGridTrackingWebhookView
 from fake_sendgrid.events import history
@@ -52,7 +52,7 @@ def answer(body: bytes = BODY, headers: dict[str, str] = SECRET, url: str = URL)
 
 
 def kept() -> list[bytes]:
-    return [entry.raw for entry in stream.read(100_000, dispatch.lease_ms()).entries]
+    return [entry.raw for entry in stream.read(100_000, claims.lease_ms()).entries]
 
 
 @pytest.fixture
@@ -380,7 +380,7 @@ def test_an_address_that_is_none_is_an_answer(anymail: Anymail) -> None:
 
 def test_elements_are_kept_as_they_stand_with_the_doors_name() -> None:
     assert post(b'[{"b":1,"a":NaN},\r\n "text" ,[ 1 ]]') == 200
-    entries = stream.read(10, dispatch.lease_ms()).entries
+    entries = stream.read(10, claims.lease_ms()).entries
     assert [(e.door, e.raw) for e in entries] == [
         ("tracking", b'{"b":1,"a":NaN}'),
         ("tracking", b'"text"'),

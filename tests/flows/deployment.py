@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from redis import Redis
 
-from events_app import dispatch
+from events_app import claims
 from fake_sendgrid.webhook import Sender, batch
 from ground.process import Process, wait_for
 from ground.stack import Stack
@@ -122,7 +122,7 @@ class Deployment:
             pending = redis.xpending_range("{sendgrid:events}", "pipeline", "-", "+", 10_000)
             ids: Any = [entry["message_id"] for entry in pending]
             if ids:
-                idle = dispatch.lease_ms()
+                idle = claims.lease_ms()
                 redis.xclaim("{sendgrid:events}", "pipeline", "worker", 0, ids, idle=idle, justid=True)
 
     @property

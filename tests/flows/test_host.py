@@ -61,7 +61,7 @@ class Host:
         worker = self._start(
             "worker",
             *(BIN / "celery", "-A", "tests.host", "worker", "--concurrency", "2", "--loglevel", "info"),
-            *("-Q", "celery,sendgrid.events,sendgrid.recovery"),
+            *("-Q", "celery,sendgrid.events,sendgrid.retries,sendgrid.recovery"),
         )
         ready = lambda: " ready." in worker.output()  # noqa: E731
         wait_for(ready, seconds=PATIENCE, what="the host's worker", unless_dead=worker)
