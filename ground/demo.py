@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from ground.valkey import Valkey
 #: Seconds the workers have for everything.
 PATIENCE = 120
 
+#: Calls after which a receiver that fails is given up; by default there are more, over a day.
+TRIES = 3
+
 
 @dataclass(frozen=True)
 class Figures:
@@ -34,6 +38,7 @@ class Figures:
     receiver_calls: int
     bounces: int
     clicks: int
+    retried: int
 
 
 def main(argv: list[str]) -> int:
@@ -44,13 +49,18 @@ def main(argv: list[str]) -> int:
     with ExitStack() as stack:
         valkey = stack.enter_context(Valkey(folder / "valkey"))
         sender = Sender()
+        closed = folder / "crm-is-closed"
+        closed.touch()
         deployment = Stack(
             folder,
             {
                 "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
                 "REDIS_URL": valkey.url(0),
                 "CELERY_BROKER_URL": valkey.url(1),
-                "DJANGO_EXTRA_APPS": "example_app",
+                "DJANGO_EXTRA_APPS": "example_app,ground.crm",
+                "CRM_CLOSED": str(closed),
+                "RECEIVER_RETRY_DELAY": "1",
+                "RECEIVER_MAX_ATTEMPTS": str(TRIES),
                 "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY": sender.public_key,
             },
         )
@@ -58,7 +68,7 @@ def main(argv: list[str]) -> int:
         deployment.manage("migrate", "--verbosity", "0")
         for start in (deployment.web, deployment.worker, deployment.beat):
             stack.enter_context(start())
-        status = _run(deployment, sender)
+        status = _run(deployment, sender, closed)
     if status == 0:
         shutil.rmtree(folder)
     else:
@@ -78,11 +88,20 @@ class Plan:
 
 
 def _plan() -> Plan:
-    """Small posts and a large one, with repeats, disorder, something unreadable, something unknown."""
+    """Small posts and a large one, with repeats, disorder, something unreadable, something unknown.
+
+    One event is for a customer whom a receiver cannot serve until somebody opens the customer database.
+    """
     chance = random.Random(7)
     events = history(1600)
     unknown: Event = {**events[0], "event": "hologram_viewed", "sg_event_id": "an-event-of-next-year"}
-    elements: list[Event | bytes] = [*events, unknown, b'"this is no event"']
+    refused: Event = {
+        **events[0],
+        "event": "delivered",
+        "email": "vip@example.com",
+        "sg_event_id": "an-event-the-crm-refuses",
+    }
+    elements: list[Event | bytes] = [*events, unknown, refused, b'"this is no event"']
     chance.shuffle(elements)
     large, rest = elements[:1000], elements[1000:]
     posts = [large]
@@ -103,13 +122,21 @@ def _plan() -> Plan:
     )
 
 
-def _run(deployment: Stack, sender: Sender) -> int:
+def _run(deployment: Stack, sender: Sender, closed: Path) -> int:
     plan = _plan()
     _say(
         f"Posting {plan.posted} events, {plan.distinct} of them distinct, in {len(plan.bodies)} signed posts."
     )
     _post(sender, deployment.webhook_url, plan.bodies)
-    figures = _wait(deployment, plan)
+    _wait(deployment, plan, dead=2)
+    _say(
+        "\nOne receiver has failed with an event until it was given up. The cause mended, it is tried again:"
+    )
+    closed.unlink()
+    retry = ("events", "retry", "--state", "dead", "--receiver", "crm")
+    _say(f"  $ manage.py {' '.join(retry)}")
+    _say(textwrap.indent(deployment.manage(*retry), "  ").rstrip())
+    figures = _wait(deployment, plan, dead=1)
     rows = (
         ("stored, each once", figures.stored, plan.distinct),
         ("repeats recognized", figures.duplicates, plan.posted - plan.distinct),
@@ -118,6 +145,8 @@ def _run(deployment: Stack, sender: Sender) -> int:
         ("receiver calls, one an event", figures.receiver_calls, plan.distinct - 1),
         ("bounces noted", figures.bounces, plan.bounces),
         ("clicks noted", figures.clicks, plan.clicks),
+        # Each bounce once more; the refused one until it was given up, and once by hand.
+        ("failed receivers called again", figures.retried, plan.bounces + TRIES),
     )
     print(f"\n  {'what happened':<30}{'count':>7}{'expected':>10}")
     for what, found, expected in rows:
@@ -130,6 +159,7 @@ def _run(deployment: Stack, sender: Sender) -> int:
         "duplicates": figures.duplicates,
         "dead": figures.dead,
         "receiver_calls": figures.receiver_calls,
+        "retried": figures.retried,
         "lost": plan.distinct - figures.stored,
     }
     print(json.dumps(answer), flush=True)
@@ -143,8 +173,8 @@ def _post(sender: Sender, url: str, bodies: Iterable[bytes]) -> None:
             raise RuntimeError(f"the webhook answered {answer.status_code}: {answer.text}")
 
 
-def _wait(deployment: Stack, plan: Plan) -> Figures:
-    """The figures once nothing is left to do, or when the patience is over."""
+def _wait(deployment: Stack, plan: Plan, dead: int) -> Figures:
+    """The figures once nothing is left to do but for the dead, or when the patience is over."""
     shown = ""
 
     def settled() -> Figures | None:
@@ -155,7 +185,8 @@ def _wait(deployment: Stack, plan: Plan) -> Figures:
             print(f"\r{line:<70}", end="", flush=True)
         shown = line
         seen = figures.stored + figures.duplicates
-        return figures if seen >= plan.posted and figures.owed == 0 else None
+        settled = seen >= plan.posted and figures.owed == 0 and figures.dead == dead
+        return figures if settled else None
 
     try:
         return wait_for(settled, seconds=PATIENCE, what="every event settled")
@@ -177,8 +208,10 @@ def _figures(env: Mapping[str, str]) -> Figures:
     with closing(sqlite3.connect(env["DATABASE_URL"].removeprefix("sqlite:///"))) as database:
         row = database.execute(f"SELECT {selects}").fetchone()
     with closing(Redis.from_url(env["REDIS_URL"])) as redis:
-        duplicates = int(redis.hget("{sendgrid:events}:counters", "duplicate") or 0)
-    return Figures(duplicates=duplicates, **dict(zip(counts, row, strict=True)))
+        duplicates, retried = (
+            int(redis.hget("{sendgrid:events}:counters", name) or 0) for name in ("duplicate", "retried")
+        )
+    return Figures(duplicates=duplicates, retried=retried, **dict(zip(counts, row, strict=True)))
 
 
 def _say(line: str) -> None:
