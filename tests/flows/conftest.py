@@ -9,7 +9,8 @@ from typing import NamedTuple
 import pytest
 
 from ground.valkey import Valkey
-from tests.flows.deployment import Deployment, postgres_database
+from tests.flows.databases import postgres_database
+from tests.flows.deployment import Deployment
 
 
 class Servers(NamedTuple):

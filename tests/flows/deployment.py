@@ -1,34 +1,44 @@
 """A whole deployment under test: real web, worker and beat, a Valkey of its own, either database."""
 
 import json
-import sqlite3
-import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
 
-import psycopg
-import pytest
 from redis import Redis
 
 from events_app import claims
+from fake_sendgrid.events import Event
 from fake_sendgrid.webhook import Sender, batch
 from ground.process import Process, wait_for
 from ground.stack import Stack
 from ground.valkey import Valkey
-
-on_postgres = pytest.mark.parametrize("servers", ["postgres"], indirect=True)
+from tests.flows.databases import connect, is_postgres
+from tests.flows.witness import deeds
+from tests.flows.witness.book import Book
 
 #: Seconds anything here may take before a test fails. More than a lease: when Redis dies between a
 #: read and its answer, nobody knows of the entries until they have lain idle for that long.
 PATIENCE = 150
 
+STREAM = "{sendgrid:events}"
+
+
+class Row(NamedTuple):
+    """What the database says of work that is not done."""
+
+    state: str
+    failures: int
+    lapses: int
+    #: The receivers it is owed to, each with the traceback of its last failure.
+    receivers: dict[str, str]
+    error: str
+
 
 class Deployment:
-    def __init__(self, folder: Path, valkey: Valkey, database_url: str, **settings: str) -> None:
+    def __init__(self, folder: Path, valkey: Valkey, database_url: str, **settings: object) -> None:
         self.folder = folder
         self.valkey = valkey
         self.database_url = database_url
@@ -41,12 +51,21 @@ class Deployment:
                 "CELERY_BROKER_URL": valkey.url(1),
                 "DJANGO_EXTRA_APPS": "tests.flows.witness",
                 "WITNESS_FOLDER": str(folder),
+                "WITNESS_RECEIVERS": "first,second,third",
                 "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY": self.sender.public_key,
-                **settings,
             },
         )
+        self.configure(**settings)
+        #: Orders to the receivers, and the calls they got.
+        self.book = Book(folder)
         self.processes: list[Process] = []
-        self.stack.manage("migrate", "--verbosity", "0")
+        self.stack.manage("migrate", "--run-syncdb", "--verbosity", "0")
+
+    # --- Processes ---
+
+    def configure(self, **settings: object) -> None:
+        """Whatever is started from here on has these in its environment."""
+        self.stack.env |= {name: str(value) for name, value in settings.items()}
 
     def web(self) -> Process:
         return self._keep(self.stack.web())
@@ -55,38 +74,94 @@ class Deployment:
         """A worker with beat inside; on SQLite it has one process."""
         return self._keep(self.stack.worker("-B", *options, name=name))
 
+    def worker_without_beat(self) -> Process:
+        return self._keep(self.stack.worker())
+
     def stop(self) -> None:
         for process in self.processes:
             process.kill()
+
+    # --- Events ---
 
     def post(self, events: Iterable[Mapping[str, Any] | bytes]) -> int:
         """The status of one post. SendGrid waits; this raises when the answer takes over 2 seconds."""
         return self.sender.post(self.stack.webhook_url, batch(events), timeout=2).status_code
 
-    def calls(self) -> Counter[str]:
-        """How often each event reached the receiver, by its SendGrid id."""
-        file = self.folder / "calls"
-        return Counter(file.read_text().split()) if file.exists() else Counter()
+    def called(self, receiver: str = "second") -> Counter[str]:
+        """How often the receiver was called with each event, by its SendGrid id."""
+        return Counter(call.event_id for call in self.book.calls() if call.receiver == receiver)
 
-    def hold_at(self, event_id: str) -> None:
-        """Let the receiver wait when it gets this event, until `let_go`."""
-        (self.folder / "hold").write_text(event_id)
+    def attempts(self, event_id: str, receiver: str = "second") -> list[int]:
+        """The numbers of the tries at which the receiver was called with the event."""
+        wanted = (receiver, event_id)
+        return [call.attempt for call in self.book.calls() if (call.receiver, call.event_id) == wanted]
 
-    def let_go(self) -> None:
-        (self.folder / "hold").unlink()
+    def hold_at(self, event_id: str, tries: int = 1) -> None:
+        """Let `second` wait when it gets this event, until `let_go`: the worker is then in mid drain."""
+        self.book.order(event_id, deeds.hold, tries)
+
+    def let_go(self, event_id: str) -> None:
+        self.book.withdraw(event_id)
+
+    def totals(self) -> dict[str, int]:
+        """How often `counter` counted each event, as far as that was committed."""
+        return dict(self.query("SELECT event_id, total FROM witness_total"))
+
+    # --- The database and Redis ---
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         with connect(self.database_url) as connection:
             found: list[tuple[Any, ...]] = connection.execute(sql).fetchall()
             return found
 
+    def execute(self, sql: str) -> None:
+        with connect(self.database_url) as connection:
+            connection.execute(sql)
+
+    def work(self) -> dict[str, Row]:
+        """All work that is not done, by the event's SendGrid id."""
+        found = self.query(
+            "SELECT e.event_id, w.state, w.failures, w.lapses, w.receivers, w.error "
+            "FROM events_app_event e JOIN events_app_work w ON w.event_id = e.id"
+        )
+        return {
+            # SQLite has JSON as text.
+            event_id: Row(
+                state,
+                failures,
+                lapses,
+                json.loads(receivers) if isinstance(receivers, str) else receivers,
+                error,
+            )
+            for event_id, state, failures, lapses, receivers, error in found
+        }
+
     def owed(self) -> set[str]:
         """The SendGrid ids of events somebody still owes a receiver."""
-        sql = (
-            "SELECT e.event_id FROM events_app_event e JOIN events_app_work w ON w.event_id = e.id "
-            "WHERE w.state = 'owed'"
-        )
-        return {event_id for (event_id,) in self.query(sql)}
+        return {event_id for event_id, row in self.work().items() if row.state == "owed"}
+
+    def dead(self) -> dict[str, Row]:
+        return {event_id: row for event_id, row in self.work().items() if row.state == "dead"}
+
+    def counted(self, what: str) -> int:
+        """One of the pipeline's own counters."""
+        with self.redis() as redis:
+            return int(redis.hget(f"{STREAM}:counters", what) or 0)
+
+    def redis(self) -> "closing[Redis]":
+        """The Redis that keeps events."""
+        return closing(Redis.from_url(self.valkey.url(0)))
+
+    # --- Time ---
+
+    def wait_until(self, condition: Callable[[], object], what: str) -> None:
+        try:
+            wait_for(condition, seconds=PATIENCE, what=what)
+        except TimeoutError as late:
+            raise AssertionError(f"{late}\n{self.state()}") from late
+
+    def wait_for_call(self, event_id: str, attempt: int = 1) -> None:
+        self.wait_until(lambda: attempt in self.attempts(event_id), f"try {attempt} of {event_id}")
 
     def settle(self, stored: int) -> None:
         """Wait until that many events are stored and none is owed to a receiver."""
@@ -95,65 +170,44 @@ class Deployment:
             ((count,),) = self.query("SELECT count(*) FROM events_app_event")
             return bool(count == stored and not self.owed())
 
-        try:
-            wait_for(settled, seconds=PATIENCE, what=f"{stored} events stored and received")
-        except TimeoutError as late:
-            raise AssertionError(f"{late}\n{self.state()}") from late
+        self.wait_until(settled, f"{stored} events stored and received")
 
-    def counted(self, what: str) -> int:
-        """One of the pipeline's own counters."""
-        with closing(Redis.from_url(self.valkey.url(0))) as redis:
-            return int(redis.hget("{sendgrid:events}:counters", what) or 0)
+    def lapse(self) -> None:
+        """Let time pass: every claim's lease ends, every entry somebody read has been idle for long."""
+        if is_postgres(self.database_url):
+            # Not those that a transaction is at work on: its end is not to be waited for.
+            owed = "SELECT event_id FROM events_app_work WHERE state = 'owed' FOR UPDATE SKIP LOCKED"
+            past = "2020-01-01 00:00:00+00:00"
+        else:
+            owed = "SELECT event_id FROM events_app_work WHERE state = 'owed'"
+            past = "2020-01-01 00:00:00"
+        self.execute(f"UPDATE events_app_work SET due = '{past}' WHERE event_id IN ({owed})")
+        with self.redis() as redis:
+            pending = redis.xpending_range(STREAM, "pipeline", "-", "+", 10_000)
+            ids: Any = [entry["message_id"] for entry in pending]
+            if ids:
+                redis.xclaim(STREAM, "pipeline", "worker", 0, ids, idle=claims.lease_ms(), justid=True)
+            redis.delete(f"{STREAM}:tick")  # whoever looks next is not too early
 
     def state(self) -> str:
         """What a person would want to know of a deployment that did not get there."""
         events = self.query("SELECT count(*) FROM events_app_event")
-        work = self.query("SELECT state, attempts, count(*) FROM events_app_work GROUP BY state, attempts")
+        rows = Counter((row.state, row.failures, row.lapses) for row in self.work().values())
         logs = "\n".join(f"{process.log}\n{process.output()[-3000:]}" for process in self.processes)
-        return f"events {events}, work {work}\n{logs}"
-
-    def lapse(self) -> None:
-        """Let time pass: every claim's lease ends, every entry somebody read has been idle for long."""
-        past = "'2020-01-01 00:00:00+00:00'" if self._is_postgres else "'2020-01-01 00:00:00'"
-        with connect(self.database_url) as connection:
-            connection.execute(f"UPDATE events_app_work SET due = {past} WHERE state = 'owed'")
-            connection.commit()
-        with closing(Redis.from_url(self.valkey.url(0))) as redis:
-            pending = redis.xpending_range("{sendgrid:events}", "pipeline", "-", "+", 10_000)
-            ids: Any = [entry["message_id"] for entry in pending]
-            if ids:
-                idle = claims.lease_ms()
-                redis.xclaim("{sendgrid:events}", "pipeline", "worker", 0, ids, idle=idle, justid=True)
-
-    @property
-    def _is_postgres(self) -> bool:
-        return self.database_url.startswith("postgres")
+        return f"events {events}, work (state, failures, lapses) {dict(rows)}\n{logs}"
 
     def _keep(self, process: Process) -> Process:
         self.processes.append(process)
         return process
 
 
-@contextmanager
-def connect(database_url: str) -> Iterator[Any]:
-    """A connection to either kind of database."""
-    if database_url.startswith("postgres"):
-        with psycopg.connect(database_url) as connection:
-            yield connection
-    else:
-        path = database_url.removeprefix("sqlite:///")
-        with closing(sqlite3.connect(path, timeout=20)) as connection:
-            yield connection
+def ids(events: Iterable[Event]) -> list[str]:
+    return [event["sg_event_id"] for event in events]
 
 
-@contextmanager
-def postgres_database(server: str) -> Iterator[str]:
-    """The URL of a fresh database on `server`, dropped afterwards."""
-    name = f"flow_{uuid.uuid4().hex}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        yield urlsplit(server)._replace(path=f"/{name}").geturl()
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+def once(events: Iterable[Event]) -> dict[str, int]:
+    """What a receiver's calls are when each event reached it once."""
+    return dict.fromkeys(ids(events), 1)
 
 
 def samples() -> list[dict[str, Any]]:

@@ -14,7 +14,8 @@ from fake_sendgrid.events import history
 from ground.process import wait_for
 from ground.valkey import Valkey
 from tests.flows.conftest import Servers
-from tests.flows.deployment import PATIENCE, Deployment, on_postgres, samples
+from tests.flows.databases import on_postgres
+from tests.flows.deployment import PATIENCE, Deployment, ids, once, samples
 
 
 def test_every_event_reaches_the_receiver_once(deployment: Deployment) -> None:
@@ -27,7 +28,7 @@ def test_every_event_reaches_the_receiver_once(deployment: Deployment) -> None:
         assert deployment.post(events[at : at + 20]) == 200
 
     deployment.settle(stored=1200)
-    assert deployment.calls() == {event["sg_event_id"]: 1 for event in events}
+    assert deployment.called() == once(events)
 
 
 def test_every_sample_passes_the_real_door(deployment: Deployment) -> None:
@@ -38,9 +39,9 @@ def test_every_sample_passes_the_real_door(deployment: Deployment) -> None:
 
     assert deployment.post(raws) == 200
 
-    ids = [raw["sg_event_id"] for raw in raws if raw.get("sg_event_id")]
+    with_id = [raw["sg_event_id"] for raw in raws if raw.get("sg_event_id")]
     without_id = [raw for raw in raws if not raw.get("sg_event_id")]
-    deployment.settle(stored=len(set(ids)) + len(without_id))
+    deployment.settle(stored=len(set(with_id)) + len(without_id))
     stored = dict(deployment.query("SELECT event_id, event_type FROM events_app_event"))
     for case in cases:
         event_id = case["raw"].get("sg_event_id")
@@ -59,7 +60,7 @@ def test_ten_clients_posting_the_same_batch_store_it_once(deployment: Deployment
 
     assert statuses == [200] * 10
     deployment.settle(stored=400)
-    assert deployment.calls() == {event["sg_event_id"]: 1 for event in events}
+    assert deployment.called() == once(events)
 
 
 @on_postgres
@@ -73,8 +74,8 @@ def test_overlapping_batches_in_any_order_never_deadlock(deployment: Deployment)
     with ThreadPoolExecutor(10) as clients:
         assert set(clients.map(deployment.post, posts)) == {200}
 
-    deployment.settle(stored=len({event["sg_event_id"] for post in posts for event in post}))
-    assert set(deployment.calls().values()) == {1}
+    deployment.settle(stored=len({event_id for post in posts for event_id in ids(post)}))
+    assert set(deployment.called().values()) == {1}
     assert "deadlock" not in worker.output().lower()
     assert "OperationalError" not in worker.output()
 
@@ -85,23 +86,19 @@ def test_worker_killed_in_mid_drain_loses_nothing_and_repeats_only_what_was_in_f
     deployment.web()
     worker = deployment.worker()
     events = history(300)
-    deployment.hold_at(events[120]["sg_event_id"])
+    held = ids(events)[120]
+    deployment.hold_at(held)
     assert deployment.post(events) == 200
-    wait_for(
-        lambda: events[120]["sg_event_id"] in deployment.calls(),
-        seconds=PATIENCE,
-        what="the middle of a drain",
-    )
+    deployment.wait_for_call(held)
 
     worker.kill()
     in_flight = deployment.owed()
-    deployment.let_go()
     deployment.lapse()
     deployment.worker(name="successor")
 
     deployment.settle(stored=300)
-    calls = deployment.calls()
-    assert set(calls) == {event["sg_event_id"] for event in events}
+    calls = deployment.called()
+    assert set(calls) == set(ids(events))
     assert {event_id for event_id, count in calls.items() if count > 1} <= in_flight
     assert max(calls.values()) <= 2
 
@@ -110,18 +107,17 @@ def test_worker_killed_again_and_again_loses_nothing(deployment: Deployment) -> 
     deployment.web()
     events = history(900)
     for at in range(0, 900, 300):
-        held = events[at + 150]["sg_event_id"]
+        held = ids(events)[at + 150]
         deployment.hold_at(held)
         worker = deployment.worker(name=f"victim-{at}")
         assert deployment.post(events[at : at + 300]) == 200
-        wait_for(lambda: held in deployment.calls(), seconds=PATIENCE, what="the middle of a drain")  # noqa: B023
+        deployment.wait_for_call(held)
         worker.kill()
-        deployment.let_go()
         deployment.lapse()
     deployment.worker(name="survivor")
 
     deployment.settle(stored=900)
-    assert set(deployment.calls()) == {event["sg_event_id"] for event in events}
+    assert set(deployment.called()) == set(ids(events))
 
 
 def test_entries_that_a_dead_worker_had_read_are_read_again(deployment: Deployment) -> None:
@@ -136,7 +132,7 @@ def test_entries_that_a_dead_worker_had_read_are_read_again(deployment: Deployme
     deployment.worker()
 
     deployment.settle(stored=50)
-    assert deployment.calls() == {event["sg_event_id"]: 1 for event in events}
+    assert deployment.called() == once(events)
 
 
 def test_bells_lost_with_the_brokers_database_cost_no_event(deployment: Deployment) -> None:
@@ -150,7 +146,7 @@ def test_bells_lost_with_the_brokers_database_cost_no_event(deployment: Deployme
     deployment.worker()
 
     deployment.settle(stored=200)
-    assert deployment.calls() == {event["sg_event_id"]: 1 for event in events}
+    assert deployment.called() == once(events)
 
 
 def test_broker_flushed_under_a_running_worker_costs_no_event(deployment: Deployment) -> None:
@@ -163,7 +159,7 @@ def test_broker_flushed_under_a_running_worker_costs_no_event(deployment: Deploy
             broker.flushdb()
 
     deployment.settle(stored=400)
-    assert deployment.calls() == {event["sg_event_id"]: 1 for event in events}
+    assert deployment.called() == once(events)
 
 
 @pytest.mark.parametrize("fault", ["freeze", "kill"])
@@ -198,7 +194,7 @@ def test_redis_gone_in_mid_post_answers_503_and_all_resumes_by_itself(
     assert statuses == {200, 503}
     deployment.settle(stored=800)
     # A drain the fault cut off between the insert and the stream's delete is repeated: as a duplicate.
-    assert deployment.calls() == {event["sg_event_id"]: 1 for event in events}
+    assert deployment.called() == once(events)
 
 
 def test_unreadable_elements_are_kept_and_their_neighbours_arrive(deployment: Deployment) -> None:
@@ -210,7 +206,7 @@ def test_unreadable_elements_are_kept_and_their_neighbours_arrive(deployment: De
     assert deployment.post([junk[0], events[0], *junk[1:], events[1], events[2]]) == 200
     deployment.settle(stored=8)
 
-    assert deployment.calls() == {event["sg_event_id"]: 1 for event in events}
+    assert deployment.called() == once(events)
     dead = deployment.query("SELECT error FROM events_app_work WHERE state = 'dead'")
     assert len(dead) == 5
     assert all(error for (error,) in dead)
@@ -231,7 +227,7 @@ def test_connections_the_database_cut_are_made_again(deployment: Deployment) -> 
     assert deployment.post(events[100:]) == 200
 
     deployment.settle(stored=200)
-    assert deployment.calls() == {event["sg_event_id"]: 1 for event in events}
+    assert deployment.called() == once(events)
 
 
 def test_a_redis_that_ran_full_leaves_a_new_worker_room_to_drain_it(deployment: Deployment) -> None:
@@ -281,7 +277,7 @@ def test_bodies_too_large_to_take_all_at_once_do_not_hold_what_comes_after(deplo
     worker = deployment.worker()
 
     deployment.settle(stored=21)  # forty times the same bytes are one
-    assert deployment.calls() == {event["sg_event_id"]: 1 for event in events}
+    assert deployment.called() == once(events)
     assert "to be taken up again" not in worker.output()
 
 

@@ -19,7 +19,8 @@ from ground.process import Process, free_port, wait_for
 from ground.stack import BIN, PASSED_ON, ROOT
 from ground.valkey import Valkey
 from tests.flows.conftest import Servers
-from tests.flows.deployment import PATIENCE, connect, on_postgres
+from tests.flows.databases import connect, on_postgres
+from tests.flows.deployment import PATIENCE
 
 
 class Host:

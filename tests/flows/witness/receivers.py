@@ -1,24 +1,41 @@
-"""A line in a file for each call: it outlives whatever is killed, and needs no database."""
+"""Receivers under test; WITNESS_RECEIVERS says which are connected, and in what order."""
 
 import os
 from pathlib import Path
 from typing import Any
 
-from django.dispatch import receiver
+from django.db.models import F
 
-from events_app.signals import TrackingEvent, tracking
-from ground.process import wait_for
+from events_app.signals import TrackingEvent
+from tests.flows.witness import deeds
+from tests.flows.witness.book import Book, Call
+from tests.flows.witness.models import Total
 
-_FOLDER = Path(os.environ["WITNESS_FOLDER"])
+_BOOK = Book(Path(os.environ["WITNESS_FOLDER"]))
 
 
-@receiver(tracking)
-def witness(event: TrackingEvent, **_: Any) -> None:
-    line = f"{event.event_id}\n".encode()
-    file = os.open(_FOLDER / "calls", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(file, line)
-    os.close(file)
-    # `hold` names the event to stop at: the worker is then in mid drain for sure.
-    hold = _FOLDER / "hold"
-    if hold.exists() and hold.read_text() == event.event_id:
-        wait_for(lambda: not hold.exists(), seconds=150, what="the test lets go")
+def first(**told: Any) -> None:
+    _note("first", **told)
+
+
+def second(**told: Any) -> None:
+    call = _note("second", **told)
+    ordered = _BOOK.ordered(call.event_id, call.attempt)
+    if ordered:
+        getattr(deeds, ordered)(lambda: _BOOK.ordered(call.event_id, call.attempt) == ordered)
+
+
+def third(**told: Any) -> None:
+    _note("third", **told)
+
+
+def counter(**told: Any) -> None:
+    call = _note("counter", **told)
+    Total.objects.get_or_create(event_id=call.event_id)
+    Total.objects.filter(event_id=call.event_id).update(total=F("total") + 1)
+
+
+def _note(receiver: str, *, event: TrackingEvent, attempt: int, replay: bool, **_: Any) -> Call:
+    call = Call(receiver, event.event_id or "", attempt, replay)
+    _BOOK.note(call)
+    return call

@@ -1,0 +1,65 @@
+"""What the witness's receivers and a test tell each other.
+
+In files: they outlive whatever is killed, and need no database.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+#: What a receiver may be told to do; it is handed a question: does the order still stand?
+Deed: TypeAlias = Callable[[Callable[[], bool]], None]
+
+#: More tries than there will be.
+ALWAYS = 1_000_000
+
+
+class Call(NamedTuple):
+    """One call of one receiver, as it was told of it."""
+
+    receiver: str
+    event_id: str
+    attempt: int
+    replay: bool
+
+
+class Book:
+    def __init__(self, folder: Path) -> None:
+        self._calls = folder / "calls"
+        self._orders = folder / "orders"
+
+    def note(self, call: Call) -> None:
+        file = os.open(self._calls, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.write(file, f"{json.dumps(call)}\n".encode())
+        os.close(file)
+
+    def calls(self) -> list[Call]:
+        """All calls in the order they were made."""
+        lines = self._calls.read_text().splitlines() if self._calls.exists() else []
+        return [Call(*json.loads(line)) for line in lines]
+
+    def order(self, event_id: str, deed: Deed, tries: int = ALWAYS) -> None:
+        """The receiver `second` does `deed` with this event, the first so many times it is tried."""
+        self._write({**self._read(), event_id: (deed.__name__, tries)})
+
+    def withdraw(self, event_id: str) -> None:
+        self._write({other: order for other, order in self._read().items() if other != event_id})
+
+    def ordered(self, event_id: str, attempt: int) -> str | None:
+        """The name of the deed that is ordered for this try."""
+        deed, tries = self._read().get(event_id, (None, 0))
+        return deed if attempt <= tries else None
+
+    def _read(self) -> dict[str, tuple[str, int]]:
+        found: dict[str, tuple[str, int]] = (
+            json.loads(self._orders.read_text()) if self._orders.exists() else {}
+        )
+        return found
+
+    def _write(self, orders: dict[str, tuple[str, int]]) -> None:
+        # A receiver that reads meanwhile is to find the old or the new.
+        fresh = self._orders.with_suffix(".new")
+        fresh.write_text(json.dumps(orders))
+        fresh.rename(self._orders)
