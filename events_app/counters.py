@@ -10,38 +10,55 @@ from redis import RedisError
 
 from events_app import redis
 
-#: Events that were in the database already.
 DUPLICATE = "duplicate"
-#: Events that were stored `dead`: nothing could be read from them, or the database refused them.
 DEAD_ON_ARRIVAL = "dead_on_arrival"
-#: Events that met no receiver.
 NO_RECEIVER = "no_receiver"
-#: Calls of a receiver that raised.
 RECEIVER_FAILED = "receiver_failed"
-#: Calls of a receiver that took too long and were cut off.
 RECEIVER_TIMED_OUT = "receiver_timed_out"
-#: Retries of a receiver whose name the worker did not know.
 RECEIVER_UNKNOWN = "receiver_unknown"
-#: Events whose failed receivers were called again.
 RETRIED = "retried"
-#: Events given up because a receiver had failed too often.
 OUT_OF_TRIES = "out_of_tries"
-#: Events that were released for lack of time, to be taken by another worker.
 RELEASED = "released"
-#: Events whose worker died or overran its lease, and that another one took over.
 RECOVERED = "recovered"
-#: Events given up after their worker died with them too often.
 WORKER_DIED = "worker_died"
-#: Events an operator had tried again, or called anew.
-RETRIED_BY_HAND, REPLAYED = "retried_by_hand", "replayed"
-#: Events removed at the end of their retention, and those among them that were dead.
-PRUNED, PRUNED_DEAD = "pruned", "pruned_dead"
-#: Bells that could not be rung.
+RETRIED_BY_HAND = "retried_by_hand"
+REPLAYED = "replayed"
+PRUNED = "pruned"
+PRUNED_DEAD = "pruned_dead"
 BELL_FAILED = "bell_failed"
-#: Times that no tick of beat's had come for too long.
 TICK_LATE = "tick_late"
-#: Posts a door turned away, by the answer it gave.
+#: One counter for each status.
 REFUSED = "refused_{status}"
+
+#: What each one counts, for whoever reads them.
+MEANINGS = {
+    DUPLICATE: "events that were in the database already",
+    DEAD_ON_ARRIVAL: "events stored dead: unreadable, or refused by the database",
+    NO_RECEIVER: "events that met no receiver",
+    RECEIVER_FAILED: "calls of a receiver that raised",
+    RECEIVER_TIMED_OUT: "calls of a receiver that were cut off for their time",
+    RECEIVER_UNKNOWN: "retries of a receiver that the worker did not know",
+    RETRIED: "events whose failed receivers were called again",
+    OUT_OF_TRIES: "events given up because a receiver failed too often",
+    RELEASED: "events left to another worker for lack of time",
+    RECOVERED: "events taken up alone, mostly because their worker had died",
+    WORKER_DIED: "events given up because their workers died too often",
+    RETRIED_BY_HAND: "events an operator had tried again",
+    REPLAYED: "events an operator had called anew",
+    PRUNED: "events removed at the end of their retention",
+    PRUNED_DEAD: "those among them that were dead",
+    BELL_FAILED: "bells for a worker that could not be rung",
+    TICK_LATE: "times that beat was not heard of for too long",
+    REFUSED: "posts answered with {status}",
+}
+
+
+def meaning(name: str) -> str:
+    """What the counter `name` counts; empty where only another version of this knows."""
+    before, _, _ = REFUSED.partition("{")
+    if name.startswith(before):
+        return MEANINGS[REFUSED].format(status=name.removeprefix(before))
+    return MEANINGS.get(name, "")
 
 
 def count(what: str, by: int = 1) -> None:

@@ -1,0 +1,129 @@
+"""What is going on, on one page."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError, InterfaceError, connections, router
+from django.db.models import Count, Min, Q
+from redis import RedisError
+
+from events_app import counters, stream, tick
+from events_app.claims import NOBODY
+from events_app.management import rendering
+from events_app.models import Work, database_now
+
+T = TypeVar("T")
+
+_FREE = Q(claim=None) | Q(claim=NOBODY)
+_TRIED = Q(failures__gt=0) | Q(replay=True)
+_OWED, _DEAD = Q(state=Work.State.OWED), Q(state=Work.State.DEAD)
+
+# Counted where it is: a million tracebacks are not for carrying over. Receivers that are owed an event
+# and have not failed with it bear no traceback.
+_BY_RECEIVER = """
+SELECT receiver.key, state, count(*) FROM events_app_work, {each}(receivers) AS receiver
+WHERE receiver.value <> '' GROUP BY receiver.key, state
+"""
+_EACH = {"postgresql": "jsonb_each_text", "sqlite": "json_each"}
+
+
+def gather() -> tuple[dict[str, Any], list[str]]:
+    """All there is to say, and who could not be asked."""
+    away: list[str] = []
+    found = {
+        "waiting_in_redis": _ask("Redis", stream.backlog, away),
+        "seconds_since_beat": _ask("Redis", tick.since_beat, away),
+        "work": _ask("The database", _work, away),
+        "failed_receivers": _ask("The database", _failed_receivers, away),
+        "counters": _ask("Redis", counters.read, away),
+    }
+    return found, list(dict.fromkeys(away))
+
+
+def _ask(whom: str, question: Callable[[], T], away: list[str]) -> T | None:
+    if any(one.startswith(whom) for one in away):
+        return None  # it would only take as long again
+    try:
+        return question()
+    except (RedisError, DatabaseError, InterfaceError, ImproperlyConfigured) as error:
+        away.append(f"{whom} cannot be asked: {type(error).__name__}: {error}".partition("\n")[0])
+        return None
+
+
+def _work() -> dict[str, Any]:
+    using = router.db_for_write(Work)
+    now = database_now(using)
+    retrying = _OWED & _TRIED
+    found = Work.objects.using(using).aggregate(
+        owed=Count("pk", filter=_OWED & ~_TRIED),
+        retrying=Count("pk", filter=retrying),
+        due=Count("pk", filter=retrying & _FREE & Q(due__lte=now)),
+        next_due=Min("due", filter=retrying & _FREE & Q(due__gt=now)),
+        dead=Count("pk", filter=_DEAD),
+    )
+    next_due = found.pop("next_due")
+    return {**found, "seconds_to_next": next_due and round((next_due - now).total_seconds())}
+
+
+def _failed_receivers() -> dict[str, dict[str, int]]:
+    connection = connections[router.db_for_write(Work)]
+    with connection.cursor() as cursor:
+        cursor.execute(_BY_RECEIVER.format(each=_EACH[connection.vendor]))
+        rows = cursor.fetchall()
+    found = {name: {"retrying": 0, "dead": 0} for name in sorted({name for name, _, _ in rows})}
+    for name, state, count in rows:
+        found[name]["dead" if state == Work.State.DEAD else "retrying"] = count
+    return found
+
+
+def page(found: dict[str, Any]) -> Iterator[str]:
+    """The same for people; what could not be asked is left out."""
+    if found["waiting_in_redis"] is not None:
+        yield f"Waiting in Redis, to be stored: {found['waiting_in_redis']}"
+        yield _beat(found["seconds_since_beat"])
+    if found["work"] is not None:
+        yield ""
+        yield from rendering.columns(("state", "events", ""), _states(found["work"]))
+    if found["failed_receivers"]:
+        failed = found["failed_receivers"].items()
+        yield ""
+        yield from rendering.columns(
+            ("failed receiver", "retrying", "dead"),
+            [(name, counts["retrying"], counts["dead"]) for name, counts in failed],
+        )
+    if found["counters"]:
+        counted = found["counters"].items()
+        yield ""
+        yield from rendering.columns(
+            ("counted so far", "", ""), [(name, count, counters.meaning(name)) for name, count in counted]
+        )
+
+
+def _beat(seconds: int | None) -> str:
+    if seconds is None:
+        return "WARNING: beat has never been heard of: no worker and no beat has run with this Redis."
+    heard = f"Beat was last heard of {span(seconds)} ago"
+    if seconds > tick.LATE:
+        return f"WARNING: {heard}. Is it running, with events.tick in its schedule, and a worker?"
+    return f"{heard}."
+
+
+def _states(work: dict[str, Any]) -> list[tuple[str | int, ...]]:
+    retrying = f"{work['due']} due now" if work["retrying"] else ""
+    if work["seconds_to_next"] is not None:
+        retrying += f", the next in {span(work['seconds_to_next'])}"
+    return [
+        ("owed", work["owed"], "not tried yet, or just being tried"),
+        ("retrying", work["retrying"], retrying),
+        ("dead", work["dead"], "given up" if work["dead"] else ""),
+    ]
+
+
+def span(seconds: int) -> str:
+    """A length of time, in words, about."""
+    for size, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{timedelta(seconds=seconds) // timedelta(seconds=size)} {name}"
+    return f"{seconds} second{'' if seconds == 1 else 's'}"

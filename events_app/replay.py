@@ -1,0 +1,106 @@
+"""What an operator asks for once more: failed events tried again now, settled ones called anew.
+
+Every write stands under the condition that the row still is what it was: work that a worker has in
+hand stays that worker's.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from django.db import router, transaction
+from django.db.models import Q, QuerySet
+
+from events_app import counters
+from events_app.claims import MOST_DEATHS, NOBODY
+from events_app.models import Event, Work, database_now
+from events_app.signals import doors, tracking
+
+_DEAD = Q(state=Work.State.DEAD)
+_OWED = Q(state=Work.State.OWED)
+_FREE = Q(claim=None) | Q(claim=NOBODY)
+_PUT_OFF = _OWED & _FREE & (Q(failures__gt=0) | Q(replay=True))
+# No receiver has raised, or too many workers have died: among others it might take them along.
+_ALONE = Q(failures=0) | Q(lapses__gte=MOST_DEATHS)
+
+
+class Retried(NamedTuple):
+    """What came of asking for retries."""
+
+    retried: int
+    #: Left alone: a worker has them in hand.
+    in_progress: int
+
+
+class Replayed(NamedTuple):
+    """What came of asking for replays."""
+
+    replayed: int
+    #: Left alone: their receivers are owed them already.
+    owed: int
+
+
+def retry(pks: Sequence[int]) -> Retried:
+    """Have those of the events that are dead, or put off to a later time, tried again now.
+
+    The count of their failures goes on: at its limit one more failure is the last.
+    """
+    in_progress = _work(pks).filter(_OWED).exclude(_FREE).count()
+    now = {"due": database_now(_using()), "error": ""}
+    again = {**now, "state": Work.State.OWED}
+    retried = _work(pks).filter(_PUT_OFF).update(**now)
+    retried += _work(pks).filter(_DEAD, ~_ALONE).update(claim=None, **again)
+    retried += _work(pks).filter(_DEAD, _ALONE).update(claim=NOBODY, **again)
+    counters.count(counters.RETRIED_BY_HAND, retried)
+    return Retried(retried, in_progress)
+
+
+def retryable(pks: Sequence[int]) -> "QuerySet[Work]":
+    """The work that `retry` would take."""
+    return _work(pks).filter(_DEAD | _PUT_OFF)
+
+
+def replay(pks: Sequence[int], names: Sequence[str]) -> Replayed:
+    """Have the receivers of these names, or all, called anew with those events that are done or dead."""
+    work = {
+        "state": Work.State.OWED,
+        "claim": None,
+        "due": database_now(_using()),
+        "failures": 0,
+        "lapses": 0,
+        "replay": True,
+        "receivers": dict.fromkeys(names, ""),
+        "error": "",
+    }
+    owed = _work(pks).filter(_OWED).count()
+    replayed = _work(pks).filter(_DEAD).update(**work)
+    with transaction.atomic(using=_using()):
+        # Locked, so that none is removed at the end of its retention, or replayed by somebody else.
+        stored = _events(pks).order_by("pk").select_for_update(no_key=True)
+        there = list(stored.values_list("pk", flat=True))
+        taken = set(_work(there).values_list("pk", flat=True))
+        new = [Work(event_id=pk, **work) for pk in there if pk not in taken]
+        Work.objects.using(_using()).bulk_create(new, ignore_conflicts=True)
+    counters.count(counters.REPLAYED, replayed + len(new))
+    return Replayed(replayed + len(new), owed)
+
+
+def replayable(pks: Sequence[int]) -> "QuerySet[Event]":
+    """The events that `replay` would take."""
+    return _events(pks).filter(Q(work__isnull=True) | Q(work__state=Work.State.DEAD))
+
+
+def connected() -> list[str]:
+    """The names of the receivers that events are given to in this process."""
+    return sorted({receiver.name for door in doors.values() for receiver in tracking.named_receivers(door)})
+
+
+def _using() -> str:
+    return router.db_for_write(Work)
+
+
+def _work(pks: Sequence[int]) -> "QuerySet[Work]":
+    return Work.objects.using(_using()).filter(pk__in=sorted(pks))
+
+
+def _events(pks: Sequence[int]) -> "QuerySet[Event]":
+    return Event.objects.using(_using()).filter(pk__in=sorted(pks))

@@ -1,0 +1,165 @@
+"""Which events an operator means: criteria, and the stored events that meet all of them."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import reduce
+from operator import or_
+from typing import Any
+
+from django.db import router
+from django.db.models import Q, QuerySet
+from django.db.models.fields.json import KeyTextTransform
+from django.utils import timezone
+
+from events_app.conf import DEDUPE_BY
+from events_app.decode import clean, dedupe_key
+from events_app.models import Event, Work
+
+#: Events that are read, or changed, in one go.
+SLICE = 1000
+
+
+class State(StrEnum):
+    """Where an event has got to, as an operator sees it."""
+
+    #: Not tried yet, or just being tried for the first time.
+    OWED = "owed"
+    #: A receiver failed, or an operator asked for a replay.
+    RETRYING = "retrying"
+    #: Given up.
+    DEAD = "dead"
+    #: Nobody is owed it.
+    DONE = "done"
+
+
+_TRIED = Q(work__failures__gt=0) | Q(work__replay=True)
+
+_IN_STATE = {
+    State.OWED: Q(work__state=Work.State.OWED, work__failures=0, work__replay=False),
+    State.RETRYING: Q(work__state=Work.State.OWED) & _TRIED,
+    State.DEAD: Q(work__state=Work.State.DEAD),
+    State.DONE: Q(work__isnull=True),
+}
+
+_AGE = re.compile(r"([0-9]{1,6})([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """What an event must meet, all of it; what is empty or None asks for nothing."""
+
+    #: Our ids or SendGrid's, any of them.
+    ids: Sequence[str] = ()
+    message_id: str | None = None
+    #: In whatever case.
+    address: str | None = None
+    #: Any of them.
+    states: Sequence[str] = ()
+    #: Any of them.
+    types: Sequence[str] = ()
+    #: The name of a receiver that has failed and is still owed the event.
+    receiver: str | None = None
+    #: Received then or later.
+    since: datetime | None = None
+    #: Received before.
+    until: datetime | None = None
+
+
+def find(criteria: Criteria) -> "QuerySet[Event]":
+    """The events that meet the criteria."""
+    events = _events()
+    if criteria.ids:
+        events = events.filter(_by_id(criteria.ids))
+    if criteria.states:
+        events = events.filter(reduce(or_, (_IN_STATE[State(state)] for state in criteria.states)))
+    if criteria.receiver is not None:
+        # Receivers that have not been called yet stand there too, with nothing said.
+        said = KeyTextTransform(criteria.receiver, "work__receivers")
+        events = events.filter(work__receivers__has_key=criteria.receiver).alias(said=said).exclude(said="")
+    address = criteria.address
+    columns: dict[str, object] = {
+        "message_id": criteria.message_id,
+        "recipient": None if address is None else address.lower(),
+        "event_type__in": criteria.types or None,
+        "received_at__gte": criteria.since,
+        "received_at__lt": criteria.until,
+    }
+    return events.filter(**{column: value for column, value in columns.items() if value is not None})
+
+
+def missing(ids: Sequence[str]) -> list[str]:
+    """Those ids that no stored event has."""
+    rows = _events().filter(_by_id(ids)).values("pk", "key", "event_id") if ids else ()
+    there: set[tuple[str, object]] = set()
+    for row in rows:
+        there |= {("pk", row["pk"]), ("key", bytes(row["key"])), ("event_id", row["event_id"])}
+    return [one for one in ids if _column(one) not in there]
+
+
+def slices(events: "QuerySet[Event]", size: int = SLICE, newest_first: bool = False) -> Iterator[list[Event]]:
+    """The events by id, a slice at a time; each is met once, whatever changes in the meantime."""
+    order, beyond = ("-pk", "pk__lt") if newest_first else ("pk", "pk__gt")
+    ordered = events.order_by(order)
+    part = list(ordered[:size])
+    while part:
+        yield part
+        part = list(ordered.filter(**{beyond: part[-1].pk})[:size])
+
+
+def work_of(event: Event) -> Work | None:
+    """What is still owed or given up for the event."""
+    found: Work | None = getattr(event, "work", None)
+    return found
+
+
+def state_of(work: Work | None) -> State:
+    """The state of an event with this work."""
+    if work is None:
+        return State.DONE
+    if work.state == Work.State.DEAD:
+        return State.DEAD
+    return State.RETRYING if work.failures or work.replay else State.OWED
+
+
+def moment(text: str) -> datetime:
+    """The time meant by an ISO date or time (UTC unless it says otherwise), or by an age such as 2h.
+
+    Raises ValueError that says what to write.
+    """
+    age = _AGE.fullmatch(text.strip())
+    try:
+        if age:
+            return timezone.now() - timedelta(**{_UNITS[age[2]]: int(age[1])})
+        found = datetime.fromisoformat(text.strip())
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        why = (
+            f"{text!r} is no time. Write a date (2026-07-14, its beginning in UTC), "
+            "a time (2026-07-14T06:30, in UTC) or an age (90m, 2h, 3d, 1w)."
+        )
+    raise ValueError(why)
+
+
+def _events() -> "QuerySet[Event]":
+    return Event.objects.using(router.db_for_write(Event))
+
+
+def _by_id(ids: Sequence[str]) -> Q:
+    wanted: defaultdict[str, list[Any]] = defaultdict(list)
+    for column, value in map(_column, ids):
+        wanted[column].append(value)
+    return reduce(or_, (Q(**{f"{column}__in": values}) for column, values in wanted.items()))
+
+
+def _column(id: str) -> tuple[str, object]:
+    """Where an id stands, and what stands there."""
+    if re.fullmatch(r"[0-9]{1,18}", id):
+        return "pk", int(id)
+    if DEDUPE_BY.get() == "content":
+        return "event_id", clean(id)[:255]  # no index has it: this may take a while
+    return "key", dedupe_key({"sg_event_id": id})
