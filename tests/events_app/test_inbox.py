@@ -6,21 +6,21 @@ import random
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from threading import Barrier
 from typing import Any
 from unittest import mock
 
 import pytest
-from django.db import connections
+from django.db import OperationalError, connections
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from events_app import claims, counters, dispatch, inbox, stream
-from events_app.claims import Claim
-from events_app.inbox import DatabaseAway
-from events_app.models import Event, Work, database_now
+from events_app import claims, counters, dispatch, inbox, stream, verdicts
+from events_app import normalize as tables
+from events_app.claims import Claim, Owed
+from events_app.models import DatabaseAway, Event, Work, database_now
 from events_app.normalize import normalize
 from events_app.signals import EventType, ReceiverSignal, TrackingEvent
 from events_app.stream import Entry
@@ -52,6 +52,10 @@ def stored_ids() -> list[str]:
     return sorted(Event.objects.values_list("event_id", flat=True))
 
 
+def ids(owed: Sequence[Owed]) -> list[str | None]:
+    return [tables.read(item.raw)[1].event_id for item in owed]
+
+
 def dead() -> list[Work]:
     return list(Work.objects.filter(state=Work.State.DEAD).order_by("pk"))
 
@@ -74,17 +78,20 @@ def test_a_new_event_is_stored_and_owed_under_the_claim(database: str) -> None:
     assert event.received_at.timestamp() == AT / 1000
     assert json.loads(bytes(event.raw))["email"] == "Mira.Okafor@Example.NET"
     work = event.work
-    assert (work.claim, work.attempts, work.state) == (claim.token, 1, "owed")
+    assert (work.claim, work.state, work.receivers) == (claim.token, "owed", {})
+    assert (work.failures, work.lapses, work.replay) == (0, 0, False)
     assert before + claims.lease() <= work.due <= database_now(database) + claims.lease()
     (owed,) = stored.owed
-    assert (owed.pk, owed.door, owed.event.recipient) == (event.pk, "tracking", "Mira.Okafor@Example.NET")
+    assert (owed.pk, owed.door, owed.raw) == (event.pk, "tracking", bytes(event.raw))
+    assert owed.event is not None
+    assert owed.event.recipient == "Mira.Okafor@Example.NET"
     assert (stored.dead, stored.duplicates) == (0, 0)
 
 
 def test_a_whole_batch_in_its_order(database: str) -> None:
     events = history(300)
     stored = inbox.store(entries(*events), Claim())
-    assert [item.event.event_id for item in stored.owed] == [event["sg_event_id"] for event in events]
+    assert ids(stored.owed) == [event["sg_event_id"] for event in events]
     assert Event.objects.count() == Work.objects.count() == 300
 
 
@@ -106,7 +113,7 @@ def test_a_repeat_of_an_earlier_batch_is_nobodys_work(database: str) -> None:
 def test_of_an_overlap_only_the_new_are_owed(database: str) -> None:
     inbox.store(entries(opened("A1"), opened("B2")), Claim())
     stored = inbox.store(entries(opened("C3"), opened("B2"), opened("D4")), Claim())
-    assert [item.event.event_id for item in stored.owed] == ["C3", "D4"]
+    assert ids(stored.owed) == ["C3", "D4"]
     assert (stored.duplicates, stored_ids()) == (1, ["A1", "B2", "C3", "D4"])
 
 
@@ -122,11 +129,11 @@ def test_by_content_the_id_does_not_count(database: str, anymail: Callable[..., 
 
 def test_an_unreadable_element_is_dead_with_a_reason(database: str) -> None:
     stored = inbox.store(entries(opened("A1"), b'{"event": "op', b"[1]", opened("B2")), Claim())
-    assert ([item.event.event_id for item in stored.owed], stored.dead) == (["A1", "B2"], 2)
+    assert (ids(stored.owed), stored.dead) == (["A1", "B2"], 2)
     cut, array = dead()
     assert "is not JSON" in cut.error
     assert "an array and not an object" in array.error
-    assert (cut.claim, cut.attempts) == (None, 0)
+    assert (cut.claim, cut.failures, cut.lapses) == (None, 0, 0)
     assert (bytes(cut.event.raw), cut.event.event_type) == (b'{"event": "op', "unknown")
     assert counters.read() == {"dead_on_arrival": 2}
 
@@ -138,6 +145,7 @@ def test_the_same_unreadable_element_again_is_a_repeat(database: str) -> None:
 
 def test_an_unknown_kind_of_event_is_owed_like_any_other(database: str) -> None:
     (owed,) = inbox.store(entries({"event": "teleported", "sg_event_id": "A1"}), Claim()).owed
+    assert owed.event is not None
     assert owed.event.event_type is EventType.UNKNOWN
 
 
@@ -228,7 +236,7 @@ def test_several_refused_rows_are_parked(refused: str) -> None:
 def test_a_parked_event_that_comes_again_is_a_repeat(refused: str) -> None:
     inbox.store(entries(opened("A1", email=refused)), Claim())
     stored = inbox.store(entries(opened("A1", email=refused), opened("B2")), Claim())
-    assert ([item.event.event_id for item in stored.owed], stored.dead, stored.duplicates) == (["B2"], 0, 1)
+    assert (ids(stored.owed), stored.dead, stored.duplicates) == (["B2"], 0, 1)
     assert len(dead()) == 1
 
 
@@ -252,12 +260,17 @@ def test_a_database_that_is_away_says_so_and_nothing_of_events(database: str) ->
     assert str(raised.value) == "OperationalError"
 
 
-@on_postgresql
-def test_a_connection_that_broke_is_a_database_away(database: str) -> None:
+def hang_up(database: str) -> None:
+    """PostgreSQL has ended our connection, which does not know it yet."""
     connections[database].ensure_connection()
     pid = connections[database].connection.info.backend_pid
     with closing(connections.create_connection(database)) as other, other.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+        cursor.execute("SELECT pg_terminate_backend(%s, 30000)", [pid])
+
+
+@on_postgresql
+def test_a_connection_that_broke_is_a_database_away(database: str) -> None:
+    hang_up(database)
     with pytest.raises(DatabaseAway):
         inbox.store(entries(opened("A1")), Claim())
     connections[database].close()
@@ -288,6 +301,37 @@ def test_with_its_table_missing_nothing_is_parked(database: str) -> None:
     assert not Event.objects.exists()
 
 
+@contextmanager
+def away_at_insert(number: int, database: str, *, for_long: bool) -> Iterator[None]:
+    """The database goes away at the `number`th insert of events."""
+    inserts = itertools.count(1)
+
+    def execute(call: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith('INSERT INTO "events_app_event"') and next(inserts) == number:
+            if for_long:
+                stack.enter_context(away(database))
+            raise OperationalError
+        return call(sql, params, many, context)
+
+    with ExitStack() as stack, connections[database].execute_wrapper(execute):
+        yield
+
+
+@pytest.mark.parametrize("for_long", [False, True])
+def test_what_one_half_had_stored_before_the_other_met_no_database_is_anyones(
+    database: str, refused: str, for_long: bool
+) -> None:
+    mixed = entries(opened("A1"), opened("B2", email=refused))
+    # The whole is refused, the first half goes in, the second never arrives.
+    with away_at_insert(3, database, for_long=for_long), pytest.raises(DatabaseAway):
+        inbox.store(mixed, Claim())
+    assert stored_ids() == ["A1"]
+    assert claims.anything_released() is not for_long
+    verdicts.write_what_is_left()
+    assert ids(claims.take_released(Claim(), 10)) == ["A1"]
+    assert inbox.store(mixed, Claim()) == ([], 1, 1)
+
+
 # take_in
 
 
@@ -302,7 +346,7 @@ def append(*events: Any) -> None:
 def test_what_is_taken_in_leaves_the_stream(database: str) -> None:
     append(opened("A1"), opened("B2"), b"nonsense")
     owed = inbox.take_in(read(), Claim())
-    assert [item.event.event_id for item in owed] == ["A1", "B2"]
+    assert ids(owed) == ["A1", "B2"]
     assert (stream.backlog(), Event.objects.count()) == (0, 3)
 
 
@@ -323,8 +367,7 @@ def test_with_redis_away_after_the_commit_the_events_are_owed_all_the_same(
     append(opened("A1"))
     waiting = read()
     anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
-    (owed,) = inbox.take_in(waiting, Claim())
-    assert owed.event.event_id == "A1"
+    assert ids(inbox.take_in(waiting, Claim())) == ["A1"]
     assert "1 stored events stay in Redis: ConnectionError" in caplog.messages
     settings.ANYMAIL = there
     stream.give_back(waiting, claims.lease_ms())
@@ -395,7 +438,7 @@ def test_a_fault_of_our_own_costs_the_one_event_it_met(database: str) -> None:
             raise ZeroDivisionError("mira.okafor@example.net")
         return real(raw)
 
-    with mock.patch.object(inbox, "normalize", faulty):
+    with mock.patch.object(tables, "normalize", faulty):
         stored = inbox.store(entries(opened("A1"), opened("B2"), opened("C3")), Claim())
-    assert [item.event.event_id for item in stored.owed] == ["A1", "C3"]
+    assert ids(stored.owed) == ["A1", "C3"]
     assert [work.error for work in dead()] == ["Reading it failed: ZeroDivisionError."]

@@ -1,11 +1,12 @@
 """What the databases keep, and that each key is kept once."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import DataError, IntegrityError, transaction
+from django.db import DataError, IntegrityError, connections, transaction
+from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from events_app.models import Event, Work, database_now
@@ -102,5 +103,79 @@ def test_the_databases_clock_is_a_clock(database: str) -> None:
 def test_work_says_what_it_is_about(database: str) -> None:
     ((_, pk),) = Event.objects.insert_new([event(1)], database).items()
     work = Work.objects.create(event_id=pk, due=NOON)
-    assert (work.state, work.attempts, work.failed, work.error) == (Work.State.OWED, 0, [], "")
+    assert (work.state, work.claim, work.error) == (Work.State.OWED, None, "")
+    assert (work.failures, work.lapses, work.replay, work.receivers) == (0, 0, False, {})
     assert (str(work), str(work.event)) == (f"owed work for event {pk}", f"opened event {pk}")
+
+
+# The way from one version's tables to the next one's
+
+
+@pytest.fixture
+def migrate(database: str) -> Iterator[Callable[[str], Any]]:
+    """Takes the tables to a migration; answers the models of that time."""
+
+    def to(name: str) -> Any:
+        executor = MigrationExecutor(connections[database])
+        state = executor.migrate([("events_app", name)])
+        assert state is not None
+        return state.apps
+
+    yield to
+    executor = MigrationExecutor(connections[database])
+    executor.migrate(executor.loader.graph.leaf_nodes("events_app"))
+
+
+def test_what_was_owed_or_dead_before_failures_were_retried_is_so_still(
+    database: str, migrate: Callable[[str], Any]
+) -> None:
+    before = migrate("0001_initial")
+    rows: list[dict[str, Any]] = [
+        {"state": "owed", "claim": 17, "attempts": 1},
+        {"state": "owed", "claim": 17, "attempts": 3},
+        {"state": "owed", "claim": None, "attempts": 0},
+        {"state": "dead", "attempts": 1, "failed": ["shop", "bank"], "error": "Traceback"},
+        {"state": "dead", "attempts": 0, "error": "It is not JSON."},
+        {"state": "dead", "attempts": 6, "error": "Its worker died."},
+    ]
+    for number, row in enumerate(rows):
+        kept = before.get_model("events_app", "Event").objects.using(database)
+        given = {field: getattr(event(number), field) for field in ("key", "event_type", "received_at", "raw")}
+        made = kept.create(**given, door="tracking")
+        before.get_model("events_app", "Work").objects.using(database).create(event=made, due=NOON, **row)
+
+    migrate("0002_retry_and_replay")
+
+    found = Work.objects.order_by("event__key").values_list(
+        "state", "claim", "failures", "lapses", "receivers", "error"
+    )
+    assert list(found) == [
+        ("owed", 17, 0, 0, {}, ""),
+        ("owed", 17, 0, 2, {}, ""),
+        ("owed", None, 0, 0, {}, ""),
+        ("dead", None, 1, 0, {"shop": "Traceback", "bank": "Traceback"}, "Given up: a receiver failed."),
+        ("dead", None, 0, 0, {}, "It is not JSON."),
+        ("dead", None, 0, 5, {}, "Its worker died."),
+    ]
+    assert set(Work.objects.values_list("due", "replay")) == {(NOON, False)}
+
+
+def test_the_tables_can_go_back_a_version(database: str, migrate: Callable[[str], Any]) -> None:
+    ((_, pk),) = Event.objects.insert_new([event(1)], database).items()
+    Work.objects.create(event_id=pk, due=NOON, failures=2, receivers={"shop": "Traceback"})
+    work = migrate("0001_initial").get_model("events_app", "Work").objects.using(database).get()
+    assert (work.event_id, work.state, work.failed) == (pk, "owed", [])
+
+
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_postgresql_clears_up_after_work_by_number_and_not_by_share(database: str) -> None:
+    with connections[database].cursor() as cursor:
+        cursor.execute("SELECT reloptions FROM pg_class WHERE oid = 'events_app_work'::regclass")
+        (found,) = cursor.fetchone()
+    assert {
+        "autovacuum_vacuum_scale_factor=0",
+        "autovacuum_vacuum_threshold=10000",
+        "autovacuum_vacuum_cost_delay=0",
+        "autovacuum_analyze_scale_factor=0",
+        "autovacuum_analyze_threshold=10000",
+    } <= set(found)

@@ -1,0 +1,279 @@
+"""Owed work waits in lanes, and whoever takes it has it alone, for as long as the lease lasts."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from threading import Barrier
+
+import pytest
+from django.db import connections
+
+from events_app import claims, counters, inbox
+from events_app.claims import MOST_DEATHS, NOBODY, Claim, Owed
+from events_app.models import Work, database_now
+from tests.events_app.test_inbox import dead, entries, ids, on_postgresql, opened
+
+pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+
+def store(*event_ids: str, claim: Claim) -> list[Owed]:
+    return inbox.store(entries(*map(opened, event_ids)), claim).owed
+
+
+def out_of_budget(claim: Claim) -> Claim:
+    return replace(claim, started=claim.started - claims.BUDGET)
+
+
+def out_of_lease(claim: Claim) -> Claim:
+    return replace(claim, started=claim.started - claims.lease().total_seconds())
+
+
+def make_due(database: str, **changes: object) -> None:
+    """Let all work be due now, the claimed because its lease has ended."""
+    Work.objects.update(due=database_now(database) - timedelta(seconds=1), **changes)
+
+
+def owed_ids() -> list[str]:
+    return sorted(Work.objects.filter(state="owed").values_list("event__event_id", flat=True))
+
+
+def take_lapsed(claim: Claim, _: int) -> list[Owed]:
+    taken = claims.take_lapsed(claim)
+    return [taken] if taken else []
+
+
+RELEASED, TO_RETRY, LAPSED = "released", "to retry", "lapsed"
+
+LOOK: dict[str, Callable[[], bool]] = {
+    RELEASED: claims.anything_released,
+    TO_RETRY: claims.anything_to_retry,
+    LAPSED: claims.anything_lapsed,
+}
+TAKE: dict[str, Callable[[Claim, int], list[Owed]]] = {
+    RELEASED: claims.take_released,
+    TO_RETRY: claims.take_retries,
+    LAPSED: take_lapsed,
+}
+#: What puts work into a lane.
+INTO: dict[str, dict[str, object]] = {
+    RELEASED: {"claim": None},
+    TO_RETRY: {"claim": None, "failures": 1},
+    LAPSED: {"claim": 17},
+}
+
+every_lane = pytest.mark.parametrize("lane", TAKE)
+
+
+def taken_from() -> list[str]:
+    """The lanes that had something to take."""
+    return [lane for lane, take in TAKE.items() if take(Claim(), 10)]
+
+
+def lanes() -> list[str]:
+    return [lane for lane, look in LOOK.items() if look()]
+
+
+# The claim
+
+
+def test_the_time_limits_stand_in_order(anymail: Callable[..., None]) -> None:
+    anymail(RECEIVER_TIME_LIMIT=45)
+    assert claims.soft_limit() == claims.BUDGET + 45
+    assert claims.soft_limit() < claims.hard_limit() < claims.lease().total_seconds()
+    assert claims.lease_ms() == claims.lease().total_seconds() * 1000
+
+
+def test_no_two_claims_are_alike_and_none_is_nobodys() -> None:
+    tokens = {Claim().token for _ in range(100)}
+    assert len(tokens) == 100
+    assert all(NOBODY < token < 2**63 for token in tokens)
+
+
+def test_a_claim_has_a_budget_and_then_for_a_while_its_rows() -> None:
+    claim = Claim()
+    assert (claim.has_budget(), claim.is_held()) == (True, True)
+    assert (out_of_budget(claim).has_budget(), out_of_budget(claim).is_held()) == (False, True)
+    assert (out_of_lease(claim).has_budget(), out_of_lease(claim).is_held()) == (False, False)
+
+
+def test_only_owed_rows_that_bear_its_token_are_its_own(database: str) -> None:
+    mine, other = Claim(), Claim()
+    pks = [item.pk for item in store("A1", "B2", claim=mine) + store("C3", claim=other)]
+    Work.objects.filter(pk=pks[0]).update(state="dead")
+    assert [work.pk for work in claims.claimed(pks, mine)] == [pks[1]]
+
+
+# The lanes
+
+
+@pytest.mark.parametrize(
+    ("lane", "changes"),
+    [
+        (RELEASED, {"claim": None}),
+        (RELEASED, {"claim": None, "lapses": 3, "receivers": {"shop": ""}}),
+        (TO_RETRY, {"claim": None, "failures": 1}),
+        (TO_RETRY, {"claim": None, "replay": True}),
+        (TO_RETRY, {"claim": None, "failures": 2, "lapses": 1, "replay": True}),
+        (LAPSED, {"claim": 17}),
+        (LAPSED, {"claim": NOBODY}),
+        (LAPSED, {"claim": 17, "failures": 2, "replay": True}),
+    ],
+)
+def test_owed_work_waits_in_one_lane(database: str, lane: str, changes: dict[str, object]) -> None:
+    store("A1", claim=Claim())
+    make_due(database, **changes)
+    assert lanes() == [lane]
+    assert taken_from() == [lane]
+    assert lanes() == taken_from() == []
+
+
+@every_lane
+def test_what_is_dead_or_due_later_is_in_no_lane(database: str, lane: str) -> None:
+    store("A1", claim=Claim())
+    Work.objects.update(**INTO[lane], due=database_now(database) + timedelta(hours=1))
+    assert lanes() == taken_from() == []
+    make_due(database, state="dead")
+    assert lanes() == taken_from() == []
+
+
+def test_what_a_worker_has_in_hand_is_in_no_lane(database: str) -> None:
+    store("A1", claim=Claim())
+    assert lanes() == taken_from() == []
+
+
+@every_lane
+def test_what_is_taken_bears_the_claim_until_the_lease_ends(database: str, lane: str) -> None:
+    (stored,) = store("A1", claim=Claim())
+    receivers = {"shop": "Traceback"}
+    make_due(database, **INTO[lane] | {"lapses": 2, "receivers": receivers, "replay": lane == TO_RETRY})
+    claim = Claim()
+    before = database_now(database)
+    (item,) = TAKE[lane](claim, 10)
+    work = Work.objects.get()
+    assert (work.claim, work.state) == (claim.token, "owed")
+    assert before + claims.lease() <= work.due <= database_now(database) + claims.lease()
+    assert (item.pk, item.raw, item.door, item.event) == (stored.pk, stored.raw, "tracking", None)
+    assert item.receivers == work.receivers == receivers
+    assert (item.failures, item.lapses, item.replay) == (work.failures, work.lapses, work.replay)
+    assert item.replay is (lane == TO_RETRY)
+    assert item.lapses == (3 if lane == LAPSED else 2)
+
+
+@on_postgresql
+@every_lane
+def test_a_row_that_somebody_else_is_at_is_passed_over_and_not_waited_for(database: str, lane: str) -> None:
+    first, _ = store("A1", "B2", claim=Claim())
+    make_due(database, **INTO[lane])
+    with locked(database, first.pk):
+        assert ids(TAKE[lane](Claim(), 10)) == ["B2"]
+        assert TAKE[lane](Claim(), 10) == []
+    assert ids(TAKE[lane](Claim(), 10)) == ["A1"]
+
+
+@contextmanager
+def locked(database: str, pk: int) -> Iterator[None]:
+    with closing(connections.create_connection(database)) as other, other.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute("SELECT 1 FROM events_app_work WHERE event_id = %s FOR UPDATE", [pk])
+        yield
+
+
+@every_lane
+def test_workers_that_take_at_once_never_get_the_same_event(database: str, lane: str) -> None:
+    owed = store(*(f"{number:03d}" for number in range(60)), claim=Claim())
+    make_due(database, **INTO[lane])
+    together = Barrier(4)
+
+    def work(_: int) -> list[int]:
+        together.wait()
+        found: list[int] = []
+        try:
+            while batch := TAKE[lane](Claim(), 7):
+                found += [item.pk for item in batch]
+        finally:
+            connections.close_all()
+        return found
+
+    with ThreadPoolExecutor(4) as pool:
+        found = [pk for part in pool.map(work, range(4)) for pk in part]
+    # Each may have passed over what another was just about to take and then did not.
+    found += [item.pk for _ in owed for item in TAKE[lane](Claim(), 60)]
+    assert sorted(found) == sorted(item.pk for item in owed)
+
+
+# Released
+
+
+def test_of_the_released_only_so_many_are_taken_oldest_first(database: str) -> None:
+    oldest_first = sorted(item.pk for item in store("A1", "B2", "C3", "D4", claim=Claim()))
+    make_due(database, claim=None)
+    assert [item.pk for item in claims.take_released(Claim(), 3)] == oldest_first[:3]
+    assert [item.pk for item in claims.take_released(Claim(), 3)] == oldest_first[3:]
+
+
+def test_no_room_for_more_asks_nothing() -> None:
+    assert claims.take_released(Claim(), 0) == []
+
+
+# To retry
+
+
+def test_of_the_retries_only_so_many_are_taken_those_due_longest_first(database: str) -> None:
+    owed = store("A1", "B2", "C3", claim=Claim())
+    for item, seconds in zip(owed, [10, 30, 20], strict=True):
+        due = database_now(database) - timedelta(seconds=seconds)
+        Work.objects.filter(pk=item.pk).update(claim=None, failures=1, due=due)
+    assert ids(claims.take_retries(Claim(), 2)) == ["B2", "C3"]
+    assert ids(claims.take_retries(Claim(), 2)) == ["A1"]
+
+
+def test_retries_are_counted_and_mere_replays_are_not(database: str) -> None:
+    store("A1", "B2", claim=Claim())
+    make_due(database, claim=None, failures=1)
+    store("C3", claim=Claim())
+    Work.objects.filter(failures=0).update(replay=True)
+    make_due(database, claim=None)
+    assert len(claims.take_retries(Claim(), 10)) == 3
+    assert counters.read() == {"retried": 2}
+
+
+# Lapsed
+
+
+def test_a_lapsed_event_is_taken_alone_and_its_lapse_is_counted(database: str) -> None:
+    store("A1", "B2", claim=Claim())
+    make_due(database)
+    claim = Claim()
+    (item,) = take_lapsed(claim, 1)
+    assert item.lapses == 1
+    assert Work.objects.get(claim=claim.token).lapses == 1
+    assert Work.objects.exclude(claim=claim.token).get().lapses == 0
+    assert counters.read() == {"recovered": 1}
+
+
+def test_an_event_that_takes_its_workers_down_is_given_up_and_its_neighbour_is_not(database: str) -> None:
+    store("poison", claim=Claim())
+    for _ in range(MOST_DEATHS):
+        make_due(database)
+        assert claims.take_lapsed(Claim())
+    make_due(database)
+    store("innocent", claim=Claim())
+    Work.objects.filter(lapses=0).update(due=database_now(database))
+    assert ids(take_lapsed(Claim(), 1)) == ["innocent"]
+    (work,) = dead()
+    assert (work.claim, work.lapses, work.event.event_id) == (None, MOST_DEATHS, "poison")
+    assert work.error == f"Given up: its worker died or overran its time, {MOST_DEATHS + 1} times."
+    assert counters.read() == {"recovered": MOST_DEATHS + 1, "worker_died": 1}
+    assert claims.take_lapsed(Claim()) is None
+
+
+@pytest.mark.parametrize("lapses", [0, MOST_DEATHS])
+def test_what_was_handed_over_to_nobody_costs_no_life(database: str, lapses: int) -> None:
+    store("A1", claim=Claim())
+    make_due(database, claim=NOBODY, lapses=lapses)
+    claim = Claim()
+    (item,) = take_lapsed(claim, 1)
+    assert item.lapses == lapses
+    assert Work.objects.get().claim == claim.token
