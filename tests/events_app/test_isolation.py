@@ -1,0 +1,280 @@
+"""What a receiver does to a transaction stays with the receiver."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, suppress
+from typing import TypeAlias
+
+import pytest
+from django.db import (
+    DatabaseError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    connections,
+    transaction,
+)
+from django.db.transaction import TransactionManagementError
+
+from events_app import isolation
+from events_app.isolation import TransactionLost
+from example_app.models import Bounce
+from tests.events_app.test_inbox import hang_up, on_postgresql
+
+pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def whole_again() -> Iterator[None]:
+    """No transaction of one test reaches into the next."""
+    yield
+    for alias in connections:
+        isolation.reset(alias)
+
+
+#: What a receiver does to the database of that name.
+Deed: TypeAlias = Callable[[str], object]
+
+
+def writes(recipient: str) -> Deed:
+    return lambda database: Bounce.objects.using(database).create(recipient=recipient)
+
+
+def fails(_: str) -> None:
+    raise RuntimeError("the shop is closed")
+
+
+def call(guard: AbstractContextManager[None], database: str, *deeds: Deed) -> None:
+    """Be a receiver that does all this, inside of `guard`."""
+    with guard:
+        for deed in deeds:
+            deed(database)
+
+
+def written(database: str) -> list[str]:
+    """What another connection sees."""
+    isolation.reset(database)
+    return sorted(Bounce.objects.using(database).values_list("recipient", flat=True))
+
+
+def is_free(database: str) -> bool:
+    """Whether the connection is in no transaction, and works."""
+    connection = connections[database]
+    writes("still works")(database)
+    return (
+        connection.get_autocommit() and not connection.in_atomic_block and "still works" in written(database)
+    )
+
+
+def violate(database: str) -> None:
+    """Write what a constraint of the database's refuses."""
+    Bounce.objects.using(database).create(recipient=None)  # type: ignore[misc]
+
+
+def swallow(database: str) -> None:
+    with suppress(IntegrityError):
+        violate(database)
+
+
+# Ways to leave a transaction open
+
+
+def enter_atomic(database: str) -> None:
+    transaction.atomic(using=database).__enter__()
+
+
+def turn_autocommit_off(database: str) -> None:
+    transaction.set_autocommit(False, using=database)
+
+
+OPEN = [enter_atomic, turn_autocommit_off]
+
+
+# Ways to tear ours
+
+
+def close(database: str) -> None:
+    connections[database].close()
+
+
+def commit(database: str) -> None:
+    with connections[database].cursor() as cursor:
+        cursor.execute("COMMIT")
+
+
+def roll_back(database: str) -> None:
+    with connections[database].cursor() as cursor:
+        cursor.execute("ROLLBACK")
+
+
+# Outside of a transaction
+
+
+def in_a_transaction(database: str) -> None:
+    call(transaction.atomic(using=database), database, writes("other"))
+
+
+def test_what_is_written_in_no_transaction_or_a_whole_one_stays(database: str) -> None:
+    call(isolation.outside(), database, writes("one"), in_a_transaction)
+    assert written(database) == ["one", "other"]
+
+
+@pytest.mark.parametrize("leave_open", OPEN)
+def test_a_transaction_that_is_left_open_is_undone_and_said(database: str, leave_open: Deed) -> None:
+    with pytest.raises(TransactionManagementError, match="in the middle of a transaction"):
+        call(isolation.outside(), database, writes("before"), leave_open, writes("inside"))
+    assert written(database) == ["before"]
+    assert is_free(database)
+
+
+@pytest.mark.parametrize("leave_open", OPEN)
+def test_a_receiver_that_raises_in_an_open_transaction_keeps_its_own_error(
+    database: str, leave_open: Deed
+) -> None:
+    with pytest.raises(RuntimeError, match="the shop is closed"):
+        call(isolation.outside(), database, leave_open, writes("inside"), fails)
+    assert written(database) == []
+    assert is_free(database)
+
+
+@on_postgresql
+def test_transactions_on_other_databases_are_looked_at_too(database: str) -> None:
+    with pytest.raises(TransactionManagementError):
+        call(isolation.outside(), database, lambda _: enter_atomic("default"), writes("kept"))
+    assert is_free("default")
+    assert written(database) == ["kept"]
+
+
+def test_a_transaction_that_was_open_before_is_left_alone(database: str) -> None:
+    with transaction.atomic(using=database):
+        call(isolation.outside(), database, writes("one"))
+        writes("other")(database)
+    assert written(database) == ["one", "other"]
+
+
+def test_a_receiver_may_close_the_connection(database: str) -> None:
+    call(isolation.outside(), database, writes("one"), close)
+    assert is_free(database)
+
+
+def fail_in_sql(database: str) -> None:
+    with suppress(DatabaseError), connections[database].cursor() as cursor:
+        cursor.execute("SELECT nonsense")
+
+
+def test_a_receiver_that_broke_the_transaction_it_leaves_open_breaks_no_other(database: str) -> None:
+    with pytest.raises(TransactionManagementError):
+        call(isolation.outside(), database, enter_atomic, fail_in_sql)
+    assert is_free(database)
+
+
+# Inside of one
+
+
+def test_what_a_receiver_wrote_stays_with_the_transaction(database: str) -> None:
+    with transaction.atomic(using=database):
+        call(isolation.inside(database), database, writes("one"))
+        call(isolation.inside(database), database, in_a_transaction)
+    assert written(database) == ["one", "other"]
+
+
+def test_what_a_receiver_wrote_before_it_raised_is_undone_and_it_alone(database: str) -> None:
+    with transaction.atomic(using=database):
+        call(isolation.inside(database), database, writes("first"))
+        with pytest.raises(RuntimeError, match="the shop is closed"):
+            call(isolation.inside(database), database, writes("second"), fails)
+        call(isolation.inside(database), database, writes("third"))
+    assert written(database) == ["first", "third"]
+
+
+def test_a_receiver_that_goes_on_after_a_database_error_has_failed(database: str) -> None:
+    with transaction.atomic(using=database):
+        with pytest.raises(TransactionManagementError, match="went on after a database error"):
+            call(isolation.inside(database), database, writes("first"), swallow)
+        call(isolation.inside(database), database, writes("second"))
+    assert written(database) == ["second"]
+
+
+@on_postgresql
+def test_so_has_one_that_goes_on_after_an_error_that_only_postgresql_saw(database: str) -> None:
+    with transaction.atomic(using=database):
+        with pytest.raises(DatabaseError):
+            call(isolation.inside(database), database, writes("first"), fail_in_sql)
+        call(isolation.inside(database), database, writes("second"))
+    assert written(database) == ["second"]
+
+
+def test_a_database_error_in_a_savepoint_of_its_own_is_no_failure(database: str) -> None:
+    def fail_in_a_savepoint(database: str) -> None:
+        with pytest.raises(IntegrityError):
+            call(transaction.atomic(using=database), database, violate)
+
+    with transaction.atomic(using=database):
+        call(isolation.inside(database), database, writes("first"), fail_in_a_savepoint, writes("second"))
+    assert written(database) == ["first", "second"]
+
+
+PIECES = [enter_atomic, close, commit, roll_back]
+
+
+@pytest.mark.parametrize("tear", PIECES)
+@pytest.mark.parametrize("then", [writes("after"), fails], ids=["goes on", "raises"])
+def test_a_transaction_in_pieces_cannot_go_on(database: str, tear: Deed, then: Deed) -> None:
+    def receiver(database: str) -> None:
+        with suppress(DatabaseError, InterfaceError):
+            tear(database)
+            then(database)
+
+    def ours(database: str) -> None:
+        call(isolation.inside(database), database, receiver)
+
+    with pytest.raises(TransactionLost):
+        call(transaction.atomic(using=database), database, writes("before"), ours)
+    # COMMIT cannot be taken back.
+    assert ("before" in written(database)) is (tear is commit)
+    assert is_free(database)
+
+
+# The connection
+
+
+@on_postgresql
+def test_a_connection_is_lost_when_the_server_hung_up_and_not_when_we_did(database: str) -> None:
+    connections[database].close()
+    assert not isolation.is_lost(database)
+    hang_up(database)
+    with pytest.raises(OperationalError):
+        writes("one")(database)
+    assert isolation.is_lost(database)
+    isolation.reset(database)
+    assert not isolation.is_lost(database)
+
+
+def test_what_a_receiver_closed_in_a_transaction_is_not_lost(database: str) -> None:
+    with suppress(TransactionManagementError), transaction.atomic(using=database):
+        connections[database].close()
+        assert not isolation.is_lost(database)
+    isolation.reset(database)
+
+
+def idle_limit(database: str) -> str:
+    with connections[database].cursor() as cursor:
+        cursor.execute("SHOW idle_in_transaction_session_timeout")
+        (found,) = cursor.fetchone()
+    return str(found)
+
+
+@on_postgresql
+def test_postgresql_ends_a_transaction_of_a_worker_that_is_gone(database: str) -> None:
+    before = idle_limit(database)
+    with transaction.atomic(using=database):
+        isolation.end_when_idle(database, 90_000)
+        assert idle_limit(database) == "90s"
+    assert idle_limit(database) == before != "90s"
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_sqlite_knows_no_such_limit(database: str) -> None:
+    with transaction.atomic(using=database):
+        isolation.end_when_idle(database, 90_000)
+        writes("one")(database)
+    assert written(database) == ["one"]

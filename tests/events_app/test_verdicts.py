@@ -1,0 +1,268 @@
+"""What became of an event is written once, by whoever has it; after an outage too."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.db import OperationalError
+from hypothesis import HealthCheck, example, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from events_app import claims, counters, verdicts
+from events_app.claims import NOBODY, Claim
+from events_app.models import Work, database_now
+from events_app.verdicts import LONGEST_DELAY, Verdicts
+from tests.events_app.test_claims import out_of_budget, out_of_lease, owed_ids, store
+from tests.events_app.test_inbox import away, dead, ids
+
+pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+
+def told(claim: Claim, *, finished: str = "A1", begun: str = "B2", left: str = "C3") -> Verdicts:
+    """Verdicts on three events: done, ended by an outage, not begun."""
+    verdict = Verdicts(claim)
+    verdict.done = [pk(finished)]
+    verdict.handed_over = {pk(begun): {"shop": "Traceback \0 the end"}}
+    verdict.released = [pk(left)]
+    return verdict
+
+
+def pk(event_id: str) -> int:
+    return Work.objects.get(event__event_id=event_id).event_id
+
+
+def rows() -> dict[str, tuple[int | None, dict[str, str]]]:
+    found = Work.objects.filter(state="owed").values_list("event__event_id", "claim", "receivers")
+    return {event_id: (claim, receivers) for event_id, claim, receivers in found}
+
+
+# What is written at a batch's end
+
+
+def test_what_is_done_goes_and_what_is_not_is_anothers(database: str) -> None:
+    claim = Claim()
+    store("A1", "B2", "C3", claim=claim)
+    told(claim).close()
+    assert rows() == {"B2": (NOBODY, {"shop": "Traceback  the end"}), "C3": (None, {})}
+    assert counters.read() == {"released": 1}
+    assert ids(claims.take_released(Claim(), 10)) == ["C3"]
+    taken = claims.take_lapsed(Claim())
+    assert taken is not None
+    assert (ids([taken]), taken.lapses) == (["B2"], 0)
+
+
+def test_events_that_met_nobody_are_counted_once(database: str) -> None:
+    verdict = Verdicts(Claim())
+    verdict.met_nobody = 2
+    verdict.close()
+    verdict.close()
+    assert counters.read() == {"no_receiver": 2}
+
+
+def test_nothing_is_written_on_rows_that_another_worker_has(database: str) -> None:
+    slow, fast = Claim(), Claim()
+    owed = store("A1", "B2", "C3", "D4", "E5", "F6", claim=slow)
+    verdict = told(slow)
+    Work.objects.update(claim=fast.token)
+    verdict.close()
+    put_off, release, bury = owed[3:]
+    verdicts.put_off(put_off, slow, {"shop": "Traceback"})
+    verdicts.release(release, slow, {"shop": ""})
+    verdicts.bury(bury, slow, "It is not JSON.")
+    assert rows() == dict.fromkeys(["A1", "B2", "C3", "D4", "E5", "F6"], (fast.token, {}))
+    assert counters.read() == {}
+
+
+def test_past_the_lease_nothing_is_released(database: str) -> None:
+    claim = Claim()
+    store("A1", claim=claim)
+    verdict = Verdicts(out_of_lease(claim))
+    verdict.released = [pk("A1")]
+    verdict.close()
+    assert rows() == {"A1": (claim.token, {})}
+
+
+def test_done_marks_are_written_each_second(database: str) -> None:
+    claim = Claim()
+    store("A1", "B2", "C3", claim=claim)
+    verdict = Verdicts(claim)
+    verdict.done = [pk("A1"), pk("B2")]
+    verdict._written += 3600
+    verdict.write_when_due()
+    assert owed_ids() == ["A1", "B2", "C3"]
+    verdict._written -= 7200
+    verdict.write_when_due()
+    assert owed_ids() == ["C3"]
+    verdict.done = [pk("C3")]
+    verdict.write_when_due()
+    assert owed_ids() == ["C3"]
+
+
+def test_done_marks_that_cannot_be_written_yet_are_written_at_the_end(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    claim = Claim()
+    store("A1", claim=claim)
+    verdict = Verdicts(claim)
+    verdict.done = [pk("A1")]
+    verdict._written -= 7200
+    with away(database):
+        verdict.write_when_due()
+    assert "Could not mark 1 events done: OperationalError" in caplog.messages
+    verdict.close()
+    assert owed_ids() == []
+
+
+# What could not be written
+
+
+def test_what_could_not_be_written_is_written_by_a_later_task(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    claim = Claim()
+    store("A1", "B2", "C3", claim=claim)
+    verdict = told(claim)
+    with away(database):
+        verdict.close()
+        for _ in range(2):
+            verdicts.write_what_is_left()
+    assert caplog.messages == ["Verdicts on events wait for the database: OperationalError"] * 3
+    assert rows() == dict.fromkeys(["A1", "B2", "C3"], (claim.token, {}))
+    verdicts.write_what_is_left()
+    assert rows() == {"B2": (NOBODY, {"shop": "Traceback  the end"}), "C3": (None, {})}
+    assert not verdicts._unwritten
+
+
+def test_those_of_several_batches_wait_together(database: str) -> None:
+    for event_id in ("A1", "B2"):
+        claim = Claim()
+        store(event_id, claim=claim)
+        verdict = Verdicts(claim)
+        verdict.done = [pk(event_id)]
+        with away(database):
+            verdict.close()
+    assert owed_ids() == ["A1", "B2"]
+    verdicts.write_what_is_left()
+    assert owed_ids() == []
+
+
+def test_over_its_budget_a_claim_may_still_be_told_what_became_of_it(database: str) -> None:
+    claim = Claim()
+    store("A1", "B2", "C3", claim=claim)
+    verdict = told(out_of_budget(claim))
+    with away(database):
+        verdict.close()
+    verdicts.write_what_is_left()
+    assert owed_ids() == ["B2", "C3"]
+
+
+def test_what_has_waited_past_its_lease_is_dropped_for_the_events_are_anyones(database: str) -> None:
+    claim = Claim()
+    store("A1", "B2", "C3", claim=claim)
+    verdict = told(out_of_lease(claim))
+    with away(database):
+        verdict.close()
+    verdicts.write_what_is_left()
+    assert rows() == dict.fromkeys(["A1", "B2", "C3"], (claim.token, {}))
+    assert not verdicts._unwritten
+
+
+# A receiver has failed
+
+
+@pytest.fixture
+def thrice(anymail: Callable[..., None]) -> None:
+    anymail(RECEIVER_MAX_ATTEMPTS=3, RECEIVER_RETRY_DELAY=60)
+
+
+@pytest.mark.usefixtures("thrice")
+def test_a_failure_puts_the_event_off(database: str) -> None:
+    claim = Claim()
+    (item,) = store("A1", claim=claim)
+    item = item._replace(failures=1)
+    before = database_now(database)
+    verdicts.put_off(item, claim, {"shop": "Traceback"})
+    work = Work.objects.get()
+    assert (work.state, work.claim, work.failures, work.error) == ("owed", None, 2, "")
+    assert work.receivers == {"shop": "Traceback"}
+    earliest, latest = timedelta(seconds=120 * 0.75), timedelta(seconds=120 * 1.25)
+    assert before + earliest <= work.due <= database_now(database) + latest
+    assert counters.read() == {}
+
+
+@pytest.mark.usefixtures("thrice")
+def test_after_the_last_try_the_event_is_dead_with_each_receivers_traceback(database: str) -> None:
+    claim = Claim()
+    (item,) = store("A1", claim=claim)
+    verdicts.put_off(item._replace(failures=2), claim, {"shop": "Traceback 1", "bank": "Traceback 2"})
+    (work,) = dead()
+    assert (work.claim, work.failures) == (None, 3)
+    assert work.receivers == {"shop": "Traceback 1", "bank": "Traceback 2"}
+    assert work.error == "Given up: a receiver failed 3 times."
+    assert counters.read() == {"out_of_tries": 1}
+
+
+def test_a_traceback_no_column_would_take_is_cleaned_and_cut(database: str) -> None:
+    claim = Claim()
+    (item,) = store("A1", claim=claim)
+    verdicts.put_off(item, claim, {"shop": "the start" + "x" * 30_000 + "\0\ud800 the end", "bank": ""})
+    kept = Work.objects.get().receivers
+    assert (len(kept["shop"]), kept["bank"]) == (20_000, "")
+    assert kept["shop"].endswith("x\ufffd the end")
+
+
+def test_with_no_time_left_for_some_receivers_they_alone_are_owed_at_once(database: str) -> None:
+    claim = Claim()
+    (item,) = store("A1", claim=claim)
+    verdicts.release(item, claim, {"shop": "", "bank": ""})
+    assert rows() == {"A1": (None, {"shop": "", "bank": ""})}
+    (taken,) = claims.take_released(Claim(), 10)
+    assert (taken.failures, taken.receivers) == (0, {"shop": "", "bank": ""})
+
+
+def test_what_no_receiver_can_be_given_is_dead_with_the_reason(database: str) -> None:
+    claim = Claim()
+    (item,) = store("A1", claim=claim)
+    verdicts.bury(item, claim, "It is\0 not JSON\ud800.")
+    (work,) = dead()
+    assert (work.claim, work.failures, work.error) == (None, 0, "It is not JSON\ufffd.")
+
+
+def test_with_the_database_away_a_failure_is_for_the_caller_to_see(database: str) -> None:
+    claim = Claim()
+    (item,) = store("A1", claim=claim)
+    with away(database), pytest.raises(OperationalError):
+        verdicts.put_off(item, claim, {"shop": "Traceback"})
+    assert rows() == {"A1": (claim.token, {})}
+
+
+# The delay
+
+
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(first=st.integers(1, 10**6), failures=st.integers(1, 32_767))
+@example(first=30, failures=1)
+@example(first=30, failures=9)
+@example(first=30, failures=10)
+@example(first=10**6, failures=1)
+def test_the_delay_doubles_up_to_hours_and_is_spread(
+    anymail: Callable[..., None], first: int, failures: int
+) -> None:
+    anymail(RECEIVER_RETRY_DELAY=first)
+    seconds = min(first * 2 ** (failures - 1), LONGEST_DELAY)
+    for _ in range(5):
+        assert 0.75 * seconds <= verdicts.delay(failures).total_seconds() + 1e-6
+        assert verdicts.delay(failures).total_seconds() - 1e-6 <= 1.25 * seconds
+
+
+def test_what_fails_together_does_not_come_back_together() -> None:
+    assert len({verdicts.delay(5) for _ in range(50)}) > 40
+
+
+def test_by_default_all_tries_together_take_about_a_day(anymail: Callable[..., None]) -> None:
+    shortest = sum(min(30 * 2**number, LONGEST_DELAY) * 0.75 for number in range(14))
+    longest = sum(min(30 * 2**number, LONGEST_DELAY) * 1.25 for number in range(14))
+    hours = sum(verdicts.delay(failures).total_seconds() for failures in range(1, 15)) / 3600
+    assert shortest <= hours * 3600 <= longest
+    assert 18 < (shortest + longest) / 2 / 3600 < 30
