@@ -33,11 +33,11 @@ def add_to(parser: CommandParser) -> None:
 def criteria(options: dict[str, Any]) -> Criteria:
     """What the filters ask for."""
     return Criteria(
-        ids=options["ids"],
+        ids=tuple(options["ids"]),
         message_id=options["message_id"],
         address=options["address"],
-        states=options["state"],
-        types=options["type"],
+        states=tuple(options["state"]),
+        types=tuple(options["type"]),
         receiver=options["receiver"],
         since=options["since"],
         until=options["until"],

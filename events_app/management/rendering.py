@@ -165,7 +165,7 @@ def page(event: Event) -> Iterator[str]:
     yield f"Event {event.pk}"
     yield from _fields(
         {
-            "state": f"{state_of(work)}. {work.error}".strip(" .") if work else state_of(work),
+            "state": state_of(work),
             **(_of_work(work) if work else {}),
             "received": event.received_at,
             "door": event.door,
@@ -184,12 +184,13 @@ def page(event: Event) -> Iterator[str]:
 def _of_work(work: Work) -> dict[str, object]:
     waiting = [name for name, error in work.receivers.items() if not error]
     return {
+        "reason": work.error,
         "failed tries": work.failures,
         "died workers": work.lapses,
         "replay": "yes" if work.replay else "",
         "due": work.due if work.state == Work.State.OWED else "",
-        "owed to": ", ".join(work.receivers) or "all receivers",
-        "not called": ", ".join(waiting),
+        "failed": ", ".join(failed_receivers(work)),
+        "not called yet": ", ".join(waiting) or ("" if work.receivers else "any receiver"),
     }
 
 

@@ -59,7 +59,7 @@ def _work() -> dict[str, Any]:
     found = Work.objects.using(using).aggregate(
         owed=Count("pk", filter=_OWED & ~_TRIED),
         retrying=Count("pk", filter=retrying),
-        due=Count("pk", filter=retrying & _FREE & Q(due__lte=now)),
+        due_now=Count("pk", filter=retrying & _FREE & Q(due__lte=now)),
         next_due=Min("due", filter=retrying & _FREE & Q(due__gt=now)),
         dead=Count("pk", filter=_DEAD),
     )
@@ -111,7 +111,7 @@ def _beat(seconds: int | None) -> str:
 
 
 def _states(work: dict[str, Any]) -> list[tuple[str | int, ...]]:
-    retrying = f"{work['due']} due now" if work["retrying"] else ""
+    retrying = f"{work['due_now']} due now" if work["retrying"] else ""
     if work["seconds_to_next"] is not None:
         retrying += f", the next in {span(work['seconds_to_next'])}"
     return [

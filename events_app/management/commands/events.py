@@ -205,9 +205,9 @@ class Command(BaseCommand):
             self.stdout.write(f"{did[left_alone]} left alone: {_LEFT_ALONE[left_alone]}.")
         others = did["matched"] - did[what] - did[left_alone]
         if others > 0 and what == "retried":
-            self.stdout.write(f"{others} with nothing to retry. To call receivers again: events replay.")
+            self.stdout.write(f"{others} with nothing to retry: done, or not tried yet.")
         if did[what]:
-            self.stdout.write("Workers take them up now; where no bell reaches one, at beat's next tick.")
+            self.stdout.write("A worker takes them up now, or at beat's next tick.")
 
     def _warn_of_missing(self, criteria: Criteria) -> None:
         if missing := search.missing(criteria.ids):
