@@ -98,9 +98,7 @@ def take_released(claim: Claim, limit: int) -> list[Owed]:
 
 def take_retries(claim: Claim, limit: int) -> list[Owed]:
     """Take up to `limit` events that are to be tried again now, those first that are due longest."""
-    taken = _take(_TO_RETRY, "due", claim, limit)
-    counters.count(counters.RETRIED, sum(item.failures > 0 for item in taken))
-    return taken
+    return _take(_TO_RETRY, "due", claim, limit)
 
 
 def take_lapsed(claim: Claim) -> Owed | None:

@@ -89,6 +89,8 @@ class _Calls:
 
         Raises DatabaseAway or TransactionLost.
         """
+        if self.item.failures:
+            counters.count(counters.RETRIED)
         for number, (name, event) in enumerate(zip(self.wanted, self._copies(), strict=False)):
             if number and not self.claim.has_budget():
                 break  # each is to have all of its time
