@@ -95,7 +95,7 @@ def why(work: Work) -> str:
 
 def failed_receivers(work: Work) -> list[str]:
     """Those whose last call failed; others may be owed the event as well."""
-    return [name for name, error in work.receivers.items() if error]
+    return sorted(name for name, error in work.receivers.items() if error)
 
 
 def last_words(error: str) -> str:
@@ -182,7 +182,7 @@ def page(event: Event) -> Iterator[str]:
 
 
 def _of_work(work: Work) -> dict[str, object]:
-    waiting = [name for name, error in work.receivers.items() if not error]
+    waiting = sorted(work.receivers.keys() - failed_receivers(work))
     return {
         "reason": work.error,
         "failed tries": work.failures,

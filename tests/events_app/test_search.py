@@ -187,7 +187,7 @@ def test_the_newest_slice_first(database: str) -> None:
 
 @with_database
 def test_no_events_are_no_slices(database: str) -> None:
-    assert list(slices(find(Criteria()))) == []
+    assert list(slices(find(Criteria()), 10)) == []
 
 
 # Times

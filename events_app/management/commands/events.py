@@ -166,7 +166,7 @@ class Command(BaseCommand):
     def _pks(self, events: "QuerySet[Event]", options: _Options) -> Iterator[list[int]]:
         """The ids of events, a slice at a time, with a bar that shows how far it has got."""
         length = events.count()
-        parts = ([event.pk for event in part] for part in slices(events.only("pk")))
+        parts = ([event.pk for event in part] for part in slices(events.only("pk"), search.SLICE))
         if options["json"] or length <= search.SLICE or not self.stdout.isatty():
             yield from parts
             return

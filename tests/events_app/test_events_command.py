@@ -1,0 +1,540 @@
+"""`manage.py events`, as an operator and as a program call it."""
+
+import json
+from collections.abc import Callable, Iterator
+from io import StringIO
+from typing import Any
+from unittest import mock
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from events_app import claims, counters, inbox, redis, replay, search, stream, tasks, tick
+from events_app.management import rendering, status
+from events_app.management.commands import events as command
+from events_app.models import Event, Work
+from events_app.signals import ReceiverSignal
+from tests.events_app.test_inbox import away, entries, opened
+from tests.events_app.test_replay import FAILED, TOKEN, Log, later
+from tests.events_app.test_search import owe, store
+
+pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+TRACEBACK = """Traceback (most recent call last):
+  File "receivers.py", line 7, in stop
+    raise KeyError("x")
+KeyError: 'x'
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "receivers.py", line 9, in stop
+    raise ConnectionError("the shop is closed")
+ConnectionError: the shop is closed
+  and what was said
+further on
+"""
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def run(*args: object, terminal: int = 0) -> str:
+    """What the command prints, on a terminal of so many columns or into a pipe."""
+    out = Terminal() if terminal else StringIO()
+    with mock.patch.dict("os.environ", {"COLUMNS": str(terminal)}):
+        call_command("events", *map(str, args), stdout=out, stderr=out)
+    return out.getvalue()
+
+
+def run_json(*args: object) -> list[Any]:
+    return [json.loads(line) for line in run(*args, "--json").splitlines()]
+
+
+def bells() -> set[str]:
+    """The tasks that were rung for."""
+    queues = ("sendgrid.events", "sendgrid.retries", "sendgrid.recovery")
+    messages = [message for queue in queues for message in redis.worker().lrange(queue, 0, -1)]
+    return {json.loads(message)["headers"]["task"] for message in messages}
+
+
+@pytest.fixture(autouse=True)
+def quiet(stream: str) -> Iterator[None]:
+    """No bell is left in a queue by another test, or for one."""
+    server, left = redis.worker(), ["sendgrid.retries", "sendgrid.recovery", redis.key("beat")]
+    server.delete(*left)
+    yield
+    server.delete(*left)
+
+
+# list
+
+
+def test_the_newest_come_first_and_a_limit_says_what_it_leaves_out(database: str) -> None:
+    store(opened("A1", email="mira@example.net"), opened("B2", email="lena@example.net"))
+    assert run("list", "--limit", 1).splitlines()[-1] == "The newest 1 of 2 events; --limit 0 lists all."
+    lines = run("list").splitlines()
+    assert len(lines) == 4
+    assert lines[0].split() == ["id", "received", "(UTC)", "type", "state", "tries", "recipient", "why"]
+    newest = Event.objects.order_by("-pk")[0]
+    assert lines[1].split() == [str(newest.pk), "2026-07-14", "12:00", "opened", "done", newest.recipient]
+    assert lines[-1] == "2 events"
+    assert run("list", "--limit", 0) == run("list")
+
+
+def test_nothing_found_is_said(database: str) -> None:
+    assert run("list") == run("list", "--address", "nobody@example.net") == "No event matches.\n"
+    assert run_json("list") == []
+
+
+def test_a_list_for_programs_leaves_nothing_out(database: str) -> None:
+    first, second = store(opened("A1", email="m" * 300), opened("B2"))
+    owe(first, state="dead", failures=15, receivers={"shop": TRACEBACK}, error="Given up.")
+    dead, done = sorted(run_json("list"), key=lambda found: found["state"])
+    assert (done["id"], done["event_id"], done["work"]) == (second, "B2", None)
+    assert (dead["id"], dead["recipient"], dead["event_type"]) == (first, "m" * 300, "opened")
+    assert dead["work"]["receivers"] == {"shop": TRACEBACK}
+    assert (dead["work"]["failures"], dead["work"]["error"]) == (15, "Given up.")
+    assert dead["received_at"].startswith("2026-07-14T12:00:00")
+
+
+def test_all_filters_are_passed_on(database: str) -> None:
+    pks = store(*(opened(name, anymail_id="m1", event="bounce") for name in "ABC"), opened("D"))
+    owe(pks[0], state="dead", failures=1, receivers=FAILED)
+    owe(pks[1], failures=1, receivers=FAILED)
+    filters = ["--message-id", "m1", "--address", "MIRA.okafor@example.net", "--type", "bounced"]
+    filters += ["--type", "opened", "--since", "2026-07-14", "--until", "2026-07-15"]
+    filters += ["--state", "dead", "--state", "done"]
+    assert {found["id"] for found in run_json("list", *filters)} == {pks[0], pks[2]}
+    assert [found["id"] for found in run_json("list", *filters, "--receiver", "shop")] == [pks[0]]
+    assert run_json("list", pks[1], *filters) == []
+
+
+def test_a_long_list_is_read_in_slices(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "SLICE", 10)
+    pks = store(*(opened(f"{number:02d}") for number in range(25)))
+    lines = run("list", "--limit", 0).splitlines()
+    assert [int(line.split()[0]) for line in lines[1:-1]] == sorted(pks, reverse=True)
+    assert len(run_json("list", "--limit", 15)) == 15
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 132, 200])
+def test_a_table_fits_its_terminal(database: str, columns: int) -> None:
+    pks = store(*(opened(f"{at}", email=f"{'mira' * at}@example.net", event="bounce") for at in range(20)))
+    for pk in pks[::2]:
+        owe(
+            pk,
+            state="dead",
+            failures=15,
+            receivers={"shop.receivers.stop_mailing": TRACEBACK, "x": "y" * 99},
+        )
+    lines = run("list", terminal=columns).splitlines()
+    assert max(map(len, lines)) <= columns
+    assert lines[0].startswith("id")
+    assert len([line for line in lines if "shop.receivers.stop_mailing: Conn" in line]) == 10
+    assert any(" dead " in line and "15" in line and "mira" in line for line in lines)
+
+
+def test_what_others_chose_the_words_of_does_nothing_to_a_terminal(database: str) -> None:
+    (pk,) = store(opened("A1", email="\x1b[2Jmira@example.net", useragent="\x9b31m\u202e", order="\ud800"))
+    owe(pk, state="dead", failures=1, receivers={"shop": "ValueError: \x1b]0;owned\x07"})
+    for shown in (run("list"), run("list", terminal=80), run("show", pk)):
+        assert all(one.isprintable() or one == "\n" for one in shown)
+        assert "\\x1b[2jmira@example.net" in shown.replace("2J", "2j")
+
+
+# show
+
+
+def test_everything_of_an_event_is_shown(database: str) -> None:
+    (pk,) = store(
+        opened("A1", event="click", url="https://example.net/?a=b", order="77", timestamp=1784000000)
+    )
+    owe(
+        pk,
+        due=later(database),
+        failures=3,
+        lapses=1,
+        receivers={"shop.stop": TRACEBACK, "bank.note": ""},
+    )
+    shown = run("show", "A1")
+    for said in (
+        f"Event {pk}\n",
+        "state          retrying\n",
+        "failed tries   3\n",
+        "died workers   1\n",
+        "failed         shop.stop\n",
+        "not called yet bank.note\n",
+        "received       2026-07-14 12:00:00 UTC\n",
+        "timestamp      2026-07-14 03:33:20 UTC\n",
+        "click_url      https://example.net/?a=b\n",
+        'metadata       {"order": "77"}\n',
+        "Receiver shop.stop\n    Traceback (most recent call last):\n",
+        "    ConnectionError: the shop is closed\n",
+        '      "url": "https://example.net/?a=b",\n',
+    ):
+        assert said in shown
+    assert "esp_event" not in shown
+
+
+def test_an_unreadable_event_is_shown_as_it_came(database: str) -> None:
+    inbox.store(entries(b'{"event": "op\xff'), claims.Claim())
+    (found,) = run_json("show", "--state", "dead")
+    assert found["raw"] == '{"event": "op\\xff'
+    assert (found["event"], found["state"]) == (None, "dead")
+    assert "is not JSON" in found["unreadable"]
+    shown = run("show", found["id"])
+    assert '    {"event": "op\\xff' in shown
+    assert "unreadable     The element is not JSON" in shown
+
+
+def test_an_event_for_programs(database: str) -> None:
+    first, _ = store(opened("A1", order=float("nan")), opened("B2"))
+    found, _ = run_json("show", "--type", "opened")
+    assert found["id"] == first
+    assert found["event"]["metadata"] == {"order": "NaN"}
+    assert found["event"]["event_type"] == "opened"
+    assert "esp_event" not in found["event"]
+    assert '"order": NaN' in found["raw"]
+
+
+def test_an_id_that_is_not_there_is_named_after_those_that_are(database: str) -> None:
+    (pk,) = store(opened("A1"))
+    out = StringIO()
+    with pytest.raises(CommandError, match="No event has the id C3, 0") as raised:
+        call_command("events", "show", str(pk), "C3", "0", stdout=out)
+    assert raised.value.returncode == 1
+    assert f"Event {pk}\n" in out.getvalue()
+
+
+def test_show_wants_to_know_which(database: str) -> None:
+    store(opened("A1"))
+    with pytest.raises(CommandError, match="Say which events"):
+        run("show")
+    with pytest.raises(CommandError, match="No event matches"):
+        run("show", "--type", "clicked")
+
+
+# retry
+
+
+def test_a_retry_takes_what_failed_and_rings(database: str, tracking: ReceiverSignal) -> None:
+    shop = Log(tracking)
+    pks = store(*(opened(name) for name in "ABCDE"))
+    owe(pks[0], state="dead", failures=15, receivers=FAILED)
+    owe(pks[1], due=later(database), failures=2, receivers=FAILED)
+    owe(pks[2], due=later(database), failures=2, receivers=FAILED, claim=TOKEN)
+    owe(pks[3], state="dead", error="Given up: its worker died.")
+    said = run("retry", "--address", "mira.okafor@example.net")
+    assert said.splitlines() == [
+        "Retried 3 of 5 events.",
+        "1 left alone: a worker has them in hand.",
+        "1 with nothing to retry: done, or not tried yet.",
+        "A worker takes them up now, or at beat's next tick.",
+    ]
+    assert bells() == {"events.retry", "events.recover"}
+    assert counters.read() == {"retried_by_hand": 3}
+    tasks.retry()
+    tasks.recover()
+    assert sorted(name for name, _, _ in shop.calls if name) == ["A", "B", "D"]
+    assert Work.objects.get().pk == pks[2]
+
+
+def test_what_was_retried_for_programs(database: str) -> None:
+    pks = store(opened("A1"), opened("B2"))
+    owe(pks[0], state="dead", failures=1)
+    owe(pks[1], failures=1, claim=TOKEN)
+    assert run_json("retry", *pks) == [{"matched": 2, "retried": 1, "in_progress": 1}]
+    assert run_json("retry", "--state", "dead") == [{"matched": 0, "retried": 0, "in_progress": 0}]
+
+
+@pytest.mark.parametrize("action", ["retry", "replay"])
+def test_without_a_filter_nothing_is_changed_unless_all_are_meant(database: str, action: str) -> None:
+    (pk,) = store(opened("A1"))
+    owe(pk, state="dead", failures=1)
+    for options in ((), ("--dry-run",), ("--json",)):
+        with pytest.raises(CommandError, match=r"Say which events: .* Or --all\."):
+            run(action, *options)
+    assert Work.objects.get().state == "dead"
+    run(action, "--all")
+    assert Work.objects.get().state == "owed"
+
+
+@pytest.mark.parametrize("action", ["retry", "replay"])
+def test_an_id_that_is_not_there_is_named_and_the_others_are_taken(database: str, action: str) -> None:
+    (pk,) = store(opened("A1"))
+    owe(pk, state="dead", failures=1)
+    said = run(action, pk, "C3")
+    assert "No event has the id C3" in said
+    assert " 1 of 1 event.\n" in said
+
+
+def test_in_slices_with_a_bar_where_somebody_looks(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "SLICE", 10)
+    pks = store(*(opened(f"{number:02d}") for number in range(25)))
+    for pk in pks:
+        owe(pk, state="dead", failures=1)
+    assert "%" not in run("retry", "--all", "--dry-run")
+    said = run("retry", "--all", terminal=80)
+    assert "100%" in said
+    assert "Retried 25 of 25 events.\n" in said
+    assert Work.objects.filter(state="owed").count() == 25
+    assert "%" not in run("retry", "--all", "--json", terminal=80)
+
+
+def test_a_retry_that_is_interrupted_says_how_far_it_got(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "SLICE", 10)
+    for pk in store(*(opened(f"{number:02d}") for number in range(25))):
+        owe(pk, state="dead", failures=1)
+    retry, calls = replay.retry, []
+
+    def interrupted(pks: list[int]) -> Any:
+        calls.append(pks)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return retry(pks)
+
+    monkeypatch.setattr(replay, "retry", interrupted)
+    out = StringIO()
+    with pytest.raises(CommandError, match="Interrupted") as raised:
+        call_command("events", "retry", "--all", stdout=out)
+    assert raised.value.returncode == 130
+    assert out.getvalue().startswith("Retried 10 of 25 events.\n")
+    assert bells() == {"events.retry", "events.recover"}
+
+
+@pytest.mark.parametrize("action", ["retry", "replay"])
+def test_with_redis_and_the_broker_away_it_is_done_all_the_same(
+    database: str, anymail: Callable[..., None], action: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (pk,) = store(opened("A1"))
+    owe(pk, state="dead", failures=1)
+    anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
+    monkeypatch.setattr("events_app.bell._producer", mock.Mock(side_effect=ConnectionError))
+    assert "or at beat's next tick" in run(action, pk)
+    assert claims.anything_to_retry()
+
+
+# replay
+
+
+def test_a_replay_takes_what_is_settled_and_rings(database: str, tracking: ReceiverSignal) -> None:
+    shop = Log(tracking)
+    pks = store(opened("A1"), opened("B2"), opened("C3"))
+    owe(pks[1], state="dead", failures=15, receivers=FAILED)
+    owe(pks[2], failures=1)
+    said = run("replay", "--all", "--to", "shop")
+    assert said.splitlines() == [
+        "Replayed 2 of 3 events.",
+        "1 left alone: receivers are still owed them (to hurry those that are put off: events retry).",
+        "A worker takes them up now, or at beat's next tick.",
+    ]
+    assert bells() == {"events.retry"}
+    assert counters.read() == {"replayed": 2}
+    Work.objects.filter(pk=pks[2]).delete()
+    tasks.retry()
+    assert sorted(shop.calls) == [("A1", 1, True), ("B2", 1, True)]
+
+
+def test_what_was_replayed_for_programs(database: str) -> None:
+    pks = store(opened("A1"), opened("B2"))
+    owe(pks[0])
+    assert run_json("replay", *pks) == [{"matched": 2, "replayed": 1, "owed": 1}]
+
+
+def test_a_receiver_that_nobody_connected_is_not_replayed_to(database: str, tracking: ReceiverSignal) -> None:
+    (pk,) = store(opened("A1"))
+    with pytest.raises(CommandError, match=r"No receiver shop is connected\. There are: none"):
+        run("replay", pk, "--to", "shop")
+    Log(tracking, "shop")
+    Log(tracking, "bank")
+    with pytest.raises(CommandError, match=r"No receiver post is connected\. There are:\n  bank\n  shop"):
+        run("replay", pk, "--to", "shop", "--to", "post")
+    assert not Work.objects.exists()
+
+
+# Before it is done
+
+
+def test_a_rehearsal_says_what_would_be_taken(database: str) -> None:
+    pks = store(*(opened(name) for name in "ABC"), *(opened(name, event="bounce") for name in "DEF"))
+    owe(pks[0], state="dead", failures=1, receivers={"shop": "Traceback", "bank": ""})
+    owe(pks[1], state="dead", failures=1, receivers={"shop": "Traceback"})
+    owe(pks[3], failures=1, receivers={"shop": "Traceback", "bank": "Traceback"})
+    owe(pks[4], failures=1, claim=TOKEN)
+    before = list(Work.objects.order_by("pk").values())
+    assert run("retry", "--all", "--dry-run").splitlines() == [
+        "events  type     state     failed receivers",
+        "     2  opened   dead      shop",
+        "     1  bounced  retrying  bank, shop",
+        "Would retry 3 of 6 events. Nothing was changed.",
+    ]
+    assert run("replay", "--type", "opened", "--dry-run").splitlines()[-1].startswith("Would replay 3 of 3")
+    (found,) = run_json("replay", "--all", "--dry-run")
+    assert (found["dry_run"], found["matched"], found["would_replay"]) == (True, 6, 4)
+    assert {"type": "bounced", "state": "done", "receivers": [], "events": 1} in found["groups"]
+    assert list(Work.objects.order_by("pk").values()) == before
+    assert (bells(), counters.read()) == (set(), {})
+
+
+def test_a_rehearsal_of_nothing(database: str) -> None:
+    assert run("retry", "--all", "--dry-run") == "Would retry 0 of 0 events. Nothing was changed.\n"
+
+
+# status
+
+
+def test_a_quiet_deployment(database: str) -> None:
+    tick.heard_from_beat()
+    lines = run("status").splitlines()
+    assert lines[:2] == ["Waiting in Redis, to be stored: 0", "Beat was last heard of 0 seconds ago."]
+    assert [line.split()[:2] for line in lines[4:]] == [["owed", "0"], ["retrying", "0"], ["dead", "0"]]
+
+
+def test_all_that_is_going_on(database: str) -> None:
+    stream.append("tracking", [b"{}", b"{}"])
+    redis.worker().set(redis.key("beat"), redis.worker().time()[0] - 90)
+    counters.count(counters.DUPLICATE, 7)
+    counters.count(counters.REFUSED.format(status=403), 2)
+    counters.count("of another version")
+    pks = store(*(opened(name) for name in "ABCDEF"))
+    owe(pks[0])
+    owe(pks[1], failures=1, receivers={'the "shop"': "Traceback", "bank": ""})
+    owe(pks[2], failures=1, due=later(database, 600), receivers={"bank": "Traceback"})
+    owe(pks[3], state="dead", failures=9, receivers={"bank": "Traceback", 'the "shop"': "Traceback"})
+    owe(pks[4], state="dead")
+    (found,) = run_json("status")
+    assert 90 <= found.pop("seconds_since_beat") < 120
+    assert 590 < found["work"].pop("seconds_to_next") <= 600
+    assert found == {
+        "waiting_in_redis": 2,
+        "work": {"owed": 1, "retrying": 2, "due_now": 1, "dead": 2},
+        "failed_receivers": {"bank": {"retrying": 1, "dead": 1}, 'the "shop"': {"retrying": 1, "dead": 1}},
+        "counters": {"duplicate": 7, "of another version": 1, "refused_403": 2},
+    }
+    said = run("status")
+    assert "WARNING: Beat was last heard of 9" in said
+    assert "retrying       2  1 due now, the next in " in said
+    assert "refused_403         2  posts answered with 403\n" in said
+    assert 'the "shop"              1     1\n' in said
+
+
+def test_a_beat_that_never_ticked_is_said(database: str) -> None:
+    assert "beat has never been heard of" in run("status")
+
+
+def test_redis_away_is_said_after_what_the_database_says(database: str, anymail: Callable[..., None]) -> None:
+    anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
+    out = StringIO()
+    with pytest.raises(CommandError, match=r"^Redis cannot be asked: ConnectionError: .*$") as raised:
+        call_command("events", "status", stdout=out)
+    assert raised.value.returncode == 1
+    assert "dead           0" in out.getvalue()
+    out = StringIO()
+    with pytest.raises(CommandError):
+        call_command("events", "status", "--json", stdout=out)
+    assert json.loads(out.getvalue())["counters"] is None
+
+
+def test_the_database_away_is_said_after_what_redis_says(database: str) -> None:
+    out = StringIO()
+    with (
+        away(database),
+        pytest.raises(CommandError, match=r"^The database cannot be asked: OperationalError"),
+    ):
+        call_command("events", "status", stdout=out)
+    assert out.getvalue().startswith("Waiting in Redis, to be stored: 0\n")
+
+
+@pytest.mark.parametrize("action", ["list", "show", "retry", "replay"])
+def test_without_the_database_an_error_says_so(database: str, action: str) -> None:
+    with away(database), pytest.raises(CommandError, match="The database cannot be asked: OperationalError"):
+        run(action, "--state", "dead")
+
+
+def test_a_setting_that_cannot_be_used_is_named(database: str, anymail: Callable[..., None]) -> None:
+    anymail(DEDUPE_BY="luck")
+    with pytest.raises(CommandError, match="DEDUPE_BY"):
+        run("list", "A1")
+
+
+# Arguments
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["list", "--since", "yesterday"], "argument --since: 'yesterday' is no time. Write a date"),
+        (["list", "--limit", "-1"], "Write how many events to list, or 0 for all"),
+        (["list", "--state", "deadd"], "invalid choice: 'deadd'"),
+        (["retry", "--type", "bounce"], "invalid choice: 'bounce'"),
+        (["retry", "--limit", "3"], "unrecognized arguments"),
+        ([], "required: ACTION"),
+    ],
+)
+def test_what_cannot_be_meant_is_an_error_that_says_what_can(args: list[str], says: str) -> None:
+    with pytest.raises(CommandError) as raised:
+        run(*args)
+    assert says in str(raised.value)
+
+
+@pytest.mark.parametrize("options", [["--verbosity", "0"], ["-v", "2"], ["--no-color"], ["--force-color"]])
+def test_djangos_own_options_stand_before_and_after_the_action(database: str, options: list[str]) -> None:
+    assert run(*options, "list") == run("list", *options) == "No event matches.\n"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(database: str) -> None:
+    store(opened("A1"))
+    with (
+        mock.patch.object(command.Command, "_list", side_effect=BrokenPipeError),
+        mock.patch("os.dup2") as redirected,
+        mock.patch("sys.stdout", mock.Mock(fileno=lambda: 1)),
+    ):
+        run("list")
+    assert redirected.called
+
+
+# Words
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (TRACEBACK, "ConnectionError: the shop is closed"),
+        ("No receiver of this name is connected.", "No receiver of this name is connected."),
+        ("Traceback (most recent call last):\n  File", "File"),
+        ("x" * 5, "xxxxx"),
+        (
+            "  + Exception Group Traceback (most recent call last):\n  | ExceptionGroup: two (2 in it)\n",
+            "| ExceptionGroup: two (2 in it)",
+        ),
+    ],
+)
+def test_the_last_words_of_a_traceback(error: str, says: str) -> None:
+    assert rendering.last_words(error).strip() == says
+
+
+@pytest.mark.parametrize(
+    ("seconds", "says"),
+    [
+        (0, "0 seconds"),
+        (1, "1 second"),
+        (119, "119 seconds"),
+        (120, "2 minutes"),
+        (7200, "2 hours"),
+        (200_000, "2 days"),
+    ],
+)
+def test_a_length_of_time_in_words(seconds: int, says: str) -> None:
+    assert status.span(seconds) == says
+
+
+def test_every_counter_has_a_meaning() -> None:
+    names = {value for name, value in vars(counters).items() if name.isupper() and isinstance(value, str)}
+    assert names == counters.MEANINGS.keys()
+    assert counters.meaning("refused_503") == "posts answered with 503"
+    assert counters.meaning("of another version") == ""

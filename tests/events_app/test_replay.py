@@ -1,0 +1,338 @@
+"""What an operator asks for once more happens once more, and what a worker has in hand stays its own."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from threading import Barrier
+from typing import Any
+
+import pytest
+from django.db import connections
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from events_app import claims, counters, replay, tasks
+from events_app.models import Event, Work, database_now
+from events_app.replay import Replayed, Retried
+from events_app.signals import ReceiverSignal, TrackingEvent
+from tests.events_app.test_inbox import opened
+from tests.events_app.test_search import owe, store
+
+pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+TOKEN = 4711
+FAILED = {"shop": "Traceback"}
+
+
+def later(database: str, seconds: int = 3600) -> Any:
+    return database_now(database) + timedelta(seconds=seconds)
+
+
+def lane(work: Work) -> str:
+    """The lane of owed work, of which there must be one, or `dead`."""
+    rows = Work.objects.filter(pk=work.pk)
+    if work.state == Work.State.DEAD:
+        assert work.claim is None
+        return "dead"
+    lanes = {"released": claims._RELEASED, "to retry": claims._TO_RETRY, "lapsed": claims._LAPSED}
+    (found,) = [name for name, condition in lanes.items() if rows.filter(condition).exists()]
+    return found
+
+
+class Log:
+    """A receiver that writes down how it was called, and raises while it is told to."""
+
+    def __init__(self, signal: ReceiverSignal, name: str = "shop", fails: bool = False) -> None:
+        self.calls: list[tuple[str | None, int, bool]] = []
+        self.fails = fails
+        signal.connect(self, dispatch_uid=name, weak=False)
+
+    def __call__(self, event: TrackingEvent, attempt: int, replay: bool, **_: Any) -> None:
+        self.calls.append((event.event_id, attempt, replay))
+        if self.fails:
+            raise RuntimeError("the shop is closed")
+
+
+# retry
+
+
+def test_dead_events_are_due_now_for_the_receivers_that_failed(database: str) -> None:
+    (pk,) = store(opened("A1"))
+    owe(pk, state="dead", failures=15, lapses=2, due=later(database), receivers=FAILED, error="Given up.")
+    assert replay.retry([pk]) == Retried(1, 0)
+    work = Work.objects.get()
+    assert (work.state, work.claim, work.failures, work.lapses) == ("owed", None, 15, 2)
+    assert (work.receivers, work.error) == (FAILED, "")
+    assert (work.due <= database_now(database), lane(work)) == (True, "to retry")
+    assert counters.read() == {"retried_by_hand": 1}
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"error": "The element is not JSON."},
+        {"lapses": claims.MOST_DEATHS, "error": "Given up: its worker died."},
+        {"lapses": claims.MOST_DEATHS, "failures": 3, "error": "Given up: its worker died."},
+        {"lapses": claims.MOST_DEATHS, "replay": True, "error": "Given up: its worker died."},
+    ],
+)
+def test_dead_events_that_no_receiver_has_failed_with_go_alone(database: str, found: dict[str, Any]) -> None:
+    (pk,) = store(opened("A1"))
+    owe(pk, state="dead", **found)
+    assert replay.retry([pk]) == Retried(1, 0)
+    work = Work.objects.get()
+    assert (work.state, work.claim, lane(work)) == ("owed", claims.NOBODY, "lapsed")
+    assert claims.take_lapsed(claims.Claim()) is not None
+
+
+@pytest.mark.parametrize("found", [{"failures": 3}, {"replay": True}, {"failures": 1, "replay": True}])
+def test_events_that_are_put_off_are_due_now(database: str, found: dict[str, Any]) -> None:
+    (pk,) = store(opened("A1"))
+    owe(pk, due=later(database), **found)
+    assert replay.retry([pk]) == Retried(1, 0)
+    assert (claims.anything_to_retry(), lane(Work.objects.get())) == (True, "to retry")
+
+
+def test_an_event_that_is_to_go_alone_still_does(database: str) -> None:
+    (pk,) = store(opened("A1"))
+    owe(pk, failures=1, claim=claims.NOBODY)
+    assert replay.retry([pk]) == Retried(1, 0)
+    assert Work.objects.get().claim == claims.NOBODY
+
+
+def test_what_a_worker_has_in_hand_is_left_to_it(database: str) -> None:
+    pks = store(opened("A1"), opened("B2"))
+    due = later(database)
+    owe(pks[0], failures=2, claim=TOKEN, due=due)
+    owe(pks[1], claim=TOKEN, due=due)
+    assert replay.retry(pks) == Retried(0, 2)
+    assert set(Work.objects.values_list("claim", "due")) == {(TOKEN, due)}
+    assert counters.read() == {}
+
+
+def test_with_nothing_failed_there_is_nothing_to_retry(database: str) -> None:
+    pks = store(opened("A1"), opened("B2"))
+    due = later(database)
+    owe(pks[0], due=due)
+    assert replay.retry(pks) == Retried(0, 0)
+    assert Work.objects.get().due == due
+
+
+def test_only_the_events_asked_for(database: str) -> None:
+    pks = store(opened("A1"), opened("B2"))
+    for pk in pks:
+        owe(pk, state="dead", failures=1)
+    assert replay.retry(pks[1:]) == Retried(1, 0)
+    assert Work.objects.get(state="dead").pk == pks[0]
+
+
+def test_retryable_is_what_retry_takes(database: str) -> None:
+    pks = store(*(opened(name) for name in "ABCDE"))
+    owe(pks[0], state="dead", failures=1)
+    owe(pks[1], failures=1)
+    owe(pks[2], failures=1, claim=TOKEN)
+    owe(pks[3])
+    assert sorted(replay.retryable(pks).values_list("pk", flat=True)) == sorted(pks[:2])
+    assert replay.retry(pks).retried == 2
+
+
+def test_a_retry_reaches_the_receiver_that_failed_and_no_other(
+    database: str, tracking: ReceiverSignal
+) -> None:
+    shop, bank = Log(tracking), Log(tracking, "bank")
+    (pk,) = store(opened("A1"))
+    owe(pk, state="dead", failures=2, receivers=FAILED)
+    replay.retry([pk])
+    tasks.retry()
+    assert (shop.calls, bank.calls) == ([("A1", 3, False)], [])
+    assert not Work.objects.exists()
+
+
+def test_a_retry_of_what_no_receiver_failed_with_reaches_all(database: str, tracking: ReceiverSignal) -> None:
+    shop, bank = Log(tracking), Log(tracking, "bank")
+    (pk,) = store(opened("A1"))
+    owe(pk, state="dead", lapses=claims.MOST_DEATHS)
+    replay.retry([pk])
+    tasks.recover()
+    assert shop.calls == bank.calls == [("A1", claims.MOST_DEATHS + 1, False)]
+    assert not Work.objects.exists()
+
+
+def test_past_its_tries_an_event_has_one_more_for_each_retry(
+    database: str, tracking: ReceiverSignal, anymail: Any
+) -> None:
+    anymail(RECEIVER_MAX_ATTEMPTS=3)
+    shop = Log(tracking, fails=True)
+    (pk,) = store(opened("A1"))
+    owe(pk, state="dead", failures=3, receivers=FAILED)
+    for failures in (4, 5):
+        replay.retry([pk])
+        tasks.retry()
+        work = Work.objects.get()
+        assert (work.state, work.failures) == ("dead", failures)
+        assert work.error == f"Given up: a receiver failed {failures} times."
+    assert len(shop.calls) == 2
+
+
+# replay
+
+
+def test_done_events_are_owed_anew(database: str) -> None:
+    (pk,) = store(opened("A1"))
+    assert replay.replay([pk], []) == Replayed(1, 0)
+    work = Work.objects.get()
+    assert (work.pk, work.state, work.claim, work.replay) == (pk, "owed", None, True)
+    assert (work.failures, work.lapses, work.receivers, work.error) == (0, 0, {}, "")
+    assert (claims.anything_to_retry(), lane(work)) == (True, "to retry")
+    assert counters.read() == {"replayed": 1}
+
+
+def test_dead_events_are_taken_over(database: str) -> None:
+    (pk,) = store(opened("A1"))
+    owe(pk, state="dead", failures=15, lapses=5, due=later(database), receivers=FAILED, error="Given up.")
+    assert replay.replay([pk], ["bank"]) == Replayed(1, 0)
+    work = Work.objects.get()
+    assert (work.state, work.failures, work.lapses, work.replay) == ("owed", 0, 0, True)
+    assert (work.receivers, work.error, lane(work)) == ({"bank": ""}, "", "to retry")
+    assert work.due <= database_now(database)
+
+
+@pytest.mark.parametrize("found", [{}, {"claim": TOKEN}, {"failures": 3}, {"claim": claims.NOBODY}])
+def test_events_that_are_still_owed_are_left_alone(database: str, found: dict[str, Any]) -> None:
+    (pk,) = store(opened("A1"))
+    owe(pk, **found)
+    before = Work.objects.values().get()
+    assert replay.replay([pk], []) == Replayed(0, 1)
+    assert Work.objects.values().get() == before
+
+
+def test_an_event_that_is_gone_is_not_replayed(database: str) -> None:
+    first, second = store(opened("A1"), opened("B2"))
+    Event.objects.filter(pk=first).delete()
+    assert replay.replay([first, second], []) == Replayed(1, 0)
+    assert Work.objects.get().pk == second
+
+
+def test_replayable_is_what_replay_takes(database: str) -> None:
+    pks = store(*(opened(name) for name in "ABC"))
+    owe(pks[0], state="dead")
+    owe(pks[1])
+    assert set(replay.replayable(pks).values_list("pk", flat=True)) == {pks[0], pks[2]}
+    assert replay.replay(pks, []) == Replayed(2, 1)
+
+
+def test_a_replay_reaches_all_receivers_as_a_replay(database: str, tracking: ReceiverSignal) -> None:
+    shop, bank = Log(tracking), Log(tracking, "bank")
+    pks = store(opened("A1"), opened("B2"))
+    owe(pks[1], state="dead", failures=7, receivers=FAILED)
+    replay.replay(pks, [])
+    tasks.retry()
+    assert sorted(shop.calls) == sorted(bank.calls) == [("A1", 1, True), ("B2", 1, True)]
+    assert not Work.objects.exists()
+
+
+def test_a_replay_to_some_reaches_these_alone(database: str, tracking: ReceiverSignal) -> None:
+    logs = {name: Log(tracking, name) for name in ("shop", "bank", "post")}
+    replay.replay(store(opened("A1")), ["shop", "post"])
+    tasks.retry()
+    assert [name for name, log in logs.items() if log.calls == [("A1", 1, True)]] == ["shop", "post"]
+    assert logs["bank"].calls == []
+
+
+def test_a_replay_that_fails_is_retried_as_a_replay(database: str, tracking: ReceiverSignal) -> None:
+    shop, bank = Log(tracking, fails=True), Log(tracking, "bank")
+    (pk,) = store(opened("A1"))
+    replay.replay([pk], [])
+    tasks.retry()
+    shop.fails = False
+    assert replay.retry([pk]) == Retried(1, 0)
+    tasks.retry()
+    assert (shop.calls, len(bank.calls)) == ([("A1", 1, True), ("A1", 2, True)], 1)
+    assert not Work.objects.exists()
+
+
+def test_operators_who_ask_at_once_replay_each_event_once(database: str) -> None:
+    pks = store(*(opened(f"{number:03d}") for number in range(100)))
+    for pk in pks[:50]:
+        owe(pk, state="dead")
+    together = Barrier(4)
+
+    def ask(_: int) -> int:
+        together.wait()
+        try:
+            return replay.replay(pks, []).replayed
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(ask, range(4))) == 100
+    assert Work.objects.filter(replay=True, state="owed").count() == 100
+
+
+def test_the_receivers_that_are_connected(tracking: ReceiverSignal) -> None:
+    assert replay.connected() == []
+    Log(tracking, "shop")
+    Log(tracking, "bank")
+    tracking.connect(Log(tracking, "third"), sender=object, dispatch_uid="of another sender", weak=False)
+    assert replay.connected() == ["bank", "shop", "third"]
+
+
+# Whatever is asked, in whatever order
+
+found_work = st.none() | st.fixed_dictionaries(
+    {
+        "state": st.sampled_from(["owed", "dead"]),
+        "failures": st.integers(0, 20),
+        "lapses": st.integers(0, claims.MOST_DEATHS),
+        "replay": st.booleans(),
+        "receivers": st.sampled_from(
+            [{}, {"shop": ""}, {"shop": "Traceback"}, {"shop": "", "gone": "Traceback"}]
+        ),
+        "claim": st.sampled_from([None, claims.NOBODY, TOKEN]),
+    }
+)
+requests = st.tuples(
+    st.sampled_from(["retry", "replay", "replay to shop", "a worker"]), st.sets(st.integers(0, 3))
+)
+
+
+def ask(what: str, pks: list[int]) -> None:
+    if what == "retry":
+        before = replay.retryable(pks).count()
+        assert replay.retry(pks).retried == before
+    elif what == "a worker":
+        tasks.retry()
+        tasks.recover()
+    else:
+        before = replay.replayable(pks).count()
+        assert replay.replay(pks, ["shop"] if what.endswith("shop") else []).replayed == before
+
+
+@hypothesis_settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(found_work, min_size=4, max_size=4), st.lists(requests, max_size=6))
+def test_whatever_is_asked_each_event_is_in_a_lane_the_workers_know(
+    database: str, tracking: ReceiverSignal, works: list[Any], asked: list[Any]
+) -> None:
+    tracking.receivers = []
+    Event.objects.all().delete()
+    Log(tracking)
+    pks = store(*(opened(name) for name in "ABCD"))
+    for pk, fields in zip(pks, works, strict=True):
+        if fields is not None:
+            claim = None if fields["state"] == "dead" else fields["claim"]
+            owe(pk, **{**fields, "claim": claim, "due": later(database)})
+    in_hand = list(Work.objects.filter(claim=TOKEN).order_by("pk").values())
+    for what, numbers in asked:
+        ask(what, [pks[number] for number in sorted(numbers)])
+        assert list(Work.objects.filter(claim=TOKEN).order_by("pk").values()) == in_hand
+        for work in Work.objects.all():
+            lane(work)
+    # And from there it gets on: all is done but what that worker has, and what no receiver can take.
+    replay.retry(pks)
+    ours = Work.objects.exclude(claim=TOKEN)
+    ours.update(due=database_now(database))
+    tasks.drain()
+    tasks.retry()
+    tasks.recover()
+    assert all("gone" in work.receivers and work.failures for work in ours.all())
+    assert list(Work.objects.filter(claim=TOKEN).order_by("pk").values()) == in_hand
