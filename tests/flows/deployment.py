@@ -1,6 +1,7 @@
 """A whole deployment under test: real web, worker and beat, a Valkey of its own, either database."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
@@ -24,6 +25,9 @@ from tests.flows.witness.book import Book
 PATIENCE = 150
 
 STREAM = "{sendgrid:events}"
+
+#: As both databases understand it.
+LONG_AGO = "2020-01-01 00:00:00"
 
 
 class Row(NamedTuple):
@@ -174,20 +178,22 @@ class Deployment:
 
     def lapse(self) -> None:
         """Let time pass: every claim's lease ends, every entry somebody read has been idle for long."""
+        owed = "SELECT event_id FROM events_app_work WHERE state = 'owed'"
         if is_postgres(self.database_url):
-            # Not those that a transaction is at work on: its end is not to be waited for.
-            owed = "SELECT event_id FROM events_app_work WHERE state = 'owed' FOR UPDATE SKIP LOCKED"
-            past = "2020-01-01 00:00:00+00:00"
-        else:
-            owed = "SELECT event_id FROM events_app_work WHERE state = 'owed'"
-            past = "2020-01-01 00:00:00"
-        self.execute(f"UPDATE events_app_work SET due = '{past}' WHERE event_id IN ({owed})")
+            owed += " FOR UPDATE SKIP LOCKED"  # the end of another's transaction is not to be waited for
+        self.execute(f"UPDATE events_app_work SET due = '{LONG_AGO}' WHERE event_id IN ({owed})")
         with self.redis() as redis:
             pending = redis.xpending_range(STREAM, "pipeline", "-", "+", 10_000)
             ids: Any = [entry["message_id"] for entry in pending]
             if ids:
                 redis.xclaim(STREAM, "pipeline", "worker", 0, ids, idle=claims.lease_ms(), justid=True)
             redis.delete(f"{STREAM}:tick")  # whoever looks next is not too early
+
+    def wait_for_end_of(self, task: str, by: Process) -> None:
+        """Wait until the worker has ended one more task of this name than it had."""
+        ended = re.compile(rf"Task events\.{task}\[\S+\] succeeded")
+        before = len(ended.findall(by.output()))
+        self.wait_until(lambda: len(ended.findall(by.output())) > before, f"one more {task} ended")
 
     def state(self) -> str:
         """What a person would want to know of a deployment that did not get there."""

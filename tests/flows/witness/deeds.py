@@ -36,9 +36,9 @@ def hold(stands: Callable[[], bool]) -> None:
 
 
 def hold_whatever_comes(stands: Callable[[], bool]) -> None:
-    """Wait, and swallow every interruption."""
+    """Wait like a call into C that nothing interrupts: at the hard limit billiard first asks to leave."""
     while stands():
-        with suppress(Exception):
+        with suppress(BaseException):
             hold(stands)
 
 

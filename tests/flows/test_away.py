@@ -1,0 +1,94 @@
+"""The database away for longer than anybody waits for it: it costs time, and is held against no event."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from fake_sendgrid.events import history
+from ground.postgres import Postgres
+from ground.valkey import Valkey
+from tests.flows.databases import on_sqlite
+from tests.flows.deployment import Deployment, ids, once
+
+
+@pytest.fixture
+def postgres(tmp_path: Path) -> Iterator[Postgres]:
+    """A server that may be stopped."""
+    with Postgres(tmp_path / "postgres") as server:
+        yield server
+
+
+@pytest.fixture
+def on_own_postgres(postgres: Postgres, tmp_path: Path) -> Iterator[Deployment]:
+    with Valkey(tmp_path / "valkey") as valkey:
+        deployment = Deployment(tmp_path, valkey, postgres.url)
+        yield deployment
+        deployment.stop()
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+def test_postgresql_stopped_in_mid_drain_and_started_again(
+    on_own_postgres: Deployment, postgres: Postgres, atomic: bool
+) -> None:
+    deployment = on_own_postgres
+    deployment.configure(ATOMIC_DISPATCH=atomic, WITNESS_RECEIVERS="first,second,counter")
+    deployment.web()
+    worker = deployment.worker("--concurrency", "1")
+    events = history(60)
+    held = ids(events)[5]
+    deployment.hold_at(held)
+    assert deployment.post(events[:20]) == 200
+    deployment.wait_for_call(held)
+
+    postgres.stop()
+    deployment.let_go(held)
+    for at in range(20, 60, 10):
+        left = worker.output().count("to be taken up again")
+        assert deployment.post(events[at : at + 10]) == 200
+        deployment.wait_until(
+            lambda: worker.output().count("to be taken up again") > left,  # noqa: B023
+            "another task in vain",
+        )
+    worker.freeze()
+    postgres.start()
+    assert len(deployment.owed()) == 20 - 5 * atomic
+    assert {(row.failures, row.lapses) for row in deployment.work().values()} == {(0, 0)}
+    worker.thaw()
+
+    deployment.settle(stored=60)
+    assert {call.attempt for call in deployment.book.calls()} == {1}
+    assert deployment.totals() == once(events)
+    # Whose call was cut off, or undone with the transaction, is called again; nobody else is.
+    again = ("first", "second") if atomic else ("counter",)
+    for receiver in ("first", "second", "counter"):
+        assert deployment.called(receiver) == {**once(events), held: 2 if receiver in again else 1}
+    assert not deployment.work()
+
+
+@on_sqlite
+def test_sqlite_locked_by_somebody_for_longer_than_a_worker_waits(deployment: Deployment) -> None:
+    deployment.web()
+    worker = deployment.worker()
+    events = history(60)
+    held = ids(events)[19]
+    deployment.hold_at(held)
+    assert deployment.post(events[:20]) == 200
+    deployment.wait_for_call(held)
+
+    with closing(sqlite3.connect(deployment.folder / "db.sqlite3", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        deployment.let_go(held)
+        assert deployment.post(events[20:]) == 200
+        deployment.wait_until(
+            lambda: "wait for the database" in worker.output(), "the worker's patience over"
+        )
+        assert {(row.failures, row.lapses) for row in deployment.work().values()} == {(0, 0)}
+
+    deployment.settle(stored=60)
+    assert {call.attempt for call in deployment.book.calls()} == {1}
+    for receiver in ("first", "second", "third"):
+        assert deployment.called(receiver) == once(events)
+    assert not deployment.work()

@@ -1,0 +1,154 @@
+"""What a worker that was killed or frozen had in hand is another's, and is counted exactly once
+where the receivers and the mark that it is done share a transaction."""
+
+import pytest
+
+from events_app import counters
+from fake_sendgrid.events import Event, history
+from ground.process import Process
+from tests.flows.databases import on_postgres, on_sqlite
+from tests.flows.deployment import Deployment, ids, once
+from tests.flows.witness import deeds
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+def test_a_worker_killed_before_the_done_mark_has_its_events_called_again(
+    deployment: Deployment, atomic: bool
+) -> None:
+    deployment.configure(ATOMIC_DISPATCH=atomic, WITNESS_RECEIVERS="counter,second")
+    deployment.web()
+    worker = deployment.worker()
+    events = history(20)
+    held = ids(events)[5]
+    deployment.hold_at(held)
+    assert deployment.post(events) == 200
+    deployment.wait_for_call(held)
+
+    worker.kill()
+    deployment.lapse()
+    deployment.worker(name="successor")
+
+    deployment.settle(stored=20)
+    assert deployment.attempts(held, "counter") == deployment.attempts(held) == [1, 2]
+    assert deployment.called().keys() == once(events).keys()
+    assert deployment.totals() == (once(events) if atomic else deployment.called("counter"))
+    assert not deployment.dead()
+
+
+def test_a_frozen_workers_events_are_taken_over_and_thawed_it_harms_no_row(deployment: Deployment) -> None:
+    deployment.configure(WITNESS_RECEIVERS="counter,second")
+    deployment.web()
+    frozen = deployment.worker("--concurrency", "1", name="frozen")
+    events = history(40)
+    held, failing = ids(events)[5], ids(events)[10]
+    deployment.hold_at(held)
+    deployment.book.order(failing, deeds.fail, tries=2)
+    assert deployment.post(events[:20]) == 200
+    deployment.wait_for_call(held)
+    frozen.freeze()
+    deployment.lapse()
+
+    deployment.worker(name="successor")
+    deployment.wait_until(lambda: deployment.owed() == {failing}, "all taken over, and one to be retried")
+    taken_over = deployment.work()
+    assert (taken_over[failing].failures, taken_over[failing].lapses) == (1, 1)
+    deployment.let_go(held)
+    frozen.thaw()
+    deployment.wait_for_end_of("drain", by=frozen)
+
+    assert deployment.attempts(failing) == [2, 1]
+    assert deployment.work() == taken_over
+    deployment.lapse()
+    assert deployment.post(events[20:]) == 200
+    deployment.settle(stored=40)
+    assert deployment.attempts(failing) == [2, 1, 3]
+    assert deployment.called().keys() == once(events).keys()
+    assert deployment.totals() == deployment.called("counter")
+    assert not deployment.work()
+
+
+@on_postgres
+def test_what_a_frozen_workers_transaction_holds_waits_for_the_thaw(deployment: Deployment) -> None:
+    events = history(20)
+    frozen, held = freeze_in_a_transaction(deployment, events)
+
+    successor = deployment.worker(name="successor")
+    deployment.wait_until(lambda: deployment.owed() == {held}, "all but one taken over")
+    deployment.wait_for_end_of("recover", by=successor)
+    assert deployment.owed() == {held}
+    deployment.let_go(held)
+    frozen.thaw()
+
+    deployment.settle(stored=20)
+    assert deployment.called() == deployment.totals() == once(events)
+
+
+@on_postgres
+def test_what_a_frozen_workers_transaction_held_is_taken_over_once_postgresql_ends_it(
+    deployment: Deployment,
+) -> None:
+    events = history(20)
+    frozen, held = freeze_in_a_transaction(deployment, events)
+
+    deployment.worker(name="successor")
+    deployment.wait_until(lambda: deployment.owed() == {held}, "all but one taken over")
+    deployment.query(  # as idle_in_transaction_session_timeout does when the lease is over
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND state = 'idle in transaction' ORDER BY xact_start LIMIT 1"
+    )
+    deployment.settle(stored=20)
+    assert deployment.attempts(held) == [1, 2]
+    deployment.let_go(held)
+    frozen.thaw()
+    deployment.wait_for_end_of("drain", by=frozen)
+
+    assert deployment.totals() == once(events)
+    assert deployment.called() == {**once(events), held: 2}
+    assert not deployment.work()
+    assert deployment.counted(counters.RECEIVER_FAILED) == 0
+
+
+@on_sqlite
+def test_a_worker_frozen_in_a_transaction_on_sqlite_holds_up_all_until_the_thaw(
+    deployment: Deployment,
+) -> None:
+    # One transaction at a time writes to the file, and nobody can end that of a frozen process. So
+    # there is nothing to take over here; where receivers are called in none, it is as on PostgreSQL.
+    deployment.configure(ATOMIC_DISPATCH=True, WITNESS_RECEIVERS="counter,second")
+    deployment.web()
+    workers = [deployment.worker(name=name) for name in ("one", "other")]
+    events = history(40)
+    held = ids(events)[5]
+    deployment.hold_at(held)
+    assert deployment.post(events[:20]) == 200
+    deployment.wait_for_call(held)
+    (frozen,) = (worker for worker in workers if "Task events.drain[" in worker.output())
+    frozen.freeze()
+
+    assert deployment.post(events[20:]) == 200
+    deployment.wait_until(
+        lambda: all("Task events.drain[" in worker.output() for worker in workers), "the other at work"
+    )
+    assert deployment.totals() == once(events[:5])
+    deployment.let_go(held)
+    frozen.thaw()
+
+    deployment.settle(stored=40)
+    assert deployment.called() == deployment.totals() == once(events)
+
+
+def freeze_in_a_transaction(deployment: Deployment, events: list[Event]) -> tuple[Process, str]:
+    """A worker frozen in a receiver, and the event it has there. All its leases are over."""
+    deployment.configure(ATOMIC_DISPATCH=True, WITNESS_RECEIVERS="counter,second")
+    deployment.web()
+    frozen = deployment.worker("--concurrency", "1", name="frozen")
+    before, held = ids(events)[4:6]
+    deployment.hold_at(before)
+    deployment.hold_at(held)
+    assert deployment.post(events) == 200
+    deployment.wait_for_call(before)
+    deployment.lapse()  # now, for a row that is locked cannot be changed
+    deployment.let_go(before)
+    deployment.wait_for_call(held)
+    frozen.freeze()
+    return frozen, held

@@ -1,0 +1,51 @@
+"""What is done at intervals: old events go, and a beat that is missing is missed."""
+
+import time
+
+from events_app import counters
+from fake_sendgrid.events import history
+from tests.flows.databases import on_sqlite
+from tests.flows.deployment import LONG_AGO, STREAM, Deployment, ids, once
+from tests.flows.witness import deeds
+
+
+def test_events_at_the_end_of_their_retention_go_and_what_is_owed_stays(deployment: Deployment) -> None:
+    deployment.web()
+    keeping = deployment.worker(name="keeping")
+    events = history(20)
+    owed = ids(events)[0]
+    deployment.book.order(owed, deeds.fail)
+    assert deployment.post([*events, b'"dead"']) == 200
+    deployment.wait_until(
+        lambda: len(deployment.dead()) == 1 and deployment.owed() == {owed}, "all but one done"
+    )
+    keeping.stop()
+    old = ", ".join(f"'{event_id}'" for event_id in ["", *ids(events)[:10]])
+    deployment.execute(f"UPDATE events_app_event SET received_at = '{LONG_AGO}' WHERE event_id IN ({old})")
+
+    deployment.configure(EVENT_RETENTION_DAYS=2)
+    deployment.worker(name="pruning")
+
+    deployment.wait_until(lambda: deployment.counted(counters.PRUNED) == 10, "ten events removed")
+    assert deployment.counted(counters.PRUNED_DEAD) == 1
+    kept = {event_id for (event_id,) in deployment.query("SELECT event_id FROM events_app_event")}
+    assert kept == {owed, *ids(events)[10:]}
+    assert deployment.work().keys() == {owed}
+
+
+@on_sqlite
+def test_a_worker_that_beat_has_left_says_so_and_does_its_work(deployment: Deployment) -> None:
+    deployment.web()
+    worker = deployment.worker_without_beat()
+    deployment.wait_until(lambda: "succeeded" in worker.output(), "the tick at its start")
+    with deployment.redis() as redis:
+        redis.set(f"{STREAM}:beat", int(time.time()) - 60)
+        redis.delete(f"{STREAM}:tick")  # or the drain's look would come too early
+    events = history(20)
+
+    assert deployment.post(events) == 200
+
+    deployment.settle(stored=20)
+    assert deployment.called() == once(events)
+    deployment.wait_until(lambda: deployment.counted(counters.TICK_LATE) == 1, "beat reported as late")
+    assert "Is beat running" in worker.output()
