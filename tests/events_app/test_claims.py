@@ -229,16 +229,6 @@ def test_of_the_retries_only_so_many_are_taken_those_due_longest_first(database:
     assert ids(claims.take_retries(Claim(), 2)) == ["A1"]
 
 
-def test_retries_are_counted_and_mere_replays_are_not(database: str) -> None:
-    store("A1", "B2", claim=Claim())
-    make_due(database, claim=None, failures=1)
-    store("C3", claim=Claim())
-    Work.objects.filter(failures=0).update(replay=True)
-    make_due(database, claim=None)
-    assert len(claims.take_retries(Claim(), 10)) == 3
-    assert counters.read() == {"retried": 2}
-
-
 # Lapsed
 
 

@@ -1,72 +1,93 @@
 """Stored events reach receivers: each receiver, each event, by one worker at a time."""
 
 from asyncio import CancelledError
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from datetime import timedelta
+from contextlib import suppress
 from threading import Barrier
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
-from django.db import DatabaseError, connections
-from pytest_django import Settings
+from celery.exceptions import SoftTimeLimitExceeded
+from django.db import IntegrityError, OperationalError, close_old_connections, connections, transaction
 
-from events_app import claims, counters, dispatch, inbox, signals
-from events_app.claims import Claim, Owed
-from events_app.models import Work, database_now
+from events_app import claims, counters, dispatch, inbox, signals, verdicts
+from events_app.claims import NOBODY, Claim
+from events_app.models import DatabaseAway, Event, Work, database_now
 from events_app.signals import ReceiverSignal, TrackingEvent
 from events_app.views import SendGridTrackingWebhookView
-from tests.events_app.test_inbox import away, entries, opened
+from example_app.models import Bounce
+from tests.events_app.test_claims import make_due, out_of_budget, out_of_lease, owed_ids, store, take_lapsed
+from tests.events_app.test_inbox import away, dead, entries, hang_up, ids, on_postgresql, opened
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
-HERE = __name__
+
+class Call(NamedTuple):
+    """What a receiver was called with, as far as it tells a first call from another."""
+
+    event_id: str | None
+    attempt: int = 1
+    replay: bool = False
 
 
 class Log:
-    """A receiver that writes down whose events it got, and raises at some."""
+    """A receiver that writes down its calls, does as it is told, and raises at some events."""
 
-    def __init__(self, signal: ReceiverSignal, name: str = "log", fails_at: str | None = None) -> None:
-        self.ids: list[str | None] = []
+    def __init__(
+        self,
+        signal: ReceiverSignal,
+        name: str = "log",
+        fails_at: str | None = None,
+        does: Callable[[], object] | None = None,
+    ) -> None:
+        self.calls: list[Call] = []
         self.fails_at = fails_at
+        self.does = does
         signal.connect(self, dispatch_uid=name, weak=False)
 
-    def __call__(self, event: TrackingEvent, **_: Any) -> None:
-        self.ids.append(event.event_id)
+    @property
+    def ids(self) -> list[str | None]:
+        return [call.event_id for call in self.calls]
+
+    def __call__(self, event: TrackingEvent, attempt: int, replay: bool, **_: Any) -> None:
+        self.calls.append(Call(event.event_id, attempt, replay))
+        if self.does:
+            self.does()
         if event.event_id == self.fails_at:
             raise RuntimeError("the shop is closed")
 
 
-def store(*ids: str, claim: Claim) -> list[Owed]:
-    return inbox.store(entries(*map(opened, ids)), claim).owed
+def deliver(*event_ids: str) -> bool:
+    claim = Claim()
+    return dispatch.deliver(store(*event_ids, claim=claim), claim)
 
 
-def out_of_budget(claim: Claim) -> Claim:
-    return replace(claim, started=claim.started - claims.BUDGET)
+def retry(database: str) -> bool:
+    """Deliver what is to be tried again, as if its time had come."""
+    make_due(database)
+    claim = Claim()
+    return dispatch.deliver(claims.take_retries(claim, 100), claim)
 
 
-def out_of_lease(claim: Claim) -> Claim:
-    return replace(claim, started=claim.started - claims.lease().total_seconds())
+@pytest.fixture(params=[False, True], ids=["one by one", "in one transaction"])
+def either_way(request: pytest.FixtureRequest, anymail: Callable[..., None]) -> None:
+    """With ATOMIC_DISPATCH and without."""
+    anymail(ATOMIC_DISPATCH=request.param)
 
 
-def lapse(database: str, **changes: object) -> None:
-    """Let every lease end now."""
-    Work.objects.update(due=database_now(database) - timedelta(seconds=1), **changes)
-
-
-def owed_ids() -> list[str]:
-    return sorted(Work.objects.filter(state="owed").values_list("event__event_id", flat=True))
+either = pytest.mark.usefixtures("either_way")
 
 
 # deliver
 
 
+@either
 def test_every_receiver_gets_every_event_once_and_nothing_is_owed_then(
     database: str, tracking: ReceiverSignal
 ) -> None:
     one, other = Log(tracking, "one"), Log(tracking, "other")
-    claim = Claim()
-    assert dispatch.deliver(store("A1", "B2", "C3", claim=claim), claim)
+    assert deliver("A1", "B2", "C3")
     assert one.ids == other.ids == ["A1", "B2", "C3"]
     assert not Work.objects.exists()
     assert counters.read() == {}
@@ -88,6 +109,8 @@ def test_a_receiver_is_called_as_anymails_are(database: str, tracking: ReceiverS
             "signal": tracking,
             "event": owed[0].event,
             "esp_name": "SendGrid",
+            "attempt": 1,
+            "replay": False,
         }
     ]
 
@@ -119,8 +142,7 @@ def test_an_async_receiver_is_called(database: str, tracking: ReceiverSignal) ->
         came.append(event.event_id)
 
     tracking.connect(receiver)
-    claim = Claim()
-    dispatch.deliver(store("A1", "B2", claim=claim), claim)
+    deliver("A1", "B2")
     assert came == ["A1", "B2"]
     assert not Work.objects.exists()
 
@@ -130,14 +152,12 @@ def test_a_receiver_of_another_sender_is_left_out(database: str, tracking: Recei
         raise AssertionError
 
     tracking.connect(receiver, sender=Log)
-    claim = Claim()
-    dispatch.deliver(store("A1", claim=claim), claim)
+    deliver("A1")
     assert counters.read() == {"no_receiver": 1}
 
 
 def test_events_that_meet_no_receiver_are_done_and_counted(database: str) -> None:
-    claim = Claim()
-    assert dispatch.deliver(store("A1", "B2", claim=claim), claim)
+    assert deliver("A1", "B2")
     assert not Work.objects.exists()
     assert counters.read() == {"no_receiver": 2}
 
@@ -147,8 +167,7 @@ def test_an_event_of_a_door_that_is_gone_comes_without_a_sender(
 ) -> None:
     log = Log(tracking)
     monkeypatch.delitem(signals.doors, "tracking")
-    claim = Claim()
-    dispatch.deliver(store("A1", claim=claim), claim)
+    deliver("A1")
     assert log.ids == ["A1"]
 
 
@@ -156,112 +175,216 @@ def test_nothing_owed_is_nothing_to_do() -> None:
     assert dispatch.deliver([], Claim())
 
 
-# A receiver that raises
+# A receiver that fails
 
 
+@either
 def test_a_receiver_that_raises_stops_nobody(database: str, tracking: ReceiverSignal) -> None:
     first, failing, last = Log(tracking, "first"), Log(tracking, "failing", "B2"), Log(tracking, "last")
-    claim = Claim()
-    assert dispatch.deliver(store("A1", "B2", "C3", claim=claim), claim)
+    assert deliver("A1", "B2", "C3")
     assert first.ids == failing.ids == last.ids == ["A1", "B2", "C3"]
 
 
-def test_its_event_is_dead_with_its_name_and_traceback(
+@either
+def test_only_the_receiver_that_failed_is_called_again(database: str, tracking: ReceiverSignal) -> None:
+    first, shop, last = Log(tracking, "first"), Log(tracking, "shop", "B2"), Log(tracking, "last")
+    deliver("A1", "B2")
+    for _ in range(2):
+        retry(database)
+    assert owed_ids() == ["B2"]
+    shop.fails_at = None
+    retry(database)
+    assert not Work.objects.exists()
+    assert shop.calls == [Call("A1"), *(Call("B2", attempt) for attempt in (1, 2, 3, 4))]
+    assert first.calls == last.calls == [Call("A1"), Call("B2")]
+    assert counters.read() == {"receiver_failed": 3, "retried": 3}
+
+
+@either
+def test_its_event_waits_with_its_name_and_traceback(
     database: str, tracking: ReceiverSignal, caplog: pytest.LogCaptureFixture
 ) -> None:
     Log(tracking, "fine")
     Log(tracking, "shop", "B2")
     Log(tracking, "bank", "B2")
-    claim = Claim()
-    dispatch.deliver(store("A1", "B2", "C3", claim=claim), claim)
+    deliver("A1", "B2", "C3")
     work = Work.objects.get()
-    assert (work.state, work.claim, work.failed, work.event.event_id) == (
-        "dead",
-        None,
-        ["shop", "bank"],
-        "B2",
-    )
-    assert work.error.count("RuntimeError: the shop is closed") == 2
-    assert "Traceback" in work.error
+    assert (work.event.event_id, work.state, work.claim, work.failures) == ("B2", "owed", None, 1)
+    assert work.due > database_now(database)
+    assert (sorted(work.receivers), work.error) == (["bank", "shop"], "")
+    for traceback in work.receivers.values():
+        assert traceback.startswith("Traceback")
+        assert traceback.endswith("RuntimeError: the shop is closed\n")
     assert counters.read() == {"receiver_failed": 2}
     assert f"Receiver shop failed on event {work.pk}" in caplog.messages
     assert "the shop is closed" not in caplog.text
 
 
-def test_an_async_receiver_that_raises_is_no_different(database: str, tracking: ReceiverSignal) -> None:
-    async def closed(**_: Any) -> None:
-        raise RuntimeError("the shop is closed")
+@either
+def test_of_two_that_failed_each_goes_on_by_itself(database: str, tracking: ReceiverSignal) -> None:
+    shop, bank = Log(tracking, "shop", "A1"), Log(tracking, "bank", "A1")
+    deliver("A1")
+    bank.fails_at = None
+    retry(database)
+    assert list(Work.objects.get().receivers) == ["shop"]
+    retry(database)
+    assert (len(shop.calls), len(bank.calls), Work.objects.get().failures) == (3, 2, 3)
+    shop.fails_at = None
+    retry(database)
+    assert (len(shop.calls), len(bank.calls), Work.objects.count()) == (4, 2, 0)
 
-    tracking.connect(closed, dispatch_uid="closed")
-    claim = Claim()
-    dispatch.deliver(store("A1", claim=claim), claim)
-    assert Work.objects.get().failed == ["closed"]
+
+@either
+def test_after_the_last_try_its_event_is_dead_and_no_other(
+    database: str, tracking: ReceiverSignal, anymail: Callable[..., None]
+) -> None:
+    anymail(RECEIVER_MAX_ATTEMPTS=2)
+    log, shop = Log(tracking), Log(tracking, "shop", "A1")
+    deliver("A1", "B2")
+    retry(database)
+    (work,) = dead()
+    assert (work.claim, work.failures, list(work.receivers)) == (None, 2, ["shop"])
+    assert work.error == "Given up: a receiver failed 2 times."
+    assert "the shop is closed" in work.receivers["shop"]
+    retry(database)
+    assert (shop.calls, log.calls) == ([Call("A1"), Call("B2"), Call("A1", 2)], [Call("A1"), Call("B2")])
+    assert counters.read() == {"receiver_failed": 2, "retried": 1, "out_of_tries": 1}
+
+
+def test_where_there_is_one_try_the_first_failure_is_the_end(
+    database: str, tracking: ReceiverSignal, anymail: Callable[..., None]
+) -> None:
+    anymail(RECEIVER_MAX_ATTEMPTS=1)
+    Log(tracking, "shop", "A1")
+    deliver("A1")
+    assert dead()[0].error == "Given up: a receiver failed 1 times."
 
 
 def test_an_error_no_column_would_take_is_cleaned_and_cut(database: str, tracking: ReceiverSignal) -> None:
     def talks(**_: Any) -> None:
         raise RuntimeError("\0\ud800" + "x" * 30_000 + " the end")
 
-    tracking.connect(talks)
-    claim = Claim()
-    dispatch.deliver(store("A1", claim=claim), claim)
-    error = Work.objects.get().error
-    assert len(error) == 20_000
-    assert error.endswith("the end\n")
+    tracking.connect(talks, dispatch_uid="talks")
+    deliver("A1")
+    traceback = Work.objects.get().receivers["talks"]
+    assert len(traceback) == 20_000
+    assert traceback.endswith("the end\n")
+
+
+@either
+def test_an_async_receiver_that_raises_is_no_different(database: str, tracking: ReceiverSignal) -> None:
+    async def closed(**_: Any) -> None:
+        raise RuntimeError("the shop is closed")
+
+    tracking.connect(closed, dispatch_uid="closed")
+    deliver("A1")
+    assert list(Work.objects.get().receivers) == ["closed"]
 
 
 class Death(BaseException):
-    """What a worker does not survive."""
+    """What only a process's end should raise."""
 
 
-@pytest.mark.parametrize("error", [SystemExit, CancelledError])
-def test_a_receiver_that_asks_for_the_end_has_failed_and_no_more(
-    database: str, tracking: ReceiverSignal, error: type[BaseException]
+@either
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (SystemExit, "receiver_failed"),
+        (KeyboardInterrupt, "receiver_failed"),
+        (CancelledError, "receiver_failed"),
+        (Death, "receiver_failed"),
+        (OperationalError, "receiver_failed"),
+        (DatabaseAway, "receiver_failed"),
+        (SoftTimeLimitExceeded, "receiver_timed_out"),
+    ],
+)
+def test_whatever_a_receiver_raises_it_has_failed_and_no_more(
+    database: str, tracking: ReceiverSignal, error: type[BaseException], reason: str
 ) -> None:
     def leaves(**_: Any) -> None:
         raise error
 
-    log = Log(tracking)
     tracking.connect(leaves, dispatch_uid="leaves")
-    claim = Claim()
-    dispatch.deliver(store("A1", "B2", claim=claim), claim)
-    assert log.ids == ["A1", "B2"]
-    assert [(work.state, work.failed) for work in Work.objects.all()] == [("dead", ["leaves"])] * 2
-
-
-def test_a_receiver_that_ends_the_process_leaves_the_rest_to_others(
-    database: str, tracking: ReceiverSignal
-) -> None:
-    def leaves(event: TrackingEvent, **_: Any) -> None:
-        if event.event_id == "B2":
-            raise Death
-
-    tracking.connect(leaves)
-    claim = Claim()
-    with pytest.raises(Death):
-        dispatch.deliver(store("A1", "B2", "C3", claim=claim), claim)
-    assert owed_ids() == ["B2", "C3"]
-    assert [item.event.event_id for item in claims.take_released(Claim(), 10)] == ["C3"]
-
-
-def test_a_receiver_that_breaks_a_transaction_of_its_own_breaks_no_other(
-    database: str, tracking: ReceiverSignal
-) -> None:
-    def breaks(**_: Any) -> None:
-        with connections[database].cursor() as cursor:
-            cursor.execute("SELECT nonsense")
-
-    tracking.connect(breaks, dispatch_uid="breaks")
     log = Log(tracking)
-    claim = Claim()
-    dispatch.deliver(store("A1", "B2", claim=claim), claim)
+    assert deliver("A1", "B2")
     assert log.ids == ["A1", "B2"]
-    assert [work.failed for work in Work.objects.all()] == [["breaks"], ["breaks"]]
+    assert [(work.failures, list(work.receivers)) for work in Work.objects.all()] == [(1, ["leaves"])] * 2
+    assert counters.read() == {reason: 2}
+
+
+@either
+def test_a_receiver_that_is_not_connected_any_more_has_failed(
+    database: str, tracking: ReceiverSignal
+) -> None:
+    shop, bank = Log(tracking, "shop", "A1"), Log(tracking, "bank", "A1")
+    deliver("A1")
+    tracking.disconnect(dispatch_uid="shop")
+    bank.fails_at = None
+    retry(database)
+    work = Work.objects.get()
+    assert (work.state, work.failures, list(work.receivers)) == ("owed", 2, ["shop"])
+    assert work.due > database_now(database)
+    assert work.receivers["shop"].startswith("No receiver of this name is connected in this worker.")
+    assert (len(shop.calls), len(bank.calls)) == (1, 2)
+    assert counters.read() == {"receiver_failed": 2, "receiver_unknown": 1, "retried": 1}
+    tracking.connect(shop, dispatch_uid="shop")
+    shop.fails_at = None
+    retry(database)
+    assert (shop.calls[-1], Work.objects.count()) == (Call("A1", 3), 0)
+
+
+def test_a_receiver_that_is_new_gets_what_has_not_begun_and_not_what_has_failed(
+    database: str, tracking: ReceiverSignal
+) -> None:
+    shop = Log(tracking, "shop", "A1")
+    deliver("A1")
+    shop.fails_at = None
+    new = Log(tracking, "new")
+    retry(database)
+    assert (len(shop.calls), new.calls) == (2, [])
+    deliver("B2")
+    assert new.ids == ["B2"]
+
+
+@either
+def test_a_replay_is_told_to_the_receivers_and_is_no_retry(database: str, tracking: ReceiverSignal) -> None:
+    log = Log(tracking, "log", "A1")
+    store("A1", claim=Claim())
+    make_due(database, claim=None, replay=True)
+    retry(database)
+    retry(database)
+    assert log.calls == [Call("A1", 1, replay=True), Call("A1", 2, replay=True)]
+    assert counters.read() == {"receiver_failed": 2, "retried": 1}
+
+
+def test_a_replay_for_some_receivers_is_for_them_alone(database: str, tracking: ReceiverSignal) -> None:
+    shop, bank = Log(tracking, "shop"), Log(tracking, "bank")
+    store("A1", claim=Claim())
+    make_due(database, claim=None, replay=True, receivers={"bank": ""})
+    retry(database)
+    assert (shop.calls, bank.calls, Work.objects.count()) == ([], [Call("A1", 1, replay=True)], 0)
+
+
+@either
+def test_what_cannot_be_read_any_more_is_dead_with_the_reason(
+    database: str, tracking: ReceiverSignal
+) -> None:
+    log, shop = Log(tracking), Log(tracking, "shop", "A1")
+    deliver("A1")
+    Event.objects.update(raw=b"nonsense")
+    store("B2", claim=Claim())
+    Work.objects.filter(event__event_id="B2").update(claim=None, failures=1)
+    assert retry(database)
+    (work,) = dead()
+    assert (work.event.event_id, work.claim, work.failures) == ("A1", None, 1)
+    assert "is not JSON" in work.error
+    assert (log.ids, shop.ids, owed_ids()) == (["A1", "B2"], ["A1", "B2"], [])
 
 
 # Budget and lease
 
 
+@either
 def test_over_its_budget_a_worker_does_one_event_and_releases_the_rest(
     database: str, tracking: ReceiverSignal
 ) -> None:
@@ -270,7 +393,7 @@ def test_over_its_budget_a_worker_does_one_event_and_releases_the_rest(
     owed = store("A1", "B2", "C3", claim=claim)
     assert not dispatch.deliver(owed, out_of_budget(claim))
     assert (log.ids, owed_ids()) == (["A1"], ["B2", "C3"])
-    assert set(Work.objects.values_list("claim", "attempts")) == {(None, 0)}
+    assert set(Work.objects.values_list("claim", "failures", "lapses")) == {(None, 0, 0)}
     assert claims.anything_released()
     assert not claims.anything_lapsed()
 
@@ -279,14 +402,55 @@ def test_what_was_released_is_the_next_workers(database: str, tracking: Receiver
     log = Log(tracking)
     first, second = Claim(), Claim()
     dispatch.deliver(store("A1", "B2", "C3", claim=first), out_of_budget(first))
-    owed = claims.take_released(second, 10)
-    assert [(item.event.event_id, item.door) for item in owed] == [("B2", "tracking"), ("C3", "tracking")]
-    assert set(Work.objects.values_list("claim", "attempts")) == {(second.token, 1)}
-    assert dispatch.deliver(owed, second)
-    assert log.ids == ["A1", "B2", "C3"]
+    assert dispatch.deliver(claims.take_released(second, 10), second)
+    assert sorted(log.calls) == [Call("A1"), Call("B2"), Call("C3")]
     assert not Work.objects.exists()
 
 
+@either
+def test_over_its_budget_a_worker_calls_one_receiver_and_leaves_the_others_to_the_next(
+    database: str, tracking: ReceiverSignal
+) -> None:
+    first, second, third = (Log(tracking, name) for name in ("first", "second", "third"))
+    claim = Claim()
+    dispatch.deliver(store("A1", claim=claim), out_of_budget(claim))
+    assert (first.ids, second.ids, third.ids) == (["A1"], [], [])
+    work = Work.objects.get()
+    assert (work.claim, work.failures, work.receivers) == (None, 0, {"second": "", "third": ""})
+    assert work.due <= database_now(database)
+    claim = Claim()
+    assert dispatch.deliver(claims.take_released(claim, 10), claim)
+    assert first.calls == second.calls == third.calls == [Call("A1")]
+    assert not Work.objects.exists()
+    assert "receiver_failed" not in counters.read()
+
+
+@either
+def test_an_event_put_down_between_two_receivers_is_a_budgets_end(
+    database: str, tracking: ReceiverSignal
+) -> None:
+    Log(tracking, "first")
+    Log(tracking, "second")
+    claim = Claim()
+    assert not dispatch.deliver(store("A1", claim=claim), out_of_budget(claim))
+    assert owed_ids() == ["A1"]
+
+
+@either
+def test_a_failure_before_the_budgets_end_counts_once_for_those_left(
+    database: str, tracking: ReceiverSignal
+) -> None:
+    Log(tracking, "first", "A1")
+    second = Log(tracking, "second")
+    claim = Claim()
+    dispatch.deliver(store("A1", claim=claim), out_of_budget(claim))
+    work = Work.objects.get()
+    assert (work.failures, sorted(work.receivers), work.receivers["second"]) == (1, ["first", "second"], "")
+    retry(database)
+    assert second.calls == [Call("A1", 2)]
+
+
+@either
 def test_past_its_lease_a_worker_calls_nobody_and_touches_nothing(
     database: str, tracking: ReceiverSignal
 ) -> None:
@@ -295,168 +459,90 @@ def test_past_its_lease_a_worker_calls_nobody_and_touches_nothing(
     owed = store("A1", "B2", claim=claim)
     assert not dispatch.deliver(owed, out_of_lease(claim))
     assert log.ids == []
-    assert set(Work.objects.values_list("claim", "attempts")) == {(claim.token, 1)}
-
-
-def test_the_time_limits_stand_in_order(settings: Settings) -> None:
-    settings.ANYMAIL = {**settings.ANYMAIL, "RECEIVER_TIME_LIMIT": 45}
-    assert claims.soft_limit() == claims.BUDGET + 45
-    assert claims.soft_limit() < claims.hard_limit() < claims.lease().total_seconds()
-    assert claims.lease_ms() == claims.lease().total_seconds() * 1000
-
-
-def test_no_two_claims_are_alike() -> None:
-    claims = [Claim() for _ in range(100)]
-    assert len({claim.token for claim in claims}) == 100
-    assert all(0 <= claim.token < 2**63 for claim in claims)
-
-
-# claim_released
-
-
-def test_only_so_many_are_claimed_oldest_first(database: str) -> None:
-    claim = Claim()
-    owed = store("A1", "B2", "C3", "D4", claim=claim)
-    dispatch._release(owed, claim)
-    assert [item.pk for item in claims.take_released(Claim(), 2)] == [item.pk for item in owed[:2]]
-    assert len(claims.take_released(Claim(), 10)) == 2
-    assert claims.take_released(Claim(), 10) == []
-
-
-def test_no_room_for_more_asks_nothing() -> None:
-    assert claims.take_released(Claim(), 0) == []
-
-
-def test_what_is_claimed_lapsed_or_dead_is_not_released(database: str) -> None:
-    store("A1", claim=Claim())
-    assert claims.take_released(Claim(), 10) == []
-    lapse(database)
-    assert claims.take_released(Claim(), 10) == []
-    lapse(database, attempts=0, state="dead")
-    assert claims.take_released(Claim(), 10) == []
-    assert not claims.anything_released()
-
-
-def test_workers_that_claim_at_once_never_get_the_same_event(database: str) -> None:
-    claim = Claim()
-    owed = store(*(f"{number:03d}" for number in range(200)), claim=claim)
-    dispatch._release(owed, claim)
-    together = Barrier(4)
-
-    def work(_: int) -> list[int]:
-        together.wait()
-        found: list[int] = []
-        try:
-            while batch := claims.take_released(Claim(), 7):
-                found += [item.pk for item in batch]
-        finally:
-            connections.close_all()
-        return found
-
-    with ThreadPoolExecutor(4) as pool:
-        found = [pk for part in pool.map(work, range(4)) for pk in part]
-    assert len(found) == len(set(found))
-    assert set(found) | {item.pk for item in claims.take_released(Claim(), 200)} == {i.pk for i in owed}
+    assert set(Work.objects.values_list("claim", "failures")) == {(claim.token, 0)}
 
 
 # recover
 
 
+@either
 def test_a_lapsed_event_is_taken_over(database: str, tracking: ReceiverSignal) -> None:
     log = Log(tracking)
     store("A1", "B2", claim=Claim())
     assert dispatch.recover(Claim())
     assert log.ids == []
-    lapse(database)
-    assert claims.anything_lapsed()
+    make_due(database)
     assert dispatch.recover(Claim())
-    assert sorted(filter(None, log.ids)) == ["A1", "B2"]
+    assert sorted(log.calls) == [Call("A1", 2), Call("B2", 2)]
     assert not Work.objects.exists()
     assert counters.read() == {"recovered": 2}
 
 
-def test_one_at_a_time_and_the_attempt_is_counted_before_the_call(
+def test_one_at_a_time_and_the_lapse_is_counted_before_the_call(
     database: str, tracking: ReceiverSignal
 ) -> None:
     claim = Claim()
     seen: list[list[tuple[int, bool]]] = []
 
     def receiver(**_: Any) -> None:
-        rows = Work.objects.order_by("-attempts").values_list("attempts", "claim")
-        seen.append([(attempts, token == claim.token) for attempts, token in rows])
+        rows = Work.objects.order_by("-lapses").values_list("lapses", "claim")
+        seen.append([(lapses, token == claim.token) for lapses, token in rows])
 
     tracking.connect(receiver)
     store("A1", "B2", "C3", claim=Claim())
-    lapse(database)
+    make_due(database)
     dispatch.recover(claim)
     assert seen == [
-        [(2, True), (1, False), (1, False)],
-        [(2, True), (1, False)],
-        [(2, True)],
+        [(1, True), (0, False), (0, False)],
+        [(1, True), (0, False)],
+        [(1, True)],
     ]
 
 
-def test_an_event_that_takes_its_workers_down_is_given_up(database: str, tracking: ReceiverSignal) -> None:
-    def dies(event: TrackingEvent, **_: Any) -> None:
-        if event.event_id == "poison":
-            raise Death
-
-    tracking.connect(dies)
-    store("poison", claim=Claim())
-    for _ in range(claims.MOST_DEATHS):
-        lapse(database)
-        with pytest.raises(Death):
-            dispatch.recover(Claim())
-    store("innocent", claim=Claim())
-    lapse(database)
+@either
+def test_a_recovered_event_whose_receiver_raises_is_tried_again_like_any_other(
+    database: str, tracking: ReceiverSignal
+) -> None:
+    fine, shop = Log(tracking, "fine"), Log(tracking, "shop", "A1")
+    store("A1", claim=Claim())
+    make_due(database)
     assert dispatch.recover(Claim())
     work = Work.objects.get()
-    assert (work.state, work.claim, work.attempts) == ("dead", None, claims.MOST_DEATHS + 1)
-    assert work.error == f"Its worker died or overran its time, {claims.MOST_DEATHS + 1} times."
-    assert work.event.event_id == "poison"
-    assert counters.read()["worker_died"] == 1
+    assert (work.failures, work.lapses, list(work.receivers)) == (1, 1, ["shop"])
+    shop.fails_at = None
+    retry(database)
+    assert (fine.calls, shop.calls) == ([Call("A1", 2)], [Call("A1", 2), Call("A1", 3)])
 
 
-def test_a_recovered_event_whose_receiver_raises_is_dead(database: str, tracking: ReceiverSignal) -> None:
-    Log(tracking, "shop", "A1")
+def test_a_recovered_event_goes_only_to_those_it_is_still_owed_to(
+    database: str, tracking: ReceiverSignal
+) -> None:
+    fine, shop = Log(tracking, "fine"), Log(tracking, "shop")
     store("A1", claim=Claim())
-    lapse(database)
+    make_due(database, receivers={"shop": "Traceback"}, failures=1)
     assert dispatch.recover(Claim())
-    assert (Work.objects.get().state, Work.objects.get().failed) == ("dead", ["shop"])
+    assert (fine.calls, shop.calls) == ([], [Call("A1", 3)])
 
 
 def test_without_budget_nothing_is_recovered(database: str) -> None:
     store("A1", claim=Claim())
-    lapse(database)
+    make_due(database)
     assert not dispatch.recover(out_of_budget(Claim()))
-    assert Work.objects.get().attempts == 1
+    assert Work.objects.get().lapses == 0
 
 
-def test_what_is_due_later_or_dead_is_left_alone(database: str) -> None:
-    store("A1", claim=Claim())
-    assert not claims.anything_lapsed()
-    lapse(database, state="dead")
-    assert not claims.anything_lapsed()
-    assert dispatch.recover(Claim())
-    assert Work.objects.get().attempts == 1
-
-
-def test_a_worker_whose_events_were_taken_over_deletes_and_buries_nothing(
+@either
+def test_a_worker_whose_events_were_taken_over_deletes_and_puts_off_nothing(
     database: str, tracking: ReceiverSignal
 ) -> None:
     slow, fast = Claim(), Claim()
     owed = store("A1", "B2", claim=slow)
-
-    def receiver(event: TrackingEvent, **_: Any) -> None:
-        Work.objects.update(claim=fast.token)
-        if event.event_id == "B2":
-            raise RuntimeError
-
-    tracking.connect(receiver)
+    Log(tracking, "log", "B2", does=lambda: Work.objects.update(claim=fast.token))
     dispatch.deliver(owed, slow)
-    assert set(Work.objects.values_list("claim", "state")) == {(fast.token, "owed")}
+    assert set(Work.objects.values_list("claim", "state", "failures")) == {(fast.token, "owed", 0)}
 
 
+@either
 def test_a_worker_whose_events_were_taken_over_releases_nothing(
     database: str, tracking: ReceiverSignal
 ) -> None:
@@ -465,14 +551,15 @@ def test_a_worker_whose_events_were_taken_over_releases_nothing(
     owed = store("A1", "B2", claim=slow)
     Work.objects.update(claim=fast.token)
     dispatch.deliver(owed, out_of_budget(slow))
-    assert set(Work.objects.values_list("claim", "attempts")) == {(fast.token, 1)}
+    assert list(Work.objects.values_list("claim", flat=True)) == [fast.token] * 2
 
 
+@either
 def test_workers_that_recover_at_once_call_nobody_twice(database: str, tracking: ReceiverSignal) -> None:
     log = Log(tracking)
-    ids = [f"{number:02d}" for number in range(20)]
-    store(*ids, claim=Claim())
-    lapse(database)
+    event_ids = [f"{number:02d}" for number in range(20)]
+    store(*event_ids, claim=Claim())
+    make_due(database)
     together = Barrier(3)
 
     def work(_: int) -> bool:
@@ -484,44 +571,404 @@ def test_workers_that_recover_at_once_call_nobody_twice(database: str, tracking:
 
     with ThreadPoolExecutor(3) as pool:
         assert all(pool.map(work, range(3)))
-    assert sorted(filter(None, log.ids)) == ids
+    assert sorted(filter(None, log.ids)) == event_ids
+
+
+# Transactions of a receiver's own
+
+
+def test_a_receiver_that_fails_in_sql_breaks_no_other(database: str, tracking: ReceiverSignal) -> None:
+    def breaks() -> None:
+        with connections[database].cursor() as cursor:
+            cursor.execute("SELECT nonsense")
+
+    Log(tracking, "breaks", does=breaks)
+    log = Log(tracking)
+    deliver("A1", "B2")
+    assert log.ids == ["A1", "B2"]
+    assert [list(work.receivers) for work in Work.objects.all()] == [["breaks"], ["breaks"]]
+
+
+def enter_atomic(database: str) -> None:
+    transaction.atomic(using=database).__enter__()
+
+
+def turn_autocommit_off(database: str) -> None:
+    transaction.set_autocommit(False, using=database)
+
+
+def note(database: str, recipient: str) -> None:
+    Bounce.objects.using(database).create(recipient=recipient)
+
+
+def noted(database: str) -> list[str]:
+    return sorted(Bounce.objects.using(database).values_list("recipient", flat=True))
+
+
+@pytest.mark.parametrize("leave_open", [enter_atomic, turn_autocommit_off])
+def test_a_receiver_that_leaves_a_transaction_open_takes_no_others_verdict_with_it(
+    database: str, tracking: ReceiverSignal, leave_open: Callable[[str], None]
+) -> None:
+    def leaves_open() -> None:
+        leave_open(database)
+        note(database, "open")
+
+    Log(tracking, "first", does=lambda: note(database, "first"))
+    Log(tracking, "leaves open", does=leaves_open)
+    Log(tracking, "last", does=lambda: note(database, "last"))
+    deliver("A1", "B2")
+    connections[database].close()
+    assert noted(database) == ["first", "first", "last", "last"]
+    for work in Work.objects.all():
+        assert (work.failures, list(work.receivers)) == (1, ["leaves open"])
+        assert "returned in the middle of a transaction" in work.receivers["leaves open"]
+
+
+# A transaction an event
+
+
+@pytest.fixture
+def atomic(anymail: Callable[..., None]) -> None:
+    anymail(ATOMIC_DISPATCH=True)
+
+
+@pytest.mark.usefixtures("atomic")
+def test_what_receivers_write_and_the_done_mark_commit_together(
+    database: str, tracking: ReceiverSignal
+) -> None:
+    seen: list[tuple[list[str], list[str]]] = []
+
+    def look() -> None:
+        """As another connection sees it: the last event whole, this one not at all."""
+        with ThreadPoolExecutor(1) as pool:
+            seen.append(pool.submit(asked_by_another).result())
+
+    def asked_by_another() -> tuple[list[str], list[str]]:
+        try:
+            return noted(database), owed_ids()
+        finally:
+            connections.close_all()
+
+    Log(tracking, "notes", does=lambda: note(database, "one"))
+    Log(tracking, "looks", does=look)
+    assert deliver("A1", "B2")
+    assert seen == [([], ["A1", "B2"]), (["one"], ["B2"])]
+    assert (noted(database), owed_ids()) == (["one", "one"], [])
+
+
+@pytest.mark.usefixtures("atomic")
+def test_what_a_receiver_that_fails_wrote_is_undone_and_nobody_elses_is(
+    database: str, tracking: ReceiverSignal
+) -> None:
+    Log(tracking, "first", does=lambda: note(database, "first"))
+    shop = Log(tracking, "shop", "A1", does=lambda: note(database, "shop"))
+    Log(tracking, "last", does=lambda: note(database, "last"))
+    deliver("A1")
+    assert (noted(database), list(Work.objects.get().receivers)) == (["first", "last"], ["shop"])
+    shop.fails_at = None
+    retry(database)
+    assert (noted(database), owed_ids()) == (["first", "last", "shop"], [])
+
+
+@pytest.mark.usefixtures("atomic")
+def test_what_an_async_receiver_wrote_before_it_failed_is_undone(
+    database: str, tracking: ReceiverSignal
+) -> None:
+    async def writes(event: TrackingEvent, **_: Any) -> None:
+        await Bounce.objects.using(database).acreate(recipient=event.event_id or "")
+        if event.event_id == "A1":
+            raise RuntimeError
+
+    tracking.connect(writes, dispatch_uid="writes")
+    deliver("A1", "B2")
+    assert (noted(database), owed_ids()) == (["B2"], ["A1"])
+
+
+def swallow(database: str) -> None:
+    """Go on after a database error."""
+    with suppress(IntegrityError):
+        Bounce.objects.using(database).create(recipient=None)  # type: ignore[misc]
+
+
+@pytest.mark.usefixtures("atomic")
+def test_a_receiver_that_goes_on_after_a_database_error_has_failed_alone(
+    database: str, tracking: ReceiverSignal
+) -> None:
+    Log(tracking, "first", does=lambda: note(database, "first"))
+    Log(tracking, "swallows", does=lambda: swallow(database))
+    Log(tracking, "last", does=lambda: note(database, "last"))
+    deliver("A1")
+    work = Work.objects.get()
+    assert (work.failures, list(work.receivers)) == (1, ["swallows"])
+    assert "went on after a database error" in work.receivers["swallows"]
+    assert noted(database) == ["first", "last"]
+
+
+def close(database: str) -> None:
+    connections[database].close()
+
+
+def commit(database: str) -> None:
+    with connections[database].cursor() as cursor:
+        cursor.execute("COMMIT")
+
+
+@pytest.mark.usefixtures("atomic")
+@pytest.mark.parametrize("tear", [close, enter_atomic, commit])
+def test_a_receiver_that_tears_the_transaction_has_all_of_them_called_again(
+    database: str, tracking: ReceiverSignal, tear: Callable[[str], None]
+) -> None:
+    first = Log(tracking, "first", does=lambda: note(database, "first"))
+    tears = Log(tracking, "tears", does=lambda: tear(database))
+    last = Log(tracking, "last", does=lambda: note(database, "last"))
+    assert deliver("A1")
+    work = Work.objects.get()
+    assert (work.state, work.claim, work.failures) == ("owed", None, 1)
+    assert (sorted(work.receivers), work.receivers["first"]) == (["first", "last", "tears"], "")
+    assert "TransactionLost" in work.receivers["tears"]
+    # COMMIT cannot be taken back.
+    assert noted(database) == (["first"] if tear is commit else [])
+    assert counters.read() == {"receiver_failed": 1}
+    tears.does = None
+    retry(database)
+    assert (first.ids, tears.ids, last.ids) == (["A1"] * 2, ["A1"] * 2, ["A1"])
+    assert (noted(database)[-2:], owed_ids()) == (["first", "last"], [])
+
+
+@pytest.mark.usefixtures("atomic")
+def test_the_events_after_a_torn_transaction_go_their_way(database: str, tracking: ReceiverSignal) -> None:
+    def tears(event: TrackingEvent, **_: Any) -> None:
+        if event.event_id == "A1":
+            close(database)
+
+    tracking.connect(tears, dispatch_uid="tears")
+    log = Log(tracking, does=lambda: note(database, "log"))
+    assert deliver("A1", "B2", "C3")
+    assert (log.ids, noted(database), owed_ids()) == (["B2", "C3"], ["log", "log"], ["A1"])
+
+
+@pytest.mark.usefixtures("atomic")
+def test_what_the_commit_refuses_is_owed_to_all_again_with_the_reason(
+    database: str, tracking: ReceiverSignal, caplog: pytest.LogCaptureFixture
+) -> None:
+    def writes() -> None:
+        note(database, "one")
+        # The constraint on it is looked at when the transaction commits.
+        Work.objects.create(event_id=2**40, due=database_now(database))
+
+    orphan = Log(tracking, "orphan", does=writes)
+    other = Log(tracking, "other")
+    assert deliver("A1")
+    work = Work.objects.get()
+    assert (work.claim, work.failures, sorted(work.receivers)) == (None, 1, ["orphan", "other"])
+    assert all("IntegrityError" in traceback for traceback in work.receivers.values())
+    assert noted(database) == []
+    assert f"The transaction around event {work.pk} failed: IntegrityError" in caplog.messages
+    orphan.does = None
+    retry(database)
+    assert (orphan.calls, other.calls) == ([Call("A1"), Call("A1", 2)], [Call("A1"), Call("A1", 2)])
+    assert owed_ids() == []
+
+
+@pytest.mark.usefixtures("atomic")
+def test_a_callback_that_raises_after_the_commit_undoes_nothing(
+    database: str, tracking: ReceiverSignal, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("the shop is closed")
+
+    def writes() -> None:
+        note(database, "one")
+        transaction.on_commit(fail, using=database)
+
+    log = Log(tracking, does=writes)
+    assert deliver("A1", "B2")
+    assert (log.ids, noted(database), owed_ids()) == (["A1", "B2"], ["one", "one"], [])
+    assert "RuntimeError" in caplog.text
+
+
+@pytest.mark.usefixtures("atomic")
+def test_a_callback_of_a_receiver_that_failed_is_never_called(
+    database: str, tracking: ReceiverSignal
+) -> None:
+    came: list[str] = []
+    Log(tracking, "fine", does=lambda: transaction.on_commit(lambda: came.append("fine"), using=database))
+    Log(tracking, "shop", "A1", lambda: transaction.on_commit(lambda: came.append("shop"), using=database))
+    deliver("A1")
+    assert came == ["fine"]
+
+
+@pytest.mark.usefixtures("atomic")
+def test_an_event_that_another_worker_has_is_nobodys_to_call_for(
+    database: str, tracking: ReceiverSignal
+) -> None:
+    log = Log(tracking)
+    slow, fast = Claim(), Claim()
+    owed = store("A1", "B2", claim=slow)
+    Work.objects.filter(pk=owed[0].pk).update(claim=fast.token)
+    assert dispatch.deliver(owed, slow)
+    assert (log.ids, owed_ids()) == (["B2"], ["A1"])
+    assert Work.objects.get().claim == fast.token
+
+
+@on_postgresql
+@pytest.mark.usefixtures("atomic")
+def test_postgresql_ends_the_transaction_of_a_worker_that_is_gone_as_the_lease_does(
+    database: str, tracking: ReceiverSignal
+) -> None:
+    found: list[float] = []
+
+    def look() -> None:
+        with connections[database].cursor() as cursor:
+            cursor.execute("SELECT current_setting('idle_in_transaction_session_timeout')::interval")
+            found.append(cursor.fetchone()[0].total_seconds())
+
+    Log(tracking, does=look)
+    deliver("A1")
+    look()
+    assert found[0] == claims.lease().total_seconds() != found[1]
 
 
 # The database away, in the middle
 
 
-def test_done_marks_that_cannot_be_written_leave_the_events_owed(
-    database: str, tracking: ReceiverSignal, caplog: pytest.LogCaptureFixture
+def test_done_marks_that_cannot_be_written_are_written_by_a_later_task(
+    database: str, tracking: ReceiverSignal
 ) -> None:
     log = Log(tracking)
     claim = Claim()
     owed = store("A1", "B2", claim=claim)
     with away(database):
         assert dispatch.deliver(owed, claim)
-    assert log.ids == ["A1", "B2"]
-    assert "Could not mark 2 events done: OperationalError" in caplog.messages
-    assert owed_ids() == ["A1", "B2"]
+    assert (log.ids, owed_ids()) == (["A1", "B2"], ["A1", "B2"])
+    verdicts.write_what_is_left()
+    assert owed_ids() == []
 
 
-def test_a_failure_that_cannot_be_written_raises_and_leaves_the_events_owed(
+def test_a_failure_that_cannot_be_written_hands_the_event_over_to_be_taken_up_alone(
     database: str, tracking: ReceiverSignal
 ) -> None:
-    Log(tracking, "shop", "A1")
+    fine, shop = Log(tracking, "fine"), Log(tracking, "shop", "B2")
     claim = Claim()
-    owed = store("A1", "B2", claim=claim)
-    with away(database), pytest.raises(DatabaseError):
+    owed = store("A1", "B2", "C3", claim=claim)
+    with away(database), pytest.raises(DatabaseAway, match="OperationalError"):
         dispatch.deliver(owed, claim)
-    assert owed_ids() == ["A1", "B2"]
-
-
-def test_done_marks_are_written_each_second(database: str) -> None:
-    claim = Claim()
-    first, second, _ = store("A1", "B2", "C3", claim=claim)
-    done = dispatch._Done(claim)
-    done.pks += [first.pk, second.pk]
-    done.flushed += 3600
-    done.flush_when_due()
     assert owed_ids() == ["A1", "B2", "C3"]
-    done.flushed -= 7200
-    done.flush_when_due()
-    assert owed_ids() == ["C3"]
+    verdicts.write_what_is_left()
+    assert ids(claims.take_released(Claim(), 10)) == ["C3"]
+    (begun,) = take_lapsed(Claim(), 1)
+    assert (ids([begun]), list(begun.receivers), begun.failures, begun.lapses) == (["B2"], ["shop"], 0, 0)
+    assert (fine.ids, shop.ids, Work.objects.count()) == (["A1", "B2"], ["A1", "B2"], 2)
+
+
+def test_an_event_that_cannot_be_buried_is_handed_over_too(database: str) -> None:
+    claim = Claim()
+    (item,) = store("A1", claim=claim)
+    unreadable = item._replace(raw=b"nonsense", event=None)
+    with away(database), pytest.raises(DatabaseAway):
+        dispatch.deliver([unreadable], claim)
+    verdicts.write_what_is_left()
+    assert Work.objects.get().claim == NOBODY
+
+
+def loses_the_database(tracking: ReceiverSignal, database: str) -> tuple[Log, Log, Log]:
+    """Three receivers; PostgreSQL hangs up under the second one."""
+
+    def lose() -> None:
+        hang_up(database)
+        note(database, "never")
+
+    return (
+        Log(tracking, "first", does=lambda: note(database, "first")),
+        Log(tracking, "second", does=lose),
+        Log(tracking, "third"),
+    )
+
+
+def next_task() -> None:
+    """What each task does first."""
+    close_old_connections()
+    verdicts.write_what_is_left()
+
+
+@on_postgresql
+def test_an_event_under_which_the_database_goes_is_taken_up_alone_for_those_it_is_still_owed_to(
+    database: str, tracking: ReceiverSignal
+) -> None:
+    first, second, third = loses_the_database(tracking, database)
+    claim = Claim()
+    with pytest.raises(DatabaseAway) as raised:
+        dispatch.deliver(store("A1", "B2", claim=claim), claim)
+    assert (first.ids, second.ids, third.ids) == (["A1"], ["A1"], [])
+    next_task()
+    assert counters.read() == {"released": 1}
+    work = Work.objects.get(event__event_id="A1")
+    assert (work.claim, work.failures, work.lapses) == (NOBODY, 0, 0)
+    assert work.receivers == {"second": "", "third": ""}
+    second.does = None
+    assert dispatch.recover(Claim())
+    assert (first.calls, second.calls, third.calls) == ([Call("A1")], [Call("A1")] * 2, [Call("A1")])
+    assert owed_ids() == ["B2"]
+    assert ids(claims.take_released(Claim(), 10)) == ["B2"]
+    assert str(raised.value) == "OperationalError"
+
+
+@on_postgresql
+@pytest.mark.usefixtures("atomic")
+def test_in_a_transaction_it_is_taken_up_alone_for_all_of_them(
+    database: str, tracking: ReceiverSignal
+) -> None:
+    first, second, third = loses_the_database(tracking, database)
+    claim = Claim()
+    with pytest.raises(DatabaseAway):
+        dispatch.deliver(store("A1", "B2", claim=claim), claim)
+    next_task()
+    assert counters.read() == {"released": 1}
+    work = Work.objects.get(event__event_id="A1")
+    assert (work.claim, work.failures, work.lapses, work.receivers) == (NOBODY, 0, 0, {})
+    second.does = None
+    assert dispatch.recover(Claim())
+    assert first.calls == second.calls == [Call("A1")] * 2
+    assert (third.calls, noted(database), owed_ids()) == ([Call("A1")], ["first"], ["B2"])
+
+
+@on_postgresql
+@either
+def test_an_event_under_which_it_goes_again_is_left_to_its_lease_and_loses_a_life(
+    database: str, tracking: ReceiverSignal
+) -> None:
+    loses_the_database(tracking, database)
+    store("A1", claim=Claim())
+    make_due(database, claim=NOBODY)
+    for lapses in (0, 1, 2):
+        claim = Claim()
+        with pytest.raises(DatabaseAway):
+            dispatch.recover(claim)
+        next_task()
+        work = Work.objects.get()
+        assert (work.claim, work.lapses, work.failures) == (claim.token, lapses, 0)
+        assert not claims.anything_lapsed()
+        make_due(database)
+
+
+@on_postgresql
+def test_where_only_the_done_mark_meets_no_database_it_is_written_later(
+    database: str, tracking: ReceiverSignal
+) -> None:
+    last = Log(tracking, "last", does=lambda: hang_up(database))
+    assert deliver("A1")
+    next_task()
+    assert (last.ids, owed_ids()) == (["A1"], [])
+
+
+@on_postgresql
+@pytest.mark.usefixtures("atomic")
+def test_in_a_transaction_such_an_event_is_taken_up_again(database: str, tracking: ReceiverSignal) -> None:
+    log = Log(tracking, "log", does=lambda: hang_up(database))
+    with pytest.raises(DatabaseAway):
+        deliver("A1")
+    next_task()
+    assert Work.objects.get().claim == NOBODY
+    log.does = None
+    assert dispatch.recover(Claim())
+    assert (log.ids, owed_ids()) == (["A1", "A1"], [])
