@@ -55,12 +55,15 @@ def _ask(whom: str, question: Callable[[], T], away: list[str]) -> T | None:
 def _work() -> dict[str, Any]:
     using = router.db_for_write(Work)
     now = database_now(using)
-    retrying = _OWED & _TRIED
+    owed, retrying, in_hand = _OWED & ~_TRIED, _OWED & _TRIED, ~_FREE & Q(due__gt=now)
     found = Work.objects.using(using).aggregate(
-        owed=Count("pk", filter=_OWED & ~_TRIED),
+        owed=Count("pk", filter=owed),
+        owed_in_hand=Count("pk", filter=owed & in_hand),
         retrying=Count("pk", filter=retrying),
+        retrying_in_hand=Count("pk", filter=retrying & in_hand),
         due_now=Count("pk", filter=retrying & _FREE & Q(due__lte=now)),
         next_due=Min("due", filter=retrying & _FREE & Q(due__gt=now)),
+        to_recover=Count("pk", filter=_OWED & Q(claim__isnull=False, due__lte=now)),
         dead=Count("pk", filter=_DEAD),
     )
     next_due = found.pop("next_due")
@@ -86,6 +89,9 @@ def page(found: dict[str, Any]) -> Iterator[str]:
     if found["work"] is not None:
         yield ""
         yield from rendering.columns(("state", "events", ""), _states(found["work"]))
+        if found["work"]["to_recover"]:
+            count = found["work"]["to_recover"]
+            yield f"Being taken up one at a time, as their worker died or by hand: {count}"
     if found["failed_receivers"]:
         failed = found["failed_receivers"].items()
         yield ""
@@ -111,12 +117,15 @@ def _beat(seconds: int | None) -> str:
 
 
 def _states(work: dict[str, Any]) -> list[tuple[str | int, ...]]:
-    retrying = f"{work['due_now']} due now" if work["retrying"] else ""
-    if work["seconds_to_next"] is not None:
-        retrying += f", the next in {span(work['seconds_to_next'])}"
+    next_due = work["seconds_to_next"]
+    retrying = {
+        f"{work['retrying_in_hand']} in a worker's hands": work["retrying_in_hand"],
+        f"{work['due_now']} due now": work["retrying"],
+        f"the next in {span(next_due or 0)}": next_due is not None,
+    }
     return [
-        ("owed", work["owed"], "not tried yet, or just being tried"),
-        ("retrying", work["retrying"], retrying),
+        ("owed", work["owed"], f"not tried yet; {work['owed_in_hand']} in a worker's hands"),
+        ("retrying", work["retrying"], ", ".join(words for words, said in retrying.items() if said)),
         ("dead", work["dead"], "given up" if work["dead"] else ""),
     ]
 

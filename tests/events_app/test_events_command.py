@@ -401,24 +401,36 @@ def test_all_that_is_going_on(database: str) -> None:
     counters.count(counters.DUPLICATE, 7)
     counters.count(counters.REFUSED.format(status=403), 2)
     counters.count("of another version")
-    pks = store(*(opened(name) for name in "ABCDEF"))
+    pks = store(*(opened(name) for name in "ABCDEFG"))
     owe(pks[0])
     owe(pks[1], failures=1, receivers={'the "shop"': "Traceback", "bank": ""})
     owe(pks[2], failures=1, due=later(database, 600), receivers={"bank": "Traceback"})
     owe(pks[3], state="dead", failures=9, receivers={"bank": "Traceback", 'the "shop"': "Traceback"})
     owe(pks[4], state="dead")
+    owe(pks[5], claim=TOKEN, due=later(database))
+    owe(pks[6], claim=TOKEN, replay=True)
     (found,) = run_json("status")
     assert 90 <= found.pop("seconds_since_beat") < 120
     assert 590 < found["work"].pop("seconds_to_next") <= 600
     assert found == {
         "waiting_in_redis": 2,
-        "work": {"owed": 1, "retrying": 2, "due_now": 1, "dead": 2},
+        "work": {
+            "owed": 2,
+            "owed_in_hand": 1,
+            "retrying": 3,
+            "retrying_in_hand": 0,
+            "due_now": 1,
+            "to_recover": 1,
+            "dead": 2,
+        },
         "failed_receivers": {"bank": {"retrying": 1, "dead": 1}, 'the "shop"': {"retrying": 1, "dead": 1}},
         "counters": {"duplicate": 7, "of another version": 1, "refused_403": 2},
     }
     said = run("status")
     assert "WARNING: Beat was last heard of 9" in said
-    assert "retrying       2  1 due now, the next in " in said
+    assert "owed           2  not tried yet; 1 in a worker's hands\n" in said
+    assert "retrying       3  1 due now, the next in " in said
+    assert "Being taken up one at a time, as their worker died or by hand: 1\n" in said
     assert "refused_403         2  posts answered with 403\n" in said
     assert 'the "shop"              1     1\n' in said
 
