@@ -2,21 +2,23 @@
 
 import json
 from collections.abc import Callable
-from contextlib import closing
 from typing import Any
 
 import pytest
 from django.db import DatabaseError, connections
 from django.test import Client
 
-from events_app import claims, counters, dispatch, redis, stream, tasks
+from events_app import claims, counters, redis, retention, stream, tasks
 from events_app.claims import Claim
 from events_app.models import Event, Work
 from events_app.signals import EventType, ReceiverSignal, TrackingEvent
+from events_app.tick import since_beat
 from fake_sendgrid.events import history
 from fake_sendgrid.webhook import Sender, batch
-from tests.events_app.test_dispatch import Log, lapse, store
-from tests.events_app.test_inbox import away, opened
+from tests.events_app.test_claims import make_due, owed_ids, store
+from tests.events_app.test_dispatch import Call, Log
+from tests.events_app.test_inbox import away, hang_up, on_postgresql, opened
+from tests.events_app.test_retention import keep, left
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -93,19 +95,45 @@ def test_a_drain_that_read_all_it_may_rings_for_the_next(database: str, tracking
 
 def test_a_drain_takes_what_others_released(database: str, tracking: ReceiverSignal) -> None:
     log = Log(tracking)
-    claim = Claim()
-    dispatch._release(store("A1", claim=claim), claim)
+    store("A1", claim=Claim())
+    make_due(database, claim=None)
     append(opened("B2"))
     tasks.drain()
     assert log.ids == ["A1", "B2"]
     assert not Work.objects.exists()
 
 
+def test_a_drain_takes_what_others_released_before_it_takes_what_is_fresh(
+    database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log(tracking)
+    monkeypatch.setattr(tasks, "BATCH", 2)
+    store("A1", "B2", "C3", claim=Claim())
+    make_due(database, claim=None)
+    append(opened("D4"), opened("E5"))
+    tasks.drain()
+    assert (len(log.ids), stream.backlog(), bells()[0]) == (2, 2, "events.drain")
+    assert set(log.ids) < {"A1", "B2", "C3"}
+    tasks.drain()
+    assert (set(log.ids), stream.backlog()) == ({"A1", "B2", "C3", "D4"}, 1)
+    tasks.drain()
+    assert (log.ids[4:], stream.backlog(), Work.objects.count()) == (["E5"], 0, 0)
+
+
+def test_a_drain_calls_nobody_again_who_has_failed(database: str, tracking: ReceiverSignal) -> None:
+    shop = Log(tracking, "shop", "A1")
+    append(opened("A1"))
+    tasks.drain()
+    make_due(database)
+    tasks.drain()
+    assert shop.calls == [Call("A1")]
+
+
 def test_a_drain_that_leaves_work_rings(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = Log(tracking)
-    monkeypatch.setattr(dispatch, "BUDGET", 0.0)
+    monkeypatch.setattr(claims, "BUDGET", 0.0)
     append(opened("A1"), opened("B2"))
     tasks.drain()
     assert (log.ids, bells()[0]) == (["A1"], "events.drain")
@@ -116,19 +144,123 @@ def test_a_drain_that_leaves_work_rings(
 def test_a_drain_ticks_so_a_missing_beat_is_survived(database: str, tracking: ReceiverSignal) -> None:
     log = Log(tracking)
     store("A1", claim=Claim())
-    lapse(database)
+    make_due(database)
     tasks.drain()
     assert bells("sendgrid.recovery") == ["events.recover"]
     tasks.recover()
     assert log.ids == ["A1"]
 
 
-def test_a_recovery_that_leaves_work_rings(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatch, "BUDGET", 0.0)
+def test_a_drain_rings_for_what_is_to_be_tried_again(database: str, tracking: ReceiverSignal) -> None:
+    log = Log(tracking)
     store("A1", claim=Claim())
-    lapse(database)
+    make_due(database, claim=None, failures=1)
+    tasks.drain()
+    assert (log.ids, bells("sendgrid.retries")) == ([], ["events.retry"])
+    tasks.retry()
+    assert log.calls == [Call("A1", 2)]
+
+
+def test_a_recovery_that_leaves_work_rings(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "BUDGET", 0.0)
+    store("A1", claim=Claim())
+    make_due(database)
     tasks.recover()
     assert bells("sendgrid.recovery") == ["events.recover"]
+
+
+# Retries
+
+
+def to_retry(database: str, *event_ids: str) -> None:
+    store(*event_ids, claim=Claim())
+    make_due(database, claim=None, failures=1)
+
+
+def test_all_that_is_due_is_tried_again_part_by_part(
+    database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claimed: list[int] = []
+    monkeypatch.setattr(tasks, "RETRIES_AT_ONCE", 2)
+    to_retry(database, "A1", "B2", "C3", "D4", "E5")
+    log = Log(tracking, does=lambda: claimed.append(Work.objects.exclude(claim=None).count()))
+    tasks.retry()
+    assert (sorted(filter(None, log.ids)), owed_ids()) == (["A1", "B2", "C3", "D4", "E5"], [])
+    assert claimed == [2, 2, 2, 2, 1]
+    assert bells("sendgrid.retries") == []
+
+
+def test_a_receiver_that_fails_again_is_not_called_twice_in_one_go(
+    database: str, tracking: ReceiverSignal
+) -> None:
+    shop = Log(tracking, "shop", "A1")
+    to_retry(database, "A1")
+    tasks.retry()
+    assert (shop.calls, owed_ids()) == ([Call("A1", 2)], ["A1"])
+
+
+def test_while_a_fresh_event_waits_no_more_is_tried_again(
+    database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log(tracking)
+    monkeypatch.setattr(tasks, "RETRIES_AT_ONCE", 2)
+    to_retry(database, "A1", "B2", "C3")
+    append(opened("fresh"))
+    tasks.retry()
+    assert (len(log.ids), len(owed_ids()), stream.backlog()) == (2, 1, 1)
+    assert (bells(), bells("sendgrid.retries")) == (["events.drain"], ["events.retry"])
+
+
+def test_a_retry_stops_at_its_budgets_end(
+    database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "BUDGET", 0.0)
+    log = Log(tracking)
+    to_retry(database, "A1", "B2")
+    tasks.retry()
+    assert (len(log.ids), len(owed_ids())) == (1, 1)
+    assert bells("sendgrid.retries") == ["events.retry"]
+
+
+def test_it_stops_there_too_between_two_receivers_of_one_event(
+    database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "BUDGET", 0.0)
+    logs = [Log(tracking, "first"), Log(tracking, "second"), Log(tracking, "third")]
+    to_retry(database, "A1")
+    tasks.retry()
+    assert [log.ids for log in logs] == [["A1"], [], []]
+    assert Work.objects.get().receivers == {"second": "", "third": ""}
+
+
+# Retention
+
+
+def test_events_at_the_end_of_their_retention_are_removed(
+    database: str, anymail: Callable[..., None]
+) -> None:
+    anymail(EVENT_RETENTION_DAYS=30)
+    _, young = keep(database, 40, 0)
+    tasks.tick()
+    assert bells("sendgrid.retries") == ["events.prune"]
+    tasks.prune()
+    assert left() == [young]
+    assert bells("sendgrid.retries") == ["events.prune"]
+
+
+def test_a_removal_that_leaves_events_rings(
+    database: str, anymail: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anymail(EVENT_RETENTION_DAYS=30)
+    keep(database, 40, 40)
+    monkeypatch.setattr(retention, "SLICE", 1)
+    budget = iter([True, False])
+    monkeypatch.setattr(Claim, "has_budget", lambda _: next(budget))
+    tasks.prune()
+    assert (len(left()), bells("sendgrid.retries")) == (1, ["events.prune"])
+
+
+# The tick
 
 
 def test_a_tick_rings_for_what_waits_whatever_the_bell_says(
@@ -138,19 +270,35 @@ def test_a_tick_rings_for_what_waits_whatever_the_bell_says(
     append(opened("A1"))
     assert redis.worker().exists(redis.key("bell"))
     store("B2", claim=Claim())
-    lapse(database)
+    make_due(database)
     tasks.tick()
     assert (bells(), bells("sendgrid.recovery")) == (["events.drain"], ["events.recover"])
+
+
+def test_only_a_tick_is_heard_as_beats(database: str) -> None:
+    redis.worker().set(redis.key("beat"), 1)
+    tasks.drain()
+    late = since_beat()
+    assert late is not None
+    assert late > 3600
+    tasks.tick()
+    heard = since_beat()
+    assert heard is not None
+    assert heard < 3600
+
+
+# What is away
 
 
 def test_with_redis_away_every_task_is_quiet(
     database: str, anymail: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
     anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
-    tasks.drain()
-    tasks.recover()
-    tasks.tick()
-    assert [record.levelname for record in caplog.records] == ["WARNING"] * 3
+    for task in (tasks.drain, tasks.retry, tasks.recover, tasks.prune, tasks.tick):
+        task()
+    left_over = [message.partition(",")[0] for message in caplog.messages]
+    assert left_over == ["Left the stream", "Left drain", "Left retry", "Left tick"]
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
     assert "Left drain, to be taken up again: ConnectionError" in caplog.text
 
 
@@ -158,9 +306,8 @@ def test_with_the_database_away_nothing_is_lost(database: str, tracking: Receive
     log = Log(tracking)
     append(opened("A1"), opened("B2"))
     with away(database):
-        tasks.drain()
-        tasks.recover()
-        tasks.tick()
+        for task in (tasks.drain, tasks.retry, tasks.recover, tasks.prune, tasks.tick):
+            task()
     assert (log.ids, stream.backlog()) == ([], 2)
     tasks.drain()
     assert (sorted(filter(None, log.ids)), stream.backlog()) == (["A1", "B2"], 0)
@@ -173,7 +320,22 @@ def test_the_log_quotes_no_values_from_a_databases_error(caplog: pytest.LogCaptu
     assert "mira" not in caplog.text
 
 
-@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+@pytest.mark.parametrize("task", [tasks.drain, tasks.retry, tasks.recover, tasks.prune, tasks.tick])
+def test_every_task_first_writes_what_an_outage_left(
+    database: str, tracking: ReceiverSignal, anymail: Callable[..., None], task: Callable[[], None]
+) -> None:
+    outage = away(database)
+    log = Log(tracking, does=outage.__enter__)
+    append(opened("A1"))
+    tasks.drain()
+    outage.__exit__(None, None, None)
+    log.does = None
+    assert (log.ids, owed_ids()) == (["A1"], ["A1"])
+    task()
+    assert (log.ids, owed_ids()) == (["A1"], [])
+
+
+@on_postgresql
 def test_a_connection_that_broke_is_made_anew_for_the_next_task(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,10 +343,8 @@ def test_a_connection_that_broke_is_made_anew_for_the_next_task(
     monkeypatch.setitem(connections[database].settings_dict, "CONN_MAX_AGE", None)
     connections[database].close()
     store("A1", claim=Claim())
-    lapse(database)
-    pid = connections[database].connection.info.backend_pid
-    with closing(connections.create_connection(database)) as other, other.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+    make_due(database)
+    hang_up(database)
     tasks.recover()
     assert log.ids == []
     tasks.recover()
@@ -196,7 +356,9 @@ def test_a_connection_that_broke_is_made_anew_for_the_next_task(
     ("task", "name", "queue"),
     [
         (tasks.drain, "events.drain", "sendgrid.events"),
+        (tasks.retry, "events.retry", "sendgrid.retries"),
         (tasks.recover, "events.recover", "sendgrid.recovery"),
+        (tasks.prune, "events.prune", "sendgrid.retries"),
         (tasks.tick, "events.tick", "sendgrid.events"),
     ],
 )

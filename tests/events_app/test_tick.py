@@ -6,14 +6,20 @@ import pytest
 from django.db import DatabaseError
 from redis import RedisError
 
-from events_app import claims, redis, stream
+from events_app import claims, counters, redis, stream
 from events_app import tick as tick_module
-from events_app.claims import Claim
-from events_app.tick import Due, tick
-from tests.events_app.test_dispatch import lapse, store
+from events_app.claims import NOBODY, Claim
+from events_app.models import Work
+from events_app.tick import Due, heard_from_beat, since_beat, tick
+from tests.events_app.test_claims import make_due, store
 from tests.events_app.test_inbox import away
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+
+def look_again() -> None:
+    """The last tick is long ago."""
+    redis.worker().delete(redis.key("tick"))
 
 
 def test_nothing_waits(database: str) -> None:
@@ -39,20 +45,46 @@ def test_an_event_in_hand_wants_nothing(database: str) -> None:
 
 
 def test_released_work_wants_a_drain(database: str) -> None:
-    claim = Claim()
-    dispatch._release(store("A1", claim=claim), claim)
+    store("A1", claim=Claim())
+    make_due(database, claim=None)
     assert tick() == Due(drain=True)
+
+
+@pytest.mark.parametrize("changes", [{"failures": 1}, {"replay": True}])
+def test_work_that_is_to_be_tried_again_wants_a_retry(database: str, changes: dict[str, object]) -> None:
+    store("A1", claim=Claim())
+    Work.objects.update(claim=None, **changes)
+    assert tick() == Due()
+    look_again()
+    make_due(database)
+    assert tick() == Due(retry=True)
 
 
 def test_lapsed_work_wants_a_recovery(database: str) -> None:
     store("A1", claim=Claim())
-    lapse(database)
+    make_due(database)
     assert tick() == Due(recover=True)
+
+
+def test_work_that_was_handed_over_wants_a_recovery(database: str) -> None:
+    store("A1", claim=Claim())
+    make_due(database, claim=NOBODY)
+    assert tick() == Due(recover=True)
+
+
+def test_all_at_once(database: str, anymail: Callable[..., None]) -> None:
+    anymail(EVENT_RETENTION_DAYS=30)
+    stream.append("tracking", [b"{}"])
+    store("A1", claim=Claim())
+    make_due(database, claim=None, failures=1)
+    store("B2", claim=Claim())
+    make_due(database)
+    assert tick() == Due(drain=True, retry=True, recover=True, prune=True)
 
 
 def test_dead_work_wants_nothing(database: str) -> None:
     store("A1", claim=Claim())
-    lapse(database, state="dead")
+    make_due(database, state="dead")
     assert tick() == Due()
 
 
@@ -61,7 +93,7 @@ def test_only_one_of_those_who_ask_at_once_looks(database: str, monkeypatch: pyt
     stream.append("tracking", [b"{}"])
     assert tick().drain
     assert not tick().drain
-    redis.worker().delete(redis.key("tick"))
+    look_again()
     assert tick().drain
 
 
@@ -74,3 +106,89 @@ def test_with_redis_away_it_raises(anymail: Callable[..., None]) -> None:
 def test_with_the_database_away_it_raises(database: str) -> None:
     with away(database), pytest.raises(DatabaseError):
         tick()
+
+
+# Retention
+
+
+def test_with_a_retention_events_are_looked_through_each_hour(
+    database: str, anymail: Callable[..., None]
+) -> None:
+    anymail(EVENT_RETENTION_DAYS=30)
+    assert tick() == Due(prune=True)
+    look_again()
+    assert tick() == Due()
+    left = redis.worker().pttl(redis.key("prune"))
+    assert 3_500_000 < left <= 3_600_000
+    redis.worker().delete(redis.key("prune"))
+    look_again()
+    assert tick() == Due(prune=True)
+
+
+def test_without_one_nobody_looks(database: str) -> None:
+    assert tick() == Due()
+    assert not redis.worker().exists(redis.key("prune"))
+
+
+# Beat
+
+
+def last_heard(seconds: int) -> None:
+    """The last tick of beat's came so long ago."""
+    redis.worker().set(redis.key("beat"), redis.worker().time()[0] - seconds)
+
+
+def test_what_was_never_heard_of_is_expected_from_the_first_look_on(database: str) -> None:
+    assert since_beat() is None
+    tick()
+    heard = since_beat()
+    assert heard is not None
+    assert heard < 30
+    assert counters.read() == {}
+
+
+def test_a_tick_of_beats_is_heard(database: str) -> None:
+    last_heard(3600)
+    late = since_beat()
+    assert late is not None
+    assert 3600 <= late < 3630
+    heard_from_beat()
+    heard = since_beat()
+    assert heard is not None
+    assert heard < 30
+
+
+def test_a_clock_that_went_back_makes_no_beat_of_the_future() -> None:
+    last_heard(-3600)
+    assert since_beat() == 0
+
+
+def test_a_beat_that_is_late_is_warned_of_once_a_minute_and_counted(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    last_heard(tick_module.LATE + 1)
+    for _ in range(3):
+        tick()
+        look_again()
+    (warning,) = caplog.messages
+    assert warning.startswith("No tick of beat's for 3")
+    assert counters.read() == {"tick_late": 1}
+    assert 50_000 < redis.worker().pttl(redis.key("late")) <= 60_000
+    redis.worker().delete(redis.key("late"))
+    tick()
+    assert len(caplog.messages) == 2
+    assert counters.read() == {"tick_late": 2}
+
+
+def test_a_beat_that_comes_is_not_warned_of(database: str, caplog: pytest.LogCaptureFixture) -> None:
+    last_heard(0)
+    tick()
+    assert (caplog.messages, counters.read()) == ([], {})
+
+
+def test_who_looks_does_not_pass_for_beat(database: str) -> None:
+    last_heard(20)
+    tick()
+    late = since_beat()
+    assert late is not None
+    assert late >= 20
