@@ -136,7 +136,7 @@ def test_a_queue_that_nobody_consumes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(celery_app.conf, "task_queues", [Queue("celery"), Queue("sendgrid.events")])
     (found,) = check_celery()
     assert found.id == "events_app.E006"
-    assert "lack sendgrid.recovery" in found.msg
+    assert "lack sendgrid.recovery, sendgrid.retries" in found.msg
     monkeypatch.setitem(celery_app.conf, "task_create_missing_queues", True)
     assert check_celery() == []
     monkeypatch.setitem(celery_app.conf, "task_queues", None)

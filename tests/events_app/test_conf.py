@@ -1,5 +1,7 @@
 """Where a setting is looked up, and what it may hold."""
 
+from collections.abc import Callable
+
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
@@ -7,6 +9,7 @@ from pytest_django import Settings
 from events_app import conf
 
 BARE = "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY"
+TOO_SHORT = "must be at least 2: SendGrid repeats events for a day or more, and must find them here"
 
 
 def test_the_order_of_places(settings: Settings) -> None:
@@ -67,6 +70,12 @@ def test_texts(settings: Settings, value: object, expected: tuple[str, ...]) -> 
         ("SENDGRID_TRACKING_WEBHOOK_BODY_LIMIT", True, "must be a whole number of at least 1"),
         ("EVENT_BACKLOG_LIMIT", 1.5, "must be a whole number of at least 1"),
         ("RECEIVER_TIME_LIMIT", -1, "must be a whole number of at least 1"),
+        ("RECEIVER_MAX_ATTEMPTS", 0, "must be a whole number of at least 1"),
+        ("RECEIVER_RETRY_DELAY", 0.5, "must be a whole number of at least 1"),
+        ("ATOMIC_DISPATCH", "yes", "must be True or False"),
+        ("EVENT_RETENTION_DAYS", 0, "must be a whole number of at least 1"),
+        ("EVENT_RETENTION_DAYS", "30", "must be a whole number of at least 1"),
+        ("EVENT_RETENTION_DAYS", 1, TOO_SHORT),
         ("WEBHOOK_ALLOW_INSECURE", "False", "must be True or False"),
         ("EVENT_REDIS_URL", "", "must be a string that is not empty"),
         ("EVENT_STREAM", 5, "must be a string that is not empty"),
@@ -82,6 +91,13 @@ def test_a_bad_value_is_named_with_its_place_and_not_repeated(
     with pytest.raises(ImproperlyConfigured) as raised:
         setting.get()
     assert str(raised.value) == f"ANYMAIL['{name}']: {says}"
+
+
+def test_the_shortest_retention_and_none_at_all(anymail: Callable[..., None]) -> None:
+    anymail(EVENT_RETENTION_DAYS=2)
+    assert conf.RETENTION_DAYS.get() == 2
+    anymail(EVENT_RETENTION_DAYS=None)
+    assert conf.RETENTION_DAYS.get() is None
 
 
 def test_a_bad_argument_of_the_view_is_named_as_such() -> None:

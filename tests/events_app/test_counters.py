@@ -33,3 +33,12 @@ def test_streams_count_apart(anymail: Callable[..., None], stream: str) -> None:
     counters.count(counters.DUPLICATE)
     anymail(EVENT_STREAM=f"{stream}-other")
     assert counters.read() == {}
+
+
+def test_each_counter_has_a_meaning() -> None:
+    plain = [value for name, value in vars(counters).items() if name.isupper() and isinstance(value, str)]
+    assert sorted(plain) == sorted(counters.MEANINGS)
+    assert len({*counters.MEANINGS.values()}) == len(counters.MEANINGS)
+    assert counters.meaning(counters.RETRIED) == "events whose failed receivers were called again"
+    assert counters.meaning("refused_503") == "posts answered with 503"
+    assert counters.meaning("of another version") == ""

@@ -140,7 +140,9 @@ def test_what_was_owed_or_dead_before_failures_were_retried_is_so_still(
     ]
     for number, row in enumerate(rows):
         kept = before.get_model("events_app", "Event").objects.using(database)
-        given = {field: getattr(event(number), field) for field in ("key", "event_type", "received_at", "raw")}
+        given = {
+            field: getattr(event(number), field) for field in ("key", "event_type", "received_at", "raw")
+        }
         made = kept.create(**given, door="tracking")
         before.get_model("events_app", "Work").objects.using(database).create(event=made, due=NOON, **row)
 

@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from events_app import normalize as tables
-from events_app.decode import decode
-from events_app.normalize import normalize
+from events_app.decode import Unreadable, decode
+from events_app.normalize import normalize, read
 from events_app.signals import EventType, RejectReason, TrackingEvent
 from tests.events_app.test_decode import any_object, any_text, any_value
 
@@ -524,6 +524,53 @@ def test_the_deepest_object_decode_reads_is_normalized() -> None:
     deep = decode(b'{"unique_args":' * 99 + b'{"a":1}' + b"}" * 99)
     assert normalize(deep).metadata == {"a": 1}
     assert normalize(decode(b'{"event":"open","category":' + b"[" * 99 + b"]" * 99 + b"}")).tags
+
+
+# From bytes
+
+
+def test_bytes_are_read_into_the_object_and_the_event_it_is() -> None:
+    found, event = read(b'{"event": "bounce", "type": "blocked", "n": NaN}')
+    assert (found["event"], event.event_type, event.reject_reason) == ("bounce", "bounced", "blocked")
+    assert event.esp_event is found
+
+
+def test_each_reading_is_a_fresh_one() -> None:
+    raw = b'{"event": "open", "category": ["spring"], "order": {"n": 1}}'
+    _, one = read(raw)
+    _, other = read(raw)
+    assert one == other
+    one.metadata["order"]["n"] = 2
+    one.tags.clear()
+    one.esp_event.clear()
+    assert (other.metadata, other.tags) == ({"order": {"n": 1}}, ["spring"])
+    assert other.esp_event["event"] == "open"
+
+
+@pytest.mark.parametrize("raw", [b"", b"nonsense", b"[1]", b"[" * 5000, b'{"event": "op'])
+def test_what_is_no_object_is_unreadable(raw: bytes) -> None:
+    with pytest.raises(Unreadable, match="The element"):
+        read(raw)
+
+
+def test_a_fault_of_our_own_is_unreadable_too_and_repeats_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def faulty(raw: dict[str, Any]) -> TrackingEvent:
+        raise ZeroDivisionError(raw["email"])
+
+    monkeypatch.setattr(tables, "normalize", faulty)
+    with pytest.raises(Unreadable) as raised:
+        read(b'{"email": "mira.okafor@example.net"}')
+    assert str(raised.value) == "Reading it failed: ZeroDivisionError."
+    assert raised.value.__context__ is None
+
+
+@given(st.binary(max_size=200) | any_object.map(lambda found: json.dumps(found).encode()))
+def test_any_bytes_are_read_or_unreadable(raw: bytes) -> None:
+    try:
+        found, event = read(raw)
+    except Unreadable:
+        return
+    assert event.esp_event is found
 
 
 # docs/events.md
