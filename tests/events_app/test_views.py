@@ -17,7 +17,7 @@ from django.urls import path, reverse
 from pytest_django import Settings
 from redis import Redis
 
-from events_app import bell, counters, claims, redis, stream
+from events_app import bell, claims, counters, redis, stream
 from events_app.split import MOST_EVENTS
 from events_app.views import SendGridTrackingWebhookView
 from fake_sendgrid.events import history
