@@ -190,7 +190,8 @@ def _of_work(work: Work) -> dict[str, object]:
         "replay": "yes" if work.replay else "",
         "due": work.due if work.state == Work.State.OWED else "",
         "failed": ", ".join(failed_receivers(work)),
-        "not called yet": ", ".join(waiting) or ("" if work.receivers else "any receiver"),
+        "not reached": ", ".join(waiting),
+        "owed to": "" if work.receivers else "all receivers",
     }
 
 

@@ -124,7 +124,7 @@ def _states(work: dict[str, Any]) -> list[tuple[str | int, ...]]:
         f"the next in {span(next_due or 0)}": next_due is not None,
     }
     return [
-        ("owed", work["owed"], f"not tried yet; {work['owed_in_hand']} in a worker's hands"),
+        ("owed", work["owed"], f"{work['owed_in_hand']} in a worker's hands" if work["owed"] else ""),
         ("retrying", work["retrying"], ", ".join(words for words, said in retrying.items() if said)),
         ("dead", work["dead"], "given up" if work["dead"] else ""),
     ]

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from io import StringIO
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -166,7 +167,7 @@ def test_everything_of_an_event_is_shown(database: str) -> None:
         "failed tries   3\n",
         "died workers   1\n",
         "failed         shop.stop\n",
-        "not called yet bank.note\n",
+        "not reached    bank.note\n",
         "received       2026-07-14 12:00:00 UTC\n",
         "timestamp      2026-07-14 03:33:20 UTC\n",
         "click_url      https://example.net/?a=b\n",
@@ -428,7 +429,7 @@ def test_all_that_is_going_on(database: str) -> None:
     }
     said = run("status")
     assert "WARNING: Beat was last heard of 9" in said
-    assert "owed           2  not tried yet; 1 in a worker's hands\n" in said
+    assert "owed           2  1 in a worker's hands\n" in said
     assert "retrying       3  1 due now, the next in " in said
     assert "Being taken up one at a time, as their worker died or by hand: 1\n" in said
     assert "refused_403         2  posts answered with 403\n" in said
@@ -548,5 +549,7 @@ def test_a_length_of_time_in_words(seconds: int, says: str) -> None:
 def test_every_counter_has_a_meaning() -> None:
     names = {value for name, value in vars(counters).items() if name.isupper() and isinstance(value, str)}
     assert names == counters.MEANINGS.keys()
+    page = (Path(__file__).parents[2] / "docs" / "operate.md").read_text()
+    assert not [name for name in names if f"| `{name.format(status='…')}` |" not in page]
     assert counters.meaning("refused_503") == "posts answered with 503"
     assert counters.meaning("of another version") == ""
