@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from events_app import counters
 from fake_sendgrid.events import history
 from ground.postgres import Postgres
 from ground.valkey import Valkey
@@ -66,6 +67,34 @@ def test_postgresql_stopped_in_mid_drain_and_started_again(
     for receiver in ("first", "second", "counter"):
         assert deployment.called(receiver) == {**once(events), held: 2 if receiver in again else 1}
     assert not deployment.work()
+
+
+@pytest.mark.xfail(strict=True, reason="isolation.is_lost does not see that no connection can be made")
+def test_a_receiver_that_cannot_reach_postgresql_has_not_failed(
+    on_own_postgres: Deployment, postgres: Postgres
+) -> None:
+    deployment = on_own_postgres
+    deployment.configure(WITNESS_RECEIVERS="counter,second")
+    deployment.web()
+    worker = deployment.worker("--concurrency", "1")
+    events = history(20)
+    held = ids(events)[5]
+    deployment.hold_at(held)
+    assert deployment.post(events) == 200
+    deployment.wait_for_call(held)
+
+    postgres.stop()
+    # So long that it wants to write before the next call what is done. That fails, and it hangs up.
+    ticks = worker.output().count("Sending due task")
+    deployment.wait_until(lambda: worker.output().count("Sending due task") > ticks + 1, "two ticks")
+    deployment.let_go(held)
+    deployment.wait_until(lambda: "to be taken up again" in worker.output(), "a task in vain")
+    postgres.start()
+
+    deployment.settle(stored=20)
+    assert deployment.totals() == once(events)
+    assert {call.attempt for call in deployment.book.calls()} == {1}
+    assert deployment.counted(counters.RECEIVER_FAILED) == 0
 
 
 @on_sqlite

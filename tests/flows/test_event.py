@@ -105,18 +105,18 @@ def test_worker_killed_in_mid_drain_loses_nothing_and_repeats_only_what_was_in_f
 
 def test_worker_killed_again_and_again_loses_nothing(deployment: Deployment) -> None:
     deployment.web()
-    events = history(900)
-    for at in range(0, 900, 300):
-        held = ids(events)[at + 150]
+    events = history(300)
+    for at in range(0, 300, 100):
+        held = ids(events)[at + 50]
         deployment.hold_at(held)
         worker = deployment.worker(name=f"victim-{at}")
-        assert deployment.post(events[at : at + 300]) == 200
+        assert deployment.post(events[at : at + 100]) == 200
         deployment.wait_for_call(held)
         worker.kill()
         deployment.lapse()
     deployment.worker(name="survivor")
 
-    deployment.settle(stored=900)
+    deployment.settle(stored=300)
     assert set(deployment.called()) == set(ids(events))
 
 
