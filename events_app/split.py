@@ -61,6 +61,9 @@ def _split_tolerantly(body: bytes) -> Iterator[bytes]:
     while not _closing.match(text, at):
         try:
             _, end = _tolerant.raw_decode(text, at)
+            # A lone quote is a string to the tolerant decoder, up to the first quote in the next event.
+            start = _next_event.search(text, at, end) if text[at] == '"' else None
+            end = start.start() if start else end
         except (ValueError, RecursionError):
             broken += 1
             start = _next_event.search(text, at) if broken <= _MOST_BROKEN else None
