@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 
+import billiard.common
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import InterfaceError, OperationalError, router, transaction
 
@@ -40,8 +41,8 @@ def deliver(owed: Sequence[Owed], claim: Claim) -> bool:
         for item in owed:
             if (begun and not claim.has_budget()) or not claim.is_held():
                 break
-            begun += 1
             told.write_when_due()
+            begun += 1
             _deliver(item, receivers[item.door], told)
     finally:
         told.released += [item.pk for item in owed[begun:]]
@@ -82,13 +83,14 @@ class _Calls:
         self.event = item.event or read(item.raw)[1]
         #: Receivers that have not succeeded yet, each with the traceback of its last failure.
         self.left = dict(item.receivers) or dict.fromkeys(receivers, "")
-        self.wanted = tuple(self.left)
+        # In the order they were connected; PostgreSQL keeps the names in one of its own.
+        self.wanted = (*(name for name in receivers if name in self.left), *(self.left.keys() - receivers))
         self.failed = False
 
     def make(self, guard: Callable[[], AbstractContextManager[None]]) -> None:
         """Call them, each inside a `guard`; `left` and `failed` say what came of it.
 
-        Raises DatabaseAway or TransactionLost.
+        Raises DatabaseAway or TransactionLost, and SystemExit where this process is told to end.
         """
         if self.item.failures:
             counters.count(counters.RETRIED)
@@ -104,6 +106,8 @@ class _Calls:
             except BaseException as error:  # a receiver may raise anything
                 if isolation.is_lost(router.db_for_write(Work)):
                     raise DatabaseAway(type(error).__name__) from error
+                if isinstance(error, SystemExit) and _is_told_to_end():
+                    raise
                 timed_out = isinstance(error, SoftTimeLimitExceeded)
                 reason = counters.RECEIVER_TIMED_OUT if timed_out else counters.RECEIVER_FAILED
                 self._file(name, traceback.format_exc(), reason)
@@ -144,11 +148,17 @@ def _deliver(item: Owed, receivers: dict[str, NamedReceiver], told: Verdicts) ->
             _in_one_transaction(calls)
         elif calls:
             _one_by_one(calls, told)
-    except (OperationalError, InterfaceError, DatabaseAway) as error:
+    except (OperationalError, InterfaceError, DatabaseAway, SystemExit) as error:
         told.handed_over[item.pk] = calls.left if calls else item.receivers
-        if isinstance(error, DatabaseAway):
+        if isinstance(error, DatabaseAway | SystemExit):
             raise
         raise DatabaseAway(type(error).__name__) from error
+
+
+def _is_told_to_end() -> bool:
+    # billiard's handler of SIGTERM raises SystemExit wherever the process is: at the hard limit, or when
+    # a supervisor stops the worker with all its children. No fault of the receiver's.
+    return bool(billiard.common._should_have_exited[0])
 
 
 def _calls(item: Owed, receivers: dict[str, NamedReceiver], told: Verdicts) -> "_Calls | None":
@@ -184,7 +194,7 @@ def _in_one_transaction(calls: _Calls) -> None:
                 _put_down(calls)
             else:
                 verdicts.delete_done([pk], claim)
-    except (OperationalError, InterfaceError, DatabaseAway):
+    except (OperationalError, InterfaceError, DatabaseAway, SystemExit):
         calls.left = dict(calls.item.receivers)
         raise
     except Exception as error:  # noqa: BLE001 (a constraint that is checked at the commit, say)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.db import connections, transaction
+from django.db import InterfaceError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import TransactionManagementError
 
@@ -56,9 +56,16 @@ def inside(using: str) -> Iterator[None]:
 
 
 def is_lost(using: str) -> bool:
-    """Whether the server has hung up on us."""
+    """Whether the server has hung up on us, or cannot be reached."""
     connection = connections[using]
-    return not connection.closed_in_transaction and bool(getattr(connection.connection, "closed", False))
+    if connection.closed_in_transaction:
+        return False  # a receiver's doing
+    if connection.connection is None:
+        try:
+            connection.ensure_connection()
+        except (OperationalError, InterfaceError):
+            return True
+    return bool(getattr(connection.connection, "closed", False))
 
 
 def reset(using: str) -> None:

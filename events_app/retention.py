@@ -45,6 +45,8 @@ def _prune_slice(after: int, before: datetime, using: str) -> int | None:
         old = [pk for pk, received_at in found if received_at < before]
         if not old:
             return None
+        # Locked, as a replay locks them: it opens work either before we look for it, or never.
+        old = list(events.filter(pk__in=old).order_by("pk").select_for_update().values_list("pk", flat=True))
         work = Work.objects.using(using).filter(event__in=old)
         owed = set(work.filter(state=Work.State.OWED).values_list("pk", flat=True))
         going = [pk for pk in old if pk not in owed]

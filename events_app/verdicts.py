@@ -13,7 +13,7 @@ from events_app import counters
 from events_app.claims import NOBODY, Claim, Owed, claimed
 from events_app.conf import RECEIVER_MAX_ATTEMPTS, RECEIVER_RETRY_DELAY
 from events_app.decode import clean
-from events_app.models import Work, database_now
+from events_app.models import DatabaseAway, Work, database_now
 
 logger = logging.getLogger(__name__)
 
@@ -43,12 +43,15 @@ class Verdicts:
         self._written = time.monotonic()
 
     def write_when_due(self) -> None:
-        """Before a call, not after it: that one may take long, or be the worker's last."""
+        """Before a call, not after it: that one may take long, or be the worker's last.
+
+        Raises DatabaseAway, and keeps them.
+        """
         if time.monotonic() > self._written + 1:
             try:
                 self._write()
             except (DatabaseError, InterfaceError) as error:
-                logger.warning("Could not mark %d events done: %s", len(self.done), type(error).__name__)
+                raise DatabaseAway(type(error).__name__) from error
 
     def close(self) -> None:
         """Write all; what cannot be written now, this process writes at the start of a later task."""

@@ -5,7 +5,7 @@ reason; and no receiver is called again after it has succeeded, but for a crash 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from datetime import timedelta
 from typing import Any
@@ -89,7 +89,7 @@ class Lives(RuleBasedStateMachine):
         """A worker that is killed when it has called everybody and told the database nothing of it."""
         owed, claim = self._store(ids)
         receivers = dispatch._receivers("tracking")
-        with self._database_back():
+        with self._database_back(), suppress(DatabaseAway):
             for item in owed:
                 dispatch._Calls(item, receivers, claim).make(nullcontext)
 
@@ -131,7 +131,7 @@ class Lives(RuleBasedStateMachine):
         """Every lease ends, every delay is over. What a dead worker had in hand is called once more."""
         owed = Work.objects.filter(state="owed")
         for work in owed.exclude(claim=None).exclude(claim=claims.NOBODY).select_related("event"):
-            self._forget(work.event.event_id)
+            self._forget(work.event.event_id, work.receivers)
         owed.update(due=database_now(self.database) - timedelta(seconds=1))
 
     @rule(ids=some_ids)
@@ -195,9 +195,9 @@ class Lives(RuleBasedStateMachine):
             yield
         verdicts.write_what_is_left()
 
-    def _forget(self, event_id: str) -> None:
-        """This event's receivers may be called again, whatever they have done."""
-        for name in NAMES:
+    def _forget(self, event_id: str, receivers: Iterable[str] = ()) -> None:
+        """These receivers, or all, may be called with this event again, whatever they have done."""
+        for name in receivers or NAMES:
             self.successes.pop((event_id, name), None)
 
 

@@ -69,7 +69,6 @@ def test_postgresql_stopped_in_mid_drain_and_started_again(
     assert not deployment.work()
 
 
-@pytest.mark.xfail(strict=True, reason="isolation.is_lost does not see that no connection can be made")
 def test_a_receiver_that_cannot_reach_postgresql_has_not_failed(
     on_own_postgres: Deployment, postgres: Postgres
 ) -> None:

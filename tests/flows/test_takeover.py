@@ -1,6 +1,9 @@
 """What a worker that was killed or frozen had in hand is another's, and is counted exactly once
 where the receivers and the mark that it is done share a transaction."""
 
+import os
+import signal
+
 import pytest
 
 from events_app import counters
@@ -33,6 +36,28 @@ def test_a_worker_killed_before_the_done_mark_has_its_events_called_again(
     assert deployment.called().keys() == once(events).keys()
     assert deployment.totals() == (once(events) if atomic else deployment.called("counter"))
     assert not deployment.dead()
+
+
+def test_a_worker_stopped_with_all_its_children_counts_nothing_against_the_event_in_hand(
+    deployment: Deployment,
+) -> None:
+    deployment.web()
+    worker = deployment.worker()
+    events = history(20)
+    held = ids(events)[5]
+    deployment.hold_at(held)
+    assert deployment.post(events) == 200
+    deployment.wait_for_call(held)
+
+    os.killpg(worker.pid, signal.SIGTERM)  # as a supervisor may, where only the main process should get it
+    worker.wait(30)
+    assert deployment.work()[held].lapses == 0
+    deployment.let_go(held)
+    deployment.worker(name="successor")
+
+    deployment.settle(stored=20)
+    assert {call.attempt for call in deployment.book.calls()} == {1}
+    assert deployment.called("first") == once(events)
 
 
 def test_a_frozen_workers_events_are_taken_over_and_thawed_it_harms_no_row(deployment: Deployment) -> None:
