@@ -158,7 +158,7 @@ def _deliver(item: Owed, receivers: dict[str, NamedReceiver], told: Verdicts) ->
 def _is_told_to_end() -> bool:
     # billiard's handler of SIGTERM raises SystemExit wherever the process is: at the hard limit, or when
     # a supervisor stops the worker with all its children. No fault of the receiver's.
-    return bool(billiard.common._should_have_exited[0])
+    return bool(billiard.common._should_have_exited[0])  # type: ignore[attr-defined]
 
 
 def _calls(item: Owed, receivers: dict[str, NamedReceiver], told: Verdicts) -> "_Calls | None":
