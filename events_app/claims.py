@@ -20,7 +20,7 @@ from django.db.models import Q, QuerySet
 
 from events_app import counters
 from events_app.conf import RECEIVER_TIME_LIMIT
-from events_app.models import Work, database_now
+from events_app.models import CLAIMED, OWED, RELEASED, TO_RETRY, Work, database_now
 from events_app.signals import TrackingEvent
 
 #: Seconds a task calls receivers before it leaves the rest to the next one.
@@ -31,10 +31,6 @@ MOST_DEATHS = 5
 
 #: The token of nobody: work that bears it is taken up alone, as a dead worker's is, and nothing counts.
 NOBODY = 0
-
-_RELEASED = Q(claim=None, failures=0, replay=False)
-_TO_RETRY = Q(claim=None) & (Q(failures__gt=0) | Q(replay=True))
-_LAPSED = Q(claim__isnull=False)
 
 
 def soft_limit() -> int:
@@ -93,12 +89,12 @@ def claimed(pks: Sequence[int], claim: Claim) -> "QuerySet[Work]":
 
 def take_released(claim: Claim, limit: int) -> list[Owed]:
     """Take up to `limit` events that nobody has begun, or that a budget's end left over."""
-    return _take(_RELEASED, "pk", claim, limit)
+    return _take(RELEASED, "pk", claim, limit)
 
 
 def take_retries(claim: Claim, limit: int) -> list[Owed]:
     """Take up to `limit` events that are to be tried again now, those first that are due longest."""
-    return _take(_TO_RETRY, "due", claim, limit)
+    return _take(TO_RETRY, "due", claim, limit)
 
 
 def take_lapsed(claim: Claim) -> Owed | None:
@@ -109,7 +105,7 @@ def take_lapsed(claim: Claim) -> Owed | None:
     """
     while True:
         with transaction.atomic(using=_using()):
-            lapsed = _due(_LAPSED).order_by("due").select_for_update(skip_locked=True).first()
+            lapsed = _due(CLAIMED).order_by("due").select_for_update(skip_locked=True).first()
             if lapsed is None:
                 return None
             row = _owed().filter(pk=lapsed.pk)
@@ -126,17 +122,17 @@ def take_lapsed(claim: Claim) -> Owed | None:
 
 def anything_released() -> bool:
     """Whether `take_released` would find work."""
-    return _due(_RELEASED).exists()
+    return _due(RELEASED).exists()
 
 
 def anything_to_retry() -> bool:
     """Whether `take_retries` would find work."""
-    return _due(_TO_RETRY).exists()
+    return _due(TO_RETRY).exists()
 
 
 def anything_lapsed() -> bool:
     """Whether `take_lapsed` would find work."""
-    return _due(_LAPSED).exists()
+    return _due(CLAIMED).exists()
 
 
 def _using() -> str:
@@ -144,7 +140,7 @@ def _using() -> str:
 
 
 def _owed() -> "QuerySet[Work]":
-    return Work.objects.using(_using()).filter(state=Work.State.OWED)
+    return Work.objects.using(_using()).filter(OWED)
 
 
 def _due(lane: Q) -> "QuerySet[Work]":

@@ -66,6 +66,14 @@ class DatabaseAway(Exception):
     """The database could not be asked. Nothing is known to be wrong with the events."""
 
 
+OWED = Q(state="owed")
+#: The lanes of owed work: nobody has failed at it and nobody has it; it is to be tried again; somebody
+#: has it, or had it and is gone.
+RELEASED = Q(claim=None, failures=0, replay=False)
+TO_RETRY = Q(claim=None) & (Q(failures__gt=0) | Q(replay=True))
+CLAIMED = Q(claim__isnull=False)
+
+
 class Work(models.Model):
     """What is still owed for one event."""
 
@@ -92,7 +100,12 @@ class Work(models.Model):
     error = models.TextField(blank=True)
 
     class Meta:
-        indexes = (models.Index(fields=["due"], name="work_owed", condition=Q(state="owed")),)
+        # One for each lane: a million replays that wait are not in the way of a drain's look for work.
+        indexes = (
+            models.Index(fields=["event"], name="work_released", condition=OWED & RELEASED),
+            models.Index(fields=["due"], name="work_to_retry", condition=OWED & TO_RETRY),
+            models.Index(fields=["due"], name="work_claimed", condition=OWED & CLAIMED),
+        )
         verbose_name_plural = "work"
 
     def __str__(self) -> str:

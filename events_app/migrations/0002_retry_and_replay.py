@@ -28,6 +28,27 @@ def vacuum_often(apps: Any, schema_editor: Any) -> None:
         )
 
 
+INDEXES = (
+    models.Index(
+        fields=["event"],
+        name="work_released",
+        condition=models.Q(("state", "owed"), ("claim", None), ("failures", 0), ("replay", False)),
+    ),
+    models.Index(
+        fields=["due"],
+        name="work_to_retry",
+        condition=models.Q(
+            ("state", "owed"),
+            ("claim", None),
+            models.Q(("failures__gt", 0), ("replay", True), _connector="OR"),
+        ),
+    ),
+    models.Index(
+        fields=["due"], name="work_claimed", condition=models.Q(("state", "owed"), ("claim__isnull", False))
+    ),
+)
+
+
 class Migration(migrations.Migration):
     dependencies = [("events_app", "0001_initial")]
 
@@ -39,5 +60,7 @@ class Migration(migrations.Migration):
         migrations.RunPython(keep_failures, migrations.RunPython.noop, elidable=True),
         migrations.RemoveField("work", "attempts"),
         migrations.RemoveField("work", "failed"),
+        migrations.RemoveIndex("work", "work_owed"),
+        *(migrations.AddIndex("work", index) for index in INDEXES),
         migrations.RunPython(vacuum_often, migrations.RunPython.noop),
     ]

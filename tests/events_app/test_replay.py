@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from events_app import claims, counters, replay, tasks
+from events_app import claims, counters, models, replay, tasks
 from events_app.models import Event, Work, database_now
 from events_app.replay import Replayed, Retried
 from events_app.signals import ReceiverSignal, TrackingEvent
@@ -34,7 +34,7 @@ def lane(work: Work) -> str:
     if work.state == Work.State.DEAD:
         assert work.claim is None
         return "dead"
-    lanes = {"released": claims._RELEASED, "to retry": claims._TO_RETRY, "lapsed": claims._LAPSED}
+    lanes = {"released": models.RELEASED, "to retry": models.TO_RETRY, "lapsed": models.CLAIMED}
     (found,) = [name for name, condition in lanes.items() if rows.filter(condition).exists()]
     return found
 
