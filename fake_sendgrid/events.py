@@ -10,6 +10,9 @@ Event = dict[str, Any]
 _HOST = "recvd-6b8f5d9c7-lq4zt-1-6A01C2D3-5"
 _AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
+#: The number of the account, which is in the ids.
+_ACCOUNT = 77001122
+
 #: What may become of a message, and how often in a hundred.
 _FATES: dict[tuple[str, ...], int] = {
     ("processed", "delivered"): 40,
@@ -22,6 +25,7 @@ _FATES: dict[tuple[str, ...], int] = {
     ("dropped",): 3,
 }
 
+#: What each step says beside what all say.
 _DETAILS: dict[str, Event] = {
     "delivered": {"response": "250 2.0.0 OK queued as 4FqK2n", "tls": 1, "ip": "198.51.100.7"},
     "deferred": {"response": "451 4.7.1 try again later", "attempt": "1", "ip": "198.51.100.7"},
@@ -30,6 +34,14 @@ _DETAILS: dict[str, Event] = {
         "reason": "550 5.1.1 no mailbox of that name",
         "status": "5.1.1",
         "bounce_classification": "Invalid Address",
+    },
+    # On the wire a block is a bounce of another type (Event Webhook Reference).
+    "blocked": {
+        "event": "bounce",
+        "type": "blocked",
+        "reason": "554 5.7.1 not from your address, today",
+        "status": "5.7.1",
+        "bounce_classification": "Reputation",
     },
     "dropped": {"reason": "Bounced Address"},
     "open": {"useragent": _AGENT, "ip": "203.0.113.9", "sg_machine_open": False},
@@ -59,30 +71,44 @@ def history(count: int, seed: int = 1, start: int = 1_780_000_000) -> list[Event
 
 def message(chance: random.Random, at: int) -> Iterator[Event]:
     """The events of one message that was sent at `at` (Unix seconds)."""
-    base = _token(chance, 16)
+    base = token(chance)
     (fate,) = chance.choices(list(_FATES), list(_FATES.values()))
     number = chance.randrange(10**6)
-    for step, name in enumerate(fate):
+    args = {"anymail_id": f"{number:06d}-{base}", "order": str(number)}
+    for step, found in enumerate(steps(fate, base, 0, chance)):
         yield {
+            **args,
             "email": f"reader{number}@example.com",
             "timestamp": at + 40 * step,
-            "smtp-id": f"<{base}@geopod-ismtpd-3>",
-            "event": name,
             "category": ["spring-sale"],
-            "sg_event_id": _event_id(name, base, chance),
-            "sg_message_id": f"{base}.{_HOST}.0",
-            "anymail_id": f"{number:06d}-{base}",
-            "order": str(number),
-            **_DETAILS[name],
+            **found,
         }
 
 
-def _event_id(name: str, base: str, chance: random.Random) -> str:
+def steps(fate: tuple[str, ...], base: str, index: int, chance: random.Random) -> Iterator[Event]:
+    """What SendGrid says of each step, of itself: ids and details.
+
+    `base` is the X-Message-Id, `index` the recipient's place in the request.
+    """
+    for done, step in enumerate(fate):
+        name = _DETAILS[step].get("event", step)
+        yield {
+            "smtp-id": f"<{base}@geopod-ismtpd-3>",
+            "event": name,
+            "sg_event_id": _event_id(name, f"{base}-{index}", fate[:done].count("deferred"), chance),
+            "sg_message_id": f"{base}.{_HOST}.{index}",
+            **_DETAILS[step],
+        }
+
+
+def _event_id(name: str, message: str, attempt: int, chance: random.Random) -> str:
     # Ids of what SendGrid did are made of the message, those of what people did are random.
     if name in ("open", "click", "unsubscribe", "spamreport"):
-        return _token(chance, 16)
-    return base64.urlsafe_b64encode(f"{name}-0-77001122-{base}-0".encode()).decode().rstrip("=")
+        return token(chance)
+    words = {"processed": "processed", "dropped": "drop"}.get(name, f"{name}-{attempt}")
+    return base64.urlsafe_b64encode(f"{words}-{_ACCOUNT}-{message}".encode()).decode().rstrip("=")
 
 
-def _token(chance: random.Random, size: int) -> str:
-    return base64.urlsafe_b64encode(chance.randbytes(size)).decode().rstrip("=")
+def token(chance: random.Random) -> str:
+    """22 characters, as X-Message-Id has."""
+    return base64.urlsafe_b64encode(chance.randbytes(16)).decode().rstrip("=")

@@ -6,14 +6,27 @@ are SendGrid's: Twilio docs, "Getting Started with the Event Webhook Security Fe
 
 import base64
 import json
+import os
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import requests
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    ECDSA,
+    SECP256R1,
+    EllipticCurvePrivateKey,
+    generate_private_key,
+)
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 
 
 def batch(events: Iterable[Mapping[str, Any] | bytes]) -> bytes:
@@ -27,11 +40,25 @@ def batch(events: Iterable[Mapping[str, Any] | bytes]) -> bytes:
 class Sender:
     """One Event Webhook with signing on."""
 
-    def __init__(self) -> None:
-        self._private_key = generate_private_key(SECP256R1())
+    def __init__(self, private_key: EllipticCurvePrivateKey | None = None) -> None:
+        self._private_key = private_key or generate_private_key(SECP256R1())
         der = self._private_key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         #: As SendGrid's settings page shows it.
         self.public_key = base64.b64encode(der).decode()
+
+    @classmethod
+    def kept_in(cls, file: Path) -> Self:
+        """The one whose private key is in `file`, as PEM; made on first use. Raises ValueError, OSError."""
+        if not file.exists():
+            sender = cls()
+            pem = sender._private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as kept:
+                kept.write(pem)
+            return sender
+        key = load_pem_private_key(file.read_bytes(), password=None)
+        if not isinstance(key, EllipticCurvePrivateKey) or not isinstance(key.curve, SECP256R1):
+            raise ValueError(f"{file} holds no private key of the curve P-256")
+        return cls(key)
 
     def headers(self, body: bytes, timestamp: int | None = None) -> dict[str, str]:
         """The headers SendGrid sends with `body`."""
@@ -44,8 +71,9 @@ class Sender:
             "X-Twilio-Email-Event-Webhook-Signature": base64.b64encode(signature).decode(),
         }
 
-    def post(self, url: str, body: bytes, timeout: float = 10) -> requests.Response:
+    def post(
+        self, url: str, body: bytes, timeout: float = 10, session: requests.Session | None = None
+    ) -> requests.Response:
         """Post `body` to `url`. Raises requests.RequestException."""
-        return requests.post(
-            url, data=body, headers=self.headers(body), timeout=timeout, allow_redirects=False
-        )
+        post = session.post if session else requests.post
+        return post(url, data=body, headers=self.headers(body), timeout=timeout, allow_redirects=False)

@@ -1,0 +1,118 @@
+"""`python -m fake_sendgrid`: a SendGrid for developing against, in the foreground, until Ctrl-C."""
+
+import argparse
+import sys
+import textwrap
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from fake_sendgrid.fates import FATES, OTHERWISE, recipients
+from fake_sendgrid.ledger import Request
+from fake_sendgrid.postman import Post, Rates
+from fake_sendgrid.server import FakeSendGrid
+from fake_sendgrid.webhook import Sender
+
+#: Mails that are kept in memory.
+_KEEP = 1000
+
+#: Recipients that are named in a mail's line.
+_NAMED = 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        sender = Sender.kept_in(options.signing_key) if options.signing_key else Sender()
+        fake = FakeSendGrid(
+            webhook_url=options.webhook_url,
+            sender=sender,
+            keys=options.key and frozenset(options.key),
+            port=options.port,
+            rates=Rates(repeats=options.repeats, disorder=options.disorder, delay=options.delay),
+            keep=_KEEP,
+            on_request=_tell_request,
+            on_post=_tell_post,
+        )
+    except (OSError, ValueError) as error:
+        print(f"fake_sendgrid: {error}", file=sys.stderr)
+        return 1
+    with fake:
+        print(_greeting(fake), flush=True)
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            print()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m fake_sendgrid",
+        description="A local SendGrid: takes v3 mail/send and posts signed events back. It sends nothing.",
+    )
+    parser.add_argument("--port", type=int, default=8025, help="of the API, on 127.0.0.1 (8025)")
+    parser.add_argument("--webhook-url", help="where events are posted; without it none are")
+    parser.add_argument("--key", action="append", help="an API key that is let in; repeatable (any)")
+    parser.add_argument(
+        "--signing-key", type=Path, help="file of the private key events are signed with, made if missing"
+    )
+    parser.add_argument("--repeats", type=_share, default=0.0, help="share of events posted twice (0)")
+    parser.add_argument("--disorder", type=_share, default=0.0, help="share of events held back (0)")
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds from a mail to its events (0)")
+    return parser
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return share
+
+
+def _greeting(fake: FakeSendGrid) -> str:
+    fates = "\n".join(f"  {word + '…':14}{', '.join(fate) or 'nothing'}" for word, fate in FATES.items())
+    return textwrap.dedent("""\
+        API               {url}
+        webhook           {webhook}
+        verification key  {key}
+
+        What becomes of a mail depends on how its address begins:
+        {fates}
+          else          {otherwise}
+
+        Ctrl-C ends it.
+        """).format(
+        url=fake.url,
+        webhook=fake.webhook_url or "none: no events are posted (--webhook-url)",
+        key=fake.public_key,
+        fates=fates,
+        otherwise=", ".join(OTHERWISE),
+    )
+
+
+def _tell_request(request: Request) -> None:
+    if request.mail is None:
+        what = " ".join(request.answer.body.decode().split())
+    else:
+        emails = [email for _, email in recipients(request.mail)]
+        more = f" and {len(emails) - _NAMED} more" if len(emails) > _NAMED else ""
+        what = f"mail to {', '.join(emails[:_NAMED])}{more}"
+    _tell(request.status, what)
+
+
+def _tell_post(post: Post) -> None:
+    counted = Counter(event["event"] for event in post.events)
+    _tell(post.status, "events: " + ", ".join(f"{name} {count}" for name, count in counted.items()))
+
+
+def _tell(status: int | None, what: str) -> None:
+    # In one piece: several threads tell.
+    sys.stdout.write(f"{datetime.now().astimezone():%H:%M:%S}  {status or 'none'}  {what}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
