@@ -1,0 +1,145 @@
+"""What stands once in a request, in SendGrid's words, from a message's attributes."""
+
+import math
+import re
+from collections.abc import Iterable
+from datetime import date, datetime, time
+from typing import Any
+
+from django.utils.timezone import get_current_timezone, is_naive, make_aware
+
+from events_app.signals import MESSAGE_ID_ARG
+from sending_app import headers
+from sending_app.address import InvalidAddress, parse
+from sending_app.defaults import Attributes
+from sending_app.mail import Address
+from sending_app.plain import SerializationError, plain, text
+from sending_app.rules import Rules, UnsupportedFeature
+
+#: Mail Send Errors: so many different ones, of so many ASCII characters.
+MOST_TAGS = 10
+LONGEST_TAG = 255
+
+#: Where a part of the content stands: SendGrid refuses another order (Mail Send Errors).
+_ORDER = {"text/plain": 0, "text/html": 1}
+
+
+def build(attributes: Attributes, content_subtype: str, rules: Rules) -> dict[str, Any]:
+    """The request's body without recipients and attachments; nothing is in it that was not set."""
+    if "envelope_sender" in attributes:
+        rules.refuse("an envelope_sender of one message: it is set up with the account")
+    special, rest = _special_headers(attributes, rules)
+    found = {
+        "from": _sender(special.get("from") or attributes.get("from_email"), rules),
+        "reply_to_list": _reply_to(special.get("reply-to"), attributes.get("reply_to", []), rules),
+        # Empty text would stand in the place of the template's (django-anymail issue 32).
+        "subject": text(attributes.get("subject", ""), "subject"),
+        "content": _content(attributes, content_subtype, rules),
+        "headers": headers.checked(rest, "headers", rules),
+        "custom_args": custom_args(attributes.get("metadata", {}), "metadata", rules),
+        "categories": _categories(attributes.get("tags", []), rules),
+        "tracking_settings": _tracking(attributes),
+        "send_at": _send_at(attributes.get("send_at")),
+        "template_id": text(attributes.get("template_id", ""), "template_id"),
+    }
+    return {name: value for name, value in found.items() if value not in ("", None, [], {})}
+
+
+def custom_args(metadata: dict[str, Any], field: str, rules: Rules) -> dict[str, str]:
+    """Metadata as text; raises SerializationError, and UnsupportedFeature where it has our id's name."""
+    if rules.generate_message_id and MESSAGE_ID_ARG in metadata:
+        raise UnsupportedFeature(
+            f"{field}[{MESSAGE_ID_ARG!r}] has the name under which SendGrid brings our own id back: "
+            "choose another, or set SENDGRID_GENERATE_MESSAGE_ID to False"
+        )
+    return {name: text(value, f"{field}[{name!r}]") for name, value in metadata.items()}
+
+
+def _special_headers(attributes: Attributes, rules: Rules) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The headers that fields of the request are made of, by lower name, and the others."""
+    found = headers.by_lower_name(attributes.get("extra_headers", {}))
+    names = found.keys() & {"reply-to", "from", "to"}
+    special = {name: found.pop(name)[1] for name in names}
+    if special.get("from"):
+        rules.refuse('a "From" header, since from_email would then be the envelope\'s: set from_email alone')
+    if special.get("to"):
+        rules.refuse('a "To" header other than the recipients ("spoofing")')
+    return special, dict(found.values())
+
+
+def _sender(written: Any, rules: Rules) -> Address:
+    senders = parse([written], "from_email", rules.idna)
+    if not senders:
+        raise InvalidAddress("There is no address in from_email")
+    if len(senders) > 1:
+        rules.refuse("several addresses in from_email")
+    return senders[0].address
+
+
+def _reply_to(header: Any, attribute: list[Any], rules: Rules) -> list[Address]:
+    # The header wins, as with Django's own backends.
+    field = 'headers["Reply-To"]' if header else "reply_to"
+    found = parse([header] if header else attribute, field, rules.idna)
+    return list({one.wire.casefold(): one.address for one in found}.values())  # each but once (Overview)
+
+
+def _content(attributes: Attributes, content_subtype: str, rules: Rules) -> list[dict[str, str]]:
+    body = (attributes.get("body", ""), f"text/{content_subtype}")
+    found = [
+        {"type": _type(mimetype, rules), "value": _value(value, mimetype)}
+        for value, mimetype in [body, *attributes.get("alternatives", [])]
+    ]
+    # Empty ones are an error, or make SendGrid render the wrong part of a template (anymail issue 32).
+    return sorted((part for part in found if part["value"]), key=lambda part: _ORDER.get(part["type"], 2))
+
+
+def _type(mimetype: Any, rules: Rules) -> str:
+    found, *parameters = re.split(r"[;\r\n]", str(mimetype))
+    if parameters:
+        rules.refuse(f"parameters in the type of an alternative ({str(mimetype)!r})")
+    return found.strip().lower()
+
+
+def _value(value: Any, mimetype: Any) -> str:
+    field = f"The {mimetype} content"
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            value = None
+    if value is None:
+        raise SerializationError(f"{field} is not text")
+    return text(plain(value, field), field)
+
+
+def _categories(tags: Iterable[Any], rules: Rules) -> list[str]:
+    found = list(dict.fromkeys(text(tag, "tags") for tag in tags))
+    if len(found) > MOST_TAGS:
+        rules.refuse(f"more than {MOST_TAGS} tags")
+    if not all(tag.isascii() and len(tag) <= LONGEST_TAG for tag in found):
+        rules.refuse(f"a tag that is not ASCII, or longer than {LONGEST_TAG} characters")
+    return found
+
+
+def _tracking(attributes: Attributes) -> dict[str, Any]:
+    found = {}
+    for name, setting in (("track_clicks", "click_tracking"), ("track_opens", "open_tracking")):
+        value = attributes.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, bool):
+            raise SerializationError(f"{name} is {value!r}; it takes True and False")
+        found[setting] = {"enable": value}
+    return found
+
+
+def _send_at(value: Any) -> int | None:
+    """Seconds from 1970; a time without a zone, and a date's midnight, in Django's current one."""
+    if value is None:
+        return None
+    if isinstance(value, date):
+        moment = value if isinstance(value, datetime) else datetime.combine(value, time())
+        return int((make_aware(moment, get_current_timezone()) if is_naive(moment) else moment).timestamp())
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return int(value)
+    raise SerializationError(f"send_at is {value!r}; it takes a datetime, a date, or a number of seconds")

@@ -1,0 +1,103 @@
+"""A Django message becomes a mail. Whatever SendGrid would refuse of it, and we can know, is refused here."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.mail import EmailMessage
+
+from sending_app import attachment, envelopes, extra
+from sending_app.body import build
+from sending_app.defaults import Attributes, combine, merge_deep
+from sending_app.envelopes import Recipients
+from sending_app.mail import Common, Envelope, Mail
+from sending_app.merge import substitutions, warn_of_bare_names
+from sending_app.plain import SerializationError
+from sending_app.rules import Rules, UnsupportedFeature
+
+__all__ = ["Composed", "Rules", "SerializationError", "UnsupportedFeature", "compose"]
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    mail: Mail
+    #: Our id by the address as the caller wrote it, without its name; None where ids are not wanted.
+    #: Who gets several copies (cc and bcc of a batch) has the last one's.
+    recipients: dict[str, str | None]
+
+
+def compose(message: EmailMessage, rules: Rules) -> Composed:
+    """The mail a message is, under these rules; the message is left as it was.
+
+    Raises MailErrors (UnsupportedFeature, SerializationError, InvalidAddress), TypeError for an
+    attribute that is no list or dict and must be one, ConfigurationError.
+    """
+    attributes = combine(message, rules.send_defaults)
+    special = extra.read(attributes.get("esp_extra", {}), rules)
+    common = _common(message, attributes, special, rules)
+    if special.personalizations is not None:
+        found = envelopes.given(special.personalizations)
+        ids = {one["email"]: envelope.id for envelope in found for one in envelope.recipients}
+        batch = len(found) > 1
+    else:
+        recipients = envelopes.read(attributes, rules)
+        batch = envelopes.is_batch(attributes)
+        found = _envelopes(recipients, attributes, common, batch, rules)
+        ids = _ids(recipients, found)
+    mail = Mail(
+        common=common,
+        envelopes=found,
+        attachments=_attachments(attributes, common),
+        is_batch=batch,
+        bulk=_bulk(attributes),
+    )
+    return Composed(mail, dict(ids) if rules.generate_message_id else dict.fromkeys(ids))
+
+
+def _common(message: EmailMessage, attributes: Attributes, special: extra.Extra, rules: Rules) -> Common:
+    body = merge_deep(build(attributes, message.content_subtype, rules), special.body)
+    if "reply_to" in special.body and "reply_to_list" not in special.body:
+        body.pop("reply_to_list", None)  # SendGrid takes one of the two
+    dynamic = special.dynamic
+    if dynamic is None:
+        dynamic = str(body.get("template_id", "")).startswith("d-")
+    global_data = attributes.get("merge_global_data", {})
+    return Common(
+        body=body,
+        global_data=global_data if dynamic else substitutions(global_data, "merge_global_data"),
+        dynamic=bool(dynamic),
+        field_format=special.field_format,
+        extra=special.shared,
+        tracked=rules.generate_message_id,
+    )
+
+
+def _envelopes(
+    recipients: Recipients, attributes: Attributes, common: Common, batch: bool, rules: Rules
+) -> list[Envelope]:
+    if batch:
+        found = envelopes.for_each(recipients, attributes, common.dynamic, rules)
+    else:
+        found = [envelopes.for_all(recipients)]
+    if not common.dynamic and common.field_format is None:
+        warn_of_bare_names((one.merge_data for one in found), common.global_data)
+    return found
+
+
+def _ids(recipients: Recipients, found: list[Envelope]) -> dict[str, str]:
+    copied = dict.fromkeys((one.given for one in (*recipients.cc, *recipients.bcc)), found[-1].id)
+    each = found if len(found) > 1 else found * len(recipients.to)
+    own = {mailbox.given: envelope.id for mailbox, envelope in zip(recipients.to, each, strict=True)}
+    return copied | own
+
+
+def _attachments(attributes: Attributes, common: Common) -> list[Any]:
+    if "attachments" in common.body:
+        return []
+    return [attachment.read(one) for one in attributes.get("attachments", [])]
+
+
+def _bulk(attributes: Attributes) -> bool | None:
+    found = attributes.get("bulk")
+    if found is not None and not isinstance(found, bool):
+        raise SerializationError(f"bulk is {found!r}; it takes True and False")
+    return found

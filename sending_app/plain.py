@@ -1,0 +1,93 @@
+"""What a caller wrote as plain values: lazy text forced, everything copied, nothing JSON cannot say."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from django.utils.functional import Promise
+
+from sending_app.signals import MailError
+
+#: Where a value stands: the path of what holds it, and its own key. The first one is a field's name.
+_Path: TypeAlias = tuple[Any, ...]
+
+
+class SerializationError(MailError, TypeError):
+    """A value that cannot be sent as JSON, or not where it stands; says where that is."""
+
+
+AnymailSerializationError = SerializationError
+
+
+def plain(value: Any, field: str) -> Any:
+    """A copy of `value` that is the same after a way through JSON; raises SerializationError."""
+    try:
+        return _plain(value, (field,))
+    except RecursionError:
+        why = f"{field} holds itself, or is nested too deep"
+    raise SerializationError(why)
+
+
+def text(value: Any, where: str) -> str:
+    """A plain value as the string SendGrid requires; raises SerializationError."""
+    # For anything else its answer is "Bad Request", without a word of why (django-anymail issue 422).
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float):
+        return str(value)
+    kind = "None" if value is None else f"a {type(value).__name__}"
+    raise SerializationError(f"{where} is {kind}; SendGrid takes text there, or a number")
+
+
+def is_unicode(value: str) -> bool:
+    """Whether UTF-8 can say it: half of a surrogate pair it cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _plain(value: Any, path: _Path) -> Any:
+    if isinstance(value, str):
+        return _text(value, path)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        return _number(value, path)
+    if isinstance(value, dict | Mapping):
+        return {_key(key, path): _plain(item, (path, key)) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, (path, number)) for number, item in enumerate(value)]
+    if isinstance(value, Promise):
+        return _text(str(value), path)
+    raise SerializationError(
+        f"{_words(path)} is a {type(value).__name__}, which JSON has no word for; make it text or a number"
+    )
+
+
+def _text(value: str, path: _Path) -> str:
+    if not value.isascii() and not is_unicode(value):
+        raise SerializationError(f"{_words(path)} holds half of a surrogate pair, which is no text")
+    return value if type(value) is str else str.__str__(value)
+
+
+def _number(value: float, path: _Path) -> float:
+    if isinstance(value, int):
+        return int(value)
+    if not math.isfinite(value):
+        raise SerializationError(f"{_words(path)} is {float(value)}, which JSON has no word for")
+    return float(value)
+
+
+def _key(key: Any, path: _Path) -> str:
+    if isinstance(key, bool) or not isinstance(key, str | int | Promise):
+        raise SerializationError(f"{_words(path)} has a key that is a {type(key).__name__}, not text")
+    return _text(key if isinstance(key, str) else str(key), path)
+
+
+def _words(path: _Path) -> str:
+    if len(path) == 1:
+        return str(path[0])
+    outer, key = path
+    return f"{_words(outer)}[{str(key) if isinstance(key, Promise) else key!r}]"
