@@ -27,9 +27,9 @@ _thread = threading.local()
 
 
 def task(
-    name: str, *, queue: str, soft_limit: int, hard_limit: int
-) -> Callable[[Callable[[], None]], "Task[[], None]"]:
-    """A decorator for what a bell rings: acked when a worker has it, no result, forgotten after an hour.
+    name: str, *, queue: str, soft_limit: int, hard_limit: int, keeps_result: bool = False
+) -> Callable[[Callable[[], object]], "Task[[], object]"]:
+    """A decorator for what a bell rings: acked when a worker has it, forgotten after an hour.
 
     These and the limits (seconds) sit on the task, so that they hold in whatever Celery app runs it.
     """
@@ -39,7 +39,7 @@ def task(
         soft_time_limit=soft_limit,
         time_limit=hard_limit,
         acks_late=False,
-        ignore_result=True,
+        ignore_result=not keeps_result,
         # By the sender's clock and the worker's. An hour, so that no clock is that wrong: one that runs
         # a minute ahead would have every bell thrown away unheard.
         expires=3600,
@@ -47,10 +47,18 @@ def task(
     )
 
 
-def ring(task: "Task[[], None]") -> None:
+def ring(task: "Task[[], object]") -> None:
     """Send `task` to a worker, if the broker takes it within a second or so. Never raises."""
     try:
-        task.apply_async(producer=_producer(task.app), retry=False, **_NO_REPRS)
+        task.apply_async(
+            producer=_producer(task.app),
+            retry=False,
+            # The worker is told by the header whether to keep the result. Celery itself must not hear of
+            # one: with results in Redis it would subscribe to them first, and wait for that Redis.
+            ignore_result=True,
+            headers={"ignore_result": task.ignore_result},
+            **_NO_REPRS,
+        )
     except Exception as error:  # noqa: BLE001 (each transport has errors of its own)
         _hang_up()
         logger.warning("Could not ring %s: %s. The next tick will.", task.name, type(error).__name__)

@@ -22,9 +22,14 @@ SHORTEST_PASSWORD = 16
 #: Seconds below which a signature's window loses events after an ordinary outage.
 SHORTEST_WINDOW = 24 * 3600
 
-#: Names in `ANYMAIL` that are not this app's: Anymail's own for sending through SendGrid.
+#: Names in `ANYMAIL` that are not this app's: those of sending, which has Anymail's beside its own.
 OTHERS = frozenset(
     {
+        "OUTBOX_BODY_DAYS",
+        "OUTBOX_RETENTION_DAYS",
+        "SEND_BULK_ABOVE",
+        "SEND_MAX_AGE",
+        "SEND_UNKNOWN_WAIT",
         "SENDGRID_API_KEY",
         "SENDGRID_API_URL",
         "SENDGRID_GENERATE_MESSAGE_ID",

@@ -19,7 +19,7 @@ from events_app.conf import DEDUPE_BY
 from events_app.decode import Unreadable, clean, dedupe_key, raw_key
 from events_app.models import DatabaseAway, Event, Work, database_now
 from events_app.normalize import read
-from events_app.signals import EventType, TrackingEvent
+from events_app.signals import EventType, TrackingEvent, stored
 from events_app.stream import Entry
 from events_app.verdicts import Verdicts
 
@@ -80,10 +80,10 @@ def store(entries: Sequence[Entry], claim: Claim) -> Stored:
         for pk, arrival in new
         if arrival.event
     ]
-    stored = Stored(owed, dead=len(new) - len(owed), duplicates=len(entries) - len(new))
-    counters.count(counters.DUPLICATE, stored.duplicates)
-    counters.count(counters.DEAD_ON_ARRIVAL, stored.dead)
-    return stored
+    found = Stored(owed, dead=len(new) - len(owed), duplicates=len(entries) - len(new))
+    counters.count(counters.DUPLICATE, found.duplicates)
+    counters.count(counters.DEAD_ON_ARRIVAL, found.dead)
+    return found
 
 
 def _arrive(entry: Entry, by: str) -> Arrival:
@@ -155,4 +155,7 @@ def _insert(arrivals: list[Arrival], claim: Claim) -> list[tuple[int, Arrival]]:
             else Work(event_id=pk, state=Work.State.DEAD, due=now, error=arrival.error)
             for pk, arrival in new
         )
+        events = [arrival.event for _, arrival in new if arrival.event]
+        if events:
+            stored.send(None, events=events, using=using)
     return new

@@ -175,6 +175,12 @@ def _name(receiver: Callable[..., object], dispatch_uid: Hashable | None) -> str
 #: Arguments: event (a `TrackingEvent`), esp_name ("SendGrid"). Sender: the webhook view class.
 tracking = ReceiverSignal()
 
+#: Sent inside the transaction that stores some new events, once for all of them, before any receiver of
+#: `tracking`. For what has to move together with the events; not for receivers of a project's own.
+#: Arguments: events (a list of `TrackingEvent`), using (the database's alias). What a receiver raises undoes
+#: the storing.
+stored = Signal()
+
 #: The webhook view class behind each door's name, filled when the app is ready. A queued
 #: event bears its door's name; a worker looks up the `sender` to call receivers with.
 doors: dict[str, type] = {}

@@ -163,6 +163,12 @@ def backlog() -> int:
     return redis.worker().xlen(redis.key())
 
 
+def waits_since() -> datetime | None:
+    """When the event came that has waited longest; None where none waits."""
+    found = cast("list[tuple[bytes, dict[bytes, bytes]]]", redis.worker().xrange(redis.key(), count=1))
+    return _entry(*found[0]).received_at if found else None
+
+
 def anything_to_read(idle: int) -> bool:
     """Whether `read` would find an entry."""
     groups = redis.worker().xinfo_groups(redis.key()) if redis.worker().exists(redis.key()) else []

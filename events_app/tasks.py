@@ -87,7 +87,7 @@ def tick() -> None:
 
 def _ring_for_what_waits() -> None:
     due = look()
-    bells: tuple[tuple[bool, Task[[], None]], ...] = (
+    bells: tuple[tuple[bool, Task[[], object]], ...] = (
         (due.drain, drain),
         (due.retry, retry),
         (due.recover, recover),

@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import django
 import environ
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -98,7 +99,22 @@ CELERY_BROKER_URL = env.str(
     else REDIS_URL,
 )
 
+# Mail goes to the outbox; workers send it.
+_backend = "sending_app.backends.queued.EmailBackend"
+if django.VERSION >= (6, 1):
+    MAILERS = {"default": {"BACKEND": _backend}}
+else:
+    EMAIL_BACKEND = _backend
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="webmaster@localhost")
+
 ANYMAIL = {
+    "SENDGRID_API_KEY": env.str("SENDGRID_API_KEY", default="") or None,
+    "SENDGRID_API_URL": env.str("SENDGRID_API_URL", default="https://api.sendgrid.com/v3/"),
+    "SEND_MAX_AGE": env.int("SEND_MAX_AGE", default=86400),
+    "SEND_UNKNOWN_WAIT": env.int("SEND_UNKNOWN_WAIT", default=600),
+    "SEND_BULK_ABOVE": env.int("SEND_BULK_ABOVE", default=100),
+    "OUTBOX_BODY_DAYS": env.int("OUTBOX_BODY_DAYS", default=7),
+    "OUTBOX_RETENTION_DAYS": env.int("OUTBOX_RETENTION_DAYS", default=0) or None,
     "EVENT_REDIS_URL": REDIS_URL,
     "EVENT_STREAM": env.str("EVENT_STREAM", default="sendgrid:events"),
     # Several, separated by commas, while a key is being changed.

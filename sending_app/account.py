@@ -39,8 +39,7 @@ class Account:
     def fingerprint(self) -> str:
         """The same for all who send with this key, and no way back to it."""
         # Two aliases may share a key, and a pause is the key's. A new key starts without one.
-        found: str = salted_hmac("sending_app.account", f"{self.api_url} {self.api_key}").hexdigest()[:32]
-        return found
+        return salted_hmac("sending_app.account", f"{self.api_url} {self.api_key}").hexdigest()[:32]
 
 
 def named(alias: str) -> Account:
@@ -49,6 +48,17 @@ def named(alias: str) -> Account:
     Raises ConfigurationError (an ImproperlyConfigured) where the settings do not have all it needs.
     """
     return with_options(alias, options_of(alias))
+
+
+def usable() -> list[Account]:
+    """The accounts that the settings have all of."""
+    found = []
+    for alias in getattr(settings, "MAILERS", {DEFAULT_ALIAS: {}}):
+        try:
+            found.append(named(alias))
+        except ImproperlyConfigured:
+            continue  # its mails wait; the checks tell
+    return found
 
 
 def with_options(alias: str, options: Mapping[str, Any]) -> Account:
@@ -72,9 +82,10 @@ def with_options(alias: str, options: Mapping[str, Any]) -> Account:
 def options_of(alias: str) -> Mapping[str, Any]:
     """What `MAILERS` has for the mailer of this alias; empty without `MAILERS`."""
     if has_mailers():
-        if alias not in settings.MAILERS:
+        mailers: Mapping[str, Any] = getattr(settings, "MAILERS", {})
+        if alias not in mailers:
             raise ConfigurationError(f"There is no mailer {alias!r} in MAILERS.")
-        options: Mapping[str, Any] = settings.MAILERS[alias].get("OPTIONS", {})
+        options: Mapping[str, Any] = mailers[alias].get("OPTIONS", {})
         return options
     if alias != DEFAULT_ALIAS:
         raise ConfigurationError(f"There is no mailer {alias!r}: there is no MAILERS setting.")

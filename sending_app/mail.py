@@ -1,4 +1,4 @@
-"""A mail as plain values: what `compose` makes of a Django message, the outbox keeps, and `payload` builds from.
+"""A mail as plain values: `compose` makes it, the outbox keeps it, `payload` builds the request from it.
 
 Everything in here can be written as JSON and read back the same.
 """

@@ -40,5 +40,8 @@ post_send = Signal()
 #: Arguments: message, status, error (SendGrid's own words, or ours), esp_name. Sender: the backend class.
 send_failed = Signal()
 
+#: The backend classes by name, filled when the app is ready: a worker looks up the `sender` to call with.
+backends: dict[str, type] = {}
+
 AnymailError = MailError
 AnymailCancelSend = CancelSend

@@ -16,7 +16,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 app = Celery("sendgrid-pipeline")
 
 #: Fresh events, what is tried again, what a dead worker left: a queue each, so that none waits for another.
-QUEUES = ("sendgrid.events", "sendgrid.retries", "sendgrid.recovery")
+EVENT_QUEUES = ("sendgrid.events", "sendgrid.retries", "sendgrid.recovery")
+
+#: Mails that somebody waits for, and mails that go to many at once.
+MAIL_QUEUES = ("sendgrid.mail", "sendgrid.bulk")
+
+QUEUES = EVENT_QUEUES + MAIL_QUEUES
 
 
 def _configuration() -> dict[str, Any]:
@@ -60,10 +65,13 @@ def _configuration() -> dict[str, Any]:
         # Celery's Django fixup closes database connections before and after each task, unless told
         # to do so only every so many tasks. Our own tasks close what broke or is over CONN_MAX_AGE.
         "CELERY_DB_REUSE_MAX": 1000,
-        # Read before Django's apps are, so the number cannot come from events_app.tick, which sees
+        # Read before Django's apps are, so the number cannot come from the apps' tick, which sees
         # to it that a tick that comes early does nothing.
-        "beat_schedule": {"tick": {"task": "events.tick", "schedule": 5.0}},
-        # One entry, due every few seconds: nothing to remember over a restart, so no file either.
+        "beat_schedule": {
+            "events": {"task": "events.tick", "schedule": 5.0},
+            "mail": {"task": "sending.tick", "schedule": 5.0},
+        },
+        # Due every few seconds: nothing to remember over a restart, so no file either.
         # (The default one keeps a file, and in a worker's -B fails to with Python 3.13's dbm.sqlite3.)
         "beat_scheduler": "celery.beat:Scheduler",
         "imports": ["workers.lifecycle"],

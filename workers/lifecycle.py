@@ -5,7 +5,9 @@ from typing import Any
 
 from celery.signals import worker_ready
 
-from events_app import bell, tasks
+import events_app.tasks
+import sending_app.tasks
+from events_app import bell
 from events_app.signals import doors, tracking
 
 logger = logging.getLogger(__name__)
@@ -35,4 +37,5 @@ def check_pool(sender: Any, **_: Any) -> None:
 @worker_ready.connect(dispatch_uid="workers.lifecycle.look_for_work")
 def look_for_work(**_: Any) -> None:
     """What the last worker left is not to wait for beat."""
-    bell.ring(tasks.tick)
+    for tick in (events_app.tasks.tick, sending_app.tasks.tick):
+        bell.ring(tick)

@@ -1,0 +1,50 @@
+"""What the outbox tells receivers of a part: SendGrid has it, or it is given up.
+
+In a worker there is no message of the caller's, so receivers get one made from what is kept. What they raise
+is Django's to log: the mail is out, and nothing may make it go out again.
+"""
+
+import logging
+from collections.abc import Sequence
+
+from django.dispatch import Signal
+
+from events_app.signals import ESP_NAME
+from sending_app import outbox, signals
+from sending_app.client import Outcome
+from sending_app.mail import Envelope
+from sending_app.message import SendStatus
+from sending_app.models import Part
+from sending_app.restore import restore
+
+logger = logging.getLogger(__name__)
+
+#: The backend that is the signals' sender here.
+QUEUED = "queued"
+
+
+def accepted(part: Part, outcome: Outcome) -> None:
+    _tell(signals.post_send, part, "queued", response=outcome.response)
+
+
+def failed(part: Part, error: str) -> None:
+    logger.error("Part %d of message %d is given up", part.pk, part.message_id)
+    _tell(signals.send_failed, part, "failed", error=error)
+
+
+def _tell(signal: Signal, part: Part, status: str, response: object = None, **more: object) -> None:
+    sender = signals.backends.get(QUEUED)
+    if not signal.has_listeners(sender):
+        return
+    envelopes = outbox.envelopes_of(part)
+    told = SendStatus()
+    told.set_recipients(ids(envelopes), status)
+    told.esp_response = response
+    message = restore(outbox.common_of(part.message), envelopes)
+    message.anymail_status = told
+    signal.send_robust(sender, message=message, status=told, esp_name=ESP_NAME, **more)
+
+
+def ids(envelopes: Sequence[Envelope]) -> dict[str, str]:
+    """The id of each address: of a copy that goes out more than once, the last one's."""
+    return {address["email"]: envelope.id for envelope in envelopes for address in envelope.recipients}

@@ -1,0 +1,32 @@
+"""The backend that posts at once, in this process: no queue and no database. For scripts and error mails."""
+
+from typing import Any
+
+from events_app.signals import ESP_NAME
+from sending_app import client, parts, payload
+from sending_app.compose import Composed
+from sending_app.mailer import Mailer
+from sending_app.signals import post_send
+
+
+class EmailBackend(Mailer):
+    """`send()` returns once SendGrid has the mail, and raises client.RequestsAPIError where it has not.
+
+    A large batch takes several requests. The first that fails ends it; the status then has those recipients
+    whose mail SendGrid has.
+    """
+
+    def _dispatch(self, message: Any, composed: Composed) -> None:
+        mail, status = composed.mail, message.anymail_status
+        accepted: set[str] = set()
+        for envelopes in parts.split(mail):
+            body = payload.encode(payload.build(mail.common, envelopes, mail.attachments))
+            outcome = client.post(self.account, body)
+            status.esp_response = outcome.response
+            if outcome.error:
+                raise outcome.error
+            accepted.update(envelope.id for envelope in envelopes)
+            ids = composed.recipients.items()
+            status.set_recipients({one: id_ for one, id_ in ids if id_ is None or id_ in accepted}, "queued")
+        # Robust, and nothing is raised again: the mail is out; a caller that tried again would send it twice.
+        post_send.send_robust(type(self), message=message, status=status, esp_name=ESP_NAME)

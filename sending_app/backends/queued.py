@@ -1,0 +1,48 @@
+"""The backend that keeps mails in the outbox, in the caller's transaction, for workers to send."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from django.db import transaction
+
+from sending_app import account, conf, outbox, tasks
+from sending_app.account import ConfigurationError
+from sending_app.compose import Composed
+from sending_app.mailer import Mailer
+from sending_app.models import Part
+
+#: What a worker looks up where the settings have it.
+OF_THE_ACCOUNT = {"api_key": "SENDGRID_API_KEY", "api_url": "SENDGRID_API_URL", "timeout": "REQUESTS_TIMEOUT"}
+
+
+class EmailBackend(Mailer):
+    """`send()` returns once the mail is in the outbox; it leaves if and only if the transaction commits."""
+
+    def __init__(self, fail_silently: bool = False, *, alias: str | None = None, **options: Any) -> None:
+        super().__init__(fail_silently, alias=alias, **options)
+        known = account.options_of(self.alias)
+        for option, setting in OF_THE_ACCOUNT.items():
+            if option in self.options and self.options[option] != known.get(option):
+                raise ConfigurationError(
+                    f"The queued backend takes no {option} in code: a worker sends the mail, and rows keep "
+                    f"no keys. Set ANYMAIL[{setting!r}], or {option!r} in the OPTIONS of a mailer in MAILERS; "
+                    "or use sending_app.backends.direct.EmailBackend."
+                )
+        self._lanes: set[Part.Lane] = set()
+
+    def _dispatch(self, message: Any, composed: Composed) -> None:
+        lane = outbox.keep(composed.mail, self.alias, conf.BULK_ABOVE.get())
+        self._lanes.add(lane)
+        message.anymail_status.set_recipients(composed.recipients, "queued")
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """One bell for all of them, once they are committed."""
+        self._lanes.clear()
+        try:
+            yield
+        finally:
+            for lane in sorted(self._lanes):
+                transaction.on_commit(partial(tasks.ring_for, lane), using=outbox.using(), robust=True)

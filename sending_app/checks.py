@@ -1,0 +1,85 @@
+"""What can be known to be wrong before the first mail is sent."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from celery import current_app
+from django.conf import settings
+from django.core import checks
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.exceptions import ImproperlyConfigured
+
+from sending_app import account, address, conf, tasks
+
+#: Where the backends are.
+QUEUED, DIRECT = "sending_app.backends.queued.EmailBackend", "sending_app.backends.direct.EmailBackend"
+
+
+@register(Tags.security)
+def check_settings(**_: Any) -> list[CheckMessage]:
+    """Values that cannot be used, and mailers of ours without a key."""
+    unusable: list[CheckMessage] = []
+    for setting in conf.SETTINGS:
+        try:
+            setting.get()
+        except ImproperlyConfigured as error:
+            unusable.append(Error(str(error), id="sending_app.E001"))
+    return unusable or [*_check_mailers(), *_check_encoders()]
+
+
+@register()
+def check_celery(**_: Any) -> list[CheckMessage]:
+    """Settings of the Celery app that keep mails from a worker."""
+    if QUEUED not in dict(_mailers()).values():
+        return []
+    return [*_check_eager(), *_check_queues()]
+
+
+def _mailers() -> Iterator[tuple[str, str]]:
+    """Each mailer's alias, and the path of its backend."""
+    if account.has_mailers():
+        for alias, mailer in getattr(settings, "MAILERS", {}).items():
+            yield alias, mailer.get("BACKEND", "")
+    else:
+        yield account.DEFAULT_ALIAS, settings.EMAIL_BACKEND
+
+
+def _check_mailers() -> Iterable[CheckMessage]:
+    for alias, backend in _mailers():
+        if backend in (QUEUED, DIRECT):
+            try:
+                account.named(alias)
+            except ImproperlyConfigured as error:
+                # No error: who only takes events needs no key.
+                yield checks.Warning(str(error), hint="Until then send() raises.", id="sending_app.W001")
+
+
+def _check_encoders() -> Iterable[CheckMessage]:
+    try:
+        address.encoder(conf.SENDGRID_IDNA_ENCODER.get() or conf.IDNA_ENCODER.get())
+    except (ImproperlyConfigured, ValueError, ImportError) as error:
+        yield Error(f"{conf.IDNA_ENCODER.name}: {error}", id="sending_app.E001")
+
+
+def _check_eager() -> Iterable[CheckMessage]:
+    if current_app.conf.task_always_eager:
+        yield Error(
+            "task_always_eager is on: send() would wait for SendGrid.",
+            hint="Turn it off and run a worker, or use the direct backend.",
+            id="sending_app.E002",
+        )
+
+
+def _check_queues() -> Iterable[CheckMessage]:
+    declared = current_app.conf.task_queues
+    if not declared or current_app.conf.task_create_missing_queues:
+        return
+    names = {getattr(queue, "name", queue) for queue in declared}
+    missing = [name for name in (tasks.MAIL, tasks.BULK) if name not in names]
+    if missing:
+        yield Error(
+            f"The Celery app declares its queues and makes no missing ones, and {', '.join(missing)} "
+            "is not among them: no mail would ever be sent.",
+            hint="Add them to task_queues, or turn task_create_missing_queues on.",
+            id="sending_app.E003",
+        )

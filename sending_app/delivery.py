@@ -1,0 +1,90 @@
+"""One part after another: claimed, built, posted in no transaction, and what came of it written down."""
+
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+
+from django.db import InterfaceError, OperationalError
+
+from events_app.models import DatabaseAway
+from sending_app import claims, client, outbox, pauses, payload, receipts
+from sending_app.claims import Taken
+from sending_app.client import Outcome, Verdict
+from sending_app.mail import Attachment
+from sending_app.models import Part
+
+logger = logging.getLogger(__name__)
+
+# Outcomes that could not be written while the database was away. Of this process: should it die, their
+# parts' leases end, and SendGrid's events tell.
+_unwritten: deque[tuple[Taken, Outcome]] = deque()
+
+
+def deliver(lane: Part.Lane, seconds: float, call_another: Callable[[], None]) -> Counter[str]:
+    """Post what is due for so many seconds, at least one part; answer how many came to which outcome.
+
+    `call_another` is called before the first post, where there is work for another worker beside this one.
+    Raises DatabaseAway.
+    """
+    ends = time.monotonic() + seconds
+    outcomes: Counter[str] = Counter()
+    while taken := claims.take(lane):
+        if not outcomes and claims.anything_due(lane):
+            call_another()
+        outcomes[_deliver(taken)] += 1
+        if time.monotonic() >= ends:
+            break
+    return outcomes
+
+
+def write_what_is_left() -> None:
+    """Write the outcomes that could not be written while the database was away."""
+    for _ in range(len(_unwritten)):
+        _write(*_unwritten.popleft())
+
+
+def _deliver(taken: Taken) -> Verdict:
+    try:
+        outcome = _post(taken)
+    except BaseException as error:
+        # A time limit, say. Whether SendGrid had the mail by then nobody knows.
+        _write(taken, Outcome(Verdict.UNKNOWN, detail=f"The post was cut off: {type(error).__name__}."))
+        raise
+    _write(taken, outcome)
+    return outcome.verdict
+
+
+def _post(taken: Taken) -> Outcome:
+    try:
+        body = build(taken.part)
+    except (OperationalError, InterfaceError) as error:
+        return Outcome(Verdict.RETRY, detail=f"The database went away: {type(error).__name__}.")
+    except Exception as error:
+        logger.exception("Part %d cannot be built", taken.part.pk)
+        return Outcome(Verdict.FAILED, detail=f"The request cannot be built: {type(error).__name__}: {error}")
+    return client.post(taken.account, body)
+
+
+def build(part: Part) -> bytes:
+    """The body of the request that takes this part."""
+    files = [
+        Attachment(
+            filename=row.filename, type=row.type, content_id=row.content_id, content=bytes(row.content)
+        )
+        for row in part.message.attachments.order_by("pk")
+    ]
+    return payload.encode(payload.build(outbox.common_of(part.message), outbox.envelopes_of(part), files))
+
+
+def _write(taken: Taken, outcome: Outcome) -> None:
+    """Raises DatabaseAway, and keeps what is to be written."""
+    try:
+        if outcome.verdict == Verdict.PAUSED:
+            pauses.begin(taken.account, outcome, taken.trying)
+        elif taken.trying and outcome.verdict in (Verdict.ACCEPTED, Verdict.FAILED):
+            pauses.end(taken.account)
+        receipts.file(taken.part, outcome)
+    except (OperationalError, InterfaceError) as error:
+        _unwritten.append((taken, outcome))
+        raise DatabaseAway(type(error).__name__) from error

@@ -1,0 +1,104 @@
+"""The writer of the outbox: one `send()` becomes rows, in the caller's transaction."""
+
+import uuid
+from collections.abc import Sequence
+
+import msgspec
+from django.db import router, transaction
+
+from events_app.models import database_now
+from sending_app import parts
+from sending_app.mail import Common, Envelope, Mail
+from sending_app.models import Attachment, OutboxMessage, Part, Recipient
+from sending_app.sending_time import sending_time
+
+#: Rows one statement inserts.
+SLICE = 1000
+
+
+def using() -> str:
+    """The database that keeps the outbox."""
+    return router.db_for_write(OutboxMessage)
+
+
+def keep(mail: Mail, alias: str, bulk_above: int) -> Part.Lane:
+    """Write the mail down, to be sent by the mailer `alias`; answer the lane it leaves by.
+
+    Raises parts.TooLarge, with nothing written, and what the database raises.
+    """
+    split = parts.split(mail)
+    lane = _lane(mail, bulk_above)
+    database = using()
+    with transaction.atomic(using=database):
+        now = database_now(database)
+        message = OutboxMessage.objects.using(database).create(
+            created_at=now,
+            alias=alias,
+            subject=_subject(mail),
+            content=msgspec.json.encode(mail.common),
+        )
+        Attachment.objects.using(database).bulk_create(
+            Attachment(
+                message=message,
+                filename=file.filename,
+                type=file.type,
+                content_id=file.content_id,
+                content=file.content,
+            )
+            for file in mail.attachments
+        )
+        rows = Part.objects.using(database).bulk_create(
+            [
+                Part(
+                    message=message,
+                    lane=lane,
+                    alias=alias,
+                    created_at=now,
+                    due=now,
+                    send_at=sending_time(mail.common, envelopes),
+                    recipient_count=sum(len(envelope.recipients) for envelope in envelopes),
+                    envelopes=msgspec.json.encode(envelopes),
+                )
+                for envelopes in split
+            ]
+        )
+        recipients = (row for pair in zip(rows, split, strict=True) for row in _recipients(*pair))
+        Recipient.objects.using(database).bulk_create(recipients, batch_size=SLICE)
+    return lane
+
+
+def common_of(message: OutboxMessage) -> Common:
+    """What was kept of the message; only while its content is."""
+    return msgspec.json.decode(bytes(message.content or b""), type=Common)
+
+
+def envelopes_of(part: Part) -> list[Envelope]:
+    """What was kept of the part; only while its envelopes are."""
+    return msgspec.json.decode(bytes(part.envelopes or b""), type=list[Envelope])
+
+
+def _lane(mail: Mail, bulk_above: int) -> Part.Lane:
+    bulk = mail.is_batch and len(mail.envelopes) > bulk_above if mail.bulk is None else mail.bulk
+    return Part.Lane.BULK if bulk else Part.Lane.MAIL
+
+
+def _subject(mail: Mail) -> str:
+    return str(mail.common.body.get("subject", "")).replace("\0", "")[:200]
+
+
+def _recipients(part: Part, envelopes: Sequence[Envelope]) -> list[Recipient]:
+    return [
+        Recipient(
+            part=part,
+            message_id=uuid.UUID(envelope.id),
+            address=address["email"].replace("\0", "").casefold()[:320],
+            kind=kind,
+        )
+        for envelope in envelopes
+        for kind, addresses in (
+            (Recipient.Kind.TO, envelope.to),
+            (Recipient.Kind.CC, envelope.cc),
+            (Recipient.Kind.BCC, envelope.bcc),
+        )
+        for address in addresses
+    ]

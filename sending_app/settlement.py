@@ -1,0 +1,141 @@
+"""Parts that no worker will finish: those whose worker is gone, whose outcome is unknown, who are too old.
+
+SendGrid has no idempotency, so what may have been taken is not simply sent again. Its events tell: one that
+bears an id of the part makes it accepted (`evidence`). Where none comes, that only means something if it
+would have come: if mails that were accepted later have been heard of, and nothing that came waits unread.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from django.db.models import QuerySet
+from redis import RedisError
+
+from events_app import stream
+from events_app.models import database_now
+from sending_app import conf, outbox, receipts
+from sending_app.models import Part
+from sending_app.outbox import using
+
+logger = logging.getLogger(__name__)
+
+#: Seconds an event may wait to be stored while "no event came" still means something.
+MOST_BACKLOG = 60
+
+#: Seconds until it is looked again, where nothing can be decided.
+LOOK_AGAIN = 60
+
+#: How often a part is posted with unknown outcome before a person is to decide.
+MOST_UNKNOWNS = 3
+
+#: Parts one look takes at the most.
+SLICE = 100
+
+
+def settle() -> Counter[str]:
+    """Decide on all that is due; answer how many came to which state."""
+    did: Counter[str] = Counter()
+    for decide, rows in ((_lose, _lapsed()), (_decide, _undecided()), (_expire, _expired())):
+        for part in _slices(rows):
+            did[decide(part)] += 1
+    return did
+
+
+def anything_due() -> bool:
+    """Whether a worker is gone with a part, or it is time to decide on one."""
+    return _lapsed().exists() or _undecided().exists()
+
+
+def _lapsed() -> "QuerySet[Part]":
+    return _parts().filter(state=Part.State.POSTING, due__lte=database_now(using()))
+
+
+def _undecided() -> "QuerySet[Part]":
+    return _parts().filter(state=Part.State.UNKNOWN, due__lte=database_now(using()))
+
+
+def _expired() -> "QuerySet[Part]":
+    oldest = database_now(using()) - timedelta(seconds=conf.MAX_AGE.get())
+    return _parts().filter(state=Part.State.WAITING, created_at__lte=oldest)
+
+
+def _parts() -> "QuerySet[Part]":
+    return Part.objects.using(using())
+
+
+def _slices(rows: "QuerySet[Part]") -> Iterator[Part]:
+    """Each part once: those on which nothing could be decided stay where they are."""
+    last = 0
+    while part := list(rows.filter(pk__gt=last).select_related("message").order_by("pk")[:SLICE]):
+        yield from part
+        last = part[-1].pk
+
+
+def _lose(part: Part) -> str:
+    why = "Its worker died or was cut off while it posted it."
+    changes = {
+        "state": Part.State.UNKNOWN,
+        "due": receipts.settle_from(part),
+        "unknowns": part.unknowns + 1,
+        "error": why,
+        "log": receipts.logged(part, database_now(using()), why),
+    }
+    return _state(receipts.change(_unchanged(part), changes), Part.State.UNKNOWN)
+
+
+def _decide(part: Part) -> str:
+    now = database_now(using())
+    if why := _why_never(part, now):
+        logger.error("Part %d is parked: whether SendGrid has it nobody can tell", part.pk)
+        changes = {"state": Part.State.PARKED, "error": why, "log": receipts.logged(part, now, why)}
+        return _state(receipts.change(_unchanged(part), changes), Part.State.PARKED)
+    if why := _why_not_yet(part, now):
+        changes = {"due": now + timedelta(seconds=LOOK_AGAIN), "error": f"{part.error}".strip() or why}
+        return _state(receipts.change(_unchanged(part), changes), Part.State.UNKNOWN)
+    why = "No event came, while later mails' did: SendGrid does not have it. It is sent again."
+    changes = {"state": Part.State.WAITING, "due": now, "error": why, "log": receipts.logged(part, now, why)}
+    return _state(receipts.change(_unchanged(part), changes), Part.State.WAITING)
+
+
+def _expire(part: Part) -> str:
+    age = timedelta(seconds=conf.MAX_AGE.get())
+    why = f"Given up after {age}: {part.error or 'no worker came to it.'}"
+    now = database_now(using())
+    failed = receipts.fail(part, _unchanged(part), {"error": why, "log": receipts.logged(part, now, why)})
+    return _state(failed, Part.State.FAILED)
+
+
+def _unchanged(part: Part) -> "QuerySet[Part]":
+    return _parts().filter(pk=part.pk, state=part.state, attempt=part.attempt)
+
+
+def _state(changed: bool, to: Part.State) -> str:
+    return str(to.value) if changed else "settled otherwise"
+
+
+def _why_never(part: Part, now: datetime) -> str:
+    """Why waiting for events is of no use, or of no more."""
+    if not outbox.common_of(part.message).tracked:
+        return "SENDGRID_GENERATE_MESSAGE_ID is off: no event can tell whether SendGrid has it."
+    if part.unknowns >= MOST_UNKNOWNS:
+        return f"It was posted {part.unknowns} times, and each time nobody knows what came of it."
+    if now - part.created_at > timedelta(seconds=conf.MAX_AGE.get()):
+        return "Nothing has shown in time whether SendGrid has it."
+    return ""
+
+
+def _why_not_yet(part: Part, now: datetime) -> str:
+    """Why "no event came" does not mean that there is none."""
+    try:
+        oldest = stream.waits_since()
+    except RedisError as error:
+        return f"Whether events wait cannot be seen: {type(error).__name__}."
+    if oldest and (now - oldest).total_seconds() > MOST_BACKLOG:
+        return "Events wait to be stored; its own may be among them."
+    began = max(moment for moment in (part.attempted_at, part.send_at, part.created_at) if moment)
+    later = _parts().filter(account=part.account, accepted_at__gt=began, seen_at__isnull=False)
+    if not later.exists():
+        return "No event has come of any mail that was accepted later."
+    return ""

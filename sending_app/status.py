@@ -1,0 +1,140 @@
+"""Where each recipient has got to. Tracking events move it, in whatever order they come.
+
+Delivery climbs by rank and never falls: what came later counts for more, whenever it is heard of. What
+people do with a mail (open it, complain of it) are moments of their own beside that.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from events_app.signals import EventType, TrackingEvent
+from sending_app.models import Part, Recipient
+from sending_app.outbox import using
+
+
+class Standing(NamedTuple):
+    """A status and how far it is along."""
+
+    status: str
+    rank: int
+
+
+#: Not handed to SendGrid, as far as we know. New rows have it.
+QUEUED_HERE = Standing("queued", 0)
+
+#: Given up here. Below all that SendGrid says: an event shows that it has the mail after all.
+FAILED = Standing("failed", 1)
+
+#: Each beats those before it. A bounce can follow a delivery (an asynchronous one, hours later), and a
+#: mail that is deferred for days ends as a bounce. Where a mail went out twice, the worst that came of it
+#: is what its sender has to know.
+STANDINGS = {
+    EventType.QUEUED: Standing("queued", 2),
+    EventType.DEFERRED: Standing("deferred", 3),
+    EventType.DELIVERED: Standing("delivered", 4),
+    EventType.REJECTED: Standing("rejected", 5),
+    EventType.BOUNCED: Standing("bounced", 6),
+}
+
+MOMENTS = {
+    EventType.OPENED: "opened_at",
+    EventType.CLICKED: "clicked_at",
+    EventType.COMPLAINED: "complained_at",
+    EventType.UNSUBSCRIBED: "unsubscribed_at",
+}
+
+
+@dataclass(slots=True)
+class Move:
+    """What some events say of one recipient."""
+
+    standing: Standing = QUEUED_HERE
+    status_at: datetime | None = None
+    reject_reason: str = ""
+    moments: dict[str, datetime] = field(default_factory=dict)
+
+    def hear(self, event: TrackingEvent, now: datetime) -> None:
+        at = event.timestamp or now
+        standing = STANDINGS.get(event.event_type)
+        if standing and standing.rank > self.standing.rank:
+            self.standing, self.status_at = standing, at
+            self.reject_reason = event.reject_reason or ""
+        moment = MOMENTS.get(event.event_type)
+        if moment:
+            self.moments[moment] = min(at, self.moments.get(moment, at))
+
+
+def fail(part: Part) -> None:
+    """The part is given up; what an event has said of a recipient stands."""
+    recipients = Recipient.objects.using(using()).filter(part=part, rank__lt=FAILED.rank)
+    recipients.update(status=FAILED.status, rank=FAILED.rank)
+
+
+def move(recipients: dict[int, Move], database: str) -> None:
+    """Move recipients, by their primary key, as far as the moves go beyond where they are."""
+    connection = connections[database]
+    # In order, as every multi-row write: two workers that took the rows crosswise would deadlock.
+    rows = [(pk, move) for pk, move in sorted(recipients.items())]
+    for at in range(0, len(rows), _MOST_ROWS):
+        part = rows[at : at + _MOST_ROWS]
+        if connection.vendor == "postgresql":
+            locked = Recipient.objects.using(database).filter(pk__in=[pk for pk, _ in part]).order_by("pk")
+            list(locked.select_for_update().values_list("pk"))
+        with connection.cursor() as cursor:
+            cursor.execute(_update(connection, len(part)), _parameters(connection, part))
+
+
+# SQLite takes 32,766 parameters a statement.
+_MOST_ROWS = 2000
+
+_VALUES = ("pk", "rank", "status", "status_at", "reject_reason", *MOMENTS.values())
+
+_TYPES = {"pk": "bigint", "rank": "smallint", "status": "varchar", "reject_reason": "varchar"}
+
+
+def _update(connection: BaseDatabaseWrapper, rows: int) -> str:
+    table = connection.ops.quote_name(Recipient._meta.db_table)
+    # PostgreSQL takes the types of such values from the first row, and would take text for a time.
+    marks = [f"%s::{_TYPES.get(name, 'timestamptz')}" for name in _VALUES]
+    row = ", ".join(marks if connection.vendor == "postgresql" else ["%s"] * len(_VALUES))
+    values = ", ".join([f"({row})"] * rows)
+    climbs = ", ".join(
+        f"{name} = CASE WHEN new.rank > {table}.rank THEN new.{name} ELSE {table}.{name} END"
+        for name in ("rank", "status", "status_at", "reject_reason")
+    )
+    firsts = ", ".join(
+        f"{name} = COALESCE(CASE WHEN new.{name} < {table}.{name} THEN new.{name} ELSE {table}.{name} END, "
+        f"new.{name})"
+        for name in MOMENTS.values()
+    )
+    # A row that would stay as it is is not written.
+    news = " OR ".join(
+        f"new.{name} < {table}.{name} OR (new.{name} IS NOT NULL AND {table}.{name} IS NULL)"
+        for name in MOMENTS.values()
+    )
+    return (
+        f"WITH new ({', '.join(_VALUES)}) AS (VALUES {values}) "  # noqa: S608 (our own column names)
+        f"UPDATE {table} SET {climbs}, {firsts} FROM new "
+        f"WHERE {table}.id = new.pk AND (new.rank > {table}.rank OR {news})"
+    )
+
+
+def _parameters(connection: BaseDatabaseWrapper, rows: Sequence[tuple[int, Move]]) -> list[Any]:
+    adapt = connection.ops.adapt_datetimefield_value
+    return [
+        value
+        for pk, move in rows
+        for value in (
+            pk,
+            move.standing.rank,
+            move.standing.status,
+            adapt(move.status_at),
+            move.reject_reason,
+            *(adapt(move.moments.get(name)) for name in MOMENTS.values()),
+        )
+    ]

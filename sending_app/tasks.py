@@ -1,0 +1,119 @@
+"""The bells a Celery worker answers."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+from django.db import DatabaseError, InterfaceError, close_old_connections
+
+from events_app import bell
+from events_app.bell import ring
+from events_app.models import DatabaseAway
+from sending_app import conf, delivery, retention, settlement
+from sending_app.models import Part
+from sending_app.tick import tick as look
+
+if TYPE_CHECKING:
+    from celery import Task
+
+logger = logging.getLogger(__name__)
+
+#: The queues a worker is to consume: what somebody waits for, and what goes to many at once.
+MAIL, BULK = "sendgrid.mail", "sendgrid.bulk"
+
+#: Seconds one task posts mails, or removes old ones, before it leaves the rest to the next one.
+BUDGET = 10
+
+
+def hard_limit() -> int:
+    """Seconds after which a task's process is killed; a post begun at the budget's end has its time."""
+    return soft_limit() + 10
+
+
+def soft_limit() -> int:
+    """Seconds after which a task is interrupted."""
+    return BUDGET + 20 + int(2 * sum(conf.REQUESTS_TIMEOUT.get()))
+
+
+_LIMITS = {"soft_limit": soft_limit(), "hard_limit": hard_limit()}
+
+
+@bell.task("sending.deliver", queue=MAIL, keeps_result=True, **_LIMITS)
+def deliver() -> dict[str, int]:
+    """Post the mails that are due, for a while. Keeps as its result how many came to what."""
+    return _deliver(Part.Lane.MAIL, BUDGET)
+
+
+@bell.task("sending.deliver_bulk", queue=BULK, keeps_result=True, **_LIMITS)
+def deliver_bulk() -> dict[str, int]:
+    """Post one part of a bulk mail: where one worker serves both lanes, the other one has its turn then."""
+    return _deliver(Part.Lane.BULK, 0)
+
+
+@bell.task("sending.settle", queue=MAIL, keeps_result=True, **_LIMITS)
+def settle() -> dict[str, int]:
+    """Decide on parts whose outcome is unknown, and give up those that are too old."""
+    did: Counter[str] = Counter()
+    with _task("what is unsettled"):
+        did = settlement.settle()
+    return dict(did)
+
+
+@bell.task("sending.prune", queue=BULK, **_LIMITS)
+def prune() -> None:
+    """Remove what mails said at the end of its retention."""
+    ends = time.monotonic() + BUDGET
+    with _task("old mails"):
+        if not retention.prune(lambda: time.monotonic() < ends):
+            ring(prune)
+
+
+@bell.task("sending.tick", queue=MAIL, **_LIMITS)
+def tick() -> None:
+    """Ring for everything that is due and that no bell announces."""
+    with _task("the tick"):
+        pass
+
+
+def ring_for(lane: Part.Lane) -> None:
+    """Ring for a mail that has just been kept."""
+    ring(deliver_bulk if lane == Part.Lane.BULK else deliver)
+
+
+def _deliver(lane: Part.Lane, seconds: float) -> dict[str, int]:
+    outcomes: Counter[str] = Counter()
+    with _task("mails"):
+        outcomes = delivery.deliver(lane, seconds, call_another=partial(ring_for, lane))
+    return dict(outcomes)
+
+
+@contextmanager
+def _task(what: str) -> Iterator[None]:
+    # The database away is no error of a task: nothing is lost, the next tick goes on.
+    try:
+        # A connection that broke under an earlier task: Celery's fixup keeps it for many.
+        close_old_connections()
+        delivery.write_what_is_left()
+        yield
+        _ring_for_what_waits()
+    except (DatabaseError, InterfaceError, DatabaseAway) as away:
+        # The first line: a database's further lines may quote values.
+        why = f"{type(away).__name__}: {away}".partition("\n")[0][:200]
+        logger.warning("Left %s, to be taken up again: %s", what, why)
+
+
+def _ring_for_what_waits() -> None:
+    due = look()
+    bells: tuple[tuple[bool, Task[[], object]], ...] = (
+        (due.mail, deliver),
+        (due.bulk, deliver_bulk),
+        (due.settle, settle),
+        (due.prune, prune),
+    )
+    for is_due, task in bells:
+        if is_due:
+            ring(task)
