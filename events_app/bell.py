@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from celery import Celery, Task, shared_task
 from kombu import Connection, Producer
@@ -26,18 +26,25 @@ _PATIENCE = 1.0
 _thread = threading.local()
 
 
+class Limits(NamedTuple):
+    """Seconds after which a task is interrupted, and after which its process is killed."""
+
+    soft: int
+    hard: int
+
+
 def task(
-    name: str, *, queue: str, soft_limit: int, hard_limit: int, keeps_result: bool = False
+    name: str, *, queue: str, limits: Limits, keeps_result: bool = False
 ) -> Callable[[Callable[[], object]], "Task[[], object]"]:
     """A decorator for what a bell rings: acked when a worker has it, forgotten after an hour.
 
-    These and the limits (seconds) sit on the task, so that they hold in whatever Celery app runs it.
+    These and the limits sit on the task, so that they hold in whatever Celery app runs it.
     """
     return shared_task(
         name=name,
         queue=queue,
-        soft_time_limit=soft_limit,
-        time_limit=hard_limit,
+        soft_time_limit=limits.soft,
+        time_limit=limits.hard,
         acks_late=False,
         ignore_result=not keeps_result,
         # By the sender's clock and the worker's. An hour, so that no clock is that wrong: one that runs
@@ -49,14 +56,15 @@ def task(
 
 def ring(task: "Task[[], object]") -> None:
     """Send `task` to a worker, if the broker takes it within a second or so. Never raises."""
+    # The worker is told by the header whether to keep the result. Celery itself must not hear of one: with
+    # results in Redis it would subscribe to them first, and wait for that Redis.
+    headers: dict[str, Any] = {"ignore_result": task.ignore_result}
     try:
         task.apply_async(
             producer=_producer(task.app),
             retry=False,
-            # The worker is told by the header whether to keep the result. Celery itself must not hear of
-            # one: with results in Redis it would subscribe to them first, and wait for that Redis.
             ignore_result=True,
-            headers={"ignore_result": task.ignore_result},
+            headers=headers,
             **_NO_REPRS,
         )
     except Exception as error:  # noqa: BLE001 (each transport has errors of its own)

@@ -9,7 +9,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections
 from redis import RedisError
 
 from events_app import bell, claims, dispatch, inbox, retention, stream, verdicts
-from events_app.bell import ring
+from events_app.bell import Limits, ring
 from events_app.claims import Claim
 from events_app.models import DatabaseAway
 from events_app.tick import heard_from_beat
@@ -29,10 +29,10 @@ BATCH = 500
 #: Events that are tried again in one go, before fresh ones are looked for.
 RETRIES_AT_ONCE = 100
 
-_LIMITS = {"soft_limit": claims.soft_limit(), "hard_limit": claims.hard_limit()}
+_LIMITS = Limits(claims.soft_limit(), claims.hard_limit())
 
 
-@bell.task("events.drain", queue=EVENTS, **_LIMITS)
+@bell.task("events.drain", queue=EVENTS, limits=_LIMITS)
 def drain() -> None:
     """Store what waits in the stream and hand it to the receivers."""
     with _task("drain"):
@@ -50,7 +50,7 @@ def drain() -> None:
         _ring_for_what_waits()
 
 
-@bell.task("events.retry", queue=RETRIES, **_LIMITS)
+@bell.task("events.retry", queue=RETRIES, limits=_LIMITS)
 def retry() -> None:
     """Try again what is due, for as long as no fresh event waits; the next tick goes on."""
     with _task("retry"):
@@ -61,7 +61,7 @@ def retry() -> None:
         _ring_for_what_waits()
 
 
-@bell.task("events.recover", queue=RECOVERY, **_LIMITS)
+@bell.task("events.recover", queue=RECOVERY, limits=_LIMITS)
 def recover() -> None:
     """Take over events whose worker died with them."""
     with _task("recover"):
@@ -69,7 +69,7 @@ def recover() -> None:
             ring(recover)
 
 
-@bell.task("events.prune", queue=RETRIES, **_LIMITS)
+@bell.task("events.prune", queue=RETRIES, limits=_LIMITS)
 def prune() -> None:
     """Remove events at the end of their retention."""
     with _task("prune"):
@@ -77,7 +77,7 @@ def prune() -> None:
             ring(prune)
 
 
-@bell.task("events.tick", queue=EVENTS, **_LIMITS)
+@bell.task("events.tick", queue=EVENTS, limits=_LIMITS)
 def tick() -> None:
     """Ring for everything that waits and that no bell announces."""
     with _task("tick"):

@@ -5,7 +5,7 @@ is Django's to log: the mail is out, and nothing may make it go out again.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from django.dispatch import Signal
 
@@ -13,7 +13,7 @@ from events_app.signals import ESP_NAME
 from sending_app import outbox, signals
 from sending_app.client import Outcome
 from sending_app.mail import Envelope
-from sending_app.message import SendStatus
+from sending_app.message import RecipientStatus, SendStatus
 from sending_app.models import Part
 from sending_app.restore import restore
 
@@ -38,13 +38,17 @@ def _tell(signal: Signal, part: Part, status: str, response: object = None, **mo
         return
     envelopes = outbox.envelopes_of(part)
     told = SendStatus()
-    told.set_recipients(ids(envelopes), status)
+    told.set_recipient_status(
+        {address: RecipientStatus(message_id, status) for address, message_id in _ids(envelopes)}
+    )
     told.esp_response = response
     message = restore(outbox.common_of(part.message), envelopes)
     message.anymail_status = told
     signal.send_robust(sender, message=message, status=told, esp_name=ESP_NAME, **more)
 
 
-def ids(envelopes: Sequence[Envelope]) -> dict[str, str]:
-    """The id of each address: of a copy that goes out more than once, the last one's."""
-    return {address["email"]: envelope.id for envelope in envelopes for address in envelope.recipients}
+def _ids(envelopes: Sequence[Envelope]) -> Iterator[tuple[str, str]]:
+    """Each address with its id; that of a copy which goes out with several, the last one's."""
+    for envelope in envelopes:
+        for address in envelope.recipients:
+            yield address["email"], envelope.id

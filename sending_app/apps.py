@@ -1,9 +1,22 @@
-"""The app that will send mail. It has nothing yet."""
+"""The app: hears of stored events, registers its checks and the sender of its signals."""
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
+from django.core.exceptions import ImproperlyConfigured
 
 
 class SendingAppConfig(AppConfig):
     name = "sending_app"
     verbose_name = "SendGrid mail"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        if not apps.is_installed("events_app"):
+            raise ImproperlyConfigured(
+                'sending_app stands on events_app: add "events_app" to INSTALLED_APPS.'
+            )
+        from events_app.signals import stored  # noqa: PLC0415 (they need the app registry)
+        from sending_app import announce, checks, evidence, signals  # noqa: F401, PLC0415
+        from sending_app.backends import queued  # noqa: PLC0415
+
+        stored.connect(evidence.take_in, dispatch_uid="sending_app.evidence")
+        signals.backends[announce.QUEUED] = queued.EmailBackend

@@ -1,7 +1,7 @@
-"""What Django's mail API asks of a backend. Both of ours are mailers; they differ in where a mail goes next."""
+"""What Django's mail API asks of a backend: what both of ours do before they differ in where a mail goes."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -13,8 +13,9 @@ from events_app.signals import ESP_NAME
 from sending_app import account, conf
 from sending_app.account import DEFAULT_ALIAS, ConfigurationError
 from sending_app.address import encoder
-from sending_app.compose import Composed, Rules, compose
-from sending_app.message import SendStatus
+from sending_app.compose import Composed, compose
+from sending_app.message import RecipientStatus, SendStatus
+from sending_app.rules import Rules
 from sending_app.signals import CancelSend, MailError, pre_send
 
 #: What a mailer can be told: the OPTIONS of `MAILERS`, or arguments of `get_connection()`.
@@ -78,6 +79,16 @@ class Mailer(BaseEmailBackend, ABC):
     @abstractmethod
     def _dispatch(self, message: Any, composed: Composed) -> None:
         """Hand it on, and fill in the message's status. Raises MailError."""
+
+    def _note(self, message: Any, composed: Composed, accepted: Container[str] | None = None) -> None:
+        """Into the message's status, its recipients, or those of them whose ids are accepted."""
+        message.anymail_status.set_recipient_status(
+            {
+                address: RecipientStatus(message_id, "queued")
+                for address, message_id in composed.recipients.items()
+                if accepted is None or message_id is None or message_id in accepted
+            }
+        )
 
     @contextmanager
     def _together(self) -> Iterator[None]:

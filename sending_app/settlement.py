@@ -30,8 +30,10 @@ LOOK_AGAIN = 60
 #: How often a part is posted with unknown outcome before a person is to decide.
 MOST_UNKNOWNS = 3
 
-#: Parts one look takes at the most.
+#: Parts that are read in one go.
 SLICE = 100
+
+_SENT_AGAIN = "No event came, while those of later mails did: SendGrid does not have it. It is sent again."
 
 
 def settle() -> Counter[str]:
@@ -74,7 +76,7 @@ def _slices(rows: "QuerySet[Part]") -> Iterator[Part]:
 
 
 def _lose(part: Part) -> str:
-    why = "Its worker died or was cut off while it posted it."
+    why = "Its worker died over it, or was cut off."
     changes = {
         "state": Part.State.UNKNOWN,
         "due": receipts.settle_from(part),
@@ -89,14 +91,11 @@ def _decide(part: Part) -> str:
     now = database_now(using())
     if why := _why_never(part, now):
         logger.error("Part %d is parked: whether SendGrid has it nobody can tell", part.pk)
-        changes = {"state": Part.State.PARKED, "error": why, "log": receipts.logged(part, now, why)}
-        return _state(receipts.change(_unchanged(part), changes), Part.State.PARKED)
+        return _move(part, Part.State.PARKED, now, why)
     if why := _why_not_yet(part, now):
-        changes = {"due": now + timedelta(seconds=LOOK_AGAIN), "error": f"{part.error}".strip() or why}
-        return _state(receipts.change(_unchanged(part), changes), Part.State.UNKNOWN)
-    why = "No event came, while later mails' did: SendGrid does not have it. It is sent again."
-    changes = {"state": Part.State.WAITING, "due": now, "error": why, "log": receipts.logged(part, now, why)}
-    return _state(receipts.change(_unchanged(part), changes), Part.State.WAITING)
+        again = now + timedelta(seconds=LOOK_AGAIN)
+        return _state(receipts.change(_unchanged(part), {"due": again, "error": why}), Part.State.UNKNOWN)
+    return _move(part, Part.State.WAITING, now, _SENT_AGAIN)
 
 
 def _expire(part: Part) -> str:
@@ -105,6 +104,13 @@ def _expire(part: Part) -> str:
     now = database_now(using())
     failed = receipts.fail(part, _unchanged(part), {"error": why, "log": receipts.logged(part, now, why)})
     return _state(failed, Part.State.FAILED)
+
+
+def _move(part: Part, to: Part.State, due: datetime, why: str) -> str:
+    """To the state, with the reason in its log."""
+    log = receipts.logged(part, database_now(using()), why)
+    changes = {"state": to, "due": due, "error": why, "log": log}
+    return _state(receipts.change(_unchanged(part), changes), to)
 
 
 def _unchanged(part: Part) -> "QuerySet[Part]":
@@ -136,6 +142,7 @@ def _why_not_yet(part: Part, now: datetime) -> str:
         return "Events wait to be stored; its own may be among them."
     began = max(moment for moment in (part.attempted_at, part.send_at, part.created_at) if moment)
     later = _parts().filter(account=part.account, accepted_at__gt=began, seen_at__isnull=False)
+    later = later.filter(attempted_at__gt=began)
     if not later.exists():
         return "No event has come of any mail that was accepted later."
     return ""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from django.db import DatabaseError, InterfaceError, close_old_connections
 
 from events_app import bell
-from events_app.bell import ring
+from events_app.bell import Limits, ring
 from events_app.models import DatabaseAway
 from sending_app import conf, delivery, retention, settlement
 from sending_app.models import Part
@@ -39,22 +39,22 @@ def soft_limit() -> int:
     return BUDGET + 20 + int(2 * sum(conf.REQUESTS_TIMEOUT.get()))
 
 
-_LIMITS = {"soft_limit": soft_limit(), "hard_limit": hard_limit()}
+_LIMITS = Limits(soft_limit(), hard_limit())
 
 
-@bell.task("sending.deliver", queue=MAIL, keeps_result=True, **_LIMITS)
+@bell.task("sending.deliver", queue=MAIL, keeps_result=True, limits=_LIMITS)
 def deliver() -> dict[str, int]:
     """Post the mails that are due, for a while. Keeps as its result how many came to what."""
     return _deliver(Part.Lane.MAIL, BUDGET)
 
 
-@bell.task("sending.deliver_bulk", queue=BULK, keeps_result=True, **_LIMITS)
+@bell.task("sending.deliver_bulk", queue=BULK, keeps_result=True, limits=_LIMITS)
 def deliver_bulk() -> dict[str, int]:
     """Post one part of a bulk mail: where one worker serves both lanes, the other one has its turn then."""
     return _deliver(Part.Lane.BULK, 0)
 
 
-@bell.task("sending.settle", queue=MAIL, keeps_result=True, **_LIMITS)
+@bell.task("sending.settle", queue=MAIL, keeps_result=True, limits=_LIMITS)
 def settle() -> dict[str, int]:
     """Decide on parts whose outcome is unknown, and give up those that are too old."""
     did: Counter[str] = Counter()
@@ -63,7 +63,7 @@ def settle() -> dict[str, int]:
     return dict(did)
 
 
-@bell.task("sending.prune", queue=BULK, **_LIMITS)
+@bell.task("sending.prune", queue=BULK, limits=_LIMITS)
 def prune() -> None:
     """Remove what mails said at the end of its retention."""
     ends = time.monotonic() + BUDGET
@@ -72,7 +72,7 @@ def prune() -> None:
             ring(prune)
 
 
-@bell.task("sending.tick", queue=MAIL, **_LIMITS)
+@bell.task("sending.tick", queue=MAIL, limits=_LIMITS)
 def tick() -> None:
     """Ring for everything that is due and that no bell announces."""
     with _task("the tick"):

@@ -26,7 +26,6 @@ class EmailBackend(Mailer):
             if outcome.error:
                 raise outcome.error
             accepted.update(envelope.id for envelope in envelopes)
-            ids = composed.recipients.items()
-            status.set_recipients({one: id_ for one, id_ in ids if id_ is None or id_ in accepted}, "queued")
+            self._note(message, composed, accepted)
         # Robust, and nothing is raised again: the mail is out; a caller that tried again would send it twice.
         post_send.send_robust(type(self), message=message, status=status, esp_name=ESP_NAME)

@@ -27,15 +27,15 @@ class EmailBackend(Mailer):
             if option in self.options and self.options[option] != known.get(option):
                 raise ConfigurationError(
                     f"The queued backend takes no {option} in code: a worker sends the mail, and rows keep "
-                    f"no keys. Set ANYMAIL[{setting!r}], or {option!r} in the OPTIONS of a mailer in MAILERS; "
-                    "or use sending_app.backends.direct.EmailBackend."
+                    f"no keys. Set ANYMAIL[{setting!r}], or {option!r} in the OPTIONS of a mailer in "
+                    "MAILERS; or use sending_app.backends.direct.EmailBackend."
                 )
         self._lanes: set[Part.Lane] = set()
 
     def _dispatch(self, message: Any, composed: Composed) -> None:
         lane = outbox.keep(composed.mail, self.alias, conf.BULK_ABOVE.get())
         self._lanes.add(lane)
-        message.anymail_status.set_recipients(composed.recipients, "queued")
+        self._note(message, composed)
 
     @contextmanager
     def _together(self) -> Iterator[None]:

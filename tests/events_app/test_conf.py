@@ -7,6 +7,7 @@ from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
 from events_app import conf
+from events_app.setting import Setting
 
 BARE = "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY"
 TOO_SHORT = "must be at least 2: SendGrid repeats events for a day or more, and must find them here"
@@ -106,5 +107,5 @@ def test_a_bad_argument_of_the_view_is_named_as_such() -> None:
 
 
 def test_every_setting_is_in_the_list_the_checks_go_through() -> None:
-    defined = {value for value in vars(conf).values() if isinstance(value, conf.Setting)}
+    defined = {value for value in vars(conf).values() if isinstance(value, Setting)}
     assert defined == set(conf.SETTINGS)
