@@ -30,8 +30,10 @@ _named = re.compile(rf"(?:{_NAME}) *<({_ADDRESS})>")
 _needs_no_quotes = re.compile(r"[\w !#$%&'*+/?^`{|}~.-]+")
 _control = re.compile(r"[\x00-\x1f\x7f]")
 
-#: What the parser complains of, and mail servers do not: a dot in a name, a letter that is not ASCII.
+#: What the parser complains of, and reads well: a dot in a name, a letter that is not ASCII ...
 HARMLESS = (errors.ObsoleteHeaderDefect, errors.NonASCIILocalPartDefect)
+#: ... and an encoded word in quotes or close to another, as many mail programs write them.
+HARMLESS_WORD = "encoded"
 
 
 class InvalidAddress(MailError, ValueError):
@@ -134,7 +136,11 @@ def _parse(text: str) -> Sequence[Any]:
         raise _Wrong("it cannot be read as one") from None
     if not all(address.username and address.domain for address in header.addresses):
         raise _Wrong("it lacks an @ with something on either side, or quotes round a name with a comma")
-    defects = [defect for defect in header.defects if not isinstance(defect, HARMLESS)]
+    defects = [
+        defect
+        for defect in header.defects
+        if not isinstance(defect, HARMLESS) and HARMLESS_WORD not in str(defect)
+    ]
     if defects or not header.addresses:
         raise _Wrong(str(defects[0]) if defects else "there is none in it")
     found: Sequence[Any] = header.addresses

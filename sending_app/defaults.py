@@ -1,9 +1,10 @@
 """A message's attributes over the project's send defaults: one dict, each attribute under one name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from django.core.mail import EmailMessage
+from django.utils.functional import Promise
 
 from sending_app.plain import plain
 from sending_app.rules import UnsupportedFeature
@@ -84,8 +85,8 @@ def _deep(name: str, first: Any, second: Any) -> dict[str, Any]:
 
 
 def _list(name: str, value: Any) -> Any:
-    # Each letter of a string would be one item. Lazy text says it is no str, and has no __iter__ either.
-    if value is not None and (isinstance(value, str | Mapping) or not hasattr(value, "__iter__")):
+    # Each letter of a string would be one item.
+    if isinstance(value, str | Promise | Mapping) or not (value is None or isinstance(value, Iterable)):
         raise TypeError(f'"{name}" must be a list or tuple')
     return value or ()
 

@@ -15,21 +15,19 @@ class MissingDelimiters(UserWarning):
 AnymailWarning = MissingDelimiters
 
 
-def finder(data: Mapping[str, Any]) -> Callable[[Mailbox], dict[str, Any]]:
+def finder(data: Mapping[str, dict[str, Any]]) -> Callable[[Mailbox], dict[str, Any]]:
     """What looks a recipient's part of `data` up: by their address as given, as sent, then without case."""
+    if not data:
+        return _nothing
     folded = {address.casefold(): found for address, found in data.items()}
 
     def find(mailbox: Mailbox) -> dict[str, Any]:
-        for table, address in (
-            (data, mailbox.given),
-            (data, mailbox.wire),
-            (folded, mailbox.given.casefold()),
-            (folded, mailbox.wire.casefold()),
-        ):
-            if address in table:
-                found: dict[str, Any] = table[address]
-                return found
-        return {}
+        found = data.get(mailbox.given)
+        if found is None:
+            found = data.get(mailbox.wire)
+        if found is None:
+            found = folded.get(mailbox.given.casefold())
+        return folded.get(mailbox.wire.casefold(), {}) if found is None else found
 
     return find
 
@@ -49,6 +47,10 @@ def warn_of_bare_names(recipients: Iterable[Mapping[str, Any]], global_data: Map
             MissingDelimiters,
             stacklevel=2,
         )
+
+
+def _nothing(_: Mailbox) -> dict[str, Any]:
+    return {}
 
 
 def _substitution(value: Any, field: str, name: str) -> str:

@@ -49,27 +49,38 @@ def is_unicode(value: str) -> bool:
 
 
 def _plain(value: Any, path: _Path) -> Any:
-    if isinstance(value, str):
-        return _text(value, path)
-    if value is None or isinstance(value, bool):
+    # Merge data for thousands is made of little else, so these are asked for first.
+    kind = type(value)
+    if value is None or kind is bool or kind is int or (kind is str and value.isascii()):
         return value
-    if isinstance(value, int | float):
-        return _number(value, path)
-    if isinstance(value, dict | Mapping):
-        return {_key(key, path): _plain(item, (path, key)) for key, item in value.items()}
+    if kind is dict:
+        return _dict(value, path)
     if isinstance(value, list | tuple):
         return [_plain(item, (path, number)) for number, item in enumerate(value)]
-    if isinstance(value, Promise):
-        return _text(str(value), path)
+    return _dict(value, path) if isinstance(value, Mapping) else _scalar(value, path)
+
+
+def _scalar(value: Any, path: _Path) -> Any:
+    if isinstance(value, str | Promise):
+        return _text(str.__str__(value) if isinstance(value, str) else str(value), path)
+    if isinstance(value, int | float):
+        return _number(value, path)
     raise SerializationError(
         f"{_words(path)} is a {type(value).__name__}, which JSON has no word for; make it text or a number"
     )
 
 
+def _dict(value: Mapping[Any, Any], path: _Path) -> dict[str, Any]:
+    return {
+        key if type(key) is str and key.isascii() else _key(key, path): _plain(item, (path, key))
+        for key, item in value.items()
+    }
+
+
 def _text(value: str, path: _Path) -> str:
     if not value.isascii() and not is_unicode(value):
         raise SerializationError(f"{_words(path)} holds half of a surrogate pair, which is no text")
-    return value if type(value) is str else str.__str__(value)
+    return value
 
 
 def _number(value: float, path: _Path) -> float:
@@ -83,11 +94,11 @@ def _number(value: float, path: _Path) -> float:
 def _key(key: Any, path: _Path) -> str:
     if isinstance(key, bool) or not isinstance(key, str | int | Promise):
         raise SerializationError(f"{_words(path)} has a key that is a {type(key).__name__}, not text")
-    return _text(key if isinstance(key, str) else str(key), path)
+    return _text(str.__str__(key) if isinstance(key, str) else str(key), path)
 
 
 def _words(path: _Path) -> str:
     if len(path) == 1:
         return str(path[0])
     outer, key = path
-    return f"{_words(outer)}[{str(key) if isinstance(key, Promise) else key!r}]"
+    return f"{_words(outer)}[{(str(key) if isinstance(key, Promise) else key)!r}]"

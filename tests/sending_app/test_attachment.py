@@ -1,0 +1,177 @@
+"""A file of any kind that Django takes becomes one that SendGrid takes."""
+
+import email.policy
+from email import encoders
+from email.message import EmailMessage as Email
+from email.message import Message, MIMEPart
+from email.mime.application import MIMEApplication
+from email.mime.base import MIMEBase
+from email.mime.text import MIMEText
+from typing import Any
+
+import pytest
+from django.core.mail import EmailMessage
+
+from sending_app.attachment import read
+from sending_app.mail import Attachment
+from sending_app.plain import SerializationError
+
+
+def part(kind: str, content: bytes = b"x", **headers: str) -> MIMEBase:
+    found = MIMEBase(*kind.split("/"))
+    found.set_payload(content)
+    encoders.encode_base64(found)
+    for name, value in headers.items():
+        found[name.replace("_", "-")] = value
+    return found
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (("a.txt", "plain é", "text/plain"), ("plain é".encode(), "a.txt", "text/plain")),
+        (("a.csv", "é;1".encode(), "text/csv"), ("é;1".encode(), "a.csv", "text/csv")),
+        (("a.pdf", b"%PDF\xff", "application/pdf"), (b"%PDF\xff", "a.pdf", "application/pdf")),
+        (("a.pdf", b"%PDF", None), (b"%PDF", "a.pdf", "application/pdf")),
+        (("a.pdf", b"%PDF"), (b"%PDF", "a.pdf", "application/pdf")),
+        (("a.what", b"?", None), (b"?", "a.what", "application/octet-stream")),
+        (("a.json", '{"é": 1}', "application/json"), ('{"é": 1}'.encode(), "a.json", "application/json")),
+        (("a.bin", bytearray(b"ab"), "x/y"), (b"ab", "a.bin", "x/y")),
+        (("a.bin", memoryview(b"ab"), "x/y"), (b"ab", "a.bin", "x/y")),
+        (("a.txt", b"\xff\xfe", "text/plain"), (b"\xff\xfe", "a.txt", "application/octet-stream")),
+        (("a.txt", b"x", "text/plain\r\nX-A: b"), (b"x", "a.txt", "application/octet-stream")),
+    ],
+)
+def test_a_file(given: tuple[Any, ...], expected: tuple[bytes, str, str]) -> None:
+    content, filename, kind = expected
+    assert read(given) == Attachment(content=content, filename=filename, type=kind)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("a.txt", "é", 'text/plain; charset="utf-8"'),
+        ("a.txt", "é", "text/plain;charset=iso-8859-1"),
+        ("a.txt", b"\xe9", "text/plain; charset=iso-8859-1"),
+        MIMEText("é", "plain", "utf-8"),
+        MIMEText("é", "plain", "iso-8859-1"),
+    ],
+)
+def test_b1_a_type_has_no_charset_and_text_is_utf8(given: Any) -> None:
+    found = read(given)
+    assert found.type == "text/plain"
+    assert found.content == "é".encode()
+
+
+def test_other_parameters_of_a_type_are_left_out_too() -> None:
+    assert read(("a.ics", "BEGIN", "text/calendar; method=REQUEST")).type == "text/calendar"
+
+
+def test_text_of_a_charset_nobody_knows_is_bytes() -> None:
+    found = read(("a.txt", b"\xe9", "text/plain; charset=klingon"))
+    assert (found.type, found.content) == ("application/octet-stream", b"\xe9")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "expected"),
+    [
+        (None, "text/plain", "attachment.txt"),
+        ("", "application/pdf", "attachment.pdf"),
+        (" \n", "image/png", "_"),
+        (None, "no/such", "attachment.bin"),
+        ("a;b.txt", "text/plain", "a_b.txt"),
+        ("a\r\nX: b.txt", "text/plain", "a_X: b.txt"),
+        ("a\x00\ud800.txt", "text/plain", "a_.txt"),
+        ("größe.txt", "text/plain", "größe.txt"),
+        ("x" * 300 + ".txt", "text/plain", "x" * 251 + ".txt"),
+    ],
+)
+def test_a_name_is_one_that_sendgrid_takes(name: str | None, kind: str, expected: str) -> None:
+    assert read((name, b"x", kind)).filename == expected
+
+
+def test_what_is_no_file_is_refused() -> None:
+    with pytest.raises(SerializationError, match=r"The attachment 'a.txt' is a list, not text or bytes"):
+        read(("a.txt", [], "text/plain"))
+
+
+# Parts
+
+
+def test_a_part() -> None:
+    found = read(part("application/pdf", b"%PDF", Content_Disposition='attachment; filename="a.pdf"'))
+    assert found == Attachment(content=b"%PDF", filename="a.pdf", type="application/pdf")
+    found = read(MIMEApplication(b"\x00", "zip"))
+    assert found == Attachment(content=b"\x00", filename="attachment.zip", type="application/zip")
+
+
+def test_a_part_of_the_newer_kind() -> None:
+    given = MIMEPart(email.policy.default)
+    given.set_content(
+        "é", subtype="csv", disposition="attachment", filename="größe.csv", charset="iso-8859-1"
+    )
+    assert read(given) == Attachment(content="é\n".encode(), filename="größe.csv", type="text/csv")
+
+
+@pytest.mark.parametrize(
+    ("headers", "content_id"),
+    [
+        ({"Content_Disposition": "inline", "Content_ID": "<logo@inline>"}, "logo@inline"),
+        ({"Content_ID": "<logo@inline>"}, "logo@inline"),
+        ({"Content_ID": "logo@inline"}, "logo@inline"),
+        ({"Content_ID": "<lo;go@inline>"}, "logo@inline"),
+        ({"Content_Disposition": "attachment", "Content_ID": "<logo@inline>"}, None),
+        ({}, None),
+        ({"Content_ID": "<>"}, None),
+    ],
+)
+def test_what_is_shown_inline(headers: dict[str, str], content_id: str | None) -> None:
+    assert read(part("image/png", **headers)).content_id == content_id
+
+
+def test_what_is_shown_inline_has_an_id() -> None:
+    first, second = (read(part("image/png", Content_Disposition="inline")).content_id for _ in range(2))
+    assert first
+    assert second
+    assert first != second
+    assert not set(first) & set("<>;\r\n")
+
+
+# A mail in a mail
+
+
+@pytest.mark.parametrize("name", ["a.eml", None])
+def test_a_django_message(name: str | None) -> None:
+    inner = EmailMessage("Inside", "body", "f@x.example", ["t@x.example"])
+    found = read((name, inner, "message/rfc822"))
+    assert (found.filename, found.type) == (name or "attachment.eml", "message/rfc822")
+    assert b"Subject: Inside" in found.content
+
+
+@pytest.mark.parametrize("kind", [Message, Email])
+def test_a_message_of_the_standard_library(kind: type[Message]) -> None:
+    inner = kind()
+    inner["Subject"] = "Inside"
+    inner.set_payload("body")
+    assert b"Subject: Inside" in read(("a.eml", inner, "message/rfc822")).content
+    outer = MIMEBase("message", "rfc822")
+    outer.attach(inner)
+    found = read(outer)
+    assert found.content == inner.as_bytes()
+    assert found.type == "message/rfc822"
+
+
+def test_a_message_as_text() -> None:
+    assert read(("a.eml", "Subject: Inside\n\nbody", "message/rfc822")).content == b"Subject: Inside\n\nbody"
+
+
+def test_what_django_attaches() -> None:
+    message = EmailMessage()
+    message.attach("a.txt", "é")
+    message.attach("b.txt", b"\xff")
+    message.attach("c.png", b"\x89PNG", "image/png")
+    assert [(one.filename, one.type) for one in map(read, message.attachments)] == [
+        ("a.txt", "text/plain"),
+        ("b.txt", "application/octet-stream"),
+        ("c.png", "image/png"),
+    ]

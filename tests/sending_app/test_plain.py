@@ -1,0 +1,102 @@
+"""Whatever a caller wrote comes out the same after a way through JSON, or is refused with its place named."""
+
+import json
+from collections import UserDict
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import IntEnum
+from typing import Any
+
+import pytest
+from django.utils.functional import lazystr
+from django.utils.safestring import mark_safe
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sending_app.plain import SerializationError, plain, text
+from sending_app.signals import MailError
+
+any_value = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+class Size(IntEnum):
+    LARGE = 3
+
+
+@given(any_value)
+def test_json_is_left_as_it_is(value: Any) -> None:
+    found = plain(value, "merge_data")
+    assert found == value
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (lazystr("soon"), "soon"),
+        (mark_safe("<b>"), "<b>"),
+        (Size.LARGE, 3),
+        (("a", 1), ["a", 1]),
+        (UserDict({"a": lazystr("b")}), {"a": "b"}),
+        ({lazystr("a"): [lazystr("b")], 7: mark_safe("c")}, {"a": ["b"], "7": "c"}),
+        (mark_safe("é"), "é"),
+    ],
+)
+def test_what_json_has_words_for_is_made_plain(value: Any, expected: Any) -> None:
+    found = plain(value, "merge_data")
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+def test_nothing_is_shared_with_the_caller() -> None:
+    value: dict[str, Any] = {"a": {"b": [1]}}
+    plain(value, "esp_extra")["a"]["b"].append(2)
+    assert value == {"a": {"b": [1]}}
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ({"a": [0, Decimal("1.5")]}, "merge_data['a'][1] is a Decimal, which JSON has no word for"),
+        ({"a": datetime(2026, 1, 1, tzinfo=UTC)}, "merge_data['a'] is a datetime"),
+        ({"a": b"x"}, "merge_data['a'] is a bytes"),
+        ({"a": {1, 2}}, "merge_data['a'] is a set"),
+        ({"a": float("nan")}, "merge_data['a'] is nan"),
+        ([float("-inf")], "merge_data[0] is -inf"),
+        ({"a": "\ud83d"}, "merge_data['a'] holds half of a surrogate pair"),
+        ({"\ud83d": 1}, "merge_data holds half of a surrogate pair"),
+        ({lazystr("a"): object()}, "merge_data['a'] is a object"),
+        ({None: 1}, "merge_data has a key that is a NoneType, not text"),
+        ({True: 1}, "merge_data has a key that is a bool, not text"),
+    ],
+)
+def test_what_json_cannot_say_is_refused_with_its_place(value: Any, says: str) -> None:
+    with pytest.raises(SerializationError) as caught:
+        plain(value, "merge_data")
+    assert str(caught.value).startswith(says)
+    assert isinstance(caught.value, MailError)
+    assert isinstance(caught.value, TypeError)
+
+
+def test_what_holds_itself_is_refused() -> None:
+    value: list[Any] = []
+    value.append(value)
+    with pytest.raises(SerializationError, match="esp_extra holds itself"):
+        plain(value, "esp_extra")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("x", "x"), ("", ""), (17, "17"), (1.5, "1.5"), (True, "True"), (False, "False")]
+)
+def test_text(value: Any, expected: str) -> None:
+    assert text(value, "metadata") == expected
+
+
+@pytest.mark.parametrize(("value", "kind"), [(None, "None"), ([], "a list"), ({}, "a dict")])
+def test_b16_what_is_neither_text_nor_a_number_is_refused(value: Any, kind: str) -> None:
+    with pytest.raises(SerializationError, match=rf"metadata\['a'\] is {kind}; SendGrid takes text"):
+        text(value, "metadata['a']")
