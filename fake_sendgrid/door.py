@@ -94,9 +94,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _meet(self) -> None:
         length = self.headers.get("Content-Length", "0")
-        if not length.isdecimal() or int(length) > _LONGEST_BODY or "Transfer-Encoding" in self.headers:
-            self.close_connection = True
-            self._write(Reply(HTTPStatus.LENGTH_REQUIRED, {"Connection": "close"}, b""))
+        if not length.isdecimal() or "Transfer-Encoding" in self.headers:
+            self._turn_away(HTTPStatus.LENGTH_REQUIRED)
+            return
+        if int(length) > _LONGEST_BODY:
+            self._turn_away(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             return
         body = self.rfile.read(int(length))
         if len(body) < int(length):
@@ -110,6 +112,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._write(reply)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _meet
+
+    def _turn_away(self, status: HTTPStatus) -> None:
+        self.close_connection = True
+        self._write(Reply(status, {"Connection": "close"}, b""))
 
     def _write(self, reply: Reply) -> None:
         lines = [f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}", "Server: nginx"]

@@ -5,9 +5,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 import requests
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP384R1,
+    EllipticCurvePrivateKey,
+    generate_private_key,
+)
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from events_app.signature import verify
 from fake_sendgrid.webhook import Sender, batch
@@ -42,6 +50,30 @@ def test_its_signature_is_of_the_time_and_the_body() -> None:
 def test_its_key_has_the_form_of_sendgrids() -> None:
     assert len(Sender().public_key) == 124
     assert Sender().public_key.startswith("MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE")
+
+
+def test_a_key_that_is_kept_stays_the_same(tmp_path: Path) -> None:
+    file = tmp_path / "key.pem"
+    first, second = Sender.kept_in(file), Sender.kept_in(file)
+    assert first.public_key == second.public_key != Sender().public_key
+    assert file.stat().st_mode & 0o777 == 0o600
+    headers = first.headers(BODY)
+    timestamp, signature = (
+        headers[f"X-Twilio-Email-Event-Webhook-{name}"] for name in ("Timestamp", "Signature")
+    )
+    assert verify([second.public_key], timestamp=timestamp, signature=signature, body=BODY)
+
+
+@pytest.mark.parametrize("key", [generate_private_key(SECP384R1()), Ed25519PrivateKey.generate(), None])
+def test_a_file_that_holds_no_such_key_raises(
+    tmp_path: Path, key: EllipticCurvePrivateKey | Ed25519PrivateKey | None
+) -> None:
+    file = tmp_path / "key.pem"
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) if key else b"nonsense"
+    file.write_bytes(pem)
+    with pytest.raises(ValueError, match=r"."):
+        Sender.kept_in(file)
+    assert file.read_bytes() == pem
 
 
 class Handler(BaseHTTPRequestHandler):

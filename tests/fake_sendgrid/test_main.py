@@ -1,0 +1,66 @@
+"""`python -m fake_sendgrid` as a person runs it."""
+
+import re
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from fake_sendgrid.webhook import Sender
+from ground.process import Process, free_port, wait_for
+from tests.fake_sendgrid.mails import mail, post
+from tests.fake_sendgrid.test_postman import Webhook, webhook
+
+__all__ = ["webhook"]
+
+
+def run(folder: Path, *arguments: str | Path) -> Process:
+    return Process([sys.executable, "-m", "fake_sendgrid", *arguments], log=folder / "log")
+
+
+def wait_for_line(process: Process, pattern: str) -> str:
+    found = wait_for(
+        lambda: re.search(pattern, process.output(), re.MULTILINE),
+        seconds=60,
+        what=pattern,
+        unless_dead=process,
+    )
+    return found[0]
+
+
+def test_it_says_where_it_is_and_what_it_does(tmp_path: Path, webhook: Webhook) -> None:
+    port, key = free_port(), tmp_path / "key.pem"
+    url = f"http://127.0.0.1:{port}/v3/"
+    arguments = ("--port", str(port), "--webhook-url", webhook.url, "--signing-key", key, "--key", "SG.mine")
+    with run(tmp_path, *arguments) as process:
+        wait_for_line(process, "Ctrl-C")
+        assert url in process.output()
+        assert webhook.url in process.output()
+        assert Sender.kept_in(key).public_key in process.output()
+        assert re.search("click.* processed, delivered, open, click", process.output())
+        to = [f"{word}@example.com" for word in ("ada", "bounce", "click", "dropped", "eve")]
+        assert post(url, mail(*to), Authorization="Bearer SG.mine").status_code == 202
+        assert post(url).status_code == 401
+        wait_for_line(
+            process, "  202  mail to ada@example.com, bounce@example.com, click@example.com and 2 more$"
+        )
+        wait_for_line(process, "  401  .*authorization grant")
+        wait_for_line(process, r"  200  events: processed 4, delivered 3")
+        process.stop(by=signal.SIGINT)
+        assert process.wait(10) == 0
+        assert "Traceback" not in process.output()
+
+
+def test_a_port_that_is_taken_is_said(tmp_path: Path, webhook: Webhook) -> None:
+    port = webhook.url.split(":")[2].split("/")[0]
+    with run(tmp_path, "--port", port) as process:
+        assert process.wait(60) == 1
+        assert re.fullmatch(r"fake_sendgrid: .*in use.*\n", process.output())
+
+
+@pytest.mark.parametrize("arguments", [("--repeats", "2"), ("--disorder", "-1"), ("--port", "x")])
+def test_an_argument_that_makes_no_sense_is_refused(tmp_path: Path, arguments: tuple[str, str]) -> None:
+    with run(tmp_path, *arguments) as process:
+        assert process.wait(60) == 2
+        assert f"argument {arguments[0]}" in process.output()

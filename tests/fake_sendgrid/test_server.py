@@ -1,0 +1,268 @@
+"""The double answers as it is told, and knows what it took. All over real HTTP."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+import requests
+
+from fake_sendgrid.answers import (
+    accept_and_answer,
+    accept_and_hang_up,
+    accepted,
+    hang_up,
+    html,
+    rate_limited,
+    refused,
+    server_error,
+    slow,
+)
+from fake_sendgrid.rules.fault import Fault
+from fake_sendgrid.server import FakeSendGrid
+from tests.fake_sendgrid.mails import HEADERS, mail, own, post
+
+Later = Callable[..., "Future[requests.Response]"]
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeSendGrid]:
+    with FakeSendGrid() as fake:
+        yield fake
+
+
+@pytest.fixture
+def later(fake: FakeSendGrid) -> Iterator[Later]:
+    """Posts a mail in a thread of its own."""
+    with ThreadPoolExecutor(20) as pool:
+        yield lambda *args, **kwargs: pool.submit(post, fake.url, *args, **kwargs)
+        fake.close()  # nobody is left waiting
+
+
+def test_a_mail_is_accepted_as_sendgrid_does(fake: FakeSendGrid) -> None:
+    before = time.time()
+    response = post(fake.url)
+    assert (response.status_code, response.content) == (202, b"")
+    assert response.headers["Content-Length"] == "0"
+    message_id = response.headers["X-Message-Id"]
+    assert len(message_id) == 22
+    assert message_id.replace("-", "").replace("_", "").isalnum()
+    (taken,) = fake.accepted
+    assert taken.body == json.loads(taken.raw) == mail()
+    assert (taken.x_message_id, taken.key, taken.sandbox) == (message_id, "SG.fake", False)
+    assert before <= taken.at <= time.time()
+    (seen,) = fake.requests
+    assert (seen.key, seen.status, seen.mail) == ("SG.fake", 202, mail())
+
+
+def test_each_mail_has_an_id_of_its_own(fake: FakeSendGrid) -> None:
+    assert len({post(fake.url).headers["X-Message-Id"] for _ in range(5)}) == 5
+
+
+def test_a_sandbox_takes_nothing_along(fake: FakeSendGrid) -> None:
+    response = post(fake.url, mail(mail_settings={"sandbox_mode": {"enable": True}}))
+    assert (response.status_code, response.content) == (200, b"")
+    assert [taken.sandbox for taken in fake.accepted] == [True]
+    fake.wait_until_posted(0)  # there is nothing to post
+
+
+def test_a_bad_mail_is_refused_and_noted(fake: FakeSendGrid) -> None:
+    response = post(fake.url, mail(subject=...))
+    assert response.status_code == 400
+    assert response.headers["Content-Type"] == "application/json"
+    assert [error["field"] for error in response.json()["errors"]] == ["subject"]
+    assert fake.accepted == []
+    assert [(seen.status, seen.mail) for seen in fake.requests] == [(400, None)]
+
+
+def test_keys_may_change(fake: FakeSendGrid) -> None:
+    fake.keys = {"SG.new"}
+    assert post(fake.url).status_code == 401
+    assert post(fake.url, Authorization="Bearer SG.new").status_code == 202
+    assert [seen.key for seen in fake.requests] == ["SG.fake", "SG.new"]
+    fake.keys = None
+    assert post(fake.url).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "scopes", 200),
+        ("GET", "scopes?a=b", 200),
+        ("POST", "scopes", 405),
+        ("GET", "mail/send", 405),
+        ("PATCH", "mail/send", 405),
+        ("GET", "elsewhere", 404),
+    ],
+)
+def test_other_doors(fake: FakeSendGrid, method: str, path: str, status: int) -> None:
+    response = requests.request(method, fake.url + path, headers=HEADERS, timeout=10)
+    assert response.status_code == status
+    if status == 200:
+        assert response.json() == {"scopes": ["mail.send"]}
+    else:
+        assert response.json()["errors"][0].keys() == {"message", "field", "help"}
+    assert requests.request(method, fake.url + path, timeout=10).status_code == 401
+    assert fake.requests == []
+
+
+def test_the_next_mails_meet_what_was_ordered(fake: FakeSendGrid) -> None:
+    fake.next(server_error(503), html(504))
+    fake.next(refused(403, Fault("access forbidden", None)))
+    found = [post(fake.url) for _ in range(4)]
+    assert [one.status_code for one in found] == [503, 504, 403, 202]
+    assert found[1].text.startswith("<html>")
+    assert found[2].json()["errors"] == [{"message": "access forbidden", "field": None, "help": None}]
+    assert [seen.status for seen in fake.requests] == [503, 504, 403, 202]
+    assert len(fake.accepted) == 1
+
+
+def test_an_order_waits_for_the_mail_it_fits(fake: FakeSendGrid) -> None:
+    fake.next(server_error(), when=lambda body: body["subject"] == "this one")
+    assert [post(fake.url, mail(subject=word)).status_code for word in ("a", "this one", "this one")] == [
+        202,
+        500,
+        202,
+    ]
+
+
+def test_a_bad_mail_uses_up_no_order(fake: FakeSendGrid) -> None:
+    fake.next(server_error())
+    assert [post(fake.url, body).status_code for body in (mail(content=[]), mail())] == [400, 500]
+
+
+def test_a_standing_answer_holds_until_it_is_cleared(fake: FakeSendGrid) -> None:
+    fake.always(server_error(500))
+    fake.always(server_error(503), when=lambda body: "asm" in body)
+    fake.next(html(502))
+    bodies = [mail(), mail(), mail(asm={"group_id": 7})]
+    assert [post(fake.url, body).status_code for body in bodies] == [502, 500, 503]
+    fake.clear()
+    assert post(fake.url).status_code == 202
+
+
+def test_a_rate_limit_counts_from_each_answer(fake: FakeSendGrid) -> None:
+    fake.always(rate_limited(30))
+    response = post(fake.url)
+    assert response.status_code == 429
+    assert response.json()["errors"]
+    assert response.headers["X-RateLimit-Remaining"] == "0"
+    assert abs(int(response.headers["X-RateLimit-Reset"]) - time.time() - 30) < 10
+    assert fake.accepted == []
+
+
+def test_an_id_may_be_missing(fake: FakeSendGrid) -> None:
+    fake.next(accepted(tells_id=False))
+    assert "X-Message-Id" not in post(fake.url).headers
+    assert len(fake.accepted) == 1
+
+
+def test_a_connection_is_closed_without_a_word(fake: FakeSendGrid) -> None:
+    fake.next(hang_up(), accept_and_hang_up())
+    for taken in (0, 1):
+        with pytest.raises(requests.ConnectionError):
+            post(fake.url)
+        assert len(fake.accepted) == taken
+    assert [seen.status for seen in fake.requests] == [None, None]
+
+
+def test_a_mail_is_taken_and_something_else_said(fake: FakeSendGrid) -> None:
+    fake.next(accept_and_answer(500))
+    response = post(fake.url)
+    assert response.status_code == 500
+    assert "X-Message-Id" not in response.headers
+    assert len(fake.accepted) == 1
+
+
+def test_a_slow_answer_comes(fake: FakeSendGrid) -> None:
+    fake.next(slow(0.2))
+    began = time.monotonic()
+    assert post(fake.url).status_code == 202
+    assert time.monotonic() - began >= 0.2
+
+
+def test_every_mail_takes_its_time() -> None:
+    with FakeSendGrid(delay=0.2) as fake:
+        began = time.monotonic()
+        assert post(fake.url).status_code == 202
+        assert time.monotonic() - began >= 0.2
+
+
+def test_a_held_mail_is_accepted_when_it_is_released(fake: FakeSendGrid, later: Later) -> None:
+    held = fake.hold()
+    answer = later()
+    assert held.arrived.wait(10)
+    assert (fake.accepted, fake.requests) == ([], [])
+    assert post(fake.url, mail("bob@example.com")).status_code == 202
+    held.release()
+    assert answer.result(10).status_code == 202
+    assert len(fake.accepted) == 2
+
+
+def test_an_accepted_mail_may_be_owed_its_answer(fake: FakeSendGrid, later: Later) -> None:
+    held = fake.hold(lambda body: body["subject"] == "this one", after_accepting=True)
+    assert post(fake.url).status_code == 202
+    answer = later(mail("silent@example.com", subject="this one"))
+    assert held.arrived.wait(10)
+    assert len(fake.accepted_for("silent@example.com")) == 1
+    assert not answer.done()
+    held.release()
+    response = answer.result(10)
+    assert response.headers["X-Message-Id"] == fake.accepted[1].x_message_id
+
+
+def test_who_does_not_wait_has_been_accepted_all_the_same(fake: FakeSendGrid) -> None:
+    held = fake.hold(after_accepting=True)
+    with pytest.raises(requests.ReadTimeout):
+        post(fake.url, timeout=0.2)
+    assert held.arrived.is_set()
+    assert len(fake.accepted) == 1
+
+
+def test_closing_takes_no_mail_that_is_held(later: Later, fake: FakeSendGrid) -> None:
+    held = fake.hold()
+    answer = later()
+    assert held.arrived.wait(10)
+    fake.close()
+    with pytest.raises(requests.ConnectionError):
+        answer.result(10)
+    assert fake.accepted == []
+
+
+def test_mails_are_found_by_address_and_by_custom_argument(fake: FakeSendGrid) -> None:
+    one = own(cc=[{"email": "Bob@example.com"}], custom_args={"anymail_id": "id-1"})
+    for body in (one, one, mail("eve@example.com", custom_args={"anymail_id": "id-2"})):
+        post(fake.url, body)
+    assert len(fake.accepted_for("id-1")) == len(fake.accepted_for("bob@example.com")) == 2
+    assert len(fake.accepted_for("id-2")) == len(fake.accepted_for("eve@example.com")) == 1
+    assert fake.accepted_for("id-3") == []
+
+
+def test_many_mails_at_once_are_each_counted(fake: FakeSendGrid, later: Later) -> None:
+    answers = [later(mail(f"r{number}@example.com")) for number in range(200)]
+    assert {answer.result(60).status_code for answer in answers} == {202}
+    assert all(len(fake.accepted_for(f"r{number}@example.com")) == 1 for number in range(200))
+
+
+def test_it_keeps_as_many_as_it_is_told() -> None:
+    with FakeSendGrid(keep=2) as fake:
+        ids = [post(fake.url).headers["X-Message-Id"] for _ in range(3)]
+        assert [taken.x_message_id for taken in fake.accepted] == ids[1:]
+        assert len(fake.requests) == 2
+
+
+def test_a_port_may_be_given() -> None:
+    with FakeSendGrid() as first:
+        url = first.url
+    with FakeSendGrid(port=int(url.split(":")[2].split("/")[0])) as second:
+        assert second.url == url
+        assert post(url).status_code == 202
+
+
+def test_a_port_that_is_taken_raises(fake: FakeSendGrid) -> None:
+    before = threading.active_count()
+    with pytest.raises(OSError, match="in use"):
+        FakeSendGrid(port=int(fake.url.split(":")[2].split("/")[0]))
+    assert threading.active_count() == before
