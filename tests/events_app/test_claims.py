@@ -178,6 +178,7 @@ def locked(database: str, pk: int) -> Iterator[None]:
         cursor.execute("BEGIN")
         cursor.execute("SELECT 1 FROM events_app_work WHERE event_id = %s FOR UPDATE", [pk])
         yield
+        cursor.execute("ROLLBACK")  # answered once the lock is gone, as a hang-up is not
 
 
 @every_lane
