@@ -2,9 +2,9 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from functools import reduce
 from operator import or_
@@ -14,14 +14,10 @@ from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Func, Q, QuerySet, TextField, Value
 from django.db.models.sql.compiler import SQLCompiler
-from django.utils import timezone
 
 from events_app.conf import DEDUPE_BY
 from events_app.decode import clean, dedupe_key
 from events_app.models import Event, Work
-
-#: Events that are read, or changed, in one go.
-SLICE = 1000
 
 
 class State(StrEnum):
@@ -45,9 +41,6 @@ _IN_STATE = {
     State.DEAD: Q(work__state=Work.State.DEAD),
     State.DONE: Q(work__isnull=True),
 }
-
-_AGE = re.compile(r"([0-9]{1,6})([smhdw])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 @dataclass(frozen=True)
@@ -102,16 +95,6 @@ def missing(ids: Sequence[str]) -> list[str]:
     return [one for one in ids if _column(one) not in there]
 
 
-def slices(events: "QuerySet[Event]", size: int = SLICE, newest_first: bool = False) -> Iterator[list[Event]]:
-    """The events by id, a slice at a time; each is met once, whatever changes in the meantime."""
-    order, beyond = ("-pk", "pk__lt") if newest_first else ("pk", "pk__gt")
-    ordered = events.order_by(order)
-    part = list(ordered[:size])
-    while part:
-        yield part
-        part = list(ordered.filter(**{beyond: part[-1].pk})[:size])
-
-
 def work_of(event: Event) -> Work | None:
     """What is still owed or given up for the event."""
     found: Work | None = getattr(event, "work", None)
@@ -125,25 +108,6 @@ def state_of(work: Work | None) -> State:
     if work.state == Work.State.DEAD:
         return State.DEAD
     return State.RETRYING if work.failures or work.replay else State.OWED
-
-
-def moment(text: str) -> datetime:
-    """The time meant by an ISO date or time (UTC unless it says otherwise), or by an age such as 2h.
-
-    Raises ValueError that says what to write.
-    """
-    age = _AGE.fullmatch(text.strip())
-    try:
-        if age:
-            return timezone.now() - timedelta(**{_UNITS[age[2]]: int(age[1])})
-        found = datetime.fromisoformat(text.strip())
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        why = (
-            f"{text!r} is no time. Write a date (2026-07-14, its beginning in UTC), "
-            "a time (2026-07-14T06:30, in UTC) or an age (90m, 2h, 3d, 1w)."
-        )
-    raise ValueError(why)
 
 
 class _Said(Func):

@@ -1,7 +1,6 @@
 """What is going on, on one page."""
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from typing import Any, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
@@ -11,7 +10,7 @@ from redis import RedisError
 
 from events_app import counters, stream, tick
 from events_app.claims import NOBODY
-from events_app.management import rendering
+from events_app.management.terminal import columns, span
 from events_app.models import Work, database_now
 
 T = TypeVar("T")
@@ -88,21 +87,21 @@ def page(found: dict[str, Any]) -> Iterator[str]:
         yield _beat(found["seconds_since_beat"])
     if found["work"] is not None:
         yield ""
-        yield from rendering.columns(("state", "events", ""), _states(found["work"]))
+        yield from columns(("state", "events", ""), _states(found["work"]))
         if found["work"]["to_recover"]:
             count = found["work"]["to_recover"]
             yield f"Being taken up one at a time, as their worker died or by hand: {count}"
     if found["failed_receivers"]:
         failed = found["failed_receivers"].items()
         yield ""
-        yield from rendering.columns(
+        yield from columns(
             ("failed receiver", "retrying", "dead"),
             [(name, counts["retrying"], counts["dead"]) for name, counts in failed],
         )
     if found["counters"]:
         counted = found["counters"].items()
         yield ""
-        yield from rendering.columns(
+        yield from columns(
             ("counted so far", "", ""), [(name, count, counters.meaning(name)) for name, count in counted]
         )
 
@@ -128,11 +127,3 @@ def _states(work: dict[str, Any]) -> list[tuple[str | int, ...]]:
         ("retrying", work["retrying"], ", ".join(words for words, said in retrying.items() if said)),
         ("dead", work["dead"], "given up" if work["dead"] else ""),
     ]
-
-
-def span(seconds: int) -> str:
-    """A length of time, in words, about."""
-    for size, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{timedelta(seconds=seconds) // timedelta(seconds=size)} {name}"
-    return f"{seconds} second{'' if seconds == 1 else 's'}"

@@ -10,8 +10,8 @@ from unittest import mock
 import pytest
 from django.core.management import CommandError, call_command
 
-from events_app import claims, counters, inbox, redis, replay, search, stream, tasks, tick
-from events_app.management import rendering, status
+from events_app import claims, counters, inbox, redis, replay, slices, stream, tasks, tick
+from events_app.management import rendering
 from events_app.management.commands import events as command
 from events_app.models import Event, Work
 from events_app.signals import ReceiverSignal
@@ -114,7 +114,7 @@ def test_all_filters_are_passed_on(database: str) -> None:
 
 
 def test_a_long_list_is_read_in_slices(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "SLICE", 10)
+    monkeypatch.setattr(slices, "SLICE", 10)
     pks = store(*(opened(f"{number:02d}") for number in range(25)))
     lines = run("list", "--limit", 0).splitlines()
     assert [int(line.split()[0]) for line in lines[1:-1]] == sorted(pks, reverse=True)
@@ -273,7 +273,7 @@ def test_an_id_that_is_not_there_is_named_and_the_others_are_taken(database: str
 
 
 def test_in_slices_with_a_bar_where_somebody_looks(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "SLICE", 10)
+    monkeypatch.setattr(slices, "SLICE", 10)
     pks = store(*(opened(f"{number:02d}") for number in range(25)))
     for pk in pks:
         owe(pk, state="dead", failures=1)
@@ -288,7 +288,7 @@ def test_in_slices_with_a_bar_where_somebody_looks(database: str, monkeypatch: p
 def test_a_retry_that_is_interrupted_says_how_far_it_got(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "SLICE", 10)
+    monkeypatch.setattr(slices, "SLICE", 10)
     for pk in store(*(opened(f"{number:02d}") for number in range(25))):
         owe(pk, state="dead", failures=1)
     retry, calls = replay.retry, []
@@ -482,7 +482,7 @@ def test_a_setting_that_cannot_be_used_is_named(database: str, anymail: Callable
     ("args", "says"),
     [
         (["list", "--since", "yesterday"], "argument --since: 'yesterday' is no time. Write a date"),
-        (["list", "--limit", "-1"], "Write how many events to list, or 0 for all"),
+        (["list", "--limit", "-1"], "Write how many to list, or 0 for all"),
         (["list", "--state", "deadd"], "invalid choice: 'deadd'"),
         (["retry", "--type", "bounce"], "invalid choice: 'bounce'"),
         (["retry", "--limit", "3"], "unrecognized arguments"),
@@ -529,21 +529,6 @@ def test_a_reader_that_has_seen_enough_is_no_error(database: str) -> None:
 )
 def test_the_last_words_of_a_traceback(error: str, says: str) -> None:
     assert rendering.last_words(error).strip() == says
-
-
-@pytest.mark.parametrize(
-    ("seconds", "says"),
-    [
-        (0, "0 seconds"),
-        (1, "1 second"),
-        (119, "119 seconds"),
-        (120, "2 minutes"),
-        (7200, "2 hours"),
-        (200_000, "2 days"),
-    ],
-)
-def test_a_length_of_time_in_words(seconds: int, says: str) -> None:
-    assert status.span(seconds) == says
 
 
 def test_every_counter_has_a_meaning() -> None:

@@ -6,12 +6,11 @@ from itertools import product
 from typing import Any
 
 import pytest
-from django.utils import timezone
 
 from events_app import claims, inbox
 from events_app.claims import Claim
 from events_app.models import Event, Work, database_now
-from events_app.search import Criteria, State, find, missing, moment, slices, state_of, work_of
+from events_app.search import Criteria, State, find, missing, state_of, work_of
 from tests.events_app.test_inbox import AT, entries, opened
 
 with_database = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
@@ -159,73 +158,3 @@ def test_a_receiver_that_has_not_been_called_has_not_failed(database: str) -> No
     owe(pks[1], state="dead", receivers={"shop": "null"})
     assert ids(receiver="shop") == ["B2"]
     assert ids(receiver="bank") == ["A1"]
-
-
-# In slices
-
-
-@with_database
-def test_slices_meet_each_event_once_whatever_changes(database: str) -> None:
-    pks = store(*(opened(f"{number:02d}") for number in range(25)))
-    for pk in pks:
-        owe(pk, state="dead")
-    met: list[int] = []
-    for part in slices(find(Criteria(states=("dead",))), 10):
-        met += [event.pk for event in part]
-        # One of those met comes back, one of those to come goes.
-        Work.objects.filter(pk__in=[event.pk for event in part[1:]]).delete()
-    assert met == sorted(pks)
-
-
-@with_database
-def test_the_newest_slice_first(database: str) -> None:
-    pks = store(*(opened(f"{number:02d}") for number in range(25)))
-    parts = [[event.pk for event in part] for part in slices(find(Criteria()), 10, newest_first=True)]
-    assert [len(part) for part in parts] == [10, 10, 5]
-    assert [pk for part in parts for pk in part] == sorted(pks, reverse=True)
-
-
-@with_database
-def test_no_events_are_no_slices(database: str) -> None:
-    assert list(slices(find(Criteria()), 10)) == []
-
-
-# Times
-
-
-@pytest.mark.parametrize(
-    ("text", "meant"),
-    [
-        ("2026-07-14", datetime(2026, 7, 14, tzinfo=UTC)),
-        ("2026-07-14T06:30", datetime(2026, 7, 14, 6, 30, tzinfo=UTC)),
-        ("2026-07-14 06:30:05", datetime(2026, 7, 14, 6, 30, 5, tzinfo=UTC)),
-        ("2026-07-14T06:30Z", datetime(2026, 7, 14, 6, 30, tzinfo=UTC)),
-        (" 2026-07-14T06:30+02:00 ", datetime(2026, 7, 14, 4, 30, tzinfo=UTC)),
-    ],
-)
-def test_a_date_or_time(text: str, meant: datetime) -> None:
-    found = moment(text)
-    assert found == meant
-    assert found.tzinfo is UTC
-
-
-@pytest.mark.parametrize(
-    ("text", "age"),
-    [
-        ("30s", timedelta(seconds=30)),
-        ("90m", timedelta(minutes=90)),
-        ("2h", timedelta(hours=2)),
-        ("3d", timedelta(days=3)),
-        ("1w", timedelta(weeks=1)),
-    ],
-)
-def test_an_age(text: str, age: timedelta) -> None:
-    assert timezone.now() - age - timedelta(minutes=1) < moment(text) <= timezone.now() - age
-
-
-@pytest.mark.parametrize(
-    "text", ["", "yesterday", "2h30", "-2h", "3 d", "999999w", "2026-13-01", "0001-01-01T00:00+14:00", "٣d"]
-)
-def test_what_is_no_time_says_what_to_write(text: str) -> None:
-    with pytest.raises(ValueError, match=r"Write a date \(2026-07-14.*, a time .* or an age \(90m"):
-        moment(text)

@@ -1,0 +1,46 @@
+"""What operators write for a time is the time they mean."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.utils import timezone
+
+from events_app.management.options import moment
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("2026-07-14", datetime(2026, 7, 14, tzinfo=UTC)),
+        ("2026-07-14T06:30", datetime(2026, 7, 14, 6, 30, tzinfo=UTC)),
+        ("2026-07-14 06:30:05", datetime(2026, 7, 14, 6, 30, 5, tzinfo=UTC)),
+        ("2026-07-14T06:30Z", datetime(2026, 7, 14, 6, 30, tzinfo=UTC)),
+        (" 2026-07-14T06:30+02:00 ", datetime(2026, 7, 14, 4, 30, tzinfo=UTC)),
+    ],
+)
+def test_a_date_or_time(text: str, meant: datetime) -> None:
+    found = moment(text)
+    assert found == meant
+    assert found.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    ("text", "age"),
+    [
+        ("30s", timedelta(seconds=30)),
+        ("90m", timedelta(minutes=90)),
+        ("2h", timedelta(hours=2)),
+        ("3d", timedelta(days=3)),
+        ("1w", timedelta(weeks=1)),
+    ],
+)
+def test_an_age(text: str, age: timedelta) -> None:
+    assert timezone.now() - age - timedelta(minutes=1) < moment(text) <= timezone.now() - age
+
+
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "2h30", "-2h", "3 d", "999999w", "2026-13-01", "0001-01-01T00:00+14:00", "٣d"]
+)
+def test_what_is_no_time_says_what_to_write(text: str) -> None:
+    with pytest.raises(ValueError, match=r"Write a date \(2026-07-14.*, a time .* or an age \(90m"):
+        moment(text)
