@@ -1,0 +1,666 @@
+"""What SendGrid surely does not have is told from what it may have, whatever breaks and wherever."""
+
+import json
+import logging
+import os
+import pickle
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+import requests
+from billiard.exceptions import SoftTimeLimitExceeded
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from ground.process import wait_for
+from sending_app import client, sessions
+from sending_app.account import Account
+from sending_app.client import APIError, Outcome, RequestsAPIError, Verdict, post
+from sending_app.signals import MailError
+from tests.sending_app.wire import Behaviour, Peer, Request, Wire, answering, response
+
+KEY = "SG.a-key-that-is-nowhere.to-be-seen"
+ADDRESS = "mira.okafor@example.net"
+BODY = json.dumps({"personalizations": [{"to": [{"email": ADDRESS}]}]}).encode()
+
+#: More than the buffers of two sockets hold: who sends it notices when nobody reads.
+LARGE = b'"' + b"x" * 30_000_000 + b'"'
+
+ACCEPTED = response(202, b"", "X-Message-Id: fnY2B5dkT0K1cHFs9QmHzA")
+
+Serve = Callable[[Behaviour], Wire]
+
+
+def account(url: str, timeout: float = 0.2) -> Account:
+    return Account("default", api_key=KEY, api_url=url, timeout=(timeout, timeout))
+
+
+def patient(wire: Wire) -> Account:
+    """For what is to be answered, however slow the machine is."""
+    return account(wire.url, 20)
+
+
+def errors(*found: dict[str, object]) -> bytes:
+    return json.dumps({"errors": found}).encode()
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy") or name in ("NETRC", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def no_sessions() -> Iterator[None]:
+    sessions.close()
+    yield
+    sessions.close()
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Starts a server that ends with the test."""
+    with ExitStack() as running:
+        yield lambda behave, **how: running.enter_context(Wire(behave, **how))
+
+
+# What is posted
+
+
+def test_the_request(serve: Serve) -> None:
+    wire = serve(answering(ACCEPTED))
+    assert post(patient(wire), BODY).verdict is Verdict.ACCEPTED
+    [request] = wire.requests
+    assert request.line == "POST /v3/mail/send HTTP/1.1"
+    assert request.body == BODY
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+    assert request.headers["content-type"] == request.headers["accept"] == "application/json"
+    assert request.headers["content-length"] == str(len(BODY))
+    assert request.headers["user-agent"].startswith("django-sendgrid-pipeline/")
+    assert "transfer-encoding" not in request.headers
+
+
+def test_a_large_body_arrives_as_it_is(serve: Serve) -> None:
+    wire = serve(answering(ACCEPTED))
+    assert post(patient(wire), LARGE).verdict is Verdict.ACCEPTED
+    assert wire.requests[0].body == LARGE
+
+
+def test_netrc_does_not_replace_the_key(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    wire = serve(answering(ACCEPTED))
+    post(patient(wire), BODY)
+    assert wire.requests[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+def test_a_proxy_of_the_environment_is_used(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy = serve(answering(ACCEPTED))
+    monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.address}")
+    outcome = post(account("http://sendgrid.invalid/v3/", 20), BODY)
+    assert outcome.verdict is Verdict.ACCEPTED
+    assert proxy.requests[0].line == "POST http://sendgrid.invalid/v3/mail/send HTTP/1.1"
+    assert proxy.requests[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+# What SendGrid answers
+
+
+def answered(serve: Serve, answer: bytes) -> Outcome:
+    return post(patient(serve(answering(answer))), BODY)
+
+
+def test_accepted(serve: Serve) -> None:
+    outcome = answered(serve, ACCEPTED)
+    assert outcome.status_code == 202
+    assert outcome.x_message_id == "fnY2B5dkT0K1cHFs9QmHzA"
+    assert outcome.response is not None
+    assert (outcome.detail, outcome.wait, outcome.error) == ("", None, None)
+
+
+def test_accepted_without_an_id(serve: Serve) -> None:
+    outcome = answered(serve, response(202))
+    assert (outcome.verdict, outcome.x_message_id) == (Verdict.ACCEPTED, "")
+
+
+SENDER = "The from address does not match a verified Sender Identity. Mail cannot be sent until resolved."
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "verdict"),
+    [
+        (200, b"", "accepted"),
+        (204, b"", "accepted"),
+        (301, b"", "paused"),
+        (302, b"<html>login</html>", "paused"),
+        (304, b"", "paused"),
+        (400, errors({"message": "Bad Request", "field": None, "help": None}), "failed"),
+        (401, errors({"message": "Maximum credits exceeded", "field": None}), "paused"),
+        (403, errors({"message": SENDER, "field": "from"}), "failed"),
+        (403, errors({"message": SENDER, "field": None}), "failed"),
+        (403, errors({"message": "no", "field": "personalizations.0.from.email"}), "failed"),
+        (403, errors({"message": "access forbidden", "field": None}), "paused"),
+        (403, b"", "paused"),
+        (404, b"", "paused"),
+        (405, b"", "paused"),
+        (406, b"", "paused"),
+        (407, b"", "paused"),
+        (408, b"", "retry"),
+        (413, b"<html>413</html>", "failed"),
+        (415, b"", "paused"),
+        (422, b"", "failed"),
+        (429, errors({"message": "too many requests", "field": None}), "paused"),
+        (451, b"", "paused"),
+        (500, errors({"message": "Internal", "field": None}), "unknown"),
+        (502, b"<html>502</html>", "unknown"),
+        (503, b"", "unknown"),
+        (504, b"<html>504</html>", "unknown"),
+        (999, b"", "unknown"),
+    ],
+)
+def test_verdicts(serve: Serve, status: int, body: bytes, verdict: str) -> None:
+    outcome = answered(serve, response(status, body, "Location: https://elsewhere.invalid/"))
+    assert (outcome.verdict, outcome.status_code) == (verdict, status)
+    assert outcome.response is not None
+    assert (outcome.error is None) == (verdict == "accepted")
+    if outcome.error:
+        assert outcome.error.verdict == verdict
+        assert outcome.error.status_code == status
+        assert outcome.error.response is outcome.response
+        assert outcome.error.response.content == (b"" if status == 304 else body)
+        assert str(outcome.error).startswith(f"SendGrid API response {status}\n")
+
+
+def test_a_redirect_is_not_followed(serve: Serve) -> None:
+    elsewhere = serve(answering(ACCEPTED))
+    answered(serve, response(307, b"", f"Location: {elsewhere.url}"))
+    assert elsewhere.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("reset", "least", "most"),
+    [
+        (lambda now: f"{now + 100:.0f}", 80, 101),
+        (lambda now: f"{now + 10_000:.0f}", 600, 600),
+        (lambda now: f"{now - 100:.0f}", 1, 1),
+        (lambda now: "9" * 5000, 600, 600),
+        (lambda now: "0", 1, 1),
+    ],
+)
+def test_a_rate_limit_says_how_long(
+    serve: Serve, reset: Callable[[float], str], least: float, most: float
+) -> None:
+    outcome = answered(serve, response(429, b"", f"X-RateLimit-Reset: {reset(time.time())}"))
+    assert outcome.wait is not None
+    assert least <= outcome.wait <= most
+
+
+@pytest.mark.parametrize("reset", ["", "soon", "-5", "nan", "1e9", "²"])
+def test_a_rate_limit_says_nothing_of_use(serve: Serve, reset: str) -> None:
+    assert answered(serve, response(429, b"", f"X-RateLimit-Reset: {reset}")).wait is None
+    assert answered(serve, response(429)).wait is None
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (errors({"message": "No.", "field": "to"}, {"message": "Nor this."}), "No. (to) Nor this."),
+        (errors({"message": "A\nb \u0000 c\ud800d"}), "A b c d"),
+        (errors({"message": "x" * 3000}), "x" * 2000),
+        (errors({"message": None, "field": None}), '{"errors": [{"message": null, "field": null}]}'),
+        (b'{"error": "authorization required"}', '{"error": "authorization required"}'),
+        (b'{"errors": "text"}', '{"errors": "text"}'),
+        (b'{"errors": [null, 1, "a"]}', '{"errors": [null, 1, "a"]}'),
+        (b"[]", "[]"),
+        (b"", "400 What It Says: an empty answer"),
+        (b" \r\n", "400 What It Says: an empty answer"),
+        (b"\r\n<html>\n<h1>413</h1>", "400 What It Says: a page of HTML"),
+        (b"upstream\nbroke", "upstream broke"),
+        (b"\xff\xfe", "��"),
+        (b"[" * 100_000, "[" * 2000),
+        (b"9" * 10_000, "9" * 2000),
+    ],
+)  # fmt: skip
+def test_what_was_said(serve: Serve, body: bytes, detail: str) -> None:
+    outcome = answered(serve, response(400, body))
+    assert outcome.verdict is Verdict.FAILED
+    assert outcome.detail == detail
+
+
+def test_an_error_shows_the_answer_in_lines(serve: Serve) -> None:
+    outcome = answered(serve, response(400, b'{"errors":[{"message":"No \xc3\xa9.","field":"from"}]}'))
+    assert str(outcome.error) == (
+        'SendGrid API response 400\n{\n  "errors": [\n    {\n      "message": "No é.",\n'
+        '      "field": "from"\n    }\n  ]\n}'
+    )
+
+
+def breaks_off_its_answer(head: bytes) -> Behaviour:
+    def behave(peer: Peer, requests: list[Request]) -> None:
+        peer.request()
+        peer.say(head + b"Content-Length: 100\r\n\r\n{")
+
+    return behave
+
+
+def test_the_status_counts_where_the_rest_of_an_answer_is_lost(serve: Serve) -> None:
+    wire = serve(breaks_off_its_answer(b"HTTP/1.1 202 Accepted\r\nX-Message-Id: abc\r\n"))
+    outcome = post(patient(wire), BODY)
+    assert (outcome.verdict, outcome.x_message_id) == (Verdict.ACCEPTED, "abc")
+
+    outcome = post(patient(serve(breaks_off_its_answer(b"HTTP/1.1 400 Bad Request\r\n"))), BODY)
+    assert (outcome.verdict, outcome.detail) == (Verdict.FAILED, "400 Bad Request: an empty answer")
+    assert pickle.loads(pickle.dumps(outcome.error)).response.content == b""
+
+
+# What breaks before SendGrid can have the mail
+
+
+def broken(url: str, body: bytes = BODY) -> Outcome:
+    outcome = post(account(url), body)
+    assert (outcome.status_code, outcome.response, outcome.x_message_id) == (None, None, "")
+    assert outcome.error is not None
+    assert outcome.error.verdict is outcome.verdict
+    assert str(outcome.error) == outcome.detail
+    return outcome
+
+
+def refusing() -> str:
+    """An address where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        return f"127.0.0.1:{closed.getsockname()[1]}"
+
+
+def test_a_refused_connection() -> None:
+    outcome = broken(f"http://{refusing()}/v3/")
+    assert outcome.verdict is Verdict.RETRY
+    assert outcome.detail == (
+        "The mail did not get to SendGrid: ConnectionRefusedError: "
+        f"{ConnectionRefusedError(111, os.strerror(111))}"
+    )
+    assert isinstance(outcome.error, requests.ConnectionError)
+
+
+def test_a_name_that_is_not_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    outcome = broken("http://sendgrid.invalid/v3/")
+    assert outcome.verdict is Verdict.RETRY
+    assert "Name or service not known" in outcome.detail
+
+
+def test_a_connection_that_does_not_come_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    def time_out(*_: object) -> None:
+        raise TimeoutError("timed out")
+
+    # A full backlog or a silent host would do, but not the same on every system.
+    monkeypatch.setattr(socket.socket, "connect", time_out)
+    outcome = broken("http://127.0.0.1:9/v3/")
+    assert outcome.verdict is Verdict.RETRY
+    assert isinstance(outcome.error, requests.ConnectTimeout)
+
+
+def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", f"http://{refusing()}")
+    outcome = broken("https://sendgrid.invalid/v3/")
+    assert outcome.verdict is Verdict.RETRY
+    assert isinstance(outcome.error, requests.exceptions.ProxyError)
+
+
+def test_a_proxy_that_does_not_let_us_through(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    def behave(peer: Peer, requests: list[Request]) -> None:
+        peer.head()
+        peer.say(response(407))
+
+    monkeypatch.setenv("HTTPS_PROXY", f"http://{serve(behave).address}")
+    outcome = broken("https://sendgrid.invalid/v3/")
+    assert outcome.verdict is Verdict.RETRY
+    assert "407" in outcome.detail
+    assert isinstance(outcome.error, requests.exceptions.ProxyError)
+
+
+def test_a_server_that_hangs_up_before_the_end_of_the_body(serve: Serve) -> None:
+    def behave(peer: Peer, requests: list[Request]) -> None:
+        peer.head()
+        peer.read(100_000)
+
+    outcome = broken(serve(behave).url, LARGE)
+    assert outcome.verdict is Verdict.RETRY
+    assert isinstance(outcome.error, requests.ConnectionError)
+
+
+def test_a_server_that_stops_reading_the_body(serve: Serve) -> None:
+    def behave(peer: Peer, requests: list[Request]) -> None:
+        peer.head()
+        peer.hang()
+
+    outcome = broken(serve(behave).url, LARGE)
+    assert outcome.verdict is Verdict.RETRY
+    assert outcome.detail == "The mail did not get to SendGrid: TimeoutError: timed out"
+
+
+@pytest.mark.parametrize(("status", "verdict"), [(503, "retry"), (413, "failed"), (401, "paused")])
+def test_an_answer_before_the_end_of_the_body(serve: Serve, status: int, verdict: str) -> None:
+    """A balancer's 503 is then none of SendGrid's: it has not had the mail."""
+
+    def behave(peer: Peer, requests: list[Request]) -> None:
+        peer.head()
+        peer.say(response(status, b"", "Connection: close"))
+        peer.stop_reading()
+
+    outcome = post(patient(serve(behave)), LARGE)
+    assert (outcome.verdict, outcome.status_code) == (verdict, status)
+
+
+@pytest.mark.parametrize("url", ["http://./v3/", "http://[::1/v3/", "http://" + "a" * 64 + ".example/v3/"])
+def test_a_url_that_is_none(url: str) -> None:
+    assert broken(url).verdict is Verdict.RETRY
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\n", f"{KEY}\r\nX-Other: 1", f"{KEY}\u200b", "SG.ключ"])
+def test_a_key_that_is_none(serve: Serve, key: str) -> None:
+    wire = serve(answering(ACCEPTED))
+    outcome = post(Account("default", api_key=key, api_url=wire.url, timeout=(20, 20)), BODY)
+    assert outcome.verdict is Verdict.PAUSED
+    assert key not in repr(outcome)
+    assert wire.connections == 0
+
+
+# What breaks when SendGrid may have the mail
+
+
+def hanging(peer: Peer, requests: list[Request]) -> None:
+    peer.request()
+    peer.hang()
+
+
+def test_a_server_that_does_not_answer(serve: Serve) -> None:
+    outcome = broken(serve(hanging).url)
+    assert outcome.verdict is Verdict.UNKNOWN
+    assert outcome.detail == "No answer from SendGrid: TimeoutError: timed out"
+    assert isinstance(outcome.error, requests.ReadTimeout)
+
+
+def hanging_up(peer: Peer, requests: list[Request]) -> None:
+    peer.request()
+
+
+@pytest.mark.parametrize("body", [BODY, LARGE], ids=["small", "large"])
+def test_a_server_that_hangs_up_instead_of_answering(serve: Serve, body: bytes) -> None:
+    outcome = post(patient(serve(hanging_up)), body)
+    assert outcome.verdict is Verdict.UNKNOWN
+    assert outcome.detail.startswith("No answer from SendGrid: RemoteDisconnected: ")
+    assert isinstance(outcome.error, requests.ConnectionError)
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 20", b"220 smtp.example.com ESMTP\r\n\r\n", b"\x00" * 70_000])
+def test_an_answer_that_is_none(serve: Serve, answer: bytes) -> None:
+    def behave(peer: Peer, requests: list[Request]) -> None:
+        peer.request()
+        peer.say(answer)
+
+    assert post(patient(serve(behave)), BODY).verdict is Verdict.UNKNOWN
+
+
+# TLS
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A file with the key and the self-signed certificate of 127.0.0.1."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path / "certificate.pem"
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    return path
+
+
+@pytest.fixture
+def tls(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+@pytest.fixture
+def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+
+
+def test_a_certificate_that_nobody_vouches_for(tls: ssl.SSLContext) -> None:
+    with Wire(answering(ACCEPTED), tls) as wire:
+        outcome = post(patient(wire), BODY)
+    assert outcome.verdict is Verdict.RETRY
+    assert "certificate verify failed" in outcome.detail
+    assert isinstance(outcome.error, requests.exceptions.SSLError)
+    assert wire.requests == []
+
+
+@pytest.mark.usefixtures("trusted")
+def test_tls(tls: ssl.SSLContext) -> None:
+    with Wire(answering(ACCEPTED), tls) as wire:
+        assert [post(patient(wire), LARGE).verdict for _ in range(2)] == [Verdict.ACCEPTED] * 2
+        assert wire.connections == 1
+        sessions.close()
+
+
+@pytest.mark.usefixtures("trusted")
+def test_a_break_under_tls(tls: ssl.SSLContext) -> None:
+    with Wire(hanging_up, tls) as wire:
+        assert post(patient(wire), BODY).verdict is Verdict.UNKNOWN
+
+
+def test_a_handshake_that_does_not_come_about(serve: Serve) -> None:
+    wire = serve(lambda peer, requests: peer.hang())
+    assert broken(wire.url.replace("http:", "https:")).verdict is Verdict.RETRY
+
+
+def test_a_server_without_tls(serve: Serve) -> None:
+    wire = serve(lambda peer, requests: peer.say(b"220 smtp.example.com ESMTP\r\n"))
+    outcome = post(account(wire.url.replace("http:", "https:"), 20), BODY)
+    assert outcome.verdict is Verdict.RETRY
+    assert isinstance(outcome.error, requests.ConnectionError)
+
+
+def test_a_ca_bundle_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+    outcome = broken("https://sendgrid.invalid/v3/")
+    assert outcome.verdict is Verdict.RETRY
+    assert "/nowhere/ca.pem" in outcome.detail
+
+
+# Connections
+
+
+def test_a_connection_is_kept(serve: Serve) -> None:
+    wire = serve(answering(ACCEPTED, response(400, errors({"message": "No."})), ACCEPTED))
+    verdicts = [post(patient(wire), BODY).verdict for _ in range(3)]
+    assert verdicts == [Verdict.ACCEPTED, Verdict.FAILED, Verdict.ACCEPTED]
+    assert wire.connections == 1
+
+
+def test_each_address_has_its_own(serve: Serve) -> None:
+    one, other = serve(answering(ACCEPTED)), serve(answering(ACCEPTED))
+    for wire in (one, other, one, other):
+        post(patient(wire), BODY)
+    assert (one.connections, other.connections) == (1, 1)
+
+
+def test_a_connection_that_was_idle_is_not_used_again(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    wire = serve(answering(ACCEPTED))
+    post(patient(wire), BODY)
+    monkeypatch.setattr(sessions, "LONGEST_IDLE", -1)
+    post(patient(wire), BODY)
+    assert wire.connections == 2
+
+
+def test_a_connection_that_was_closed_meanwhile_is_not_used_again(serve: Serve) -> None:
+    closed = threading.Event()
+
+    def behave(peer: Peer, requests: list[Request]) -> None:
+        peer.request()
+        peer.say(ACCEPTED)
+        peer.end()
+        closed.set()
+
+    wire = serve(behave)
+    assert post(patient(wire), BODY).verdict is Verdict.ACCEPTED
+    closed.wait()
+    assert post(patient(wire), BODY).verdict is Verdict.ACCEPTED
+    assert wire.connections == 2
+
+
+def test_a_time_limit_passes_through_and_leaves_no_connection(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire = serve(answering(response(400), ACCEPTED))
+
+    def interrupt(*_: object) -> None:
+        raise SoftTimeLimitExceeded
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HTTPConnection, "getresponse", interrupt)
+        with pytest.raises(SoftTimeLimitExceeded):
+            post(patient(wire), BODY)
+    # On the old connection it would be the answer to the first that comes now.
+    wait_for(lambda: wire.requests, seconds=20, what="the first mail")
+    assert post(patient(wire), BODY).verdict is Verdict.ACCEPTED
+    assert wire.connections == 2
+
+
+def test_cookies_are_not_kept(serve: Serve) -> None:
+    wire = serve(answering(response(202, b"", "Set-Cookie: a=b; Path=/")))
+    for _ in range(2):
+        post(patient(wire), BODY)
+    assert all("cookie" not in request.headers for request in wire.requests)
+
+
+FORKED = """
+import os, sys
+from sending_app import sessions
+url = sys.argv[1]
+def post():
+    with sessions.session(url) as session:
+        return session.post(url, data=b"x").status_code
+assert post() == 202
+child = os.fork()
+assert post() == 202
+if not child:
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+assert post() == 202
+"""
+
+
+def test_a_fork_has_a_connection_of_its_own(serve: Serve) -> None:
+    wire = serve(answering(ACCEPTED))
+    subprocess.run([sys.executable, "-c", FORKED, wire.url], check=True, timeout=60)
+    assert (wire.connections, len(wire.requests)) == (2, 4)
+
+
+# Errors
+
+
+@pytest.mark.parametrize("kind", [RequestsAPIError, *client._ERRORS.values()])
+def test_an_error_is_what_callers_catch_and_travels_pickled(
+    kind: type[RequestsAPIError], serve: Serve
+) -> None:
+    known = answered(serve, response(400, b'{"errors": []}', "Set-Cookie: a=b")).response
+    error = kind("Words.", verdict=Verdict.FAILED, status_code=400, response=known)
+    for found in (error, pickle.loads(pickle.dumps(error))):
+        assert type(found) is kind
+        assert isinstance(found, MailError | APIError)
+        assert isinstance(found, requests.HTTPError)
+        assert str(found) == "Words."
+        assert (found.verdict, found.status_code, found.esp_name) == (Verdict.FAILED, 400, "SendGrid")
+        assert found.response.json() == {"errors": []}
+
+
+@pytest.mark.parametrize(("theirs", "ours"), client._ERRORS.items())
+def test_an_error_is_what_those_who_know_requests_catch(
+    theirs: type[Exception], ours: type[RequestsAPIError]
+) -> None:
+    assert issubclass(ours, theirs)
+
+
+def test_an_error_has_anymails_name() -> None:
+    assert client.AnymailAPIError is APIError
+    assert client.AnymailRequestsAPIError is RequestsAPIError
+
+
+def echoing(status: int) -> Behaviour:
+    """Answers with what it was sent, as some proxies do."""
+
+    def behave(peer: Peer, requests: list[Request]) -> None:
+        while found := peer.request():
+            peer.say(response(status, json.dumps({"errors": [{"message": str(found.headers)}]}).encode()))
+
+    return behave
+
+
+@pytest.mark.parametrize(
+    "behave",
+    [answering(ACCEPTED), echoing(202), echoing(400), echoing(503), hanging_up, hanging],
+    ids=["202", "echo 202", "echo 400", "echo 503", "hangs up", "hangs"],
+)
+def test_the_key_and_the_address_leak_nowhere(
+    serve: Serve, behave: Behaviour, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        wire = serve(behave)
+        sender = account(wire.url, 1)
+        outcome = post(sender, BODY)
+    shown = [
+        repr(sender),
+        repr(outcome),
+        outcome.detail,
+        str(outcome.error),
+        repr(outcome.error),
+        caplog.text,
+    ]
+    shown += [str(record.__dict__) for record in caplog.records]
+    # Whoever reports errors follows these.
+    shown.append(str(pickle.dumps((outcome.error, outcome.response))))
+    if outcome.error:
+        assert (outcome.error.__cause__, outcome.error.__context__) == (None, None)
+    if outcome.response is not None:
+        shown += [outcome.response.text, str(outcome.response.request.__dict__)]
+    assert not [text for text in shown if KEY in text or ADDRESS in text]
