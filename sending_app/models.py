@@ -69,6 +69,7 @@ class Part(models.Model):
     lane = models.CharField(max_length=4, choices=Lane)
     #: As its message's, so that a look for work reads this table alone.
     alias = models.CharField(max_length=64)
+    #: Its age counts from then; who has it tried again by hand moves it.
     created_at = models.DateTimeField()
     #: When SendGrid is to send it; null: at once.
     send_at = models.DateTimeField(null=True)
@@ -109,6 +110,10 @@ class Part(models.Model):
             models.Index(
                 fields=["account", "accepted_at"], name="part_seen", condition=Q(seen_at__isnull=False)
             ),
+            # For an operator's look.
+            models.Index(fields=["id"], name="part_failed", condition=Q(state="failed")),
+            models.Index(fields=["id"], name="part_parked", condition=Q(state="parked")),
+            models.Index(fields=["id"], name="part_sent_twice", condition=Q(sent_twice=True)),
         )
 
     def __str__(self) -> str:

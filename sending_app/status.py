@@ -75,6 +75,12 @@ def fail(part: Part) -> None:
     recipients.update(status=FAILED.status, rank=FAILED.rank)
 
 
+def queue_again(part: Part) -> None:
+    """The part is to be sent after all; what an event has said of a recipient stands."""
+    recipients = Recipient.objects.using(using()).filter(part=part, rank=FAILED.rank)
+    recipients.update(status=QUEUED_HERE.status, rank=QUEUED_HERE.rank)
+
+
 def move(recipients: dict[int, Move], database: str) -> None:
     """Move recipients, by their primary key, as far as the moves go beyond where they are."""
     connection = connections[database]

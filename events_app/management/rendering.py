@@ -21,8 +21,8 @@ def table(width: int | None) -> Table:
 
 
 def cells(event: Event) -> tuple[str, ...]:
-    work = work_of(event)
     """The event's row in a table."""
+    work = work_of(event)
     return (
         str(event.pk),
         f"{event.received_at.astimezone(UTC):%Y-%m-%d %H:%M}",

@@ -110,6 +110,18 @@ class Migration(migrations.Migration):
             index=models.Index(condition=models.Q(('seen_at__isnull', False)), fields=['account', 'accepted_at'], name='part_seen'),
         ),
         migrations.AddIndex(
+            model_name='part',
+            index=models.Index(condition=models.Q(('state', 'failed')), fields=['id'], name='part_failed'),
+        ),
+        migrations.AddIndex(
+            model_name='part',
+            index=models.Index(condition=models.Q(('state', 'parked')), fields=['id'], name='part_parked'),
+        ),
+        migrations.AddIndex(
+            model_name='part',
+            index=models.Index(condition=models.Q(('sent_twice', True)), fields=['id'], name='part_sent_twice'),
+        ),
+        migrations.AddIndex(
             model_name='recipient',
             index=models.Index(fields=['address'], name='recipient_address'),
         ),
