@@ -66,7 +66,7 @@ def _take_in(events: Iterable[TrackingEvent], database: str) -> None:
     ):
         sighting = parts.setdefault(part, Sighting(seen_at is not None, x_message_id))
         for event in by_id[message_id]:
-            sighting.heard.update(_requests(event))
+            sighting.heard.update(requests_of(event))
             if (event.recipient or "").casefold() == address:
                 moves.setdefault(pk, Move()).hear(event, now)
     # Parts before their recipients: as a part that is given up locks them.
@@ -99,7 +99,7 @@ def _twice(part: Sighting) -> bool:
     return len(part.heard | ({part.x_message_id} - {""})) > 1
 
 
-def _requests(event: TrackingEvent) -> Iterator[str]:
+def requests_of(event: TrackingEvent) -> Iterator[str]:
     """The X-Message-Id of the request the event's mail came with: its sg_message_id begins with it."""
     found = event.esp_event.get("sg_message_id")
     base, dot, _ = found.strip().partition(".") if isinstance(found, str) else ("", "", "")
