@@ -1,0 +1,227 @@
+"""Each attribute of a message in SendGrid's words; nothing is sent that was not set."""
+
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from django.core.mail import EmailMessage
+from django.utils import timezone as django_timezone
+from django.utils.functional import lazystr
+
+from sending_app.address import InvalidAddress
+from sending_app.compose import compose
+from sending_app.message import SendGridMessage
+from sending_app.plain import SerializationError
+from sending_app.rules import UnsupportedFeature
+from tests.sending_app.composing import body_of, composed, rules
+
+
+def test_nothing_is_there_that_was_not_set() -> None:
+    assert body_of() == {
+        "from": {"email": "f@x.example"},
+        "subject": "s",
+        "content": [{"type": "text/plain", "value": "b"}],
+    }
+
+
+def test_all_of_it() -> None:
+    found = body_of(
+        from_email="Fé <f@bücher.example>",
+        subject=lazystr("sübject"),
+        reply_to=["R <r@x.example>", "r2@x.example", "R@x.example"],
+        headers={"X-A": 1},
+        metadata={"order": 17, "vip": True, "ratio": 0.5, "name": lazystr("é")},
+        tags=["a", "b", "a", 3],
+        track_opens=True,
+        track_clicks=False,
+        send_at=1_800_000_000,
+        template_id="d-1",
+    )
+    assert found == {
+        "from": {"email": "f@xn--bcher-kva.example", "name": "Fé"},
+        "reply_to_list": [{"email": "R@x.example"}, {"email": "r2@x.example"}],
+        "subject": "sübject",
+        "content": [{"type": "text/plain", "value": "b"}],
+        "headers": {"X-A": "1"},
+        "custom_args": {"order": "17", "vip": "True", "ratio": "0.5", "name": "é"},
+        "categories": ["a", "b", "3"],
+        "tracking_settings": {"click_tracking": {"enable": False}, "open_tracking": {"enable": True}},
+        "send_at": 1_800_000_000,
+        "template_id": "d-1",
+    }
+
+
+def test_defaults_are_read_like_attributes() -> None:
+    defaults = {
+        "tags": ["all"],
+        "metadata": {"app": "shop"},
+        "track_opens": False,
+        "reply_to": ["r@x.example"],
+    }
+    found = body_of(rules(send_defaults=defaults), tags=["one"], metadata={"order": 1})
+    assert found["categories"] == ["all", "one"]
+    assert found["custom_args"] == {"app": "shop", "order": "1"}
+    assert found["tracking_settings"] == {"open_tracking": {"enable": False}}
+    assert found["reply_to_list"] == [{"email": "r@x.example"}]
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"subject": "", "body": ""},
+        {"subject": None, "body": None},
+        {"tags": [], "metadata": {}, "headers": {}, "reply_to": []},
+        {"tags": None, "metadata": None, "track_opens": None, "send_at": None, "template_id": None},
+        {"template_id": ""},
+        {"esp_extra": {}},
+    ],
+)
+def test_what_is_empty_is_left_out(attributes: dict[str, Any]) -> None:
+    assert body_of(**attributes).keys() <= {"from", "subject", "content"}
+    assert not body_of(**attributes).keys() & attributes.keys()
+
+
+# The sender
+
+
+def test_several_senders_are_refused() -> None:
+    with pytest.raises(UnsupportedFeature, match="several addresses in from_email"):
+        body_of(from_email="a@x.example, b@x.example")
+    lenient = rules(ignore_unsupported=True)
+    assert body_of(lenient, from_email="a@x.example, b@x.example")["from"] == {"email": "a@x.example"}
+
+
+def test_no_sender_is_refused() -> None:
+    message = EmailMessage("s", "b", to=["t@x.example"])
+    message.from_email = ""
+    with pytest.raises(InvalidAddress, match="no address in from_email"):
+        compose(message, rules())
+
+
+def test_an_envelope_sender_is_refused() -> None:
+    with pytest.raises(UnsupportedFeature, match="envelope_sender"):
+        body_of(envelope_sender="bounces@x.example")
+    assert body_of(rules(ignore_unsupported=True), envelope_sender="bounces@x.example") == body_of()
+
+
+@pytest.mark.parametrize("field", ["from_email", "to", "cc", "bcc", "reply_to"])
+def test_an_invalid_address_is_refused_by_field(field: str) -> None:
+    value = "no address" if field == "from_email" else ["no address"]
+    with pytest.raises(InvalidAddress, match=f"Invalid address 'no address' in {field}"):
+        composed(**{field: value})
+
+
+# Content
+
+
+def content_of(body: str, subtype: str, *alternatives: tuple[Any, str]) -> list[tuple[str, str]]:
+    message = SendGridMessage("s", body, "f@x.example", ["t@x.example"], alternatives=alternatives)
+    message.content_subtype = subtype
+    found = compose(message, rules()).mail.common.body.get("content", [])
+    return [(part["type"], part["value"]) for part in found]
+
+
+def test_text_and_html() -> None:
+    expected = [("text/plain", "t"), ("text/html", "<h>")]
+    assert content_of("t", "plain", ("<h>", "text/html")) == expected
+    assert content_of("", "plain", ("<h>", "text/html")) == expected[1:]
+    assert content_of("<h>", "html") == expected[1:]
+
+
+def test_b16_plain_text_comes_first_whatever_the_body_is() -> None:
+    assert content_of("<h>", "html", ("t", "text/plain")) == [("text/plain", "t"), ("text/html", "<h>")]
+
+
+def test_any_alternative_may_follow() -> None:
+    found = content_of(
+        "t",
+        "plain",
+        ("BEGIN:VCALENDAR", "text/calendar"),
+        ("<amp>", "text/x-amp-html"),
+        ("<h>", "text/html"),
+        (b"<h2 \xc3\xa9>", "TEXT/HTML"),
+        ("", "text/markdown"),
+    )
+    assert found == [
+        ("text/plain", "t"),
+        ("text/html", "<h>"),
+        ("text/html", "<h2 é>"),
+        ("text/calendar", "BEGIN:VCALENDAR"),
+        ("text/x-amp-html", "<amp>"),
+    ]
+
+
+def test_content_that_is_no_text_is_refused() -> None:
+    with pytest.raises(SerializationError, match="The image/png content is not text"):
+        content_of("t", "plain", (b"\x89PNG", "image/png"))
+    with pytest.raises(SerializationError, match="surrogate"):
+        content_of("t\ud83d", "plain")
+
+
+@pytest.mark.parametrize("kind", ["text/calendar; method=REQUEST", "text/html\r\nX-A: b"])
+def test_parameters_of_a_type_are_refused(kind: str) -> None:
+    with pytest.raises(UnsupportedFeature, match="parameters in the type of an alternative"):
+        content_of("t", "plain", ("x", kind))
+
+
+# Metadata and tags
+
+
+@pytest.mark.parametrize("value", [None, [], {}, ["a"]])
+def test_b16_metadata_that_is_no_text_is_refused_by_name(value: Any) -> None:
+    with pytest.raises(SerializationError, match=r"metadata\['order'\] is (None|a list|a dict)"):
+        body_of(metadata={"order": value})
+
+
+def test_the_name_of_our_id_is_taken() -> None:
+    with pytest.raises(UnsupportedFeature, match=r"metadata\['anymail_id'\] has the name"):
+        body_of(metadata={"anymail_id": "1"})
+    with pytest.raises(UnsupportedFeature, match=r"merge_metadata\['t@x.example'\]\['anymail_id'\]"):
+        composed(merge_metadata={"t@x.example": {"anymail_id": "1"}})
+    untracked = rules(generate_message_id=False)
+    assert body_of(untracked, metadata={"anymail_id": "1"})["custom_args"] == {"anymail_id": "1"}
+
+
+def test_tags_that_sendgrid_would_refuse_are_refused() -> None:
+    with pytest.raises(UnsupportedFeature, match="more than 10 tags"):
+        body_of(tags=[str(number) for number in range(11)])
+    with pytest.raises(UnsupportedFeature, match="a tag that is not ASCII"):
+        body_of(tags=["größe"])
+    with pytest.raises(UnsupportedFeature, match="longer than 255"):
+        body_of(tags=["x" * 256])
+    with pytest.raises(SerializationError, match="tags is None"):
+        body_of(tags=[None])
+
+
+@pytest.mark.parametrize("value", ["yes", 1, []])
+def test_tracking_is_true_or_false(value: Any) -> None:
+    with pytest.raises(SerializationError, match=r"track_opens is .*; it takes True and False"):
+        body_of(open_tracking=value)
+
+
+# Time
+
+EAST = timezone(timedelta(hours=9))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (datetime(2027, 1, 15, 8, tzinfo=UTC), 1_800_000_000),
+        (datetime(2027, 1, 15, 17, 0, 0, 999_999, tzinfo=EAST), 1_800_000_000),
+        (datetime(2027, 1, 15, 17, 0, 0, 999_999, tzinfo=EAST).replace(tzinfo=None), 1_800_000_000),
+        (date(2027, 1, 15), 1_799_938_800),
+        (1_800_000_000, 1_800_000_000),
+        (1_800_000_000.9, 1_800_000_000),
+        (0, 0),
+    ],
+)
+def test_send_at(given: Any, expected: int) -> None:
+    with django_timezone.override(EAST):
+        assert body_of(send_at=given)["send_at"] == expected
+
+
+@pytest.mark.parametrize("given", ["2027-01-15", True, float("nan"), float("inf"), [1]])
+def test_a_time_that_is_none_is_refused(given: Any) -> None:
+    with pytest.raises(SerializationError, match=r"send_at is .*; it takes a datetime, a date, or a number"):
+        body_of(send_at=given)

@@ -1,0 +1,150 @@
+"""Any Django message becomes a mail, and is itself left as it was."""
+
+import copy
+import json
+import warnings
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from django.core.mail import EmailMessage, EmailMultiAlternatives
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sending_app.address import encoder
+from sending_app.compose import compose
+from sending_app.mail import Attachment
+from sending_app.plain import SerializationError
+from tests.sending_app.composing import composed, rules
+from tests.sending_app.test_plain import any_value
+
+data = st.dictionaries(st.text(max_size=5), any_value, max_size=3)
+people = st.dictionaries(st.sampled_from(["a@x.example", "b@x.example"]), data, max_size=2)
+
+
+def test_a_plain_django_message() -> None:
+    found = compose(EmailMessage("s", "b", "f@x.example", ["t@x.example"]), rules())
+    (envelope,) = found.mail.envelopes
+    assert asdict(found.mail) == {
+        "common": {
+            "body": {
+                "from": {"email": "f@x.example"},
+                "subject": "s",
+                "content": [{"type": "text/plain", "value": "b"}],
+            },
+            "global_data": {},
+            "dynamic": False,
+            "field_format": None,
+            "extra": {},
+            "tracked": True,
+        },
+        "envelopes": [
+            {
+                "id": envelope.id,
+                "to": [{"email": "t@x.example"}],
+                "cc": [],
+                "bcc": [],
+                "merge_data": {},
+                "metadata": {},
+                "headers": {},
+                "given": None,
+            }
+        ],
+        "attachments": [],
+        "is_batch": False,
+        "bulk": None,
+    }
+
+
+def test_attributes_may_be_set_by_hand() -> None:
+    message: Any = EmailMultiAlternatives("s", "b", "f@x.example", ["t@x.example"])
+    message.tags = ["a"]
+    message.open_tracking = False
+    body = compose(message, rules()).mail.common.body
+    assert body["categories"] == ["a"]
+    assert body["tracking_settings"] == {"open_tracking": {"enable": False}}
+
+
+def test_attachments() -> None:
+    mail = composed(
+        rules(send_defaults={"attachments": [("terms.txt", "t", "text/plain")]}),
+        attachments=[("a.txt", "é", "text/plain")],
+    ).mail
+    assert mail.attachments == [
+        Attachment(content=b"t", filename="terms.txt", type="text/plain"),
+        Attachment(content="é".encode(), filename="a.txt", type="text/plain"),
+    ]
+
+
+@pytest.mark.parametrize("bulk", [True, False, None])
+def test_the_lane_may_be_chosen(bulk: bool | None) -> None:
+    assert composed(bulk=bulk).mail.bulk is bulk
+    assert composed(rules(send_defaults={"bulk": True}), bulk=bulk).mail.bulk is bulk
+
+
+def test_the_lane_is_true_or_false() -> None:
+    with pytest.raises(SerializationError, match="bulk is 'yes'; it takes True and False"):
+        composed(bulk="yes")
+
+
+def test_the_encoding_of_domains_is_a_rule() -> None:
+    found = composed(rules(idna=encoder("none")), to=["t@bücher.example"])
+    assert found.mail.envelopes[0].to == [{"email": "t@bücher.example"}]
+
+
+@given(people, data, st.sampled_from(["d-1", "d-2"]))
+def test_whatever_is_composed_is_json(
+    merge_data: dict[str, Any], global_data: dict[str, Any], template: str
+) -> None:
+    attributes: dict[str, Any] = {
+        "merge_data": merge_data,
+        "merge_global_data": global_data,
+        "esp_extra": {"mail_settings": global_data, "personalizations": {"future": global_data}},
+    }
+    before = copy.deepcopy(attributes)
+    mail = composed(to=["a@x.example", "b@x.example"], template_id=template, **attributes).mail
+    assert attributes == before
+    written = {"common": asdict(mail.common), "envelopes": [asdict(one) for one in mail.envelopes]}
+    assert json.loads(json.dumps(written, allow_nan=False)) == written
+    assert [one.merge_data for one in mail.envelopes] == [
+        merge_data.get(address, {}) for address in ("a@x.example", "b@x.example")
+    ]
+    assert mail.common.global_data == global_data
+
+
+@given(
+    *(st.dictionaries(st.sampled_from("abc"), st.text(max_size=3), max_size=3) for _ in range(4)),
+)
+def test_the_nearer_data_wins(
+    default_global: dict[str, Any], own_global: dict[str, Any], default: dict[str, Any], own: dict[str, Any]
+) -> None:
+    """What payload.build lays over each other is, from the weakest: global, then the recipient's own."""
+    mail = composed(
+        rules(send_defaults={"merge_global_data": default_global, "merge_data": {"t@x.example": default}}),
+        merge_global_data=own_global,
+        merge_data={"t@x.example": own},
+        template_id="d-1",
+    ).mail
+    assert mail.common.global_data | mail.envelopes[0].merge_data == {
+        **default_global,
+        **own_global,
+        **default,
+        **own,
+    }
+
+
+def test_the_message_is_left_as_it_was() -> None:
+    message: Any = EmailMultiAlternatives("s", "b", "f@x.example", ["t@x.example"])
+    message.attach_alternative("<h>", "text/html")
+    message.extra_headers = {"Reply-To": "r@x.example", "X-A": 1}
+    message.merge_data = {"t@x.example": {"n": 1}}
+    message.esp_extra = {"merge_field_format": "-{}-", "personalizations": {"a": {"b": 1}}}
+    before = copy.deepcopy(vars(message))
+    compose(message, rules(send_defaults={"esp_extra": {"asm": {"group_id": 1}}, "headers": {"X-B": 1}}))
+    assert vars(message) == before
+
+
+def test_nothing_of_a_message_is_warned_of() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        composed(merge_data={"t@x.example": {"n": 1}}, template_id="d-1")

@@ -1,0 +1,167 @@
+"""`esp_extra` is stronger than the message, and what is meant for us does not reach SendGrid."""
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sending_app.account import ConfigurationError
+from sending_app.defaults import merge_deep
+from sending_app.mail import Envelope
+from sending_app.plain import SerializationError
+from sending_app.rules import UnsupportedFeature
+from tests.sending_app.composing import body_of, composed, rules
+from tests.sending_app.test_defaults import deep_dict
+
+TO = {"to": [{"email": "a@x.example"}]}
+
+
+def test_it_is_merged_into_the_body() -> None:
+    found = body_of(
+        open_tracking=True,
+        metadata={"a": 1},
+        tags=["a"],
+        esp_extra={
+            "asm": {"group_id": 1},
+            "tracking_settings": {"open_tracking": {"substitution_tag": "%%PIXEL%%"}},
+            "custom_args": {"b": "2"},
+            "categories": ["b"],
+            "subject": "other",
+        },
+    )
+    assert found["asm"] == {"group_id": 1}
+    assert found["tracking_settings"] == {"open_tracking": {"enable": True, "substitution_tag": "%%PIXEL%%"}}
+    assert found["custom_args"] == {"a": "1", "b": "2"}
+    assert found["categories"] == ["b"]
+    assert found["subject"] == "other"
+
+
+def test_its_reply_to_stands_in_the_place_of_ours() -> None:
+    found = body_of(reply_to=["r@x.example"], esp_extra={"reply_to": {"email": "o@x.example"}})
+    assert found["reply_to"] == {"email": "o@x.example"}
+    assert "reply_to_list" not in found
+
+
+def test_what_is_ours_is_taken_out() -> None:
+    extra = {
+        "merge_field_format": "-{}-",
+        "use_dynamic_template": True,
+        "personalizations": {"future": 1},
+        "asm": {},
+    }
+    before = copy.deepcopy(extra)
+    assert body_of(esp_extra=extra) == body_of() | {"asm": {}}
+    assert extra == before
+
+
+def test_defaults_are_merged_below() -> None:
+    defaults = {"esp_extra": {"asm": {"group_id": 1, "groups_to_display": [1]}, "ip_pool_name": "a"}}
+    found = body_of(rules(send_defaults=defaults), esp_extra={"asm": {"group_id": 2}})
+    assert found["asm"] == {"group_id": 2, "groups_to_display": [1]}
+    assert found["ip_pool_name"] == "a"
+
+
+# Deep values below names that are not the message's own.
+@given(deep_dict, deep_dict, st.booleans())
+def test_the_strongest_say_the_last_word(default: dict[str, Any], own: dict[str, Any], tracked: bool) -> None:
+    found = body_of(
+        rules(send_defaults={"esp_extra": {"mail_settings": default}}),
+        esp_extra={"mail_settings": own, "tracking_settings": {"open_tracking": {"enable": True}}},
+        track_opens=tracked,
+    )
+    assert found["mail_settings"] == merge_deep(default, own)
+    assert found["tracking_settings"] == {"open_tracking": {"enable": True}}
+
+
+def test_x_smtpapi_is_of_another_api() -> None:
+    with pytest.raises(ConfigurationError, match="x-smtpapi"):
+        composed(esp_extra={"x-smtpapi": {}})
+
+
+@pytest.mark.parametrize("field_format", ["", "no place", "{", "{name}", 5])
+def test_a_format_that_is_none_is_refused(field_format: Any) -> None:
+    with pytest.raises(SerializationError, match=r'esp_extra\["merge_field_format"\] must'):
+        composed(esp_extra={"merge_field_format": field_format})
+
+
+def test_its_attachments_stand_in_the_place_of_ours() -> None:
+    attachments = [{"content": "eA==", "filename": "x", "type": "a/b"}]
+    mail = composed(attachments=[("a.txt", "a", "text/plain")], esp_extra={"attachments": attachments}).mail
+    assert mail.attachments == []
+    assert mail.common.body["attachments"] == attachments
+
+
+# Personalizations
+
+
+def test_b2_a_dict_is_kept_once_and_shared_with_nobody() -> None:
+    extra: dict[str, Any] = {"personalizations": {"custom_args": {"a": "1"}}}
+    mail = composed(to=["a@x.example", "b@x.example"], merge_data={}, esp_extra=extra).mail
+    assert mail.common.extra == {"custom_args": {"a": "1"}}
+    assert mail.common.extra["custom_args"] is not extra["personalizations"]["custom_args"]
+    assert [envelope.given for envelope in mail.envelopes] == [None, None]
+    assert len({envelope.id for envelope in mail.envelopes}) == 2
+
+
+def test_a_list_stands_in_the_place_of_the_messages_recipients() -> None:
+    personalizations: list[dict[str, Any]] = [
+        {"to": [{"email": "a@x.example", "name": "A"}], "subject": "for A"},
+        {
+            "to": [{"email": "b@x.example"}],
+            "cc": [{"email": "c@x.example"}],
+            "bcc": [{"email": "d@x.example"}],
+        },
+    ]
+    found = composed(to=["t@x.example"], metadata={"m": 1}, esp_extra={"personalizations": personalizations})
+    first, second = found.mail.envelopes
+    assert first == Envelope(
+        id=first.id, to=[{"email": "a@x.example", "name": "A"}], given=personalizations[0]
+    )
+    assert second == Envelope(
+        id=second.id,
+        to=[{"email": "b@x.example"}],
+        cc=[{"email": "c@x.example"}],
+        bcc=[{"email": "d@x.example"}],
+        given=personalizations[1],
+    )
+    assert first.id != second.id
+    assert found.recipients == {
+        "a@x.example": first.id,
+        "b@x.example": second.id,
+        "c@x.example": second.id,
+        "d@x.example": second.id,
+    }
+    assert found.mail.is_batch
+    assert found.mail.common.extra == {}
+    assert "personalizations" not in found.mail.common.body
+
+
+def test_one_personalization_is_no_batch() -> None:
+    assert not composed(esp_extra={"personalizations": [TO]}).mail.is_batch
+
+
+@pytest.mark.parametrize("kind", ["to", "cc", "bcc"])
+def test_a_dict_has_no_recipients(kind: str) -> None:
+    with pytest.raises(UnsupportedFeature, match=f"cannot have '{kind}'"):
+        composed(esp_extra={"personalizations": {kind: [{"email": "a@x.example"}]}})
+
+
+@pytest.mark.parametrize(
+    ("personalizations", "says"),
+    [
+        ([], "a list that is not empty"),
+        ("text", "must be a dict, or a list"),
+        ([TO, {}], r'\[1\] must be a dict with "to"'),
+        ([{"to": []}], r'\[0\] must be a dict with "to"'),
+        (["a@x.example"], r'\[0\] must be a dict with "to"'),
+        ([{"to": ["a@x.example"]}], r"\[0\]\['to'\] must be a list of"),
+        ([{"to": {"email": "a@x.example"}}], r"\[0\]\['to'\] must be a list of"),
+        ([{**TO, "cc": [{"name": "C"}]}], r"\[0\]\['cc'\] must be a list of"),
+        ([{**TO, "bcc": [{"email": 5}]}], r"\[0\]\['bcc'\] must be a list of"),
+    ],
+)
+def test_personalizations_that_are_none_are_refused(personalizations: Any, says: str) -> None:
+    with pytest.raises(SerializationError, match=says):
+        composed(esp_extra={"personalizations": personalizations})

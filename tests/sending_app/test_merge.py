@@ -1,0 +1,139 @@
+"""Merge data reaches its recipient, in the form that the template takes."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from sending_app.address import Mailbox
+from sending_app.merge import AnymailWarning, MissingDelimiters, finder
+from sending_app.plain import SerializationError
+from tests.sending_app.composing import composed, rules
+
+HYPHENS = {"merge_field_format": "-{}-"}
+DYNAMIC = "d-5a963add2ec84305813ff860db277d7a"
+LEGACY = "5997fcf6-2b9f-484d-acd5-7e9a99f0dc1f"
+
+
+def merged(**attributes: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    mail = composed(**attributes).mail
+    return mail.common.global_data, [envelope.merge_data for envelope in mail.envelopes]
+
+
+def test_a_dynamic_template_takes_any_json() -> None:
+    data = {"n": 1, "f": 1.5, "no": None, "yes": True, "items": [{"a": 1}]}
+    global_data, own = merged(
+        template_id=DYNAMIC, merge_data={"t@x.example": data}, merge_global_data={"g": [1]}
+    )
+    assert global_data == {"g": [1]}
+    assert own == [data]
+
+
+@pytest.mark.parametrize("template", [LEGACY, None, "D-1"])
+def test_any_other_takes_text(template: str | None) -> None:
+    mail = composed(
+        template_id=template,
+        merge_data={"t@x.example": {"n": 1, "f": 1.5, "yes": True, "no": None, "s": "x"}},
+        merge_global_data={"g": 2, "none": None},
+        esp_extra=HYPHENS,
+    ).mail
+    assert not mail.common.dynamic
+    assert mail.common.field_format == "-{}-"
+    assert mail.common.global_data == {"g": "2"}
+    assert mail.envelopes[0].merge_data == {"n": "1", "f": "1.5", "yes": "True", "s": "x"}
+    assert mail.common.body.get("template_id") == template
+
+
+@pytest.mark.parametrize("value", [[1], {"a": 1}])
+def test_what_is_no_text_is_refused_without_a_dynamic_template(value: Any) -> None:
+    with pytest.raises(SerializationError, match=r"merge_data\['t@x.example'\]\['n'\] is a (list|dict)"):
+        merged(merge_data={"t@x.example": {"n": value}}, esp_extra=HYPHENS)
+    with pytest.raises(SerializationError, match=r"merge_global_data\['n'\] is .* Only a dynamic template"):
+        merged(merge_global_data={"n": value}, esp_extra=HYPHENS)
+
+
+@pytest.mark.parametrize("template", [DYNAMIC, LEGACY])
+@pytest.mark.parametrize(("value", "kind"), [(Decimal(1), "Decimal"), (datetime.now(UTC), "datetime")])
+def test_what_json_cannot_say_is_refused(template: str, value: Any, kind: str) -> None:
+    with pytest.raises(SerializationError, match=rf"merge_data\['t@x.example'\]\['n'\] is a {kind}"):
+        merged(template_id=template, merge_data={"t@x.example": {"n": value}})
+
+
+def test_which_kind_a_template_is_can_be_said() -> None:
+    forced = composed(
+        template_id=LEGACY, merge_global_data={"g": [1]}, esp_extra={"use_dynamic_template": True}
+    )
+    assert forced.mail.common.dynamic
+    forced = composed(
+        template_id=DYNAMIC,
+        merge_global_data={"g": 1},
+        esp_extra={"use_dynamic_template": False, "merge_field_format": "-{}-"},
+    )
+    assert not forced.mail.common.dynamic
+    assert forced.mail.common.global_data == {"g": "1"}
+    assert composed(esp_extra={"template_id": DYNAMIC}).mail.common.dynamic
+
+
+# Whose it is
+
+
+@pytest.mark.parametrize(
+    ("given", "key"),
+    [
+        ("t@x.example", "t@x.example"),
+        ("Tom <t@x.example>", "t@x.example"),
+        ("T@X.example", "T@X.example"),
+        ("T@X.example", "t@x.EXAMPLE"),
+        ("t@bücher.example", "t@bücher.example"),
+        ("t@bücher.example", "t@xn--bcher-kva.example"),
+        ("t@bücher.example", "T@XN--bcher-kva.example"),
+        ("t@Bücher.example", "t@bücher.example"),
+    ],
+)
+def test_b3_a_recipient_is_found_by_their_address(given: str, key: str) -> None:
+    attributes = {name: {key: {"a": "1"}} for name in ("merge_data", "merge_metadata", "merge_headers")}
+    envelope = composed(to=[given], esp_extra=HYPHENS, **attributes).mail.envelopes[0]
+    assert (envelope.merge_data, envelope.metadata, envelope.headers) == ({"a": "1"}, {"a": "1"}, {"a": "1"})
+
+
+def test_the_address_as_given_is_looked_for_first() -> None:
+    find = finder({"t@x.example": {"n": 1}, "T@x.example": {"n": 2}, "o@x.example": {}})
+    assert find(Mailbox("", "t@x.example", "t@x.example")) == {"n": 1}
+    assert find(Mailbox("", "T@x.example", "T@x.example")) == {"n": 2}
+    assert find(Mailbox("", "o@x.example", "t@x.example")) == {}
+    assert find(Mailbox("", "nobody@x.example", "nobody@x.example")) == {}
+
+
+# Delimiters
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"merge_data": {"t@x.example": {"name": "1", "n2": "2"}}},
+        {"merge_global_data": {"name": "1"}},
+        {"merge_data": {"t@x.example": {"-name-": "1"}}, "merge_global_data": {"g": "1"}},
+        {"merge_data": {"t@x.example": {"name": "1"}}, "template_id": LEGACY},
+    ],
+)
+def test_bare_names_are_warned_of(attributes: dict[str, Any]) -> None:
+    with pytest.warns(MissingDelimiters, match="SENDGRID_MERGE_FIELD_FORMAT"):
+        composed(**attributes)
+    assert AnymailWarning is MissingDelimiters
+
+
+def test_names_with_delimiters_are_fine() -> None:
+    merge_data = {"t@x.example": {"name": "1"}}
+    composed(merge_data={"t@x.example": {"-name-": "1"}}, merge_global_data={"{{g}}": "1"})
+    composed(merge_data=merge_data, template_id=DYNAMIC)
+    composed(merge_data=merge_data, esp_extra=HYPHENS)
+    composed(rules(merge_field_format="-{}-"), merge_data=merge_data)
+    composed(merge_data={}, merge_global_data={})
+
+
+def test_a_messages_own_format_beats_the_setting() -> None:
+    setting = rules(merge_field_format="-{}-")
+    assert composed(setting).mail.common.field_format == "-{}-"
+    assert composed(setting, esp_extra={"merge_field_format": "*{}*"}).mail.common.field_format == "*{}*"
+    assert composed(setting, esp_extra={"merge_field_format": None}).mail.common.field_format is None

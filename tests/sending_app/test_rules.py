@@ -1,0 +1,19 @@
+"""What SendGrid cannot do raises, or is ignored where the project says so."""
+
+import pytest
+
+from sending_app.rules import AnymailUnsupportedFeature, UnsupportedFeature
+from sending_app.signals import MailError
+from tests.sending_app.composing import rules
+
+
+def test_what_is_refused_raises() -> None:
+    with pytest.raises(UnsupportedFeature, match="SendGrid does not support flying") as caught:
+        rules().refuse("flying")
+    assert isinstance(caught.value, MailError)
+    assert isinstance(caught.value, ValueError)
+    assert AnymailUnsupportedFeature is UnsupportedFeature
+
+
+def test_what_is_ignored_does_not() -> None:
+    rules(ignore_unsupported=True).refuse("flying")
