@@ -53,9 +53,11 @@ class Answer:
 
     def full_text(self) -> str:
         """All that came, in lines."""
-        if self._json is None:
-            return self._text()
-        return printable(json.dumps(self._json, indent=2, ensure_ascii=False))[:MOST_WORDS]
+        try:
+            text = json.dumps(self._json, indent=2, ensure_ascii=False) if self._json else self._text()
+        except RecursionError:  # laid out in Python; read in C, which goes deeper
+            text = self._text()
+        return printable(text)[:MOST_WORDS]
 
     def _text(self) -> str:
         text = self.content.decode("utf-8", "replace").strip()

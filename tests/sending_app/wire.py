@@ -128,6 +128,10 @@ class Wire:
                 self.behave(peer, self.requests)
 
 
+#: Starts a server that ends with the test.
+Serve: TypeAlias = Callable[[Behaviour], Wire]
+
+
 def response(status: int, body: bytes = b"", *headers: str) -> bytes:
     head = [f"HTTP/1.1 {status} What It Says", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join([*head, "", ""]).encode() + body
@@ -142,3 +146,6 @@ def answering(*answers: bytes) -> Behaviour:
             peer.say(answers[min(len(requests), len(answers)) - 1])
 
     return behave
+
+
+ACCEPTED = response(202, b"", "X-Message-Id: fnY2B5dkT0K1cHFs9QmHzA")
