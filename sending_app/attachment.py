@@ -18,8 +18,8 @@ UNKNOWN_TYPE = "application/octet-stream"
 #: The outbox's columns hold so many characters.
 LONGEST_NAME = 255
 
-# SendGrid refuses the first three in names and ids (Mail Send Errors).
-_bad = re.compile(r"[\r\n;\x00-\x1f\x7f\ud800-\udfff]+")
+# SendGrid refuses line breaks and semicolons in names and ids (Mail Send Errors).
+_bad = re.compile(r"[;\x00-\x1f\x7f\ud800-\udfff]+")
 
 
 def read(attachment: Any) -> Attachment:
@@ -90,7 +90,7 @@ def _in_utf8(data: bytes, charset: str, kind: str) -> tuple[bytes, str]:
 
 
 def _filename(given: str | None, kind: str) -> str:
-    name = _bad.sub("_", str(given or "")).strip()
+    name = _bad.sub("_", str(given or "").strip())
     if not name:
         return f"attachment{mimetypes.guess_extension(kind) or '.bin'}"
     # From the end, or it would lose what tells programs how to open it.

@@ -13,6 +13,7 @@ from sending_app.mail import Common, Envelope, Mail
 from sending_app.merge import substitutions, warn_of_bare_names
 from sending_app.plain import SerializationError
 from sending_app.rules import Rules, UnsupportedFeature
+from sending_app.signals import MailError
 
 __all__ = ["Composed", "Rules", "SerializationError", "UnsupportedFeature", "compose"]
 
@@ -31,6 +32,14 @@ def compose(message: EmailMessage, rules: Rules) -> Composed:
     Raises MailErrors (UnsupportedFeature, SerializationError, InvalidAddress), TypeError for an
     attribute that is no list or dict and must be one, ConfigurationError.
     """
+    try:
+        return _compose(message, rules)
+    except MailError as error:
+        error.email_message = message
+        raise
+
+
+def _compose(message: EmailMessage, rules: Rules) -> Composed:
     attributes = combine(message, rules.send_defaults)
     special = extra.read(attributes.get("esp_extra", {}), rules)
     common = _common(message, attributes, special, rules)

@@ -77,7 +77,7 @@ def test_text_of_a_charset_nobody_knows_is_bytes() -> None:
     [
         (None, "text/plain", "attachment.txt"),
         ("", "application/pdf", "attachment.pdf"),
-        (" \n", "image/png", "_"),
+        (" \n", "image/png", "attachment.png"),
         (None, "no/such", "attachment.bin"),
         ("a;b.txt", "text/plain", "a_b.txt"),
         ("a\r\nX: b.txt", "text/plain", "a_X: b.txt"),

@@ -15,6 +15,7 @@ from sending_app.address import encoder
 from sending_app.compose import compose
 from sending_app.mail import Attachment
 from sending_app.plain import SerializationError
+from sending_app.signals import MailError
 from tests.sending_app.composing import composed, rules
 from tests.sending_app.test_plain import any_value
 
@@ -142,6 +143,13 @@ def test_the_message_is_left_as_it_was() -> None:
     before = copy.deepcopy(vars(message))
     compose(message, rules(send_defaults={"esp_extra": {"asm": {"group_id": 1}}, "headers": {"X-B": 1}}))
     assert vars(message) == before
+
+
+def test_an_error_bears_its_message() -> None:
+    message = EmailMessage("s", "b", "f@x.example", ["no address"])
+    with pytest.raises(MailError) as caught:
+        compose(message, rules())
+    assert caught.value.email_message is message
 
 
 def test_nothing_of_a_message_is_warned_of() -> None:

@@ -104,10 +104,9 @@ def test_headers_are_extra_headers() -> None:
 
 
 def test_both_spellings_of_tracking_are_one_option() -> None:
-    assert combined({}, open_tracking=True, click_tracking=False) | {
-        "track_opens": True,
-        "track_clicks": False,
-    }
+    found = combined({}, open_tracking=True, click_tracking=False)
+    assert (found["track_opens"], found["track_clicks"]) == (True, False)
+    assert not found.keys() & {"open_tracking", "click_tracking"}
     assert combined({"track_opens": True}, open_tracking=False)["track_opens"] is False
     assert combined({"click_tracking": True}, track_clicks=False)["track_clicks"] is False
     assert combined({}, open_tracking=True, track_opens=True)["track_opens"] is True
