@@ -5,6 +5,7 @@ most is to tell a mail that SendGrid surely does not have from one that it may h
 """
 
 import io
+import sys
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import metadata
@@ -162,7 +163,7 @@ def post(account: Account, body: bytes) -> Outcome:
     if not (account.api_key.isascii() and account.api_key.isprintable()):
         # Checked here: an error of http.client's would quote it.
         return _unanswered(Verdict.PAUSED, "The API key has characters that no key has: a line's end?")
-    upload = _Upload(body)
+    upload, callers = _Upload(body), sys.exception()
     try:
         with sessions.session(account.api_url) as session:
             response = _exchange(session, account, upload)
@@ -170,7 +171,7 @@ def post(account: Account, body: bytes) -> Outcome:
     except (OSError, urllib3.exceptions.HTTPError) as fault:
         verdict = _unless_cut_short(upload)
         what = "No answer from SendGrid" if upload.is_whole else "The mail did not get to SendGrid"
-        return _unanswered(verdict, printable(f"{what}: {_words(fault)}"), fault)
+        return _unanswered(verdict, printable(f"{what}: {_words(fault, callers)}"), fault)
     return _answered(response, upload)
 
 
@@ -231,10 +232,12 @@ def _unanswered(verdict: Verdict, detail: str, fault: Exception | None = None) -
     return Outcome(verdict, detail=detail, error=kind(detail, verdict=verdict))
 
 
-def _words(fault: BaseException) -> str:
+def _words(fault: BaseException, callers: BaseException | None) -> str:
     """What lies under all that requests and urllib3 have put around it."""
     seen: BaseException | None = fault
     while isinstance(seen, requests.RequestException | urllib3.exceptions.HTTPError):
         seen = seen.__cause__ or seen.__context__
-    # Where theirs is all there is, its words may quote the URL.
-    return f"{type(seen).__name__}: {seen}" if isinstance(seen, OSError) else type(fault).__name__
+    # At the chain's end is what the caller was handling. Where theirs is all there is, its words may
+    # quote the URL.
+    known = isinstance(seen, OSError) and seen is not callers
+    return f"{type(seen).__name__}: {seen}" if known else type(fault).__name__

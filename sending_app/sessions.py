@@ -61,8 +61,15 @@ def _kept() -> dict[str, tuple[requests.Session, float]]:
     return _thread.kept
 
 
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        # Asked even with allow_redirects=False, to prepare the request that could be made next: with the key,
+        # and raising what there is to raise about a bad Location.
+        return None
+
+
 def _new() -> requests.Session:
-    made = requests.Session()
+    made = _Session()
     # One thread has one request at a time. Whether to try again is decided elsewhere, never in here.
     adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0)
     made.mount("https://", adapter)

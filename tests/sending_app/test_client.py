@@ -158,10 +158,14 @@ def test_verdicts(serve: Serve, status: int, body: bytes, verdict: str) -> None:
         assert str(outcome.error).startswith(f"SendGrid API response {status}\n")
 
 
-def test_a_redirect_is_not_followed(serve: Serve) -> None:
-    elsewhere = serve(answering(ACCEPTED))
-    answered(serve, response(307, b"", f"Location: {elsewhere.url}"))
-    assert elsewhere.connections == 0
+@pytest.mark.parametrize("location", ["/v3/", "http://[::1", "http://./", "ftp://", "\xff"])
+@pytest.mark.parametrize("status", [301, 307])
+def test_a_redirect_is_not_even_looked_at(serve: Serve, status: int, location: str) -> None:
+    wire = serve(answering(response(status, b"", f"Location: {location}")))
+    outcome = post(patient(wire), BODY)
+    assert (outcome.verdict, outcome.status_code) == (Verdict.PAUSED, status)
+    assert len(wire.requests) == 1
+    assert KEY not in str(vars(outcome.response))
 
 
 def test_a_rate_limit(serve: Serve) -> None:
@@ -302,6 +306,13 @@ def test_an_answer_before_the_end_of_the_body(serve: Serve, status: int, verdict
 @pytest.mark.parametrize("url", ["http://./v3/", "http://[::1/v3/", "http://" + "a" * 64 + ".example/v3/"])
 def test_a_url_that_is_none(url: str) -> None:
     assert broken(url).verdict is Verdict.RETRY
+
+
+def test_an_error_of_the_callers_is_not_quoted() -> None:
+    try:
+        raise OSError("of the caller's")
+    except OSError:
+        assert broken("http://./v3/").detail == "The mail did not get to SendGrid: InvalidURL"
 
 
 @pytest.mark.parametrize("key", [f"{KEY}\n", f"{KEY}\r\nX-Other: 1", f"{KEY}\u200b", "SG.ключ"])
