@@ -49,7 +49,8 @@ class Answer:
     def detail(self) -> str:
         """SendGrid's own words in one line."""
         said = " ".join(_sentence(error) for error in self.errors if error.get("message"))
-        return " ".join(printable(said or self._text()).split())[:MOST_WORDS]
+        line = " ".join(printable(said or self._text()).split())
+        return line[:MOST_WORDS] or f"{self.status} {self.reason}"
 
     def full_text(self) -> str:
         """All that came, in lines."""

@@ -32,6 +32,8 @@ def errors(*found: dict[str, object]) -> bytes:
         (b'{"errors": "text"}', '{"errors": "text"}'),
         (b'{"errors": [null, 1, "a"]}', '{"errors": [null, 1, "a"]}'),
         (b"[]", "[]"),
+        (b"\0", "400 What It Says"),
+        (errors({"message": "\0"}), "400 What It Says"),
         (b"", "400 What It Says: an empty answer"),
         (b" \r\n", "400 What It Says: an empty answer"),
         (b"\r\n<html>\n<h1>413</h1>", "400 What It Says: a page of HTML"),
