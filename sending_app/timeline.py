@@ -46,19 +46,26 @@ class Moment:
     said: str = ""
 
 
-def of(message_id: str, most: int = MOST) -> list[Moment]:
+def of(message_id: str, most: int | None = MOST) -> list[Moment]:
     """What happened to the mail of this id, as `anymail_status` and events have it.
 
     Of a mail that left without the outbox there are its events.
     """
     ours = as_uuid(message_id)
+    if ours is None:
+        return _in_order(None, [message_id], most)
     parts = Part.objects.using(using()).filter(recipients__message_id=ours).select_related("message")
-    return _in_order(parts.first() if ours else None, [message_id], most)
+    return _in_order(parts.first(), [str(ours)], most)
 
 
-def of_part(part: Part, message_ids: Collection[uuid.UUID], most: int = MOST) -> list[Moment]:
+def of_part(part: Part, message_ids: Collection[uuid.UUID], most: int | None = MOST) -> list[Moment]:
     """What happened to the part, with the events of these ids of its."""
     return _in_order(part, [str(one) for one in message_ids], most)
+
+
+def events_of(message_ids: Collection[uuid.UUID]) -> int:
+    """How many events there are of these ids."""
+    return _stored([str(one) for one in message_ids]).count()
 
 
 def status_of(*message_ids: str) -> SendStatus:
@@ -101,7 +108,7 @@ def _recipients(message_ids: Collection[str]) -> dict[str, dict[str, Recipient]]
 _pk = attrgetter("pk")
 
 
-def _in_order(part: Part | None, message_ids: Collection[str], most: int) -> list[Moment]:
+def _in_order(part: Part | None, message_ids: Collection[str], most: int | None) -> list[Moment]:
     moments = [*(_here(part) if part else ()), *_events(part, _stored(message_ids)[:most])]
     # By the second, as our own log has them; within one, in the order they are in.
     return sorted(moments, key=lambda moment: moment.at.replace(microsecond=0))
@@ -116,6 +123,8 @@ def _here(part: Part) -> Iterator[Moment]:
         last = number == len(part.log) and part.state in _LOGGED
         what = str(Part.State(part.state).value) if last else "note"
         yield Moment(datetime.fromisoformat(entry["at"]), what, said=entry["what"])
+    if part.finished_at and part.state in _LOGGED and not part.log:
+        yield Moment(part.finished_at, str(Part.State(part.state).value), said=part.error)
     if part.accepted_at:
         said = f"X-Message-Id {part.x_message_id}" if part.x_message_id else ""
         yield Moment(part.accepted_at, "accepted", said=said)

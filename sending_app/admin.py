@@ -1,0 +1,106 @@
+"""The outbox, to look at. Nothing here can be changed by hand: `manage.py outbox` does that."""
+
+from collections.abc import Iterable
+from datetime import UTC
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+
+from events_app.admin import ReadOnly
+from sending_app import timeline
+from sending_app.models import OutboxMessage, Part, Pause, Recipient
+from sending_app.search import as_uuid, forms
+
+#: Rows that a page has beside its own, the first ones.
+FIRST = 50
+
+
+@admin.register(OutboxMessage)
+class OutboxMessageAdmin(ReadOnly):
+    list_display = ("id", "subject", "alias", "created_at")
+    readonly_fields = ("first_parts",)
+    ordering = ("-id",)
+
+    def get_queryset(self, request: HttpRequest) -> "QuerySet[OutboxMessage]":
+        return super().get_queryset(request).defer("content")
+
+    @admin.display(description="Parts, the first ones")
+    def first_parts(self, message: OutboxMessage) -> str:
+        parts = message.parts.order_by("pk").only("state")[:FIRST]
+        return format_html_join(", ", "{}", ((_link(part, str(part)),) for part in parts))
+
+
+@admin.register(Part)
+class PartAdmin(ReadOnly):
+    list_display = ("id", "state", "lane", "alias", "recipient_count", "attempts", "due", "created_at")
+    list_filter = ("state",)
+    # What it belongs to is shown by its number: the row has megabytes.
+    exclude = ("message", "log")
+    readonly_fields = ("of_message", "first_recipients", "what_happened")
+    ordering = ("-id",)
+
+    def get_queryset(self, request: HttpRequest) -> "QuerySet[Part]":
+        return super().get_queryset(request).defer("envelopes", "log")
+
+    @admin.display(description="Message")
+    def of_message(self, part: Part) -> str:
+        return _link(OutboxMessage(pk=part.message_id), f"message {part.message_id}")
+
+    @admin.display(description="Recipients, the first ones")
+    def first_recipients(self, part: Part) -> str:
+        rows = part.recipients.order_by("pk")[:FIRST]
+        return _lines((f"{row.address} ({row.kind}): {row.status}", "", "") for row in rows)
+
+    @admin.display(description="What happened (UTC)")
+    def what_happened(self, part: Part) -> str:
+        ids = set(part.recipients.values_list("message_id", flat=True))
+        return _lines(
+            (
+                f"{moment.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} {moment.what}",
+                moment.recipient,
+                f"{moment.reject_reason} {moment.said}".strip(),
+            )
+            for moment in timeline.of_part(part, ids, FIRST)
+        )
+
+
+@admin.register(Recipient)
+class RecipientAdmin(ReadOnly):
+    list_display = ("id", "address", "kind", "status", "status_at", "message_id", "part_id")
+    search_fields = ("address", "message_id")  # shows the box; get_search_results looks
+    search_help_text = "A whole address, or a whole message id"
+    exclude = ("part",)
+    readonly_fields = ("of_part",)
+    ordering = ("-id",)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: "QuerySet[Recipient]", search_term: str
+    ) -> "tuple[QuerySet[Recipient], bool]":
+        """Whole values alone: the two columns have an index."""
+        if term := search_term.strip():
+            ours = as_uuid(term)
+            queryset = queryset.filter(Q(message_id=ours) if ours else Q(address__in=forms(term)))
+        return queryset, False
+
+    @admin.display(description="Part")
+    def of_part(self, row: Recipient) -> str:
+        return _link(Part(pk=row.part_id), f"part {row.part_id}")
+
+
+@admin.register(Pause)
+class PauseAdmin(ReadOnly):
+    list_display = ("alias", "since", "until", "failures", "status_code", "reason")
+
+
+def _link(row: Model, words: str) -> str:
+    meta: Any = row._meta
+    page = reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[row.pk])
+    return format_html('<a href="{}">{}</a>', page, words)
+
+
+def _lines(rows: Iterable[tuple[str, str, str]]) -> str:
+    return format_html_join("", "{} {} {}<br>", rows)

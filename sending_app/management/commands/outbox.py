@@ -1,0 +1,151 @@
+"""The operator's command for mails: what waits, what became of each, and what to do about it."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+
+from django.core.management.base import CommandError, CommandParser
+from django.db.models import QuerySet
+
+from events_app.management.console import Console, Options
+from events_app.management.terminal import dump
+from sending_app import by_hand, search, tasks
+from sending_app.by_hand import Did
+from sending_app.management import arguments, rendering, status
+from sending_app.models import Part
+from sending_app.search import Criteria
+
+#: States in which nothing is changed by hand.
+_AT_REST = (Part.State.ACCEPTED, Part.State.CANCELLED)
+
+_LEFT_ALONE = {
+    "in_progress": "a worker is posting them",
+    "accepted": "there is proof by now that SendGrid has them",
+    "empty": "what they said is gone, at the end of OUTBOX_BODY_DAYS",
+}
+
+_OTHERS = {
+    "retried": "with nothing to retry: accepted, due already, cancelled, or to be settled first",
+    "cancelled": "with nothing to cancel: accepted, or given up already",
+    "settled": "with nothing to settle: neither unknown nor parked",
+}
+
+
+#: What a rehearsal counts by.
+_GROUP = {"state": "state", "lane": "lane", "alias": "mailer"}
+
+
+@dataclass(frozen=True)
+class _Change:
+    """Something to do to many mails."""
+
+    what: str
+    done: str
+    #: Which of them it would take.
+    takes: Callable[[Sequence[int]], "QuerySet[Part]"]
+    make: Callable[[Sequence[int]], Did]
+    #: Whether workers have work then.
+    posts: bool = False
+
+
+class Command(Console):
+    help = "The outbox: look mails up, see what happened to them, try them again, give them up."
+    noun = "mail"
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        arguments.add_to(parser)
+
+    def actions(self) -> dict[str, Callable[[Options], None]]:
+        return {
+            "list": self._list,
+            "show": self._show,
+            "retry": self._retry,
+            "cancel": self._cancel,
+            "settle": self._settle,
+            "status": self._status,
+        }
+
+    # To look at
+
+    def _list(self, options: Options) -> None:
+        criteria = arguments.criteria(options)
+        self._warn_of_missing(criteria)
+        parts = rendering.with_first(search.find(criteria))
+        self.write_list(parts, options, rendering.table(self.width()), rendering.cells, rendering.as_json)
+
+    def _show(self, options: Options) -> None:
+        criteria = arguments.criteria(options)
+        self.require(criteria != Criteria())
+        most = None if options["all"] else rendering.FIRST
+        full = rendering.InFull(search.recipients(criteria), most)
+        parts = search.find(criteria).select_related("message").defer("envelopes", "message__content")
+        shown = self.write_pages(parts, options, full.page, full.as_json)
+        if missing := search.missing(criteria.ids):
+            raise CommandError(self.without(missing))
+        if not shown:
+            raise CommandError("No mail matches.")
+
+    def _status(self, options: Options) -> None:
+        found = status.gather()
+        self.write([dump(found)] if options["json"] else status.page(found))
+
+    # To change
+
+    def _retry(self, options: Options) -> None:
+        self._change(_Change("retry", "retried", by_hand.retryable, by_hand.retry, posts=True), options)
+
+    def _cancel(self, options: Options) -> None:
+        self._change(_Change("cancel", "cancelled", by_hand.cancellable, by_hand.cancel), options)
+
+    def _settle(self, options: Options) -> None:
+        make = partial(by_hand.settle, sent=options["sent"])
+        change = _Change("settle", "settled", by_hand.unsettled, make, posts=options["not_sent"])
+        self._change(change, options)
+
+    def _change(self, change: "_Change", options: Options) -> None:
+        parts = self._to_change(options)
+        did = Counter(matched=parts.count(), **dict.fromkeys((change.done, *_LEFT_ALONE), 0))
+        # With most there is nothing to do.
+        pks = self.pks(parts.exclude(state__in=_AT_REST), options, by_hand.SLICE)
+        if options["dry_run"]:
+            taken = chain.from_iterable(change.takes(some).values_list(*_GROUP) for some in pks)
+            self.rehearse(change.what, Counter(taken), _GROUP, did["matched"], options)
+            return
+        try:
+            for some in pks:
+                came = change.make(some)._asdict()
+                did.update({change.done: came.pop("changed"), **came})
+        finally:
+            if change.posts and did[change.done]:
+                for lane in Part.Lane:
+                    tasks.ring_for(lane)
+            self._tell(did, change, options)
+
+    def _to_change(self, options: Options) -> "QuerySet[Part]":
+        criteria = arguments.criteria(options)
+        self.require(criteria != Criteria() or options["all"], or_all=True)
+        self._warn_of_missing(criteria)
+        return search.find(criteria)
+
+    def _tell(self, did: Counter[str], change: "_Change", options: Options) -> None:
+        if options["json"]:
+            self.stdout.write(dump(did))
+            return
+        done = change.done
+        self.stdout.write(f"{done.capitalize()} {did[done]} of {self.counted(did['matched'])}.")
+        for name, why in _LEFT_ALONE.items():
+            if did[name]:
+                self.stdout.write(f"{did[name]} left alone: {why}.")
+        others = 2 * did["matched"] - did.total()
+        if others > 0:
+            self.stdout.write(f"{others} {_OTHERS[done]}.")
+        if change.posts and did[done]:
+            self.stdout.write("A worker posts them now, or at beat's next tick.")
+            if done == "settled":
+                self.stdout.write("If SendGrid has them after all, their recipients get them twice.")
+
+    def _warn_of_missing(self, criteria: Criteria) -> None:
+        if missing := search.missing(criteria.ids):
+            self.stderr.write(self.without(missing))
