@@ -4,7 +4,7 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from subprocess import run
 
@@ -13,6 +13,11 @@ from ground.process import Process, free_port, wait_for
 ROOT = Path(__file__).resolve().parent.parent
 #: Where the programs of our own environment are; not resolved, for that would lead out of it.
 BIN = Path(sys.executable).parent
+
+#: As `workers.app` has them, which cannot be imported without its settings.
+EVENT_QUEUES = ("sendgrid.events", "sendgrid.retries", "sendgrid.recovery")
+MAIL_QUEUES = ("sendgrid.mail", "sendgrid.bulk")
+QUEUES = EVENT_QUEUES + MAIL_QUEUES
 
 #: All a process gets from the caller's environment: nothing in it may point to the caller's services.
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
@@ -69,16 +74,19 @@ class Stack:
         wait_for(lambda: _listens(self.port), seconds=30, what="web", unless_dead=web)
         return web
 
-    def worker(self, *options: str, name: str = "worker") -> Process:
-        """Start a Celery worker for all queues; it is ready when this returns."""
-        queues = "sendgrid.events,sendgrid.retries,sendgrid.recovery"
+    def worker(self, *options: str, name: str = "worker", queues: Sequence[str] = QUEUES) -> Process:
+        """Start a Celery worker, for all queues unless told; it is ready when this returns."""
         worker = self._start(
             name,
-            *(BIN / "celery", "-A", "workers.app", "worker", "-Q", queues, "-n", f"{name}@%h"),
+            *(BIN / "celery", "-A", "workers.app", "worker", "-Q", ",".join(queues), "-n", f"{name}@%h"),
             *("--loglevel", "info", "--without-gossip", "--without-mingle", *options),
         )
         wait_for(lambda: " ready." in worker.output(), seconds=60, what=name, unless_dead=worker)
         return worker
+
+    def mailer(self, *options: str, name: str = "mailer", queues: Sequence[str] = MAIL_QUEUES) -> Process:
+        """Start a worker that sends mail, in threads: they wait for SendGrid most of the time."""
+        return self.worker("--pool", "threads", "--concurrency", "4", *options, name=name, queues=queues)
 
     def beat(self) -> Process:
         """Start what ticks."""

@@ -110,6 +110,7 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="webmaster@localhost"
 ANYMAIL = {
     "SENDGRID_API_KEY": env.str("SENDGRID_API_KEY", default="") or None,
     "SENDGRID_API_URL": env.str("SENDGRID_API_URL", default="https://api.sendgrid.com/v3/"),
+    "REQUESTS_TIMEOUT": env.float("REQUESTS_TIMEOUT", default=30.0),
     "SEND_MAX_AGE": env.int("SEND_MAX_AGE", default=86400),
     "SEND_UNKNOWN_WAIT": env.int("SEND_UNKNOWN_WAIT", default=600),
     "SEND_BULK_ABOVE": env.int("SEND_BULK_ABOVE", default=100),

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from celery.exceptions import Ignore
 from django.db import DatabaseError, InterfaceError, close_old_connections
 
 from events_app import bell
@@ -60,7 +61,7 @@ def settle() -> dict[str, int]:
     did: Counter[str] = Counter()
     with _task("what is unsettled"):
         did = settlement.settle()
-    return dict(did)
+    return _result(did)
 
 
 @bell.task("sending.prune", queue=BULK, limits=_LIMITS)
@@ -88,7 +89,13 @@ def _deliver(lane: Part.Lane, seconds: float) -> dict[str, int]:
     outcomes: Counter[str] = Counter()
     with _task("mails"):
         outcomes = delivery.deliver(lane, seconds, call_another=partial(ring_for, lane))
-    return dict(outcomes)
+    return _result(outcomes)
+
+
+def _result(did: Counter[str]) -> dict[str, int]:
+    if not did:  # another worker was faster: nothing to keep a row for
+        raise Ignore
+    return dict(did)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import events_app.tasks
 import sending_app.tasks
 from events_app import bell
 from events_app.signals import doors, tracking
+from workers.app import MAIL_QUEUES
 
 logger = logging.getLogger(__name__)
 
@@ -28,9 +29,13 @@ def log_receivers(**_: Any) -> None:
 
 @worker_ready.connect(dispatch_uid="workers.lifecycle.check_pool")
 def check_pool(sender: Any, **_: Any) -> None:
-    """Only prefork can stop a task that takes too long; a hung receiver holds any other pool for ever."""
+    """Only prefork can stop a task that takes too long; a hung receiver holds any other pool for ever.
+
+    Who only sends mail waits for SendGrid alone, and no longer than REQUESTS_TIMEOUT.
+    """
     pool = type(sender.pool).__module__
-    if pool != "celery.concurrency.prefork":
+    calls_receivers = set(sender.app.amqp.queues.consume_from) - set(MAIL_QUEUES)
+    if pool != "celery.concurrency.prefork" and calls_receivers:
         logger.warning("The pool %s has no time limits: a receiver that hangs is never cut off.", pool)
 
 

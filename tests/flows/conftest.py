@@ -11,6 +11,7 @@ import pytest
 from ground.valkey import Valkey
 from tests.flows.databases import postgres_database
 from tests.flows.deployment import Deployment
+from tests.flows.mailing import Mailing
 
 
 class Servers(NamedTuple):
@@ -36,5 +37,13 @@ def servers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Servers]
 def deployment(servers: Servers, tmp_path: Path) -> Iterator[Deployment]:
     """Migrated, and nothing of it runs yet."""
     found = Deployment(tmp_path, *servers)
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def mailing(servers: Servers, tmp_path: Path) -> Iterator[Mailing]:
+    """A deployment that sends mail, migrated, and a SendGrid that answers it."""
+    found = Mailing(tmp_path, *servers)
     yield found
     found.stop()

@@ -191,7 +191,7 @@ class Deployment:
 
     def wait_for_end_of(self, task: str, by: Process) -> None:
         """Wait until the worker has ended one more task of this name than it had."""
-        ended = re.compile(rf"Task events\.{task}\[\S+\] succeeded")
+        ended = re.compile(rf"Task {re.escape(task)}\[\S+\] succeeded")
         before = len(ended.findall(by.output()))
         self.wait_until(lambda: len(ended.findall(by.output())) > before, f"one more {task} ended")
 

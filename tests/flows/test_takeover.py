@@ -79,7 +79,7 @@ def test_a_frozen_workers_events_are_taken_over_and_thawed_it_harms_no_row(deplo
     assert (taken_over[failing].failures, taken_over[failing].lapses) == (1, 1)
     deployment.let_go(held)
     frozen.thaw()
-    deployment.wait_for_end_of("drain", by=frozen)
+    deployment.wait_for_end_of("events.drain", by=frozen)
 
     assert deployment.attempts(failing) == [2, 1]
     assert deployment.work() == taken_over
@@ -99,7 +99,7 @@ def test_what_a_frozen_workers_transaction_holds_waits_for_the_thaw(deployment: 
 
     successor = deployment.worker(name="successor")
     deployment.wait_until(lambda: deployment.owed() == {held}, "all but one taken over")
-    deployment.wait_for_end_of("recover", by=successor)
+    deployment.wait_for_end_of("events.recover", by=successor)
     assert deployment.owed() == {held}
     deployment.let_go(held)
     frozen.thaw()
@@ -125,7 +125,7 @@ def test_what_a_frozen_workers_transaction_held_is_taken_over_once_postgresql_en
     assert deployment.attempts(held) == [1, 2]
     deployment.let_go(held)
     frozen.thaw()
-    deployment.wait_for_end_of("drain", by=frozen)
+    deployment.wait_for_end_of("events.drain", by=frozen)
 
     assert deployment.totals() == once(events)
     assert deployment.called() == {**once(events), held: 2}

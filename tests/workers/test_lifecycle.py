@@ -1,14 +1,18 @@
 """What a worker says and does when it is ready."""
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from celery.concurrency import prefork, solo
+from celery.concurrency import thread as threads
 
 from events_app import redis, tasks
 from events_app.signals import ReceiverSignal
+from sending_app.tasks import MAIL
 from workers import lifecycle
+from workers.app import EVENT_QUEUES, MAIL_QUEUES, QUEUES
 
 
 def test_it_names_the_receivers_it_will_call(
@@ -27,14 +31,27 @@ def test_it_warns_when_there_is_none(caplog: pytest.LogCaptureFixture) -> None:
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
-@pytest.mark.parametrize(("pool", "warnings"), [(prefork.TaskPool, 0), (solo.TaskPool, 1)])
-def test_it_warns_of_a_pool_that_can_stop_no_task(
-    caplog: pytest.LogCaptureFixture, pool: type[Any], warnings: int
+@pytest.mark.parametrize(
+    ("pool", "queues", "warnings"),
+    [
+        (prefork.TaskPool, QUEUES, 0),
+        (solo.TaskPool, QUEUES, 1),
+        (threads.TaskPool, EVENT_QUEUES, 1),
+        (threads.TaskPool, MAIL_QUEUES, 0),
+    ],
+)
+def test_it_warns_of_a_pool_that_can_stop_no_receiver(
+    caplog: pytest.LogCaptureFixture, pool: type[Any], queues: Sequence[str], warnings: int
 ) -> None:
-    lifecycle.check_pool(SimpleNamespace(pool=object.__new__(pool)))
+    consumed = SimpleNamespace(
+        amqp=SimpleNamespace(queues=SimpleNamespace(consume_from=dict.fromkeys(queues)))
+    )
+    lifecycle.check_pool(SimpleNamespace(pool=object.__new__(pool), app=consumed))
     assert len(caplog.records) == warnings
 
 
 def test_it_looks_for_what_the_last_worker_left() -> None:
     lifecycle.look_for_work()
     assert redis.worker().llen(tasks.EVENTS) == 1
+    assert redis.worker().llen(MAIL) == 1
+    redis.worker().delete(MAIL)

@@ -5,6 +5,7 @@ import os
 from django.apps import AppConfig
 
 from events_app.signals import tracking
+from sending_app.signals import post_send, send_failed
 
 
 class WitnessConfig(AppConfig):
@@ -16,3 +17,5 @@ class WitnessConfig(AppConfig):
 
         for name in os.environ["WITNESS_RECEIVERS"].split(","):
             tracking.connect(getattr(receivers, name), dispatch_uid=name)
+        post_send.connect(receivers.post_send)
+        send_failed.connect(receivers.send_failed)

@@ -7,6 +7,7 @@ from typing import Any
 from django.db.models import F
 
 from events_app.signals import TrackingEvent
+from sending_app.message import SendStatus
 from tests.flows.witness import deeds
 from tests.flows.witness.book import Book, Call
 from tests.flows.witness.models import Total
@@ -39,3 +40,11 @@ def _note(receiver: str, *, event: TrackingEvent, attempt: int, replay: bool, **
     call = Call(receiver, event.event_id or "", attempt, replay)
     _BOOK.note(call)
     return call
+
+
+def post_send(status: SendStatus, **_: Any) -> None:
+    _BOOK.note(Call("post_send", str(status.message_id), 1, False))
+
+
+def send_failed(status: SendStatus, **_: Any) -> None:
+    _BOOK.note(Call("send_failed", str(status.message_id), 1, False))

@@ -1,0 +1,148 @@
+"""A deployment that sends mail, and the SendGrid on this machine that it sends it to."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from subprocess import run
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from redis import Redis
+
+from fake_sendgrid.ledger import Accepted
+from fake_sendgrid.server import FakeSendGrid
+from ground.process import Process
+from ground.stack import EVENT_QUEUES, MAIL_QUEUES, ROOT
+from ground.valkey import Valkey
+from tests.flows.databases import connect
+from tests.flows.deployment import LONG_AGO, STREAM, Deployment
+
+KEY = "SG.fake"
+
+
+class Row(NamedTuple):
+    """What the database says of a part."""
+
+    state: str
+    attempts: int
+    unknowns: int
+    seen: bool
+    sent_twice: bool
+    error: str
+
+
+class Mailing(Deployment):
+    def __init__(self, folder: Path, valkey: Valkey, database_url: str) -> None:
+        super().__init__(folder, valkey, database_url)
+        self.sendgrid = FakeSendGrid(sender=self.sender, webhook_url=self.stack.webhook_url)
+        self.configure(
+            SENDGRID_API_KEY=KEY,
+            SENDGRID_API_URL=self.sendgrid.url,
+            SEND_UNKNOWN_WAIT=1,
+            DJANGO_EXTRA_APPS="tests.flows.witness",
+        )
+
+    def worker(self, *options: str, name: str = "worker") -> Process:
+        """A worker for events alone."""
+        return self._keep(self.stack.worker("-B", *options, name=name, queues=EVENT_QUEUES))
+
+    def mailer(self, *options: str, name: str = "mailer", queues: tuple[str, ...] = MAIL_QUEUES) -> Process:
+        """A worker for mail alone, with beat inside."""
+        return self._keep(self.stack.mailer("-B", *options, name=name, queues=queues))
+
+    def stop(self) -> None:
+        self.sendgrid.close()
+        super().stop()
+
+    # --- Mail ---
+
+    def call(self, name: str, **arguments: Any) -> dict[str, Any]:
+        """Let the project's own code send, in a process of its own; answer what it answers."""
+        done = run(
+            [sys.executable, "-m", "tests.flows.witness.callers", name, json.dumps(arguments)],
+            env=self.stack.env,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def accepted(self, value: str) -> list[Accepted]:
+        """The requests SendGrid has taken that bear this id, or go to this address."""
+        return self.sendgrid.accepted_for(value)
+
+    def parts(self) -> list[Row]:
+        found = self.query(
+            "SELECT state, attempts, unknowns, seen_at, sent_twice, error FROM sending_app_part ORDER BY id"
+        )
+        return [
+            Row(state, attempts, unknowns, seen_at is not None, bool(twice), error)
+            for state, attempts, unknowns, seen_at, twice, error in found
+        ]
+
+    def states(self) -> list[str]:
+        return [part.state for part in self.parts()]
+
+    def all_heard_of(self) -> bool:
+        """SendGrid has everything, and has sent events of it."""
+        return all(part.state == "accepted" and part.seen for part in self.parts())
+
+    def statuses(self) -> dict[str, str]:
+        """Each recipient's, by address."""
+        return dict(self.query("SELECT address, status FROM sending_app_recipient"))
+
+    def ids(self) -> set[str]:
+        return {
+            str(UUID(str(found))) for (found,) in self.query("SELECT message_id FROM sending_app_recipient")
+        }
+
+    def broker(self) -> "closing[Redis]":
+        """The Redis that carries bells."""
+        return closing(Redis.from_url(self.valkey.url(1)))
+
+    @contextmanager
+    def hold_table(self, name: str) -> Iterator[None]:
+        """Nobody reads the table meanwhile (PostgreSQL alone)."""
+        with connect(self.database_url) as connection:
+            connection.execute(f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE")
+            yield
+
+    # --- Time ---
+
+    def wait_for_states(self, *states: str) -> None:
+        self.wait_until(lambda: self.states() == list(states), f"parts {', '.join(states)}")
+
+    def pass_time(self) -> None:
+        """Leases end, delays are over, and so is the wait for events."""
+        self.execute(
+            f"UPDATE sending_app_part SET due = '{LONG_AGO}' WHERE state IN ('waiting', 'posting', 'unknown')"
+        )
+        self.execute(f"UPDATE sending_app_pause SET until = '{LONG_AGO}'")
+        self.tick_now()
+
+    def wait_for_tick(self, mailer: Process) -> None:
+        """Whatever is due by now has been seen."""
+        self.tick_now()
+        self.wait_for_end_of("sending.tick", by=mailer)
+
+    def tick_now(self) -> None:
+        """Whoever looks next is not too early."""
+        with self.redis() as redis:
+            redis.delete(*(f"{STREAM}:{name}" for name in ("sending-tick", "sending-settle")))
+
+    def settle_mail(self, condition: Callable[[], object], what: str) -> None:
+        """Let time pass until it is so."""
+
+        def so() -> object:
+            self.pass_time()
+            return condition()
+
+        self.wait_until(so, what)
+
+    def state(self) -> str:
+        return f"parts {self.parts()}\nrequests {self.sendgrid.requests}\n{super().state()}"
