@@ -12,8 +12,10 @@ import pytest
 import yaml
 from kombu import Queue
 
-from events_app import claims, conf
+from events_app import checks, claims, conf
 from ground import stack as ground_stack
+from sending_app import conf as sending_conf
+from sending_app import tasks as sending_tasks
 from workers import app as workers_app
 
 ROOT = Path(__file__).parents[1]
@@ -42,6 +44,7 @@ def read(path: str) -> str:
 
 COMPOSE: dict[str, Any] = yaml.safe_load(read("docker-compose.yml"))
 SERVICES: dict[str, Service] = COMPOSE["services"]
+WORKERS = ("worker", "mailer", "bulk")
 LONG_RUNNING = sorted(SERVICES.keys() - {"migrate"})
 
 
@@ -95,8 +98,20 @@ def test_the_worker_declares_the_queues() -> None:
     assert [queue.name for queue in queues] == list(workers_app.QUEUES)
 
 
-def test_the_compose_worker_serves_all_queues() -> None:
-    assert option(SERVICES["worker"]["command"], "-Q").split(",") == list(workers_app.QUEUES)
+def test_each_queue_has_a_worker_of_compose() -> None:
+    served = {name: option(SERVICES[name]["command"], "-Q").split(",") for name in WORKERS}
+    assert served["worker"] == list(workers_app.EVENT_QUEUES)
+    assert served["mailer"] + served["bulk"] == list(workers_app.MAIL_QUEUES)
+
+
+@pytest.mark.parametrize("name", ["mailer", "bulk"])
+def test_mail_is_sent_in_threads(name: str) -> None:
+    assert option(SERVICES[name]["command"], "--pool") == "threads"
+
+
+def test_the_ground_knows_the_queues() -> None:
+    assert ground_stack.EVENT_QUEUES == workers_app.EVENT_QUEUES
+    assert ground_stack.MAIL_QUEUES == workers_app.MAIL_QUEUES
 
 
 def test_the_worker_of_the_ground_serves_all_queues(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -152,10 +167,18 @@ def test_a_service_may_write_little_and_gain_nothing(name: str) -> None:
     assert SERVICES[name]["security_opt"] == ["no-new-privileges:true"]
 
 
-def test_the_worker_has_time_to_end_its_task() -> None:
-    grace = re.fullmatch(r"(\d+)s", by_default(SERVICES["worker"]["stop_grace_period"]))
+@pytest.mark.parametrize(
+    ("name", "longest"),
+    [
+        ("worker", claims.hard_limit()),
+        ("mailer", sending_tasks.hard_limit()),
+        ("bulk", sending_tasks.hard_limit()),
+    ],
+)
+def test_a_worker_has_time_to_end_its_task(name: str, longest: int) -> None:
+    grace = re.fullmatch(r"(\d+)s", by_default(SERVICES[name]["stop_grace_period"]))
     assert grace
-    assert int(grace[1]) > claims.hard_limit()
+    assert int(grace[1]) > longest
 
 
 def test_only_this_machine_reaches_the_ports() -> None:
@@ -182,7 +205,7 @@ def test_valkey_keeps_what_it_has_taken() -> None:
 
 
 def test_every_variable_of_the_settings_can_be_set_through_compose() -> None:
-    for name in ("web", "worker", "beat", "flower", "migrate"):
+    for name in ("web", *WORKERS, "beat", "flower", "migrate"):
         assert environment_read("project/settings.py") <= SERVICES[name]["environment"].keys()
 
 
@@ -206,7 +229,12 @@ def test_a_required_variable_says_how_to_set_it() -> None:
 
 def test_every_setting_is_documented() -> None:
     text = read("docs/settings.md")
-    assert not [setting.name for setting in conf.SETTINGS if f"`{setting.name}`" not in text]
+    names = [setting.name for setting in (*conf.SETTINGS, *sending_conf.SETTINGS)]
+    assert not [name for name in names if f"`{name}`" not in text]
+
+
+def test_the_events_know_the_names_of_the_mails_settings() -> None:
+    assert {setting.name for setting in sending_conf.SETTINGS} <= checks.OTHERS
 
 
 def test_every_variable_of_the_environment_is_documented() -> None:
@@ -218,9 +246,10 @@ def test_every_variable_of_the_environment_is_documented() -> None:
 
 
 def test_every_check_is_documented() -> None:
-    ids = set(re.findall(r"events_app\.[EW]\d{3}", read("events_app/checks.py")))
-    assert ids
-    assert ids == set(re.findall(r"events_app\.[EW]\d{3}", read("docs/settings.md")))
+    pattern = r"(?:events|sending)_app\.[EW]\d{3}"
+    ids = set(re.findall(pattern, read("events_app/checks.py") + read("sending_app/checks.py")))
+    assert len({one.partition(".")[0] for one in ids}) == 2
+    assert ids == set(re.findall(pattern, read("docs/settings.md")))
 
 
 # --- The house ---
