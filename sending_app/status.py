@@ -61,12 +61,19 @@ class Move:
     def hear(self, event: TrackingEvent, now: datetime) -> None:
         at = event.timestamp or now
         standing = STANDINGS.get(event.event_type)
-        if standing and standing.rank > self.standing.rank:
-            self.standing, self.status_at = standing, at
-            self.reject_reason = event.reject_reason or ""
+        reason = event.reject_reason or ""
+        if standing and self._is_less_than(standing.rank, at, reason):
+            self.standing, self.status_at, self.reject_reason = standing, at, reason
         moment = MOMENTS.get(event.event_type)
         if moment:
             self.moments[moment] = min(at, self.moments.get(moment, at))
+
+    def _is_less_than(self, rank: int, at: datetime, reason: str) -> bool:
+        # Of several events of one rank the first to happen gave the status. The reason is for two of one
+        # second, so that it is the same whichever is heard of first.
+        if rank != self.standing.rank or self.status_at is None:
+            return rank > self.standing.rank
+        return (at, reason) < (self.status_at, self.reject_reason)
 
 
 def fail(part: Part) -> None:
@@ -109,8 +116,12 @@ def _update(connection: BaseDatabaseWrapper, rows: int) -> str:
     marks = [f"%s::{_TYPES.get(name, 'timestamptz')}" for name in _VALUES]
     row = ", ".join(marks if connection.vendor == "postgresql" else ["%s"] * len(_VALUES))
     values = ", ".join([f"({row})"] * rows)
+    beyond = (
+        f"(new.rank > {table}.rank OR new.rank = {table}.rank AND (new.status_at < {table}.status_at OR "
+        f"new.status_at = {table}.status_at AND new.reject_reason < {table}.reject_reason))"
+    )
     climbs = ", ".join(
-        f"{name} = CASE WHEN new.rank > {table}.rank THEN new.{name} ELSE {table}.{name} END"
+        f"{name} = CASE WHEN {beyond} THEN new.{name} ELSE {table}.{name} END"
         for name in ("rank", "status", "status_at", "reject_reason")
     )
     firsts = ", ".join(
@@ -126,7 +137,7 @@ def _update(connection: BaseDatabaseWrapper, rows: int) -> str:
     return (
         f"WITH new ({', '.join(_VALUES)}) AS (VALUES {values}) "  # noqa: S608 (our own column names)
         f"UPDATE {table} SET {climbs}, {firsts} FROM new "
-        f"WHERE {table}.id = new.pk AND (new.rank > {table}.rank OR {news})"
+        f"WHERE {table}.id = new.pk AND ({beyond} OR {news})"
     )
 
 

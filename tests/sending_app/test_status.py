@@ -1,0 +1,248 @@
+"""Where a recipient has got to is the same in whatever order its events come."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connections, transaction
+from django.test.utils import CaptureQueriesContext
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from events_app.signals import EventType, TrackingEvent
+from sending_app import outbox, status
+from sending_app.models import Part, Recipient
+from sending_app.status import FAILED, MOMENTS, STANDINGS, Move
+from tests.events_app.test_inbox import on_postgresql
+from tests.sending_app.events import AT, event, recipients
+from tests.sending_app.mails import kept, mail, part
+
+pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+NOW = datetime(2026, 8, 1, tzinfo=UTC)
+
+#: A kind of event for each thing that moves a recipient, and some that move nothing.
+KINDS = ("processed", "deferred", "delivered", "dropped", "bounce", "blocked", "open", "click", "spamreport")
+KINDS += ("unsubscribe", "group_unsubscribe", "group_resubscribe", "teleported")
+
+happened = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 3)), min_size=1, max_size=8)
+
+
+def at(seconds: int) -> datetime:
+    return datetime.fromtimestamp(AT + seconds, UTC)
+
+
+def hear(database: str, *events: TrackingEvent, pk: int | None = None) -> None:
+    """All in one batch."""
+    moved = Move()
+    for one in events:
+        moved.hear(one, NOW)
+    with transaction.atomic(using=database):
+        status.move({pk or recipients()[0].pk: moved}, database)
+
+
+def row(recipient: Recipient) -> dict[str, Any]:
+    """All of it that may change."""
+    recipient.refresh_from_db()
+    names = ("status", "rank", "status_at", "reject_reason", *MOMENTS.values())
+    return {name: getattr(recipient, name) for name in names}
+
+
+def test_a_new_recipient_is_queued_here(database: str) -> None:
+    kept()
+    assert (recipients()[0].status, recipients()[0].rank) == ("queued", 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("processed", ("queued", "")),
+        ("deferred", ("deferred", "")),
+        ("delivered", ("delivered", "")),
+        ("dropped", ("rejected", "spam")),
+        ("bounce", ("bounced", "bounced")),
+        ("blocked", ("bounced", "blocked")),
+    ],
+)
+def test_an_event_of_its_delivery_moves_it(database: str, kind: str, expected: tuple[str, str]) -> None:
+    kept()
+    hear(database, event(kind, recipients()[0], 5))
+    (moved,) = recipients()
+    assert (moved.status, moved.reject_reason) == expected
+    assert moved.status_at == at(5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "moment"),
+    [
+        ("open", "opened_at"),
+        ("click", "clicked_at"),
+        ("spamreport", "complained_at"),
+        ("unsubscribe", "unsubscribed_at"),
+        ("group_unsubscribe", "unsubscribed_at"),
+    ],
+)
+def test_what_people_do_with_it_is_a_moment_beside_that(database: str, kind: str, moment: str) -> None:
+    kept()
+    hear(database, event("delivered", recipients()[0], 1), event(kind, recipients()[0], 7))
+    found = row(recipients()[0])
+    assert (found["status"], found[moment]) == ("delivered", at(7))
+    assert [name for name in MOMENTS.values() if found[name]] == [moment]
+
+
+@pytest.mark.parametrize("kind", ["teleported", "group_resubscribe"])
+def test_other_events_move_nothing(database: str, kind: str) -> None:
+    kept()
+    before = row(recipients()[0])
+    hear(database, event(kind, recipients()[0]))
+    assert row(recipients()[0]) == before
+
+
+def test_each_standing_is_beyond_those_before_it_and_beyond_what_we_say_ourselves() -> None:
+    assert [standing.rank for standing in STANDINGS.values()] == [2, 3, 4, 5, 6]
+    assert status.QUEUED_HERE.rank < FAILED.rank < min(standing.rank for standing in STANDINGS.values())
+    assert STANDINGS[EventType.BOUNCED].rank > STANDINGS[EventType.DELIVERED].rank
+
+
+def test_a_bounce_beats_a_delivery_that_is_heard_of_later(database: str) -> None:
+    kept()
+    hear(database, event("bounce", recipients()[0], 1))
+    hear(database, event("delivered", recipients()[0], 9))
+    found = row(recipients()[0])
+    assert (found["status"], found["status_at"], found["reject_reason"]) == ("bounced", at(1), "bounced")
+
+
+def test_it_was_the_first_event_of_its_kind_that_gave_it_its_status(database: str) -> None:
+    kept()
+    hear(database, event("deferred", recipients()[0], 9), event("deferred", recipients()[0], 4))
+    assert row(recipients()[0])["status_at"] == at(4)
+    hear(database, event("deferred", recipients()[0], 2))
+    hear(database, event("deferred", recipients()[0], 3))
+    assert row(recipients()[0])["status_at"] == at(2)
+
+
+def test_an_event_without_a_readable_time_happened_when_it_is_heard_of(database: str) -> None:
+    kept()
+    hear(
+        database,
+        event("delivered", recipients()[0], timestamp="noon"),
+        event("open", recipients()[0], timestamp=None),
+    )
+    found = row(recipients()[0])
+    assert (found["status"], found["status_at"], found["opened_at"]) == ("delivered", NOW, NOW)
+
+
+@hypothesis_settings(max_examples=50, suppress_health_check=list(HealthCheck))
+@given(events=happened, data=st.data())
+def test_any_order_and_any_batches_lead_to_the_same(
+    database: str, events: list[tuple[str, int]], data: st.DataObject
+) -> None:
+    kept(mail("ann@example.com", "bob@example.com"))
+    one, other = recipients()[-2:]
+    made = [event(kind, one, seconds) for kind, seconds in events]
+    hear(database, *made, pk=one.pk)
+    again = data.draw(st.lists(st.sampled_from(made), max_size=4))
+    order = data.draw(st.permutations(made + again))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(order)), max_size=4)))
+    last = row(other)
+    for start, end in zip([0, *cuts], [*cuts, len(order)], strict=True):
+        hear(database, *order[start:end], pk=other.pk)
+        assert row(other)["rank"] >= last["rank"]
+        last = row(other)
+    assert row(one) == last
+
+
+@on_postgresql  # SQLite does not say how many rows such a statement wrote
+def test_a_recipient_that_stays_as_it_is_is_not_written(database: str) -> None:
+    kept()
+    events = [event(kind, recipients()[0]) for kind in ("bounce", "open")]
+    hear(database, *events)
+    again = Move()
+    for one in events:
+        again.hear(one, NOW)
+    with connections[database].cursor() as cursor:
+        rows = [(recipients()[0].pk, again)]
+        cursor.execute(status._update(cursor.db, 1), status._parameters(cursor.db, rows))
+        assert cursor.rowcount == 0
+
+
+def test_many_are_moved_in_few_statements(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "_MOST_ROWS", 4)
+    kept(mail(*(f"{number}@example.com" for number in range(10))))
+    moves = {}
+    for number, one in enumerate(reversed(recipients())):
+        moves[one.pk] = Move()
+        moves[one.pk].hear(event("delivered" if number % 2 else "open", one, number), NOW)
+    with CaptureQueriesContext(connections[database]) as queries, transaction.atomic(using=database):
+        status.move(moves, database)
+    assert sum(query["sql"].startswith("WITH") for query in queries) == 3
+    found = list(reversed(recipients()))
+    assert [one.status for one in found] == ["queued", "delivered"] * 5
+    assert [one.opened_at or one.status_at for one in found] == [at(number) for number in range(10)]
+
+
+def test_nobody_to_move_asks_nothing(database: str) -> None:
+    with CaptureQueriesContext(connections[database]) as queries:
+        status.move({}, database)
+    assert len(queries) == 0
+
+
+# Given up
+
+
+def test_recipients_of_a_part_that_is_given_up_have_failed(database: str) -> None:
+    kept()
+    kept(mail("bob@example.com", "eve@example.com"))
+    other, *ours = recipients()
+    status.fail(Part.objects.get(pk=ours[0].part_id))
+    assert [one.status for one in recipients(ours[0].part)] == ["failed", "failed"]
+    assert row(other)["status"] == "queued"
+
+
+def test_what_an_event_has_said_stands_when_the_part_is_given_up(database: str) -> None:
+    kept()
+    hear(database, event("processed", recipients()[0]))
+    status.fail(part())
+    assert row(recipients()[0])["status"] == "queued"
+
+
+def test_an_event_shows_that_sendgrid_has_it_after_all(database: str) -> None:
+    kept()
+    status.fail(part())
+    hear(database, event("open", recipients()[0]))
+    assert row(recipients()[0])["status"] == "failed"
+    hear(database, event("processed", recipients()[0]))
+    assert row(recipients()[0])["status"] == "queued"
+
+
+def test_a_save_does_not_lower_what_an_event_has_set(database: str) -> None:
+    """The only writers of a recipient's status are conditional: no worker holds one to save it back."""
+    kept()
+    hear(database, event("delivered", recipients()[0]), event("open", recipients()[0], 3))
+    before = row(recipients()[0])
+    status.fail(part())
+    status.queue_again(part())
+    hear(database, event("deferred", recipients()[0]), event("open", recipients()[0], 8))
+    assert row(recipients()[0]) == before
+    assert part().recipients.using(outbox.using()).count() == 1
+
+
+def test_recipients_are_queued_again_with_their_part(database: str) -> None:
+    kept(mail("ann@example.com", "bob@example.com"))
+    one, other = recipients()
+    hear(database, event("bounce", one), pk=one.pk)
+    status.fail(part())
+    assert row(other)["status"] == "failed"
+    status.queue_again(part())
+    assert (row(one)["status"], row(other)["status"]) == ("bounced", "queued")
+    assert row(other)["rank"] == 0
+
+
+def test_moments_of_long_ago_and_far_ahead(database: str) -> None:
+    kept()
+    hear(database, event("open", recipients()[0], timestamp=0), event("delivered", recipients()[0], 5))
+    hear(database, event("click", recipients()[0], timestamp=253_402_300_799_000))
+    found = row(recipients()[0])
+    assert found["opened_at"] == datetime.fromtimestamp(0, UTC)
+    assert found["clicked_at"] - found["opened_at"] > timedelta(days=300_000)
