@@ -25,7 +25,8 @@ class Capped(_Paginator):
 
     @cached_property
     def count(self) -> int:
-        found: int = self.object_list.order_by().values("pk")[: self.MOST].count()
+        rows: Any = self.object_list
+        found: int = rows.order_by().values("pk")[: self.MOST].count()
         return found
 
 

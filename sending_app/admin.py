@@ -44,7 +44,8 @@ class PartAdmin(ReadOnly):
     ordering = ("-id",)
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Part]":
-        return super().get_queryset(request).defer("envelopes", "log")
+        parts = super().get_queryset(request).select_related("message")
+        return parts.defer("envelopes", "log", "message__content")
 
     @admin.display(description="Message")
     def of_message(self, part: Part) -> str:

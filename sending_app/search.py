@@ -8,6 +8,7 @@ from datetime import datetime
 
 from django.db.models import QuerySet
 
+from events_app.decode import clean
 from sending_app import conf
 from sending_app.address import encoder
 from sending_app.models import Part, Recipient
@@ -51,8 +52,8 @@ def find(criteria: Criteria) -> "QuerySet[Part]":
         parts = parts.filter(pk__in=recipients(criteria).values("part"))
     columns: dict[str, object] = {
         "message": criteria.message,
-        "message__subject__icontains": criteria.subject,
-        "alias": criteria.mailer,
+        "message__subject__icontains": criteria.subject and clean(criteria.subject),
+        "alias": criteria.mailer and clean(criteria.mailer),
         "lane": criteria.lane,
         "state__in": criteria.states or None,
         "sent_twice": criteria.sent_twice or None,
@@ -85,7 +86,7 @@ def missing(ids: Sequence[str]) -> list[str]:
 
 def forms(address: str) -> set[str]:
     """What recipients have for an address as people write it."""
-    address = address.strip().replace("\0", "")
+    address = clean(address).strip()
     local, _, domain = address.rpartition("@")
     found = {address}
     if not domain.isascii():
@@ -108,18 +109,18 @@ def as_uuid(text: str) -> uuid.UUID | None:
 def _numbers(ids: Sequence[str]) -> Iterator[int]:
     """The numbers of the parts these ids mean, as far as there are any."""
     # Looked up one kind at a time: in one condition they would be a scan of the table.
-    others = []
+    ours: list[str] = []
+    others: list[str] = []
     for one in ids:
         if re.fullmatch(r"[0-9]{1,18}", one):
             yield int(one)
         else:
-            others.append(one)
-    ours = [found for found in map(as_uuid, others) if found]
+            (others if as_uuid(one) is None else ours).append(one)
     if ours:
         rows = Recipient.objects.using(using()).filter(message_id__in=ours)
         yield from rows.values_list("part", flat=True).distinct()
     # An event's sg_message_id begins with the id of its request, up to a dot. No index has it.
-    theirs = [form for one in others if not as_uuid(one) for form in (one, one.partition(".")[0]) if form]
+    theirs = [form for one in map(clean, others) for form in (one, one.partition(".")[0]) if form]
     if theirs:
         yield from Part.objects.using(using()).filter(x_message_id__in=theirs).values_list("pk", flat=True)
 

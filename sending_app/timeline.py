@@ -126,8 +126,13 @@ def _here(part: Part) -> Iterator[Moment]:
     if part.finished_at and part.state in _LOGGED and not part.log:
         yield Moment(part.finished_at, str(Part.State(part.state).value), said=part.error)
     if part.accepted_at:
-        said = f"X-Message-Id {part.x_message_id}" if part.x_message_id else ""
-        yield Moment(part.accepted_at, "accepted", said=said)
+        yield Moment(part.accepted_at, "accepted", said=_proof(part))
+
+
+def _proof(part: Part) -> str:
+    said = f"X-Message-Id {part.x_message_id}" if part.x_message_id else ""
+    by_events = "as its events show" if part.accepted_at == part.seen_at else ""
+    return ", ".join(filter(None, (by_events, said)))
 
 
 def _events(part: Part | None, stored: "QuerySet[Event]") -> Iterator[Moment]:

@@ -1,0 +1,204 @@
+"""What an operator decides is done, but for what a worker has in hand and what SendGrid is known to have."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import transaction
+
+from events_app.models import database_now
+from sending_app import by_hand, retention, settlement, status
+from sending_app.by_hand import Did
+from sending_app.models import Part, Recipient
+from sending_app.outbox import using
+from sending_app.status import Move, Standing
+from tests.sending_app.mails import kept, mail, part
+
+pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+State = Part.State
+
+
+def in_state(state: str, **columns: Any) -> Part:
+    """A part to two that is in this state, and its recipients with it."""
+    kept(mail("ann@example.com", "bo@example.com"))
+    Part.objects.filter(pk=part().pk).update(state=state, **columns)
+    if state in (State.FAILED, State.CANCELLED):
+        status.fail(part())
+    return part()
+
+
+def statuses() -> list[tuple[str, int]]:
+    return list(Recipient.objects.order_by("pk").values_list("status", "rank"))
+
+
+def ago(**time: int) -> Any:
+    return database_now(using()) - timedelta(**time)
+
+
+QUEUED, FAILED = ("queued", 0), ("failed", 1)
+
+
+# retry
+
+
+def test_a_failed_mail_is_due_now(database: str) -> None:
+    found = in_state("failed", error="No such template.", finished_at=ago(hours=1), attempts=2)
+    assert statuses() == [FAILED, FAILED]
+    assert by_hand.retry([found.pk]) == Did(1, 0)
+    again = part()
+    assert (again.state, again.error, again.finished_at, again.attempts) == ("waiting", "", None, 2)
+    assert again.due <= database_now(database)
+    assert again.log[-1]["what"] == "by hand: to be sent again"
+    assert statuses() == [QUEUED, QUEUED]
+
+
+def test_what_events_have_said_of_a_recipient_stands(database: str) -> None:
+    found = in_state("failed")
+    pk = Recipient.objects.earliest("pk").pk
+    with transaction.atomic(using=database):
+        status.move({pk: Move(Standing("delivered", 4), database_now(database))}, database)
+    by_hand.retry([found.pk])
+    assert statuses() == [("delivered", 4), QUEUED]
+
+
+def test_an_old_mail_is_not_given_up_for_its_age_at_once(database: str, anymail: Callable[..., None]) -> None:
+    anymail(SEND_MAX_AGE=3600)
+    found = in_state("failed", created_at=ago(days=2), finished_at=ago(days=1))
+    by_hand.retry([found.pk])
+    settlement.settle()
+    assert part().state == "waiting"
+    assert part().message.created_at <= found.message.created_at
+
+
+def test_a_mail_that_is_put_off_is_due_now_and_says_no_more_of_its_recipients(database: str) -> None:
+    found = in_state("waiting", due=ago(hours=-1), error="503: busy")
+    assert by_hand.retry([found.pk]) == Did(1, 0)
+    assert part().due <= database_now(database)
+    assert statuses() == [QUEUED, QUEUED]
+
+
+def test_a_mail_that_is_due_is_left_alone(database: str) -> None:
+    found = in_state("waiting")
+    assert by_hand.retry([found.pk]) == Did(0, 0)
+    assert part().log == []
+
+
+def test_a_mail_whose_words_are_gone_cannot_be_retried(database: str, anymail: Callable[..., None]) -> None:
+    anymail(OUTBOX_BODY_DAYS=1)
+    found = in_state("failed", finished_at=ago(days=2))
+    type(found.message).objects.update(created_at=ago(days=3))
+    assert retention.prune(lambda: True)
+    assert by_hand.retry([found.pk]) == Did(0, 0, empty=1)
+    assert (part().state, statuses()) == ("failed", [FAILED, FAILED])
+
+
+# cancel
+
+
+@pytest.mark.parametrize("state", ["waiting", "unknown", "parked"])
+def test_what_is_not_with_sendgrid_for_sure_is_cancelled(database: str, state: str) -> None:
+    found = in_state(state, error="It is parked.")
+    assert by_hand.cancel([found.pk]) == Did(1, 0)
+    cancelled = part()
+    assert (cancelled.state, cancelled.log[-1]["what"]) == ("cancelled", "by hand: cancelled")
+    assert cancelled.finished_at is not None
+    assert statuses() == [FAILED, FAILED]
+
+
+# settle
+
+
+@pytest.mark.parametrize("state", ["unknown", "parked"])
+def test_a_mail_that_sendgrid_has_is_accepted(database: str, state: str) -> None:
+    found = in_state(state, error="Nobody knows.")
+    assert by_hand.settle([found.pk], sent=True) == Did(1, 0)
+    settled = part()
+    assert (settled.state, settled.error) == ("accepted", "")
+    assert settled.accepted_at == settled.finished_at is not None
+    assert settled.log[-1]["what"] == "by hand: SendGrid has it"
+    assert statuses() == [QUEUED, QUEUED]
+
+
+@pytest.mark.parametrize("state", ["unknown", "parked"])
+def test_a_mail_that_sendgrid_does_not_have_is_posted_again(
+    database: str, state: str, anymail: Callable[..., None]
+) -> None:
+    anymail(SEND_MAX_AGE=3600)
+    found = in_state(state, created_at=ago(days=2), due=ago(hours=-1), unknowns=3)
+    assert by_hand.settle([found.pk], sent=False) == Did(1, 0)
+    settlement.settle()
+    settled = part()
+    assert (settled.state, settled.accepted_at, settled.unknowns) == ("waiting", None, 3)
+    assert settled.due <= database_now(database)
+    assert "does not have it" in settled.log[-1]["what"]
+
+
+# Whatever is asked
+
+
+def settle_as_sent(pks: list[int]) -> Did:
+    return by_hand.settle(pks, sent=True)
+
+
+def settle_as_not_sent(pks: list[int]) -> Did:
+    return by_hand.settle(pks, sent=False)
+
+
+ALL = pytest.mark.parametrize("act", [by_hand.retry, by_hand.cancel, settle_as_sent, settle_as_not_sent])
+
+
+@ALL
+def test_what_a_worker_posts_is_left_to_it(database: str, act: Callable[[list[int]], Did]) -> None:
+    found = in_state("posting", attempt=7, due=ago(seconds=-60))
+    assert act([found.pk]) == Did(0, 1)
+    assert (part().state, part().attempt, part().log) == ("posting", 7, [])
+
+
+@ALL
+@pytest.mark.parametrize("state", ["accepted", "cancelled"])
+def test_what_is_at_rest_stays_so(database: str, act: Callable[[list[int]], Did], state: str) -> None:
+    found = in_state(state, finished_at=ago(hours=1))
+    assert act([found.pk]) == Did(0, 0)
+    assert (part().state, part().finished_at) == (state, found.finished_at)
+
+
+@pytest.mark.parametrize(
+    ("act", "state"),
+    [
+        (by_hand.retry, "failed"),
+        (by_hand.cancel, "parked"),
+        (settle_as_not_sent, "parked"),
+        (settle_as_not_sent, "unknown"),
+    ],
+)
+@pytest.mark.parametrize("evidence", [{"x_message_id": "14c5d75ce93"}, {"seen_at": "2026-07-14T12:00Z"}])
+def test_nothing_is_decided_against_the_evidence(
+    database: str, act: Callable[[list[int]], Did], state: str, evidence: dict[str, Any]
+) -> None:
+    found = in_state(state, **evidence)
+    assert act([found.pk]) == Did(0, 0, accepted=1)
+    assert part().state == "accepted"
+
+
+@ALL
+def test_only_what_was_asked_for(database: str, act: Callable[[list[int]], Did]) -> None:
+    found = in_state("parked")
+    assert act([]) == act([found.pk + 1]) == Did(0, 0)
+    assert part().state == "parked"
+
+
+def test_what_would_be_taken_is_what_is_taken(database: str) -> None:
+    for state in State:
+        kept()
+        Part.objects.filter(pk=Part.objects.latest("pk").pk).update(state=state, attempt=1)
+    pks = list(Part.objects.values_list("pk", flat=True))
+    for takes, act in (
+        (by_hand.unsettled, settle_as_sent),
+        (by_hand.cancellable, by_hand.cancel),
+        (by_hand.retryable, by_hand.retry),
+    ):
+        count = takes(pks).count()
+        assert count
+        assert act(pks) == Did(count, in_progress=1)

@@ -1,0 +1,254 @@
+"""What happened to a mail is told in order, and a status that was kept is brought up to date."""
+
+import json
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from events_app import inbox
+from events_app.claims import Claim
+from events_app.normalize import normalize
+from sending_app import evidence, timeline
+from sending_app.message import RecipientStatus, SendStatus
+from sending_app.models import OutboxMessage, Part, Recipient
+from sending_app.timeline import refresh, status_of
+from tests.events_app.test_inbox import entries
+from tests.sending_app.mails import kept, mail, part
+
+pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+NOON = datetime(2026, 7, 14, 12, tzinfo=UTC)
+ONE, OTHER = "a" * 22, "b" * 22
+
+
+def at(seconds: float) -> datetime:
+    return NOON + timedelta(seconds=seconds)
+
+
+def message_id() -> str:
+    """Of the mail that was kept last."""
+    return str(Recipient.objects.latest("pk").message_id)
+
+
+def event(seconds: int, name: str, to: str = "ann@example.com", **fields: Any) -> dict[str, Any]:
+    """Of that mail, so many seconds after noon."""
+    when = int(at(seconds).timestamp())
+    found = {"event": name, "email": to, "timestamp": when, "sg_event_id": uuid.uuid4().hex}
+    return {**found, "anymail_id": message_id(), **fields}
+
+
+def stored(*events: dict[str, Any]) -> None:
+    inbox.store(entries(*events), Claim())
+    evidence.take_in([normalize(json.loads(json.dumps(one))) for one in events])
+
+
+def told(most: int = 1000) -> list[tuple[float, str, str]]:
+    moments = timeline.of(message_id(), most)
+    return [((moment.at - NOON).total_seconds(), moment.what, moment.said) for moment in moments]
+
+
+def kept_at_noon(*to: str, **columns: Any) -> None:
+    message = kept(mail(*to))
+    OutboxMessage.objects.filter(pk=message.pk).update(created_at=NOON)
+    Part.objects.filter(pk=part().pk).update(**columns)
+
+
+def noted(seconds: float, what: str) -> dict[str, str]:
+    return {"at": at(seconds).isoformat(timespec="seconds"), "what": what}
+
+
+# What happened
+
+
+def test_a_mail_that_goes_the_plain_way(database: str) -> None:
+    columns = {"attempted_at": at(1), "attempts": 1, "accepted_at": at(1.5), "x_message_id": ONE}
+    kept_at_noon(state="accepted", **columns)
+    stored(
+        event(60, "open"),
+        event(2, "processed"),
+        event(5, "delivered", response="250 OK"),
+        event(70, "click", url="https://example.net/"),
+    )
+    assert told() == [
+        (0, "kept", "for the mailer default"),
+        (1, "posted", "attempt 1"),
+        (1.5, "accepted", f"X-Message-Id {ONE}"),
+        (2, "queued", "SendGrid took the message and will try to deliver it."),
+        (5, "delivered", "250 OK"),
+        (60, "opened", "The message was opened."),
+        (70, "clicked", "https://example.net/"),
+    ]
+
+
+def test_what_went_wrong_before(database: str) -> None:
+    columns = {"attempted_at": at(20.7), "attempts": 2, "finished_at": at(20.9)}
+    log = [noted(5, "503: busy"), noted(20, "400: Does not contain a valid address.")]
+    kept_at_noon(state="failed", log=log, error=log[1]["what"], **columns)
+    assert told()[1:] == [
+        (5, "note", "503: busy"),
+        (20.7, "posted", "attempt 2"),
+        (20, "failed", "400: Does not contain a valid address."),
+    ]
+
+
+@pytest.mark.parametrize("state", ["failed", "unknown", "parked", "cancelled"])
+def test_the_last_words_are_of_the_state_it_came_to(database: str, state: str) -> None:
+    kept_at_noon(state=state, log=[noted(1, "first"), noted(2, "last")])
+    assert told()[1:] == [(1, "note", "first"), (2, state, "last")]
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled"])
+def test_an_end_without_words(database: str, state: str) -> None:
+    kept_at_noon(state=state, finished_at=at(3))
+    assert told()[1:] == [(3, state, "")]
+
+
+def test_a_mail_that_was_sent_twice(database: str) -> None:
+    kept_at_noon(state="accepted", accepted_at=at(1), x_message_id=ONE)
+    stored(event(2, "processed", sg_message_id=f"{ONE}.recvd-1"))
+    stored(event(3, "processed", sg_message_id=f"{OTHER}.recvd-1"))
+    stored(event(4, "delivered", sg_message_id=f"{OTHER}.recvd-1"))
+    assert [(seconds, what) for seconds, what, _ in told()[2:]] == [
+        (2, "queued"),
+        (3, "sent twice"),
+        (3, "queued"),
+        (4, "delivered"),
+    ]
+    assert told()[3][2] == f"SendGrid has it as {OTHER} as well"
+
+
+def test_a_mail_that_is_accepted_for_its_events(database: str) -> None:
+    kept_at_noon(state="unknown", log=[noted(1, "Read timed out.")])
+    stored(event(2, "processed", sg_message_id=f"{ONE}.recvd-1"))
+    assert [(what, said) for _, what, said in told()[1::2]] == [
+        ("note", "Read timed out."),
+        ("accepted", f"as its events show, X-Message-Id {ONE}"),
+    ]
+
+
+def test_a_bounce_has_its_recipient_and_why(database: str) -> None:
+    kept_at_noon("ann@example.com", "Bo@Example.com")
+    stored(event(9, "bounce", "Bo@Example.com", reason="550 no such user", type="bounce"))
+    moment = timeline.of(message_id())[1]
+    assert (moment.what, moment.recipient, moment.reject_reason) == ("bounced", "Bo@Example.com", "bounced")
+    assert moment.said == "550 no such user"
+
+
+def test_an_event_without_a_time_stands_where_it_was_received(database: str) -> None:
+    kept_at_noon()
+    stored(event(0, "open", timestamp=None), event(1, "delivered"))
+    assert [what for _, what, _ in told()] == ["kept", "opened", "delivered", "accepted"]
+
+
+def test_no_more_events_than_are_asked_for(database: str) -> None:
+    kept_at_noon()
+    stored(*(event(seconds, "open") for seconds in range(5, 0, -1)))
+    assert [seconds for seconds, _, _ in told(most=3)][:-1] == [0, 1, 2, 3]
+    assert timeline.events_of([uuid.UUID(message_id())]) == 5
+
+
+def test_another_mails_events_are_not_this_ones(database: str) -> None:
+    kept_at_noon()
+    stored(event(1, "open"), event(2, "open", anymail_id=str(uuid.uuid4())))
+    assert [what for _, what, _ in told()] == ["kept", "opened", "accepted"]
+    assert len(timeline.of_part(part(), [uuid.UUID(message_id())])) == 3
+    assert len(timeline.of_part(part(), [])) == 2
+
+
+def test_a_mail_that_left_without_the_outbox_has_its_events(database: str) -> None:
+    kept_at_noon()
+    stranger = str(uuid.uuid4())
+    stored(event(1, "delivered", anymail_id=stranger), event(2, "open", anymail_id="<not-ours@x>"))
+    assert [moment.what for moment in timeline.of(stranger)] == ["delivered"]
+    assert [moment.what for moment in timeline.of("<not-ours@x>")] == ["opened"]
+    assert timeline.of("") == []
+
+
+# Where recipients have got to
+
+
+def ids() -> dict[str, str]:
+    return {row.address: str(row.message_id) for row in Recipient.objects.order_by("pk")}
+
+
+def test_the_status_of_what_was_sent(database: str) -> None:
+    kept(mail("ann@example.com", "bo@example.com", batch=True))
+    stored(event(1, "delivered", "bo@example.com"))
+    found = status_of(*ids().values())
+    assert {address: one.status for address, one in found.recipients.items()} == {
+        "ann@example.com": "queued",
+        "bo@example.com": "delivered",
+    }
+    assert found.status == {"queued", "delivered"}
+    assert found.message_id == set(ids().values())
+
+
+def test_the_status_of_one(database: str) -> None:
+    kept()
+    found = status_of(message_id())
+    assert (found.message_id, found.status) == (message_id(), {"queued"})
+
+
+def test_the_status_of_what_is_not_there(database: str) -> None:
+    found = status_of(str(uuid.uuid4()), "no id of ours")
+    assert (found.message_id, found.status, found.recipients) == (None, None, {})
+
+
+def test_who_gets_copies_has_the_last_ones(database: str) -> None:
+    kept(mail("ann@example.com", "bo@example.com", cc=["cy@example.com"], batch=True))
+    found = status_of(*ids().values())
+    assert found.recipients["cy@example.com"].message_id == found.recipients["bo@example.com"].message_id
+
+
+def given(**statuses: Any) -> SendStatus:
+    status = SendStatus()
+    status.set_recipient_status(statuses)
+    return status
+
+
+def test_a_status_is_brought_up_to_date_under_the_callers_addresses(database: str) -> None:
+    kept(mail("Ann@example.com", "bo@xn--bcher-kva.example", "cy@example.com"))
+    stored(event(1, "delivered", "Ann@example.com"), event(1, "bounce", "bo@xn--bcher-kva.example"))
+    queued = RecipientStatus(message_id(), "queued")
+    status = given(**{"Ann@example.com": queued, "bo@Bücher.example": queued, "cy@example.com": queued})
+    refresh(status)
+    assert {address: one.status for address, one in status.recipients.items()} == {
+        "Ann@example.com": "delivered",
+        "bo@Bücher.example": "bounced",
+        "cy@example.com": "queued",
+    }
+    assert status.status == {"delivered", "bounced", "queued"}
+    assert status.message_id == message_id()
+
+
+def test_what_the_outbox_does_not_have_stays_as_it_is(database: str) -> None:
+    kept()
+    stored(event(1, "delivered"))
+    status = given(
+        **{
+            "ann@example.com": RecipientStatus(None, "queued"),
+            "bo@example.com": RecipientStatus(message_id(), "sent"),
+            "cy@example.com": RecipientStatus(str(uuid.uuid4()), "sent"),
+        }
+    )
+    before = dict(status.recipients)
+    refresh(status)
+    assert status.recipients == before
+
+
+def test_a_status_of_nobody(database: str) -> None:
+    status = SendStatus()
+    refresh(status)
+    assert (status.recipients, status.status, status.message_id) == ({}, None, None)
+
+
+def test_a_status_of_thousands_is_read_in_slices(database: str) -> None:
+    kept(mail(*(f"p{number}@example.net" for number in range(2500)), batch=True))
+    Recipient.objects.filter(address="p2400@example.net").update(status="bounced", rank=6)
+    status = given(**{address: RecipientStatus(one, "queued") for address, one in ids().items()})
+    refresh(status)
+    assert [address for address, one in status.recipients.items() if one.status == "bounced"] == [
+        "p2400@example.net"
+    ]
