@@ -1,44 +1,17 @@
-"""`./dev demo`: the whole way of an event, on this machine, with every figure checked."""
+"""`./dev demo`: the whole way of an event and of a mail, on this machine, with every figure checked."""
 
 import json
-import random
 import shutil
-import sqlite3
 import sys
 import tempfile
-import textwrap
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 
-from redis import Redis
-
-from fake_sendgrid.events import Event, history
-from fake_sendgrid.webhook import Sender, batch
-from ground.process import wait_for
+from fake_sendgrid.postman import Rates
+from fake_sendgrid.server import FakeSendGrid
+from ground import event_demo, mail_demo
 from ground.stack import Stack
 from ground.valkey import Valkey
-
-#: Seconds the workers have for everything.
-PATIENCE = 120
-
-#: Calls after which a receiver that fails is given up; by default there are more, over a day.
-TRIES = 3
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What the database and the counters say."""
-
-    stored: int
-    owed: int
-    dead: int
-    duplicates: int
-    receiver_calls: int
-    bounces: int
-    clicks: int
-    retried: int
 
 
 def main(argv: list[str]) -> int:
@@ -48,7 +21,7 @@ def main(argv: list[str]) -> int:
     folder = Path(tempfile.mkdtemp(prefix="pipeline-demo-"))
     with ExitStack() as stack:
         valkey = stack.enter_context(Valkey(folder / "valkey"))
-        sender = Sender()
+        sendgrid = stack.enter_context(FakeSendGrid(rates=Rates(repeats=0.3, disorder=0.3)))
         closed = folder / "crm-is-closed"
         closed.touch()
         deployment = Stack(
@@ -57,162 +30,29 @@ def main(argv: list[str]) -> int:
                 "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
                 "REDIS_URL": valkey.url(0),
                 "CELERY_BROKER_URL": valkey.url(1),
+                "DEFAULT_FROM_EMAIL": "The shop <shop@example.com>",
                 "DJANGO_EXTRA_APPS": "example_app,ground.crm",
                 "CRM_CLOSED": str(closed),
                 "RECEIVER_RETRY_DELAY": "1",
-                "RECEIVER_MAX_ATTEMPTS": str(TRIES),
-                "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY": sender.public_key,
+                "RECEIVER_MAX_ATTEMPTS": str(event_demo.TRIES),
+                "SENDGRID_API_KEY": mail_demo.KEY,
+                "SENDGRID_API_URL": sendgrid.url,
+                "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY": sendgrid.public_key,
             },
         )
-        _say(f"Starting web, worker and beat on free ports ({valkey.version}, SQLite).")
-        deployment.manage("migrate", "--verbosity", "0")
-        for start in (deployment.web, deployment.worker, deployment.beat):
-            stack.enter_context(start())
-        status = _run(deployment, sender, closed)
-    if status == 0:
-        shutil.rmtree(folder)
-    else:
-        _say(f"The logs are in {folder}.")
-    return status
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The bodies to post, and what must come of them."""
-
-    bodies: list[bytes]
-    posted: int
-    distinct: int
-    bounces: int
-    clicks: int
-
-
-def _plan() -> Plan:
-    """Small posts and a large one, with repeats, disorder, something unreadable, something unknown.
-
-    One event is for a customer whom a receiver cannot serve until somebody opens the customer database.
-    """
-    chance = random.Random(7)
-    events = history(1600)
-    unknown: Event = {**events[0], "event": "hologram_viewed", "sg_event_id": "an-event-of-next-year"}
-    refused: Event = {
-        **events[0],
-        "event": "delivered",
-        "email": "vip@example.com",
-        "sg_event_id": "an-event-the-crm-refuses",
-    }
-    elements: list[Event | bytes] = [*events, unknown, refused, b'"this is no event"']
-    chance.shuffle(elements)
-    large, rest = elements[:1000], elements[1000:]
-    posts = [large]
-    while rest:
-        size = chance.randint(1, 25)
-        posts.append(rest[:size])
-        rest = rest[size:]
-    posts += [chance.sample(elements, 20) for _ in range(8)]
-    posts += [posts[5]] * 3
-    chance.shuffle(posts)
-    names = [event["event"] for event in events]
-    return Plan(
-        bodies=[batch(post) for post in posts],
-        posted=sum(map(len, posts)),
-        distinct=len(elements),
-        bounces=names.count("bounce"),
-        clicks=names.count("click"),
-    )
-
-
-def _run(deployment: Stack, sender: Sender, closed: Path) -> int:
-    plan = _plan()
-    _say(
-        f"Posting {plan.posted} events, {plan.distinct} of them distinct, in {len(plan.bodies)} signed posts."
-    )
-    _post(sender, deployment.webhook_url, plan.bodies)
-    _wait(deployment, plan, dead=2)
-    _say(
-        "\nOne receiver has failed with an event until it was given up. The cause mended, it is tried again:"
-    )
-    closed.unlink()
-    retry = ("events", "retry", "--state", "dead", "--receiver", "crm")
-    _say(f"  $ manage.py {' '.join(retry)}")
-    _say(textwrap.indent(deployment.manage(*retry), "  ").rstrip())
-    figures = _wait(deployment, plan, dead=1)
-    rows = (
-        ("stored, each once", figures.stored, plan.distinct),
-        ("repeats recognized", figures.duplicates, plan.posted - plan.distinct),
-        ("unreadable, kept as dead", figures.dead, 1),
-        ("still owed to a receiver", figures.owed, 0),
-        ("receiver calls, one an event", figures.receiver_calls, plan.distinct - 1),
-        ("bounces noted", figures.bounces, plan.bounces),
-        ("clicks noted", figures.clicks, plan.clicks),
-        # Each bounce once more; the refused one until it was given up, and once by hand.
-        ("failed receivers called again", figures.retried, plan.bounces + TRIES),
-    )
-    print(f"\n  {'what happened':<30}{'count':>7}{'expected':>10}")
-    for what, found, expected in rows:
-        print(f"  {what:<30}{found:>7}{expected:>10}  {'ok' if found == expected else 'WRONG'}")
-    print()
-    answer = {
-        "posted": plan.posted,
-        "distinct": plan.distinct,
-        "stored": figures.stored,
-        "duplicates": figures.duplicates,
-        "dead": figures.dead,
-        "receiver_calls": figures.receiver_calls,
-        "retried": figures.retried,
-        "lost": plan.distinct - figures.stored,
-    }
-    print(json.dumps(answer), flush=True)
-    return 0 if all(found == expected for _, found, expected in rows) else 1
-
-
-def _post(sender: Sender, url: str, bodies: Iterable[bytes]) -> None:
-    for body in bodies:
-        answer = sender.post(url, body)
-        if answer.status_code != 200:
-            raise RuntimeError(f"the webhook answered {answer.status_code}: {answer.text}")
-
-
-def _wait(deployment: Stack, plan: Plan, dead: int) -> Figures:
-    """The figures once nothing is left to do but for the dead, or when the patience is over."""
-    shown = ""
-
-    def settled() -> Figures | None:
-        nonlocal shown
-        figures = _figures(deployment.env)
-        line = f"  {figures.stored} of {plan.distinct} events stored, {figures.owed} with their receivers."
-        if line != shown and sys.stdout.isatty():
-            print(f"\r{line:<70}", end="", flush=True)
-        shown = line
-        seen = figures.stored + figures.duplicates
-        settled = seen >= plan.posted and figures.owed == 0 and figures.dead == dead
-        return figures if settled else None
-
-    try:
-        return wait_for(settled, seconds=PATIENCE, what="every event settled")
-    except TimeoutError as late:
-        _say(str(late))
-        return _figures(deployment.env)
-
-
-def _figures(env: Mapping[str, str]) -> Figures:
-    counts = {
-        "stored": "events_app_event",
-        "owed": "events_app_work WHERE state = 'owed'",
-        "dead": "events_app_work WHERE state = 'dead'",
-        "receiver_calls": "example_app_call",
-        "bounces": "example_app_bounce",
-        "clicks": "example_app_click",
-    }
-    selects = ", ".join(f"(SELECT count(*) FROM {where})" for where in counts.values())
-    with closing(sqlite3.connect(env["DATABASE_URL"].removeprefix("sqlite:///"))) as database:
-        row = database.execute(f"SELECT {selects}").fetchone()
-    with closing(Redis.from_url(env["REDIS_URL"])) as redis:
-        duplicates, retried = (
-            int(redis.hget("{sendgrid:events}:counters", name) or 0) for name in ("duplicate", "retried")
+        sendgrid.webhook_url = deployment.webhook_url
+        print(
+            f"Starting web, workers, beat and a SendGrid on free ports ({valkey.version}, SQLite).",
+            flush=True,
         )
-    return Figures(duplicates=duplicates, retried=retried, **dict(zip(counts, row, strict=True)))
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
+        deployment.manage("migrate", "--verbosity", "0")
+        for start in (deployment.web, deployment.worker, deployment.mailer, deployment.beat):
+            stack.enter_context(start())
+        events, events_good = event_demo.run(deployment, sendgrid.sender, closed)
+        mails, mails_good = mail_demo.run(deployment, sendgrid)
+        print(json.dumps({**events, **mails}), flush=True)
+    if not (events_good and mails_good):
+        print(f"The logs are in {folder}.", flush=True)
+        return 1
+    shutil.rmtree(folder)
+    return 0

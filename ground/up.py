@@ -4,13 +4,16 @@ Its database, its Valkey and its passwords stay in `.dev/`, so the next run goes
 """
 
 import secrets
+import shlex
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 from fake_sendgrid.events import history
+from fake_sendgrid.ledger import Request
+from fake_sendgrid.server import FakeSendGrid
 from fake_sendgrid.webhook import Sender, batch
-from ground.process import Process, wait_for
+from ground.process import Process, free_port, wait_for
 from ground.stack import ROOT, Stack
 from ground.valkey import Valkey
 
@@ -35,7 +38,11 @@ def main(argv: list[str]) -> int:
 
 def _start(stack: ExitStack, folder: Path) -> list[Process]:
     password = _password(folder)
-    sender = Sender()
+    sendgrid = stack.enter_context(
+        FakeSendGrid(
+            sender=Sender.kept_in(folder / "sendgrid.pem"), port=free_port(), keep=1000, on_request=_tell
+        )
+    )
     valkey = stack.enter_context(Valkey(folder / "valkey"))
     deployment = Stack(
         folder,
@@ -46,28 +53,51 @@ def _start(stack: ExitStack, folder: Path) -> list[Process]:
             "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
             "REDIS_URL": valkey.url(0),
             "CELERY_BROKER_URL": valkey.url(1),
-            "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY": sender.public_key,
+            "DEFAULT_FROM_EMAIL": "The shop <shop@example.com>",
+            "SENDGRID_API_KEY": "SG.fake",
+            "SENDGRID_API_URL": sendgrid.url,
+            "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY": sendgrid.public_key,
             "DJANGO_SUPERUSER_USERNAME": "admin",
             "DJANGO_SUPERUSER_EMAIL": "admin@localhost",
             "DJANGO_SUPERUSER_PASSWORD": password,
         },
     )
     print(
-        f"Starting {valkey.version}, web, worker, beat and flower. Logs and data are in {folder}.", flush=True
+        f"Starting {valkey.version}, a SendGrid, web, workers, beat, flower. Logs and data are in {folder}.",
+        flush=True,
     )
+    sendgrid.webhook_url = deployment.webhook_url
     deployment.manage("migrate", "--verbosity", "0")
     if "admin" not in deployment.manage("shell", "--verbosity", "0", "-c", _USERS):
         deployment.manage("createsuperuser", "--noinput")
-    processes = [
-        stack.enter_context(start()) for start in (deployment.web, deployment.worker, deployment.beat)
-    ]
+    starts = (deployment.web, deployment.worker, deployment.mailer, deployment.beat)
+    processes = [stack.enter_context(start()) for start in starts]
     processes.append(stack.enter_context(deployment.flower("admin", password)))
-    sender.post(deployment.webhook_url, batch(history(200)))
+    sendgrid.sender.post(deployment.webhook_url, batch(history(200)))
+    manage = _manage(folder, deployment)
     print(f"\n  webhook  {deployment.webhook_url} (200 signed events have been posted to it)")
     print(f"  admin    {deployment.url}admin/")
     print(f"  flower   {deployment.flower_url}")
     print(f"  log in as admin with the password {password}")
+    print(f"\n  SendGrid {sendgrid.url} is on this machine: it delivers nothing, and posts the events back.")
+    print(f"  Send it a mail:  {manage} sendtestemail ann@example.com bounce@example.com")
+    print(f"  and look:        {manage} outbox list")
     return processes
+
+
+def _manage(folder: Path, deployment: Stack) -> str:
+    """A manage.py that has the deployment's settings; how to call it from the project's folder."""
+    script = folder / "manage"
+    script.touch(mode=0o700)
+    variables = " ".join(shlex.quote(f"{name}={value}") for name, value in deployment.env.items())
+    program = shlex.join([sys.executable, str(ROOT / "manage.py")])
+    script.write_text(f'#!/bin/sh\nexec env {variables} {program} "$@"\n')
+    return str(script.relative_to(ROOT))
+
+
+def _tell(request: Request) -> None:
+    subject = request.mail.get("subject", "") if request.mail else ""
+    print(f"SendGrid answered {request.status} to a mail: {subject}", flush=True)
 
 
 _USERS = (
