@@ -39,7 +39,9 @@ class Account:
     def fingerprint(self) -> str:
         """The same for all who send with this key, and no way back to it."""
         # Two aliases may share a key, and a pause is the key's. A new key starts without one.
-        return salted_hmac("sending_app.account", f"{self.api_url} {self.api_key}").hexdigest()[:32]
+        return salted_hmac(
+            "sending_app.account", f"{self.api_url} {self.api_key}", algorithm="sha256"
+        ).hexdigest()[:32]
 
 
 def named(alias: str) -> Account:

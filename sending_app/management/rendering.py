@@ -21,7 +21,7 @@ _HEADER = ("id", "sent here (UTC)", "state", "lane", "mailer", "to", "tries", "m
 _NUMBERS = frozenset({5, 6})
 
 _COLUMNS = (
-    *("state", "lane", "alias", "send_at", "due", "attempts", "unknowns", "attempted_at", "accepted_at"),
+    *("state", "lane", "send_at", "due", "attempts", "unknowns", "attempted_at", "accepted_at"),
     *("seen_at", "finished_at", "x_message_id", "sent_twice", "error", "recipient_count"),
 )
 _MOMENTS = ("opened_at", "clicked_at", "complained_at", "unsubscribed_at")
@@ -69,6 +69,7 @@ def _as_json(part: Part) -> dict[str, Any]:
         "message": message.pk,
         "created_at": message.created_at,
         "subject": message.subject,
+        "mailer": part.alias,
         **{name: getattr(part, name) for name in _COLUMNS},
     }
 

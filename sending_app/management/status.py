@@ -70,10 +70,14 @@ def _without_account() -> dict[str, int]:
 
 
 def _pauses() -> list[dict[str, Any]]:
-    names = ("alias", "since", "until", "failures", "status_code", "reason")
+    names = ("since", "until", "failures", "status_code", "reason")
     used = {one.fingerprint for one in account.usable()}
     return [
-        {**{name: getattr(pause, name) for name in names}, "in_use": pause.account in used}
+        {
+            "mailer": pause.alias,
+            **{name: getattr(pause, name) for name in names},
+            "in_use": pause.account in used,
+        }
         for pause in Pause.objects.using(using()).order_by("alias", "since")
     ]
 
@@ -135,7 +139,7 @@ def _paused(found: dict[str, Any]) -> list[tuple[str | int, ...]]:
     return [
         (
             # A pause is the key's, and ends with a post that works: that of a key put aside stays.
-            pause["alias"] if pause["in_use"] else f"{pause['alias']} (old key)",
+            pause["mailer"] if pause["in_use"] else f"{pause['mailer']} (old key)",
             f"{pause['until']:%Y-%m-%d %H:%M:%S}",
             pause["failures"],
             " ".join(filter(None, (str(pause["status_code"] or ""), pause["reason"].partition("\n")[0]))),

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.db import transaction
@@ -173,13 +174,20 @@ def test_what_is_at_rest_stays_so(database: str, act: Callable[[list[int]], Did]
         (settle_as_not_sent, "unknown"),
     ],
 )
-@pytest.mark.parametrize("evidence", [{"x_message_id": "14c5d75ce93"}, {"seen_at": "2026-07-14T12:00Z"}])
 def test_nothing_is_decided_against_the_evidence(
-    database: str, act: Callable[[list[int]], Did], state: str, evidence: dict[str, Any]
+    database: str, act: Callable[[list[int]], Did], state: str
 ) -> None:
-    found = in_state(state, **evidence)
+    found = in_state(state, accepted_at=ago(hours=1))
     assert act([found.pk]) == Did(0, 0, accepted=1)
     assert part().state == "accepted"
+
+
+def test_receivers_are_told_of_a_mail_that_sendgrid_has(database: str) -> None:
+    told: list[int] = []
+    found = in_state("parked")
+    with mock.patch("sending_app.announce.accepted", lambda part: told.append(part.pk)):
+        by_hand.settle([found.pk], sent=True)
+    assert told == [found.pk]
 
 
 @ALL

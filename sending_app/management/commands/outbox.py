@@ -34,7 +34,8 @@ _OTHERS = {
 
 
 #: What a rehearsal counts by.
-_GROUP = {"state": "state", "lane": "lane", "alias": "mailer"}
+_GROUP = ("state", "lane", "alias")
+_NAMES = {"state": "state", "lane": "lane", "mailer": "mailer"}
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Command(Console):
         pks = self.pks(parts.exclude(state__in=_AT_REST), options, by_hand.SLICE)
         if options["dry_run"]:
             taken = chain.from_iterable(change.takes(some).values_list(*_GROUP) for some in pks)
-            self.rehearse(change.what, Counter(taken), _GROUP, did["matched"], options)
+            self.rehearse(change.what, Counter(taken), _NAMES, did["matched"], options)
             return
         try:
             for some in pks:

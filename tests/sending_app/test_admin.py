@@ -1,0 +1,123 @@
+"""The outbox can be looked at in the admin, by who may, and is changed by nobody there."""
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import connections
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from events_app.admin import Capped
+from events_app.models import database_now
+from sending_app.models import Part, Pause, Recipient
+from tests.sending_app.mails import kept, mail, part
+from tests.sending_app.test_timeline import event, stored
+
+pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+MODELS = ("outboxmessage", "part", "recipient", "pause")
+
+
+def one_of_each(database: str) -> dict[str, object]:
+    """A row of each model, by its name; their ids."""
+    kept()
+    now = database_now(database)
+    pause = Pause.objects.create(account="abc", alias="default", since=now, until=now, reason="Not this key.")
+    recipient = Recipient.objects.get()
+    ids = (recipient.part.message_id, recipient.part_id, recipient.pk, pause.pk)
+    return dict(zip(MODELS, ids, strict=True))
+
+
+@pytest.fixture
+def client(client: Client) -> Client:
+    """Of somebody who may do everything."""
+    client.force_login(User.objects.create_superuser("root"))
+    return client
+
+
+def page(client: Client, model: str, pk: object = None, **query: str) -> str:
+    name = f"admin:sending_app_{model}_{'changelist' if pk is None else 'change'}"
+    answer = client.get(reverse(name, args=[] if pk is None else [pk]), query)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_everything_can_be_looked_at(database: str, client: Client, model: str) -> None:
+    pk = one_of_each(database)[model]
+    assert "1 " in page(client, model)
+    shown = page(client, model, pk)
+    assert 'name="_save"' not in shown
+    assert "Delete" not in shown
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_nothing_can_be_added_changed_or_deleted(database: str, client: Client, model: str) -> None:
+    pk = one_of_each(database)[model]
+    for action, args in (("add", []), ("change", [pk]), ("delete", [pk])):
+        url = reverse(f"admin:sending_app_{model}_{action}", args=args)
+        assert client.post(url, {"state": "accepted"}).status_code == 403
+    assert part().state == "waiting"
+
+
+def test_who_may_not_look_sees_nothing(database: str, client: Client) -> None:
+    somebody = User.objects.create_user("somebody", is_staff=True)
+    client.force_login(somebody)
+    url = reverse("admin:sending_app_part_changelist")
+    assert client.get(url).status_code == 403
+    permission = Permission.objects.get(content_type__app_label="sending_app", codename="view_part")
+    somebody.user_permissions.add(permission)
+    assert client.get(url).status_code == 200
+
+
+def test_a_part_tells_what_happened_and_leads_to_its_message(database: str, client: Client) -> None:
+    kept(mail("<b>@example.com", subject="<script>"))
+    Part.objects.update(state="parked", log=[{"at": "2026-07-14T12:00:00+00:00", "what": "<i>cut off</i>"}])
+    stored(event(3, "delivered", "<b>@example.com", response="250 <OK>"))
+    shown = page(client, "part", part().pk)
+    assert reverse("admin:sending_app_outboxmessage_change", args=[part().message_id]) in shown
+    assert "&lt;b&gt;@example.com (to): delivered" in shown
+    assert "2026-07-14 12:00:03 delivered" in shown
+    assert "250 &lt;OK&gt;" in shown
+    assert "&lt;i&gt;cut off&lt;/i&gt;" in shown
+    message = page(client, "outboxmessage", part().message_id)
+    assert reverse("admin:sending_app_part_change", args=[part().pk]) in message
+    assert "&lt;script&gt;" in message
+
+
+@pytest.mark.parametrize("model", ["outboxmessage", "part", "recipient"])
+def test_what_is_large_is_not_read(database: str, client: Client, model: str) -> None:
+    kept(mail(*(f"p{number}@example.net" for number in range(120)), batch=True))
+    pk = Recipient.objects.latest("pk").pk if model == "recipient" else part().pk
+    pk = part().message_id if model == "outboxmessage" else pk
+    with CaptureQueriesContext(connections[database]) as asked:
+        page(client, model)
+        shown = page(client, model, pk)
+    assert not [one for one in asked if '"envelopes"' in one["sql"] or '."content"' in one["sql"]]
+    assert "p60@example.net" not in shown
+
+
+def test_recipients_are_found_by_whole_address_or_id(database: str, client: Client) -> None:
+    kept(mail("ann@xn--bcher-kva.example", "bo@example.com", batch=True))
+    found = {row.address: str(row.message_id) for row in Recipient.objects.all()}
+    for term in (" Ann@Bücher.example ", found["ann@xn--bcher-kva.example"].upper()):
+        shown = page(client, "recipient", q=term)
+        assert "ann@xn--bcher-kva.example" in shown
+        assert "bo@example.com" not in shown
+    assert "bo@example.com" not in page(client, "recipient", q="bo@")
+
+
+def test_parts_by_their_state(database: str, client: Client) -> None:
+    kept()
+    assert "1 part" in page(client, "part", state__exact="waiting")
+    assert "0 parts" in page(client, "part", state__exact="parked")
+
+
+def test_a_large_table_is_not_counted(database: str, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Capped, "MOST", 3)
+    for _ in range(5):
+        kept()
+    with CaptureQueriesContext(connections[database]) as asked:
+        shown = page(client, "recipient")
+    assert "3 recipients" in shown
+    assert [one for one in asked if "LIMIT 3" in one["sql"] and "COUNT" in one["sql"]]

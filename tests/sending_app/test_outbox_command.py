@@ -1,0 +1,512 @@
+"""`manage.py outbox`, as an operator and as a program call it."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+from unittest import mock
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from events_app import redis, slices
+from events_app.models import database_now
+from sending_app import account, by_hand
+from sending_app.management.commands import outbox as command
+from sending_app.models import Attachment, OutboxMessage, Part, Pause, Recipient
+from sending_app.outbox import using
+from tests.events_app.test_events_command import Terminal
+from tests.events_app.test_inbox import away
+from tests.sending_app.mails import kept, mail, part, parts
+from tests.sending_app.test_timeline import event, stored
+
+pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+KEY = "SG.a-key-that-nobody-is-to-see"
+
+
+def run(*args: object, terminal: int = 0) -> str:
+    """What the command prints, on a terminal of so many columns or into a pipe."""
+    out = Terminal() if terminal else StringIO()
+    with mock.patch.dict("os.environ", {"COLUMNS": str(terminal)}):
+        call_command("outbox", *map(str, args), stdout=out, stderr=out)
+    return out.getvalue()
+
+
+def run_json(*args: object) -> list[Any]:
+    return [json.loads(line) for line in run(*args, "--json").splitlines()]
+
+
+def bells() -> list[str]:
+    """The tasks that were rung for."""
+    messages = [one for queue in QUEUES for one in redis.worker().lrange(queue, 0, -1)]
+    return [json.loads(message)["headers"]["task"] for message in messages]
+
+
+def made(*states: str, **columns: Any) -> list[int]:
+    """Mails in these states; their numbers."""
+    pks = []
+    for state in states:
+        kept()
+        pks.append(Part.objects.latest("pk").pk)
+        Part.objects.filter(pk=pks[-1]).update(state=state, **columns)
+    return pks
+
+
+def moved(**time: int) -> Any:
+    return database_now(using()) + timedelta(**time)
+
+
+QUEUES = ("sendgrid.mail", "sendgrid.bulk")
+
+
+@pytest.fixture(autouse=True)
+def ground(stream: str, anymail: Callable[..., None]) -> Iterator[None]:
+    """A key, and no bell left in a queue by another test, or for one."""
+    anymail(SENDGRID_API_KEY=KEY)
+    redis.worker().delete(*QUEUES)
+    yield
+    redis.worker().delete(*QUEUES)
+
+
+# list
+
+
+def test_the_newest_come_first_and_a_limit_says_what_it_leaves_out(database: str) -> None:
+    kept(mail("mira@example.net", subject=""))
+    kept(mail("lena@example.net", "bo@example.net"))
+    message = OutboxMessage.objects.latest("pk")
+    lines = run("list").splitlines()
+    assert lines[0].split()[:6] == ["id", "sent", "here", "(UTC)", "state", "lane"]
+    at = f"{message.created_at:%Y-%m-%d %H:%M}".split()
+    newest, oldest = reversed(parts())
+    told = [str(newest.pk), *at, "waiting", "mail", "default", "2", "0", "lena@example.net:", "Your", "order"]
+    assert lines[1].split() == told
+    assert lines[2].split()[-1] == "mira@example.net"
+    assert lines[2].split()[0] == str(oldest.pk)
+    assert lines[-1] == "2 mails"
+    assert run("list", "--limit", 1).splitlines()[-1] == "The newest 1 of 2 mails; --limit 0 lists all."
+
+
+def test_nothing_found_is_said(database: str) -> None:
+    assert run("list") == run("list", "--address", "nobody@example.net") == "No mail matches.\n"
+    assert run_json("list") == []
+
+
+def test_a_list_for_programs_leaves_nothing_out(database: str) -> None:
+    made("failed", error="No such template.\nNone.", attempts=3)
+    (found,) = run_json("list")
+    assert (found["id"], found["message"], found["state"]) == (part().pk, part().message_id, "failed")
+    assert (found["error"], found["attempts"]) == ("No such template.\nNone.", 3)
+    assert (found["first_recipient"], found["recipient_count"]) == ("ann@example.com", 1)
+    assert found["subject"] == "Your order"
+
+
+def test_all_filters_are_passed_on(database: str) -> None:
+    kept(mail("ann@example.com", subject="In May"), alias="news")
+    kept(mail(subject="In June"))
+    pk, other = (one.pk for one in parts())
+    row = Recipient.objects.get(part=pk)
+    Part.objects.update(sent_twice=True, state="parked")
+    filters = ["--address", "ANN@example.com", "--message-id", row.message_id, "--subject", "may"]
+    filters += [
+        "--mailer",
+        "news",
+        "--lane",
+        "mail",
+        "--sent-twice",
+        "--since",
+        "1h",
+        "--until",
+        "9999-01-01",
+    ]
+    filters += ["--message", row.part.message_id, "--state", "parked", "--state", "failed"]
+    assert [found["id"] for found in run_json("list", *filters)] == [pk]
+    assert run_json("list", other, *filters) == []
+    for changed in (["--state", "failed"], ["--lane", "bulk"], ["--until", "1d"], ["--mailer", "other"]):
+        assert run_json("list", *changed) == []
+
+
+def test_a_long_list_is_read_in_slices(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slices, "SLICE", 10)
+    pks = made(*["waiting"] * 25)
+    lines = run("list", "--limit", 0).splitlines()
+    assert [int(line.split()[0]) for line in lines[1:-1]] == sorted(pks, reverse=True)
+
+
+@pytest.mark.parametrize("columns", [80, 100, 132, 200])
+def test_a_table_fits_its_terminal(database: str, columns: int) -> None:
+    for number in range(9):
+        kept(mail(f"{'mira' * number}@example.net", subject="s" * 100))
+    Part.objects.filter(pk__in=made("failed", "parked")).update(error="A long story. " * 20)
+    lines = run("list", terminal=columns).splitlines()
+    assert max(map(len, lines)) <= columns
+    assert len([line for line in lines if "A long story." in line]) == 2
+
+
+def test_what_others_chose_the_words_of_does_nothing_to_a_terminal(database: str) -> None:
+    kept(mail("\x1b[2Jmira@example.net", subject="\x9b31m\u202e"), alias="\x1b]0;owned\x07")
+    said = "\x1b[2J"
+    pk = part().pk
+    Part.objects.update(state="failed", error=said, log=[{"at": "2026-07-14T12:00:00+00:00", "what": said}])
+    Pause.objects.create(account="x", alias=said, since=moved(), until=moved(), reason=said)
+    for shown in (run("list"), run("list", terminal=80), run("show", pk), run("status")):
+        assert all(one.isprintable() or one == "\n" for one in shown)
+
+
+# show
+
+
+def test_everything_of_a_mail_is_shown(database: str) -> None:
+    kept(mail("ann@example.com", "bo@example.com", cc=["cy@example.com"], attachments=()))
+    Attachment.objects.create(message=OutboxMessage.objects.get(), filename="a.pdf", type="x/y", content=b"")
+    now = moved()
+    Part.objects.update(state="accepted", attempts=1, attempted_at=now, accepted_at=now, x_message_id="14c5d")
+    stored(event(1, "delivered", response="250 OK"), event(2, "bounce", "bo@example.com", reason="550 no"))
+    stored(event(3, "open"))
+    shown = run("show", part().pk)
+    for said in (
+        f"Mail {part().pk}\n",
+        "state          accepted\n",
+        "subject        Your order\n",
+        "from           shop@example.com\n",
+        "attachments    a.pdf\n",
+        "X-Message-Id   14c5d\n",
+        f"message id     {Recipient.objects.latest('pk').message_id}\n",
+        "ann@example.com  to  delivered  2026-07-14 12:00  opened\n",
+        "bo@example.com   to  bounced    2026-07-14 12:00  bounced\n",
+        "cy@example.com   cc  queued\n",
+        "  posted        attempt 1\n",
+        "2026-07-14 12:00:01  delivered     ann@example.com  250 OK\n",
+        "2026-07-14 12:00:02  bounced       bo@example.com  bounced: 550 no\n",
+    ):
+        assert said in shown
+    assert "unknown" not in shown
+    assert KEY not in shown
+
+
+def test_a_part_is_shown_among_the_others_and_not_all_of_it(database: str) -> None:
+    kept(mail(*(f"p{number}@example.net" for number in range(1060)), batch=True))
+    first, second = (one.pk for one in parts())
+    Part.objects.filter(pk=first).update(state="accepted")
+    shown = run("show", second)
+    assert f"part           2 of 2 of message {part_of(second)} (1 accepted, 1 waiting)\n" in shown
+    assert "p1049@example.net" in shown
+    assert "p1050@example.net" not in shown
+    assert "  The first 50 of 60 recipients; --all shows all.\n" in shown
+    assert "p1059@example.net" in run("show", second, "--all")
+    assert len(run_json("show", second)[0]["recipients"]) == 50
+    assert len(run_json("show", second, "--all")[0]["recipients"]) == 60
+
+
+def part_of(pk: int) -> int:
+    return Part.objects.get(pk=pk).message_id
+
+
+def test_who_asks_for_one_recipient_sees_that_one(database: str) -> None:
+    kept(mail(*(f"p{number}@example.net" for number in range(99)), batch=True))
+    stored(event(1, "open", "p98@example.net"))
+    shown = run("show", "--address", "P98@example.net")
+    assert "p98@example.net  to  queued" in shown
+    assert "opened" in shown.partition("What happened")[2]
+    assert "p97@example.net" not in shown
+    assert "opened" not in run("show", "--address", "p97@example.net")
+
+
+def test_events_that_are_left_out_are_counted(database: str) -> None:
+    made("accepted")
+    stored(*(event(seconds, "open") for seconds in range(60)))
+    assert "  The first 50 of 60 events; --all shows all.\n" in run("show", part().pk)
+    assert run("show", part().pk, "--all").count("  opened        ") == 60
+
+
+def test_a_mail_whose_words_are_gone_is_shown(database: str) -> None:
+    made("failed")
+    OutboxMessage.objects.update(content=None, subject="")
+    assert "content        gone, its time was over\n" in run("show", part().pk)
+
+
+def test_a_mail_for_programs(database: str) -> None:
+    made("failed", log=[{"at": "2026-07-14T12:00:00+00:00", "what": "Refused."}])
+    (found,) = run_json("show", part().pk)
+    assert (found["state"], found["log"][0]["what"]) == ("failed", "Refused.")
+    assert [moment["what"] for moment in found["timeline"]] == ["failed", "kept"]
+    (recipient,) = found["recipients"]
+    assert (recipient["address"], recipient["status"]) == ("ann@example.com", "queued")
+    assert recipient["message_id"] == str(Recipient.objects.get().message_id)
+
+
+def test_an_id_that_is_not_there_is_named_after_those_that_are(database: str) -> None:
+    made("waiting")
+    out = StringIO()
+    with pytest.raises(CommandError, match="No mail has the id C3, 0") as raised:
+        call_command("outbox", "show", str(part().pk), "C3", "0", stdout=out)
+    assert raised.value.returncode == 1
+    assert f"Mail {part().pk}\n" in out.getvalue()
+
+
+def test_show_wants_to_know_which(database: str) -> None:
+    for options in ((), ("--all",)):
+        with pytest.raises(CommandError, match="Say which mails"):
+            run("show", *options)
+    with pytest.raises(CommandError, match="No mail matches"):
+        run("show", "--state", "parked")
+
+
+# retry, cancel, settle
+
+
+def test_a_retry_takes_what_failed_and_rings(database: str) -> None:
+    made("failed", "failed", "posting", "accepted", "parked")
+    Part.objects.filter(pk=made("failed")[0]).update(envelopes=None)
+    assert run("retry", "--since", "1h").splitlines() == [
+        "Retried 2 of 6 mails.",
+        "1 left alone: a worker is posting them.",
+        "1 left alone: what they said is gone, at the end of OUTBOX_BODY_DAYS.",
+        "2 with nothing to retry: accepted, due already, cancelled, or to be settled first.",
+        "A worker posts them now, or at beat's next tick.",
+    ]
+    assert Part.objects.filter(state="waiting").count() == 2
+    assert bells() == ["sending.deliver", "sending.deliver_bulk"]
+
+
+def test_a_cancelled_mail_rings_for_nobody(database: str) -> None:
+    made("waiting", "parked", "failed")
+    assert run("cancel", "--all").splitlines() == [
+        "Cancelled 2 of 3 mails.",
+        "1 with nothing to cancel: accepted, or given up already.",
+    ]
+    assert bells() == []
+
+
+def test_what_was_sent_is_settled_for_good(database: str) -> None:
+    pks = made("parked", "unknown", "waiting")
+    assert run("settle", *pks, "--sent").splitlines() == [
+        "Settled 2 of 3 mails.",
+        "1 with nothing to settle: neither unknown nor parked.",
+    ]
+    assert Part.objects.filter(state="accepted").count() == 2
+    assert bells() == []
+
+
+def test_what_was_not_sent_is_posted_again_and_the_risk_is_said(database: str) -> None:
+    (pk,) = made("parked")
+    assert run("settle", pk, "--not-sent").splitlines() == [
+        "Settled 1 of 1 mail.",
+        "A worker posts them now, or at beat's next tick.",
+        "If SendGrid has them after all, their recipients get them twice.",
+    ]
+    assert part().state == "waiting"
+    assert bells() == ["sending.deliver", "sending.deliver_bulk"]
+
+
+def test_who_settles_says_how(database: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (pk,) = made("parked")
+    for options in ((), ("--sent", "--not-sent")):
+        with pytest.raises(CommandError, match="--not-sent"):
+            run("settle", pk, *options)
+    with pytest.raises(SystemExit):
+        run("settle", "--help")
+    assert "recipients get\n            them TWICE" in capsys.readouterr().out
+
+
+def test_what_there_is_proof_of_is_said(database: str) -> None:
+    (pk,) = made("parked", accepted_at=moved())
+    said = run("cancel", pk)
+    assert said.startswith("Cancelled 0 of 1 mail.\n1 left alone: there is proof by now")
+    assert part().state == "accepted"
+
+
+def test_what_was_done_for_programs(database: str) -> None:
+    made("failed", "posting", "accepted")
+    others = {"in_progress": 1, "accepted": 0, "empty": 0}
+    assert run_json("retry", "--all") == [{"matched": 3, "retried": 1, **others}]
+    assert run_json("cancel", "--all") == [{"matched": 3, "cancelled": 1, **others}]
+    assert run_json("settle", "--all", "--sent") == [{"matched": 3, "settled": 0, **others}]
+
+
+CHANGES = pytest.mark.parametrize("action", [["retry"], ["cancel"], ["settle", "--sent"]])
+
+
+@CHANGES
+def test_without_a_filter_nothing_is_changed_unless_all_are_meant(database: str, action: list[str]) -> None:
+    made("failed", "waiting", "parked")
+    for options in ((), ("--dry-run",), ("--json",)):
+        with pytest.raises(CommandError, match=r"Say which mails: .* Or --all\."):
+            run(*action, *options)
+    assert "ed 1 of " in run(*action, "--all", "--state", "failed", "--state", "parked").replace("2", "1")
+
+
+@CHANGES
+def test_an_id_that_is_not_there_is_named_and_the_others_are_taken(database: str, action: list[str]) -> None:
+    taken = {"retry": "failed", "cancel": "waiting", "settle": "parked"}[action[0]]
+    (pk,) = made(taken)
+    said = run(*action, pk, "C3")
+    assert "No mail has the id C3" in said
+    assert " 1 of 1 mail.\n" in said
+
+
+def test_a_rehearsal_says_what_would_be_taken(database: str) -> None:
+    made("waiting", "waiting", "parked", "posting")
+    kept(alias="news")
+    before = list(Part.objects.order_by("pk").values())
+    assert run("cancel", "--all", "--dry-run").splitlines() == [
+        "mails  state    lane  mailer",
+        "    2  waiting  mail  default",
+        "    1  parked   mail  default",
+        "    1  waiting  mail  news",
+        "Would cancel 4 of 5 mails. Nothing was changed.",
+    ]
+    (found,) = run_json("settle", "--sent", "--all", "--dry-run")
+    assert found == {
+        "dry_run": True,
+        "matched": 5,
+        "would_settle": 1,
+        "groups": [{"state": "parked", "lane": "mail", "mailer": "default", "mails": 1}],
+    }
+    assert list(Part.objects.order_by("pk").values()) == before
+    assert bells() == []
+
+
+def test_in_slices_with_a_bar_where_somebody_looks(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(by_hand, "SLICE", 10)
+    made(*["failed"] * 25)
+    said = run("retry", "--all", terminal=80)
+    assert "100%" in said
+    assert "Retried 25 of 25 mails.\n" in said
+
+
+def test_a_retry_that_is_interrupted_says_how_far_it_got(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(by_hand, "SLICE", 10)
+    made(*["failed"] * 25)
+    retry, calls = by_hand.retry, []
+
+    def interrupted(pks: list[int]) -> Any:
+        calls.append(pks)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return retry(pks)
+
+    monkeypatch.setattr(by_hand, "retry", interrupted)
+    out = StringIO()
+    with pytest.raises(CommandError, match="Interrupted") as raised:
+        call_command("outbox", "retry", "--all", stdout=out)
+    assert raised.value.returncode == 130
+    assert out.getvalue().startswith("Retried 10 of 25 mails.\n")
+    assert bells() == ["sending.deliver", "sending.deliver_bulk"]
+
+
+# status
+
+
+def test_an_empty_outbox(database: str) -> None:
+    assert run("status").splitlines() == [
+        "lane  state    mails",
+        "mail  waiting      0",
+        "bulk  waiting      0",
+    ]
+
+
+def test_all_that_is_going_on(database: str) -> None:
+    made("waiting", due=moved(minutes=-20))
+    made("waiting", due=moved(seconds=300))
+    made("posting", "parked", "failed", "accepted", "cancelled")
+    made("unknown", due=moved(seconds=301))
+    made("accepted", sent_twice=True)
+    kept(mail(bulk=True))
+    (found,) = run_json("status")
+    waiting = found["waiting"]
+    assert found["parts"]["mail"] == {"waiting": 2, "posting": 1, "unknown": 1, "parked": 1, "failed": 1}
+    assert found["parts"]["bulk"]["waiting"] == waiting["bulk"]["due_now"] == 1
+    assert waiting["mail"]["due_now"] == 1
+    assert 1200 <= waiting["mail"]["seconds_due"] < 1260
+    assert 240 < waiting["mail"]["seconds_to_next"] <= 300
+    assert 240 < found["seconds_to_settle"] <= 301
+    assert (found["sent_twice"], found["without_account"], found["pauses"]) == (1, {}, [])
+    said = run("status")
+    assert "mail  waiting      2  1 due now, the first for 20 minutes, the next in " in said
+    assert "mail  unknown      1  SendGrid may have them; its events tell, or it is decided in " in said
+    assert "mail  parked       1  nobody knows whether SendGrid has them: outbox settle\n" in said
+    assert "SendGrid has accepted 1 mail twice: list --sent-twice\n" in said
+    assert "WARNING: Nobody posts the mail lane. Does a worker run, with the queue sendgrid.mail?\n" in said
+    assert "bulk lane" not in said
+
+
+def test_who_is_paused_and_what_sendgrid_said(database: str) -> None:
+    made("waiting", due=moved(minutes=-20))
+    words = "The provided authorization grant is invalid, expired, or revoked"
+    columns = {"since": moved(), "failures": 3, "status_code": 401}
+    mine = {"account": account.named("default").fingerprint, "alias": "default"}
+    until = Pause.objects.create(**mine, until=moved(seconds=30), reason=f"{words}\nmore", **columns).until
+    Pause.objects.create(account="old", alias="default", until=moved(), **columns)
+    said = run("status").splitlines()
+    assert said[-3].split() == ["paused", "mailer", "until", "(UTC)", "tries", "SendGrid's", "words"]
+    assert said[-2].split()[0] == "default"
+    assert f"{until:%Y-%m-%d %H:%M:%S}" in said[-2]
+    assert said[-2].endswith(f"      3  401 {words}")
+    assert said[-1].startswith("default (old key)")
+    assert "WARNING" not in "".join(said)
+    pauses = run_json("status")[0]["pauses"]
+    assert [(pause["failures"], pause["in_use"]) for pause in pauses] == [(3, True), (3, False)]
+
+
+def test_a_mailer_without_a_key_is_said(database: str, anymail: Callable[..., None]) -> None:
+    kept(alias="gone")
+    assert "WARNING: 1 mail for the mailer gone, which has no API key.\n" in run("status")
+    anymail(SENDGRID_API_KEY=None)
+    kept()
+    assert run_json("status")[0]["without_account"] == {"default": 1, "gone": 1}
+
+
+# Whatever is asked
+
+
+@pytest.mark.parametrize(
+    "action",
+    [["list"], ["show", "1"], ["retry", "1"], ["cancel", "1"], ["settle", "1", "--sent"], ["status"]],
+)
+def test_without_the_database_an_error_says_so(database: str, action: list[str]) -> None:
+    with away(database), pytest.raises(CommandError, match="The database cannot be asked: OperationalError"):
+        run(*action)
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["list", "--since", "yesterday"], "argument --since: 'yesterday' is no time. Write a date"),
+        (["list", "--state", "lost"], "invalid choice: 'lost'"),
+        (["list", "--lane", "fast"], "invalid choice: 'fast'"),
+        (["list", "--message", "x"], "invalid int value: 'x'"),
+        ([], "required: ACTION"),
+    ],
+)
+def test_what_cannot_be_meant_is_an_error_that_says_what_can(args: list[str], says: str) -> None:
+    with pytest.raises(CommandError) as raised:
+        run(*args)
+    assert says in str(raised.value)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(database: str) -> None:
+    with (
+        mock.patch.object(command.Command, "_list", side_effect=BrokenPipeError),
+        mock.patch("os.dup2") as redirected,
+        mock.patch("sys.stdout", mock.Mock(fileno=lambda: 1)),
+    ):
+        run("list")
+    assert redirected.called
+
+
+def test_nothing_prints_a_key(database: str) -> None:
+    made("waiting", "failed")
+    Pause.objects.create(
+        account=account.named("default").fingerprint, alias="default", since=moved(), until=moved()
+    )
+    printed = "".join(
+        run(*args, *more)
+        for args in (("list",), ("show", "--state", "failed"), ("status",))
+        for more in ((), ("--json",))
+    )
+    assert KEY not in printed
