@@ -13,7 +13,7 @@ from events_app.signals import ESP_NAME
 from sending_app import outbox, signals
 from sending_app.client import Outcome
 from sending_app.mail import Envelope
-from sending_app.message import RecipientStatus, SendStatus
+from sending_app.message import RecipientStatus, SendGridMessage, SendStatus
 from sending_app.models import Part
 from sending_app.restore import restore
 
@@ -23,8 +23,9 @@ logger = logging.getLogger(__name__)
 QUEUED = "queued"
 
 
-def accepted(part: Part, outcome: Outcome) -> None:
-    _tell(signals.post_send, part, "queued", response=outcome.response)
+def accepted(part: Part, outcome: Outcome | None = None) -> None:
+    """`outcome` is None where it is an event that tells."""
+    _tell(signals.post_send, part, "queued", response=outcome.response if outcome else None)
 
 
 def failed(part: Part, error: str) -> None:
@@ -36,15 +37,25 @@ def _tell(signal: Signal, part: Part, status: str, response: object = None, **mo
     sender = signals.backends.get(QUEUED)
     if not signal.has_listeners(sender):
         return
+    try:
+        message, told = _restored(part, status)
+    except Exception:
+        # At the end of its retention, say: nothing of it is left to tell.
+        logger.exception("Receivers cannot be told of part %d: it cannot be read", part.pk)
+        return
+    told.esp_response = response
+    signal.send_robust(sender, message=message, status=told, esp_name=ESP_NAME, **more)
+
+
+def _restored(part: Part, status: str) -> tuple[SendGridMessage, SendStatus]:
     envelopes = outbox.envelopes_of(part)
     told = SendStatus()
     told.set_recipient_status(
         {address: RecipientStatus(message_id, status) for address, message_id in _ids(envelopes)}
     )
-    told.esp_response = response
     message = restore(outbox.common_of(part.message), envelopes)
     message.anymail_status = told
-    signal.send_robust(sender, message=message, status=told, esp_name=ESP_NAME, **more)
+    return message, told
 
 
 def _ids(envelopes: Sequence[Envelope]) -> Iterator[tuple[str, str]]:

@@ -1,27 +1,32 @@
 """Events that are being stored: they move the recipients of our mails, and show that SendGrid has them."""
 
 import logging
+import re
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import InterfaceError, OperationalError, transaction
-from django.db.models import Case, F, Value, When
+from django.db.models import Case, F, QuerySet, Value, When
 from django.db.models.functions import Coalesce
 
 from events_app.models import database_now
 from events_app.signals import TrackingEvent
+from sending_app import announce
 from sending_app.models import Part, Recipient
 from sending_app.outbox import using
-from sending_app.status import Move, move
+from sending_app.status import Move, move, queue_again
 
 logger = logging.getLogger(__name__)
 
-#: Characters of the X-Message-Id that a request's answer bears, as far as modern ones go (sendgrid/docs).
-X_MESSAGE_ID_LENGTH = 22
+# What sg_message_id begins with, and an answer bears as X-Message-Id (SendGrid's glossary). Older ids have
+# dots inside; of those the beginning tells nothing.
+_MODERN = re.compile(r"[A-Za-z0-9_-]{22}")
 
 
 @dataclass(slots=True)
@@ -34,53 +39,63 @@ class Sighting:
     #: The requests these events name.
     heard: set[str] = field(default_factory=set)
 
+    @property
+    def is_news(self) -> bool:
+        return not self.seen or bool(self.heard - {self.x_message_id})
+
 
 def take_in(events: list[TrackingEvent], **_: Any) -> None:
     """Move whatever these events are about; the receiver of `events_app.signals.stored`.
 
-    Raises OperationalError or InterfaceError: the events must wait as well then. Whatever else goes wrong is
-    logged, and the events are stored.
+    Raises OperationalError or InterfaceError, or what a time limit raises: the events must wait as well then.
+    Whatever else goes wrong is logged, and the events are stored.
     """
+    by_id: _ById = defaultdict(list)
+    for event in events:
+        if message_id := _uuid(event.message_id):
+            by_id[message_id].append(event)
+    if not by_id:
+        return
     try:
         with transaction.atomic(using=using()):
-            _take_in(events, using())
-    except (OperationalError, InterfaceError):
+            _take_in(by_id, using())
+    except (OperationalError, InterfaceError, SoftTimeLimitExceeded):
         raise
     except Exception:
         logger.exception("What %d events say of our mails could not be written down", len(events))
 
 
-def _take_in(events: Iterable[TrackingEvent], database: str) -> None:
-    by_id: defaultdict[uuid.UUID, list[TrackingEvent]] = defaultdict(list)
-    for event in events:
-        message_id = _uuid(event.message_id)
-        if message_id:
-            by_id[message_id].append(event)
-    found = Recipient.objects.using(database).filter(message_id__in=list(by_id)) if by_id else ()
+_ById: TypeAlias = defaultdict[uuid.UUID, list[TrackingEvent]]
+
+
+def _take_in(by_id: _ById, database: str) -> None:
+    recipients = Recipient.objects.using(database).filter(message_id__in=list(by_id))
+    found = list(
+        recipients.values_list("pk", "message_id", "address", "part", "part__seen_at", "part__x_message_id")
+    )
+    if not found:
+        return
     now = database_now(database)
     parts: dict[int, Sighting] = {}
     moves: dict[int, Move] = {}
-    of_part = ("part__seen_at", "part__x_message_id")
-    for pk, message_id, address, part, seen_at, x_message_id in (
-        found.values_list("pk", "message_id", "address", "part", *of_part) if found else ()
-    ):
+    for pk, message_id, address, part, seen_at, x_message_id in found:
         sighting = parts.setdefault(part, Sighting(seen_at is not None, x_message_id))
         for event in by_id[message_id]:
             sighting.heard.update(requests_of(event))
             if (event.recipient or "").casefold() == address:
                 moves.setdefault(pk, Move()).hear(event, now)
     # Parts before their recipients: as a part that is given up locks them.
-    _see(parts, database, now)
+    _see({pk: part.heard for pk, part in parts.items() if part.is_news}, database, now)
     move(moves, database)
 
 
-def _see(parts: dict[int, Sighting], database: str, now: datetime) -> None:
+def _see(heard: dict[int, set[str]], database: str, now: datetime) -> None:
+    """SendGrid has these parts, and has given them to these requests."""
     rows = Part.objects.using(database)
-    changed = sorted(pk for pk, part in parts.items() if not part.seen or _twice(part))
-    if not changed:
-        return
-    list(rows.filter(pk__in=changed).order_by("pk").select_for_update().values_list("pk"))
-    rows.filter(pk__in=changed, seen_at=None).update(
+    # As they are now that nobody else writes them: a 202 may have been written down meanwhile.
+    locked = rows.filter(pk__in=list(heard)).order_by("pk").select_for_update()
+    before = list(locked.values_list("pk", "state", "seen_at", "x_message_id"))
+    rows.filter(pk__in=[pk for pk, _, seen_at, _ in before if not seen_at]).update(
         seen_at=now,
         # Whoever posts it just now writes down what came of that.
         state=Case(When(state=Part.State.POSTING, then=F("state")), default=Value(Part.State.ACCEPTED)),
@@ -88,23 +103,40 @@ def _see(parts: dict[int, Sighting], database: str, now: datetime) -> None:
         finished_at=Coalesce("finished_at", Value(now)),
         error="",
     )
-    for pk in changed:
-        if not parts[pk].x_message_id and parts[pk].heard:
-            rows.filter(pk=pk, x_message_id="").update(x_message_id=min(parts[pk].heard))
-        if _twice(parts[pk]) and rows.filter(pk=pk, sent_twice=False).update(sent_twice=True):
-            logger.error("SendGrid has accepted part %d twice", pk)
+    for pk, state, _, x_message_id in before:
+        _note_requests(rows.filter(pk=pk), pk, x_message_id, heard[pk])
+        if state in _GIVEN_UP:
+            queue_again(pk)
+    news = [pk for pk, state, _, _ in before if state not in _TOLD]
+    if news:
+        transaction.on_commit(partial(_announce, news), using=database, robust=True)
 
 
-def _twice(part: Sighting) -> bool:
-    return len(part.heard | ({part.x_message_id} - {""})) > 1
+# Receivers have been told that SendGrid has it, or whoever posts it will tell them.
+_TOLD = (Part.State.ACCEPTED, Part.State.POSTING)
+
+_GIVEN_UP = (Part.State.FAILED, Part.State.CANCELLED)
+
+
+def _note_requests(row: "QuerySet[Part]", pk: int, x_message_id: str, heard: set[str]) -> None:
+    if heard and not x_message_id:
+        row.update(x_message_id=min(heard))
+    # One that does not look like what events name tells nothing of them.
+    known = {x_message_id} if _MODERN.fullmatch(x_message_id) else set()
+    if len(heard | known) > 1 and row.filter(sent_twice=False).update(sent_twice=True):
+        logger.error("SendGrid has accepted part %d twice", pk)
+
+
+def _announce(pks: list[int]) -> None:
+    for part in Part.objects.using(using()).filter(pk__in=pks).select_related("message"):
+        announce.accepted(part)
 
 
 def requests_of(event: TrackingEvent) -> Iterator[str]:
     """The X-Message-Id of the request the event's mail came with: its sg_message_id begins with it."""
     found = event.esp_event.get("sg_message_id")
     base, dot, _ = found.strip().partition(".") if isinstance(found, str) else ("", "", "")
-    # Older ids have dots inside; of those the beginning tells nothing.
-    if dot and len(base) == X_MESSAGE_ID_LENGTH:
+    if dot and _MODERN.fullmatch(base):
         yield base
 
 

@@ -7,6 +7,7 @@ another attempt came to.
 import logging
 import random
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -31,8 +32,11 @@ LONGEST_DELAY = 600
 #: Entries of a part's log that are kept, the last ones.
 MOST_LOG = 50
 
-#: SendGrid is known to have it.
-EVIDENCE = Q(seen_at__isnull=False) | ~Q(x_message_id="")
+#: Characters of an entry.
+MOST_WORDS = 2000
+
+#: SendGrid is known to have it: by its events, a 202 of any attempt, or a person's word.
+EVIDENCE = Q(accepted_at__isnull=False)
 
 
 def file(part: Part, outcome: Outcome) -> None:
@@ -41,7 +45,10 @@ def file(part: Part, outcome: Outcome) -> None:
         accept(part, outcome)
         return
     now = database_now(using())
-    changes: dict[str, Any] = {"error": clean(outcome.detail), "log": logged(part, now, outcome.detail)}
+    changes: dict[str, Any] = {
+        "error": clean(outcome.detail)[:MOST_WORDS],
+        "log": logged(part, now, outcome.detail),
+    }
     if outcome.verdict == Verdict.FAILED:
         fail(part, in_hand(part), changes)
         return
@@ -58,22 +65,37 @@ def accept(part: Part, outcome: Outcome) -> None:
     """SendGrid has taken this attempt. If it had taken another one too, the mail has gone out twice."""
     now = database_now(using())
     mine = outcome.x_message_id[:255]
-    row = Part.objects.using(using()).filter(pk=part.pk)
-    row.update(
-        # Another attempt that is on its way stays its worker's to write down.
-        state=Case(
-            When(Q(state=Part.State.POSTING) & ~Q(attempt=part.attempt), then=F("state")),
-            default=Value(Part.State.ACCEPTED),
-        ),
-        x_message_id=Case(When(x_message_id="", then=Value(mine)), default=F("x_message_id")),
-        sent_twice=Case(When(_another_than(mine), then=Value(True)), default=F("sent_twice")),
-        accepted_at=Coalesce("accepted_at", Value(now)),
-        finished_at=Value(now),
-        error="",
-    )
-    if part.attempts > 1 and row.filter(sent_twice=True).exists():
-        logger.error("SendGrid has accepted part %d twice", part.pk)
+    changes = {
+        "x_message_id": Case(When(x_message_id="", then=Value(mine)), default=F("x_message_id")),
+        "sent_twice": Case(When(_another_than(mine), then=Value(True)), default=F("sent_twice")),
+        "accepted_at": Coalesce("accepted_at", Value(now)),
+        "finished_at": now,
+        "error": "",
+    }
+    if not in_hand(part).update(state=Part.State.ACCEPTED, **changes):
+        _accept_late(part, outcome, changes)
+        return
+    if part.attempts > 1:
+        _report_if_sent_twice(part)
     announce.accepted(part, outcome)
+
+
+def _accept_late(part: Part, outcome: Outcome, changes: dict[str, Any]) -> None:
+    """The attempt has been given up meanwhile, and others may have been made."""
+    with transaction.atomic(using=using()):
+        row = Part.objects.using(using()).filter(pk=part.pk)
+        state = row.select_for_update().values_list("state", flat=True).first()
+        # Another attempt that is on its way stays its worker's to write down.
+        row.update(**changes, **({} if state == Part.State.POSTING else {"state": Part.State.ACCEPTED}))
+        status.queue_again(part)
+    _report_if_sent_twice(part)
+    if state not in (None, Part.State.POSTING, Part.State.ACCEPTED):
+        announce.accepted(part, outcome)
+
+
+def _report_if_sent_twice(part: Part) -> None:
+    if Part.objects.using(using()).filter(pk=part.pk, sent_twice=True).exists():
+        logger.error("SendGrid has accepted part %d twice", part.pk)
 
 
 def fail(part: Part, rows: "QuerySet[Part]", changes: dict[str, Any]) -> bool:
@@ -89,16 +111,17 @@ def fail(part: Part, rows: "QuerySet[Part]", changes: dict[str, Any]) -> bool:
 
 
 def change(rows: "QuerySet[Part]", changes: dict[str, Any]) -> bool:
-    """Make the changes, unless something shows that SendGrid has the part: then it is accepted.
+    """Make the changes to the one part in `rows`, unless SendGrid is known to have it: then it is accepted.
 
     Answers whether they were made.
     """
     if rows.exclude(EVIDENCE).update(**changes):
         return True
     now = database_now(using())
-    rows.filter(EVIDENCE).update(
-        state=Part.State.ACCEPTED, accepted_at=Coalesce("accepted_at", Value(now)), finished_at=now, error=""
-    )
+    for part in rows.filter(EVIDENCE).select_related("message"):
+        same = Part.objects.using(using()).filter(pk=part.pk, state=part.state, attempt=part.attempt)
+        if same.update(state=Part.State.ACCEPTED, finished_at=now, error=""):
+            transaction.on_commit(partial(announce.accepted, part), using=using(), robust=True)
     return False
 
 
@@ -119,7 +142,8 @@ def settle_from(part: Part) -> datetime:
 
 def logged(part: Part, now: datetime, what: str) -> list[dict[str, str]]:
     """The part's log with one entry more."""
-    return [*part.log, {"at": now.isoformat(timespec="seconds"), "what": clean(what)}][-MOST_LOG:]
+    entry = {"at": now.isoformat(timespec="seconds"), "what": clean(what)[:MOST_WORDS]}
+    return [*part.log, entry][-MOST_LOG:]
 
 
 def _another_than(x_message_id: str) -> Q:

@@ -82,8 +82,8 @@ def fail(part: Part) -> None:
     recipients.update(status=FAILED.status, rank=FAILED.rank)
 
 
-def queue_again(part: Part) -> None:
-    """The part is to be sent after all; what an event has said of a recipient stands."""
+def queue_again(part: Part | int) -> None:
+    """The part is to be sent after all, or was; what an event has said of a recipient stands."""
     recipients = Recipient.objects.using(using()).filter(part=part, rank=FAILED.rank)
     recipients.update(status=QUEUED_HERE.status, rank=QUEUED_HERE.rank)
 

@@ -23,7 +23,17 @@ pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transactio
 NOW = datetime(2026, 8, 1, tzinfo=UTC)
 
 #: A kind of event for each thing that moves a recipient, and some that move nothing.
-KINDS = ("processed", "deferred", "delivered", "dropped", "bounce", "blocked", "open", "click", "spamreport")
+KINDS: tuple[str, ...] = (
+    "processed",
+    "deferred",
+    "delivered",
+    "dropped",
+    "bounce",
+    "blocked",
+    "open",
+    "click",
+    "spamreport",
+)
 KINDS += ("unsubscribe", "group_unsubscribe", "group_resubscribe", "teleported")
 
 happened = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 3)), min_size=1, max_size=8)
