@@ -3,7 +3,6 @@
 import os
 import shutil
 import sys
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
@@ -26,21 +25,19 @@ Options: TypeAlias = dict[str, Any]
 IN_FULL = 20
 
 
-class Console(BaseCommand, ABC):
+class Console(BaseCommand):
+    """A command of several actions: each is a method of its name, with an underscore before it."""
+
     # Who looks at a deployment that is broken is not to be stopped by what is broken about it.
     requires_system_checks = ()
 
     #: One of what it is about.
     noun: ClassVar[str]
 
-    @abstractmethod
-    def actions(self) -> dict[str, Callable[[Options], None]]:
-        """What it can do, by name."""
-
     def handle(self, *args: Any, **options: Any) -> None:
         """Do what is asked; whatever can go wrong outside of us is a CommandError."""
         try:
-            self.actions()[options["action"]](options)
+            getattr(self, f"_{options['action']}")(options)
             self.stdout.flush()
         except (DatabaseError, InterfaceError) as error:
             said = f"{type(error).__name__}: {error}".partition("\n")[0]
@@ -95,8 +92,9 @@ class Console(BaseCommand, ABC):
         options: Options,
         page: Callable[[Row], Iterable[str]],
         as_json: Callable[[Row], object],
-    ) -> int:
-        """Everything there is of each row; answers how many there were."""
+        missing: Callable[[], list[str]],
+    ) -> None:
+        """Everything there is of each row; `missing` are the ids asked for that none has."""
         shown = 0
         for row in chain.from_iterable(slices(rows, IN_FULL)):
             if options["json"]:
@@ -104,7 +102,10 @@ class Console(BaseCommand, ABC):
             else:
                 self.stdout.write("\n" * bool(shown) + "\n".join(page(row)))
             shown += 1
-        return shown
+        if nowhere := missing():
+            raise CommandError(self._without(nowhere))
+        if not shown:
+            raise CommandError(f"No {self.noun} matches.")
 
     def require(self, asked: bool, or_all: bool = False) -> None:
         """Nothing asked for must not mean everything."""
@@ -115,7 +116,12 @@ class Console(BaseCommand, ABC):
     def counted(self, count: int) -> str:
         return counted(count, self.noun)
 
-    def without(self, missing: Sequence[str]) -> str:
+    def warn_of(self, missing: Sequence[str]) -> None:
+        """Name the ids that were asked for and that nothing has."""
+        if missing:
+            self.stderr.write(self._without(missing))
+
+    def _without(self, missing: Sequence[str]) -> str:
         return f"No {self.noun} has the id {', '.join(missing)}."
 
     # To change

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from events_app.signals import ReceiverSignal
 from tests.events_app.test_inbox import away, entries, opened
 from tests.events_app.test_replay import FAILED, TOKEN, Log, later
 from tests.events_app.test_search import owe, store
+from tests.terminal import interrupt_the_second, printed
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -37,17 +39,7 @@ further on
 """
 
 
-class Terminal(StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def run(*args: object, terminal: int = 0) -> str:
-    """What the command prints, on a terminal of so many columns or into a pipe."""
-    out = Terminal() if terminal else StringIO()
-    with mock.patch.dict("os.environ", {"COLUMNS": str(terminal)}):
-        call_command("events", *map(str, args), stdout=out, stderr=out)
-    return out.getvalue()
+run = partial(printed, "events")
 
 
 def run_json(*args: object) -> list[Any]:
@@ -291,15 +283,7 @@ def test_a_retry_that_is_interrupted_says_how_far_it_got(
     monkeypatch.setattr(slices, "SLICE", 10)
     for pk in store(*(opened(f"{number:02d}") for number in range(25))):
         owe(pk, state="dead", failures=1)
-    retry, calls = replay.retry, []
-
-    def interrupted(pks: list[int]) -> Any:
-        calls.append(pks)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return retry(pks)
-
-    monkeypatch.setattr(replay, "retry", interrupted)
+    interrupt_the_second(monkeypatch, replay, "retry")
     out = StringIO()
     with pytest.raises(CommandError, match="Interrupted") as raised:
         call_command("events", "retry", "--all", stdout=out)

@@ -3,35 +3,29 @@
 import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from io import StringIO
 from typing import Any
-from unittest import mock
 
 import pytest
 from django.core.management import CommandError, call_command
 
-from events_app import redis, slices
+from events_app import redis
 from events_app.models import database_now
 from sending_app import account, by_hand
-from sending_app.management.commands import outbox as command
 from sending_app.models import Attachment, OutboxMessage, Part, Pause, Recipient
 from sending_app.outbox import using
-from tests.events_app.test_events_command import Terminal
 from tests.events_app.test_inbox import away
 from tests.sending_app.mails import kept, mail, part, parts
 from tests.sending_app.test_timeline import event, stored
+from tests.terminal import interrupt_the_second, printed
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
 KEY = "SG.a-key-that-nobody-is-to-see"
 
 
-def run(*args: object, terminal: int = 0) -> str:
-    """What the command prints, on a terminal of so many columns or into a pipe."""
-    out = Terminal() if terminal else StringIO()
-    with mock.patch.dict("os.environ", {"COLUMNS": str(terminal)}):
-        call_command("outbox", *map(str, args), stdout=out, stderr=out)
-    return out.getvalue()
+run = partial(printed, "outbox")
 
 
 def run_json(*args: object) -> list[Any]:
@@ -126,13 +120,6 @@ def test_all_filters_are_passed_on(database: str) -> None:
     assert run_json("list", other, *filters) == []
     for changed in (["--state", "failed"], ["--lane", "bulk"], ["--until", "1d"], ["--mailer", "other"]):
         assert run_json("list", *changed) == []
-
-
-def test_a_long_list_is_read_in_slices(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slices, "SLICE", 10)
-    pks = made(*["waiting"] * 25)
-    lines = run("list", "--limit", 0).splitlines()
-    assert [int(line.split()[0]) for line in lines[1:-1]] == sorted(pks, reverse=True)
 
 
 @pytest.mark.parametrize("columns", [80, 100, 132, 200])
@@ -382,15 +369,7 @@ def test_a_retry_that_is_interrupted_says_how_far_it_got(
 ) -> None:
     monkeypatch.setattr(by_hand, "SLICE", 10)
     made(*["failed"] * 25)
-    retry, calls = by_hand.retry, []
-
-    def interrupted(pks: list[int]) -> Any:
-        calls.append(pks)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return retry(pks)
-
-    monkeypatch.setattr(by_hand, "retry", interrupted)
+    interrupt_the_second(monkeypatch, by_hand, "retry")
     out = StringIO()
     with pytest.raises(CommandError, match="Interrupted") as raised:
         call_command("outbox", "retry", "--all", stdout=out)
@@ -487,16 +466,6 @@ def test_what_cannot_be_meant_is_an_error_that_says_what_can(args: list[str], sa
     with pytest.raises(CommandError) as raised:
         run(*args)
     assert says in str(raised.value)
-
-
-def test_a_reader_that_has_seen_enough_is_no_error(database: str) -> None:
-    with (
-        mock.patch.object(command.Command, "_list", side_effect=BrokenPipeError),
-        mock.patch("os.dup2") as redirected,
-        mock.patch("sys.stdout", mock.Mock(fileno=lambda: 1)),
-    ):
-        run("list")
-    assert redirected.called
 
 
 def test_nothing_prints_a_key(database: str) -> None:

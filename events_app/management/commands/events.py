@@ -1,7 +1,8 @@
 """The operator's command: which events there are, what became of them, and have them tried again."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import partial
 from itertools import chain
 
 from django.core.management.base import CommandError, CommandParser
@@ -28,20 +29,11 @@ class Command(Console):
     def add_arguments(self, parser: CommandParser) -> None:
         arguments.add_to(parser)
 
-    def actions(self) -> dict[str, Callable[[Options], None]]:
-        return {
-            "list": self._list,
-            "show": self._show,
-            "retry": self._retry,
-            "replay": self._replay,
-            "status": self._status,
-        }
-
     # To look at
 
     def _list(self, options: Options) -> None:
         criteria = arguments.criteria(options)
-        self._warn_of_missing(criteria)
+        self.warn_of(search.missing(criteria.ids))
         events = search.find(criteria).select_related("work").defer("raw")
         self.write_list(events, options, rendering.table(self.width()), rendering.cells, rendering.as_json)
 
@@ -49,11 +41,8 @@ class Command(Console):
         criteria = arguments.criteria(options)
         self.require(criteria != Criteria())
         events = search.find(criteria).select_related("work")
-        shown = self.write_pages(events, options, rendering.page, rendering.in_full_as_json)
-        if missing := search.missing(criteria.ids):
-            raise CommandError(self.without(missing))
-        if not shown:
-            raise CommandError("No event matches.")
+        missing = partial(search.missing, criteria.ids)
+        self.write_pages(events, options, rendering.page, rendering.in_full_as_json, missing)
 
     def _status(self, options: Options) -> None:
         found, away = status.gather()
@@ -104,7 +93,7 @@ class Command(Console):
     def _to_change(self, options: Options) -> "QuerySet[Event]":
         criteria = arguments.criteria(options)
         self.require(criteria != Criteria() or options["all"], or_all=True)
-        self._warn_of_missing(criteria)
+        self.warn_of(search.missing(criteria.ids))
         return search.find(criteria)
 
     def _rehearse(self, what: str, found: Iterable[Event], matched: int, options: Options) -> None:
@@ -124,10 +113,6 @@ class Command(Console):
             self.stdout.write(f"{others} with nothing to retry: done, or not tried yet.")
         if did[what]:
             self.stdout.write("A worker takes them up now, or at beat's next tick.")
-
-    def _warn_of_missing(self, criteria: Criteria) -> None:
-        if missing := search.missing(criteria.ids):
-            self.stderr.write(self.without(missing))
 
 
 def _group(event: Event) -> tuple[str, str, tuple[str, ...]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 from django.db.models import QuerySet
 
 from events_app.management.console import Console, Options
@@ -58,21 +58,11 @@ class Command(Console):
     def add_arguments(self, parser: CommandParser) -> None:
         arguments.add_to(parser)
 
-    def actions(self) -> dict[str, Callable[[Options], None]]:
-        return {
-            "list": self._list,
-            "show": self._show,
-            "retry": self._retry,
-            "cancel": self._cancel,
-            "settle": self._settle,
-            "status": self._status,
-        }
-
     # To look at
 
     def _list(self, options: Options) -> None:
         criteria = arguments.criteria(options)
-        self._warn_of_missing(criteria)
+        self.warn_of(search.missing(criteria.ids))
         parts = rendering.with_first(search.find(criteria))
         self.write_list(parts, options, rendering.table(self.width()), rendering.cells, rendering.as_json)
 
@@ -82,11 +72,7 @@ class Command(Console):
         most = None if options["all"] else rendering.FIRST
         full = rendering.InFull(search.recipients(criteria), most)
         parts = search.find(criteria).select_related("message").defer("envelopes", "message__content")
-        shown = self.write_pages(parts, options, full.page, full.as_json)
-        if missing := search.missing(criteria.ids):
-            raise CommandError(self.without(missing))
-        if not shown:
-            raise CommandError("No mail matches.")
+        self.write_pages(parts, options, full.page, full.as_json, partial(search.missing, criteria.ids))
 
     def _status(self, options: Options) -> None:
         found = status.gather()
@@ -127,7 +113,7 @@ class Command(Console):
     def _to_change(self, options: Options) -> "QuerySet[Part]":
         criteria = arguments.criteria(options)
         self.require(criteria != Criteria() or options["all"], or_all=True)
-        self._warn_of_missing(criteria)
+        self.warn_of(search.missing(criteria.ids))
         return search.find(criteria)
 
     def _tell(self, did: Counter[str], change: "_Change", options: Options) -> None:
@@ -146,7 +132,3 @@ class Command(Console):
             self.stdout.write("A worker posts them now, or at beat's next tick.")
             if done == "settled":
                 self.stdout.write("If SendGrid has them after all, their recipients get them twice.")
-
-    def _warn_of_missing(self, criteria: Criteria) -> None:
-        if missing := search.missing(criteria.ids):
-            self.stderr.write(self.without(missing))
