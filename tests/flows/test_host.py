@@ -14,9 +14,10 @@ import requests
 from redis import Redis
 
 from fake_sendgrid.events import history
+from fake_sendgrid.server import FakeSendGrid
 from fake_sendgrid.webhook import Sender, batch
 from ground.process import Process, free_port, wait_for
-from ground.stack import BIN, PASSED_ON, ROOT
+from ground.stack import BIN, PASSED_ON, QUEUES, ROOT
 from ground.valkey import Valkey
 from tests.flows.conftest import Servers
 from tests.flows.databases import connect, on_postgres
@@ -62,7 +63,7 @@ class Host:
         worker = self._start(
             "worker",
             *(BIN / "celery", "-A", "tests.host", "worker", "--concurrency", "2", "--loglevel", "info"),
-            *("-Q", "celery,sendgrid.events,sendgrid.retries,sendgrid.recovery"),
+            *("-Q", ",".join(["celery", *QUEUES])),
         )
         ready = lambda: " ready." in worker.output()  # noqa: E731
         wait_for(ready, seconds=PATIENCE, what="the host's worker", unless_dead=worker)
@@ -90,6 +91,9 @@ class Host:
 
     def heard(self) -> Counter[tuple[str, str]]:
         return Counter(self._query("SELECT receiver, event_id FROM shop_heard"))
+
+    def statuses(self) -> dict[str, str]:
+        return dict(self._query("SELECT address, status FROM sending_app_recipient"))
 
     def kill(self) -> None:
         for process in self.processes:
@@ -160,3 +164,43 @@ def test_the_least_a_host_needs_passes_the_checks(host: Host) -> None:
     said = host.manage("check", "--database", "default", "--fail-level", "WARNING")
     assert "no issues" in said
     assert "No changes" in host.manage("makemigrations", "--check", "--dry-run")
+
+
+def test_a_host_sends_mail_and_hears_of_it(host: Host) -> None:
+    with FakeSendGrid(sender=host.sender, webhook_url=host.url) as sendgrid:
+        host.env |= {"HOST_SENDS": "1", "HOST_SENDGRID_URL": sendgrid.url}
+        host.manage("migrate", "--verbosity", "0")
+        host.web()
+        host.worker()
+        host.manage("sendtestemail", "ann@example.com", "bounce@example.com")
+        try:
+            wait_for(
+                lambda: host.statuses() == {"ann@example.com": "delivered", "bounce@example.com": "bounced"},
+                seconds=PATIENCE,
+                what="the statuses",
+            )
+        except TimeoutError as late:
+            logs = "\n".join(process.output()[-3000:] for process in host.processes)
+            raise AssertionError(f"{late}: {host.statuses()}\n{logs}") from late
+        assert len(sendgrid.accepted) == 1
+
+
+def test_the_least_a_host_that_sends_needs_passes_the_checks(host: Host) -> None:
+    host.env |= {"HOST_SENDS": "1", "HOST_SENDGRID_URL": "http://127.0.0.1:1/v3/"}
+    said = host.manage("check", "--database", "default", "--fail-level", "WARNING")
+    assert "no issues" in said
+    assert "No changes" in host.manage("makemigrations", "--check", "--dry-run")
+
+
+def test_the_tick_in_the_hosts_beat_finds_mail_that_no_bell_announces(host: Host) -> None:
+    with FakeSendGrid(sender=host.sender) as sendgrid:
+        host.env |= {"HOST_SENDS": "1", "HOST_SENDGRID_URL": sendgrid.url}
+        host.manage("migrate", "--verbosity", "0")
+        host.manage("sendtestemail", "ann@example.com")
+        with closing(Redis.from_url(host.valkey.url(1))) as broker:
+            assert broker.llen("sendgrid.mail") == 1
+            broker.flushdb()
+        host.worker()
+        assert not sendgrid.requests
+        host.beat()
+        wait_for(lambda: sendgrid.accepted, seconds=PATIENCE, what="the mail")

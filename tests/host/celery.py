@@ -1,4 +1,4 @@
-"""The host's own Celery app. All it says of us is the tick."""
+"""The host's own Celery app. All it says of us is when to tick."""
 
 import os
 
@@ -8,4 +8,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.host.settings")
 
 app = Celery("host", broker=os.environ.get("HOST_BROKER_URL"))
 app.conf.beat_schedule = {"sendgrid-events": {"task": "events.tick", "schedule": 5.0}}
+if os.environ.get("HOST_SENDS"):
+    app.conf.beat_schedule["sendgrid-mail"] = {"task": "sending.tick", "schedule": 5.0}
 app.autodiscover_tasks()

@@ -1,5 +1,6 @@
-"""The host's settings: the least that events_app stands on. The test says where the servers are."""
+"""The host's settings: the least that our apps stand on. The test says where the servers are."""
 
+import django
 import environ
 
 _env = environ.Env()
@@ -24,3 +25,15 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
 ANYMAIL = {"EVENT_REDIS_URL": _env.str("HOST_REDIS_URL")}
 ANYMAIL_EVENT_STREAM = "host:events"
 SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY = _env.str("HOST_VERIFICATION_KEY")
+
+# Sending is for those who want it; without it events_app stands alone.
+if _env.bool("HOST_SENDS", default=False):
+    INSTALLED_APPS += ["sending_app"]
+    DEFAULT_FROM_EMAIL = "host@example.com"
+    _backend = "sending_app.backends.queued.EmailBackend"
+    _account = {"api_key": "SG.fake", "api_url": _env.str("HOST_SENDGRID_URL")}
+    if django.VERSION >= (6, 1):
+        MAILERS = {"default": {"BACKEND": _backend, "OPTIONS": _account}}
+    else:
+        EMAIL_BACKEND = _backend
+        ANYMAIL |= {"SENDGRID_API_KEY": _account["api_key"], "SENDGRID_API_URL": _account["api_url"]}
