@@ -33,8 +33,9 @@ def take(lane: Part.Lane) -> Taken | None:
     accounts = account.usable()
     shut = pauses.shut()
     for one in accounts:
-        if shut.get(one.fingerprint) and due(lane, [one]).exists() and pauses.may_try(one):
-            return _take(lane, [one], trying=True)
+        may_try = shut.get(one.fingerprint) and due(lane, [one]).exists() and pauses.may_try(one)
+        if may_try and (taken := _take(lane, [one], trying=True)):
+            return taken
     return _take(lane, [one for one in accounts if one.fingerprint not in shut])
 
 
@@ -76,8 +77,3 @@ def _take(lane: Part.Lane, accounts: Sequence[Account], trying: bool = False) ->
         part.attempted_at, part.account = now, one.fingerprint
         part.save(update_fields=["state", "due", "attempt", "attempts", "attempted_at", "account"])
     return Taken(part, one, trying)
-
-
-def of_attempt(part: Part) -> "QuerySet[Part]":
-    """The part, as long as no other attempt at it has begun."""
-    return Part.objects.using(using()).filter(pk=part.pk, attempt=part.attempt)

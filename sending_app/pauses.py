@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from django.db import transaction
 
+from events_app.decode import clean
 from events_app.models import database_now
 from sending_app.account import Account
 from sending_app.client import Outcome
@@ -45,23 +46,22 @@ def begin(account: Account, outcome: Outcome, trying: bool) -> timedelta:
 
     `trying` says that the caller was let through a pause that there was already.
     """
+    pauses = Pause.objects.using(using())
     with transaction.atomic(using=using()):
         now = database_now(using())
-        known = Pause.objects.using(using()).select_for_update().filter(account=account.fingerprint).first()
-        failures = known.failures + trying if known else 1
+        # There is one from here on, and it is ours until the commit: several workers may be the first.
+        fresh = Pause(account=account.fingerprint, alias=account.alias, since=now, until=now, failures=0)
+        pauses.bulk_create([fresh], update_conflicts=True, unique_fields=["account"], update_fields=["alias"])
+        known = pauses.get(account=account.fingerprint)
+        failures = known.failures + 1 if trying or not known.failures else known.failures
         until = now + _length(failures, outcome.wait)
-        if known and not trying:  # it was on its way when the pause began
+        if not trying:  # it was on its way when the pause began
             until = max(until, known.until)
-        Pause.objects.using(using()).update_or_create(
-            account=account.fingerprint,
-            defaults={
-                "alias": account.alias,
-                "since": known.since if known else now,
-                "until": until,
-                "failures": failures,
-                "status_code": outcome.status_code,
-                "reason": outcome.detail,
-            },
+        pauses.filter(account=account.fingerprint).update(
+            until=until,
+            failures=failures,
+            status_code=outcome.status_code,
+            reason=clean(outcome.detail),
         )
     _report(account, outcome, until - now)
     return until - now

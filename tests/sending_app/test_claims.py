@@ -1,0 +1,272 @@
+"""A part that is due is one worker's to post, for as long as a post can take."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from threading import Barrier
+
+import pytest
+from django.db import connections
+from pytest_django import Settings
+
+from events_app.models import database_now
+from sending_app import account, claims, pauses
+from sending_app.account import Account
+from sending_app.claims import Taken
+from sending_app.client import Outcome, Verdict
+from sending_app.models import Part, Pause
+from tests.events_app.test_inbox import on_postgresql
+from tests.sending_app.mails import kept, mail, part, parts
+
+pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+MAIL, BULK = Part.Lane.MAIL, Part.Lane.BULK
+
+
+@pytest.fixture(autouse=True)
+def key(anymail: Callable[..., None]) -> None:
+    anymail(SENDGRID_API_KEY="SG.one")
+
+
+@pytest.fixture
+def two_mailers(settings: Settings) -> None:
+    """Of one project, each with its key."""
+    settings.MAILERS = {
+        "default": {"BACKEND": "sending_app.backends.queued.EmailBackend"},
+        "news": {
+            "BACKEND": "sending_app.backends.queued.EmailBackend",
+            "OPTIONS": {"api_key": "SG.news", "timeout": (1, 2)},
+        },
+    }
+
+
+def take(lane: Part.Lane = MAIL) -> Taken:
+    taken = claims.take(lane)
+    assert taken
+    return taken
+
+
+def pause(one: Account) -> None:
+    pauses.begin(one, Outcome(Verdict.PAUSED, 429), trying=False)
+
+
+def let_it_be_over(one: Account) -> None:
+    row = Pause.objects.filter(account=one.fingerprint)
+    row.update(until=row.get().since - timedelta(seconds=1))
+
+
+def make_due_in(seconds: float, *which: Part) -> None:
+    now = database_now(Part.objects.db)
+    for one in which:
+        Part.objects.filter(pk=one.pk).update(due=now + timedelta(seconds=seconds))
+
+
+def test_what_is_taken_is_posted_by_its_worker_until_the_lease_ends(database: str) -> None:
+    kept()
+    before = database_now(database)
+    taken = take()
+    row = part()
+    after = database_now(database)
+    assert taken.part.pk == row.pk
+    assert (row.state, row.attempts, row.unknowns) == ("posting", 1, 0)
+    assert row.attempt == taken.part.attempt
+    assert row.attempted_at is not None
+    assert before <= row.attempted_at <= after
+    assert row.due == row.attempted_at + claims.lease(taken.account)
+    assert row.account == taken.account.fingerprint
+    assert (taken.account, taken.trying) == (account.named("default"), False)
+    assert taken.part.message.content is not None
+    assert claims.take(MAIL) is None
+
+
+def test_each_attempt_has_a_token_of_its_own(database: str) -> None:
+    kept()
+    tokens = set()
+    for _ in range(5):
+        tokens.add(take().part.attempt)
+        Part.objects.update(state="waiting", due=part().created_at)
+    assert len(tokens) == 5
+    assert all(token and 0 < token < 2**63 for token in tokens)
+    assert part().attempts == 5
+
+
+def test_a_lease_is_longer_than_a_post_can_take() -> None:
+    one = Account("default", "k", "u", (10.0, 30.0))
+    assert claims.lease(one) > timedelta(seconds=2 * 40)
+
+
+def test_what_is_due_longest_is_taken_first(database: str) -> None:
+    for _ in range(4):
+        kept()
+    first, second, third, later = parts()
+    make_due_in(-10, first)
+    make_due_in(-30, second)
+    make_due_in(-20, third)
+    make_due_in(30, later)
+    taken = [take().part.pk for _ in range(3)]
+    assert taken == [second.pk, third.pk, first.pk]
+    assert claims.take(MAIL) is None
+    assert not claims.anything_due(MAIL)
+
+
+@pytest.mark.parametrize("state", [one for one in Part.State if one is not Part.State.WAITING])
+def test_what_does_not_wait_is_not_taken(database: str, state: Part.State) -> None:
+    kept()
+    Part.objects.update(state=state)
+    assert not claims.anything_due(MAIL)
+    assert claims.take(MAIL) is None
+
+
+def test_the_lanes_are_apart(database: str) -> None:
+    kept(mail("ann@example.com", "bob@example.com", batch=True), bulk_above=1)
+    assert (claims.anything_due(MAIL), claims.anything_due(BULK)) == (False, True)
+    assert claims.take(MAIL) is None
+    assert take(BULK).part.pk == part().pk
+
+
+# Accounts
+
+
+@pytest.mark.usefixtures("two_mailers")
+def test_each_part_is_posted_by_its_own_mailer(database: str) -> None:
+    kept(alias="news")
+    kept()
+    taken = {take().account for _ in range(2)}
+    assert {(one.alias, one.api_key) for one in taken} == {("default", "SG.one"), ("news", "SG.news")}
+
+
+def test_mails_of_a_mailer_without_settings_wait(
+    database: str, anymail: Callable[..., None], settings: Settings
+) -> None:
+    kept(alias="gone")
+    assert not claims.anything_due(MAIL)
+    assert claims.take(MAIL) is None
+    kept()
+    assert take().part.alias == "default"
+    anymail(SENDGRID_API_KEY=None)
+    kept()
+    assert not claims.anything_due(MAIL)
+    assert claims.take(MAIL) is None
+    assert sorted(one.state for one in parts()) == ["posting", "waiting", "waiting"]
+
+
+@pytest.mark.usefixtures("two_mailers")
+def test_an_account_that_is_paused_is_passed_over(database: str) -> None:
+    kept()
+    kept(alias="news")
+    pause(account.named("default"))
+    assert claims.anything_due(MAIL)
+    assert take().part.alias == "news"
+    assert not claims.anything_due(MAIL)
+    assert claims.take(MAIL) is None
+
+
+def test_an_account_whose_pause_is_over_is_tried_by_one(database: str) -> None:
+    for _ in range(3):
+        kept()
+    one = account.named("default")
+    pause(one)
+    let_it_be_over(one)
+    assert claims.anything_due(MAIL)
+    assert take().trying
+    assert not claims.anything_due(MAIL)
+    assert claims.take(MAIL) is None
+    pauses.end(one)
+    assert [take().trying for _ in range(2)] == [False, False]
+
+
+def test_with_nothing_due_a_pause_that_is_over_is_not_tried(database: str) -> None:
+    kept()
+    make_due_in(60, part())
+    one = account.named("default")
+    pause(one)
+    let_it_be_over(one)
+    assert claims.take(MAIL) is None
+    assert pauses.shut() == {one.fingerprint: True}
+
+
+def test_a_new_key_is_not_held_up_by_the_old_ones_pause(database: str, anymail: Callable[..., None]) -> None:
+    kept()
+    pause(account.named("default"))
+    assert claims.take(MAIL) is None
+    anymail(SENDGRID_API_KEY="SG.new")
+    assert take().account.api_key == "SG.new"
+
+
+def test_of_many_workers_one_tries(database: str) -> None:
+    for _ in range(8):
+        kept()
+    one = account.named("default")
+    pause(one)
+    let_it_be_over(one)
+    taken = [found for found in at_once(4, lambda: [claims.take(MAIL)]) if found]
+    assert [found.trying for found in taken] == [True]
+
+
+@pytest.mark.usefixtures("two_mailers")
+@on_postgresql
+def test_where_what_it_would_try_is_in_another_workers_hands_it_takes_what_else_is_due(
+    database: str,
+) -> None:
+    kept()
+    kept(alias="news")
+    one = account.named("default")
+    pause(one)
+    let_it_be_over(one)
+    with locked(database, parts()[0]):
+        assert take().part.alias == "news"
+
+
+# Many workers
+
+
+def at_once(workers: int, work: Callable[[], list[Taken | None]]) -> list[Taken | None]:
+    together = Barrier(workers)
+
+    def run(_: int) -> list[Taken | None]:
+        together.wait()
+        try:
+            return work()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(workers) as pool:
+        return [found for each in pool.map(run, range(workers)) for found in each]
+
+
+def test_workers_that_take_at_once_never_get_the_same_part(database: str) -> None:
+    for _ in range(30):
+        kept()
+
+    def work() -> list[Taken | None]:
+        found: list[Taken | None] = []
+        while taken := claims.take(MAIL):
+            found.append(taken)
+        return found
+
+    taken = [found.part.pk for found in at_once(4, work) if found]
+    # Each may have passed over what another was just about to take.
+    taken += [found.part.pk for found in work() if found]
+    assert sorted(taken) == [one.pk for one in parts()]
+    assert {one.attempts for one in parts()} == {1}
+
+
+@contextmanager
+def locked(database: str, one: Part) -> Iterator[None]:
+    with closing(connections.create_connection(database)) as other, other.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute("SELECT 1 FROM sending_app_part WHERE id = %s FOR UPDATE", [one.pk])
+        yield
+        cursor.execute("ROLLBACK")  # answered once the lock is gone, as a hang-up is not
+
+
+@on_postgresql
+def test_a_part_that_somebody_else_is_at_is_passed_over_and_not_waited_for(database: str) -> None:
+    kept()
+    kept()
+    first, second = parts()
+    with locked(database, first):
+        assert take().part.pk == second.pk
+        assert claims.take(MAIL) is None
+    assert take().part.pk == first.pk
