@@ -21,9 +21,9 @@ __all__ = ["Composed", "Rules", "SerializationError", "UnsupportedFeature", "com
 @dataclass(frozen=True, slots=True)
 class Composed:
     mail: Mail
-    #: Our id by the address as the caller wrote it, without its name; None where ids are not wanted.
-    #: Who gets several copies (cc and bcc of a batch) has the last one's.
-    recipients: dict[str, str | None]
+    #: The envelope's id by the address as the caller wrote it, without its name. Who gets several copies
+    #: (cc and bcc of a batch) has the last one's.
+    recipients: dict[str, str]
 
 
 def compose(message: EmailMessage, rules: Rules) -> Composed:
@@ -59,7 +59,7 @@ def _compose(message: EmailMessage, rules: Rules) -> Composed:
         is_batch=batch,
         bulk=_bulk(attributes),
     )
-    return Composed(mail, dict(ids) if rules.generate_message_id else dict.fromkeys(ids))
+    return Composed(mail, ids)
 
 
 def _common(message: EmailMessage, attributes: Attributes, special: extra.Extra, rules: Rules) -> Common:

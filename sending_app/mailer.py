@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import django
 from django.core.mail import EmailMessage
@@ -31,7 +31,8 @@ class Mailer(BaseEmailBackend, ABC):
     esp_name: ClassVar[str] = ESP_NAME
 
     def __init__(self, fail_silently: bool = False, *, alias: str | None = None, **options: Any) -> None:
-        own = {name: options.pop(name) for name in OPTIONS if options.get(name) is not None}
+        named = {name: options.pop(name) for name in OPTIONS if name in options}
+        own = {name: value for name, value in named.items() if value is not None}
         for name in ("username", "password"):  # Django 5.2 passes both, mostly as None
             if options.pop(name, None):
                 raise ConfigurationError(f"SendGrid takes an API key, and no {name}.")
@@ -44,6 +45,16 @@ class Mailer(BaseEmailBackend, ABC):
         self.account = account.with_options(self.alias, own)
         self.rules = _rules(own, f"The mailer {self.alias!r}")
         self.options: Mapping[str, Any] = own
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # On Django 5.2 a sent message holds its mailer, and the mailer a key, which is not to lie in caches
+        # and result backends. A message that comes back without a mailer asks for one when it is sent.
+        if self.options:
+            raise TypeError(f"The mailer {self.alias!r} has options of its own and cannot be pickled")
+        return type(None), ()
+
+    def __deepcopy__(self, _: Any) -> Self:
+        return self  # so that copies of a message are sent as it is
 
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
         """Send them; answer how many were. The first that cannot be sent raises, and the rest is not tried.
@@ -61,16 +72,14 @@ class Mailer(BaseEmailBackend, ABC):
         return sent
 
     def _send_one(self, message: Any) -> bool:
-        if not message.recipients():
-            return False
         message.anymail_status = SendStatus()
         try:
             pre_send.send(type(self), message=message, esp_name=ESP_NAME)
+            if not message.recipients():  # asked now: a receiver may have taken the last one away
+                return False
+            self._dispatch(message, compose(message, self.rules))
         except CancelSend:
             return False
-        try:
-            composed = compose(message, self.rules)
-            self._dispatch(message, composed)
         except MailError as error:
             error.email_message = message
             raise
@@ -82,11 +91,12 @@ class Mailer(BaseEmailBackend, ABC):
 
     def _note(self, message: Any, composed: Composed, accepted: Container[str] | None = None) -> None:
         """Into the message's status, its recipients, or those of them whose ids are accepted."""
+        tracked = composed.mail.common.tracked
         message.anymail_status.set_recipient_status(
             {
-                address: RecipientStatus(message_id, "queued")
+                address: RecipientStatus(message_id if tracked else None, "queued")
                 for address, message_id in composed.recipients.items()
-                if accepted is None or message_id is None or message_id in accepted
+                if accepted is None or message_id in accepted
             }
         )
 

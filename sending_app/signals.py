@@ -1,5 +1,6 @@
 """What the world sees of sending: the signals, and the root of its errors. Anymail's names beside ours."""
 
+from copy import copy
 from typing import Any
 
 from django.dispatch import Signal
@@ -20,6 +21,17 @@ class MailError(Exception):
         self.status_code = status_code
         self.response = response
         self.esp_name = "SendGrid"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self.args, {**vars(self), "email_message": _without_mailer(self.email_message)}
+
+
+def _without_mailer(message: Any) -> Any:
+    """What goes along to result backends: a mailer has a key, and may have what no pickle takes."""
+    alone = copy(message)
+    for name in {"connection", "_connection"} & getattr(alone, "__dict__", {}).keys():  # Django 5.2's, 6.1's
+        alone.__dict__[name] = None
+    return alone
 
 
 class CancelSend(MailError):

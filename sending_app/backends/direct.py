@@ -22,9 +22,9 @@ class EmailBackend(Mailer):
         for envelopes in parts.split(mail):
             body = payload.encode(payload.build(mail.common, envelopes, mail.attachments))
             outcome = client.post(self.account, body)
-            status.esp_response = outcome.response
             if outcome.error:
                 raise outcome.error
+            status.esp_response = outcome.response
             accepted.update(envelope.id for envelope in envelopes)
             self._note(message, composed, accepted)
         # Robust, and nothing is raised again: the mail is out; a caller that tried again would send it twice.

@@ -1,11 +1,12 @@
 """The backend that keeps mails in the outbox, in the caller's transaction, for workers to send."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
 from django.db import transaction
+from django.db.transaction import TransactionManagementError
 
 from sending_app import account, conf, outbox, tasks
 from sending_app.account import ConfigurationError
@@ -40,9 +41,12 @@ class EmailBackend(Mailer):
     @contextmanager
     def _together(self) -> Iterator[None]:
         """One bell for all of them, once they are committed."""
-        self._lanes.clear()
+        outer, self._lanes = self._lanes, set()  # a receiver of pre_send may send by the same mailer
         try:
             yield
         finally:
-            for lane in sorted(self._lanes):
-                transaction.on_commit(partial(tasks.ring_for, lane), using=outbox.using(), robust=True)
+            lanes, self._lanes = self._lanes, outer
+            for lane in sorted(lanes):
+                # Who commits by hand has no such moment; the tick will find it.
+                with suppress(TransactionManagementError):
+                    transaction.on_commit(partial(tasks.ring_for, lane), using=outbox.using(), robust=True)

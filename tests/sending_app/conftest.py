@@ -1,11 +1,13 @@
 """The ground for what posts: no proxies of this machine's, no connections of another test's."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+from pytest_django import Settings
 
+from fake_sendgrid.server import FakeSendGrid
 from sending_app import sessions
 from tests.sending_app.wire import Serve, Wire
 
@@ -29,3 +31,12 @@ def serve() -> Iterator[Serve]:
     """Starts a server that ends with the test."""
     with ExitStack() as running:
         yield lambda behave, **how: running.enter_context(Wire(behave, **how))
+
+
+@pytest.fixture
+def sendgrid(anymail: Callable[..., None], settings: Settings) -> Iterator[FakeSendGrid]:
+    """A SendGrid on this machine that takes any key; the settings lead to it."""
+    settings.DEFAULT_FROM_EMAIL = "shop@example.com"
+    with FakeSendGrid(keys=None) as found:
+        anymail(SENDGRID_API_KEY="SG.fake", SENDGRID_API_URL=found.url)
+        yield found

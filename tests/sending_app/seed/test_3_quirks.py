@@ -1,0 +1,203 @@
+"""The seed's heading "Limitations and quirks"."""
+
+import json
+from base64 import b64encode
+from collections.abc import Callable
+
+import pytest
+from pytest_django import Settings
+
+from fake_sendgrid.server import FakeSendGrid
+from sending_app.compose import UnsupportedFeature
+from tests.sending_app.mailing import PLAIN, QUEUED, deliver, hello, to, use
+from tests.sending_app.seed.conftest import BOTH, Sent
+from tests.sending_app.wire import ACCEPTED, Serve, answering
+
+Change = Callable[..., None]
+
+HTML, AMP = "<p>It is on its way.</p>", "<!doctype html><html ⚡4email></html>"
+
+
+def ids(sendgrid: FakeSendGrid) -> list[str]:
+    (mail,) = sendgrid.accepted
+    return [one["custom_args"]["anymail_id"] for one in mail.body["personalizations"]]
+
+
+# Message-ID
+
+
+def test_one_message_has_one_id_for_all_its_recipients(sent: Sent, sendgrid: FakeSendGrid) -> None:
+    message = hello(to=["ann@example.com", "Bob <bob@example.com>"], cc=["cora@example.com"])
+    assert sent(message) == {
+        **PLAIN,
+        "personalizations": [
+            {
+                "to": [{"email": "ann@example.com"}, {"email": "bob@example.com", "name": "Bob"}],
+                "cc": [{"email": "cora@example.com"}],
+                "custom_args": {"anymail_id": "id-0"},
+            }
+        ],
+    }
+    (only,) = ids(sendgrid)
+    status = message.anymail_status
+    assert status.message_id == only
+    assert {to: one.message_id for to, one in status.recipients.items()} == {
+        "ann@example.com": only,
+        "bob@example.com": only,
+        "cora@example.com": only,
+    }
+
+
+def test_in_a_batch_each_recipient_has_an_id(sent: Sent, sendgrid: FakeSendGrid) -> None:
+    message = hello(to=["ann@example.com", "Bob <bob@example.com>"], merge_data={})
+    sent(message)
+    first, second = ids(sendgrid)
+    status = message.anymail_status
+    assert status.message_id == {first, second}
+    assert status.recipients["ann@example.com"].message_id == first
+    assert status.recipients["bob@example.com"].message_id == second
+
+
+def test_without_ids_a_batch_has_none(sent: Sent, anymail: Change) -> None:
+    anymail(SENDGRID_GENERATE_MESSAGE_ID=False)
+    message = hello(to=["ann@example.com", "bob@example.com"], merge_metadata={"bob@example.com": {"n": 1}})
+    assert sent(message) == {
+        **PLAIN,
+        "personalizations": [
+            {"to": [{"email": "ann@example.com"}]},
+            {"to": [{"email": "bob@example.com"}], "custom_args": {"n": "1"}},
+        ],
+    }
+    status = message.anymail_status
+    assert status.message_id is None
+    assert {to: one.message_id for to, one in status.recipients.items()} == {
+        "ann@example.com": None,
+        "bob@example.com": None,
+    }
+
+
+def test_a_message_id_header_of_the_callers_is_left_alone(sent: Sent) -> None:
+    message = hello(headers={"Message-ID": "<of-ours@example.com>"})
+    assert sent(message) == {
+        **PLAIN,
+        "headers": {"Message-ID": "<of-ours@example.com>"},
+        "personalizations": [to("ann@example.com")],
+    }
+
+
+# Invalid addresses
+
+
+@pytest.mark.parametrize("backend", BOTH)
+def test_just_about_anything_goes_to_sendgrid_as_from_email(
+    backend: str, serve: Serve, anymail: Change, settings: Settings
+) -> None:
+    wire = serve(answering(ACCEPTED))
+    anymail(SENDGRID_API_KEY="SG.fake", SENDGRID_API_URL=wire.url)
+    use(settings, backend)
+    senders = ["webmaster@localhost", "a..b.@no-such-domain.invalid", "Me! <what{ever}@-x-.example>"]
+    for sender in senders:
+        assert hello(from_email=sender).send() == 1
+    if backend == QUEUED:
+        deliver()
+    assert [json.loads(request.body)["from"] for request in wire.requests] == [
+        {"email": "webmaster@localhost"},
+        {"email": "a..b.@no-such-domain.invalid"},
+        {"email": "what{ever}@-x-.example", "name": "Me!"},
+    ]
+
+
+# Wrong character set on text attachments
+
+
+@pytest.mark.parametrize(
+    ("content", "mimetype"),
+    [
+        ("Grüße, 世界", "text/plain"),
+        ("Grüße, 世界".encode(), "text/plain"),
+        ("BEGIN:VCALENDAR ü", "text/calendar; method=REQUEST"),
+    ],
+)
+def test_text_that_is_not_ascii_is_attached_in_utf8_and_no_charset_is_said(
+    sent: Sent, content: str | bytes, mimetype: str
+) -> None:
+    message = hello()
+    message.attach("file", content, mimetype)
+    assert sent(message) == {
+        **PLAIN,
+        "personalizations": [to("ann@example.com")],
+        "attachments": [
+            {
+                "content": b64encode(content.encode() if isinstance(content, str) else content).decode(),
+                "filename": "file",
+                "type": mimetype.partition(";")[0],
+            }
+        ],
+    }
+
+
+def test_a_file_that_is_no_text_keeps_its_bytes_and_its_type(sent: Sent) -> None:
+    message = hello(attachments=[("terms.pdf", b"%PDF-\xe4\xff", "application/pdf")])
+    assert sent(message) == {
+        **PLAIN,
+        "personalizations": [to("ann@example.com")],
+        "attachments": [
+            {
+                "content": b64encode(b"%PDF-\xe4\xff").decode(),
+                "filename": "terms.pdf",
+                "type": "application/pdf",
+            }
+        ],
+    }
+
+
+# Arbitrary alternative parts; AMP for Email
+
+
+def test_arbitrary_alternative_parts(sent: Sent) -> None:
+    message = hello()
+    message.attach_alternative(HTML, "text/html")
+    message.attach_alternative("# It is on its way.", "text/markdown")
+    message.attach_alternative('{"@type": "Order"}', "application/ld+json")
+    assert sent(message) == {
+        **PLAIN,
+        "content": [
+            {"type": "text/plain", "value": "It is on its way."},
+            {"type": "text/html", "value": HTML},
+            {"type": "text/markdown", "value": "# It is on its way."},
+            {"type": "application/ld+json", "value": '{"@type": "Order"}'},
+        ],
+        "personalizations": [to("ann@example.com")],
+    }
+
+
+def test_amp_for_email(sent: Sent) -> None:
+    message = hello()
+    message.attach_alternative(AMP, "text/x-amp-html")
+    message.attach_alternative(HTML, "text/html")
+    assert sent(message) == {
+        **PLAIN,
+        "content": [
+            {"type": "text/plain", "value": "It is on its way."},
+            {"type": "text/html", "value": HTML},
+            {"type": "text/x-amp-html", "value": AMP},
+        ],
+        "personalizations": [to("ann@example.com")],
+    }
+
+
+# No envelope sender overrides
+
+
+def test_an_envelope_sender_is_refused(sent: Sent, sendgrid: FakeSendGrid) -> None:
+    message = hello(envelope_sender="bounces@example.com")
+    with pytest.raises(UnsupportedFeature, match="envelope_sender"):
+        sent(message)
+    assert message.anymail_status.message_id is None
+    assert not sendgrid.requests
+
+
+def test_an_envelope_sender_is_left_out_where_such_features_are_ignored(sent: Sent, anymail: Change) -> None:
+    anymail(IGNORE_UNSUPPORTED_FEATURES=True)
+    body = sent(hello(envelope_sender="bounces@example.com"))
+    assert body == {**PLAIN, "personalizations": [to("ann@example.com")]}

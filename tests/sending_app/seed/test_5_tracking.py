@@ -1,0 +1,50 @@
+"""The seed's heading "Status tracking webhooks": the id of a mail comes back in its events.
+
+How events come, and what they are made of, is tested in tests/events_app.
+"""
+
+import random
+from typing import Any
+
+from events_app.normalize import normalize
+from events_app.signals import TrackingEvent
+from fake_sendgrid import fates
+from fake_sendgrid.server import FakeSendGrid
+from tests.sending_app.mailing import hello
+from tests.sending_app.seed.conftest import Sent
+
+
+def events(sendgrid: FakeSendGrid) -> list[TrackingEvent]:
+    """What the webhook would be told of the one accepted mail, as receivers get it."""
+    (mail,) = sendgrid.accepted
+    found = fates.events(mail.body, mail.x_message_id, int(mail.at), random.Random(1))
+    return [normalize(one) for one in found]
+
+
+def test_a_tracking_events_message_id_is_the_sent_messages(sent: Sent, sendgrid: FakeSendGrid) -> None:
+    message = hello(to=["click@example.com"], tags=["orders"], metadata={"order": 5})
+    sent(message)
+    found = events(sendgrid)
+    assert [event.event_type for event in found] == ["queued", "delivered", "opened", "clicked"]
+    for event in found:
+        assert event.message_id == message.anymail_status.message_id
+        assert event.recipient == "click@example.com"
+        assert event.tags == ["orders"]
+        assert event.metadata == {"order": "5"}
+
+
+def test_in_a_batch_it_is_the_recipients_own(sent: Sent, sendgrid: FakeSendGrid) -> None:
+    message: Any = hello(to=["dropped@example.com", "bounce@example.com"], merge_data={})
+    sent(message)
+    found = {event.event_type: event for event in events(sendgrid)}
+    of = message.anymail_status.recipients
+    assert found["rejected"].message_id == of["dropped@example.com"].message_id
+    assert found["bounced"].message_id == of["bounce@example.com"].message_id
+    assert found["bounced"].message_id != found["rejected"].message_id
+
+
+def test_without_ids_it_is_the_smtp_id(sent: Sent, sendgrid: FakeSendGrid, anymail: Any) -> None:
+    anymail(SENDGRID_GENERATE_MESSAGE_ID=False)
+    sent(hello())
+    for event in events(sendgrid):
+        assert event.message_id == event.esp_event["smtp-id"]

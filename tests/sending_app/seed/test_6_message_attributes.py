@@ -1,0 +1,282 @@
+"""What the seed takes for granted of every Anymail backend: attributes, send defaults, files, pictures."""
+
+from base64 import b64encode
+from collections.abc import Callable
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from django.utils.translation import gettext_lazy
+
+from sending_app.message import SendGridMessage, attach_inline_image, attach_inline_image_file
+from tests.sending_app.mailing import PLAIN, hello, to
+from tests.sending_app.seed.conftest import Sent
+
+Change = Callable[..., None]
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
+
+#: SendGrid takes a mail up to 72 hours ahead.
+SOON = datetime.now(UTC).replace(microsecond=900_000) + timedelta(hours=5)
+
+ONE = [to("ann@example.com")]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "more"),
+    [
+        ({"tags": ["orders", "tea", "orders"]}, {"categories": ["orders", "tea"]}),
+        (
+            {"metadata": {"order": 5, "sum": 2.5, "gift": True, "to": "Ann"}},
+            {"custom_args": {"order": "5", "sum": "2.5", "gift": "True", "to": "Ann"}},
+        ),
+        ({"track_opens": True}, {"tracking_settings": {"open_tracking": {"enable": True}}}),
+        ({"track_clicks": False}, {"tracking_settings": {"click_tracking": {"enable": False}}}),
+        (
+            {"open_tracking": False, "click_tracking": True},
+            {"tracking_settings": {"open_tracking": {"enable": False}, "click_tracking": {"enable": True}}},
+        ),
+        ({"send_at": SOON}, {"send_at": int(SOON.timestamp())}),
+        ({"send_at": SOON.timestamp()}, {"send_at": int(SOON.timestamp())}),
+        (
+            {"reply_to": ["Ann <ann@example.com>"]},
+            {
+                "reply_to_list": [
+                    {"email": "ann@example.com", "name": "Ann"},
+                ]
+            },
+        ),
+        (
+            {"reply_to": ["a@example.com"], "headers": {"REPLY-TO": "b@example.com, c@example.com"}},
+            {"reply_to_list": [{"email": "b@example.com"}, {"email": "c@example.com"}]},
+        ),
+        (
+            {"headers": {"X-Number": 5, "List-Unsubscribe": "<https://example.com/u>"}},
+            {"headers": {"X-Number": "5", "List-Unsubscribe": "<https://example.com/u>"}},
+        ),
+        (
+            {"from_email": '"Shop, The" <s@example.com>'},
+            {
+                "from": {
+                    "email": "s@example.com",
+                    "name": "Shop, The",
+                }
+            },
+        ),
+        ({"template_id": "d-1"}, {"template_id": "d-1"}),
+        ({"tags": None, "metadata": None, "track_opens": None, "send_at": None}, {}),
+        ({"tags": [], "metadata": {}, "headers": {}, "reply_to": []}, {}),
+        (
+            {"subject": gettext_lazy("Yes"), "tags": [gettext_lazy("No")]},
+            {
+                "subject": "Yes",
+                "categories": ["No"],
+            },
+        ),
+    ],
+)
+def test_an_attribute_of_a_message(sent: Sent, attributes: dict[str, Any], more: dict[str, Any]) -> None:
+    assert sent(hello(**attributes)) == {**PLAIN, **more, "personalizations": ONE}
+
+
+def test_a_time_and_a_day_without_a_zone_are_djangos_current_zones(sent: Sent) -> None:
+    tomorrow = SOON.date() + timedelta(days=1)
+    midnight = datetime.combine(tomorrow, time())
+    with timezone.override("Asia/Tokyo"):
+        expected = int(timezone.make_aware(midnight).timestamp())
+        assert sent(hello(send_at=midnight))["send_at"] == expected
+        assert sent(hello(send_at=tomorrow))["send_at"] == expected
+
+
+def test_merge_metadata_is_the_recipients_own_beside_the_metadata_of_all(sent: Sent) -> None:
+    message = hello(
+        to=["ann@example.com", "bob@example.com"],
+        metadata={"campaign": "tea"},
+        merge_metadata={"ann@example.com": {"order": 5}, "bob@example.com": {"order": "6"}},
+    )
+    assert sent(message) == {
+        **PLAIN,
+        "custom_args": {"campaign": "tea"},
+        "personalizations": [
+            to("ann@example.com", number=0, custom_args={"order": "5"}),
+            to("bob@example.com", number=1, custom_args={"order": "6"}),
+        ],
+    }
+
+
+def test_merge_headers_are_the_recipients_own_beside_the_headers_of_all(sent: Sent) -> None:
+    message = hello(
+        to=["ann@example.com", "bob@example.com"],
+        headers={"X-All": "1"},
+        merge_headers={"ann@example.com": {"List-Unsubscribe": "<https://example.com/a>"}},
+    )
+    assert sent(message) == {
+        **PLAIN,
+        "headers": {"X-All": "1"},
+        "personalizations": [
+            to("ann@example.com", number=0, headers={"List-Unsubscribe": "<https://example.com/a>"}),
+            to("bob@example.com", number=1),
+        ],
+    }
+
+
+def test_everything_as_keyword_arguments_of_the_message_class(sent: Sent) -> None:
+    message = SendGridMessage(
+        subject="Hello",
+        body="It is on its way.",
+        from_email="Shop <shop@example.com>",
+        to=["ann@example.com"],
+        cc=["cora@example.com"],
+        reply_to=["help@example.com"],
+        headers={"X-A": "a"},
+        metadata={"m": 1},
+        merge_data={"ann@example.com": {"name": "Ann"}},
+        merge_metadata={"ann@example.com": {"n": 2}},
+        merge_headers={"ann@example.com": {"X-B": "b"}},
+        merge_global_data={"shop": "Tea"},
+        tags=["t"],
+        track_opens=True,
+        track_clicks=False,
+        send_at=SOON,
+        template_id="5997fcf6",
+        esp_extra={"merge_field_format": "-{}-", "batch_id": "B"},
+    )
+    message.attach_alternative("<p>Hello</p>", "text/html")
+    assert sent(message) == {
+        "from": {"email": "shop@example.com", "name": "Shop"},
+        "subject": "Hello",
+        "content": [
+            {"type": "text/plain", "value": "It is on its way."},
+            {"type": "text/html", "value": "<p>Hello</p>"},
+        ],
+        "reply_to_list": [{"email": "help@example.com"}],
+        "headers": {"X-A": "a"},
+        "custom_args": {"m": "1"},
+        "categories": ["t"],
+        "tracking_settings": {"open_tracking": {"enable": True}, "click_tracking": {"enable": False}},
+        "send_at": int(SOON.timestamp()),
+        "template_id": "5997fcf6",
+        "batch_id": "B",
+        "personalizations": [
+            to(
+                "ann@example.com",
+                cc=[{"email": "cora@example.com"}],
+                custom_args={"n": "2"},
+                headers={"X-B": "b"},
+                substitutions={"-shop-": "Tea", "-name-": "Ann"},
+            )
+        ],
+    }
+
+
+# Send defaults
+
+DEFAULTS: dict[str, Any] = {
+    "from_email": "default@example.com",
+    "tags": ["all"],
+    "metadata": {"a": "1", "b": "1"},
+    "headers": {"X-A": "1"},
+    "track_clicks": True,
+    "reply_to": ["help@example.com"],
+    "bcc": ["archive@example.com"],
+}
+
+
+def test_send_defaults_are_combined_with_what_the_message_has(sent: Sent, anymail: Change) -> None:
+    anymail(SEND_DEFAULTS=DEFAULTS)
+    message = hello(
+        from_email="own@example.com",
+        tags=["own"],
+        metadata={"b": "2", "c": "2"},
+        headers={"X-B": "2"},
+        track_clicks=False,
+        reply_to=["own@example.com"],
+    )
+    assert sent(message) == {
+        **PLAIN,
+        "from": {"email": "own@example.com"},
+        "categories": ["all", "own"],
+        "custom_args": {"a": "1", "b": "2", "c": "2"},
+        "headers": {"X-A": "1", "X-B": "2"},
+        "tracking_settings": {"click_tracking": {"enable": False}},
+        "reply_to_list": [{"email": "help@example.com"}, {"email": "own@example.com"}],
+        "personalizations": [to("ann@example.com", bcc=[{"email": "archive@example.com"}])],
+    }
+
+
+def test_none_on_the_message_cancels_a_default(sent: Sent, anymail: Change) -> None:
+    anymail(SEND_DEFAULTS={"tags": ["all"], "metadata": {"a": "1"}, "track_clicks": True})
+    assert sent(hello(tags=None, metadata=None, track_clicks=None)) == {**PLAIN, "personalizations": ONE}
+
+
+def test_sendgrids_own_defaults_stand_in_the_place_of_the_global_ones_of_their_name(
+    sent: Sent, anymail: Change
+) -> None:
+    anymail(
+        SEND_DEFAULTS={"tags": ["all"], "metadata": {"a": "1"}},
+        SENDGRID_SEND_DEFAULTS={"metadata": {"b": "1"}, "template_id": "d-1"},
+    )
+    assert sent(hello()) == {
+        **PLAIN,
+        "categories": ["all"],
+        "custom_args": {"b": "1"},
+        "template_id": "d-1",
+        "personalizations": ONE,
+    }
+
+
+def test_defaults_of_one_recipients_own_are_combined_one_level_deep(sent: Sent, anymail: Change) -> None:
+    anymail(
+        SEND_DEFAULTS={
+            "merge_data": {"ann@example.com": {"-a-": "1", "-b-": "1"}},
+            "merge_global_data": {"-all-": "1"},
+        }
+    )
+    assert sent(hello(merge_data={"ann@example.com": {"-b-": "2"}})) == {
+        **PLAIN,
+        "personalizations": [
+            to("ann@example.com", substitutions={"-all-": "1", "-a-": "1", "-b-": "2"}),
+        ],
+    }
+
+
+# Files and pictures
+
+
+def test_an_inline_picture(sent: Sent) -> None:
+    message = hello()
+    content_id = attach_inline_image(message, PNG, "tea.png")
+    message.attach_alternative(f'<img src="cid:{content_id}">', "text/html")
+    message.attach("terms.txt", "Tea.", "text/plain")
+    body = sent(message)
+    assert body["attachments"] == [
+        {
+            "content": b64encode(PNG).decode(),
+            "filename": "tea.png",
+            "type": "image/png",
+            "disposition": "inline",
+            "content_id": content_id,
+        },
+        {"content": b64encode(b"Tea.").decode(), "filename": "terms.txt", "type": "text/plain"},
+    ]
+    assert body["content"][1]["value"] == f'<img src="cid:{content_id}">'
+
+
+def test_an_inline_picture_of_a_file(sent: Sent, tmp_path: Path) -> None:
+    (tmp_path / "tea.png").write_bytes(PNG)
+    message = SendGridMessage("Hello", "It is on its way.", to=["ann@example.com"])
+    first = message.attach_inline_image_file(tmp_path / "tea.png")
+    second = attach_inline_image_file(message, str(tmp_path / "tea.png"))
+    assert sent(message)["attachments"] == [
+        {
+            "content": b64encode(PNG).decode(),
+            "filename": "tea.png",
+            "type": "image/png",
+            "disposition": "inline",
+            "content_id": content_id,
+        }
+        for content_id in (first, second)
+    ]
+    assert first != second

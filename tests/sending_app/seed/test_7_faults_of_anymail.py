@@ -1,0 +1,93 @@
+"""What Anymail 15.1 got wrong of sending, shown at the wire not to be wrong here.
+
+B4, B10 and B12 are about errors: tests/sending_app/test_mailer.py, test_direct.py.
+"""
+
+from base64 import b64encode
+from typing import Any
+
+import pytest
+
+from fake_sendgrid.server import FakeSendGrid
+from sending_app.compose import UnsupportedFeature
+from sending_app.plain import SerializationError
+from tests.sending_app.mailing import PLAIN, hello, to
+from tests.sending_app.seed.conftest import Sent
+
+TWO = ["ann@example.com", "bob@example.com"]
+
+
+def test_b1_the_type_of_a_text_file_has_no_charset(sent: Sent) -> None:
+    message = hello(attachments=[("a.csv", "ä;b", "text/csv; charset=utf-8"), ("b.txt", "b", "text/plain")])
+    assert sent(message)["attachments"] == [
+        {"content": b64encode("ä;b".encode()).decode(), "filename": "a.csv", "type": "text/csv"},
+        {"content": b64encode(b"b").decode(), "filename": "b.txt", "type": "text/plain"},
+    ]
+
+
+def test_b2_custom_args_for_all_leave_each_recipient_an_id(sent: Sent) -> None:
+    message = hello(to=TWO, merge_data={}, esp_extra={"personalizations": {"custom_args": {"all": "1"}}})
+    assert sent(message) == {
+        **PLAIN,
+        "personalizations": [
+            to("ann@example.com", number=0, custom_args={"all": "1"}),
+            to("bob@example.com", number=1, custom_args={"all": "1"}),
+        ],
+    }
+
+
+def test_b3_a_domain_that_is_not_ascii_is_found_as_it_was_written(sent: Sent, sendgrid: FakeSendGrid) -> None:
+    written, wire = "jo@bücher.example", "jo@xn--bcher-kva.example"
+    message = hello(
+        to=[written],
+        merge_data={written: {"-name-": "Jo"}},
+        merge_metadata={written: {"n": 1}},
+        merge_headers={written: {"X-N": "1"}},
+    )
+    assert sent(message) == {
+        **PLAIN,
+        "personalizations": [
+            to(wire, substitutions={"-name-": "Jo"}, custom_args={"n": "1"}, headers={"X-N": "1"}),
+        ],
+    }
+    custom_args = sendgrid.accepted[0].body["personalizations"][0]["custom_args"]
+    assert message.anymail_status.recipients[written].message_id == custom_args["anymail_id"]
+
+
+@pytest.mark.parametrize("kind", ["cc", "bcc"])
+def test_b4_a_mail_of_copies_alone_has_a_clear_error(sent: Sent, sendgrid: FakeSendGrid, kind: str) -> None:
+    with pytest.raises(UnsupportedFeature, match='without "to"'):
+        sent(hello(**{"to": [], kind: ["ann@example.com"]}))
+    assert not sendgrid.requests
+
+
+def test_b14_merge_headers_of_none_make_no_batch(sent: Sent) -> None:
+    assert sent(hello(to=TWO, merge_headers=None)) == {**PLAIN, "personalizations": [to(*TWO)]}
+
+
+def test_b14_numbers_in_merge_headers_are_text(sent: Sent) -> None:
+    body = sent(hello(merge_headers={"ann@example.com": {"X-Number": 5}}))
+    assert body["personalizations"] == [to("ann@example.com", headers={"X-Number": "5"})]
+
+
+def test_b16_plain_text_comes_before_html(sent: Sent) -> None:
+    message = hello(body="<p>Hello</p>")
+    message.content_subtype = "html"
+    message.attach_alternative("Hello", "text/plain")
+    assert sent(message)["content"] == [
+        {"type": "text/plain", "value": "Hello"},
+        {"type": "text/html", "value": "<p>Hello</p>"},
+    ]
+
+
+@pytest.mark.parametrize("value", [None, ["a"], {"a": 1}, object()])
+def test_b16_what_is_no_text_in_metadata_is_refused_by_name(
+    sent: Sent, sendgrid: FakeSendGrid, value: Any
+) -> None:
+    with pytest.raises(SerializationError, match="metadata"):
+        sent(hello(metadata={"kind": value}))
+    assert not sendgrid.requests
+
+
+def test_b16_a_bool_in_metadata_is_text(sent: Sent) -> None:
+    assert sent(hello(metadata={"gift": False}))["custom_args"] == {"gift": "False"}
