@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from ground.valkey import Valkey
-from tests.flows.databases import postgres_database
+from tests.flows.databases import Template, postgres_database
 from tests.flows.deployment import Deployment
 from tests.flows.mailing import Mailing
 
@@ -33,17 +33,24 @@ def servers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Servers]
         yield Servers(valkey, url)
 
 
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Template]:
+    found = Template(tmp_path_factory.mktemp("template"), os.environ["TEST_DATABASE_URL"])
+    yield found
+    found.drop()
+
+
 @pytest.fixture
-def deployment(servers: Servers, tmp_path: Path) -> Iterator[Deployment]:
+def deployment(servers: Servers, tmp_path: Path, template: Template) -> Iterator[Deployment]:
     """Migrated, and nothing of it runs yet."""
-    found = Deployment(tmp_path, *servers)
+    found = Deployment(tmp_path, *servers, template)
     yield found
     found.stop()
 
 
 @pytest.fixture
-def mailing(servers: Servers, tmp_path: Path) -> Iterator[Mailing]:
+def mailing(servers: Servers, tmp_path: Path, template: Template) -> Iterator[Mailing]:
     """A deployment that sends mail, migrated, and a SendGrid that answers it."""
-    found = Mailing(tmp_path, *servers)
+    found = Mailing(tmp_path, *servers, template)
     yield found
     found.stop()

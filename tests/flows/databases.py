@@ -1,9 +1,11 @@
 """The databases of flows: one to itself for each test, of either kind."""
 
+import shutil
 import sqlite3
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -38,3 +40,45 @@ def postgres_database(server: str) -> Iterator[str]:
         connection.execute(f"CREATE DATABASE {name}")
         yield urlsplit(server)._replace(path=f"/{name}").geturl()
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+class Template:
+    """A database that is migrated once, and copied for each test: migrating takes seconds."""
+
+    def __init__(self, folder: Path, server: str) -> None:
+        self._folder = folder
+        self._server = server
+        self._made: dict[bool, str] = {}
+
+    def fill(self, database_url: str, migrate: Callable[[str], object]) -> None:
+        """Make of an empty database one that `migrate` has been at."""
+        postgres = is_postgres(database_url)
+        if postgres not in self._made:
+            self._made[postgres] = self._make(postgres)
+            migrate(self._made[postgres])
+        if postgres:
+            self._recreate(name_of(database_url), f"TEMPLATE {name_of(self._made[postgres])}")
+        else:
+            shutil.copyfile(*(url.removeprefix("sqlite:///") for url in (self._made[postgres], database_url)))
+
+    def drop(self) -> None:
+        if True in self._made:
+            with psycopg.connect(self._server, autocommit=True) as connection:
+                connection.execute(f"DROP DATABASE {name_of(self._made[True])} WITH (FORCE)")
+
+    def _make(self, postgres: bool) -> str:
+        name = f"template_{uuid.uuid4().hex}"
+        if not postgres:
+            return f"sqlite:///{self._folder}/{name}.sqlite3"
+        with psycopg.connect(self._server, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return urlsplit(self._server)._replace(path=f"/{name}").geturl()
+
+    def _recreate(self, name: str, how: str) -> None:
+        with psycopg.connect(self._server, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name}")
+            connection.execute(f"CREATE DATABASE {name} {how}")
+
+
+def name_of(database_url: str) -> str:
+    return urlsplit(database_url).path.removeprefix("/")

@@ -16,7 +16,7 @@ from fake_sendgrid.webhook import Sender, batch
 from ground.process import Process, wait_for
 from ground.stack import Stack
 from ground.valkey import Valkey
-from tests.flows.databases import connect, is_postgres
+from tests.flows.databases import Template, connect, is_postgres
 from tests.flows.witness import deeds
 from tests.flows.witness.book import Book
 
@@ -42,7 +42,14 @@ class Row(NamedTuple):
 
 
 class Deployment:
-    def __init__(self, folder: Path, valkey: Valkey, database_url: str, **settings: object) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        valkey: Valkey,
+        database_url: str,
+        template: Template | None = None,
+        **settings: object,
+    ) -> None:
         self.folder = folder
         self.valkey = valkey
         self.database_url = database_url
@@ -63,7 +70,16 @@ class Deployment:
         #: Orders to the receivers, and the calls they got.
         self.book = Book(folder)
         self.processes: list[Process] = []
+        if template:
+            template.fill(database_url, self._migrate)
+        else:
+            self._migrate(database_url)
+
+    def _migrate(self, database_url: str) -> None:
+        ours = self.stack.env["DATABASE_URL"]
+        self.stack.env["DATABASE_URL"] = database_url
         self.stack.manage("migrate", "--run-syncdb", "--verbosity", "0")
+        self.stack.env["DATABASE_URL"] = ours
 
     # --- Processes ---
 

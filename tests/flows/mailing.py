@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from subprocess import run
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from fake_sendgrid.server import FakeSendGrid
 from ground.process import Process
 from ground.stack import EVENT_QUEUES, MAIL_QUEUES, ROOT
 from ground.valkey import Valkey
-from tests.flows.databases import connect
+from tests.flows.databases import Template, connect
 from tests.flows.deployment import LONG_AGO, STREAM, Deployment
 
 KEY = "SG.fake"
@@ -34,8 +35,10 @@ class Row(NamedTuple):
 
 
 class Mailing(Deployment):
-    def __init__(self, folder: Path, valkey: Valkey, database_url: str) -> None:
-        super().__init__(folder, valkey, database_url)
+    def __init__(
+        self, folder: Path, valkey: Valkey, database_url: str, template: Template | None = None
+    ) -> None:
+        super().__init__(folder, valkey, database_url, template)
         self.sendgrid = FakeSendGrid(sender=self.sender, webhook_url=self.stack.webhook_url)
         self.configure(
             SENDGRID_API_KEY=KEY,
@@ -119,9 +122,11 @@ class Mailing(Deployment):
 
     def pass_time(self) -> None:
         """Leases end, delays are over, and so is the wait for events."""
-        self.execute(
-            f"UPDATE sending_app_part SET due = '{LONG_AGO}' WHERE state IN ('waiting', 'posting', 'unknown')"
-        )
+        due = f"UPDATE sending_app_part SET due = '{LONG_AGO}' WHERE state"
+        self.execute(f"{due} IN ('waiting', 'unknown')")
+        # Not those that somebody alive is at: nobody has been at one for longer.
+        since = f"{datetime.now(UTC) - timedelta(seconds=3):%Y-%m-%d %H:%M:%S}+00"
+        self.execute(f"{due} = 'posting' AND attempted_at < '{since}'")
         self.execute(f"UPDATE sending_app_pause SET until = '{LONG_AGO}'")
         self.tick_now()
 

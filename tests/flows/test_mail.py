@@ -252,6 +252,7 @@ def test_the_parts_of_a_large_merge_live_apart(mailing: Mailing) -> None:
     assert not mailing.accepted(third)
 
 
+@on_postgres
 def test_a_password_reset_overtakes_a_campaign(mailing: Mailing) -> None:
     mailing.sendgrid.always(answers.slow(0.2))
     mailing.mailer("--concurrency", "1")
