@@ -4,8 +4,10 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import suppress
 
-from django.db import InterfaceError, OperationalError
+from celery.exceptions import SoftTimeLimitExceeded
+from django.db import InterfaceError, OperationalError, transaction
 
 from events_app.models import DatabaseAway
 from sending_app import claims, client, outbox, pauses, payload, receipts
@@ -41,29 +43,42 @@ def deliver(lane: Part.Lane, seconds: float, call_another: Callable[[], None]) -
 def write_what_is_left() -> None:
     """Write the outcomes that could not be written while the database was away."""
     for _ in range(len(_unwritten)):
-        _write(*_unwritten.popleft())
+        with suppress(IndexError):  # another thread of this process was faster
+            _write(*_unwritten.popleft())
 
 
 def _deliver(taken: Taken) -> Verdict:
-    try:
-        outcome = _post(taken)
-    except BaseException as error:
-        # A time limit, say. Whether SendGrid had the mail by then nobody knows.
-        _write(taken, Outcome(Verdict.UNKNOWN, detail=f"The post was cut off: {type(error).__name__}."))
-        raise
+    outcome = _build_and_post(taken)
     _write(taken, outcome)
     return outcome.verdict
 
 
-def _post(taken: Taken) -> Outcome:
+def _build_and_post(taken: Taken) -> Outcome:
+    # Until it is posted SendGrid surely does not have it.
+    worst = Verdict.RETRY
     try:
-        body = build(taken.part)
+        body = _built(taken.part)
+        if isinstance(body, Outcome):
+            return body
+        worst = Verdict.UNKNOWN
+        return client.post(taken.account, body)
+    except BaseException as error:
+        # A time limit, say. Whether SendGrid had the mail by then nobody knows.
+        _write(taken, Outcome(worst, detail=f"The post was cut off: {type(error).__name__}."))
+        raise
+
+
+def _built(part: Part) -> bytes | Outcome:
+    """The body of the request, or what came of building it."""
+    try:
+        return build(part)
     except (OperationalError, InterfaceError) as error:
         return Outcome(Verdict.RETRY, detail=f"The database went away: {type(error).__name__}.")
+    except SoftTimeLimitExceeded:
+        raise
     except Exception as error:
-        logger.exception("Part %d cannot be built", taken.part.pk)
+        logger.exception("Part %d cannot be built", part.pk)
         return Outcome(Verdict.FAILED, detail=f"The request cannot be built: {type(error).__name__}: {error}")
-    return client.post(taken.account, body)
 
 
 def build(part: Part) -> bytes:
@@ -81,8 +96,12 @@ def _write(taken: Taken, outcome: Outcome) -> None:
     """Raises DatabaseAway, and keeps what is to be written."""
     try:
         if outcome.verdict == Verdict.PAUSED:
-            pauses.begin(taken.account, outcome, taken.trying)
-        elif taken.trying and outcome.verdict in (Verdict.ACCEPTED, Verdict.FAILED):
+            with transaction.atomic(using=outbox.using()):
+                pauses.begin(taken.account, outcome, taken.trying)
+                receipts.file(taken.part, outcome)
+            return
+        # Where SendGrid has judged the mail, it takes the key.
+        if taken.trying and outcome.status_code and outcome.verdict in (Verdict.ACCEPTED, Verdict.FAILED):
             pauses.end(taken.account)
         receipts.file(taken.part, outcome)
     except (OperationalError, InterfaceError) as error:

@@ -1,0 +1,384 @@
+"""One part after another is posted, and what came of it is written down, now or when the database is back."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Barrier
+from typing import Any
+
+import pytest
+import requests
+from celery.exceptions import SoftTimeLimitExceeded
+from django.db import OperationalError, connections
+
+from events_app.models import DatabaseAway
+from fake_sendgrid import answers
+from fake_sendgrid.rules.fault import Fault
+from fake_sendgrid.server import FakeSendGrid
+from sending_app import account, claims, client, delivery, pauses, receipts
+from sending_app.claims import Taken
+from sending_app.client import Outcome, Verdict
+from sending_app.mail import Attachment
+from sending_app.models import OutboxMessage, Part, Pause
+from tests.events_app.test_inbox import away
+from tests.sending_app.events import FIRST, come, raw, recipients
+from tests.sending_app.mails import kept, mail, part, parts
+from tests.sending_app.posting import KEY, accepted, came_to, deliver, double, take
+from tests.sending_app.told import told
+
+pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    yield
+    delivery._unwritten.clear()
+
+
+@pytest.fixture
+def sendgrid(anymail: Callable[..., None]) -> Iterator[FakeSendGrid]:
+    with double(anymail) as found:
+        yield found
+
+
+def let_pauses_be_over() -> None:
+    for pause in Pause.objects.all():
+        Pause.objects.filter(pk=pause.pk).update(until=pause.since)
+
+
+# The way of a part
+
+
+def test_what_was_kept_is_what_sendgrid_gets(database: str, sendgrid: FakeSendGrid) -> None:
+    file = Attachment(content=b"\0\xff", filename="terms.pdf", type="application/pdf")
+    kept(mail("ann@example.com", cc=["bob@example.com"], attachments=[file], subject="Grüße \U0001f600"))
+    assert deliver() == {"accepted": 1}
+    (got,) = sendgrid.accepted
+    assert got.body["subject"] == "Grüße \U0001f600"
+    (one,) = got.body["personalizations"]
+    assert (one["to"], one["cc"]) == ([{"email": "ann@example.com"}], [{"email": "bob@example.com"}])
+    assert one["custom_args"]["anymail_id"] == str(recipients()[0].message_id)
+    assert got.body["attachments"][0]["content"] == "AP8="
+    assert (part().state, part().x_message_id) == ("accepted", got.x_message_id)
+    assert part().account == account.named("default").fingerprint
+
+
+def test_no_transaction_is_open_while_it_posts(database: str, anymail: Callable[..., None]) -> None:
+    def look(_: Any) -> None:
+        with connections[database].cursor() as cursor:  # the double's thread has a connection of its own
+            cursor.execute("SELECT state FROM sending_app_part")
+            seen.extend(cursor.fetchall())
+        connections.close_all()
+
+    seen: list[Any] = []
+    with double(anymail, on_request=look):
+        kept()
+        deliver()
+    assert [tuple(one) for one in seen] == [("posting",)]
+
+
+def test_an_answer_of_each_kind(database: str, sendgrid: FakeSendGrid) -> None:
+    for answer, expected, state in (
+        (answers.accepted(tells_id=False), "accepted", "accepted"),
+        (answers.refused(400, Fault("Bad", "content")), "failed", "failed"),
+        (answers.server_error(), "unknown", "unknown"),
+        (answers.accept_and_hang_up(), "unknown", "unknown"),
+    ):
+        Part.objects.all().delete()
+        kept()
+        sendgrid.next(answer)
+        assert deliver() == {expected: 1}
+        assert part().state == state
+
+
+def test_a_server_that_is_not_there_is_tried_again(database: str, anymail: Callable[..., None]) -> None:
+    anymail(SENDGRID_API_KEY=KEY, SENDGRID_API_URL="http://127.0.0.1:1/v3/")
+    kept()
+    assert deliver() == {"retry": 1}
+    assert (part().state, part().x_message_id) == ("waiting", "")
+    assert "The mail did not get to SendGrid" in part().error
+
+
+def test_sendgrids_own_words_are_kept(database: str, sendgrid: FakeSendGrid) -> None:
+    kept()
+    sendgrid.next(answers.refused(400, Fault("The subject is required.", "subject")))
+    deliver()
+    assert part().error == "The subject is required. (subject)"
+
+
+# How long
+
+
+def test_all_that_is_due_while_there_is_time(database: str, sendgrid: FakeSendGrid) -> None:
+    for _ in range(5):
+        kept()
+    assert deliver() == {"accepted": 5}
+    assert len(sendgrid.accepted) == 5
+    assert deliver() == {}
+
+
+def test_one_at_least_whatever_the_time(database: str, sendgrid: FakeSendGrid) -> None:
+    for _ in range(3):
+        kept()
+    assert deliver(seconds=0) == {"accepted": 1}
+    assert deliver(seconds=0) == {"accepted": 1}
+
+
+@pytest.mark.parametrize(("mails", "calls"), [(0, 0), (1, 0), (2, 1), (4, 1)])
+def test_another_worker_is_called_where_there_is_work_for_two(
+    database: str, sendgrid: FakeSendGrid, mails: int, calls: int
+) -> None:
+    called: list[int] = []
+    for _ in range(mails):
+        kept()
+    delivery.deliver(Part.Lane.MAIL, 60, call_another=lambda: called.append(len(sendgrid.requests)))
+    assert called == [0] * calls
+
+
+# Pauses
+
+
+def test_a_key_that_is_refused_stops_all_and_one_tries_it_later(
+    database: str, sendgrid: FakeSendGrid, anymail: Callable[..., None]
+) -> None:
+    for _ in range(3):
+        kept()
+    sendgrid.keys = set()
+    assert deliver() == {"paused": 1}
+    assert deliver() == {}
+    assert {one.state for one in parts()} == {"waiting"}
+    let_pauses_be_over()
+    assert deliver() == {"paused": 1}
+    assert (len(sendgrid.requests), Pause.objects.get().failures) == (2, 2)
+    let_pauses_be_over()
+    sendgrid.keys = {KEY}
+    assert deliver() == {"accepted": 3}
+    assert not Pause.objects.exists()
+
+
+def test_a_rate_limit_holds_until_its_reset(database: str, sendgrid: FakeSendGrid) -> None:
+    kept()
+    sendgrid.next(answers.rate_limited(120))
+    assert deliver() == {"paused": 1}
+    pause = Pause.objects.get()
+    assert (pause.until - pause.since).total_seconds() > 110
+    assert (pause.status_code, pause.reason) == (429, "too many requests")
+    assert part().state == "waiting"
+
+
+def test_a_mail_that_is_refused_for_itself_shows_that_the_key_works(
+    database: str, sendgrid: FakeSendGrid
+) -> None:
+    kept()
+    begin_and_let_be_over()
+    sendgrid.next(answers.refused(400))
+    assert deliver() == {"failed": 1}
+    assert not Pause.objects.exists()
+
+
+def test_a_mail_that_cannot_be_built_shows_nothing_of_the_key(database: str, sendgrid: FakeSendGrid) -> None:
+    kept()
+    OutboxMessage.objects.update(content=b"{")
+    begin_and_let_be_over()
+    assert deliver() == {"failed": 1}
+    assert (Pause.objects.count(), len(sendgrid.requests)) == (1, 0)
+
+
+@pytest.mark.parametrize("answer", [answers.server_error(), answers.hang_up()])
+def test_an_answer_that_tells_nothing_of_the_key_leaves_the_pause(
+    database: str, sendgrid: FakeSendGrid, answer: answers.Answer
+) -> None:
+    kept()
+    begin_and_let_be_over()
+    sendgrid.next(answer)
+    assert deliver() == {"unknown": 1}
+    assert list(pauses.shut().values()) == [False]
+
+
+def test_a_post_that_was_on_its_way_when_the_pause_began_does_not_end_it(
+    database: str, sendgrid: FakeSendGrid
+) -> None:
+    kept()
+    taken = take()
+    pauses.begin(taken.account, Outcome(Verdict.PAUSED, 429, wait=60), trying=False)
+    delivery._write(taken, accepted())
+    assert Pause.objects.exists()
+    assert part().state == "accepted"
+
+
+def begin_and_let_be_over() -> None:
+    pauses.begin(account.named("default"), Outcome(Verdict.PAUSED, 401), trying=False)
+    let_pauses_be_over()
+
+
+def test_the_key_is_in_no_row_and_no_log(
+    database: str, sendgrid: FakeSendGrid, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    for answer in (answers.refused(401), answers.accepted(), answers.server_error(), answers.hang_up()):
+        kept()
+        body = answer.body.replace(b"nauthorized", KEY.encode())
+        sendgrid.next(answers.Answer(status=answer.status, body=body, accepts=answer.accepts))
+        deliver(seconds=0)
+        let_pauses_be_over()
+    rows = json.dumps([list(model.objects.values()) for model in (Part, Pause)], default=str)
+    assert KEY not in rows
+    assert KEY not in caplog.text
+    assert "example.com" not in "".join(
+        record.getMessage() for record in caplog.records if record.levelno > logging.DEBUG
+    )
+
+
+# What cannot be built
+
+
+def test_a_mail_that_cannot_be_built_is_given_up_alone(
+    database: str, sendgrid: FakeSendGrid, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept()
+    Part.objects.update(envelopes=b'[{"id": 17}]')
+    kept()
+    with told() as heard:
+        assert deliver() == {"failed": 1, "accepted": 1}
+    assert [one.state for one in parts()] == ["failed", "accepted"]
+    assert "The request cannot be built: ValidationError" in parts()[0].error
+    assert f"Part {parts()[0].pk} cannot be built" in caplog.messages
+    assert heard.signals == ["post_send"]  # of what cannot be read no message can be made
+
+
+@pytest.mark.parametrize("error", [OperationalError("gone"), SoftTimeLimitExceeded()])
+def test_where_the_database_or_the_time_ends_before_the_post_it_is_tried_again(
+    database: str, sendgrid: FakeSendGrid, error: Exception
+) -> None:
+    def execute(call: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        if "sending_app_attachment" in sql:
+            raise error
+        return call(sql, params, many, context)
+
+    kept()
+    with connections[database].execute_wrapper(execute), suppress(SoftTimeLimitExceeded):
+        assert deliver(seconds=0) == {"retry": 1}
+    assert (part().state, part().unknowns, len(sendgrid.requests)) == ("waiting", 0, 0)
+    assert type(error).__name__ in part().error
+
+
+@pytest.mark.parametrize("error", [SoftTimeLimitExceeded, SystemExit, KeyboardInterrupt])
+def test_a_post_that_is_cut_off_is_unknown_at_once(
+    database: str, sendgrid: FakeSendGrid, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def cut_off(*_: object, **__: object) -> None:
+        raise error
+
+    kept()
+    monkeypatch.setattr(requests.Session, "send", cut_off)  # the wire
+    with pytest.raises(error):
+        deliver()
+    assert (part().state, part().error) == ("unknown", f"The post was cut off: {error.__name__}.")
+
+
+# The database goes away
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_what_cannot_be_written_is_written_once_the_database_is_back(
+    database: str, anymail: Callable[..., None], verdict: Verdict
+) -> None:
+    anymail(SENDGRID_API_KEY=KEY)
+    kept()
+    taken = take()
+    outcome = accepted() if verdict is Verdict.ACCEPTED else came_to(verdict)
+    with away(database):
+        with pytest.raises(DatabaseAway):
+            delivery._write(taken, outcome)
+        with pytest.raises(DatabaseAway):
+            delivery.write_what_is_left()
+    assert part().state == "posting"
+    delivery.write_what_is_left()
+    assert (
+        part().state
+        == {
+            Verdict.ACCEPTED: "accepted",
+            Verdict.FAILED: "failed",
+            Verdict.UNKNOWN: "unknown",
+            Verdict.RETRY: "waiting",
+            Verdict.PAUSED: "waiting",
+        }[verdict]
+    )
+    before = part().log
+    delivery.write_what_is_left()
+    assert part().log == before
+
+
+def test_a_pause_is_written_with_what_came_of_the_part_or_not_at_all(
+    database: str, anymail: Callable[..., None]
+) -> None:
+    def execute(call: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith('UPDATE "sending_app_part"'):
+            raise OperationalError
+        return call(sql, params, many, context)
+
+    anymail(SENDGRID_API_KEY=KEY)
+    kept()
+    taken = take()
+    with connections[database].execute_wrapper(execute), pytest.raises(DatabaseAway):
+        delivery._write(taken, came_to(Verdict.PAUSED))
+    assert not Pause.objects.exists()
+    delivery.write_what_is_left()
+    assert (Pause.objects.get().failures, part().state) == (1, "waiting")
+
+
+def test_an_outcome_written_late_finds_what_others_have_done(
+    database: str, anymail: Callable[..., None]
+) -> None:
+    anymail(SENDGRID_API_KEY=KEY)
+    kept()
+    taken = take()
+    with away(database), suppress(DatabaseAway):
+        delivery._write(taken, came_to(Verdict.FAILED))
+    come(raw("processed", recipients()[0]))
+    delivery.write_what_is_left()
+    assert (part().state, part().x_message_id) == ("accepted", FIRST)
+
+
+def test_threads_of_one_process_each_write_some(database: str, anymail: Callable[..., None]) -> None:
+    anymail(SENDGRID_API_KEY=KEY)
+    for _ in range(12):
+        kept()
+    taken: list[Taken] = [take() for _ in parts()]
+    delivery._unwritten.extend((one, accepted()) for one in taken)
+    together = Barrier(3)
+
+    def write(_: int) -> None:
+        together.wait()
+        try:
+            delivery.write_what_is_left()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(write, range(3)))
+    assert {one.state for one in parts()} == {"accepted"}
+
+
+# Two attempts
+
+
+def test_a_worker_that_was_frozen_past_its_lease_reports_its_202(
+    database: str, sendgrid: FakeSendGrid
+) -> None:
+    kept()
+    taken = take()
+    outcome = client.post(taken.account, delivery.build(taken.part))
+    Part.objects.update(state="waiting", due=part().created_at)
+    newer = take()
+    receipts.file(newer.part, client.post(newer.account, delivery.build(newer.part)))
+    assert not part().sent_twice
+    delivery._write(taken, outcome)
+    assert part().sent_twice
+    assert len({got.x_message_id for got in sendgrid.accepted}) == 2
+    assert (
+        len({got.body["personalizations"][0]["custom_args"]["anymail_id"] for got in sendgrid.accepted}) == 1
+    )
+    assert claims.take(Part.Lane.MAIL) is None
