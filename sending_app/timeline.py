@@ -23,6 +23,7 @@ from sending_app.message import RecipientStatus, SendStatus
 from sending_app.models import Part, Recipient
 from sending_app.outbox import using
 from sending_app.search import as_uuid, forms
+from sending_app.status import MOMENTS, STANDINGS
 
 #: Events of a mail that are read, the first ones.
 MOST = 1000
@@ -110,8 +111,17 @@ _pk = attrgetter("pk")
 
 def _in_order(part: Part | None, message_ids: Collection[str], most: int | None) -> list[Moment]:
     moments = [*(_here(part) if part else ()), *_events(part, _stored(message_ids)[:most])]
-    # By the second, as our own log has them; within one, in the order they are in.
-    return sorted(moments, key=lambda moment: moment.at.replace(microsecond=0))
+    return sorted(moments, key=_when)
+
+
+def _when(moment: Moment) -> tuple[datetime, int]:
+    # By the second, as SendGrid tells time.
+    return moment.at.replace(microsecond=0), _ORDER.get(moment.what, 0)
+
+
+#: Of moments in one second: what is known here comes first, then all goes as a mail does.
+_ORDER: dict[str, int] = {kind.value: standing.rank for kind, standing in STANDINGS.items()}
+_ORDER |= dict.fromkeys([kind.value for kind in MOMENTS], max(_ORDER.values()) + 1)
 
 
 def _here(part: Part) -> Iterator[Moment]:

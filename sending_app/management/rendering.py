@@ -1,5 +1,6 @@
 """Parts of the outbox as text for a terminal, and as JSON for a pipe."""
 
+import textwrap
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -16,6 +17,9 @@ from sending_app.timeline import Moment
 
 #: Recipients and events that are shown, where not all are asked for.
 FIRST = 50
+
+#: Columns before the words of what happened.
+_INDENT = 37
 
 _HEADER = ("id", "sent here (UTC)", "state", "lane", "mailer", "to", "tries", "mail", "why")
 _NUMBERS = frozenset({5, 6})
@@ -82,6 +86,8 @@ class InFull:
     recipients: "QuerySet[Recipient]"
     #: Recipients and events of each part, at the most.
     most: int | None
+    #: Of the terminal; None: lines are of any length.
+    width: int | None = None
 
     def page(self, part: Part) -> Iterator[str]:
         """For people."""
@@ -92,7 +98,7 @@ class InFull:
         yield from self._recipients(part)
         yield "\nWhat happened (UTC)"
         for moment in timeline.of_part(part, ids, self.most):
-            yield _line(moment, alone=part.recipient_count == 1)
+            yield from self._wrapped(_line(moment, alone=part.recipient_count == 1))
         yield from self._left_out(timeline.events_of(ids), "events")
 
     def as_json(self, part: Part) -> dict[str, Any]:
@@ -116,6 +122,11 @@ class InFull:
         header = ("address", "as", "status", "since (UTC)", "")
         yield from (f"  {line}" for line in columns(header, rows))
         yield from self._left_out(self._of(part).count(), "recipients")
+
+    def _wrapped(self, line: str) -> list[str]:
+        if self.width is None or len(line) <= self.width:
+            return [line]
+        return textwrap.wrap(line, self.width, subsequent_indent=" " * _INDENT, drop_whitespace=True)
 
     def _left_out(self, count: int, what: str) -> Iterator[str]:
         if self.most is not None and count > self.most:

@@ -98,7 +98,9 @@ def page(found: dict[str, Any]) -> Iterator[str]:
         yield from warnings
     if found["pauses"]:
         yield ""
-        yield from columns(("paused mailer", "until (UTC)", "tries", "SendGrid's words"), _paused(found))
+        yield from columns(
+            ("paused mailer", "tried again (UTC)", "tries", "SendGrid's words"), _paused(found)
+        )
 
 
 def _words(state: str, waiting: dict[str, Any], to_settle: int | None) -> str:

@@ -208,6 +208,15 @@ def test_events_that_are_left_out_are_counted(database: str) -> None:
     assert run("show", part().pk, "--all").count("  opened        ") == 60
 
 
+def test_what_happened_fits_a_terminal(database: str) -> None:
+    log = [{"at": "2026-07-14T12:00:00+00:00", "what": "A long story. " * 20}]
+    (pk,) = made("failed", log=log)
+    lines = run("show", pk, terminal=80).partition("What happened")[2].splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[2].startswith(" " * 37 + "long story. A")
+    assert len(run("show", pk).partition("What happened")[2].splitlines()) == 3
+
+
 def test_a_mail_whose_words_are_gone_is_shown(database: str) -> None:
     made("failed")
     OutboxMessage.objects.update(content=None, subject="")
@@ -422,7 +431,7 @@ def test_who_is_paused_and_what_sendgrid_said(database: str) -> None:
     until = Pause.objects.create(**mine, until=moved(seconds=30), reason=f"{words}\nmore", **columns).until
     Pause.objects.create(account="old", alias="default", until=moved(), **columns)
     said = run("status").splitlines()
-    assert said[-3].split() == ["paused", "mailer", "until", "(UTC)", "tries", "SendGrid's", "words"]
+    assert said[-3].split() == ["paused", "mailer", "tried", "again", "(UTC)", "tries", "SendGrid's", "words"]
     assert said[-2].split()[0] == "default"
     assert f"{until:%Y-%m-%d %H:%M:%S}" in said[-2]
     assert said[-2].endswith(f"      3  401 {words}")

@@ -136,6 +136,14 @@ def test_a_bounce_has_its_recipient_and_why(database: str) -> None:
     assert moment.said == "550 no such user"
 
 
+def test_what_happened_in_one_second_is_told_as_a_mail_goes(database: str) -> None:
+    kept_at_noon(attempted_at=at(0.2), attempts=1, accepted_at=at(0.4))
+    names = ("open", "bounce", "delivered", "deferred", "processed")
+    stored(*(event(0, name) for name in names))
+    told_in_order = ["kept", "posted", "accepted", "queued", "deferred", "delivered", "bounced", "opened"]
+    assert [what for _, what, _ in told()] == told_in_order
+
+
 def test_an_event_without_a_time_stands_where_it_was_received(database: str) -> None:
     kept_at_noon()
     stored(event(0, "open", timestamp=None), event(1, "delivered"))
