@@ -7,10 +7,12 @@ would have come: if mails that were accepted later have been heard of, and nothi
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
-from django.db.models import QuerySet
+from celery.exceptions import SoftTimeLimitExceeded
+from django.db import DatabaseError, InterfaceError
+from django.db.models import Q, QuerySet
 from redis import RedisError
 
 from events_app import stream
@@ -41,13 +43,25 @@ def settle() -> Counter[str]:
     did: Counter[str] = Counter()
     for decide, rows in ((_lose, _lapsed()), (_decide, _undecided()), (_expire, _expired())):
         for part in _slices(rows):
-            did[decide(part)] += 1
+            did[_alone(decide, part)] += 1
     return did
 
 
 def anything_due() -> bool:
     """Whether a worker is gone with a part, or it is time to decide on one."""
     return _lapsed().exists() or _undecided().exists()
+
+
+def _alone(decide: Callable[[Part], str], part: Part) -> str:
+    """A part on which nothing can be decided is in the way of no other."""
+    try:
+        return decide(part)
+    except (DatabaseError, InterfaceError, SoftTimeLimitExceeded):
+        raise
+    except Exception:
+        logger.exception("Nothing can be decided on part %d", part.pk)
+        _unchanged(part).update(due=database_now(using()) + timedelta(seconds=LOOK_AGAIN))
+        return "undecidable"
 
 
 def _lapsed() -> "QuerySet[Part]":
@@ -60,7 +74,8 @@ def _undecided() -> "QuerySet[Part]":
 
 def _expired() -> "QuerySet[Part]":
     oldest = database_now(using()) - timedelta(seconds=conf.MAX_AGE.get())
-    return _parts().filter(state=Part.State.WAITING, created_at__lte=oldest)
+    scheduled = Q(send_at=None) | Q(send_at__lte=oldest)
+    return _parts().filter(scheduled, state=Part.State.WAITING, created_at__lte=oldest)
 
 
 def _parts() -> "QuerySet[Part]":
@@ -127,7 +142,8 @@ def _why_never(part: Part, now: datetime) -> str:
         return "SENDGRID_GENERATE_MESSAGE_ID is off: no event can tell whether SendGrid has it."
     if part.unknowns >= MOST_UNKNOWNS:
         return f"It was posted {part.unknowns} times, and each time nobody knows what came of it."
-    if now - part.created_at > timedelta(seconds=conf.MAX_AGE.get()):
+    # A mail that is to be sent later is no older than that.
+    if now - max(part.created_at, part.send_at or part.created_at) > timedelta(seconds=conf.MAX_AGE.get()):
         return "Nothing has shown in time whether SendGrid has it."
     return ""
 
@@ -138,9 +154,9 @@ def _why_not_yet(part: Part, now: datetime) -> str:
         oldest = stream.waits_since()
     except RedisError as error:
         return f"Whether events wait cannot be seen: {type(error).__name__}."
-    if oldest and (now - oldest).total_seconds() > MOST_BACKLOG:
-        return "Events wait to be stored; its own may be among them."
     began = max(moment for moment in (part.attempted_at, part.send_at, part.created_at) if moment)
+    if oldest and oldest < max(began, now - timedelta(seconds=MOST_BACKLOG)):
+        return "Events wait to be stored; its own may be among them."
     later = _parts().filter(account=part.account, accepted_at__gt=began, seen_at__isnull=False)
     later = later.filter(attempted_at__gt=began)
     if not later.exists():
