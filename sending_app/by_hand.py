@@ -6,7 +6,6 @@ anybody decides: then it is accepted.
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any, NamedTuple
 
 from django.db import transaction
@@ -14,7 +13,7 @@ from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Coalesce
 
 from events_app.models import database_now
-from sending_app import announce, receipts, status
+from sending_app import receipts, status
 from sending_app.models import Part
 from sending_app.outbox import using
 
@@ -103,10 +102,7 @@ def _give_up(part: Part, now: datetime) -> bool:
 def _take_as_sent(part: Part, now: datetime) -> bool:
     accepted_at = Coalesce("accepted_at", Value(now))
     has_it = {"state": State.ACCEPTED, "accepted_at": accepted_at, "finished_at": now, "error": ""}
-    accepted = _change(part, now, "SendGrid has it", **has_it)
-    if accepted:
-        transaction.on_commit(partial(announce.accepted, part), using=using(), robust=True)
-    return accepted
+    return _change(part, now, "SendGrid has it", **has_it)
 
 
 def _take_as_not_sent(part: Part, now: datetime) -> bool:

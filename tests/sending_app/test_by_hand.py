@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
-from unittest import mock
 
 import pytest
 from django.db import transaction
@@ -180,14 +179,6 @@ def test_nothing_is_decided_against_the_evidence(
     found = in_state(state, accepted_at=ago(hours=1))
     assert act([found.pk]) == Did(0, 0, accepted=1)
     assert part().state == "accepted"
-
-
-def test_receivers_are_told_of_a_mail_that_sendgrid_has(database: str) -> None:
-    told: list[int] = []
-    found = in_state("parked")
-    with mock.patch("sending_app.announce.accepted", lambda part: told.append(part.pk)):
-        by_hand.settle([found.pk], sent=True)
-    assert told == [found.pk]
 
 
 @ALL
