@@ -3,12 +3,14 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 from pytest_django import Settings
 
 from fake_sendgrid.server import FakeSendGrid
 from sending_app import sessions
+from tests.sending_app.mailing import BOTH, QUEUED, Arrived, deliver, without_ids
 from tests.sending_app.wire import Serve, Wire
 
 
@@ -40,3 +42,21 @@ def sendgrid(anymail: Callable[..., None], settings: Settings) -> Iterator[FakeS
     with FakeSendGrid(keys=None) as found:
         anymail(SENDGRID_API_KEY="SG.fake", SENDGRID_API_URL=found.url)
         yield found
+
+
+@pytest.fixture(params=BOTH)
+def backend(request: pytest.FixtureRequest) -> str:
+    found: str = request.param
+    return found
+
+
+@pytest.fixture
+def arrived(backend: str, sendgrid: FakeSendGrid) -> Arrived:
+    """The bodies of the requests that SendGrid has taken."""
+
+    def look() -> list[dict[str, Any]]:
+        if backend == QUEUED:
+            deliver()
+        return [without_ids(one.body) for one in sendgrid.accepted]
+
+    return look

@@ -2,10 +2,16 @@
 
 import copy
 import uuid
-from typing import Any
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
 
 import django
+import pytest
+from django.core import mail
 from django.core.mail import EmailMultiAlternatives
+from django.dispatch import Signal
 from pytest_django import Settings
 
 from sending_app import delivery
@@ -13,6 +19,9 @@ from sending_app.models import Part
 
 DIRECT = "sending_app.backends.direct.EmailBackend"
 QUEUED = "sending_app.backends.queued.EmailBackend"
+
+#: For `params`. The direct backend has to do without a database.
+BOTH = [pytest.param(DIRECT, id="direct"), pytest.param(QUEUED, id="queued", marks=pytest.mark.django_db)]
 
 #: Django 6.1 and later name their mailers.
 HAS_MAILERS = django.VERSION >= (6, 1)
@@ -23,6 +32,9 @@ PLAIN: dict[str, Any] = {
     "subject": "Hello",
     "content": [{"type": "text/plain", "value": "It is on its way."}],
 }
+
+#: The bodies of the requests that SendGrid has taken, ids as in `without_ids`.
+Arrived: TypeAlias = Callable[[], list[dict[str, Any]]]
 
 
 def hello(**arguments: Any) -> Any:
@@ -48,6 +60,30 @@ def use(settings: Settings, backend: str, **options: Any) -> None:
     else:
         assert not options
         settings.EMAIL_BACKEND = backend
+
+
+def use_email_backend(settings: Settings, backend: str) -> None:
+    """The same by the setting that there was before, and that Django 6.1 takes with a warning."""
+    if HAS_MAILERS:
+        del settings.MAILERS
+    settings.EMAIL_BACKEND = backend
+
+
+def connect(**arguments: Any) -> Any:
+    """What `get_connection()` gives a project that has not been told yet that it is deprecated."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"get_connection\(\) is deprecated")
+        return mail.get_connection(**arguments)
+
+
+@contextmanager
+def hearing(signal: Signal, receiver: Callable[..., Any]) -> Iterator[None]:
+    """While the receiver is connected to the signal."""
+    signal.connect(receiver, weak=False)
+    try:
+        yield
+    finally:
+        signal.disconnect(receiver)
 
 
 def deliver() -> None:
@@ -76,3 +112,7 @@ def to(*addresses: str, number: int = 0, **fields: Any) -> dict[str, Any]:
         "custom_args": {**fields.pop("custom_args", {}), "anymail_id": f"id-{number}"},
         **fields,
     }
+
+
+#: The request of `hello()`.
+ANN = {**PLAIN, "personalizations": [to("ann@example.com")]}

@@ -7,17 +7,10 @@ import pytest
 from pytest_django import Settings
 
 from fake_sendgrid.server import FakeSendGrid
-from tests.sending_app.mailing import DIRECT, QUEUED, deliver, use, without_ids
+from tests.sending_app.mailing import BOTH, QUEUED, deliver, use, without_ids
 
-#: Sends a message, and answers the body of the one request SendGrid got of it, our ids made "id-0", "id-1" ...
+#: Sends a message; answers the body of the one request SendGrid got of it, our ids made "id-0", "id-1" ...
 Sent: TypeAlias = Callable[[Any], dict[str, Any]]
-
-
-# The direct backend has to do without a database.
-BOTH = [
-    pytest.param(DIRECT, id="direct"),
-    pytest.param(QUEUED, id="queued", marks=pytest.mark.django_db),
-]
 
 
 @pytest.fixture(params=BOTH)

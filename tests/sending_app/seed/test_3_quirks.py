@@ -9,8 +9,8 @@ from pytest_django import Settings
 
 from fake_sendgrid.server import FakeSendGrid
 from sending_app.compose import UnsupportedFeature
-from tests.sending_app.mailing import PLAIN, QUEUED, deliver, hello, to, use
-from tests.sending_app.seed.conftest import BOTH, Sent
+from tests.sending_app.mailing import BOTH, PLAIN, QUEUED, deliver, hello, to, use
+from tests.sending_app.seed.conftest import Sent
 from tests.sending_app.wire import ACCEPTED, Serve, answering
 
 Change = Callable[..., None]

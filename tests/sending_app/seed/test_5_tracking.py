@@ -36,7 +36,7 @@ def test_a_tracking_events_message_id_is_the_sent_messages(sent: Sent, sendgrid:
 def test_in_a_batch_it_is_the_recipients_own(sent: Sent, sendgrid: FakeSendGrid) -> None:
     message: Any = hello(to=["dropped@example.com", "bounce@example.com"], merge_data={})
     sent(message)
-    found = {event.event_type: event for event in events(sendgrid)}
+    found = {event.event_type.value: event for event in events(sendgrid)}
     of = message.anymail_status.recipients
     assert found["rejected"].message_id == of["dropped@example.com"].message_id
     assert found["bounced"].message_id == of["bounce@example.com"].message_id

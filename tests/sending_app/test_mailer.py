@@ -1,0 +1,375 @@
+"""Django's mail API over both backends, as `EMAIL_BACKEND` and as `MAILERS`."""
+
+import copy
+import pickle
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+from django.utils.translation import gettext_lazy
+from pytest_django import Settings
+
+from fake_sendgrid.server import FakeSendGrid
+from sending_app import checks
+from sending_app.account import ConfigurationError
+from sending_app.address import InvalidAddress
+from sending_app.compose import SerializationError, UnsupportedFeature
+from sending_app.models import OutboxMessage
+from sending_app.signals import CancelSend, pre_send
+from tests.sending_app.mailing import (
+    ANN,
+    HAS_MAILERS,
+    PLAIN,
+    Arrived,
+    connect,
+    hearing,
+    hello,
+    to,
+    use,
+    use_email_backend,
+)
+
+Change = Callable[..., None]
+
+# Django 6.1 warns who sets the setting, here the tests.
+of_the_setting = pytest.mark.filterwarnings("ignore:The EMAIL_BACKEND setting is deprecated")
+
+WAYS = [pytest.param("EMAIL_BACKEND", marks=of_the_setting), *(["MAILERS"] if HAS_MAILERS else [])]
+
+
+@pytest.fixture(params=WAYS)
+def configured(request: pytest.FixtureRequest, settings: Settings, backend: str) -> str:
+    """Django sends by the backend, whichever way it was told to."""
+    (use if request.param == "MAILERS" else use_email_backend)(settings, backend)
+    return backend
+
+
+# Django's functions
+
+
+def test_send_mail(configured: str, arrived: Arrived) -> None:
+    assert mail.send_mail("Hello", "It is on its way.", None, ["ann@example.com"]) == 1
+    assert arrived() == [ANN]
+
+
+def test_send_mail_with_html(configured: str, arrived: Arrived) -> None:
+    mail.send_mail("Hello", "It is on its way.", None, ["ann@example.com"], html_message="<p>Hello</p>")
+    content = [*PLAIN["content"], {"type": "text/html", "value": "<p>Hello</p>"}]
+    assert arrived() == [{**ANN, "content": content}]
+
+
+def test_send_mass_mail(configured: str, arrived: Arrived) -> None:
+    mails = [("Hello", "It is on its way.", None, [name]) for name in ("ann@example.com", "bob@example.com")]
+    assert mail.send_mass_mail(mails) == 2
+    assert arrived() == [ANN, {**PLAIN, "personalizations": [to("bob@example.com")]}]
+
+
+def test_mail_admins(configured: str, arrived: Arrived, settings: Settings) -> None:
+    settings.ADMINS = ["ann@example.com"] if HAS_MAILERS else [("Ann", "ann@example.com")]
+    settings.SERVER_EMAIL = "root@example.com"
+    mail.mail_admins("Hello", "It is on its way.")
+    assert arrived() == [{**ANN, "from": {"email": "root@example.com"}, "subject": "[Django] Hello"}]
+
+
+def test_a_message_sends_itself(configured: str, arrived: Arrived) -> None:
+    assert hello().send() == 1
+    assert arrived() == [ANN]
+
+
+def test_a_connection_sends_what_it_is_given_and_counts_it(configured: str, arrived: Arrived) -> None:
+    connection = connect()
+    assert connection.send_messages([]) == 0
+    assert connection.send_messages(None) == 0
+    with connection:
+        assert connection.send_messages(hello() for _ in range(3)) == 3
+    assert arrived() == [ANN] * 3
+
+
+def test_a_message_to_nobody_is_not_sent(configured: str, arrived: Arrived) -> None:
+    assert hello(to=[]).send() == 0
+    assert connect().send_messages([hello(to=[]), hello(to=[""]), hello()]) == 1
+    assert arrived() == [ANN]
+
+
+def test_the_checks_run_without_a_warning_of_djangos(configured: str, sendgrid: FakeSendGrid) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert [*checks.check_settings(), *checks.check_celery()] == []
+
+
+# fail_silently
+
+
+def test_the_first_message_that_cannot_be_sent_raises_and_the_rest_is_not_tried(
+    configured: str, arrived: Arrived
+) -> None:
+    with pytest.raises(InvalidAddress) as caught:
+        connect().send_messages([hello(), bad := hello(to=["nobody"]), hello()])
+    assert caught.value.email_message is bad
+    assert arrived() == [ANN]
+
+
+def test_with_fail_silently_it_is_passed_over(configured: str, arrived: Arrived) -> None:
+    connection = connect(fail_silently=True)
+    assert (
+        connection.send_messages([hello(), hello(to=["nobody"]), hello(envelope_sender="b@x.example")]) == 1
+    )
+    assert arrived() == [ANN]
+
+
+@pytest.mark.filterwarnings("ignore:The 'fail_silently' argument is deprecated")
+def test_a_message_fails_silently(configured: str, arrived: Arrived) -> None:
+    assert hello(to=["nobody"]).send(fail_silently=True) == 0
+    assert mail.send_mail("Hello", "", None, ["nobody"], fail_silently=True) == 0
+    assert arrived() == []
+
+
+# Options
+
+
+@pytest.mark.filterwarnings("ignore:The 'auth_user' and 'auth_password' arguments are deprecated")
+@pytest.mark.parametrize("name", ["username", "password"])
+def test_user_names_and_passwords_are_refused(configured: str, sendgrid: FakeSendGrid, name: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=f"API key, and no {name}"):
+        connect(**{name: "secret"})
+    send_mail: Any = mail.send_mail
+    argument = {"username": "auth_user", "password": "auth_password"}[name]
+    with pytest.raises(ImproperlyConfigured, match=f"API key, and no {name}"):
+        send_mail("Hello", "!", None, ["ann@example.com"], **{argument: "secret"})
+    connect(**{name: None})
+    connect(**{name: ""})
+
+
+def test_without_a_key_there_is_no_mailer(configured: str, sendgrid: FakeSendGrid, anymail: Change) -> None:
+    anymail(SENDGRID_API_KEY=None)
+    with pytest.raises(ConfigurationError, match=r"ANYMAIL\['SENDGRID_API_KEY'\]"):
+        hello().send()
+
+
+def test_an_option_of_none_is_not_set(configured: str, arrived: Arrived) -> None:
+    connection = connect(api_key=None, api_url=None, timeout=None, send_defaults=None, idna_encoder=None)
+    assert connection.send_messages([hello()]) == 1
+    assert arrived() == [ANN]
+
+
+def test_options_in_code(configured: str, arrived: Arrived) -> None:
+    connection = connect(
+        generate_message_id=False,
+        merge_field_format="-{}-",
+        send_defaults={"tags": ["all"]},
+        idna_encoder="idna2003",
+        ignore_unsupported_features=True,
+    )
+    message = hello(
+        to=["ann@faß.example"], merge_data={"ann@faß.example": {"name": "Ann"}}, envelope_sender="b@x.example"
+    )
+    assert connection.send_messages([message]) == 1
+    assert arrived() == [
+        {
+            **PLAIN,
+            "categories": ["all"],
+            "personalizations": [
+                {"to": [{"email": "ann@fass.example"}], "substitutions": {"-name-": "Ann"}},
+            ],
+        }
+    ]
+
+
+def test_an_option_that_cannot_be_used_names_itself(configured: str, sendgrid: FakeSendGrid) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"The mailer 'default'.* REQUESTS_TIMEOUT: must be"):
+        connect(timeout="long")
+
+
+def test_send_defaults_in_code_stand_in_the_place_of_those_in_the_settings(
+    configured: str, arrived: Arrived, anymail: Change
+) -> None:
+    anymail(SEND_DEFAULTS={"tags": ["a"]}, SENDGRID_SEND_DEFAULTS={"metadata": {"b": "1"}})
+    connect(send_defaults={"template_id": "d-1"}).send_messages([hello()])
+    assert arrived() == [{**ANN, "template_id": "d-1"}]
+
+
+@of_the_setting
+@pytest.mark.filterwarnings(r"ignore:sending_app\.backends\.\w+\.EmailBackend\.__init__\(\) does not support")
+def test_an_option_nobody_knows_is_passed_over_where_there_is_no_mailers(
+    backend: str, arrived: Arrived, settings: Settings
+) -> None:
+    use_email_backend(settings, backend)
+    connect(api_kye="SG.typo").send_messages([hello()])
+    assert arrived() == [ANN]
+
+
+# pre_send
+
+
+def test_pre_send_may_change_the_message(configured: str, arrived: Arrived) -> None:
+    heard = []
+
+    def receiver(message: Any, **more: Any) -> None:
+        heard.append((message, more["sender"], more["esp_name"], message.anymail_status.message_id))
+        message.subject = "Changed"
+        message.to.append("bob@example.com")
+
+    message = hello()
+    with hearing(pre_send, receiver):
+        message.send()
+    assert heard == [(message, import_string(configured), "SendGrid", None)]
+    changed = {"subject": "Changed", "personalizations": [to("ann@example.com", "bob@example.com")]}
+    assert arrived() == [{**PLAIN, **changed}]
+    assert message.anymail_status.recipients.keys() == {"ann@example.com", "bob@example.com"}
+
+
+def test_pre_send_may_cancel_one_message(configured: str, arrived: Arrived) -> None:
+    def receiver(message: Any, **_: Any) -> None:
+        if message.to == ["bob@example.com"]:
+            raise CancelSend
+
+    cancelled = hello(to=["bob@example.com"])
+    with hearing(pre_send, receiver):
+        assert connect().send_messages([hello(), cancelled, hello()]) == 2
+        assert cancelled.send() == 0
+    assert cancelled.anymail_status.recipients == {}
+    assert arrived() == [ANN, ANN]
+
+
+def test_pre_send_may_take_all_recipients_away(configured: str, arrived: Arrived) -> None:
+    def receiver(message: Any, **_: Any) -> None:
+        message.to = [one for one in message.to if one != "bob@example.com"]
+
+    with hearing(pre_send, receiver):
+        assert hello(to=["bob@example.com"]).send() == 0
+        assert hello(to=["ann@example.com", "bob@example.com"]).send() == 1
+    assert arrived() == [ANN]
+
+
+@pytest.mark.parametrize("silently", [False, True])
+def test_what_else_pre_send_raises_stops_the_send(configured: str, arrived: Arrived, silently: bool) -> None:
+    def receiver(message: Any, **_: Any) -> None:
+        if message.to == ["bob@example.com"]:
+            raise LookupError("no Bob")
+
+    connection = connect(fail_silently=True) if silently else connect()
+    with hearing(pre_send, receiver), pytest.raises(LookupError, match="no Bob"):
+        connection.send_messages([hello(), hello(to=["bob@example.com"]), hello()])
+    assert arrived() == [ANN]
+
+
+# anymail_status
+
+
+def test_the_status_is_there_when_send_returns(configured: str, sendgrid: FakeSendGrid) -> None:
+    message = hello(to=["Ann <ann@example.com>"], cc=["cora@example.com"], bcc=["dan@example.com"])
+    message.send()
+    status = message.anymail_status
+    assert status.status == {"queued"}
+    assert status.recipients.keys() == {"ann@example.com", "cora@example.com", "dan@example.com"}
+    assert {one.status for one in status.recipients.values()} == {"queued"}
+    assert {one.message_id for one in status.recipients.values()} == {status.message_id}
+
+
+def test_the_status_is_a_new_one_at_each_send(configured: str, sendgrid: FakeSendGrid) -> None:
+    message = hello()
+    message.send()
+    first = message.anymail_status
+    message.to = ["bob@example.com"]
+    message.send()
+    assert first.recipients.keys() == {"ann@example.com"}
+    assert message.anymail_status.recipients.keys() == {"bob@example.com"}
+    assert message.anymail_status.message_id != first.message_id
+
+
+def test_the_status_of_a_message_that_is_not_sent_is_empty(configured: str, sendgrid: FakeSendGrid) -> None:
+    message = hello()
+    message.send()
+    message.envelope_sender = "bounces@example.com"
+    with pytest.raises(UnsupportedFeature) as caught:
+        message.send()
+    assert caught.value.email_message is message
+    status = message.anymail_status
+    assert (status.message_id, status.status, status.recipients) == (None, None, {})
+    assert status.esp_response is None
+
+
+# What messages are made of
+
+
+def test_lazy_text_is_forced(configured: str, arrived: Arrived) -> None:
+    lazy = gettext_lazy("Yes")
+    message = hello(
+        subject=lazy,
+        body=lazy,
+        metadata={"a": lazy},
+        merge_data={"ann@example.com": {"-a-": lazy}},
+        merge_headers={"ann@example.com": {"X-A": lazy}},
+        esp_extra={"asm": {"group_id": 1}, "custom_args": {"b": lazy}},
+    )
+    message.attach_alternative(lazy, "text/html")
+    message.send()
+    assert arrived() == [
+        {
+            "from": {"email": "shop@example.com"},
+            "subject": "Yes",
+            "content": [{"type": "text/plain", "value": "Yes"}, {"type": "text/html", "value": "Yes"}],
+            "custom_args": {"a": "Yes", "b": "Yes"},
+            "asm": {"group_id": 1},
+            "personalizations": [
+                to("ann@example.com", substitutions={"-a-": "Yes"}, headers={"X-A": "Yes"}),
+            ],
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [
+        ("metadata", {"order": OutboxMessage(pk=5)}),
+        ("merge_data", {"ann@example.com": {"order": OutboxMessage(pk=5)}}),
+        ("merge_global_data", {"order": OutboxMessage(pk=5)}),
+        ("esp_extra", {"order": OutboxMessage(pk=5)}),
+        ("tags", [OutboxMessage(pk=5)]),
+        ("subject", OutboxMessage(pk=5)),
+    ],
+)
+def test_a_models_instance_is_refused_where_it_stands(
+    configured: str, arrived: Arrived, attribute: str, value: Any
+) -> None:
+    message = hello(template_id="d-1", **{attribute: value})
+    with pytest.raises(SerializationError, match=f"^{attribute}.* OutboxMessage") as caught:
+        message.send()
+    assert caught.value.email_message is message
+    assert arrived() == []
+
+
+# Pickles and copies
+
+
+@pytest.fixture
+def sent_message(configured: str, sendgrid: FakeSendGrid) -> Any:
+    message = hello(tags=["a"])
+    message.send()
+    return message
+
+
+def test_a_sent_message_can_be_pickled_and_sent_again(sent_message: Any, arrived: Arrived) -> None:
+    pickled = pickle.dumps(sent_message)
+    assert b"SG.fake" not in pickled
+    assert pickle.loads(pickled).send() == 1
+    assert arrived() == [{**ANN, "categories": ["a"]}] * 2
+
+
+def test_a_copy_of_a_sent_message_is_sent_as_it_was(sent_message: Any, arrived: Arrived) -> None:
+    twin = copy.deepcopy(sent_message)
+    twin.to = ["bob@example.com"]
+    twin.send()
+    assert [one["personalizations"] for one in arrived()] == [
+        [to("ann@example.com")],
+        [to("bob@example.com")],
+    ]
+
+
+def test_a_mailer_with_options_of_its_own_is_not_pickled(configured: str, sendgrid: FakeSendGrid) -> None:
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        pickle.dumps(connect(send_defaults={"tags": ["a"]}))
