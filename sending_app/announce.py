@@ -37,10 +37,12 @@ def _tell(signal: Signal, part: Part, status: str, response: object = None, **mo
     sender = signals.backends.get(QUEUED)
     if not signal.has_listeners(sender):
         return
+    if part.envelopes is None or part.message.content is None:
+        logger.warning("Receivers are not told of part %d: what it said is gone", part.pk)
+        return
     try:
         message, told = _restored(part, status)
     except Exception:
-        # At the end of its retention, say: nothing of it is left to tell.
         logger.exception("Receivers cannot be told of part %d: it cannot be read", part.pk)
         return
     told.esp_response = response

@@ -2,15 +2,16 @@
 
 import uuid
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 import msgspec
 from django.db import router, transaction
 
 from events_app.models import database_now
-from sending_app import parts
+from sending_app import conf, parts
 from sending_app.mail import Common, Envelope, Mail
 from sending_app.models import Attachment, OutboxMessage, Part, Recipient
-from sending_app.sending_time import sending_time
+from sending_app.sending_time import FURTHEST, sending_time
 
 #: Rows one statement inserts.
 SLICE = 1000
@@ -55,7 +56,7 @@ def keep(mail: Mail, alias: str, bulk_above: int) -> Part.Lane:
                     alias=alias,
                     created_at=now,
                     due=now,
-                    send_at=sending_time(mail.common, envelopes),
+                    send_at=_send_at(mail.common, envelopes, now),
                     recipient_count=sum(len(envelope.recipients) for envelope in envelopes),
                     envelopes=msgspec.json.encode(envelopes),
                 )
@@ -77,6 +78,12 @@ def envelopes_of(part: Part) -> list[Envelope]:
     return msgspec.json.decode(bytes(part.envelopes or b""), type=list[Envelope])
 
 
+def _send_at(common: Common, envelopes: Sequence[Envelope], now: datetime) -> datetime | None:
+    """As near as it can be: what waits for a time that SendGrid refuses would wait for ever."""
+    asked = sending_time(common, envelopes)
+    return asked and min(asked, now + FURTHEST + timedelta(seconds=conf.MAX_AGE.get()))
+
+
 def _lane(mail: Mail, bulk_above: int) -> Part.Lane:
     bulk = mail.is_batch and len(mail.envelopes) > bulk_above if mail.bulk is None else mail.bulk
     return Part.Lane.BULK if bulk else Part.Lane.MAIL
@@ -87,18 +94,17 @@ def _subject(mail: Mail) -> str:
 
 
 def _recipients(part: Part, envelopes: Sequence[Envelope]) -> list[Recipient]:
-    return [
-        Recipient(
-            part=part,
-            message_id=uuid.UUID(envelope.id),
-            address=address["email"].replace("\0", "").casefold()[:320],
-            kind=kind,
-        )
-        for envelope in envelopes
+    # An address that a personalization has twice is one recipient: SendGrid will refuse it, or casefold()
+    # took two for the same.
+    found: dict[tuple[str, str], Recipient] = {}
+    for envelope in envelopes:
         for kind, addresses in (
             (Recipient.Kind.TO, envelope.to),
             (Recipient.Kind.CC, envelope.cc),
             (Recipient.Kind.BCC, envelope.bcc),
-        )
-        for address in addresses
-    ]
+        ):
+            for one in addresses:
+                address = one["email"].replace("\0", "").casefold()[:320]
+                row = Recipient(part=part, message_id=uuid.UUID(envelope.id), address=address, kind=kind)
+                found.setdefault((envelope.id, address), row)
+    return list(found.values())

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 
 from events_app.models import database_now
 from sending_app import conf
@@ -13,6 +13,9 @@ from sending_app.outbox import using
 
 #: Messages one transaction looks at.
 SLICE = 500
+
+#: Recipients one transaction removes, or those of one message if it has more.
+MOST_RECIPIENTS = 20_000
 
 
 def prune(has_time: Callable[[], bool]) -> bool:
@@ -40,15 +43,31 @@ def _each(
     )
     last = 0
     while has_time():
-        part = list(messages.filter(pk__gt=last).order_by("pk").values_list("pk", "created_at")[:SLICE])
-        old = [pk for pk, created_at in part if created_at < before]
+        found = _slice(messages.filter(pk__gt=last))
+        old = [pk for pk, created_at in found if created_at < before]
         if not old:
             return True
         with transaction.atomic(using=using()):
+            # In order, as every multi-row write, and as events lock them.
+            parts = Part.objects.using(using()).filter(message__in=old).order_by("pk")
+            list(parts.select_for_update().values_list("pk"))
             going = messages.filter(pk__in=old).exclude(Exists(unfinished)).order_by("pk")
             act(list(going.select_for_update(of=("self",)).values_list("pk", flat=True)))
-        last = part[-1][0]
+        last = found[-1][0]
     return False
+
+
+def _slice(messages: "QuerySet[OutboxMessage]") -> list[tuple[int, datetime]]:
+    """The first of these: so many, or as many as have so many recipients."""
+    found = list(messages.order_by("pk").values_list("pk", "created_at")[:SLICE])
+    parts = Part.objects.using(using()).filter(message__in=[pk for pk, _ in found]).values_list("message")
+    counts = dict(parts.annotate(Sum("recipient_count")).values_list("message", "recipient_count__sum"))
+    total = 0
+    for number, (pk, _) in enumerate(found, 1):
+        total += counts.get(pk, 0)
+        if total >= MOST_RECIPIENTS:
+            return found[:number]
+    return found
 
 
 def _empty(pks: list[int]) -> None:

@@ -1,9 +1,12 @@
 """When SendGrid is to send what it is given now: the caller may have put a time on it."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sending_app.mail import Common, Envelope
+
+#: How long before its time SendGrid takes a mail (Mail Send Errors).
+FURTHEST = timedelta(hours=72)
 
 
 def sending_time(common: Common, envelopes: Sequence[Envelope]) -> datetime | None:

@@ -1,0 +1,171 @@
+"""Receivers are told once of each part what became of it, and nothing they do changes that."""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
+
+from fake_sendgrid import answers
+from fake_sendgrid.server import FakeSendGrid
+from sending_app import announce, signals
+from sending_app.backends.queued import EmailBackend
+from sending_app.mail import Attachment
+from sending_app.message import SendGridMessage, SendStatus
+from sending_app.models import OutboxMessage, Part
+from tests.sending_app.events import recipients
+from tests.sending_app.mails import kept, mail, part, parts
+from tests.sending_app.posting import deliver, double
+from tests.sending_app.told import told
+
+pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+
+@pytest.fixture
+def sendgrid(anymail: Callable[..., None]) -> Iterator[FakeSendGrid]:
+    with double(anymail) as found:
+        yield found
+
+
+def test_what_a_receiver_of_post_send_is_called_with(database: str, sendgrid: FakeSendGrid) -> None:
+    kept(mail("Ann@Example.com", cc=["bob@example.com"]))
+    with told() as heard:
+        deliver()
+    ((name, found),) = heard.calls
+    assert (name, found["sender"], found["esp_name"]) == ("post_send", EmailBackend, "SendGrid")
+    message, status = found["message"], found["status"]
+    assert isinstance(message, SendGridMessage)
+    assert (message.subject, message.to, message.cc) == (
+        "Your order",
+        ["Ann@Example.com"],
+        ["bob@example.com"],
+    )
+    assert isinstance(status, SendStatus)
+    assert message.anymail_status is status
+    assert (status.status, status.message_id) == ({"queued"}, str(recipients()[0].message_id))
+    assert set(status.recipients) == {"Ann@Example.com", "bob@example.com"}
+    assert status.esp_response.status_code == 202
+    assert "Authorization" not in status.esp_response.request.headers
+
+
+def test_what_a_receiver_of_send_failed_is_called_with(database: str, sendgrid: FakeSendGrid) -> None:
+    sendgrid.next(answers.refused(400))
+    kept()
+    with told() as heard:
+        deliver()
+    ((name, found),) = heard.calls
+    assert (name, found["sender"], found["esp_name"]) == ("send_failed", EmailBackend, "SendGrid")
+    assert found["error"] == part().error == "Bad Request"
+    assert found["status"].status == {"failed"}
+    assert found["message"].to == ["ann@example.com"]
+
+
+def test_each_part_is_told_of_by_itself(
+    database: str, sendgrid: FakeSendGrid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sending_app.parts.MOST_RECIPIENTS", 2)
+    kept(mail(*(f"{n}@example.com" for n in range(3)), batch=True))
+    assert len(parts()) == 2
+    with told() as heard:
+        deliver()
+    assert [found["message"].to for _, found in heard.calls] == [
+        ["0@example.com", "1@example.com"],
+        ["2@example.com"],
+    ]
+    first, second = (found["status"] for _, found in heard.calls)
+    assert first.message_id == {str(one.message_id) for one in recipients()[:2]}
+    assert second.message_id == str(recipients()[2].message_id)
+
+
+def test_a_receiver_that_raises_changes_nothing_and_stops_no_other(
+    database: str, sendgrid: FakeSendGrid, caplog: pytest.LogCaptureFixture
+) -> None:
+    def raising(**_: Any) -> None:
+        raise RuntimeError("the shop is closed")
+
+    kept()
+    kept()
+    signals.post_send.connect(raising)
+    try:
+        with told() as heard:
+            assert deliver() == {"accepted": 2}
+    finally:
+        signals.post_send.disconnect(raising)
+    assert heard.signals == ["post_send", "post_send"]
+    assert [one.state for one in parts()] == ["accepted", "accepted"]
+    assert len(sendgrid.requests) == 2
+    assert "the shop is closed" in caplog.text
+
+
+def test_receivers_are_called_in_no_transaction_once_it_is_written(
+    database: str, sendgrid: FakeSendGrid
+) -> None:
+    def look(**_: Any) -> None:
+        seen.append((connections[database].in_atomic_block, part().state))
+
+    seen: list[tuple[bool, str]] = []
+    signals.post_send.connect(look)
+    signals.send_failed.connect(look)
+    try:
+        kept()
+        deliver()
+        Part.objects.all().delete()
+        kept()
+        sendgrid.next(answers.refused(400))
+        deliver()
+    finally:
+        signals.post_send.disconnect(look)
+        signals.send_failed.disconnect(look)
+    assert seen == [(False, "accepted"), (False, "failed")]
+
+
+def test_with_nobody_to_hear_it_nothing_is_read(database: str) -> None:
+    kept()
+    found = part()
+    found.envelopes = None
+    with CaptureQueriesContext(connections[database]) as queries:
+        announce.accepted(found)
+        announce.failed(found, "why")
+    assert len(queries) == 0
+
+
+def test_a_mail_that_cannot_be_read_is_no_fault_of_its_neighbours(
+    database: str, sendgrid: FakeSendGrid, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept()
+    OutboxMessage.objects.update(content=b"{}")
+    with told() as heard:
+        announce.failed(part(), "why")
+    assert heard.calls == []
+    assert f"Receivers cannot be told of part {part().pk}: it cannot be read" in caplog.messages
+
+
+def test_the_log_names_a_part_that_is_given_up_and_no_address(
+    database: str, sendgrid: FakeSendGrid, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept()
+    sendgrid.next(answers.refused(400))
+    deliver()
+    (record,) = (one for one in caplog.records if one.name == "sending_app.announce")
+    assert record.levelno == logging.ERROR
+    assert record.getMessage() == f"Part {part().pk} of message {part().message_id} is given up"
+
+
+def test_files_are_not_read_for_receivers(database: str, sendgrid: FakeSendGrid) -> None:
+    file = Attachment(content=b"x" * 1000, filename="a.pdf", type="application/pdf")
+    kept(mail(attachments=[file]))
+    with told() as heard:
+        deliver()
+    assert heard.calls[0][1]["message"].attachments == []
+
+
+def test_of_a_copy_that_goes_out_with_several_it_is_the_last_ones_id(
+    database: str, sendgrid: FakeSendGrid
+) -> None:
+    kept(mail("ann@example.com", "bob@example.com", cc=["eve@example.com"], batch=True))
+    with told() as heard:
+        deliver()
+    status = heard.calls[0][1]["status"]
+    assert status.recipients["eve@example.com"].message_id == status.recipients["bob@example.com"].message_id

@@ -1,0 +1,161 @@
+"""What a mail said goes when it has had its time, and the rest later; and nothing that is not done."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.db import OperationalError
+
+from events_app.models import database_now
+from sending_app import announce, retention
+from sending_app.mail import Attachment
+from sending_app.models import FINAL, OutboxMessage, Part, Recipient
+from sending_app.models import Attachment as File
+from tests.events_app.test_inbox import away
+from tests.sending_app.events import come, raw, recipients
+from tests.sending_app.mails import kept, mail, parts
+from tests.sending_app.told import told
+
+pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+State = Part.State
+
+
+@pytest.fixture(autouse=True)
+def days(anymail: Callable[..., None]) -> None:
+    anymail(OUTBOX_BODY_DAYS=7, OUTBOX_RETENTION_DAYS=30)
+
+
+def keep(database: str, *ages: float, state: Part.State = State.ACCEPTED) -> list[int]:
+    """A mail for each number of days, that long ago sent and done; their ids."""
+    now = database_now(database)
+    made = []
+    for age in ages:
+        file = Attachment(content=b"x", filename="a.pdf", type="application/pdf")
+        message = kept(mail(attachments=[file]))
+        at = now - timedelta(days=age)
+        OutboxMessage.objects.filter(pk=message.pk).update(created_at=at)
+        done = at if state in FINAL else None
+        Part.objects.filter(message=message).update(created_at=at, finished_at=done, state=state)
+        made.append(message.pk)
+    return made
+
+
+def prune(steps: int = 100) -> bool:
+    times = iter([True] * steps)
+    return retention.prune(lambda: next(times, False))
+
+
+def left() -> list[int]:
+    return list(OutboxMessage.objects.order_by("pk").values_list("pk", flat=True))
+
+
+def full() -> list[int]:
+    """Of which it is still known what they said."""
+    with_body = set(OutboxMessage.objects.exclude(content=None).values_list("pk", flat=True))
+    with_envelopes = set(Part.objects.exclude(envelopes=None).values_list("message", flat=True))
+    with_files = set(File.objects.values_list("message", flat=True))
+    assert with_body == with_envelopes == with_files
+    assert with_body == set(OutboxMessage.objects.exclude(subject="").values_list("pk", flat=True))
+    return sorted(with_body)
+
+
+def test_what_it_said_goes_and_then_the_rest(database: str) -> None:
+    gone, empty, young = keep(database, 30.1, 7.1, 6.9)
+    assert prune()
+    assert (left(), full()) == ([empty, young], [young])
+    assert Recipient.objects.count() == Part.objects.count() == 2
+    assert gone not in left()
+    assert prune()
+    assert (left(), full()) == ([empty, young], [young])
+
+
+def test_rows_stay_for_ever_unless_a_time_is_set(database: str, anymail: Callable[..., None]) -> None:
+    anymail(OUTBOX_RETENTION_DAYS=None)
+    old = keep(database, 4000)
+    assert prune()
+    assert (left(), full()) == (old, [])
+
+
+@pytest.mark.parametrize("state", [one for one in State if one not in FINAL])
+def test_what_is_not_done_stays_whole(database: str, state: Part.State) -> None:
+    old = keep(database, 4000, state=state)
+    assert prune()
+    assert (left(), full()) == (old, old)
+
+
+@pytest.mark.parametrize("state", FINAL)
+def test_what_is_done_has_its_time_from_then_on(database: str, state: Part.State) -> None:
+    (old,) = keep(database, 100, state=state)
+    Part.objects.update(finished_at=database_now(database) - timedelta(days=6))
+    assert prune()
+    assert full() == [old]
+    Part.objects.update(finished_at=database_now(database) - timedelta(days=8))
+    assert prune()
+    assert (left(), full()) == ([old], [])
+
+
+def test_a_message_has_all_its_parts_or_none(database: str) -> None:
+    (one,) = keep(database, 100)
+    first = parts()[0]
+    Part.objects.create(
+        message_id=one, lane="mail", alias="default", created_at=first.created_at, due=first.due,
+        recipient_count=1, envelopes=b"[]", state=State.PARKED,
+    )  # fmt: skip
+    assert prune()
+    assert full() == [one]
+
+
+def test_what_is_not_done_is_in_the_way_of_nothing_behind_it(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "SLICE", 2)
+    stuck = keep(database, 100, 99, 98, state=State.PARKED)
+    keep(database, 97, 96, 95)
+    young = keep(database, 1)
+    assert prune()
+    assert left() == stuck + young
+
+
+def test_it_goes_on_where_it_ran_out_of_time(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "SLICE", 2)
+    old = keep(database, *[100] * 5)
+    assert not prune(steps=2)
+    assert full() == old[4:]
+    assert not prune(steps=3)
+    assert (full(), left()) == ([], old[2:])
+    assert not prune(steps=0)
+    assert prune()
+    assert left() == []
+
+
+def test_large_messages_go_in_small_slices(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "MOST_RECIPIENTS", 5)
+    old = keep(database, *[100] * 4)
+    Part.objects.filter(message__in=old[1:3]).update(recipient_count=5)
+    assert not prune(steps=2)
+    assert full() == old[3:]
+    assert prune()
+    assert left() == []
+
+
+def test_nothing_to_do_is_done(database: str) -> None:
+    assert prune()
+
+
+def test_a_database_that_is_away_is_the_callers(database: str) -> None:
+    with away(database), pytest.raises(OperationalError):
+        prune()
+
+
+def test_an_event_of_a_mail_whose_words_are_gone_still_counts(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    keep(database, 8, state=State.FAILED)
+    prune()
+    with told() as heard:
+        come(raw("delivered", recipients()[0]))
+    assert (parts()[0].state, recipients()[0].status) == ("accepted", "delivered")
+    assert heard.calls == []
+    assert f"Receivers are not told of part {parts()[0].pk}: what it said is gone" in caplog.messages
+    announce.accepted(parts()[0])  # with nobody to hear it
