@@ -52,10 +52,14 @@ def _tell(signal: Signal, part: Part, status: str, response: object = None, **mo
 def _restored(part: Part, status: str) -> tuple[SendGridMessage, SendStatus]:
     envelopes = outbox.envelopes_of(part)
     told = SendStatus()
+    common = outbox.common_of(part.message)
     told.set_recipient_status(
-        {address: RecipientStatus(message_id, status) for address, message_id in _ids(envelopes)}
+        {
+            address: RecipientStatus(message_id if common.tracked else None, status)
+            for address, message_id in _ids(envelopes)
+        }
     )
-    message = restore(outbox.common_of(part.message), envelopes)
+    message = restore(common, envelopes)
     message.anymail_status = told
     return message, told
 

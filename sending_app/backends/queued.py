@@ -23,15 +23,25 @@ class EmailBackend(Mailer):
 
     def __init__(self, fail_silently: bool = False, *, alias: str | None = None, **options: Any) -> None:
         super().__init__(fail_silently, alias=alias, **options)
-        known = account.options_of(self.alias)
-        for option, setting in OF_THE_ACCOUNT.items():
-            if option in self.options and self.options[option] != known.get(option):
+        self._check_account()
+        self._lanes: set[Part.Lane] = set()
+
+    def _check_account(self) -> None:
+        """What sends the mail must be what a worker finds under the alias."""
+        given = self.options.keys() & OF_THE_ACCOUNT.keys()
+        try:
+            found = account.named(self.alias)
+        except ConfigurationError:
+            if not given:
+                raise
+            found = None
+        for option in sorted(given):
+            if getattr(self.account, option) != getattr(found, option, None):
                 raise ConfigurationError(
                     f"The queued backend takes no {option} in code: a worker sends the mail, and rows keep "
-                    f"no keys. Set ANYMAIL[{setting!r}], or {option!r} in the OPTIONS of a mailer in "
-                    "MAILERS; or use sending_app.backends.direct.EmailBackend."
+                    f"no keys. Set ANYMAIL[{OF_THE_ACCOUNT[option]!r}], or {option!r} in the OPTIONS of a "
+                    "mailer in MAILERS; or use sending_app.backends.direct.EmailBackend."
                 )
-        self._lanes: set[Part.Lane] = set()
 
     def _dispatch(self, message: Any, composed: Composed) -> None:
         lane = outbox.keep(composed.mail, self.alias, conf.BULK_ABOVE.get())

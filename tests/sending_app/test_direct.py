@@ -1,0 +1,247 @@
+"""The direct backend: SendGrid has the mail when `send()` returns, and no database is asked."""
+
+import json
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import requests
+from pytest_django import Settings
+
+from fake_sendgrid import answers
+from fake_sendgrid.server import FakeSendGrid
+from sending_app.backends.direct import EmailBackend
+from sending_app.client import (
+    AnymailAPIError,
+    AnymailRequestsAPIError,
+    ConnectionFailed,
+    ReadTimedOut,
+    RequestsAPIError,
+)
+from sending_app.parts import TooLarge
+from sending_app.signals import AnymailError, post_send
+from tests.sending_app.mailing import DIRECT, HAS_MAILERS, connect, hearing, hello, use
+from tests.sending_app.wire import ACCEPTED, Serve, answering
+
+Change = Callable[..., None]
+
+
+@pytest.fixture(autouse=True)
+def direct(settings: Settings, sendgrid: FakeSendGrid) -> None:
+    use(settings, DIRECT)
+
+
+def test_the_status_has_sendgrids_answer(sendgrid: FakeSendGrid) -> None:
+    message = hello()
+    assert message.send() == 1
+    (mail,) = sendgrid.accepted
+    response = message.anymail_status.esp_response
+    assert response.status_code == 202
+    assert response.headers["X-Message-Id"] == mail.x_message_id
+
+
+def test_mails_share_a_connection(serve: Serve) -> None:
+    wire = serve(answering(ACCEPTED))
+    connection = EmailBackend(api_url=wire.url)
+    assert connection.send_messages([hello(), hello()]) == 2
+    EmailBackend(api_url=wire.url).send_messages([hello()])
+    assert (len(wire.requests), wire.connections) == (3, 1)
+
+
+# Keys
+
+
+def test_a_key_in_code(sendgrid: FakeSendGrid, anymail: Change) -> None:
+    anymail(SENDGRID_API_KEY=None)
+    assert EmailBackend(api_key="SG.in-code").send_messages([hello()]) == 1
+    assert connect(api_key="SG.in-code-too").send_messages([hello()]) == 1
+    assert [mail.key for mail in sendgrid.accepted] == ["SG.in-code", "SG.in-code-too"]
+
+
+def test_a_url_and_a_timeout_in_code(sendgrid: FakeSendGrid, anymail: Change) -> None:
+    anymail(SENDGRID_API_URL="http://127.0.0.1:1/")
+    connection = EmailBackend(api_url=sendgrid.url, timeout=0.2)
+    connection.send_messages([hello()])
+    held = sendgrid.hold()
+    with pytest.raises(ReadTimedOut):
+        connection.send_messages([hello()])
+    held.release()
+
+
+# Errors
+
+
+def test_an_error_tells_what_callers_of_anymail_ask_it(sendgrid: FakeSendGrid) -> None:
+    sendgrid.next(answers.refused(413))
+    message = hello()
+    with pytest.raises(AnymailRequestsAPIError, match="SendGrid API response 413") as caught:
+        message.send()
+    error = caught.value
+    assert isinstance(error, AnymailAPIError | AnymailError | requests.HTTPError)
+    assert error.email_message is message
+    assert error.status_code == 413
+    assert error.response.status_code == 413
+    assert error.esp_name == "SendGrid"
+    status = message.anymail_status
+    assert (status.message_id, status.status, status.recipients) == (None, None, {})
+    assert status.esp_response is None
+
+
+def test_where_nobody_answers_it_has_no_answer(anymail: Change) -> None:
+    anymail(SENDGRID_API_URL="http://127.0.0.1:1/")
+    message = hello()
+    with pytest.raises(requests.ConnectionError) as caught:
+        message.send()
+    error = caught.value
+    assert isinstance(error, ConnectionFailed)
+    assert error.email_message is message
+    assert (error.status_code, error.response) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        answers.refused(400),
+        answers.server_error(),
+        answers.rate_limited(5),
+        answers.html(),
+        answers.hang_up(),
+    ],
+    ids=["400", "500", "429", "html", "no answer"],
+)
+def test_b12_errors_travel_pickled_with_their_message_and_without_the_key(
+    sendgrid: FakeSendGrid, answer: answers.Answer
+) -> None:
+    sendgrid.next(answer)
+    message = hello(to=["ann@example.com"], metadata={"order": 5})
+    message.attach("a.txt", "a", "text/plain")
+    connection = connect(api_key="SG.in-code", idna_encoder=lambda domain: domain)
+    message.__dict__["_connection" if HAS_MAILERS else "connection"] = connection
+    with pytest.raises(RequestsAPIError) as caught:
+        message.send()
+    pickled = pickle.dumps(caught.value)
+    assert b"SG.in-code" not in pickled
+    twin = pickle.loads(pickled)
+    assert type(twin) is type(caught.value)
+    assert str(twin) == str(caught.value)
+    assert twin.status_code == answer.status
+    assert (twin.response is None) == (answer.status is None)
+    assert (twin.email_message.to, twin.email_message.metadata) == (["ann@example.com"], {"order": 5})
+    assert caught.value.email_message is message
+
+
+def test_with_fail_silently_what_sendgrid_refuses_is_not_counted(sendgrid: FakeSendGrid) -> None:
+    sendgrid.next(answers.accepted(), answers.refused(400), answers.accepted())
+    assert connect(fail_silently=True).send_messages([hello(), hello(), hello()]) == 2
+    assert len(sendgrid.requests) == 3
+
+
+def test_the_first_message_that_fails_ends_it(sendgrid: FakeSendGrid) -> None:
+    sendgrid.next(answers.accepted(), answers.server_error())
+    messages = [hello(), hello(), hello()]
+    with pytest.raises(RequestsAPIError) as caught:
+        connect().send_messages(messages)
+    assert caught.value.email_message is messages[1]
+    assert [one.status for one in sendgrid.requests] == [202, 500]
+    assert messages[0].anymail_status.status == {"queued"}
+    assert messages[1].anymail_status.status is None
+    assert not hasattr(messages[2], "anymail_status")
+
+
+# Large batches
+
+
+def batch(size: int = 2500) -> Any:
+    return hello(to=[f"n{number}@example.com" for number in range(size)], merge_data={})
+
+
+def test_b13_a_batch_of_2500_goes_out_in_three_requests(sendgrid: FakeSendGrid) -> None:
+    message = batch()
+    assert message.send() == 1
+    sizes = [len(mail.body["personalizations"]) for mail in sendgrid.accepted]
+    assert sizes == [1000, 1000, 500]
+    assert len(message.anymail_status.message_id) == 2500
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_where_the_second_request_fails_the_status_has_the_first_ones_recipients(
+    sendgrid: FakeSendGrid, anymail: Change, tracked: bool
+) -> None:
+    anymail(SENDGRID_GENERATE_MESSAGE_ID=tracked)
+    sendgrid.next(answers.accepted(), answers.server_error())
+    message = batch()
+    with pytest.raises(RequestsAPIError):
+        message.send()
+    assert [one.status for one in sendgrid.requests] == [202, 500]
+    (mail,) = sendgrid.accepted
+    status = message.anymail_status
+    assert {address: one.message_id for address, one in status.recipients.items()} == {
+        one["to"][0]["email"]: one.get("custom_args", {}).get("anymail_id")
+        for one in mail.body["personalizations"]
+    }
+    assert len(status.recipients) == 1000
+    assert status.status == {"queued"}
+    assert status.esp_response.headers["X-Message-Id"] == mail.x_message_id
+
+
+def test_a_mail_too_large_is_not_begun(sendgrid: FakeSendGrid) -> None:
+    message = hello(bcc=[f"n{number}@example.com" for number in range(1000)])
+    with pytest.raises(TooLarge) as caught:
+        message.send()
+    assert caught.value.email_message is message
+    assert not sendgrid.requests
+
+
+# post_send
+
+
+def test_post_send_is_told_of_the_message_itself(sendgrid: FakeSendGrid) -> None:
+    heard: list[dict[str, Any]] = []
+    message = hello()
+    with hearing(post_send, lambda **told: heard.append(told)):
+        message.send()
+    (told,) = heard
+    assert told["sender"] is EmailBackend
+    assert told["message"] is message
+    assert told["status"] is message.anymail_status
+    assert told["status"].status == {"queued"}
+    assert told["esp_name"] == "SendGrid"
+
+
+def test_it_is_not_called_where_sendgrid_does_not_have_the_mail(sendgrid: FakeSendGrid) -> None:
+    heard: list[dict[str, Any]] = []
+    sendgrid.next(answers.refused(400))
+    with hearing(post_send, lambda **told: heard.append(told)), pytest.raises(RequestsAPIError):
+        hello().send()
+    assert not heard
+
+
+def test_b10_a_receivers_error_after_the_mail_is_out_does_not_raise(
+    sendgrid: FakeSendGrid, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard = []
+
+    def bad(**_: Any) -> None:
+        raise LookupError("a receiver's own")
+
+    def good(message: Any, **_: Any) -> None:
+        heard.append(message)
+
+    message = hello()
+    with hearing(post_send, bad), hearing(post_send, good):
+        assert message.send() == 1
+    assert heard == [message]
+    assert len(sendgrid.requests) == 1
+    assert "a receiver's own" in caplog.text
+
+
+def test_the_body_is_json_in_utf8(serve: Serve) -> None:
+    wire = serve(answering(ACCEPTED))
+    EmailBackend(api_url=wire.url).send_messages([hello(subject="Grüße ☕")])
+    (request,) = wire.requests
+    assert request.line == "POST /v3/mail/send HTTP/1.1"
+    assert request.headers["authorization"] == "Bearer SG.fake"
+    assert request.headers["content-type"] == request.headers["accept"] == "application/json"
+    assert "Grüße ☕".encode() in request.body
+    assert json.loads(request.body)["subject"] == "Grüße ☕"

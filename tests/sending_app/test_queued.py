@@ -1,0 +1,365 @@
+"""The queued backend: a mail leaves if and only if the caller's transaction commits, and then soon."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db import transaction
+from pytest_django import Settings
+
+from events_app import redis
+from fake_sendgrid import answers
+from fake_sendgrid.server import FakeSendGrid
+from sending_app import tasks
+from sending_app.address import InvalidAddress
+from sending_app.backends.queued import EmailBackend
+from sending_app.message import SendGridMessage
+from sending_app.models import Attachment, OutboxMessage, Part, Recipient
+from sending_app.parts import TooLarge
+from sending_app.signals import post_send, pre_send, send_failed
+from tests.sending_app.mailing import (
+    HAS_MAILERS,
+    QUEUED,
+    connect,
+    deliver,
+    hearing,
+    hello,
+    to,
+    use,
+    without_ids,
+)
+
+Change = Callable[..., None]
+
+pytestmark = [
+    pytest.mark.django_db(databases=["default", "postgres"], transaction=True),
+    pytest.mark.usefixtures("queued"),
+]
+
+
+@pytest.fixture
+def queued(settings: Settings, sendgrid: FakeSendGrid) -> None:
+    use(settings, QUEUED)
+
+
+class Bells:
+    """What waits in the broker."""
+
+    def __init__(self) -> None:
+        self._server = redis.worker()
+
+    def of(self, queue: str) -> int:
+        return int(self._server.llen(queue))
+
+    @property
+    def mail(self) -> int:
+        return self.of(tasks.MAIL)
+
+    @property
+    def bulk(self) -> int:
+        return self.of(tasks.BULK)
+
+    def clear(self) -> None:
+        self._server.delete(tasks.MAIL, tasks.BULK)
+
+
+@pytest.fixture(autouse=True)
+def bells() -> Iterator[Bells]:
+    found = Bells()
+    found.clear()
+    yield found
+    found.clear()
+
+
+def kept() -> int:
+    """Messages in the outbox, as this connection sees it."""
+    return OutboxMessage.objects.count()
+
+
+# The caller's transaction
+
+
+def test_without_a_transaction_the_mail_is_kept_when_send_returns(
+    database: str, bells: Bells, sendgrid: FakeSendGrid
+) -> None:
+    assert hello().send() == 1
+    assert OutboxMessage.objects.using(database).count() == 1
+    assert (bells.mail, bells.bulk) == (1, 0)
+    assert not sendgrid.requests
+    deliver()
+    assert len(sendgrid.accepted) == 1
+
+
+def test_the_mail_is_rolled_back_with_the_callers_transaction(
+    database: str, bells: Bells, sendgrid: FakeSendGrid
+) -> None:
+    message = hello(attachments=[("a.txt", "a", "text/plain")])
+    with transaction.atomic(using=database):
+        message.send()
+        assert kept() == 1
+        assert message.anymail_status.message_id
+        transaction.set_rollback(True, using=database)
+    for model in (OutboxMessage, Part, Recipient, Attachment):
+        assert model._default_manager.using(database).count() == 0
+    assert bells.mail == 0
+    deliver()
+    assert not sendgrid.requests
+
+
+def test_the_bell_is_rung_once_the_transaction_is_committed_in_its_turn(database: str, bells: Bells) -> None:
+    seen = []
+    with transaction.atomic(using=database):
+        transaction.on_commit(lambda: seen.append(bells.mail), using=database)
+        hello().send()
+        transaction.on_commit(lambda: seen.append(bells.mail), using=database)
+        assert bells.mail == 0
+    assert seen == [0, 1]
+    assert bells.mail == 1
+
+
+def test_a_savepoint_that_is_rolled_back_takes_its_own_mail_alone(
+    database: str, bells: Bells, sendgrid: FakeSendGrid
+) -> None:
+    with transaction.atomic(using=database):
+        hello(subject="outer").send()
+        with transaction.atomic(using=database):
+            hello(subject="inner").send()
+            transaction.set_rollback(True, using=database)
+        with transaction.atomic(using=database):
+            hello(subject="another").send()
+        assert bells.mail == 0
+    assert bells.mail == 2
+    deliver()
+    assert [one.body["subject"] for one in sendgrid.accepted] == ["outer", "another"]
+
+
+def test_another_databases_transaction_has_no_say(database: str, bells: Bells) -> None:
+    other = "postgres" if database == "default" else "default"
+    with transaction.atomic(using=other):
+        hello().send()
+        assert bells.mail == 1
+        transaction.set_rollback(True, using=other)
+    assert OutboxMessage.objects.using(database).count() == 1
+
+
+def test_who_commits_by_hand_leaves_the_bell_to_the_tick(database: str, bells: Bells) -> None:
+    transaction.set_autocommit(False, using=database)
+    try:
+        hello().send()
+        transaction.commit(using=database)
+    finally:
+        transaction.set_autocommit(True, using=database)
+    assert OutboxMessage.objects.using(database).count() == 1
+    assert bells.mail == 0
+
+
+# Bells
+
+
+def test_one_bell_for_all_messages_of_a_call(bells: Bells) -> None:
+    assert connect().send_messages([hello() for _ in range(3)]) == 3
+    assert bells.mail == 1
+
+
+def test_a_bell_for_each_lane(bells: Bells) -> None:
+    connect().send_messages([hello(), hello(bulk=True), hello(), hello(bulk=True)])
+    assert (bells.mail, bells.bulk) == (1, 1)
+
+
+def test_a_large_batch_is_bulk(bells: Bells, anymail: Change) -> None:
+    anymail(SEND_BULK_ABOVE=2)
+    hello(to=["a@example.com", "b@example.com", "c@example.com"], merge_data={}).send()
+    assert (bells.mail, bells.bulk) == (0, 1)
+
+
+def test_nothing_kept_rings_nothing(bells: Bells) -> None:
+    connection = connect(fail_silently=True)
+    assert connection.send_messages([hello(to=["nobody"]), hello(to=[])]) == 0
+    assert (bells.mail, bells.bulk) == (0, 0)
+
+
+def test_messages_before_a_bad_one_stay_and_leave(bells: Bells, sendgrid: FakeSendGrid) -> None:
+    with pytest.raises(InvalidAddress):
+        connect().send_messages([hello(), hello(bulk=True), hello(to=["nobody"]), hello()])
+    assert kept() == 2
+    assert (bells.mail, bells.bulk) == (1, 1)
+    deliver()
+    assert len(sendgrid.accepted) == 2
+
+
+def test_they_do_so_in_a_transaction_whose_owner_goes_on(database: str, bells: Bells) -> None:
+    with transaction.atomic(using=database):
+        with pytest.raises(InvalidAddress):
+            connect().send_messages([hello(), hello(to=["nobody"])])
+        assert bells.mail == 0
+    assert OutboxMessage.objects.using(database).count() == 1
+    assert bells.mail == 1
+
+
+def test_a_receiver_of_pre_send_may_send_by_the_same_mailer(bells: Bells) -> None:
+    connection = connect()
+
+    def receiver(message: Any, **_: Any) -> None:
+        if message.subject == "second":
+            connection.send_messages([hello(subject="of the receiver")])
+
+    with hearing(pre_send, receiver):
+        connection.send_messages([hello(subject="first", bulk=True), hello(subject="second", bulk=True)])
+    assert (bells.mail, bells.bulk) == (1, 1)
+
+
+# Keys
+
+
+@pytest.mark.parametrize(
+    ("option", "setting"),
+    [
+        ({"api_key": "SG.in-code"}, "SENDGRID_API_KEY"),
+        ({"api_url": "https://api.eu.sendgrid.com/v3/"}, "SENDGRID_API_URL"),
+        ({"timeout": 7}, "REQUESTS_TIMEOUT"),
+    ],
+)
+def test_what_a_worker_would_not_find_is_refused_by_the_name_of_its_setting(
+    option: dict[str, Any], setting: str
+) -> None:
+    (name,) = option
+    with pytest.raises(ImproperlyConfigured, match=rf"no {name} in code.* ANYMAIL\['{setting}'\]") as caught:
+        EmailBackend(**option)
+    assert "in-code" not in str(caught.value)
+
+
+def test_a_key_in_code_is_refused_where_there_is_no_other(anymail: Change) -> None:
+    anymail(SENDGRID_API_KEY=None)
+    with pytest.raises(ImproperlyConfigured, match="takes no api_key in code"):
+        EmailBackend(api_key="SG.in-code")
+
+
+def test_what_the_settings_say_as_well_may_be_said_in_code(sendgrid: FakeSendGrid) -> None:
+    connection = EmailBackend(api_key="SG.fake", api_url=sendgrid.url.removesuffix("/"))
+    assert connection.send_messages([hello()]) == 1
+
+
+@pytest.mark.parametrize("key", [None, "SG.in-code"])
+def test_an_alias_that_no_worker_finds_is_refused(key: str | None) -> None:
+    with pytest.raises(ImproperlyConfigured):
+        EmailBackend(alias="news", api_key=key)
+
+
+def test_no_row_has_the_key() -> None:
+    hello().send()
+    for model in (OutboxMessage, Part, Recipient):
+        assert "SG.fake" not in str(
+            [
+                bytes(v) if isinstance(v, memoryview) else v
+                for row in model._default_manager.values_list()
+                for v in row
+            ]
+        )
+
+
+# What is kept
+
+
+def test_b13_a_batch_of_2500_leaves_in_three_requests(sendgrid: FakeSendGrid) -> None:
+    message = hello(to=[f"n{number}@example.com" for number in range(2500)], merge_data={})
+    assert message.send() == 1
+    assert Part.objects.count() == 3
+    deliver()
+    arrived = [one for mail in sendgrid.accepted for one in mail.body["personalizations"]]
+    assert [len(mail.body["personalizations"]) for mail in sendgrid.accepted] == [1000, 1000, 500]
+    status = message.anymail_status
+    assert {one["to"][0]["email"]: one["custom_args"]["anymail_id"] for one in arrived} == {
+        address: one.message_id for address, one in status.recipients.items()
+    }
+    assert len(status.message_id) == 2500
+
+
+def test_a_mail_too_large_raises_and_nothing_is_kept(bells: Bells) -> None:
+    message = hello(bcc=[f"n{number}@example.com" for number in range(1000)])
+    with pytest.raises(TooLarge) as caught:
+        message.send()
+    assert caught.value.email_message is message
+    assert message.anymail_status.recipients == {}
+    assert (kept(), bells.mail) == (0, 0)
+
+
+# post_send, from a worker
+
+
+def test_post_send_is_called_by_the_worker_and_not_by_send(sendgrid: FakeSendGrid) -> None:
+    heard: list[dict[str, Any]] = []
+    sent = hello(to=["Ann <ann@example.com>"], tags=["a"])
+    with hearing(post_send, lambda **told: heard.append(told)):
+        sent.send()
+        assert not heard
+        deliver()
+    (told,) = heard
+    assert told["sender"] is EmailBackend
+    assert told["esp_name"] == "SendGrid"
+    message, status = told["message"], told["status"]
+    assert isinstance(message, SendGridMessage)
+    assert (message.subject, message.to, message.tags) == ("Hello", ["Ann <ann@example.com>"], ["a"])
+    assert message.anymail_status is status
+    assert status.message_id == sent.anymail_status.message_id
+    assert status.recipients["ann@example.com"].status == "queued"
+    assert status.esp_response.status_code == 202
+
+
+def test_without_ids_the_worker_has_none_to_tell(anymail: Change) -> None:
+    anymail(SENDGRID_GENERATE_MESSAGE_ID=False)
+    heard: list[Any] = []
+    with hearing(post_send, lambda status, **_: heard.append(status)):
+        hello().send()
+        deliver()
+    assert heard[0].message_id is None
+    assert heard[0].recipients["ann@example.com"].message_id is None
+
+
+def test_b10_a_receivers_error_after_the_mail_is_out_does_not_send_it_again(sendgrid: FakeSendGrid) -> None:
+    def receiver(**_: Any) -> None:
+        raise LookupError("a receiver's own")
+
+    with hearing(post_send, receiver):
+        hello().send()
+        deliver()
+        deliver()
+    assert len(sendgrid.requests) == 1
+    assert Part.objects.get().state == Part.State.ACCEPTED
+
+
+def test_what_sendgrid_will_never_take_is_told_by_send_failed(sendgrid: FakeSendGrid) -> None:
+    sendgrid.next(answers.refused(400))
+    heard: list[dict[str, Any]] = []
+    with hearing(send_failed, lambda **told: heard.append(told)):
+        message = hello()
+        message.send()
+        deliver()
+    (told,) = heard
+    assert told["status"].recipients["ann@example.com"].status == "failed"
+    assert told["status"].message_id == message.anymail_status.message_id
+    assert "Bad Request" in told["error"]
+    assert len(sendgrid.requests) == 1
+
+
+def test_what_pre_send_has_changed_is_what_leaves(sendgrid: FakeSendGrid) -> None:
+    def receiver(message: Any, **_: Any) -> None:
+        message.metadata = {"changed": 1}
+
+    with hearing(pre_send, receiver):
+        hello().send()
+    deliver()
+    body = without_ids(sendgrid.accepted[0].body)
+    assert body["custom_args"] == {"changed": "1"}
+    assert body["personalizations"] == [to("ann@example.com")]
+
+
+@pytest.mark.skipif(not HAS_MAILERS, reason="There is no MAILERS before Django 6.1")
+def test_a_key_in_mailers_is_what_a_worker_finds(sendgrid: FakeSendGrid, settings: Settings) -> None:
+    use(settings, QUEUED, api_key="SG.of-options", timeout=[1, 5])
+    hello().send()
+    connect(api_key="SG.of-options").send_messages([hello()])
+    with pytest.raises(ImproperlyConfigured, match="takes no api_key in code"):
+        connect(api_key="SG.in-code")
+    deliver()
+    assert [mail.key for mail in sendgrid.accepted] == ["SG.of-options"] * 2
