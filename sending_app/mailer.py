@@ -30,6 +30,9 @@ class Mailer(BaseEmailBackend, ABC):
 
     esp_name: ClassVar[str] = ESP_NAME
 
+    #: What `fail_silently` passes over.
+    failures: ClassVar[tuple[type[Exception], ...]] = (MailError,)
+
     def __init__(self, fail_silently: bool = False, *, alias: str | None = None, **options: Any) -> None:
         named = {name: options.pop(name) for name in OPTIONS if name in options}
         own = {name: value for name, value in named.items() if value is not None}
@@ -66,7 +69,7 @@ class Mailer(BaseEmailBackend, ABC):
             for message in email_messages or ():
                 try:
                     sent += self._send_one(message)
-                except MailError:
+                except self.failures:
                     if not self.fail_silently:
                         raise
         return sent

@@ -44,8 +44,9 @@ class CancelSend(MailError):
 pre_send = Signal()
 
 #: Sent for each part once SendGrid has it: by the worker, with a message made from what the outbox keeps;
-#: by `send()` with the message itself where the direct backend is used. What receivers raise is logged.
-#: Arguments: message, status (an `AnymailStatus` of this part), esp_name. Sender: the backend class.
+#: by `send()`, once, with the message itself where the direct backend is used. What receivers raise is
+#: logged. Arguments: message, status (an `AnymailStatus` of what SendGrid has), esp_name. Sender: the
+#: backend class.
 post_send = Signal()
 
 #: Sent by the worker for each part that is given up, under the same rules as `post_send`.

@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.transaction import TransactionManagementError
 
 from sending_app import account, conf, outbox, tasks
@@ -20,6 +20,8 @@ OF_THE_ACCOUNT = {"api_key": "SENDGRID_API_KEY", "api_url": "SENDGRID_API_URL", 
 
 class EmailBackend(Mailer):
     """`send()` returns once the mail is in the outbox; it leaves if and only if the transaction commits."""
+
+    failures = (*Mailer.failures, DatabaseError)
 
     def __init__(self, fail_silently: bool = False, *, alias: str | None = None, **options: Any) -> None:
         super().__init__(fail_silently, alias=alias, **options)

@@ -1,12 +1,15 @@
 """The direct backend: SendGrid has the mail when `send()` returns, and no database is asked."""
 
 import json
+import logging
 import pickle
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import requests
+from django.utils.log import AdminEmailHandler
 from pytest_django import Settings
 
 from fake_sendgrid import answers
@@ -149,6 +152,20 @@ def test_the_first_message_that_fails_ends_it(sendgrid: FakeSendGrid) -> None:
     assert not hasattr(messages[2], "anymail_status")
 
 
+def test_djangos_error_mails(settings: Settings, sendgrid: FakeSendGrid) -> None:
+    settings.SERVER_EMAIL = "root@example.com"
+    settings.ADMINS = ["ann@example.com"] if HAS_MAILERS else [("Ann", "ann@example.com")]
+    handler = AdminEmailHandler(include_html=True)
+    try:
+        raise LookupError("no Bob")
+    except LookupError:
+        handler.handle(logging.makeLogRecord({"msg": "It broke", "exc_info": sys.exc_info()}))
+    (mail,) = sendgrid.accepted
+    assert mail.body["subject"] == "[Django] Level None: It broke"
+    assert [part["type"] for part in mail.body["content"]] == ["text/plain", "text/html"]
+    assert "no Bob" in mail.body["content"][0]["value"]
+
+
 # Large batches
 
 
@@ -170,8 +187,11 @@ def test_where_the_second_request_fails_the_status_has_the_first_ones_recipients
 ) -> None:
     anymail(SENDGRID_GENERATE_MESSAGE_ID=tracked)
     sendgrid.next(answers.accepted(), answers.server_error())
-    message = batch()
-    with pytest.raises(RequestsAPIError):
+    message, heard = batch(), []
+    with (
+        hearing(post_send, lambda status, **_: heard.append(status)),
+        pytest.raises(RequestsAPIError),
+    ):
         message.send()
     assert [one.status for one in sendgrid.requests] == [202, 500]
     (mail,) = sendgrid.accepted
@@ -181,6 +201,7 @@ def test_where_the_second_request_fails_the_status_has_the_first_ones_recipients
         for one in mail.body["personalizations"]
     }
     assert len(status.recipients) == 1000
+    assert heard == [status]
     assert status.status == {"queued"}
     assert status.esp_response.headers["X-Message-Id"] == mail.x_message_id
 

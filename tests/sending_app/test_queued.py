@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
+from django.db.transaction import TransactionManagementError
 from pytest_django import Settings
 
 from events_app import redis
@@ -151,6 +152,19 @@ def test_who_commits_by_hand_leaves_the_bell_to_the_tick(database: str, bells: B
     finally:
         transaction.set_autocommit(True, using=database)
     assert OutboxMessage.objects.using(database).count() == 1
+    assert bells.mail == 0
+
+
+def test_in_a_transaction_that_is_broken_send_raises_what_the_database_does(
+    database: str, bells: Bells
+) -> None:
+    message = hello()
+    with transaction.atomic(using=database):
+        transaction.set_rollback(True, using=database)
+        with pytest.raises(TransactionManagementError):
+            message.send()
+        assert connect(fail_silently=True).send_messages([hello()]) == 0
+    assert message.anymail_status.recipients == {}
     assert bells.mail == 0
 
 

@@ -1,6 +1,6 @@
 """What Anymail 15.1 got wrong of sending, shown at the wire not to be wrong here.
 
-B4, B10 and B12 are about errors: tests/sending_app/test_mailer.py, test_direct.py.
+B10, B12 and B13 are shown in tests/sending_app/test_direct.py and test_queued.py.
 """
 
 from base64 import b64encode
