@@ -15,6 +15,14 @@ Timeout: TypeAlias = tuple[float, float]
 #: Seconds to wait for a connection at the most, however long the answer may take.
 LONGEST_CONNECT = 10.0
 
+#: Leases and the time limits of tasks grow with it.
+LONGEST_TIMEOUT = 3600
+
+
+def _key(value: object) -> str | None:
+    # What a project reads from an environment without one.
+    return None if value == "" else text(value)
+
 
 def _url(value: object) -> str:
     url = text(value)
@@ -26,9 +34,9 @@ def _url(value: object) -> str:
 
 def _timeout(value: object) -> Timeout:
     pair = value if isinstance(value, list | tuple) else (value, value)
-    numbers = [one for one in pair if isinstance(one, int | float) and not isinstance(one, bool) and one > 0]
-    if len(pair) != 2 or len(numbers) != 2:
-        raise ValueError("must be a number of seconds, or a pair: to connect, to answer")
+    numbers = [one for one in pair if isinstance(one, int | float) and not isinstance(one, bool)]
+    if len(pair) != 2 or len(numbers) != 2 or not all(0 < one <= LONGEST_TIMEOUT for one in numbers):
+        raise ValueError("must be a number of seconds, up to an hour, or a pair: to connect, to answer")
     connect, answer = (float(one) for one in numbers)
     return (connect if pair is value else min(connect, LONGEST_CONNECT)), answer
 
@@ -46,7 +54,8 @@ def _encoder(value: object) -> str | Callable[[str], str]:
 def _field_format(value: object) -> str:
     found = text(value)
     try:
-        delimits = "name" in found.format("name")
+        # Of two, as a format may hold the one word by itself.
+        delimits = all(name in found.format(name) for name in ("name", "other"))
     except (ValueError, IndexError, KeyError):
         delimits = False
     if not delimits:
@@ -55,7 +64,7 @@ def _field_format(value: object) -> str:
 
 
 #: Needs the "Mail Send" permission.
-API_KEY = Setting[str | None]("SENDGRID_API_KEY", None, text, bare=True)
+API_KEY = Setting[str | None]("SENDGRID_API_KEY", None, _key, bare=True)
 #: Another host for accounts in the EU: https://api.eu.sendgrid.com/v3/
 API_URL = Setting("SENDGRID_API_URL", "https://api.sendgrid.com/v3/", _url)
 GENERATE_MESSAGE_ID = Setting("SENDGRID_GENERATE_MESSAGE_ID", True, flag)

@@ -4,7 +4,6 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from contextlib import suppress
 
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import InterfaceError, OperationalError, transaction
@@ -43,8 +42,11 @@ def deliver(lane: Part.Lane, seconds: float, call_another: Callable[[], None]) -
 def write_what_is_left() -> None:
     """Write the outcomes that could not be written while the database was away."""
     for _ in range(len(_unwritten)):
-        with suppress(IndexError):  # another thread of this process was faster
-            _write(*_unwritten.popleft())
+        try:
+            left = _unwritten.popleft()
+        except IndexError:  # another thread of this process was faster
+            return
+        _write(*left)
 
 
 def _deliver(taken: Taken) -> Verdict:

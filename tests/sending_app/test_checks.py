@@ -1,0 +1,113 @@
+"""What is wrong is named before the first mail is sent."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.core import checks
+from kombu import Queue
+from pytest_django import Settings
+
+from project import celery_app
+from sending_app import conf
+from sending_app.checks import DIRECT, QUEUED, check_celery, check_settings
+from sending_app.tasks import BULK, MAIL
+from tests.sending_app.mailing import use
+
+
+@pytest.fixture(autouse=True)
+def key(anymail: Callable[..., None]) -> None:
+    anymail(SENDGRID_API_KEY="SG.one")
+
+
+@pytest.fixture
+def celery() -> Iterator[None]:
+    """The app's settings as they were, after the test."""
+    names = ("task_always_eager", "task_queues", "task_create_missing_queues")
+    before = {name: celery_app.conf[name] for name in names}
+    yield
+    celery_app.conf.update(before)
+
+
+def ids() -> list[str | None]:
+    return [found.id for found in check_settings()]
+
+
+def celery_ids() -> list[str | None]:
+    return [found.id for found in check_celery()]
+
+
+def test_a_sound_deployment() -> None:
+    assert ids() == celery_ids() == []
+
+
+def test_they_are_registered() -> None:
+    assert {check_settings, check_celery} <= set(checks.registry.registry.get_checks())
+
+
+def test_every_value_that_cannot_be_used_is_named_at_once(anymail: Callable[..., None]) -> None:
+    anymail(SEND_MAX_AGE="long", SENDGRID_API_URL="nowhere", SENDGRID_API_KEY=None)
+    found = check_settings()
+    assert [one.id for one in found] == ["sending_app.E001", "sending_app.E001"]
+    assert "ANYMAIL['SENDGRID_API_URL']" in found[0].msg
+
+
+@pytest.mark.parametrize("value", ["idna1999", "nowhere.at_all"])
+def test_an_encoder_that_there_is_not(anymail: Callable[..., None], value: str) -> None:
+    anymail(IDNA_ENCODER=value)
+    (found,) = check_settings()
+    assert found.id == "sending_app.E001"
+    assert found.msg.startswith("IDNA_ENCODER")
+
+
+@pytest.mark.parametrize("backend", [QUEUED, DIRECT])
+def test_a_mailer_of_ours_without_a_key(
+    settings: Settings, anymail: Callable[..., None], backend: str
+) -> None:
+    use(settings, backend)
+    anymail(SENDGRID_API_KEY=None)
+    (found,) = check_settings()
+    assert (found.id, found.level, found.hint) == (
+        *("sending_app.W001", checks.WARNING, "Until then send() raises."),
+    )
+    assert "SENDGRID_API_KEY" in found.msg
+
+
+def test_another_backend_needs_no_key(settings: Settings, anymail: Callable[..., None]) -> None:
+    use(settings, "django.core.mail.backends.dummy.EmailBackend")
+    anymail(SENDGRID_API_KEY=None)
+    assert ids() == []
+
+
+@pytest.mark.usefixtures("celery")
+def test_a_worker_that_is_no_worker(settings: Settings) -> None:
+    use(settings, QUEUED)
+    celery_app.conf.task_always_eager = True
+    assert celery_ids() == ["sending_app.E002"]
+
+
+@pytest.mark.usefixtures("celery")
+def test_queues_that_nobody_declared(settings: Settings) -> None:
+    use(settings, QUEUED)
+    celery_app.conf.task_queues = [Queue(MAIL)]
+    (found,) = check_celery()
+    assert found.id == "sending_app.E003"
+    assert BULK in found.msg
+    assert MAIL not in found.msg
+    celery_app.conf.task_create_missing_queues = True
+    assert celery_ids() == []
+
+
+@pytest.mark.usefixtures("celery")
+def test_who_sends_without_a_queue_needs_no_worker(settings: Settings) -> None:
+    use(settings, DIRECT)
+    celery_app.conf.task_always_eager = True
+    celery_app.conf.task_queues = [Queue("other")]
+    assert celery_ids() == []
+
+
+def test_paths_of_the_backends_are_what_they_are_called() -> None:
+    from sending_app.backends import direct, queued  # noqa: PLC0415
+
+    assert f"{queued.EmailBackend.__module__}.EmailBackend" == QUEUED
+    assert f"{direct.EmailBackend.__module__}.EmailBackend" == DIRECT
+    assert conf.API_KEY.bare

@@ -1,0 +1,116 @@
+"""What the settings of sending may hold; `tests.events_app.test_conf` has where they are looked up."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from pytest_django import Settings
+
+from events_app import checks as events_checks
+from events_app.setting import Setting
+from sending_app import conf
+
+
+def test_without_any_setting_there_are_defaults(settings: Settings) -> None:
+    del settings.ANYMAIL
+    assert [setting.get() for setting in conf.SETTINGS] == [setting.default for setting in conf.SETTINGS]
+
+
+def test_every_setting_is_listed_and_known_to_the_check_of_names() -> None:
+    found = [one for one in vars(conf).values() if isinstance(one, Setting)]
+    assert sorted(one.name for one in found) == sorted(one.name for one in conf.SETTINGS)
+    assert {one.name for one in found} <= events_checks.OTHERS
+
+
+def test_the_key_may_stand_at_the_root_of_the_settings_and_nothing_else(settings: Settings) -> None:
+    settings.ANYMAIL = {}
+    settings.SENDGRID_API_KEY, settings.SENDGRID_API_URL = "SG.root", "https://root.example/"
+    assert conf.API_KEY.get() == "SG.root"
+    assert conf.API_URL.get() == conf.API_URL.default
+    assert conf.API_KEY.places() == [
+        *("ANYMAIL['SENDGRID_API_KEY']", "ANYMAIL_SENDGRID_API_KEY", "SENDGRID_API_KEY")
+    ]
+    assert conf.API_URL.places() == ["ANYMAIL['SENDGRID_API_URL']", "ANYMAIL_SENDGRID_API_URL"]
+
+
+def test_what_is_passed_counts_first_and_is_named(anymail: Callable[..., None]) -> None:
+    anymail(SEND_MAX_AGE=5)
+    assert conf.MAX_AGE.get(7, "The mailer 'news'") == 7
+    with pytest.raises(
+        ImproperlyConfigured, match=r"^The mailer 'news''s argument for SEND_MAX_AGE: must be"
+    ):
+        conf.MAX_AGE.get("x", "The mailer 'news'")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("https://api.eu.sendgrid.com/v3", "https://api.eu.sendgrid.com/v3/"),
+        ("http://127.0.0.1:8025/v3/", "http://127.0.0.1:8025/v3/"),
+    ],
+)
+def test_a_url_ends_with_a_slash(anymail: Callable[..., None], value: str, expected: str) -> None:
+    anymail(SENDGRID_API_URL=value)
+    assert conf.API_URL.get() == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(5, (5.0, 5.0)), (60, (10.0, 60.0)), (2.5, (2.5, 2.5)), ((20, 60), (20.0, 60.0)), ([1, 2], (1.0, 2.0))],
+)
+def test_a_timeout_is_for_both_or_for_each(
+    anymail: Callable[..., None], value: Any, expected: tuple[float, float]
+) -> None:
+    anymail(REQUESTS_TIMEOUT=value)
+    assert conf.REQUESTS_TIMEOUT.get() == expected
+
+
+@pytest.mark.parametrize("value", ["-{}-", "{{{{{}}}}}", "{}"])
+def test_a_merge_field_format_has_a_place_for_the_name(anymail: Callable[..., None], value: str) -> None:
+    anymail(SENDGRID_MERGE_FIELD_FORMAT=value)
+    assert conf.MERGE_FIELD_FORMAT.get() == value
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SENDGRID_API_KEY", ""),
+        ("SENDGRID_API_KEY", 17),
+        ("SENDGRID_API_URL", "api.sendgrid.com"),
+        ("SENDGRID_API_URL", "ftp://api.sendgrid.com/"),
+        ("SENDGRID_API_URL", "https:///v3/"),
+        ("SENDGRID_API_URL", "https://["),
+        ("SENDGRID_GENERATE_MESSAGE_ID", "yes"),
+        ("SENDGRID_MERGE_FIELD_FORMAT", "name"),
+        ("SENDGRID_MERGE_FIELD_FORMAT", "{"),
+        ("SENDGRID_MERGE_FIELD_FORMAT", "{name}"),
+        ("SENDGRID_MERGE_FIELD_FORMAT", "{} {}"),
+        ("SEND_DEFAULTS", ["tags"]),
+        ("SEND_DEFAULTS", {1: 2}),
+        ("SENDGRID_SEND_DEFAULTS", "tags"),
+        ("IDNA_ENCODER", 1),
+        ("SENDGRID_IDNA_ENCODER", ""),
+        ("REQUESTS_TIMEOUT", 0),
+        ("REQUESTS_TIMEOUT", "30"),
+        ("REQUESTS_TIMEOUT", (1, 2, 3)),
+        ("REQUESTS_TIMEOUT", (1, None)),
+        ("REQUESTS_TIMEOUT", True),
+        ("REQUESTS_TIMEOUT", float("inf")),
+        ("REQUESTS_TIMEOUT", float("nan")),
+        ("REQUESTS_TIMEOUT", (1, 3601)),
+        ("IGNORE_UNSUPPORTED_FEATURES", 1),
+        ("SEND_MAX_AGE", 0),
+        ("SEND_MAX_AGE", 1.5),
+        ("SEND_UNKNOWN_WAIT", -1),
+        ("SEND_BULK_ABOVE", "many"),
+        ("OUTBOX_BODY_DAYS", True),
+        ("OUTBOX_RETENTION_DAYS", 0),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named(anymail: Callable[..., None], name: str, value: object) -> None:
+    anymail(**{name: value})
+    setting = next(one for one in conf.SETTINGS if one.name == name)
+    with pytest.raises(ImproperlyConfigured, match="ANYMAIL") as raised:
+        setting.get()
+    assert f"ANYMAIL[{name!r}]" in str(raised.value)
