@@ -108,7 +108,7 @@ else:
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="webmaster@localhost")
 
 ANYMAIL = {
-    "SENDGRID_API_KEY": env.str("SENDGRID_API_KEY", default="") or None,
+    "SENDGRID_API_KEY": env.str("SENDGRID_API_KEY", default=""),
     "SENDGRID_API_URL": env.str("SENDGRID_API_URL", default="https://api.sendgrid.com/v3/"),
     "REQUESTS_TIMEOUT": env.float("REQUESTS_TIMEOUT", default=30.0),
     "SEND_MAX_AGE": env.int("SEND_MAX_AGE", default=86400),

@@ -12,10 +12,10 @@ from django.dispatch import Signal
 from events_app.signals import ESP_NAME
 from sending_app import outbox, signals
 from sending_app.client import Outcome
+from sending_app.compose.restore import restore
 from sending_app.mail import Envelope
 from sending_app.message import RecipientStatus, SendGridMessage, SendStatus
 from sending_app.models import Part
-from sending_app.restore import restore
 
 logger = logging.getLogger(__name__)
 

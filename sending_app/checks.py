@@ -10,7 +10,8 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
 
-from sending_app import account, address, conf, tasks
+from sending_app import account, conf, tasks
+from sending_app.compose import address
 
 #: Where the backends are.
 QUEUED, DIRECT = "sending_app.backends.queued.EmailBackend", "sending_app.backends.direct.EmailBackend"

@@ -12,10 +12,10 @@ from django.core.mail.backends.base import BaseEmailBackend
 from events_app.signals import ESP_NAME
 from sending_app import account, conf
 from sending_app.account import DEFAULT_ALIAS, ConfigurationError
-from sending_app.address import encoder
 from sending_app.compose import Composed, compose
+from sending_app.compose.address import encoder
+from sending_app.compose.rules import Rules
 from sending_app.message import RecipientStatus, SendStatus
-from sending_app.rules import Rules
 from sending_app.signals import CancelSend, MailError, pre_send
 
 #: What a mailer can be told: the OPTIONS of `MAILERS`, or arguments of `get_connection()`.

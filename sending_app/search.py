@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 
 from events_app.decode import clean
 from sending_app import conf
-from sending_app.address import encoder
+from sending_app.compose.address import encoder
 from sending_app.models import Part, Recipient
 from sending_app.outbox import using
 

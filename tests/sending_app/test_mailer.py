@@ -16,8 +16,8 @@ from pytest_django import Settings
 from fake_sendgrid.server import FakeSendGrid
 from sending_app import checks
 from sending_app.account import ConfigurationError
-from sending_app.address import InvalidAddress
 from sending_app.compose import SerializationError, UnsupportedFeature
+from sending_app.compose.address import InvalidAddress
 from sending_app.models import OutboxMessage
 from sending_app.signals import CancelSend, pre_send
 from tests.sending_app.mailing import (

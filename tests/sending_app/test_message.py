@@ -9,7 +9,7 @@ import pytest
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 
 from sending_app import message as ours
-from sending_app.attachment import read
+from sending_app.compose.attachment import read
 from sending_app.message import (
     RecipientStatus,
     SendGridMessage,

@@ -13,8 +13,8 @@ from events_app import redis
 from fake_sendgrid import answers
 from fake_sendgrid.server import FakeSendGrid
 from sending_app import tasks
-from sending_app.address import InvalidAddress
 from sending_app.backends.queued import EmailBackend
+from sending_app.compose.address import InvalidAddress
 from sending_app.message import SendGridMessage
 from sending_app.models import Attachment, OutboxMessage, Part, Recipient
 from sending_app.parts import TooLarge

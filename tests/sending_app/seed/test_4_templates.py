@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.core.mail import EmailMessage
 
-from sending_app.merge import MissingDelimiters
+from sending_app.compose.merge import MissingDelimiters
 from tests.sending_app.mailing import PLAIN, hello, to
 from tests.sending_app.seed.conftest import Sent
 

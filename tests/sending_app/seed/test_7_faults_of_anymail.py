@@ -10,7 +10,7 @@ import pytest
 
 from fake_sendgrid.server import FakeSendGrid
 from sending_app.compose import UnsupportedFeature
-from sending_app.plain import SerializationError
+from sending_app.compose.plain import SerializationError
 from tests.sending_app.mailing import PLAIN, hello, to
 from tests.sending_app.seed.conftest import Sent
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
-from sending_app import headers
-from sending_app.address import Mailbox, parse
-from sending_app.body import custom_args
-from sending_app.defaults import Attributes
+from sending_app.compose import headers
+from sending_app.compose.address import Mailbox, parse
+from sending_app.compose.body import custom_args
+from sending_app.compose.defaults import Attributes
+from sending_app.compose.merge import finder, substitutions
+from sending_app.compose.rules import Rules, UnsupportedFeature
 from sending_app.mail import Address, Envelope
-from sending_app.merge import finder, substitutions
-from sending_app.rules import Rules, UnsupportedFeature
 
 _ByAddress: TypeAlias = dict[str, dict[str, str]]
 

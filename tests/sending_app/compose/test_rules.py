@@ -2,9 +2,9 @@
 
 import pytest
 
-from sending_app.rules import AnymailUnsupportedFeature, UnsupportedFeature
+from sending_app.compose.rules import AnymailUnsupportedFeature, UnsupportedFeature
 from sending_app.signals import MailError
-from tests.sending_app.composing import rules
+from tests.sending_app.compose.composing import rules
 
 
 def test_what_is_refused_raises() -> None:

@@ -16,8 +16,8 @@ import idna
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
+from sending_app.compose.plain import is_unicode
 from sending_app.mail import Address
-from sending_app.plain import is_unicode
 from sending_app.signals import MailError
 
 # Dots may stand anywhere before the @: mail providers have given out such addresses.

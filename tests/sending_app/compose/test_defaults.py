@@ -9,10 +9,10 @@ from django.utils.functional import lazystr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sending_app.defaults import combine, merge_deep
+from sending_app.compose.defaults import combine, merge_deep
+from sending_app.compose.plain import SerializationError
+from sending_app.compose.rules import UnsupportedFeature
 from sending_app.message import SendGridMessage
-from sending_app.plain import SerializationError
-from sending_app.rules import UnsupportedFeature
 
 leaves = st.integers() | st.text(max_size=3)
 flat = st.dictionaries(st.sampled_from("abc"), leaves, max_size=3)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sending_app.account import ConfigurationError
+from sending_app.compose.plain import SerializationError
+from sending_app.compose.rules import Rules, UnsupportedFeature
 from sending_app.conf import MERGE_FIELD_FORMAT
-from sending_app.plain import SerializationError
-from sending_app.rules import Rules, UnsupportedFeature
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from django.utils.functional import lazystr
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sending_app.address import AnymailInvalidAddress, InvalidAddress, Mailbox, encoder, parse, write
+from sending_app.compose.address import AnymailInvalidAddress, InvalidAddress, Mailbox, encoder, parse, write
 from sending_app.signals import MailError
 
 idna2008 = encoder("idna2008")
@@ -155,7 +155,7 @@ def test_an_address_alone_is_written_bare() -> None:
         ("idna2003", "bücher.example", "xn--bcher-kva.example"),
         ("uts46", "BÜCHER.example", "xn--bcher-kva.example"),
         ("none", "bücher.example", "bücher.example"),
-        ("tests.sending_app.test_address.shouted", "ü.example", "Ü.EXAMPLE"),
+        ("tests.sending_app.compose.test_address.shouted", "ü.example", "Ü.EXAMPLE"),
     ],
 )
 def test_encoder(setting: str, domain: str, expected: str) -> None:

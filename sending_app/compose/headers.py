@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sending_app.plain import text
-from sending_app.rules import Rules
+from sending_app.compose.plain import text
+from sending_app.compose.rules import Rules
 
 #: Refused in `headers` (Mail Send Errors).
 RESERVED = frozenset(

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from sending_app.headers import RESERVED, checked
-from sending_app.plain import SerializationError
-from sending_app.rules import UnsupportedFeature
-from tests.sending_app.composing import body_of, composed, rules
+from sending_app.compose.headers import RESERVED, checked
+from sending_app.compose.plain import SerializationError
+from sending_app.compose.rules import UnsupportedFeature
+from tests.sending_app.compose.composing import body_of, composed, rules
 
 
 def test_headers() -> None:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from sending_app.address import encoder
 from sending_app.compose import Composed, Rules, compose
+from sending_app.compose.address import encoder
 from sending_app.message import SendGridMessage
 
 IDNA = encoder("idna2008")

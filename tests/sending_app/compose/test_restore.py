@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from sending_app.compose import compose
+from sending_app.compose.restore import restore
 from sending_app.message import SendGridMessage
-from sending_app.restore import restore
-from tests.sending_app.composing import composed, rules
+from tests.sending_app.compose.composing import composed, rules
 
 
 def restored(**attributes: Any) -> SendGridMessage:

@@ -5,17 +5,30 @@ from typing import Any
 
 from django.core.mail import EmailMessage
 
-from sending_app import attachment, envelopes, extra
-from sending_app.body import build
-from sending_app.defaults import Attributes, combine, merge_deep
-from sending_app.envelopes import Recipients
+from sending_app.compose import attachment, envelopes, extra
+from sending_app.compose.address import AnymailInvalidAddress, InvalidAddress
+from sending_app.compose.body import build
+from sending_app.compose.defaults import Attributes, combine, merge_deep
+from sending_app.compose.envelopes import Recipients
+from sending_app.compose.merge import AnymailWarning, MissingDelimiters, substitutions, warn_of_bare_names
+from sending_app.compose.plain import AnymailSerializationError, SerializationError
+from sending_app.compose.rules import AnymailUnsupportedFeature, Rules, UnsupportedFeature
 from sending_app.mail import Common, Envelope, Mail
-from sending_app.merge import substitutions, warn_of_bare_names
-from sending_app.plain import SerializationError
-from sending_app.rules import Rules, UnsupportedFeature
 from sending_app.signals import MailError
 
-__all__ = ["Composed", "Rules", "SerializationError", "UnsupportedFeature", "compose"]
+__all__ = [
+    "AnymailInvalidAddress",
+    "AnymailSerializationError",
+    "AnymailUnsupportedFeature",
+    "AnymailWarning",
+    "Composed",
+    "InvalidAddress",
+    "MissingDelimiters",
+    "Rules",
+    "SerializationError",
+    "UnsupportedFeature",
+    "compose",
+]
 
 
 @dataclass(frozen=True, slots=True)

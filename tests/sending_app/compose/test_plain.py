@@ -13,7 +13,7 @@ from django.utils.safestring import mark_safe
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sending_app.plain import SerializationError, plain, text
+from sending_app.compose.plain import SerializationError, plain, text
 from sending_app.signals import MailError
 
 any_value = st.recursive(

@@ -4,8 +4,8 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from sending_app.address import Mailbox
-from sending_app.plain import SerializationError, text
+from sending_app.compose.address import Mailbox
+from sending_app.compose.plain import SerializationError, text
 
 
 class MissingDelimiters(UserWarning):

@@ -11,13 +11,13 @@ from django.core.mail import EmailMessage, EmailMultiAlternatives
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sending_app.address import encoder
 from sending_app.compose import compose
+from sending_app.compose.address import encoder
+from sending_app.compose.plain import SerializationError
 from sending_app.mail import Attachment
-from sending_app.plain import SerializationError
 from sending_app.signals import MailError
-from tests.sending_app.composing import composed, rules
-from tests.sending_app.test_plain import any_value
+from tests.sending_app.compose.composing import composed, rules
+from tests.sending_app.compose.test_plain import any_value
 
 data = st.dictionaries(st.text(max_size=5), any_value, max_size=3)
 people = st.dictionaries(st.sampled_from(["a@x.example", "b@x.example"]), data, max_size=2)

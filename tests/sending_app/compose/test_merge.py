@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from sending_app.address import Mailbox
-from sending_app.merge import AnymailWarning, MissingDelimiters, finder
-from sending_app.plain import SerializationError
-from tests.sending_app.composing import composed, rules
+from sending_app.compose.address import Mailbox
+from sending_app.compose.merge import AnymailWarning, MissingDelimiters, finder
+from sending_app.compose.plain import SerializationError
+from tests.sending_app.compose.composing import composed, rules
 
 HYPHENS = {"merge_field_format": "-{}-"}
 DYNAMIC = "d-5a963add2ec84305813ff860db277d7a"

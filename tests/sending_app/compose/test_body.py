@@ -8,12 +8,12 @@ from django.core.mail import EmailMessage
 from django.utils import timezone as django_timezone
 from django.utils.functional import lazystr
 
-from sending_app.address import InvalidAddress
 from sending_app.compose import compose
+from sending_app.compose.address import InvalidAddress
+from sending_app.compose.plain import SerializationError
+from sending_app.compose.rules import UnsupportedFeature
 from sending_app.message import SendGridMessage
-from sending_app.plain import SerializationError
-from sending_app.rules import UnsupportedFeature
-from tests.sending_app.composing import body_of, composed, rules
+from tests.sending_app.compose.composing import body_of, composed, rules
 
 
 def test_nothing_is_there_that_was_not_set() -> None:

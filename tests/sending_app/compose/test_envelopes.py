@@ -5,9 +5,9 @@ from uuid import UUID
 
 import pytest
 
+from sending_app.compose.rules import UnsupportedFeature
 from sending_app.mail import Envelope
-from sending_app.rules import UnsupportedFeature
-from tests.sending_app.composing import composed, rules
+from tests.sending_app.compose.composing import composed, rules
 
 A, B, C, D = ({"email": f"{letter}@x.example"} for letter in "abcd")
 

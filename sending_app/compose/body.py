@@ -9,12 +9,12 @@ from typing import Any
 from django.utils.timezone import get_current_timezone, is_naive, make_aware
 
 from events_app.signals import MESSAGE_ID_ARG
-from sending_app import headers
-from sending_app.address import InvalidAddress, parse
-from sending_app.defaults import Attributes
+from sending_app.compose import headers
+from sending_app.compose.address import InvalidAddress, parse
+from sending_app.compose.defaults import Attributes
+from sending_app.compose.plain import SerializationError, plain, text
+from sending_app.compose.rules import Rules, UnsupportedFeature
 from sending_app.mail import Address
-from sending_app.plain import SerializationError, plain, text
-from sending_app.rules import Rules, UnsupportedFeature
 
 #: Mail Send Errors: so many different ones, of so many ASCII characters.
 MOST_TAGS = 10

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from django.core.mail import EmailMessage
 
-from sending_app.attachment import read
+from sending_app.compose.attachment import read
+from sending_app.compose.plain import SerializationError
 from sending_app.mail import Attachment
-from sending_app.plain import SerializationError
 
 
 def part(kind: str, headers: dict[str, str], content: bytes = b"x") -> MIMEBase:

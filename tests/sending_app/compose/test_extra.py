@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sending_app.account import ConfigurationError
-from sending_app.defaults import merge_deep
+from sending_app.compose.defaults import merge_deep
+from sending_app.compose.plain import SerializationError
+from sending_app.compose.rules import UnsupportedFeature
 from sending_app.mail import Envelope
-from sending_app.plain import SerializationError
-from sending_app.rules import UnsupportedFeature
-from tests.sending_app.composing import body_of, composed, rules
-from tests.sending_app.test_defaults import deep_dict
+from tests.sending_app.compose.composing import body_of, composed, rules
+from tests.sending_app.compose.test_defaults import deep_dict
 
 TO = {"to": [{"email": "a@x.example"}]}
 

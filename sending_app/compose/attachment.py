@@ -9,8 +9,8 @@ from typing import Any
 
 from django.core.mail import EmailMessage
 
+from sending_app.compose.plain import SerializationError
 from sending_app.mail import Attachment
-from sending_app.plain import SerializationError
 
 #: What Django says of a file it knows nothing of.
 UNKNOWN_TYPE = "application/octet-stream"
