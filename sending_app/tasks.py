@@ -3,8 +3,7 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -58,26 +57,19 @@ def deliver_bulk() -> dict[str, int]:
 @bell.task("sending.settle", queue=MAIL, keeps_result=True, limits=_LIMITS)
 def settle() -> dict[str, int]:
     """Decide on parts whose outcome is unknown, and give up those that are too old."""
-    did: Counter[str] = Counter()
-    with _task("what is unsettled"):
-        did = settlement.settle()
-    return _result(did)
+    return _result(_run("what is unsettled", settlement.settle))
 
 
 @bell.task("sending.prune", queue=BULK, limits=_LIMITS)
 def prune() -> None:
     """Remove what mails said at the end of its retention."""
-    ends = time.monotonic() + BUDGET
-    with _task("old mails"):
-        if not retention.prune(lambda: time.monotonic() < ends):
-            ring(prune)
+    _run("old mails", _prune)
 
 
 @bell.task("sending.tick", queue=MAIL, limits=_LIMITS)
 def tick() -> None:
     """Ring for everything that is due and that no bell announces."""
-    with _task("the tick"):
-        pass
+    _run("the tick", Counter)
 
 
 def ring_for(lane: Part.Lane) -> None:
@@ -86,10 +78,14 @@ def ring_for(lane: Part.Lane) -> None:
 
 
 def _deliver(lane: Part.Lane, seconds: float) -> dict[str, int]:
-    outcomes: Counter[str] = Counter()
-    with _task("mails"):
-        outcomes = delivery.deliver(lane, seconds, call_another=partial(ring_for, lane))
-    return _result(outcomes)
+    return _result(_run("mails", partial(delivery.deliver, lane, seconds, partial(ring_for, lane))))
+
+
+def _prune() -> Counter[str]:
+    ends = time.monotonic() + BUDGET
+    if not retention.prune(lambda: time.monotonic() < ends):
+        ring(prune)
+    return Counter()
 
 
 def _result(did: Counter[str]) -> dict[str, int]:
@@ -98,19 +94,20 @@ def _result(did: Counter[str]) -> dict[str, int]:
     return dict(did)
 
 
-@contextmanager
-def _task(what: str) -> Iterator[None]:
+def _run(what: str, work: Callable[[], Counter[str]]) -> Counter[str]:
+    did: Counter[str] = Counter()
     # The database away is no error of a task: nothing is lost, the next tick goes on.
     try:
         # A connection that broke under an earlier task: Celery's fixup keeps it for many.
         close_old_connections()
         delivery.write_what_is_left()
-        yield
+        did = work()
         _ring_for_what_waits()
     except (DatabaseError, InterfaceError, DatabaseAway) as away:
         # The first line: a database's further lines may quote values.
         why = f"{type(away).__name__}: {away}".partition("\n")[0][:200]
         logger.warning("Left %s, to be taken up again: %s", what, why)
+    return did
 
 
 def _ring_for_what_waits() -> None:

@@ -6,6 +6,7 @@ import pytest
 from celery import Celery
 
 from events_app import bell, counters, redis, tasks
+from events_app.bell import Limits
 from project import celery_app
 
 CLOSED = "redis://127.0.0.1:1/0"
@@ -85,3 +86,28 @@ def test_a_bell_needs_no_answer_and_no_second_try() -> None:
     for task in (tasks.drain, tasks.recover, tasks.tick):
         assert (task.acks_late, task.ignore_result, task.max_retries) == (False, True, 0)
         assert task.expires == 3600
+
+
+@bell.task("tests.kept", queue="sendgrid.events", limits=Limits(1, 2), keeps_result=True)
+def kept() -> int:
+    return 17
+
+
+def test_the_bell_tells_the_worker_to_keep_a_result() -> None:
+    bell.ring(kept)
+    with celery_app.connection_for_read() as connection:
+        message = connection.SimpleQueue("sendgrid.events").get_nowait()
+    headers: dict[str, object] = message.headers
+    assert headers["ignore_result"] is False
+    assert (kept.ignore_result, kept.acks_late) == (False, False)
+    assert (kept.soft_time_limit, kept.time_limit) == (1, 2)
+
+
+def test_a_bell_whose_result_is_kept_does_not_ask_the_results_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Celery would subscribe to a Redis with results before it sends: `ring` says that nothing is kept."""
+    asked: list[str] = []
+    monkeypatch.setattr(celery_app.backend, "on_task_call", lambda *_: asked.append("asked"), raising=False)
+    bell.ring(kept)
+    assert (waiting(), asked) == (1, [])
+    kept.apply_async(retry=False)
+    assert asked == ["asked"]

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from events_app import claims, counters, dispatch, inbox, stream, verdicts
+from events_app import claims, counters, dispatch, inbox, signals, stream, verdicts
 from events_app import normalize as tables
 from events_app.claims import Claim, Owed
 from events_app.models import DatabaseAway, Event, Work, database_now
@@ -442,3 +442,41 @@ def test_a_fault_of_our_own_costs_the_one_event_it_met(database: str) -> None:
         stored = inbox.store(entries(opened("A1"), opened("B2"), opened("C3")), Claim())
     assert ids(stored.owed) == ["A1", "C3"]
     assert [work.error for work in dead()] == ["Reading it failed: ZeroDivisionError."]
+
+
+# What moves with the events
+
+
+@contextmanager
+def hearing(receiver: Callable[..., None]) -> Iterator[None]:
+    signals.stored.connect(receiver)
+    try:
+        yield
+    finally:
+        signals.stored.disconnect(receiver)
+
+
+def test_what_is_stored_is_told_once_in_its_transaction(database: str) -> None:
+    def hear(events: list[TrackingEvent], using: str, **_: Any) -> None:
+        assert connections[using].in_atomic_block
+        told.append(([event.event_id for event in events], using))
+
+    told: list[tuple[list[str | None], str]] = []
+    with hearing(hear):
+        inbox.store(entries(opened("A1"), b"nonsense", opened("B2"), opened("A1")), Claim())
+        inbox.store(entries(opened("B2")), Claim())
+        inbox.store(entries(opened("B2"), opened("C3")), Claim())
+        inbox.store(entries(b"more nonsense"), Claim())
+    assert told == [(["A1", "B2"], database), (["C3"], database)]
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, OperationalError])
+def test_what_raises_there_undoes_the_storing(database: str, error: type[Exception]) -> None:
+    def hear(**_: Any) -> None:
+        assert Event.objects.exists()
+        raise error
+
+    with hearing(hear), pytest.raises(DatabaseAway if error is OperationalError else error):
+        inbox.store(entries(opened("A1")), Claim())
+    assert not Event.objects.exists()
+    assert not Work.objects.exists()

@@ -296,3 +296,25 @@ def test_a_lock_is_held_by_one_until_its_time_is_over() -> None:
     assert 0 < redis.worker().pttl(redis.key("tick")) <= 60_000
     redis.worker().delete(redis.key("tick"))
     assert stream.hold("tick", 60_000)
+
+
+# Since when it waits
+
+
+def test_since_when_the_oldest_event_waits() -> None:
+    assert stream.waits_since() is None
+    before = datetime.now(UTC).replace(microsecond=0)
+    stream.append("tracking", [b"1"])
+    oldest = stream.waits_since()
+    assert oldest is not None
+    assert oldest >= before
+    stream.append("tracking", [b"2"])
+    assert stream.waits_since() == oldest
+
+
+def test_an_event_that_is_read_and_not_stored_waits_still() -> None:
+    stream.append("tracking", [b"1"])
+    entries = stream.read(10, idle=60_000).entries
+    assert stream.waits_since() == entries[0].received_at
+    stream.done(entries)
+    assert stream.waits_since() is None

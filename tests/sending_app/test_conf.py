@@ -43,6 +43,11 @@ def test_what_is_passed_counts_first_and_is_named(anymail: Callable[..., None]) 
         conf.MAX_AGE.get("x", "The mailer 'news'")
 
 
+def test_a_key_that_is_empty_is_none(anymail: Callable[..., None]) -> None:
+    anymail(SENDGRID_API_KEY="")
+    assert conf.API_KEY.get() is None
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
@@ -75,7 +80,6 @@ def test_a_merge_field_format_has_a_place_for_the_name(anymail: Callable[..., No
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("SENDGRID_API_KEY", ""),
         ("SENDGRID_API_KEY", 17),
         ("SENDGRID_API_URL", "api.sendgrid.com"),
         ("SENDGRID_API_URL", "ftp://api.sendgrid.com/"),

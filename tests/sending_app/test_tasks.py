@@ -1,0 +1,259 @@
+"""What a worker does when a bell for mail rings, in this process; and what it keeps of it."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from celery.contrib.testing.worker import start_worker
+from celery.exceptions import Ignore
+from django.db import OperationalError, connections, transaction
+from django_celery_results.models import TaskResult
+from kombu.utils.json import dumps
+
+from events_app import bell, redis
+from fake_sendgrid import answers
+from fake_sendgrid.server import FakeSendGrid
+from ground.process import wait_for
+from project import celery_app
+from sending_app import account, claims, delivery, retention, tasks
+from sending_app.client import Verdict
+from sending_app.models import OutboxMessage, Part
+from tests.events_app.test_inbox import away
+from tests.sending_app.events import come, raw, recipients
+from tests.sending_app.mails import kept, mail, part, parts
+from tests.sending_app.posting import accepted, came_to, take
+
+pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def no_bells(stream: str) -> Iterator[None]:
+    """None that another test has rung, and none for another; nothing is to be settled or pruned."""
+    server, names = redis.worker(), ("sending-tick", "sending-settle", "sending-prune")
+    server.delete(tasks.MAIL, tasks.BULK)
+    for name in names[1:]:
+        server.set(redis.key(name), 1, px=60_000)
+    yield
+    server.delete(tasks.MAIL, tasks.BULK, *(redis.key(name) for name in names))
+    delivery._unwritten.clear()
+
+
+def bells(queue: str = tasks.MAIL) -> list[str]:
+    """The tasks that were rung for, oldest first."""
+    messages = redis.worker().lrange(queue, 0, -1)
+    return [json.loads(message)["headers"]["task"] for message in reversed(messages)]
+
+
+def run(task: Callable[[], Any]) -> Any:
+    """Its result; None where it keeps none."""
+    try:
+        return task()
+    except Ignore:
+        return None
+
+
+# The mails
+
+
+def test_a_task_posts_what_is_due_and_its_result_is_how_many(database: str, sendgrid: FakeSendGrid) -> None:
+    sendgrid.next(answers.refused(400))
+    for _ in range(3):
+        kept()
+    assert run(tasks.deliver) == {"failed": 1, "accepted": 2}
+    assert run(tasks.deliver) is None
+    assert [one.state for one in parts()] == ["failed", "accepted", "accepted"]
+
+
+def test_a_result_is_json_and_says_nothing_of_anybody(database: str, sendgrid: FakeSendGrid) -> None:
+    kept()
+    result = run(tasks.deliver)
+    assert json.loads(dumps(result)) == {"accepted": 1}
+
+
+def test_the_lanes_are_two_tasks_and_one_of_bulk_posts_one_part(
+    database: str, sendgrid: FakeSendGrid
+) -> None:
+    for _ in range(2):
+        kept(mail(bulk=True))
+    kept()
+    assert run(tasks.deliver_bulk) == {"accepted": 1}
+    assert [one.state for one in parts()] == ["accepted", "waiting", "waiting"]
+    assert bells(tasks.BULK) == ["sending.deliver_bulk", "sending.deliver_bulk"]  # for another, and the tick
+    assert run(tasks.deliver) == {"accepted": 1}
+    assert [one.state for one in parts()] == ["accepted", "waiting", "accepted"]
+
+
+def test_a_worker_calls_another_and_asks_the_tick(database: str, sendgrid: FakeSendGrid) -> None:
+    kept()
+    kept()
+    assert run(tasks.deliver) == {"accepted": 2}
+    assert bells() == ["sending.deliver"]
+    redis.worker().delete(tasks.MAIL, redis.key("sending-tick"))
+    kept(mail(bulk=True))
+    run(tasks.deliver)
+    assert (bells(), bells(tasks.BULK)) == ([], ["sending.deliver_bulk"])
+
+
+def test_each_lane_has_its_bell_and_it_is_in_no_transactions_way(database: str) -> None:
+    tasks.ring_for(Part.Lane.MAIL)
+    tasks.ring_for(Part.Lane.BULK)
+    assert (bells(), bells(tasks.BULK)) == (["sending.deliver"], ["sending.deliver_bulk"])
+    assert not transaction.get_connection(database).in_atomic_block
+
+
+# Settling, the tick, retention
+
+
+def test_settle(database: str, anymail: Callable[..., None]) -> None:
+    anymail(SENDGRID_API_KEY="SG.one")
+    kept()
+    take()
+    Part.objects.update(due=part().created_at)
+    assert run(tasks.settle) == {"unknown": 1}
+    assert run(tasks.settle) is None
+
+
+def test_the_tick_rings_for_what_is_due(database: str, anymail: Callable[..., None]) -> None:
+    anymail(SENDGRID_API_KEY="SG.one")
+    kept()
+    kept(mail(bulk=True))
+    kept()
+    Part.objects.filter(pk=parts()[-1].pk).update(state="unknown", due=parts()[0].created_at)
+    redis.worker().delete(redis.key("sending-prune"))
+    tasks.tick()
+    assert sorted(bells()) == ["sending.deliver", "sending.settle"]
+    assert bells(tasks.BULK) == ["sending.deliver_bulk", "sending.prune"]
+    tasks.tick()
+    assert len(bells()) == 2
+
+
+def test_prune_rings_again_where_it_had_no_time_for_all(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks.prune()
+    assert bells(tasks.BULK) == []
+    kept()
+    Part.objects.update(state="accepted", finished_at=part().created_at.replace(year=2020))
+    OutboxMessage.objects.update(created_at=part().created_at.replace(year=2020))
+    monkeypatch.setattr(tasks, "BUDGET", 0)
+    tasks.prune()
+    assert bells(tasks.BULK) == ["sending.prune"]
+    monkeypatch.undo()
+    tasks.prune()
+    assert OutboxMessage.objects.get().content is None
+    assert retention.prune(lambda: True)
+
+
+# The database away
+
+TASKS: list[Callable[[], Any]] = [
+    *(tasks.deliver, tasks.deliver_bulk, tasks.settle, tasks.prune, tasks.tick),
+]
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_a_database_that_is_away_is_no_error(
+    database: str, task: Callable[[], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    with away(database):
+        assert not run(task)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert caplog.messages[0].startswith("Left ")
+    assert "to be taken up again: OperationalError" in caplog.messages[0]
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_what_one_task_could_not_write_the_next_one_does(
+    database: str, sendgrid: FakeSendGrid, task: Callable[[], Any]
+) -> None:
+    kept()
+    delivery._unwritten.append((take(), accepted()))
+    with away(database):
+        assert not run(task)
+    assert part().state == "posting"
+    run(task)
+    assert part().state == "accepted"
+
+
+def test_a_database_that_goes_away_after_the_post(
+    database: str, sendgrid: FakeSendGrid, caplog: pytest.LogCaptureFixture
+) -> None:
+    def execute(call: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith('UPDATE "sending_app_part"') and sendgrid.requests:
+            raise OperationalError("gone\nwith ann@example.com in it")
+        return call(sql, params, many, context)
+
+    kept()
+    with connections[database].execute_wrapper(execute):
+        assert run(tasks.deliver) is None
+    assert (part().state, len(sendgrid.accepted)) == ("posting", 1)
+    assert "ann@example.com" not in caplog.text
+    assert run(tasks.deliver) is None
+    assert (part().state, part().sent_twice, len(sendgrid.accepted)) == ("accepted", False, 1)
+
+
+def test_without_redis_mails_still_leave(
+    database: str, sendgrid: FakeSendGrid, anymail: Callable[..., None]
+) -> None:
+    kept()
+    anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
+    assert run(tasks.deliver) == {"accepted": 1}
+
+
+# Celery
+
+
+def test_what_sits_on_the_tasks_holds_in_any_celery_app() -> None:
+    for task in (tasks.deliver, tasks.deliver_bulk, tasks.settle, tasks.prune, tasks.tick):
+        assert (task.acks_late, task.max_retries, task.expires) == (False, 0, 3600)
+        assert (task.soft_time_limit, task.time_limit) == (tasks.soft_limit(), tasks.hard_limit())
+        assert getattr(task, "queue", None) in (tasks.MAIL, tasks.BULK)
+    assert [task.ignore_result for task in (tasks.deliver, tasks.deliver_bulk, tasks.settle)] == [False] * 3
+    assert [task.ignore_result for task in (tasks.prune, tasks.tick)] == [True] * 2
+
+
+def test_the_limits_leave_a_post_its_time(anymail: Callable[..., None]) -> None:
+    for timeout in (1, 30, (7, 1200)):
+        anymail(REQUESTS_TIMEOUT=timeout, SENDGRID_API_KEY="SG.one")
+        one = account.named("default")
+        assert tasks.BUDGET + sum(one.timeout) < tasks.soft_limit() < tasks.hard_limit()
+        # Whoever overruns is dead before anybody calls its last part unknown.
+        assert tasks.hard_limit() - tasks.BUDGET <= claims.lease(one).total_seconds()
+
+
+def headers_of_the_bell(task: Any) -> dict[str, Any]:
+    bell.ring(task)
+    (message,) = redis.worker().lrange(task.queue, 0, -1)
+    headers: dict[str, Any] = json.loads(message)["headers"]
+    return headers
+
+
+def test_the_bells_header_tells_the_worker_what_to_keep() -> None:
+    assert headers_of_the_bell(tasks.deliver)["ignore_result"] is False
+    assert headers_of_the_bell(tasks.prune)["ignore_result"] is True
+    assert celery_app.conf.task_ignore_result is True
+
+
+def test_a_worker_keeps_the_result_of_what_it_posted_and_of_nothing_else(sendgrid: FakeSendGrid) -> None:
+    sendgrid.next(answers.refused(400))
+    kept()
+    kept()
+    celery_app.autodiscover_tasks(force=True)
+    with start_worker(celery_app, pool="solo", perform_ping_check=False, queues=[tasks.MAIL, tasks.BULK]):
+        bell.ring(tasks.prune)
+        bell.ring(tasks.deliver)
+        wait_for(TaskResult.objects.exists, seconds=20, what="a result")
+    kept_results = TaskResult.objects.all()
+    assert [json.loads(one.result) for one in kept_results] == [{"failed": 1, "accepted": 1}]
+    everything = json.dumps(list(kept_results.values()), default=str)
+    assert "@" not in everything.replace("worker@", "").replace("gen", "")
+    assert "example.com" not in everything
+
+
+def test_a_mail_that_comes_back_while_its_outcome_is_unwritten(database: str, sendgrid: FakeSendGrid) -> None:
+    kept()
+    delivery._unwritten.append((take(), came_to(Verdict.UNKNOWN)))
+    come(raw("processed", recipients()[0]))
+    run(tasks.deliver)
+    assert part().state == "accepted"
