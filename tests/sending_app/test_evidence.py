@@ -1,9 +1,12 @@
 """Events that are stored show that SendGrid has a part, and move its recipients; or none of that is kept."""
 
 import logging
+import random
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -324,6 +327,36 @@ def test_a_part_that_was_given_up_takes_its_recipients_back(database: str) -> No
     Recipient.objects.update(status="failed", rank=1)
     come(raw("delivered", recipients()[0]))
     assert [one.status for one in recipients()] == ["delivered", "queued"]
+
+
+# Many workers
+
+
+def test_workers_that_hear_of_the_same_mails_crosswise_wait_for_each_other_and_no_more(database: str) -> None:
+    for number in range(12):
+        kept(mail(f"{number}@example.com", f"other-{number}@example.com"))
+    together = Barrier(4)
+
+    def store(worker: int) -> None:
+        chance = random.Random(worker)
+        kinds = ("processed", "delivered", "open", "bounce")
+        batches = [
+            [raw(kind, one, base=FIRST if worker % 2 else SECOND) for one in everybody] for kind in kinds
+        ]
+        together.wait()
+        try:
+            for batch in batches:
+                come(*chance.sample(batch, len(batch)))
+        finally:
+            connections.close_all()
+
+    everybody = recipients()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(store, range(4)))
+    assert {one.state for one in parts()} == {"accepted"}
+    assert {one.sent_twice for one in parts()} == {True}
+    assert {one.status for one in recipients()} == {"bounced"}
+    assert all(one.opened_at for one in recipients())
 
 
 # Any order
