@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -10,15 +11,16 @@ from subprocess import run
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from celery import Celery
 from redis import Redis
 
 from fake_sendgrid.ledger import Accepted
 from fake_sendgrid.server import FakeSendGrid
-from ground.process import Process
+from ground.process import Process, wait_for
 from ground.stack import EVENT_QUEUES, MAIL_QUEUES, ROOT
 from ground.valkey import Valkey
 from tests.flows.databases import Template, connect
-from tests.flows.deployment import LONG_AGO, STREAM, Deployment
+from tests.flows.deployment import LONG_AGO, PATIENCE, STREAM, Deployment
 
 KEY = "SG.fake"
 
@@ -136,18 +138,24 @@ class Mailing(Deployment):
         self.wait_for_end_of("sending.tick", by=mailer)
 
     def tick_now(self) -> None:
-        """Whoever looks next is not too early."""
+        """As beat does every few seconds; and whoever looks next is not too early."""
         with self.redis() as redis:
             redis.delete(*(f"{STREAM}:{name}" for name in ("sending-tick", "sending-settle")))
+        with Celery(broker=self.valkey.url(1), set_as_current=False) as beat:
+            beat.send_task("sending.tick", queue=MAIL_QUEUES[0], ignore_result=True)
 
     def settle_mail(self, condition: Callable[[], object], what: str) -> None:
         """Let time pass until it is so."""
-
-        def so() -> object:
+        deadline = time.monotonic() + PATIENCE
+        while True:
             self.pass_time()
-            return condition()
-
-        self.wait_until(so, what)
+            try:
+                wait_for(condition, seconds=0.5, what=what)
+            except TimeoutError:
+                if time.monotonic() > deadline:
+                    raise AssertionError(f"{what}: never\n{self.state()}") from None
+            else:
+                return
 
     def state(self) -> str:
         return f"parts {self.parts()}\nrequests {self.sendgrid.requests}\n{super().state()}"
