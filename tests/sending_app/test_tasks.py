@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from celery.contrib.testing.worker import start_worker
 from celery.exceptions import Ignore
+from celery.signals import task_postrun
 from django.db import OperationalError, connections, transaction
 from django_celery_results.models import TaskResult
 from kombu.utils.json import dumps
@@ -235,6 +236,19 @@ def test_the_bells_header_tells_the_worker_what_to_keep() -> None:
     assert celery_app.conf.task_ignore_result is True
 
 
+@pytest.fixture
+def closing() -> Iterator[None]:
+    """The worker is a thread of ours, and its connections end with it."""
+
+    def close(**_: Any) -> None:
+        connections.close_all()
+
+    task_postrun.connect(close)
+    yield
+    task_postrun.disconnect(close)
+
+
+@pytest.mark.usefixtures("closing")
 def test_a_worker_keeps_the_result_of_what_it_posted_and_of_nothing_else(sendgrid: FakeSendGrid) -> None:
     sendgrid.next(answers.refused(400))
     kept()
