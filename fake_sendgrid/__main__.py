@@ -1,6 +1,7 @@
 """`python -m fake_sendgrid`: a SendGrid for developing against, in the foreground, until Ctrl-C."""
 
 import argparse
+import signal
 import sys
 import textwrap
 import threading
@@ -39,12 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"fake_sendgrid: {error}", file=sys.stderr)
         return 1
+    ended = threading.Event()
+    # Both, and whatever was inherited: a script's background job would have Ctrl-C ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
     with fake:
         print(_greeting(fake), flush=True)
-        try:
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            print()
+        ended.wait()
+        print()
     return 0
 
 

@@ -22,6 +22,17 @@ def pytest_configure() -> None:
     hypothesis.settings.load_profile("patient")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread the flows, which mostly wait: each process has as many, and the others work meanwhile."""
+    flows = [item for item in items if item.path.parent.name == "flows"]
+    others = [item for item in items if item.path.parent.name != "flows"]
+    each = len(others) // (len(flows) or 1)
+    items[:] = []
+    for number, flow in enumerate(flows):
+        items += [flow, *others[number * each : (number + 1) * each]]
+    items += others[len(flows) * each :]
+
+
 @pytest.fixture(autouse=True)
 def stream(settings: Settings) -> Iterator[str]:
     """A stream of the test's own."""

@@ -29,7 +29,8 @@ def wait_for_line(process: Process, pattern: str) -> str:
     return found[0]
 
 
-def test_it_says_where_it_is_and_what_it_does(tmp_path: Path, webhook: Webhook) -> None:
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_it_says_where_it_is_and_what_it_does(tmp_path: Path, webhook: Webhook, end: signal.Signals) -> None:
     port, key = free_port(), tmp_path / "key.pem"
     url = f"http://127.0.0.1:{port}/v3/"
     arguments = ("--port", str(port), "--webhook-url", webhook.url, "--signing-key", key, "--key", "SG.mine")
@@ -47,7 +48,7 @@ def test_it_says_where_it_is_and_what_it_does(tmp_path: Path, webhook: Webhook) 
         )
         wait_for_line(process, "  401  .*authorization grant")
         wait_for_line(process, r"  200  events: processed 4, delivered 3")
-        process.stop(by=signal.SIGINT)
+        process.stop(by=end)
         assert process.wait(10) == 0
         assert "Traceback" not in process.output()
 
