@@ -9,6 +9,7 @@ from django.db import router, transaction
 
 from events_app.models import database_now
 from sending_app import conf, parts
+from sending_app.mail import Attachment as File
 from sending_app.mail import Common, Envelope, Mail
 from sending_app.models import Attachment, OutboxMessage, Part, Recipient
 from sending_app.sending_time import FURTHEST, sending_time
@@ -31,38 +32,12 @@ def keep(mail: Mail, alias: str, bulk_above: int) -> Part.Lane:
     lane = _lane(mail, bulk_above)
     database = using()
     with transaction.atomic(using=database):
-        now = database_now(database)
-        message = OutboxMessage.objects.using(database).create(
-            created_at=now,
-            alias=alias,
-            subject=_subject(mail),
-            content=msgspec.json.encode(mail.common),
-        )
-        Attachment.objects.using(database).bulk_create(
-            Attachment(
-                message=message,
-                filename=file.filename,
-                type=file.type,
-                content_id=file.content_id,
-                content=file.content,
-            )
-            for file in mail.attachments
-        )
-        rows = Part.objects.using(database).bulk_create(
-            [
-                Part(
-                    message=message,
-                    lane=lane,
-                    alias=alias,
-                    created_at=now,
-                    due=now,
-                    send_at=_send_at(mail.common, envelopes, now),
-                    recipient_count=sum(len(envelope.recipients) for envelope in envelopes),
-                    envelopes=msgspec.json.encode(envelopes),
-                )
-                for envelopes in split
-            ]
-        )
+        message = _message(mail, alias, database_now(database))
+        message.save(using=database)
+        files = (_attachment(message, file) for file in mail.attachments)
+        Attachment.objects.using(database).bulk_create(files)
+        rows = [_part(message, lane, mail.common, envelopes) for envelopes in split]
+        Part.objects.using(database).bulk_create(rows)
         recipients = (row for pair in zip(rows, split, strict=True) for row in _recipients(*pair))
         Recipient.objects.using(database).bulk_create(recipients, batch_size=SLICE)
     return lane
@@ -76,6 +51,39 @@ def common_of(message: OutboxMessage) -> Common:
 def envelopes_of(part: Part) -> list[Envelope]:
     """What was kept of the part; only while its envelopes are."""
     return msgspec.json.decode(bytes(part.envelopes or b""), type=list[Envelope])
+
+
+def _message(mail: Mail, alias: str, now: datetime) -> OutboxMessage:
+    return OutboxMessage(
+        created_at=now,
+        alias=alias,
+        subject=_subject(mail),
+        content=msgspec.json.encode(mail.common),
+    )
+
+
+def _attachment(message: OutboxMessage, file: File) -> Attachment:
+    return Attachment(
+        message=message,
+        filename=file.filename,
+        type=file.type,
+        content_id=file.content_id,
+        content=file.content,
+    )
+
+
+def _part(message: OutboxMessage, lane: Part.Lane, common: Common, envelopes: Sequence[Envelope]) -> Part:
+    now = message.created_at
+    return Part(
+        message=message,
+        lane=lane,
+        alias=message.alias,
+        created_at=now,
+        due=now,
+        send_at=_send_at(common, envelopes, now),
+        recipient_count=sum(len(envelope.recipients) for envelope in envelopes),
+        envelopes=msgspec.json.encode(envelopes),
+    )
 
 
 def _send_at(common: Common, envelopes: Sequence[Envelope], now: datetime) -> datetime | None:

@@ -13,7 +13,7 @@ from django.db import transaction
 
 from events_app.decode import clean
 from events_app.models import database_now
-from sending_app.account import Account
+from sending_app.account import Account, usable
 from sending_app.client import Outcome
 from sending_app.models import Pause
 from sending_app.outbox import using
@@ -29,8 +29,11 @@ LONGEST = 600
 
 def shut() -> dict[str, bool]:
     """The accounts that are paused, by fingerprint, each with whether one worker may try it now."""
+    paused = list(Pause.objects.using(using()))
+    if not paused:  # as ever, and this is asked before each post: the clock would be one more query
+        return {}
     now = database_now(using())
-    return {pause.account: pause.until <= now for pause in Pause.objects.using(using())}
+    return {pause.account: pause.until <= now for pause in paused}
 
 
 def may_try(account: Account) -> bool:
@@ -71,6 +74,15 @@ def end(account: Account) -> None:
     """A post has worked."""
     if Pause.objects.using(using()).filter(account=account.fingerprint).delete()[0]:
         logger.info("SendGrid takes the mails of the mailer %r again", account.alias)
+
+
+def forget_old_keys() -> None:
+    """Remove the pauses of keys that no mailer has any more: no post will ever end them."""
+    known = [one.fingerprint for one in usable()]
+    # A day: this worker may have older settings than the others. While mails wait for a key, its pause is
+    # never over for long.
+    long_over = database_now(using()) - timedelta(days=1)
+    Pause.objects.using(using()).filter(until__lt=long_over).exclude(account__in=known).delete()
 
 
 def _length(failures: int, seconds: float | None) -> timedelta:

@@ -7,8 +7,9 @@ would have come: if mails that were accepted later have been heard of, and nothi
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from itertools import chain
 
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import DatabaseError, InterfaceError
@@ -17,7 +18,8 @@ from redis import RedisError
 
 from events_app import stream
 from events_app.models import database_now
-from sending_app import conf, outbox, receipts
+from events_app.slices import slices
+from sending_app import conf, outbox, pauses, receipts
 from sending_app.models import Part
 from sending_app.outbox import using
 
@@ -39,11 +41,13 @@ _SENT_AGAIN = "No event came, while those of later mails did: SendGrid does not 
 
 
 def settle() -> Counter[str]:
-    """Decide on all that is due; answer how many came to which state."""
+    """Decide on all that is due; answer how many came to which state. Pauses that hold nobody go as well."""
     did: Counter[str] = Counter()
     for decide, rows in ((_lose, _lapsed()), (_decide, _undecided()), (_expire, _expired())):
-        for part in _slices(rows):
+        # Each once: those on which nothing could be decided stay where they are.
+        for part in chain.from_iterable(slices(rows.select_related("message"), SLICE)):
             did[_alone(decide, part)] += 1
+    pauses.forget_old_keys()
     return did
 
 
@@ -80,14 +84,6 @@ def _expired() -> "QuerySet[Part]":
 
 def _parts() -> "QuerySet[Part]":
     return Part.objects.using(using())
-
-
-def _slices(rows: "QuerySet[Part]") -> Iterator[Part]:
-    """Each part once: those on which nothing could be decided stay where they are."""
-    last = 0
-    while part := list(rows.filter(pk__gt=last).select_related("message").order_by("pk")[:SLICE]):
-        yield from part
-        last = part[-1].pk
 
 
 def _lose(part: Part) -> str:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import Barrier
 
@@ -10,7 +11,7 @@ import pytest
 from django.db import connections
 
 from events_app.models import database_now
-from sending_app import account, client, pauses
+from sending_app import account, client, pauses, settlement
 from sending_app.account import Account
 from sending_app.client import Outcome, Verdict
 from sending_app.models import Pause
@@ -70,6 +71,20 @@ def test_each_try_in_vain_doubles_it(database: str, one: Account) -> None:
     asked = [15, 30, 60, 120, 240, 480, 600]
     assert [int(length.total_seconds()) for length in lengths] == pytest.approx(asked, abs=1)
     assert pause().failures == 7
+
+
+def test_of_keys_that_no_mailer_has_it_goes_when_it_is_over_by_more_than_a_day(
+    database: str, one: Account, anymail: Callable[..., None]
+) -> None:
+    anymail(SENDGRID_API_KEY=KEY)
+    old, older = (replace(one, api_key=f"SG.{name}") for name in ("old", "older"))
+    for each in (one, old, older):
+        pauses.begin(each, paused(), trying=False)
+    now = database_now(database)
+    Pause.objects.update(until=now - timedelta(days=2))
+    Pause.objects.filter(account=old.fingerprint).update(until=now - timedelta(hours=23))
+    assert settlement.settle() == {}
+    assert pauses.shut().keys() == {one.fingerprint, old.fingerprint}
 
 
 def test_of_many_that_were_on_their_way_one_counts_and_the_longest_holds(database: str, one: Account) -> None:
