@@ -11,17 +11,20 @@ from kombu import Connection
 from events_app import counters
 from fake_sendgrid.events import history
 from ground.valkey import Valkey
-from tests.flows.deployment import Deployment, once
+from tests.flows.databases import Template
+from tests.flows.deployment import once
+from tests.flows.mailing import Mailing
 from workers.app import QUEUES
 
 AMQP = os.environ.get("TEST_AMQP_URL", "")
 
 
 @pytest.fixture
-def on_rabbitmq(tmp_path: Path) -> Iterator[Deployment]:
+def on_rabbitmq(tmp_path: Path, template: Template) -> Iterator[Mailing]:
     with Valkey(tmp_path / "valkey") as valkey, Connection(AMQP) as connection:
         url = f"sqlite:///{tmp_path}/db.sqlite3"
-        deployment = Deployment(tmp_path, valkey, url, CELERY_BROKER_URL=AMQP)
+        deployment = Mailing(tmp_path, valkey, url, template)
+        deployment.configure(CELERY_BROKER_URL=AMQP)
         try:
             yield deployment
         finally:
@@ -32,7 +35,7 @@ def on_rabbitmq(tmp_path: Path) -> Iterator[Deployment]:
 
 
 @pytest.mark.skipif(not AMQP, reason="TEST_AMQP_URL names no RabbitMQ")
-def test_rabbitmq_carries_the_bells(on_rabbitmq: Deployment) -> None:
+def test_rabbitmq_carries_the_bells(on_rabbitmq: Mailing) -> None:
     on_rabbitmq.web()
     on_rabbitmq.worker()
     events = history(300)
@@ -42,4 +45,11 @@ def test_rabbitmq_carries_the_bells(on_rabbitmq: Deployment) -> None:
 
     on_rabbitmq.settle(stored=300)
     assert on_rabbitmq.called() == once(events)
+    assert on_rabbitmq.counted(counters.BELL_FAILED) == 0
+
+    on_rabbitmq.mailer()
+    on_rabbitmq.call("send_many", mails=[[f"reader{number}@example.com"] for number in range(20)])
+    on_rabbitmq.call("campaign", recipients=1500)
+
+    on_rabbitmq.wait_until(lambda: on_rabbitmq.states() == ["accepted"] * 22, "all mails accepted")
     assert on_rabbitmq.counted(counters.BELL_FAILED) == 0
