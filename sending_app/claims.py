@@ -6,7 +6,7 @@ The token of the attempt is in the row, so whatever a worker writes later it wri
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -33,8 +33,9 @@ def take(lane: Part.Lane) -> Taken | None:
     accounts = account.usable()
     shut = pauses.shut()
     for one in accounts:
-        may_try = shut.get(one.fingerprint) and due(lane, [one]).exists() and pauses.may_try(one)
-        if may_try and (taken := _take(lane, [one], trying=True)):
+        if not shut.get(one.fingerprint) or not due(lane, [one], database_now(using())).exists():
+            continue
+        if pauses.may_try(one) and (taken := _take(lane, [one], trying=True)):
             return taken
     return _take(lane, [one for one in accounts if one.fingerprint not in shut])
 
@@ -43,15 +44,16 @@ def anything_due(lane: Part.Lane) -> bool:
     """Whether `take` would find a part."""
     accounts = account.usable()
     shut = pauses.shut()
-    return due(lane, [one for one in accounts if shut.get(one.fingerprint, True)]).exists()
+    may_post = [one for one in accounts if shut.get(one.fingerprint, True)]
+    return due(lane, may_post, database_now(using())).exists()
 
 
-def due(lane: Part.Lane, accounts: Sequence[Account]) -> "QuerySet[Part]":
+def due(lane: Part.Lane, accounts: Sequence[Account], now: datetime) -> "QuerySet[Part]":
     """The parts of a lane that may be posted now through one of these accounts."""
     return Part.objects.using(using()).filter(
         state=Part.State.WAITING,
         lane=lane,
-        due__lte=database_now(using()),
+        due__lte=now,
         alias__in=[one.alias for one in accounts],
     )
 
@@ -66,12 +68,12 @@ def _take(lane: Part.Lane, accounts: Sequence[Account], trying: bool = False) ->
     if not accounts:
         return None
     with transaction.atomic(using=using()):
-        rows = due(lane, accounts).order_by("due").select_for_update(skip_locked=True, of=("self",))
+        now = database_now(using())
+        rows = due(lane, accounts, now).order_by("due").select_for_update(skip_locked=True, of=("self",))
         part = rows.select_related("message").first()
         if part is None:
             return None
         one = next(one for one in accounts if one.alias == part.alias)
-        now = database_now(using())
         part.state, part.due = Part.State.POSTING, now + lease(one)
         part.attempt, part.attempts = secrets.randbits(62) + 1, part.attempts + 1
         part.attempted_at, part.account = now, one.fingerprint

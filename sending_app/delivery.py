@@ -12,7 +12,6 @@ from events_app.models import DatabaseAway
 from sending_app import claims, client, outbox, pauses, payload, receipts
 from sending_app.claims import Taken
 from sending_app.client import Outcome, Verdict
-from sending_app.mail import Attachment
 from sending_app.models import Part
 
 logger = logging.getLogger(__name__)
@@ -85,13 +84,9 @@ def _built(part: Part) -> bytes | Outcome:
 
 def build(part: Part) -> bytes:
     """The body of the request that takes this part."""
-    files = [
-        Attachment(
-            filename=row.filename, type=row.type, content_id=row.content_id, content=bytes(row.content)
-        )
-        for row in part.message.attachments.order_by("pk")
-    ]
-    return payload.encode(payload.build(outbox.common_of(part.message), outbox.envelopes_of(part), files))
+    message = part.message
+    body = payload.build(outbox.common_of(message), outbox.envelopes_of(part), outbox.files_of(message))
+    return payload.encode(body)
 
 
 def _write(taken: Taken, outcome: Outcome) -> None:

@@ -53,6 +53,14 @@ def envelopes_of(part: Part) -> list[Envelope]:
     return msgspec.json.decode(bytes(part.envelopes or b""), type=list[Envelope])
 
 
+def files_of(message: OutboxMessage) -> list[File]:
+    """Its attachments, in the order in which they were attached; only while its content is kept."""
+    return [
+        File(filename=row.filename, type=row.type, content_id=row.content_id, content=bytes(row.content))
+        for row in message.attachments.order_by("pk")
+    ]
+
+
 def _message(mail: Mail, alias: str, now: datetime) -> OutboxMessage:
     return OutboxMessage(
         created_at=now,
