@@ -1,7 +1,6 @@
 """The demo of events: many are posted, with repeats, disorder and faults, and each must come to its end."""
 
 import random
-import sqlite3
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping
@@ -15,7 +14,7 @@ from fake_sendgrid.events import Event, history
 from fake_sendgrid.webhook import Sender, batch
 from ground.process import wait_for
 from ground.stack import Stack
-from ground.table import check
+from ground.table import check, count
 
 #: Seconds the workers have for everything.
 PATIENCE = 120
@@ -157,7 +156,7 @@ def _wait(deployment: Stack, plan: Plan, dead: int) -> Figures:
 
 
 def _figures(env: Mapping[str, str]) -> Figures:
-    counts = {
+    tables = {
         "stored": "events_app_event",
         "owed": "events_app_work WHERE state = 'owed'",
         "dead": "events_app_work WHERE state = 'dead'",
@@ -165,14 +164,11 @@ def _figures(env: Mapping[str, str]) -> Figures:
         "bounces": "example_app_bounce",
         "clicks": "example_app_click",
     }
-    selects = ", ".join(f"(SELECT count(*) FROM {where})" for where in counts.values())
-    with closing(sqlite3.connect(env["DATABASE_URL"].removeprefix("sqlite:///"))) as database:
-        row = database.execute(f"SELECT {selects}").fetchone()
     with closing(Redis.from_url(env["REDIS_URL"])) as redis:
         duplicates, retried = (
             int(redis.hget("{sendgrid:events}:counters", name) or 0) for name in ("duplicate", "retried")
         )
-    return Figures(duplicates=duplicates, retried=retried, **dict(zip(counts, row, strict=True)))
+    return Figures(duplicates=duplicates, retried=retried, **count(env, tables))
 
 
 def _say(line: str) -> None:

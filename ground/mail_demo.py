@@ -1,16 +1,14 @@
 """The demo of mails: a few are sent, one of them without an answer, and their events come back."""
 
-import sqlite3
 import textwrap
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 
 from fake_sendgrid import answers
 from fake_sendgrid.server import FakeSendGrid
 from ground.process import wait_for
 from ground.stack import Stack
-from ground.table import check
+from ground.table import check, count
 
 #: Seconds everything may take.
 PATIENCE = 120
@@ -118,7 +116,7 @@ def _timeline(shown: str) -> tuple[str, str]:
 
 
 def _figures(env: Mapping[str, str]) -> Figures:
-    counts = {
+    tables = {
         "mails": "sending_app_outboxmessage",
         "recipients": "sending_app_recipient",
         "accepted": "sending_app_part WHERE state = 'accepted'",
@@ -129,7 +127,4 @@ def _figures(env: Mapping[str, str]) -> Figures:
         "sent_twice": "sending_app_part WHERE sent_twice",
         "owed": "events_app_work WHERE state = 'owed'",
     }
-    selects = ", ".join(f"(SELECT count(*) FROM {where})" for where in counts.values())
-    with closing(sqlite3.connect(env["DATABASE_URL"].removeprefix("sqlite:///"))) as database:
-        row = database.execute(f"SELECT {selects}").fetchone()
-    return Figures(**dict(zip(counts, row, strict=True)))
+    return Figures(**count(env, tables))

@@ -85,7 +85,7 @@ def encoder(setting: str | Callable[[str], str]) -> Callable[[str], str]:
     known = f"It takes {', '.join(map(repr, _ENCODERS))}, a function, or a dotted path to one."
     try:
         found = import_string(setting)
-    except ImportError as error:
+    except (ImportError, ValueError) as error:  # ValueError: nothing before the dot
         raise ImproperlyConfigured(f"IDNA_ENCODER: {error}. {known}") from None
     if not callable(found):
         raise ImproperlyConfigured(f"IDNA_ENCODER: {setting!r} is no function. {known}")

@@ -13,6 +13,7 @@ from events_app.management.terminal import Table, columns, counted, fields, prin
 from sending_app import outbox, timeline
 from sending_app.models import OutboxMessage, Part, Recipient
 from sending_app.outbox import using
+from sending_app.status import MOMENTS
 from sending_app.timeline import Moment
 
 #: Recipients and events that are shown, where not all are asked for.
@@ -28,7 +29,7 @@ _COLUMNS = (
     *("state", "lane", "send_at", "due", "attempts", "unknowns", "attempted_at", "accepted_at"),
     *("seen_at", "finished_at", "x_message_id", "sent_twice", "error", "recipient_count"),
 )
-_MOMENTS = ("opened_at", "clicked_at", "complained_at", "unsubscribed_at")
+_MOMENTS = tuple(MOMENTS.values())
 
 
 def with_first(parts: "QuerySet[Part]") -> "QuerySet[Part]":

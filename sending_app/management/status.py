@@ -1,6 +1,7 @@
 """How the outbox stands, on one page."""
 
 from collections.abc import Iterator
+from datetime import UTC
 from typing import Any
 
 from django.db.models import Count, Min, Q, QuerySet
@@ -140,9 +141,9 @@ def _late(found: dict[str, Any]) -> Iterator[str]:
 def _paused(found: dict[str, Any]) -> list[tuple[str | int, ...]]:
     return [
         (
-            # A pause is the key's, and ends with a post that works: that of a key put aside stays.
+            # A pause is the key's, and ends with a post that works: that of a key put aside stays for a day.
             pause["mailer"] if pause["in_use"] else f"{pause['mailer']} (old key)",
-            f"{pause['until']:%Y-%m-%d %H:%M:%S}",
+            f"{pause['until'].astimezone(UTC):%Y-%m-%d %H:%M:%S}",
             pause["failures"],
             " ".join(filter(None, (str(pause["status_code"] or ""), pause["reason"].partition("\n")[0]))),
         )

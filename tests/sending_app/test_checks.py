@@ -51,12 +51,13 @@ def test_every_value_that_cannot_be_used_is_named_at_once(anymail: Callable[...,
     assert "ANYMAIL['SENDGRID_API_URL']" in found[0].msg
 
 
-@pytest.mark.parametrize("value", ["idna1999", "nowhere.at_all"])
+@pytest.mark.parametrize("value", ["idna1999", "nowhere.at_all", ".at_all"])
 def test_an_encoder_that_there_is_not(anymail: Callable[..., None], value: str) -> None:
     anymail(IDNA_ENCODER=value)
     (found,) = check_settings()
     assert found.id == "sending_app.E001"
-    assert found.msg.startswith("IDNA_ENCODER")
+    assert found.msg.startswith("IDNA_ENCODER: ")
+    assert found.msg.count("IDNA_ENCODER") == 1
 
 
 @pytest.mark.parametrize("backend", [QUEUED, DIRECT])

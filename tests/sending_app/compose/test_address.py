@@ -170,7 +170,9 @@ def test_an_encoder_may_be_a_function() -> None:
     assert encoder(shouted) is shouted
 
 
-@pytest.mark.parametrize("setting", ["idna2099", "tests.sending_app.nowhere.at_all", f"{__name__}.names"])
+@pytest.mark.parametrize(
+    "setting", ["idna2099", "tests.sending_app.nowhere.at_all", f"{__name__}.names", ".names"]
+)
 def test_an_encoder_that_is_none_is_refused(setting: str) -> None:
     with pytest.raises(
         ImproperlyConfigured, match=r"IDNA_ENCODER: .*'idna2008', 'idna2003', 'uts46', 'none'"
