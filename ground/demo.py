@@ -24,22 +24,7 @@ def main(argv: list[str]) -> int:
         sendgrid = stack.enter_context(FakeSendGrid(rates=Rates(repeats=0.3, disorder=0.3)))
         closed = folder / "crm-is-closed"
         closed.touch()
-        deployment = Stack(
-            folder,
-            {
-                "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
-                "REDIS_URL": valkey.url(0),
-                "CELERY_BROKER_URL": valkey.url(1),
-                "DEFAULT_FROM_EMAIL": "The shop <shop@example.com>",
-                "DJANGO_EXTRA_APPS": "example_app,ground.crm",
-                "CRM_CLOSED": str(closed),
-                "RECEIVER_RETRY_DELAY": "1",
-                "RECEIVER_MAX_ATTEMPTS": str(event_demo.TRIES),
-                "SENDGRID_API_KEY": mail_demo.KEY,
-                "SENDGRID_API_URL": sendgrid.url,
-                "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY": sendgrid.public_key,
-            },
-        )
+        deployment = Stack(folder, _environment(folder, valkey, sendgrid, closed))
         sendgrid.webhook_url = deployment.webhook_url
         print(
             f"Starting web, workers, beat and a SendGrid on free ports ({valkey.version}, SQLite).",
@@ -56,3 +41,19 @@ def main(argv: list[str]) -> int:
         return 1
     shutil.rmtree(folder)
     return 0
+
+
+def _environment(folder: Path, valkey: Valkey, sendgrid: FakeSendGrid, closed: Path) -> dict[str, str]:
+    return {
+        "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
+        "REDIS_URL": valkey.url(0),
+        "CELERY_BROKER_URL": valkey.url(1),
+        "DEFAULT_FROM_EMAIL": "The shop <shop@example.com>",
+        "DJANGO_EXTRA_APPS": "example_app,ground.crm",
+        "CRM_CLOSED": str(closed),
+        "RECEIVER_RETRY_DELAY": "1",
+        "RECEIVER_MAX_ATTEMPTS": str(event_demo.TRIES),
+        "SENDGRID_API_KEY": mail_demo.KEY,
+        "SENDGRID_API_URL": sendgrid.url,
+        "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY": sendgrid.public_key,
+    }

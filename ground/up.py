@@ -44,24 +44,7 @@ def _start(stack: ExitStack, folder: Path) -> list[Process]:
         )
     )
     valkey = stack.enter_context(Valkey(folder / "valkey"))
-    deployment = Stack(
-        folder,
-        {
-            "DJANGO_DEBUG": "1",
-            "DJANGO_SECRET_KEY": password,
-            "DJANGO_EXTRA_APPS": "example_app",
-            "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
-            "REDIS_URL": valkey.url(0),
-            "CELERY_BROKER_URL": valkey.url(1),
-            "DEFAULT_FROM_EMAIL": "The shop <shop@example.com>",
-            "SENDGRID_API_KEY": "SG.fake",
-            "SENDGRID_API_URL": sendgrid.url,
-            "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY": sendgrid.public_key,
-            "DJANGO_SUPERUSER_USERNAME": "admin",
-            "DJANGO_SUPERUSER_EMAIL": "admin@localhost",
-            "DJANGO_SUPERUSER_PASSWORD": password,
-        },
-    )
+    deployment = Stack(folder, _environment(folder, valkey, sendgrid, password))
     print(
         f"Starting {valkey.version}, a SendGrid, web, workers, beat, flower. Logs and data are in {folder}.",
         flush=True,
@@ -74,7 +57,29 @@ def _start(stack: ExitStack, folder: Path) -> list[Process]:
     processes = [stack.enter_context(start()) for start in starts]
     processes.append(stack.enter_context(deployment.flower("admin", password)))
     sendgrid.sender.post(deployment.webhook_url, batch(history(200)))
-    manage = _manage(folder, deployment)
+    _tell_where(deployment, sendgrid, password, _manage(folder, deployment))
+    return processes
+
+
+def _environment(folder: Path, valkey: Valkey, sendgrid: FakeSendGrid, password: str) -> dict[str, str]:
+    return {
+        "DJANGO_DEBUG": "1",
+        "DJANGO_SECRET_KEY": password,
+        "DJANGO_EXTRA_APPS": "example_app",
+        "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
+        "REDIS_URL": valkey.url(0),
+        "CELERY_BROKER_URL": valkey.url(1),
+        "DEFAULT_FROM_EMAIL": "The shop <shop@example.com>",
+        "SENDGRID_API_KEY": "SG.fake",
+        "SENDGRID_API_URL": sendgrid.url,
+        "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY": sendgrid.public_key,
+        "DJANGO_SUPERUSER_USERNAME": "admin",
+        "DJANGO_SUPERUSER_EMAIL": "admin@localhost",
+        "DJANGO_SUPERUSER_PASSWORD": password,
+    }
+
+
+def _tell_where(deployment: Stack, sendgrid: FakeSendGrid, password: str, manage: str) -> None:
     print(f"\n  webhook  {deployment.webhook_url} (200 signed events have been posted to it)")
     print(f"  admin    {deployment.url}admin/")
     print(f"  flower   {deployment.flower_url}")
@@ -82,7 +87,6 @@ def _start(stack: ExitStack, folder: Path) -> list[Process]:
     print(f"\n  SendGrid {sendgrid.url} is on this machine: it delivers nothing, and posts the events back.")
     print(f"  Send it a mail:  {manage} sendtestemail ann@example.com bounce@example.com")
     print(f"  and look:        {manage} outbox list")
-    return processes
 
 
 def _manage(folder: Path, deployment: Stack) -> str:

@@ -32,7 +32,6 @@ _OTHERS = {
     "settled": "with nothing to settle: neither unknown nor parked",
 }
 
-
 #: What a rehearsal counts by.
 _GROUP = ("state", "lane", "alias")
 _NAMES = {"state": "state", "lane": "lane", "mailer": "mailer"}
@@ -91,7 +90,7 @@ class Command(Console):
         change = _Change("settle", "settled", by_hand.unsettled, make, posts=options["not_sent"])
         self._change(change, options)
 
-    def _change(self, change: "_Change", options: Options) -> None:
+    def _change(self, change: _Change, options: Options) -> None:
         parts = self._to_change(options)
         did = Counter(matched=parts.count(), **dict.fromkeys((change.done, *_LEFT_ALONE), 0))
         # With most there is nothing to do.
@@ -116,7 +115,7 @@ class Command(Console):
         self.warn_of(search.missing(criteria.ids))
         return search.find(criteria)
 
-    def _tell(self, did: Counter[str], change: "_Change", options: Options) -> None:
+    def _tell(self, did: Counter[str], change: _Change, options: Options) -> None:
         if options["json"]:
             self.stdout.write(dump(did))
             return
@@ -125,8 +124,8 @@ class Command(Console):
         for name, why in _LEFT_ALONE.items():
             if did[name]:
                 self.stdout.write(f"{did[name]} left alone: {why}.")
-        others = 2 * did["matched"] - did.total()
-        if others > 0:
+        others = did["matched"] - sum(did[name] for name in (done, *_LEFT_ALONE))
+        if others > 0:  # a mail may have changed since it was counted
             self.stdout.write(f"{others} {_OTHERS[done]}.")
         if change.posts and did[done]:
             self.stdout.write("A worker posts them now, or at beat's next tick.")
