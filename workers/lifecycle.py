@@ -31,7 +31,8 @@ def log_receivers(**_: Any) -> None:
 def check_pool(sender: Any, **_: Any) -> None:
     """Only prefork can stop a task that takes too long; a hung receiver holds any other pool for ever.
 
-    Who only sends mail waits for SendGrid alone, and no longer than REQUESTS_TIMEOUT.
+    Who only sends mail waits for SendGrid, and no longer than REQUESTS_TIMEOUT. There may be receivers of
+    `post_send` as well; one that hangs holds its thread, and no mail.
     """
     pool = type(sender.pool).__module__
     calls_receivers = set(sender.app.amqp.queues.consume_from) - set(MAIL_QUEUES)
