@@ -6,6 +6,7 @@ No data travels in it and nothing waits for it. Where it is lost, the next tick 
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -23,7 +24,12 @@ _NO_REPRS: dict[str, Any] = {"argsrepr": "()", "kwargsrepr": "{}"}
 # seconds to minutes, or for ever: kombu hands redis-py socket_timeout=None.
 _PATIENCE = 1.0
 
+# Seconds a process rings no other bell after one that failed. Who sends many mails in a row is to wait once
+# for a broker that does not answer; the tick rings for all of them.
+_SILENCE = 5.0
+
 _thread = threading.local()
+_silent_until = 0.0
 
 
 class Limits(NamedTuple):
@@ -56,6 +62,10 @@ def task(
 
 def ring(task: "Task[[], object]") -> None:
     """Send `task` to a worker, if the broker takes it within a second or so. Never raises."""
+    global _silent_until  # noqa: PLW0603 (one process, one broker)
+    if time.monotonic() < _silent_until:
+        counters.count(counters.BELL_FAILED)
+        return
     # The worker is told by the header whether to keep the result. Celery itself must not hear of one: with
     # results in Redis it would subscribe to them first, and wait for that Redis.
     headers: dict[str, Any] = {"ignore_result": task.ignore_result}
@@ -69,6 +79,7 @@ def ring(task: "Task[[], object]") -> None:
         )
     except Exception as error:  # noqa: BLE001 (each transport has errors of its own)
         _hang_up()
+        _silent_until = time.monotonic() + _SILENCE
         logger.warning("Could not ring %s: %s. The next tick will.", task.name, type(error).__name__)
         counters.count(counters.BELL_FAILED)
 

@@ -5,22 +5,17 @@ import signal
 import sys
 import textwrap
 import threading
-from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 
-from fake_sendgrid.fates import FATES, OTHERWISE, recipients
-from fake_sendgrid.ledger import Request
-from fake_sendgrid.postman import Post, Rates
+from fake_sendgrid import tell
+from fake_sendgrid.fates import FATES, OTHERWISE
+from fake_sendgrid.postman import Rates
 from fake_sendgrid.server import FakeSendGrid
 from fake_sendgrid.webhook import Sender
 
 #: Mails that are kept in memory.
 _KEEP = 1000
-
-#: Recipients that are named in a mail's line.
-_NAMED = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,8 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             port=options.port,
             rates=Rates(repeats=options.repeats, disorder=options.disorder, delay=options.delay),
             keep=_KEEP,
-            on_request=_tell_request,
-            on_post=_tell_post,
+            on_request=tell.of_request,
+            on_post=tell.of_post,
         )
     except (OSError, ValueError) as error:
         print(f"fake_sendgrid: {error}", file=sys.stderr)
@@ -94,27 +89,6 @@ def _greeting(fake: FakeSendGrid) -> str:
         fates=fates,
         otherwise=", ".join(OTHERWISE),
     )
-
-
-def _tell_request(request: Request) -> None:
-    if request.mail is None:
-        what = " ".join(request.answer.body.decode().split())
-    else:
-        emails = [email for _, email in recipients(request.mail)]
-        more = f" and {len(emails) - _NAMED} more" if len(emails) > _NAMED else ""
-        what = f"mail to {', '.join(emails[:_NAMED])}{more}"
-    _tell(request.status, what)
-
-
-def _tell_post(post: Post) -> None:
-    counted = Counter(event["event"] for event in post.events)
-    _tell(post.status, "events: " + ", ".join(f"{name} {count}" for name, count in counted.items()))
-
-
-def _tell(status: int | None, what: str) -> None:
-    # In one piece: several threads tell.
-    sys.stdout.write(f"{datetime.now().astimezone():%H:%M:%S}  {status or 'none'}  {what}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -3,14 +3,15 @@
 Its database, its Valkey and its passwords stay in `.dev/`, so the next run goes on where this one ended.
 """
 
+import fcntl
 import secrets
 import shlex
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+from fake_sendgrid import tell
 from fake_sendgrid.events import history
-from fake_sendgrid.ledger import Request
 from fake_sendgrid.server import FakeSendGrid
 from fake_sendgrid.webhook import Sender, batch
 from ground.process import Process, free_port, wait_for
@@ -24,7 +25,12 @@ def main(argv: list[str]) -> int:
         return 2
     folder = ROOT / ".dev"
     folder.mkdir(exist_ok=True)
-    with ExitStack() as stack:
+    with ExitStack() as stack, (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("Another ./dev up is running in this folder; its data is not for two.", file=sys.stderr)
+            return 1
         processes = _start(stack, folder)
         print("\nCtrl-C ends it.", flush=True)
         ended = wait_for(
@@ -32,7 +38,11 @@ def main(argv: list[str]) -> int:
             seconds=float("inf"),
             what="a process ends",
         )
-        print(f"\nA process has ended by itself; see {ended.log}.", file=sys.stderr)
+        print(
+            f"\n{ended.log.stem} has ended by itself, with status {ended.wait(0)}, and the others with it: "
+            f"see {ended.log}.",
+            file=sys.stderr,
+        )
     return 1
 
 
@@ -40,7 +50,10 @@ def _start(stack: ExitStack, folder: Path) -> list[Process]:
     password = _password(folder)
     sendgrid = stack.enter_context(
         FakeSendGrid(
-            sender=Sender.kept_in(folder / "sendgrid.pem"), port=free_port(), keep=1000, on_request=_tell
+            sender=Sender.kept_in(folder / "sendgrid.pem"),
+            port=free_port(),
+            keep=1000,
+            on_request=tell.of_request,
         )
     )
     valkey = stack.enter_context(Valkey(folder / "valkey"))
@@ -54,7 +67,7 @@ def _start(stack: ExitStack, folder: Path) -> list[Process]:
     if "admin" not in deployment.manage("shell", "--verbosity", "0", "-c", _USERS):
         deployment.manage("createsuperuser", "--noinput")
     starts = (deployment.web, deployment.worker, deployment.mailer, deployment.beat)
-    processes = [stack.enter_context(start()) for start in starts]
+    processes = [valkey.process, *(stack.enter_context(start()) for start in starts)]
     processes.append(stack.enter_context(deployment.flower("admin", password)))
     sendgrid.sender.post(deployment.webhook_url, batch(history(200)))
     _tell_where(deployment, sendgrid, password, _manage(folder, deployment))
@@ -97,11 +110,6 @@ def _manage(folder: Path, deployment: Stack) -> str:
     program = shlex.join([sys.executable, str(ROOT / "manage.py")])
     script.write_text(f'#!/bin/sh\nexec env {variables} {program} "$@"\n')
     return str(script.relative_to(ROOT))
-
-
-def _tell(request: Request) -> None:
-    subject = request.mail.get("subject", "") if request.mail else ""
-    print(f"SendGrid answered {request.status} to a mail: {subject}", flush=True)
 
 
 _USERS = (

@@ -11,7 +11,7 @@ from django.contrib.contenttypes.management import create_contenttypes
 from django.db.models.signals import post_migrate
 from pytest_django import Settings
 
-from events_app import redis, signals
+from events_app import bell, redis, signals
 from tests.router import Router
 
 
@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None) -> None:
-    """No permission is asked for here, and making all of them anew costs each test more than it takes itself."""
+    """No permission is asked for here, and making all of them anew takes longer than most tests."""
     post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
     post_migrate.disconnect(create_contenttypes)
 
@@ -51,7 +51,7 @@ def stream(settings: Settings) -> Iterator[str]:
     server, keys = redis.worker(), [redis.key(beside) for beside in ("", "bell", "tick", "counters")]
     yield name
     server.delete(*keys, "sendgrid.events", "sendgrid.recovery")
-    redis._paused_until = 0.0
+    redis._paused_until = bell._silent_until = 0.0
 
 
 @pytest.fixture

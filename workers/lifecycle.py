@@ -9,6 +9,8 @@ import events_app.tasks
 import sending_app.tasks
 from events_app import bell
 from events_app.signals import doors, tracking
+from sending_app.announce import QUEUED
+from sending_app.signals import backends, post_send, send_failed
 from workers.app import MAIL_QUEUES
 
 logger = logging.getLogger(__name__)
@@ -31,11 +33,12 @@ def log_receivers(**_: Any) -> None:
 def check_pool(sender: Any, **_: Any) -> None:
     """Only prefork can stop a task that takes too long; a hung receiver holds any other pool for ever.
 
-    Who only sends mail waits for SendGrid, and no longer than REQUESTS_TIMEOUT. There may be receivers of
-    `post_send` as well; one that hangs holds its thread, and no mail.
+    Who sends mail waits for SendGrid, no longer than REQUESTS_TIMEOUT, and for receivers of `post_send` and
+    `send_failed` if there are any.
     """
     pool = type(sender.pool).__module__
-    calls_receivers = set(sender.app.amqp.queues.consume_from) - set(MAIL_QUEUES)
+    told_of_mail = any(signal.has_listeners(backends.get(QUEUED)) for signal in (post_send, send_failed))
+    calls_receivers = told_of_mail or set(sender.app.amqp.queues.consume_from) - set(MAIL_QUEUES)
     if pool != "celery.concurrency.prefork" and calls_receivers:
         logger.warning("The pool %s has no time limits: a receiver that hangs is never cut off.", pool)
 

@@ -54,6 +54,7 @@ def test_with_the_broker_away_it_is_counted_and_logged(caplog: pytest.LogCapture
 def test_after_a_failure_it_connects_anew(monkeypatch: pytest.MonkeyPatch, broker_away: None) -> None:
     bell.ring(tasks.drain)
     monkeypatch.delenv("CELERY_BROKER_WRITE_URL")
+    monkeypatch.setattr(bell, "_silent_until", 0.0)  # some seconds later
     bell.ring(tasks.drain)
     assert waiting() == 1
     assert counters.read() == {"bell_failed": 1}
@@ -112,3 +113,12 @@ def test_a_bell_whose_result_is_kept_does_not_ask_the_results_server(monkeypatch
     assert (waiting(), asked) == (1, [])
     kept.apply_async(retry=False)
     assert asked == ["asked"]
+
+
+def test_who_rings_again_does_not_wait_for_the_broker_again(
+    monkeypatch: pytest.MonkeyPatch, broker_away: None
+) -> None:
+    bell.ring(tasks.drain)
+    monkeypatch.setattr(bell, "_producer", lambda _: pytest.fail("it tried again"))
+    bell.ring(tasks.drain)
+    assert counters.read()[counters.BELL_FAILED] == 2

@@ -10,6 +10,7 @@ from celery.concurrency import thread as threads
 
 from events_app import redis, tasks
 from events_app.signals import ReceiverSignal
+from sending_app.signals import post_send
 from sending_app.tasks import MAIL
 from workers import lifecycle
 from workers.app import EVENT_QUEUES, MAIL_QUEUES, QUEUES
@@ -55,3 +56,18 @@ def test_it_looks_for_what_the_last_worker_left() -> None:
     assert redis.worker().llen(tasks.EVENTS) == 1
     assert redis.worker().llen(MAIL) == 1
     redis.worker().delete(MAIL)
+
+
+def test_it_warns_of_receivers_that_could_hold_a_thread_that_posts(caplog: pytest.LogCaptureFixture) -> None:
+    def told(**_: Any) -> None: ...
+
+    sender = SimpleNamespace(
+        pool=object.__new__(threads.TaskPool),
+        app=SimpleNamespace(amqp=SimpleNamespace(queues=SimpleNamespace(consume_from=MAIL_QUEUES))),
+    )
+    post_send.connect(told)
+    try:
+        lifecycle.check_pool(sender)
+    finally:
+        post_send.disconnect(told)
+    assert len(caplog.records) == 1
