@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from typing import Any
 
 from celery import current_app
@@ -12,6 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from sending_app import account, conf, tasks
 from sending_app.compose import address
+from sending_app.compose.defaults import KNOWN
 
 #: Where the backends are.
 QUEUED, DIRECT = "sending_app.backends.queued.EmailBackend", "sending_app.backends.direct.EmailBackend"
@@ -26,7 +28,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
             setting.get()
         except ImproperlyConfigured as error:
             unusable.append(Error(str(error), id="sending_app.E001"))
-    return unusable or [*_check_mailers(), *_check_encoders()]
+    return unusable or [*_check_mailers(), *_check_encoders(), *_check_defaults()]
 
 
 @register()
@@ -65,6 +67,17 @@ def _check_encoders() -> Iterable[CheckMessage]:
         address.encoder(conf.SENDGRID_IDNA_ENCODER.get() or conf.IDNA_ENCODER.get())
     except ImproperlyConfigured as error:
         yield Error(str(error), id="sending_app.E001")
+
+
+def _check_defaults() -> Iterable[CheckMessage]:
+    for setting in (conf.SEND_DEFAULTS, conf.SENDGRID_SEND_DEFAULTS):
+        for name in sorted(setting.get().keys() - KNOWN):
+            near = get_close_matches(name, KNOWN, n=1)
+            yield checks.Warning(
+                f"{setting.name} has {name!r}, which is no attribute of a message.",
+                hint=f"Did you mean {near[0]!r}?" if near else "It has no effect.",
+                id="sending_app.W002",
+            )
 
 
 def _check_eager() -> Iterable[CheckMessage]:

@@ -106,5 +106,8 @@ _MERGES: dict[str, _Merge] = {
     "esp_extra": _deep,
 }
 
+#: What send defaults may name.
+KNOWN = frozenset({*_MERGES, *ALIASES})
+
 #: `headers` is no attribute of a message.
 _NAMES = [*_MERGES, *(ALIASES.keys() - {"headers"})]

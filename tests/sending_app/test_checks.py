@@ -112,3 +112,9 @@ def test_paths_of_the_backends_are_what_they_are_called() -> None:
     assert f"{queued.EmailBackend.__module__}.EmailBackend" == QUEUED
     assert f"{direct.EmailBackend.__module__}.EmailBackend" == DIRECT
     assert conf.API_KEY.bare
+
+
+def test_a_send_default_that_no_message_has_is_named(anymail: Callable[..., None]) -> None:
+    anymail(SEND_DEFAULTS={"tgs": ["news"], "tags": [], "headers": {}})
+    (warning,) = check_settings()
+    assert (warning.id, warning.hint) == ("sending_app.W002", "Did you mean 'tags'?")
