@@ -51,7 +51,7 @@ def find(criteria: Criteria) -> "QuerySet[Part]":
     if names_recipients(criteria):
         parts = parts.filter(pk__in=recipients(criteria).values("part"))
     columns: dict[str, object] = {
-        "message": criteria.message,
+        "message__in": None if criteria.message is None else _storable(criteria.message),
         "message__subject__icontains": criteria.subject and clean(criteria.subject),
         "alias": criteria.mailer and clean(criteria.mailer),
         "lane": criteria.lane,
@@ -77,6 +77,12 @@ def recipients(criteria: Criteria) -> "QuerySet[Recipient]":
     if criteria.address is not None:
         found = found.filter(address__in=forms(criteria.address))
     return found
+
+
+def in_events(criteria: Criteria) -> set[str] | None:
+    """How stored events have the address that was asked for; None where none was."""
+    address = criteria.address
+    return None if address is None else {*forms(address), clean(address).strip().lower()}
 
 
 def missing(ids: Sequence[str]) -> list[str]:
@@ -123,6 +129,11 @@ def _numbers(ids: Sequence[str]) -> Iterator[int]:
     theirs = [form for one in map(clean, others) for form in (one, one.partition(".")[0]) if form]
     if theirs:
         yield from Part.objects.using(using()).filter(x_message_id__in=theirs).values_list("pk", flat=True)
+
+
+def _storable(number: int) -> list[int]:
+    """The number, unless no column can hold it: a database does not even compare with such a one."""
+    return [number] if abs(number) < 2**63 else []
 
 
 def _encoders() -> Iterator[Callable[[str], str]]:

@@ -7,8 +7,9 @@ import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from operator import attrgetter
+from typing import Any
 
 from django.db import router
 from django.db.models import QuerySet
@@ -54,19 +55,24 @@ def of(message_id: str, most: int | None = MOST) -> list[Moment]:
     """
     ours = as_uuid(message_id)
     if ours is None:
-        return _in_order(None, [message_id], most)
+        return _in_order(None, _stored([message_id])[:most])
     parts = Part.objects.using(using()).filter(recipients__message_id=ours).select_related("message")
-    return _in_order(parts.first(), [str(ours)], most)
+    return _in_order(parts.first(), _stored([str(ours)])[:most])
 
 
-def of_part(part: Part, message_ids: Collection[uuid.UUID], most: int | None = MOST) -> list[Moment]:
-    """What happened to the part, with the events of these ids of its."""
-    return _in_order(part, [str(one) for one in message_ids], most)
+def of_part(
+    part: Part,
+    message_ids: Collection[uuid.UUID],
+    most: int | None = MOST,
+    to: Collection[str] | None = None,
+) -> list[Moment]:
+    """What happened to the part, with the events of these ids of its; or of them those `to` some addresses."""
+    return _in_order(part, _stored([str(one) for one in message_ids], to)[:most])
 
 
-def events_of(message_ids: Collection[uuid.UUID]) -> int:
-    """How many events there are of these ids."""
-    return _stored([str(one) for one in message_ids]).count()
+def events_of(message_ids: Collection[uuid.UUID], to: Collection[str] | None = None) -> int:
+    """How many events there are of these ids, or of these to some addresses."""
+    return _stored([str(one) for one in message_ids], to).count()
 
 
 def status_of(*message_ids: str) -> SendStatus:
@@ -109,9 +115,8 @@ def _recipients(message_ids: Collection[str]) -> dict[str, dict[str, Recipient]]
 _pk = attrgetter("pk")
 
 
-def _in_order(part: Part | None, message_ids: Collection[str], most: int | None) -> list[Moment]:
-    moments = [*(_here(part) if part else ()), *_events(part, _stored(message_ids)[:most])]
-    return sorted(moments, key=_when)
+def _in_order(part: Part | None, stored: "QuerySet[Event]") -> list[Moment]:
+    return sorted([*(_here(part) if part else ()), *_events(part, stored)], key=_when)
 
 
 def _when(moment: Moment) -> tuple[datetime, int]:
@@ -132,11 +137,20 @@ def _here(part: Part) -> Iterator[Moment]:
     for number, entry in enumerate(part.log, 1):
         last = number == len(part.log) and part.state in _LOGGED
         what = str(Part.State(part.state).value) if last else "note"
-        yield Moment(datetime.fromisoformat(entry["at"]), what, said=entry["what"])
+        at, said = _noted(entry, part.message.created_at)
+        yield Moment(at, what, said=said)
     if part.finished_at and part.state in _LOGGED and not part.log:
         yield Moment(part.finished_at, str(Part.State(part.state).value), said=part.error)
     if part.accepted_at:
         yield Moment(part.accepted_at, "accepted", said=_proof(part))
+
+
+def _noted(entry: Any, otherwise: datetime) -> tuple[datetime, str]:
+    """A line of the log; one that cannot be read stands as it is, where the mail begins."""
+    try:
+        return datetime.fromisoformat(entry["at"]).astimezone(UTC), str(entry["what"])
+    except (LookupError, TypeError, ValueError, OverflowError):
+        return otherwise, str(entry)
 
 
 def _proof(part: Part) -> str:
@@ -162,6 +176,8 @@ def _events(part: Part | None, stored: "QuerySet[Event]") -> Iterator[Moment]:
         yield Moment(at, event.event_type, event.recipient or "", event.reject_reason or "", said)
 
 
-def _stored(message_ids: Collection[str]) -> "QuerySet[Event]":
+def _stored(message_ids: Collection[str], to: Collection[str] | None = None) -> "QuerySet[Event]":
     events = Event.objects.using(router.db_for_write(Event)).filter(message_id__in=message_ids)
+    if to is not None:
+        events = events.filter(recipient__in=to)
     return events.order_by(Coalesce("timestamp", "received_at"), "pk")

@@ -77,6 +77,6 @@ def _moment(text: str) -> datetime:
 
 
 def _limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise ArgumentTypeError(f"{text!r} is no number. Write how many to list, or 0 for all.")
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise ArgumentTypeError(f"{text!r} is no limit. Write how many to list (1, 50, 1000), or 0 for all.")
     return int(text)

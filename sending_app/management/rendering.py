@@ -2,11 +2,12 @@
 
 import textwrap
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC
 from typing import Any
 
+import msgspec
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 
 from events_app.management.terminal import Table, columns, counted, fields, printable
@@ -85,6 +86,8 @@ class InFull:
 
     #: Those to show, of whichever part.
     recipients: "QuerySet[Recipient]"
+    #: Addresses whose events alone are shown; None: all.
+    to: Collection[str] | None
     #: Recipients and events of each part, at the most.
     most: int | None
     #: Of the terminal; None: lines are of any length.
@@ -98,18 +101,19 @@ class InFull:
         yield "\nRecipients"
         yield from self._recipients(part)
         yield "\nWhat happened (UTC)"
-        for moment in timeline.of_part(part, ids, self.most):
+        for moment in timeline.of_part(part, ids, self.most, self.to):
             yield from self._wrapped(_line(moment, alone=part.recipient_count == 1))
-        yield from self._left_out(timeline.events_of(ids), "events")
+        yield from self._left_out(timeline.events_of(ids, self.to), "events")
 
     def as_json(self, part: Part) -> dict[str, Any]:
         """For programs."""
+        moments = timeline.of_part(part, self._ids(part), self.most, self.to)
         names = ("address", "kind", "message_id", "status", "status_at", "reject_reason", *_MOMENTS)
         return {
             **_as_json(part),
             "log": part.log,
             "recipients": list(self._of(part).order_by("pk")[: self.most].values(*names)),
-            "timeline": [asdict(one) for one in timeline.of_part(part, self._ids(part), self.most)],
+            "timeline": [asdict(one) for one in moments],
         }
 
     def _of(self, part: Part) -> "QuerySet[Recipient]":
@@ -176,11 +180,22 @@ def _among(part: Part) -> str:
 
 
 def _of_content(message: OutboxMessage) -> dict[str, Any]:
-    body = outbox.common_of(message).body
     return {
-        "from": body.get("from", {}).get("email", ""),
-        "template": body.get("template_id", ""),
+        **_of_body(message),
         "attachments": ", ".join(message.attachments.order_by("pk").values_list("filename", flat=True)),
+    }
+
+
+def _of_body(message: OutboxMessage) -> dict[str, Any]:
+    try:
+        body = outbox.common_of(message).body
+    except (msgspec.MsgspecError, ValueError) as error:
+        return {"content": f"cannot be read: {error}"}
+    # esp_extra may have put anything there.
+    sender = body.get("from")
+    return {
+        "from": sender["email"] if isinstance(sender, dict) and "email" in sender else sender,
+        "template": body.get("template_id"),
     }
 
 

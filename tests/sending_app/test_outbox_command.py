@@ -201,6 +201,70 @@ def test_who_asks_for_one_recipient_sees_that_one(database: str) -> None:
     assert "opened" not in run("show", "--address", "p97@example.net")
 
 
+def test_who_shares_a_mail_has_their_own_events_alone(database: str) -> None:
+    kept(mail("ann@example.com", "bo@example.com", "stra\u00dfe@example.com"))
+    stored(
+        event(1, "delivered", "Ann@Example.com"), event(2, "open"), event(3, "delivered", "bo@example.com")
+    )
+    stored(event(4, "delivered", "Stra\u00dfe@example.com"))
+    told = run("show", "--address", "BO@example.com").partition("What happened")[2]
+    assert " kept " in told
+    assert "delivered     bo@example.com" in told
+    assert "ann@example.com" not in told.lower()
+    assert "Stra\u00dfe@" in run("show", "--address", "stra\u00dfe@example.com")
+    (found,) = run_json("show", "--address", "bo@example.com")
+    assert [one["recipient"] for one in found["timeline"] if one["recipient"]] == ["bo@example.com"]
+    shown = run("show", "--message-id", Recipient.objects.latest("pk").message_id)
+    assert shown.count("  delivered  ") == 6
+
+
+def test_events_of_others_are_not_counted_as_left_out(database: str) -> None:
+    kept(mail("ann@example.com", "bo@example.com"))
+    stored(*(event(seconds, "open") for seconds in range(60)), event(3, "open", "bo@example.com"))
+    assert "events; --all" in run("show", "--address", "ann@example.com")
+    assert "events; --all" not in run("show", "--address", "bo@example.com")
+
+
+@pytest.mark.parametrize("sender", [None, "shop@example.com", ["shop@example.com"], {"name": "Shop"}, 7])
+def test_a_mail_without_a_proper_sender_is_shown(database: str, sender: Any) -> None:
+    kept(mail(**{"from": sender}))
+    assert "subject        Your order\n" in run("show", part().pk)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"{}", "missing required field `body`"),
+        (b"\xff", "cannot be read"),
+        (b'{"body": "\xff"}', "cannot be read"),
+        (b"", "cannot be read"),
+    ],
+)
+def test_a_mail_that_cannot_be_read_is_shown_and_the_next_one(
+    database: str, content: bytes, says: str
+) -> None:
+    kept()
+    OutboxMessage.objects.update(content=content)
+    log = [{"at": "noon", "what": "x"}, "y", {}, {"at": 7, "what": 8}, {"at": "0001-01-01", "what": "z"}]
+    Part.objects.update(state="failed", log=log)
+    kept()
+    for options in ([], ["--json"]):
+        run("show", *(one.pk for one in parts()), *options)
+    shown = run("show", *(one.pk for one in parts()))
+    assert says in shown
+    assert "  note          y\n" in shown
+    assert shown.count("from           shop@example.com") == 1
+
+
+@pytest.mark.parametrize("number", ["99999999999999999999", "9223372036854775808", "-1", "0"])
+def test_a_message_number_that_cannot_be_is_nobodys(database: str, number: str) -> None:
+    kept()
+    assert run("list", "--message", number) == "No mail matches.\n"
+    with pytest.raises(CommandError, match="No mail matches"):
+        run("show", "--message", number)
+    assert run("cancel", "--message", number).startswith("Cancelled 0 of 0 mails.")
+
+
 def test_events_that_are_left_out_are_counted(database: str) -> None:
     made("accepted")
     stored(*(event(seconds, "open") for seconds in range(60)))
@@ -468,6 +532,8 @@ def test_without_the_database_an_error_says_so(database: str, action: list[str])
         (["list", "--state", "lost"], "invalid choice: 'lost'"),
         (["list", "--lane", "fast"], "invalid choice: 'fast'"),
         (["list", "--message", "x"], "invalid int value: 'x'"),
+        (["list", "--limit", "-1"], "'-1' is no limit. Write how many to list (1, 50, 1000), or 0 for all."),
+        (["list", "--limit", "9" * 20], "is no limit. Write how many"),
         ([], "required: ACTION"),
     ],
 )

@@ -69,7 +69,7 @@ class Command(Console):
         criteria = arguments.criteria(options)
         self.require(criteria != Criteria())
         most = None if options["all"] else rendering.FIRST
-        full = rendering.InFull(search.recipients(criteria), most, self.width())
+        full = rendering.InFull(search.recipients(criteria), search.in_events(criteria), most, self.width())
         parts = search.find(criteria).select_related("message").defer("envelopes", "message__content")
         self.write_pages(parts, options, full.page, full.as_json, partial(search.missing, criteria.ids))
 
