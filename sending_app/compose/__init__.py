@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.mail import EmailMessage
 
-from sending_app.compose import attachment, envelopes, extra
+from sending_app.compose import attachment, envelopes, extra, shapes
 from sending_app.compose.address import AnymailInvalidAddress, InvalidAddress
 from sending_app.compose.body import build
 from sending_app.compose.defaults import Attributes, combine, merge_deep
@@ -77,6 +77,7 @@ def _compose(message: EmailMessage, rules: Rules) -> Composed:
 
 def _common(message: EmailMessage, attributes: Attributes, special: extra.Extra, rules: Rules) -> Common:
     body = merge_deep(build(attributes, message.content_subtype, rules), special.body)
+    shapes.check(body, "esp_extra")  # what we make is in shape
     if "reply_to" in special.body and "reply_to_list" not in special.body:
         body.pop("reply_to_list", None)  # SendGrid takes one of the two
     dynamic = special.dynamic

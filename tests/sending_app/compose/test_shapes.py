@@ -1,0 +1,83 @@
+"""What `esp_extra` makes of a body can be read back, or is refused with its place named."""
+
+from typing import Any
+
+import pytest
+
+from sending_app.compose.plain import SerializationError
+from sending_app.compose.restore import restore
+from tests.sending_app.compose.composing import body_of, composed
+
+TO = {"to": [{"email": "a@x.example"}]}
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("from", [None, "x@example.com", {"email": None}, {"email": "f@x.example", "name": 5}]),
+        ("reply_to_list", [None, "x@example.com", {"email": "r@x.example"}, [None], [{"name": "R"}]]),
+        (
+            "content",
+            [None, "x", {"type": "text/plain"}, ["x"], [{"value": "x"}], [{"type": "a/b", "value": 1}]],
+        ),
+        ("headers", [None, "x", []]),
+        ("custom_args", [None, "x", []]),
+        ("categories", [None, "x", {}]),
+        ("subject", [None, 5, "two\nlines", "two\rlines"]),
+        ("send_at", [None, "soon", 1.5, True, 1_800_000_000_000, -(10**12), 10**30]),
+        ("tracking_settings", [None, [], {"open_tracking": None}, {"click_tracking": True}]),
+    ],
+)
+def test_what_cannot_be_read_back_is_refused_by_name(name: str, values: list[Any]) -> None:
+    for value in values:
+        with pytest.raises(SerializationError, match=rf"^esp_extra\['{name}'\] must be "):
+            composed(esp_extra={name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("from", "x@example.com"),
+        ("subject", None),
+        ("headers", "x"),
+        ("custom_args", []),
+        ("substitutions", "x"),
+        ("dynamic_template_data", None),
+        ("send_at", "soon"),
+    ],
+)
+def test_personalizations_are_looked_at_too(name: str, value: Any) -> None:
+    with pytest.raises(SerializationError, match=rf"^esp_extra\['personalizations'\]\['{name}'\] must be "):
+        composed(esp_extra={"personalizations": {name: value}})
+    with pytest.raises(
+        SerializationError, match=rf"^esp_extra\['personalizations'\]\[1\]\['{name}'\] must be "
+    ):
+        composed(esp_extra={"personalizations": [TO, {**TO, name: value}]})
+
+
+def test_a_time_in_milliseconds_is_told_what_unit_it_has() -> None:
+    with pytest.raises(SerializationError, match="a whole number of seconds since 1970"):
+        composed(esp_extra={"send_at": 1_800_000_000_000})
+
+
+def test_what_can_be_read_back_is_left_as_it_is() -> None:
+    extra = {
+        "from": {"email": "o@x.example", "name": "O"},
+        "reply_to_list": [{"email": "r@x.example"}, {"email": "s@x.example", "name": None}],
+        "content": [{"type": "text/html", "value": "<h>"}],
+        "headers": {"X-A": "1"},
+        "custom_args": {"a": "1"},
+        "categories": ["a"],
+        "subject": "other",
+        "send_at": 0,
+        "tracking_settings": {"click_tracking": {"enable": True}, "ganalytics": None},
+    }
+    mail = composed(esp_extra=extra).mail
+    assert mail.common.body == extra
+    message = restore(mail.common, mail.envelopes)
+    assert (message.from_email, message.subject, message.body) == ("O <o@x.example>", "other", "<h>")
+
+
+@pytest.mark.parametrize("value", [None, "x", 5, []])
+def test_what_nothing_reads_passes_untouched(value: Any) -> None:
+    assert body_of(esp_extra={"asm": value, "later": value}) == body_of() | {"asm": value, "later": value}
