@@ -8,6 +8,7 @@ from email.utils import make_msgid
 from typing import Any
 
 from django.core.mail import EmailMessage
+from django.utils.functional import Promise
 
 from sending_app.compose.plain import SerializationError
 from sending_app.mail import Attachment
@@ -26,7 +27,9 @@ def read(attachment: Any) -> Attachment:
     """The file in an item of `message.attachments`; raises SerializationError."""
     if isinstance(attachment, Message):
         return _of_part(attachment)
-    filename, content, mimetype = (*attachment, None, None)[:3]
+    filename, content, mimetype = (
+        str(one) if isinstance(one, Promise) else one for one in (*attachment, None, None)[:3]
+    )
     declared = mimetype or mimetypes.guess_type(filename or "")[0] or UNKNOWN_TYPE
     kind, charset = _kind(declared)
     data = _bytes(content, filename)

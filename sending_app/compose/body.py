@@ -14,6 +14,7 @@ from sending_app.compose.address import InvalidAddress, parse
 from sending_app.compose.defaults import Attributes
 from sending_app.compose.plain import SerializationError, plain, text
 from sending_app.compose.rules import Rules, UnsupportedFeature
+from sending_app.compose.shapes import is_time
 from sending_app.mail import Address
 
 #: Mail Send Errors: so many different ones, of so many ASCII characters.
@@ -33,7 +34,7 @@ def build(attributes: Attributes, content_subtype: str, rules: Rules) -> dict[st
         "from": _sender(special.get("from") or attributes.get("from_email"), rules),
         "reply_to_list": _reply_to(special.get("reply-to"), attributes.get("reply_to", []), rules),
         # Empty text would stand in the place of the template's (django-anymail issue 32).
-        "subject": text(attributes.get("subject", ""), "subject"),
+        "subject": _subject(attributes.get("subject", "")),
         "content": _content(attributes, content_subtype, rules),
         "headers": headers.checked(rest, "headers", rules),
         "custom_args": custom_args(attributes.get("metadata", {}), "metadata", rules),
@@ -81,6 +82,14 @@ def _reply_to(header: Any, attribute: list[Any], rules: Rules) -> list[Address]:
     field = 'headers["Reply-To"]' if header else "reply_to"
     found = parse([header] if header else attribute, field, rules.idna)
     return list({one.wire.casefold(): one.address for one in found}.values())  # each but once (Overview)
+
+
+def _subject(value: Any) -> str:
+    found = text(value, "subject")
+    # Django's own backends refuse it too: whoever wrote that may have meant to add a header.
+    if "\n" in found or "\r" in found:
+        raise UnsupportedFeature("The subject has a line break; a header has one line")
+    return found
 
 
 def _content(attributes: Attributes, content_subtype: str, rules: Rules) -> list[dict[str, str]]:
@@ -137,9 +146,20 @@ def _send_at(value: Any) -> int | None:
     """Seconds from 1970; a time without a zone, and a date's midnight, in Django's current one."""
     if value is None:
         return None
+    seconds = _seconds(value)
+    if not is_time(seconds):
+        raise SerializationError(
+            "send_at is in no year between 2 and 9998; a number is of seconds since 1970, not milliseconds"
+        )
+    return int(seconds)
+
+
+def _seconds(value: Any) -> float:
     if isinstance(value, date):
         moment = value if isinstance(value, datetime) else datetime.combine(value, time())
-        return int((make_aware(moment, get_current_timezone()) if is_naive(moment) else moment).timestamp())
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return int(value)
-    raise SerializationError(f"send_at is {value!r}; it takes a datetime, a date, or a number of seconds")
+        return (make_aware(moment, get_current_timezone()) if is_naive(moment) else moment).timestamp()
+    # An int may be too large for isfinite.
+    number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+    if isinstance(value, bool) or not number:
+        raise SerializationError(f"send_at is {value!r}; it takes a datetime, a date, or a number of seconds")
+    return value  # type: ignore[no-any-return]

@@ -11,6 +11,9 @@ from sending_app.signals import MailError
 #: Where a value stands: the path of what holds it, and its own key. The first one is a field's name.
 _Path: TypeAlias = tuple[Any, ...]
 
+#: Python writes numbers of at least so many digits whatever it is set to.
+_LARGE = 10**640
+
 
 class SerializationError(MailError, TypeError):
     """A value that cannot be sent as JSON, or not where it stands; says where that is."""
@@ -51,7 +54,9 @@ def is_unicode(value: str) -> bool:
 def _plain(value: Any, path: _Path) -> Any:
     # Merge data for thousands is made of little else, so these are asked for first.
     kind = type(value)
-    if value is None or kind is bool or kind is int or (kind is str and value.isascii()):
+    if value is None or kind is bool or (kind is str and value.isascii()):
+        return value
+    if kind is int and -_LARGE < value < _LARGE:
         return value
     if kind is dict:
         return _dict(value, path)
@@ -85,15 +90,27 @@ def _text(value: str, path: _Path) -> str:
 
 def _number(value: float, path: _Path) -> float:
     if isinstance(value, int):
+        if not _is_written(value):
+            raise SerializationError(f"{_words(path)} has more digits than Python writes")
         return int(value)
     if not math.isfinite(value):
         raise SerializationError(f"{_words(path)} is {float(value)}, which JSON has no word for")
     return float(value)
 
 
+def _is_written(value: int) -> bool:
+    try:
+        int.__repr__(value)
+    except ValueError:
+        return False
+    return True
+
+
 def _key(key: Any, path: _Path) -> str:
     if isinstance(key, bool) or not isinstance(key, str | int | Promise):
         raise SerializationError(f"{_words(path)} has a key that is a {type(key).__name__}, not text")
+    if isinstance(key, int) and not _is_written(key):
+        raise SerializationError(f"{_words(path)} has a key with more digits than Python writes")
     return _text(str.__str__(key) if isinstance(key, str) else str(key), path)
 
 

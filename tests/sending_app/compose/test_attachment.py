@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from django.core.mail import EmailMessage
+from django.utils.functional import lazystr
 
 from sending_app.compose.attachment import read
 from sending_app.compose.plain import SerializationError
@@ -61,6 +62,13 @@ def test_b1_a_type_has_no_charset_and_text_is_utf8(given: Any) -> None:
     found = read(given)
     assert found.type == "text/plain"
     assert found.content == "é".encode()
+
+
+def test_lazy_text_is_made_text() -> None:
+    found = read((lazystr("größe.txt"), lazystr("é"), lazystr("text/plain")))
+    assert found == Attachment(content="é".encode(), filename="größe.txt", type="text/plain")
+    assert type(found.filename) is type(found.type) is str
+    assert read((lazystr("a.pdf"), b"%PDF")).type == "application/pdf"
 
 
 def test_other_parameters_of_a_type_are_left_out_too() -> None:

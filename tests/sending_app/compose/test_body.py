@@ -111,6 +111,16 @@ def test_an_invalid_address_is_refused_by_field(field: str) -> None:
         composed(**{field: value})
 
 
+# The subject
+
+
+@pytest.mark.parametrize("subject", ["two\nlines", "two\rlines", lazystr("one\r\n")])
+def test_a_subject_of_two_lines_is_refused(subject: Any) -> None:
+    for under in (rules(), rules(ignore_unsupported=True)):
+        with pytest.raises(UnsupportedFeature, match="The subject has a line break; a header has one line"):
+            body_of(under, subject=subject)
+
+
 # Content
 
 
@@ -224,4 +234,18 @@ def test_send_at(given: Any, expected: int) -> None:
 @pytest.mark.parametrize("given", ["2027-01-15", True, float("nan"), float("inf"), [1]])
 def test_a_time_that_is_none_is_refused(given: Any) -> None:
     with pytest.raises(SerializationError, match=r"send_at is .*; it takes a datetime, a date, or a number"):
+        body_of(send_at=given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *(1_800_000_000_000, 1_800_000_000_000.5, -(10**12), 1e30, 10**400),
+        pytest.param(10**5000, id="more digits than Python writes"),
+        *(datetime(1, 1, 1), date(9999, 12, 31)),  # noqa: DTZ001
+    ],
+)
+def test_a_time_in_no_year_is_refused(given: Any) -> None:
+    says = "send_at is in no year between 2 and 9998; a number is of seconds since 1970, not milliseconds"
+    with django_timezone.override(EAST), pytest.raises(SerializationError, match=says):
         body_of(send_at=given)

@@ -71,6 +71,9 @@ def test_nothing_is_shared_with_the_caller() -> None:
         ({"\ud83d": 1}, "merge_data holds half of a surrogate pair"),
         ({lazystr("a"): object()}, "merge_data['a'] is a object"),
         ({None: 1}, "merge_data has a key that is a NoneType, not text"),
+        ({"a": [10**5000]}, "merge_data['a'][0] has more digits than"),
+        ({"a": -(10**5000)}, "merge_data['a'] has more digits than"),
+        ({"a": {10**5000: 1}}, "merge_data['a'] has a key with more digits than"),
         ({True: 1}, "merge_data has a key that is a bool, not text"),
     ],
 )
