@@ -5,11 +5,11 @@ And what became of its recipients, for code that has kept the ids of a message.
 
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from django.db import router
 from django.db.models import QuerySet
@@ -25,6 +25,8 @@ from sending_app.models import Part, Recipient
 from sending_app.outbox import using
 from sending_app.search import as_uuid, forms
 from sending_app.status import MOMENTS, STANDINGS
+
+_T = TypeVar("_T")
 
 #: Events of a mail that are read, the first ones.
 MOST = 1000
@@ -48,16 +50,23 @@ class Moment:
     said: str = ""
 
 
-def of(message_id: str, most: int | None = MOST) -> list[Moment]:
-    """What happened to the mail of this id, as `anymail_status` and events have it.
+#: As `anymail_status.message_id` has it: an id, several, or None where ids do not go to SendGrid.
+Id: TypeAlias = str | uuid.UUID | None
+Ids: TypeAlias = Id | Collection[Id]
 
-    Of a mail that left without the outbox there are its events.
+
+def of(message_id: Ids, most: int | None = MOST) -> list[Moment]:
+    """What happened to the mail of this id, or to those of several.
+
+    Of a mail that left without the outbox there are its events. `most` is of each part.
     """
-    ours = as_uuid(message_id)
-    if ours is None:
-        return _in_order(None, _stored([message_id])[:most])
-    parts = Part.objects.using(using()).filter(recipients__message_id=ours).select_related("message")
-    return _in_order(parts.first(), _stored([str(ours)])[:most])
+    ids = _each([message_id])
+    by_part = _parts(ids)
+    moments = [moment for part, its in by_part.items() for moment in of_part(part, its, most)]
+    outside = ids - {str(one) for its in by_part.values() for one in its}
+    for some in _slices(outside):
+        moments += _in_order(None, _stored(some)[:most])
+    return sorted(moments, key=_when)
 
 
 def of_part(
@@ -66,7 +75,7 @@ def of_part(
     most: int | None = MOST,
     to: Collection[str] | None = None,
 ) -> list[Moment]:
-    """What happened to the part, with the events of these ids of its; or of them those `to` some addresses."""
+    """What happened to the part, with the events of these ids of its, or those alone `to` some addresses."""
     return _in_order(part, _stored([str(one) for one in message_ids], to)[:most])
 
 
@@ -75,13 +84,13 @@ def events_of(message_ids: Collection[uuid.UUID], to: Collection[str] | None = N
     return _stored([str(one) for one in message_ids], to).count()
 
 
-def status_of(*message_ids: str) -> SendStatus:
+def status_of(*message_ids: Ids) -> SendStatus:
     """Where the recipients of these ids have got to, by their addresses, as the outbox has them.
 
     Of whom several mails went to, it is the last one.
     """
     found = SendStatus()
-    rows = [row for part in _recipients(message_ids).values() for row in part.values()]
+    rows = [row for part in _recipients(_each(message_ids)).values() for row in part.values()]
     found.set_recipient_status(
         {row.address: RecipientStatus(str(row.message_id), row.status) for row in sorted(rows, key=_pk)}
     )
@@ -90,10 +99,11 @@ def status_of(*message_ids: str) -> SendStatus:
 
 def refresh(status: SendStatus) -> None:
     """Bring a message's status up to date. Recipients the outbox does not have stay as they are."""
-    there = _recipients({str(one.message_id) for one in status.recipients.values()})
+    ids = {address: _canonical(one.message_id) for address, one in status.recipients.items()}
+    there = _recipients(set(ids.values()))
     new: dict[str, RecipientStatus] = {}
     for address, known in status.recipients.items():
-        rows = there.get(str(known.message_id), {})
+        rows = there.get(ids[address], {})
         # Under the address as its sender wrote it, whose domain may have gone out in ASCII.
         row = next((rows[form] for form in forms(address) if form in rows), None)
         if row:
@@ -101,15 +111,52 @@ def refresh(status: SendStatus) -> None:
     status.set_recipient_status(new)
 
 
+def _each(message_ids: Iterable[Ids]) -> set[str]:
+    """The ids, of which several may stand together."""
+    found: set[str] = set()
+    for one in message_ids:
+        if one is None or isinstance(one, str | uuid.UUID):
+            found.add(_canonical(one))
+        else:
+            found |= _each(one)
+    return found - {""}
+
+
+def _canonical(message_id: object) -> str:
+    """An id of ours as events have it; any other one as it is."""
+    text = "" if message_id is None else str(message_id)
+    return str(as_uuid(text) or text)
+
+
 def _recipients(message_ids: Collection[str]) -> dict[str, dict[str, Recipient]]:
     """The recipients of these ids by id and address."""
-    ids = [one for one in map(as_uuid, message_ids) if one]
     found: defaultdict[str, dict[str, Recipient]] = defaultdict(dict)
-    for at in range(0, len(ids), SLICE):
-        rows = Recipient.objects.using(using()).filter(message_id__in=ids[at : at + SLICE])
+    for rows in _rows(message_ids):
         for row in rows.only("message_id", "address", "status"):
             found[str(row.message_id)][row.address] = row
     return found
+
+
+def _parts(message_ids: Collection[str]) -> dict[Part, set[uuid.UUID]]:
+    """The parts of these ids, each with those of them that it has."""
+    found: defaultdict[int, set[uuid.UUID]] = defaultdict(set)
+    for rows in _rows(message_ids):
+        for pk, message_id in rows.order_by().values_list("part", "message_id").distinct():
+            found[pk].add(message_id)
+    parts = Part.objects.using(using()).select_related("message").defer("envelopes", "message__content")
+    return {part: found[part.pk] for some in _slices(found) for part in parts.filter(pk__in=some)}
+
+
+def _rows(message_ids: Collection[str]) -> "Iterator[QuerySet[Recipient]]":
+    for some in _slices([one for one in map(as_uuid, message_ids) if one]):
+        yield Recipient.objects.using(using()).filter(message_id__in=some)
+
+
+def _slices(ids: Iterable[_T]) -> Iterator[list[_T]]:
+    """So many as one query may ask for."""
+    left = list(ids)
+    for at in range(0, len(left), SLICE):
+        yield left[at : at + SLICE]
 
 
 _pk = attrgetter("pk")

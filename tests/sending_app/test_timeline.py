@@ -174,6 +174,43 @@ def test_a_mail_that_left_without_the_outbox_has_its_events(database: str) -> No
     assert timeline.of("") == []
 
 
+def test_what_happened_to_a_batch_is_told_as_one(database: str) -> None:
+    kept_at_noon()
+    kept(mail("ann@example.com", "bo@example.com", batch=True))
+    batch = {str(row.message_id) for row in Recipient.objects.order_by("pk")[1:]}
+    OutboxMessage.objects.update(created_at=NOON)
+    ann, bo = (str(row.message_id) for row in Recipient.objects.order_by("pk")[1:])
+    stranger = str(uuid.uuid4())
+    stored(event(2, "open", anymail_id=ann), event(1, "delivered", "bo@example.com", anymail_id=bo))
+    stored(event(3, "open", anymail_id=stranger))
+    assert [moment.what for moment in timeline.of(batch)] == ["kept", "delivered", "opened", "accepted"]
+    everything = [moment.at for moment in timeline.of([*ids().values(), stranger, None])]
+    assert everything == sorted(everything)
+    assert len(everything) == 5
+
+
+def test_ids_may_be_of_any_kind(database: str) -> None:
+    kept_at_noon()
+    stored(event(1, "open"))
+    ours = uuid.UUID(message_id())
+    for one in (ours, [ours], {str(ours).upper()}, (None, ours, str(ours)), frozenset({ours})):
+        assert [moment.what for moment in timeline.of(one)] == ["kept", "opened", "accepted"]
+        assert status_of(one).message_id == str(ours)
+    nowhere: tuple[timeline.Ids, ...] = (None, [], set(), [None], "")
+    for nothing in nowhere:
+        assert timeline.of(nothing) == []
+        assert (status_of(nothing).status, status_of(nothing).recipients) == (None, {})
+    assert status_of().recipients == {}
+
+
+def test_thousands_of_ids_are_looked_up_in_slices(database: str) -> None:
+    kept(mail(*(f"p{number}@example.net" for number in range(2500)), batch=True))
+    stored(event(1, "open", "p2499@example.net"))
+    outside = [str(uuid.uuid4()) for _ in range(1500)]
+    moments = timeline.of([*ids().values(), *outside])
+    assert [moment.what for moment in moments] == ["opened", "kept", "kept", "kept", "accepted"]
+
+
 # Where recipients have got to
 
 
@@ -219,8 +256,11 @@ def given(**statuses: Any) -> SendStatus:
 def test_a_status_is_brought_up_to_date_under_the_callers_addresses(database: str) -> None:
     kept(mail("Ann@example.com", "bo@xn--bcher-kva.example", "cy@example.com"))
     stored(event(1, "delivered", "Ann@example.com"), event(1, "bounce", "bo@xn--bcher-kva.example"))
-    queued = RecipientStatus(message_id(), "queued")
-    status = given(**{"Ann@example.com": queued, "bo@Bücher.example": queued, "cy@example.com": queued})
+    queued, other = (
+        RecipientStatus(message_id(), "queued"),
+        RecipientStatus(uuid.UUID(message_id()), "queued"),
+    )
+    status = given(**{"Ann@example.com": queued, "bo@Bücher.example": other, "cy@example.com": queued})
     refresh(status)
     assert {address: one.status for address, one in status.recipients.items()} == {
         "Ann@example.com": "delivered",
@@ -228,7 +268,7 @@ def test_a_status_is_brought_up_to_date_under_the_callers_addresses(database: st
         "cy@example.com": "queued",
     }
     assert status.status == {"delivered", "bounced", "queued"}
-    assert status.message_id == message_id()
+    assert status.message_id == {message_id(), uuid.UUID(message_id())}
 
 
 def test_what_the_outbox_does_not_have_stays_as_it_is(database: str) -> None:
