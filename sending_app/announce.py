@@ -29,7 +29,9 @@ def accepted(part: Part, outcome: Outcome | None = None) -> None:
 
 
 def failed(part: Part, error: str) -> None:
-    logger.error("Part %d of message %d is given up", part.pk, part.message_id)
+    # SendGrid's words may have addresses in them, and are not for a log.
+    said = "Part %d of message %d is given up: `manage.py outbox show %d` says why"
+    logger.error(said, part.pk, part.message_id, part.pk)
     _tell(signals.send_failed, part, "failed", error=error)
 
 

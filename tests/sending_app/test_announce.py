@@ -150,7 +150,10 @@ def test_the_log_names_a_part_that_is_given_up_and_no_address(
     deliver()
     (record,) = (one for one in caplog.records if one.name == "sending_app.announce")
     assert record.levelno == logging.ERROR
-    assert record.getMessage() == f"Part {part().pk} of message {part().message_id} is given up"
+    pk = part().pk
+    assert record.getMessage() == (
+        f"Part {pk} of message {part().message_id} is given up: `manage.py outbox show {pk}` says why"
+    )
 
 
 def test_files_are_not_read_for_receivers(database: str, sendgrid: FakeSendGrid) -> None:
