@@ -48,8 +48,7 @@ def _filters() -> CommandParser:
     group.add_argument("--message-id", metavar="ID", help="of the message it happened to")
     group.add_argument("--address", metavar="EMAIL", help="of the recipient, in whatever case")
     alike.add_choices(group, "--state", [state.value for state in State])
-    types = [kind.value for kind in EventType]
-    alike.add_choices(group, "--type", types, metavar="TYPE", help=f"may be repeated: {', '.join(types)}")
+    alike.add_choices(group, "--type", [kind.value for kind in EventType])
     group.add_argument("--receiver", metavar="NAME", help="that failed with it, and is still owed it")
     alike.add_times(group, "received")
     return parser

@@ -36,10 +36,12 @@ def add_limit(parser: CommandParser) -> None:
     parser.add_argument("--limit", type=_limit, default=50, help="how many; 0: all (default: 50)")
 
 
-def add_choices(group: Any, name: str, choices: list[str], **more: Any) -> None:
+def add_choices(group: Any, name: str, choices: list[str]) -> None:
     """An option that may be given several times."""
+    # Left to itself, argparse puts all choices into one word, which no terminal can break.
+    said = f"may be repeated: {', '.join(choices)}"
     group.add_argument(
-        name, action="append", default=[], choices=choices, **{"help": "may be repeated", **more}
+        name, action="append", default=[], choices=choices, metavar=name.strip("-").upper(), help=said
     )
 
 

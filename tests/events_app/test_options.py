@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.core.management import call_command
 from django.utils import timezone
 
 from events_app.management.options import moment
@@ -44,3 +45,16 @@ def test_an_age(text: str, age: timedelta) -> None:
 def test_what_is_no_time_says_what_to_write(text: str) -> None:
     with pytest.raises(ValueError, match=r"Write a date \(2026-07-14.*, a time .* or an age \(90m"):
         moment(text)
+
+
+@pytest.mark.parametrize("command", ["events", "outbox"])
+@pytest.mark.parametrize("action", ["list", "show", "retry", "status"])
+def test_help_fits_a_terminal(
+    command: str, action: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        call_command(command, action, "--help")
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= 80
+    assert action == "status" or "--state STATE" in said
