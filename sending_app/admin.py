@@ -9,11 +9,12 @@ from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
+from django.utils.text import Truncator
 
 from events_app.admin import ReadOnly
 from sending_app import timeline
 from sending_app.models import OutboxMessage, Part, Pause, Recipient
-from sending_app.search import as_uuid, forms
+from sending_app.search import Criteria, as_uuid, find, forms
 
 #: Rows that a page has beside its own, the first ones.
 FIRST = 50
@@ -36,16 +37,45 @@ class OutboxMessageAdmin(ReadOnly):
 
 @admin.register(Part)
 class PartAdmin(ReadOnly):
-    list_display = ("id", "state", "lane", "alias", "recipient_count", "attempts", "due", "created_at")
+    list_display = (
+        *("id", "state", "lane", "alias", "recipient_count", "subject", "attempts"),
+        *("due", "created_at", "first_words"),
+    )
     list_filter = ("state",)
+    search_fields = ("x_message_id", "recipients__message_id")  # shows the box; get_search_results looks
+    search_help_text = "A part's number, or a whole message id or X-Message-Id"
     # What it belongs to is shown by its number: the row has megabytes.
-    exclude = ("message", "log")
+    # The next two mean nothing to people, and the last one is said where it is so.
+    exclude = ("message", "log", "attempt", "account", "sent_twice")
     readonly_fields = ("of_message", "first_recipients", "what_happened")
     ordering = ("-id",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Part | None = None) -> tuple[str, ...]:
+        return (*(("twice",) if obj and obj.sent_twice else ()), *self.readonly_fields)
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Part]":
         parts = super().get_queryset(request).select_related("message")
         return parts.defer("envelopes", "log", "message__content")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: "QuerySet[Part]", search_term: str
+    ) -> "tuple[QuerySet[Part], bool]":
+        """What `manage.py outbox list` finds by an id."""
+        if term := search_term.strip():
+            queryset = queryset.filter(pk__in=list(find(Criteria(ids=(term,))).values_list("pk", flat=True)))
+        return queryset, False
+
+    @admin.display(description="Subject")
+    def subject(self, part: Part) -> str:
+        return part.message.subject
+
+    @admin.display(description="Error")
+    def first_words(self, part: Part) -> str:
+        return Truncator(part.error).chars(80)
+
+    @admin.display(description="Sent twice")
+    def twice(self, part: Part) -> str:
+        return "SendGrid has accepted it in two requests."
 
     @admin.display(description="Message")
     def of_message(self, part: Part) -> str:

@@ -1,6 +1,8 @@
 """The outbox can be looked at in the admin, by who may, and is changed by nobody there."""
 
 import pytest
+from django.apps import apps
+from django.contrib.auth.management import create_permissions
 from django.contrib.auth.models import Permission, User
 from django.db import connections
 from django.test import Client
@@ -10,7 +12,7 @@ from django.urls import reverse
 from events_app.admin import Capped
 from events_app.models import database_now
 from sending_app.models import Part, Pause, Recipient
-from tests.sending_app.mails import kept, mail, part
+from tests.sending_app.mails import kept, mail, part, parts
 from tests.sending_app.test_timeline import event, stored
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
@@ -65,6 +67,7 @@ def test_who_may_not_look_sees_nothing(database: str, client: Client) -> None:
     client.force_login(somebody)
     url = reverse("admin:sending_app_part_changelist")
     assert client.get(url).status_code == 403
+    create_permissions(apps.get_app_config("sending_app"), verbosity=0)
     permission = Permission.objects.get(content_type__app_label="sending_app", codename="view_part")
     somebody.user_permissions.add(permission)
     assert client.get(url).status_code == 200
@@ -105,6 +108,60 @@ def test_recipients_are_found_by_whole_address_or_id(database: str, client: Clie
         assert "ann@xn--bcher-kva.example" in shown
         assert "bo@example.com" not in shown
     assert "bo@example.com" not in page(client, "recipient", q="bo@")
+
+
+def test_a_list_of_parts_says_what_they_are_and_why(database: str, client: Client) -> None:
+    kept(mail("ann@example.com", "bo@example.com", subject="Spring <sale>"))
+    Part.objects.update(error="The sender is <b>not</b> verified. " + "More words. " * 99)
+    shown = page(client, "part")
+    assert "Spring &lt;sale&gt;" in shown
+    assert '<td class="field-recipient_count">2</td>' in shown
+    assert "The sender is &lt;b&gt;not&lt;/b&gt; verified. More" in shown
+    assert shown.count("More words.") < 9
+
+
+def test_parts_are_found_by_whole_ids(database: str, client: Client) -> None:
+    kept(mail("ann@example.com", "bo@example.com", batch=True))
+    kept(mail("cy@example.com"))
+    first, second = parts()
+    Part.objects.filter(pk=first.pk).update(x_message_id="W86EgYT6SQKk0lRflfLRsA")
+    row = Recipient.objects.filter(part=first).first()
+    assert row
+    sendgrids = ("W86EgYT6SQKk0lRflfLRsA", "W86EgYT6SQKk0lRflfLRsA.recvd-1")
+    for term in (*sendgrids, f" {str(row.message_id).upper()} ", str(first.pk)):
+        shown = page(client, "part", q=term)
+        assert "1 part" in shown
+        assert reverse("admin:sending_app_part_change", args=[first.pk]) in shown
+        assert reverse("admin:sending_app_part_change", args=[second.pk]) not in shown
+    for term in ("W86EgYT6", str(row.message_id)[:8], "9" * 30, "\x01"):
+        assert "0 parts" in page(client, "part", q=term)
+
+
+def test_a_part_shows_what_means_something_to_people(database: str, client: Client) -> None:
+    kept()
+    Part.objects.update(attempt=77_123_456, account="f1ngerpr1nt")
+    shown = page(client, "part", part().pk)
+    for hidden in ("77123456", "77,123,456", "f1ngerpr1nt", "Sent twice"):
+        assert hidden not in shown
+    Part.objects.update(sent_twice=True)
+    shown = page(client, "part", part().pk)
+    assert "Sent twice" in shown
+    assert "SendGrid has accepted it in two requests." in shown
+
+
+@pytest.mark.parametrize("query", [{}, {"q": "W86EgYT6SQKk0lRflfLRsA"}])
+def test_a_page_asks_as_much_for_many_parts_as_for_one(
+    database: str, client: Client, query: dict[str, str]
+) -> None:
+    counts = []
+    for more in (1, 20):
+        for _ in range(more):
+            kept()
+        Part.objects.update(x_message_id="W86EgYT6SQKk0lRflfLRsA")
+        with CaptureQueriesContext(connections[database]) as asked:
+            page(client, "part", **query)
+        counts.append(len(asked))
+    assert counts[0] == counts[1]
 
 
 def test_parts_by_their_state(database: str, client: Client) -> None:
