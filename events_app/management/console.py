@@ -1,6 +1,7 @@
 """What operators' commands do alike: how they fail, list, show, and change many rows."""
 
 import os
+import re
 import shutil
 import sys
 from collections import Counter
@@ -20,6 +21,9 @@ from events_app.slices import slices
 
 Row = TypeVar("Row", bound=Model)
 Options: TypeAlias = dict[str, Any]
+
+#: What SQLite and PostgreSQL say of a table or column they do not have.
+_MISSING = re.compile(r"no such (table|column)|(relation|column) .* does not exist")
 
 #: Rows that are shown in full are read so many at a time; one can have megabytes.
 IN_FULL = 20
@@ -41,7 +45,8 @@ class Console(BaseCommand):
             self.stdout.flush()
         except (DatabaseError, InterfaceError) as error:
             said = f"{type(error).__name__}: {error}".partition("\n")[0]
-            raise CommandError(f"The database cannot be asked: {said}") from error
+            hint = " (Did manage.py migrate run?)" if _MISSING.search(said) else ""
+            raise CommandError(f"The database cannot be asked: {said}{hint}") from error
         except ImproperlyConfigured as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
