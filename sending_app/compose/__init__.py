@@ -1,11 +1,10 @@
 """A Django message becomes a mail. Whatever SendGrid would refuse of it, and we can know, is refused here."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from django.core.mail import EmailMessage
 
-from sending_app.compose import attachment, envelopes, extra, shapes
+from sending_app.compose import attachment, envelopes, extra, required, shapes
 from sending_app.compose.address import AnymailInvalidAddress, InvalidAddress
 from sending_app.compose.body import build
 from sending_app.compose.defaults import Attributes, combine, merge_deep
@@ -13,7 +12,7 @@ from sending_app.compose.envelopes import Recipients
 from sending_app.compose.merge import AnymailWarning, MissingDelimiters, substitutions, warn_of_bare_names
 from sending_app.compose.plain import AnymailSerializationError, SerializationError
 from sending_app.compose.rules import AnymailUnsupportedFeature, Rules, UnsupportedFeature
-from sending_app.mail import Common, Envelope, Mail
+from sending_app.mail import Attachment, Common, Envelope, Mail
 from sending_app.signals import MailError
 
 __all__ = [
@@ -68,7 +67,7 @@ def _compose(message: EmailMessage, rules: Rules) -> Composed:
     mail = Mail(
         common=common,
         envelopes=found,
-        attachments=_attachments(attributes, common),
+        attachments=_attachments(attributes, common, rules),
         is_batch=batch,
         bulk=_bulk(attributes),
     )
@@ -78,6 +77,7 @@ def _compose(message: EmailMessage, rules: Rules) -> Composed:
 def _common(message: EmailMessage, attributes: Attributes, special: extra.Extra, rules: Rules) -> Common:
     body = merge_deep(build(attributes, message.content_subtype, rules), special.body)
     shapes.check(body, "esp_extra")  # what we make is in shape
+    required.check(body, special, rules)
     if "reply_to" in special.body and "reply_to_list" not in special.body:
         body.pop("reply_to_list", None)  # SendGrid takes one of the two
     dynamic = special.dynamic
@@ -113,10 +113,12 @@ def _ids(recipients: Recipients, found: list[Envelope]) -> dict[str, str]:
     return copied | own
 
 
-def _attachments(attributes: Attributes, common: Common) -> list[Any]:
+def _attachments(attributes: Attributes, common: Common, rules: Rules) -> list[Attachment]:
     if "attachments" in common.body:
         return []
-    return [attachment.read(one) for one in attributes.get("attachments", [])]
+    found = [attachment.read(one) for one in attributes.get("attachments", [])]
+    required.check_files(found, rules)
+    return found
 
 
 def _bulk(attributes: Attributes) -> bool | None:
