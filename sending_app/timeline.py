@@ -144,7 +144,8 @@ def _parts(message_ids: Collection[str]) -> dict[Part, set[uuid.UUID]]:
         for pk, message_id in rows.order_by().values_list("part", "message_id").distinct():
             found[pk].add(message_id)
     parts = Part.objects.using(using()).select_related("message").defer("envelopes", "message__content")
-    return {part: found[part.pk] for some in _slices(found) for part in parts.filter(pk__in=some)}
+    slices = (parts.filter(pk__in=some).order_by("pk") for some in _slices(sorted(found)))
+    return {part: found[part.pk] for some in slices for part in some}
 
 
 def _rows(message_ids: Collection[str]) -> "Iterator[QuerySet[Recipient]]":

@@ -466,7 +466,7 @@ def test_a_setting_that_cannot_be_used_is_named(database: str, anymail: Callable
     ("args", "says"),
     [
         (["list", "--since", "yesterday"], "argument --since: 'yesterday' is no time. Write a date"),
-        (["list", "--limit", "-1"], "Write how many to list, or 0 for all"),
+        (["list", "--limit", "-1"], "Write how many to list (1, 50, 1000), or 0 for all"),
         (["list", "--state", "deadd"], "invalid choice: 'deadd'"),
         (["retry", "--type", "bounce"], "invalid choice: 'bounce'"),
         (["retry", "--limit", "3"], "unrecognized arguments"),
