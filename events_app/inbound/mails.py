@@ -1,0 +1,105 @@
+"""Inbound mails as they are kept: the only writer of `InboundMail`."""
+
+import logging
+from datetime import timedelta
+from io import BytesIO
+
+from celery.exceptions import SoftTimeLimitExceeded
+from django.db import DatabaseError, InterfaceError, router, transaction
+
+from events_app import counters
+from events_app.claims import Kind, Unavailable
+from events_app.decode import Unreadable, clean
+from events_app.inbound import form, reading, storage
+from events_app.inbound.message import InboundMessage
+from events_app.inbound.reading import Reading
+from events_app.models import InboundMail, InboundWork, database_now
+from events_app.signals import InboundEvent, answered, inbound
+
+logger = logging.getLogger(__name__)
+
+
+def keep(door: str, *, file: str, size: int, digest: bytes, content_type: str) -> None:
+    """Note a post whose body is in the storage; from here on receivers are owed it.
+
+    Raises what the database raises.
+    """
+    using = router.db_for_write(InboundMail)
+    with transaction.atomic(using=using):
+        now = database_now(using)
+        mail = InboundMail.objects.using(using).create(
+            file=file,
+            size=size,
+            digest=digest,
+            content_type=clean(content_type)[:255],
+            received_at=now,
+            door=door,
+        )
+        InboundWork.objects.using(using).create(mail=mail, due=now)
+
+
+def read(mail: InboundMail) -> InboundEvent:
+    """The mail for a receiver; what is found in it is noted on the row, the first time.
+
+    Raises Unreadable where it is none, Unavailable where the storage does not give it, and what the
+    database raises.
+    """
+    found = reading.read(form.read(BytesIO(_body(mail)), mail.content_type))
+    if mail.key is None:
+        _note(mail, found)
+    return InboundEvent(
+        message=found.message,
+        event_id=str(mail.pk),
+        timestamp=mail.received_at,
+        answers=mail.answers or None,
+        repeat_of=None if mail.repeat_of_id is None else str(mail.repeat_of_id),
+        esp_event=found.fields,
+    )
+
+
+#: Inbound mails, as `claims` and `dispatch` know them.
+MAILS = Kind("inbound mail", InboundWork, inbound, read)
+
+
+def _body(mail: InboundMail) -> bytes:
+    try:
+        return storage.read(mail.file)
+    except FileNotFoundError:
+        raise Unreadable("The file with the post is not in the storage.") from None
+    except Exception as error:  # each storage has errors of its own
+        raise Unavailable(f"The storage did not give the post: {type(error).__name__}.") from error
+
+
+def _note(mail: InboundMail, found: Reading) -> None:
+    message = found.message
+    sender, recipient = message.from_email, message.envelope_recipient
+    mail.key = found.key
+    mail.message_id = (message.message_id or "")[:255]
+    mail.answers = (_answers(message) or "")[:255]
+    mail.sender = (sender.addr_spec if sender else "").lower()[:320]
+    mail.recipient = (recipient or "").lower()[:320]
+    mail.subject = (message.subject or "")[:200]
+    mail.save(update_fields=["key", "message_id", "answers", "sender", "recipient", "subject"])
+    _mark_repeats(mail)
+
+
+def _answers(message: InboundMessage) -> str | None:
+    """Whoever keeps our messages may be wrong about it, but not in the way of a mail."""
+    for receiver, found in answered.send_robust(None, message=message):
+        if isinstance(found, DatabaseError | InterfaceError | SoftTimeLimitExceeded):
+            raise found
+        if isinstance(found, Exception):
+            logger.error("%r cannot tell what a mail answers: %s", receiver, type(found).__name__)
+        elif found:
+            return clean(str(found))
+    return None
+
+
+def _mark_repeats(mail: InboundMail) -> None:
+    """The first post of a mail stands for all. Two may be read at once: who is later sees both."""
+    posts = InboundMail.objects.using(router.db_for_write(InboundMail)).filter(key=mail.key)
+    first = posts.order_by("pk").values_list("pk", flat=True).first()
+    posts.exclude(pk=first).filter(repeat_of=None).update(repeat_of=first)
+    if mail.pk != first:
+        mail.repeat_of_id = first
+        counters.count(counters.MAIL_REPEATED)
