@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fake_sendgrid import tell
-from fake_sendgrid.fates import FATES, OTHERWISE
+from fake_sendgrid.fates import FATES, OTHERWISE, answers
 from fake_sendgrid.postman import Rates
 from fake_sendgrid.server import FakeSendGrid
 from fake_sendgrid.webhook import Sender
@@ -24,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sender = Sender.kept_in(options.signing_key) if options.signing_key else Sender()
         fake = FakeSendGrid(
             webhook_url=options.webhook_url,
+            inbound_url=options.inbound_url,
             sender=sender,
             keys=options.key and frozenset(options.key),
             port=options.port,
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             keep=_KEEP,
             on_request=tell.of_request,
             on_post=tell.of_post,
+            on_inbound=tell.of_inbound,
         )
     except (OSError, ValueError) as error:
         print(f"fake_sendgrid: {error}", file=sys.stderr)
@@ -53,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--port", type=int, default=8025, help="of the API, on 127.0.0.1 (8025)")
     parser.add_argument("--webhook-url", help="where events are posted; without it none are")
+    parser.add_argument("--inbound-url", help="where answers to mails are posted; without it nobody answers")
     parser.add_argument("--key", action="append", help="an API key that is let in; repeatable (any)")
     parser.add_argument(
         "--signing-key", type=Path, help="file of the private key events are signed with, made if missing"
@@ -71,10 +74,14 @@ def _share(text: str) -> float:
 
 
 def _greeting(fake: FakeSendGrid) -> str:
-    fates = "\n".join(f"  {word + '…':14}{', '.join(fate) or 'nothing'}" for word, fate in FATES.items())
+    fates = "\n".join(
+        f"  {word + '…':14}{', '.join(fate) or 'nothing'}{', answered' * answers(word)}"
+        for word, fate in FATES.items()
+    )
     return textwrap.dedent("""\
         API               {url}
         webhook           {webhook}
+        inbound webhook   {inbound}
         verification key  {key}
 
         What becomes of a mail depends on how its address begins:
@@ -85,6 +92,7 @@ def _greeting(fake: FakeSendGrid) -> str:
         """).format(
         url=fake.url,
         webhook=fake.webhook_url or "none: no events are posted (--webhook-url)",
+        inbound=fake.inbound_url or "none: no mail is answered (--inbound-url)",
         key=fake.public_key,
         fates=fates,
         otherwise=", ".join(OTHERWISE),

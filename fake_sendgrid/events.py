@@ -2,7 +2,7 @@
 
 import base64
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 Event = dict[str, Any]
@@ -75,7 +75,7 @@ def message(chance: random.Random, at: int) -> Iterator[Event]:
     (fate,) = chance.choices(list(_FATES), list(_FATES.values()))
     number = chance.randrange(10**6)
     args = {"anymail_id": f"{number:06d}-{base}", "order": str(number)}
-    for step, found in enumerate(steps(fate, base, 0, chance)):
+    for step, found in enumerate(steps(fate, base, 0, chance, {})):
         yield {
             **args,
             "email": f"reader{number}@example.com",
@@ -85,20 +85,28 @@ def message(chance: random.Random, at: int) -> Iterator[Event]:
         }
 
 
-def steps(fate: tuple[str, ...], base: str, index: int, chance: random.Random) -> Iterator[Event]:
+def steps(
+    fate: tuple[str, ...], base: str, index: int, chance: random.Random, headers: Mapping[str, str]
+) -> Iterator[Event]:
     """What SendGrid says of each step, of itself: ids and details.
 
-    `base` is the X-Message-Id, `index` the recipient's place in the request.
+    `base` is the X-Message-Id, `index` the recipient's place in the request, `headers` those it has for them.
     """
     for done, step in enumerate(fate):
         name = _DETAILS[step].get("event", step)
         yield {
-            "smtp-id": f"<{base}@geopod-ismtpd-3>",
+            "smtp-id": message_id(base, headers),
             "event": name,
             "sg_event_id": _event_id(name, f"{base}-{index}", fate[:done].count("deferred"), chance),
             "sg_message_id": f"{base}.{_HOST}.{index}",
             **_DETAILS[step],
         }
+
+
+def message_id(base: str, headers: Mapping[str, str]) -> str:
+    """The Message-ID of the mail a recipient gets; the one in the request's `headers` where there is one."""
+    own = [value for name, value in headers.items() if name.lower() == "message-id"]
+    return own[-1] if own else f"<{base}@geopod-ismtpd-3>"
 
 
 def _event_id(name: str, message: str, attempt: int, chance: random.Random) -> str:

@@ -22,6 +22,7 @@ FATES: dict[str, tuple[str, ...]] = {
     "click": ("processed", "delivered", "open", "click"),
     "spam": ("processed", "delivered", "spamreport"),
     "unsubscribe": ("processed", "delivered", "unsubscribe"),
+    "reply": ("processed", "delivered", "open"),
     "silent": (),
 }
 OTHERWISE = ("processed", "delivered")
@@ -31,6 +32,11 @@ _LINK = re.compile(r"""https?://[^\s"'<>]+""")
 
 def fate(email: str) -> tuple[str, ...]:
     return next((FATES[word] for word in FATES if email.lower().startswith(word)), OTHERWISE)
+
+
+def answers(email: str) -> bool:
+    """Whether somebody there answers what they have opened."""
+    return email.lower().startswith("reply")
 
 
 def recipients(mail: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str]]:
@@ -43,11 +49,16 @@ def recipients(mail: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str
 
 def events(mail: Mapping[str, Any], message_id: str, at: int, chance: random.Random) -> list[Event]:
     """All events of a valid mail; each recipient's in the order they happen, all at `at` (Unix seconds)."""
-    return [
-        event
-        for index, (one, email) in enumerate(recipients(mail))
-        for event in _events(mail, one, email, at, steps(fate(email), message_id, index, chance))
-    ]
+    found: list[Event] = []
+    for index, (one, email) in enumerate(recipients(mail)):
+        own = steps(fate(email), message_id, index, chance, headers(mail, one))
+        found += _events(mail, one, email, at, own)
+    return found
+
+
+def headers(mail: Mapping[str, Any], one: Mapping[str, Any]) -> dict[str, str]:
+    """A personalization's over the root's (docs, "Personalizations")."""
+    return {**mail.get("headers", {}), **one.get("headers", {})}
 
 
 def custom_args(mail: Mapping[str, Any], one: Mapping[str, Any]) -> dict[str, str]:

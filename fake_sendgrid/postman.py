@@ -196,6 +196,9 @@ class Postman:
         return Post(events, status)
 
     def _settle(self, found: list[_Waiting], post: Post) -> None:
+        # First: who waits until all is posted may look at what came of it.
+        if self._on_post:
+            self._on_post(post)
         with self._changed:
             for one in found:
                 if post.is_taken:
@@ -206,8 +209,6 @@ class Postman:
                     self._put_back(one, min(_FIRST_GAP * 2 ** (one.tries - 1), _LONGEST_GAP))
             self._in_hand = 0
             self._changed.notify_all()
-        if self._on_post:
-            self._on_post(post)
 
     def _perhaps_repeat(self, one: _Waiting) -> None:
         if not one.repeat and self._chance.random() < self._rates.repeats:

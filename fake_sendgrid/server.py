@@ -7,14 +7,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Container
 from dataclasses import replace
+from email.message import EmailMessage
 from functools import partial
 from typing import Any, Self
 
-from fake_sendgrid import answers, contract, door, fates
+from fake_sendgrid import answers, contract, door, fates, inbound
 from fake_sendgrid.answers import Answer, Held
+from fake_sendgrid.courier import Courier, Inbound
 from fake_sendgrid.door import Door, Reply
+from fake_sendgrid.form import Form
 from fake_sendgrid.ledger import Accepted, Ledger, Request
 from fake_sendgrid.postman import Post, Postman, Rates
+from fake_sendgrid.reply import Replies
 from fake_sendgrid.script import Script, When
 from fake_sendgrid.webhook import Sender
 
@@ -26,7 +30,8 @@ class FakeSendGrid:
     """Answers from the start, until `close`; also as a context manager.
 
     `keys` may be changed at any time; None lets any key in. `webhook_url` may be set later: events wait
-    for it. `delay` is how many seconds each mail takes, `keep` how many mails and requests are
+    for it, and mails that come in for `inbound_url`. Where both are set, mails are answered as well (see
+    `fates.answers`). `delay` is how many seconds each mail takes, `keep` how many mails and requests are
     remembered (None: all).
     """
 
@@ -34,6 +39,7 @@ class FakeSendGrid:
         self,
         *,
         webhook_url: str | None = None,
+        inbound_url: str | None = None,
         sender: Sender | None = None,
         keys: Container[str] | None = frozenset({"SG.fake"}),
         port: int = 0,
@@ -43,18 +49,23 @@ class FakeSendGrid:
         keep: int | None = None,
         on_request: Callable[[Request], None] | None = None,
         on_post: Callable[[Post], None] | None = None,
+        on_inbound: Callable[[Inbound], None] | None = None,
     ) -> None:
         self.keys = keys
         self.sender = sender or Sender()
         self._delay = delay
         self._on_request = on_request
+        self._on_post = on_post
         self._chance = random.Random(seed)  # noqa: S311 (not for secrets)
         self._closing = threading.Event()
         self._held: list[Held] = []
         self._script = Script()
         self._ledger = Ledger(keep)
         self._door = Door(self._respond, port)
-        self._postman = Postman(self.sender, rates, seed=seed, on_post=on_post)
+        self._courier = Courier(self.sender, keep=keep, on_post=on_inbound)
+        self._courier.url = inbound_url
+        self._replies = Replies(self._ledger)
+        self._postman = Postman(self.sender, rates, seed=seed, on_post=self._note)
         self._postman.url = webhook_url
         self._door.open()
 
@@ -71,6 +82,7 @@ class FakeSendGrid:
             held.release()
         self._door.close()
         self._postman.close()
+        self._courier.close()
 
     @property
     def url(self) -> str:
@@ -88,6 +100,14 @@ class FakeSendGrid:
     @webhook_url.setter
     def webhook_url(self, url: str | None) -> None:
         self._postman.url = url
+
+    @property
+    def inbound_url(self) -> str | None:
+        return self._courier.url
+
+    @inbound_url.setter
+    def inbound_url(self, url: str | None) -> None:
+        self._courier.url = url
 
     @property
     def accepted(self) -> list[Accepted]:
@@ -139,6 +159,25 @@ class FakeSendGrid:
     def wait_until_posted(self, seconds: float) -> None:
         """Until all events of all accepted mails have been answered 2xx; raises TimeoutError."""
         self._postman.wait_until_posted(seconds)
+
+    def receive(self, mail: EmailMessage | bytes | Form) -> Inbound:
+        """Post a mail to `inbound_url`, as Inbound Parse does: its form, or the one of `inbound.parsed`.
+
+        In the background, until it is taken (2xx) or lost (3xx, 4xx), which can be waited for.
+        """
+        return self._courier.take(mail if isinstance(mail, Form) else inbound.parsed(mail))
+
+    @property
+    def received(self) -> list[Inbound]:
+        """The mails that came in, answers to accepted ones as well."""
+        return self._courier.received
+
+    def _note(self, post: Post) -> None:
+        if post.is_taken and self.inbound_url:
+            for reply in self._replies.to(post.events):
+                self.receive(reply)
+        if self._on_post:
+            self._on_post(post)
 
     def _respond(self, request: door.Request) -> Reply | None:
         path = request.path.partition("?")[0]

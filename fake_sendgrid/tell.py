@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 from datetime import datetime
 
+from fake_sendgrid.courier import Inbound
 from fake_sendgrid.fates import recipients
 from fake_sendgrid.ledger import Request
 from fake_sendgrid.postman import Post
@@ -25,6 +26,14 @@ def of_request(request: Request) -> None:
 def of_post(post: Post) -> None:
     counted = Counter(event["event"] for event in post.events)
     _line(post.status, "events: " + ", ".join(f"{name} {count}" for name, count in counted.items()))
+
+
+def of_inbound(inbound: Inbound) -> None:
+    sender, to = (
+        next((part.value.decode() for part in inbound.form.parts if part.name == name), "?")
+        for name in ("from", "to")
+    )
+    _line(inbound.status, f"inbound mail from {sender} to {to}")
 
 
 def _line(status: int | None, what: str) -> None:

@@ -1,7 +1,8 @@
 """SendGrid's side of the Event Webhook: a batch's bytes, its signature, the post.
 
 The form on the wire (a comma and CRLF between compact objects, CRLF at the end) and what is signed
-are SendGrid's: Twilio docs, "Getting Started with the Event Webhook Security Features".
+are SendGrid's: Twilio docs, "Getting Started with the Event Webhook Security Features". What Inbound Parse
+posts is signed alike ("Securing your Inbound Parse Webhook").
 """
 
 import base64
@@ -27,6 +28,9 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
+
+#: The type of a batch.
+_EVENTS = "application/json;charset=utf-8"
 
 
 def batch(events: Iterable[Mapping[str, Any] | bytes]) -> bytes:
@@ -60,20 +64,29 @@ class Sender:
             raise ValueError(f"{file} holds no private key of the curve P-256")
         return cls(key)
 
-    def headers(self, body: bytes, timestamp: int | None = None) -> dict[str, str]:
-        """The headers SendGrid sends with `body`."""
+    def headers(
+        self, body: bytes, timestamp: int | None = None, *, content_type: str = _EVENTS
+    ) -> dict[str, str]:
+        """The headers SendGrid sends with `body`: events, or a form of Inbound Parse."""
         at = str(int(time.time()) if timestamp is None else timestamp)
         signature = self._private_key.sign(at.encode() + body, ECDSA(SHA256()))
         return {
-            "User-Agent": "SendGrid Event API",
-            "Content-Type": "application/json;charset=utf-8",
+            "User-Agent": "SendGrid Event API" if content_type == _EVENTS else "Sendlib/1.0",
+            "Content-Type": content_type,
             "X-Twilio-Email-Event-Webhook-Timestamp": at,
             "X-Twilio-Email-Event-Webhook-Signature": base64.b64encode(signature).decode(),
         }
 
     def post(
-        self, url: str, body: bytes, timeout: float = 10, session: requests.Session | None = None
+        self,
+        url: str,
+        body: bytes,
+        timeout: float = 10,
+        session: requests.Session | None = None,
+        *,
+        content_type: str = _EVENTS,
     ) -> requests.Response:
         """Post `body` to `url`. Raises requests.RequestException."""
         post = session.post if session else requests.post
-        return post(url, data=body, headers=self.headers(body), timeout=timeout, allow_redirects=False)
+        headers = self.headers(body, content_type=content_type)
+        return post(url, data=body, headers=headers, timeout=timeout, allow_redirects=False)
