@@ -1,7 +1,7 @@
-"""Who may call an event's receivers, and for how long.
+"""Who may call the receivers of an event or an inbound mail, and for how long.
 
 A claim is a token in the work rows and a lease by the database's clock: while it lasts nobody else
-calls these events' receivers. Everything a claim writes it writes on the rows that still bear its
+calls these receivers. Everything a claim writes it writes on the rows that still bear its
 token, so a worker that was frozen past its lease can spoil nothing.
 
 Owed work waits in one of three lanes: released (nobody has failed at it; a drain takes it), to be
@@ -10,18 +10,20 @@ retried (a receiver failed, or an operator asked for a replay), lapsed (its work
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import router, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Manager, Q, QuerySet
 
 from events_app import counters
 from events_app.conf import RECEIVER_TIME_LIMIT
-from events_app.models import CLAIMED, OWED, RELEASED, TO_RETRY, Work, database_now
-from events_app.signals import TrackingEvent
+from events_app.models import CLAIMED, OWED, RELEASED, TO_RETRY, Owing, Work, database_now
+from events_app.normalize import read
+from events_app.receivers import ReceiverSignal
+from events_app.signals import tracking
 
 #: Seconds a task calls receivers before it leaves the rest to the next one.
 BUDGET = 20
@@ -53,19 +55,44 @@ def lease_ms() -> int:
     return int(lease().total_seconds() * 1000)
 
 
+class Kind(NamedTuple):
+    """A kind of thing that comes in, is kept, and is owed to receivers."""
+
+    #: One of it, for people.
+    noun: str
+    #: Where it stands what is owed.
+    work: type[Owing]
+    signal: ReceiverSignal
+    #: What receivers get, made of the row that is kept: a new object each time.
+    #: Raises Unreadable where there is nothing to make it of, Unavailable where that cannot be had now.
+    read: Callable[[Any], Any]
+
+
+EVENTS = Kind("event", Work, tracking, lambda row: read(bytes(row.raw))[1])
+
+
+class Unavailable(Exception):
+    """What was kept cannot be had just now; says why. To be tried again."""
+
+
 class Owed(NamedTuple):
-    """One stored event that receivers are owed."""
+    """One thing that receivers are owed."""
 
     pk: int
-    raw: bytes
-    door: str
-    #: None until somebody reads `raw`.
-    event: TrackingEvent | None = None
+    #: As it is kept, an `Event` or an `InboundMail`.
+    row: Any
+    #: What receivers get; None until somebody reads it.
+    event: Any = None
     failures: int = 0
     lapses: int = 0
     replay: bool = False
-    #: As in `Work`.
+    #: As in `Owing`.
     receivers: Mapping[str, str] = {}
+
+    @property
+    def door(self) -> str:
+        found: str = self.row.door
+        return found
 
 
 @dataclass(frozen=True)
@@ -74,6 +101,7 @@ class Claim:
 
     token: int = field(default_factory=lambda: secrets.randbits(62) + 1)
     started: float = field(default_factory=time.monotonic)
+    kind: Kind = EVENTS
 
     def has_budget(self) -> bool:
         return time.monotonic() < self.started + BUDGET
@@ -82,9 +110,9 @@ class Claim:
         return time.monotonic() < self.started + lease().total_seconds()
 
 
-def claimed(pks: Sequence[int], claim: Claim) -> "QuerySet[Work]":
+def claimed(pks: Sequence[int], claim: Claim) -> "QuerySet[Owing]":
     """Those rows that still bear the claim."""
-    return _owed().filter(pk__in=sorted(pks), claim=claim.token)
+    return _owed(claim.kind).filter(pk__in=sorted(pks), claim=claim.token)
 
 
 def take_released(claim: Claim, limit: int) -> list[Owed]:
@@ -105,10 +133,10 @@ def take_lapsed(claim: Claim) -> Owed | None:
     """
     while True:
         with transaction.atomic(using=_using()):
-            lapsed = _due(CLAIMED).order_by("due").select_for_update(skip_locked=True).first()
+            lapsed = _due(CLAIMED, claim.kind).order_by("due").select_for_update(skip_locked=True).first()
             if lapsed is None:
                 return None
-            row = _owed().filter(pk=lapsed.pk)
+            row = _owed(claim.kind).filter(pk=lapsed.pk)
             if lapsed.claim == NOBODY or lapsed.lapses < MOST_DEATHS:
                 lapses = lapsed.lapses + (lapsed.claim != NOBODY)
                 row.update(claim=claim.token, due=database_now(_using()) + lease(), lapses=lapses)
@@ -117,55 +145,61 @@ def take_lapsed(claim: Claim) -> Owed | None:
             row.update(state=Work.State.DEAD, claim=None, error=error)
         counters.count(counters.WORKER_DIED)
     counters.count(counters.RECOVERED)
-    return _load([lapsed.pk])[0]
+    return _load([lapsed.pk], claim.kind)[0]
 
 
-def anything_released() -> bool:
+def anything_released(kind: Kind = EVENTS) -> bool:
     """Whether `take_released` would find work."""
-    return _due(RELEASED).exists()
+    return _due(RELEASED, kind).exists()
 
 
-def anything_to_retry() -> bool:
+def anything_to_retry(kind: Kind = EVENTS) -> bool:
     """Whether `take_retries` would find work."""
-    return _due(TO_RETRY).exists()
+    return _due(TO_RETRY, kind).exists()
 
 
-def anything_lapsed() -> bool:
+def anything_lapsed(kind: Kind = EVENTS) -> bool:
     """Whether `take_lapsed` would find work."""
-    return _due(CLAIMED).exists()
+    return _due(CLAIMED, kind).exists()
+
+
+def rows(kind: Kind) -> "QuerySet[Owing]":
+    """What is owed of this kind, and what has been given up."""
+    manager: Manager[Owing] = kind.work._default_manager
+    return manager.using(_using())
 
 
 def _using() -> str:
     return router.db_for_write(Work)
 
 
-def _owed() -> "QuerySet[Work]":
-    return Work.objects.using(_using()).filter(OWED)
+def _owed(kind: Kind) -> "QuerySet[Owing]":
+    return rows(kind).filter(OWED)
 
 
-def _due(lane: Q) -> "QuerySet[Work]":
-    return _owed().filter(lane, due__lte=database_now(_using()))
+def _due(lane: Q, kind: Kind) -> "QuerySet[Owing]":
+    return _owed(kind).filter(lane, due__lte=database_now(_using()))
 
 
 def _take(lane: Q, order: str, claim: Claim, limit: int) -> list[Owed]:
     if limit == 0:
         return []
     with transaction.atomic(using=_using()):
-        free = _due(lane).order_by(order).select_for_update(skip_locked=True)
+        free = _due(lane, claim.kind).order_by(order).select_for_update(skip_locked=True)
         pks = list(free.values_list("pk", flat=True)[:limit])
         if pks:
             due = database_now(_using()) + lease()
-            _owed().filter(pk__in=sorted(pks)).update(claim=claim.token, due=due)
-    return _load(pks)
+            _owed(claim.kind).filter(pk__in=sorted(pks)).update(claim=claim.token, due=due)
+    return _load(pks, claim.kind)
 
 
-def _load(pks: Sequence[int]) -> list[Owed]:
-    found = Work.objects.using(_using()).filter(pk__in=pks).select_related("event").order_by("pk")
+def _load(pks: Sequence[int], kind: Kind) -> list[Owed]:
+    of = kind.work.OF
+    found = rows(kind).filter(pk__in=pks).select_related(of).order_by("pk")
     return [
         Owed(
             work.pk,
-            bytes(work.event.raw),
-            work.event.door,
+            getattr(work, of),
             failures=work.failures,
             lapses=work.lapses,
             replay=work.replay,

@@ -1,4 +1,4 @@
-"""The settings of the events: `events_app.setting` says where each is looked up."""
+"""The settings of what comes in: `events_app.setting` says where each is looked up."""
 
 from typing import Any
 
@@ -29,6 +29,15 @@ def _days(value: object) -> int:
     return days
 
 
+def _inbound_days(value: object) -> int:
+    days = whole(value)
+    if days < 4:
+        raise ValueError(
+            "must be at least 4: SendGrid repeats a mail for three days, and its first post must be here"
+        )
+    return days
+
+
 def _dedupe(value: object) -> str:
     if value not in ("event_id", "content"):
         raise ValueError('must be "event_id" or "content"')
@@ -46,6 +55,12 @@ BASIC_AUTH = Setting[tuple[str, ...]]("WEBHOOK_SECRET", (), _texts)
 SIGNATURE_MAX_AGE = Setting[int | None]("SENDGRID_TRACKING_WEBHOOK_MAX_AGE", None, whole)
 #: Bytes a post may have. SendGrid aims at 768 KB.
 BODY_LIMIT = Setting("SENDGRID_TRACKING_WEBHOOK_BODY_LIMIT", 5 * 1024 * 1024, whole)
+#: Public keys of Inbound Parse's security policies, bare base64 or PEM; any one may match.
+INBOUND_KEYS = Setting[tuple[str, ...]]("SENDGRID_INBOUND_WEBHOOK_VERIFICATION_KEY", (), _texts, bare=True)
+#: Bytes the post of an inbound mail may have. SendGrid takes mails of up to 30 MB.
+INBOUND_LIMIT = Setting("SENDGRID_INBOUND_WEBHOOK_BODY_LIMIT", 32 * 1024 * 1024, whole)
+#: Days after which inbound mails are removed, each as it was posted and what is known of it.
+INBOUND_RETENTION_DAYS = Setting("INBOUND_RETENTION_DAYS", 30, _inbound_days)
 #: For development only: take posts that nothing authenticates.
 ALLOW_INSECURE = Setting("WEBHOOK_ALLOW_INSECURE", False, flag)
 #: The Redis (or Valkey) that keeps raw events until they are stored.
@@ -73,6 +88,9 @@ SETTINGS: tuple[Setting[Any], ...] = (
     BASIC_AUTH,
     SIGNATURE_MAX_AGE,
     BODY_LIMIT,
+    INBOUND_KEYS,
+    INBOUND_LIMIT,
+    INBOUND_RETENTION_DAYS,
     ALLOW_INSECURE,
     REDIS_URL,
     STREAM,

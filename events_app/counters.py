@@ -12,6 +12,7 @@ from events_app import redis
 
 DUPLICATE = "duplicate"
 DEAD_ON_ARRIVAL = "dead_on_arrival"
+MAIL_REPEATED = "mail_repeated"
 NO_RECEIVER = "no_receiver"
 RECEIVER_FAILED = "receiver_failed"
 RECEIVER_TIMED_OUT = "receiver_timed_out"
@@ -25,6 +26,8 @@ RETRIED_BY_HAND = "retried_by_hand"
 REPLAYED = "replayed"
 PRUNED = "pruned"
 PRUNED_DEAD = "pruned_dead"
+MAIL_PRUNED = "mail_pruned"
+FILE_SWEPT = "file_swept"
 BELL_FAILED = "bell_failed"
 TICK_LATE = "tick_late"
 #: One counter for each status.
@@ -34,6 +37,7 @@ REFUSED = "refused_{status}"
 MEANINGS = {
     DUPLICATE: "events that were in the database already",
     DEAD_ON_ARRIVAL: "events stored dead: unreadable, or refused by the database",
+    MAIL_REPEATED: "posts of an inbound mail that had been posted before",
     NO_RECEIVER: "events that met no receiver",
     RECEIVER_FAILED: "calls of a receiver that raised",
     RECEIVER_TIMED_OUT: "calls of a receiver that were cut off for their time",
@@ -47,6 +51,8 @@ MEANINGS = {
     REPLAYED: "events an operator had called anew",
     PRUNED: "events removed at the end of their retention",
     PRUNED_DEAD: "those among them that were dead",
+    MAIL_PRUNED: "inbound mails removed at the end of their retention",
+    FILE_SWEPT: "files of posts that were not taken, removed",
     BELL_FAILED: "bells for a worker that could not be rung",
     TICK_LATE: "times that beat was not heard of for too long",
     REFUSED: "posts answered with {status}",

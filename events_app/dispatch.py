@@ -1,8 +1,8 @@
-"""Stored events -> receivers: each receiver by itself, so that what one does harms no other."""
+"""What is stored -> its receivers: each receiver by itself, so that what one does harms no other."""
 
 import logging
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 
@@ -11,13 +11,13 @@ from celery.exceptions import SoftTimeLimitExceeded
 from django.db import InterfaceError, OperationalError, router, transaction
 
 from events_app import counters, isolation, verdicts
-from events_app.claims import Claim, Owed, claimed, lease_ms, take_lapsed
+from events_app.claims import Claim, Owed, Unavailable, claimed, lease_ms, take_lapsed
 from events_app.conf import ATOMIC_DISPATCH
 from events_app.decode import Unreadable
 from events_app.isolation import TransactionLost
 from events_app.models import DatabaseAway, Work
-from events_app.normalize import read
-from events_app.signals import ESP_NAME, NamedReceiver, TrackingEvent, doors, tracking
+from events_app.receivers import NamedReceiver
+from events_app.signals import ESP_NAME, doors
 from events_app.verdicts import Verdicts
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def deliver(owed: Sequence[Owed], claim: Claim) -> bool:
     Raises DatabaseAway, with nothing counted against any event; the one at hand is taken up alone.
     """
     told = Verdicts(claim)
-    receivers = {door: _receivers(door) for door in {item.door for item in owed}}
+    receivers = {door: _receivers(door, claim) for door in {item.door for item in owed}}
     begun = 0
     try:
         for item in owed:
@@ -62,7 +62,7 @@ def recover(claim: Claim) -> bool:
             return True
         told = Verdicts(claim)
         try:
-            _deliver(item, _receivers(item.door), told)
+            _deliver(item, _receivers(item.door, claim), told)
         finally:
             # The database that went away now, while this event was alone, may have gone because of
             # it: left to its lease, it has lost one of its lives.
@@ -71,8 +71,8 @@ def recover(claim: Claim) -> bool:
     return False
 
 
-def _receivers(door: str) -> dict[str, NamedReceiver]:
-    return {receiver.name: receiver for receiver in tracking.named_receivers(doors.get(door))}
+def _receivers(door: str, claim: Claim) -> dict[str, NamedReceiver]:
+    return {receiver.name: receiver for receiver in claim.kind.signal.named_receivers(doors.get(door))}
 
 
 class _Calls:
@@ -80,7 +80,7 @@ class _Calls:
 
     def __init__(self, item: Owed, receivers: dict[str, NamedReceiver], claim: Claim) -> None:
         self.item, self.receivers, self.claim = item, receivers, claim
-        self.event = item.event or read(item.raw)[1]
+        self._event = item.event or claim.kind.read(item.row)
         #: Receivers that have not succeeded yet, each with the traceback of its last failure.
         self.left = dict(item.receivers) or dict.fromkeys(receivers, "")
         # In the order they were connected; PostgreSQL keeps the names in one of its own.
@@ -94,7 +94,7 @@ class _Calls:
         """
         if self.item.failures:
             counters.count(counters.RETRIED)
-        for number, (name, event) in enumerate(zip(self.wanted, self._copies(), strict=False)):
+        for number, name in enumerate(self.wanted):
             if number and not self.claim.has_budget():
                 break  # each is to have all of its time
             if name not in self.receivers:
@@ -102,7 +102,7 @@ class _Calls:
                 continue
             try:
                 with guard():
-                    self._call(self.receivers[name], event)
+                    self._call(self.receivers[name])
             except BaseException as error:  # a receiver may raise anything
                 if isolation.is_lost(router.db_for_write(Work)):
                     raise DatabaseAway(type(error).__name__) from error
@@ -116,11 +116,11 @@ class _Calls:
             else:
                 del self.left[name]
 
-    def _call(self, receiver: NamedReceiver, event: TrackingEvent) -> None:
+    def _call(self, receiver: NamedReceiver) -> None:
         receiver.call(
-            signal=tracking,
+            signal=self.claim.kind.signal,
             sender=doors.get(self.item.door),
-            event=event,
+            event=self._fresh(),
             esp_name=ESP_NAME,
             attempt=self.item.failures + self.item.lapses + 1,
             replay=self.item.replay,
@@ -131,13 +131,12 @@ class _Calls:
         self.failed = True
         counters.count(reason)
         # What a receiver says of its error may hold an address; the work row keeps it.
-        logger.error("Receiver %s failed on event %d", name, self.item.pk)
+        logger.error("Receiver %s failed on %s %d", name, self.claim.kind.noun, self.item.pk)
 
-    def _copies(self) -> Iterator[TrackingEvent]:
-        """The event, a fresh one for each receiver: normalizing again costs less than a deep copy."""
-        yield self.event
-        while True:
-            yield read(self.item.raw)[1]
+    def _fresh(self) -> object:
+        """The event, another one for each receiver: to read it again costs less than a deep copy."""
+        event, self._event = self._event, None
+        return event or self.claim.kind.read(self.item.row)
 
 
 def _deliver(item: Owed, receivers: dict[str, NamedReceiver], told: Verdicts) -> None:
@@ -162,11 +161,14 @@ def _is_told_to_end() -> bool:
 
 
 def _calls(item: Owed, receivers: dict[str, NamedReceiver], told: Verdicts) -> "_Calls | None":
-    """The calls to be made for the event; None where nothing can be read from it."""
+    """The calls to be made for the event; None where it cannot be read."""
     try:
         calls = _Calls(item, receivers, told.claim)
     except Unreadable as error:
         verdicts.bury(item, told.claim, str(error))
+        return None
+    except Unavailable as error:
+        verdicts.put_off(item, told.claim, item.receivers, str(error))
         return None
     told.met_nobody += not calls.left
     return calls
@@ -204,7 +206,8 @@ def _in_one_transaction(calls: _Calls) -> None:
         blame = "" if isinstance(error, TransactionLost) else traceback.format_exc()
         calls.left = {name: calls.left.get(name) or blame for name in calls.wanted}
         calls.failed = True
-        logger.error("The transaction around event %d failed: %s", pk, type(error).__name__)
+        noun = claim.kind.noun
+        logger.error("The transaction around %s %d failed: %s", noun, pk, type(error).__name__)
         _put_down(calls)
 
 

@@ -75,11 +75,7 @@ def store(entries: Sequence[Entry], claim: Claim) -> Stored:
         arrival = _arrive(entry, by)
         arrivals.setdefault(bytes(arrival.row.key), arrival)
     new = _insert_or_part(list(arrivals.values()), claim)
-    owed = [
-        Owed(pk, bytes(arrival.row.raw), arrival.row.door, arrival.event)
-        for pk, arrival in new
-        if arrival.event
-    ]
+    owed = [Owed(pk, arrival.row, arrival.event) for pk, arrival in new if arrival.event]
     found = Stored(owed, dead=len(new) - len(owed), duplicates=len(entries) - len(new))
     counters.count(counters.DUPLICATE, found.duplicates)
     counters.count(counters.DEAD_ON_ARRIVAL, found.dead)

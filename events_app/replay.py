@@ -5,18 +5,18 @@ hand stays that worker's.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import router, transaction
 from django.db.models import Q, QuerySet
 
 from events_app import counters
-from events_app.claims import MOST_DEATHS, NOBODY
-from events_app.models import Event, Work, database_now
-from events_app.signals import doors, tracking
+from events_app.claims import EVENTS, MOST_DEATHS, NOBODY, Kind, rows
+from events_app.models import Owing, Work, database_now
+from events_app.signals import doors
 
-_DEAD = Q(state=Work.State.DEAD)
-_OWED = Q(state=Work.State.OWED)
+_DEAD = Q(state=Owing.State.DEAD)
+_OWED = Q(state=Owing.State.OWED)
 _FREE = Q(claim=None) | Q(claim=NOBODY)
 _PUT_OFF = _OWED & _FREE & (Q(failures__gt=0) | Q(replay=True))
 # No receiver has raised, or too many workers have died: among others it might take them along.
@@ -39,30 +39,30 @@ class Replayed(NamedTuple):
     owed: int
 
 
-def retry(pks: Sequence[int]) -> Retried:
-    """Have those of the events that are dead, or put off to a later time, tried again now.
+def retry(pks: Sequence[int], kind: Kind = EVENTS) -> Retried:
+    """Have those of the events, or inbound mails, that are dead, or put off to a later time, tried again now.
 
     The count of their failures goes on: at its limit one more failure is the last.
     """
-    in_progress = _work(pks).filter(_OWED).exclude(_FREE).count()
+    in_progress = _work(pks, kind).filter(_OWED).exclude(_FREE).count()
     now = {"due": database_now(_using()), "error": ""}
-    again = {**now, "state": Work.State.OWED}
-    retried = _work(pks).filter(_PUT_OFF).update(**now)
-    retried += _work(pks).filter(_DEAD, ~_ALONE).update(claim=None, **again)
-    retried += _work(pks).filter(_DEAD, _ALONE).update(claim=NOBODY, **again)
+    again = {**now, "state": Owing.State.OWED}
+    retried = _work(pks, kind).filter(_PUT_OFF).update(**now)
+    retried += _work(pks, kind).filter(_DEAD, ~_ALONE).update(claim=None, **again)
+    retried += _work(pks, kind).filter(_DEAD, _ALONE).update(claim=NOBODY, **again)
     counters.count(counters.RETRIED_BY_HAND, retried)
     return Retried(retried, in_progress)
 
 
-def retryable(pks: Sequence[int]) -> "QuerySet[Work]":
-    """The work that `retry` would take."""
-    return _work(pks).filter(_DEAD | _PUT_OFF)
+def retryable(pks: Sequence[int], kind: Kind = EVENTS) -> "QuerySet[Any]":
+    """What `retry` would take."""
+    return _kept(pks, kind).filter(work__in=_work(pks, kind).filter(_DEAD | _PUT_OFF))
 
 
-def replay(pks: Sequence[int], names: Sequence[str]) -> Replayed:
-    """Have the receivers of these names, or all, called anew with those events that are done or dead."""
+def replay(pks: Sequence[int], names: Sequence[str], kind: Kind = EVENTS) -> Replayed:
+    """Have the receivers of these names, or all, called anew with those that are done or dead."""
     work = {
-        "state": Work.State.OWED,
+        "state": Owing.State.OWED,
         "claim": None,
         "due": database_now(_using()),
         "failures": 0,
@@ -71,36 +71,39 @@ def replay(pks: Sequence[int], names: Sequence[str]) -> Replayed:
         "receivers": dict.fromkeys(names, ""),
         "error": "",
     }
-    owed = _work(pks).filter(_OWED).count()
-    replayed = _work(pks).filter(_DEAD).update(**work)
+    owed = _work(pks, kind).filter(_OWED).count()
+    replayed = _work(pks, kind).filter(_DEAD).update(**work)
     with transaction.atomic(using=_using()):
         # Locked, so that none is removed at the end of its retention, or replayed by somebody else.
-        stored = _events(pks).order_by("pk").select_for_update(no_key=True)
+        stored = _kept(pks, kind).order_by("pk").select_for_update(no_key=True)
         there = list(stored.values_list("pk", flat=True))
-        taken = set(_work(there).values_list("pk", flat=True))
-        new = [Work(event_id=pk, **work) for pk in there if pk not in taken]
-        Work.objects.using(_using()).bulk_create(new, ignore_conflicts=True)
+        taken = set(_work(there, kind).values_list("pk", flat=True))
+        new = [kind.work(**{f"{kind.work.OF}_id": pk}, **work) for pk in there if pk not in taken]
+        rows(kind).bulk_create(new, ignore_conflicts=True)
     counters.count(counters.REPLAYED, replayed + len(new))
     return Replayed(replayed + len(new), owed)
 
 
-def replayable(pks: Sequence[int]) -> "QuerySet[Event]":
-    """The events that `replay` would take."""
-    return _events(pks).filter(Q(work__isnull=True) | Q(work__state=Work.State.DEAD))
+def replayable(pks: Sequence[int], kind: Kind = EVENTS) -> "QuerySet[Any]":
+    """What `replay` would take."""
+    return _kept(pks, kind).filter(Q(work__isnull=True) | Q(work__state=Owing.State.DEAD))
 
 
-def connected() -> list[str]:
-    """The names of the receivers that events are given to in this process."""
-    return sorted({receiver.name for door in doors.values() for receiver in tracking.named_receivers(door)})
+def connected(kind: Kind = EVENTS) -> list[str]:
+    """The names of the receivers that are called in this process."""
+    senders = doors.values()
+    return sorted({receiver.name for sender in senders for receiver in kind.signal.named_receivers(sender)})
 
 
 def _using() -> str:
     return router.db_for_write(Work)
 
 
-def _work(pks: Sequence[int]) -> "QuerySet[Work]":
-    return Work.objects.using(_using()).filter(pk__in=sorted(pks))
+def _work(pks: Sequence[int], kind: Kind) -> "QuerySet[Owing]":
+    return rows(kind).filter(pk__in=sorted(pks))
 
 
-def _events(pks: Sequence[int]) -> "QuerySet[Event]":
-    return Event.objects.using(_using()).filter(pk__in=sorted(pks))
+def _kept(pks: Sequence[int], kind: Kind) -> "QuerySet[Any]":
+    kept: Any = kind.work._meta.get_field(kind.work.OF).related_model
+    found: QuerySet[Any] = kept._default_manager.using(_using()).filter(pk__in=sorted(pks))
+    return found

@@ -11,6 +11,8 @@ from redis import RedisError
 from events_app import bell, claims, dispatch, inbox, retention, stream, verdicts
 from events_app.bell import Limits, ring
 from events_app.claims import Claim
+from events_app.inbound import retention as inbound_retention
+from events_app.inbound.mails import MAILS
 from events_app.models import DatabaseAway
 from events_app.tick import heard_from_beat
 from events_app.tick import tick as look
@@ -23,11 +25,17 @@ logger = logging.getLogger(__name__)
 #: The queues a worker is to consume: fresh events, what is tried again, what a dead worker left.
 EVENTS, RETRIES, RECOVERY = "sendgrid.events", "sendgrid.retries", "sendgrid.recovery"
 
+#: Inbound mails: one may be 30 MB in a worker's memory, several times over.
+INBOUND = "sendgrid.inbound"
+
 #: Events one drain takes.
 BATCH = 500
 
 #: Events that are tried again in one go, before fresh ones are looked for.
 RETRIES_AT_ONCE = 100
+
+#: Inbound mails a worker claims at once. It reads one at a time.
+MAILS_AT_ONCE = 20
 
 _LIMITS = Limits(claims.soft_limit(), claims.hard_limit())
 
@@ -77,6 +85,45 @@ def prune() -> None:
             ring(prune)
 
 
+@bell.task("inbound.deliver", queue=INBOUND, limits=_LIMITS)
+def deliver_inbound() -> None:
+    """Read the mails that have come in and hand them to the receivers."""
+    with _task("inbound.deliver"):
+        claim = Claim(kind=MAILS)
+        while owed := claims.take_released(claim, MAILS_AT_ONCE):
+            if not dispatch.deliver(owed, claim):
+                ring(deliver_inbound)
+                break
+        _ring_for_what_waits()
+
+
+@bell.task("inbound.retry", queue=INBOUND, limits=_LIMITS)
+def retry_inbound() -> None:
+    """Try mails again that are due, for as long as no fresh one waits."""
+    with _task("inbound.retry"):
+        claim = Claim(kind=MAILS)
+        while owed := claims.take_retries(claim, MAILS_AT_ONCE):
+            if not dispatch.deliver(owed, claim) or claims.anything_released(MAILS):
+                break
+        _ring_for_what_waits()
+
+
+@bell.task("inbound.recover", queue=INBOUND, limits=_LIMITS)
+def recover_inbound() -> None:
+    """Take over mails whose worker died with them."""
+    with _task("inbound.recover"):
+        if not dispatch.recover(Claim(kind=MAILS)):
+            ring(recover_inbound)
+
+
+@bell.task("inbound.prune", queue=INBOUND, limits=_LIMITS)
+def prune_inbound() -> None:
+    """Remove mails at the end of their retention, and files that belong to none."""
+    with _task("inbound.prune"):
+        if not inbound_retention.prune(Claim(kind=MAILS)):
+            ring(prune_inbound)
+
+
 @bell.task("events.tick", queue=EVENTS, limits=_LIMITS)
 def tick() -> None:
     """Ring for everything that waits and that no bell announces."""
@@ -92,6 +139,10 @@ def _ring_for_what_waits() -> None:
         (due.retry, retry),
         (due.recover, recover),
         (due.prune, prune),
+        (due.inbound, deliver_inbound),
+        (due.inbound_retry, retry_inbound),
+        (due.inbound_recover, recover_inbound),
+        (due.inbound_prune, prune_inbound),
     )
     for is_due, task in bells:
         if is_due:

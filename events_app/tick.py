@@ -8,6 +8,8 @@ from typing import NamedTuple, cast
 
 from events_app import claims, counters, redis, stream
 from events_app.conf import RETENTION_DAYS
+from events_app.inbound import storage
+from events_app.inbound.mails import MAILS
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +19,7 @@ INTERVAL = 5
 #: Seconds without a tick of beat's after which whoever asks says so.
 LATE = 30
 
-#: Seconds between two looks for events at the end of their retention.
+#: Seconds between two looks for what is at the end of their retention.
 PRUNE_EVERY = 3600
 
 
@@ -28,6 +30,10 @@ class Due(NamedTuple):
     retry: bool = False
     recover: bool = False
     prune: bool = False
+    inbound: bool = False
+    inbound_retry: bool = False
+    inbound_recover: bool = False
+    inbound_prune: bool = False
 
 
 def tick() -> Due:
@@ -43,6 +49,10 @@ def tick() -> Due:
         retry=claims.anything_to_retry(),
         recover=claims.anything_lapsed(),
         prune=RETENTION_DAYS.get() is not None and stream.hold("prune", PRUNE_EVERY * 1000),
+        inbound=claims.anything_released(MAILS),
+        inbound_retry=claims.anything_to_retry(MAILS),
+        inbound_recover=claims.anything_lapsed(MAILS),
+        inbound_prune=storage.is_there() and stream.hold("inbound_prune", PRUNE_EVERY * 1000),
     )
 
 

@@ -97,15 +97,19 @@ def delete_done(pks: Sequence[int], claim: Claim) -> None:
     claimed(pks, claim).delete()
 
 
-def put_off(item: Owed, claim: Claim, receivers: Mapping[str, str]) -> None:
-    """A receiver has failed: those in `receivers` get the event again after a delay, or never."""
+def put_off(item: Owed, claim: Claim, receivers: Mapping[str, str], why: str = "") -> None:
+    """A receiver has failed, or nobody could be called, and `why` says why not.
+
+    Those in `receivers` get the event after a delay, or never.
+    """
     failures = item.failures + 1
     changes: dict[str, object] = {"claim": None, "failures": failures, "receivers": _cleaned(receivers)}
     if failures < RECEIVER_MAX_ATTEMPTS.get():
-        changes["due"] = database_now(router.db_for_write(Work)) + delay(failures)
+        changes |= {"due": database_now(router.db_for_write(Work)) + delay(failures), "error": why}
         claimed([item.pk], claim).update(**changes)
     else:
-        changes |= {"state": Work.State.DEAD, "error": f"Given up: a receiver failed {failures} times."}
+        error = f"after {failures} tries. {why}" if why else f"a receiver failed {failures} times."
+        changes |= {"state": Work.State.DEAD, "error": f"Given up: {error}"}
         counters.count(counters.OUT_OF_TRIES, claimed([item.pk], claim).update(**changes))
 
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 
 #: As `workers.app` has them, which cannot be imported without its settings.
-EVENT_QUEUES = ("sendgrid.events", "sendgrid.retries", "sendgrid.recovery")
+EVENT_QUEUES = ("sendgrid.events", "sendgrid.retries", "sendgrid.recovery", "sendgrid.inbound")
 MAIL_QUEUES = ("sendgrid.mail", "sendgrid.bulk")
 QUEUES = EVENT_QUEUES + MAIL_QUEUES
 

@@ -11,7 +11,7 @@ from django.contrib.contenttypes.management import create_contenttypes
 from django.db.models.signals import post_migrate
 from pytest_django import Settings
 
-from events_app import bell, redis, signals
+from events_app import bell, receivers, redis, signals
 from tests.router import Router
 
 
@@ -48,9 +48,9 @@ def stream(settings: Settings) -> Iterator[str]:
     name = f"test-{uuid.uuid4()}"
     settings.ANYMAIL = {**django_settings.ANYMAIL, "EVENT_STREAM": name}
     # Asked for now: the test may leave the settings pointing elsewhere.
-    server, keys = redis.worker(), [redis.key(beside) for beside in ("", "bell", "tick", "counters")]
+    server, keys = redis.worker(), [redis.key(beside) for beside in ("", "bell", "tick", "counters", "inbound_prune")]
     yield name
-    server.delete(*keys, "sendgrid.events", "sendgrid.recovery")
+    server.delete(*keys, "sendgrid.events", "sendgrid.recovery", "sendgrid.inbound")
     redis._paused_until = bell._silent_until = 0.0
 
 
@@ -65,12 +65,21 @@ def anymail(settings: Settings) -> Callable[..., None]:
 
 
 @pytest.fixture(autouse=True)
-def tracking() -> Iterator[signals.ReceiverSignal]:
+def tracking() -> Iterator[receivers.ReceiverSignal]:
     """The signal with no receivers but those the test connects."""
-    connected = signals.tracking.receivers
-    signals.tracking.receivers = []
-    yield signals.tracking
-    signals.tracking.receivers = connected
+    yield from _bare(signals.tracking)
+
+
+@pytest.fixture(autouse=True)
+def inbound() -> Iterator[receivers.ReceiverSignal]:
+    """As `tracking`."""
+    yield from _bare(signals.inbound)
+
+
+def _bare(signal: receivers.ReceiverSignal) -> Iterator[receivers.ReceiverSignal]:
+    connected, signal.receivers = signal.receivers, []
+    yield signal
+    signal.receivers = connected
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -1,7 +1,6 @@
 """Inbound mails as they are kept: the only writer of `InboundMail`."""
 
 import logging
-from datetime import timedelta
 from io import BytesIO
 
 from celery.exceptions import SoftTimeLimitExceeded
@@ -98,7 +97,7 @@ def _answers(message: InboundMessage) -> str | None:
 def _mark_repeats(mail: InboundMail) -> None:
     """The first post of a mail stands for all. Two may be read at once: who is later sees both."""
     posts = InboundMail.objects.using(router.db_for_write(InboundMail)).filter(key=mail.key)
-    first = posts.order_by("pk").values_list("pk", flat=True).first()
+    first = posts.order_by("pk").values_list("pk", flat=True)[0]
     posts.exclude(pk=first).filter(repeat_of=None).update(repeat_of=first)
     if mail.pk != first:
         mail.repeat_of_id = first

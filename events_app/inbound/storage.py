@@ -1,7 +1,7 @@
 """The files of inbound posts, in the Django storage that the settings have for them and nothing else."""
 
-from datetime import datetime
 from collections.abc import Iterator
+from datetime import datetime
 
 from django.core.files.storage import storages
 from django.core.files.uploadedfile import TemporaryUploadedFile

@@ -154,7 +154,8 @@ def test_what_is_taken_bears_the_claim_until_the_lease_ends(database: str, lane:
     work = Work.objects.get()
     assert (work.claim, work.state) == (claim.token, "owed")
     assert before + claims.lease() <= work.due <= database_now(database) + claims.lease()
-    assert (item.pk, item.raw, item.door, item.event) == (stored.pk, stored.raw, "tracking", None)
+    assert (item.pk, item.door, item.event) == (stored.pk, "tracking", None)
+    assert bytes(item.row.raw) == bytes(stored.row.raw)
     assert item.receivers == work.receivers == receivers
     assert (item.failures, item.lapses, item.replay) == (work.failures, work.lapses, work.replay)
     assert item.replay is (lane == TO_RETRY)

@@ -15,7 +15,8 @@ from django.db import IntegrityError, OperationalError, close_old_connections, c
 from events_app import claims, counters, dispatch, inbox, signals, verdicts
 from events_app.claims import NOBODY, Claim
 from events_app.models import DatabaseAway, Event, Work, database_now
-from events_app.signals import ReceiverSignal, TrackingEvent
+from events_app.receivers import ReceiverSignal
+from events_app.signals import TrackingEvent
 from events_app.views import SendGridTrackingWebhookView
 from example_app.models import Bounce
 from tests.events_app.test_claims import make_due, out_of_budget, out_of_lease, owed_ids, store, take_lapsed
@@ -884,7 +885,7 @@ def test_a_failure_that_cannot_be_written_hands_the_event_over_to_be_taken_up_al
 def test_an_event_that_cannot_be_buried_is_handed_over_too(database: str) -> None:
     claim = Claim()
     (item,) = store("A1", claim=claim)
-    unreadable = item._replace(raw=b"nonsense", event=None)
+    unreadable = item._replace(row=Event(raw=b"nonsense", door="tracking"), event=None)
     with away(database), pytest.raises(DatabaseAway):
         dispatch.deliver([unreadable], claim)
     verdicts.write_what_is_left()

@@ -15,7 +15,7 @@ from events_app import claims, counters, inbox, redis, replay, slices, stream, t
 from events_app.management import rendering
 from events_app.management.commands import events as command
 from events_app.models import Event, Work
-from events_app.signals import ReceiverSignal
+from events_app.receivers import ReceiverSignal
 from tests.events_app.test_inbox import away, entries, opened
 from tests.events_app.test_replay import FAILED, TOKEN, Log, later
 from tests.events_app.test_search import owe, store
@@ -48,7 +48,7 @@ def run_json(*args: object) -> list[Any]:
 
 def bells() -> set[str]:
     """The tasks that were rung for."""
-    queues = ("sendgrid.events", "sendgrid.retries", "sendgrid.recovery")
+    queues = ("sendgrid.events", "sendgrid.retries", "sendgrid.recovery", "sendgrid.inbound")
     messages = [message for queue in queues for message in redis.worker().lrange(queue, 0, -1)]
     return {json.loads(message)["headers"]["task"] for message in messages}
 

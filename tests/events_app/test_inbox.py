@@ -22,7 +22,8 @@ from events_app import normalize as tables
 from events_app.claims import Claim, Owed
 from events_app.models import DatabaseAway, Event, Work, database_now
 from events_app.normalize import normalize
-from events_app.signals import EventType, ReceiverSignal, TrackingEvent
+from events_app.receivers import ReceiverSignal
+from events_app.signals import EventType, TrackingEvent
 from events_app.stream import Entry
 from fake_sendgrid.events import history
 from tests.events_app.test_decode import any_object
@@ -53,7 +54,7 @@ def stored_ids() -> list[str]:
 
 
 def ids(owed: Sequence[Owed]) -> list[str | None]:
-    return [tables.read(item.raw)[1].event_id for item in owed]
+    return [tables.read(item.row.raw)[1].event_id for item in owed]
 
 
 def dead() -> list[Work]:
@@ -82,7 +83,7 @@ def test_a_new_event_is_stored_and_owed_under_the_claim(database: str) -> None:
     assert (work.failures, work.lapses, work.replay) == (0, 0, False)
     assert before + claims.lease() <= work.due <= database_now(database) + claims.lease()
     (owed,) = stored.owed
-    assert (owed.pk, owed.door, owed.raw) == (event.pk, "tracking", bytes(event.raw))
+    assert (owed.pk, owed.door, owed.row.raw) == (event.pk, "tracking", bytes(event.raw))
     assert owed.event is not None
     assert owed.event.recipient == "Mira.Okafor@Example.NET"
     assert (stored.dead, stored.duplicates) == (0, 0)

@@ -26,7 +26,8 @@ from hypothesis.stateful import (
 from events_app import claims, dispatch, inbox, replay, verdicts
 from events_app.claims import Claim, Owed
 from events_app.models import DatabaseAway, Event, Work, database_now
-from events_app.signals import ReceiverSignal, TrackingEvent
+from events_app.receivers import ReceiverSignal
+from events_app.signals import TrackingEvent
 from tests.events_app.test_inbox import away, entries, opened
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
@@ -88,7 +89,7 @@ class Lives(RuleBasedStateMachine):
     def deliver_and_die(self, ids: list[str]) -> None:
         """A worker that is killed when it has called everybody and told the database nothing of it."""
         owed, claim = self._store(ids)
-        receivers = dispatch._receivers("tracking")
+        receivers = dispatch._receivers("tracking", claim)
         with self._database_back(), suppress(DatabaseAway):
             for item in owed:
                 dispatch._Calls(item, receivers, claim).make(nullcontext)

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from events_app import claims, counters, models, replay, tasks
 from events_app.models import Event, Work, database_now
+from events_app.receivers import ReceiverSignal
 from events_app.replay import Replayed, Retried
-from events_app.signals import ReceiverSignal, TrackingEvent
+from events_app.signals import TrackingEvent
 from tests.events_app.test_inbox import opened
 from tests.events_app.test_search import owe, store
 

@@ -11,7 +11,8 @@ from django.test import Client
 from events_app import claims, counters, redis, retention, stream, tasks
 from events_app.claims import Claim
 from events_app.models import Event, Work
-from events_app.signals import EventType, ReceiverSignal, TrackingEvent
+from events_app.receivers import ReceiverSignal
+from events_app.signals import EventType, TrackingEvent
 from events_app.tick import since_beat
 from fake_sendgrid.events import history
 from fake_sendgrid.webhook import Sender, batch

@@ -9,7 +9,7 @@ from celery.concurrency import prefork, solo
 from celery.concurrency import thread as threads
 
 from events_app import redis, tasks
-from events_app.signals import ReceiverSignal
+from events_app.receivers import ReceiverSignal
 from sending_app.signals import post_send
 from sending_app.tasks import MAIL
 from workers import lifecycle

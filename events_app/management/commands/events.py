@@ -58,8 +58,8 @@ class Command(Console):
         did: Counter[str] = Counter(matched=events.count(), retried=0, in_progress=0)
         if options["dry_run"]:
             parts = (replay.retryable(pks) for pks in self.pks(with_work, options))
-            works = chain.from_iterable(part.select_related("event").defer("event__raw") for part in parts)
-            self._rehearse("retry", (work.event for work in works), did["matched"], options)
+            found = chain.from_iterable(part.select_related("work").defer("raw") for part in parts)
+            self._rehearse("retry", found, did["matched"], options)
             return
         try:
             for pks in self.pks(with_work, options):

@@ -1,17 +1,10 @@
-"""What the database keeps: every event for ever as it came, and the work that is still owed for some.
-
-`Event` is only ever inserted; its unique key decides what is a repeat. `Work` exists while an
-event is owed to a receiver: done is a delete, `dead` stays until somebody looks.
-"""
+"""Every event as it came. It is only ever inserted; its unique key decides what is a repeat."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, ClassVar, TypeAlias
 
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Q
-from django.utils import timezone
 
 from events_app.signals import EventType
 
@@ -60,67 +53,6 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event_type} event {self.pk}"
-
-
-class DatabaseAway(Exception):
-    """The database could not be asked. Nothing is known to be wrong with the events."""
-
-
-OWED = Q(state="owed")
-#: The lanes of owed work: nobody has failed at it and nobody has it; it is to be tried again; somebody
-#: has it, or had it and is gone.
-RELEASED = Q(claim=None, failures=0, replay=False)
-TO_RETRY = Q(claim=None) & (Q(failures__gt=0) | Q(replay=True))
-CLAIMED = Q(claim__isnull=False)
-
-
-class Work(models.Model):
-    """What is still owed for one event."""
-
-    class State(models.TextChoices):
-        OWED = "owed"
-        DEAD = "dead"
-
-    event = models.OneToOneField(Event, models.CASCADE, primary_key=True)
-    state = models.CharField(max_length=4, choices=State, default=State.OWED)
-    #: The token of the worker that has it; null when nobody has.
-    claim = models.BigIntegerField(null=True)
-    #: When anyone may take it: the end of the lease while it is claimed, else the time it is due.
-    due = models.DateTimeField()
-    #: How often it was tried and a receiver failed.
-    failures = models.PositiveSmallIntegerField(default=0)
-    #: How often it was taken over from a worker that died or overran its time.
-    lapses = models.PositiveSmallIntegerField(default=0)
-    #: Whether an operator has asked for it once more after it was done or dead.
-    replay = models.BooleanField(default=False)
-    #: The receivers it is still owed to, by name, each with the traceback of its last failure.
-    #: Empty: all there are.
-    receivers = models.JSONField(default=dict)
-    #: Why it is dead.
-    error = models.TextField(blank=True)
-
-    class Meta:
-        # One for each lane: a million replays that wait are not in the way of a drain's look for work.
-        indexes = (
-            models.Index(fields=["event"], name="work_released", condition=OWED & RELEASED),
-            models.Index(fields=["due"], name="work_to_retry", condition=OWED & TO_RETRY),
-            models.Index(fields=["due"], name="work_claimed", condition=OWED & CLAIMED),
-        )
-        verbose_name_plural = "work"
-
-    def __str__(self) -> str:
-        return f"{self.state} work for event {self.event_id}"
-
-
-def database_now(using: str) -> datetime:
-    """The database's clock, which all workers share. Leases go by it."""
-    connection = connections[using]
-    if connection.vendor == "sqlite":  # a library in our own process: its clock is ours
-        return timezone.now()
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        found: datetime = cursor.fetchone()[0]
-        return found
 
 
 _Fields: TypeAlias = Sequence["models.Field[Any, Any]"]

@@ -1,0 +1,84 @@
+"""What receivers are still owed: done is a delete, `dead` stays until somebody looks."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+
+from events_app.models.event import Event
+from events_app.models.inbound import InboundMail
+
+
+class DatabaseAway(Exception):
+    """The database could not be asked. Nothing is known to be wrong with what is owed."""
+
+
+OWED = Q(state="owed")
+#: The lanes of owed work: nobody has failed at it and nobody has it; it is to be tried again; somebody
+#: has it, or had it and is gone.
+RELEASED = Q(claim=None, failures=0, replay=False)
+TO_RETRY = Q(claim=None) & (Q(failures__gt=0) | Q(replay=True))
+CLAIMED = Q(claim__isnull=False)
+
+
+class Owing(models.Model):
+    """What is still owed for one row of something else, whose key it shares."""
+
+    #: The field that leads to that row.
+    OF: ClassVar[str]
+
+    class State(models.TextChoices):
+        OWED = "owed"
+        DEAD = "dead"
+
+    state = models.CharField(max_length=4, choices=State, default=State.OWED)
+    #: The token of the worker that has it; null when nobody has.
+    claim = models.BigIntegerField(null=True)
+    #: When anyone may take it: the end of the lease while it is claimed, else the time it is due.
+    due = models.DateTimeField()
+    #: How often it was tried and a receiver failed.
+    failures = models.PositiveSmallIntegerField(default=0)
+    #: How often it was taken over from a worker that died or overran its time.
+    lapses = models.PositiveSmallIntegerField(default=0)
+    #: Whether an operator has asked for it once more after it was done or dead.
+    replay = models.BooleanField(default=False)
+    #: The receivers it is still owed to, by name, each with the traceback of its last failure.
+    #: Empty: all there are.
+    receivers = models.JSONField(default=dict)
+    #: Why it is dead.
+    error = models.TextField(blank=True)
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"{self.state} work for {self.OF} {self.pk}"
+
+
+class Work(Owing):
+    """What is still owed for one event."""
+
+    OF = "event"
+
+    event = models.OneToOneField(Event, models.CASCADE, primary_key=True)
+
+    class Meta:
+        # One for each lane: a million replays that wait are not in the way of a drain's look for work.
+        indexes = (
+            models.Index(fields=["event"], name="work_released", condition=OWED & RELEASED),
+            models.Index(fields=["due"], name="work_to_retry", condition=OWED & TO_RETRY),
+            models.Index(fields=["due"], name="work_claimed", condition=OWED & CLAIMED),
+        )
+        verbose_name_plural = "work"
+
+
+class InboundWork(Owing):
+    """What is still owed for one inbound mail."""
+
+    OF = "mail"
+
+    mail = models.OneToOneField(InboundMail, models.CASCADE, primary_key=True, related_name="work")
+
+    class Meta:
+        indexes = (models.Index(fields=["due"], name="inbound_work_owed", condition=OWED),)
+        verbose_name_plural = "inbound work"
