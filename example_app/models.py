@@ -1,4 +1,4 @@
-"""What this deployer wants to know of events."""
+"""What this deployer wants to know of events and of inbound mail."""
 
 from django.db import models
 
@@ -20,6 +20,18 @@ class Click(models.Model):
 
     def __str__(self) -> str:
         return f"click {self.pk}"
+
+
+class Reply(models.Model):
+    """What somebody answered to a mail of ours."""
+
+    #: The id of that mail.
+    answers = models.CharField(max_length=255)
+    sender = models.CharField(max_length=320)
+    text = models.TextField()
+
+    def __str__(self) -> str:
+        return f"reply {self.pk}"
 
 
 class Call(models.Model):

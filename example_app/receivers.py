@@ -1,11 +1,11 @@
-"""Receivers of tracking events, as a deployer would write them."""
+"""Receivers of events and of inbound mail, as a deployer would write them."""
 
 from typing import Any
 
 from django.dispatch import receiver
 
-from events_app.signals import EventType, TrackingEvent, tracking
-from example_app.models import Bounce, Call, Click
+from events_app.signals import EventType, InboundEvent, TrackingEvent, inbound, tracking
+from example_app.models import Bounce, Call, Click, Reply
 
 
 @receiver(tracking)
@@ -18,6 +18,13 @@ def note_bounce(event: TrackingEvent, **_: Any) -> None:
 def note_click(event: TrackingEvent, **_: Any) -> None:
     if event.event_type == EventType.CLICKED:
         Click.objects.create(url=event.click_url or "")
+
+
+@receiver(inbound)
+def note_reply(event: InboundEvent, **_: Any) -> None:
+    if event.answers and not event.repeat_of:
+        text = event.message.stripped_text or ""
+        Reply.objects.create(answers=event.answers, sender=str(event.message.from_email), text=text)
 
 
 @receiver(tracking)

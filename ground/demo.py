@@ -1,4 +1,4 @@
-"""`./dev demo`: the whole way of an event and of a mail, on this machine, with every figure checked."""
+"""`./dev demo`: the whole way of an event, a mail and an answer to it, with every figure checked."""
 
 import json
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fake_sendgrid.postman import Rates
 from fake_sendgrid.server import FakeSendGrid
-from ground import event_demo, mail_demo
+from ground import event_demo, inbound_demo, mail_demo
 from ground.stack import Stack
 from ground.valkey import Valkey
 
@@ -26,6 +26,7 @@ def main(argv: list[str]) -> int:
         closed.touch()
         deployment = Stack(folder, _environment(folder, valkey, sendgrid, closed))
         sendgrid.webhook_url = deployment.webhook_url
+        sendgrid.inbound_url = deployment.inbound_url
         print(
             f"Starting web, workers, beat and a SendGrid on free ports ({valkey.version}, SQLite).",
             flush=True,
@@ -35,8 +36,9 @@ def main(argv: list[str]) -> int:
             stack.enter_context(start())
         events, events_good = event_demo.run(deployment, sendgrid.sender, closed)
         mails, mails_good = mail_demo.run(deployment, sendgrid)
-        print(json.dumps({**events, **mails}), flush=True)
-    if not (events_good and mails_good):
+        inbound, inbound_good = inbound_demo.run(deployment, sendgrid)
+        print(json.dumps({**events, **mails, **inbound}), flush=True)
+    if not (events_good and mails_good and inbound_good):
         print(f"The logs are in {folder}.", flush=True)
         return 1
     shutil.rmtree(folder)
@@ -56,4 +58,6 @@ def _environment(folder: Path, valkey: Valkey, sendgrid: FakeSendGrid, closed: P
         "SENDGRID_API_KEY": mail_demo.KEY,
         "SENDGRID_API_URL": sendgrid.url,
         "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY": sendgrid.public_key,
+        "SENDGRID_INBOUND_WEBHOOK_VERIFICATION_KEY": sendgrid.public_key,
+        "INBOUND_FOLDER": str(folder / "inbound"),
     }

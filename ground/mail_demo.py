@@ -21,7 +21,7 @@ from example_app import mails
 mails.announce_shipping({
     "ann@example.com": "12345", "bob@example.com": "54321", "open.eve@example.com": "77777",
 })
-mails.send_invoice("carol@example.com", b"%PDF-1.7 " + bytes(1000))
+mails.send_invoice("reply.carol@example.com", b"%PDF-1.7 " + bytes(1000))
 mails.send_welcome("bounce.dave@example.com")
 mails.send_welcome("erin@example.com")
 """

@@ -46,6 +46,10 @@ class Stack:
         return f"{self.url}anymail/sendgrid/tracking/"
 
     @property
+    def inbound_url(self) -> str:
+        return f"{self.url}anymail/sendgrid/inbound/"
+
+    @property
     def flower_url(self) -> str:
         return f"http://127.0.0.1:{self.flower_port}/"
 

@@ -54,6 +54,7 @@ def _start(stack: ExitStack, folder: Path) -> list[Process]:
             port=free_port(),
             keep=1000,
             on_request=tell.of_request,
+            on_inbound=tell.of_inbound,
         )
     )
     valkey = stack.enter_context(Valkey(folder / "valkey"))
@@ -63,6 +64,7 @@ def _start(stack: ExitStack, folder: Path) -> list[Process]:
         flush=True,
     )
     sendgrid.webhook_url = deployment.webhook_url
+    sendgrid.inbound_url = deployment.inbound_url
     deployment.manage("migrate", "--verbosity", "0")
     if "admin" not in deployment.manage("shell", "--verbosity", "0", "-c", _USERS):
         deployment.manage("createsuperuser", "--noinput")
@@ -86,6 +88,8 @@ def _environment(folder: Path, valkey: Valkey, sendgrid: FakeSendGrid, password:
         "SENDGRID_API_KEY": "SG.fake",
         "SENDGRID_API_URL": sendgrid.url,
         "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY": sendgrid.public_key,
+        "SENDGRID_INBOUND_WEBHOOK_VERIFICATION_KEY": sendgrid.public_key,
+        "INBOUND_FOLDER": str(folder / "inbound"),
         "DJANGO_SUPERUSER_USERNAME": "admin",
         "DJANGO_SUPERUSER_EMAIL": "admin@localhost",
         "DJANGO_SUPERUSER_PASSWORD": password,
@@ -100,6 +104,8 @@ def _tell_where(deployment: Stack, sendgrid: FakeSendGrid, password: str, manage
     print(f"\n  SendGrid {sendgrid.url} is on this machine: it delivers nothing, and posts the events back.")
     print(f"  Send it a mail:  {manage} sendtestemail ann@example.com bounce@example.com")
     print(f"  and look:        {manage} outbox list")
+    print(f"  Get an answer:   {manage} sendtestemail reply@example.com")
+    print(f"  and look:        {manage} inbound list")
 
 
 def _manage(folder: Path, deployment: Stack) -> str:

@@ -8,7 +8,10 @@ from celery.signals import worker_ready
 import events_app.tasks
 import sending_app.tasks
 from events_app import bell
-from events_app.signals import doors, tracking
+from events_app.claims import EVENTS
+from events_app.inbound import storage
+from events_app.inbound.mails import MAILS
+from events_app.replay import connected
 from sending_app.announce import QUEUED
 from sending_app.signals import backends, post_send, send_failed
 from workers.app import MAIL_QUEUES
@@ -19,13 +22,13 @@ logger = logging.getLogger(__name__)
 @worker_ready.connect(dispatch_uid="workers.lifecycle.log_receivers")
 def log_receivers(**_: Any) -> None:
     """A receiver that is missing here is in no app's `ready()`, and would never be called."""
-    for door, sender in doors.items():
-        names = [receiver.name for receiver in tracking.named_receivers(sender)]
+    for kind, comes in ((EVENTS, True), (MAILS, storage.is_there())):
+        names = connected(kind)
         if names:
-            logger.info("Receivers of %s events: %s", door, ", ".join(names))
-        else:
+            logger.info("Receivers of %ss: %s", kind.noun, ", ".join(names))
+        elif comes:
             logger.warning(
-                "No receiver is connected for %s events: they will be stored and reach nobody.", door
+                "No receiver is connected for %ss: they will be stored and reach nobody.", kind.noun
             )
 
 

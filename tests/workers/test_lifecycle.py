@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from celery.concurrency import prefork, solo
 from celery.concurrency import thread as threads
+from pytest_django import Settings
 
 from events_app import redis, tasks
+from events_app.inbound import storage
 from events_app.receivers import ReceiverSignal
 from sending_app.signals import post_send
 from sending_app.tasks import MAIL
@@ -17,19 +19,32 @@ from workers.app import EVENT_QUEUES, MAIL_QUEUES, QUEUES
 
 
 def test_it_names_the_receivers_it_will_call(
-    tracking: ReceiverSignal, caplog: pytest.LogCaptureFixture
+    tracking: ReceiverSignal, inbound: ReceiverSignal, caplog: pytest.LogCaptureFixture
 ) -> None:
     def listens(**_: Any) -> None: ...
 
     tracking.connect(listens, dispatch_uid="shop.listens")
+    inbound.connect(listens, dispatch_uid="desk.listens")
     with caplog.at_level("INFO"):
         lifecycle.log_receivers()
-    assert caplog.messages == ["Receivers of tracking events: shop.listens"]
+    assert caplog.messages == [
+        "Receivers of events: shop.listens",
+        "Receivers of inbound mails: desk.listens",
+    ]
 
 
 def test_it_warns_when_there_is_none(caplog: pytest.LogCaptureFixture) -> None:
     lifecycle.log_receivers()
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+
+
+def test_it_does_not_warn_of_inbound_mail_where_none_is_taken(
+    caplog: pytest.LogCaptureFixture, settings: Settings
+) -> None:
+    settings.STORAGES = {name: one for name, one in settings.STORAGES.items() if name != storage.ALIAS}
+    lifecycle.log_receivers()
+    (message,) = caplog.messages
+    assert "for events" in message
 
 
 @pytest.mark.parametrize(

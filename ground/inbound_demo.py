@@ -1,0 +1,66 @@
+"""The demo of inbound mail: one that was sent is answered, and the answer finds its mail."""
+
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+
+from fake_sendgrid.server import FakeSendGrid
+from ground.process import wait_for
+from ground.stack import Stack
+from ground.table import check, count
+
+#: Seconds everything may take.
+PATIENCE = 60
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the database says."""
+
+    inbound: int
+    owed: int
+    replies: int
+    to_our_mail: int
+
+
+def run(deployment: Stack, sendgrid: FakeSendGrid) -> tuple[dict[str, int], bool]:
+    """Wait for the answer; the figures, and whether they are what they must be."""
+    print("\nCarol has answered: SendGrid posts her mail to the inbound webhook.", flush=True)
+    try:
+        found = wait_for(lambda: _settled(deployment.env), seconds=PATIENCE, what="the answer has come")
+        print(f"  {_said(deployment.env)}", flush=True)
+    except TimeoutError as late:
+        print(late, flush=True)
+        found = _figures(deployment.env)
+    good = check(
+        ("inbound mails", found.inbound, 1),
+        ("posts of them", sum(len(mail.statuses) for mail in sendgrid.received), 1),
+        ("handed to the receiver", found.replies, 1),
+        ("of those, answers to a mail of ours", found.to_our_mail, 1),
+    )
+    return {"inbound": found.inbound}, good
+
+
+def _settled(env: Mapping[str, str]) -> Figures | None:
+    found = _figures(env)
+    return found if found.replies and not found.owed else None
+
+
+def _figures(env: Mapping[str, str]) -> Figures:
+    tables = {
+        "inbound": "events_app_inboundmail",
+        "owed": "events_app_inboundwork",
+        "replies": "example_app_reply",
+        "to_our_mail": (
+            "example_app_reply JOIN sending_app_recipient ON replace(answers, '-', '') = message_id"
+        ),
+    }
+    return Figures(**count(env, tables))
+
+
+def _said(env: Mapping[str, str]) -> str:
+    """The answer, as the receiver has noted it."""
+    with closing(sqlite3.connect(env["DATABASE_URL"].removeprefix("sqlite:///"))) as database:
+        sender, text = database.execute("SELECT sender, text FROM example_app_reply").fetchone()
+    return f"{sender} writes: {text}"
