@@ -11,6 +11,7 @@ import pytest
 from ground.valkey import Valkey
 from tests.flows.databases import Template, postgres_database
 from tests.flows.deployment import Deployment
+from tests.flows.desk import Desk
 from tests.flows.mailing import Mailing
 
 
@@ -52,5 +53,13 @@ def deployment(servers: Servers, tmp_path: Path, template: Template) -> Iterator
 def mailing(servers: Servers, tmp_path: Path, template: Template) -> Iterator[Mailing]:
     """A deployment that sends mail, migrated, and a SendGrid that answers it."""
     found = Mailing(tmp_path, *servers, template)
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def desk(servers: Servers, tmp_path: Path, template: Template) -> Iterator[Desk]:
+    """A deployment that sends mail and takes it, migrated."""
+    found = Desk(tmp_path, *servers, template)
     yield found
     found.stop()

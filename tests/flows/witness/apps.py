@@ -4,7 +4,7 @@ import os
 
 from django.apps import AppConfig
 
-from events_app.signals import tracking
+from events_app.signals import inbound, tracking
 from sending_app.signals import post_send, send_failed
 
 
@@ -17,5 +17,7 @@ class WitnessConfig(AppConfig):
 
         for name in os.environ["WITNESS_RECEIVERS"].split(","):
             tracking.connect(getattr(receivers, name), dispatch_uid=name)
+        inbound.connect(receivers.clerk, dispatch_uid="clerk")
+        inbound.connect(receivers.reader, dispatch_uid="reader")
         post_send.connect(receivers.post_send)
         send_failed.connect(receivers.send_failed)

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 #: What a receiver may be told to do; it is handed a question: does the order still stand?
 Deed: TypeAlias = Callable[[Callable[[], bool]], None]
@@ -25,20 +25,37 @@ class Call(NamedTuple):
     replay: bool
 
 
+class Letter(NamedTuple):
+    """What one receiver has read in one inbound mail."""
+
+    message_id: str
+    subject: str
+    text: str
+    envelope_recipients: list[str]
+    #: SHA-256 of each, by the file's name.
+    attachments: dict[str, str]
+    answers: str | None
+    repeat_of: str | None
+
+
 class Book:
     def __init__(self, folder: Path) -> None:
         self._calls = folder / "calls"
+        self._letters = folder / "letters"
         self._orders = folder / "orders"
 
     def note(self, call: Call) -> None:
-        file = os.open(self._calls, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        os.write(file, f"{json.dumps(call)}\n".encode())
-        os.close(file)
+        _append(self._calls, call)
 
     def calls(self) -> list[Call]:
         """All calls in the order they were made."""
-        lines = self._calls.read_text().splitlines() if self._calls.exists() else []
-        return [Call(*json.loads(line)) for line in lines]
+        return [Call(*line) for line in _lines(self._calls)]
+
+    def copy(self, letter: Letter) -> None:
+        _append(self._letters, letter)
+
+    def letters(self) -> list[Letter]:
+        return [Letter(*line) for line in _lines(self._letters)]
 
     def order(self, event_id: str, deed: Deed, tries: int = ALWAYS) -> None:
         """The receiver `second` does `deed` with this event, the first so many times it is tried."""
@@ -63,3 +80,13 @@ class Book:
         fresh = self._orders.with_suffix(".new")
         fresh.write_text(json.dumps(orders))
         fresh.rename(self._orders)
+
+
+def _append(path: Path, entry: tuple[object, ...]) -> None:
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(file, f"{json.dumps(entry)}\n".encode())
+    os.close(file)
+
+
+def _lines(path: Path) -> list[list[Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

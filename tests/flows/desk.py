@@ -1,0 +1,76 @@
+"""A deployment that takes inbound mail, and the SendGrid on this machine that it comes from."""
+
+from email.message import EmailMessage
+from pathlib import Path
+from typing import NamedTuple
+
+from fake_sendgrid import inbound
+from fake_sendgrid.form import Form
+from ground.valkey import Valkey
+from tests.flows.databases import Template, is_postgres
+from tests.flows.deployment import LONG_AGO
+from tests.flows.mailing import Mailing
+from tests.flows.witness.book import Letter
+
+
+class Mail(NamedTuple):
+    """What the database says of a post, and of what is owed of it."""
+
+    message_id: str
+    repeat_of: int | None
+    answers: str
+    #: "done" where nothing is owed.
+    state: str
+    failures: int
+    error: str
+
+
+class Desk(Mailing):
+    def __init__(
+        self, folder: Path, valkey: Valkey, database_url: str, template: Template | None = None
+    ) -> None:
+        super().__init__(folder, valkey, database_url, template)
+        #: Where posts are kept.
+        self.store = folder / "inbound"
+        self.configure(
+            INBOUND_FOLDER=self.store, SENDGRID_INBOUND_WEBHOOK_VERIFICATION_KEY=self.sender.public_key
+        )
+        self.sendgrid.inbound_url = self.stack.inbound_url
+
+    def post_mail(self, mail: EmailMessage | bytes | Form) -> int:
+        """The status of one post of a mail; a raw one unless it is a form."""
+        form = mail if isinstance(mail, Form) else inbound.raw(mail)
+        answer = self.sender.post(
+            self.stack.inbound_url, form.body(), timeout=30, content_type=form.content_type
+        )
+        return answer.status_code
+
+    def mails(self) -> list[Mail]:
+        found = self.query(
+            "SELECT m.message_id, m.repeat_of_id, m.answers, coalesce(w.state, 'done'), "
+            "coalesce(w.failures, 0), coalesce(w.error, '') "
+            "FROM events_app_inboundmail m LEFT JOIN events_app_inboundwork w ON w.mail_id = m.id "
+            "ORDER BY m.id"
+        )
+        return [Mail(*row) for row in found]
+
+    def states(self) -> list[str]:
+        return [mail.state for mail in self.mails()]
+
+    def letters(self) -> list[Letter]:
+        """What the receiver of inbound mail has read, in the order in which it did."""
+        return self.book.letters()
+
+    def wait_for_states(self, *states: str) -> None:
+        self.wait_until(lambda: self.states() == list(states), f"mails are {', '.join(states)}")
+
+    def files(self) -> list[Path]:
+        return [path for path in self.store.rglob("*") if path.is_file()]
+
+    def lapse(self) -> None:
+        """Let time pass: every claim on a mail ends as well."""
+        super().lapse()
+        owed = "SELECT mail_id FROM events_app_inboundwork WHERE state = 'owed'"
+        if is_postgres(self.database_url):
+            owed += " FOR UPDATE SKIP LOCKED"
+        self.execute(f"UPDATE events_app_inboundwork SET due = '{LONG_AGO}' WHERE mail_id IN ({owed})")
