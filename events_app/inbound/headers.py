@@ -1,0 +1,109 @@
+"""The headers of mail from anywhere, by the structured parser of the standard library where it can read them.
+
+On malformed headers that parser raises nearly anything (IndexError, AttributeError, RecursionError), and
+on some long ones it takes time that grows with the square of their length.
+"""
+
+import re
+from email.message import EmailMessage
+from email.policy import EmailPolicy
+from email.utils import collapse_rfc2231_value
+from typing import Any
+
+from events_app.decode import clean
+from events_app.inbound.charset import decode
+
+#: Characters of a header that are parsed into its structure: 16,000 commas take it most of a second.
+LONGEST = 16_000
+
+#: The same for the Content-* headers, which each part of a mail has.
+LONGEST_OF_PARTS = 4_000
+
+#: Separators in one header: 4,000 of them, with nothing between, take a tenth of a second and 4 MB.
+MOST_SEPARATORS = 500
+
+# A name with spaces or brackets and without quotes, which structured parsing cuts at the first of them.
+_BARE_NAME = re.compile(r";\s*(?:file)?name\s*=\s*([^\s\"';][^\"';]*)", re.IGNORECASE)
+
+_LINE_ENDS = re.compile(r"\r\n?|\n")
+
+
+class _Source(str):
+    """A header as it came, and what was read in it: reading a mail asks for some headers again and again."""
+
+    __slots__ = ("read",)
+
+    read: Any
+
+
+class TolerantPolicy(EmailPolicy):
+    """Reads what can be read, and writes each header of the source as it came."""
+
+    def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
+        name, value = super().header_source_parse(sourcelines)
+        return name, _Source(value)
+
+    def header_fetch_parse(self, name: str, value: str) -> Any:
+        """The header with its structure; its text alone where that cannot be read."""
+        if not isinstance(value, _Source):
+            return value if hasattr(value, "name") else self._read(name, value)
+        if not hasattr(value, "read"):
+            value.read = self._read(name, value)
+        return value.read
+
+    def _read(self, name: str, value: str) -> Any:
+        text = decode(_LINE_ENDS.sub("", value).encode("utf-8", "surrogateescape"))
+        most = LONGEST_OF_PARTS if name.lower().startswith("content-") else LONGEST
+        if len(text) > most or text.count(",") + text.count(";") > MOST_SEPARATORS:
+            return text
+        try:
+            return self.header_factory(name, text)
+        except Exception:  # noqa: BLE001 (see above)
+            return text
+
+    def fold(self, name: str, value: str) -> str:
+        return decode(self.fold_binary(name, value))
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        try:
+            return super().fold_binary(name, value)
+        except Exception:  # noqa: BLE001 (what cannot be read cannot be folded)
+            line = f"{name}: {one_line(value)}{self.linesep}"
+            return line.encode("utf-8", "surrogateescape")
+
+
+def one_line(text: str) -> str:
+    """`text` as it may stand in a header or a column."""
+    return clean(_LINE_ENDS.sub(" ", text)).strip()
+
+
+def words(text: str) -> str:
+    """`text` with its encoded words (RFC 2047) decoded, on one line."""
+    if "=?" in text and len(text) <= LONGEST:
+        try:
+            text = str(EmailPolicy().header_factory("Subject", text))
+        except Exception:  # noqa: BLE001 (see above)
+            return one_line(text)
+    return one_line(text)
+
+
+def file_name(part: EmailMessage) -> str | None:
+    """The name its sender gave a part, path and all, on one line; None where there is none."""
+    for header, parameter in (("Content-Disposition", "filename"), ("Content-Type", "name")):
+        found = _parameter(part, header, parameter)
+        if found is not None:
+            return words(found)
+    return None
+
+
+def _parameter(part: EmailMessage, header: str, parameter: str) -> str | None:
+    source = next((value for name, value in part.raw_items() if name.lower() == header.lower()), "")
+    bare = _BARE_NAME.search(decode(_LINE_ENDS.sub("", source).encode("utf-8", "surrogateescape")))
+    if bare:
+        return bare[1].strip()
+    params = getattr(part[header], "params", None)
+    if params is not None:
+        found = params.get(parameter)
+        return found if found is None else str(found)
+    found = part.get_param(parameter, None, header)
+    return None if found is None else collapse_rfc2231_value(found)

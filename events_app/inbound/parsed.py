@@ -1,0 +1,163 @@
+"""A post of parsed mode, where SendGrid has taken the mail apart: put together again.
+
+It comes out as the mail would come in raw mode, in its headers, bodies and files; only the boundaries
+and transfer encodings are not the sender's.
+"""
+
+import re
+from base64 import encodebytes
+from email.parser import BytesHeaderParser
+from typing import Any, cast
+from urllib.parse import quote
+
+from events_app.decode import Unreadable
+from events_app.inbound import raw
+from events_app.inbound.charset import decode
+from events_app.inbound.fields import Fields
+from events_app.inbound.form import File, Form
+from events_app.inbound.headers import one_line, words
+from events_app.inbound.message import POLICY, InboundMessage
+
+#: Headers that SendGrid sends a second time, as fields.
+_ALSO_FIELDS = ("From", "To", "Cc", "Subject")
+
+_HEADER = re.compile(rb"[\x21-\x39\x3b-\x7e]+:|[ \t]+\S")
+_TYPE = re.compile(r"(?!multipart/)[\w!#$&^.+-]+/[\w!#$&^.+-]+", re.ASCII)
+_TOKEN = re.compile(r"[\w!#$&^.+:-]{1,40}", re.ASCII)
+
+
+def parse(form: Form, fields: Fields) -> InboundMessage:
+    """The mail of a post that has `headers`; the fields are those of the form."""
+    message = _headers(form.fields.get("headers", b""))
+    for name in _ALSO_FIELDS:
+        text = one_line(fields.get(name.lower(), ""))
+        if text and message[name] is None:
+            _set(message, name, text)
+    content = _content(fields, _files(form, fields))
+    _set(message, "MIME-Version", "1.0")
+    for name, value in content.raw_items():
+        message.set_raw(name, value)
+    message.set_payload(content.get_payload())
+    return message
+
+
+def _headers(block: bytes) -> InboundMessage:
+    """A message with these headers, without those of its content. A line that is none stops nothing."""
+    if len(block) > raw.MOST_HEADER_BYTES:
+        raise Unreadable(f"The mail's headers have more than {raw.MOST_HEADER_BYTES} bytes.")
+    lines = [line for line in block.splitlines() if _HEADER.match(line)]
+    message = cast(InboundMessage, BytesHeaderParser(policy=POLICY).parsebytes(b"\n".join(lines)))
+    message.set_payload("")
+    for name in set(message.keys()):
+        if name.lower() == "mime-version" or name.lower().startswith("content-"):
+            del message[name]
+    return message
+
+
+def _content(fields: Fields, files: list[InboundMessage]) -> InboundMessage:
+    """The bodies and files in the structure that mail programs give them."""
+    text, html = fields.get("text", ""), fields.get("html", "")
+    bodies = [_body("plain", text)] if text or not html else []
+    shown = [part for part in files if part.is_inline()] if html else []
+    if html:
+        bodies.append(_inside("related", [_body("html", html), *shown]))
+    body = _inside("alternative", bodies)
+    attached = [part for part in files if not any(part is each for each in shown)]
+    if attached and not (text or html or "text" in fields):
+        return _inside("mixed", attached, always=True)  # no body, rather than an empty one
+    return _inside("mixed", [body, *attached])
+
+
+def _inside(kind: str, parts: list[InboundMessage], *, always: bool = False) -> InboundMessage:
+    """The parts in a multipart of this kind; a single one by itself."""
+    if len(parts) == 1 and not always:
+        return parts[0]
+    whole = InboundMessage()
+    _set(whole, "Content-Type", f"multipart/{kind}")
+    for part in parts:
+        whole.attach(part)
+    return whole
+
+
+def _body(kind: str, text: str) -> InboundMessage:
+    part = InboundMessage()
+    _set(part, "Content-Type", f'text/{kind}; charset="utf-8"')
+    _fill(part, text.encode())
+    return part
+
+
+def _files(form: Form, fields: Fields) -> list[InboundMessage]:
+    """The files in the order of their numbers; the parts of the form come in any."""
+    info = fields.object("attachment-info")
+    content_ids = _content_ids(form, fields)
+    names = sorted(form.files, key=lambda name: (len(name), name))
+    return [_file(form.files[name], _of(info, name), content_ids.get(name, ""), fields) for name in names]
+
+
+def _content_ids(form: Form, fields: Fields) -> dict[str, str]:
+    """The content id of each file that has one: SendGrid's own samples have the map both ways round."""
+    found = {}
+    for one, other in fields.object("content-ids").items():
+        if isinstance(other, str):
+            name, content_id = (other, one) if other in form.files else (one, other)
+            found[name] = content_id
+    return found
+
+
+def _of(info: dict[str, Any], name: str) -> dict[str, str]:
+    found = info.get(name)
+    return (
+        {key: text for key, text in found.items() if isinstance(text, str)} if isinstance(found, dict) else {}
+    )
+
+
+def _file(file: File, info: dict[str, str], content_id: str, fields: Fields) -> InboundMessage:
+    part = InboundMessage()
+    kind = next((kind for kind in (info.get("type", ""), file.content_type) if _TYPE.fullmatch(kind)), "")
+    charset = next((name for name in (info.get("charset", ""), file.charset) if _TOKEN.fullmatch(name)), "")
+    _set(part, "Content-Type", (kind or "application/octet-stream") + (charset and f'; charset="{charset}"'))
+    content_id = one_line(content_id or info.get("content-id", "")).strip("<>")
+    name = _name(file, info, fields.charsets.get("filename", ""))
+    _set(
+        part, "Content-Disposition", ("inline" if content_id else "attachment") + (name and _parameter(name))
+    )
+    if content_id:
+        _set(part, "Content-ID", f"<{content_id}>")
+    _fill(part, file.content)
+    return part
+
+
+def _name(file: File, info: dict[str, str], charset: str) -> str:
+    """The file's name: as attachment-info has it, which needs no quoting, unless that is damaged."""
+    names = [info.get("filename", ""), decode(file.filename, charset), info.get("name", "")]
+    found = [words(name) for name in names if name]
+    return next((name for name in found if "\ufffd" not in name), found[0] if found else "")
+
+
+def _parameter(name: str) -> str:
+    return "; filename*=utf-8''" + quote(name, safe="")  # RFC 2231
+
+
+def _fill(part: InboundMessage, content: bytes) -> None:
+    """Give the part its content, to be got back byte for byte."""
+    if part.get_content_maintype() == "message" and _attach_mail(part, content):
+        return
+    _set(part, "Content-Transfer-Encoding", "base64")
+    part.set_payload(encodebytes(content).decode("ascii"))
+
+
+def _attach_mail(part: InboundMessage, content: bytes) -> bool:
+    """Put a mail in as one, if it is written again just as it came."""
+    try:
+        part.attach(raw.parse(content))
+        if part.get_content_bytes() == content:
+            return True
+    except (Unreadable, ValueError, LookupError):
+        pass
+    part.set_payload("")
+    return False
+
+
+def _set(part: InboundMessage, name: str, value: str) -> None:
+    """Without parsing and folding it first, as `part[name] = value` would do."""
+    part.set_raw(*part.policy.header_source_parse([f"{name}: {value}"]))

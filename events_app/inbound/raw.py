@@ -1,0 +1,133 @@
+"""The source of a mail, as an InboundMessage.
+
+The standard library parses the headers; the parts are told apart here. Its own parser holds a mail as
+one string a line (ten bytes of it take 350), and looks at each line once for each level around it, so
+that 30 MB could keep a worker for minutes and take a gigabyte.
+"""
+
+import re
+from collections.abc import Iterator
+from email.parser import BytesHeaderParser
+from itertools import chain
+from typing import cast
+
+from events_app.decode import Unreadable
+from events_app.inbound.message import POLICY, InboundMessage
+
+#: Bounds of one mail: its parts on all levels, the levels, and the bytes of all parts' headers.
+MOST_PARTS = 1000
+MOST_LEVELS = 100
+MOST_HEADER_BYTES = 1_000_000
+
+# What the standard library takes for a header line, or for the rest of one.
+_HEADERS = re.compile(rb"(?:(?:From |[\x21-\x39\x3b-\x7e]*:|[\t ])[^\r\n]*(?:\r\n|\r|\n|\Z))*+")
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+_BLANK_LINES = re.compile(rb"(?:\r\n|\r|\n)(?:[ \t]*(?:\r\n|\r|\n))++")
+
+
+def parse(data: bytes) -> InboundMessage:
+    """The mail; raises Unreadable where it goes beyond a bound."""
+    return _Mail(data).part(0, len(data), 0)
+
+
+class _Mail:
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        first_line_end = _LINE_END.search(data)
+        crlf = first_line_end is not None and first_line_end[0] == b"\r\n"
+        policy = POLICY.clone(linesep="\r\n") if crlf else POLICY
+        self.headers = BytesHeaderParser(policy=policy)
+        self.parts = 0
+        self.header_bytes = 0
+
+    def part(self, start: int, end: int, level: int, default: str = "text/plain") -> InboundMessage:
+        """The part between two places of the source, with all that is in it."""
+        if level > MOST_LEVELS:
+            raise Unreadable(f"The mail nests deeper than {MOST_LEVELS} levels.")
+        message, body = self._head(start, end)
+        message.set_default_type(default)
+        kind = message.get_content_maintype()
+        if kind == "multipart":
+            self._add_parts(message, body, end, level)
+        elif kind == "message" and _is_plain(message):
+            self._add_messages(message, body, end, level)
+        else:
+            message.set_payload(self._text(body, end))
+        return message
+
+    def _head(self, start: int, end: int) -> tuple[InboundMessage, int]:
+        """A message with the headers that begin at `start`, and where its body begins."""
+        self.parts += 1
+        if self.parts > MOST_PARTS:
+            raise Unreadable(f"The mail has more than {MOST_PARTS} parts.")
+        found = _HEADERS.match(self.data, start, end)
+        stop = found.end() if found else start
+        self.header_bytes += stop - start
+        if self.header_bytes > MOST_HEADER_BYTES:
+            raise Unreadable(f"The mail's headers have more than {MOST_HEADER_BYTES} bytes.")
+        message = cast(InboundMessage, self.headers.parsebytes(self.data[start:stop]))
+        blank = _LINE_END.match(self.data, stop, end)
+        return message, blank.end() if blank else stop
+
+    def _add_parts(self, message: InboundMessage, start: int, end: int, level: int) -> None:
+        default = "message/rfc822" if message.get_content_type() == "multipart/digest" else "text/plain"
+        begin = None
+        for delimiter in self._delimiters(message, start, end):
+            stop = self._before_line_end(start if begin is None else begin, delimiter.start())
+            if begin is None:
+                message.preamble = self._text(start, stop) or None
+                message.set_payload([])
+            elif delimiter.start() > begin:
+                message.attach(self.part(begin, stop, level + 1, default))
+            begin = delimiter.end()
+            if delimiter[1]:
+                message.epilogue = self._text(begin, end) if delimiter[2] else None
+                return
+        if begin is None:
+            message.set_payload(self._text(start, end))
+        elif begin < end:
+            message.attach(self.part(begin, end, level + 1, default))
+
+    def _delimiters(self, message: InboundMessage, start: int, end: int) -> Iterator[re.Match[bytes]]:
+        boundary = _boundary(message)
+        if boundary:
+            # It begins with the literal text, which is searched for fast.
+            line = re.compile(re.escape(b"--" + boundary) + rb"(--)?[ \t]*(\r\n|\r|\n|\Z)")
+            for found in line.finditer(self.data, start, end):
+                at = found.start()
+                if at == start or self.data[at - 1] in b"\r\n":
+                    yield found
+
+    def _add_messages(self, message: InboundMessage, start: int, end: int, level: int) -> None:
+        message.set_payload([])
+        if message.get_content_type() != "message/delivery-status":
+            message.attach(self.part(start, end, level + 1))
+            return
+        # Blocks of headers, with blank lines between them.
+        for blank in chain(_BLANK_LINES.finditer(self.data, start, end), (None,)):
+            stop = blank.start() if blank else end
+            if stop > start:
+                block, _ = self._head(start, stop)
+                message.attach(block)
+            start = blank.end() if blank else end
+
+    def _before_line_end(self, start: int, at: int) -> int:
+        """`at`, or the start of the line end before it, which belongs to the delimiter (RFC 2046, 5.1.1)."""
+        length = 2 if self.data[at - 2 : at] == b"\r\n" else 1
+        return max(start, at - length)
+
+    def _text(self, start: int, end: int) -> str:
+        return self.data[start:end].decode("ascii", "surrogateescape")
+
+
+def _is_plain(message: InboundMessage) -> bool:
+    encoding = str(message.get("Content-Transfer-Encoding", "7bit")).strip().lower()
+    return encoding not in ("base64", "quoted-printable", "x-uuencode")
+
+
+def _boundary(message: InboundMessage) -> bytes | None:
+    try:
+        found = message.get_boundary()
+    except (ValueError, LookupError, TypeError):
+        return None
+    return found.encode("utf-8", "surrogateescape") if found else None
