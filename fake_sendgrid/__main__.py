@@ -55,10 +55,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--port", type=int, default=8025, help="of the API, on 127.0.0.1 (8025)")
     parser.add_argument("--webhook-url", help="where events are posted; without it none are")
-    parser.add_argument("--inbound-url", help="where answers to mails are posted; without it nobody answers")
+    parser.add_argument("--inbound-url", help="where answers to mails are posted; without it none are")
     parser.add_argument("--key", action="append", help="an API key that is let in; repeatable (any)")
     parser.add_argument(
-        "--signing-key", type=Path, help="file of the private key events are signed with, made if missing"
+        "--signing-key", type=Path, help="file of the private key posts are signed with, made if missing"
     )
     parser.add_argument("--repeats", type=_share, default=0.0, help="share of events posted twice (0)")
     parser.add_argument("--disorder", type=_share, default=0.0, help="share of events held back (0)")

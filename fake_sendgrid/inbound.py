@@ -12,12 +12,6 @@ from email.message import EmailMessage, MIMEPart
 from email.parser import BytesHeaderParser
 
 from fake_sendgrid.form import Form, Part
-from fake_sendgrid.reply import reply_to
-
-__all__ = ["Form", "parsed", "raw", "reply_to"]
-
-#: From this score on SpamAssassin calls a mail spam.
-_SPAM_FROM = 5.0
 
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
 
@@ -90,7 +84,9 @@ def _heads(mail: EmailMessage) -> dict[str, str]:
 
 
 def _emails(mail: EmailMessage, name: str) -> list[str]:
-    return [one.addr_spec for header in mail.get_all(name, []) for one in header.addresses]
+    found = [one.addr_spec for header in mail.get_all(name, []) for one in header.addresses]
+    # Bytes that are not ASCII are still escaped in it.
+    return [email.encode(errors="surrogateescape").decode(errors="replace") for email in found]
 
 
 def _leaves(part: MIMEPart) -> Iterator[MIMEPart]:
@@ -167,7 +163,7 @@ def _verdicts(mail: EmailMessage, spam: float | None) -> Iterator[Part]:
         yield Part(
             "spam_report",
             'Spam detection software, running on the system "mx.example.net", has looked at this mail.\n\n'
-            f"Content analysis details:   ({spam} points, {_SPAM_FROM} required)\n".encode(),
+            f"Content analysis details:   ({spam} points, 5.0 required)\n".encode(),
         )
 
 

@@ -27,7 +27,7 @@ class Replies:
         self._answered: set[str] = set()
 
     def to(self, events: Iterable[Event]) -> Iterator[EmailMessage]:
-        """What follows on `events`: an open mail is answered, when it is opened for the first time."""
+        """What follows on `events`: a mail that was opened is answered, once."""
         for event in events:
             message = event["sg_message_id"]
             if event["event"] == "open" and fates.answers(event["email"]) and message not in self._answered:
@@ -38,13 +38,12 @@ class Replies:
 
 
 def reply_to(accepted: Accepted, text: str, *, recipient: str | None = None) -> EmailMessage:
-    """What a recipient of an accepted mail, the first unless said, answers: `text` above the mail quoted."""
+    """What a recipient of an accepted mail answers, the first unless said: `text`, and the mail quoted below.
+
+    Raises ValueError for a recipient it has not got.
+    """
     body = accepted.body
-    one, email = next(
-        (one, email)
-        for one, email in fates.recipients(body)
-        if recipient is None or email.lower() == recipient.lower()
-    )
+    one, email = _found(body, recipient)
     subject = _line(one.get("subject", body.get("subject", "")))
     reply = EmailMessage()
     reply["From"] = email
@@ -55,6 +54,14 @@ def reply_to(accepted: Accepted, text: str, *, recipient: str | None = None) -> 
     reply["In-Reply-To"] = reply["References"] = message_id(accepted.x_message_id, fates.headers(body, one))
     reply.set_content(f"{text}\n\n{_quoted(accepted, one)}")
     return reply
+
+
+def _found(body: Mapping[str, Any], recipient: str | None) -> tuple[Mapping[str, Any], str]:
+    """The recipient as the mail has it, with the personalization."""
+    for one, email in fates.recipients(body):
+        if recipient is None or email.lower() == recipient.lower():
+            return one, email
+    raise ValueError("only a recipient of the mail can answer it")
 
 
 def _answered(body: Mapping[str, Any], one: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -10,7 +10,7 @@ from events_app.normalize import normalize
 from events_app.signals import EventType, RejectReason
 from fake_sendgrid.contract import faults
 from fake_sendgrid.events import Event
-from fake_sendgrid.fates import FATES, events
+from fake_sendgrid.fates import FATES, answers, events
 from tests.fake_sendgrid.mails import mail, own
 
 AT = 1_780_000_000
@@ -35,6 +35,7 @@ def told(body: dict[str, Any], seed: int = 1) -> list[Event]:
         ("click+1", ["processed", "delivered", "open", "click"]),
         ("spam", ["processed", "delivered", "spamreport"]),
         ("unsubscribe", ["processed", "delivered", "unsubscribe"]),
+        ("reply.ann", ["processed", "delivered", "open"]),
         ("silent", []),
     ],
 )
@@ -64,6 +65,23 @@ def test_an_event_bears_the_mails_ids_and_the_recipients_place() -> None:
     assert all(event["sg_message_id"].startswith(f"{BASE}.recvd-") for event in found)
     assert {event["smtp-id"] for event in found} == {f"<{BASE}@geopod-ismtpd-3>"}
     assert {event["timestamp"] for event in found} == {AT}
+
+
+def test_an_event_bears_the_message_id_the_recipient_got() -> None:
+    whole = {"to": [{"email": "a@example.com"}]}
+    own = {"to": [{"email": "b@example.com"}], "headers": {"message-ID": "<own@example.org>"}}
+    body = mail(personalizations=[whole, own], headers={"Message-ID": "<all@example.org>"})
+    found = {(event["email"], event["smtp-id"]) for event in told(body)}
+    assert found == {("a@example.com", "<all@example.org>"), ("b@example.com", "<own@example.org>")}
+
+
+def test_who_begins_with_reply_answers() -> None:
+    assert [answers(f"{word}@example.com") for word in ("reply", "Reply.ann", "ann.reply", "open")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_no_two_events_of_a_mail_share_an_id() -> None:

@@ -53,6 +53,19 @@ def test_it_says_where_it_is_and_what_it_does(tmp_path: Path, webhook: Webhook, 
         assert "Traceback" not in process.output()
 
 
+def test_a_mail_is_answered(tmp_path: Path, webhook: Webhook) -> None:
+    port = free_port()
+    arguments = ("--port", str(port), "--webhook-url", webhook.url, "--inbound-url", webhook.url)
+    with run(tmp_path, *arguments) as process:
+        wait_for_line(process, "Ctrl-C")
+        assert re.search(f"inbound webhook +{webhook.url}", process.output())
+        assert re.search("reply.* processed, delivered, open, answered", process.output())
+        assert post(f"http://127.0.0.1:{port}/v3/", mail("reply.ann@example.com")).status_code == 202
+        wait_for_line(
+            process, "  200  inbound mail from reply.ann@example.com to The shop <shop@example.org>$"
+        )
+
+
 def test_a_port_that_is_taken_is_said(tmp_path: Path, webhook: Webhook) -> None:
     port = webhook.url.split(":")[2].split("/")[0]
     with run(tmp_path, "--port", port) as process:

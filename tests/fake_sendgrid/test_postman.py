@@ -4,7 +4,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -22,23 +22,32 @@ class Webhook:
     """Takes posts as it is told, and remembers them."""
 
     def __init__(self) -> None:
-        self.posts: list[list[dict[str, Any]]] = []
         self.requests: list[door.Request] = []
+        self.taken: list[door.Request] = []
         #: What the next posts are answered; then 200.
         self.statuses: list[int | None] = []
         self.came = threading.Event()
         self._door = door.Door(self._respond)
         self._door.open()
         self.url = f"http://127.0.0.1:{self._door.port}/events"
-        self.close = self._door.close
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._door.close()
 
     def _respond(self, request: door.Request) -> door.Reply | None:
         self.requests.append(request)
         status = self.statuses.pop(0) if self.statuses else 200
         if status == 200:
-            self.posts.append(json.loads(request.body))
+            self.taken.append(request)
         self.came.set()
         return door.Reply(status, {}, b"") if status else None
+
+    @property
+    def posts(self) -> list[list[dict[str, Any]]]:
+        return [json.loads(request.body) for request in self.taken]
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -51,9 +60,8 @@ class Webhook:
 
 @pytest.fixture
 def webhook() -> Iterator[Webhook]:
-    webhook = Webhook()
-    yield webhook
-    webhook.close()
+    with Webhook() as webhook:
+        yield webhook
 
 
 Start = Callable[..., FakeSendGrid]
@@ -194,11 +202,10 @@ def test_only_what_was_taken_has_events(start: Start, webhook: Webhook) -> None:
     assert {event["email"] for event in webhook.events} == {"yes@example.com"}
 
 
-def test_each_post_is_told(start: Start, webhook: Webhook) -> None:
+def test_each_post_is_told_before_all_is_posted(start: Start, webhook: Webhook) -> None:
     told: list[Post] = []
     webhook.statuses = [503]
     fake = start(on_post=told.append)
     post(fake.url, mail())
     fake.wait_until_posted(PATIENCE)
-    fake.close()
     assert [(one.status, len(one.events), one.is_taken) for one in told] == [(503, 2, False), (200, 2, True)]

@@ -5,6 +5,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from email import message_from_bytes
+from email.policy import default
 
 import pytest
 import requests
@@ -20,9 +22,13 @@ from fake_sendgrid.answers import (
     server_error,
     slow,
 )
+from fake_sendgrid.inbound import parsed, raw
 from fake_sendgrid.rules.fault import Fault
 from fake_sendgrid.server import FakeSendGrid
 from tests.fake_sendgrid.mails import HEADERS, mail, own, post
+from tests.fake_sendgrid.test_postman import Webhook, webhook
+
+__all__ = ["webhook"]
 
 Later = Callable[..., "Future[requests.Response]"]
 
@@ -244,6 +250,43 @@ def test_many_mails_at_once_are_each_counted(fake: FakeSendGrid, later: Later) -
     answers = [later(mail(f"r{number}@example.com")) for number in range(200)]
     assert {answer.result(60).status_code for answer in answers} == {202}
     assert all(len(fake.accepted_for(f"r{number}@example.com")) == 1 for number in range(200))
+
+
+def test_a_mail_that_comes_in_is_posted_parsed_or_as_its_form_is(webhook: Webhook) -> None:
+    mime = b"From: ann@example.com\r\nTo: shop@example.org\r\n\r\nHello\r\n"
+    with FakeSendGrid() as fake:
+        received = [
+            fake.receive(mime),
+            fake.receive(message_from_bytes(mime, policy=default)),
+            fake.receive(raw(mime)),
+        ]
+        assert webhook.requests == []
+        fake.inbound_url = webhook.url
+        assert [one.wait(10) for one in received] == [200, 200, 200]
+    assert fake.received == received
+    bodies = [request.body for request in webhook.requests]
+    assert bodies[:2] == [parsed(mime).body()] * 2
+    assert bodies[2] == raw(mime).body()
+
+
+def test_a_mail_to_reply_is_answered_when_it_was_opened(webhook: Webhook) -> None:
+    with Webhook() as inbox, FakeSendGrid(webhook_url=webhook.url, inbound_url=inbox.url) as fake:
+        fake.hold_events()
+        message_id = post(fake.url, mail("reply.ann@example.com", "open@example.com")).headers["X-Message-Id"]
+        assert fake.received == []
+        fake.release_events()
+        fake.wait_until_posted(10)
+        (answer,) = fake.received
+        assert answer.wait(10) == 200
+        (request,) = inbox.requests
+        assert f"In-Reply-To: <{message_id}@".encode() in request.body
+
+
+def test_nobody_answers_where_no_answer_is_taken(webhook: Webhook) -> None:
+    with FakeSendGrid(webhook_url=webhook.url) as fake:
+        post(fake.url, mail("reply.ann@example.com"))
+        fake.wait_until_posted(10)
+        assert fake.received == []
 
 
 def test_it_keeps_as_many_as_it_is_told() -> None:

@@ -47,6 +47,17 @@ def test_its_signature_is_of_the_time_and_the_body() -> None:
     assert not verify([Sender().public_key], timestamp="1784000000", signature=signature, body=BODY)
 
 
+def test_a_form_is_signed_alike_and_named_as_what_it_is() -> None:
+    sender, form = Sender(), b"--xYzZY--\r\n"
+    headers = sender.headers(form, content_type="multipart/form-data; boundary=xYzZY")
+    assert headers["Content-Type"] == "multipart/form-data; boundary=xYzZY"
+    assert headers["User-Agent"] != sender.headers(BODY)["User-Agent"]
+    timestamp, signature = (
+        headers[f"X-Twilio-Email-Event-Webhook-{name}"] for name in ("Timestamp", "Signature")
+    )
+    assert verify([sender.public_key], timestamp=timestamp, signature=signature, body=form)
+
+
 def test_its_key_has_the_form_of_sendgrids() -> None:
     assert len(Sender().public_key) == 124
     assert Sender().public_key.startswith("MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE")

@@ -1,0 +1,91 @@
+"""A mail that comes in is posted until it is taken or lost."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from events_app.signature import verify
+from fake_sendgrid.courier import Courier, Inbound
+from fake_sendgrid.form import Form, Part
+from fake_sendgrid.webhook import Sender
+from tests.fake_sendgrid.forms import read
+from tests.fake_sendgrid.test_postman import PATIENCE, Webhook, webhook
+
+__all__ = ["webhook"]
+
+SENDER = Sender()
+FORM = Form((Part("email", b"\xff"), Part("to", b"a@example.com")))
+
+Start = Callable[..., Courier]
+
+
+@pytest.fixture
+def start(webhook: Webhook) -> Iterator[Start]:
+    """A courier to the webhook."""
+    started: list[Courier] = []
+
+    def start(*, url: str | None = webhook.url, **knobs: object) -> Courier:
+        started.append(Courier(SENDER, **knobs))  # type: ignore[arg-type]
+        started[-1].url = url
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()
+
+
+def test_a_mail_is_posted_signed(start: Start, webhook: Webhook) -> None:
+    inbound = start().take(FORM)
+    assert inbound.wait(PATIENCE) == inbound.status == 200
+    assert inbound.is_taken
+    (request,) = webhook.requests
+    signature = request.headers["X-Twilio-Email-Event-Webhook-Signature"]
+    timestamp = request.headers["X-Twilio-Email-Event-Webhook-Timestamp"]
+    assert verify([SENDER.public_key], timestamp=timestamp, signature=signature, body=request.body)
+    parts = read(request.headers["Content-Type"], request.body)
+    assert [(part.name, part.raw) for part in parts] == [("email", b"\xff"), ("to", b"a@example.com")]
+
+
+@pytest.mark.parametrize("status", [500, 503, None])
+def test_what_failed_is_posted_again(start: Start, webhook: Webhook, status: int | None) -> None:
+    webhook.statuses = [status, status]
+    inbound = start().take(FORM)
+    assert inbound.wait(PATIENCE) == 200
+    assert inbound.statuses == [status, status, 200]
+
+
+@pytest.mark.parametrize("status", [301, 400, 403, 413, 429])
+def test_what_was_refused_is_lost(start: Start, webhook: Webhook, status: int) -> None:
+    webhook.statuses = [status]
+    courier = start()
+    lost, next_one = courier.take(FORM), courier.take(FORM)
+    assert lost.wait(PATIENCE) == status
+    assert not lost.is_taken
+    assert next_one.wait(PATIENCE) == 200
+    assert len(webhook.requests) == 2
+
+
+def test_a_mail_that_waits_keeps_no_other_back(start: Start, webhook: Webhook) -> None:
+    webhook.statuses = [503]
+    told: list[Inbound] = []
+    courier = start(on_post=told.append)
+    first, second = courier.take(FORM), courier.take(FORM)
+    first.wait(PATIENCE)
+    assert told == [first, second, first]
+
+
+def test_mails_wait_for_a_url(start: Start, webhook: Webhook) -> None:
+    courier = start(url=None)
+    inbound = courier.take(FORM)
+    with pytest.raises(TimeoutError, match="neither taken nor lost"):
+        inbound.wait(0.1)
+    assert (inbound.status, inbound.statuses, inbound.is_taken) == (None, [], False)
+    courier.url = webhook.url
+    assert inbound.wait(PATIENCE) == 200
+
+
+def test_it_remembers_as_many_as_it_is_told(start: Start) -> None:
+    courier = start(url=None, keep=2)
+    taken = [courier.take(FORM) for _ in range(3)]
+    assert courier.received == taken[1:]
+    assert start(url=None).received == []

@@ -1,0 +1,49 @@
+"""A form reads as it was written, whatever is in it."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fake_sendgrid.form import Form, Part
+from tests.fake_sendgrid.forms import fields, read
+
+FORM = Form((Part("subject", b"Hello"), Part("to", b"a@example.com"), Part("attachment1", b"%PDF", "a.pdf")))
+
+
+def test_on_the_wire_it_is_as_sendgrids() -> None:
+    form = Form((Part("attachment1", b"abc", "a.txt", "text/plain"), Part("to", b"a@example.com")))
+    assert form.content_type == "multipart/form-data; boundary=xYzZY"
+    assert form.body() == (
+        b'--xYzZY\r\nContent-Disposition: form-data; name="attachment1"; filename="a.txt"\r\n'
+        b"Content-Type: text/plain\r\n\r\nabc\r\n"
+        b'--xYzZY\r\nContent-Disposition: form-data; name="to"\r\n\r\na@example.com\r\n--xYzZY--\r\n'
+    )
+
+
+@given(st.lists(st.sampled_from([b"xYzZY", b"--", b"\r\n", b"1", b"\xff", b"a"]), max_size=8).map(b"".join))
+def test_a_value_comes_back_even_with_a_boundary_in_it(value: bytes) -> None:
+    form = Form((Part("email", value), Part("text", b"xYzZY1"), Part("to", value)))
+    assert [part.raw for part in read(form.content_type, form.body())] == [value, b"xYzZY1", value]
+
+
+def test_file_names_come_back() -> None:
+    names = ["übersicht 2.csv", 'the "last" one.txt', "", "日本.pdf"]
+    form = Form(tuple(Part(f"attachment{number}", b"x", name) for number, name in enumerate(names)))
+    assert [part.filename for part in read(form.content_type, form.body())] == names
+
+
+def test_a_line_break_in_a_file_name_ends_no_header() -> None:
+    form = Form((Part("attachment1", b"x", "two\r\nlines.txt", "text/plain"),))
+    assert fields(form)["attachment1"].filename == "two lines.txt"
+
+
+def test_parts_are_taken_out() -> None:
+    assert [part.name for part in FORM.without("to", "attachment1", "cc").parts] == ["subject"]
+
+
+def test_a_part_has_another_value_in_its_place() -> None:
+    changed = FORM.replaced("to", b"b@example.com").replaced("attachment1", b"")
+    assert changed.parts == (FORM.parts[0], Part("to", b"b@example.com"), Part("attachment1", b"", "a.pdf"))
+
+
+def test_a_part_that_was_not_there_comes_last() -> None:
+    assert FORM.replaced("cc", b"c@example.com").parts == (*FORM.parts, Part("cc", b"c@example.com"))

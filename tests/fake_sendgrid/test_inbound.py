@@ -1,0 +1,173 @@
+"""A mail that comes in is posted with SendGrid's fields, in both modes."""
+
+import json
+from collections.abc import Callable
+from email.message import EmailMessage
+from typing import Any
+
+import pytest
+
+from fake_sendgrid.form import Form
+from fake_sendgrid.inbound import parsed, raw
+from tests.fake_sendgrid.forms import fields
+
+Make = Callable[..., Form]
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def mail(**headers: str) -> EmailMessage:
+    made = EmailMessage()
+    written = {
+        "From": "Zoë <zoe@example.org>",
+        "To": "Support <help@example.com>, other@example.net",
+        "Subject": "Ein Café",
+        "Message-ID": "<m1@example.org>",
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
+    for name, value in written.items():
+        made[name] = value
+    made.set_content("Grüße\n> früher\n")
+    return made
+
+
+def with_files() -> EmailMessage:
+    """Both bodies, an image in the second, a table, and a mail."""
+    made = mail()
+    made.add_alternative('<p>Grüße <img src="cid:logo@1"></p>', subtype="html")
+    body = made.get_body(("html",))
+    assert isinstance(body, EmailMessage)
+    body.add_related(PNG, "image", "png", cid="<logo@1>", filename="logo.png")
+    made.add_attachment("größe;1\r\n".encode("latin-1"), "text", "csv", filename="größe.csv")
+    *_, table = made.iter_parts()
+    table.set_param("charset", "iso-8859-1")
+    inner = mail(Subject="inner")
+    made.add_attachment(inner)
+    return made
+
+
+def values(form: Form) -> dict[str, bytes]:
+    return {name: part.raw for name, part in fields(form).items()}
+
+
+def loaded(form: Form, name: str) -> Any:
+    return json.loads(values(form)[name])
+
+
+def names(form: Form) -> list[str]:
+    return list(fields(form))
+
+
+def test_a_parsed_mail_has_the_fields_of_sendgrid() -> None:
+    found = values(parsed(mail(Cc="boss@example.com")))
+    assert found.keys() == {
+        "headers", "dkim", "to", "cc", "from", "subject", "text", "sender_ip", "envelope", "attachments",
+        "charsets", "SPF",
+    }  # fmt: skip
+    assert found["to"].decode() == "Support <help@example.com>, other@example.net"
+    assert found["cc"] == b"boss@example.com"
+    assert found["from"].decode() == "Zoë <zoe@example.org>"
+    assert found["subject"].decode() == "Ein Café"
+    assert found["text"].decode() == "Grüße\r\n> früher\r\n"
+    assert found["attachments"] == b"0"
+    assert found["dkim"] == b"{@example.org : pass}"
+
+
+def test_a_raw_mail_has_the_fields_of_sendgrid() -> None:
+    made = mail()
+    found = values(raw(made))
+    assert found.keys() == {
+        "email", "dkim", "to", "from", "subject", "sender_ip", "envelope", "charsets", "SPF",
+    }  # fmt: skip
+    assert found["from"].decode() == "Zoë <zoe@example.org>"
+    assert found["email"].endswith(b"\r\n\r\nGr\xc3\xbc\xc3\x9fe\r\n> fr\xc3\xbcher\r\n")
+
+
+def test_bytes_are_posted_as_they_are() -> None:
+    mime = b"From: a@example.org\nTo: b@example.com\nX-One: 1\nX-One: 2\n folded\n\nna\xefve\n"
+    assert values(raw(mime))["email"] == mime
+    head = values(parsed(mime.replace(b"\n", b"\r\n")))["headers"]
+    assert head == mime.partition(b"\n\n")[0] + b"\n"
+
+
+@pytest.mark.parametrize("make", [parsed, raw])
+def test_the_envelope_is_that_of_the_headers_unless_it_is_said(make: Make) -> None:
+    assert loaded(make(mail()), "envelope") == {"to": ["help@example.com"], "from": "zoe@example.org"}
+    said = make(mail(), envelope_from="", envelope_to=["a@example.com", "b@example.com"])
+    assert loaded(said, "envelope") == {"to": ["a@example.com", "b@example.com"], "from": ""}
+
+
+@pytest.mark.parametrize("make", [parsed, raw])
+def test_only_a_host_that_has_mail_checked_tells_a_score(make: Make) -> None:
+    assert not {"spam_score", "spam_report"} & values(make(mail())).keys()
+    found = values(make(mail(), spam=6.1))
+    assert found["spam_score"] == b"6.1"
+    assert b"(6.1 points, 5.0 required)" in found["spam_report"]
+
+
+@pytest.mark.parametrize("charset", ["windows-1252", "iso-8859-1", "cp850", "UTF-8", "utf-16"])
+def test_texts_are_in_a_charset_and_it_is_named(charset: str) -> None:
+    made = parsed(mail(), charset=charset)
+    assert loaded(made, "charsets") == dict.fromkeys(("to", "from", "subject", "text"), charset)
+    assert values(made)["text"].decode(charset) == "Grüße\r\n> früher\r\n"
+    assert values(made)["from"].decode(charset) == "Zoë <zoe@example.org>"
+
+
+def test_what_does_not_fit_into_the_charset_is_in_utf_8() -> None:
+    made = raw(mail(Subject="12 €"), charset="iso-8859-1")
+    assert loaded(made, "charsets") == {"to": "iso-8859-1", "from": "iso-8859-1", "subject": "UTF-8"}
+    assert values(made)["subject"].decode() == "12 €"
+
+
+def test_files_come_before_what_is_said_of_them() -> None:
+    made = parsed(with_files())
+    found = fields(made)
+    assert values(made)["html"].decode().strip() == '<p>Grüße <img src="cid:logo@1"></p>'
+    assert values(made)["attachments"] == b"3"
+    assert loaded(made, "content-ids") == {"logo@1": "attachment1"}
+    assert loaded(made, "attachment-info") == {
+        "attachment1": {
+            "filename": "logo.png", "name": "logo.png", "type": "image/png", "content-id": "logo@1",
+        },
+        "attachment2": {
+            "filename": "größe.csv", "name": "größe.csv", "type": "text/csv", "charset": "iso-8859-1",
+        },
+        "attachment3": {"filename": "", "type": "message/rfc822"},
+    }  # fmt: skip
+    assert names(made).index("attachment3") < names(made).index("attachment-info")
+    image, table, inner = (found[f"attachment{number}"] for number in (1, 2, 3))
+    assert (image.filename, image.content_type, image.raw) == ("logo.png", "image/png", PNG)
+    assert (table.filename, table.headers["Content-Type"]) == ("größe.csv", "text/csv; charset=iso-8859-1")
+    assert table.raw == "größe;1\r\n".encode("latin-1")
+    assert (inner.filename, inner.content_type) == ("", "message/rfc822")
+    assert inner.raw.startswith(b"From: ")
+    assert b"Subject: inner" in inner.raw
+
+
+def test_a_text_that_is_attached_is_a_file() -> None:
+    made = mail()
+    made.add_attachment("notes", filename="notes.txt")
+    assert values(parsed(made))["attachment1"].strip() == b"notes"
+    assert values(parsed(made))["text"].decode().startswith("Grüße")
+
+
+def test_without_files_nothing_is_said_of_them() -> None:
+    assert not {"attachment-info", "content-ids"} & values(parsed(mail())).keys()
+
+
+def test_a_mail_of_nothing_but_a_file_has_no_text() -> None:
+    mime = b"From: a@example.org\r\nContent-Type: application/pdf\r\n\r\n%PDF"
+    found = values(parsed(mime))
+    assert not {"text", "html", "to"} & found.keys()
+    assert found["attachment1"] == b"%PDF"
+
+
+def test_an_address_that_is_not_ascii_stays_one() -> None:
+    found = values(raw(mail(From="jörg@example.org")))
+    assert found["email"].startswith("From: jörg@example.org\r\n".encode())
+    assert json.loads(found["envelope"])["from"] == "jörg@example.org"
+
+
+def test_a_long_message_id_stays_in_one_piece() -> None:
+    reference = f"<{'a' * 150}@example.org>"
+    assert f"References: {reference}\r\n".encode() in values(raw(mail(References=reference)))["email"]

@@ -1,0 +1,113 @@
+"""An answer is such as a mail program makes of the mail it answers."""
+
+import json
+import random
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import pytest
+
+from fake_sendgrid import fates
+from fake_sendgrid.contract import faults
+from fake_sendgrid.ledger import Accepted, Ledger
+from fake_sendgrid.reply import Replies, reply_to
+from tests.fake_sendgrid.mails import mail
+
+AT = 1_780_000_000
+BASE = "mQy1cO5bTPKd3p4gWb0aXw"
+
+
+def accepted(body: dict[str, Any], base: str = BASE) -> Accepted:
+    assert not faults(body, AT)
+    return Accepted(
+        body=body, raw=json.dumps(body).encode(), x_message_id=base, key=None, at=AT, sandbox=False
+    )
+
+
+def text(body: dict[str, Any]) -> str:
+    return str(reply_to(accepted(body), "Yes.").get_content())
+
+
+def test_a_recipient_answers_the_sender() -> None:
+    reply = reply_to(accepted(mail("ada@example.com")), "Yes, please.")
+    assert (reply["From"], reply["To"]) == ("ada@example.com", "The shop <shop@example.org>")
+    assert reply["Subject"] == "Re: Your order"
+    assert reply["In-Reply-To"] == reply["References"] == f"<{BASE}@geopod-ismtpd-3>"
+    assert reply["Message-ID"].endswith("@example.com>")
+    assert parsedate_to_datetime(reply["Date"]).tzinfo
+    assert reply.get_content() == (
+        "Yes, please.\n\n"
+        "On Thu, 28 May 2026 at 20:26, The shop <shop@example.org> wrote:\n> It is on its way.\n"
+    )
+
+
+def test_it_bears_the_message_id_of_the_events() -> None:
+    body = mail(headers={"Message-Id": "<own@example.org>"})
+    assert reply_to(accepted(body), "")["References"] == "<own@example.org>"
+
+
+def test_the_one_who_answers_may_be_said() -> None:
+    one = {"to": [{"email": "a@example.com"}], "cc": [{"email": "B@example.com"}]}
+    other = {"to": [{"email": "c@example.com"}], "subject": "Yours"}
+    taken = accepted(mail(personalizations=[one, other]))
+    assert reply_to(taken, "", recipient="b@example.com")["From"] == "B@example.com"
+    reply = reply_to(taken, "", recipient="c@example.com")
+    assert (reply["From"], reply["Subject"]) == ("c@example.com", "Re: Yours")
+
+
+def test_nobody_else_answers() -> None:
+    with pytest.raises(ValueError, match="only a recipient"):
+        reply_to(accepted(mail()), "", recipient="eve@example.com")
+
+
+@pytest.mark.parametrize(
+    ("root", "to"),
+    [
+        ({"reply_to": {"email": "a@x.example", "name": "Zoë, the help"}}, '"Zoë, the help" <a@x.example>'),
+        ({"reply_to": {"email": "jörg@x.example", "name": "two\nlines"}}, "two lines <jörg@x.example>"),
+        (
+            {"reply_to_list": [{"email": "a@x.example"}, {"email": "b@x.example", "name": "B"}]},
+            "a@x.example, B <b@x.example>",
+        ),
+    ],
+)
+def test_an_answer_goes_where_the_mail_wants_it(root: dict[str, Any], to: str) -> None:
+    assert reply_to(accepted(mail(**root)), "")["To"] == to
+
+
+def test_a_recipients_own_sender_is_answered() -> None:
+    one = {"to": [{"email": "a@example.com"}], "from": {"email": "ann@example.org"}}
+    assert reply_to(accepted(mail(personalizations=[one])), "")["To"] == "ann@example.org"
+
+
+@pytest.mark.parametrize(
+    ("subject", "answered"), [("RE: order", "RE: order"), ("a\r\nb", "Re: a b"), (..., "Re:")]
+)
+def test_a_subject_is_marked_once(subject: Any, answered: str) -> None:
+    template = {"template_id": "d-0123456789abcdef0123456789abcdef"} if subject is ... else {}
+    assert reply_to(accepted(mail(subject=subject, **template)), "")["Subject"] == answered
+
+
+def test_the_text_is_quoted_rather_than_the_html() -> None:
+    html = {"type": "text/html", "value": "<p>One &amp; two</p>\n<p>three</p>"}
+    plain = {"type": "text/plain", "value": "one\n\n> earlier"}
+    assert text(mail(content=[plain, html])).endswith(" wrote:\n> one\n> \n> > earlier\n")
+    assert text(mail(content=[html])).endswith(" wrote:\n> One & two\n> three\n")
+
+
+def test_who_has_opened_a_mail_answers_it_once() -> None:
+    ledger = Ledger(None)
+    body = mail("open@example.com", "reply.ann@example.com", "Reply.bob@example.com")
+    ledger.accept(accepted(mail("reply.ann@example.com"), base="a" * 22))
+    ledger.accept(accepted(body))
+    events = fates.events(body, BASE, AT, random.Random(1))
+    replies = Replies(ledger)
+    found = list(replies.to(events))
+    assert [reply["From"] for reply in found] == ["reply.ann@example.com", "Reply.bob@example.com"]
+    assert {reply["References"] for reply in found} == {f"<{BASE}@geopod-ismtpd-3>"}
+    assert list(replies.to(events)) == []
+
+
+def test_a_mail_that_is_forgotten_is_not_answered() -> None:
+    body = mail("reply@example.com")
+    assert list(Replies(Ledger(None)).to(fates.events(body, BASE, AT, random.Random(1)))) == []
