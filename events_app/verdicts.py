@@ -108,7 +108,7 @@ def put_off(item: Owed, claim: Claim, receivers: Mapping[str, str], why: str = "
         changes |= {"due": database_now(router.db_for_write(Work)) + delay(failures), "error": why}
         claimed([item.pk], claim).update(**changes)
     else:
-        error = f"after {failures} tries. {why}" if why else f"a receiver failed {failures} times."
+        error = f"tried {failures} times. {why}" if why else f"a receiver failed {failures} times."
         changes |= {"state": Work.State.DEAD, "error": f"Given up: {error}"}
         counters.count(counters.OUT_OF_TRIES, claimed([item.pk], claim).update(**changes))
 

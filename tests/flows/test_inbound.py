@@ -1,4 +1,4 @@
-"""An inbound mail that was answered with 200 is kept, and reaches each receiver, whatever happens on its way."""
+"""An inbound mail that is answered with 200 is kept and reaches each receiver, whatever happens."""
 
 import random
 from collections.abc import Callable
@@ -119,9 +119,8 @@ def test_a_worker_killed_with_a_mail_in_its_hands(desk: Desk) -> None:
 def test_what_nobody_can_read_is_kept_with_a_reason_and_its_neighbours_arrive(desk: Desk) -> None:
     desk.web()
     desk.worker()
-    deep = b"".join(
-        b'Content-Type: multipart/mixed; boundary="%d"\r\n\r\n--%d\r\n' % (n, n) for n in range(5000)
-    )
+    level = b'Content-Type: multipart/mixed; boundary="%d"\r\n\r\n--%d\r\n'
+    deep = b"".join(level % (number, number) for number in range(5000))
     odd = inbound.parsed(mail(4)).replaced("charsets", b'{"text": "klingon", "html": 7}').without("envelope")
     bad: list[tuple[bytes, str]] = [
         (b"\x00\xff nothing of the kind", "multipart/form-data; boundary=xYzZY"),

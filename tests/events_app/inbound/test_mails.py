@@ -1,0 +1,267 @@
+"""What becomes of a post that is kept: it is read, noted, and handed to each receiver."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.core.files.storage import storages
+from django.db import OperationalError
+
+from events_app import claims, counters, dispatch, signals
+from events_app.claims import Claim
+from events_app.inbound import mails, storage
+from events_app.inbound.mails import MAILS
+from events_app.models import DatabaseAway, InboundMail, InboundWork
+from events_app.receivers import ReceiverSignal
+from events_app.signals import AnymailInboundEvent, InboundEvent
+from events_app.views import SendGridInboundWebhookView
+from fake_sendgrid import inbound as posts
+from tests.events_app.inbound.keeping import deliver, keep, letter
+
+pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+
+class Desk:
+    """A receiver that keeps what it is called with."""
+
+    def __init__(self, signal: ReceiverSignal, name: str = "desk", fails: int = 0) -> None:
+        self.calls: list[dict[str, Any]] = []
+        self.fails = fails
+        signal.connect(self, dispatch_uid=name, weak=False)
+
+    @property
+    def events(self) -> list[InboundEvent]:
+        return [call["event"] for call in self.calls]
+
+    def __call__(self, **told: Any) -> None:
+        self.calls.append(told)
+        if len(self.calls) <= self.fails:
+            raise RuntimeError("the desk is closed")
+
+
+@pytest.fixture(params=[False, True], ids=["one by one", "in one transaction"])
+def either_way(request: pytest.FixtureRequest, anymail: Callable[..., None]) -> None:
+    """With ATOMIC_DISPATCH and without."""
+    anymail(ATOMIC_DISPATCH=request.param)
+
+
+either = pytest.mark.usefixtures("either_way")
+
+
+@pytest.fixture
+def answers() -> Iterator[list[object]]:
+    """What whoever keeps our messages says; an exception is raised."""
+    said: list[object] = []
+
+    def receiver(**_: Any) -> object:
+        found = said.pop(0) if said else None
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    connected, signals.answered.receivers = signals.answered.receivers, []
+    signals.answered.connect(receiver)
+    yield said
+    signals.answered.receivers = connected
+    signals.answered.sender_receivers_cache.clear()
+
+
+def work() -> InboundWork:
+    return InboundWork.objects.get()
+
+
+# keep
+
+
+def test_a_post_that_is_kept_is_owed(database: str) -> None:
+    mail = keep(letter())
+    assert (mail.door, mail.key, mail.message_id, mail.repeat_of_id) == ("inbound", None, "", None)
+    assert (work().mail_id, work().state, work().claim) == (mail.pk, "owed", None)
+    assert claims.anything_released(MAILS)
+    assert not claims.anything_released()
+
+
+# read
+
+
+@either
+def test_a_receiver_is_called_as_anymails_are(database: str, inbound: ReceiverSignal) -> None:
+    desk = Desk(inbound)
+    mail = keep(posts.parsed(letter(), spam=6.5))
+    assert deliver()
+    (call,) = desk.calls
+    assert call == {
+        "event": desk.events[0],
+        "signal": inbound,
+        "sender": SendGridInboundWebhookView,
+        "esp_name": "SendGrid",
+        "attempt": 1,
+        "replay": False,
+    }
+    assert not InboundWork.objects.exists()
+    assert InboundMail.objects.get() == mail
+
+
+@either
+def test_the_event_and_what_is_noted_of_it(
+    database: str, inbound: ReceiverSignal, answers: list[object]
+) -> None:
+    desk = Desk(inbound)
+    answers.append("our-id")
+    mail = keep(posts.raw(letter(), envelope_to=["Desk@parse.example.com"], spam=6.5))
+    deliver()
+    (event,) = desk.events
+    assert isinstance(event, AnymailInboundEvent)
+    assert (event.event_type, event.event_id, event.timestamp) == ("inbound", str(mail.pk), mail.received_at)
+    assert (event.answers, event.repeat_of) == ("our-id", None)
+    assert event.esp_event["SPF"] == "pass"
+    assert "email" not in event.esp_event
+    assert event.message.subject == "A question"
+    assert event.message.spam_detected is True
+    noted = InboundMail.objects.get()
+    assert (noted.message_id, noted.answers) == ("<1@mail.example.org>", "our-id")
+    assert (noted.sender, noted.recipient) == ("zoe@example.org", "desk@parse.example.com")
+    assert noted.subject == "A question"
+
+
+@either
+def test_each_receiver_gets_a_message_of_its_own(database: str, inbound: ReceiverSignal) -> None:
+    one, other = Desk(inbound, "one"), Desk(inbound, "other")
+    keep(letter())
+    deliver()
+    assert one.events[0].message is not other.events[0].message
+    assert one.events[0].message.as_bytes() == other.events[0].message.as_bytes()
+
+
+@either
+def test_only_the_receiver_that_failed_is_called_again(database: str, inbound: ReceiverSignal) -> None:
+    one, other = Desk(inbound, "one", fails=1), Desk(inbound, "other")
+    keep(letter())
+    deliver()
+    assert work().receivers.keys() == {"one"}
+    InboundWork.objects.update(due=work().due - claims.lease() * 100)
+    claim = Claim(kind=MAILS)
+    assert dispatch.deliver(claims.take_retries(claim, 10), claim)
+    assert [call["attempt"] for call in one.calls] == [1, 2]
+    assert len(other.calls) == 1
+    assert not InboundWork.objects.exists()
+
+
+# Repeats
+
+
+def test_a_repeat_is_marked_and_handed_on(database: str, inbound: ReceiverSignal) -> None:
+    desk = Desk(inbound)
+    first, again = keep(posts.parsed(letter())), keep(posts.parsed(letter(), spam=0.1))
+    keep(letter(2))
+    deliver()
+    assert [event.repeat_of for event in desk.events] == [None, str(first.pk), None]
+    assert InboundMail.objects.get(repeat_of=first) == again
+    assert counters.read()["mail_repeated"] == 1
+
+
+def test_whichever_is_read_first_the_first_post_stands_for_all(database: str) -> None:
+    first, again = keep(letter()), keep(letter())
+    mails.read(InboundMail.objects.get(pk=again.pk))
+    assert not InboundMail.objects.exclude(repeat_of=None).exists()
+    mails.read(InboundMail.objects.get(pk=first.pk))
+    assert InboundMail.objects.get(repeat_of=first) == again
+
+
+# Answers
+
+
+def test_who_cannot_tell_what_a_mail_answers_is_in_nobodys_way(
+    database: str, inbound: ReceiverSignal, answers: list[object], caplog: pytest.LogCaptureFixture
+) -> None:
+    desk = Desk(inbound)
+    answers.append(ValueError("zoe@example.org"))
+    keep(letter())
+    deliver()
+    assert [event.answers for event in desk.events] == [None]
+    assert "ValueError" in caplog.text
+    assert "zoe@" not in caplog.text
+
+
+def test_the_database_away_while_it_is_asked_costs_nothing(
+    database: str, inbound: ReceiverSignal, answers: list[object]
+) -> None:
+    desk = Desk(inbound)
+    answers.append(OperationalError("away"))
+    keep(letter())
+    with pytest.raises(DatabaseAway):
+        deliver()
+    assert (work().failures, work().lapses, work().state) == (0, 0, "owed")
+    dispatch.recover(Claim(kind=MAILS))
+    assert [call["attempt"] for call in desk.calls] == [1]
+    assert not InboundWork.objects.exists()
+
+
+# What cannot be read
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+def test_what_is_no_mail_is_dead_with_a_reason(
+    database: str, inbound: ReceiverSignal, anymail: Callable[..., None], atomic: bool
+) -> None:
+    anymail(ATOMIC_DISPATCH=atomic)
+    desk = Desk(inbound)
+    keep(b"nothing of the kind")
+    keep(letter())
+    deliver()
+    assert work().state == "dead"
+    assert work().error
+    assert [event.message.subject for event in desk.events] == ["A question"]
+
+
+def test_a_file_that_is_gone_is_dead_and_can_be_retried(database: str, inbound: ReceiverSignal) -> None:
+    Desk(inbound)
+    mail = keep(letter())
+    storages[storage.ALIAS].delete(mail.file)
+    deliver()
+    assert (work().state, work().error) == ("dead", "The file with the post is not in the storage.")
+
+
+def test_a_storage_that_is_away_puts_a_mail_off(
+    database: str, inbound: ReceiverSignal, monkeypatch: pytest.MonkeyPatch, anymail: Callable[..., None]
+) -> None:
+    anymail(RECEIVER_MAX_ATTEMPTS=3)
+    desk = Desk(inbound)
+    keep(letter())
+
+    def away(name: str) -> bytes:
+        raise ConnectionResetError("https://key:secret@storage")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "read", away)
+        deliver()
+        assert (work().state, work().failures, work().receivers) == ("owed", 1, {})
+        assert work().error == "The storage did not give the post: ConnectionResetError."
+        _retry()
+    assert work().failures == 2
+    _retry()
+    assert [call["attempt"] for call in desk.calls] == [3]
+    assert not InboundWork.objects.exists()
+
+
+def test_a_storage_that_stays_away_is_given_up_on_with_the_reason(
+    database: str, inbound: ReceiverSignal, monkeypatch: pytest.MonkeyPatch, anymail: Callable[..., None]
+) -> None:
+    anymail(RECEIVER_MAX_ATTEMPTS=2)
+    Desk(inbound)
+    keep(letter())
+
+    def away(name: str) -> bytes:
+        raise OSError("away")
+
+    monkeypatch.setattr(storage, "read", away)
+    deliver()
+    _retry()
+    assert work().state == "dead"
+    assert work().error == "Given up: tried 2 times. The storage did not give the post: OSError."
+
+
+def _retry() -> None:
+    InboundWork.objects.update(due=work().due - claims.lease() * 100)
+    claim = Claim(kind=MAILS)
+    dispatch.deliver(claims.take_retries(claim, 10), claim)
