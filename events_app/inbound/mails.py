@@ -43,7 +43,7 @@ def read(mail: InboundMail) -> InboundEvent:
     Raises Unreadable where it is none, Unavailable where the storage does not give it, and what the
     database raises.
     """
-    found = reading.read(form.read(BytesIO(_body(mail)), mail.content_type))
+    found = look(mail)
     if mail.key is None:
         _note(mail, found)
     return InboundEvent(
@@ -60,7 +60,13 @@ def read(mail: InboundMail) -> InboundEvent:
 MAILS = Kind("inbound mail", InboundWork, inbound, read)
 
 
-def _body(mail: InboundMail) -> bytes:
+def look(mail: InboundMail) -> Reading:
+    """What the post says as it is read today, with nothing noted; raises Unreadable or Unavailable."""
+    return reading.read(form.read(BytesIO(body(mail)), mail.content_type))
+
+
+def body(mail: InboundMail) -> bytes:
+    """The body of the post; raises Unreadable where it is gone, Unavailable where it cannot be had now."""
     try:
         return storage.read(mail.file)
     except FileNotFoundError:

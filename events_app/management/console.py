@@ -108,7 +108,7 @@ class Console(BaseCommand):
                 self.stdout.write("\n" * bool(shown) + "\n".join(page(row)))
             shown += 1
         if nowhere := missing():
-            raise CommandError(self._without(nowhere))
+            raise CommandError(self.without(nowhere))
         if not shown:
             raise CommandError(f"No {self.noun} matches.")
 
@@ -124,9 +124,10 @@ class Console(BaseCommand):
     def warn_of(self, missing: Sequence[str]) -> None:
         """Name the ids that were asked for and that nothing has."""
         if missing:
-            self.stderr.write(self._without(missing))
+            self.stderr.write(self.without(missing))
 
-    def _without(self, missing: Sequence[str]) -> str:
+    def without(self, missing: Sequence[str]) -> str:
+        """In words, the ids that nothing has."""
         return f"No {self.noun} has the id {', '.join(missing)}."
 
     # To change

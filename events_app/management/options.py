@@ -13,9 +13,15 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 
 
 def output() -> CommandParser:
-    """Django's own options again, so that they may stand after the action too, and ours."""
-    parser = CommandParser(add_help=False)
+    """Of what is printed."""
+    parser = own()
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    return parser
+
+
+def own() -> CommandParser:
+    """Django's own options again, so that they may stand after the action too."""
+    parser = CommandParser(add_help=False)
     for name in ("--settings", "--pythonpath"):
         parser.add_argument(name, default=SUPPRESS, help=SUPPRESS)
     for name in ("--traceback", "--no-color", "--force-color"):

@@ -1,49 +1,40 @@
-"""Stored events as text for a terminal, and as JSON for a pipe."""
+"""What receivers are owed, as text for a terminal, and as JSON for a pipe."""
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
-from events_app.decode import Unreadable
-from events_app.management.terminal import Table, fields, indented, printable
-from events_app.models import Event, Work
-from events_app.normalize import read
-from events_app.search import state_of, work_of
+from django.db.models import Model
 
-_HEADER = ("id", "received (UTC)", "type", "state", "tries", "recipient", "why")
-_TRIES = 4
+from events_app.management.terminal import indented, printable
+from events_app.models import Owing
+from events_app.standing import state_of, work_of
 
-
-def table(width: int | None) -> Table:
-    return Table(_HEADER, frozenset({_TRIES}), width)
+_OF_WORK = ("failures", "lapses", "replay", "due", "receivers", "error")
 
 
-def cells(event: Event) -> tuple[str, ...]:
-    """The event's row in a table."""
-    work = work_of(event)
-    return (
-        str(event.pk),
-        f"{event.received_at.astimezone(UTC):%Y-%m-%d %H:%M}",
-        event.event_type,
-        state_of(work),
-        str(work.failures + work.lapses) if work else "",
-        printable(event.recipient),
-        why(work) if work else "",
-    )
+def minute(at: datetime) -> str:
+    """A time in a table."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
-def why(work: Work) -> str:
-    """In one line: which receivers failed and with what, or else why the event stands where it does."""
+def tries(work: Owing | None) -> str:
+    """How often it was tried in vain, in a table."""
+    return str(work.failures + work.lapses) if work else ""
+
+
+def why(work: Owing | None) -> str:
+    """In one line: which receivers failed and with what, or else why it stands where it does."""
+    if work is None:
+        return ""
     failed = [f"{name}: {last_words(work.receivers[name])}" for name in failed_receivers(work)]
     replay = "replay" if work.replay else ""
     return printable(" | ".join(failed) or work.error or replay).replace("\n", " ")
 
 
-def failed_receivers(work: Work) -> list[str]:
-    """Those whose last call failed; others may be owed the event as well."""
-    return sorted(name for name, error in work.receivers.items() if error)
+def failed_receivers(work: Owing | None) -> list[str]:
+    """Those whose last call failed; others may be owed it as well."""
+    return sorted(name for name, error in work.receivers.items() if error) if work else []
 
 
 def last_words(error: str) -> str:
@@ -53,67 +44,35 @@ def last_words(error: str) -> str:
     return outside[0] if outside else error.strip().rpartition("\n")[2]
 
 
-def as_json(event: Event) -> dict[str, Any]:
-    """All there is in the columns, and the work."""
-    work = work_of(event)
-    columns = ("event_type", "event_id", "message_id", "recipient", "timestamp", "received_at", "door")
-    of_work = ("failures", "lapses", "replay", "due", "receivers", "error")
-    return {
-        "id": event.pk,
-        **{name: getattr(event, name) for name in columns},
-        "state": state_of(work),
-        "work": work and {name: getattr(work, name) for name in of_work},
-    }
+def as_json(row: Model) -> dict[str, Any]:
+    """The state of an event or a mail, and its work."""
+    work = work_of(row)
+    return {"state": state_of(work), "work": work and {name: getattr(work, name) for name in _OF_WORK}}
 
 
-def in_full_as_json(event: Event) -> dict[str, Any]:
-    """The same, with the event as it came, and as it is read today."""
-    _, found, unreadable = _read(event)
-    raw = bytes(event.raw).decode("utf-8", "backslashreplace")
-    return {**as_json(event), "event": found, "unreadable": unreadable, "raw": raw}
+def facts(row: Model) -> dict[str, object]:
+    """The same, for people."""
+    work = work_of(row)
+    return {"state": state_of(work), **(_of_work(work) if work else {})}
 
 
-def _read(event: Event) -> tuple[dict[str, Any], dict[str, Any] | None, str]:
-    """The object as posted, the normalized event, and why it is none."""
-    try:
-        raw, found = read(bytes(event.raw))
-    except Unreadable as error:
-        return {}, None, str(error)
-    return raw, {name: value for name, value in asdict(found).items() if name != "esp_event"}, ""
-
-
-def page(event: Event) -> Iterator[str]:
-    """Everything there is of one event."""
-    work = work_of(event)
-    raw, found, unreadable = _read(event)
-    yield f"Event {event.pk}"
-    yield from fields(
-        {
-            "state": state_of(work),
-            **(_of_work(work) if work else {}),
-            "received": event.received_at,
-            "door": event.door,
-        }
-    )
-    yield "\nAs it is read today"
-    yield from fields({"unreadable": unreadable} if found is None else found)
-    for name in failed_receivers(work) if work else ():
-        yield f"\nReceiver {printable(name)}"
-        yield from indented(work.receivers[name] if work else "")
-    yield "\nAs SendGrid posted it"
-    posted = bytes(event.raw).decode("utf-8", "backslashreplace")
-    yield from indented(posted if found is None else json.dumps(raw, indent=2, ensure_ascii=False))
-
-
-def _of_work(work: Work) -> dict[str, object]:
+def _of_work(work: Owing) -> dict[str, object]:
     waiting = sorted(work.receivers.keys() - failed_receivers(work))
     return {
         "reason": work.error,
         "failed tries": work.failures,
         "died workers": work.lapses,
         "replay": "yes" if work.replay else "",
-        "due": work.due if work.state == Work.State.OWED else "",
+        "due": work.due if work.state == Owing.State.OWED else "",
         "failed": ", ".join(failed_receivers(work)),
         "not reached": ", ".join(waiting),
         "owed to": "" if work.receivers else "all receivers",
     }
+
+
+def failures(row: Model) -> Iterator[str]:
+    """The traceback of each receiver that failed."""
+    work = work_of(row)
+    for name in failed_receivers(work):
+        yield f"\nReceiver {printable(name)}"
+        yield from indented(work.receivers[name] if work else "")

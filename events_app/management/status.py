@@ -1,6 +1,8 @@
 """What is going on, on one page."""
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
@@ -9,20 +11,26 @@ from django.db.models import Count, Min, Q
 from redis import RedisError
 
 from events_app import counters, stream, tick
-from events_app.claims import NOBODY
+from events_app.claims import EVENTS, NOBODY, Kind, rows
+from events_app.inbound.mails import MAILS
+from events_app.inbound.search import mails
 from events_app.management.terminal import columns, span
-from events_app.models import Work, database_now
+from events_app.models import RELEASED, Owing, Work, database_now
+from events_app.tasks import INBOUND
 
 T = TypeVar("T")
 
 _FREE = Q(claim=None) | Q(claim=NOBODY)
 _TRIED = Q(failures__gt=0) | Q(replay=True)
-_OWED, _DEAD = Q(state=Work.State.OWED), Q(state=Work.State.DEAD)
+_OWED, _DEAD = Q(state=Owing.State.OWED), Q(state=Owing.State.DEAD)
 
-# Counted where it is: a million tracebacks are not for carrying over. Receivers that are owed an event
-# and have not failed with it bear no traceback.
+#: Seconds an inbound mail waits for a worker before that is worth a warning: one looks each few seconds.
+LATE = 60
+
+# Counted where it is: a million tracebacks are not for carrying over. Receivers that are owed
+# something and have not failed with it bear no traceback.
 _BY_RECEIVER = """
-SELECT receiver.key, state, count(*) FROM events_app_work, {each}(receivers) AS receiver
+SELECT receiver.key, state, count(*) FROM {table}, {each}(receivers) AS receiver
 WHERE receiver.value <> '' GROUP BY receiver.key, state
 """
 _EACH = {"postgresql": "jsonb_each_text", "sqlite": "json_each"}
@@ -34,10 +42,12 @@ def gather() -> tuple[dict[str, Any], list[str]]:
     found = {
         "waiting_in_redis": _ask("Redis", stream.backlog, away),
         "seconds_since_beat": _ask("Redis", tick.since_beat, away),
-        "work": _ask("The database", _work, away),
-        "failed_receivers": _ask("The database", _failed_receivers, away),
+        "work": _ask("The database", partial(_work, EVENTS), away),
+        "failed_receivers": _ask("The database", partial(_failed_receivers, EVENTS), away),
         "counters": _ask("Redis", counters.read, away),
     }
+    if inbound := _ask("The database", _inbound, away):
+        found["inbound"] = inbound
     return found, list(dict.fromkeys(away))
 
 
@@ -51,11 +61,26 @@ def _ask(whom: str, question: Callable[[], T], away: list[str]) -> T | None:
         return None
 
 
-def _work() -> dict[str, Any]:
-    using = router.db_for_write(Work)
-    now = database_now(using)
+def _inbound() -> dict[str, Any] | None:
+    """The same of inbound mails; None where there are none."""
+    if not mails().exists():
+        return None
+    waiting = rows(MAILS).filter(_OWED, RELEASED).aggregate(since=Min("due"))["since"]
+    return {
+        "work": _work(MAILS),
+        "failed_receivers": _failed_receivers(MAILS),
+        "seconds_waiting": waiting and max(0, -_seconds_to(waiting)),
+    }
+
+
+def _seconds_to(time: datetime) -> int:
+    return round((time - database_now(router.db_for_write(Work))).total_seconds())
+
+
+def _work(kind: Kind) -> dict[str, Any]:
+    now = database_now(router.db_for_write(Work))
     owed, retrying, in_hand = _OWED & ~_TRIED, _OWED & _TRIED, ~_FREE & Q(due__gt=now)
-    found = Work.objects.using(using).aggregate(
+    found = rows(kind).aggregate(
         owed=Count("pk", filter=owed),
         owed_in_hand=Count("pk", filter=owed & in_hand),
         retrying=Count("pk", filter=retrying),
@@ -66,16 +91,17 @@ def _work() -> dict[str, Any]:
         dead=Count("pk", filter=_DEAD),
     )
     next_due = found.pop("next_due")
-    return {**found, "seconds_to_next": next_due and round((next_due - now).total_seconds())}
+    return {**found, "seconds_to_next": next_due and _seconds_to(next_due)}
 
 
-def _failed_receivers() -> dict[str, dict[str, int]]:
+def _failed_receivers(kind: Kind) -> dict[str, dict[str, int]]:
     connection = connections[router.db_for_write(Work)]
     with connection.cursor() as cursor:
-        cursor.execute(_BY_RECEIVER.format(each=_EACH[connection.vendor]))
-        rows = cursor.fetchall()
-    found = {name: {"retrying": 0, "dead": 0} for name in sorted({name for name, _, _ in rows})}
-    for name, state, count in rows:
+        table = kind.work._meta.db_table
+        cursor.execute(_BY_RECEIVER.format(table=table, each=_EACH[connection.vendor]))
+        counts = cursor.fetchall()
+    found = {name: {"retrying": 0, "dead": 0} for name in sorted({name for name, _, _ in counts})}
+    for name, state, count in counts:
         found[name]["dead" if state == Work.State.DEAD else "retrying"] = count
     return found
 
@@ -86,18 +112,14 @@ def page(found: dict[str, Any]) -> Iterator[str]:
         yield f"Waiting in Redis, to be stored: {found['waiting_in_redis']}"
         yield _beat(found["seconds_since_beat"])
     if found["work"] is not None:
-        yield ""
-        yield from columns(("state", "events", ""), _states(found["work"]))
-        if found["work"]["to_recover"]:
-            count = found["work"]["to_recover"]
-            yield f"Being taken up one at a time, as their worker died or by hand: {count}"
-    if found["failed_receivers"]:
-        failed = found["failed_receivers"].items()
-        yield ""
-        yield from columns(
-            ("failed receiver", "retrying", "dead"),
-            [(name, counts["retrying"], counts["dead"]) for name, counts in failed],
-        )
+        yield from _owed("events", found["work"])
+    yield from _failed(found["failed_receivers"] or {})
+    if inbound := found.get("inbound"):
+        yield from _owed("inbound mails", inbound["work"])
+        if (inbound["seconds_waiting"] or 0) > LATE:
+            since = span(inbound["seconds_waiting"])
+            yield f"WARNING: The first has waited for {since}. Does a worker run, with the queue {INBOUND}?"
+        yield from _failed(inbound["failed_receivers"])
     if found["counters"]:
         counted = found["counters"].items()
         yield ""
@@ -113,6 +135,22 @@ def _beat(seconds: int | None) -> str:
     if seconds > tick.LATE:
         return f"WARNING: {heard}. Is it running, with events.tick in its schedule, and a worker?"
     return f"{heard}."
+
+
+def _owed(what: str, work: dict[str, Any]) -> Iterator[str]:
+    yield ""
+    yield from columns(("state", what, ""), _states(work))
+    if work["to_recover"]:
+        yield f"Being taken up one at a time, as their worker died or by hand: {work['to_recover']}"
+
+
+def _failed(receivers: dict[str, dict[str, int]]) -> Iterator[str]:
+    if receivers:
+        yield ""
+        yield from columns(
+            ("failed receiver", "retrying", "dead"),
+            [(name, counts["retrying"], counts["dead"]) for name, counts in receivers.items()],
+        )
 
 
 def _states(work: dict[str, Any]) -> list[tuple[str | int, ...]]:

@@ -54,6 +54,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='inboundmail',
+            index=models.Index(fields=['message_id'], name='inbound_message_id'),
+        ),
+        migrations.AddIndex(
+            model_name='inboundmail',
             index=models.Index(condition=models.Q(('answers', ''), _negated=True), fields=['answers'], name='inbound_answers'),
         ),
         migrations.AddIndex(

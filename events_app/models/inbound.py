@@ -38,6 +38,7 @@ class InboundMail(models.Model):
         # Not db_index: for text that makes a second index on PostgreSQL, for LIKE.
         indexes = (
             models.Index(fields=["key"], name="inbound_key"),
+            models.Index(fields=["message_id"], name="inbound_message_id"),
             models.Index(fields=["answers"], name="inbound_answers", condition=~models.Q(answers="")),
             models.Index(fields=["sender"], name="inbound_sender"),
             models.Index(fields=["recipient"], name="inbound_recipient"),

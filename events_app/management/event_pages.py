@@ -1,0 +1,82 @@
+"""Stored events as text for a terminal, and as JSON for a pipe."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from events_app.decode import Unreadable
+from events_app.management import rendering
+from events_app.management.terminal import Table, fields, indented, printable
+from events_app.models import Event
+from events_app.normalize import read
+from events_app.standing import state_of, work_of
+
+_HEADER = ("id", "received (UTC)", "type", "state", "tries", "recipient", "why")
+_TRIES = 4
+
+#: What a rehearsal counts by.
+GROUPS: Mapping[str, str] = {"type": "type", "state": "state", "receivers": "failed receivers"}
+
+
+def table(width: int | None) -> Table:
+    return Table(_HEADER, frozenset({_TRIES}), width)
+
+
+def cells(event: Event) -> tuple[str, ...]:
+    """The event's row in a table."""
+    work = work_of(event)
+    return (
+        str(event.pk),
+        rendering.minute(event.received_at),
+        event.event_type,
+        state_of(work),
+        rendering.tries(work),
+        printable(event.recipient),
+        rendering.why(work),
+    )
+
+
+def group(event: Event) -> tuple[str | tuple[str, ...], ...]:
+    """Where a rehearsal counts it."""
+    work = work_of(event)
+    return event.event_type, state_of(work).value, tuple(rendering.failed_receivers(work))
+
+
+def as_json(event: Event) -> dict[str, Any]:
+    """All there is in the columns, and the work."""
+    columns = ("event_type", "event_id", "message_id", "recipient", "timestamp", "received_at", "door")
+    return {
+        "id": event.pk,
+        **{name: getattr(event, name) for name in columns},
+        **rendering.as_json(event),
+    }
+
+
+def in_full_as_json(event: Event) -> dict[str, Any]:
+    """The same, with the event as it came, and as it is read today."""
+    _, found, unreadable = _read(event)
+    raw = bytes(event.raw).decode("utf-8", "backslashreplace")
+    return {**as_json(event), "event": found, "unreadable": unreadable, "raw": raw}
+
+
+def _read(event: Event) -> tuple[dict[str, Any], dict[str, Any] | None, str]:
+    """The object as posted, the normalized event, and why it is none."""
+    try:
+        raw, found = read(bytes(event.raw))
+    except Unreadable as error:
+        return {}, None, str(error)
+    return raw, {name: value for name, value in asdict(found).items() if name != "esp_event"}, ""
+
+
+def page(event: Event) -> Iterator[str]:
+    """Everything there is of one event."""
+    raw, found, unreadable = _read(event)
+    yield f"Event {event.pk}"
+    yield from fields({**rendering.facts(event), "received": event.received_at, "door": event.door})
+    yield "\nAs it is read today"
+    yield from fields({"unreadable": unreadable} if found is None else found)
+    yield from rendering.failures(event)
+    yield "\nAs SendGrid posted it"
+    posted = bytes(event.raw).decode("utf-8", "backslashreplace")
+    yield from indented(posted if found is None else json.dumps(raw, indent=2, ensure_ascii=False))

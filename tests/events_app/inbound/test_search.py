@@ -1,0 +1,179 @@
+"""Criteria mean the mails an operator means, on either database."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connections
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from events_app.inbound.search import Criteria, find, known_by, mails, missing
+from events_app.models import InboundMail, InboundWork, database_now
+
+pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+RECEIVED = datetime(2026, 7, 14, 12, tzinfo=UTC)
+
+
+def noted(**fields: Any) -> int:
+    """The row of a mail that was read, with nothing owed; its id."""
+    given = {"file": uuid.uuid4().hex, "size": 1, "digest": b"", "door": "inbound", "received_at": RECEIVED}
+    return InboundMail.objects.create(**{**given, **fields}).pk
+
+
+def owe(pk: int, **fields: Any) -> InboundWork:
+    """Open work for it."""
+    now = database_now(InboundMail.objects.db)
+    return InboundWork.objects.create(mail_id=pk, **{"due": now, **fields})
+
+
+def ids(**criteria: Any) -> list[int]:
+    return sorted(find(Criteria(**criteria)).values_list("pk", flat=True))
+
+
+def test_nothing_asked_finds_all(database: str) -> None:
+    assert ids() == []
+    assert [noted(), noted()] == ids()
+
+
+def test_by_our_id_or_the_message_id_with_its_brackets_or_without(database: str) -> None:
+    first, second, bare = (
+        noted(message_id="<a@b.example>"),
+        noted(message_id="<c@d.example>"),
+        noted(message_id="x"),
+    )
+    assert ids(ids=(str(first), "c@d.example")) == [first, second]
+    assert ids(ids=("<c@d.example>", "x", "0", str(10**17))) == [second, bare]
+    assert ids(ids=("C@D.example",)) == []
+
+
+def test_a_message_id_finds_all_posts_of_a_mail(database: str) -> None:
+    posts = [noted(message_id="<a@b.example>") for _ in range(3)]
+    assert ids(ids=("a@b.example",)) == posts
+
+
+def test_no_id_at_all_is_no_mails(database: str) -> None:
+    noted(message_id="")
+    assert ids(ids=("",)) == ids(ids=(" ",)) == []
+    assert missing(["", "\0"]) == ["", "\0"]
+
+
+def test_a_message_id_that_is_longer_than_its_column(database: str) -> None:
+    whole = f"<{'a' * 300}@b.example>"
+    pk = noted(message_id=whole[:255])
+    assert ids(ids=(whole,)) == [pk]
+    assert missing([whole]) == []
+
+
+def test_ids_that_are_missing(database: str) -> None:
+    first = noted(message_id="<a@b.example>")
+    asked = [str(first), "a@b.example", "<a@b.example>", "b", f"0{first}", "0", str(10**17), "9" * 30]
+    assert missing(asked) == ["b", "0", str(10**17), "9" * 30]
+    assert missing([]) == []
+
+
+def test_by_whoever_it_is_from_or_for(database: str) -> None:
+    first = noted(sender="mira@example.net", recipient="desk@example.com")
+    second = noted(sender="desk@example.com", recipient="lena@example.org")
+    assert ids(address=" Desk@Example.COM ") == [first, second]
+    assert ids(address="mira@example.net") == [first]
+    assert ids(address="mira") == []
+
+
+def test_by_what_it_answers(database: str) -> None:
+    first, _ = noted(answers="0c5c1a52"), noted()
+    assert ids(answers="0c5c1a52") == [first]
+    assert ids(answers="0c5c") == ids(answers="") == []
+
+
+def test_by_a_piece_of_its_subject(database: str) -> None:
+    first, _ = noted(subject="Where is my 100% order?"), noted(subject="Out of office")
+    assert ids(subject="MY 100%") == [first]
+    assert ids(subject="m_") == ids(subject="\\") == []
+
+
+def test_repeats_alone(database: str) -> None:
+    again = noted(repeat_of_id=noted())
+    assert ids(repeats=True) == [again]
+
+
+def test_all_that_is_given_must_hold(database: str) -> None:
+    first = noted(sender="mira@example.net", subject="Hello")
+    second = noted(sender="mira@example.net", subject="Hello", answers="m1")
+    owe(first, state="dead", failures=1, receivers={"desk": "Traceback"})
+    asked: dict[str, Any] = {
+        "ids": (str(first), str(second)),
+        "address": "mira@example.net",
+        "subject": "hell",
+    }
+    assert ids(**asked) == [first, second]
+    assert ids(**asked, answers="m1") == [second]
+    assert ids(**asked, states=("dead",), receiver="desk") == [first]
+    assert ids(**asked, since=RECEIVED, until=RECEIVED + timedelta(seconds=1)) == [first, second]
+    assert ids(**asked, until=RECEIVED) == []
+
+
+@pytest.mark.parametrize(
+    "term", ["7", "<a@b.example>", "a@b.example", "Mira@example.net", "desk@example.com", "0c5c1a52"]
+)
+def test_what_a_person_may_know_of_a_mail(database: str, term: str) -> None:
+    fields = {"sender": "mira@example.net", "recipient": "desk@example.com", "answers": "0c5c1a52"}
+    noted(pk=7, message_id="<a@b.example>", **fields)
+    noted(pk=8)
+    assert [mail.pk for mail in mails().filter(known_by(term))] == [7]
+
+
+@hypothesis_settings(
+    max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+@given(st.text(st.characters(codec=None), max_size=40))
+def test_any_text_at_all_finds_nothing_where_nothing_is(database: str, text: str) -> None:
+    assert ids(ids=(text,)) == ids(address=text) == ids(answers=text) == []
+    assert ids(subject=text) == []
+    assert not mails().filter(known_by(text)).exists()
+    assert missing([text]) == [text]
+
+
+# Indexes
+
+
+def plan(database: str, **criteria: Any) -> str:
+    rows = (
+        mails().filter(known_by(criteria["known_by"]))
+        if "known_by" in criteria
+        else find(Criteria(**criteria))
+    )
+    with connections[database].cursor() as cursor:
+        if database == "postgres":
+            # Of a table of one page everything is read, whatever there is besides.
+            cursor.execute("SET enable_seqscan = off")
+        try:
+            return rows.explain()
+        finally:
+            if database == "postgres":
+                cursor.execute("RESET enable_seqscan")
+
+
+@pytest.mark.parametrize(
+    "criteria",
+    [
+        {"ids": ("17", "<a@b.example>", "c@d.example")},
+        {"address": "mira@example.net"},
+        {"answers": "0c5c1a52"},
+        {"known_by": "17"},
+        {"known_by": "mira@example.net"},
+    ],
+)
+def test_what_people_look_for_has_an_index(database: str, criteria: dict[str, Any]) -> None:
+    found = plan(database, **criteria)
+    assert "Seq Scan" not in found
+    assert "SCAN" not in found
+    assert "ndex" in found or "INDEX" in found or "PRIMARY KEY" in found
+
+
+def test_what_has_no_index_is_seen_to_have_none(database: str) -> None:
+    found = plan(database, subject="hello")
+    assert "Seq Scan" in found or "SCAN" in found

@@ -1,0 +1,105 @@
+"""What came in is in one state, and is found by it and by the receivers that failed, on either database."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from typing import Any, NamedTuple
+
+import pytest
+from django.db.models import QuerySet
+
+from events_app import claims
+from events_app.inbound.search import mails
+from events_app.models import Event, Owing
+from events_app.standing import Standing, State, state_of, work_of
+from tests.events_app import test_search as of_events
+from tests.events_app.inbound import test_search as of_mails
+from tests.events_app.test_inbox import opened
+
+pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+RECEIVED = of_mails.RECEIVED
+
+
+class Kind(NamedTuple):
+    rows: Callable[[], "QuerySet[Any]"]
+    #: Keeps so many, with nothing owed; answers their ids.
+    keep: Callable[[int], list[int]]
+    owe: Callable[..., Owing]
+
+    def found(self, **asked: Any) -> list[int]:
+        return sorted(row.pk for row in Standing(**asked).among(self.rows()))
+
+
+EVENTS = Kind(
+    Event.objects.all,
+    lambda count: of_events.store(*(opened(f"{at:02d}") for at in range(count))),
+    of_events.owe,
+)
+MAILS = Kind(mails, lambda count: [of_mails.noted() for _ in range(count)], of_mails.owe)
+
+
+@pytest.fixture(params=[EVENTS, MAILS], ids=["events", "mails"])
+def kind(request: pytest.FixtureRequest, database: str) -> Kind:
+    found: Kind = request.param
+    return found
+
+
+def test_by_state(kind: Kind) -> None:
+    dead, done, owed, put_off, replay = kind.keep(5)
+    kind.owe(dead, state="dead")
+    kind.owe(owed)
+    kind.owe(put_off, failures=1)
+    kind.owe(replay, replay=True)
+    assert kind.found(states=("dead",)) == [dead]
+    assert kind.found(states=("done",)) == [done]
+    assert kind.found(states=("owed",)) == [owed]
+    assert kind.found(states=("retrying",)) == sorted([put_off, replay])
+    assert kind.found(states=("dead", "done")) == sorted([dead, done])
+    assert len(kind.found(states=tuple(State))) == 5
+
+
+def test_each_is_in_the_one_state_that_is_said_of_it(kind: Kind) -> None:
+    rows = list(product(("owed", "dead"), (0, 1), (False, True), (None, claims.NOBODY, 7), (0, 5)))
+    pks = kind.keep(len(rows) + 1)
+    for pk, (state, failures, replay, claim, lapses) in zip(pks, rows, strict=False):
+        kind.owe(pk, state=state, failures=failures, replay=replay, claim=claim, lapses=lapses)
+    found = {state: Standing(states=(state,)).among(kind.rows()).select_related("work") for state in State}
+    assert sum(map(len, found.values())) == len(pks)
+    for state, events in found.items():
+        assert {state_of(work_of(event)) for event in events} == {state}
+
+
+@pytest.mark.parametrize(
+    "name", ["shop.receivers.stop", "a__b", 'quo"ted', "7", "", "%s", "ünïcode", "back\\slash", "$.x[0]"]
+)
+def test_by_the_receiver_that_failed(kind: Kind, name: str) -> None:
+    first, second, third, _ = kind.keep(4)
+    kind.owe(first, failures=1, receivers={"other": "Traceback", name: "Traceback"})
+    kind.owe(second, failures=1, receivers={"other": "Traceback"})
+    kind.owe(third)
+    assert kind.found(receiver=name) == [first]
+
+
+def test_a_receiver_that_has_not_been_called_has_not_failed(kind: Kind) -> None:
+    first, second = kind.keep(2)
+    kind.owe(first, failures=1, receivers={"shop": "", "bank": "Traceback"})
+    kind.owe(second, state="dead", receivers={"shop": "null"})
+    assert kind.found(receiver="shop") == [second]
+    assert kind.found(receiver="bank") == [first]
+
+
+def test_by_the_time_it_was_received(kind: Kind) -> None:
+    first, second = kind.keep(2)
+    kind.rows().filter(pk=second).update(received_at=RECEIVED + timedelta(hours=1))
+    assert kind.found(since=RECEIVED) == sorted([first, second])
+    assert kind.found(since=RECEIVED + timedelta(seconds=1)) == [second]
+    assert kind.found(until=RECEIVED + timedelta(hours=1)) == [first]
+    assert kind.found(until=RECEIVED) == []
+
+
+def test_whether_anything_is_asked() -> None:
+    assert not Standing().asks()
+    assert not Standing(states=()).asks()
+    for asked in ({"states": ("dead",)}, {"receiver": ""}, {"since": datetime(2026, 7, 14, tzinfo=UTC)}):
+        assert Standing(**asked).asks()
