@@ -42,10 +42,13 @@ def _known(claimed: str) -> str | None:
         return None
     if found.name in _NOT_CHARSETS:
         return None
-    with suppress(LookupError, ValueError):
-        b"".decode(name)  # a LookupError where the codec makes no text, such as "zip"
-        return found.name
-    return None
+    try:
+        b"-".decode(name)
+    except LookupError:
+        return None  # a codec that makes no text, such as "zip"
+    except ValueError:
+        pass  # one of two bytes a character
+    return found.name
 
 
 def _with_gaps(data: bytes, charset: str) -> str:
@@ -58,4 +61,4 @@ def _is_mostly_right(text: str) -> bool:
     """Whether damage is the exception among what is not ASCII: in a wrong charset it is the rule."""
     gaps = text.count("\ufffd")
     foreign = len(text) - len(text.encode("ascii", "ignore"))
-    return gaps * 2 < foreign
+    return gaps * 2 <= foreign

@@ -22,7 +22,7 @@ MOST_HEADER_BYTES = 1_000_000
 # What the standard library takes for a header line, or for the rest of one.
 _HEADERS = re.compile(rb"(?:(?:From |[\x21-\x39\x3b-\x7e]*:|[\t ])[^\r\n]*(?:\r\n|\r|\n|\Z))*+")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
-_BLANK_LINES = re.compile(rb"(?:\r\n|\r|\n)(?:[ \t]*(?:\r\n|\r|\n))++")
+_BLANK_LINES = re.compile(rb"(?>\r\n|\r|\n)(?:[ \t]*(?>\r\n|\r|\n))++")
 
 
 def parse(data: bytes) -> InboundMessage:
@@ -75,6 +75,8 @@ class _Mail:
         for delimiter in self._delimiters(message, start, end):
             stop = self._before_line_end(start if begin is None else begin, delimiter.start())
             if begin is None:
+                if delimiter[1]:
+                    break  # closed before it was opened
                 message.preamble = self._text(start, stop) or None
                 message.set_payload([])
             elif delimiter.start() > begin:
@@ -85,7 +87,7 @@ class _Mail:
                 return
         if begin is None:
             message.set_payload(self._text(start, end))
-        elif begin < end:
+        else:
             message.attach(self.part(begin, end, level + 1, default))
 
     def _delimiters(self, message: InboundMessage, start: int, end: int) -> Iterator[re.Match[bytes]]:

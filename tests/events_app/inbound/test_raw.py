@@ -1,0 +1,120 @@
+"""The source of a mail is taken apart as the standard library does it, and within bounds."""
+
+from email import message_from_bytes
+from email.message import Message
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from events_app.decode import Unreadable
+from events_app.inbound import raw
+from events_app.inbound.message import POLICY, InboundMessage
+
+LINES = (
+    *(b"Content-Type: multipart/mixed; boundary=a", b'Content-Type: multipart/digest; boundary="b"'),
+    *(b"Content-Type: message/rfc822", b"Content-Type: multipart/mixed", b"Content-Type: text/html"),
+    *(
+        b"--a",
+        b"--b",
+        b"--a--",
+        b"--b--",
+        b"--a  ",
+        b"--ab",
+        b"--",
+        b"",
+        b"",
+        b"text",
+        b"Subject: x",
+        b" more",
+    ),
+    *(b"\xff\xfe", b"X:"),
+)
+
+
+def has_no_empty_part(lines: list[bytes]) -> bool:
+    """The standard library takes the end of a multipart that follows a delimiter for another delimiter."""
+    return not any(one.startswith(b"--") and other.startswith(b"--") for one, other in pairwise(lines))
+
+
+sources = st.builds(
+    lambda lines, eol: eol.join(lines),
+    st.lists(st.sampled_from(LINES), max_size=16).filter(has_no_empty_part),
+    st.sampled_from([b"\n", b"\r\n", b"\r"]),
+)
+
+
+def shape(mail: "Message[Any, Any]") -> tuple[Any, ...]:
+    head = (mail.get_content_type(), mail.items())
+    payload: Any = mail._payload  # type: ignore[attr-defined]
+    if mail.is_multipart():
+        return (*head, [found for part in payload if (found := shape(part))[1:] != ([], "")])
+    if mail.get_content_maintype() == "multipart":
+        return (*head, "nothing in it")
+    return (*head, payload.rstrip("\r\n"))
+
+
+@given(sources)
+def test_parts_are_those_the_standard_library_finds(source: bytes) -> None:
+    assert shape(raw.parse(source)) == shape(message_from_bytes(source, policy=POLICY))
+
+
+@given(st.binary(max_size=300) | sources)
+def test_any_source_is_read_and_every_part_is_our_own(source: bytes) -> None:
+    for part in raw.parse(source).walk():
+        assert isinstance(part, InboundMessage)
+
+
+def nested(levels: int, kind: str = "multipart/mixed; boundary=b{}") -> bytes:
+    return b"".join(f"Content-Type: {kind.format(at)}\n\n--b{at}\n".encode() for at in range(levels))
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        (nested(raw.MOST_LEVELS + 1) + b"\nx", "nests deeper than 100 levels"),
+        (nested(200_000), "nests deeper than 100 levels"),
+        (b"Content-Type: message/rfc822\n\n" * 500_000, "nests deeper than 100 levels"),
+        (nested(1) + b"\n--b0\n\nx" * 2_000, "has more than 1000 parts"),
+        (b"Content-Type: message/delivery-status\n\n" + b"a: b\n\n" * 100_000, "has more than 1000 parts"),
+        (b"a:\n" * 1_000_000, "headers have more than 1000000 bytes"),
+        (nested(1) + (b"\n--b0\nA: " + b"x" * 9_000) * 200, "headers have more than 1000000 bytes"),
+    ],
+)
+def test_a_mail_beyond_a_bound_is_unreadable(source: bytes, says: str) -> None:
+    with pytest.raises(Unreadable, match=says):
+        raw.parse(source)
+
+
+def test_a_mail_within_the_bounds_is_read() -> None:
+    mail = raw.parse(nested(raw.MOST_LEVELS) + b"\nthe end")
+    assert mail.text == "the end"
+    assert len(list(mail.walk())) == raw.MOST_LEVELS + 1
+
+
+def test_blank_lines_take_no_memory() -> None:
+    mail = raw.parse(b"Content-Type: message/delivery-status\n\n" + b"\n" * 5_000_000)
+    assert mail.get_payload() == []
+
+
+@pytest.mark.parametrize("encoding", ["base64", "quoted-printable"])
+def test_an_attached_mail_that_is_encoded_is_kept_as_it_is(encoding: str) -> None:
+    """No standard allows it, and some programs do it."""
+    source = f"Content-Type: message/rfc822\nContent-Transfer-Encoding: {encoding}\n\nU3ViamVjdDogeA=="
+    assert raw.parse(source.encode()).get_payload() == "U3ViamVjdDogeA=="
+
+
+def test_a_delivery_status_is_its_blocks_of_headers() -> None:
+    source = b"Content-Type: message/delivery-status\r\n\r\nA: 1\r\nB: 2\r\n\r\n\r\nC: 3\r\n"
+    blocks: Any = raw.parse(source).get_payload()
+    assert [block.items() for block in blocks] == [[("A", "1"), ("B", "2")], [("C", "3")]]
+
+
+def test_a_multipart_is_written_as_it_came() -> None:
+    head = b"Content-Type: multipart/mixed; boundary=a\r\n\r\n"
+    source = head + b"before\r\n--a\r\n\r\none\r\n--a\r\nX: y\r\n\r\ntwo\r\n--a--\r\nafter"
+    mail = raw.parse(source)
+    assert (mail.preamble, mail.epilogue) == ("before", "after")
+    assert mail.as_bytes() == source
