@@ -110,6 +110,8 @@ class Part(models.Model):
             models.Index(
                 fields=["account", "accepted_at"], name="part_seen", condition=Q(seen_at__isnull=False)
             ),
+            # For an operator's look, and to find what a mail answers.
+            models.Index(fields=["x_message_id"], name="part_request", condition=~Q(x_message_id="")),
             # For an operator's look.
             models.Index(fields=["id"], name="part_failed", condition=Q(state="failed")),
             models.Index(fields=["id"], name="part_parked", condition=Q(state="parked")),
