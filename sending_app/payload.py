@@ -3,6 +3,7 @@
 What is merged here is copied, so no two personalizations ever share what one of them changes.
 """
 
+import uuid
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import msgspec
 
 from events_app.signals import MESSAGE_ID_ARG
+from sending_app import reply_to
 from sending_app.mail import Attachment, Common, Envelope
 
 _encoder = msgspec.json.Encoder()
@@ -23,6 +25,10 @@ def encode(body: Any) -> bytes:
 def build(common: Common, envelopes: Sequence[Envelope], attachments: Sequence[Attachment]) -> dict[str, Any]:
     """The body of the request that sends this mail to these."""
     body = {"personalizations": [personalization(common, one) for one in envelopes], **common.body}
+    if "reply_to_list" in body:
+        # One to nobody is only measured: any id will do.
+        message_id = envelopes[0].id if envelopes else str(uuid.UUID(int=0))
+        body["reply_to_list"] = reply_to.filled(body["reply_to_list"], message_id)
     if sends(common, attachments):
         body["attachments"] = [_attachment(one) for one in attachments]
     return body

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from django.core.mail import EmailMessage
 
-from sending_app.compose import attachment, envelopes, extra, required, shapes
+from sending_app.compose import attachment, envelopes, extra, marker, required, shapes
 from sending_app.compose.address import AnymailInvalidAddress, InvalidAddress
 from sending_app.compose.body import build
 from sending_app.compose.defaults import Attributes, combine, merge_deep
@@ -64,6 +64,7 @@ def _compose(message: EmailMessage, rules: Rules) -> Composed:
         batch = envelopes.is_batch(attributes)
         found = _envelopes(recipients, attributes, common, batch, rules)
         ids = _ids(recipients, found)
+    marker.check(common, found)
     mail = Mail(
         common=common,
         envelopes=found,

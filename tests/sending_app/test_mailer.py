@@ -293,6 +293,14 @@ def test_the_status_of_a_message_that_is_not_sent_is_empty(configured: str, send
     assert status.esp_response is None
 
 
+def test_an_address_for_answers_bears_the_id(configured: str, arrived: Arrived) -> None:
+    message = hello(reply_to=["Shop <support+{message_id}@parse.example.com>"])
+    message.send()
+    short = message.anymail_status.message_id.replace("-", "")
+    address = {"email": f"support+{short}@parse.example.com", "name": "Shop"}
+    assert arrived() == [{**ANN, "reply_to_list": [address]}]
+
+
 # What messages are made of
 
 

@@ -1,5 +1,6 @@
 """Every recipient is in exactly one request, and no request is over a limit of SendGrid's."""
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -179,6 +180,14 @@ def test_what_is_reckoned_is_never_too_small(
 ) -> None:
     size = parts._shared_size(common, attachments) + sum(parts._sizes(common, [envelope] * 3))
     assert size >= len(encode(build(common, [envelope] * 3, attachments)))
+
+
+def test_what_is_reckoned_has_the_id_that_goes_into_addresses() -> None:
+    reply_to = [{"email": "a+{message_id}@x.example"}] * 100
+    common = replace(COMMON, body={**COMMON.body, "reply_to_list": reply_to})
+    envelope = Envelope(id=str(uuid.uuid4()), to=addresses(1))
+    size = parts._shared_size(common, []) + sum(parts._sizes(common, [envelope]))
+    assert 0 <= size - len(encode(build(common, [envelope], []))) < 50
 
 
 @given(a_common, an_envelope, files)

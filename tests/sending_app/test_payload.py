@@ -189,6 +189,20 @@ def test_attachments_that_the_caller_wrote_stand_alone() -> None:
     assert build(common, [MIRA], ours)["attachments"] == theirs
 
 
+# Where answers go
+
+
+def test_an_address_for_answers_bears_the_id() -> None:
+    reply_to = [{"email": "support+{message_id}@x.example", "name": "Shop"}, {"email": "b@x.example"}]
+    common = replace(COMMON, body={**COMMON.body, "reply_to_list": reply_to})
+    assert build(common, [replace(MIRA, id="0b7f6a5e-83c4-4d2f-9a3c-52a4b1f2c9d0")], [])["reply_to_list"] == [
+        {"email": "support+0b7f6a5e83c44d2f9a3c52a4b1f2c9d0@x.example", "name": "Shop"},
+        {"email": "b@x.example"},
+    ]
+    assert common.body["reply_to_list"] is reply_to
+    assert reply_to[0]["email"] == "support+{message_id}@x.example"
+
+
 # Any mail
 
 

@@ -118,6 +118,7 @@ TWO = ["A <a@x.example>", "b@x.example"]
             }
         },
         {"send_at": 0, "metadata": {"a": 1}, "tags": ["a"], "headers": {"X-A": "1"}, "reply_to": TWO},
+        {"reply_to": ["A <support+{message_id}@x.example>"]},
         {"body": "", "alternatives": [("BEGIN", "text/calendar")]},
         {"body": "", "alternatives": [("<1>", "text/html"), ("<2>", "text/html"), ("t", "text/plain")]},
     ],
