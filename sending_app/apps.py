@@ -1,4 +1,4 @@
-"""The app: hears of stored events, registers its checks and the sender of its signals."""
+"""The app: hears of events and of mail that comes in, registers its checks and the sender of its signals."""
 
 from django.apps import AppConfig, apps
 from django.core.exceptions import ImproperlyConfigured
@@ -14,9 +14,10 @@ class SendingAppConfig(AppConfig):
             raise ImproperlyConfigured(
                 'sending_app stands on events_app: add "events_app" to INSTALLED_APPS.'
             )
-        from events_app.signals import stored  # noqa: PLC0415 (they need the app registry)
-        from sending_app import announce, checks, evidence, signals  # noqa: F401, PLC0415
+        from events_app.signals import answered, stored  # noqa: PLC0415 (they need the app registry)
+        from sending_app import announce, checks, evidence, replies, signals  # noqa: F401, PLC0415
         from sending_app.backends import queued  # noqa: PLC0415
 
         stored.connect(evidence.take_in, dispatch_uid="sending_app.evidence")
+        answered.connect(replies.answered, dispatch_uid="sending_app.replies")
         signals.backends[announce.QUEUED] = queued.EmailBackend
