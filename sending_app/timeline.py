@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Coalesce
 
 from events_app.decode import Unreadable
-from events_app.models import Event
+from events_app.models import Event, InboundMail
 from events_app.normalize import read
 from events_app.slices import SLICE
 from sending_app.evidence import requests_of
@@ -31,6 +31,9 @@ _T = TypeVar("_T")
 #: Events of a mail that are read, the first ones.
 MOST = 1000
 
+#: What happened where an inbound mail answers this one.
+ANSWERED = "answered"
+
 #: States that a part comes to with words in its log.
 _LOGGED = (Part.State.FAILED, Part.State.UNKNOWN, Part.State.PARKED, Part.State.CANCELLED)
 
@@ -40,9 +43,9 @@ class Moment:
     """Something that happened."""
 
     at: datetime
-    #: "kept", "posted", "accepted", "note", "sent twice", a `Part.State`, or an `EventType`.
+    #: "kept", "posted", "accepted", "note", "sent twice", "answered", a `Part.State`, or an `EventType`.
     what: str
-    #: Of an event, as SendGrid has it.
+    #: Of an event, as SendGrid has it; of an answer, who wrote it.
     recipient: str = ""
     #: Of a bounce or a drop.
     reject_reason: str = ""
@@ -65,7 +68,7 @@ def of(message_id: Ids, most: int | None = MOST) -> list[Moment]:
     moments = [moment for part, its in by_part.items() for moment in of_part(part, its, most)]
     outside = ids - {str(one) for its in by_part.values() for one in its}
     for some in _slices(outside):
-        moments += _in_order(None, _stored(some)[:most])
+        moments += _in_order(None, some, most)
     return sorted(moments, key=_when)
 
 
@@ -75,8 +78,11 @@ def of_part(
     most: int | None = MOST,
     to: Collection[str] | None = None,
 ) -> list[Moment]:
-    """What happened to the part, with the events of these ids of its, or those alone `to` some addresses."""
-    return _in_order(part, _stored([str(one) for one in message_ids], to)[:most])
+    """What happened to the part, with the events of these ids of its, or those alone `to` some addresses.
+
+    And with the answers to it, or those alone of these addresses; `most` is of either.
+    """
+    return _in_order(part, [str(one) for one in message_ids], most, to)
 
 
 def events_of(message_ids: Collection[uuid.UUID], to: Collection[str] | None = None) -> int:
@@ -163,8 +169,12 @@ def _slices(ids: Iterable[_T]) -> Iterator[list[_T]]:
 _pk = attrgetter("pk")
 
 
-def _in_order(part: Part | None, stored: "QuerySet[Event]") -> list[Moment]:
-    return sorted([*(_here(part) if part else ()), *_events(part, stored)], key=_when)
+def _in_order(
+    part: Part | None, ids: Collection[str], most: int | None, to: Collection[str] | None = None
+) -> list[Moment]:
+    here = _here(part) if part else ()
+    moments = (*here, *_events(part, _stored(ids, to)[:most]), *_answers(ids, to, most))
+    return sorted(moments, key=_when)
 
 
 def _when(moment: Moment) -> tuple[datetime, int]:
@@ -175,6 +185,7 @@ def _when(moment: Moment) -> tuple[datetime, int]:
 #: Of moments in one second: what is known here comes first, then all goes as a mail does.
 _ORDER: dict[str, int] = {kind.value: standing.rank for kind, standing in STANDINGS.items()}
 _ORDER |= dict.fromkeys([kind.value for kind in MOMENTS], max(_ORDER.values()) + 1)
+_ORDER[ANSWERED] = max(_ORDER.values()) + 1
 
 
 def _here(part: Part) -> Iterator[Moment]:
@@ -229,3 +240,17 @@ def _stored(message_ids: Collection[str], to: Collection[str] | None = None) -> 
     if to is not None:
         events = events.filter(recipient__in=to)
     return events.order_by(Coalesce("timestamp", "received_at"), "pk")
+
+
+def _answers(
+    message_ids: Collection[str], senders: Collection[str] | None, most: int | None
+) -> Iterator[Moment]:
+    """The inbound mails that answer these, each once, however often SendGrid has posted it."""
+    mails = InboundMail.objects.using(router.db_for_write(InboundMail))
+    # The index has those alone that answer one, and SQLite takes it only where that is said.
+    mails = mails.filter(answers__in=message_ids, repeat_of=None).exclude(answers="")
+    if senders is not None:
+        mails = mails.filter(sender__in=senders)
+    for mail in mails.order_by("received_at", "pk")[:most]:
+        said = f"inbound mail {mail.pk}: {mail.subject}".removesuffix(": ")
+        yield Moment(mail.received_at, ANSWERED, mail.sender, said=said)

@@ -212,6 +212,8 @@ def _recipient(row: Recipient) -> tuple[str, ...]:
 
 def _line(moment: Moment, alone: bool) -> str:
     said = ": ".join(filter(None, (moment.reject_reason, moment.said)))
-    words = (moment.what.ljust(12), "" if alone else moment.recipient, said)
+    # Anybody may answer a mail, whoever it went to.
+    recipient = "" if alone and moment.what != timeline.ANSWERED else moment.recipient
+    words = (moment.what.ljust(12), recipient, said)
     line = "  ".join(filter(None, (f"{moment.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}", *words)))
     return f"  {printable(line)}".replace("\n", " ").rstrip()

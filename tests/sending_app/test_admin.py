@@ -13,7 +13,7 @@ from events_app.admin import Capped
 from events_app.models import database_now
 from sending_app.models import Part, Pause, Recipient
 from tests.sending_app.mails import kept, mail, part, parts
-from tests.sending_app.test_timeline import event, stored
+from tests.sending_app.test_timeline import answer, event, stored
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -77,7 +77,9 @@ def test_a_part_tells_what_happened_and_leads_to_its_message(database: str, clie
     kept(mail("<b>@example.com", subject="<script>"))
     Part.objects.update(state="parked", log=[{"at": "2026-07-14T12:00:00+00:00", "what": "<i>cut off</i>"}])
     stored(event(3, "delivered", "<b>@example.com", response="250 <OK>"))
+    found = answer(4, subject="<u>Re</u>")
     shown = page(client, "part", part().pk)
+    assert f"answered ann@example.com inbound mail {found.pk}: &lt;u&gt;Re" in shown
     assert reverse("admin:sending_app_outboxmessage_change", args=[part().message_id]) in shown
     assert "&lt;b&gt;@example.com (to): delivered" in shown
     assert "2026-07-14 12:00:03 delivered" in shown

@@ -17,7 +17,7 @@ from sending_app.models import Attachment, OutboxMessage, Part, Pause, Recipient
 from sending_app.outbox import using
 from tests.events_app.test_inbox import away
 from tests.sending_app.mails import kept, mail, part, parts
-from tests.sending_app.test_timeline import event, stored
+from tests.sending_app.test_timeline import answer, event, stored
 from tests.terminal import interrupt_the_second, printed
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
@@ -216,6 +216,18 @@ def test_who_shares_a_mail_has_their_own_events_alone(database: str) -> None:
     assert [one["recipient"] for one in found["timeline"] if one["recipient"]] == ["bo@example.com"]
     shown = run("show", "--message-id", Recipient.objects.latest("pk").message_id)
     assert shown.count("  delivered  ") == 6
+
+
+def test_an_answer_is_shown_with_who_wrote_it(database: str) -> None:
+    kept()
+    stored(event(1, "open"))
+    found = answer(2, sender="boss@example.com", subject="Re:\x1b[31m your order")
+    shown = run("show", part().pk)
+    assert f"answered      boss@example.com  inbound mail {found.pk}: Re:" in shown
+    assert "\x1b" not in shown
+    assert "opened        The message" in shown
+    (told,) = run_json("show", part().pk)
+    assert "boss@example.com" in [one["recipient"] for one in told["timeline"] if one["what"] == "answered"]
 
 
 def test_events_of_others_are_not_counted_as_left_out(database: str) -> None:

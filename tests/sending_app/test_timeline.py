@@ -9,6 +9,7 @@ import pytest
 
 from events_app import inbox
 from events_app.claims import Claim
+from events_app.models import InboundMail
 from events_app.normalize import normalize
 from sending_app import evidence, timeline
 from sending_app.message import RecipientStatus, SendStatus
@@ -209,6 +210,67 @@ def test_thousands_of_ids_are_looked_up_in_slices(database: str) -> None:
     outside = [str(uuid.uuid4()) for _ in range(1500)]
     moments = timeline.of([*ids().values(), *outside])
     assert [moment.what for moment in moments] == ["opened", "kept", "kept", "kept", "accepted"]
+
+
+# Answers
+
+
+def answer(seconds: float, answers: str = "", sender: str = "ann@example.com", **columns: Any) -> InboundMail:
+    """An inbound mail that answers this one, or the mail that was kept last."""
+    found = {"subject": "Re: Your order", "received_at": at(seconds), **columns}
+    return InboundMail.objects.create(
+        file=uuid.uuid4().hex, size=1, digest=b"", answers=answers or message_id(), sender=sender, **found
+    )
+
+
+def test_answers_are_among_what_happened(database: str) -> None:
+    kept_at_noon()
+    stored(event(60, "open"), event(30, "delivered", response="250 OK"))
+    late, early = answer(90, sender="bo@example.com", subject=""), answer(60.5)
+    answer(70, answers=str(uuid.uuid4()))
+    answer(80, answers="").delete()
+    assert told()[-3:-1] == [
+        (60.5, "answered", f"inbound mail {early.pk}: Re: Your order"),
+        (90, "answered", f"inbound mail {late.pk}"),
+    ]
+    assert [moment.recipient for moment in timeline.of(message_id())][-3:-1] == [
+        "ann@example.com",
+        "bo@example.com",
+    ]
+
+
+def test_an_answer_that_was_posted_twice_is_told_once(database: str) -> None:
+    kept_at_noon()
+    first = answer(1)
+    answer(2, repeat_of=first)
+    assert [what for _, what, _ in told()] == ["kept", "answered"]
+
+
+def test_no_more_answers_than_are_asked_for_the_first_ones(database: str) -> None:
+    kept_at_noon()
+    for seconds in (3, 2, 1):
+        answer(seconds)
+    assert [seconds for seconds, _, _ in told(most=2)] == [0, 1, 2]
+
+
+def test_answers_of_one_sender(database: str) -> None:
+    kept_at_noon("ann@example.com", "bo@example.com")
+    answer(1)
+    answer(2, sender="bo@example.com")
+    found = timeline.of_part(part(), [uuid.UUID(message_id())], to={"bo@example.com"})
+    assert [(moment.what, moment.recipient) for moment in found] == [
+        ("kept", ""),
+        ("answered", "bo@example.com"),
+    ]
+
+
+def test_answers_to_a_mail_that_is_not_in_the_outbox(database: str) -> None:
+    stranger = str(uuid.uuid4())
+    answer(1, answers=stranger)
+    answer(2, answers="<theirs@x>")
+    assert [moment.what for moment in timeline.of(stranger)] == ["answered"]
+    assert [moment.what for moment in timeline.of(["<theirs@x>", stranger])] == ["answered"] * 2
+    assert timeline.of("") == []
 
 
 # Where recipients have got to
