@@ -1,4 +1,4 @@
-"""Events and owed work, to look at. Nothing here can be changed by hand."""
+"""Events, inbound mails and owed work, to look at. Nothing here can be changed by hand."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -7,8 +7,12 @@ from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
+from django.utils.text import Truncator
 
-from events_app.models import Event, Work
+from events_app.claims import Unavailable
+from events_app.decode import Unreadable
+from events_app.inbound import mails, search
+from events_app.models import Event, InboundMail, InboundWork, Owing, Work
 
 if TYPE_CHECKING:  # generic for the type checker alone
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -16,6 +20,9 @@ if TYPE_CHECKING:  # generic for the type checker alone
 else:
     _ModelAdmin = admin.ModelAdmin
     _Paginator = Paginator
+
+#: Characters of a mail's text that are shown.
+MOST_TEXT = 10_000
 
 
 class Capped(_Paginator):
@@ -70,12 +77,48 @@ class EventAdmin(ReadOnly):
         return bytes(event.raw).decode("utf-8", "backslashreplace")
 
 
-@admin.register(Work)
-class WorkAdmin(ReadOnly):
-    list_display = ("event_id", "state", "failures", "lapses", "due", "owed_to")
+@admin.register(InboundMail)
+class InboundMailAdmin(ReadOnly):
+    list_display = ("id", "received_at", "sender", "recipient", "subject", "answers", "repeat_of_id")
+    search_fields = ("sender", "message_id")  # shows the box; get_search_results looks
+    search_help_text = "A whole address, a Message-ID, a mail's number, or the id of the message it answers"
+    exclude = ("digest",)
+    readonly_fields = ("text",)
+    ordering = ("-id",)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: "QuerySet[InboundMail]", search_term: str
+    ) -> "tuple[QuerySet[InboundMail], bool]":
+        if term := search_term.strip():
+            queryset = queryset.filter(search.known_by(term))
+        return queryset, False
+
+    @admin.display(description="Text, as it is read today; its HTML where it has none")
+    def text(self, mail: InboundMail) -> str:
+        try:
+            message = mails.look(mail).message
+        except (Unreadable, Unavailable) as error:
+            return str(error)
+        return Truncator(message.text or message.html or "").chars(MOST_TEXT)
+
+
+class OwingAdmin(ReadOnly):
+    """What receivers are owed."""
+
     list_filter = ("state",)
-    list_select_related = ("event",)
 
     @admin.display(description="Receivers it is owed to")
-    def owed_to(self, work: Work) -> str:
+    def owed_to(self, work: Owing) -> str:
         return ", ".join(work.receivers) or "all"
+
+
+@admin.register(Work)
+class WorkAdmin(OwingAdmin):
+    list_display = ("event_id", "state", "failures", "lapses", "due", "owed_to")
+    list_select_related = ("event",)
+
+
+@admin.register(InboundWork)
+class InboundWorkAdmin(OwingAdmin):
+    list_display = ("mail_id", "state", "failures", "lapses", "due", "owed_to")
+    list_select_related = ("mail",)

@@ -122,4 +122,6 @@ def _plain(value: object) -> str:
 def _shown(value: object) -> str:
     if isinstance(value, datetime):
         return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return dump(value) if isinstance(value, dict | list) else str(value)

@@ -1,0 +1,154 @@
+"""What came in can be looked at in the admin, by who may, and is changed by nobody there."""
+
+from email.message import EmailMessage
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.files.storage import storages
+from django.db import connections
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from events_app import admin
+from events_app.inbound import mails, storage
+from events_app.models import InboundMail
+from tests.events_app import test_search as of_events
+from tests.events_app.inbound.keeping import keep, letter
+from tests.events_app.inbound.test_search import noted, owe
+from tests.events_app.test_inbox import opened
+
+pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _until_the_storage_is_there(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = {"BACKEND": "django.core.files.storage.InMemoryStorage"}
+    settings.STORAGES = {**settings.STORAGES, storage.ALIAS: memory}
+    monkeypatch.setattr(storage, "read", lambda name: storages[storage.ALIAS].open(name).read())
+
+
+MODELS = ("event", "work", "inboundmail", "inboundwork")
+
+
+@pytest.fixture
+def client(client: Client) -> Client:
+    """Of somebody who may do everything."""
+    client.force_login(User.objects.create_superuser("root"))
+    return client
+
+
+def page(client: Client, model: str, pk: object = None, **query: str) -> str:
+    name = f"admin:events_app_{model}_{'changelist' if pk is None else 'change'}"
+    answer = client.get(reverse(name, args=[] if pk is None else [pk]), query)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def one_of_each() -> dict[str, int]:
+    """A row of each model, by its name; their ids."""
+    (event,) = of_events.store(opened("A1"))
+    mail = keep(letter()).pk
+    of_events.owe(event, state="dead", receivers={"shop": "Traceback"})
+    return {"event": event, "work": event, "inboundmail": mail, "inboundwork": mail}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_everything_can_be_looked_at_and_nothing_changed(database: str, client: Client, model: str) -> None:
+    pk = one_of_each()[model]
+    assert "1 " in page(client, model)
+    shown = page(client, model, pk)
+    assert 'name="_save"' not in shown
+    assert "Delete" not in shown
+    for action, args in (("add", []), ("change", [pk]), ("delete", [pk])):
+        url = reverse(f"admin:events_app_{model}_{action}", args=args)
+        assert client.post(url, {"state": "owed", "door": "x"}).status_code == 403
+
+
+def test_a_list_of_mails_says_what_they_are(database: str, client: Client) -> None:
+    first = noted(sender="mira@example.net", recipient="desk@example.com", subject="Where is <it>?")
+    noted(answers="0c5c1a52", repeat_of_id=first)
+    shown = page(client, "inboundmail")
+    for said in (
+        "mira@example.net",
+        "desk@example.com",
+        "Where is &lt;it&gt;?",
+        "0c5c1a52",
+        "2 inbound mails",
+    ):
+        assert said in shown
+    assert f'<td class="field-repeat_of_id">{first}</td>' in shown
+
+
+def test_a_mail_shows_its_text_as_it_is_read_today(database: str, client: Client) -> None:
+    mail = letter(text="Where is it?\n<script>alert(1)</script> https://example.org/\n")
+    mail.add_alternative("<b>Where is it?</b>", subtype="html")
+    shown = page(client, "inboundmail", keep(mail).pk)
+    assert "Where is it?<br>&lt;script&gt;alert(1)&lt;/script&gt; https://example.org/" in shown
+    assert "<script>alert" not in shown
+    assert 'href="https://example.org' not in shown
+    assert "&lt;b&gt;Where" not in shown
+
+
+def test_html_is_shown_as_it_is_written(database: str, client: Client) -> None:
+    mail = EmailMessage()
+    mail.set_content("<img src=x onerror='alert(1)'>" + "x" * 20_000, subtype="html")
+    shown = page(client, "inboundmail", keep(mail).pk)
+    assert "&lt;img src=x onerror=&#x27;alert(1)&#x27;&gt;xxx" in shown
+    assert "<img src=x" not in shown
+    assert "x" * admin.MOST_TEXT not in shown
+    assert "…" in shown
+
+
+def test_why_there_is_no_text_is_said(database: str, client: Client) -> None:
+    assert "The post is no multipart form" in page(client, "inboundmail", keep(b"nothing of the kind").pk)
+    gone = keep(letter())
+    storages[storage.ALIAS].delete(gone.file)
+    assert "The file with the post is not in the storage." in page(client, "inboundmail", gone.pk)
+    mails.keep("inbound", file="nowhere", size=1, digest=b"", content_type="")
+    assert "is not in the storage" in page(client, "inboundmail", InboundMail.objects.latest("pk").pk)
+
+
+def test_a_list_reads_no_files(database: str, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(letter())
+    monkeypatch.setattr(storage, "read", lambda name: pytest.fail("It was read."))
+    assert "1 inbound mail" in page(client, "inboundmail")
+
+
+@pytest.mark.parametrize(
+    "term", ["70001", " Mira@example.net ", "desk@example.com", "<a@b.example>", "a@b.example", "0c5c1a52"]
+)
+def test_mails_are_found_by_whole_values(database: str, client: Client, term: str) -> None:
+    fields: dict[str, Any] = {"sender": "mira@example.net", "recipient": "desk@example.com"}
+    noted(pk=70001, message_id="<a@b.example>", answers="0c5c1a52", **fields)
+    noted(pk=70002, sender="lena@example.org")
+    shown = page(client, "inboundmail", q=term)
+    assert "1 inbound mail" in shown
+    assert reverse("admin:events_app_inboundmail_change", args=[70001]) in shown
+    assert "0 inbound mails" in page(client, "inboundmail", q=term.strip()[:-2])
+
+
+@pytest.mark.parametrize("query", [{}, {"q": "mira@example.net"}])
+def test_a_page_asks_as_much_for_many_mails_as_for_one(
+    database: str, client: Client, query: dict[str, str]
+) -> None:
+    counts = []
+    for more in (1, 20):
+        first = noted(sender="mira@example.net")
+        for _ in range(more):
+            owe(noted(sender="mira@example.net", repeat_of_id=first))
+        with CaptureQueriesContext(connections[database]) as asked:
+            page(client, "inboundmail", **query)
+            page(client, "inboundwork")
+        counts.append(len(asked))
+    assert counts[0] == counts[1]
+
+
+def test_work_by_its_state_with_whom_it_is_owed_to(database: str, client: Client) -> None:
+    owe(noted(), state="dead", receivers={"desk": "Traceback", "bank": ""})
+    owe(noted())
+    shown = page(client, "inboundwork", state__exact="dead")
+    assert "1 inbound work" in shown
+    assert "desk" in shown
+    assert '<td class="field-owed_to">all</td>' in page(client, "inboundwork", state__exact="owed")

@@ -1,0 +1,466 @@
+"""`manage.py inbound`, as an operator and as a program call it."""
+
+import json
+from collections.abc import Callable
+from email.message import EmailMessage
+from functools import partial
+from io import BytesIO, TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.storage import storages
+from django.core.management import CommandError, call_command
+
+from events_app import counters, tasks
+from events_app.inbound import mails, storage
+from events_app.models import InboundMail, InboundWork
+from events_app.receivers import ReceiverSignal
+from fake_sendgrid import inbound as posts
+from tests.events_app.inbound.keeping import keep, letter
+from tests.events_app.inbound.test_search import noted, owe
+from tests.events_app.test_events_command import TRACEBACK, bells
+from tests.events_app.test_inbox import away
+from tests.events_app.test_replay import FAILED, TOKEN, Log, later
+from tests.terminal import Terminal, printed
+
+pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+run = partial(printed, "inbound")
+
+
+@pytest.fixture(autouse=True)
+def _until_the_storage_is_there(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = {"BACKEND": "django.core.files.storage.InMemoryStorage"}
+    settings.STORAGES = {**settings.STORAGES, storage.ALIAS: memory}
+    monkeypatch.setattr(storage, "read", lambda name: storages[storage.ALIAS].open(name).read())
+
+
+def run_json(*args: object) -> list[Any]:
+    return [json.loads(line) for line in run(*args, "--json").splitlines()]
+
+
+def kept(mail: Any) -> int:
+    """One that a worker has read, with nothing owed; its id."""
+    row = keep(mail)
+    mails.read(row)
+    InboundWork.objects.filter(pk=row.pk).delete()
+    return row.pk
+
+
+def with_files() -> EmailMessage:
+    found = letter(subject="Ein Café", text="Grüße\n\x1b[2J\n> früher\n")
+    found["Cc"] = "boss@example.com"
+    found["Date"] = "Tue, 14 Jul 2026 08:00:00 +0200"
+    found.add_alternative('<p>Grüße <img src="cid:logo"></p>', subtype="html")
+    body = found.get_body(("html",))
+    assert isinstance(body, EmailMessage)
+    body.add_related(b"\x89PNG", "image", "png", cid="<logo>", filename="logo.png", disposition="inline")
+    found.add_attachment(b"%PDF-1.7", "application", "pdf", filename="order\u202e.pdf")
+    return found
+
+
+# list
+
+
+def test_the_newest_come_first_with_who_and_what(database: str) -> None:
+    first = noted(
+        sender="mira@example.net", recipient="desk@example.com", subject="Where is it?", answers="0c5c1a52"
+    )
+    again = noted(sender="mira@example.net", subject="Where\nis it?", repeat_of_id=first, answers="0c5c1a52")
+    unread = noted()
+    owe(first, state="dead", failures=15, lapses=1, receivers={"desk": TRACEBACK})
+    owe(unread)
+    lines = [line.split("  ") for line in run("list").splitlines()]
+    header, *cells = [[cell.strip() for cell in line if cell] for line in lines]
+    assert header == ["id", "received (UTC)", "state", "tries", "mark", "from: subject (to)", "why"]
+    at, mail = "2026-07-14 12:00", "mira@example.net: Where is it? (desk@example.com)"
+    assert cells == [
+        [str(unread), at, "owed", "0"],
+        [str(again), at, "done", "answer, repeat", "mira@example.net: Where is it?"],
+        [str(first), at, "dead", "16", "answer", mail, "desk: ConnectionError: the shop is closed"],
+        ["3 mails"],
+    ]
+
+
+def test_a_limit_says_what_it_leaves_out(database: str) -> None:
+    noted(), noted()
+    assert run("list", "--limit", 1).splitlines()[-1] == "The newest 1 of 2 mails; --limit 0 lists all."
+    assert run("list", "--repeats") == "No mail matches.\n"
+
+
+@pytest.mark.parametrize("columns", [60, 80, 132])
+def test_a_table_fits_its_terminal_and_does_nothing_to_it(database: str, columns: int) -> None:
+    for at in range(20):
+        pk = noted(sender=f"{'mira' * at}@example.net", subject="\x1b]0;own\x07" * at)
+        owe(pk, state="dead", error="The file with the post is not in the storage.")
+    said = run("list", terminal=columns)
+    assert max(map(len, said.splitlines())) <= columns
+    assert said.count("The file with the post is") == 20
+    assert all(one.isprintable() or one == "\n" for one in said)
+
+
+def test_a_list_for_programs(database: str) -> None:
+    first = noted(sender="mira@example.net", message_id="<a@b.example>", subject="Hello", size=77)
+    again = noted(repeat_of_id=first, answers="0c5c1a52")
+    owe(first, state="dead", failures=15, receivers={"desk": TRACEBACK}, error="Given up.")
+    done, dead = run_json("list")
+    assert (done["id"], done["repeat_of"], done["answers"]) == (again, first, "0c5c1a52")
+    assert (done["state"], done["work"]) == ("done", None)
+    assert (dead["sender"], dead["message_id"], dead["subject"]) == (
+        "mira@example.net",
+        "<a@b.example>",
+        "Hello",
+    )
+    assert (dead["size"], dead["door"]) == (77, "inbound")
+    assert dead["file"] == InboundMail.objects.get(pk=first).file
+    assert dead["work"]["receivers"] == {"desk": TRACEBACK}
+
+
+def test_all_filters_are_passed_on(database: str) -> None:
+    pks = [noted(sender="mira@example.net", subject="An Order", answers="m1") for _ in range(3)]
+    owe(pks[0], state="dead", failures=1, receivers=FAILED)
+    owe(pks[1], failures=1, receivers=FAILED)
+    InboundMail.objects.filter(pk__in=pks[1:]).update(repeat_of=pks[0])
+    filters = ["--address", "Mira@example.net", "--subject", "order", "--answers", "m1"]
+    filters += ["--since", "2026-07-14", "--until", "2026-07-15", "--state", "dead", "--state", "done"]
+    assert {found["id"] for found in run_json("list", *filters)} == {pks[0], pks[2]}
+    assert [found["id"] for found in run_json("list", *filters, "--receiver", "shop")] == [pks[0]]
+    assert [found["id"] for found in run_json("list", *filters, "--repeats")] == [pks[2]]
+    assert run_json("list", pks[1], *filters) == []
+
+
+# show
+
+
+def test_everything_of_a_mail_is_shown(database: str) -> None:
+    form = posts.raw(with_files(), envelope_from="bounces@example.org", envelope_to=["a@b.example"], spam=6.5)
+    pk, again = kept(form), kept(form)
+    InboundMail.objects.filter(pk=pk).update(answers="0c5c1a52")
+    owe(pk, due=later(database), failures=3, receivers={"desk.open": TRACEBACK, "bank.note": ""})
+    shown = run("show", "1@mail.example.org", "--answers", "0c5c1a52")
+    for said in (
+        f"Mail {pk}\n",
+        "state          retrying\n",
+        "failed tries   3\n",
+        "failed         desk.open\n",
+        "not reached    bank.note\n",
+        "answers        0c5c1a52\n",
+        f"repeated as    {again}\n",
+        "Message-ID     <1@mail.example.org>\n",
+        f"file           {InboundMail.objects.get(pk=pk).file}\n",
+        f"bytes          {len(form.body())}\n",
+        "from           Zoë <Zoe@example.org>\n",
+        "to             Desk <desk@parse.example.com>\n",
+        "cc             boss@example.com\n",
+        "subject        Ein Café\n",
+        "date           2026-07-14 06:00:00 UTC\n",
+        "envelope_from  bounces@example.org\n",
+        "envelope_to    a@b.example\n",
+        "sender_ip      198.51.100.77\n",
+        "spf            pass\n",
+        'dkim           {"example.org": "pass"}\n',
+        "spam           yes\n",
+        "spam_score     6.5\n",
+        "\nText\n    Grüße\n    \\x1b[2J\n    > früher\n",
+        "Receiver desk.open\n    Traceback (most recent call last):\n",
+        "    ConnectionError: the shop is closed\n",
+    ):
+        assert said in shown
+    assert shown[shown.index("\nFiles") :].splitlines()[1:5] == [
+        "Files",
+        "  name             type             bytes",
+        "  order\\u202e.pdf  application/pdf      8",
+        "  logo.png         image/png            4  inline",
+    ]
+    assert "<img" not in shown
+    assert f"repeat of      {pk}\n" in run("show", again)
+
+
+def test_showing_a_mail_that_nobody_has_read_notes_nothing(database: str) -> None:
+    mail = keep(letter())
+    assert "subject        A question\n" in run("show", mail.pk)
+    assert InboundMail.objects.get().key is None
+
+
+def test_of_a_long_text_the_beginning_is_shown(database: str) -> None:
+    pk = kept(letter(text="word " * 1000 + "at last"))
+    shown = run("show", pk)
+    assert "\nText, the first 1000 of 500" in shown
+    assert "at last" not in shown
+    assert run_json("show", pk)[0]["mail"]["text"].strip().endswith("at last")
+
+
+def test_a_mail_of_html_alone_is_shown_as_it_is_written(database: str) -> None:
+    mail = letter()
+    mail.set_content("<p onclick='x()'>Grüße</p>", subtype="html")
+    assert "\nHTML\n    <p onclick='x()'>Grüße</p>" in run("show", kept(mail))
+
+
+def test_a_mail_of_nothing_is_shown(database: str) -> None:
+    pk = kept(posts.raw(b"\n"))
+    assert "As it is read today\n" in run("show", pk)
+    assert run_json("show", pk)[0]["mail"]["text"] in (None, "")
+
+
+def test_a_mail_for_programs(database: str) -> None:
+    pk = kept(with_files())
+    (found,) = run_json("show", pk)
+    assert (found["id"], found["unreadable"]) == (pk, "")
+    mail = found["mail"]
+    assert (mail["from"], mail["date"]) == ("Zoë <Zoe@example.org>", "2026-07-14T08:00:00+02:00")
+    assert mail["html"].startswith("<p>Grüße")
+    assert mail["attachments"] == [
+        {"name": "order\u202e.pdf", "type": "application/pdf", "size": 8, "inline": False},
+        {"name": "logo.png", "type": "image/png", "size": 4, "inline": True},
+    ]
+
+
+def test_what_is_no_mail_is_said_in_a_line(database: str) -> None:
+    pk = keep(b"nothing of the kind").pk
+    assert "unreadable     The post is no multipart form by its Content-Type.\n" in run("show", pk)
+    (found,) = run_json("show", pk)
+    assert (found["mail"], found["unreadable"]) == (
+        None,
+        "The post is no multipart form by its Content-Type.",
+    )
+
+
+def test_a_file_that_is_gone_is_said_in_a_line(database: str) -> None:
+    mail = keep(letter())
+    storages[storage.ALIAS].delete(mail.file)
+    assert "unreadable     The file with the post is not in the storage.\n" in run("show", mail.pk)
+
+
+def test_a_storage_that_is_away_is_said_in_a_line(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pk = kept(letter())
+    monkeypatch.setattr(storage, "read", _away)
+    assert "unreadable     The storage did not give the post: ConnectionResetError.\n" in run("show", pk)
+    with pytest.raises(CommandError, match="The storage did not give the post: ConnectionResetError"):
+        run("save", pk)
+
+
+def _away(name: str) -> bytes:
+    raise ConnectionResetError("https://key:secret@storage")
+
+
+def test_show_wants_to_know_which(database: str) -> None:
+    kept(letter())
+    with pytest.raises(CommandError, match="Say which mails"):
+        run("show")
+    with pytest.raises(CommandError, match="No mail matches"):
+        run("show", "--repeats")
+    with pytest.raises(CommandError, match=r"No mail has the id <x@y\.example>\."):
+        run("show", "<x@y.example>")
+
+
+# save
+
+
+def saved(*args: object) -> bytes:
+    """What goes into a pipe."""
+    pipe = BytesIO()
+    out = TextIOWrapper(pipe, write_through=True)
+    call_command("inbound", "save", *map(str, args), stdout=out)
+    return pipe.getvalue()
+
+
+def test_a_mail_is_saved_as_it_came(database: str, tmp_path: Path) -> None:
+    mime = b"From: a@example.org\r\nSubject: =?utf-8?q?caf=C3=A9?=\r\nX-One: 1\r\n folded\r\n\r\nna\xefve\r\n"
+    pk = kept(posts.raw(mime))
+    file = tmp_path / "mail.eml"
+    assert run("save", pk, file) == f"{len(mime)} bytes written to {file}.\n"
+    assert file.read_bytes() == saved(pk) == mime
+
+
+def test_the_post_is_saved_where_it_is_no_mail(database: str) -> None:
+    pk = keep(b"\xffnothing of the kind").pk
+    with pytest.raises(CommandError, match=r"no multipart form .* \(--post saves what SendGrid posted"):
+        saved(pk)
+    assert saved(pk, "--post") == b"\xffnothing of the kind"
+    storages[storage.ALIAS].delete(InboundMail.objects.get(pk=pk).file)
+    with pytest.raises(CommandError, match=r"^The file with the post is not in the storage\.$"):
+        saved(pk, "--post")
+
+
+def test_nothing_is_overwritten(database: str, tmp_path: Path) -> None:
+    pk = kept(letter())
+    file = tmp_path / "mail.eml"
+    file.write_text("mine")
+    for name in (file, tmp_path / "nowhere" / "mail.eml"):
+        with pytest.raises(CommandError, match=rf"^{name} cannot be written: .+\.$"):
+            run("save", pk, name)
+    assert file.read_text() == "mine"
+
+
+def test_one_mail_is_saved_and_not_into_a_terminal(database: str) -> None:
+    first, again = kept(letter()), kept(letter())
+    with pytest.raises(CommandError, match="No mail has the id 0"):
+        saved(0)
+    with pytest.raises(CommandError, match=rf"Say which by its number: {first}, {again}\."):
+        saved("1@mail.example.org")
+    assert b"A question" in saved(again)
+    with pytest.raises(CommandError, match="Say which file, or use a pipe"):
+        call_command("inbound", "save", str(first), stdout=Terminal())
+
+
+# retry and replay
+
+
+def test_a_retry_takes_what_failed_and_rings(database: str, inbound: ReceiverSignal) -> None:
+    desk = Log(inbound, "shop")
+    pks = [kept(letter(number)) for number in range(5)]
+    owe(pks[0], state="dead", failures=15, receivers=FAILED)
+    owe(pks[1], due=later(database), failures=2, receivers=FAILED)
+    owe(pks[2], due=later(database), failures=2, receivers=FAILED, claim=TOKEN)
+    owe(pks[3], state="dead", error="The file with the post is not in the storage.")
+    said = run("retry", "--address", "zoe@example.org")
+    assert said.splitlines() == [
+        "Retried 3 of 5 mails.",
+        "1 left alone: a worker has them in hand.",
+        "1 with nothing to retry: done, or not tried yet.",
+        "A worker takes them up now, or at beat's next tick.",
+    ]
+    assert bells() == {"inbound.retry", "inbound.recover"}
+    assert counters.read() == {"retried_by_hand": 3}
+    tasks.retry_inbound()
+    tasks.recover_inbound()
+    assert {pk for pk, _, _ in desk.calls} == set(map(str, [pks[0], pks[1], pks[3]]))
+    assert len(desk.calls) == 3
+    assert InboundWork.objects.get().pk == pks[2]
+
+
+def test_a_replay_takes_what_is_settled_and_rings(database: str, inbound: ReceiverSignal) -> None:
+    desk = Log(inbound, "shop")
+    pks = [kept(letter(number)) for number in range(3)]
+    owe(pks[1], state="dead", failures=15, receivers=FAILED)
+    owe(pks[2], failures=1, due=later(database))
+    said = run("replay", "--all", "--to", "shop")
+    assert said.splitlines() == [
+        "Replayed 2 of 3 mails.",
+        "1 left alone: receivers are still owed them (to hurry those that are put off: inbound retry).",
+        "A worker takes them up now, or at beat's next tick.",
+    ]
+    assert bells() == {"inbound.retry"}
+    tasks.retry_inbound()
+    assert set(desk.calls) == {(str(pk), 1, True) for pk in pks[:2]}
+
+
+def test_what_was_done_for_programs(database: str) -> None:
+    pks = [noted(), noted()]
+    owe(pks[0], state="dead", failures=1)
+    owe(pks[1], failures=1, claim=TOKEN)
+    assert run_json("retry", *pks) == [{"matched": 2, "retried": 1, "in_progress": 1}]
+    assert run_json("replay", *pks) == [{"matched": 2, "replayed": 0, "owed": 2}]
+
+
+def test_a_receiver_of_events_is_none_of_mails(database: str, tracking: ReceiverSignal) -> None:
+    Log(tracking, "shop")
+    with pytest.raises(CommandError, match=r"No receiver shop is connected\. There are: none"):
+        run("replay", noted(), "--to", "shop")
+
+
+@pytest.mark.parametrize("action", ["retry", "replay"])
+def test_without_a_filter_nothing_is_changed_unless_all_are_meant(database: str, action: str) -> None:
+    owe(noted(), state="dead", failures=1)
+    with pytest.raises(CommandError, match=r"Say which mails: .* Or --all\."):
+        run(action)
+    assert InboundWork.objects.get().state == "dead"
+    run(action, "--all")
+    assert InboundWork.objects.get().state == "owed"
+
+
+def test_a_rehearsal_says_what_would_be_taken(database: str) -> None:
+    pks = [noted() for _ in range(4)]
+    owe(pks[0], state="dead", failures=1, receivers={"shop": "Traceback", "bank": ""})
+    owe(pks[1], state="dead", failures=1, receivers={"shop": "Traceback"})
+    owe(pks[2], failures=1, receivers={"shop": "Traceback", "bank": "Traceback"})
+    before = list(InboundWork.objects.order_by("pk").values())
+    assert run("retry", "--all", "--dry-run").splitlines() == [
+        "mails  state     failed receivers",
+        "    2  dead      shop",
+        "    1  retrying  bank, shop",
+        "Would retry 3 of 4 mails. Nothing was changed.",
+    ]
+    (found,) = run_json("replay", "--all", "--dry-run")
+    assert {"state": "done", "receivers": [], "mails": 1} in found["groups"]
+    assert list(InboundWork.objects.order_by("pk").values()) == before
+    assert (bells(), counters.read()) == (set(), {})
+
+
+# Errors
+
+
+@pytest.mark.parametrize("action", ["list", "show", "retry", "replay", "save"])
+def test_without_the_database_an_error_says_so(database: str, action: str) -> None:
+    with away(database), pytest.raises(CommandError, match="The database cannot be asked: OperationalError"):
+        run(action, "1")
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["list", "--type", "bounced"], "unrecognized arguments"),
+        (["save"], "required: ID"),
+        (["status"], "invalid choice: 'status'"),
+        ([], "required: ACTION"),
+    ],
+)
+def test_what_cannot_be_meant_is_an_error(args: list[str], says: str) -> None:
+    with pytest.raises(CommandError, match=says):
+        run(*args)
+
+
+# events status
+
+
+status = partial(printed, "events", "status")
+
+
+def test_the_page_of_events_has_the_mails(database: str, anymail: Callable[..., None]) -> None:
+    pks = [noted() for _ in range(4)]
+    owe(pks[0], due=later(database, -7500))
+    owe(pks[1], failures=1, due=later(database, 600), receivers={"desk": "Traceback", "bank": ""})
+    owe(pks[2], state="dead", failures=9, receivers={"desk": "Traceback"})
+    owe(pks[3], claim=TOKEN, due=later(database, -1))
+    (found,) = map(json.loads, status("--json").splitlines())
+    inbound = found["inbound"]
+    assert 590 < inbound["work"].pop("seconds_to_next") <= 600
+    assert 7500 <= inbound["seconds_waiting"] < 7600
+    assert inbound["failed_receivers"] == {"desk": {"retrying": 1, "dead": 1}}
+    assert inbound["work"] == {
+        "owed": 2,
+        "owed_in_hand": 0,
+        "retrying": 1,
+        "retrying_in_hand": 0,
+        "due_now": 0,
+        "to_recover": 1,
+        "dead": 1,
+    }
+    assert (found["work"]["owed"], found["failed_receivers"]) == (0, {})
+    said = status()
+    assert said[said.index("state     inbound") :].splitlines()[:9] == [
+        "state     inbound mails",
+        "owed                  2  0 in a worker's hands",
+        "retrying              1  0 due now, the next in 10 minutes",
+        "dead                  1  given up",
+        "Being taken up one at a time, as their worker died or by hand: 1",
+        "WARNING: The first has waited for 2 hours. Does a worker run, with the queue sendgrid.inbound?",
+        "",
+        "failed receiver  retrying  dead",
+        "desk                    1     1",
+    ]
+
+
+def test_mails_that_are_not_late_are_no_warning(database: str) -> None:
+    owe(noted())
+    owe(noted(), failures=1, due=later(database, -7500))
+    said = status()
+    assert "inbound mails" in said
+    assert "Does a worker run" not in said
+
+
+def test_where_there_are_no_mails_nothing_is_said_of_them(database: str) -> None:
+    assert "inbound" not in status() + status("--json")
+    noted()
+    assert "owed                  0" in status()
