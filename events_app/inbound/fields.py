@@ -17,7 +17,7 @@ class Fields(dict[str, str]):
 
     def __init__(self, form: Form) -> None:
         self.charsets: dict[str, str] = {}
-        charsets = json_object(decode(form.fields.get("charsets", b"")))
+        charsets = json_object(form.fields.get("charsets", b""))
         self.charsets = {name: each for name, each in charsets.items() if isinstance(each, str)}
         super().__init__(
             (decode(name.encode("utf-8", "replace")), decode(value, self.charsets.get(name, "")))
@@ -27,16 +27,16 @@ class Fields(dict[str, str]):
 
     def object(self, name: str) -> dict[str, Any]:
         """The JSON object in a field; an empty one where it holds none."""
-        return json_object(self.get(name, ""))
+        return json_object(self.get(name, "").encode())
 
     def line(self, name: str) -> str | None:
         """A field of one word or line; None where it is missing or empty."""
         return self.get(name, "").strip() or None
 
 
-def json_object(text: str) -> dict[str, Any]:
-    """The JSON object in `text`; an empty one where it holds none."""
+def json_object(value: bytes) -> dict[str, Any]:
+    """The JSON object in a value; an empty one where it holds none."""
     try:
-        return decode_json(text.encode())
+        return decode_json(value)
     except Unreadable:
         return {}

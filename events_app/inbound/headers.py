@@ -5,6 +5,7 @@ on some long ones it takes time that grows with the square of their length.
 """
 
 import re
+from contextlib import suppress
 from email.message import EmailMessage
 from email.policy import EmailPolicy
 from email.utils import collapse_rfc2231_value
@@ -24,6 +25,10 @@ MOST_SEPARATORS = 500
 
 # A name with spaces or brackets and without quotes, which structured parsing cuts at the first of them.
 _BARE_NAME = re.compile(r";\s*(?:file)?name\s*=\s*([^\s\"';][^\"';]*)", re.IGNORECASE)
+
+# The space between two encoded words is none (RFC 2047, 6.2). The standard library leaves it in names.
+_WORD = r"=\?[^?\s]+\?[bBqQ]\?[^?\s]*\?="
+_BETWEEN_WORDS = re.compile(rf"({_WORD})\s+(?={_WORD})")
 
 _LINE_ENDS = re.compile(r"\r\n?|\n")
 
@@ -52,14 +57,14 @@ class TolerantPolicy(EmailPolicy):
         return value.read
 
     def _read(self, name: str, value: str) -> Any:
-        text = decode(_LINE_ENDS.sub("", value).encode("utf-8", "surrogateescape"))
+        line = _unfolded(value)
         most = LONGEST_OF_PARTS if name.lower().startswith("content-") else LONGEST
-        if len(text) > most or text.count(",") + text.count(";") > MOST_SEPARATORS:
-            return text
+        if len(line) > most or line.count(",") + line.count(";") > MOST_SEPARATORS:
+            return line
         try:
-            return self.header_factory(name, text)
+            return self.header_factory(name, _BETWEEN_WORDS.sub(r"\1", line))
         except Exception:  # noqa: BLE001 (see above)
-            return text
+            return line
 
     def fold(self, name: str, value: str) -> str:
         return decode(self.fold_binary(name, value))
@@ -72,8 +77,21 @@ class TolerantPolicy(EmailPolicy):
             return line.encode("utf-8", "surrogateescape")
 
 
+def text(part: EmailMessage, header: str) -> str | None:
+    """A header's text, with nothing read in it; None where it is missing."""
+    found = (value for name, value in part.raw_items() if name.lower() == header.lower())
+    return next(map(_unfolded, found), None)
+
+
+def _unfolded(source: str) -> str:
+    return decode(_LINE_ENDS.sub("", source).encode("utf-8", "surrogateescape"))
+
+
 def one_line(text: str) -> str:
     """`text` as it may stand in a header or a column."""
+    with suppress(UnicodeEncodeError):
+        # A character in two encoded words comes as the bytes that the parser could not decode.
+        text = decode(text.encode("utf-8", "surrogateescape"))
     return clean(_LINE_ENDS.sub(" ", text)).strip()
 
 
@@ -97,8 +115,7 @@ def file_name(part: EmailMessage) -> str | None:
 
 
 def _parameter(part: EmailMessage, header: str, parameter: str) -> str | None:
-    source = next((value for name, value in part.raw_items() if name.lower() == header.lower()), "")
-    bare = _BARE_NAME.search(decode(_LINE_ENDS.sub("", source).encode("utf-8", "surrogateescape")))
+    bare = _BARE_NAME.search(text(part, header) or "")
     if bare:
         return bare[1].strip()
     params = getattr(part[header], "params", None)

@@ -83,7 +83,7 @@ class InboundMessage(EmailMessage):
     @property
     def message_id(self) -> str | None:
         """The text of Message-ID, which its sender chose; None where it is missing or empty."""
-        return headers.one_line(str(self.get("Message-ID", ""))) or None
+        return headers.one_line(headers.text(self, "Message-ID") or "") or None
 
     @property
     def in_reply_to(self) -> list[str]:
@@ -175,7 +175,7 @@ class InboundMessage(EmailMessage):
     @property
     def content_id(self) -> str | None:
         """This part's content id without <>."""
-        return headers.one_line(str(self.get("Content-ID", ""))).strip("<>") or None
+        return headers.one_line(headers.text(self, "Content-ID") or "").strip("<>") or None
 
     def is_attachment(self) -> bool:
         """Whether this part says that it is one."""

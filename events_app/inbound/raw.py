@@ -7,6 +7,7 @@ that 30 MB could keep a worker for minutes and take a gigabyte.
 
 import re
 from collections.abc import Iterator
+from email.errors import StartBoundaryNotFoundDefect
 from email.parser import BytesHeaderParser
 from itertools import chain
 from typing import cast
@@ -71,6 +72,7 @@ class _Mail:
 
     def _add_parts(self, message: InboundMessage, start: int, end: int, level: int) -> None:
         default = "message/rfc822" if message.get_content_type() == "multipart/digest" else "text/plain"
+        message.set_payload([])
         begin = None
         for delimiter in self._delimiters(message, start, end):
             stop = self._before_line_end(start if begin is None else begin, delimiter.start())
@@ -78,7 +80,6 @@ class _Mail:
                 if delimiter[1]:
                     break  # closed before it was opened
                 message.preamble = self._text(start, stop) or None
-                message.set_payload([])
             elif delimiter.start() > begin:
                 message.attach(self.part(begin, stop, level + 1, default))
             begin = delimiter.end()
@@ -86,9 +87,16 @@ class _Mail:
                 message.epilogue = self._text(begin, end) if delimiter[2] else None
                 return
         if begin is None:
-            message.set_payload(self._text(start, end))
+            self._add_text(message, start, end)
         else:
             message.attach(self.part(begin, end, level + 1, default))
+
+    def _add_text(self, message: InboundMessage, start: int, end: int) -> None:
+        """Where a multipart has no parts, what is in it is its one."""
+        part, _ = self._head(start, start)
+        part.set_payload(self._text(start, end))
+        message.attach(part)
+        message.defects.append(StartBoundaryNotFoundDefect())
 
     def _delimiters(self, message: InboundMessage, start: int, end: int) -> Iterator[re.Match[bytes]]:
         boundary = _boundary(message)

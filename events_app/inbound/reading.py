@@ -111,5 +111,5 @@ def _facts(form: Form) -> Iterator[tuple[bytes, bytes]]:
 
 def _canonical(value: bytes) -> bytes:
     """A JSON object whatever the order of its keys; anything else as it is."""
-    found: dict[str, Any] = json_object(value.decode("utf-8", "surrogateescape"))
+    found: dict[str, Any] = json_object(value)
     return dumps(found, sort_keys=True).encode() if found else value

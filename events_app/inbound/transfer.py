@@ -19,7 +19,7 @@ def content(part: EmailMessage) -> bytes:
         data = payload.encode("utf-8", "surrogateescape")
         return _decode(data) if encoding == "base64" else data
     try:
-        return cast(bytes, part.get_payload(decode=True))
+        return cast(bytes | None, part.get_payload(decode=True)) or b""
     except (ValueError, LookupError):
         return str(payload).encode("utf-8", "surrogateescape")
 

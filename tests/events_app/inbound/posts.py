@@ -57,12 +57,12 @@ def read(parts: list[Part]) -> Reading:
 
 def read_raw(source: bytes, **more: str | bytes) -> Reading:
     """The post of a mail in raw mode."""
-    return read(fields({"email": source, "envelope": ENVELOPE} | more))
+    return read([*fields({"email": source}), *fields({"envelope": ENVELOPE} | more)])
 
 
 def read_parsed(headers: str | bytes = MESSAGE_ID, *files: Part, **more: str | bytes) -> Reading:
     """The post of a mail in parsed mode; `attachment_info` for "attachment-info"."""
-    first = fields({"headers": headers, "envelope": ENVELOPE})
+    first = [*fields({"headers": headers}), *fields({"envelope": ENVELOPE})]
     rest = fields({_DASHED.get(name, name): value for name, value in more.items()})
     return read([*first, *files, *rest])
 

@@ -29,10 +29,12 @@ def addresses(value: str | bytes, times: int = 1) -> list[tuple[str, str, str]]:
         ("<>", []),
         ("", []),
         (",,a@b,,", [("", "a@b", "a@b")]),
+        ("=?utf-8?b?5bGx?=\n =?utf-8?b?55Sw?= <a@b>", [("山田", "a@b", "山田 <a@b>")]),
+        ("=?utf-8?q?M=C3?= =?utf-8?q?=BC?= <a@b>", [("Mü", "a@b", "Mü <a@b>")]),
         # The standard library's structured parser raises on these.
         ("=?utf-8?q?a=0Ab?= <x@y>", [("a b", "x@y", "a b <x@y>")]),
         ("=?utf-8?q?x=00y?= <x@y>", [("xy", "x@y", "xy <x@y>")]),
-        ("=?unknown?q?x=FF?= <x@y>", [("x\ufffd", "x@y", "x\ufffd <x@y>")]),
+        ("=?unknown?q?x=FF?= <x@y>", [("xÿ", "x@y", "xÿ <x@y>")]),
     ],
 )
 def test_reads(value: str | bytes, expected: list[tuple[str, str, str]]) -> None:

@@ -151,7 +151,9 @@ def test_a_file_name_in_a_header_that_is_too_long_is_read() -> None:
     assert file_name(message("Content-Disposition", value)) == "a.txt"
 
 
-@pytest.mark.parametrize(("text", "expected"), [(" a\r\nb\rc\nd ", "a b c d"), ("a\0b\ud800", "ab\ufffd")])
+@pytest.mark.parametrize(
+    ("text", "expected"), [(" a\r\nb\rc\nd ", "a b c d"), ("a\0b\ud800", "ab\ufffd"), ("a\udcc3\udcbc", "aü")]
+)
 def test_one_line(text: str, expected: str) -> None:
     assert one_line(text) == expected
 

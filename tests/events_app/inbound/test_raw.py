@@ -1,6 +1,7 @@
 """The source of a mail is taken apart as the standard library does it, and within bounds."""
 
 from email import message_from_bytes
+from email.errors import NoBoundaryInMultipartDefect, StartBoundaryNotFoundDefect
 from email.message import Message
 from itertools import pairwise
 from typing import Any
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 from events_app.decode import Unreadable
 from events_app.inbound import raw
 from events_app.inbound.message import POLICY, InboundMessage
+
+NoParts = (NoBoundaryInMultipartDefect, StartBoundaryNotFoundDefect)
 
 LINES = (
     *(b"Content-Type: multipart/mixed; boundary=a", b'Content-Type: multipart/digest; boundary="b"'),
@@ -48,11 +51,11 @@ sources = st.builds(
 
 def shape(mail: "Message[Any, Any]") -> tuple[Any, ...]:
     head = (mail.get_content_type(), mail.items())
+    if any(isinstance(each, NoParts) for each in mail.defects):
+        return (*head, "no parts")
     payload: Any = mail._payload  # type: ignore[attr-defined]
     if mail.is_multipart():
         return (*head, [found for part in payload if (found := shape(part))[1:] != ([], "")])
-    if mail.get_content_maintype() == "multipart":
-        return (*head, "nothing in it")
     return (*head, payload.rstrip("\r\n"))
 
 
@@ -110,6 +113,14 @@ def test_a_delivery_status_is_its_blocks_of_headers() -> None:
     source = b"Content-Type: message/delivery-status\r\n\r\nA: 1\r\nB: 2\r\n\r\n\r\nC: 3\r\n"
     blocks: Any = raw.parse(source).get_payload()
     assert [block.items() for block in blocks] == [[("A", "1"), ("B", "2")], [("C", "3")]]
+
+
+@pytest.mark.parametrize("head", [b"multipart/mixed", b"multipart/mixed; boundary=a", b"multipart/"])
+def test_a_multipart_without_parts_is_its_text(head: bytes) -> None:
+    """The standard library makes a string of it, and raises when that is to be written."""
+    mail = raw.parse(b"Content-Type: " + head + b"\n\nno parts\xff\n--a--")
+    assert mail.text == "no parts\xff\n--a--"
+    assert b"no parts\xff\n--a--" in mail.as_bytes()
 
 
 def test_a_multipart_is_written_as_it_came() -> None:

@@ -1,0 +1,258 @@
+"""What a receiver finds in a mail, under the names it knows."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from django.core.files.base import ContentFile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from events_app.inbound import raw
+from events_app.inbound.message import InboundMessage
+from tests.events_app.inbound.posts import ATTRIBUTES
+from tests.events_app.inbound.test_raw import sources
+
+
+def mail(*lines: str) -> InboundMessage:
+    return raw.parse("\n".join(lines).encode())
+
+
+def multipart(*parts: tuple[str, str], kind: str = "mixed") -> InboundMessage:
+    """A mail of parts, each a header block and a body."""
+    inside = "".join(f"\n--b\n{head}\n\n{body}" for head, body in parts)
+    return mail(f"Content-Type: multipart/{kind}; boundary=b", inside, "--b--")
+
+
+def contents(parts: list[InboundMessage]) -> list[bytes]:
+    return [part.get_content_bytes() for part in parts]
+
+
+TEXT = ("Content-Type: text/plain", "plain")
+HTML = ("Content-Type: text/html", "<p>html")
+
+
+@given(st.binary(max_size=200) | sources)
+def test_nothing_raises_on_any_mail(source: bytes) -> None:
+    message = raw.parse(source)
+    for part in message.walk():
+        assert isinstance(part, InboundMessage)
+        for name in ATTRIBUTES:
+            getattr(part, name)
+        part.get_content_text().encode()
+        part.get_filename()
+        assert part.as_uploaded_file().name
+    message.as_bytes()
+
+
+def test_an_empty_message_has_nothing() -> None:
+    message = InboundMessage()
+    found = {name: getattr(message, name) for name in ATTRIBUTES}
+    assert found.pop("text") == found.pop("stripped_text") == ""
+    assert not any(found.values())
+
+
+# --- Headers ---
+
+
+def test_from_email_is_the_first_address() -> None:
+    assert str(mail("From: A <a@x.example>, b@x.example", "").from_email) == "A <a@x.example>"
+    assert mail("From: nobody:;", "").from_email is None
+
+
+def test_bcc_is_that_of_the_header() -> None:
+    assert [address.addr_spec for address in mail("Bcc: a@x.example", "").bcc] == ["a@x.example"]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (
+            "Thu, 12 Feb 2026 13:40:01 +0100",
+            datetime(2026, 2, 12, 13, 40, 1, tzinfo=timezone(timedelta(hours=1))),
+        ),
+        ("Thu, 12 Feb 2026 13:40:01 -0000", datetime(2026, 2, 12, 13, 40, 1, tzinfo=UTC)),
+        ("12 Feb 2026 13:40", datetime(2026, 2, 12, 13, 40, tzinfo=UTC)),
+        ("Thu, 99 Feb 2026 13:40:01 +0100", None),
+        ("Thu, 12 Feb 2026 13:40:01 +9999", None),
+        ("12 Feb 99999999999 13:40", None),
+        ("soon", None),
+        ("", None),
+    ],
+)
+def test_the_date_is_aware_or_none(value: str, expected: datetime | None) -> None:
+    assert mail(f"Date: {value}", "").date == expected
+
+
+def test_a_subject_is_one_line() -> None:
+    assert mail("Subject: =?utf-8?q?one=0D=0ABcc=3A_x=00?=", "").subject == "one Bcc: x"
+    assert mail("Subject:", "").subject == ""
+    assert mail("").subject is None
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(" <a@b> ", "<a@b>"), ("a b", "a b"), ("", None), ("<a\n @b>", "<a @b>")]
+)
+def test_the_message_id_is_the_text_of_its_header(value: str, expected: str | None) -> None:
+    assert mail(f"Message-ID: {value}", "").message_id == expected
+
+
+def test_message_ids_are_found_among_words() -> None:
+    message = mail("In-Reply-To: your mail of today <a@b>", "References: <1@b>\n <2@b>,<3@b> < x > <4@b", "")
+    assert message.in_reply_to == ["<a@b>"]
+    assert message.references == ["<1@b>", "<2@b>", "<3@b>"]
+
+
+# --- Bodies ---
+
+
+def test_bodies_are_found_in_any_structure() -> None:
+    message = multipart(
+        ("Content-Type: multipart/related; boundary=c", "--c\nContent-Type: text/html\n\n<p>\n--c--"),
+        TEXT,
+        kind="alternative",
+    )
+    assert (message.text, message.html) == ("plain", "<p>")
+
+
+def test_an_attached_text_or_mail_is_no_body() -> None:
+    message = multipart(
+        ("Content-Disposition: attachment", "a file"),
+        ("Content-Type: message/rfc822", "Subject: x\n\ninner"),
+    )
+    assert (message.text, message.html) == (None, None)
+    assert contents(message.attachments) == [b"a file", b"Subject: x\n\ninner"]
+
+
+@pytest.mark.parametrize("charset", ["windows-1252", "utf-8", "x-unheard-of", '"', "\xff"])
+def test_a_body_in_a_wrong_charset_is_read(charset: str) -> None:
+    source = f"Content-Type: text/plain; charset={charset}\n\n".encode() + "9 € – groß".encode("windows-1252")
+    assert raw.parse(source).text == "9 € – groß"
+
+
+def test_a_body_is_storable() -> None:
+    assert raw.parse(b"Content-Type: text/plain; charset=utf-7\n\na\0b+2D0-").text == "ab\ufffd"
+
+
+def test_a_reply_is_told_from_what_it_quotes() -> None:
+    message = multipart(
+        ("Content-Type: text/plain", "Yes.\n\nOn 1 May, A wrote:\n> Is it?"),
+        ("Content-Type: text/html", "<p>Yes.</p><p>On 1 May, A wrote:</p><blockquote>Is it?</blockquote>"),
+        kind="alternative",
+    )
+    assert (message.stripped_text, message.stripped_html) == ("Yes.", "<p>Yes.</p>")
+
+
+def test_a_body_that_cannot_be_stripped_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: str) -> str:
+        raise RecursionError
+
+    monkeypatch.setattr("events_app.inbound.quoted.without_quotes_html", broken)
+    assert mail("Content-Type: text/html", "", "<p> ").stripped_html == "<p>"
+
+
+# --- Parts ---
+
+
+def test_attachments_and_inlines_are_told_apart() -> None:
+    message = multipart(
+        HTML,
+        ("Content-Type: image/png\nContent-Disposition: inline\nContent-ID: <one>", "1"),
+        ("Content-Type: image/png\nContent-Disposition: inline", "2"),
+        ("Content-Type: application/pdf\nContent-Disposition: attachment", "3"),
+    )
+    assert contents(message.inlines) == [b"1", b"2"]
+    assert contents(message.attachments) == [b"3"]
+    assert [part.is_inline() for part in message.inlines] == [True, True]
+    assert [part.is_attachment() for part in message.attachments] == [True]
+    assert message.content_id_map == message.inline_attachments == {"one": message.inlines[0]}
+
+
+def test_a_part_that_does_not_say_what_it_is_is_not_lost() -> None:
+    message = multipart(
+        TEXT,
+        HTML,
+        ("Content-Type: image/png\nContent-ID: <one>", "shown"),
+        ("Content-Type: text/calendar", "invitation"),
+        ("Content-Type: text/plain; name=notes.txt", "notes"),
+        ("Content-Type: text/plain", "what a mailing list writes below"),
+        ("Content-Type: message/delivery-status", "Reporting-MTA: dns; x\n\nFinal-Recipient: rfc822; a@b"),
+        ("Content-Disposition: whatever", "other"),
+    )
+    assert contents(message.inlines) == [b"shown"]
+    assert contents(message.attachments) == [
+        b"invitation",
+        b"notes",
+        b"Reporting-MTA: dns; x\n\nFinal-Recipient: rfc822; a@b\n\n",
+    ]
+
+
+def test_a_mail_that_is_a_file_is_its_own_attachment() -> None:
+    message = mail("Content-Type: application/pdf", "", "%PDF")
+    assert message.attachments == [message]
+    assert message.text is None
+
+
+def test_the_parts_of_an_attached_mail_are_in_its_own_message() -> None:
+    inner = (
+        "Content-Type: multipart/mixed; boundary=c\n\n--c\nContent-Disposition: attachment\n\nfile\n--c--\n"
+    )
+    message = multipart(TEXT, ("Content-Type: message/rfc822\nContent-Disposition: attachment", inner))
+    (attached,) = message.attachments
+    assert attached.get_content_bytes() == inner.encode()
+    inside = attached.get_payload(0)
+    assert isinstance(inside, InboundMessage)
+    assert contents(inside.attachments) == [b"file"]
+
+
+@pytest.mark.parametrize("eol", ["\n", "\r\n"])
+def test_an_attached_mail_keeps_its_line_ends(eol: str) -> None:
+    source = eol.join(["Content-Type: message/rfc822", "", "Subject: x", "X:  y", "", "body", ""]).encode()
+    assert raw.parse(source).get_content_bytes() == eol.join(["Subject: x", "X: y", "", "body", ""]).encode()
+
+
+# --- Content ---
+
+
+@pytest.mark.parametrize(
+    ("name", "safe"),
+    [
+        ("a.txt", "a.txt"),
+        ("../../etc/passwd", "passwd"),
+        ("C:\\dir\\a.txt", "a.txt"),
+        ("a/", "attachment"),
+        ("..", "attachment"),
+        ("", "attachment"),
+        (" a . ", "a"),
+        ("a\t\x7fb\u202egpj.exe", "abgpj.exe"),
+        ("größe.csv", "größe.csv"),
+    ],
+)
+def test_an_uploaded_file_has_a_safe_name(name: str, safe: str) -> None:
+    part = InboundMessage()
+    part.add_header("Content-Disposition", "attachment", filename=name)
+    part.set_payload("content")
+    file = part.as_uploaded_file()
+    assert (file.name, file.read(), file.content_type) == (safe, b"content", "text/plain")
+
+
+def test_a_file_name_keeps_its_path_and_loses_its_line_ends() -> None:
+    name = "attachment; filename*=utf-8''..%2F%0Aa%22b"
+    assert mail(f"Content-Disposition: {name}", "").get_filename() == '../ a"b'
+    assert mail("").get_filename("none") == "none"
+    assert mail("").get_filename() is None
+
+
+def test_an_uploaded_file_of_a_long_name_can_be_kept() -> None:
+    file = mail(f'Content-Disposition: attachment; filename="{"n" * 400}.txt"', "").as_uploaded_file()
+    assert file.name is not None
+    assert len(file.name) <= 255
+    assert isinstance(file, ContentFile) or file.name.endswith(".txt")
+
+
+def test_text_can_be_asked_for_in_a_charset() -> None:
+    part = raw.parse("Content-Type: text/plain; charset=utf-8\n\nü".encode())
+    assert part.get_content_text("cp1252") == "Ã¼"
+    assert part.get_content_text(errors="strict") == "ü"
+    assert raw.parse(b"\n\xff").get_content_text(errors="replace") == "\ufffd"
+    with pytest.raises(UnicodeDecodeError):
+        raw.parse(b"\n\xff").get_content_text(errors="strict")
