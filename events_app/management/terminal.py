@@ -121,7 +121,14 @@ def _plain(value: object) -> str:
 
 def _shown(value: object) -> str:
     if isinstance(value, datetime):
-        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        return _in_utc(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     return dump(value) if isinstance(value, dict | list) else str(value)
+
+
+def _in_utc(time: datetime) -> str:
+    try:
+        return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except OverflowError:  # a mail's Date may be at the end of all time
+        return str(time)
