@@ -1,7 +1,6 @@
 """What is going on, on one page."""
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -65,16 +64,19 @@ def _inbound() -> dict[str, Any] | None:
     """The same of inbound mails; None where there are none."""
     if not mails().exists():
         return None
-    waiting = rows(MAILS).filter(_OWED, RELEASED).aggregate(since=Min("due"))["since"]
     return {
         "work": _work(MAILS),
         "failed_receivers": _failed_receivers(MAILS),
-        "seconds_waiting": waiting and max(0, -_seconds_to(waiting)),
+        "seconds_waiting": _seconds_waiting(MAILS),
     }
 
 
-def _seconds_to(time: datetime) -> int:
-    return round((time - database_now(router.db_for_write(Work))).total_seconds())
+def _seconds_waiting(kind: Kind) -> int | None:
+    """For how long nobody has begun with the first of them."""
+    first = rows(kind).filter(_OWED, RELEASED).order_by("due").first()
+    if first is None:
+        return None
+    return round((database_now(router.db_for_write(Work)) - first.due).total_seconds())
 
 
 def _work(kind: Kind) -> dict[str, Any]:
@@ -91,7 +93,7 @@ def _work(kind: Kind) -> dict[str, Any]:
         dead=Count("pk", filter=_DEAD),
     )
     next_due = found.pop("next_due")
-    return {**found, "seconds_to_next": next_due and _seconds_to(next_due)}
+    return {**found, "seconds_to_next": next_due and round((next_due - now).total_seconds())}
 
 
 def _failed_receivers(kind: Kind) -> dict[str, dict[str, int]]:
