@@ -2,10 +2,9 @@
 
 import json
 import random
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from contextlib import suppress
-from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -328,12 +327,15 @@ def test_a_damaged_post_is_a_mail_or_unreadable(name: str, dice: random.Random, 
 
 # --- There and back ---
 
+
+def is_local_part(text: str) -> bool:
+    return text.strip(" ") == text and "" not in text.split(".")
+
+
 # Surrogates, controls and what Unicode has not assigned are for the tests of damaged mail.
-characters = st.characters(codec="utf-8", exclude_categories=["C", "Z"])
+characters = st.characters(codec="utf-8", exclude_categories=["C", "Z"]) | st.just(" ")
 name = st.text(characters, max_size=20).map(str.strip)
-local_part = st.text('abc.+-_ "\\@,;:<>()[]', min_size=1, max_size=12).filter(
-    lambda text: text.strip(" ") == text
-)
+local_part = st.text('abc.+-_ "\\@,;:<>()[]', min_size=1, max_size=12).filter(is_local_part)
 address = st.builds(
     Address, name.map(lambda text: " ".join(text.split())), local_part, st.just("example.org")
 )
@@ -341,8 +343,22 @@ lines = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]) | st.sam
 CHARSETS = ("utf-8", "iso-8859-1", "windows-1252", "iso-2022-jp", "koi8-r")
 ENCODINGS = ("quoted-printable", "base64", "8bit")
 text_body = st.tuples(lines, st.sampled_from(CHARSETS), st.sampled_from(ENCODINGS))
-file_name = st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n"), min_size=1, max_size=40)
+file_name = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"], exclude_characters="\ufffd"),
+    min_size=1,
+    max_size=40,
+)
 file = st.tuples(file_name.filter(lambda text: text.strip() == text), st.binary(max_size=300), st.booleans())
+
+
+def encoded(text: str) -> str:
+    """In encoded words of ten characters."""
+    words = (b64encode(text[at : at + 10].encode()).decode() for at in range(0, len(text), 10))
+    return "\r\n ".join(f"=?utf-8?b?{word}?=" for word in words)
+
+
+def written(address: Address) -> str:
+    return f"{encoded(address.display_name)} <{address.addr_spec}>"
 
 
 class Sent:
@@ -360,16 +376,14 @@ class Sent:
         known = text.encode(charset, "ignore").decode(charset)
         return "".join(f"{line}\r\n" for line in known.split("\n"))
 
-    def head(self) -> EmailMessage:
-        mail = EmailMessage(policy=SMTP)
-        mail["From"] = self.sender
-        mail["To"] = self.to
-        mail["Subject"] = self.subject
-        mail["Message-ID"] = "<sent@example.org>"
-        return mail
+    def head(self) -> str:
+        """Not by the standard library, which loses some addresses when it folds."""
+        to = ",\r\n ".join(map(written, self.to))
+        lines = (f"From: {written(self.sender)}", f"To: {to}", f"Subject: {encoded(self.subject)}")
+        return "\r\n".join((*lines, "Message-ID: <sent@example.org>", ""))
 
     def source(self) -> bytes:
-        mail = self.head()
+        mail = EmailMessage(policy=SMTP)
         add: Callable[..., None] = mail.set_content
         for kind, each in (("plain", self.text), ("html", self.html)):
             if each:
@@ -381,11 +395,10 @@ class Sent:
             mail.add_attachment(
                 content, "application", "x-test", disposition=kind, cid=cid, filename=filename
             )
-        return mail.as_bytes()
+        return self.head().encode() + mail.as_bytes()
 
     def parts(self) -> list[Part]:
-        headers = self.head().as_bytes()
-        values: dict[str, str | bytes] = {"headers": headers, "envelope": ENVELOPE}
+        values: dict[str, str | bytes] = {"headers": self.head(), "envelope": ENVELOPE}
         charsets = {}
         for kind, each in (("text", self.text), ("html", self.html)):
             if each:
@@ -432,11 +445,7 @@ def check(found: InboundMessage, mail: Sent) -> None:
 
 @given(sent)
 def test_a_mail_in_raw_mode_is_what_was_sent(mail: Sent) -> None:
-    try:
-        source = mail.source()
-    except (MessageError, ValueError, IndexError, LookupError):
-        assume(False)
-    check(read_raw(source).message, mail)
+    check(read_raw(mail.source()).message, mail)
 
 
 @given(sent)
