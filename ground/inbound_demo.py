@@ -26,7 +26,7 @@ class Figures:
 
 def run(deployment: Stack, sendgrid: FakeSendGrid) -> tuple[dict[str, int], bool]:
     """Wait for the answer; the figures, and whether they are what they must be."""
-    print("\nCarol has answered: SendGrid posts her mail to the inbound webhook.", flush=True)
+    print("Carol has answered: SendGrid posts her mail to the inbound webhook.", flush=True)
     try:
         found = wait_for(lambda: _settled(deployment.env), seconds=PATIENCE, what="the answer has come")
         print(f"  {_said(deployment.env)}", flush=True)
@@ -37,7 +37,7 @@ def run(deployment: Stack, sendgrid: FakeSendGrid) -> tuple[dict[str, int], bool
         ("inbound mails", found.inbound, 1),
         ("posts of them", sum(len(mail.statuses) for mail in sendgrid.received), 1),
         ("handed to the receiver", found.replies, 1),
-        ("of those, answers to a mail of ours", found.to_our_mail, 1),
+        ("which names our mail", found.to_our_mail, 1),
     )
     return {"inbound": found.inbound}, good
 
