@@ -24,7 +24,10 @@ LONGEST_OF_PARTS = 4_000
 MOST_SEPARATORS = 500
 
 # A name with spaces or brackets and without quotes, which structured parsing cuts at the first of them.
-_BARE_NAME = re.compile(r";\s*(?:file)?name\s*=\s*([^\s\"';][^\"';]*)", re.IGNORECASE)
+_BARE_NAMES = {
+    name: re.compile(rf'(?:[^"]|"(?:[^"\\]|\\.)*")*?;\s*{name}\s*=\s*([^\s";][^";]*)', re.IGNORECASE)
+    for name in ("filename", "name")
+}
 
 # The space between two encoded words is none (RFC 2047, 6.2). The standard library leaves it in names.
 _WORD = r"=\?[^?\s]+\?[bBqQ]\?[^?\s]*\?="
@@ -115,7 +118,7 @@ def file_name(part: EmailMessage) -> str | None:
 
 
 def _parameter(part: EmailMessage, header: str, parameter: str) -> str | None:
-    bare = _BARE_NAME.search(text(part, header) or "")
+    bare = _BARE_NAMES[parameter].match((text(part, header) or "")[:LONGEST])
     if bare:
         return bare[1].strip()
     params = getattr(part[header], "params", None)
