@@ -1,19 +1,26 @@
-"""Is this body SendGrid's? The Signed Event Webhook's check, on bytes alone.
+"""Is this body SendGrid's? The check of a signed webhook, on bytes alone.
 
 SendGrid signs the timestamp header's text followed by the raw body, with ECDSA on P-256 and
-SHA-256 (Twilio docs, "Getting Started with the Event Webhook Security Features"). The body must
-be the received bytes: parsing and writing it again breaks the signature.
+SHA-256 (Twilio docs, "Getting Started with the Event Webhook Security Features"; the same for inbound mail,
+"Securing your Inbound Parse Webhook"). The body must be the received bytes: parsing and writing it again
+breaks the signature.
 """
 
 import base64
 import binascii
 from collections.abc import Iterable
 from functools import lru_cache
+from hashlib import sha256
+from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 SIGNATURE_HEADER = "X-Twilio-Email-Event-Webhook-Signature"
 TIMESTAMP_HEADER = "X-Twilio-Email-Event-Webhook-Timestamp"
@@ -31,9 +38,7 @@ def load_key(text: str) -> EllipticCurvePublicKey:
     try:
         key = load_der_public_key(base64.b64decode(bare, validate=True))
     except (ValueError, binascii.Error, UnsupportedAlgorithm):
-        raise ValueError(
-            "not a public key: paste the verification key from SendGrid's Event Webhook settings"
-        ) from None
+        raise ValueError("not a public key: paste the verification key as SendGrid shows it") from None
     if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
         raise ValueError("a public key, but not one of SendGrid's: those are ECDSA keys on the curve P-256")
     return key
@@ -44,17 +49,30 @@ def verify(keys: Iterable[str], *, timestamp: str, signature: str, body: bytes) 
 
     Raises ValueError for a key that is none.
     """
+    running = begin(timestamp)
+    running.update(body)
+    return verify_digest(keys, timestamp=timestamp, signature=signature, digest=running.digest())
+
+
+def begin(timestamp: str) -> "_Hash":
+    """The digest that SendGrid signs, to be fed with the body: for one that is not held in memory."""
+    return sha256(timestamp.encode("utf-8", "replace"))
+
+
+def verify_digest(keys: Iterable[str], *, timestamp: str, signature: str, digest: bytes) -> bool:
+    """As `verify`, with what became of `begin`."""
     try:
         der = base64.b64decode(signature, validate=True)
-        signed = timestamp.encode("ascii") + body
     except (ValueError, binascii.Error):
         return False
-    return bool(der and timestamp) and any(_signed_by(load_key(key), der, signed) for key in keys)
+    # Without a timestamp, the body could begin with one that was signed.
+    well_formed = bool(der and timestamp) and timestamp.isascii()
+    return well_formed and any(_signed_by(load_key(key), der, digest) for key in keys)
 
 
-def _signed_by(key: EllipticCurvePublicKey, der: bytes, signed: bytes) -> bool:
+def _signed_by(key: EllipticCurvePublicKey, der: bytes, digest: bytes) -> bool:
     try:
-        key.verify(der, signed, ECDSA(SHA256()))
+        key.verify(der, digest, ECDSA(Prehashed(SHA256())))
     except InvalidSignature:
         return False
     return True
