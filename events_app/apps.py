@@ -11,4 +11,5 @@ class EventsAppConfig(AppConfig):
     def ready(self) -> None:
         from events_app import checks, signals, views  # noqa: F401, PLC0415 (they need the app registry)
 
-        signals.doors[views.SendGridTrackingWebhookView.door] = views.SendGridTrackingWebhookView
+        for view in (views.SendGridTrackingWebhookView, views.SendGridInboundWebhookView):
+            signals.doors[view.door] = view

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import django
 import environ
+from django.conf import global_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -39,6 +40,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    # First: no other one may answer the post of a mail with what makes SendGrid drop it.
+    "events_app.middleware.KeepInboundMail",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -99,6 +102,20 @@ CELERY_BROKER_URL = env.str(
     else REDIS_URL,
 )
 
+# Where inbound mails are kept: a folder that web and worker share, and nobody else. Empty: none are taken.
+INBOUND_FOLDER = env.str("INBOUND_FOLDER", default="")
+if INBOUND_FOLDER:
+    STORAGES = {
+        **global_settings.STORAGES,
+        "sendgrid_inbound": {
+            "BACKEND": "django.core.files.storage.FileSystemStorage",
+            "OPTIONS": {"location": INBOUND_FOLDER, "file_permissions_mode": 0o600},
+        },
+    }
+    # Posts come in beside where they are kept: to keep one is then a rename, and /tmp may be small.
+    FILE_UPLOAD_TEMP_DIR = f"{INBOUND_FOLDER}/incoming"
+    Path(FILE_UPLOAD_TEMP_DIR).mkdir(parents=True, exist_ok=True)
+
 # Mail goes to the outbox; workers send it.
 _backend = "sending_app.backends.queued.EmailBackend"
 if django.VERSION >= (6, 1):
@@ -122,6 +139,11 @@ ANYMAIL = {
     "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY": env.list(
         "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY", default=[]
     ),
+    "SENDGRID_INBOUND_WEBHOOK_VERIFICATION_KEY": env.list(
+        "SENDGRID_INBOUND_WEBHOOK_VERIFICATION_KEY", default=[]
+    ),
+    "SENDGRID_INBOUND_WEBHOOK_BODY_LIMIT": env.int("SENDGRID_INBOUND_WEBHOOK_BODY_LIMIT", default=33_554_432),
+    "INBOUND_RETENTION_DAYS": env.int("INBOUND_RETENTION_DAYS", default=30),
     "WEBHOOK_SECRET": env.list("WEBHOOK_SECRET", default=[]),
     "WEBHOOK_ALLOW_INSECURE": env.bool("WEBHOOK_ALLOW_INSECURE", default=False),
     "DEDUPE_BY": env.str("DEDUPE_BY", default="event_id"),

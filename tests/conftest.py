@@ -48,7 +48,8 @@ def stream(settings: Settings) -> Iterator[str]:
     name = f"test-{uuid.uuid4()}"
     settings.ANYMAIL = {**django_settings.ANYMAIL, "EVENT_STREAM": name}
     # Asked for now: the test may leave the settings pointing elsewhere.
-    server, keys = redis.worker(), [redis.key(beside) for beside in ("", "bell", "tick", "counters", "inbound_prune")]
+    server = redis.worker()
+    keys = [redis.key(beside) for beside in ("", "bell", "tick", "counters", "inbound_prune")]
     yield name
     server.delete(*keys, "sendgrid.events", "sendgrid.recovery", "sendgrid.inbound")
     redis._paused_until = bell._silent_until = 0.0

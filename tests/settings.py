@@ -5,6 +5,7 @@ from tempfile import gettempdir
 from urllib.parse import urlsplit
 
 import environ
+from django.conf import global_settings
 
 os.environ.setdefault("DJANGO_SECRET_KEY", "for tests")
 
@@ -34,5 +35,13 @@ DATABASES = {
 }
 DATABASE_ROUTERS = ["tests.router.Router"]
 INSTALLED_APPS = [*INSTALLED_APPS, "example_app"]
+
+STORAGES = {
+    **global_settings.STORAGES,
+    "sendgrid_inbound": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": f"{_folder}/inbound-{os.getpid()}"},
+    },
+}
 
 ANYMAIL = {"EVENT_REDIS_URL": REDIS_URL, "WEBHOOK_SECRET": "sendgrid:a-secret-for-tests-only"}

@@ -4,7 +4,7 @@ import logging
 from io import BytesIO
 
 from celery.exceptions import SoftTimeLimitExceeded
-from django.db import DatabaseError, InterfaceError, router, transaction
+from django.db import DatabaseError, InterfaceError, connections, router, transaction
 
 from events_app import counters
 from events_app.claims import Kind, Unavailable
@@ -35,6 +35,13 @@ def keep(door: str, *, file: str, size: int, digest: bytes, content_type: str) -
             door=door,
         )
         InboundWork.objects.using(using).create(mail=mail, due=now)
+
+
+def is_kept(file: str) -> bool:
+    """Whether the post in this file is noted. Raises what the database raises."""
+    using = router.db_for_write(InboundMail)
+    connections[using].close_if_unusable_or_obsolete()  # it may have failed us just now
+    return InboundMail.objects.using(using).filter(file=file).exists()
 
 
 def read(mail: InboundMail) -> InboundEvent:

@@ -2,11 +2,14 @@
 
 from events_app import signals
 from events_app.signals import AnymailTrackingEvent, EventType, RejectReason, TrackingEvent
-from events_app.views import SendGridTrackingWebhookView
+from events_app.views import SendGridInboundWebhookView, SendGridTrackingWebhookView
 
 
 def test_the_door_is_known_by_its_name() -> None:
-    assert signals.doors == {"tracking": SendGridTrackingWebhookView}
+    assert signals.doors == {
+        "tracking": SendGridTrackingWebhookView,
+        "inbound": SendGridInboundWebhookView,
+    }
 
 
 def test_the_words_are_anymails() -> None:

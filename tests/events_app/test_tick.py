@@ -4,17 +4,25 @@ from collections.abc import Callable
 
 import pytest
 from django.db import DatabaseError
+from pytest_django import Settings
 from redis import RedisError
 
 from events_app import claims, counters, redis, stream
 from events_app import tick as tick_module
 from events_app.claims import NOBODY, Claim
+from events_app.inbound import storage
 from events_app.models import Work
 from events_app.tick import Due, heard_from_beat, since_beat, tick
 from tests.events_app.test_claims import make_due, store
 from tests.events_app.test_inbox import away
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def nothing_to_prune() -> None:
+    """Another process has just looked for inbound mails at the end of their retention."""
+    stream.hold("inbound_prune", 60_000)
 
 
 def look_again() -> None:
@@ -128,6 +136,20 @@ def test_with_a_retention_events_are_looked_through_each_hour(
 def test_without_one_nobody_looks(database: str) -> None:
     assert tick() == Due()
     assert not redis.worker().exists(redis.key("prune"))
+
+
+def test_where_inbound_mails_are_kept_they_are_looked_through_each_hour(database: str) -> None:
+    redis.worker().delete(redis.key("inbound_prune"))
+    assert tick() == Due(inbound_prune=True)
+    look_again()
+    assert tick() == Due()
+    assert 3_500_000 < redis.worker().pttl(redis.key("inbound_prune")) <= 3_600_000
+
+
+def test_where_none_are_kept_nobody_looks(database: str, settings: Settings) -> None:
+    redis.worker().delete(redis.key("inbound_prune"))
+    settings.STORAGES = {name: kept for name, kept in settings.STORAGES.items() if name != storage.ALIAS}
+    assert tick() == Due()
 
 
 # Beat

@@ -1,0 +1,185 @@
+"""Files of posts: kept to stay, found again, and the old ones told from the young."""
+
+import os
+import stat
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.core.files.uploadedfile import TemporaryUploadedFile
+from hypothesis import given
+from hypothesis import strategies as st
+from pytest_django import Settings
+
+from events_app.inbound import storage
+from tests.events_app.inbound.folders import Full, files, use, use_folder, use_full, use_memory
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(params=["folder", "memory"])
+def kept(request: pytest.FixtureRequest, settings: Settings, tmp_path: Path) -> None:
+    """A storage with real paths, or one without."""
+    if request.param == "folder":
+        use_folder(settings, tmp_path)
+    else:
+        use_memory(settings)
+
+
+@pytest.fixture
+def folder(settings: Settings, tmp_path: Path) -> Path:
+    use_folder(settings, tmp_path)
+    return tmp_path
+
+
+def keep(content: bytes = b"a post") -> str:
+    with TemporaryUploadedFile("post.form", None, len(content), None) as spooled:
+        spooled.write(content)
+        return storage.keep(spooled)
+
+
+def is_older(name: str, before: datetime) -> bool:
+    return name in storage.older_than(before)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def age(folder: Path, name: str, by: timedelta) -> None:
+    """Make the file look as if it had been written earlier."""
+    at = (now() - by).timestamp()
+    os.utime(folder / name, (at, at))
+
+
+@pytest.mark.usefixtures("kept")
+@pytest.mark.parametrize("content", [b"a post", b"\x00\xff" * 100_000])
+def test_what_was_kept_is_read_again(content: bytes) -> None:
+    assert storage.read(keep(content)) == content
+
+
+@pytest.mark.usefixtures("kept")
+def test_what_was_removed_is_not_there_and_to_remove_it_again_is_nothing() -> None:
+    name = keep()
+    storage.remove(name)
+    storage.remove(name)
+    with pytest.raises(FileNotFoundError):
+        storage.read(name)
+
+
+@pytest.mark.usefixtures("kept")
+def test_names_tell_the_day_and_nothing_of_the_mail() -> None:
+    one, other = keep(), keep()
+    assert one != other
+    day, _, file = one.partition("/")
+    assert now() - datetime.fromisoformat(day).replace(tzinfo=UTC) < 2 * DAY
+    assert len(file) == len("0" * 32 + ".form")
+
+
+def test_a_post_is_renamed_and_not_copied(folder: Path) -> None:
+    with TemporaryUploadedFile("post.form", None, 1, None) as spooled:
+        spooled.write(b"x")
+        (came_in,) = files(folder)
+        inode = came_in.stat().st_ino
+        name = storage.keep(spooled)
+    assert (folder / name).stat().st_ino == inode
+    assert files(folder) == [folder / name]
+
+
+def test_the_file_and_both_folders_reach_the_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    path = folder / keep()
+    assert synced == [each.stat().st_ino for each in (path, path.parent, folder)]
+
+
+@pytest.mark.parametrize(("mode", "expected"), [(None, 0o600), (0o640, 0o640)])
+def test_others_may_read_it_as_the_settings_say(
+    settings: Settings, tmp_path: Path, mode: int | None, expected: int
+) -> None:
+    settings.FILE_UPLOAD_PERMISSIONS = mode
+    use_folder(settings, tmp_path)
+    assert stat.S_IMODE((tmp_path / keep()).stat().st_mode) == expected
+
+
+def test_without_such_a_storage_the_error_says_what_to_put_into_the_settings(settings: Settings) -> None:
+    settings.STORAGES = {alias: value for alias, value in settings.STORAGES.items() if alias != storage.ALIAS}
+    assert not storage.is_there()
+    calls: list[Callable[[], object]] = [keep, lambda: storage.read("x"), lambda: is_older("x", now())]
+    for call in calls:
+        with pytest.raises(ImproperlyConfigured, match=r'STORAGES has no "sendgrid_inbound".*location'):
+            call()
+
+
+def test_a_storage_that_takes_nothing_says_why_without_a_name(settings: Settings) -> None:
+    use_full(settings)
+    with pytest.raises(OSError, match="No space") as raised:
+        keep()
+    assert storage.why(raised.value) == "OSError: No space left on device"
+    assert storage.why(ConnectionError("https://user:secret@storage.example.com")) == "ConnectionError"
+
+
+def test_nothing_is_old_where_nothing_was_ever_put_in(settings: Settings, tmp_path: Path) -> None:
+    use(settings, "django.core.files.storage.FileSystemStorage", location=str(tmp_path / "not" / "yet"))
+    assert list(storage.older_than(now())) == []
+
+
+@pytest.mark.usefixtures("kept")
+def test_a_file_is_older_than_the_time_after_it_and_no_other() -> None:
+    before, name, after = now() - timedelta(seconds=5), keep(), now() + timedelta(seconds=5)
+    assert not is_older(name, before)
+    assert is_older(name, after)
+    assert is_older(name, after + 2 * DAY)
+    assert not is_older(name, before - 2 * DAY)
+
+
+@pytest.mark.parametrize("use_tz", [True, False])
+def test_the_projects_time_zone_does_not_matter(settings: Settings, folder: Path, use_tz: bool) -> None:
+    settings.USE_TZ = use_tz
+    name = keep()
+    assert is_older(name, now() + timedelta(seconds=5))
+    assert not is_older(name, now() - timedelta(seconds=5))
+
+
+@given(st.lists(st.integers(0, 10), max_size=20), st.integers(0, 10))
+def test_whole_days_are_told_by_their_names(days: list[int], last: int) -> None:
+    class Days(Full):
+        def listdir(self, path: str) -> tuple[list[str], list[str]]:
+            return (sorted({name(day)[:10] for day in days}), []) if not path else ([], [f"{path[-2:]}.form"])
+
+        def get_modified_time(self, name: str) -> datetime:
+            assert name[:10] == f"2026-11-{last + 10}"
+            return datetime(2026, 11, last + 10, 23, tzinfo=UTC)
+
+    def name(day: int) -> str:
+        return f"2026-11-{day + 10}/{day + 10}.form"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(storage, "backend", Days)
+        noon = datetime(2026, 11, last + 10, 12, tzinfo=UTC)
+        found = list(storage.older_than(noon))
+    assert sorted(found) == sorted({name(day) for day in days if day < last})
+
+
+def test_what_was_left_coming_in_is_old_by_its_own_time(folder: Path) -> None:
+    (folder / "incoming/tmpold.upload.form").write_bytes(b"half a po")
+    (folder / "incoming/tmpnew.upload.form").write_bytes(b"half a po")
+    age(folder, "incoming/tmpold.upload.form", 2 * DAY)
+    assert list(storage.older_than(now() - DAY)) == ["incoming/tmpold.upload.form"]
+
+
+def test_what_has_just_been_taken_out_is_not_old(folder: Path) -> None:
+    (folder / "incoming/gone").symlink_to("nowhere")
+    assert list(storage.older_than(now() + DAY)) == []
+
+
+def test_other_folders_are_not_ours(folder: Path) -> None:
+    for other in ("2026-02-30", "2026-1-01", "x2026-01-01", "20260101", "invoices"):
+        (folder / other).mkdir()
+        (folder / other / "file").write_bytes(b"")
+    (folder / "2020-01-01").write_bytes(b"no folder")
+    (folder / "2020-01-02").mkdir()
+    (folder / "2020-01-02/file").write_bytes(b"")
+    assert list(storage.older_than(now())) == ["2020-01-02/file"]
