@@ -169,6 +169,13 @@ def rows(kind: Kind) -> "QuerySet[Owing]":
     return manager.using(_using())
 
 
+def kept(kind: Kind) -> "QuerySet[Any]":
+    """What has come in of this kind, be it owed or not."""
+    model: Any = kind.work._meta.get_field(kind.work.OF).related_model
+    found: QuerySet[Any] = model._default_manager.using(_using())
+    return found
+
+
 def _using() -> str:
     return router.db_for_write(Work)
 

@@ -27,6 +27,7 @@ REPLAYED = "replayed"
 PRUNED = "pruned"
 PRUNED_DEAD = "pruned_dead"
 MAIL_PRUNED = "mail_pruned"
+MAIL_PRUNED_DEAD = "mail_pruned_dead"
 FILE_SWEPT = "file_swept"
 BELL_FAILED = "bell_failed"
 TICK_LATE = "tick_late"
@@ -52,6 +53,7 @@ MEANINGS = {
     PRUNED: "events removed at the end of their retention",
     PRUNED_DEAD: "those among them that were dead",
     MAIL_PRUNED: "inbound mails removed at the end of their retention",
+    MAIL_PRUNED_DEAD: "those of these mails that were dead",
     FILE_SWEPT: "files of posts that were not taken, removed",
     BELL_FAILED: "bells for a worker that could not be rung",
     TICK_LATE: "times that beat was not heard of for too long",

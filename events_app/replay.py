@@ -11,7 +11,7 @@ from django.db import router, transaction
 from django.db.models import Q, QuerySet
 
 from events_app import counters
-from events_app.claims import EVENTS, MOST_DEATHS, NOBODY, Kind, rows
+from events_app.claims import EVENTS, MOST_DEATHS, NOBODY, Kind, kept, rows
 from events_app.models import Owing, Work, database_now
 from events_app.signals import doors
 
@@ -104,6 +104,4 @@ def _work(pks: Sequence[int], kind: Kind) -> "QuerySet[Owing]":
 
 
 def _kept(pks: Sequence[int], kind: Kind) -> "QuerySet[Any]":
-    kept: Any = kind.work._meta.get_field(kind.work.OF).related_model
-    found: QuerySet[Any] = kept._default_manager.using(_using()).filter(pk__in=sorted(pks))
-    return found
+    return kept(kind).filter(pk__in=sorted(pks))

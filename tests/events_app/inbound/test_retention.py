@@ -1,0 +1,246 @@
+"""Mails go at the end of their retention, files go with them, and files that belong to none."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from billiard.exceptions import SoftTimeLimitExceeded
+from django.db import DatabaseError
+from pytest_django import Settings
+
+from events_app import counters, tasks
+from events_app.claims import Claim
+from events_app.inbound import retention, storage
+from events_app.inbound.mails import MAILS
+from events_app.models import InboundMail, InboundWork, database_now
+from tests.events_app.inbound.folders import Full, files, use, use_folder, use_full
+from tests.events_app.inbound.test_storage import age
+from tests.events_app.inbound.test_storage import keep as keep_file
+from tests.events_app.test_claims import out_of_budget
+from tests.events_app.test_inbox import away
+
+pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def folder(settings: Settings, tmp_path: Path, anymail: Callable[..., None]) -> Path:
+    anymail(INBOUND_RETENTION_DAYS=30)
+    use_folder(settings, tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def slices_of_three(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "SLICE", 3)
+
+
+def keep(database: str, *days: float, **fields: object) -> list[InboundMail]:
+    """Keep a mail for each number of days that it has been here, in that order; nothing is owed of it."""
+    now = database_now(database)
+    return [
+        InboundMail.objects.create(
+            file=keep_file(), size=6, digest=b"", received_at=now - timedelta(days=age), **fields
+        )
+        for age in days
+    ]
+
+
+def owe(database: str, mail: InboundMail, **fields: object) -> None:
+    InboundWork.objects.create(mail=mail, due=database_now(database), **fields)
+
+
+def prune() -> bool:
+    return retention.prune(Claim(kind=MAILS))
+
+
+def left() -> list[int]:
+    return list(InboundMail.objects.order_by("pk").values_list("pk", flat=True))
+
+
+def orphan(folder: Path, *, hours: float = 25) -> str:
+    """A file of a post that was not taken."""
+    name = keep_file()
+    day = folder / "2026-01-01"
+    day.mkdir(exist_ok=True)
+    moved = day / Path(name).name if hours >= 24 else folder / name
+    (folder / name).rename(moved)
+    return str(moved.relative_to(folder))
+
+
+def test_the_old_go_with_their_files_and_the_young_stay(database: str, folder: Path) -> None:
+    _, _, *young = keep(database, 400, 30.01, 29.99, 0)
+    assert prune()
+    assert left() == [mail.pk for mail in young]
+    assert files(folder) == sorted(folder / mail.file for mail in young)
+    assert counters.read() == {"mail_pruned": 2}
+
+
+def test_what_is_owed_stays_until_it_is_done(database: str, folder: Path) -> None:
+    _, owed = keep(database, 40, 40)
+    owe(database, owed, failures=3)
+    assert prune()
+    assert left() == [owed.pk]
+    assert files(folder) == [folder / owed.file]
+    InboundWork.objects.all().delete()
+    assert prune()
+    assert (left(), files(folder)) == ([], [])
+
+
+def test_the_dead_go_with_the_others_and_are_counted(database: str, caplog: pytest.LogCaptureFixture) -> None:
+    _, dead, young = keep(database, 40, 40, 0)
+    for mail in (dead, young):
+        owe(database, mail, state="dead")
+    assert prune()
+    assert left() == [young.pk]
+    assert counters.read() == {"mail_pruned": 2, "mail_pruned_dead": 1}
+    assert caplog.messages == ["Removed 1 inbound mails that were dead, at the end of their retention"]
+
+
+def test_the_first_post_of_a_mail_may_go_before_its_repeat(database: str) -> None:
+    (first,) = keep(database, 40)
+    (repeat,) = keep(database, 20, repeat_of=first)
+    assert prune()
+    repeat.refresh_from_db()
+    assert (left(), repeat.repeat_of_id) == ([repeat.pk], None)
+
+
+@pytest.mark.usefixtures("slices_of_three")
+@pytest.mark.parametrize("count", [2, 3, 4, 10])
+def test_all_slices_are_gone_through(database: str, folder: Path, count: int) -> None:
+    keep(database, *[40] * count)
+    assert prune()
+    assert (left(), files(folder)) == ([], [])
+    assert counters.read() == {"mail_pruned": count}
+
+
+@pytest.mark.usefixtures("slices_of_three")
+def test_at_its_budgets_end_it_stops_and_the_next_goes_on(
+    database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mails = keep(database, *[40] * 4)
+    lost = orphan(folder)
+    assert not retention.prune(out_of_budget(Claim(kind=MAILS)))
+    assert len(left()) == 4
+    budget = iter([True, False])
+    monkeypatch.setattr(Claim, "has_budget", lambda _: next(budget))
+    assert not prune()
+    assert left() == [mails[3].pk]
+    assert set(files(folder)) == {folder / mails[3].file, folder / lost}
+    monkeypatch.undo()
+
+
+def test_the_sweep_asks_for_no_more_time_than_there_is(
+    database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orphan(folder)
+    budget = iter([True, False])
+    monkeypatch.setattr(Claim, "has_budget", lambda _: next(budget))
+    assert prune()
+    assert len(files(folder)) == 1
+    monkeypatch.undo()
+
+
+@pytest.mark.usefixtures("slices_of_three")
+def test_old_files_without_a_mail_are_swept(database: str, folder: Path) -> None:
+    lost = [orphan(folder) for _ in range(7)]
+    young = orphan(folder, hours=23)
+    (mail,) = keep(database, 20)
+    (folder / mail.file).rename(folder / "2026-01-01/kept.form")
+    InboundMail.objects.update(file="2026-01-01/kept.form")
+    assert prune()
+    assert set(files(folder)) == {folder / young, folder / "2026-01-01/kept.form"}
+    assert counters.read() == {"file_swept": len(lost)}
+
+
+def test_what_a_killed_web_process_had_taken_half_is_swept(database: str, folder: Path) -> None:
+    for name in ("old", "new"):
+        (folder / f"incoming/{name}.upload.form").write_bytes(b"half a po")
+    age(folder, "incoming/old.upload.form", timedelta(hours=25))
+    assert prune()
+    assert files(folder) == [folder / "incoming/new.upload.form"]
+
+
+class Stuck(Full):
+    """Keeps everything, and lets nothing go."""
+
+    def listdir(self, path: str) -> tuple[list[str], list[str]]:
+        return (["2026-01-01"], []) if not path else ([], ["lost.form"])
+
+
+def test_a_storage_that_is_away_is_a_line_in_the_log(
+    database: str, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    keep(database, 40)
+    use_full(settings)
+    assert prune()
+    assert left() == []
+    assert (
+        caplog.messages
+        == [
+            "Files of inbound mails are left, to be taken up again: ConnectionError",
+        ]
+        * 2
+    )
+    assert "secret" not in caplog.text
+
+
+def test_files_that_could_not_be_removed_are_swept_later(
+    database: str, settings: Settings, folder: Path
+) -> None:
+    (mail,) = keep(database, 40)
+    use(settings, f"{Stuck.__module__}.{Stuck.__qualname__}")
+    assert prune()
+    assert (left(), counters.read()) == ([], {"mail_pruned": 1})
+    use_folder(settings, folder)
+    (folder / "2026-01-01").mkdir()
+    (folder / mail.file).rename(folder / "2026-01-01/lost.form")
+    assert prune()
+    assert files(folder) == []
+
+
+def test_a_task_that_is_out_of_time_is_not_kept_from_ending(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(name: str) -> None:
+        raise SoftTimeLimitExceeded
+
+    keep(database, 40)
+    monkeypatch.setattr(storage, "remove", interrupted)
+    with pytest.raises(SoftTimeLimitExceeded):
+        prune()
+
+
+def test_with_the_database_away_it_raises_and_no_file_goes(database: str, folder: Path) -> None:
+    keep(database, 40)
+    with away(database), pytest.raises(DatabaseError):
+        prune()
+    assert len(files(folder)) == 1
+
+
+def test_the_database_may_go_while_files_are_swept(
+    database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orphan(folder)
+    monkeypatch.setattr("events_app.retention.remove", lambda *_: True)
+    with away(database), pytest.raises(DatabaseError):
+        prune()
+    assert len(files(folder)) == 1
+
+
+def test_a_crash_between_row_and_file_leaves_the_file_alone(
+    database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(database, 40)
+    monkeypatch.setattr(storage, "remove", lambda name: (_ for _ in ()).throw(KeyboardInterrupt))
+    with suppress(KeyboardInterrupt):
+        prune()
+    assert (left(), len(files(folder))) == ([], 1)
+
+
+def test_the_task_does_it(database: str, folder: Path) -> None:
+    keep(database, 40)
+    orphan(folder)
+    tasks.prune_inbound()
+    assert (left(), files(folder)) == ([], [])
