@@ -23,6 +23,9 @@ COPY . .
 # The key signs nothing: no request is served here.
 RUN DJANGO_SECRET_KEY=unused python manage.py collectstatic --noinput --verbosity 0
 
+# Inbound mails, for web and worker alike: a new volume that is mounted here takes over whose it is.
+RUN install -d -o 10001 -g 10001 -m 700 /inbound /inbound/incoming
+
 USER 10001:10001
 EXPOSE 8000
 # Granian, Celery and flower all leave in good order at this one.

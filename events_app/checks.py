@@ -1,7 +1,9 @@
 """What can be known to be wrong before the first post comes."""
 
+import os
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from celery import current_app
@@ -9,10 +11,13 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
+from django.core.files.storage import FileSystemStorage
 from django.db import connections, router
 from django.urls import NoReverseMatch, reverse
 
 from events_app import conf, tasks
+from events_app.inbound import storage
+from events_app.middleware import KeepInboundMail
 from events_app.models import Event
 from events_app.signature import load_key
 
@@ -56,7 +61,13 @@ def check_settings(**_: Any) -> list[CheckMessage]:
         except ImproperlyConfigured as error:
             unusable.append(Error(str(error), id="events_app.E001"))
     # What the values mean is only asked once all of them can be read.
-    found = unusable or [*_check_keys(), *_check_secrets(), *_check_window(), *_check_door()]
+    found = unusable or [
+        *_check_keys(),
+        *_check_secrets(),
+        *_check_window(),
+        *_check_door(),
+        *_check_inbound_door(),
+    ]
     return [*_unknown_names(), *found]
 
 
@@ -93,7 +104,8 @@ def check_celery(**_: Any) -> list[CheckMessage]:
             )
         )
     consumed = {queue.name for queue in current_app.conf.task_queues or ()}
-    missing = sorted({tasks.EVENTS, tasks.RETRIES, tasks.RECOVERY} - consumed)
+    needed = {tasks.EVENTS, tasks.RETRIES, tasks.RECOVERY, *[tasks.INBOUND] * storage.is_there()}
+    missing = sorted(needed - consumed)
     if consumed and missing and not current_app.conf.task_create_missing_queues:
         found.append(Error(f"The Celery app's task_queues lack {', '.join(missing)}.", id="events_app.E006"))
     return found
@@ -111,11 +123,12 @@ def _unknown_names() -> Iterable[CheckMessage]:
 
 
 def _check_keys() -> Iterable[CheckMessage]:
-    for number, key in enumerate(conf.VERIFICATION_KEYS.get(), 1):
-        try:
-            load_key(key)
-        except ValueError as error:
-            yield Error(f"{conf.VERIFICATION_KEYS.name}, key {number}: {error}.", id="events_app.E002")
+    for setting in (conf.VERIFICATION_KEYS, conf.INBOUND_KEYS):
+        for number, key in enumerate(setting.get(), 1):
+            try:
+                load_key(key)
+            except ValueError as error:
+                yield Error(f"{setting.name}, key {number}: {error}.", id="events_app.E002")
 
 
 def _check_secrets() -> Iterable[CheckMessage]:
@@ -145,10 +158,8 @@ def _check_window() -> Iterable[CheckMessage]:
 
 
 def _check_door() -> Iterable[CheckMessage]:
-    try:
-        reverse("events_app:sendgrid_tracking_webhook")
-    except NoReverseMatch:
-        return  # no door here: this project only sends, or gives its views arguments of their own
+    if not _has_address("sendgrid_tracking_webhook"):
+        return
     if conf.ALLOW_INSECURE.get():
         if not settings.DEBUG:
             yield checks.Warning(
@@ -161,3 +172,49 @@ def _check_door() -> Iterable[CheckMessage]:
             f'settings, or {conf.BASIC_AUTH.name} to "user:password".',
             id="events_app.E004",
         )
+
+
+def _check_inbound_door() -> Iterable[CheckMessage]:
+    wanted = conf.INBOUND_KEYS.get() or storage.is_there()
+    if not (wanted and _has_address("sendgrid_inbound_webhook")):
+        return
+    try:
+        kept_in = storage.backend()
+    except ImproperlyConfigured as error:
+        yield Error(f"No inbound mail can be kept: {error}.", id="events_app.E007")
+    else:
+        if isinstance(kept_in, FileSystemStorage) and _is_shown(Path(kept_in.location)):
+            yield checks.Warning(
+                "Inbound mails are kept among the files of MEDIA_ROOT, which the world can mostly read.",
+                hint=f'Give STORAGES["{storage.ALIAS}"] a location of its own.',
+                id="events_app.W006",
+            )
+    if not (conf.INBOUND_KEYS.get() or conf.BASIC_AUTH.get() or conf.ALLOW_INSECURE.get()):
+        yield Error(
+            "The inbound webhook refuses every mail: nothing says whose posts to take.",
+            hint=f"Set {conf.INBOUND_KEYS.name} to the key of your security policy for Inbound Parse, or "
+            f'{conf.BASIC_AUTH.name} to "user:password".',
+            id="events_app.E008",
+        )
+    keeper = f"{KeepInboundMail.__module__}.{KeepInboundMail.__qualname__}"
+    if settings.MIDDLEWARE[:1] != [keeper]:
+        yield checks.Warning(
+            f"{keeper} is not the first in MIDDLEWARE: a wrong ALLOWED_HOSTS, or a redirect, loses mail.",
+            hint="SendGrid drops a mail for good after a 3xx or 4xx. Put it there.",
+            id="events_app.W007",
+        )
+
+
+def _has_address(name: str) -> bool:
+    """Or this project only sends, or gives its views arguments of their own."""
+    try:
+        reverse(f"events_app:{name}")
+    except NoReverseMatch:
+        return False
+    return True
+
+
+def _is_shown(folder: Path) -> bool:
+    shown = Path(os.path.abspath(settings.MEDIA_ROOT))
+    # Without a MEDIA_ROOT, that is the working directory: who names no location keeps mails right there.
+    return folder == shown or bool(settings.MEDIA_ROOT and folder.is_relative_to(shown))

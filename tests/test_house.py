@@ -204,6 +204,15 @@ def test_valkey_keeps_what_it_has_taken() -> None:
     assert SERVICES["valkey"]["volumes"] == ["valkey:/data"]
 
 
+def test_web_and_worker_share_the_folder_of_inbound_mail() -> None:
+    users = [name for name in SERVICES if "inbound:/inbound" in SERVICES[name].get("volumes", ())]
+    assert users == ["web", "worker"]
+    assert "inbound" in COMPOSE["volumes"]
+    assert SERVICES["web"].get("user") == SERVICES["worker"].get("user")
+    assert re.search(r"-o 10001 .* /inbound /inbound/incoming\n\nUSER 10001:", read("Dockerfile"))
+    assert "#INBOUND_FOLDER=/inbound\n" in read(".env.example")
+
+
 def test_every_variable_of_the_settings_can_be_set_through_compose() -> None:
     for name in ("web", *WORKERS, "beat", "flower", "migrate"):
         assert environment_read("project/settings.py") <= SERVICES[name]["environment"].keys()
