@@ -22,13 +22,6 @@ from tests.events_app.test_inbox import opened
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def _until_the_storage_is_there(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    memory = {"BACKEND": "django.core.files.storage.InMemoryStorage"}
-    settings.STORAGES = {**settings.STORAGES, storage.ALIAS: memory}
-    monkeypatch.setattr(storage, "read", lambda name: storages[storage.ALIAS].open(name).read())
-
-
 MODELS = ("event", "work", "inboundmail", "inboundwork")
 
 

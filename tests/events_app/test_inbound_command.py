@@ -29,13 +29,6 @@ pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transactio
 run = partial(printed, "inbound")
 
 
-@pytest.fixture(autouse=True)
-def _until_the_storage_is_there(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    memory = {"BACKEND": "django.core.files.storage.InMemoryStorage"}
-    settings.STORAGES = {**settings.STORAGES, storage.ALIAS: memory}
-    monkeypatch.setattr(storage, "read", lambda name: storages[storage.ALIAS].open(name).read())
-
-
 def run_json(*args: object) -> list[Any]:
     return [json.loads(line) for line in run(*args, "--json").splitlines()]
 
