@@ -97,14 +97,15 @@ def _note(mail: InboundMail, found: Reading) -> None:
 
 def _answers(message: InboundMessage) -> str | None:
     """Whoever keeps our messages may be wrong about it, but not in the way of a mail."""
-    for receiver, found in answered.send_robust(None, message=message):
-        if isinstance(found, DatabaseError | InterfaceError | SoftTimeLimitExceeded):
-            raise found
-        if isinstance(found, Exception):
-            logger.error("%r cannot tell what a mail answers: %s", receiver, type(found).__name__)
-        elif found:
-            return clean(str(found))
-    return None
+    try:
+        # Not send_robust, which logs what an error says, and that may be an address.
+        said = [found for _, found in answered.send(None, message=message) if found]
+    except (DatabaseError, InterfaceError, SoftTimeLimitExceeded):
+        raise
+    except Exception as error:  # noqa: BLE001 (anything may be wrong with a mail)
+        logger.error("What a mail answers cannot be told: %s", type(error).__name__)
+        return None
+    return clean(str(said[0])) if said else None
 
 
 def _mark_repeats(mail: InboundMail) -> None:
