@@ -15,8 +15,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
 app = Celery("sendgrid-pipeline")
 
-#: Fresh events, what is tried again, what a dead worker left, inbound mail: a queue each, so that none waits for
-#: another.
+#: Fresh events, what is tried again, what a dead worker left, inbound mail: a queue each, so that none waits
+#: for another.
 EVENT_QUEUES = ("sendgrid.events", "sendgrid.retries", "sendgrid.recovery", "sendgrid.inbound")
 
 #: Mails that somebody waits for, and mails that go to many at once.

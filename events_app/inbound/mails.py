@@ -4,11 +4,12 @@ import logging
 from io import BytesIO
 
 from celery.exceptions import SoftTimeLimitExceeded
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError, connections, router, transaction
 
 from events_app import counters
 from events_app.claims import Kind, Unavailable
-from events_app.decode import Unreadable, clean
+from events_app.decode import clean
 from events_app.inbound import form, reading, storage
 from events_app.inbound.message import InboundMessage
 from events_app.inbound.reading import Reading
@@ -67,17 +68,23 @@ def read(mail: InboundMail) -> InboundEvent:
 MAILS = Kind("inbound mail", InboundWork, inbound, read)
 
 
+_NOT_THERE = "The file with the post is not in the storage."
+
+
 def look(mail: InboundMail) -> Reading:
     """What the post says as it is read today, with nothing noted; raises Unreadable or Unavailable."""
     return reading.read(form.read(BytesIO(body(mail)), mail.content_type))
 
 
 def body(mail: InboundMail) -> bytes:
-    """The body of the post; raises Unreadable where it is gone, Unavailable where it cannot be had now."""
+    """The body of the post; raises Unavailable where it cannot be had now."""
     try:
         return storage.read(mail.file)
+    except ImproperlyConfigured as error:
+        raise Unavailable(str(error)) from None
     except FileNotFoundError:
-        raise Unreadable("The file with the post is not in the storage.") from None
+        # Mostly a worker that sees another folder than web: to be mended, and no mail lost to it.
+        raise Unavailable(f"{_NOT_THERE} Does this worker reach the one web has?") from None
     except Exception as error:  # each storage has errors of its own
         raise Unavailable(f"The storage did not give the post: {type(error).__name__}.") from error
 

@@ -232,6 +232,9 @@ class InboundMessage(EmailMessage):
             return ""
 
 
+#: Anymail's name for the same class.
+AnymailInboundMessage = InboundMessage
+
 #: How these messages are parsed and written. Lines of the source are kept as they are.
 POLICY = headers.TolerantPolicy(utf8=True, refold_source="none", message_factory=InboundMessage)
 

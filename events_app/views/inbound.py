@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from hashlib import sha256
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.uploadedfile import TemporaryUploadedFile
@@ -59,13 +59,14 @@ class SendGridInboundWebhookView(Door):
         fitting = usable(conf.INBOUND_KEYS, keys) if keys else []
         # All that can be said without the body is said before we wait for it.
         storage.backend()
-        length = _length(request, conf.INBOUND_LIMIT.get())
+        limit = conf.INBOUND_LIMIT.get()
+        length = _length(request, limit)
         plain, signed = sha256(), signature.begin(request.headers.get(signature.TIMESTAMP_HEADER, ""))
-        with TemporaryUploadedFile("post.form", None, length, None) as body:
-            _receive(request, length, body, plain, signed)
+        with TemporaryUploadedFile("post.form", None, length or 0, None) as body:
+            size = _receive(request, length, limit, body, plain, signed)
             if keys:
                 _check_signature(request, fitting, signed.digest())
-            self._keep(request, body, length, plain.digest())
+            self._keep(request, body, size, plain.digest())
         bell.ring(tasks.deliver_inbound)
 
     def _keep(self, request: HttpRequest, body: TemporaryUploadedFile, size: int, digest: bytes) -> None:
@@ -101,35 +102,43 @@ def _check_credentials(request: HttpRequest, secrets: Sequence[str], keys: Seque
         raise _again("the signature is missing")
 
 
-def _length(request: HttpRequest, limit: int) -> int:
-    """Bytes of the body, as announced."""
+def _length(request: HttpRequest, limit: int) -> int | None:
+    """Bytes of the body, as announced; None where it comes in chunks, as a proxy may send it on."""
     announced = request.META.get("CONTENT_LENGTH", "")
-    if not announced.isdecimal():
-        # Under WSGI a chunked body reads as empty. SendGrid sends none; a proxy may make one.
-        raise _again("no Content-Length says how long the body is")
-    length = int(announced)
-    if not length:
-        raise _again("the body is empty")
-    if length > limit:
-        raise _again(f"the body has more than {limit} bytes")
-    return length
+    if announced.isdecimal():
+        length = int(announced)
+        if length > limit:
+            raise _again(f"the body has more than {limit} bytes")
+        return length
+    if request.META.get("wsgi.input_terminated"):
+        return None
+    raise _again("no Content-Length says how long the body is")
 
 
-def _receive(request: HttpRequest, length: int, body: TemporaryUploadedFile, *digests: "_Hash") -> None:
-    """Put the body into the file while the digests run."""
+def _receive(
+    request: HttpRequest, length: int | None, limit: int, body: TemporaryUploadedFile, *digests: "_Hash"
+) -> int:
+    """Put the body into the file while the digests run; answer how many bytes it has."""
+    # Django takes a body without a length for an empty one. The server knows where it ends.
+    source = request if length is not None else request.META["wsgi.input"]
     received = 0
-    while received <= length and (chunk := _read(request)):
+    while received <= limit and (chunk := _read(source)):
         received += len(chunk)
         for digest in digests:
             digest.update(chunk)
         body.write(chunk)
-    if received != length:
+    if not received:
+        raise _again("the body is empty")
+    if received > limit:
+        raise _again(f"the body has more than {limit} bytes")
+    if length is not None and received != length:
         raise _again("the body is not as long as its Content-Length says")
+    return received
 
 
-def _read(request: HttpRequest) -> bytes:
+def _read(source: Any) -> bytes:
     try:
-        return bytes(request.read(CHUNK))
+        return bytes(source.read(CHUNK))
     except OSError:
         raise _again("the connection broke before the body was complete") from None
 
@@ -142,7 +151,8 @@ def _check_signature(request: HttpRequest, keys: Sequence[str], digest: bytes) -
 
 
 def _is_kept_all_the_same(file: str) -> bool:
-    # A connection that breaks at the commit does not tell what became of it.
+    # A connection that breaks at the commit does not tell what became of it. Where nobody can say, it is not
+    # kept: SendGrid posts it again, and were all these files to stay, an outage would fill the storage.
     try:
         return mails.is_kept(file)
     except (DatabaseError, InterfaceError):

@@ -222,7 +222,7 @@ def test_what_is_no_mail_is_said_in_a_line(database: str) -> None:
 def test_a_file_that_is_gone_is_said_in_a_line(database: str) -> None:
     mail = keep(letter())
     storages[storage.ALIAS].delete(mail.file)
-    assert "unreadable     The file with the post is not in the storage.\n" in run("show", mail.pk)
+    assert "unreadable     The file with the post is not in the storage. Does" in run("show", mail.pk)
 
 
 def test_a_storage_that_is_away_is_said_in_a_line(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,7 +272,7 @@ def test_the_post_is_saved_where_it_is_no_mail(database: str) -> None:
         saved(pk)
     assert saved(pk, "--post") == b"\xffnothing of the kind"
     storages[storage.ALIAS].delete(InboundMail.objects.get(pk=pk).file)
-    with pytest.raises(CommandError, match=r"^The file with the post is not in the storage\.$"):
+    with pytest.raises(CommandError, match=r"^The file with the post is not in the storage\. Does"):
         saved(pk, "--post")
 
 

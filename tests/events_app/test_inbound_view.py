@@ -400,7 +400,7 @@ def served() -> Iterator[str]:
         thread.join()
 
 
-def test_chunks_on_the_wire_are_to_come_again(folder: Path) -> None:
+def test_chunks_that_a_server_does_not_put_together_are_to_come_again(folder: Path) -> None:
     with served() as url:
         refused = requests.post(url, data=iter([b"x"]), headers=SECRET, timeout=10)
     assert (refused.status_code, "Content-Length" in refused.text) == (503, True)

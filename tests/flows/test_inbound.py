@@ -6,6 +6,7 @@ from email.message import EmailMessage
 from hashlib import sha256
 
 import pytest
+import requests
 
 from fake_sendgrid import inbound
 from fake_sendgrid.form import Form, Part
@@ -113,6 +114,22 @@ def test_a_worker_killed_with_a_mail_in_its_hands(desk: Desk) -> None:
     desk.wait_for_states("done")
     assert [call.attempt for call in desk.book.calls() if call.receiver == "clerk"] == [1, 2]
     assert [letter.message_id for letter in desk.letters()] == [held]
+
+
+@on_sqlite
+def test_a_proxy_that_sends_it_on_in_chunks(desk: Desk) -> None:
+    desk.web()
+    desk.worker()
+    body, content_type = inbound_post(inbound.raw(mail(1)))
+    headers = desk.sender.headers(body, content_type=content_type)
+
+    for whole in (body[:-200], body):
+        pieces = (whole[at : at + 100] for at in range(0, len(whole), 100))
+        answer = requests.post(desk.stack.inbound_url, data=pieces, headers=headers, timeout=10)
+        assert answer.status_code == (200 if whole == body else 503)
+
+    desk.wait_for_states("done")
+    assert [letter.message_id for letter in desk.letters()] == ids(1)
 
 
 @on_sqlite

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.core.files.storage import storages
 from django.db import OperationalError
+from pytest_django import Settings
 
 from events_app import claims, counters, dispatch, signals
 from events_app.claims import Claim
@@ -214,12 +215,24 @@ def test_what_is_no_mail_is_dead_with_a_reason(
     assert [event.message.subject for event in desk.events] == ["A question"]
 
 
-def test_a_file_that_is_gone_is_dead_and_can_be_retried(database: str, inbound: ReceiverSignal) -> None:
+def test_a_file_that_this_worker_does_not_see_puts_a_mail_off(database: str, inbound: ReceiverSignal) -> None:
     Desk(inbound)
     mail = keep(letter())
     storages[storage.ALIAS].delete(mail.file)
     deliver()
-    assert (work().state, work().error) == ("dead", "The file with the post is not in the storage.")
+    assert (work().state, work().failures) == ("owed", 1)
+    assert work().error.startswith("The file with the post is not in the storage.")
+
+
+def test_no_storage_puts_a_mail_off_and_says_what_to_do(
+    database: str, inbound: ReceiverSignal, settings: Settings
+) -> None:
+    Desk(inbound)
+    keep(letter())
+    settings.STORAGES = {name: one for name, one in settings.STORAGES.items() if name != storage.ALIAS}
+    deliver()
+    assert (work().state, work().failures) == ("owed", 1)
+    assert 'STORAGES has no "sendgrid_inbound"' in work().error
 
 
 def test_a_storage_that_is_away_puts_a_mail_off(
