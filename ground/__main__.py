@@ -11,6 +11,7 @@ COMMANDS = {
     "test": "ground.test",
     "up": "ground.up",
     "check": "ground.check",
+    "bench": "benchmarks.run",
 }
 
 
