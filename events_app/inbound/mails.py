@@ -46,7 +46,7 @@ def is_kept(file: str) -> bool:
 
 
 def read(mail: InboundMail) -> InboundEvent:
-    """The mail for a receiver; what is found in it is noted on the row, the first time.
+    """The mail for a receiver; what is found in it is noted on the row.
 
     Raises Unreadable where it is none, Unavailable where the storage does not give it, and what the
     database raises.
@@ -54,6 +54,9 @@ def read(mail: InboundMail) -> InboundEvent:
     found = look(mail)
     if mail.key is None:
         _note(mail, found)
+    # Each time: a worker may have died, or met no database, right after it noted the key.
+    if mail.repeat_of_id is None:
+        _mark_repeats(mail)
     return InboundEvent(
         message=found.message,
         event_id=str(mail.pk),
@@ -99,7 +102,6 @@ def _note(mail: InboundMail, found: Reading) -> None:
     mail.recipient = (recipient or "").lower()[:320]
     mail.subject = (message.subject or "")[:200]
     mail.save(update_fields=["key", "message_id", "answers", "sender", "recipient", "subject"])
-    _mark_repeats(mail)
 
 
 def _answers(message: InboundMessage) -> str | None:

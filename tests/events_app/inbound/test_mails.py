@@ -1,11 +1,12 @@
 """What becomes of a post that is kept: it is read, noted, and handed to each receiver."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from django.core.files.storage import storages
-from django.db import OperationalError
+from django.db import OperationalError, connections
 from pytest_django import Settings
 
 from events_app import claims, counters, dispatch, signals
@@ -167,6 +168,39 @@ def test_whichever_is_read_first_the_first_post_stands_for_all(database: str) ->
     assert not InboundMail.objects.exclude(repeat_of=None).exists()
     mails.read(InboundMail.objects.get(pk=first.pk))
     assert InboundMail.objects.get(repeat_of=first) == again
+
+
+def test_a_repeat_is_marked_though_the_database_went_when_its_key_was_noted(
+    database: str, inbound: ReceiverSignal
+) -> None:
+    desk = Desk(inbound)
+    first, again = keep(letter()), keep(letter())
+    mails.read(InboundMail.objects.get(pk=first.pk))
+    InboundWork.objects.get(pk=first.pk).delete()
+    with _away_after_the_first_update(database), pytest.raises(DatabaseAway):
+        deliver()
+    again.refresh_from_db()
+    assert (again.key is None, again.repeat_of_id) == (False, None)
+    dispatch.recover(Claim(kind=MAILS))
+    assert [event.repeat_of for event in desk.events] == [str(first.pk)]
+    assert InboundMail.objects.get(repeat_of=first) == again
+    assert counters.read()["mail_repeated"] == 1
+
+
+@contextmanager
+def _away_after_the_first_update(database: str) -> Iterator[None]:
+    noted = False
+
+    def wrapper(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        nonlocal noted
+        if noted and "events_app_inboundmail" in sql and not sql.startswith("UPDATE"):
+            raise OperationalError("away")
+        found = execute(sql, *rest)
+        noted = noted or sql.startswith('UPDATE "events_app_inboundmail"')
+        return found
+
+    with connections[database].execute_wrapper(wrapper):
+        yield
 
 
 # Answers
