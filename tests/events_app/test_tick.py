@@ -1,6 +1,7 @@
 """The tick finds everything that waits, asked by however many."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.db import DatabaseError
@@ -11,7 +12,7 @@ from events_app import claims, counters, redis, stream
 from events_app import tick as tick_module
 from events_app.claims import NOBODY, Claim
 from events_app.inbound import storage
-from events_app.models import Work
+from events_app.models import InboundMail, InboundWork, Work, database_now
 from events_app.tick import Due, heard_from_beat, since_beat, tick
 from tests.events_app.test_claims import make_due, store
 from tests.events_app.test_inbox import away
@@ -78,6 +79,28 @@ def test_work_that_was_handed_over_wants_a_recovery(database: str) -> None:
     store("A1", claim=Claim())
     make_due(database, claim=NOBODY)
     assert tick() == Due(recover=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "due"),
+    [
+        ({}, Due(inbound=True)),
+        ({"failures": 1}, Due(inbound_retry=True)),
+        ({"replay": True}, Due(inbound_retry=True)),
+        ({"claim": 17}, Due(inbound_recover=True)),
+        ({"claim": NOBODY}, Due(inbound_recover=True)),
+        ({"state": "dead"}, Due()),
+    ],
+)
+def test_owed_mail_wants_the_bells_for_mail_alone(
+    database: str, changes: dict[str, object], due: Due
+) -> None:
+    mail = InboundMail.objects.create(size=0, digest=b"", received_at=database_now(database))
+    work = InboundWork.objects.create(mail=mail, due=database_now(database) + timedelta(hours=1), **changes)
+    assert tick() == Due()
+    look_again()
+    InboundWork.objects.update(due=work.due - timedelta(hours=2))
+    assert tick() == due
 
 
 def test_all_at_once(database: str, anymail: Callable[..., None]) -> None:
