@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,18 +11,26 @@ from django.test import Client
 
 from events_app import claims, counters, redis, retention, stream, tasks
 from events_app.claims import Claim
-from events_app.models import Event, Work
+from events_app.inbound import retention as inbound_retention
+from events_app.models import Event, InboundMail, InboundWork, Work, database_now
 from events_app.receivers import ReceiverSignal
-from events_app.signals import EventType, TrackingEvent
+from events_app.signals import EventType, InboundEvent, TrackingEvent
 from events_app.tick import since_beat
 from fake_sendgrid.events import history
 from fake_sendgrid.webhook import Sender, batch
+from tests.events_app.inbound.keeping import keep as keep_mail
+from tests.events_app.inbound.keeping import letter
 from tests.events_app.test_claims import make_due, owed_ids, store
 from tests.events_app.test_dispatch import Call, Log
 from tests.events_app.test_inbox import away, hang_up, on_postgresql, opened
 from tests.events_app.test_retention import keep, left
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+TASKS = (
+    *(tasks.drain, tasks.retry, tasks.recover, tasks.prune, tasks.tick),
+    *(tasks.deliver_inbound, tasks.retry_inbound, tasks.recover_inbound, tasks.prune_inbound),
+)
 
 
 def append(*events: Any) -> None:
@@ -261,6 +270,125 @@ def test_a_removal_that_leaves_events_rings(
     assert (len(left()), bells("sendgrid.retries")) == (1, ["events.prune"])
 
 
+# Inbound mails
+
+
+def mails_owed(database: str, *numbers: int, **changes: object) -> None:
+    for number in numbers:
+        keep_mail(letter(number))
+    InboundWork.objects.update(due=database_now(database) - timedelta(seconds=1), **changes)
+
+
+def mails_in_hand() -> int:
+    return InboundWork.objects.exclude(claim=None).count()
+
+
+class Reader:
+    """A receiver of mails that notes whose they are, and with each what it sees then."""
+
+    def __init__(self, signal: ReceiverSignal, sees: Callable[[], object] = mails_in_hand) -> None:
+        self.read: list[str | None] = []
+        self.saw: list[object] = []
+        self.sees = sees
+        signal.connect(self, dispatch_uid="reader", weak=False)
+
+    def __call__(self, event: InboundEvent, **_: Any) -> None:
+        self.read.append(event.message.message_id)
+        self.saw.append(self.sees())
+
+
+def message_ids(*numbers: int) -> list[str]:
+    return [f"<{number}@mail.example.org>" for number in numbers]
+
+
+def test_mails_that_came_in_are_delivered_part_by_part(
+    database: str, inbound: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "MAILS_AT_ONCE", 2)
+    reader = Reader(inbound)
+    mails_owed(database, 1, 2, 3)
+    tasks.deliver_inbound()
+    assert (reader.read, reader.saw) == (message_ids(1, 2, 3), [2, 2, 1])
+    assert not InboundWork.objects.exists()
+    assert "inbound.deliver" not in bells("sendgrid.inbound")
+
+
+@pytest.mark.parametrize(
+    ("task", "changes"),
+    [
+        (tasks.deliver_inbound, {}),
+        (tasks.retry_inbound, {"failures": 1}),
+        (tasks.recover_inbound, {"claim": 17}),
+    ],
+)
+def test_a_task_of_mails_that_leaves_some_rings(
+    database: str,
+    inbound: ReceiverSignal,
+    monkeypatch: pytest.MonkeyPatch,
+    task: Any,
+    changes: dict[str, object],
+) -> None:
+    reader = Reader(inbound)
+    mails_owed(database, 1, 2, **changes)
+    with monkeypatch.context() as patch:
+        patch.setattr(claims, "BUDGET", 0.0)
+        task()
+    assert len(reader.read) <= 1
+    assert task.name in bells("sendgrid.inbound")
+    task()
+    assert sorted(filter(None, reader.read)) == message_ids(1, 2)
+    assert not InboundWork.objects.exists()
+
+
+def test_while_a_fresh_mail_waits_no_more_are_tried_again(
+    database: str, inbound: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "MAILS_AT_ONCE", 1)
+    reader = Reader(inbound)
+    mails_owed(database, 1, 2, failures=1)
+    keep_mail(letter(3))
+    tasks.retry_inbound()
+    assert (len(reader.read), InboundWork.objects.filter(failures=1).count()) == (1, 1)
+    assert {"inbound.deliver", "inbound.retry"} <= set(bells("sendgrid.inbound"))
+
+
+def test_mails_of_a_worker_that_died_are_taken_up_one_at_a_time(
+    database: str, inbound: ReceiverSignal
+) -> None:
+    reader = Reader(inbound, sees=lambda: sorted(InboundWork.objects.values_list("lapses", flat=True)))
+    mails_owed(database, 1, 2, claim=17)
+    tasks.recover_inbound()
+    assert sorted(filter(None, reader.read)) == message_ids(1, 2)
+    assert reader.saw == [[0, 1], [1]]
+    assert not InboundWork.objects.exists()
+
+
+def test_mails_at_the_end_of_their_retention_are_removed(
+    database: str, anymail: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anymail(INBOUND_RETENTION_DAYS=30)
+    for number in range(2):
+        keep_mail(letter(number))
+    InboundWork.objects.all().delete()
+    InboundMail.objects.update(received_at=database_now(database) - timedelta(days=31))
+    monkeypatch.setattr(inbound_retention, "SLICE", 1)
+    budget = iter([True, False])
+    with monkeypatch.context() as patch:
+        patch.setattr(Claim, "has_budget", lambda _: next(budget))
+        tasks.prune_inbound()
+    assert (InboundMail.objects.count(), bells("sendgrid.inbound")) == (1, ["inbound.prune"])
+    tasks.prune_inbound()
+    assert not InboundMail.objects.exists()
+    assert bells("sendgrid.inbound") == ["inbound.prune"]
+
+
+def test_a_tick_rings_for_mails(database: str) -> None:
+    mails_owed(database, 1, failures=1)
+    mails_owed(database, 2)
+    tasks.tick()
+    assert set(bells("sendgrid.inbound")) == {"inbound.deliver", "inbound.retry", "inbound.prune"}
+
+
 # The tick
 
 
@@ -295,10 +423,13 @@ def test_with_redis_away_every_task_is_quiet(
     database: str, anymail: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
     anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
-    for task in (tasks.drain, tasks.retry, tasks.recover, tasks.prune, tasks.tick):
+    for task in TASKS:
         task()
     left_over = [message.partition(",")[0] for message in caplog.messages]
-    assert left_over == ["Left the stream", "Left drain", "Left retry", "Left tick"]
+    assert left_over == [
+        *("Left the stream", "Left drain", "Left retry", "Left tick"),
+        *("Left inbound.deliver", "Left inbound.retry"),
+    ]
     assert {record.levelname for record in caplog.records} == {"WARNING"}
     assert "Left drain, to be taken up again: ConnectionError" in caplog.text
 
@@ -307,7 +438,7 @@ def test_with_the_database_away_nothing_is_lost(database: str, tracking: Receive
     log = Log(tracking)
     append(opened("A1"), opened("B2"))
     with away(database):
-        for task in (tasks.drain, tasks.retry, tasks.recover, tasks.prune, tasks.tick):
+        for task in TASKS:
             task()
     assert (log.ids, stream.backlog()) == ([], 2)
     tasks.drain()
@@ -321,7 +452,7 @@ def test_the_log_quotes_no_values_from_a_databases_error(caplog: pytest.LogCaptu
     assert "mira" not in caplog.text
 
 
-@pytest.mark.parametrize("task", [tasks.drain, tasks.retry, tasks.recover, tasks.prune, tasks.tick])
+@pytest.mark.parametrize("task", TASKS)
 def test_every_task_first_writes_what_an_outage_left(
     database: str, tracking: ReceiverSignal, anymail: Callable[..., None], task: Callable[[], None]
 ) -> None:
@@ -361,6 +492,10 @@ def test_a_connection_that_broke_is_made_anew_for_the_next_task(
         (tasks.recover, "events.recover", "sendgrid.recovery"),
         (tasks.prune, "events.prune", "sendgrid.retries"),
         (tasks.tick, "events.tick", "sendgrid.events"),
+        (tasks.deliver_inbound, "inbound.deliver", "sendgrid.inbound"),
+        (tasks.retry_inbound, "inbound.retry", "sendgrid.inbound"),
+        (tasks.recover_inbound, "inbound.recover", "sendgrid.inbound"),
+        (tasks.prune_inbound, "inbound.prune", "sendgrid.inbound"),
     ],
 )
 def test_a_task_has_its_name_its_queue_and_its_limits(task: Any, name: str, queue: str) -> None:
