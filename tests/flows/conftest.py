@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
+from ground.postgres import Postgres
 from ground.valkey import Valkey
 from tests.flows.databases import Template, postgres_database
 from tests.flows.deployment import Deployment
@@ -32,6 +33,13 @@ def servers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Servers]
         else:
             url = f"sqlite:///{tmp_path}/db.sqlite3"
         yield Servers(valkey, url)
+
+
+@pytest.fixture
+def postgres(tmp_path: Path) -> Iterator[Postgres]:
+    """A server that may be stopped."""
+    with Postgres(tmp_path / "postgres") as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -16,13 +16,6 @@ from tests.flows.deployment import Deployment, ids, once
 
 
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[Postgres]:
-    """A server that may be stopped."""
-    with Postgres(tmp_path / "postgres") as server:
-        yield server
-
-
-@pytest.fixture
 def on_own_postgres(postgres: Postgres, tmp_path: Path) -> Iterator[Deployment]:
     with Valkey(tmp_path / "valkey") as valkey:
         deployment = Deployment(tmp_path, valkey, postgres.url)

@@ -1,9 +1,10 @@
 """An inbound mail that is answered with 200 is kept and reaches each receiver, whatever happens."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from email.message import EmailMessage
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 import requests
@@ -11,6 +12,9 @@ import requests
 from fake_sendgrid import inbound
 from fake_sendgrid.form import Form, Part
 from fake_sendgrid.webhook import Sender
+from ground.postgres import Postgres
+from ground.process import wait_for
+from ground.valkey import Valkey
 from tests.flows.databases import on_postgres, on_sqlite
 from tests.flows.desk import Desk
 from tests.flows.witness import deeds
@@ -229,6 +233,37 @@ def test_the_broker_away_costs_a_mail_nothing_but_time(desk: Desk) -> None:
 
     desk.wait_for_states("done")
     assert [letter.message_id for letter in desk.letters()] == ids(1)
+
+
+@pytest.fixture
+def on_own_postgres(postgres: Postgres, tmp_path: Path) -> Iterator[Desk]:
+    with Valkey(tmp_path / "valkey") as valkey:
+        desk = Desk(tmp_path, valkey, postgres.url)
+        yield desk
+        desk.stop()
+
+
+def test_with_postgresql_stopped_no_200_and_later_the_same_post_is_taken(
+    on_own_postgres: Desk, postgres: Postgres
+) -> None:
+    desk = on_own_postgres
+    desk.web()
+    desk.worker()
+    assert desk.post_mail(mail(1)) == 200
+    desk.wait_for_states("done")
+
+    postgres.stop()
+    came = desk.sendgrid.receive(mail(2))
+    wait_for(lambda: len(came.statuses) >= 2, seconds=10, what="two posts in vain")
+    assert set(came.statuses) == {503}
+    assert len(desk.files()) == 1
+    postgres.start()
+
+    assert came.wait(30) == 200
+    desk.wait_for_states("done", "done")
+    assert [letter.message_id for letter in desk.letters()] == ids(1, 2)
+    assert {call.attempt for call in desk.book.calls()} == {1}
+    assert len(desk.files()) == 2
 
 
 def test_an_answer_finds_the_mail_it_answers(desk: Desk) -> None:

@@ -13,13 +13,6 @@ ANN = "ann@example.com"
 
 
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[Postgres]:
-    """A server that may be stopped."""
-    with Postgres(tmp_path / "postgres") as server:
-        yield server
-
-
-@pytest.fixture
 def on_own_postgres(postgres: Postgres, tmp_path: Path) -> Iterator[Mailing]:
     with Valkey(tmp_path / "valkey") as valkey:
         mailing = Mailing(tmp_path, valkey, postgres.url)
