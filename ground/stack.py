@@ -24,11 +24,15 @@ PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
 
 
 class Stack:
+    settings_module = "project.settings"
+    wsgi = "project.wsgi:application"
+    celery = "workers.app"
+
     def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
         self.folder = folder
         self.env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         self.env |= {
-            "DJANGO_SETTINGS_MODULE": "project.settings",
+            "DJANGO_SETTINGS_MODULE": self.settings_module,
             "DJANGO_SECRET_KEY": secrets.token_urlsafe(32),
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
@@ -71,7 +75,7 @@ class Stack:
         """Start the web process; it answers when this returns."""
         web = self._start(
             "web",
-            *(BIN / "granian", "--interface", "wsgi", "project.wsgi:application"),
+            *(BIN / "granian", "--interface", "wsgi", self.wsgi),
             *("--host", "127.0.0.1", "--port", str(self.port), "--no-ws", "--log-level", "warning"),
             *("--backpressure", "64"),
         )
@@ -82,7 +86,7 @@ class Stack:
         """Start a Celery worker, for all queues unless told; it is ready when this returns."""
         worker = self._start(
             name,
-            *(BIN / "celery", "-A", "workers.app", "worker", "-Q", ",".join(queues), "-n", f"{name}@%h"),
+            *(BIN / "celery", "-A", self.celery, "worker", "-Q", ",".join(queues), "-n", f"{name}@%h"),
             *("--loglevel", "info", "--without-gossip", "--without-mingle", *options),
         )
         wait_for(lambda: " ready." in worker.output(), seconds=60, what=name, unless_dead=worker)
@@ -94,13 +98,13 @@ class Stack:
 
     def beat(self) -> Process:
         """Start what ticks."""
-        return self._start("beat", BIN / "celery", "-A", "workers.app", "beat")
+        return self._start("beat", BIN / "celery", "-A", self.celery, "beat")
 
     def flower(self, user: str, password: str) -> Process:
         """Start what shows the queues. By itself it would make every worker report each of its tasks."""
         return self._start(
             "flower",
-            *(BIN / "celery", "-A", "workers.app", "flower", "--address=127.0.0.1"),
+            *(BIN / "celery", "-A", self.celery, "flower", "--address=127.0.0.1"),
             *(f"--port={self.flower_port}", f"--basic_auth={user}:{password}"),
             *("--read_only", "--enable_events=False"),
         )

@@ -1,0 +1,70 @@
+"""One side of `door`: milliseconds in which it answers a signed post of 1,000 events, server left out.
+
+Argument: how many posts a round has.
+"""
+
+import io
+import os
+import sys
+import time
+from collections.abc import Iterator
+from itertools import count
+from statistics import mean
+from typing import Any
+from wsgiref.util import setup_testing_defaults
+
+from django.core.wsgi import get_wsgi_application
+from redis import Redis
+
+from benchmarks.deployments import sender
+from benchmarks.side import answer
+from fake_sendgrid.events import history
+from fake_sendgrid.webhook import Sender, batch
+
+
+def main(posts: int) -> None:
+    application = get_wsgi_application()
+    requests = _requests(sender())
+    valkey = Redis.from_url(os.environ["BENCH_REDIS_URL"])
+    _time(application, next(requests))  # what is only made once
+    answer(lambda: mean(_after_reset(valkey, application, next(requests)) for _ in range(posts)))
+
+
+def _requests(sendgrid: Sender) -> Iterator[dict[str, Any]]:
+    """Posts as a server hands them over, each of new events."""
+    for seed in count(1):
+        body = batch(history(1000, seed))
+        headers = {
+            f"HTTP_{name.upper().replace('-', '_')}": value for name, value in sendgrid.headers(body).items()
+        }
+        environ = {
+            "REQUEST_METHOD": "POST",
+            "PATH_INFO": "/anymail/sendgrid/tracking/",
+            "CONTENT_TYPE": headers["HTTP_CONTENT_TYPE"],
+            "CONTENT_LENGTH": str(len(body)),
+            "wsgi.input": io.BytesIO(body),
+            **headers,
+        }
+        setup_testing_defaults(environ)
+        yield environ
+
+
+def _after_reset(valkey: Redis, application: Any, environ: dict[str, Any]) -> float:
+    # Nothing reads here. Without its mark, each post rings the bell.
+    valkey.flushall()
+    return _time(application, environ)
+
+
+def _time(application: Any, environ: dict[str, Any]) -> float:
+    answers: list[str] = []
+    began = time.perf_counter()
+    response = application(environ, lambda status, _headers: answers.append(status))
+    b"".join(response)
+    response.close()
+    taken = time.perf_counter() - began
+    assert answers == ["200 OK"], answers
+    return 1000 * taken
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
