@@ -5,16 +5,18 @@ on some long ones it takes time that grows with the square of their length.
 """
 
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from email.message import EmailMessage
 from email.policy import EmailPolicy
 from email.utils import collapse_rfc2231_value
-from typing import Any
+from typing import Any, cast
 
 from events_app.decode import clean
 from events_app.inbound.charset import decode
 
-#: Characters of a header that are parsed into its structure: 16,000 commas take it most of a second.
+#: Characters of a header, or of all of one name, that are parsed into their structure: 16,000 commas take it
+#: most of a second.
 LONGEST = 16_000
 
 #: The same for the Content-* headers, which each part of a mail has.
@@ -82,8 +84,19 @@ class TolerantPolicy(EmailPolicy):
 
 def text(part: EmailMessage, header: str) -> str | None:
     """A header's text, with nothing read in it; None where it is missing."""
-    found = (value for name, value in part.raw_items() if name.lower() == header.lower())
-    return next(map(_unfolded, found), None)
+    return next(map(_unfolded, _sources(part, header)), None)
+
+
+def every(part: EmailMessage, header: str) -> list[Any]:
+    """All headers of a name with their structure; the text of all in one where together they are too long."""
+    sources = list(_sources(part, header))
+    if sum(map(len, sources)) <= LONGEST:
+        return cast(list[Any], part.get_all(header, []))
+    return [", ".join(map(_unfolded, sources))]
+
+
+def _sources(part: EmailMessage, header: str) -> Iterator[str]:
+    return (value for name, value in part.raw_items() if name.lower() == header.lower())
 
 
 def _unfolded(source: str) -> str:

@@ -97,7 +97,7 @@ class InboundMessage(EmailMessage):
 
     def get_address_header(self, header: str) -> list[Address]:
         """The addresses in all headers of this name."""
-        return addresses.read(self.get_all(header, []))
+        return addresses.read(headers.every(self, header))
 
     def get_date_header(self, header: str) -> datetime | None:
         """The time in a header; None where it is missing or none."""
@@ -109,7 +109,9 @@ class InboundMessage(EmailMessage):
         return found if found.tzinfo else found.replace(tzinfo=UTC)
 
     def _message_ids(self, header: str) -> list[str]:
-        return [clean(each) for value in self.get_all(header, []) for each in _MESSAGE_ID.findall(str(value))]
+        return [
+            clean(each) for value in headers.every(self, header) for each in _MESSAGE_ID.findall(str(value))
+        ]
 
     # --- Bodies ---
 

@@ -91,7 +91,13 @@ def _files(form: Form, fields: Fields) -> list[InboundMessage]:
     info = fields.object("attachment-info")
     content_ids = _content_ids(form, fields)
     names = sorted(form.files, key=lambda name: (len(name), name))
-    return [_file(form.files[name], _of(info, name), content_ids.get(name, ""), fields) for name in names]
+    parts = [_file(form.files[name], _of(info, name), content_ids.get(name, ""), fields) for name in names]
+    taken = raw.Taken()
+    for name, part in zip(names, parts, strict=True):
+        content = form.files[name].content
+        if not (part.get_content_maintype() == "message" and _attach_mail(part, content, taken)):
+            _fill(part, content)
+    return parts
 
 
 def _content_ids(form: Form, fields: Fields) -> dict[str, str]:
@@ -112,6 +118,7 @@ def _of(info: dict[str, Any], name: str) -> dict[str, str]:
 
 
 def _file(file: File, info: dict[str, str], content_id: str, fields: Fields) -> InboundMessage:
+    """A part with the file's headers, and without its content."""
     part = InboundMessage()
     kind = next((kind for kind in (info.get("type", ""), file.content_type) if _TYPE.fullmatch(kind)), "")
     charset = next((name for name in (info.get("charset", ""), file.charset) if _TOKEN.fullmatch(name)), "")
@@ -123,7 +130,6 @@ def _file(file: File, info: dict[str, str], content_id: str, fields: Fields) -> 
     )
     if content_id:
         _set(part, "Content-ID", f"<{content_id}>")
-    _fill(part, file.content)
     return part
 
 
@@ -140,16 +146,14 @@ def _parameter(name: str) -> str:
 
 def _fill(part: InboundMessage, content: bytes) -> None:
     """Give the part its content, to be got back byte for byte."""
-    if part.get_content_maintype() == "message" and _attach_mail(part, content):
-        return
     _set(part, "Content-Transfer-Encoding", "base64")
     part.set_payload(encodebytes(content).decode("ascii"))
 
 
-def _attach_mail(part: InboundMessage, content: bytes) -> bool:
-    """Put a mail in as one, if it is written again just as it came."""
+def _attach_mail(part: InboundMessage, content: bytes, taken: raw.Taken) -> bool:
+    """Put a mail in as one, if the bounds let it, and it is written again just as it came."""
     try:
-        part.attach(raw.parse(content))
+        part.attach(raw.parse(content, taken))
         if part.get_content_bytes() == content:
             return True
     except (Unreadable, ValueError, LookupError):

@@ -7,6 +7,7 @@ that 30 MB could keep a worker for minutes and take a gigabyte.
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from email.errors import StartBoundaryNotFoundDefect
 from email.parser import BytesHeaderParser
 from itertools import chain
@@ -26,20 +27,36 @@ _LINE_END = re.compile(rb"\r\n|\r|\n")
 _BLANK_LINES = re.compile(rb"(?>\r\n|\r|\n)(?:[ \t]*(?>\r\n|\r|\n))++")
 
 
-def parse(data: bytes) -> InboundMessage:
-    """The mail; raises Unreadable where it goes beyond a bound."""
-    return _Mail(data).part(0, len(data), 0)
+@dataclass
+class Taken:
+    """What has been taken of the bounds, by one source or by several together."""
+
+    parts: int = 0
+    header_bytes: int = 0
+
+    def add_part(self, header_bytes: int) -> None:
+        """Raises Unreadable where that goes beyond a bound."""
+        self.parts += 1
+        if self.parts > MOST_PARTS:
+            raise Unreadable(f"The mail has more than {MOST_PARTS} parts.")
+        self.header_bytes += header_bytes
+        if self.header_bytes > MOST_HEADER_BYTES:
+            raise Unreadable(f"The mail's headers have more than {MOST_HEADER_BYTES} bytes.")
+
+
+def parse(data: bytes, taken: Taken | None = None) -> InboundMessage:
+    """The mail; raises Unreadable where it goes beyond a bound, with what others have `taken` of it."""
+    return _Mail(data, taken or Taken()).part(0, len(data), 0)
 
 
 class _Mail:
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, taken: Taken) -> None:
         self.data = data
+        self.taken = taken
         first_line_end = _LINE_END.search(data)
         crlf = first_line_end is not None and first_line_end[0] == b"\r\n"
         policy = POLICY.clone(linesep="\r\n") if crlf else POLICY
         self.headers = BytesHeaderParser(policy=policy)
-        self.parts = 0
-        self.header_bytes = 0
 
     def part(self, start: int, end: int, level: int, default: str = "text/plain") -> InboundMessage:
         """The part between two places of the source, with all that is in it."""
@@ -58,14 +75,9 @@ class _Mail:
 
     def _head(self, start: int, end: int) -> tuple[InboundMessage, int]:
         """A message with the headers that begin at `start`, and where its body begins."""
-        self.parts += 1
-        if self.parts > MOST_PARTS:
-            raise Unreadable(f"The mail has more than {MOST_PARTS} parts.")
         found = _HEADERS.match(self.data, start, end)
         stop = found.end() if found else start
-        self.header_bytes += stop - start
-        if self.header_bytes > MOST_HEADER_BYTES:
-            raise Unreadable(f"The mail's headers have more than {MOST_HEADER_BYTES} bytes.")
+        self.taken.add_part(stop - start)
         message = cast(InboundMessage, self.headers.parsebytes(self.data[start:stop]))
         blank = _LINE_END.match(self.data, stop, end)
         return message, blank.end() if blank else stop

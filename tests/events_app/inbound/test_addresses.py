@@ -53,6 +53,13 @@ def test_all_headers_of_a_name_are_read() -> None:
     assert len(addresses("a@b.example", times=2)) == 2
 
 
+def test_headers_too_long_together_are_read_without_their_structure() -> None:
+    """To parse a header of each four addresses takes a hundred times as long, and 8 kB an address."""
+    mail = raw.parse(b"To: G: a@b.example, c@d.example;, <e@f.example>\n" * 1000 + b"\n")
+    assert [each.addr_spec for each in mail.to] == ["a@b.example", "c@d.example", "e@f.example"] * 1000
+    assert not any(hasattr(value, "read") for _, value in mail.raw_items())
+
+
 @given(values | st.text(max_size=40))
 def test_no_address_raises_or_breaks_a_line(value: str) -> None:
     for parts in addresses(value):

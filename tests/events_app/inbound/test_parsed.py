@@ -181,6 +181,22 @@ def test_an_attached_mail_can_be_read_as_one() -> None:
     assert inside.subject == "x"
 
 
+@pytest.mark.parametrize(
+    "mail",
+    [
+        b"".join(b"X-%d: y\n" % at for at in range(raw.MOST_HEADER_BYTES // 20)) + b"\nx",
+        b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\nx\n" * (raw.MOST_PARTS // 2) + b"--b--\n",
+    ],
+    ids=["headers", "parts"],
+)
+def test_the_bounds_of_a_mail_are_for_all_that_are_attached(mail: bytes) -> None:
+    """Or a post could keep a worker for minutes."""
+    files = [Part(f"attachment{at}", mail, "", "message/rfc822") for at in range(4)]
+    attachments = read_parsed(MESSAGE_ID, *files).message.attachments
+    assert {part.get_content_bytes() for part in attachments} == {mail}
+    assert [part.is_multipart() for part in attachments] == [True, False, False, False]
+
+
 def test_files_are_in_the_order_of_their_numbers() -> None:
     files = [FILE._replace(name=f"attachment{at}", content=str(at).encode()) for at in (10, 2, 1)]
     assert [part.get_content_bytes() for part in read_parsed(MESSAGE_ID, *files).message.attachments] == [
