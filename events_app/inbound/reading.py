@@ -20,7 +20,7 @@ _CONTENT = (*SOURCES, "headers", "from", "to", "cc", "subject", "text", "html")
 _CONTENT_OBJECTS = ("attachment-info", "content-ids", "charsets", "envelope")
 
 # "{@example.org : pass, @example.com : fail}", which looks like JSON and is not.
-_DKIM = re.compile(r"@?([^\s@:{},]+)\s*:\s*([^\s{},]+)")
+_DKIM = re.compile(r"(?<![^\s@:{},])([^\s@:{},]++)\s*:\s*([^\s{},]+)")
 
 
 @dataclass(frozen=True, slots=True)
