@@ -4,6 +4,7 @@
 """
 
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -114,7 +115,8 @@ if INBOUND_FOLDER:
     }
     # Posts come in beside where they are kept: to keep one is then a rename, and /tmp may be small.
     FILE_UPLOAD_TEMP_DIR = f"{INBOUND_FOLDER}/incoming"
-    Path(FILE_UPLOAD_TEMP_DIR).mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):  # the webhook will say so, and events and mails that go out do not need it
+        Path(FILE_UPLOAD_TEMP_DIR).mkdir(parents=True, exist_ok=True)
 
 # Mail goes to the outbox; workers send it.
 _backend = "sending_app.backends.queued.EmailBackend"

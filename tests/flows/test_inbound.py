@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from fake_sendgrid import inbound
+from fake_sendgrid.events import history
 from fake_sendgrid.form import Form, Part
 from fake_sendgrid.webhook import Sender
 from ground.postgres import Postgres
@@ -204,6 +205,16 @@ def test_no_storage_no_200_and_later_the_same_post_is_taken(desk: Desk) -> None:
     assert came.wait(30) == 200
     desk.wait_for_states("done")
     assert [letter.message_id for letter in desk.letters()] == ids(1)
+
+
+@on_sqlite
+def test_with_a_folder_that_cannot_be_made_events_come_in_and_mails_are_to_come_again(desk: Desk) -> None:
+    (desk.folder / "file").write_text("no folder")
+    desk.configure(INBOUND_FOLDER=desk.folder / "file" / "inbound")
+    web = desk.web()
+    assert desk.post(history(2)) == 200
+    assert desk.post_mail(mail(1)) == 503
+    assert "A mail could not be taken" in web.output()
 
 
 @on_postgres
