@@ -120,8 +120,10 @@ def _answers(message: InboundMessage) -> str | None:
 def _mark_repeats(mail: InboundMail) -> None:
     """The first post of a mail stands for all. Two may be read at once: who is later sees both."""
     posts = InboundMail.objects.using(router.db_for_write(InboundMail)).filter(key=mail.key)
-    first = posts.order_by("pk").values_list("pk", flat=True)[0]
-    posts.exclude(pk=first).filter(repeat_of=None).update(repeat_of=first)
+    (first, _), *later = posts.order_by("pk").values_list("pk", "repeat_of")
+    # Mostly there are none: an update would lock rows for as long as a receiver's transaction lasts.
+    if unmarked := [pk for pk, repeat_of in later if repeat_of is None]:
+        posts.filter(pk__in=unmarked).update(repeat_of=first)
     if mail.pk != first:
         mail.repeat_of_id = first
         counters.count(counters.MAIL_REPEATED)
