@@ -8,7 +8,7 @@ from functools import partial
 
 import billiard.common
 from celery.exceptions import SoftTimeLimitExceeded
-from django.db import InterfaceError, OperationalError, router, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, router, transaction
 
 from events_app import counters, isolation, verdicts
 from events_app.claims import Claim, Owed, Unavailable, claimed, lease_ms, take_lapsed
@@ -169,6 +169,14 @@ def _calls(item: Owed, receivers: dict[str, NamedReceiver], told: Verdicts) -> "
         return None
     except Unavailable as error:
         verdicts.put_off(item, told.claim, item.receivers, str(error))
+        return None
+    except (DatabaseError, InterfaceError, SoftTimeLimitExceeded):
+        raise
+    except Exception as error:  # noqa: BLE001 (a fault of ours, which costs this one alone)
+        noun, said = told.claim.kind.noun.capitalize(), traceback.format_exception_only(error)[-1].strip()
+        # What it says may hold an address; the work row keeps it.
+        logger.error("%s %d could not be read: %s", noun, item.pk, type(error).__name__)
+        verdicts.put_off(item, told.claim, item.receivers, f"It could not be read: {said}")
         return None
     told.met_nobody += not calls.left
     return calls

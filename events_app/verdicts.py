@@ -102,7 +102,7 @@ def put_off(item: Owed, claim: Claim, receivers: Mapping[str, str], why: str = "
 
     Those in `receivers` get the event after a delay, or never.
     """
-    failures = item.failures + 1
+    failures, why = item.failures + 1, clean(why)[:_MOST_ERROR]
     changes: dict[str, object] = {"claim": None, "failures": failures, "receivers": _cleaned(receivers)}
     if failures < RECEIVER_MAX_ATTEMPTS.get():
         changes |= {"due": database_now(router.db_for_write(Work)) + delay(failures), "error": why}

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 from django.core.files.storage import storages
 from django.db import OperationalError, connections
 from pytest_django import Settings
@@ -13,6 +14,7 @@ from events_app import claims, counters, dispatch, signals
 from events_app.claims import Claim
 from events_app.inbound import mails, storage
 from events_app.inbound.mails import MAILS
+from events_app.inbound.reading import Reading
 from events_app.models import DatabaseAway, InboundMail, InboundWork
 from events_app.receivers import ReceiverSignal
 from events_app.signals import AnymailInboundEvent, InboundEvent
@@ -247,6 +249,48 @@ def test_what_is_no_mail_is_dead_with_a_reason(
     assert work().state == "dead"
     assert work().error
     assert [event.message.subject for event in desk.events] == ["A question"]
+
+
+@either
+def test_a_fault_of_our_own_puts_the_one_mail_off_that_it_met(
+    database: str,
+    inbound: ReceiverSignal,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    desk = Desk(inbound)
+    mail = keep(letter(1))
+    keep(letter(2))
+
+    def look(one: InboundMail) -> Reading:
+        if one.pk == mail.pk:
+            raise ZeroDivisionError("zoe@example.org")
+        return looked(one)
+
+    looked = mails.look
+    with monkeypatch.context() as patch:
+        patch.setattr(mails, "look", look)
+        assert deliver()
+    assert [event.message.message_id for event in desk.events] == ["<2@mail.example.org>"]
+    assert (work().state, work().claim, work().failures, work().lapses) == ("owed", None, 1, 0)
+    assert work().error == "It could not be read: ZeroDivisionError: zoe@example.org"
+    assert f"Inbound mail {mail.pk} could not be read: ZeroDivisionError" in caplog.text
+    assert "zoe@" not in caplog.text
+    _retry()
+    assert not InboundWork.objects.exists()
+
+
+def test_a_task_that_is_out_of_time_reading_is_not_kept_from_ending(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(_: InboundMail) -> Reading:
+        raise SoftTimeLimitExceeded
+
+    monkeypatch.setattr(mails, "look", look)
+    keep(letter())
+    with pytest.raises(SoftTimeLimitExceeded):
+        deliver()
+    assert (work().state, work().failures, work().claim is None) == ("owed", 0, False)
 
 
 def test_a_file_that_this_worker_does_not_see_puts_a_mail_off(database: str, inbound: ReceiverSignal) -> None:
