@@ -1,0 +1,6 @@
+"""Events from post to receiver, in posts of 1,000."""
+
+from benchmarks.end_to_end import compare
+
+if __name__ == "__main__":
+    compare("end_to_end_1000", size=1000, ours=30_000, rival=2000)

@@ -1,0 +1,46 @@
+"""The mails that traffic is about, as the outbox has them once SendGrid has taken them."""
+
+from collections.abc import Sequence
+
+from django.db import connection
+from django.utils import timezone
+
+from benchmarks.traffic import Mail
+from sending_app.models import OutboxMessage, Part, Recipient
+
+
+def keep(mails: Sequence[Mail]) -> None:
+    """Each a message of its own, accepted a moment ago, its events still to come."""
+    now = timezone.now()
+    messages = OutboxMessage.objects.bulk_create(
+        (OutboxMessage(created_at=now, alias="default", subject="Benchmark") for _ in mails), batch_size=1000
+    )
+    parts = Part.objects.bulk_create(
+        (
+            Part(
+                message=message,
+                state=Part.State.ACCEPTED,
+                lane=Part.Lane.MAIL,
+                alias=message.alias,
+                created_at=now,
+                due=now,
+                attempts=1,
+                attempted_at=now,
+                accepted_at=now,
+                finished_at=now,
+                x_message_id=mail.request,
+                recipient_count=1,
+            )
+            for mail, message in zip(mails, messages, strict=True)
+        ),
+        batch_size=1000,
+    )
+    Recipient.objects.bulk_create(
+        (
+            Recipient(part=part, message_id=mail.id, address=mail.address, kind=Recipient.Kind.TO)
+            for mail, part in zip(mails, parts, strict=True)
+        ),
+        batch_size=1000,
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
