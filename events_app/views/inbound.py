@@ -110,7 +110,8 @@ def _length(request: HttpRequest, limit: int) -> int | None:
         if length > limit:
             raise _again(f"the body has more than {limit} bytes")
         return length
-    if request.META.get("wsgi.input_terminated"):
+    # The server knows where it ends; under ASGI Django has all of it by now.
+    if request.META.get("wsgi.input_terminated", "wsgi.input" not in request.META):
         return None
     raise _again("no Content-Length says how long the body is")
 
@@ -119,8 +120,8 @@ def _receive(
     request: HttpRequest, length: int | None, limit: int, body: TemporaryUploadedFile, *digests: "_Hash"
 ) -> int:
     """Put the body into the file while the digests run; answer how many bytes it has."""
-    # Django takes a body without a length for an empty one. The server knows where it ends.
-    source = request if length is not None else request.META["wsgi.input"]
+    # Under WSGI Django takes a body without a length for an empty one.
+    source = request if length is not None else request.META.get("wsgi.input", request)
     received = 0
     while received <= limit and (chunk := _read(source)):
         received += len(chunk)

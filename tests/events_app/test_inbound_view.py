@@ -16,6 +16,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import pytest
 import requests
 from django.conf import settings as django_settings
+from django.core.handlers.asgi import ASGIRequest
 from django.core.wsgi import get_wsgi_application
 from django.db import DatabaseError, OperationalError, connections
 from django.test import Client
@@ -405,6 +406,15 @@ def test_chunks_that_a_server_does_not_put_together_are_to_come_again(folder: Pa
         refused = requests.post(url, data=iter([b"x"]), headers=SECRET, timeout=10)
     assert (refused.status_code, "Content-Length" in refused.text) == (503, True)
     assert nothing_is_kept(folder)
+
+
+@pytest.mark.parametrize("body", [BODY, b""])
+def test_chunks_under_asgi_have_been_put_together_by_django(database: str, body: bytes) -> None:
+    authorization = (b"authorization", SECRET["Authorization"].encode())
+    scope = {"method": "POST", "path": URL, "headers": [authorization, (b"transfer-encoding", b"chunked")]}
+    answered = SendGridInboundWebhookView.as_view()(ASGIRequest(scope, io.BytesIO(body)))
+    assert answered.status_code == (200 if body else 503)
+    assert kept() == [body] * bool(body)
 
 
 def test_a_redirect_on_the_wire_is_none(settings: Settings, folder: Path) -> None:
