@@ -42,6 +42,13 @@ def postgres(tmp_path: Path) -> Iterator[Postgres]:
         yield server
 
 
+@pytest.fixture
+def own_servers(postgres: Postgres, tmp_path: Path) -> Iterator[Servers]:
+    """With that one's database."""
+    with Valkey(tmp_path / "valkey") as valkey:
+        yield Servers(valkey, postgres.url)
+
+
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Template]:
     found = Template(tmp_path_factory.mktemp("template"), os.environ["TEST_DATABASE_URL"])

@@ -10,17 +10,16 @@ import pytest
 from events_app import counters
 from fake_sendgrid.events import history
 from ground.postgres import Postgres
-from ground.valkey import Valkey
+from tests.flows.conftest import Servers
 from tests.flows.databases import on_sqlite
 from tests.flows.deployment import Deployment, ids, once
 
 
 @pytest.fixture
-def on_own_postgres(postgres: Postgres, tmp_path: Path) -> Iterator[Deployment]:
-    with Valkey(tmp_path / "valkey") as valkey:
-        deployment = Deployment(tmp_path, valkey, postgres.url)
-        yield deployment
-        deployment.stop()
+def on_own_postgres(own_servers: Servers, tmp_path: Path) -> Iterator[Deployment]:
+    deployment = Deployment(tmp_path, *own_servers)
+    yield deployment
+    deployment.stop()
 
 
 @pytest.mark.parametrize("atomic", [False, True])

@@ -15,7 +15,7 @@ from fake_sendgrid.form import Form, Part
 from fake_sendgrid.webhook import Sender
 from ground.postgres import Postgres
 from ground.process import wait_for
-from ground.valkey import Valkey
+from tests.flows.conftest import Servers
 from tests.flows.databases import on_postgres, on_sqlite
 from tests.flows.desk import Desk
 from tests.flows.witness import deeds
@@ -247,11 +247,10 @@ def test_the_broker_away_costs_a_mail_nothing_but_time(desk: Desk) -> None:
 
 
 @pytest.fixture
-def on_own_postgres(postgres: Postgres, tmp_path: Path) -> Iterator[Desk]:
-    with Valkey(tmp_path / "valkey") as valkey:
-        desk = Desk(tmp_path, valkey, postgres.url)
-        yield desk
-        desk.stop()
+def on_own_postgres(own_servers: Servers, tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(tmp_path, *own_servers)
+    yield desk
+    desk.stop()
 
 
 def test_with_postgresql_stopped_no_200_and_later_the_same_post_is_taken(

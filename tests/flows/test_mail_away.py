@@ -6,18 +6,17 @@ from pathlib import Path
 import pytest
 
 from ground.postgres import Postgres
-from ground.valkey import Valkey
+from tests.flows.conftest import Servers
 from tests.flows.mailing import Mailing
 
 ANN = "ann@example.com"
 
 
 @pytest.fixture
-def on_own_postgres(postgres: Postgres, tmp_path: Path) -> Iterator[Mailing]:
-    with Valkey(tmp_path / "valkey") as valkey:
-        mailing = Mailing(tmp_path, valkey, postgres.url)
-        yield mailing
-        mailing.stop()
+def on_own_postgres(own_servers: Servers, tmp_path: Path) -> Iterator[Mailing]:
+    mailing = Mailing(tmp_path, *own_servers)
+    yield mailing
+    mailing.stop()
 
 
 def test_postgresql_stopped_while_sendgrid_has_a_mail(on_own_postgres: Mailing, postgres: Postgres) -> None:
