@@ -12,6 +12,8 @@ from email.policy import EmailPolicy
 from email.utils import collapse_rfc2231_value
 from typing import Any, cast
 
+from celery.exceptions import SoftTimeLimitExceeded
+
 from events_app.decode import clean
 from events_app.inbound.charset import decode
 
@@ -68,6 +70,8 @@ class TolerantPolicy(EmailPolicy):
             return line
         try:
             return self.header_factory(name, _BETWEEN_WORDS.sub(r"\1", line))
+        except SoftTimeLimitExceeded:
+            raise
         except Exception:  # noqa: BLE001 (see above)
             return line
 
@@ -77,6 +81,8 @@ class TolerantPolicy(EmailPolicy):
     def fold_binary(self, name: str, value: str) -> bytes:
         try:
             return super().fold_binary(name, value)
+        except SoftTimeLimitExceeded:
+            raise
         except Exception:  # noqa: BLE001 (what cannot be read cannot be folded)
             line = f"{name}: {one_line(value)}{self.linesep}"
             return line.encode("utf-8", "surrogateescape")
@@ -116,6 +122,8 @@ def words(text: str) -> str:
     if "=?" in text and len(text) <= LONGEST:
         try:
             text = str(EmailPolicy().header_factory("Subject", text))
+        except SoftTimeLimitExceeded:
+            raise
         except Exception:  # noqa: BLE001 (see above)
             return one_line(text)
     return one_line(text)

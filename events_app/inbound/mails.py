@@ -1,6 +1,7 @@
 """Inbound mails as they are kept: the only writer of `InboundMail`."""
 
 import logging
+from hashlib import sha256
 from io import BytesIO
 
 from celery.exceptions import SoftTimeLimitExceeded
@@ -82,7 +83,7 @@ def look(mail: InboundMail) -> Reading:
 def body(mail: InboundMail) -> bytes:
     """The body of the post; raises Unavailable where it cannot be had now."""
     try:
-        return storage.read(mail.file)
+        found = storage.read(mail.file)
     except ImproperlyConfigured as error:
         raise Unavailable(str(error)) from None
     except FileNotFoundError:
@@ -90,6 +91,9 @@ def body(mail: InboundMail) -> bytes:
         raise Unavailable(f"{_NOT_THERE} Does this worker reach the one web has?") from None
     except Exception as error:  # each storage has errors of its own
         raise Unavailable(f"The storage did not give the post: {type(error).__name__}.") from error
+    if sha256(found).digest() != bytes(mail.digest):
+        raise Unavailable("The file in the storage is not what was posted: its SHA-256 is another.")
+    return found
 
 
 def _note(mail: InboundMail, found: Reading) -> None:

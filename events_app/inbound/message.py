@@ -9,6 +9,7 @@ from email.policy import Policy
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
+from celery.exceptions import SoftTimeLimitExceeded
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from events_app.decode import clean
@@ -259,5 +260,7 @@ def _stripped(strip: Callable[[str], str], text: str | None) -> str | None:
         return None
     try:
         return clean(strip(text))
+    except SoftTimeLimitExceeded:
+        raise
     except Exception:  # noqa: BLE001 (the parser of HTML raises many things)
         return text.rstrip()

@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
             name='InboundMail',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('file', models.CharField(max_length=255, unique=True)),
+                ('file', models.CharField(max_length=255)),
                 ('size', models.PositiveIntegerField()),
                 ('digest', models.BinaryField(max_length=32)),
                 ('content_type', models.CharField(max_length=255)),
@@ -29,6 +29,10 @@ class Migration(migrations.Migration):
                 ('subject', models.CharField(blank=True, max_length=200)),
                 ('repeat_of', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, to='events_app.inboundmail')),
             ],
+        ),
+        migrations.AddConstraint(
+            model_name='inboundmail',
+            constraint=models.UniqueConstraint(fields=('file',), name='inbound_file'),
         ),
         migrations.CreateModel(
             name='InboundWork',

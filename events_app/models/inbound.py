@@ -7,7 +7,7 @@ class InboundMail(models.Model):
     """One post of Inbound Parse. SendGrid may post one mail several times: each is a row of its own."""
 
     #: The name of the post's body in the storage.
-    file = models.CharField(max_length=255, unique=True)
+    file = models.CharField(max_length=255)
     #: Bytes of the body.
     size = models.PositiveIntegerField()
     #: SHA-256 of the body.
@@ -35,7 +35,8 @@ class InboundMail(models.Model):
     subject = models.CharField(max_length=200, blank=True)
 
     class Meta:
-        # Not db_index: for text that makes a second index on PostgreSQL, for LIKE.
+        constraints = (models.UniqueConstraint(fields=["file"], name="inbound_file"),)
+        # Not db_index, nor unique: for text that makes a second index on PostgreSQL, for LIKE.
         indexes = (
             models.Index(fields=["key"], name="inbound_key"),
             models.Index(fields=["message_id"], name="inbound_message_id"),

@@ -302,6 +302,15 @@ def test_a_file_that_this_worker_does_not_see_puts_a_mail_off(database: str, inb
     assert work().error.startswith("The file with the post is not in the storage.")
 
 
+def test_a_file_that_is_not_what_was_posted_puts_a_mail_off(database: str, inbound: ReceiverSignal) -> None:
+    desk = Desk(inbound)
+    keep(letter())
+    InboundMail.objects.update(digest=bytes(32))
+    deliver()
+    assert (work().state, work().failures, desk.calls) == ("owed", 1, [])
+    assert work().error.startswith("The file in the storage is not what was posted")
+
+
 def test_no_storage_puts_a_mail_off_and_says_what_to_do(
     database: str, inbound: ReceiverSignal, settings: Settings
 ) -> None:
