@@ -1,0 +1,53 @@
+"""`posts_of_20`: posts of 20 signed events a web server and Redis take in a second. No worker runs."""
+
+import os
+import time
+from collections.abc import Sequence
+
+from redis import Redis
+
+from benchmarks import deployments, rounds, traffic
+from benchmarks.traffic import Post
+from fake_sendgrid.events import history
+from fake_sendgrid.webhook import batch
+from ground.stack import Stack
+
+#: Of a round, for either side: some seconds each.
+OURS, RIVALS = 2000, 100
+
+
+def main() -> None:
+    posts = _posts(OURS)
+    ours, rival = deployments.ours("posts_of_20"), deployments.rival("posts_of_20", "delay")
+    with ours.web(), rival.web():
+        for stack in (ours, rival):
+            traffic.send(stack.webhook_url, posts[:20])  # what is only made once
+        rounds.tell(
+            *rounds.alternate(lambda: _rate(ours, posts), lambda: _rate(rival, posts[:RIVALS]), rounds=5)
+        )
+
+
+def _posts(count: int) -> list[Post]:
+    sender = deployments.sender()
+    events = history(count * 20)
+    bodies = [batch(events[at : at + 20]) for at in range(0, len(events), 20)]
+    return [Post(body, sender.headers(body)) for body in bodies]
+
+
+def _rate(stack: Stack, posts: Sequence[Post]) -> float:
+    for url in (os.environ["BENCH_REDIS_URL"], deployments.rival_broker_url()):
+        _empty(Redis.from_url(url))
+    began = time.perf_counter()
+    traffic.send(stack.webhook_url, posts)
+    return len(posts) / (time.perf_counter() - began)
+
+
+def _empty(valkey: Redis) -> None:
+    # Celery's producers remember that they have told the broker which queue is bound to what.
+    keys = [key for key in valkey.scan_iter() if not key.startswith(b"_kombu.")]
+    if keys:
+        valkey.delete(*keys)
+
+
+if __name__ == "__main__":
+    main()
