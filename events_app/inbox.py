@@ -144,14 +144,15 @@ def _insert(arrivals: list[Arrival], claim: Claim) -> list[tuple[int, Arrival]]:
     with transaction.atomic(using=using):
         ids = Event.objects.insert_new([arrival.row for arrival in arrivals], using)
         new = [(ids[key], arrival) for arrival in arrivals if (key := bytes(arrival.row.key)) in ids]
+        events = [arrival.event for _, arrival in new if arrival.event]
         now = database_now(using)
         Work.objects.using(using).bulk_create(
-            Work(event_id=pk, claim=claim.token, due=now + lease())
-            if arrival.event
-            else Work(event_id=pk, state=Work.State.DEAD, due=now, error=arrival.error)
+            Work(event_id=pk, state=Work.State.DEAD, due=now, error=arrival.error)
             for pk, arrival in new
+            if not arrival.event
         )
-        events = [arrival.event for _, arrival in new if arrival.event]
         if events:
+            owed = [pk for pk, arrival in new if arrival.event]
+            Work.objects.open(owed, claim.token, now + lease(), using)
             stored.send(None, events=events, using=using)
     return new
