@@ -104,7 +104,7 @@ def _see(heard: dict[int, set[str]], database: str, now: datetime) -> None:
         error="",
     )
     for pk, state, _, x_message_id in before:
-        _note_requests(rows.filter(pk=pk), pk, x_message_id, heard[pk])
+        _note_requests(rows, pk, x_message_id, heard[pk])
         if state in _GIVEN_UP:
             queue_again(pk)
     news = [pk for pk, state, _, _ in before if state not in _TOLD]
@@ -118,12 +118,12 @@ _TOLD = (Part.State.ACCEPTED, Part.State.POSTING)
 _GIVEN_UP = (Part.State.FAILED, Part.State.CANCELLED)
 
 
-def _note_requests(row: "QuerySet[Part]", pk: int, x_message_id: str, heard: set[str]) -> None:
+def _note_requests(rows: "QuerySet[Part]", pk: int, x_message_id: str, heard: set[str]) -> None:
     if heard and not x_message_id:
-        row.update(x_message_id=min(heard))
+        rows.filter(pk=pk).update(x_message_id=min(heard))
     # One that does not look like what events name tells nothing of them.
     known = {x_message_id} if _MODERN.fullmatch(x_message_id) else set()
-    if len(heard | known) > 1 and row.filter(sent_twice=False).update(sent_twice=True):
+    if len(heard | known) > 1 and rows.filter(pk=pk, sent_twice=False).update(sent_twice=True):
         logger.error("SendGrid has accepted part %d twice", pk)
 
 

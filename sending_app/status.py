@@ -4,11 +4,11 @@ Delivery climbs by rank and never falls: what came later counts for more, whenev
 people do with a mail (open it, complain of it) are moments of their own beside that.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import msgspec
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -90,32 +90,36 @@ def queue_again(part: Part | int) -> None:
 
 def move(recipients: dict[int, Move], database: str) -> None:
     """Move recipients, by their primary key, as far as the moves go beyond where they are."""
+    if not recipients:
+        return
     connection = connections[database]
-    # In order, as every multi-row write: two workers that took the rows crosswise would deadlock.
-    rows = [(pk, move) for pk, move in sorted(recipients.items())]
-    for at in range(0, len(rows), _MOST_ROWS):
-        part = rows[at : at + _MOST_ROWS]
-        if connection.vendor == "postgresql":
-            locked = Recipient.objects.using(database).filter(pk__in=[pk for pk, _ in part]).order_by("pk")
-            list(locked.select_for_update().values_list("pk"))
-        with connection.cursor() as cursor:
-            cursor.execute(_update(connection, len(part)), _parameters(connection, part))
+    if connection.vendor == "postgresql":
+        # In order, as every multi-row write: two workers that took the rows crosswise would deadlock.
+        locked = Recipient.objects.using(database).filter(pk__in=sorted(recipients)).order_by("pk")
+        list(locked.select_for_update().values_list("pk"))
+    with connection.cursor() as cursor:
+        cursor.execute(_update(connection), [_rows(connection, recipients)])
 
 
-# SQLite takes 32,766 parameters a statement.
-_MOST_ROWS = 2000
+_TYPES = {
+    "pk": "bigint",
+    "rank": "smallint",
+    "status": "varchar",
+    "status_at": "timestamptz",
+    "reject_reason": "varchar",
+    **dict.fromkeys(MOMENTS.values(), "timestamptz"),
+}
 
-_VALUES = ("pk", "rank", "status", "status_at", "reject_reason", *MOMENTS.values())
 
-_TYPES = {"pk": "bigint", "rank": "smallint", "status": "varchar", "reject_reason": "varchar"}
-
-
-def _update(connection: BaseDatabaseWrapper, rows: int) -> str:
+def _update(connection: BaseDatabaseWrapper) -> str:
     table = connection.ops.quote_name(Recipient._meta.db_table)
-    # PostgreSQL takes the types of such values from the first row, and would take text for a time.
-    marks = [f"%s::{_TYPES.get(name, 'timestamptz')}" for name in _VALUES]
-    row = ", ".join(marks if connection.vendor == "postgresql" else ["%s"] * len(_VALUES))
-    values = ", ".join([f"({row})"] * rows)
+    # One parameter, whatever the number of rows: to quote each value by itself costs more than the update.
+    if connection.vendor == "postgresql":
+        columns = ", ".join(f"{name} {kind}" for name, kind in _TYPES.items())
+        new = f"SELECT * FROM json_to_recordset(%s) AS new ({columns})"  # noqa: S608 (our own column names)
+    else:
+        columns = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in _TYPES)
+        new = f"SELECT {columns} FROM json_each(%s)"  # noqa: S608
     beyond = (
         f"(new.rank > {table}.rank OR new.rank = {table}.rank AND (new.status_at < {table}.status_at OR "
         f"new.status_at = {table}.status_at AND new.reject_reason < {table}.reject_reason))"
@@ -135,23 +139,23 @@ def _update(connection: BaseDatabaseWrapper, rows: int) -> str:
         for name in MOMENTS.values()
     )
     return (
-        f"WITH new ({', '.join(_VALUES)}) AS (VALUES {values}) "  # noqa: S608 (our own column names)
+        f"WITH new AS ({new}) "  # noqa: S608
         f"UPDATE {table} SET {climbs}, {firsts} FROM new "
         f"WHERE {table}.id = new.pk AND ({beyond} OR {news})"
     )
 
 
-def _parameters(connection: BaseDatabaseWrapper, rows: Sequence[tuple[int, Move]]) -> list[Any]:
+def _rows(connection: BaseDatabaseWrapper, recipients: dict[int, Move]) -> str:
     adapt = connection.ops.adapt_datetimefield_value
-    return [
-        value
-        for pk, move in rows
-        for value in (
-            pk,
-            move.standing.rank,
-            move.standing.status,
-            adapt(move.status_at),
-            move.reject_reason,
-            *(adapt(move.moments.get(name)) for name in MOMENTS.values()),
-        )
+    rows = [
+        {
+            "pk": pk,
+            "rank": move.standing.rank,
+            "status": move.standing.status,
+            "status_at": adapt(move.status_at),
+            "reject_reason": move.reject_reason,
+            **{name: adapt(at) for name, at in move.moments.items()},
+        }
+        for pk, move in recipients.items()
     ]
+    return msgspec.json.encode(rows).decode()

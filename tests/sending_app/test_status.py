@@ -172,13 +172,12 @@ def test_a_recipient_that_stays_as_it_is_is_not_written(database: str) -> None:
     for one in events:
         again.hear(one, NOW)
     with connections[database].cursor() as cursor:
-        rows = [(recipients()[0].pk, again)]
-        cursor.execute(status._update(cursor.db, 1), status._parameters(cursor.db, rows))
+        rows = status._rows(cursor.db, {recipients()[0].pk: again})
+        cursor.execute(status._update(cursor.db), [rows])
         assert cursor.rowcount == 0
 
 
-def test_many_are_moved_in_few_statements(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status, "_MOST_ROWS", 4)
+def test_many_are_moved_in_one_statement(database: str) -> None:
     kept(mail(*(f"{number}@example.com" for number in range(10))))
     moves = {}
     for number, one in enumerate(reversed(recipients())):
@@ -186,7 +185,7 @@ def test_many_are_moved_in_few_statements(database: str, monkeypatch: pytest.Mon
         moves[one.pk].hear(event("delivered" if number % 2 else "open", one, number), NOW)
     with CaptureQueriesContext(connections[database]) as queries, transaction.atomic(using=database):
         status.move(moves, database)
-    assert sum(query["sql"].startswith("WITH") for query in queries) == 3
+    assert sum(query["sql"].startswith("WITH") for query in queries) == 1
     found = list(reversed(recipients()))
     assert [one.status for one in found] == ["queued", "delivered"] * 5
     assert [one.opened_at or one.status_at for one in found] == [at(number) for number in range(10)]
