@@ -166,6 +166,7 @@ def _calls(item: Owed, receivers: dict[str, NamedReceiver], told: Verdicts) -> "
         calls = _Calls(item, receivers, told.claim)
     except Unreadable as error:
         verdicts.bury(item, told.claim, str(error))
+        counters.count(counters.DEAD_ON_ARRIVAL)
         return None
     except Unavailable as error:
         verdicts.put_off(item, told.claim, item.receivers, str(error))

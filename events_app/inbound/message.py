@@ -16,6 +16,9 @@ from events_app.decode import clean
 from events_app.inbound import addresses, headers, quoted, transfer
 from events_app.inbound.charset import decode
 
+#: Bytes of an uploaded file's name: file systems take 255.
+LONGEST_NAME = 200
+
 # Control characters, and those that turn the reading direction to make "exe.png" of "gnp.exe".
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -225,7 +228,7 @@ class InboundMessage(EmailMessage):
         """The part as a form's upload would come, under a name that is safe in a file system."""
         name = _UNSAFE.sub("", re.split(r"[/\\]", self.get_filename(""))[-1]).strip(" .")
         return SimpleUploadedFile(
-            name or "attachment", self.get_content_bytes(), content_type=self.get_content_type()
+            _shortened(name) or "attachment", self.get_content_bytes(), content_type=self.get_content_type()
         )
 
     def _named_charset(self) -> str:
@@ -249,6 +252,15 @@ def _leaves(part: InboundMessage) -> Iterator[InboundMessage]:
     elif part.is_multipart():
         for inner in cast("list[InboundMessage]", part.get_payload()):
             yield from _leaves(inner)
+
+
+def _shortened(name: str) -> str:
+    """A file's name in as many bytes as a file system takes, with room for what a storage adds to it."""
+    stem, dot, kind = name.rpartition(".")
+    if not stem or len(kind.encode()) > 20:
+        stem, dot, kind = name, "", ""
+    room = LONGEST_NAME - len(f"{dot}{kind}".encode())
+    return stem.encode()[:room].decode("utf-8", "ignore") + dot + kind
 
 
 def _text_of(part: InboundMessage | None) -> str | None:

@@ -71,7 +71,8 @@ def older_than(before: datetime) -> Iterator[str]:
         day = _day(folder)
         if day and day > last:
             continue
-        names = [f"{folder}/{name}" for name in storage.listdir(folder)[1]]
+        # Whatever somebody has put there, a name that is no text is none of ours.
+        names = [f"{folder}/{name}" for name in storage.listdir(folder)[1] if name.isprintable()]
         # Of a day that was over by then no file needs to be asked for its time.
         is_over = day is not None and day < last
         yield from (name for name in _shuffled(names) if is_over or _is_older(storage, name, before))

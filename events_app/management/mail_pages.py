@@ -9,7 +9,7 @@ from events_app.inbound import mails
 from events_app.inbound.message import InboundMessage
 from events_app.inbound.search import mails as all_mails
 from events_app.management import rendering
-from events_app.management.terminal import Table, columns, fields, indented, printable
+from events_app.management.terminal import Table, columns, cut, fields, indented, printable
 from events_app.models import InboundMail
 from events_app.standing import state_of, work_of
 
@@ -21,6 +21,10 @@ GROUPS: Mapping[str, str] = {"state": "state", "receivers": "failed receivers"}
 
 #: Characters of a mail's text that are shown.
 FIRST = 1000
+
+#: Files that are shown, and characters of their names.
+MOST_FILES = 50
+LONGEST_NAME = 80
 
 
 def table(width: int | None) -> Table:
@@ -145,8 +149,10 @@ def _of_row(mail: InboundMail) -> dict[str, object]:
 
 def _table_of_files(message: InboundMessage) -> Iterator[str]:
     if files := _files(message):
-        yield "\nFiles"
-        yield from (f"  {line}" for line in columns(("name", "type", "bytes", ""), files))
+        more = f", the first {MOST_FILES} of {len(files)}" if len(files) > MOST_FILES else ""
+        yield f"\nFiles{more}"
+        shown = [(cut(name, LONGEST_NAME), *rest) for name, *rest in files[:MOST_FILES]]
+        yield from (f"  {line}" for line in columns(("name", "type", "bytes", ""), shown))
 
 
 def text(message: InboundMessage, most: int) -> Iterator[str]:

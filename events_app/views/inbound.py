@@ -48,6 +48,8 @@ class SendGridInboundWebhookView(Door):
             raise
         except (DatabaseError, InterfaceError) as error:
             raise _again(f"the database did not take the mail: {type(error).__name__}") from None
+        except OSError as error:  # the disk of the file that the post comes into
+            raise _again(f"the storage did not take the mail: {storage.why(error)}") from None
         except Exception:
             logger.exception("A mail could not be taken")
             raise _again("something went wrong here") from None

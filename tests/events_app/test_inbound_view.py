@@ -459,7 +459,7 @@ def test_a_disk_that_is_full_while_the_body_comes_in(
 ) -> None:
     settings.FILE_UPLOAD_TEMP_DIR = str(folder / "nowhere")
     assert post() == 503
-    assert "A mail could not be taken" in caplog.text
+    assert "the storage did not take the mail: FileNotFoundError" in caplog.text
     assert nothing_is_kept(folder)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events_app.inbound import raw
-from events_app.inbound.message import InboundMessage
+from events_app.inbound.message import LONGEST_NAME, InboundMessage
 from tests.events_app.inbound.posts import ATTRIBUTES
 from tests.events_app.inbound.test_raw import sources
 
@@ -256,3 +256,19 @@ def test_text_can_be_asked_for_in_a_charset() -> None:
     assert raw.parse(b"\n\xff").get_content_text(errors="replace") == "\ufffd"
     with pytest.raises(UnicodeDecodeError):
         raw.parse(b"\n\xff").get_content_text(errors="strict")
+
+
+@pytest.mark.parametrize("name", ["報" * 90 + ".pdf", "é" * 200, "a" * 300 + "." + "b" * 300, ".pdf" * 80])
+def test_an_uploaded_file_has_a_name_of_as_many_bytes_as_a_file_system_takes(name: str) -> None:
+    part = InboundMessage()
+    part.add_header("Content-Disposition", "attachment", filename=name)
+    safe = part.as_uploaded_file().name or ""
+    assert 0 < len(safe.encode()) <= LONGEST_NAME
+    assert safe.endswith(".pdf") == name.endswith(".pdf")
+
+
+def test_a_header_with_more_parameters_than_any_mail_has_stays_plain_text() -> None:
+    part = InboundMessage()
+    part.set_raw("Content-Type", "text/plain" + ";a=b" * 240)
+    assert part.get_content_type() == "text/plain"
+    assert part.get_content_charset() is None
