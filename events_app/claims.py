@@ -102,12 +102,14 @@ class Claim:
     token: int = field(default_factory=lambda: secrets.randbits(62) + 1)
     started: float = field(default_factory=time.monotonic)
     kind: Kind = EVENTS
+    #: Seconds; read once, for it is asked before each event whether the claim is held.
+    lasts: float = field(default_factory=lambda: lease().total_seconds())
 
     def has_budget(self) -> bool:
         return time.monotonic() < self.started + BUDGET
 
     def is_held(self) -> bool:
-        return time.monotonic() < self.started + lease().total_seconds()
+        return time.monotonic() < self.started + self.lasts
 
 
 def claimed(pks: Sequence[int], claim: Claim) -> "QuerySet[Owing]":

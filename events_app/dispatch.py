@@ -36,6 +36,7 @@ def deliver(owed: Sequence[Owed], claim: Claim) -> bool:
     """
     told = Verdicts(claim)
     receivers = {door: _receivers(door, claim) for door in {item.door for item in owed}}
+    atomic = ATOMIC_DISPATCH.get()
     begun = 0
     try:
         for item in owed:
@@ -43,7 +44,7 @@ def deliver(owed: Sequence[Owed], claim: Claim) -> bool:
                 break
             told.write_when_due()
             begun += 1
-            _deliver(item, receivers[item.door], told)
+            _deliver(item, receivers[item.door], told, atomic)
     finally:
         told.released += [item.pk for item in owed[begun:]]
         told.close()
@@ -62,7 +63,7 @@ def recover(claim: Claim) -> bool:
             return True
         told = Verdicts(claim)
         try:
-            _deliver(item, _receivers(item.door, claim), told)
+            _deliver(item, _receivers(item.door, claim), told, ATOMIC_DISPATCH.get())
         finally:
             # The database that went away now, while this event was alone, may have gone because of
             # it: left to its lease, it has lost one of its lives.
@@ -139,11 +140,11 @@ class _Calls:
         return event or self.claim.kind.read(self.item.row)
 
 
-def _deliver(item: Owed, receivers: dict[str, NamedReceiver], told: Verdicts) -> None:
+def _deliver(item: Owed, receivers: dict[str, NamedReceiver], told: Verdicts, atomic: bool) -> None:
     calls = None
     try:
         calls = _calls(item, receivers, told)
-        if calls and ATOMIC_DISPATCH.get():
+        if calls and atomic:
             _in_one_transaction(calls)
         elif calls:
             _one_by_one(calls, told)
