@@ -29,7 +29,7 @@ class Counting(AppConfig):
 
 def count(**_: Any) -> None:
     """One event has been received."""
-    _counts(Path(os.environ[VARIABLE]))[os.getpid() % _PLACES] += 1
+    _counts()[os.getpid() % _PLACES] += 1
 
 
 def make(file: Path) -> None:
@@ -37,12 +37,12 @@ def make(file: Path) -> None:
     file.write_bytes(bytes(8 * _PLACES))
 
 
-def counted(file: Path) -> int:
+def counted() -> int:
     """How many events all processes have received since."""
-    return sum(_counts(file))
+    return sum(_counts())
 
 
 @cache
-def _counts(file: Path) -> memoryview:
-    with file.open("r+b") as opened:
+def _counts() -> memoryview:
+    with Path(os.environ[VARIABLE]).open("r+b") as opened:
         return memoryview(mmap.mmap(opened.fileno(), 0)).cast("Q")

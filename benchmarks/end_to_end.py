@@ -44,12 +44,12 @@ class Ours:
     """`project` as it ships, with a receiver that counts. Once it is made, Django is ready here as well."""
 
     def __init__(self, row: str) -> None:
-        self._counts = deployments.folder() / f"{row}.counts"
-        counting.make(self._counts)
+        counts = deployments.folder() / f"{row}.counts"
+        counting.make(counts)
         self.stack = deployments.ours(
             row,
             DJANGO_EXTRA_APPS="benchmarks.counting.Counting",
-            **{counting.VARIABLE: str(self._counts)},
+            **{counting.VARIABLE: str(counts)},
         )
         os.environ |= self.stack.env
         django.setup()
@@ -68,7 +68,7 @@ class Ours:
         outbox.keep(traffic.mails)
 
     def received(self) -> int:
-        return counting.counted(self._counts)
+        return counting.counted()
 
     def is_done(self) -> bool:
         from events_app import stream  # noqa: PLC0415

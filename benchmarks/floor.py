@@ -1,0 +1,82 @@
+"""The floor of the work: one process that decodes the same events and does the same SQL, beside all of it.
+
+No web, no stream, no tasks, no leases, no receivers with names: a loop around what cannot be left out.
+"""
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from benchmarks import counting, deployments, rounds, traffic
+from benchmarks.end_to_end import ROUNDS, Ours, rate
+from benchmarks.traffic import Traffic
+
+#: Events of a round, as in `end_to_end_1000`.
+EVENTS = 30_000
+
+
+def main() -> None:
+    ours = Ours("floor")
+    seeds = iter(range(1000))
+
+    def made() -> Traffic:
+        return traffic.make(deployments.sender(), EVENTS, 1000, next(seeds))
+
+    def floor() -> float:
+        about = made()
+        ours.expect(about)
+        began = time.perf_counter()
+        _store(about)
+        return EVENTS / (time.perf_counter() - began)
+
+    with ExitStack() as stack:
+        ours.start(stack)
+        rate(ours, made())
+        rounds.tell(*rounds.alternate(lambda: rate(ours, made()), floor, ROUNDS))
+
+
+def _store(about: Traffic) -> None:
+    from events_app.split import split  # noqa: PLC0415 (it needs the apps)
+    from events_app.tasks import BATCH  # noqa: PLC0415
+
+    raws = [raw for post in about.posts for raw in split(post.body)]
+    for at in range(0, len(raws), BATCH):
+        _store_batch(raws[at : at + BATCH])
+
+
+def _store_batch(raws: Sequence[bytes]) -> None:
+    from django.db import transaction  # noqa: PLC0415
+    from django.utils import timezone  # noqa: PLC0415
+
+    from events_app.decode import dedupe_key  # noqa: PLC0415
+    from events_app.models import Event, Work  # noqa: PLC0415
+    from events_app.normalize import read  # noqa: PLC0415
+    from sending_app import evidence  # noqa: PLC0415
+
+    now = timezone.now()
+    found = {dedupe_key(found): (raw, event) for raw in raws for found, event in [read(raw)]}
+    rows = [
+        Event(
+            key=key,
+            event_type=event.event_type.value,
+            event_id=event.event_id or "",
+            message_id=event.message_id or "",
+            recipient=event.recipient or "",
+            timestamp=event.timestamp,
+            received_at=now,
+            door="tracking",
+            raw=raw,
+        )
+        for key, (raw, event) in found.items()
+    ]
+    with transaction.atomic():
+        ids = Event.objects.insert_new(rows, "default")
+        Work.objects.open(list(ids.values()), 1, now, "default")
+        evidence.take_in([found[key][1] for key in ids])
+    for _ in ids:
+        counting.count()
+    Work.objects.filter(pk__in=list(ids.values())).delete()
+
+
+if __name__ == "__main__":
+    main()
