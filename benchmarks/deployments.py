@@ -20,6 +20,11 @@ class Rival(Stack):
     celery = "benchmarks.rival.celery"
 
 
+class RivalMailer(Stack):
+    settings_module = "benchmarks.rival_mail.settings"
+    celery = "benchmarks.rival_mail.app"
+
+
 def folder() -> Path:
     return Path(os.environ["BENCH_FOLDER"])
 
@@ -55,6 +60,16 @@ def rival(row: str, receiver: str, **settings: str) -> Rival:
                 "RIVAL_RECEIVER": receiver,
                 **settings,
             },
+        )
+    )
+
+
+def rival_mailer(row: str, **settings: str) -> RivalMailer:
+    """The other one that sends mail, with its broker where the rival's always is."""
+    return _migrated(
+        RivalMailer(
+            _folder(f"{row}_rival"),
+            {**_common(f"{row}_rival"), "CELERY_BROKER_URL": rival_broker_url(), **settings},
         )
     )
 

@@ -1,0 +1,53 @@
+"""Mails a second: from the first `send()` until SendGrid has the last of them and the database says so.
+
+One process sends them one by one, each in a transaction of its own; workers post them to a stub. The rival
+is django-anymail's backend in a Celery task a mail, with rows of the same kind.
+"""
+
+import sys
+import time
+from collections.abc import Mapping
+from functools import partial
+from subprocess import run
+
+import psycopg
+
+from benchmarks import deployments, stub
+from benchmarks.rounds import alternate, tell
+from ground.process import wait_for
+from ground.stack import ROOT
+
+MAILS = 1000
+ROUNDS = 3
+
+#: The best of those tried on two cores.
+OURS = ("--concurrency", "32")
+RIVAL = ("--pool", "threads", "--concurrency", "16")
+
+
+def main() -> None:
+    with stub.serving(deployments.folder()) as url:
+        account = {"SENDGRID_API_KEY": "SG.fake", "SENDGRID_API_URL": url}
+        ours = deployments.ours("mails", **account)
+        rival = deployments.rival_mailer("mails", **account)
+        our_side = partial(mails_a_second, ours.env, "benchmarks.send", "sending_app_part")
+        rivals = partial(mails_a_second, rival.env, "benchmarks.rival_mail.send", "rival_mail_message")
+        with ours.mailer(*OURS), ours.beat(), rival.worker(*RIVAL, queues=("celery",)):
+            our_side(100)
+            rivals(100)
+            tell(*alternate(partial(our_side, MAILS), partial(rivals, MAILS), ROUNDS))
+
+
+def mails_a_second(env: Mapping[str, str], sender: str, table: str, mails: int) -> float:
+    program = [sys.executable, "-m", sender, str(mails)]
+    done = run(program, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{sender} failed:\n{done.stderr}")
+    with psycopg.connect(env["DATABASE_URL"], autocommit=True) as connection:
+        left = f"SELECT count(*) FROM {table} WHERE state <> 'accepted'"
+        wait_for(lambda: connection.execute(left).fetchone() == (0,), seconds=300, what="the last mail")
+    return mails / (time.time() - float(done.stdout))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""What the outbox keeps of a mail to one recipient, in the rival's own tables.
+
+Without migrations: `migrate --run-syncdb` makes them.
+"""
+
+from typing import ClassVar
+
+from django.db import models
+
+
+class Message(models.Model):
+    created_at = models.DateTimeField(auto_now_add=True)
+    subject = models.CharField(max_length=200)
+    body = models.TextField()
+    from_email = models.CharField(max_length=320)
+    state = models.CharField(max_length=9, default="waiting", db_index=True)
+    sent_at = models.DateTimeField(null=True)
+
+    #: Django gives it one; the type checker knows only the apps of the tests.
+    objects: ClassVar[models.Manager["Message"]]
+
+    def __str__(self) -> str:
+        return f"{self.state} message {self.pk}"
+
+
+class Recipient(models.Model):
+    message = models.ForeignKey(Message, models.CASCADE)
+    address = models.CharField(max_length=320)
+    anymail_id = models.UUIDField(null=True, unique=True)
+    status = models.CharField(max_length=9, default="waiting")
+
+    #: Django gives it one; the type checker knows only the apps of the tests.
+    objects: ClassVar[models.Manager["Recipient"]]
+
+    def __str__(self) -> str:
+        return f"{self.status} recipient {self.pk}"
