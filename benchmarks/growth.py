@@ -1,0 +1,183 @@
+"""`./dev bench growth [EVENTS ...]`: what becomes slower when so many events are stored already.
+
+The pipeline end to end beside itself when empty, the same events again (all of them repeats), look-ups, the
+removal of what is old; and what an event takes on disk.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from itertools import count
+from statistics import median
+from typing import NamedTuple
+
+import psycopg
+
+from benchmarks import deployments, traffic
+from benchmarks.end_to_end import ROUNDS, Ours, rate
+from benchmarks.traffic import Traffic
+from ground.process import wait_for
+
+#: What throughput with the events stored is to be of that without.
+GOAL = 0.9
+
+#: Events of a round.
+EVENTS = 30_000
+
+#: Events that are removed, the first to have come.
+OLD = 100_000
+
+#: Look-ups of which the median is told.
+LOOKS = 200
+
+# Rows a statement fills in. Three events a message, five messages an address, 600 bytes an event.
+_STEP = 250_000
+_FILL = """
+INSERT INTO events_app_event
+    (key, event_type, event_id, message_id, recipient, timestamp, received_at, door, raw)
+SELECT
+    decode(md5('key' || n), 'hex'),
+    (ARRAY['queued', 'delivered', 'opened', 'clicked'])[1 + n % 4],
+    replace(encode(decode(md5('id' || n) || md5('id2' || n), 'hex'), 'base64'), '=', ''),
+    md5('message' || n / 3)::uuid::text,
+    'reader' || ('x' || substr(md5('address' || n / 3), 1, 8))::bit(32)::bigint % greatest({size} / 15, 1)
+        || '@example.com',
+    now() - interval '1 day', now() - interval '1 day', 'tracking',
+    convert_to(repeat(md5('raw' || n), 18), 'utf8')
+FROM generate_series({first}::bigint, {last}::bigint) AS n
+"""
+
+_AGE = """
+UPDATE events_app_event SET received_at = now() - interval '60 days'
+WHERE id < (SELECT id FROM events_app_event ORDER BY id OFFSET {old} LIMIT 1)
+"""
+
+_SIZES = """
+SELECT
+    pg_table_size('events_app_event')::float / count(*),
+    pg_indexes_size('events_app_event')::float / count(*)
+FROM events_app_event
+"""
+
+
+class Found(NamedTuple):
+    """One line of the table."""
+
+    size: int
+    rate: float
+    of_empty: float
+    repeats: float
+    by_address: float
+    by_message: float
+    pruned: float
+    table: float
+    indexes: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.size:>11,} {self.rate:>9,.0f} {self.of_empty:>9.2f} {self.repeats:>10,.0f}"
+            f" {self.by_address * 1000:>11.2f} {self.by_message * 1000:>11.2f} {OLD / self.pruned:>9,.0f}"
+            f" {self.table:>8,.0f} {self.indexes:>8,.0f}"
+        )
+
+
+_HEAD = (
+    "     events  events/s  of empty  repeats/s  address, ms  message, ms  pruned/s  table, B  indexes, B"
+    " (an event)"
+)
+
+
+def main(sizes: Sequence[int]) -> None:
+    ours = Ours("growth")
+    seeds = count()
+    database = psycopg.connect(ours.stack.env["DATABASE_URL"], autocommit=True)
+    with ExitStack() as stack:
+        ours.start(stack)
+        _rates(ours, seeds, 1)  # which nobody looks at
+        empty = median(_rates(ours, seeds, ROUNDS))
+        _say(f"{empty:,.0f} events/s where hardly any are stored")
+        found = [_measure(ours, database, size, empty, seeds) for size in sorted(sizes)]
+    print(f"\n{_HEAD}", *found, sep="\n", flush=True)
+    held = all(one.of_empty >= GOAL for one in found)
+    _say(f"goal: {GOAL} of what it is when empty; {'holds' if held else 'MISSED'}")
+
+
+def _measure(ours: Ours, database: psycopg.Connection, size: int, empty: float, seeds: "count[int]") -> Found:
+    _fill(database, size)
+    full = median(_rates(ours, seeds, ROUNDS))
+    _say(f"{full:,.0f} events/s, {full / empty:.2f} of that")
+    about = _traffic(next(seeds))
+    rate(ours, about)
+    repeats = EVENTS / _seconds_again(ours, about)
+    by_address, by_message = _look_up(database, "recipient"), _look_up(database, "message_id")
+    row = database.execute(_SIZES).fetchone()
+    assert row
+    return Found(size, full, full / empty, repeats, by_address, by_message, _seconds_to_prune(database), *row)
+
+
+def _rates(ours: Ours, seeds: "count[int]", rounds: int) -> list[float]:
+    return [rate(ours, _traffic(next(seeds))) for _ in range(rounds)]
+
+
+def _traffic(seed: int) -> Traffic:
+    return traffic.make(deployments.sender(), EVENTS, 1000, seed)
+
+
+def _fill(database: psycopg.Connection, size: int) -> None:
+    began = time.perf_counter()
+    ((there,),) = database.execute("SELECT count(*) FROM events_app_event").fetchall()
+    for first in range(there, size, _STEP):
+        last = min(first + _STEP, size) - 1
+        # The numbers of another fill are others: what was pruned is not filled in again.
+        database.execute(_FILL.format(size=size, first=size * 10 + first, last=size * 10 + last).encode())
+        if not (first - there) // _STEP % 4:
+            _say(f"  {last + 1:,} of {size:,} after {time.perf_counter() - began:.0f} s")
+    database.execute("VACUUM (ANALYZE) events_app_event")
+    database.execute("CHECKPOINT")
+    _say(f"{size:,} events stored")
+
+
+def _seconds_again(ours: Ours, about: Traffic) -> float:
+    """All of it comes once more, and none of it is new."""
+    began = time.perf_counter()
+    traffic.send(ours.url, about.posts)
+    wait_for(ours.is_done, seconds=300, what="the last repeat")
+    return time.perf_counter() - began
+
+
+def _look_up(database: psycopg.Connection, column: str) -> float:
+    """Seconds until an operator has all events with one value of the column."""
+    from events_app.search import Criteria, find  # noqa: PLC0415 (it needs the apps)
+
+    values = database.execute(
+        f"SELECT {column} FROM events_app_event TABLESAMPLE SYSTEM (0.5) "
+        f"ORDER BY random() LIMIT {LOOKS}".encode()
+    )
+    took = []
+    for (value,) in values.fetchall():
+        wanted = Criteria(address=value) if column == "recipient" else Criteria(message_id=value)
+        began = time.perf_counter()
+        assert list(find(wanted))
+        took.append(time.perf_counter() - began)
+    return median(took)
+
+
+def _seconds_to_prune(database: psycopg.Connection) -> float:
+    from events_app.claims import Claim  # noqa: PLC0415
+    from events_app.retention import SLICE, remove  # noqa: PLC0415
+
+    database.execute(_AGE.format(old=OLD).encode())
+    database.execute("VACUUM events_app_event")
+    began = time.perf_counter()
+    while not remove(Claim(), 30, SLICE, "id", lambda _: None):
+        pass  # its budget was over
+    return time.perf_counter() - began
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    main([int(word.replace("_", "")) for word in sys.argv[1:]] or [1_000_000])
