@@ -151,7 +151,9 @@ def _table_of_files(message: InboundMessage) -> Iterator[str]:
     if files := _files(message):
         more = f", the first {MOST_FILES} of {len(files)}" if len(files) > MOST_FILES else ""
         yield f"\nFiles{more}"
-        shown = [(cut(name, LONGEST_NAME), *rest) for name, *rest in files[:MOST_FILES]]
+        shown = [
+            (cut(name, LONGEST_NAME), kind, size, inline) for name, kind, size, inline in files[:MOST_FILES]
+        ]
         yield from (f"  {line}" for line in columns(("name", "type", "bytes", ""), shown))
 
 
