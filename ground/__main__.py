@@ -10,8 +10,8 @@ COMMANDS = {
     "demo": "ground.demo",
     "test": "ground.test",
     "up": "ground.up",
-    "check": "ground.check",
     "bench": "benchmarks.run",
+    "check": "ground.check",
 }
 
 
