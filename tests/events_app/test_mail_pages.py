@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from hashlib import sha256
 
 import pytest
 from hypothesis import HealthCheck, example, given
@@ -32,9 +33,16 @@ PARTS = b"--x\r\n\r\nyes\r\n--x\r\nContent-ID: <a>\r\n\r\nno\r\n--x--"
 
 def mail(mime: bytes, monkeypatch: pytest.MonkeyPatch) -> InboundMail:
     form = posts.raw(letter()).replaced("email", mime)
-    monkeypatch.setattr(storage, "read", lambda name: form.body())
-    at = datetime(2026, 7, 14, tzinfo=UTC)
-    return InboundMail(pk=1, content_type=form.content_type, size=1, door="inbound", received_at=at)
+    body = form.body()
+    monkeypatch.setattr(storage, "read", lambda name: body)
+    return InboundMail(
+        pk=1,
+        content_type=form.content_type,
+        size=len(body),
+        digest=sha256(body).digest(),
+        door="inbound",
+        received_at=datetime(2026, 7, 14, tzinfo=UTC),
+    )
 
 
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -214,7 +214,7 @@ def test_with_a_folder_that_cannot_be_made_events_come_in_and_mails_are_to_come_
     web = desk.web()
     assert desk.post(history(2)) == 200
     assert desk.post_mail(mail(1)) == 503
-    assert "A mail could not be taken" in web.output()
+    assert "the storage did not take the mail: NotADirectoryError" in web.output()
 
 
 @on_postgres
