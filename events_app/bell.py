@@ -8,12 +8,15 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from celery import Celery, Task, shared_task
+from django.core.exceptions import ImproperlyConfigured
 from kombu import Connection, Producer
+from redis import RedisError
 
-from events_app import counters
+from events_app import counters, redis, stream
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +61,43 @@ def task(
         expires=3600,
         max_retries=0,
     )
+
+
+def ring_once(task: "Task[[], object]") -> None:
+    """Ring, unless it has been rung for the task and no worker has heard that yet. Never raises.
+
+    What is rung for is to be there before, and the worker to look for it after `heard`. A bell that got lost
+    keeps others from ringing for 2 seconds.
+    """
+    if _is_first(task):
+        ring(task)
+
+
+def hush(task: "Task[[], object]", seconds: float) -> None:
+    """Whoever says so looks when these are over, and not before: until then nobody needs to ring."""
+    with suppress(RedisError, ImproperlyConfigured):
+        redis.worker().set(_flag(task), 1, px=int(seconds * 1000))
+
+
+def heard(task: "Task[[], object]") -> None:
+    """A worker is about to look: what comes from here on rings again."""
+    with suppress(RedisError, ImproperlyConfigured):
+        redis.worker().delete(_flag(task))
+
+
+def _is_first(task: "Task[[], object]") -> bool:
+    # One too many does no harm, and where nobody can say they all ring.
+    if redis.is_paused():
+        return True
+    try:
+        return bool(redis.door().set(_flag(task), 1, nx=True, px=stream.BELL_LIFE))
+    except (RedisError, ImproperlyConfigured):
+        redis.pause()
+        return True
+
+
+def _flag(task: "Task[[], object]") -> str:
+    return redis.key(f"bell:{task.name}")
 
 
 def ring(task: "Task[[], object]") -> None:

@@ -58,7 +58,7 @@ def _build_and_post(taken: Taken) -> Outcome:
     # Until it is posted SendGrid surely does not have it.
     worst = Verdict.RETRY
     try:
-        body = _built(taken.part)
+        body = _built(taken)
         if isinstance(body, Outcome):
             return body
         worst = Verdict.UNKNOWN
@@ -69,24 +69,24 @@ def _build_and_post(taken: Taken) -> Outcome:
         raise
 
 
-def _built(part: Part) -> bytes | Outcome:
+def _built(taken: Taken) -> bytes | Outcome:
     """The body of the request, or what came of building it."""
     try:
-        return build(part)
+        return build(taken)
     except (OperationalError, InterfaceError) as error:
         return Outcome(Verdict.RETRY, detail=f"The database went away: {type(error).__name__}.")
     except SoftTimeLimitExceeded:
         raise
     except Exception as error:
-        logger.exception("Part %d cannot be built", part.pk)
+        logger.exception("Part %d cannot be built", taken.part.pk)
         return Outcome(Verdict.FAILED, detail=f"The request cannot be built: {type(error).__name__}: {error}")
 
 
-def build(part: Part) -> bytes:
+def build(taken: Taken) -> bytes:
     """The body of the request that takes this part."""
-    message = part.message
-    body = payload.build(outbox.common_of(message), outbox.envelopes_of(part), outbox.files_of(message))
-    return payload.encode(body)
+    message = taken.part.message
+    files = outbox.files_of(message) if taken.has_files else []
+    return payload.encode(payload.build(outbox.common_of(message), outbox.envelopes_of(taken.part), files))
 
 
 def _write(taken: Taken, outcome: Outcome) -> None:

@@ -11,7 +11,7 @@ from celery.exceptions import Ignore
 from django.db import DatabaseError, InterfaceError, close_old_connections
 
 from events_app import bell
-from events_app.bell import Limits, ring
+from events_app.bell import Limits, heard, hush, ring, ring_once
 from events_app.models import DatabaseAway
 from sending_app import conf, delivery, retention, settlement
 from sending_app.models import Part
@@ -24,6 +24,10 @@ logger = logging.getLogger(__name__)
 
 #: The queues a worker is to consume: what somebody waits for, and what goes to many at once.
 MAIL, BULK = "sendgrid.mail", "sendgrid.bulk"
+
+#: Seconds a task that has posted what there was waits for more. While mails keep coming, that is what lets
+#: them do without a task each, which costs as much as the mail.
+PATIENCE = 0.1
 
 #: Seconds one task posts mails, or removes old ones, before it leaves the rest to the next one.
 BUDGET = 10
@@ -73,12 +77,30 @@ def tick() -> None:
 
 
 def ring_for(lane: Part.Lane) -> None:
-    """Ring for a mail that has just been kept."""
-    ring(deliver_bulk if lane == Part.Lane.BULK else deliver)
+    """Ring for a mail that has just been kept, or for another worker."""
+    ring_once(_task(lane))
+
+
+def _task(lane: Part.Lane) -> "Task[[], object]":
+    return deliver_bulk if lane == Part.Lane.BULK else deliver
 
 
 def _deliver(lane: Part.Lane, seconds: float) -> dict[str, int]:
-    return _result(_run("mails", partial(delivery.deliver, lane, seconds, partial(ring_for, lane))))
+    return _result(_run("mails", partial(_post, lane, seconds)))
+
+
+def _post(lane: Part.Lane, seconds: float) -> Counter[str]:
+    """What is due, and what comes meanwhile."""
+    ends = time.monotonic() + seconds
+    did: Counter[str] = Counter()
+    heard(_task(lane))
+    while more := delivery.deliver(lane, ends - time.monotonic(), partial(ring_for, lane)):
+        did += more
+        if time.monotonic() + PATIENCE > ends:
+            break
+        hush(_task(lane), PATIENCE)
+        time.sleep(PATIENCE * 1.2)  # by its clock and ours the silence is over
+    return did
 
 
 def _prune() -> Counter[str]:

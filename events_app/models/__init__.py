@@ -1,6 +1,6 @@
 """What the database keeps: all that came in, and what receivers are still owed of it."""
 
-from events_app.models.clock import database_now
+from events_app.models.clock import database_now, its_now
 from events_app.models.event import Event
 from events_app.models.inbound import InboundMail
 from events_app.models.work import (
@@ -26,4 +26,5 @@ __all__ = [
     "Owing",
     "Work",
     "database_now",
+    "its_now",
 ]

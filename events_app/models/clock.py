@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from django.db import connections
+from django.db.models.functions import Now
 from django.utils import timezone
 
 
@@ -15,3 +16,8 @@ def database_now(using: str) -> datetime:
         cursor.execute("SELECT clock_timestamp()")
         found: datetime = cursor.fetchone()[0]
         return found
+
+
+def its_now(using: str) -> datetime | Now:
+    """The same as a value in a query, which takes no query of its own: when its statement begins."""
+    return timezone.now() if connections[using].vendor == "sqlite" else Now()

@@ -122,3 +122,43 @@ def test_who_rings_again_does_not_wait_for_the_broker_again(
     monkeypatch.setattr(bell, "_producer", lambda _: pytest.fail("it tried again"))
     bell.ring(tasks.drain)
     assert counters.read()[counters.BELL_FAILED] == 2
+
+
+# Once for many
+
+
+def test_it_is_rung_once_until_a_worker_has_heard_it() -> None:
+    for _ in range(3):
+        bell.ring_once(tasks.drain)
+    assert waiting() == 1
+    bell.heard(tasks.drain)
+    bell.ring_once(tasks.drain)
+    assert waiting() == 2
+
+
+def test_each_task_has_a_bell_of_its_own() -> None:
+    bell.ring_once(tasks.drain)
+    bell.ring_once(tasks.tick)
+    assert waiting() == 2
+
+
+def test_one_that_got_lost_keeps_others_from_ringing_for_2_seconds() -> None:
+    bell.ring_once(tasks.drain)
+    assert 0 < redis.worker().pttl(bell._flag(tasks.drain)) <= 2000
+
+
+def test_who_says_when_it_looks_keeps_others_from_ringing_until_then() -> None:
+    bell.hush(tasks.drain, 1.5)
+    bell.ring_once(tasks.drain)
+    assert waiting() == 0
+    assert 0 < redis.worker().pttl(bell._flag(tasks.drain)) <= 1500
+
+
+def test_where_redis_cannot_tell_whether_it_was_rung_it_is_rung(anymail: Callable[..., None]) -> None:
+    server = redis.worker()
+    anymail(EVENT_REDIS_URL=CLOSED)
+    bell.hush(tasks.drain, 1)
+    for _ in range(2):
+        bell.ring_once(tasks.drain)
+        bell.heard(tasks.drain)
+    assert server.llen("sendgrid.events") == 2

@@ -3,8 +3,8 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from subprocess import run
@@ -19,7 +19,7 @@ from fake_sendgrid.server import FakeSendGrid
 from ground.process import Process, wait_for
 from ground.stack import EVENT_QUEUES, MAIL_QUEUES, ROOT
 from ground.valkey import Valkey
-from tests.flows.databases import Template, connect
+from tests.flows.databases import Template
 from tests.flows.deployment import LONG_AGO, PATIENCE, STREAM, Deployment
 
 KEY = "SG.fake"
@@ -109,13 +109,6 @@ class Mailing(Deployment):
     def broker(self) -> "closing[Redis]":
         """The Redis that carries bells."""
         return closing(Redis.from_url(self.valkey.url(1)))
-
-    @contextmanager
-    def hold_table(self, name: str) -> Iterator[None]:
-        """Nobody reads the table meanwhile (PostgreSQL alone)."""
-        with connect(self.database_url) as connection:
-            connection.execute(f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE")
-            yield
 
     # --- Time ---
 

@@ -130,7 +130,7 @@ def test_a_savepoint_that_is_rolled_back_takes_its_own_mail_alone(
         with transaction.atomic(using=database):
             hello(subject="another").send()
         assert bells.mail == 0
-    assert bells.mail == 2
+    assert bells.mail == 1  # for both: nobody has heard it when the second comes
     deliver()
     assert [one.body["subject"] for one in sendgrid.accepted] == ["outer", "another"]
 

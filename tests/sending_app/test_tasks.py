@@ -96,6 +96,40 @@ def test_a_worker_calls_another_and_asks_the_tick(database: str, sendgrid: FakeS
     assert (bells(), bells(tasks.BULK)) == ([], ["sending.deliver_bulk"])
 
 
+def test_a_mail_that_comes_while_a_worker_waits_for_more_needs_no_bell(
+    database: str, sendgrid: FakeSendGrid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def come_meanwhile(_: float) -> None:
+        for _ in range(came.pop() if came else 0):
+            kept()
+            tasks.ring_for(Part.Lane.MAIL)
+
+    came = [1, 2]
+    kept()
+    monkeypatch.setattr("time.sleep", come_meanwhile)
+    monkeypatch.setattr(tasks, "PATIENCE", 1)
+    assert run(tasks.deliver) == {"accepted": 4}
+    assert bells() == []
+    bell.heard(tasks.deliver)  # as the time does
+    tasks.ring_for(Part.Lane.MAIL)
+    assert bells() == ["sending.deliver"]
+
+
+def test_where_several_came_meanwhile_it_calls_another(
+    database: str, sendgrid: FakeSendGrid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def come_meanwhile(_: float) -> None:
+        bell.heard(tasks.deliver)  # the silence is over
+        if len(parts()) == 1:
+            kept()
+            kept()
+
+    kept()
+    monkeypatch.setattr("time.sleep", come_meanwhile)
+    assert run(tasks.deliver) == {"accepted": 3}
+    assert bells() == ["sending.deliver"]
+
+
 def test_each_lane_has_its_bell_and_it_is_in_no_transactions_way(database: str) -> None:
     tasks.ring_for(Part.Lane.MAIL)
     tasks.ring_for(Part.Lane.BULK)
