@@ -17,10 +17,10 @@ from events_app import counters, stream
 from events_app.claims import Claim, Owed, lease, lease_ms
 from events_app.conf import DEDUPE_BY
 from events_app.decode import Unreadable, clean, dedupe_key, raw_key
+from events_app.entry import Entry
 from events_app.models import DatabaseAway, Event, Work, database_now
 from events_app.normalize import read
 from events_app.signals import EventType, TrackingEvent, stored
-from events_app.stream import Entry
 from events_app.verdicts import Verdicts
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Arrival:
-    """One entry on its way into the database."""
+    """One event on its way into the database."""
 
     row: Event
     #: None where nothing can be handed to a receiver: the event is stored as `dead`, for this reason.
@@ -58,7 +58,7 @@ def take_in(entries: Sequence[Entry], claim: Claim) -> list[Owed]:
     try:
         stream.done(entries)
     except RedisError as error:
-        logger.warning("%d stored events stay in Redis: %s", len(entries), type(error).__name__)
+        logger.warning("Entries of stored events stay in Redis: %s", type(error).__name__)
     return owed
 
 
@@ -72,29 +72,31 @@ def store(entries: Sequence[Entry], claim: Claim) -> Stored:
     by = DEDUPE_BY.get()
     arrivals: dict[bytes, Arrival] = {}
     for entry in entries:
-        arrival = _arrive(entry, by)
-        arrivals.setdefault(bytes(arrival.row.key), arrival)
+        for raw in entry.events:
+            arrival = _arrive(entry, raw, by)
+            arrivals.setdefault(bytes(arrival.row.key), arrival)
     new = _insert_or_part(list(arrivals.values()), claim)
     owed = [Owed(pk, arrival.row, arrival.event) for pk, arrival in new if arrival.event]
-    found = Stored(owed, dead=len(new) - len(owed), duplicates=len(entries) - len(new))
+    came = sum(len(entry.events) for entry in entries)
+    found = Stored(owed, dead=len(new) - len(owed), duplicates=came - len(new))
     counters.count(counters.DUPLICATE, found.duplicates)
     counters.count(counters.DEAD_ON_ARRIVAL, found.dead)
     return found
 
 
-def _arrive(entry: Entry, by: str) -> Arrival:
+def _arrive(entry: Entry, raw: bytes, by: str) -> Arrival:
     row = Event(
         event_type=EventType.UNKNOWN.value,
         received_at=entry.received_at,
         door=clean(entry.door)[:32],
-        raw=entry.raw,
+        raw=raw,
     )
     try:
-        raw, event = read(entry.raw)
+        found, event = read(raw)
     except Unreadable as error:
-        row.key = raw_key(entry.raw)
+        row.key = raw_key(raw)
         return Arrival(row, None, str(error))
-    row.key = dedupe_key(raw, by)
+    row.key = dedupe_key(found, by)
     row.event_type = event.event_type.value
     row.event_id = (event.event_id or "")[:255]
     row.message_id = (event.message_id or "")[:255]

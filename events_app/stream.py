@@ -1,12 +1,11 @@
 """The Redis stream: raw events that are accepted and not yet stored.
 
-Each entry bears one raw event and the name of the door it came through. A worker reads entries
-under one consumer group, stores them, and then deletes them; an entry that was read and not
-deleted for longer than the lease is handed out again. Needs Redis 6.2 or Valkey.
+A worker reads entries under one consumer group, stores their events, and then deletes them; an entry
+that was read and not deleted for longer than the lease is handed out again. Needs Redis 6.2 or Valkey.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple, cast
 
@@ -14,6 +13,7 @@ from redis import RedisError, ResponseError
 
 from events_app import redis
 from events_app.conf import BACKLOG_LIMIT
+from events_app.entry import MOST_EVENTS, Entry, pack, unpack
 
 GROUP = "pipeline"
 # One name for all workers: whose an entry was does not matter, only how long it has been idle,
@@ -26,44 +26,43 @@ BELL_LIFE = 2000
 #: Bytes of raw events after which a read takes no more.
 MOST_BYTES = 16 * 1024 * 1024
 
-# Entries a read begins with, before it knows how large they are.
-_FIRST_STEP = 32
-
 # One script, so that a post is taken whole or not at all. It stops short of a full Redis: with no
 # memory left a worker can neither start nor take a bell from a broker in there, and nothing drains.
+# How many events wait is a number beside the stream. It is right again as soon as the stream has
+# been empty, whoever took entries out of it by hand.
 _APPEND = """
 local memory = redis.pcall('INFO', 'memory')
 if type(memory) == 'string' then
     local used, most = memory:match('used_memory:(%d+)'), memory:match('maxmemory:(%d+)')
     if used and most and tonumber(most) > 0 and used / most > 0.9 then return -2 end
 end
-if redis.call('XLEN', KEYS[1]) + #ARGV - 3 > tonumber(ARGV[2]) then return -1 end
-for i = 4, #ARGV do redis.call('XADD', KEYS[1], '*', 'd', ARGV[1], 'r', ARGV[i]) end
+local waiting = redis.call('XLEN', KEYS[1])
+if waiting > 0 then waiting = math.max(waiting, tonumber(redis.call('GET', KEYS[3]) or 0)) end
+waiting = waiting + ARGV[4]
+if waiting > tonumber(ARGV[2]) then return -1 end
+for i = 5, #ARGV do redis.call('XADD', KEYS[1], '*', 'd', ARGV[1], 'r', ARGV[i]) end
+redis.call('SET', KEYS[3], waiting)
 if redis.call('SET', KEYS[2], 1, 'NX', 'PX', ARGV[3]) then return 1 end
 return 0
+"""
+
+# The ids of entries, each with how many events it bears.
+_DONE = """
+local gone = 0
+for i = 2, #ARGV, 2 do
+    redis.call('XACK', KEYS[1], ARGV[1], ARGV[i])
+    if redis.call('XDEL', KEYS[1], ARGV[i]) == 1 then gone = gone + ARGV[i + 1] end
+end
+if redis.call('XLEN', KEYS[1]) > 0 then
+    redis.call('DECRBY', KEYS[2], gone)
+else
+    redis.call('DEL', KEYS[2])
+end
 """
 
 
 class Unavailable(Exception):
     """Redis did not take the events: away, frozen, full, or the backlog is at its limit."""
-
-
-class Entry(NamedTuple):
-    """One raw event as it waits in the stream."""
-
-    id: bytes
-    door: str
-    raw: bytes
-
-    @property
-    def received_at(self) -> datetime:
-        """When the door took it, by the clock of Redis."""
-        milliseconds, _, _ = self.id.partition(b"-")
-        try:
-            return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
-        except (ValueError, OverflowError, OSError):
-            # Somebody put an entry here under an id of their own, and Redis counts on from there.
-            return datetime.now(UTC)
 
 
 class Reading(NamedTuple):
@@ -83,9 +82,9 @@ def append(door: str, events: Sequence[bytes]) -> bool:
         raise Unavailable("Redis failed a moment ago")
     limit = BACKLOG_LIMIT.get()
     try:
-        answer = _script()(
-            keys=[redis.key(), redis.key("bell")],
-            args=[door, limit, BELL_LIFE, *events],
+        answer = _script(_APPEND)(
+            keys=[redis.key(), redis.key("bell"), redis.key("waiting")],
+            args=[door, limit, BELL_LIFE, len(events), *pack(events)],
             client=redis.door(),
         )
     except RedisError as error:
@@ -99,27 +98,30 @@ def append(door: str, events: Sequence[bytes]) -> bool:
 
 
 def read(count: int, idle: int) -> Reading:
-    """Up to `count` entries: those that lay unfinished for `idle` milliseconds, then fresh ones.
+    """Entries of `count` events, or of some more; first those that lay unfinished for `idle` milliseconds.
 
     Takes the bell down first, so that whatever is appended from here on rings again. Stops early
-    where entries are large: a body that could not be split is one entry of up to the door's limit,
+    where entries are large: a body that could not be split is one event of up to the door's limit,
     and some hundreds of those would be more than a worker can hold.
     """
     redis.worker().delete(redis.key("bell"))
     found: list[Entry] = []
-    step = _FIRST_STEP
-    while len(found) < count and sum(len(entry.raw) for entry in found) < MOST_BYTES:
-        wanted = min(step, count - len(found))
+    events = size = 0
+    step = -(-count // MOST_EVENTS)
+    while events < count and size < MOST_BYTES:
         try:
-            part = _read(wanted, idle)
+            part = _read(step, idle)
         except RedisError:
             if not found:
                 raise
             break  # what was read before Redis went is ours to store; left, it would wait for its lease
         found += part
-        if len(part) < wanted:
+        if len(part) < step:
             return Reading(found, more=False)
-        step *= 4
+        events += sum(len(entry.events) for entry in part)
+        size += sum(len(raw) for entry in part for raw in entry.events)
+        # As many as it takes if they bear what those before them bore.
+        step = min(step * 4, -(-(count - events) * len(found) // max(events, 1)))
     return Reading(found, more=True)
 
 
@@ -138,17 +140,17 @@ def _read(count: int, idle: int) -> list[Entry]:
         _create_group()
         return _read(count, idle)
     # Redis 6.2 hands out a claimed entry that has been deleted as None.
-    return [_entry(entry_id, fields) for entry_id, fields in found if fields]
+    return [unpack(entry_id, fields) for entry_id, fields in found if fields]
 
 
 def done(entries: Sequence[Entry]) -> None:
-    """Forget entries that are stored."""
+    """Forget entries whose events are stored."""
     if entries:
-        ids = [entry.id for entry in entries]
-        pipe = redis.worker().pipeline()
-        pipe.xack(redis.key(), GROUP, *ids)
-        pipe.xdel(redis.key(), *ids)
-        pipe.execute()
+        _script(_DONE)(
+            keys=[redis.key(), redis.key("waiting")],
+            args=[GROUP, *(word for entry in entries for word in (entry.id, len(entry.events)))],
+            client=redis.worker(),
+        )
 
 
 def give_back(entries: Sequence[Entry], idle: int) -> None:
@@ -160,13 +162,14 @@ def give_back(entries: Sequence[Entry], idle: int) -> None:
 
 def backlog() -> int:
     """How many events wait: not yet read, or read and not yet stored."""
-    return redis.worker().xlen(redis.key())
+    entries = redis.worker().xlen(redis.key())
+    return max(entries, int(redis.worker().get(redis.key("waiting")) or 0)) if entries else 0
 
 
 def waits_since() -> datetime | None:
     """When the event came that has waited longest; None where none waits."""
     found = cast("list[tuple[bytes, dict[bytes, bytes]]]", redis.worker().xrange(redis.key(), count=1))
-    return _entry(*found[0]).received_at if found else None
+    return unpack(*found[0]).received_at if found else None
 
 
 def anything_to_read(idle: int) -> bool:
@@ -174,7 +177,7 @@ def anything_to_read(idle: int) -> bool:
     groups = redis.worker().xinfo_groups(redis.key()) if redis.worker().exists(redis.key()) else []
     ours = next((group for group in groups if group["name"] == GROUP.encode()), None)
     if ours is None:
-        return backlog() > 0
+        return redis.worker().xlen(redis.key()) > 0
     after = f"({ours['last-delivered-id'].decode()}"
     return bool(
         redis.worker().xrange(redis.key(), min=after, count=1)
@@ -187,11 +190,6 @@ def hold(name: str, milliseconds: int) -> bool:
     return bool(redis.worker().set(redis.key(name), 1, nx=True, px=milliseconds))
 
 
-def _entry(id: bytes, fields: dict[bytes, bytes]) -> Entry:
-    # An entry that somebody else put here is filed as unreadable like any other nonsense.
-    return Entry(id, fields.get(b"d", b"").decode("utf-8", "replace"), fields.get(b"r", b""))
-
-
 def _create_group() -> None:
     try:
         redis.worker().xgroup_create(redis.key(), GROUP, id="0", mkstream=True)
@@ -201,5 +199,5 @@ def _create_group() -> None:
 
 
 @cache
-def _script() -> Any:
-    return redis.door().register_script(_APPEND)
+def _script(text: str) -> Any:
+    return redis.door().register_script(text)

@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from events_app import claims, counters, dispatch, inbox, signals, stream, verdicts
 from events_app import normalize as tables
 from events_app.claims import Claim, Owed
+from events_app.entry import Entry
 from events_app.models import DatabaseAway, Event, Work, database_now
 from events_app.normalize import normalize
 from events_app.receivers import ReceiverSignal
 from events_app.signals import EventType, TrackingEvent
-from events_app.stream import Entry
 from fake_sendgrid.events import history
 from tests.events_app.test_decode import any_object
 from tests.router import Router
@@ -40,7 +40,7 @@ AT = 1_784_030_400_000
 def entries(*events: Any) -> list[Entry]:
     """Entries as the stream hands them out; bytes stand in them as they are."""
     return [
-        Entry(b"%d-%d" % (AT, n), "tracking", one if isinstance(one, bytes) else json.dumps(one).encode())
+        Entry(b"%d-%d" % (AT, n), "tracking", [one if isinstance(one, bytes) else json.dumps(one).encode()])
         for n, one in enumerate(events)
     ]
 
@@ -176,7 +176,7 @@ def test_what_no_column_would_take_is_cleaned(database: str) -> None:
 
 
 def test_an_entry_of_somebody_else_is_filed(database: str) -> None:
-    stored = inbox.store([Entry(b"18446744073709551615-1", "\0no such door\ud800" * 9, b"")], Claim())
+    stored = inbox.store([Entry(b"18446744073709551615-1", "\0no such door\ud800" * 9, [b""])], Claim())
     assert stored == ([], 1, 0)
     assert len(Event.objects.get().door) == 32
 
@@ -341,7 +341,7 @@ def read() -> list[Entry]:
 
 
 def append(*events: Any) -> None:
-    stream.append("tracking", [entry.raw for entry in entries(*events)])
+    stream.append("tracking", [raw for entry in entries(*events) for raw in entry.events])
 
 
 def test_what_is_taken_in_leaves_the_stream(database: str) -> None:
@@ -369,7 +369,7 @@ def test_with_redis_away_after_the_commit_the_events_are_owed_all_the_same(
     waiting = read()
     anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
     assert ids(inbox.take_in(waiting, Claim())) == ["A1"]
-    assert "1 stored events stay in Redis: ConnectionError" in caplog.messages
+    assert "Entries of stored events stay in Redis: ConnectionError" in caplog.messages
     settings.ANYMAIL = there
     stream.give_back(waiting, claims.lease_ms())
     assert inbox.take_in(read(), Claim()) == []

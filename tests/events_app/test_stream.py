@@ -8,7 +8,8 @@ import pytest
 from redis import RedisError
 
 from events_app import redis, stream
-from events_app.stream import Entry, Unavailable
+from events_app.entry import MOST_EVENTS, Entry
+from events_app.stream import Unavailable
 
 #: Long enough that no entry has been idle for it, and one that every entry has been.
 LEASE, NONE = 3_600_000, 0
@@ -18,8 +19,14 @@ def append(*events: bytes) -> bool:
     return stream.append("tracking", events)
 
 
+def append_each(*events: bytes) -> None:
+    """An entry for each."""
+    for event in events:
+        append(event)
+
+
 def raws(entries: list[Entry]) -> list[bytes]:
-    return [entry.raw for entry in entries]
+    return [raw for entry in entries for raw in entry.events]
 
 
 def fresh(count: int = 100) -> list[Entry]:
@@ -31,11 +38,19 @@ def fresh(count: int = 100) -> list[Entry]:
 
 def test_what_is_appended_is_read_in_order_with_its_door() -> None:
     append(b'{"a": 1}', b"\xff\x00 no text", b"")
-    assert [(entry.door, entry.raw) for entry in fresh()] == [
-        ("tracking", b'{"a": 1}'),
-        ("tracking", b"\xff\x00 no text"),
-        ("tracking", b""),
+    append(b"[]")
+    assert [(entry.door, entry.events) for entry in fresh()] == [
+        ("tracking", [b'{"a": 1}', b"\xff\x00 no text", b""]),
+        ("tracking", [b"[]"]),
     ]
+
+
+def test_a_large_post_is_several_entries() -> None:
+    events = [b"%d" % number for number in range(MOST_EVENTS * 2 + 1)]
+    append(*events)
+    entries = fresh(1000)
+    assert [len(entry.events) for entry in entries] == [MOST_EVENTS, MOST_EVENTS, 1]
+    assert raws(entries) == events
 
 
 def test_the_door_is_to_ring_once_until_somebody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +76,7 @@ def test_an_entry_knows_when_it_was_taken() -> None:
 
 
 def test_an_id_beyond_all_calendars_has_a_time_all_the_same() -> None:
-    entry = Entry(b"18446744073709551615-0", "tracking", b"{}")
+    entry = Entry(b"18446744073709551615-0", "tracking", [b"{}"])
     assert entry.received_at <= datetime.now(UTC)
 
 
@@ -83,6 +98,38 @@ def test_room_is_made_by_storing(anymail: Callable[..., None]) -> None:
         append(b"2")
     stream.done(entries)
     append(b"2")
+
+
+def test_entries_that_are_done_twice_make_room_once(anymail: Callable[..., None]) -> None:
+    append(b"1", b"2")
+    first = fresh()
+    append(b"3", b"4", b"5")
+    stream.done(first)
+    stream.done(first)
+    assert stream.backlog() == 3
+    anymail(EVENT_BACKLOG_LIMIT=4)
+    with pytest.raises(Unavailable):
+        append(b"6", b"7")
+
+
+def test_whoever_empties_the_stream_by_hand_leaves_room(anymail: Callable[..., None]) -> None:
+    anymail(EVENT_BACKLOG_LIMIT=3)
+    append(b"1", b"2", b"3")
+    redis.worker().xtrim(redis.key(), maxlen=0)
+    assert stream.backlog() == 0
+    append(b"4", b"5")
+    assert stream.backlog() == 2
+
+
+def test_entries_nobody_has_counted_are_events_that_wait(anymail: Callable[..., None]) -> None:
+    anymail(EVENT_BACKLOG_LIMIT=3)
+    for _ in range(3):
+        redis.worker().xadd(redis.key(), {"r": b"{}"})
+    assert stream.backlog() == 3
+    with pytest.raises(Unavailable):
+        append(b"1")
+    stream.done(fresh())
+    append(b"1", b"2", b"3")
 
 
 def test_a_full_stream_is_no_failure_of_redis(anymail: Callable[..., None]) -> None:
@@ -112,10 +159,17 @@ def test_a_key_of_another_kind_is_redis_refusing() -> None:
 
 
 def test_each_entry_is_read_once() -> None:
-    append(b"1", b"2", b"3")
-    assert raws(fresh(2)) == [b"1", b"2"]
-    assert raws(fresh(2)) == [b"3"]
-    assert fresh() == []
+    append(*(b"%d" % number for number in range(MOST_EVENTS + 1)))
+    assert len(raws(fresh(2))) == MOST_EVENTS
+    assert len(raws(fresh(2))) == 1
+    assert fresh(2) == []
+
+
+def test_a_read_takes_hardly_more_than_it_is_to() -> None:
+    append_each(*(b"%d" % number for number in range(250)))
+    assert [len(raws(fresh(200))), len(raws(fresh(200)))] == [200, 50]
+    append(*(b"%d" % number for number in range(MOST_EVENTS * 20)))
+    assert 180 <= len(raws(fresh(180))) < 180 + MOST_EVENTS
 
 
 def test_what_was_read_and_not_stored_is_handed_out_again() -> None:
@@ -131,16 +185,16 @@ def test_lapsed_entries_come_beside_fresh_ones() -> None:
 
 
 def test_lapsed_entries_come_before_fresh_ones() -> None:
-    append(b"1", b"2", b"3")
+    append_each(b"1", b"2", b"3")
     stream.give_back(fresh(), LEASE)
-    append(b"4", b"5", b"6")
+    append_each(b"4", b"5", b"6")
     assert raws(fresh(2)) == [b"1", b"2"]
     assert raws(fresh(2)) == [b"3", b"4"]
     assert raws(fresh(3)) == [b"5", b"6"]
 
 
 def test_a_read_says_whether_it_left_anything() -> None:
-    append(*(b"%d" % number for number in range(100)))
+    append_each(*(b"%d" % number for number in range(100)))
     assert stream.read(70, LEASE).more
     assert not stream.read(70, LEASE).more
     assert stream.read(0, LEASE) == ([], True)
@@ -148,9 +202,9 @@ def test_a_read_says_whether_it_left_anything() -> None:
 
 def test_a_read_stops_before_large_entries_fill_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "MOST_BYTES", 32_000)
-    append(*(b"x" * 1000 for _ in range(100)))
+    append_each(*(b"x" * 1000 for _ in range(100)))
     entries, more = stream.read(100, LEASE)
-    assert (len(entries), more) == (32, True)
+    assert (len(entries), more) == (42, True)
     assert stream.read(100, LEASE).more
 
 
@@ -163,7 +217,7 @@ def test_what_is_done_is_gone() -> None:
 
 
 def test_what_is_given_back_is_read_at_once() -> None:
-    append(b"1", b"2")
+    append_each(b"1", b"2")
     one, other = fresh()
     stream.give_back([other], LEASE)
     assert raws(fresh()) == [b"2"]
@@ -182,7 +236,7 @@ def test_giving_back_what_somebody_else_has_stored_brings_nothing_back() -> None
 
 
 def test_an_entry_that_was_deleted_while_pending_is_passed_over() -> None:
-    append(b"1", b"2")
+    append_each(b"1", b"2")
     entries = fresh()
     redis.worker().xdel(redis.key(), entries[0].id)
     stream.give_back(entries, LEASE)
@@ -209,7 +263,7 @@ def test_reading_a_key_of_another_kind_raises() -> None:
 
 def test_a_group_that_was_lost_is_made_again_and_nothing_with_it() -> None:
     append(b"1", b"2")
-    fresh(1)
+    fresh()
     redis.worker().xgroup_destroy(redis.key(), stream.GROUP)
     append(b"3")
     assert raws(fresh()) == [b"1", b"2", b"3"]
@@ -237,13 +291,13 @@ def test_entries_of_somebody_else_do_not_stop_a_read() -> None:
     for fields in aliens:
         redis.worker().xadd(redis.key(), fields)
     append(b"4")
-    assert [(entry.door, entry.raw) for entry in fresh()] == [
-        ("tracking", b"1"),
-        ("", b""),
-        ("\ufffd", b"2"),
-        ("tracking", b""),
-        ("", b"3"),
-        ("tracking", b"4"),
+    assert [(entry.door, entry.events) for entry in fresh()] == [
+        ("tracking", [b"1"]),
+        ("", [b""]),
+        ("\ufffd", [b"2"]),
+        ("tracking", [b""]),
+        ("", [b"3"]),
+        ("tracking", [b"4"]),
     ]
 
 
@@ -252,7 +306,7 @@ def test_entries_of_somebody_else_do_not_stop_a_read() -> None:
 
 def test_whether_there_is_anything_to_read() -> None:
     states = [("no stream", stream.anything_to_read(LEASE))]
-    append(b"1", b"2")
+    append_each(b"1", b"2")
     states.append(("no group", stream.anything_to_read(LEASE)))
     fresh(1)
     states.append(("one unread", stream.anything_to_read(LEASE)))
@@ -263,7 +317,7 @@ def test_whether_there_is_anything_to_read() -> None:
     stream.done(fresh())
     states.append(("one in hand", stream.anything_to_read(LEASE)))
     states.append(("one lapsed", stream.anything_to_read(NONE)))
-    stream.done(stream.read(1, NONE).entries)
+    stream.done(stream.read(100, NONE).entries)
     states.append(("all stored", stream.anything_to_read(NONE)))
     assert dict(states) == {
         "no stream": False,

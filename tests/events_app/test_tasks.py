@@ -120,7 +120,8 @@ def test_a_drain_takes_what_others_released_before_it_takes_what_is_fresh(
     monkeypatch.setattr(tasks, "BATCH", 2)
     store("A1", "B2", "C3", claim=Claim())
     make_due(database, claim=None)
-    append(opened("D4"), opened("E5"))
+    append(opened("D4"))
+    append(opened("E5"))
     tasks.drain()
     assert (len(log.ids), stream.backlog(), bells()[0]) == (2, 2, "events.drain")
     assert set(log.ids) < {"A1", "B2", "C3"}
