@@ -1,4 +1,4 @@
-"""A PostgreSQL of our own for tests, ready in a second or two, as root too.
+"""A PostgreSQL of our own for tests and benchmarks, ready in a second or two, as root too.
 
 PostgreSQL refuses to be root. So there it runs as `nobody`, who must reach its programs and its data:
 both then lie in the machine's temporary folder if they have to, and no mode of any other folder changes.
@@ -29,8 +29,11 @@ TREES = (BIN, f"{WHEEL}/pginstall/lib", f"{WHEEL}/pginstall/share", f"{WHEEL}.li
 
 
 class Postgres:
-    def __init__(self, directory: Path) -> None:
+    """`durable`: what it has committed outlives a crash of the machine, as by PostgreSQL's defaults."""
+
+    def __init__(self, directory: Path, *, durable: bool = False) -> None:
         self.directory = directory
+        self.durable = durable
         self.port = free_port()
         self.user = "nobody" if os.geteuid() == 0 else None
         self.programs = find_programs(for_nobody=self.user is not None)
@@ -53,7 +56,7 @@ class Postgres:
             "listen_addresses=127.0.0.1",
             f"port={self.port}",
             "unix_socket_directories=",
-            "fsync=off",  # a crash of the machine may take a test's data
+            f"fsync={'on' if self.durable else 'off'}",  # a crash of the machine may take a test's data
         ]
         arguments = [word for setting in settings for word in ("-c", setting)]
         self._process = Process(

@@ -33,6 +33,12 @@ def test_its_settings(server: Postgres) -> None:
     assert rows == [("off",), ("127.0.0.1",), ("",), ("UTF8",)]
 
 
+def test_a_durable_one_keeps_what_it_commits(tmp_path: Path) -> None:
+    with Postgres(tmp_path, durable=True) as server, psycopg.connect(server.url) as connection:
+        names = ("fsync", "synchronous_commit", "full_page_writes")
+        assert [connection.execute(f"show {name}").fetchone() for name in names] == [("on",)] * 3
+
+
 def test_it_is_never_root(server: Postgres) -> None:
     assert server.data.stat().st_uid != 0
     assert server.data.stat().st_mode & 0o077 == 0
