@@ -22,7 +22,7 @@ GOAL = 100_000
 
 def main() -> None:
     with stub.serving(deployments.folder()) as url:
-        ours = deployments.ours("bulk", SENDGRID_API_KEY="SG.fake", SENDGRID_API_URL=url)
+        ours = deployments.ours(SENDGRID_API_KEY="SG.fake", SENDGRID_API_URL=url)
         os.environ |= ours.env
         django.setup()
         with ours.mailer(queues=("sendgrid.bulk",)), ours.beat():

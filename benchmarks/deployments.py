@@ -1,9 +1,11 @@
-"""The two that are measured, each with a migrated database of its own in the benchmark's PostgreSQL."""
+"""The two that are measured, each with a migrated database of its own, of the kind that the row names."""
 
 import os
+import sqlite3
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
+from urllib.parse import urlencode, urlsplit
 
 import psycopg
 from psycopg.sql import SQL, Identifier
@@ -12,6 +14,9 @@ from fake_sendgrid.webhook import Sender
 from ground.stack import Stack
 
 S = TypeVar("S", bound=Stack)
+
+# What is good for the rival as well. `project` has settings of its own for SQLite, in place of these.
+_SQLITE = {"transaction_mode": "IMMEDIATE", "timeout": 20, "init_command": "PRAGMA journal_mode=WAL"}
 
 
 class Rival(Stack):
@@ -26,6 +31,7 @@ class RivalMailer(Stack):
 
 
 def folder() -> Path:
+    """Of this row alone."""
     return Path(os.environ["BENCH_FOLDER"])
 
 
@@ -34,72 +40,59 @@ def sender() -> Sender:
     return Sender.kept_in(folder() / "webhook.pem")
 
 
-def ours(row: str, **settings: str) -> Stack:
+def ours(**settings: str) -> Stack:
     """`project` as it ships."""
-    return _migrated(
-        Stack(
-            _folder(f"{row}_ours"),
-            {
-                **_common(f"{row}_ours"),
-                "REDIS_URL": os.environ["BENCH_REDIS_URL"],
-                "CELERY_BROKER_URL": os.environ["BENCH_BROKER_URL"],
-                **settings,
-            },
-        )
-    )
+    urls = {"REDIS_URL": os.environ["BENCH_REDIS_URL"], "CELERY_BROKER_URL": os.environ["BENCH_BROKER_URL"]}
+    return _made(Stack, "ours", **urls, **settings)
 
 
-def rival(row: str, receiver: str, **settings: str) -> Rival:
+def rival(receiver: str) -> Rival:
     """The other one, with one of `rival.receivers`. Its broker is another database of the same Valkey."""
-    return _migrated(
-        Rival(
-            _folder(f"{row}_rival"),
-            {
-                **_common(f"{row}_rival"),
-                "CELERY_BROKER_URL": rival_broker_url(),
-                "RIVAL_RECEIVER": receiver,
-                **settings,
-            },
-        )
-    )
+    return _made(Rival, "rival", CELERY_BROKER_URL=rival_broker_url(), RIVAL_RECEIVER=receiver)
 
 
-def rival_mailer(row: str, **settings: str) -> RivalMailer:
+def rival_mailer(**settings: str) -> RivalMailer:
     """The other one that sends mail, with its broker where the rival's always is."""
-    return _migrated(
-        RivalMailer(
-            _folder(f"{row}_rival"),
-            {**_common(f"{row}_rival"), "CELERY_BROKER_URL": rival_broker_url(), **settings},
-        )
-    )
+    return _made(RivalMailer, "rival", CELERY_BROKER_URL=rival_broker_url(), **settings)
 
 
 def rival_broker_url() -> str:
     return urlsplit(os.environ["BENCH_BROKER_URL"])._replace(path="/2").geturl()
 
 
-def _folder(name: str) -> Path:
-    """For the logs."""
-    path = folder() / name
-    path.mkdir()
-    return path
+def asking(stack: Stack) -> Callable[[str], int]:
+    """What asks its database for one number, over a connection that stays open."""
+    url = stack.env["DATABASE_URL"]
+    connection: Any
+    if url.startswith("sqlite:"):
+        connection = sqlite3.connect(urlsplit(url).path.removeprefix("/"), isolation_level=None)
+    else:
+        connection = psycopg.connect(url, autocommit=True)
+
+    def ask(query: str) -> int:
+        (number,) = connection.execute(query).fetchone()
+        return int(number)
+
+    return ask
 
 
-def _common(database: str) -> dict[str, str]:
-    return {
-        "DATABASE_URL": _create(database),
+def _made(kind: type[S], name: str, **settings: str) -> S:
+    logs = folder() / name
+    logs.mkdir()
+    common = {
+        "DATABASE_URL": _create(f"{folder().name}_{name}"),
         "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY": sender().public_key,
     }
+    stack = kind(logs, {**common, **settings})
+    stack.manage("migrate", "--run-syncdb", "--verbosity", "0")
+    return stack
 
 
 def _create(database: str) -> str:
     """The URL of a new, empty database."""
     url = urlsplit(os.environ["BENCH_DATABASE_URL"])
-    with psycopg.connect(url._replace(scheme="postgresql").geturl(), autocommit=True) as connection:
+    if url.scheme == "sqlite":
+        return f"sqlite:///{folder()}/{database}.sqlite3?{urlencode(_SQLITE)}"
+    with psycopg.connect(url.geturl(), autocommit=True) as connection:
         connection.execute(SQL("CREATE DATABASE {}").format(Identifier(database)))
     return url._replace(path=f"/{database}").geturl()
-
-
-def _migrated(stack: S) -> S:
-    stack.manage("migrate", "--run-syncdb", "--verbosity", "0")
-    return stack

@@ -4,12 +4,12 @@ from benchmarks import deployments, rounds
 from benchmarks.side import Side
 
 
-def compare(row: str, receiver: str, *, posts: tuple[int, int], times: int) -> None:
+def compare(receiver: str, *, posts: tuple[int, int], times: int) -> None:
     """Our view beside the rival's with that receiver; `posts` a round of either.
 
     Ours calls no receiver, whatever is connected: workers do.
     """
-    ours, rival = deployments.ours(row).env, deployments.rival(row, receiver).env
+    ours, rival = deployments.ours().env, deployments.rival(receiver).env
     with (
         Side("benchmarks.view", ours, str(posts[0])) as our_view,
         Side("benchmarks.view", rival, str(posts[1])) as rival_view,
@@ -18,4 +18,4 @@ def compare(row: str, receiver: str, *, posts: tuple[int, int], times: int) -> N
 
 
 if __name__ == "__main__":
-    compare("door", "nothing", posts=(20, 20), times=10)
+    compare("nothing", posts=(20, 20), times=6)

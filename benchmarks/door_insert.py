@@ -3,4 +3,4 @@
 from benchmarks.door import compare
 
 if __name__ == "__main__":
-    compare("door_insert", "insert", posts=(20, 1), times=10)
+    compare("insert", posts=(20, 1), times=5)

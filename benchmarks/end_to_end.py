@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from typing import Protocol
 
 import django
-import psycopg
 from redis import Redis
 
 from benchmarks import counting, deployments, rounds, traffic
@@ -18,7 +17,7 @@ from ground.stack import EVENT_QUEUES, Stack
 ROUNDS = 3
 
 #: Events of the round before them, which nobody measures.
-_WARM = 500
+_WARM = 200
 
 #: Seconds a round may take.
 _PATIENCE = 300
@@ -43,12 +42,12 @@ class Side(Protocol):
 class Ours:
     """`project` as it ships, with a receiver that counts. Once it is made, Django is ready here as well."""
 
-    def __init__(self, row: str) -> None:
-        counts = deployments.folder() / f"{row}.counts"
+    def __init__(self, *apps: str) -> None:
+        """`apps`: further ones, with receivers of their own."""
+        counts = deployments.folder() / "counts"
         counting.make(counts)
         self.stack = deployments.ours(
-            row,
-            DJANGO_EXTRA_APPS="benchmarks.counting.Counting",
+            DJANGO_EXTRA_APPS=",".join(("benchmarks.counting.Counting", *apps)),
             **{counting.VARIABLE: str(counts)},
         )
         os.environ |= self.stack.env
@@ -80,9 +79,9 @@ class Ours:
 class Rival:
     """A task for each event, which stores it; no mails are known to it."""
 
-    def __init__(self, row: str) -> None:
-        self.stack: Stack = deployments.rival(row, "delay")
-        self._database = psycopg.connect(self.stack.env["DATABASE_URL"], autocommit=True)
+    def __init__(self) -> None:
+        self.stack: Stack = deployments.rival("delay")
+        self._ask = deployments.asking(self.stack)
         self._broker = Redis.from_url(deployments.rival_broker_url())
 
     @property
@@ -97,8 +96,7 @@ class Rival:
         pass
 
     def received(self) -> int:
-        found = self._database.execute("SELECT count(*) FROM rival_receivedevent").fetchone()
-        return int(found[0]) if found else 0
+        return self._ask("SELECT count(*) FROM rival_receivedevent")
 
     def is_done(self) -> bool:
         return not self._broker.exists("celery", "unacked")
@@ -117,9 +115,9 @@ def rate(side: Side, about: Traffic) -> float:
     return len(about.events) / took
 
 
-def compare(row: str, size: int, ours: int, rival: int) -> None:
+def compare(size: int, ours: int, rival: int) -> None:
     """Rounds of so many events each, in posts of `size`."""
-    a, b = Ours(row), Rival(row)
+    a, b = Ours(), Rival()
     seeds = iter(range(1000))
 
     def measure(side: Side, count: int) -> float:

@@ -16,7 +16,7 @@ EVENTS = 30_000
 
 
 def main() -> None:
-    ours = Ours("floor")
+    ours = Ours()
     seeds = iter(range(1000))
 
     def made() -> Traffic:
@@ -31,7 +31,7 @@ def main() -> None:
 
     with ExitStack() as stack:
         ours.start(stack)
-        rate(ours, made())
+        rate(ours, traffic.make(deployments.sender(), 1000, 1000, next(seeds)))
         rounds.tell(*rounds.alternate(lambda: rate(ours, made()), floor, ROUNDS))
 
 

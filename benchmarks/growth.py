@@ -89,7 +89,7 @@ _HEAD = (
 
 
 def main(sizes: Sequence[int]) -> None:
-    ours = Ours("growth")
+    ours = Ours()
     seeds = count()
     database = psycopg.connect(ours.stack.env["DATABASE_URL"], autocommit=True)
     with ExitStack() as stack:

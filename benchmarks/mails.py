@@ -7,16 +7,13 @@ database around each of its tasks, as it does unless told otherwise.
 
 import sys
 import time
-from collections.abc import Mapping
 from functools import partial
 from subprocess import run
-
-import psycopg
 
 from benchmarks import deployments, stub
 from benchmarks.rounds import alternate, tell
 from ground.process import wait_for
-from ground.stack import ROOT
+from ground.stack import ROOT, Stack
 
 MAILS = 1000
 ROUNDS = 3
@@ -29,24 +26,23 @@ RIVAL = ("--pool", "threads", "--concurrency", "32")
 def main() -> None:
     with stub.serving(deployments.folder()) as url:
         account = {"SENDGRID_API_KEY": "SG.fake", "SENDGRID_API_URL": url}
-        ours = deployments.ours("mails", **account)
-        rival = deployments.rival_mailer("mails", **account)
-        our_side = partial(mails_a_second, ours.env, "benchmarks.send", "sending_app_part")
-        rivals = partial(mails_a_second, rival.env, "benchmarks.rival_mail.send", "rival_mail_message")
+        ours = deployments.ours(**account)
+        rival = deployments.rival_mailer(**account)
+        our_side = partial(mails_a_second, ours, "benchmarks.send", "sending_app_part")
+        rivals = partial(mails_a_second, rival, "benchmarks.rival_mail.send", "rival_mail_message")
         with ours.mailer(*OURS), ours.beat(), rival.worker(*RIVAL, queues=("celery",)):
             our_side(100)
             rivals(100)
             tell(*alternate(partial(our_side, MAILS), partial(rivals, MAILS), ROUNDS))
 
 
-def mails_a_second(env: Mapping[str, str], sender: str, table: str, mails: int) -> float:
+def mails_a_second(stack: Stack, sender: str, table: str, mails: int) -> float:
     program = [sys.executable, "-m", sender, str(mails)]
-    done = run(program, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = run(program, env=stack.env, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{sender} failed:\n{done.stderr}")
-    with psycopg.connect(env["DATABASE_URL"], autocommit=True) as connection:
-        left = f"SELECT count(*) FROM {table} WHERE state <> 'accepted'"
-        wait_for(lambda: connection.execute(left).fetchone() == (0,), seconds=300, what="the last mail")
+    ask, left = deployments.asking(stack), f"SELECT count(*) FROM {table} WHERE state <> 'accepted'"
+    wait_for(lambda: not ask(left), seconds=300, what="the last mail")
     return mails / (time.time() - float(done.stdout))
 
 

@@ -13,12 +13,12 @@ from fake_sendgrid.webhook import batch
 from ground.stack import Stack
 
 #: Of a round, for either side: some seconds each.
-OURS, RIVALS = 2000, 100
+OURS, RIVALS = 1500, 40
 
 
 def main() -> None:
     posts = _posts(OURS)
-    ours, rival = deployments.ours("posts_of_20"), deployments.rival("posts_of_20", "delay")
+    ours, rival = deployments.ours(), deployments.rival("delay")
     with ours.web(), rival.web():
         for stack in (ours, rival):
             traffic.send(stack.webhook_url, posts[:20])  # what is only made once

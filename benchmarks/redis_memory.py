@@ -20,7 +20,7 @@ ROUNDS = 3
 
 def main() -> None:
     valkey = Redis.from_url(os.environ["BENCH_REDIS_URL"])
-    deployment = deployments.ours("redis_memory")
+    deployment = deployments.ours()
     memory, raw = [], []
     with deployment.web():
         for seed in range(1, ROUNDS + 1):

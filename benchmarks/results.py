@@ -1,0 +1,77 @@
+"""What was measured: as a table, as the page that is kept, as JSON."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from benchmarks.rows import Row
+
+
+@dataclass(frozen=True)
+class Result:
+    """The figures of a row, one of each round."""
+
+    row: Row
+    ours: Sequence[float]
+    rival: Sequence[float]
+
+    @property
+    def ratio(self) -> float:
+        return median(self.ours) / median(self.rival)
+
+    @property
+    def holds(self) -> bool:
+        return self.row.holds(self.ratio)
+
+    def __str__(self) -> str:
+        return (
+            f"{figure(self.ours)} against {figure(self.rival)} {self.row.unit}: "
+            f"{short(self.ratio)}, goal {self.row.aim}, {'holds' if self.holds else 'MISSED'}"
+        )
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "ours": median(self.ours),
+            "rival": median(self.rival),
+            "ratio": self.ratio,
+            "goal": self.row.goal,
+            "holds": self.holds,
+        }
+
+
+def table(results: Sequence[Result]) -> Iterator[str]:
+    """Its lines, in Markdown."""
+    yield "| Row | What | Against | Ours | Rival | Unit | Ratio | Goal | |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for result in results:
+        row = result.row
+        yield (
+            f"| `{row.name}` | {row.what} | {row.against} | {figure(result.ours)} | {figure(result.rival)} "
+            f"| {row.unit} | {short(result.ratio)} | {row.aim} | {'holds' if result.holds else 'missed'} |"
+        )
+
+
+def page(ground: str, results: Sequence[Result]) -> str:
+    """The page that is kept; `ground` says on what it was measured."""
+    lines = (
+        "# Results of `./dev bench`",
+        "",
+        f"{ground}. Medians of several rounds, with the lowest and the highest. Both sides keep what they",
+        "answer: Valkey has each write on disk before it answers (`appendfsync always`), PostgreSQL runs with",
+        "its own defaults (`fsync` and `synchronous_commit` on), SQLite with `synchronous=FULL`.",
+        "",
+        *table(results),
+    )
+    return "\n".join(lines) + "\n"
+
+
+def figure(rounds: Sequence[float]) -> str:
+    """The median, and between what the rounds were."""
+    if min(rounds) == max(rounds):
+        return short(rounds[0])
+    return f"{short(median(rounds))} ({short(min(rounds))} to {short(max(rounds))})"
+
+
+def short(number: float) -> str:
+    """Three digits that count."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
