@@ -57,8 +57,8 @@ def page(ground: str, results: Sequence[Result]) -> str:
         "# Results of `./dev bench`",
         "",
         f"{ground}. Medians of several rounds, with the lowest and the highest. Both sides keep what they",
-        "answer: Valkey has each write on disk before it answers (`appendfsync always`), PostgreSQL runs with",
-        "its own defaults (`fsync` and `synchronous_commit` on), SQLite with `synchronous=FULL`.",
+        "answer: Valkey has each write on disk before it answers (`appendfsync always`), PostgreSQL has its",
+        "own defaults (`fsync` and `synchronous_commit` on), SQLite `synchronous=FULL`.",
         "",
         *table(results),
     )
