@@ -28,11 +28,12 @@ _NO_REPRS: dict[str, Any] = {"argsrepr": "()", "kwargsrepr": "{}"}
 _PATIENCE = 1.0
 
 # Seconds a process rings no other bell after one that failed. Who sends many mails in a row is to wait once
-# for a broker that does not answer; the tick rings for all of them.
+# for a broker that does not answer; the tick rings for all of them. And as long nobody asks Redis again
+# whether a bell has been rung, where it did not say.
 _SILENCE = 5.0
 
 _thread = threading.local()
-_silent_until = 0.0
+_silent_until = _unasked_until = 0.0
 
 
 class Limits(NamedTuple):
@@ -67,7 +68,7 @@ def ring_once(task: "Task[[], object]") -> None:
     """Ring, unless it has been rung for the task and no worker has heard that yet. Never raises.
 
     What is rung for is to be there before, and the worker to look for it after `heard`. A bell that got lost
-    keeps others from ringing for 2 seconds.
+    keeps others from ringing for 2 seconds. It is Redis that tells; where it does not, all ring.
     """
     if _is_first(task):
         ring(task)
@@ -76,24 +77,28 @@ def ring_once(task: "Task[[], object]") -> None:
 def hush(task: "Task[[], object]", seconds: float) -> None:
     """Whoever says so looks when these are over, and not before: until then nobody needs to ring."""
     with suppress(RedisError, ImproperlyConfigured):
-        redis.worker().set(_flag(task), 1, px=int(seconds * 1000))
+        redis.bell().set(_flag(task), 1, px=int(seconds * 1000))
 
 
 def heard(task: "Task[[], object]") -> None:
     """A worker is about to look: what comes from here on rings again."""
     with suppress(RedisError, ImproperlyConfigured):
-        redis.worker().delete(_flag(task))
+        redis.bell().delete(_flag(task))
 
 
 def _is_first(task: "Task[[], object]") -> bool:
-    # One too many does no harm, and where nobody can say they all ring.
-    if redis.is_paused():
+    global _unasked_until  # noqa: PLW0603 (one process, one Redis)
+    if not _asks_redis():
         return True
     try:
-        return bool(redis.door().set(_flag(task), 1, nx=True, px=stream.BELL_LIFE))
+        return bool(redis.bell().set(_flag(task), 1, nx=True, px=stream.BELL_LIFE))
     except (RedisError, ImproperlyConfigured):
-        redis.pause()
+        _unasked_until = time.monotonic() + _SILENCE
         return True
+
+
+def _asks_redis() -> bool:
+    return time.monotonic() >= _unasked_until
 
 
 def _flag(task: "Task[[], object]") -> str:
@@ -104,7 +109,7 @@ def ring(task: "Task[[], object]") -> None:
     """Send `task` to a worker, if the broker takes it within a second or so. Never raises."""
     global _silent_until  # noqa: PLW0603 (one process, one broker)
     if time.monotonic() < _silent_until:
-        counters.count(counters.BELL_FAILED)
+        _count_failure()
         return
     # The worker is told by the header whether to keep the result. Celery itself must not hear of one: with
     # results in Redis it would subscribe to them first, and wait for that Redis.
@@ -121,6 +126,12 @@ def ring(task: "Task[[], object]") -> None:
         _hang_up()
         _silent_until = time.monotonic() + _SILENCE
         logger.warning("Could not ring %s: %s. The next tick will.", task.name, type(error).__name__)
+        _count_failure()
+
+
+def _count_failure() -> None:
+    # Where Redis has just not answered, who sends a mail is not to wait for it a second time.
+    if _asks_redis():
         counters.count(counters.BELL_FAILED)
 
 

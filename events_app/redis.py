@@ -25,6 +25,11 @@ def worker() -> Redis:
     return _client(REDIS_URL.get(), 5.0)
 
 
+def bell() -> Redis:
+    """For what nobody is to wait for: whether a bell has been rung. Gives up after half a second."""
+    return _client(REDIS_URL.get(), 0.5)
+
+
 def key(name: str = "") -> str:
     """The stream's key, or that of something beside it."""
     # The braces put all of them into one slot of a Redis cluster: the append script needs two.

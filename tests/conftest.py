@@ -52,7 +52,7 @@ def stream(settings: Settings) -> Iterator[str]:
     keys = [redis.key(beside) for beside in ("", "bell", "tick", "counters", "inbound_prune")]
     yield name
     server.delete(*keys, "sendgrid.events", "sendgrid.recovery", "sendgrid.inbound")
-    redis._paused_until = bell._silent_until = 0.0
+    redis._paused_until = bell._silent_until = bell._unasked_until = 0.0
 
 
 @pytest.fixture

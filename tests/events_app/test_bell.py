@@ -162,3 +162,30 @@ def test_where_redis_cannot_tell_whether_it_was_rung_it_is_rung(anymail: Callabl
         bell.ring_once(tasks.drain)
         bell.heard(tasks.drain)
     assert server.llen("sendgrid.events") == 2
+
+
+def test_who_rings_again_does_not_ask_redis_again(
+    monkeypatch: pytest.MonkeyPatch, anymail: Callable[..., None]
+) -> None:
+    server = redis.worker()
+    anymail(EVENT_REDIS_URL=CLOSED)
+    bell.ring_once(tasks.drain)
+    monkeypatch.setattr(redis, "bell", lambda: pytest.fail("it asked again"))
+    bell.ring_once(tasks.drain)
+    assert server.llen("sendgrid.events") == 2
+
+
+@pytest.mark.usefixtures("broker_away")
+def test_with_broker_and_redis_away_nobody_waits_for_redis_to_count_it(
+    monkeypatch: pytest.MonkeyPatch, anymail: Callable[..., None]
+) -> None:
+    anymail(EVENT_REDIS_URL=CLOSED)
+    monkeypatch.setattr(counters, "count", lambda *_: pytest.fail("it counted"))
+    for _ in range(2):
+        bell.ring_once(tasks.drain)
+
+
+def test_a_redis_that_is_too_slow_to_tell_keeps_no_post_out(anymail: Callable[..., None]) -> None:
+    anymail(EVENT_REDIS_URL=CLOSED)
+    bell.ring_once(tasks.drain)
+    assert not redis.is_paused()

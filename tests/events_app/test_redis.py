@@ -18,6 +18,12 @@ def test_a_door_waits_a_second_and_never_tries_again() -> None:
     assert options["retry"].get_retries() == 0
 
 
+def test_for_a_bell_nobody_waits_longer_than_half_a_second() -> None:
+    options = redis.bell().connection_pool.connection_kwargs
+    assert (options["socket_timeout"], options["socket_connect_timeout"]) == (0.5, 0.5)
+    assert options["retry"].get_retries() == 0
+
+
 def test_a_client_is_made_once(anymail: Callable[..., None]) -> None:
     first = redis.door()
     assert first is redis.door()
