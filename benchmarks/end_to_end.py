@@ -42,13 +42,14 @@ class Side(Protocol):
 class Ours:
     """`project` as it ships, with a receiver that counts. Once it is made, Django is ready here as well."""
 
-    def __init__(self, *apps: str) -> None:
-        """`apps`: further ones, with receivers of their own."""
+    def __init__(self, *apps: str, **settings: str) -> None:
+        """`apps`: further ones, with receivers of their own, and their settings."""
         counts = deployments.folder() / "counts"
         counting.make(counts)
         self.stack = deployments.ours(
             DJANGO_EXTRA_APPS=",".join(("benchmarks.counting.Counting", *apps)),
             **{counting.VARIABLE: str(counts)},
+            **settings,
         )
         os.environ |= self.stack.env
         django.setup()

@@ -1,7 +1,7 @@
 """`./dev bench growth [EVENTS ...]`: what becomes slower when so many events are stored already.
 
 The pipeline end to end beside itself when empty, the same events again (all of them repeats), look-ups, the
-removal of what is old; and what an event takes on disk.
+removal of what is old; and what an event takes, waiting in Redis and stored on disk.
 """
 
 import sys
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import psycopg
 
-from benchmarks import deployments, traffic
+from benchmarks import deployments, redis_memory, traffic
 from benchmarks.end_to_end import ROUNDS, Ours, rate
 from benchmarks.traffic import Traffic
 from ground.process import wait_for
@@ -92,6 +92,9 @@ def main(sizes: Sequence[int]) -> None:
     ours = Ours()
     seeds = count()
     database = psycopg.connect(ours.stack.env["DATABASE_URL"], autocommit=True)
+    with ours.stack.web():
+        memory, raw = redis_memory.bytes_of_waiting(ours.stack, next(seeds))
+    _say(f"{memory:,.0f} bytes of Redis for an event that waits, which has {raw:,.0f} itself")
     with ExitStack() as stack:
         ours.start(stack)
         _rates(ours, seeds, 1)  # which nobody looks at
@@ -131,8 +134,7 @@ def _fill(database: psycopg.Connection, size: int) -> None:
         last = min(first + _STEP, size) - 1
         # The numbers of another fill are others: what was pruned is not filled in again.
         database.execute(_FILL.format(size=size, first=size * 10 + first, last=size * 10 + last).encode())
-        if not (first - there) // _STEP % 4:
-            _say(f"  {last + 1:,} of {size:,} after {time.perf_counter() - began:.0f} s")
+        _say(f"  {last + 1:,} of {size:,} after {time.perf_counter() - began:.0f} s")
     database.execute("VACUUM (ANALYZE) events_app_event")
     database.execute("CHECKPOINT")
     _say(f"{size:,} events stored")

@@ -2,7 +2,7 @@
 
 import random
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from typing import NamedTuple
@@ -68,10 +68,11 @@ def send(url: str, posts: Sequence[Post]) -> None:
     """Post all, over a few connections that stay open. Raises RuntimeError where one is not taken."""
     shares = [posts[at::CONNECTIONS] for at in range(CONNECTIONS)]
     with ThreadPoolExecutor(CONNECTIONS) as pool:
-        list(pool.map(lambda share: _send(url, share), shares))
+        list(pool.map(lambda share: send_in_turn(url, share), shares))
 
 
-def _send(url: str, posts: Sequence[Post]) -> None:
+def send_in_turn(url: str, posts: Iterable[Post]) -> None:
+    """The same over one connection, each post as it comes."""
     address = urlsplit(url)
     connection = HTTPConnection(address.hostname or "", address.port)
     for body, headers in posts:

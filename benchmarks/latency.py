@@ -1,0 +1,146 @@
+"""`./dev bench latency [SECONDS]`: how long an event is under way, from its post to the receiver's call.
+
+Posts go out on a schedule, whatever the answers do, at shares of the load that the deployment sustains; and
+one now and then, when it is idle. A time counts from when the post was due: a late client hides nothing.
+"""
+
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import count
+from statistics import median, quantiles
+from typing import NamedTuple
+
+from benchmarks import deployments, noting, traffic
+from benchmarks.end_to_end import ROUNDS, Ours, rate
+from benchmarks.traffic import Post
+from ground.process import wait_for
+
+#: Events of a post.
+SIZES = (20, 1000)
+
+#: Of the load that is sustained.
+SHARES = (0.1, 0.5, 0.9)
+
+#: Seconds from post to post when idle, and how many of them.
+IDLE, IDLE_POSTS = 1.1, 30
+
+#: Events of the rounds that tell what is sustained.
+EVENTS = 20_000
+
+
+class Load(NamedTuple):
+    """So many posts of `size` events, one each `pause` seconds."""
+
+    name: str
+    size: int
+    pause: float
+    posts: int
+
+
+class Times(NamedTuple):
+    """One line of the table, in seconds."""
+
+    load: Load
+    median: float
+    of_95: float
+    of_99: float
+    longest: float
+
+    def __str__(self) -> str:
+        times = "".join(f"{1000 * one:>10,.0f}" for one in self[1:])
+        return f"{self.load.size:>8,} {self.load.name:>8} {self.load.size / self.load.pause:>10,.0f}{times}"
+
+
+_HEAD = "posts of     load   events/s    median       95%       99%   longest  (ms from post to receiver)"
+
+
+def main(seconds: int) -> None:
+    ours = Ours("benchmarks.noting.Noting", **{noting.VARIABLE: str(deployments.folder() / "notes")})
+    seeds = count()
+    found = []
+    with ExitStack() as stack:
+        ours.start(stack)
+        stack.enter_context(ours.stack.beat())
+        for size in SIZES:
+            sustained = _sustained(ours, size, seeds)
+            found += [_measure(ours, load, next(seeds)) for load in _loads(size, sustained, seconds)]
+    print("", _HEAD, *found, sep="\n", flush=True)
+
+
+def _loads(size: int, sustained: float, seconds: int) -> Iterator[Load]:
+    yield Load("idle", size, IDLE, IDLE_POSTS)
+    for share in SHARES:
+        pause = size / (share * sustained)
+        yield Load(f"{share:.0%}", size, pause, math.ceil(seconds / pause))
+
+
+def _sustained(ours: Ours, size: int, seeds: "count[int]") -> float:
+    """Events a second."""
+
+    def measure(events: int) -> float:
+        return rate(ours, traffic.make(deployments.sender(), events, size, next(seeds)))
+
+    measure(1000)  # which nobody looks at
+    sustained = median(measure(EVENTS) for _ in range(ROUNDS))
+    _say(f"posts of {size:,}: {sustained:,.0f} events/s are sustained")
+    return sustained
+
+
+def _measure(ours: Ours, load: Load, seed: int) -> Times:
+    # Repeats fill them up.
+    events = load.posts * load.size * 100 // (100 + traffic.REPEATS)
+    about = traffic.make(deployments.sender(), events, load.size, seed)
+    ours.expect(about)
+    wanted = ours.received() + len(about.events)
+    due = _post_on_schedule(ours.url, about.posts, load.pause)
+    wait_for(lambda: ours.received() >= wanted and ours.is_done(), seconds=300, what="the last event")
+    posted = _when_posted(about.posts, due)
+    received = noting.noted()
+    took = [received[event_id] - at for event_id, at in posted.items()]
+    parts = quantiles(took, n=100)
+    times = Times(load, parts[49], parts[94], parts[98], max(took))
+    _say(f"  {load.name}: {1000 * times.median:,.0f} ms")
+    return times
+
+
+def _post_on_schedule(url: str, posts: Sequence[Post], pause: float) -> list[float]:
+    """Post one each `pause` seconds; when each was due."""
+    # So many that one is free for each post, unless answers take two seconds; none that idles for long.
+    connections = max(1, min(32, round(2 / pause)))
+    first = time.monotonic() + 0.1
+    due = [first + number * pause for number in range(len(posts))]
+
+    def share(at: int) -> None:
+        traffic.send_in_turn(url, _when_due(posts[at::connections], due[at::connections]))
+
+    with ThreadPoolExecutor(connections) as pool:
+        list(pool.map(share, range(connections)))
+    return due
+
+
+def _when_due(posts: Sequence[Post], due: Sequence[float]) -> Iterator[Post]:
+    for post, at in zip(posts, due, strict=True):
+        time.sleep(max(0.0, at - time.monotonic()))
+        yield post
+
+
+def _when_posted(posts: Sequence[Post], due: Sequence[float]) -> dict[str, float]:
+    """When the first post with each event was due, by the event's id."""
+    found: dict[str, float] = {}
+    for post, at in zip(posts, due, strict=True):
+        for event in json.loads(post.body):
+            found.setdefault(event["sg_event_id"], at)
+    return found
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if sys.argv[1:] else 15)
