@@ -13,7 +13,7 @@ from django.db import connections
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from events_app.models import database_now
+from events_app.models import its_now
 from sending_app import account, pauses
 from sending_app.account import Account
 from sending_app.models import OutboxMessage, Part
@@ -70,7 +70,7 @@ def _due(lane: Part.Lane, accounts: Sequence[Account]) -> "QuerySet[Part]":
     return Part.objects.using(using()).filter(
         state=Part.State.WAITING,
         lane=lane,
-        due__lte=database_now(using()),
+        due__lte=its_now(using()),
         alias__in=[one.alias for one in accounts],
     )
 

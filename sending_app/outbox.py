@@ -2,13 +2,16 @@
 
 import uuid
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 
 import msgspec
-from django.db import router, transaction
+from django.db import connections, router, transaction
+from django.db.models.functions import Now
+from django.utils import timezone
 
-from events_app.models import database_now
-from sending_app import conf, parts
+from events_app.models import database_now, its_now
+from sending_app import at_once, conf, parts
 from sending_app.mail import Attachment as File
 from sending_app.mail import Common, Envelope, Mail
 from sending_app.models import Attachment, OutboxMessage, Part, Recipient
@@ -31,6 +34,28 @@ def keep(mail: Mail, alias: str, bulk_above: int) -> Part.Lane:
     split = parts.split(mail)
     lane = _lane(mail, bulk_above)
     database = using()
+    if len(split) == 1 and not mail.attachments and connections[database].vendor == "postgresql":
+        _keep_at_once(mail, alias, lane, split[0], database)
+    else:
+        _keep(mail, alias, lane, split, database)
+    return lane
+
+
+def _keep_at_once(
+    mail: Mail, alias: str, lane: Part.Lane, envelopes: Sequence[Envelope], database: str
+) -> None:
+    message = _message(mail, alias, its_now(database))
+    part = _part(message, lane, mail.common, envelopes)
+    rows = _recipients(part, envelopes)
+    # One statement is its own transaction. Should it fail in the caller's, a savepoint leaves that whole.
+    alone = connections[database].get_autocommit()
+    with nullcontext() if alone else transaction.atomic(using=database):
+        at_once.insert(database, message, part, rows)
+
+
+def _keep(
+    mail: Mail, alias: str, lane: Part.Lane, split: Sequence[Sequence[Envelope]], database: str
+) -> None:
     with transaction.atomic(using=database):
         message = _message(mail, alias, database_now(database))
         message.save(using=database)
@@ -40,7 +65,6 @@ def keep(mail: Mail, alias: str, bulk_above: int) -> Part.Lane:
         Part.objects.using(database).bulk_create(rows)
         recipients = (row for pair in zip(rows, split, strict=True) for row in _recipients(*pair))
         Recipient.objects.using(database).bulk_create(recipients, batch_size=SLICE)
-    return lane
 
 
 def common_of(message: OutboxMessage) -> Common:
@@ -61,7 +85,7 @@ def files_of(message: OutboxMessage) -> list[File]:
     ]
 
 
-def _message(mail: Mail, alias: str, now: datetime) -> OutboxMessage:
+def _message(mail: Mail, alias: str, now: datetime | Now) -> OutboxMessage:
     return OutboxMessage(
         created_at=now,
         alias=alias,
@@ -88,16 +112,17 @@ def _part(message: OutboxMessage, lane: Part.Lane, common: Common, envelopes: Se
         alias=message.alias,
         created_at=now,
         due=now,
-        send_at=_send_at(common, envelopes, now),
+        send_at=_send_at(common, envelopes),
         recipient_count=sum(len(envelope.recipients) for envelope in envelopes),
         envelopes=msgspec.json.encode(envelopes),
     )
 
 
-def _send_at(common: Common, envelopes: Sequence[Envelope], now: datetime) -> datetime | None:
+def _send_at(common: Common, envelopes: Sequence[Envelope]) -> datetime | None:
     """As near as it can be: what waits for a time that SendGrid refuses would wait for ever."""
     asked = sending_time(common, envelopes)
-    return asked and min(asked, now + FURTHEST + timedelta(seconds=conf.MAX_AGE.get()))
+    longest = FURTHEST + timedelta(seconds=conf.MAX_AGE.get())
+    return asked and min(asked, timezone.now() + longest)
 
 
 def _lane(mail: Mail, bulk_above: int) -> Part.Lane:

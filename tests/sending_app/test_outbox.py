@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connections, transaction
+from django.db import IntegrityError, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
 from events_app.models import database_now
@@ -14,6 +14,7 @@ from sending_app import outbox, parts
 from sending_app.mail import Attachment, Common, Envelope, Mail
 from sending_app.models import Attachment as File
 from sending_app.models import OutboxMessage, Part, Recipient
+from tests.events_app.test_inbox import on_postgresql
 from tests.sending_app import mails
 from tests.sending_app.events import recipients
 from tests.sending_app.mails import envelope, kept, mail, part
@@ -122,6 +123,38 @@ def test_a_mail_that_cannot_be_kept_leaves_the_callers_transaction_whole(databas
             outbox.keep(replace(mail(), envelopes=[Envelope(id="x", to=[{"email": "a@b.example"}])]), "d", 1)
         kept()
     assert OutboxMessage.objects.count() == Part.objects.count() == Recipient.objects.count() == 2
+
+
+def test_a_mail_that_the_database_refuses_leaves_nothing_and_the_callers_transaction_whole(
+    database: str,
+) -> None:
+    sent = mail()
+    with transaction.atomic(using=database):
+        kept(sent)
+        with pytest.raises(IntegrityError):
+            kept(sent)
+    with pytest.raises(IntegrityError):
+        kept(sent)
+    assert OutboxMessage.objects.count() == Part.objects.count() == Recipient.objects.count() == 1
+
+
+@on_postgresql
+def test_in_one_statement_a_mail_becomes_the_same_rows(database: str) -> None:
+    def all_of_it() -> list[dict[str, Any]]:
+        its_own = {"id", "part_id", "created_at", "due"}
+        return [
+            {name: value for name, value in row.items() if name not in its_own and "message" not in name}
+            for model in (OutboxMessage, Part, Recipient)
+            for row in model.objects.order_by("pk").values()
+        ]
+
+    sent = mail("Ann@Example.com", cc=["bob@example.com"], send_at=253_402_300)
+    outbox._keep_at_once(sent, "default", Part.Lane.MAIL, sent.envelopes, database)
+    at_once = all_of_it()
+    OutboxMessage.objects.all().delete()
+    outbox._keep(sent, "default", Part.Lane.MAIL, [sent.envelopes], database)
+    assert at_once == all_of_it()
+    assert len(at_once) == 4
 
 
 @pytest.mark.parametrize(
