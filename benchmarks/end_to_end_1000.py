@@ -3,4 +3,4 @@
 from benchmarks.end_to_end import compare
 
 if __name__ == "__main__":
-    compare(size=1000, ours=30_000, rival=600)
+    compare(size=1000, ours=30_000, rival=1000)

@@ -49,14 +49,14 @@ def _store_batch(raws: Sequence[bytes]) -> None:
     from django.utils import timezone  # noqa: PLC0415
 
     from events_app.decode import dedupe_key  # noqa: PLC0415
-    from events_app.models import Event, Work  # noqa: PLC0415
+    from events_app.models import Event, NewEvent, Work  # noqa: PLC0415
     from events_app.normalize import read  # noqa: PLC0415
     from sending_app import evidence  # noqa: PLC0415
 
     now = timezone.now()
     found = {dedupe_key(found): (raw, event) for raw in raws for found, event in [read(raw)]}
     rows = [
-        Event(
+        NewEvent(
             key=key,
             event_type=event.event_type.value,
             event_id=event.event_id or "",

@@ -182,4 +182,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main([int(word.replace("_", "")) for word in sys.argv[1:]] or [1_000_000])
+    main([int(word) for word in sys.argv[1:]] or [1_000_000])

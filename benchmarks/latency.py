@@ -27,7 +27,7 @@ SIZES = (20, 1000)
 SHARES = (0.1, 0.5, 0.9)
 
 #: Seconds from post to post when idle, and how many of them.
-IDLE, IDLE_POSTS = 1.1, 30
+IDLE, IDLE_POSTS = 3.1, 20
 
 #: Events of the rounds that tell what is sustained.
 EVENTS = 20_000

@@ -37,10 +37,10 @@ latency  the time from a post to the receiver's call, at several loads of so man
 
 
 def main(argv: list[str]) -> int:
-    long = argv[:1] if argv[:1] and argv[0] in LONG else []
+    long = next((name for name in LONG if argv[:1] == [name]), None)
+    numbers = [word.replace("_", "") for word in argv[1:]]
     rows = [row for row in ROWS if row.name in argv or not argv]
-    numbers = [word for word in argv[1:] if word.isdecimal()]
-    if (len(numbers) != len(argv) - 1) if long else (len(rows) != len(argv or ROWS)):
+    if not all(map(str.isdecimal, numbers)) if long else len(rows) != len(argv or ROWS):
         print(USAGE, file=sys.stderr)
         return 2
     with ExitStack() as stack:
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
         print(f"Measuring on {ground}.", flush=True)
         env = _environment(folder, postgres, valkey)
         if long:
-            return _run(long[0], long[0], numbers, env).returncode
+            return _run(long, long, numbers, env).returncode
         results = [_measure(row, env) for row in rows]
     print("", *table(results), sep="\n", flush=True)
     if rows == list(ROWS):
