@@ -20,7 +20,7 @@ from django.db.models import Manager, Q, QuerySet
 
 from events_app import counters
 from events_app.conf import RECEIVER_TIME_LIMIT
-from events_app.models import CLAIMED, OWED, RELEASED, TO_RETRY, Owing, Work, database_now
+from events_app.models import CLAIMED, OWED, RELEASED, TO_RETRY, Among, Owing, Work, database_now
 from events_app.normalize import read
 from events_app.receivers import ReceiverSignal
 from events_app.signals import tracking
@@ -79,7 +79,7 @@ class Owed(NamedTuple):
     """One thing that receivers are owed."""
 
     pk: int
-    #: As it is kept, an `Event` or an `InboundMail`.
+    #: As it is kept, an `Event` (a `NewEvent`, just after it was stored) or an `InboundMail`.
     row: Any
     #: What receivers get; None until somebody reads it.
     event: Any = None
@@ -114,7 +114,7 @@ class Claim:
 
 def claimed(pks: Sequence[int], claim: Claim) -> "QuerySet[Owing]":
     """Those rows that still bear the claim."""
-    return _owed(claim.kind).filter(pk__in=sorted(pks), claim=claim.token)
+    return _owed(claim.kind).filter(Among("pk", sorted(pks)), claim=claim.token)
 
 
 def take_released(claim: Claim, limit: int) -> list[Owed]:
@@ -198,13 +198,13 @@ def _take(lane: Q, order: str, claim: Claim, limit: int) -> list[Owed]:
         pks = list(free.values_list("pk", flat=True)[:limit])
         if pks:
             due = database_now(_using()) + lease()
-            _owed(claim.kind).filter(pk__in=sorted(pks)).update(claim=claim.token, due=due)
+            _owed(claim.kind).filter(Among("pk", sorted(pks))).update(claim=claim.token, due=due)
     return _load(pks, claim.kind)
 
 
 def _load(pks: Sequence[int], kind: Kind) -> list[Owed]:
     of = kind.work.OF
-    found = rows(kind).filter(pk__in=pks).select_related(of).order_by("pk")
+    found = rows(kind).filter(Among("pk", pks)).select_related(of).order_by("pk")
     return [
         Owed(
             work.pk,

@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from typing import TypeAlias
 
 import billiard.common
 from celery.exceptions import SoftTimeLimitExceeded
@@ -14,7 +15,7 @@ from events_app import counters, isolation, verdicts
 from events_app.claims import Claim, Owed, Unavailable, claimed, lease_ms, take_lapsed
 from events_app.conf import ATOMIC_DISPATCH
 from events_app.decode import Unreadable
-from events_app.isolation import TransactionLost
+from events_app.isolation import Outside, TransactionLost
 from events_app.models import DatabaseAway, Work
 from events_app.receivers import NamedReceiver
 from events_app.signals import ESP_NAME, doors
@@ -36,7 +37,7 @@ def deliver(owed: Sequence[Owed], claim: Claim) -> bool:
     """
     told = Verdicts(claim)
     receivers = {door: _receivers(door, claim) for door in {item.door for item in owed}}
-    atomic = ATOMIC_DISPATCH.get()
+    call = _way_to_call(told)
     begun = 0
     try:
         for item in owed:
@@ -44,7 +45,7 @@ def deliver(owed: Sequence[Owed], claim: Claim) -> bool:
                 break
             told.write_when_due()
             begun += 1
-            _deliver(item, receivers[item.door], told, atomic)
+            _deliver(item, receivers[item.door], told, call)
     finally:
         told.released += [item.pk for item in owed[begun:]]
         told.close()
@@ -63,7 +64,7 @@ def recover(claim: Claim) -> bool:
             return True
         told = Verdicts(claim)
         try:
-            _deliver(item, _receivers(item.door, claim), told, ATOMIC_DISPATCH.get())
+            _deliver(item, _receivers(item.door, claim), told, _way_to_call(told))
         finally:
             # The database that went away now, while this event was alone, may have gone because of
             # it: left to its lease, it has lost one of its lives.
@@ -140,14 +141,19 @@ class _Calls:
         return event or self.claim.kind.read(self.item.row)
 
 
-def _deliver(item: Owed, receivers: dict[str, NamedReceiver], told: Verdicts, atomic: bool) -> None:
+_Call: TypeAlias = Callable[[_Calls], None]
+
+
+def _way_to_call(told: Verdicts) -> _Call:
+    return _in_one_transaction if ATOMIC_DISPATCH.get() else partial(_one_by_one, told, Outside())
+
+
+def _deliver(item: Owed, receivers: dict[str, NamedReceiver], told: Verdicts, call: _Call) -> None:
     calls = None
     try:
         calls = _calls(item, receivers, told)
-        if calls and atomic:
-            _in_one_transaction(calls)
-        elif calls:
-            _one_by_one(calls, told)
+        if calls:
+            call(calls)
     except (OperationalError, InterfaceError, DatabaseAway, SystemExit) as error:
         told.handed_over[item.pk] = calls.left if calls else item.receivers
         if isinstance(error, DatabaseAway | SystemExit):
@@ -184,8 +190,8 @@ def _calls(item: Owed, receivers: dict[str, NamedReceiver], told: Verdicts) -> "
     return calls
 
 
-def _one_by_one(calls: _Calls, told: Verdicts) -> None:
-    calls.make(isolation.outside)
+def _one_by_one(told: Verdicts, outside: Outside, calls: _Calls) -> None:
+    calls.make(lambda: outside)
     if calls.left:
         _put_down(calls)
     else:

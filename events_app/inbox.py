@@ -6,7 +6,7 @@ died between the commit and the stream's delete.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,9 +18,9 @@ from events_app.claims import Claim, Owed, lease, lease_ms
 from events_app.conf import DEDUPE_BY
 from events_app.decode import Unreadable, clean, dedupe_key, raw_key
 from events_app.entry import Entry
-from events_app.models import DatabaseAway, Event, Work, database_now
+from events_app.models import DatabaseAway, Event, NewEvent, Work, database_now
 from events_app.normalize import read
-from events_app.signals import EventType, TrackingEvent, stored
+from events_app.signals import TrackingEvent, stored
 from events_app.verdicts import Verdicts
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 class Arrival:
     """One event on its way into the database."""
 
-    row: Event
+    row: NewEvent
     #: None where nothing can be handed to a receiver: the event is stored as `dead`, for this reason.
     event: TrackingEvent | None
     error: str = ""
@@ -69,12 +69,9 @@ def store(entries: Sequence[Entry], claim: Claim) -> Stored:
     """
     if not entries:
         return Stored([], dead=0, duplicates=0)
-    by = DEDUPE_BY.get()
     arrivals: dict[bytes, Arrival] = {}
-    for entry in entries:
-        for raw in entry.events:
-            arrival = _arrive(entry, raw, by)
-            arrivals.setdefault(bytes(arrival.row.key), arrival)
+    for arrival in _arrivals(entries):
+        arrivals.setdefault(arrival.row.key, arrival)
     new = _insert_or_part(list(arrivals.values()), claim)
     owed = [Owed(pk, arrival.row, arrival.event) for pk, arrival in new if arrival.event]
     came = sum(len(entry.events) for entry in entries)
@@ -84,25 +81,28 @@ def store(entries: Sequence[Entry], claim: Claim) -> Stored:
     return found
 
 
-def _arrive(entry: Entry, raw: bytes, by: str) -> Arrival:
-    row = Event(
-        event_type=EventType.UNKNOWN.value,
-        received_at=entry.received_at,
-        door=clean(entry.door)[:32],
-        raw=raw,
-    )
-    try:
-        found, event = read(raw)
-    except Unreadable as error:
-        row.key = raw_key(raw)
-        return Arrival(row, None, str(error))
-    row.key = dedupe_key(found, by)
-    row.event_type = event.event_type.value
-    row.event_id = (event.event_id or "")[:255]
-    row.message_id = (event.message_id or "")[:255]
-    row.recipient = (event.recipient or "").lower()[:320]
-    row.timestamp = event.timestamp
-    return Arrival(row, event)
+def _arrivals(entries: Sequence[Entry]) -> Iterator[Arrival]:
+    by = DEDUPE_BY.get()
+    for entry in entries:
+        at, door = entry.received_at, clean(entry.door)[:32]
+        for raw in entry.events:
+            try:
+                found, event = read(raw)
+            except Unreadable as error:
+                yield Arrival(NewEvent(raw_key(raw), at, door, raw), None, str(error))
+                continue
+            row = NewEvent(
+                dedupe_key(found, by),
+                at,
+                door,
+                raw,
+                event_type=event.event_type.value,
+                event_id=(event.event_id or "")[:255],
+                message_id=(event.message_id or "")[:255],
+                recipient=(event.recipient or "").lower()[:320],
+                timestamp=event.timestamp,
+            )
+            yield Arrival(row, event)
 
 
 def _insert_or_part(arrivals: list[Arrival], claim: Claim) -> list[tuple[int, Arrival]]:
@@ -125,16 +125,10 @@ def _insert_or_part(arrivals: list[Arrival], claim: Claim) -> list[tuple[int, Ar
         return _bury(arrivals[0].row, claim, error)
 
 
-def _bury(row: Event, claim: Claim, refused: Exception) -> list[tuple[int, Arrival]]:
+def _bury(row: NewEvent, claim: Claim, refused: Exception) -> list[tuple[int, Arrival]]:
     """Store what the database refused as raw bytes alone."""
     error = f"The database refused it as it was: {type(refused).__name__}."
-    bare = Event(
-        key=row.key,
-        event_type=EventType.UNKNOWN.value,
-        received_at=row.received_at,
-        door=row.door,
-        raw=row.raw,
-    )
+    bare = NewEvent(row.key, row.received_at, row.door, row.raw)
     try:
         return _insert([Arrival(bare, None, error)], claim)
     except (DatabaseError, InterfaceError, ValueError) as again:
@@ -145,7 +139,7 @@ def _insert(arrivals: list[Arrival], claim: Claim) -> list[tuple[int, Arrival]]:
     using = router.db_for_write(Event)
     with transaction.atomic(using=using):
         ids = Event.objects.insert_new([arrival.row for arrival in arrivals], using)
-        new = [(ids[key], arrival) for arrival in arrivals if (key := bytes(arrival.row.key)) in ids]
+        new = [(ids[key], arrival) for arrival in arrivals if (key := arrival.row.key) in ids]
         events = [arrival.event for _, arrival in new if arrival.event]
         now = database_now(using)
         Work.objects.using(using).bulk_create(

@@ -12,24 +12,26 @@ class TransactionLost(Exception):
     """Nothing that was written in our transaction will be kept."""
 
 
-@contextmanager
-def outside() -> Iterator[None]:
-    """Around a receiver that is called in no transaction. One that it leaves open is undone.
+class Outside:
+    """Around each receiver that is called in no transaction. One that it leaves open is undone.
 
     Raises TransactionManagementError then, unless the receiver has raised by itself.
     """
-    before = _open_transactions()
-    left_open: set[str] = set()
-    try:
-        yield
-    finally:
-        left_open = _open_transactions() - before
+
+    def __init__(self) -> None:
+        self._before = _open_transactions()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, raised: type[BaseException] | None, *_: object) -> None:
+        left_open = _open_transactions() - self._before
         for alias in left_open:
             reset(alias)
-    if left_open:
-        raise TransactionManagementError(
-            "The receiver returned in the middle of a transaction. What it wrote there is undone."
-        )
+        if left_open and raised is None:
+            raise TransactionManagementError(
+                "The receiver returned in the middle of a transaction. What it wrote there is undone."
+            )
 
 
 @contextmanager

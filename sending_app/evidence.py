@@ -15,7 +15,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Case, F, QuerySet, Value, When
 from django.db.models.functions import Coalesce
 
-from events_app.models import database_now
+from events_app.models import Among, database_now
 from events_app.signals import TrackingEvent
 from sending_app import announce
 from sending_app.models import Part, Recipient
@@ -69,7 +69,7 @@ _ById: TypeAlias = defaultdict[uuid.UUID, list[TrackingEvent]]
 
 
 def _take_in(by_id: _ById, database: str) -> None:
-    recipients = Recipient.objects.using(database).filter(message_id__in=list(by_id))
+    recipients = Recipient.objects.using(database).filter(Among("message_id", list(by_id)))
     found = list(
         recipients.values_list("pk", "message_id", "address", "part", "part__seen_at", "part__x_message_id")
     )
@@ -93,9 +93,9 @@ def _see(heard: dict[int, set[str]], database: str, now: datetime) -> None:
     """SendGrid has these parts, and has given them to these requests."""
     rows = Part.objects.using(database)
     # As they are now that nobody else writes them: a 202 may have been written down meanwhile.
-    locked = rows.filter(pk__in=list(heard)).order_by("pk").select_for_update()
+    locked = rows.filter(Among("pk", list(heard))).order_by("pk").select_for_update()
     before = list(locked.values_list("pk", "state", "seen_at", "x_message_id"))
-    rows.filter(pk__in=[pk for pk, _, seen_at, _ in before if not seen_at]).update(
+    rows.filter(Among("pk", [pk for pk, _, seen_at, _ in before if not seen_at])).update(
         seen_at=now,
         # Whoever posts it just now writes down what came of that.
         state=Case(When(state=Part.State.POSTING, then=F("state")), default=Value(Part.State.ACCEPTED)),

@@ -12,6 +12,7 @@ import msgspec
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from events_app.models import Among
 from events_app.signals import EventType, TrackingEvent
 from sending_app.models import Part, Recipient
 from sending_app.outbox import using
@@ -95,7 +96,7 @@ def move(recipients: dict[int, Move], database: str) -> None:
     connection = connections[database]
     if connection.vendor == "postgresql":
         # In order, as every multi-row write: two workers that took the rows crosswise would deadlock.
-        locked = Recipient.objects.using(database).filter(pk__in=sorted(recipients)).order_by("pk")
+        locked = Recipient.objects.using(database).filter(Among("pk", list(recipients))).order_by("pk")
         list(locked.select_for_update().values_list("pk"))
     with connection.cursor() as cursor:
         cursor.execute(_update(connection), [_rows(connection, recipients)])

@@ -1,7 +1,8 @@
 """What the database keeps: all that came in, and what receivers are still owed of it."""
 
+from events_app.models.among import Among
 from events_app.models.clock import database_now, its_now
-from events_app.models.event import Event
+from events_app.models.event import Event, NewEvent
 from events_app.models.inbound import InboundMail
 from events_app.models.work import (
     CLAIMED,
@@ -19,10 +20,12 @@ __all__ = [
     "OWED",
     "RELEASED",
     "TO_RETRY",
+    "Among",
     "DatabaseAway",
     "Event",
     "InboundMail",
     "InboundWork",
+    "NewEvent",
     "Owing",
     "Work",
     "database_now",

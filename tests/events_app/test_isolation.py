@@ -114,14 +114,14 @@ def in_a_transaction(database: str) -> None:
 
 
 def test_what_is_written_in_no_transaction_or_a_whole_one_stays(database: str) -> None:
-    call(isolation.outside(), database, writes("one"), in_a_transaction)
+    call(isolation.Outside(), database, writes("one"), in_a_transaction)
     assert written(database) == ["one", "other"]
 
 
 @pytest.mark.parametrize("leave_open", OPEN)
 def test_a_transaction_that_is_left_open_is_undone_and_said(database: str, leave_open: Deed) -> None:
     with pytest.raises(TransactionManagementError, match="in the middle of a transaction"):
-        call(isolation.outside(), database, writes("before"), leave_open, writes("inside"))
+        call(isolation.Outside(), database, writes("before"), leave_open, writes("inside"))
     assert written(database) == ["before"]
     assert is_free(database)
 
@@ -131,7 +131,7 @@ def test_a_receiver_that_raises_in_an_open_transaction_keeps_its_own_error(
     database: str, leave_open: Deed
 ) -> None:
     with pytest.raises(RuntimeError, match="the shop is closed"):
-        call(isolation.outside(), database, leave_open, writes("inside"), fails)
+        call(isolation.Outside(), database, leave_open, writes("inside"), fails)
     assert written(database) == []
     assert is_free(database)
 
@@ -139,20 +139,20 @@ def test_a_receiver_that_raises_in_an_open_transaction_keeps_its_own_error(
 @on_postgresql
 def test_transactions_on_other_databases_are_looked_at_too(database: str) -> None:
     with pytest.raises(TransactionManagementError):
-        call(isolation.outside(), database, lambda _: enter_atomic("default"), writes("kept"))
+        call(isolation.Outside(), database, lambda _: enter_atomic("default"), writes("kept"))
     assert is_free("default")
     assert written(database) == ["kept"]
 
 
 def test_a_transaction_that_was_open_before_is_left_alone(database: str) -> None:
     with transaction.atomic(using=database):
-        call(isolation.outside(), database, writes("one"))
+        call(isolation.Outside(), database, writes("one"))
         writes("other")(database)
     assert written(database) == ["one", "other"]
 
 
 def test_a_receiver_may_close_the_connection(database: str) -> None:
-    call(isolation.outside(), database, writes("one"), close)
+    call(isolation.Outside(), database, writes("one"), close)
     assert is_free(database)
 
 
@@ -163,7 +163,7 @@ def fail_in_sql(database: str) -> None:
 
 def test_a_receiver_that_broke_the_transaction_it_leaves_open_breaks_no_other(database: str) -> None:
     with pytest.raises(TransactionManagementError):
-        call(isolation.outside(), database, enter_atomic, fail_in_sql)
+        call(isolation.Outside(), database, enter_atomic, fail_in_sql)
     assert is_free(database)
 
 

@@ -9,14 +9,14 @@ from django.db import DataError, IntegrityError, connections, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
-from events_app.models import Event, Work, database_now
+from events_app.models import Event, NewEvent, Work, database_now
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
 NOON = datetime(2026, 7, 14, 12, 0, 0, 123456, UTC)
 
 
-def event(number: int, **fields: Any) -> Event:
+def event(number: int, **fields: Any) -> NewEvent:
     values: dict[str, Any] = {
         "key": number.to_bytes(16),
         "event_type": "opened",
@@ -28,7 +28,7 @@ def event(number: int, **fields: Any) -> Event:
         "door": "tracking",
         "raw": b'{"event": "open"}',
     }
-    return Event(**values | fields)
+    return NewEvent(**values | fields)
 
 
 def keys(numbers: Iterable[int]) -> set[bytes]:
