@@ -107,7 +107,7 @@ def main(sizes: Sequence[int]) -> None:
 
 
 def _measure(ours: Ours, database: psycopg.Connection, size: int, empty: float, seeds: "count[int]") -> Found:
-    _fill(database, size)
+    stored = _fill(database, size)
     full = median(_rates(ours, seeds, ROUNDS))
     _say(f"{full:,.0f} events/s, {full / empty:.2f} of that")
     about = _traffic(next(seeds))
@@ -116,7 +116,8 @@ def _measure(ours: Ours, database: psycopg.Connection, size: int, empty: float, 
     by_address, by_message = _look_up(database, "recipient"), _look_up(database, "message_id")
     row = database.execute(_SIZES).fetchone()
     assert row
-    return Found(size, full, full / empty, repeats, by_address, by_message, _seconds_to_prune(database), *row)
+    pruned = _seconds_to_prune(database)
+    return Found(stored, full, full / empty, repeats, by_address, by_message, pruned, *row)
 
 
 def _rates(ours: Ours, seeds: "count[int]", rounds: int) -> list[float]:
@@ -127,7 +128,8 @@ def _traffic(seed: int) -> Traffic:
     return traffic.make(deployments.sender(), EVENTS, 1000, seed)
 
 
-def _fill(database: psycopg.Connection, size: int) -> None:
+def _fill(database: psycopg.Connection, size: int) -> int:
+    """Have so many events stored; how many there are, for the rounds before may have stored more."""
     began = time.perf_counter()
     ((there,),) = database.execute("SELECT count(*) FROM events_app_event").fetchall()
     for first in range(there, size, _STEP):
@@ -137,7 +139,9 @@ def _fill(database: psycopg.Connection, size: int) -> None:
         _say(f"  {last + 1:,} of {size:,} after {time.perf_counter() - began:.0f} s")
     database.execute("VACUUM (ANALYZE) events_app_event")
     database.execute("CHECKPOINT")
-    _say(f"{size:,} events stored")
+    stored = max(there, size)
+    _say(f"{stored:,} events stored")
+    return stored
 
 
 def _seconds_again(ours: Ours, about: Traffic) -> float:
