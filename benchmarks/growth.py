@@ -139,7 +139,7 @@ def _fill(database: psycopg.Connection, size: int) -> int:
         _say(f"  {last + 1:,} of {size:,} after {time.perf_counter() - began:.0f} s")
     database.execute("VACUUM (ANALYZE) events_app_event")
     database.execute("CHECKPOINT")
-    stored = max(there, size)
+    stored: int = max(there, size)
     _say(f"{stored:,} events stored")
     return stored
 

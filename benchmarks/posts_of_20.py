@@ -9,7 +9,6 @@ from redis import Redis
 from benchmarks import deployments, rounds, traffic
 from benchmarks.traffic import Post
 from fake_sendgrid.events import history
-from fake_sendgrid.webhook import batch
 from ground.stack import Stack
 
 #: Of a round, for either side: some seconds each.
@@ -17,7 +16,7 @@ OURS, RIVALS = 1500, 40
 
 
 def main() -> None:
-    posts = _posts(OURS)
+    posts = traffic.signed(deployments.sender(), history(OURS * 20), 20)
     ours, rival = deployments.ours(), deployments.rival("delay")
     with ours.web(), rival.web():
         for stack in (ours, rival):
@@ -25,13 +24,6 @@ def main() -> None:
         rounds.tell(
             *rounds.alternate(lambda: _rate(ours, posts), lambda: _rate(rival, posts[:RIVALS]), rounds=5)
         )
-
-
-def _posts(count: int) -> list[Post]:
-    sender = deployments.sender()
-    events = history(count * 20)
-    bodies = [batch(events[at : at + 20]) for at in range(0, len(events), 20)]
-    return [Post(body, sender.headers(body)) for body in bodies]
 
 
 def _rate(stack: Stack, posts: Sequence[Post]) -> float:

@@ -2,15 +2,12 @@
 
 import json
 import os
-from collections.abc import Sequence
 from typing import Any
 
 from redis import Redis
 
 from benchmarks import deployments, rounds, traffic
-from benchmarks.traffic import Post
 from fake_sendgrid.events import history
-from fake_sendgrid.webhook import batch
 from ground.stack import Stack
 
 #: In each round, in posts of 1,000.
@@ -29,7 +26,7 @@ def main() -> None:
 def bytes_of_waiting(deployment: Stack, seed: int) -> tuple[float, float]:
     """What an event takes in Valkey, and the event itself. Its web process runs, and no worker."""
     events = [json.dumps(event, separators=(",", ":")).encode() for event in history(EVENTS, seed)]
-    posts = _posts(events)
+    posts = traffic.signed(deployments.sender(), events, 1000)
     valkey = Redis.from_url(os.environ["BENCH_REDIS_URL"])
     _empty(valkey)
     before = _used(valkey)
@@ -42,12 +39,6 @@ def bytes_of_waiting(deployment: Stack, seed: int) -> tuple[float, float]:
 def _empty(valkey: Redis) -> None:
     # By itself it would answer first and free the memory later.
     valkey.execute_command("FLUSHDB", "SYNC")  # type: ignore[no-untyped-call]
-
-
-def _posts(events: Sequence[bytes]) -> list[Post]:
-    sender = deployments.sender()
-    bodies = [batch(events[at : at + 1000]) for at in range(0, len(events), 1000)]
-    return [Post(body, sender.headers(body)) for body in bodies]
 
 
 def _used(valkey: Redis) -> int:

@@ -60,8 +60,13 @@ def make(sender: Sender, count: int, size: int, seed: int) -> Traffic:
     comes += [(_comes_at(event, chance) + chance.expovariate(1 / _AGAIN), event) for event in repeats]
     comes.sort(key=lambda one: one[0])
     posted = [event for _, event in comes]
-    bodies = [batch(posted[at : at + size]) for at in range(0, len(posted), size)]
-    return Traffic(list(mails.values()), events, [Post(body, sender.headers(body)) for body in bodies])
+    return Traffic(list(mails.values()), events, signed(sender, posted, size))
+
+
+def signed(sender: Sender, events: Sequence[Event | bytes], size: int) -> list[Post]:
+    """Posts of `size` events."""
+    bodies = [batch(events[at : at + size]) for at in range(0, len(events), size)]
+    return [Post(body, sender.headers(body)) for body in bodies]
 
 
 def send(url: str, posts: Sequence[Post]) -> None:

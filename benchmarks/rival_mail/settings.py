@@ -16,3 +16,5 @@ ANYMAIL = {"SENDGRID_API_KEY": "SG.fake", "SENDGRID_API_URL": env.str("SENDGRID_
 
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="")
 CELERY_TASK_IGNORE_RESULT = True
+# Tasks after which Celery hangs up on the database; by itself it does around each of them.
+CELERY_DB_REUSE_MAX = 10_000

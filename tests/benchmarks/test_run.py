@@ -1,0 +1,15 @@
+"""What is asked for is known, or nothing is started."""
+
+import pytest
+
+from benchmarks.run import USAGE, main
+
+
+@pytest.mark.parametrize(
+    "argv", [["nothing"], ["door", "nothing"], ["door", "growth"], ["growth", "many"], ["latency", "-1"]]
+)
+def test_what_is_not_known_is_answered_with_how_to_use_it(
+    argv: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(argv) == 2
+    assert capsys.readouterr().err == f"{USAGE}\n"
