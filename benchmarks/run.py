@@ -13,6 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from sqlite3 import sqlite_version
 
+from redis import Redis
+
 from benchmarks.results import Result, page, table
 from benchmarks.rows import ROWS, Row
 from ground.postgres import Postgres
@@ -89,9 +91,10 @@ def _measure(row: Row, env: Mapping[str, str]) -> Result:
 def _run(
     script: str, name: str, arguments: Sequence[str], env: Mapping[str, str], stdout: int | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run it, in a folder that nothing else of this run has used."""
+    """Run it, in a folder of its own, and with nothing in Valkey: others leave what nobody has read."""
     folder = Path(env["BENCH_FOLDER"]) / name
     folder.mkdir()
+    Redis.from_url(env["BENCH_REDIS_URL"]).flushall()
     args = [sys.executable, "-m", f"benchmarks.{script}", *arguments]
     env = {**env, "BENCH_FOLDER": str(folder)}
     return subprocess.run(args, env=env, cwd=ROOT, stdout=stdout, text=True, check=False)
