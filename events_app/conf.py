@@ -1,5 +1,6 @@
 """The settings of what comes in: `events_app.setting` says where each is looked up."""
 
+from functools import lru_cache
 from typing import Any
 
 from redis.connection import parse_url
@@ -14,9 +15,13 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(one for one in given if one.strip())
 
 
+# Each post asks for it.
+_parse_url = lru_cache(maxsize=4)(parse_url)
+
+
 def _redis_url(value: object) -> str:
     url = text(value)
-    parse_url(url)  # type: ignore[no-untyped-call]
+    _parse_url(url)
     return url
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 
 from django.http import HttpRequest
-from django.http.request import UnreadablePostError
+from django.http.request import HttpHeaders, UnreadablePostError
 
 from events_app import bell, conf, signature, stream, tasks
 from events_app.split import NotAnArray, TooMany, split
@@ -13,6 +13,10 @@ from events_app.views.door import Door, Refusal, has_secret, usable
 
 #: Seconds a signature's time may lie ahead of our clock.
 MOST_AHEAD = 3600
+
+# As WSGI calls them: `request.headers` would first make a dict of all there are, for each post.
+_SIGNATURE = HttpHeaders.to_wsgi_name(signature.SIGNATURE_HEADER)
+_TIMESTAMP = HttpHeaders.to_wsgi_name(signature.TIMESTAMP_HEADER)
 
 
 class SendGridTrackingWebhookView(Door):
@@ -54,7 +58,7 @@ def _check_headers(request: HttpRequest, secrets: Sequence[str], keys: Sequence[
         )
     if secrets and not has_secret(request, secrets):
         raise Refusal(HTTPStatus.FORBIDDEN, "basic auth is missing or wrong")
-    if keys and not request.headers.get(signature.SIGNATURE_HEADER):
+    if keys and not request.META.get(_SIGNATURE):
         raise Refusal(HTTPStatus.FORBIDDEN, "the signature is missing")
 
 
@@ -79,8 +83,7 @@ def _read(request: HttpRequest, limit: int) -> bytes:
 
 
 def _check_signature(request: HttpRequest, body: bytes, keys: Sequence[str]) -> None:
-    timestamp = request.headers.get(signature.TIMESTAMP_HEADER, "")
-    given = request.headers.get(signature.SIGNATURE_HEADER, "")
+    timestamp, given = request.META.get(_TIMESTAMP, ""), request.META.get(_SIGNATURE, "")
     fitting = usable(conf.VERIFICATION_KEYS, keys)
     if not signature.verify(fitting, timestamp=timestamp, signature=given, body=body):
         raise Refusal(HTTPStatus.FORBIDDEN, f"the signature fits no key of {conf.VERIFICATION_KEYS.name}")
