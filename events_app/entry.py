@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 #: Events an entry bears at most; they are read, stored and deleted together.
-MOST_EVENTS = 50
+MOST_EVENTS = 100
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[bytes]).decode

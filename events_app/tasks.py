@@ -29,7 +29,7 @@ EVENTS, RETRIES, RECOVERY = "sendgrid.events", "sendgrid.retries", "sendgrid.rec
 INBOUND = "sendgrid.inbound"
 
 #: Events one drain takes.
-BATCH = 500
+BATCH = 1000
 
 #: Events that are tried again in one go, before fresh ones are looked for.
 RETRIES_AT_ONCE = 100

@@ -15,7 +15,7 @@ class Among(Func):
     """A condition on a column of numbers or UUIDs, for `filter`.
 
     `__in` writes a placeholder for each value, has each quoted by itself and has the database read a longer
-    statement: for 500 ids that costs more than the query.
+    statement: for some hundred ids that costs more than the query.
     """
 
     output_field = BooleanField()
