@@ -7,6 +7,7 @@ that was read and not deleted for longer than the lease is handed out again. Nee
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
+from math import ceil
 from typing import Any, NamedTuple, cast
 
 from redis import RedisError, ResponseError
@@ -121,7 +122,9 @@ def read(count: int, idle: int) -> Reading:
         events += sum(len(entry.events) for entry in part)
         size += sum(len(raw) for entry in part for raw in entry.events)
         # As many as it takes if they bear what those before them bore.
-        step = min(step * 4, -(-(count - events) * len(found) // max(events, 1)))
+        for_events = len(found) * (count - events) / max(events, 1)
+        for_bytes = len(found) * (MOST_BYTES - size) / max(size, 1)
+        step = min(step * 4, ceil(for_events), ceil(for_bytes))
     return Reading(found, more=True)
 
 
