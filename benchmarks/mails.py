@@ -20,8 +20,8 @@ from ground.stack import ROOT, Stack
 MAILS, RIVALS = 1000, 300
 ROUNDS = 3
 
-#: The best of those tried on two cores: threads and prefork of 4 to 32, for the rival gevent as well.
-OURS = ("--concurrency", "16")
+#: The best of those tried on two cores: threads and prefork of 4 to 48, for the rival gevent as well.
+OURS = ("--concurrency", "24")
 RIVAL = ("--pool", "threads", "--concurrency", "32")
 
 

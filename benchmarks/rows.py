@@ -52,14 +52,20 @@ _ROWS = (
     Row("bulk", "Recipients of merges a minute, SendGrid taking 50 ms", "the goal", "recipients/min", 1),
 )
 
-# The goals are those of PostgreSQL, which is for production.
-_ON_SQLITE = ("door_insert", "end_to_end_1000", "mails")
+# What is to be reached with SQLite, whose writers take turns: the other goals are those of PostgreSQL. What a
+# door answers in has nothing to do with our database.
+_ON_SQLITE = {"end_to_end_1000": 10, "mails": 2}
 
 #: In the order in which they run.
 ROWS = (
     *_ROWS,
     *(
-        row._replace(name=f"{row.name}_sqlite", what=f"{row.what}, on SQLite", sqlite=True)
+        row._replace(
+            name=f"{row.name}_sqlite",
+            what=f"{row.what}, on SQLite",
+            goal=_ON_SQLITE[row.name],
+            sqlite=True,
+        )
         for row in _ROWS
         if row.name in _ON_SQLITE
     ),

@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 urlpatterns = [
-    path("admin/", admin.site.urls),
+    # First: the admin has some hundred patterns, and each post would be held against them.
     path("anymail/", include("events_app.urls")),
+    path("admin/", admin.site.urls),
 ]
