@@ -8,15 +8,14 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from celery import Celery, Task, shared_task
 from django.core.exceptions import ImproperlyConfigured
 from kombu import Connection, Producer
-from redis import RedisError
+from redis import Redis, RedisError
 
-from events_app import counters, redis, stream
+from events_app import counters, redis
 
 logger = logging.getLogger(__name__)
 
@@ -67,34 +66,38 @@ def task(
 def ring_once(task: "Task[[], object]") -> None:
     """Ring, unless it has been rung for the task and no worker has heard that yet. Never raises.
 
-    What is rung for is to be there before, and the worker to look for it after `heard`. A bell that got lost
-    keeps others from ringing for 2 seconds. It is Redis that tells; where it does not, all ring.
+    What is rung for is to be there before, and the worker to look for it after `heard` or at the end of its
+    `hush`. A bell that got lost keeps others from ringing for 2 seconds. It is Redis that tells; where it
+    does not, all ring.
     """
-    if _is_first(task):
-        ring(task)
+    flag = _flag(task)
+    rung = _ask(lambda server: not server.set(flag, 1, nx=True, px=redis.BELL_LIFE))
+    if not rung and not ring(task):
+        heard(task)  # another process may have a broker that answers
 
 
 def hush(task: "Task[[], object]", seconds: float) -> None:
     """Whoever says so looks when these are over, and not before: until then nobody needs to ring."""
-    with suppress(RedisError, ImproperlyConfigured):
-        redis.bell().set(_flag(task), 1, px=int(seconds * 1000))
+    flag = _flag(task)
+    _ask(lambda server: server.set(flag, 1, px=int(seconds * 1000)))
 
 
 def heard(task: "Task[[], object]") -> None:
     """A worker is about to look: what comes from here on rings again."""
-    with suppress(RedisError, ImproperlyConfigured):
-        redis.bell().delete(_flag(task))
+    flag = _flag(task)
+    _ask(lambda server: server.delete(flag))
 
 
-def _is_first(task: "Task[[], object]") -> bool:
+def _ask(question: Callable[[Redis], object]) -> object:
+    """What Redis answers; None where it does not, and for some seconds after that."""
     global _unasked_until  # noqa: PLW0603 (one process, one Redis)
     if not _asks_redis():
-        return True
+        return None
     try:
-        return bool(redis.bell().set(_flag(task), 1, nx=True, px=stream.BELL_LIFE))
+        return question(redis.hasty())
     except (RedisError, ImproperlyConfigured):
         _unasked_until = time.monotonic() + _SILENCE
-        return True
+        return None
 
 
 def _asks_redis() -> bool:
@@ -105,12 +108,12 @@ def _flag(task: "Task[[], object]") -> str:
     return redis.key(f"bell:{task.name}")
 
 
-def ring(task: "Task[[], object]") -> None:
-    """Send `task` to a worker, if the broker takes it within a second or so. Never raises."""
+def ring(task: "Task[[], object]") -> bool:
+    """Send `task` to a worker, if the broker takes it within a second or so. Whether it did; never raises."""
     global _silent_until  # noqa: PLW0603 (one process, one broker)
     if time.monotonic() < _silent_until:
         _count_failure()
-        return
+        return False
     # The worker is told by the header whether to keep the result. Celery itself must not hear of one: with
     # results in Redis it would subscribe to them first, and wait for that Redis.
     headers: dict[str, Any] = {"ignore_result": task.ignore_result}
@@ -127,6 +130,8 @@ def ring(task: "Task[[], object]") -> None:
         _silent_until = time.monotonic() + _SILENCE
         logger.warning("Could not ring %s: %s. The next tick will.", task.name, type(error).__name__)
         _count_failure()
+        return False
+    return True
 
 
 def _count_failure() -> None:

@@ -44,7 +44,7 @@ def unpack(id: bytes, fields: dict[bytes, bytes]) -> Entry:
     """The entry that Redis has under this id. What is not ours is one event, to be filed as unreadable."""
     packed = fields.get(b"r", b"")
     try:
-        events = _decode(packed)
+        events = _decode(packed) or [packed]
     except (msgspec.MsgspecError, ValueError):
         events = [packed]
     return Entry(id, fields.get(b"d", b"").decode("utf-8", "replace"), events)

@@ -12,6 +12,9 @@ from events_app.conf import REDIS_URL, STREAM
 # Seconds a process answers its web requests without asking Redis, after Redis failed one of them.
 _PAUSE = 0.5
 
+#: Milliseconds a bell stays hung up. A bell that got lost keeps others from ringing only so long.
+BELL_LIFE = 2000
+
 _paused_until = 0.0
 
 
@@ -25,14 +28,14 @@ def worker() -> Redis:
     return _client(REDIS_URL.get(), 5.0)
 
 
-def bell() -> Redis:
+def hasty() -> Redis:
     """For what nobody is to wait for: whether a bell has been rung. Gives up after half a second."""
     return _client(REDIS_URL.get(), 0.5)
 
 
 def key(name: str = "") -> str:
     """The stream's key, or that of something beside it."""
-    # The braces put all of them into one slot of a Redis cluster: the append script needs two.
+    # The braces put all of them into one slot of a Redis cluster: a script needs several.
     return f"{{{STREAM.get()}}}:{name}" if name else f"{{{STREAM.get()}}}"
 
 

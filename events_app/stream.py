@@ -21,9 +21,6 @@ GROUP = "pipeline"
 # and names of workers that are gone would pile up in Redis.
 CONSUMER = "worker"
 
-#: Milliseconds a bell stays hung up. A bell that got lost keeps others from ringing only so long.
-BELL_LIFE = 2000
-
 #: Bytes of raw events after which a read takes no more.
 MOST_BYTES = 16 * 1024 * 1024
 
@@ -85,7 +82,7 @@ def append(door: str, events: Sequence[bytes]) -> bool:
     try:
         answer = _script(_APPEND)(
             keys=[redis.key(), redis.key("bell"), redis.key("waiting")],
-            args=[door, limit, BELL_LIFE, len(events), *pack(events)],
+            args=[door, limit, redis.BELL_LIFE, len(events), *pack(events)],
             client=redis.door(),
         )
     except RedisError as error:
@@ -99,7 +96,9 @@ def append(door: str, events: Sequence[bytes]) -> bool:
 
 
 def read(count: int, idle: int) -> Reading:
-    """Entries of `count` events, or of some more; first those that lay unfinished for `idle` milliseconds.
+    """Entries of `count` events; first those that lay unfinished for `idle` milliseconds.
+
+    They are read whole: where a stretch of small ones ends, it may be three times as many events.
 
     Takes the bell down first, so that whatever is appended from here on rings again. Stops early
     where entries are large: a body that could not be split is one event of up to the door's limit,
@@ -108,7 +107,7 @@ def read(count: int, idle: int) -> Reading:
     redis.worker().delete(redis.key("bell"))
     found: list[Entry] = []
     events = size = 0
-    step = -(-count // MOST_EVENTS)
+    step = ceil(count / MOST_EVENTS)
     while events < count and size < MOST_BYTES:
         try:
             part = _read(step, idle)
@@ -121,10 +120,10 @@ def read(count: int, idle: int) -> Reading:
             return Reading(found, more=False)
         events += sum(len(entry.events) for entry in part)
         size += sum(len(raw) for entry in part for raw in entry.events)
-        # As many as it takes if they bear what those before them bore.
+        # As many as it takes if they bear what those before them bore, and not many more if they are full.
         for_events = len(found) * (count - events) / max(events, 1)
         for_bytes = len(found) * (MOST_BYTES - size) / max(size, 1)
-        step = min(step * 4, ceil(for_events), ceil(for_bytes))
+        step = min(2 * ceil((count - events) / MOST_EVENTS), ceil(for_events), ceil(for_bytes))
     return Reading(found, more=True)
 
 

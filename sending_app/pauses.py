@@ -30,7 +30,7 @@ LONGEST = 600
 def shut() -> dict[str, bool]:
     """The accounts that are paused, by fingerprint, each with whether one worker may try it now."""
     paused = list(Pause.objects.using(using()))
-    if not paused:  # as ever, and this is asked before each post: the clock would be one more query
+    if not paused:  # as a rule, and this is asked often: the clock would be one more query
         return {}
     now = database_now(using())
     return {pause.account: pause.until <= now for pause in paused}

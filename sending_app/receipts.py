@@ -64,10 +64,11 @@ def file(part: Part, outcome: Outcome) -> None:
 
 def accept(part: Part, outcome: Outcome) -> None:
     """SendGrid has taken this attempt. If it had taken another one too, the mail has gone out twice."""
-    now, mine = its_now(using()), outcome.x_message_id[:255]
+    mine = outcome.x_message_id[:255]
     if _accept_first(part, mine):
         announce.accepted(part, outcome)
         return
+    now = its_now(using())
     changes = {
         "x_message_id": Case(When(x_message_id="", then=Value(mine)), default=F("x_message_id")),
         "sent_twice": Case(When(_another_than(mine), then=Value(True)), default=F("sent_twice")),

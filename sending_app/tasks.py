@@ -29,6 +29,9 @@ MAIL, BULK = "sendgrid.mail", "sendgrid.bulk"
 #: them do without a task each, which costs as much as the mail.
 PATIENCE = 0.1
 
+#: Seconds one task waits so in all: somebody else may need its worker.
+MOST_PATIENCE = 1.0
+
 #: Seconds one task posts mails, or removes old ones, before it leaves the rest to the next one.
 BUDGET = 10
 
@@ -93,11 +96,13 @@ def _post(lane: Part.Lane, seconds: float) -> Counter[str]:
     """What is due, and what comes meanwhile."""
     ends = time.monotonic() + seconds
     did: Counter[str] = Counter()
+    waited = 0.0
     heard(_task(lane))
     while more := delivery.deliver(lane, ends - time.monotonic(), partial(ring_for, lane)):
         did += more
-        if time.monotonic() + PATIENCE > ends:
-            break
+        waited += PATIENCE
+        if waited > MOST_PATIENCE or time.monotonic() + PATIENCE > ends:
+            break  # whoever sends now rings: the last silence is over
         hush(_task(lane), PATIENCE)
         time.sleep(PATIENCE * 1.2)  # by its clock and ours the silence is over
     return did

@@ -49,7 +49,7 @@ def stream(settings: Settings) -> Iterator[str]:
     settings.ANYMAIL = {**django_settings.ANYMAIL, "EVENT_STREAM": name}
     # Asked for now: the test may leave the settings pointing elsewhere.
     server = redis.worker()
-    keys = [redis.key(beside) for beside in ("", "bell", "tick", "counters", "inbound_prune")]
+    keys = [redis.key(beside) for beside in ("", "bell", "waiting", "tick", "counters", "inbound_prune")]
     yield name
     server.delete(*keys, "sendgrid.events", "sendgrid.recovery", "sendgrid.inbound")
     redis._paused_until = bell._silent_until = bell._unasked_until = 0.0

@@ -19,7 +19,7 @@ def test_a_door_waits_a_second_and_never_tries_again() -> None:
 
 
 def test_for_a_bell_nobody_waits_longer_than_half_a_second() -> None:
-    options = redis.bell().connection_pool.connection_kwargs
+    options = redis.hasty().connection_pool.connection_kwargs
     assert (options["socket_timeout"], options["socket_connect_timeout"]) == (0.5, 0.5)
     assert options["retry"].get_retries() == 0
 

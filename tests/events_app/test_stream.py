@@ -54,7 +54,7 @@ def test_a_large_post_is_several_entries() -> None:
 
 
 def test_the_door_is_to_ring_once_until_somebody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "BELL_LIFE", 3_600_000)
+    monkeypatch.setattr(redis, "BELL_LIFE", 3_600_000)
     assert append(b"1")
     assert not append(b"2")
     fresh()
@@ -63,7 +63,7 @@ def test_the_door_is_to_ring_once_until_somebody_reads(monkeypatch: pytest.Monke
 
 def test_a_bell_that_got_lost_is_rung_again_later() -> None:
     append(b"1")
-    assert 0 < redis.worker().pttl(redis.key("bell")) <= stream.BELL_LIFE
+    assert 0 < redis.worker().pttl(redis.key("bell")) <= redis.BELL_LIFE
 
 
 def test_an_entry_knows_when_it_was_taken() -> None:
@@ -170,6 +170,13 @@ def test_a_read_takes_hardly_more_than_it_is_to() -> None:
     assert [len(raws(fresh(200))), len(raws(fresh(200)))] == [200, 50]
     append(*(b"%d" % number for number in range(MOST_EVENTS * 20)))
     assert 180 <= len(raws(fresh(180))) < 180 + MOST_EVENTS
+
+
+def test_where_small_entries_end_a_read_takes_up_to_three_times_as_much() -> None:
+    append_each(*(b"%d" % number for number in range(50)))
+    for _ in range(10):
+        append(*(b"%d" % number for number in range(MOST_EVENTS * 10)))
+    assert 1000 <= len(raws(fresh(1000))) <= 3000
 
 
 def test_what_was_read_and_not_stored_is_handed_out_again() -> None:

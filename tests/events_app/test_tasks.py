@@ -396,7 +396,7 @@ def test_a_tick_rings_for_mails(database: str) -> None:
 def test_a_tick_rings_for_what_waits_whatever_the_bell_says(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "BELL_LIFE", 3_600_000)
+    monkeypatch.setattr(redis, "BELL_LIFE", 3_600_000)
     append(opened("A1"))
     assert redis.worker().exists(redis.key("bell"))
     store("B2", claim=Claim())

@@ -490,7 +490,7 @@ def rung() -> int:
 
 
 def test_the_first_post_rings_and_the_next_ones_need_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "BELL_LIFE", 3_600_000)
+    monkeypatch.setattr(redis, "BELL_LIFE", 3_600_000)
     assert [post(), post(), post()] == [200, 200, 200]
     assert rung() == 1
     kept()

@@ -108,11 +108,21 @@ def test_a_mail_that_comes_while_a_worker_waits_for_more_needs_no_bell(
     kept()
     monkeypatch.setattr("time.sleep", come_meanwhile)
     monkeypatch.setattr(tasks, "PATIENCE", 1)
+    monkeypatch.setattr(tasks, "MOST_PATIENCE", 10)
     assert run(tasks.deliver) == {"accepted": 4}
     assert bells() == []
     bell.heard(tasks.deliver)  # as the time does
     tasks.ring_for(Part.Lane.MAIL)
     assert bells() == ["sending.deliver"]
+
+
+def test_one_mail_now_and_then_does_not_keep_a_worker_from_others(
+    database: str, sendgrid: FakeSendGrid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept()
+    monkeypatch.setattr("time.sleep", lambda _: kept())
+    monkeypatch.setattr(tasks, "PATIENCE", 0.5)
+    assert run(tasks.deliver) == {"accepted": 3}
 
 
 def test_where_several_came_meanwhile_it_calls_another(
