@@ -16,6 +16,7 @@ import struct
 import subprocess
 import tempfile
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -29,11 +30,15 @@ TREES = (BIN, f"{WHEEL}/pginstall/lib", f"{WHEEL}/pginstall/share", f"{WHEEL}.li
 
 
 class Postgres:
-    """`durable`: what it has committed outlives a crash of the machine, as by PostgreSQL's defaults."""
+    """`durable`: what it has committed outlives a crash of the machine, as by PostgreSQL's defaults.
 
-    def __init__(self, directory: Path, *, durable: bool = False) -> None:
+    `settings`: further ones, as `name=value`.
+    """
+
+    def __init__(self, directory: Path, *, durable: bool = False, settings: Sequence[str] = ()) -> None:
         self.directory = directory
         self.durable = durable
+        self.settings = settings
         self.port = free_port()
         self.user = "nobody" if os.geteuid() == 0 else None
         self.programs = find_programs(for_nobody=self.user is not None)
@@ -57,6 +62,7 @@ class Postgres:
             f"port={self.port}",
             "unix_socket_directories=",
             f"fsync={'on' if self.durable else 'off'}",  # a crash of the machine may take a test's data
+            *self.settings,
         ]
         arguments = [word for setting in settings for word in ("-c", setting)]
         self._process = Process(
