@@ -70,31 +70,28 @@ def ring_once(task: "Task[[], object]") -> None:
     `hush`. A bell that got lost keeps others from ringing for 2 seconds. It is Redis that tells; where it
     does not, all ring.
     """
-    flag = _flag(task)
-    rung = _ask(lambda server: not server.set(flag, 1, nx=True, px=redis.BELL_LIFE))
+    rung = _ask(task, lambda server, flag: not server.set(flag, 1, nx=True, px=redis.BELL_LIFE))
     if not rung and not ring(task):
         heard(task)  # another process may have a broker that answers
 
 
 def hush(task: "Task[[], object]", seconds: float) -> None:
     """Whoever says so looks when these are over, and not before: until then nobody needs to ring."""
-    flag = _flag(task)
-    _ask(lambda server: server.set(flag, 1, px=int(seconds * 1000)))
+    _ask(task, lambda server, flag: server.set(flag, 1, px=int(seconds * 1000)))
 
 
 def heard(task: "Task[[], object]") -> None:
     """A worker is about to look: what comes from here on rings again."""
-    flag = _flag(task)
-    _ask(lambda server: server.delete(flag))
+    _ask(task, lambda server, flag: server.delete(flag))
 
 
-def _ask(question: Callable[[Redis], object]) -> object:
-    """What Redis answers; None where it does not, and for some seconds after that."""
+def _ask(task: "Task[[], object]", question: Callable[[Redis, str], object]) -> object:
+    """What Redis answers about the task's flag; None where it does not, and for some seconds after that."""
     global _unasked_until  # noqa: PLW0603 (one process, one Redis)
     if not _asks_redis():
         return None
     try:
-        return question(redis.hasty())
+        return question(redis.hasty(), _flag(task))
     except (RedisError, ImproperlyConfigured):
         _unasked_until = time.monotonic() + _SILENCE
         return None

@@ -154,6 +154,14 @@ def test_who_says_when_it_looks_keeps_others_from_ringing_until_then() -> None:
     assert 0 < redis.worker().pttl(bell._flag(tasks.drain)) <= 1500
 
 
+def test_a_setting_that_is_unusable_keeps_nobody_from_ringing(anymail: Callable[..., None]) -> None:
+    anymail(EVENT_STREAM="")
+    bell.heard(tasks.drain)
+    bell.hush(tasks.drain, 1)
+    bell.ring_once(tasks.drain)
+    assert waiting() == 1
+
+
 def test_one_that_could_not_be_rung_keeps_nobody_from_ringing(broker_away: None) -> None:
     for _ in range(2):  # the second time it is not even tried
         bell.ring_once(tasks.drain)
