@@ -40,6 +40,11 @@ def pack(events: Sequence[bytes]) -> list[bytes]:
     return [_encode(events[at : at + MOST_EVENTS]) for at in range(0, len(events), MOST_EVENTS)]
 
 
+def events_in(entries: Sequence[Entry]) -> int:
+    """How many events they bear together."""
+    return sum(len(entry.events) for entry in entries)
+
+
 def unpack(id: bytes, fields: dict[bytes, bytes]) -> Entry:
     """The entry that Redis has under this id. What is not ours is one event, to be filed as unreadable."""
     packed = fields.get(b"r", b"")

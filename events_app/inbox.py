@@ -17,7 +17,7 @@ from events_app import counters, stream
 from events_app.claims import Claim, Owed, lease, lease_ms
 from events_app.conf import DEDUPE_BY
 from events_app.decode import Unreadable, clean, dedupe_key, raw_key
-from events_app.entry import Entry
+from events_app.entry import Entry, events_in
 from events_app.models import DatabaseAway, Event, NewEvent, Work, database_now
 from events_app.normalize import read
 from events_app.signals import TrackingEvent, stored
@@ -58,7 +58,7 @@ def take_in(entries: Sequence[Entry], claim: Claim) -> list[Owed]:
     try:
         stream.done(entries)
     except RedisError as error:
-        logger.warning("Entries of stored events stay in Redis: %s", type(error).__name__)
+        logger.warning("%d stored events stay in Redis: %s", events_in(entries), type(error).__name__)
     return owed
 
 
@@ -74,8 +74,7 @@ def store(entries: Sequence[Entry], claim: Claim) -> Stored:
         arrivals.setdefault(arrival.row.key, arrival)
     new = _insert_or_part(list(arrivals.values()), claim)
     owed = [Owed(pk, arrival.row, arrival.event) for pk, arrival in new if arrival.event]
-    came = sum(len(entry.events) for entry in entries)
-    found = Stored(owed, dead=len(new) - len(owed), duplicates=came - len(new))
+    found = Stored(owed, dead=len(new) - len(owed), duplicates=events_in(entries) - len(new))
     counters.count(counters.DUPLICATE, found.duplicates)
     counters.count(counters.DEAD_ON_ARRIVAL, found.dead)
     return found

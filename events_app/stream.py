@@ -14,7 +14,7 @@ from redis import RedisError, ResponseError
 
 from events_app import redis
 from events_app.conf import BACKLOG_LIMIT
-from events_app.entry import MOST_EVENTS, Entry, pack, unpack
+from events_app.entry import MOST_EVENTS, Entry, events_in, pack, unpack
 
 GROUP = "pipeline"
 # One name for all workers: whose an entry was does not matter, only how long it has been idle,
@@ -118,7 +118,7 @@ def read(count: int, idle: int) -> Reading:
         found += part
         if len(part) < step:
             return Reading(found, more=False)
-        events += sum(len(entry.events) for entry in part)
+        events += events_in(part)
         size += sum(len(raw) for entry in part for raw in entry.events)
         # As many as it takes if they bear what those before them bore, and not many more if they are full.
         for_events = len(found) * (count - events) / max(events, 1)

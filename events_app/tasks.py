@@ -28,7 +28,7 @@ EVENTS, RETRIES, RECOVERY = "sendgrid.events", "sendgrid.retries", "sendgrid.rec
 #: Inbound mails: one may be 30 MB in a worker's memory, several times over.
 INBOUND = "sendgrid.inbound"
 
-#: Events one drain takes.
+#: Events one drain takes; whole entries, so at times some more.
 BATCH = 1000
 
 #: Events that are tried again in one go, before fresh ones are looked for.
