@@ -9,7 +9,8 @@ class EventsAppConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from events_app import checks, signals, views  # noqa: F401, PLC0415 (they need the app registry)
+        from events_app import checks, signals, views, worker  # noqa: F401, PLC0415 (they need the app registry)
 
         for view in (views.SendGridTrackingWebhookView, views.SendGridInboundWebhookView):
             signals.doors[view.door] = view
+        worker.install()
