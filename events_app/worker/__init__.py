@@ -2,4 +2,4 @@
 
 
 def install() -> None:
-    """Connect to Celery's worker signals. Called once, by `AppConfig.ready`; does nothing in other processes."""
+    """Connect to Celery's worker signals; called once, by `AppConfig.ready`."""
