@@ -204,3 +204,20 @@ def test_the_tick_in_the_hosts_beat_finds_mail_that_no_bell_announces(host: Host
         assert not sendgrid.requests
         host.beat()
         wait_for(lambda: sendgrid.accepted, seconds=PATIENCE, what="the mail")
+
+
+@pytest.mark.parametrize("servers", ["sqlite"], indirect=True)
+def test_a_hosts_worker_outlives_the_cut_of_its_pubsub_connections(host: Host) -> None:
+    host.web()
+    host.worker()
+    events = history(2)
+
+    with closing(Redis.from_url(host.valkey.url(1))) as broker:
+        for event in events:
+            # Remote control, and gossip, which only a deployment of ours turns off.
+            both_listen = lambda: len(broker.client_list(_type="pubsub")) == 2  # noqa: E731
+            wait_for(both_listen, seconds=PATIENCE, what="the host's worker listens")
+            assert broker.client_kill_filter(_type="pubsub") == 2
+            assert host.post([event]) == 200
+
+    host.wait_until_heard(events)

@@ -1,0 +1,107 @@
+"""Connections to the broker that break under an idle worker: it reconnects, and goes on consuming."""
+
+from contextlib import closing
+
+import pytest
+from redis import Redis
+
+from fake_sendgrid.events import history
+from ground.valkey import Valkey
+from tests.flows.databases import on_sqlite
+from tests.flows.deployment import Deployment, once
+from tests.flows.mailing import Mailing
+
+pools = pytest.mark.parametrize("pool", ["prefork", "threads"])
+
+
+class Broker:
+    """The connections that a worker has to the Redis that carries its messages."""
+
+    def __init__(self, valkey: Valkey) -> None:
+        self._url = valkey.url(1)
+
+    def has_subscriber(self) -> bool:
+        """Whether a worker listens for remote control: its connection for pub/sub is up and subscribed."""
+        with closing(Redis.from_url(self._url)) as redis:
+            return bool(redis.client_list(_type="pubsub"))
+
+    def cut_subscribers(self) -> None:
+        with closing(Redis.from_url(self._url)) as redis:
+            assert redis.client_kill_filter(_type="pubsub")
+
+    def cut_everything(self) -> None:
+        """As a proxy does when it restarts: all connections end at once, and the server is up."""
+        with closing(Redis.from_url(self._url)) as redis, redis.pipeline(transaction=False) as both:
+            both.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+            both.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            assert all(both.execute())
+
+
+@on_sqlite
+@pools
+def test_a_worker_outlives_the_cut_of_its_pubsub_connection(deployment: Deployment, pool: str) -> None:
+    deployment.web()
+    deployment.worker("--pool", pool)
+    broker = Broker(deployment.valkey)
+    events = history(2)
+
+    # The second cut meets the connections of a consumer that has been started again.
+    for stored, event in enumerate(events, start=1):
+        deployment.wait_until(broker.has_subscriber, "the worker listens")
+        broker.cut_subscribers()
+        assert deployment.post([event]) == 200
+        deployment.settle(stored=stored)
+
+    deployment.wait_until(broker.has_subscriber, "the worker listens again")
+    assert deployment.called() == once(events)
+
+
+@on_sqlite
+@pools
+def test_a_worker_outlives_the_cut_of_all_its_connections_at_once(deployment: Deployment, pool: str) -> None:
+    deployment.web()
+    deployment.worker("--pool", pool)
+    broker = Broker(deployment.valkey)
+    events = history(1)
+
+    # The kernel decides which end the worker sees first; only some orders did harm.
+    for _ in range(12):
+        deployment.wait_until(broker.has_subscriber, "the worker listens")
+        broker.cut_everything()
+
+    # The webhook view's own connection was cut as well: it answers 503 once.
+    deployment.wait_until(lambda: deployment.post(events) == 200, "the post taken")
+    deployment.settle(stored=1)
+    assert deployment.called() == once(events)
+
+
+@on_sqlite
+@pools
+def test_a_worker_outlives_a_restart_of_redis_while_it_is_frozen(deployment: Deployment, pool: str) -> None:
+    deployment.web()
+    worker = deployment.worker("--pool", pool)
+    broker = Broker(deployment.valkey)
+    events = history(1)
+
+    for _ in range(4):
+        deployment.wait_until(broker.has_subscriber, "the worker listens")
+        worker.freeze()
+        deployment.valkey.kill()
+        deployment.valkey.start()
+        worker.thaw()
+
+    deployment.wait_until(lambda: deployment.post(events) == 200, "the post taken")
+    deployment.settle(stored=1)
+    assert deployment.called() == once(events)
+
+
+@on_sqlite
+def test_a_mailer_outlives_the_cut_of_its_pubsub_connection(mailing: Mailing) -> None:
+    mailing.mailer()
+    broker = Broker(mailing.valkey)
+
+    for sent in (1, 2):
+        mailing.wait_until(broker.has_subscriber, "the mailer listens")
+        broker.cut_subscribers()
+        mailing.call("send", to=["ann@example.com"])
+        mailing.wait_for_states(*["accepted"] * sent)
