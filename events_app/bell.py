@@ -47,11 +47,11 @@ def task(
 ) -> Callable[[Callable[[], object]], "Task[[], object]"]:
     """A decorator for what a bell rings: acked when a worker has it, forgotten after an hour.
 
-    These and the limits sit on the task, so that they hold in whatever Celery app runs it.
+    These, the limits and the queue sit on the task, so that they hold in whatever Celery app runs it.
     """
     return shared_task(
         name=name,
-        queue=queue,
+        on_bound=_publishes_to(queue),
         soft_time_limit=limits.soft,
         time_limit=limits.hard,
         acks_late=False,
@@ -61,6 +61,19 @@ def task(
         expires=3600,
         max_retries=0,
     )
+
+
+def _publishes_to(queue: str) -> "classmethod[Any, Any, None]":
+    """A hook for `Task.on_bound` that gives the task its queue, for beat and for every other publisher.
+
+    Celery 5.7 warns of a `queue` in the body of a task class and advises `task_routes`
+    (celery/app/task.py, `Task.bind`). That setting belongs to the app, and the app may be a host project's.
+    """
+
+    def set_queue(task_class: Any, _app: Celery) -> None:
+        task_class.queue = queue
+
+    return classmethod(set_queue)
 
 
 def ring_once(task: "Task[[], object]") -> None:
