@@ -1,5 +1,6 @@
 """Connections to the broker that break under an idle worker: it reconnects, and goes on consuming."""
 
+import re
 from contextlib import closing
 
 import pytest
@@ -105,3 +106,22 @@ def test_a_mailer_outlives_the_cut_of_its_pubsub_connection(mailing: Mailing) ->
         broker.cut_subscribers()
         mailing.call("send", to=["ann@example.com"])
         mailing.wait_for_states(*["accepted"] * sent)
+
+
+@on_sqlite
+def test_each_report_of_a_broken_connection_is_one_line(deployment: Deployment) -> None:
+    worker = deployment.worker()  # with beat inside
+    broker = Broker(deployment.valkey)
+    deployment.wait_until(broker.has_subscriber, "the worker listens")
+    deployment.wait_until(lambda: "Sending due task" in worker.output(), "beat has a connection")
+    before = len(worker.output())
+
+    deployment.valkey.kill()
+    for report in ("Connection to broker lost", "Cannot connect to", "Message Error"):
+        deployment.wait_until(lambda: report in worker.output(), f"the log says {report!r}")  # noqa: B023
+    deployment.valkey.start()
+    deployment.wait_until(broker.has_subscriber, "the worker listens again")
+
+    lines = worker.output()[before:].splitlines()
+    assert not [line for line in lines if not re.match(r"\d{4}-\d\d-\d\d ", line)]
+    assert [line for line in lines if line.endswith("re-establish the connection... (ConnectionError)")]

@@ -1,0 +1,53 @@
+"""One line in the log for each report of a broken broker connection, in place of a traceback."""
+
+import logging
+
+import amqp
+import redis
+from billiard.exceptions import RestartFreqExceeded
+from celery.beat import SchedulingError
+from kombu.exceptions import OperationalError
+
+#: What a broken connection raises, whatever the broker. `RestartFreqExceeded` is how Celery's consumer says
+#: that it has connected anew five times within a second.
+_BREAKS = (
+    *(OSError, OperationalError, RestartFreqExceeded),
+    *(redis.ConnectionError, redis.TimeoutError, amqp.ConnectionError),
+)
+
+#: `celery.app.trace` is not one: a task may fail over a connection of its own, and its traceback is wanted.
+#: Nor is `celery.worker.worker`, which reports the error that ends a worker.
+_LOGGERS = ("celery.beat", "celery.worker.consumer", "celery.worker.request", "celery.worker.pidbox", "kombu")
+
+#: Celery's consumer advises this setting at each break (celery/worker/consumer/consumer.py,
+#: `on_connection_error_after_connected`), in a warning that Celery never lets be silent (celery/app/log.py).
+_ADVISED = "worker_cancel_long_running_tasks_on_connection_loss"
+
+
+class OneLineABreak(logging.Filter):
+    """For the handlers in Django's `LOGGING`. The line ends with the name of the exception's class.
+
+    Celery and kombu log a traceback for each use they had for the broken connection, and each shows their own
+    code alone. A logger that is set to DEBUG keeps its tracebacks.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if logging.getLogger(record.name).isEnabledFor(logging.DEBUG):
+            return True
+        if record.name == "py.warnings":
+            return _ADVISED not in record.getMessage()
+        if record.name.startswith(_LOGGERS) and (error := _broken_connection(record)):
+            # Beat adds its call stack, as a list on a line of its own (celery/beat.py, `apply_entry`).
+            lines = [line for line in record.getMessage().splitlines() if not line.startswith("[")]
+            record.msg = f"{' '.join(lines)} ({type(error).__name__})"
+            record.args = record.exc_info = record.exc_text = None
+        return True
+
+
+def _broken_connection(record: logging.LogRecord) -> BaseException | None:
+    arguments = record.args if isinstance(record.args, tuple) else ()
+    candidates = [*(record.exc_info or ()), *arguments]
+    error = next((value for value in candidates if isinstance(value, BaseException)), None)
+    if isinstance(error, SchedulingError):
+        error = error.__context__
+    return error if isinstance(error, _BREAKS) else None
