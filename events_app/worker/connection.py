@@ -1,15 +1,18 @@
 """A broken connection to a Redis broker fails in the worker's main loop, so that Celery connects anew.
 
 The main loop reads the connection for pub/sub, which carries remote control and gossip, with redis-py's
-`PubSub.parse_response` (kombu/transport/redis.py, `Channel._receive_one`). If that connection breaks,
-redis-py itself connects again and repeats the read (redis/client.py, `PubSub._execute`). kombu took the
-connection out of the pool without redis-py's `PubSub` (`MultiChannelPoller._client_registered`), so nothing
-subscribes again: the new connection stays silent, the read has no time limit since redis-py 8 (`try_read`),
-and the worker hangs with its process alive. kombu 5.7.0 has no option against it.
+`PubSub.parse_response` (kombu/transport/redis.py, `Channel._receive_one`). If the broker's options have
+`retry_on_timeout`, redis-py tries once more after any broken connection (redis/connection.py,
+`AbstractConnection.__init__`): it connects again and repeats the read (redis/client.py, `PubSub._execute`).
+kombu took the connection out of the pool without redis-py's `PubSub`
+(`MultiChannelPoller._client_registered`), so nothing subscribes again: the new connection stays silent, the
+read has no time limit since redis-py 8 (`try_read`), and the worker hangs with its process alive. kombu 5.7.0
+has no option against it.
 
 Without a retry the error reaches Celery, whose consumer then closes its connections and makes new ones.
 A range of redis-py versions would not do: it would hold back the host project, and older versions wait as
-well unless the broker's options have a `socket_timeout`.
+well unless the broker's options have a `socket_timeout`. Nor would options without `retry_on_timeout`: a
+host's options are its own, and the retry keeps a worker that publishes or acknowledges from losing a message.
 """
 
 from typing import TYPE_CHECKING, Any

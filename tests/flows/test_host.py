@@ -208,6 +208,7 @@ def test_the_tick_in_the_hosts_beat_finds_mail_that_no_bell_announces(host: Host
 
 @pytest.mark.parametrize("servers", ["sqlite"], indirect=True)
 def test_a_hosts_worker_outlives_the_cut_of_its_pubsub_connections(host: Host) -> None:
+    host.env["HOST_BROKER_OPTIONS"] = '{"retry_on_timeout": true}'
     host.web()
     host.worker()
     events = history(2)
