@@ -57,6 +57,9 @@ class Mailing(Deployment):
         """A worker for mail alone, with beat inside."""
         return self._keep(self.stack.mailer("-B", *options, name=name, queues=queues))
 
+    def mailer_without_beat(self, *options: str) -> Process:
+        return self._keep(self.stack.mailer(*options))
+
     def stop(self) -> None:
         self.sendgrid.close()
         super().stop()
