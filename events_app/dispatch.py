@@ -1,6 +1,7 @@
 """What is stored -> its receivers: each receiver by itself, so that what one does harms no other."""
 
 import logging
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -29,6 +30,10 @@ _UNKNOWN = (
 )
 
 
+#: Seconds of recovery, and one event at least, before it yields to fresh events.
+RECOVERY_SLICE = 1.0
+
+
 def deliver(owed: Sequence[Owed], claim: Claim) -> bool:
     """Call each event's receivers. False when the budget ended first; the rest is released then.
 
@@ -53,11 +58,13 @@ def deliver(owed: Sequence[Owed], claim: Claim) -> bool:
     return begun == len(owed) and (begun == 0 or claim.has_budget())
 
 
-def recover(claim: Claim) -> bool:
+def recover(claim: Claim, yields: Callable[[], bool]) -> bool:
     """Take over events whose lease has lapsed, one at a time. False when the budget ended first.
 
-    Raises DatabaseAway.
+    After an event, once its slice of time is over, recovery stops where `yields` says that fresh events wait.
+    Raises DatabaseAway, and what `yields` raises.
     """
+    slice_ends = time.monotonic() + RECOVERY_SLICE
     while claim.has_budget():
         item = take_lapsed(claim)
         if item is None:
@@ -70,6 +77,8 @@ def recover(claim: Claim) -> bool:
             # it: left to its lease, it has lost one of its lives.
             told.handed_over.clear()
             told.close()
+        if time.monotonic() >= slice_ends and yields():
+            return True
     return False
 
 

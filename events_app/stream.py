@@ -192,6 +192,11 @@ def hold(name: str, milliseconds: int) -> bool:
     return bool(redis.worker().set(redis.key(name), 1, nx=True, px=milliseconds))
 
 
+def let_go(name: str) -> None:
+    """Give the lock `name` back. After its time this may free the lock of another process."""
+    redis.worker().delete(redis.key(name))
+
+
 def _create_group() -> None:
     try:
         redis.worker().xgroup_create(redis.key(), GROUP, id="0", mkstream=True)

@@ -1,7 +1,7 @@
 """The bells a Celery worker answers."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from events_app.claims import Claim
 from events_app.inbound import retention as inbound_retention
 from events_app.inbound.mails import MAILS
 from events_app.models import DatabaseAway
-from events_app.tick import heard_from_beat
+from events_app.tick import fresh_events_wait, fresh_mails_wait, heard_from_beat
 from events_app.tick import tick as look
 
 if TYPE_CHECKING:
@@ -64,17 +64,16 @@ def retry() -> None:
     with _task("retry"):
         claim = Claim()
         while owed := claims.take_retries(claim, RETRIES_AT_ONCE):
-            if not dispatch.deliver(owed, claim) or stream.anything_to_read(claims.lease_ms()):
+            if not dispatch.deliver(owed, claim) or fresh_events_wait():
                 break
         _ring_for_what_waits()
 
 
 @bell.task("events.recover", queue=RECOVERY, limits=_LIMITS)
 def recover() -> None:
-    """Take over events whose worker died with them."""
+    """Take over events whose worker died with them; fresh events come first, and the next tick goes on."""
     with _task("recover"):
-        if not dispatch.recover(Claim()):
-            ring(recover)
+        _recover("recover", Claim(), fresh_events_wait, again=recover)
 
 
 @bell.task("events.prune", queue=RETRIES, limits=_LIMITS)
@@ -103,17 +102,16 @@ def retry_inbound() -> None:
     with _task("inbound.retry"):
         claim = Claim(kind=MAILS)
         while owed := claims.take_retries(claim, MAILS_AT_ONCE):
-            if not dispatch.deliver(owed, claim) or claims.anything_released(MAILS):
+            if not dispatch.deliver(owed, claim) or fresh_mails_wait():
                 break
         _ring_for_what_waits()
 
 
 @bell.task("inbound.recover", queue=INBOUND, limits=_LIMITS)
 def recover_inbound() -> None:
-    """Take over mails whose worker died with them."""
+    """Take over mails whose worker died with them; fresh mails come first, and the next tick goes on."""
     with _task("inbound.recover"):
-        if not dispatch.recover(Claim(kind=MAILS)):
-            ring(recover_inbound)
+        _recover("inbound_recover", Claim(kind=MAILS), fresh_mails_wait, again=recover_inbound)
 
 
 @bell.task("inbound.prune", queue=INBOUND, limits=_LIMITS)
@@ -130,6 +128,17 @@ def tick() -> None:
     with _task("tick"):
         heard_from_beat()
         _ring_for_what_waits()
+
+
+def _recover(lock: str, claim: Claim, yields: Callable[[], bool], again: "Task[[], object]") -> None:
+    # One process of all: lapsed events may be those that hang, and would hold every process at once. An
+    # event that kills its process leaves the lock, which therefore ends with the task's hard limit.
+    if stream.hold(lock, claims.hard_limit() * 1000):
+        try:
+            if not dispatch.recover(claim, yields):
+                ring(again)
+        finally:
+            stream.let_go(lock)
 
 
 def _ring_for_what_waits() -> None:

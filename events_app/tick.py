@@ -45,15 +45,25 @@ def tick() -> Due:
         return Due()
     _report_late_beat()
     return Due(
-        drain=stream.anything_to_read(claims.lease_ms()) or claims.anything_released(),
+        drain=fresh_events_wait(),
         retry=claims.anything_to_retry(),
         recover=claims.anything_lapsed(),
         prune=RETENTION_DAYS.get() is not None and stream.hold("prune", PRUNE_EVERY * 1000),
-        inbound=claims.anything_released(MAILS),
+        inbound=fresh_mails_wait(),
         inbound_retry=claims.anything_to_retry(MAILS),
         inbound_recover=claims.anything_lapsed(MAILS),
         inbound_prune=storage.is_there() and stream.hold("inbound_prune", PRUNE_EVERY * 1000),
     )
+
+
+def fresh_events_wait() -> bool:
+    """Whether a drain would find an event. Raises redis.RedisError or a database error."""
+    return stream.anything_to_read(claims.lease_ms()) or claims.anything_released()
+
+
+def fresh_mails_wait() -> bool:
+    """Whether there is an inbound mail that no worker has begun. Raises a database error."""
+    return claims.anything_released(MAILS)
 
 
 def heard_from_beat() -> None:

@@ -486,14 +486,19 @@ def test_past_its_lease_a_worker_calls_nobody_and_touches_nothing(
 # recover
 
 
+def recover(claim: Claim) -> bool:
+    """Recovery while no fresh event waits."""
+    return dispatch.recover(claim, yields=lambda: False)
+
+
 @either
 def test_a_lapsed_event_is_taken_over(database: str, tracking: ReceiverSignal) -> None:
     log = Log(tracking)
     store("A1", "B2", claim=Claim())
-    assert dispatch.recover(Claim())
+    assert recover(Claim())
     assert log.ids == []
     make_due(database)
-    assert dispatch.recover(Claim())
+    assert recover(Claim())
     assert sorted(log.calls) == [Call("A1", 2), Call("B2", 2)]
     assert not Work.objects.exists()
     assert counters.read() == {"recovered": 2}
@@ -512,7 +517,7 @@ def test_one_at_a_time_and_the_lapse_is_counted_before_the_call(
     tracking.connect(receiver)
     store("A1", "B2", "C3", claim=Claim())
     make_due(database)
-    dispatch.recover(claim)
+    recover(claim)
     assert seen == [
         [(1, True), (0, False), (0, False)],
         [(1, True), (0, False)],
@@ -527,7 +532,7 @@ def test_a_recovered_event_whose_receiver_raises_is_tried_again_like_any_other(
     fine, shop = Log(tracking, "fine"), Log(tracking, "shop", "A1")
     store("A1", claim=Claim())
     make_due(database)
-    assert dispatch.recover(Claim())
+    assert recover(Claim())
     work = Work.objects.get()
     assert (work.failures, work.lapses, list(work.receivers)) == (1, 1, ["shop"])
     shop.fails_at = None
@@ -541,15 +546,39 @@ def test_a_recovered_event_goes_only_to_those_it_is_still_owed_to(
     fine, shop = Log(tracking, "fine"), Log(tracking, "shop")
     store("A1", claim=Claim())
     make_due(database, receivers={"shop": "Traceback"}, failures=1)
-    assert dispatch.recover(Claim())
+    assert recover(Claim())
     assert (fine.calls, shop.calls) == ([], [Call("A1", 3)])
 
 
 def test_without_budget_nothing_is_recovered(database: str) -> None:
     store("A1", claim=Claim())
     make_due(database)
-    assert not dispatch.recover(out_of_budget(Claim()))
+    assert not recover(out_of_budget(Claim()))
     assert Work.objects.get().lapses == 0
+
+
+def test_recovery_yields_after_an_event_and_goes_on_at_the_next_call(
+    database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "RECOVERY_SLICE", 0.0)
+    log = Log(tracking)
+    store("A1", "B2", claim=Claim())
+    make_due(database)
+    assert dispatch.recover(Claim(), yields=lambda: True)
+    assert len(log.ids) == 1
+    assert dispatch.recover(Claim(), yields=lambda: True)
+    assert sorted(filter(None, log.ids)) == ["A1", "B2"]
+
+
+def test_recovery_has_a_slice_of_time_before_it_yields(
+    database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "RECOVERY_SLICE", 3600.0)
+    log = Log(tracking)
+    store("A1", "B2", claim=Claim())
+    make_due(database)
+    assert dispatch.recover(Claim(), yields=lambda: True)
+    assert sorted(filter(None, log.ids)) == ["A1", "B2"]
 
 
 @either
@@ -586,7 +615,7 @@ def test_workers_that_recover_at_once_call_nobody_twice(database: str, tracking:
     def work(_: int) -> bool:
         together.wait()
         try:
-            return dispatch.recover(Claim())
+            return recover(Claim())
         finally:
             connections.close_all()
 
@@ -927,7 +956,7 @@ def test_an_event_under_which_the_database_goes_is_taken_up_alone_for_those_it_i
     assert (work.claim, work.failures, work.lapses) == (NOBODY, 0, 0)
     assert work.receivers == {"second": "", "third": ""}
     second.does = None
-    assert dispatch.recover(Claim())
+    assert recover(Claim())
     assert (first.calls, second.calls, third.calls) == ([Call("A1")], [Call("A1")] * 2, [Call("A1")])
     assert owed_ids() == ["B2"]
     assert ids(claims.take_released(Claim(), 10)) == ["B2"]
@@ -948,7 +977,7 @@ def test_in_a_transaction_it_is_taken_up_alone_for_all_of_them(
     work = Work.objects.get(event__event_id="A1")
     assert (work.claim, work.failures, work.lapses, work.receivers) == (NOBODY, 0, 0, {})
     second.does = None
-    assert dispatch.recover(Claim())
+    assert recover(Claim())
     assert first.calls == second.calls == [Call("A1")] * 2
     assert (third.calls, noted(database), owed_ids()) == ([Call("A1")], ["first"], ["B2"])
 
@@ -964,7 +993,7 @@ def test_an_event_under_which_it_goes_again_is_left_to_its_lease_and_loses_a_lif
     for lapses in (0, 1, 2):
         claim = Claim()
         with pytest.raises(DatabaseAway):
-            dispatch.recover(claim)
+            recover(claim)
         next_task()
         work = Work.objects.get()
         assert (work.claim, work.lapses, work.failures) == (claim.token, lapses, 0)
@@ -991,5 +1020,5 @@ def test_in_a_transaction_such_an_event_is_taken_up_again(database: str, trackin
     next_task()
     assert Work.objects.get().claim == NOBODY
     log.does = None
-    assert dispatch.recover(Claim())
+    assert recover(Claim())
     assert (log.ids, owed_ids()) == (["A1", "A1"], [])

@@ -9,7 +9,7 @@ import pytest
 from django.db import DatabaseError, connections
 from django.test import Client
 
-from events_app import claims, counters, redis, retention, stream, tasks
+from events_app import claims, counters, dispatch, redis, retention, stream, tasks
 from events_app.claims import Claim
 from events_app.inbound import retention as inbound_retention
 from events_app.models import Event, InboundMail, InboundWork, Work, database_now
@@ -144,7 +144,7 @@ def test_a_drain_that_leaves_work_rings(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = Log(tracking)
-    monkeypatch.setattr(claims, "BUDGET", 0.0)
+    monkeypatch.setattr(claims, "BUDGET", 0)
     append(opened("A1"), opened("B2"))
     tasks.drain()
     assert (log.ids, bells()[0]) == (["A1"], "events.drain")
@@ -173,11 +173,79 @@ def test_a_drain_rings_for_what_is_to_be_tried_again(database: str, tracking: Re
 
 
 def test_a_recovery_that_leaves_work_rings(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "BUDGET", 0.0)
+    monkeypatch.setattr(claims, "BUDGET", 0)
     store("A1", claim=Claim())
     make_due(database)
     tasks.recover()
     assert bells("sendgrid.recovery") == ["events.recover"]
+
+
+def lapsed(database: str, *event_ids: str) -> None:
+    store(*event_ids, claim=Claim())
+    make_due(database)
+
+
+@pytest.mark.parametrize("waits", ["in the stream", "released"])
+def test_recovery_yields_to_fresh_events_and_gets_somewhere_at_each_tick(
+    database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch, waits: str
+) -> None:
+    monkeypatch.setattr(dispatch, "RECOVERY_SLICE", 0.0)
+    log = Log(tracking)
+    if waits == "released":
+        store("fresh", claim=Claim())
+        make_due(database, claim=None)
+    else:
+        append(opened("fresh"))
+    lapsed(database, "A1", "B2")
+    for recovered in (1, 2):
+        tasks.recover()
+        assert (len(log.ids), bells("sendgrid.recovery")) == (recovered, [])
+    assert sorted(filter(None, log.ids)) == ["A1", "B2"]
+
+
+def test_without_fresh_events_a_recovery_goes_on(
+    database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "RECOVERY_SLICE", 0.0)
+    log = Log(tracking)
+    lapsed(database, "A1", "B2")
+    tasks.recover()
+    assert sorted(filter(None, log.ids)) == ["A1", "B2"]
+
+
+def test_one_process_recovers_at_a_time(database: str, tracking: ReceiverSignal) -> None:
+    seen: list[int] = []
+
+    def another_process() -> None:
+        before = len(log.ids)
+        tasks.recover()
+        seen.append(len(log.ids) - before)
+
+    log = Log(tracking, does=another_process)
+    lapsed(database, "A1", "B2")
+    tasks.recover()
+    assert sorted(filter(None, log.ids)) == ["A1", "B2"]
+    assert seen == [0, 0]
+
+
+def test_a_recovery_whose_process_is_killed_holds_up_the_others_no_longer_than_the_hard_limit(
+    database: str, tracking: ReceiverSignal
+) -> None:
+    left: list[int] = []
+    Log(tracking, does=lambda: left.append(redis.worker().pttl(redis.key("recover"))))
+    lapsed(database, "A1")
+    tasks.recover()
+    assert 0 < left[0] <= claims.hard_limit() * 1000
+    assert not redis.worker().exists(redis.key("recover"))
+
+
+def test_a_recovery_that_meets_no_database_holds_up_nobody(database: str, tracking: ReceiverSignal) -> None:
+    log = Log(tracking)
+    lapsed(database, "A1")
+    with away(database):
+        tasks.recover()
+    tasks.recover()
+    assert log.ids == ["A1"]
 
 
 # Retries
@@ -222,10 +290,22 @@ def test_while_a_fresh_event_waits_no_more_is_tried_again(
     assert (bells(), bells("sendgrid.retries")) == (["events.drain"], ["events.retry"])
 
 
+def test_retries_yield_to_released_events_as_well(
+    database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log(tracking)
+    monkeypatch.setattr(tasks, "RETRIES_AT_ONCE", 1)
+    to_retry(database, "A1", "B2")
+    store("fresh", claim=Claim())
+    Work.objects.filter(failures=0).update(claim=None, due=database_now(database) - timedelta(seconds=1))
+    tasks.retry()
+    assert len(log.ids) == 1
+
+
 def test_a_retry_stops_at_its_budgets_end(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claims, "BUDGET", 0.0)
+    monkeypatch.setattr(claims, "BUDGET", 0)
     log = Log(tracking)
     to_retry(database, "A1", "B2")
     tasks.retry()
@@ -236,7 +316,7 @@ def test_a_retry_stops_at_its_budgets_end(
 def test_it_stops_there_too_between_two_receivers_of_one_event(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claims, "BUDGET", 0.0)
+    monkeypatch.setattr(claims, "BUDGET", 0)
     logs = [Log(tracking, "first"), Log(tracking, "second"), Log(tracking, "third")]
     to_retry(database, "A1")
     tasks.retry()
@@ -332,7 +412,7 @@ def test_a_task_of_mails_that_leaves_some_rings(
     reader = Reader(inbound)
     mails_owed(database, 1, 2, **changes)
     with monkeypatch.context() as patch:
-        patch.setattr(claims, "BUDGET", 0.0)
+        patch.setattr(claims, "BUDGET", 0)
         task()
     assert len(reader.read) <= 1
     assert task.name in bells("sendgrid.inbound")
@@ -362,6 +442,19 @@ def test_mails_of_a_worker_that_died_are_taken_up_one_at_a_time(
     assert sorted(filter(None, reader.read)) == message_ids(1, 2)
     assert reader.saw == [[0, 1], [1]]
     assert not InboundWork.objects.exists()
+
+
+def test_recovery_of_mails_yields_to_fresh_ones_and_runs_in_one_process(
+    database: str, inbound: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "RECOVERY_SLICE", 0.0)
+    reader = Reader(inbound, sees=tasks.recover_inbound)
+    mails_owed(database, 1, 2, claim=17)
+    keep_mail(letter(3))
+    for recovered in (1, 2):
+        tasks.recover_inbound()
+        assert len(reader.read) == recovered
+    assert sorted(filter(None, reader.read)) == message_ids(1, 2)
 
 
 def test_mails_at_the_end_of_their_retention_are_removed(
@@ -428,8 +521,8 @@ def test_with_redis_away_every_task_is_quiet(
         task()
     left_over = [message.partition(",")[0] for message in caplog.messages]
     assert left_over == [
-        *("Left the stream", "Left drain", "Left retry", "Left tick"),
-        *("Left inbound.deliver", "Left inbound.retry"),
+        *("Left the stream", "Left drain", "Left retry", "Left recover", "Left tick"),
+        *("Left inbound.deliver", "Left inbound.retry", "Left inbound.recover"),
     ]
     assert {record.levelname for record in caplog.records} == {"WARNING"}
     assert "Left drain, to be taken up again: ConnectionError" in caplog.text

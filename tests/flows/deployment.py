@@ -203,7 +203,8 @@ class Deployment:
             ids: Any = [entry["message_id"] for entry in pending]
             if ids:
                 redis.xclaim(STREAM, "pipeline", "worker", 0, ids, idle=claims.lease_ms(), justid=True)
-            redis.delete(f"{STREAM}:tick")  # whoever looks next is not too early
+            # Whoever looks next is not too early, and a recovery that was killed holds up no other.
+            redis.delete(*(f"{STREAM}:{name}" for name in ("tick", "recover")))
 
     def wait_for_end_of(self, task: str, by: Process) -> None:
         """Wait until the worker has ended one more task of this name than it had."""

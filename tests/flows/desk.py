@@ -74,4 +74,5 @@ class Desk(Mailing):
             owed += " FOR UPDATE SKIP LOCKED"
         self.execute(f"UPDATE events_app_inboundwork SET due = '{LONG_AGO}' WHERE mail_id IN ({owed})")
         with self.redis() as redis:
-            redis.delete(f"{STREAM}:tick")  # whoever looks next is not too early
+            # Whoever looks next is not too early, and a recovery that was killed holds up no other.
+            redis.delete(*(f"{STREAM}:{name}" for name in ("tick", "inbound_recover")))

@@ -183,7 +183,7 @@ def test_a_repeat_is_marked_though_the_database_went_when_its_key_was_noted(
         deliver()
     again.refresh_from_db()
     assert (again.key is None, again.repeat_of_id) == (False, None)
-    dispatch.recover(Claim(kind=MAILS))
+    dispatch.recover(Claim(kind=MAILS), yields=lambda: False)
     assert [event.repeat_of for event in desk.events] == [str(first.pk)]
     assert InboundMail.objects.get(repeat_of=first) == again
     assert counters.read()["mail_repeated"] == 1
@@ -229,7 +229,7 @@ def test_the_database_away_while_it_is_asked_costs_nothing(
     with pytest.raises(DatabaseAway):
         deliver()
     assert (work().failures, work().lapses, work().state) == (0, 0, "owed")
-    dispatch.recover(Claim(kind=MAILS))
+    dispatch.recover(Claim(kind=MAILS), yields=lambda: False)
     assert [call["attempt"] for call in desk.calls] == [1]
     assert not InboundWork.objects.exists()
 
