@@ -168,6 +168,12 @@ def _deliver(item: Owed, receivers: dict[str, NamedReceiver], told: Verdicts, ca
         if isinstance(error, DatabaseAway | SystemExit):
             raise
         raise DatabaseAway(type(error).__name__) from error
+    except SoftTimeLimitExceeded:
+        # Between the receivers, which is no fault of the event's. But one that takes too long to be read
+        # is left to its lease, which counts.
+        if calls:
+            told.handed_over[item.pk] = calls.left
+        raise
 
 
 def _is_told_to_end() -> bool:
@@ -221,7 +227,7 @@ def _in_one_transaction(calls: _Calls) -> None:
                 _put_down(calls)
             else:
                 verdicts.delete_done([pk], claim)
-    except (OperationalError, InterfaceError, DatabaseAway, SystemExit):
+    except (OperationalError, InterfaceError, DatabaseAway, SystemExit, SoftTimeLimitExceeded):
         calls.left = dict(calls.item.receivers)
         raise
     except Exception as error:  # noqa: BLE001 (a constraint that is checked at the commit, say)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import DatabaseError, InterfaceError, OperationalError, router, transaction
 from redis import RedisError
 
@@ -47,12 +48,12 @@ class Stored(NamedTuple):
 def take_in(entries: Sequence[Entry], claim: Claim) -> list[Owed]:
     """Move entries from the stream into the database; answer what receivers are owed now.
 
-    Raises DatabaseAway once they are back in the stream, with nothing held against them, or
-    redis.RedisError when that failed too; they are handed out again after the lease then.
+    Raises DatabaseAway or SoftTimeLimitExceeded once they are back in the stream, with nothing held against
+    them, or redis.RedisError when that failed too; they are handed out again after the lease then.
     """
     try:
         owed = store(entries, claim).owed
-    except DatabaseAway:
+    except (DatabaseAway, SoftTimeLimitExceeded):
         stream.give_back(entries, lease_ms())
         raise
     try:

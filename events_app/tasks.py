@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from django.db import DatabaseError, InterfaceError, close_old_connections
+from celery.exceptions import SoftTimeLimitExceeded
+from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 from redis import RedisError
 
 from events_app import bell, claims, dispatch, inbox, retention, stream, verdicts
@@ -160,11 +161,17 @@ def _ring_for_what_waits() -> None:
 
 @contextmanager
 def _task(name: str) -> Iterator[None]:
-    with _quiet_while_away(name):
-        # A connection that broke under an earlier task: Celery's fixup keeps it for many.
-        close_old_connections()
-        verdicts.write_what_is_left()
-        yield
+    try:
+        with _quiet_while_away(name):
+            # A connection that broke under an earlier task: Celery's fixup keeps it for many.
+            close_old_connections()
+            verdicts.write_what_is_left()
+            yield
+    except SoftTimeLimitExceeded:
+        # The limit may have struck in mid statement. psycopg cancels that for KeyboardInterrupt and SystemExit
+        # alone (psycopg.Connection.wait), and no later statement could run on the connection.
+        connections.close_all()
+        logger.warning("Left %s at its time limit, to be taken up again", name)
 
 
 @contextmanager
@@ -176,3 +183,4 @@ def _quiet_while_away(what: str) -> Iterator[None]:
         # The first line: a database's further lines may quote values.
         why = f"{type(away).__name__}: {away}".partition("\n")[0][:200]
         logger.warning("Left %s, to be taken up again: %s", what, why)
+        close_old_connections()  # who uses the connection next is to find one that works

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import DatabaseError, InterfaceError, router
 
 from events_app import counters
@@ -54,7 +55,10 @@ class Verdicts:
                 raise DatabaseAway(type(error).__name__) from error
 
     def close(self) -> None:
-        """Write all; what cannot be written now, this process writes at the start of a later task."""
+        """Write all; what cannot be written now, this process writes at the start of a later task.
+
+        Raises SoftTimeLimitExceeded, and keeps the rest for that task too.
+        """
         counters.count(counters.NO_RECEIVER, self.met_nobody)
         self.met_nobody = 0
         try:
@@ -62,6 +66,9 @@ class Verdicts:
         except (DatabaseError, InterfaceError) as error:
             logger.warning("Verdicts on events wait for the database: %s", type(error).__name__)
             _unwritten.append(self)
+        except SoftTimeLimitExceeded:
+            _unwritten.append(self)
+            raise
 
     def _write(self) -> None:
         self._written = time.monotonic()

@@ -90,7 +90,7 @@ def build(taken: Taken) -> bytes:
 
 
 def _write(taken: Taken, outcome: Outcome) -> None:
-    """Raises DatabaseAway, and keeps what is to be written."""
+    """Raises DatabaseAway or SoftTimeLimitExceeded, and keeps what is to be written."""
     try:
         if outcome.verdict == Verdict.PAUSED:
             with transaction.atomic(using=outbox.using()):
@@ -104,3 +104,6 @@ def _write(taken: Taken, outcome: Outcome) -> None:
     except (OperationalError, InterfaceError) as error:
         _unwritten.append((taken, outcome))
         raise DatabaseAway(type(error).__name__) from error
+    except SoftTimeLimitExceeded:
+        _unwritten.append((taken, outcome))
+        raise

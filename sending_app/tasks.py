@@ -7,14 +7,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from celery.exceptions import Ignore
-from django.db import DatabaseError, InterfaceError, close_old_connections
+from celery.exceptions import Ignore, SoftTimeLimitExceeded
+from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 
 from events_app import bell
 from events_app.bell import Limits, heard, hush, ring, ring_once
 from events_app.models import DatabaseAway
 from sending_app import conf, delivery, retention, settlement
 from sending_app.models import Part
+from sending_app.outbox import using
 from sending_app.tick import tick as look
 
 if TYPE_CHECKING:
@@ -116,9 +117,24 @@ def _prune() -> Counter[str]:
 
 
 def _result(did: Counter[str]) -> dict[str, int]:
-    if not did:  # another worker was faster: nothing to keep a row for
+    # Where nothing was done, another worker was faster: nothing to keep a row for.
+    if not (did and _database_answers()):
         raise Ignore
     return dict(did)
+
+
+def _database_answers() -> bool:
+    """Whether a result can be written. Connections that broke are closed."""
+    # django-celery-results writes on the connection there is, and Celery logs a traceback where that has
+    # broken (celery.app.trace, around mark_as_done).
+    for connection in connections.all(initialized_only=True):
+        if connection.connection is not None and not connection.is_usable():
+            connection.close()
+    try:
+        connections[using()].ensure_connection()
+    except DatabaseError:
+        return False
+    return True
 
 
 def _run(what: str, work: Callable[[], Counter[str]]) -> Counter[str]:
@@ -134,6 +150,12 @@ def _run(what: str, work: Callable[[], Counter[str]]) -> Counter[str]:
         # The first line: a database's further lines may quote values.
         why = f"{type(away).__name__}: {away}".partition("\n")[0][:200]
         logger.warning("Left %s, to be taken up again: %s", what, why)
+        close_old_connections()  # who uses the connection next is to find one that works
+    except SoftTimeLimitExceeded:
+        # The limit may have struck in mid statement. psycopg cancels that for KeyboardInterrupt and SystemExit
+        # alone (psycopg.Connection.wait), and no later statement could run on the connection.
+        connections.close_all()
+        logger.warning("Left %s at its time limit, to be taken up again", what)
     return did
 
 

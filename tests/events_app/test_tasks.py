@@ -1,11 +1,13 @@
 """What a worker does when a bell rings, from the stream to the receivers, in this process."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import DatabaseError, connections
 from django.test import Client
 
@@ -537,6 +539,89 @@ def test_with_the_database_away_nothing_is_lost(database: str, tracking: Receive
     assert (log.ids, stream.backlog()) == ([], 2)
     tasks.drain()
     assert (sorted(filter(None, log.ids)), stream.backlog()) == (["A1", "B2"], 0)
+
+
+# The soft time limit, wherever it strikes
+
+
+@contextmanager
+def interrupted(database: str, at: str) -> Iterator[None]:
+    """The soft time limit strikes once, in the first statement that has these words."""
+    strikes = iter([True])
+
+    def execute(call: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        if at in sql and next(strikes, False):
+            raise SoftTimeLimitExceeded
+        return call(sql, params, many, context)
+
+    with connections[database].execute_wrapper(execute):
+        yield
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_that_is_cut_off_says_so_in_one_line(
+    database: str,
+    anymail: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
+    task: Callable[[], None],
+) -> None:
+    anymail(EVENT_RETENTION_DAYS=30)
+    with interrupted(database, at="events_app_"):
+        task()
+    (message,) = caplog.messages
+    assert message.startswith("Left ")
+    assert message.endswith(" at its time limit, to be taken up again")
+
+
+def test_a_drain_that_is_cut_off_in_its_closing_tick_loses_nothing(
+    database: str, tracking: ReceiverSignal, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = Log(tracking)
+    append(opened("A1"))
+    with interrupted(database, at="events_app_inboundwork"):
+        tasks.drain()
+    assert caplog.messages == ["Left drain at its time limit, to be taken up again"]
+    assert (log.ids, stream.backlog(), owed_ids()) == (["A1"], 0, [])
+
+
+@pytest.mark.parametrize("at", ['INSERT INTO "events_app_event"', 'INSERT INTO "events_app_work"'])
+def test_events_whose_storing_is_cut_off_are_read_again_at_once(
+    database: str, tracking: ReceiverSignal, at: str
+) -> None:
+    log = Log(tracking)
+    append(opened("A1"))
+    with interrupted(database, at):
+        tasks.drain()
+    assert (log.ids, stream.backlog()) == ([], 1)
+    tasks.drain()
+    assert (log.ids, stream.backlog()) == (["A1"], 0)
+
+
+def test_results_whose_writing_is_cut_off_are_written_by_the_next_task(
+    database: str, tracking: ReceiverSignal
+) -> None:
+    log = Log(tracking)
+    append(opened("A1"), opened("B2"))
+    with interrupted(database, at="DELETE"):
+        tasks.drain()
+    assert (len(log.ids), len(owed_ids())) == (2, 2)
+    tasks.drain()
+    assert (len(log.ids), owed_ids()) == (2, [])
+
+
+def test_an_event_that_is_cut_off_after_its_receivers_keeps_its_lives(
+    database: str, tracking: ReceiverSignal
+) -> None:
+    fine, shop = Log(tracking, "fine"), Log(tracking, "shop", "A1")
+    append(opened("A1"), opened("B2"))
+    with interrupted(database, at='UPDATE "events_app_work"'):  # the failure of "shop" is to be written
+        tasks.drain()
+    tasks.drain()
+    make_due(database)
+    tasks.recover()
+    assert fine.ids == ["A1", "B2"]
+    assert shop.ids == ["A1", "B2", "A1"]
+    assert Work.objects.get().lapses == 0
 
 
 def test_the_log_quotes_no_values_from_a_databases_error(caplog: pytest.LogCaptureFixture) -> None:

@@ -94,8 +94,8 @@ class Deployment:
         """A worker with beat inside; on SQLite it has one process."""
         return self._keep(self.stack.worker("-B", *options, name=name))
 
-    def worker_without_beat(self) -> Process:
-        return self._keep(self.stack.worker())
+    def worker_without_beat(self, *options: str) -> Process:
+        return self._keep(self.stack.worker(*options))
 
     def stop(self) -> None:
         for process in self.processes:

@@ -1,12 +1,15 @@
 """What a worker does when a bell for mail rings, in this process; and what it keeps of it."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest import mock
 
 import pytest
 from celery.contrib.testing.worker import start_worker
-from celery.exceptions import Ignore
+from celery.exceptions import Ignore, SoftTimeLimitExceeded
 from celery.signals import task_postrun
 from django.db import OperationalError, connections, transaction
 from django_celery_results.models import TaskResult
@@ -20,7 +23,7 @@ from project import celery_app
 from sending_app import account, claims, delivery, retention, tasks
 from sending_app.client import Verdict
 from sending_app.models import OutboxMessage, Part
-from tests.events_app.test_inbox import away
+from tests.events_app.test_inbox import away, hang_up, on_postgresql
 from tests.sending_app.events import come, raw, recipients
 from tests.sending_app.mails import kept, mail, part, parts
 from tests.sending_app.posting import accepted, came_to, take
@@ -236,6 +239,90 @@ def test_a_database_that_goes_away_after_the_post(
     assert "ann@example.com" not in caplog.text
     assert run(tasks.deliver) is None
     assert (part().state, part().sent_twice, len(sendgrid.accepted)) == ("accepted", False, 1)
+
+
+# The soft time limit
+
+
+@contextmanager
+def interrupted(database: str, at: str, when: Callable[[], object] = lambda: True) -> Iterator[None]:
+    """The soft time limit strikes once, in the first statement that begins so."""
+    strikes = iter([True])
+
+    def execute(call: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.strip().startswith(at) and when() and next(strikes, False):
+            raise SoftTimeLimitExceeded
+        return call(sql, params, many, context)
+
+    with connections[database].execute_wrapper(execute):
+        yield
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_a_task_that_is_cut_off_says_so_in_one_line(
+    database: str,
+    sendgrid: FakeSendGrid,
+    task: Callable[[], Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with interrupted(database, at=""):
+        assert not run(task)
+    (message,) = caplog.messages
+    assert message.startswith("Left ")
+    assert message.endswith(" at its time limit, to be taken up again")
+
+
+def test_a_task_that_is_cut_off_in_its_closing_tick_keeps_its_result(
+    database: str, sendgrid: FakeSendGrid, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept(mail(bulk=True))
+    with interrupted(database, at="SELECT", when=lambda: sendgrid.accepted):  # whether anything is due
+        assert run(tasks.deliver_bulk) == {"accepted": 1}
+    assert caplog.messages == ["Left mails at its time limit, to be taken up again"]
+
+
+def test_an_outcome_whose_writing_is_cut_off_is_written_by_the_next_task(
+    database: str, sendgrid: FakeSendGrid
+) -> None:
+    kept()
+    with interrupted(database, at="UPDATE sending_app_part\nSET state = 'accepted'"):
+        assert run(tasks.deliver) is None
+    assert (part().state, len(sendgrid.accepted)) == ("posting", 1)
+    run(tasks.deliver)
+    assert (part().state, part().unknowns, len(sendgrid.accepted)) == ("accepted", 0, 1)
+
+
+# A connection that broke, and Celery's result
+
+
+@on_postgresql
+def test_a_connection_that_broke_in_a_task_is_not_left_to_the_next_who_uses_it(
+    database: str, sendgrid: FakeSendGrid
+) -> None:
+    def post_then_break() -> Counter[str]:
+        hang_up(database)
+        return Counter(accepted=1)
+
+    redis.worker().set(redis.key("sending-tick"), 1, px=60_000)  # the closing tick asks nothing
+    assert tasks._result(tasks._run("mails", post_then_break)) == {"accepted": 1}
+    assert Part.objects.count() == 0
+
+
+@on_postgresql
+def test_a_task_keeps_no_result_where_the_database_is_gone_by_then(
+    database: str, sendgrid: FakeSendGrid
+) -> None:
+    with ExitStack() as outage:
+
+        def post_then_break() -> Counter[str]:
+            hang_up(database)
+            outage.enter_context(mock.patch.dict(connections[database].settings_dict, {"PORT": 1}))
+            return Counter(accepted=1)
+
+        redis.worker().set(redis.key("sending-tick"), 1, px=60_000)
+        with pytest.raises(Ignore):
+            tasks._result(tasks._run("mails", post_then_break))
+    connections[database].close()
 
 
 def test_without_redis_mails_still_leave(
