@@ -168,8 +168,8 @@ def _task(name: str) -> Iterator[None]:
             verdicts.write_what_is_left()
             yield
     except SoftTimeLimitExceeded:
-        # The limit may have struck in mid statement. psycopg cancels that for KeyboardInterrupt and SystemExit
-        # alone (psycopg.Connection.wait), and no later statement could run on the connection.
+        # The limit may have struck in mid statement. psycopg cancels that for KeyboardInterrupt and
+        # SystemExit alone (psycopg.Connection.wait), and no later statement could run on the connection.
         connections.close_all()
         logger.warning("Left %s at its time limit, to be taken up again", name)
 

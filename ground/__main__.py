@@ -11,6 +11,7 @@ COMMANDS = {
     "test": "ground.test",
     "up": "ground.up",
     "bench": "benchmarks.run",
+    "chaos": "ground.chaos",
     "check": "ground.check",
 }
 

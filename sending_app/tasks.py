@@ -152,8 +152,8 @@ def _run(what: str, work: Callable[[], Counter[str]]) -> Counter[str]:
         logger.warning("Left %s, to be taken up again: %s", what, why)
         close_old_connections()  # who uses the connection next is to find one that works
     except SoftTimeLimitExceeded:
-        # The limit may have struck in mid statement. psycopg cancels that for KeyboardInterrupt and SystemExit
-        # alone (psycopg.Connection.wait), and no later statement could run on the connection.
+        # The limit may have struck in mid statement. psycopg cancels that for KeyboardInterrupt and
+        # SystemExit alone (psycopg.Connection.wait), and no later statement could run on the connection.
         connections.close_all()
         logger.warning("Left %s at its time limit, to be taken up again", what)
     return did

@@ -1,0 +1,74 @@
+"""A short storm: what it counts is right, and a worker that stops working is found."""
+
+import json
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from ground.process import Process, wait_for
+from ground.stack import ROOT
+from ground.storm import KINDS, plan
+
+#: Seconds a storm may take: a worker that is killed in mid work leaves it to a lease of a minute.
+PATIENCE = 300
+
+
+def chaos(folder: Path, *arguments: str) -> Process:
+    return Process([sys.executable, "-m", "ground", "chaos", *arguments], log=folder / "chaos.log", cwd=ROOT)
+
+
+def answer(storm: Process) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(
+        next(line for line in storm.output().splitlines() if line.startswith("{"))
+    )
+    return found
+
+
+def test_a_storm_that_everything_outlives(tmp_path: Path) -> None:
+    arguments = ("--faults", "6", "--minutes", "0.3", "--kinds", "freeze,kill")
+    with chaos(tmp_path, *arguments) as storm:
+        status = storm.wait(PATIENCE)
+    assert status == 0, storm.output()
+    found = answer(storm)
+    assert found["good"]
+    assert sum(found["faults"].values()) == 6
+    assert found["faults"].keys() <= {"freeze", "kill"}
+    assert found["events_stored"] == found["events_posted"] > 200
+    assert found["mails_accepted"] == found["mails_sent"] > 5
+    assert found["receiver_calls"] >= found["events_stored"]
+
+
+def test_a_worker_that_does_nothing_is_wedged(tmp_path: Path) -> None:
+    arguments = ("--faults", "1", "--minutes", "0.1", "--kinds", "freeze", "--wedged-after", "5")
+    with chaos(tmp_path, *arguments) as storm:
+        ready = wait_for(
+            lambda: re.search(r" worker-1 is ready, process (\d+)", storm.output()),
+            seconds=PATIENCE,
+            what="a worker",
+            unless_dead=storm,
+        )
+        os.killpg(int(ready[1]), signal.SIGSTOP)
+        status = storm.wait(PATIENCE)
+    assert status == 1, storm.output()
+    found = answer(storm)
+    assert (found["good"], found["wedged"]) == (False, {"worker": 1})
+    assert found["longest_pause"] >= 5
+    assert found["events_lost"] == found["mails_lost"] == 0
+    assert " worker is wedged: no task finished " in storm.output()
+
+
+def test_a_seed_makes_the_same_faults() -> None:
+    first, again, other = (list(plan(200, 600, seed, list(KINDS))) for seed in (1, 1, 2))
+    assert first == again != other
+    assert {fault.kind for fault in first} == KINDS.keys()
+    assert [fault.at for fault in first] == sorted(fault.at for fault in first)
+    assert first[-1].at < 600
+
+
+def test_an_unknown_fault(tmp_path: Path) -> None:
+    with chaos(tmp_path, "--kinds", "flood") as storm:
+        assert storm.wait(30) == 2
+    assert "there is no fault flood; there are cut, " in storm.output()
