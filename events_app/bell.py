@@ -42,6 +42,17 @@ class Limits(NamedTuple):
     hard: int
 
 
+class Registered(NamedTuple):
+    """The queue and the limits of a task made here."""
+
+    queue: str
+    limits: Limits
+
+
+#: By the task's name: all tasks of the apps that are installed.
+registered: dict[str, Registered] = {}
+
+
 def task(
     name: str, *, queue: str, limits: Limits, keeps_result: bool = False
 ) -> Callable[[Callable[[], object]], "Task[[], object]"]:
@@ -49,6 +60,7 @@ def task(
 
     These, the limits and the queue sit on the task, so that they hold in whatever Celery app runs it.
     """
+    registered[name] = Registered(queue, limits)
     return shared_task(
         name=name,
         on_bound=_publishes_to(queue),

@@ -18,6 +18,7 @@ host's options are its own, and the retry keeps a worker that publishes or ackno
 from typing import TYPE_CHECKING, Any
 
 from celery import bootsteps
+from celery.signals import worker_init
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -58,6 +59,11 @@ class NoHiddenReconnect(bootsteps.StartStopStep):
                 pool.set_retry(_NO_RETRY)
 
 
-def add_step(sender: Any, **_: Any) -> None:
-    """Receiver of Celery's `worker_init`: its app is the host's own, and its consumer is not made yet."""
+def install() -> None:
+    """Take the retries in each worker of this process, whichever Celery app it runs."""
+    worker_init.connect(_add_step, dispatch_uid="events_app.worker.connection")
+
+
+def _add_step(sender: Any, **_: Any) -> None:
+    # The worker's consumer is not made yet.
     sender.app.steps["consumer"].add(NoHiddenReconnect)

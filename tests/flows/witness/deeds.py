@@ -1,6 +1,7 @@
 """What may go wrong in a receiver. Each is handed a question: does the order still stand?"""
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -40,6 +41,11 @@ def hold_whatever_comes(stands: Callable[[], bool]) -> None:
     while stands():
         with suppress(BaseException):
             hold(stands)
+
+
+def hold_the_interpreter(_: Callable[[], bool]) -> None:
+    """Stay in C with the GIL: a regular expression that backtracks for ever. No other thread runs."""
+    re.match("(a+)+$", "a" * 100 + "b")
 
 
 def leave_a_transaction_open(_: Callable[[], bool]) -> None:

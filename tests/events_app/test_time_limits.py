@@ -1,0 +1,134 @@
+"""The time limits that a prefork child keeps itself. `tests/flows/test_time_limits.py` has the real child."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from billiard.pool import soft_timeout_sighandler
+from celery.exceptions import SoftTimeLimitExceeded
+
+from events_app import bell, tasks
+from events_app.bell import Limits
+from events_app.worker import time_limits
+from ground.process import wait_for
+
+
+@pytest.fixture
+def child(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process passes for a prefork child, with a short limit for `events.drain`."""
+    before = signal.signal(signal.SIGUSR1, soft_timeout_sighandler)
+    monkeypatch.setattr(time_limits, "pool_index", lambda: 0)
+    monkeypatch.setattr(time_limits, "LATER", 0.3)
+    monkeypatch.setitem(bell.registered, "events.drain", bell.Registered("sendgrid.events", Limits(0, 600)))
+    yield
+    end()
+    signal.signal(signal.SIGUSR1, before)
+
+
+def begin(task: Any = tasks.drain) -> None:
+    time_limits._begin(task)
+
+
+def end(task: Any = tasks.drain) -> None:
+    time_limits._end(task)
+
+
+def spin(seconds: float) -> None:
+    """Stay in Python, where a signal's handler is called at any step."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pass
+
+
+def wait_for_the_timer() -> None:
+    running = time_limits._child.running
+    assert running
+    running.timer.join(60)
+
+
+def test_the_soft_limit_interrupts_the_task(child: None) -> None:
+    begin()
+    with pytest.raises(SoftTimeLimitExceeded):
+        spin(60)
+    assert time_limits._child.running
+
+
+def test_a_task_that_celery_has_interrupted_is_not_interrupted_again(child: None) -> None:
+    begin()
+    with pytest.raises(SoftTimeLimitExceeded):
+        os.kill(os.getpid(), signal.SIGUSR1)
+    wait_for_the_timer()
+    spin(0.01)
+
+
+def test_celerys_signal_after_the_childs_own_changes_nothing(child: None) -> None:
+    begin()
+    with pytest.raises(SoftTimeLimitExceeded):
+        spin(60)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    spin(0.01)
+
+
+def test_a_limit_on_its_way_when_the_task_ends_strikes_no_other_task(child: None) -> None:
+    on_its_way = threading.Event()
+
+    def send() -> None:
+        with time_limits._child.sending:
+            on_its_way.set()
+            wait_for(lambda: time_limits._child.running is None, seconds=60, what="the end of the task")
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+    begin()
+    sender = threading.Thread(target=send)
+    sender.start()
+    on_its_way.wait(60)
+    end()
+    sender.join()
+    spin(0.01)  # the next task
+
+
+def test_the_limits_end_with_the_task(child: None) -> None:
+    begin()
+    running = time_limits._child.running
+    assert running
+    end()
+    assert running.timer.finished.is_set()
+    assert time_limits._child.running is None
+
+
+def test_a_task_whose_end_was_not_told_is_followed_by_one_without_its_limits(child: None) -> None:
+    begin()
+    left = time_limits._child.running
+    assert left
+    begin(task("shop.report"))
+    assert left.timer.finished.is_set()
+    assert time_limits._child.running is None
+
+
+def test_tasks_of_the_host_project_have_only_celerys_limits(child: None) -> None:
+    begin(task("shop.report"))
+    assert time_limits._child.running is None
+
+
+def test_a_task_called_inside_another_changes_no_limits(child: None) -> None:
+    begin()
+    outer = time_limits._child.running
+    begin(task("events.drain", eager=True))
+    end(task("events.drain", eager=True))
+    assert time_limits._child.running is outer
+
+
+def test_only_a_prefork_child_keeps_limits() -> None:
+    # In threads and in solo nothing can end a task and leave the worker alive: a receiver that hangs stays.
+    assert time_limits.pool_index() is None
+    begin()
+    assert time_limits._child.running is None
+
+
+def task(name: str, *, eager: bool = False) -> Any:
+    return SimpleNamespace(name=name, request=SimpleNamespace(is_eager=eager))
