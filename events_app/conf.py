@@ -49,6 +49,12 @@ def _dedupe(value: object) -> str:
     return str(value)
 
 
+def _watchdog(value: object) -> str:
+    if value not in ("exit", "log", "off"):
+        raise ValueError('must be "exit", "log" or "off"')
+    return str(value)
+
+
 #: Public keys of the signed Event Webhook, bare base64 or PEM; any one may match.
 VERIFICATION_KEYS = Setting[tuple[str, ...]](
     "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY", (), _texts, bare=True
@@ -87,6 +93,8 @@ RECEIVER_RETRY_DELAY = Setting("RECEIVER_RETRY_DELAY", 30, whole)
 ATOMIC_DISPATCH = Setting("ATOMIC_DISPATCH", False, flag)
 #: Days after which stored events are removed; None: never.
 RETENTION_DAYS = Setting[int | None]("EVENT_RETENTION_DAYS", None, _days)
+#: What a worker does that can do no work any more: "exit" for a supervisor to restart it, "log", or "off".
+WORKER_WATCHDOG = Setting("WORKER_WATCHDOG", "log", _watchdog)
 
 SETTINGS: tuple[Setting[Any], ...] = (
     VERIFICATION_KEYS,
@@ -106,4 +114,5 @@ SETTINGS: tuple[Setting[Any], ...] = (
     RECEIVER_RETRY_DELAY,
     ATOMIC_DISPATCH,
     RETENTION_DAYS,
+    WORKER_WATCHDOG,
 )

@@ -155,6 +155,7 @@ ANYMAIL = {
     "ATOMIC_DISPATCH": env.bool("ATOMIC_DISPATCH", default=False),
     "EVENT_RETENTION_DAYS": env.int("EVENT_RETENTION_DAYS", default=0) or None,
     "EVENT_BACKLOG_LIMIT": env.int("EVENT_BACKLOG_LIMIT", default=1_000_000),
+    "WORKER_WATCHDOG": env.str("WORKER_WATCHDOG", default="log"),
 }
 
 LOGGING = {

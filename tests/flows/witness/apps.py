@@ -13,10 +13,11 @@ class WitnessConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from tests.flows.witness import receivers  # noqa: PLC0415 (it needs the app's models)
+        from tests.flows.witness import faults, receivers  # noqa: PLC0415 (it needs the app's models)
 
         for name in os.environ["WITNESS_RECEIVERS"].split(","):
             tracking.connect(getattr(receivers, name), dispatch_uid=name)
+        faults.install()
         inbound.connect(receivers.clerk, dispatch_uid="clerk")
         inbound.connect(receivers.reader, dispatch_uid="reader")
         post_send.connect(receivers.post_send)

@@ -82,6 +82,19 @@ class Book:
         fresh.rename(self._orders)
 
 
+class Rounds:
+    """The rounds that the watchdogs of all workers have gone."""
+
+    def __init__(self, folder: Path) -> None:
+        self._rounds = folder / "rounds"
+
+    def add(self) -> None:
+        _append(self._rounds, ())
+
+    def count(self) -> int:
+        return len(_lines(self._rounds))
+
+
 def _append(path: Path, entry: tuple[object, ...]) -> None:
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(file, f"{json.dumps(entry)}\n".encode())

@@ -1,0 +1,292 @@
+"""A watchdog over the main loop of a Celery worker: a worker that can no longer do its work ends itself.
+
+Two faults count as such, each for `PATIENCE` seconds:
+
+- The main loop has not turned.
+- Messages wait in a queue of ours that this worker consumes, and this worker has received none.
+
+The watchdog is a thread of the worker's main process, so it also works while the main thread waits in C, such
+as in recv(). While the main thread holds the GIL in C, no other thread runs: such a worker is not ended.
+
+The thread counts its own rounds and asks no clock: a worker that was frozen (SIGSTOP, a suspended machine)
+has not been stuck meanwhile. Each of these starts the count anew:
+
+- A task runs in any process or thread of the pool, ours or the host project's.
+- The broker does not answer the watchdog: the worker is reconnecting, or will be.
+- The worker consumes none of our queues, or has not turned its loop once since its start.
+"""
+
+import logging
+import os
+import signal
+import struct
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from mmap import mmap
+from typing import Any
+
+import billiard
+from celery.bootsteps import CLOSE, TERMINATE  # type: ignore[attr-defined]  # not in the stubs
+from celery.signals import (
+    task_postrun,
+    task_prerun,
+    task_received,
+    worker_init,
+    worker_process_init,
+    worker_ready,
+)
+
+from events_app import bell
+from events_app.conf import WORKER_WATCHDOG
+from events_app.worker.time_limits import pool_index
+
+logger = logging.getLogger(__name__)
+
+#: Seconds a fault lasts before the worker ends.
+PATIENCE = 60.0
+
+#: Rounds of the watchdog in that time.
+ROUNDS = 12
+
+#: Rounds of a fault after which the broker is asked, in each round. An idle worker asks that often.
+_ROUNDS_UNASKED = 2
+
+#: Seconds the broker has for an answer.
+_BROKER_PATIENCE = 2.0
+
+#: The exit status of a worker that ends itself. Not 0: some supervisors restart only what failed.
+EXIT_STATUS = os.EX_SOFTWARE
+
+#: What one child of a prefork pool tells the main process: its pid, and how many tasks run in the child.
+_REPORT = struct.Struct("ii")
+
+#: Children of a pool that can report. Of one more the watchdog does not know, and takes it for busy.
+_MOST_CHILDREN = 4096
+
+_tasks: set[str] = set()
+_received = 0
+_reports: mmap | None = None
+
+
+def install() -> None:
+    """Watch each worker that `WORKER_WATCHDOG` does not exempt."""
+    uid = "events_app.worker.watchdog"
+    worker_init.connect(_prepare, dispatch_uid=uid)
+    worker_process_init.connect(_report, dispatch_uid=uid)
+    task_received.connect(_on_received, dispatch_uid=uid)
+    task_prerun.connect(_on_begin, dispatch_uid=uid)
+    task_postrun.connect(_on_end, dispatch_uid=uid)
+    worker_ready.connect(_watch, dispatch_uid=uid)
+
+
+def _prepare(**_: Any) -> None:
+    """Make the memory that the main process shares with the pool's children, before there are any."""
+    global _reports  # noqa: PLW0603 (one process, one pool)
+    if WORKER_WATCHDOG.get() != "off":
+        _reports = mmap(-1, _REPORT.size * _MOST_CHILDREN)
+
+
+def _watch(sender: Any, **_: Any) -> None:
+    if _reports is not None:
+        Watchdog(sender, ends=WORKER_WATCHDOG.get() == "exit").start()
+
+
+def _on_received(**_: Any) -> None:
+    global _received  # noqa: PLW0603 (one process, one consumer)
+    _received += 1
+
+
+def _on_begin(task_id: str, **_: Any) -> None:
+    _tasks.add(task_id)
+    _report()
+
+
+def _on_end(task_id: str, **_: Any) -> None:
+    _tasks.discard(task_id)
+    _report()
+
+
+def _report(**_: Any) -> None:
+    index = pool_index()
+    if index is not None and _reports is not None and index < _MOST_CHILDREN:
+        _REPORT.pack_into(_reports, index * _REPORT.size, os.getpid(), len(_tasks))
+
+
+class Watchdog(threading.Thread):
+    """Watches one consumer. With `ends` false it logs an error for each `PATIENCE` seconds, and no more."""
+
+    def __init__(self, consumer: Any, *, ends: bool) -> None:
+        super().__init__(name="sendgrid-watchdog", daemon=True)
+        # Celery's Consumer, whose module no process needs to import but a worker.
+        self._consumer = consumer
+        self._state = consumer.controller.state
+        self._ends = ends
+        self._turned = threading.Event()
+        self._has_turned_once = False
+        self._seen = 0
+        self._stuck = self._unfed = 0
+
+    def run(self) -> None:
+        self._ask_for_a_turn()
+        while not self._is_stopping():
+            time.sleep(PATIENCE / ROUNDS)
+            try:
+                self.look()
+            except Exception:
+                # Of no fault of the worker's: it must not end for a fault of this module.
+                logger.exception("The watchdog failed and goes on")
+                self._start_anew()
+
+    def _is_stopping(self) -> bool:
+        orders = (self._state.should_stop, self._state.should_terminate)
+        return (
+            self._consumer.blueprint.state in (CLOSE, TERMINATE)
+            # An exit status may be 0.
+            or any(order is not None and order is not False for order in orders)
+        )
+
+    def look(self) -> None:
+        """One round."""
+        turned = self._turned.is_set()
+        self._has_turned_once |= turned
+        queues = self._queues()
+        if self._runs_a_task() or not queues or not self._has_turned_once:
+            self._start_anew()
+            return
+        self._stuck = 0 if turned else self._stuck + 1
+        self._unfed = 0 if _received != self._seen or self._holds_messages_back() else self._unfed + 1
+        self._seen = _received
+        if turned:
+            self._ask_for_a_turn()
+        if max(self._stuck, self._unfed) >= _ROUNDS_UNASKED:
+            self._judge(queues)
+
+    def _judge(self, queues: Iterable[str]) -> None:
+        try:
+            waiting = self._waiting(queues)
+        except Exception as error:  # noqa: BLE001 (each transport has errors of its own)
+            logger.debug("The watchdog got no answer of the broker: %s", type(error).__name__)
+            self._start_anew()
+            return
+        if not waiting:
+            self._unfed = 0
+        if self._stuck >= ROUNDS:
+            self._end_stuck()
+        elif self._unfed >= ROUNDS:
+            # In the main loop, where no message can come between the last look and the end.
+            self._consumer.call_soon(self._end_unfed, waiting, self._seen)
+            self._unfed = 0
+
+    def _end_stuck(self) -> None:
+        frame = sys._current_frames().get(threading.main_thread().ident or 0)
+        where = (
+            f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}" if frame else "unknown"
+        )
+        if not self._runs_a_task() and not self._turned.is_set():
+            self._end(f"the main loop has not turned for {PATIENCE:g} s (it is at {where})")
+        self._start_anew()
+
+    def _end_unfed(self, waiting: list[str], seen: int) -> None:
+        if seen == _received and not self._runs_a_task():
+            queues = ", ".join(waiting)
+            self._end(f"messages wait in {queues}, and it has received none for {PATIENCE:g} s")
+
+    def _end(self, why: str) -> None:
+        if not self._ends:
+            logger.error('This worker can do no work: %s. It goes on: WORKER_WATCHDOG is "log".', why)
+            return
+        # In a thread of its own: the main thread may be stuck in a log handler, with the handler's lock.
+        last_words = threading.Thread(target=_say, args=(why,), daemon=True)
+        last_words.start()
+        last_words.join(5)
+        # The children of the pool, and an embedded beat. None runs a task.
+        for pid in [child.pid for child in billiard.active_children() if child.pid]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        os._exit(EXIT_STATUS)
+
+    def _start_anew(self) -> None:
+        self._stuck = self._unfed = 0
+
+    def _ask_for_a_turn(self) -> None:
+        self._turned.clear()
+        # Both loops of Celery's call it in their next turn (celery/worker/loops.py).
+        self._consumer.call_soon(self._turned.set)
+
+    def _queues(self) -> list[str]:
+        ours = {task.queue for task in bell.registered.values()}
+        return [name for name in list(self._consumer.app.amqp.queues.consume_from) if name in ours]
+
+    def _holds_messages_back(self) -> bool:
+        """Whether a rate limit or `worker_eta_task_limit` of the host's may keep it from taking more."""
+        qos = self._consumer.qos
+        # Celery has no qos before it first consumes.
+        at_eta_limit = bool(qos and qos.max_prefetch is not None and qos.value >= qos.max_prefetch)
+        buckets = list(self._consumer.task_buckets.values())
+        return at_eta_limit or any(bucket and bucket.contents for bucket in buckets)
+
+    def _runs_a_task(self) -> bool:
+        pool = self._consumer.pool
+        if type(pool).__module__ == "celery.concurrency.prefork":
+            # Not Celery's own list: a main loop that is stuck does not hear of the end of a task, and
+            # forgets its running tasks when the broker's connection breaks (`AsynPool.flush`).
+            return any(map(_is_busy, list(getattr(pool._pool, "_pool", ()))))
+        # A third party's pool may run tasks without Celery's signals.
+        return bool(_tasks or self._state.active_requests)
+
+    def _waiting(self, queues: Iterable[str]) -> list[str]:
+        """Which queues hold messages. Raises any error of the broker's transport."""
+        connection = self._consumer.app.connection_for_read(
+            connect_timeout=_BROKER_PATIENCE,
+            # Each transport takes what it knows: redis the first four, amqp the others.
+            transport_options={
+                "max_retries": 0,
+                "retry_on_timeout": False,
+                "socket_timeout": _BROKER_PATIENCE,
+                "socket_connect_timeout": _BROKER_PATIENCE,
+                "read_timeout": _BROKER_PATIENCE,
+                "write_timeout": _BROKER_PATIENCE,
+            },
+        )
+        try:
+            connection.connect()
+            return [name for name in queues if _length(connection, name)]
+        finally:
+            connection.collect(socket_timeout=_BROKER_PATIENCE)
+
+
+def _length(connection: Any, queue: str) -> int:
+    # A channel for each: amqp closes the channel on which a queue is not found.
+    channel = connection.channel()
+    try:
+        length: int = channel.queue_declare(queue=queue, passive=True).message_count
+    except connection.channel_errors as error:
+        if str(getattr(error, "reply_code", "")) != "404":  # text in kombu, a number in amqp
+            raise
+        return 0  # on Redis an empty queue does not exist (kombu/transport/virtual/base.py)
+    channel.close()
+    return length
+
+
+def _is_busy(child: Any) -> bool:
+    """Whether a child of a prefork pool runs a task, or may: one that has not reported may."""
+    if _reports is None or child.index >= _MOST_CHILDREN:
+        return True
+    pid, tasks = _REPORT.unpack_from(_reports, child.index * _REPORT.size)
+    return (pid != child.pid or tasks > 0) and _lives(child.pid)
+
+
+def _lives(pid: int) -> bool:
+    """Whether a child has not ended. One that ended stays to be reaped by billiard."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:
+        return False
+
+
+def _say(why: str) -> None:
+    logger.critical("This worker ends itself, to be started anew: %s.", why)
+    logging.shutdown()

@@ -1,0 +1,147 @@
+"""A worker that can do no work any more ends itself. A worker that works, waits or is idle does not."""
+
+import re
+from contextlib import closing
+
+import pytest
+from redis import Redis
+
+from events_app.worker import watchdog
+from fake_sendgrid.events import history
+from ground import reaper
+from ground.process import Process
+from ground.stack import QUEUES
+from tests.flows.databases import on_sqlite
+from tests.flows.deployment import PATIENCE, Deployment, once
+from tests.flows.witness import faults
+from tests.flows.witness.book import Rounds
+
+pytestmark = on_sqlite
+
+TICKS = ("events.tick", "sending.tick")
+POOLS = ("prefork", "threads", "solo")
+
+#: The main loop of an idle worker turns at least once a second.
+SECONDS = 6
+
+
+@pytest.fixture(autouse=True)
+def watched(deployment: Deployment) -> None:
+    deployment.configure(WITNESS_PATIENCE=SECONDS, WORKER_WATCHDOG="exit")
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_worker_whose_main_loop_is_stuck_ends_itself_with_all_its_children(
+    deployment: Deployment, pool: str
+) -> None:
+    worker = start(deployment, pool, *(["-B"] if pool != "solo" else []))
+
+    order(deployment, "wait_in_recv")
+
+    assert worker.wait(PATIENCE) == watchdog.EXIT_STATUS
+    assert "the main loop has not turned" in worker.output()
+    assert "in wait_in_recv" in worker.output()
+    deployment.wait_until(lambda: not reaper.lives(-worker.pid), "its children are gone")
+
+
+def test_a_worker_that_is_handed_nothing_ends_itself_when_messages_wait(deployment: Deployment) -> None:
+    worker = start(deployment, "prefork")
+    deployment.wait_until(lambda: is_idle(deployment, worker), "it has answered its own wake-ups")
+    order(deployment, "stop_consuming")
+    let_rounds_pass(deployment, worker)
+    assert worker.alive
+    deployment.web()
+    assert deployment.post(history(5)) == 200
+
+    assert worker.wait(PATIENCE) == watchdog.EXIT_STATUS
+
+    assert "messages wait in sendgrid.events" in worker.output()
+    deployment.worker(name="successor")
+    deployment.settle(stored=5)
+
+
+def test_a_worker_without_supervisor_only_logs(deployment: Deployment) -> None:
+    deployment.configure(WORKER_WATCHDOG="log")
+    worker = start(deployment, "prefork")
+
+    order(deployment, "wait_in_recv")
+
+    said = 'WORKER_WATCHDOG is "log"'
+    deployment.wait_until(lambda: worker.output().count(said) > 1, "it logs, and goes on to log")
+    assert worker.alive
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_worker_that_runs_a_task_never_ends_itself(deployment: Deployment, pool: str) -> None:
+    deployment.web()
+    worker = start(deployment, pool)
+    (event,) = events = history(1)
+    held = event["sg_event_id"]
+    deployment.hold_at(held)
+    assert deployment.post(events) == 200
+    deployment.wait_for_call(held)
+    if pool != "solo":  # its main thread is the one that runs the task
+        order(deployment, "wait_in_recv")
+
+    let_rounds_pass(deployment, worker)
+    assert worker.alive
+
+    deployment.let_go(held)
+    deployment.settle(stored=1)
+    if pool != "solo":
+        assert worker.wait(PATIENCE) == watchdog.EXIT_STATUS
+
+
+def test_a_worker_whose_broker_is_away_never_ends_itself(deployment: Deployment) -> None:
+    deployment.web()
+    worker = start(deployment, "prefork")
+    events = history(5)
+
+    deployment.valkey.kill()
+    let_rounds_pass(deployment, worker)
+    deployment.valkey.start()
+
+    deployment.wait_until(lambda: deployment.post(events) == 200, "the post is taken")
+    deployment.settle(stored=5)
+    assert worker.alive
+
+
+def test_an_idle_worker_never_ends_itself(deployment: Deployment) -> None:
+    deployment.web()
+    worker = start(deployment, "prefork")
+
+    let_rounds_pass(deployment, worker)
+
+    events = history(5)
+    assert deployment.post(events) == 200
+    deployment.settle(stored=5)
+    assert deployment.called() == once(events)
+    assert worker.alive
+
+
+def start(deployment: Deployment, pool: str, *options: str) -> Process:
+    """A worker without beat, unless told, that the watchdog watches."""
+    worker = deployment.stack.worker("--pool", pool, *options)
+    deployment.processes.append(worker)
+    return worker
+
+
+def is_idle(deployment: Deployment, worker: Process) -> bool:
+    """Whether the worker has run the ticks that it sends to itself at its start, and all they asked for."""
+    ticks = [re.search(rf"Task {tick}\[\S+\] succeeded", worker.output()) for tick in TICKS]
+    with closing(Redis.from_url(deployment.valkey.url(1))) as broker:
+        return all(ticks) and not broker.exists(*QUEUES)
+
+
+def order(deployment: Deployment, fault: str) -> None:
+    assert hasattr(faults, fault)
+    (deployment.folder / "fault").write_text(fault)
+
+
+def let_rounds_pass(deployment: Deployment, worker: Process) -> None:
+    """Let the watchdog go its rounds, for three times its patience."""
+    rounds = Rounds(deployment.folder)
+    begin = rounds.count()
+    deployment.wait_until(
+        lambda: not worker.alive or rounds.count() >= begin + 3 * watchdog.ROUNDS, "the watchdog's rounds"
+    )

@@ -1,0 +1,57 @@
+"""Faults of a worker's main loop, on order of a test, and the rounds of the watchdog."""
+
+import os
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+from celery.signals import worker_ready
+
+from events_app.worker import watchdog
+from ground.process import wait_for
+from tests.flows.witness.book import Rounds
+
+
+def install() -> None:
+    """Shorten the watchdog's patience to WITNESS_PATIENCE seconds, where that is set."""
+    if "WITNESS_PATIENCE" in os.environ:
+        watchdog.PATIENCE = float(os.environ["WITNESS_PATIENCE"])
+        worker_ready.connect(_obey, dispatch_uid="tests.flows.witness.faults")
+        _write_down_rounds(Rounds(_folder()))
+
+
+def wait_in_recv(_: Any) -> None:
+    """The main thread waits in C, for a peer that says nothing."""
+    ours, _theirs = socket.socketpair()
+    ours.recv(1)
+
+
+def stop_consuming(consumer: Any) -> None:
+    """The broker hands the worker nothing any more, and nothing else tells of that."""
+    consumer.task_consumer.cancel()
+
+
+def _obey(sender: Any, **_: Any) -> None:
+    threading.Thread(target=_wait_for_order, args=(sender,), daemon=True).start()
+
+
+def _wait_for_order(consumer: Any) -> None:
+    order = _folder() / "fault"
+    fault = wait_for(lambda: order.read_text() if order.exists() else "", seconds=300, what="an order")
+    order.unlink()  # the next worker is a sound one
+    consumer.call_soon(globals()[fault], consumer)
+
+
+def _folder() -> Path:
+    return Path(os.environ["WITNESS_FOLDER"])
+
+
+def _write_down_rounds(rounds: Rounds) -> None:
+    look = watchdog.Watchdog.look
+
+    def look_and_write(self: watchdog.Watchdog) -> None:
+        look(self)
+        rounds.add()
+
+    watchdog.Watchdog.look = look_and_write  # type: ignore[method-assign]
