@@ -77,10 +77,12 @@ class Postman:
         self._numbers = itertools.count()
         self._changed = threading.Condition()
         self._url: str | None = None
-        self._holds = self._closed = False
+        self._holds = self._keeps_refused = self._closed = False
         #: Mails whose events are not made yet: there may be no webhook for them.
         self._mails: deque[tuple[float, Callable[[], list[Event]]]] = deque()
         self._events: list[_Waiting] = []
+        #: Those that were not taken and are not to be posted again yet.
+        self._refused: list[_Waiting] = []
         self._in_hand = 0
         self._posted: Counter[str] = Counter()
         self._thread = threading.Thread(target=self._run, name="SendGrid's postman", daemon=True)
@@ -119,11 +121,30 @@ class Postman:
             self._holds = False
             self._changed.notify_all()
 
+    @property
+    def refused(self) -> int:
+        """How many events are kept after a post that was not taken."""
+        with self._changed:
+            return len(self._refused)
+
+    def keep_refused(self) -> None:
+        """Repeat no post that is not taken, until `repeat_refused`; newer events are posted meanwhile."""
+        with self._changed:
+            self._keeps_refused = True
+
+    def repeat_refused(self) -> None:
+        with self._changed:
+            self._keeps_refused = False
+            for one in self._refused:
+                self._put_back(one, 0)
+            self._refused.clear()
+            self._changed.notify_all()
+
     def wait_until_posted(self, seconds: float) -> None:
         """Until all events of all mails have been answered 2xx; raises TimeoutError."""
         with self._changed:
             if not self._changed.wait_for(self._is_done, seconds):
-                waiting = f"{len(self._mails)} mails' and {len(self._events) + self._in_hand} other events"
+                waiting = f"{len(self._mails)} mails' and {self._others()} other events"
                 where = "" if self._url else ", and webhook_url is not set"
                 raise TimeoutError(f"{waiting} have not been taken within {seconds:g} s{where}")
 
@@ -136,7 +157,10 @@ class Postman:
         self._thread.join(2)
 
     def _is_done(self) -> bool:
-        return not (self._mails or self._events or self._in_hand)
+        return not (self._mails or self._others())
+
+    def _others(self) -> int:
+        return len(self._events) + len(self._refused) + self._in_hand
 
     def _run(self) -> None:
         with requests.Session() as session:
@@ -204,8 +228,11 @@ class Postman:
                 if post.is_taken:
                     self._posted[one.event["event"]] += 1
                     self._perhaps_repeat(one)
+                    continue
+                one.tries += 1
+                if self._keeps_refused:
+                    self._refused.append(one)
                 else:
-                    one.tries += 1
                     self._put_back(one, min(_FIRST_GAP * 2 ** (one.tries - 1), _LONGEST_GAP))
             self._in_hand = 0
             self._changed.notify_all()

@@ -156,6 +156,21 @@ class FakeSendGrid:
     def release_events(self) -> None:
         self._postman.release()
 
+    @property
+    def refused(self) -> int:
+        """How many events are kept after a post that was not taken."""
+        return self._postman.refused
+
+    def keep_refused(self) -> None:
+        """Do not repeat a post of events that is not taken, until `repeat_refused`.
+
+        SendGrid repeats it after a while that grows, and posts newer events meanwhile.
+        """
+        self._postman.keep_refused()
+
+    def repeat_refused(self) -> None:
+        self._postman.repeat_refused()
+
     def wait_until_posted(self, seconds: float) -> None:
         """Until all events of all accepted mails have been answered 2xx; raises TimeoutError."""
         self._postman.wait_until_posted(seconds)

@@ -13,6 +13,7 @@ from fake_sendgrid import door
 from fake_sendgrid.answers import accept_and_hang_up, server_error
 from fake_sendgrid.postman import Post, Rates
 from fake_sendgrid.server import FakeSendGrid
+from ground.process import wait_for
 from tests.fake_sendgrid.mails import mail, post
 
 PATIENCE = 30
@@ -154,6 +155,23 @@ def test_events_can_be_held(start: Start, webhook: Webhook) -> None:
     fake.release_events()
     fake.wait_until_posted(PATIENCE)
     assert webhook.names == {"processed": 1, "delivered": 1}
+
+
+def test_refused_events_can_be_kept_while_newer_ones_are_posted(start: Start, webhook: Webhook) -> None:
+    webhook.statuses = [503]
+    fake = start()
+    fake.keep_refused()
+    post(fake.url, mail())
+    assert webhook.came.wait(PATIENCE)
+    with pytest.raises(TimeoutError, match="0 mails' and 2 other events"):
+        fake.wait_until_posted(0.2)
+    assert fake.refused == 2
+    post(fake.url, mail())
+    wait_for(lambda: fake.posted == {"processed": 1, "delivered": 1}, seconds=PATIENCE, what="the newer ones")
+    fake.repeat_refused()
+    fake.wait_until_posted(PATIENCE)
+    assert (fake.refused, len(webhook.requests)) == (0, 3)
+    assert fake.posted == {"processed": 2, "delivered": 2}
 
 
 def test_repeats_are_the_same_events_in_later_posts(start: Start, webhook: Webhook) -> None:
