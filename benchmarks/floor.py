@@ -72,7 +72,8 @@ def _store_batch(raws: Sequence[bytes]) -> None:
     with transaction.atomic():
         ids = Event.objects.insert_new(rows, "default")
         Work.objects.open(list(ids.values()), 1, now, "default")
-        evidence.take_in([found[key][1] for key in ids])
+        events = [found[key][1] for key in ids]
+        evidence.take_in(events, [now] * len(events))
     for _ in ids:
         counting.count()
     Work.objects.filter(pk__in=list(ids.values())).delete()

@@ -140,15 +140,16 @@ def _insert(arrivals: list[Arrival], claim: Claim) -> list[tuple[int, Arrival]]:
     with transaction.atomic(using=using):
         ids = Event.objects.insert_new([arrival.row for arrival in arrivals], using)
         new = [(ids[key], arrival) for arrival in arrivals if (key := arrival.row.key) in ids]
-        events = [arrival.event for _, arrival in new if arrival.event]
+        readable = [(arrival.event, arrival.row.received_at) for _, arrival in new if arrival.event]
         now = database_now(using)
         Work.objects.using(using).bulk_create(
             Work(event_id=pk, state=Work.State.DEAD, due=now, error=arrival.error)
             for pk, arrival in new
             if not arrival.event
         )
-        if events:
+        if readable:
             owed = [pk for pk, arrival in new if arrival.event]
             Work.objects.open(owed, claim.token, now + lease(), using)
-            stored.send(None, events=events, using=using)
+            events, received_at = map(list, zip(*readable, strict=True))
+            stored.send(None, events=events, received_at=received_at, using=using)
     return new

@@ -126,8 +126,8 @@ inbound = ReceiverSignal()
 
 #: Sent inside the transaction that stores some new events, once for all of them, before any receiver of
 #: `tracking`. For what has to move together with the events; not for receivers of a project's own.
-#: Arguments: events (a list of `TrackingEvent`), using (the database's alias). What a receiver raises undoes
-#: the storing.
+#: Arguments: events (a list of `TrackingEvent`), received_at (when the webhook took each of them, in the same
+#: order, by the clock of Redis), using (the database's alias). What a receiver raises undoes the storing.
 stored = Signal()
 
 #: Asks which message of ours an inbound mail answers, when it is first read. Whoever keeps our messages

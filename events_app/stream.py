@@ -5,7 +5,7 @@ that was read and not deleted for longer than the lease is handed out again. Nee
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from math import ceil
 from typing import Any, NamedTuple, cast
@@ -61,6 +61,14 @@ end
 
 class Unavailable(Exception):
     """Redis did not take the events: away, frozen, full, or the backlog is at its limit."""
+
+
+class Oldest(NamedTuple):
+    """The entry that has waited longest, and the time; both by the clock of Redis."""
+
+    now: datetime
+    #: None where no entry waits.
+    received_at: datetime | None
 
 
 class Reading(NamedTuple):
@@ -168,10 +176,18 @@ def backlog() -> int:
     return max(entries, int(redis.worker().get(redis.key("waiting")) or 0)) if entries else 0
 
 
-def waits_since() -> datetime | None:
-    """When the event came that has waited longest; None where none waits."""
-    found = cast("list[tuple[bytes, dict[bytes, bytes]]]", redis.worker().xrange(redis.key(), count=1))
-    return unpack(*found[0]).received_at if found else None
+def oldest() -> Oldest:
+    """The entry that has waited longest: not yet read, or read and not yet stored.
+
+    `received_at` is later than `now` where the clock of Redis has been set back.
+    """
+    # In one transaction and the time last: an entry that comes in between would seem to be of the future.
+    pipeline = redis.worker().pipeline(transaction=True)
+    pipeline.xrange(redis.key(), count=1)
+    pipeline.time()
+    entries, (seconds, microseconds) = pipeline.execute()
+    now = datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds)
+    return Oldest(now, unpack(*entries[0]).received_at if entries else None)
 
 
 def anything_to_read(idle: int) -> bool:

@@ -15,6 +15,10 @@ from sending_app import account, conf, tasks
 from sending_app.compose import address
 from sending_app.compose.defaults import KNOWN
 
+#: Seconds below which the wait for events proves nothing. SendGrid gathers events for 30 seconds before it
+#: posts them ("Event Webhook Overview"), and longer under load.
+SHORTEST_WAIT = 120
+
 #: Where the backends are.
 QUEUED, DIRECT = "sending_app.backends.queued.EmailBackend", "sending_app.backends.direct.EmailBackend"
 
@@ -28,7 +32,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
             setting.get()
         except ImproperlyConfigured as error:
             unusable.append(Error(str(error), id="sending_app.E001"))
-    return unusable or [*_check_mailers(), *_check_encoders(), *_check_defaults()]
+    return unusable or [*_check_mailers(), *_check_encoders(), *_check_defaults(), *_check_wait()]
 
 
 @register()
@@ -78,6 +82,17 @@ def _check_defaults() -> Iterable[CheckMessage]:
                 hint=f"Did you mean {near[0]!r}?" if near else "It has no effect.",
                 id="sending_app.W002",
             )
+
+
+def _check_wait() -> Iterable[CheckMessage]:
+    wait = conf.UNKNOWN_WAIT.get()
+    if wait < SHORTEST_WAIT and QUEUED in dict(_mailers()).values():
+        yield checks.Warning(
+            f"SEND_UNKNOWN_WAIT is {wait} seconds, and SendGrid gathers events for 30 seconds or more before "
+            "it posts them: a mail that SendGrid has taken could be sent again.",
+            hint=f"Set it to {SHORTEST_WAIT} or more; the default is {conf.UNKNOWN_WAIT.default}.",
+            id="sending_app.W003",
+        )
 
 
 def _check_eager() -> Iterable[CheckMessage]:

@@ -82,10 +82,12 @@ class Part(models.Model):
     unknowns = models.PositiveSmallIntegerField(default=0)
     #: When the last attempt began.
     attempted_at = models.DateTimeField(null=True)
+    #: When the last attempt of unknown outcome ended; of a worker that died, when its lease did.
+    unknown_since = models.DateTimeField(null=True)
     #: The account of the last attempt (`account.Account.fingerprint`).
     account = models.CharField(max_length=32, blank=True)
     accepted_at = models.DateTimeField(null=True)
-    #: When the first event came that bears one of its ids.
+    #: When the first event that bears one of its ids reached the webhook, by the clock of Redis.
     seen_at = models.DateTimeField(null=True)
     #: When it came to its final state.
     finished_at = models.DateTimeField(null=True)
@@ -107,8 +109,11 @@ class Part(models.Model):
             models.Index(fields=["lane", "due"], name="part_waiting", condition=Q(state="waiting")),
             models.Index(fields=["due"], name="part_posting", condition=Q(state="posting")),
             models.Index(fields=["due"], name="part_unknown", condition=Q(state="unknown")),
+            # For the mails that were accepted around an attempt of unknown outcome.
             models.Index(
-                fields=["account", "accepted_at"], name="part_seen", condition=Q(seen_at__isnull=False)
+                fields=["account", "attempted_at"],
+                name="part_accepted",
+                condition=Q(accepted_at__isnull=False),
             ),
             # For an operator's look, and to find what a mail answers.
             models.Index(fields=["x_message_id"], name="part_request", condition=~Q(x_message_id="")),
@@ -182,3 +187,18 @@ class Pause(models.Model):
 
     def __str__(self) -> str:
         return f"pause of {self.alias}"
+
+
+class WebhookActivity(models.Model):
+    """A step of time in which an event of an account's mails reached the webhook."""
+
+    #: `account.Account.fingerprint`
+    account = models.CharField(max_length=32)
+    #: When the step begins, by the clock of Redis.
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["account", "at"], name="activity_of_an_account"),)
+
+    def __str__(self) -> str:
+        return f"activity at {self.at}"

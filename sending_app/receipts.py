@@ -54,7 +54,7 @@ def file(part: Part, outcome: Outcome) -> None:
         fail(part, in_hand(part), changes)
         return
     if outcome.verdict == Verdict.UNKNOWN:
-        changes |= {"state": Part.State.UNKNOWN, "due": settle_from(part), "unknowns": F("unknowns") + 1}
+        changes |= unknown(part, now)
     else:
         # While its account is paused nobody takes the part, however due it is.
         delay = _delay(part.attempts) if outcome.verdict == Verdict.RETRY else timedelta()
@@ -159,13 +159,22 @@ def in_hand(part: Part) -> "QuerySet[Part]":
     return rows.filter(pk=part.pk, attempt=part.attempt, state=Part.State.POSTING)
 
 
-def settle_from(part: Part) -> datetime:
-    """When it is time to decide on an attempt whose outcome is unknown: its events have had their time.
+def unknown(part: Part, ended: datetime) -> dict[str, Any]:
+    """The changes for an attempt that ended then with unknown outcome."""
+    return {
+        "state": Part.State.UNKNOWN,
+        "unknown_since": ended,
+        "due": events_due(part, ended) + timedelta(seconds=conf.UNKNOWN_WAIT.get()),
+        "unknowns": F("unknowns") + 1,
+    }
+
+
+def events_due(part: Part, attempted: datetime | None) -> datetime:
+    """When SendGrid begins to post events of an attempt that was under way then.
 
     A mail that SendGrid is to send later has its events later.
     """
-    began = [moment for moment in (part.attempted_at, part.send_at) if moment]
-    return max(began) + timedelta(seconds=conf.UNKNOWN_WAIT.get())
+    return max(moment for moment in (attempted, part.attempted_at, part.send_at) if moment)
 
 
 def logged(part: Part, now: datetime, what: str) -> list[dict[str, str]]:

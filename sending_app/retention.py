@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 
 from events_app.models import database_now
-from sending_app import conf
+from sending_app import activity, conf
 from sending_app.models import FINAL, Attachment, OutboxMessage, Part
 from sending_app.outbox import using
 
@@ -21,6 +21,8 @@ MOST_RECIPIENTS = 20_000
 def prune(has_time: Callable[[], bool]) -> bool:
     """Remove what has had its time. False when there was no time for all. Raises what the database raises."""
     now = database_now(using())
+    # No decision on a mail looks further back than its age; a day more for clocks and mails just parked.
+    activity.remove(now - timedelta(seconds=conf.MAX_AGE.get(), days=1))
     messages = OutboxMessage.objects.using(using())
     full = messages.filter(content__isnull=False)
     done = _each(full, now - timedelta(days=conf.BODY_DAYS.get()), _empty, has_time)

@@ -1,32 +1,38 @@
 """Parts that no worker will finish: those whose worker is gone, whose outcome is unknown, who are too old.
 
 SendGrid has no idempotency, so what may have been taken is not simply sent again. Its events tell: one that
-bears an id of the part makes it accepted (`evidence`). Where none comes, that only means something if it
-would have come: if mails that were accepted later have been heard of, and nothing that came waits unread.
+bears an id of the part makes it accepted (`evidence`). The lack of events proves only something if events
+would have come. SendGrid repeats a refused post for 24 hours, with growing gaps, while it posts newer events
+at once: a later mail that has been heard of proves nothing. So a part is sent again only if
+
+- the wait for its events is over, and no event that reached the webhook by then is still in the stream;
+- every mail that the account had accepted around the attempt was heard of within half of the wait;
+- from a tenth of the wait before the attempt to half of it after the attempt, an event of the account's mails
+  came at least once in each fifth of the wait.
+
+An interruption that these do not see is shorter than a fifth of the wait. It must have struck the post of
+this mail and of no neighbour, and no repeat of the post got through in the rest of the wait.
 """
 
 import logging
 from collections import Counter
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import DatabaseError, InterfaceError
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from redis import RedisError
 
 from events_app import stream
 from events_app.models import database_now
 from events_app.slices import slices
-from sending_app import conf, outbox, pauses, receipts
+from sending_app import activity, conf, outbox, pauses, receipts
 from sending_app.models import Part
 from sending_app.outbox import using
 
 logger = logging.getLogger(__name__)
-
-#: Seconds an event may wait to be stored while "no event came" still means something.
-MOST_BACKLOG = 60
 
 #: Seconds until it is looked again, where nothing can be decided.
 LOOK_AGAIN = 60
@@ -37,7 +43,11 @@ MOST_UNKNOWNS = 3
 #: Parts that are read in one go.
 SLICE = 100
 
-_SENT_AGAIN = "No event came, while those of later mails did: SendGrid does not have it. It is sent again."
+_SENT_AGAIN = "No event came while SendGrid's posts got through: SendGrid does not have it. It is sent again."
+
+_MAY_NOT_HAVE_COME = (
+    "SendGrid's posts may not have reached us then. Only an event of this mail, or a person, can settle it."
+)
 
 
 def settle() -> Counter[str]:
@@ -89,9 +99,8 @@ def _parts() -> "QuerySet[Part]":
 def _lose(part: Part) -> str:
     why = "Its worker died over it, or was cut off."
     changes = {
-        "state": Part.State.UNKNOWN,
-        "due": receipts.settle_from(part),
-        "unknowns": part.unknowns + 1,
+        # Until its lease ended, the worker may have been at it.
+        **receipts.unknown(part, ended=part.due),
         "error": why,
         "log": receipts.logged(part, database_now(using()), why),
     }
@@ -140,21 +149,48 @@ def _why_never(part: Part, now: datetime) -> str:
         return f"It was posted {part.unknowns} times, and each time nobody knows what came of it."
     # A mail that is to be sent later is no older than that.
     if now - max(part.created_at, part.send_at or part.created_at) > timedelta(seconds=conf.MAX_AGE.get()):
-        return "Nothing has shown in time whether SendGrid has it."
+        return f"Nothing has shown in time whether SendGrid has it. {part.error}".strip()
     return ""
 
 
 def _why_not_yet(part: Part, now: datetime) -> str:
-    """Why "no event came" does not mean that there is none."""
+    """Why "no event came" does not prove that SendGrid does not have it."""
+    began = receipts.events_due(part, part.attempted_at)
+    ended = receipts.events_due(part, part.unknown_since)
+    wait = timedelta(seconds=conf.UNKNOWN_WAIT.get())
+    # In this order: what the first finds stored, the others see.
     try:
-        oldest = stream.waits_since()
+        oldest = stream.oldest()
     except RedisError as error:
         return f"Whether events wait cannot be seen: {type(error).__name__}."
-    began = max(moment for moment in (part.attempted_at, part.send_at, part.created_at) if moment)
-    if oldest and oldest < max(began, now - timedelta(seconds=MOST_BACKLOG)):
+    # Events bear the time of Redis, and attempts that of the database.
+    ahead = oldest.now - now
+    # After the wait events may come at any time: none may wait for long.
+    stored_until = max(ended + wait, now - wait / 10) + ahead
+    if oldest.received_at and not stored_until <= oldest.received_at <= oldest.now:
         return "Events wait to be stored; its own may be among them."
-    later = _parts().filter(account=part.account, accepted_at__gt=began, seen_at__isnull=False)
-    later = later.filter(attempted_at__gt=began)
-    if not later.exists():
-        return "No event has come of any mail that was accepted later."
-    return ""
+    return _unheard(part, began, ended, wait, ahead) or _silent(part, began + ahead, ended + ahead, wait)
+
+
+def _unheard(part: Part, began: datetime, ended: datetime, wait: timedelta, ahead: timedelta) -> str:
+    """Why nothing is decided where a mail that was accepted around the attempt was not heard of in time."""
+    around = (began - wait / 10, ended + wait / 10)
+    accepted = _parts().filter(account=part.account, accepted_at__isnull=False, attempted_at__range=around)
+    at_once = accepted.filter(Q(send_at=None) | Q(send_at__lte=F("attempted_at")))
+    late = at_once.filter(Q(seen_at=None) | Q(seen_at__gt=F("attempted_at") + (wait / 2 + ahead)))
+    pk = late.order_by("attempted_at").values_list("pk", flat=True).first()
+    if pk is None:
+        return ""
+    return (
+        f"SendGrid accepted mail {pk} around the same time, and no event of that came within {wait / 2}: "
+        f"{_MAY_NOT_HAVE_COME}"
+    )
+
+
+def _silent(part: Part, began: datetime, ended: datetime, wait: timedelta) -> str:
+    """Why nothing is decided where no event came for a while around the attempt. By the clock of Redis."""
+    gap = activity.silence(part.account, began - wait / 10, ended + wait / 2, longest=wait / 5)
+    if gap is None:
+        return ""
+    since, until = (f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}" for moment in gap)
+    return f"No event came between {since} and {until} (UTC): {_MAY_NOT_HAVE_COME}"

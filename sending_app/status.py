@@ -4,6 +4,7 @@ Delivery climbs by rank and never falls: what came later counts for more, whenev
 people do with a mail (open it, complain of it) are moments of their own beside that.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -112,15 +113,20 @@ _TYPES = {
 }
 
 
+def rows_of(connection: BaseDatabaseWrapper, types: Mapping[str, str]) -> str:
+    """A query whose rows are those of a JSON array of objects, its only parameter. `types` are PostgreSQL's.
+
+    One parameter, whatever the number of rows: to quote each value by itself costs more than an update.
+    """
+    if connection.vendor == "postgresql":
+        columns = ", ".join(f"{name} {kind}" for name, kind in types.items())
+        return f"SELECT * FROM json_to_recordset(%s) AS new ({columns})"  # noqa: S608 (our own column names)
+    columns = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in types)
+    return f"SELECT {columns} FROM json_each(%s)"  # noqa: S608
+
+
 def _update(connection: BaseDatabaseWrapper) -> str:
     table = connection.ops.quote_name(Recipient._meta.db_table)
-    # One parameter, whatever the number of rows: to quote each value by itself costs more than the update.
-    if connection.vendor == "postgresql":
-        columns = ", ".join(f"{name} {kind}" for name, kind in _TYPES.items())
-        new = f"SELECT * FROM json_to_recordset(%s) AS new ({columns})"  # noqa: S608 (our own column names)
-    else:
-        columns = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in _TYPES)
-        new = f"SELECT {columns} FROM json_each(%s)"  # noqa: S608
     beyond = (
         f"(new.rank > {table}.rank OR new.rank = {table}.rank AND (new.status_at < {table}.status_at OR "
         f"new.status_at = {table}.status_at AND new.reject_reason < {table}.reject_reason))"
@@ -140,7 +146,7 @@ def _update(connection: BaseDatabaseWrapper) -> str:
         for name in MOMENTS.values()
     )
     return (
-        f"WITH new AS ({new}) "  # noqa: S608
+        f"WITH new AS ({rows_of(connection, _TYPES)}) "  # noqa: S608
         f"UPDATE {table} SET {climbs}, {firsts} FROM new "
         f"WHERE {table}.id = new.pk AND ({beyond} OR {news})"
     )

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime
 from threading import Barrier
 from typing import Any
 from unittest import mock
@@ -458,9 +459,10 @@ def hearing(receiver: Callable[..., None]) -> Iterator[None]:
 
 
 def test_what_is_stored_is_told_once_in_its_transaction(database: str) -> None:
-    def hear(events: list[TrackingEvent], using: str, **_: Any) -> None:
+    def hear(events: list[TrackingEvent], received_at: list[datetime], using: str, **_: Any) -> None:
         assert connections[using].in_atomic_block
         told.append(([event.event_id for event in events], using))
+        assert received_at == [datetime.fromtimestamp(AT / 1000, UTC)] * len(events)
 
     told: list[tuple[list[str | None], str]] = []
     with hearing(hear):

@@ -1,7 +1,7 @@
 """The stream keeps what it took until it is stored, whatever happens to its readers."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -359,23 +359,32 @@ def test_a_lock_is_held_by_one_until_its_time_is_over() -> None:
     assert stream.hold("tick", 60_000)
 
 
-# Since when it waits
+# The entry that has waited longest
 
 
 def test_since_when_the_oldest_event_waits() -> None:
-    assert stream.waits_since() is None
-    before = datetime.now(UTC).replace(microsecond=0)
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    now, received_at = stream.oldest()
+    assert received_at is None
+    assert before < now < datetime.now(UTC) + timedelta(seconds=1)
     stream.append("tracking", [b"1"])
-    oldest = stream.waits_since()
-    assert oldest is not None
-    assert oldest >= before
+    now, received_at = stream.oldest()
+    assert received_at is not None
+    assert before < received_at <= now
     stream.append("tracking", [b"2"])
-    assert stream.waits_since() == oldest
+    assert stream.oldest().received_at == received_at
 
 
 def test_an_event_that_is_read_and_not_stored_waits_still() -> None:
     stream.append("tracking", [b"1"])
     entries = stream.read(10, idle=60_000).entries
-    assert stream.waits_since() == entries[0].received_at
+    assert stream.oldest().received_at == entries[0].received_at
     stream.done(entries)
-    assert stream.waits_since() is None
+    assert stream.oldest().received_at is None
+
+
+def test_an_entry_of_a_later_time_than_the_clock_of_redis() -> None:
+    redis.worker().xadd(redis.key(), {"d": "tracking", "r": b"1"}, id=f"{2**42}-0")
+    now, received_at = stream.oldest()
+    assert received_at is not None
+    assert received_at > now

@@ -9,7 +9,7 @@ import pytest
 from pytest_django import Settings
 
 from fake_sendgrid.server import FakeSendGrid
-from sending_app import sessions
+from sending_app import activity, sessions
 from tests.sending_app.mailing import BOTH, QUEUED, Arrived, deliver, without_ids
 from tests.sending_app.wire import Serve, Wire
 
@@ -26,6 +26,11 @@ def no_sessions() -> Iterator[None]:
     sessions.close()
     yield
     sessions.close()
+
+
+@pytest.fixture(autouse=True)
+def no_remembered_activity() -> None:
+    activity.forget()
 
 
 @pytest.fixture

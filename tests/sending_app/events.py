@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 from events_app import inbox
@@ -50,9 +51,11 @@ def event(
     return normalize(raw(kind, recipient, seconds, base, **fields))
 
 
-def come(*posted: dict[str, Any]) -> None:
-    """SendGrid has posted these, and a drain stores them."""
-    inbox.store(entries(*(json.loads(json.dumps(one)) for one in posted)), Claim())
+def come(*posted: dict[str, Any], at: datetime | None = None) -> None:
+    """SendGrid has posted these, just now or at another time, and a drain stores them."""
+    milliseconds = (at or datetime.now(UTC)).timestamp() * 1000
+    made = entries(*(json.loads(json.dumps(one)) for one in posted))
+    inbox.store([one._replace(id=b"%d-%d" % (milliseconds, n)) for n, one in enumerate(made)], Claim())
 
 
 def recipients(part: Part | None = None) -> list[Recipient]:

@@ -51,6 +51,20 @@ def test_every_value_that_cannot_be_used_is_named_at_once(anymail: Callable[...,
     assert "ANYMAIL['SENDGRID_API_URL']" in found[0].msg
 
 
+@pytest.mark.parametrize(("wait", "warned"), [(1, True), (119, True), (120, False), (600, False)])
+def test_a_wait_in_which_sendgrid_may_not_have_posted_yet(
+    anymail: Callable[..., None], wait: int, warned: bool
+) -> None:
+    anymail(SEND_UNKNOWN_WAIT=wait)
+    assert ids() == ["sending_app.W003"] * warned
+
+
+def test_no_matter_to_who_sends_without_the_outbox(anymail: Callable[..., None], settings: Settings) -> None:
+    anymail(SEND_UNKNOWN_WAIT=1)
+    use(settings, DIRECT)
+    assert ids() == []
+
+
 @pytest.mark.parametrize("value", ["idna1999", "nowhere.at_all", ".at_all"])
 def test_an_encoder_that_there_is_not(anymail: Callable[..., None], value: str) -> None:
     anymail(IDNA_ENCODER=value)

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Barrier
 from typing import Any
 
@@ -40,7 +40,7 @@ def be(state: Part.State, **changes: object) -> Part:
 
 def take_in(*events: Any) -> None:
     with transaction.atomic(using=outbox.using()):
-        evidence.take_in(list(events))
+        evidence.take_in(events, [datetime.now(UTC)] * len(events))
 
 
 @pytest.mark.parametrize("state", [one for one in State if one is not State.POSTING])
@@ -53,7 +53,8 @@ def test_an_event_shows_that_sendgrid_has_the_part_whatever_we_thought(
     found = part()
     assert (found.state, found.error, found.x_message_id, found.sent_twice) == ("accepted", "", FIRST, False)
     assert found.seen_at is not None
-    assert found.seen_at == found.accepted_at == found.finished_at
+    assert found.seen_at == found.accepted_at
+    assert found.finished_at is not None
 
 
 def test_a_part_that_is_being_posted_stays_its_workers(database: str) -> None:
@@ -221,7 +222,7 @@ def test_events_without_an_id_of_ours_cost_none(database: str, message_id: str |
     kept()
     one = event("open", recipients()[0], anymail_id=message_id)
     with CaptureQueriesContext(connections[database]) as queries, transaction.atomic(using=database):
-        evidence.take_in([one])
+        evidence.take_in([one], [datetime.now(UTC)])
     assert [query["sql"] for query in queries if "SELECT" in query["sql"]] == []
 
 
@@ -410,12 +411,37 @@ def outcome(found: Part) -> list[Any]:
     ]
 
 
-def test_the_moment_it_was_seen_is_by_the_databases_clock(database: str) -> None:
+LATER = datetime(2026, 7, 14, 12, 0, 30, tzinfo=UTC)
+EARLIER = LATER - timedelta(seconds=25)
+
+
+@pytest.mark.parametrize("order", [(EARLIER, LATER), (LATER, EARLIER)])
+@pytest.mark.parametrize("together", [True, False])
+def test_a_part_is_seen_when_its_first_event_reached_the_webhook(
+    database: str, order: tuple[datetime, datetime], together: bool
+) -> None:
     kept()
-    come(raw("processed", recipients()[0], seconds=-10 * 86400))
-    seen = part().seen_at
-    assert seen is not None
-    assert abs(seen - part().created_at) < timedelta(minutes=10)
+    kept()
+    ann, other = recipients()
+    events = [event(kind, ann, seconds=-10 * 86400) for kind in ("processed", "delivered")]
+    with transaction.atomic(using=database):
+        if together:
+            evidence.take_in([*events, event("processed", other)], [*order, LATER])
+        else:
+            evidence.take_in(events[:1], order[:1])
+            evidence.take_in([event("processed", other)], [LATER])
+            evidence.take_in(events[1:], order[1:])
+    assert [(one.seen_at, one.accepted_at) for one in parts()] == [(EARLIER, EARLIER), (LATER, LATER)]
+
+
+def test_an_earlier_event_leaves_what_a_202_said(database: str) -> None:
+    kept()
+    be(State.ACCEPTED, accepted_at=EARLIER, finished_at=EARLIER)
+    come(raw("delivered", recipients()[0]), at=LATER)
+    come(raw("processed", recipients()[0]), at=LATER - timedelta(seconds=1))
+    found = part()
+    assert (found.accepted_at, found.finished_at) == (EARLIER, EARLIER)
+    assert found.seen_at == LATER - timedelta(seconds=1)
 
 
 def test_a_lone_fault_is_logged_as_an_error(database: str, caplog: pytest.LogCaptureFixture) -> None:

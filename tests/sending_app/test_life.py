@@ -7,7 +7,7 @@ parked or due.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -23,10 +23,10 @@ from hypothesis.stateful import (
 )
 
 from events_app.models import Event
-from sending_app import claims, delivery, pauses, settlement
+from sending_app import activity, claims, delivery, pauses, settlement
 from sending_app.claims import Taken
 from sending_app.client import Outcome, Verdict
-from sending_app.models import OutboxMessage, Part, Pause, Recipient
+from sending_app.models import OutboxMessage, Part, Pause, Recipient, WebhookActivity
 from sending_app.status import STANDINGS
 from tests.sending_app.events import come, raw, recipients
 from tests.sending_app.mails import kept, parts
@@ -48,7 +48,10 @@ ANSWERS = {
     "taken and lost": (Verdict.UNKNOWN, True),
 }
 
-MOMENTS = ("created_at", "send_at", "due", "attempted_at", "accepted_at", "seen_at", "finished_at")
+MOMENTS = (
+    *("created_at", "send_at", "due", "attempted_at", "unknown_since"),
+    *("accepted_at", "seen_at", "finished_at"),
+)
 
 indexes = st.integers(0, 5)
 
@@ -60,8 +63,9 @@ class Lives(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        for model in (Event, OutboxMessage, Pause):
+        for model in (Event, OutboxMessage, Pause, WebhookActivity):
             model.objects.all().delete()
+        activity.forget()
         delivery._unwritten.clear()
         self.told.calls.clear()
         #: The requests with which SendGrid has taken each part.
@@ -139,6 +143,7 @@ class Lives(RuleBasedStateMachine):
         while later := claims.take(MAIL):
             self._write(later, self._answer(later, "accepted"))
             come(raw("processed", recipients(later.part)[0], base=self.taken[later.part.pk][-1]))
+        self.posts_got_through()
         self.settle()
         if another_takes_it:
             self.take()
@@ -151,6 +156,20 @@ class Lives(RuleBasedStateMachine):
             Part.objects.filter(pk=one.pk).update(**earlier)
         for pause in Pause.objects.all():
             Pause.objects.filter(pk=pause.pk).update(until=pause.until - time, since=pause.since - time)
+        for row in WebhookActivity.objects.order_by("at"):
+            WebhookActivity.objects.filter(pk=row.pk).update(at=row.at - time)
+        activity.forget()
+
+    @rule()
+    def posts_got_through(self) -> None:
+        """For the last half hour there were events of mails of each account."""
+        now = datetime.now(UTC)
+        accounts = set(Part.objects.exclude(account="").values_list("account", flat=True))
+        WebhookActivity.objects.bulk_create(
+            WebhookActivity(account=one, at=now - timedelta(minutes=minutes))
+            for one in accounts
+            for minutes in range(30)
+        )
 
     @rule()
     def settle(self) -> None:
@@ -162,11 +181,16 @@ class Lives(RuleBasedStateMachine):
                 self.sent_again.add(one.pk)
 
     def _may_be_sent_again(self, one: Part) -> None:
-        """Its events have had their time, and mails that were posted later were heard of."""
+        """Its events have had their time, and the mails accepted around it were heard of at once."""
         assert one.attempted_at
+        assert one.unknown_since
         assert one.pk not in self.known
-        later = Part.objects.filter(attempted_at__gt=one.attempted_at)
-        assert set(later.values_list("pk", flat=True)) & self.known
+        assert one.unknown_since + timedelta(minutes=10) <= datetime.now(UTC)
+        around = (one.attempted_at - timedelta(minutes=1), one.unknown_since + timedelta(minutes=1))
+        for other in Part.objects.filter(accepted_at__isnull=False, attempted_at__range=around):
+            assert other.attempted_at
+            assert other.seen_at
+            assert other.seen_at - other.attempted_at <= timedelta(minutes=5)
 
     def _answer(self, taken: Taken, answer: str) -> Outcome:
         verdict, takes = ANSWERS[answer]

@@ -9,7 +9,7 @@ from django.db import OperationalError
 from events_app.models import database_now
 from sending_app import announce, retention
 from sending_app.mail import Attachment
-from sending_app.models import FINAL, OutboxMessage, Part, Recipient
+from sending_app.models import FINAL, OutboxMessage, Part, Recipient, WebhookActivity
 from sending_app.models import Attachment as File
 from tests.events_app.test_inbox import away
 from tests.sending_app.events import come, raw, recipients
@@ -159,3 +159,12 @@ def test_an_event_of_a_mail_whose_words_are_gone_still_counts(
     assert heard.calls == []
     assert f"Receivers are not told of part {parts()[0].pk}: what it said is gone" in caplog.messages
     announce.accepted(parts()[0])  # with nobody to hear it
+
+
+def test_activity_that_no_decision_needs_any_more_goes(database: str, anymail: Callable[..., None]) -> None:
+    anymail(OUTBOX_RETENTION_DAYS=None, SEND_MAX_AGE=3600)
+    now = database_now(database)
+    rows = [now - timedelta(days=1, hours=hours) for hours in (0.9, 1.1)]
+    WebhookActivity.objects.bulk_create(WebhookActivity(account="a", at=at) for at in rows)
+    assert prune()
+    assert [row.at for row in WebhookActivity.objects.all()] == rows[:1]

@@ -1,18 +1,21 @@
 """What no worker will finish is decided: accepted, sent again, given up, or left to a person."""
 
 import json
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.db import OperationalError, connections
+from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 
 from events_app import redis, stream
 from events_app.models import database_now
 from sending_app import claims, conf, receipts, settlement
 from sending_app.client import Verdict
-from sending_app.models import OutboxMessage, Part, Recipient
+from sending_app.models import OutboxMessage, Part, Recipient, WebhookActivity
 from tests.sending_app.events import come, raw, recipients
 from tests.sending_app.mails import kept, mail, part, parts
 from tests.sending_app.posting import accepted, came_to, take
@@ -22,7 +25,7 @@ pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transactio
 
 State = Part.State
 
-HOUR = timedelta(hours=1)
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 
 
 @pytest.fixture(autouse=True)
@@ -30,12 +33,25 @@ def key(anymail: Callable[..., None]) -> None:
     anymail(SENDGRID_API_KEY="SG.fake")
 
 
+MOMENTS = (
+    "created_at",
+    "send_at",
+    "due",
+    "attempted_at",
+    "unknown_since",
+    "accepted_at",
+    "seen_at",
+    "finished_at",
+)
+
+
 def let_pass(time: timedelta) -> None:
     """As if all rows were as they are that much earlier."""
-    moments = ("created_at", "send_at", "due", "attempted_at", "accepted_at", "seen_at", "finished_at")
     for one in parts():
-        earlier = {name: getattr(one, name) - time for name in moments if getattr(one, name)}
+        earlier = {name: getattr(one, name) - time for name in MOMENTS if getattr(one, name)}
         Part.objects.filter(pk=one.pk).update(**earlier)
+    for row in WebhookActivity.objects.order_by("at"):
+        WebhookActivity.objects.filter(pk=row.pk).update(at=row.at - time)
 
 
 def settle() -> dict[str, int]:
@@ -52,13 +68,33 @@ def unknown(**changes: Any) -> Part:
     return Part.objects.get(pk=pk)
 
 
-def later_mail(seen: bool = True) -> Part:
-    """One that is sent now, and heard of."""
-    kept(mail("later@example.com"))
+def posts_get_through(
+    lost: Part, *, before: timedelta = HOUR, after: timedelta = HOUR, every: timedelta = MINUTE
+) -> None:
+    """Events of other mails of its account come, from so long before its last attempt to so long after."""
+    lost.refresh_from_db()
+    assert lost.attempted_at
+    since = max(moment for moment in (lost.attempted_at, lost.send_at) if moment) - before
+    WebhookActivity.objects.bulk_create(
+        (
+            WebhookActivity(account=lost.account, at=since + number * every)
+            for number in range((before + after) // every + 1)
+        ),
+        ignore_conflicts=True,
+    )
+
+
+def neighbour(lost: Part, attempted: timedelta, seen: timedelta | None, **changes: Any) -> Part:
+    """An accepted mail: attempted so long after the lost one, and heard of so long after its attempt."""
+    kept(mail("neighbour@example.com"))
     taken = take()
     receipts.file(taken.part, accepted())
-    if seen:
-        come(*(raw("processed", one) for one in recipients(taken.part)))
+    lost.refresh_from_db()
+    assert lost.attempted_at
+    at = lost.attempted_at + attempted
+    seen_at = at + seen if seen is not None else None
+    had = {"account": lost.account, "attempted_at": at, "seen_at": seen_at}
+    Part.objects.filter(pk=taken.part.pk).update(**{**had, **changes})
     return taken.part
 
 
@@ -86,6 +122,17 @@ def test_a_part_whose_worker_is_gone_is_unknown(database: str) -> None:
     assert (settle(), settlement.anything_due()) == ({}, False)
 
 
+def test_the_attempt_of_a_worker_that_is_gone_lasts_until_its_lease_ends(database: str) -> None:
+    kept()
+    taken = take()
+    lease = taken.part.due
+    let_pass(HOUR)
+    # Nobody has looked for an hour: it is time to decide as well.
+    assert settle() == {"unknown": 2}
+    assert part().unknown_since == lease - HOUR
+    assert part().error.startswith("No event came between ")
+
+
 def test_where_an_event_has_come_it_is_accepted(database: str) -> None:
     kept()
     take()
@@ -110,7 +157,9 @@ def test_its_own_late_answer_still_counts(database: str) -> None:
 
 def test_it_is_sent_again_where_all_shows_that_sendgrid_does_not_have_it(database: str) -> None:
     lost = unknown()
-    later_mail()
+    neighbour(lost, -30 * SECOND, seen=40 * SECOND)
+    neighbour(lost, 30 * SECOND, seen=40 * SECOND)
+    posts_get_through(lost)
     assert settlement.anything_due()
     assert settle() == {"waiting": 1}
     found = ours(lost)
@@ -120,6 +169,19 @@ def test_it_is_sent_again_where_all_shows_that_sendgrid_does_not_have_it(databas
     assert claims.anything_due(Part.Lane.MAIL)
     take()
     assert (ours(lost).state, ours(lost).attempts) == ("posting", 2)
+
+
+def test_the_events_that_are_stored_show_that_posts_get_through(database: str) -> None:
+    lost = unknown()
+    assert lost.attempted_at
+    kept(mail("opens@example.com"))
+    other = take().part
+    receipts.file(other, accepted())
+    let_pass(HOUR)
+    lost.refresh_from_db()
+    for number in range(-1, 7):
+        come(raw("open", recipients(other)[0]), at=lost.attempted_at + number * MINUTE)
+    assert settle() == {"waiting": 1}
 
 
 def not_yet(lost: Part, database: str) -> str:
@@ -136,48 +198,124 @@ def not_yet(lost: Part, database: str) -> str:
 def test_not_before_its_events_have_had_their_time(database: str) -> None:
     kept()
     receipts.file(take().part, came_to(Verdict.UNKNOWN))
-    later_mail()
+    posts_get_through(part())
     let_pass(timedelta(seconds=conf.UNKNOWN_WAIT.get() - 5))
     assert (settle(), settlement.anything_due()) == ({}, False)
     let_pass(timedelta(seconds=5))
     assert settle() == {"waiting": 1}
 
 
-NO_LATER_MAIL = "No event has come of any mail that was accepted later."
+def test_the_wait_begins_when_a_long_attempt_has_ended(database: str) -> None:
+    kept()
+    taken = take().part
+    let_pass(30 * MINUTE)
+    receipts.file(taken, came_to(Verdict.UNKNOWN))
+    found = part()
+    assert found.unknown_since is not None
+    assert found.due == found.unknown_since + timedelta(seconds=conf.UNKNOWN_WAIT.get())
+    assert abs(found.unknown_since - database_now(database)) < 5 * MINUTE
 
 
-def test_not_where_no_later_mail_was_accepted(database: str) -> None:
-    assert not_yet(unknown(), database) == NO_LATER_MAIL
+MAY_NOT_HAVE_COME = (
+    "SendGrid's posts may not have reached us then. Only an event of this mail, or a person, can settle it."
+)
+
+# Not where a mail that was accepted around the same time was not heard of
 
 
-def test_not_where_no_event_came_of_the_later_mail(database: str) -> None:
+@pytest.mark.parametrize("attempted", [-59 * SECOND, timedelta(), 59 * SECOND])
+@pytest.mark.parametrize("seen", [None, 301 * SECOND, HOUR])
+def test_not_where_a_neighbour_was_not_heard_of_in_time(
+    database: str, attempted: timedelta, seen: timedelta | None
+) -> None:
     lost = unknown()
-    later_mail(seen=False)
-    assert not_yet(lost, database) == NO_LATER_MAIL
+    posts_get_through(lost)
+    neighbour(lost, attempted - SECOND, seen=20 * SECOND)
+    late = neighbour(lost, attempted, seen=seen)
+    assert not_yet(lost, database) == (
+        f"SendGrid accepted mail {late.pk} around the same time, and no event of that came within 0:05:00: "
+        f"{MAY_NOT_HAVE_COME}"
+    )
 
 
-def test_not_where_it_left_by_another_account(database: str, anymail: Callable[..., None]) -> None:
+def test_of_a_long_attempt_those_are_neighbours_too_that_came_during_it(database: str) -> None:
     lost = unknown()
-    anymail(SENDGRID_API_KEY="SG.another")
-    later_mail()
-    assert not_yet(lost, database) == NO_LATER_MAIL
+    assert lost.attempted_at
+    Part.objects.filter(pk=lost.pk).update(unknown_since=lost.attempted_at + 10 * MINUTE)
+    posts_get_through(lost)
+    late = neighbour(lost, 10 * MINUTE, seen=None)
+    assert f"SendGrid accepted mail {late.pk} around" in not_yet(lost, database)
 
 
-def test_not_where_the_mail_that_was_heard_of_is_older(database: str) -> None:
-    later_mail()
-    let_pass(HOUR)
-    assert not_yet(unknown(), database) == NO_LATER_MAIL
-
-
-def test_not_where_an_older_mail_was_only_heard_of_later(database: str) -> None:
-    kept(mail("earlier@example.com"))
-    receipts.file(take().part, accepted())
-    let_pass(timedelta(seconds=30))
-    earlier, *_ = recipients()
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"account": "another"},
+        {"accepted_at": None, "state": State.FAILED},
+        {"send_at": datetime(2100, 1, 1, tzinfo=UTC)},
+    ],
+)
+def test_not_every_mail_is_a_neighbour(database: str, changes: dict[str, Any]) -> None:
     lost = unknown()
-    come(raw("processed", earlier))
-    Part.objects.filter(seen_at__isnull=False).update(accepted_at=database_now(database))
-    assert not_yet(lost, database) == NO_LATER_MAIL
+    posts_get_through(lost)
+    neighbour(lost, timedelta(), seen=None, **changes)
+    assert settle() == {"waiting": 1}
+
+
+@pytest.mark.parametrize("attempted", [-62 * SECOND, 62 * SECOND])
+def test_nor_is_one_of_another_time(database: str, attempted: timedelta) -> None:
+    lost = unknown()
+    posts_get_through(lost)
+    neighbour(lost, attempted, seen=None)
+    assert settle() == {"waiting": 1}
+
+
+def test_a_mail_whose_time_had_come_is_a_neighbour(database: str) -> None:
+    lost = unknown()
+    posts_get_through(lost)
+    neighbour(lost, timedelta(), seen=None, send_at=lost.attempted_at)
+    assert "SendGrid accepted mail" in not_yet(lost, database)
+
+
+# Not where no event of the account came for a while
+
+
+@pytest.mark.parametrize("silent_from", [-60, -30, 0, 100, 175])
+def test_not_where_no_event_came_for_a_while(database: str, silent_from: int) -> None:
+    lost = unknown()
+    posts_get_through(lost, every=5 * SECOND)
+    assert lost.attempted_at
+    since = lost.attempted_at + silent_from * SECOND
+    WebhookActivity.objects.filter(at__gte=since, at__lt=since + 130 * SECOND).delete()
+    error = not_yet(lost, database)
+    assert error.startswith("No event came between ")
+    assert error.endswith(f" (UTC): {MAY_NOT_HAVE_COME}")
+    since, until = (datetime.fromisoformat(error[n : n + 19] + "+00:00") for n in (22, 46))
+    assert 110 * SECOND < until - since <= 130 * SECOND
+
+
+@pytest.mark.parametrize("silent_from", [-300, -1000, 310, 500])
+def test_a_silence_at_another_time_does_not_matter(database: str, silent_from: int) -> None:
+    lost = unknown()
+    posts_get_through(lost, every=5 * SECOND)
+    assert lost.attempted_at
+    since = lost.attempted_at + silent_from * SECOND
+    WebhookActivity.objects.filter(at__gte=since, at__lt=since + 200 * SECOND).delete()
+    assert settle() == {"waiting": 1}
+
+
+def test_not_where_no_event_ever_came(database: str) -> None:
+    assert not_yet(unknown(), database).startswith("No event came between ")
+
+
+def test_not_where_only_those_of_another_account_came(database: str) -> None:
+    lost = unknown()
+    posts_get_through(lost)
+    WebhookActivity.objects.update(account="another")
+    assert not_yet(lost, database).startswith("No event came between ")
+
+
+# Not while events wait
 
 
 def put_into_the_stream(at: datetime) -> None:
@@ -186,35 +324,92 @@ def put_into_the_stream(at: datetime) -> None:
     redis.worker().xadd(redis.key(), {"d": "tracking", "r": json.dumps({"event": "open"})}, id=entry)
 
 
-def test_not_while_events_wait_to_be_stored(database: str) -> None:
+WAIT_TO_BE_STORED = "Events wait to be stored; its own may be among them."
+
+
+def test_not_while_an_event_waits_that_came_before_the_wait_was_over(database: str) -> None:
     lost = unknown()
-    later_mail()
-    put_into_the_stream(database_now(database) - timedelta(seconds=settlement.MOST_BACKLOG + 5))
-    assert not_yet(lost, database) == "Events wait to be stored; its own may be among them."
+    posts_get_through(lost)
+    assert lost.unknown_since
+    put_into_the_stream(lost.unknown_since + timedelta(seconds=conf.UNKNOWN_WAIT.get() - 1))
+    assert not_yet(lost, database) == WAIT_TO_BE_STORED
 
 
-def test_not_while_an_event_waits_that_came_before_it(database: str, anymail: Callable[..., None]) -> None:
-    anymail(SEND_UNKNOWN_WAIT=1)
+@pytest.mark.parametrize("wait", [1, 10, 60])
+def test_a_short_wait_has_the_same_guard(database: str, anymail: Callable[..., None], wait: int) -> None:
+    anymail(SEND_UNKNOWN_WAIT=wait)
     kept()
     receipts.file(take().part, came_to(Verdict.UNKNOWN))
     lost = part()
-    later_mail()
-    let_pass(timedelta(seconds=5))
-    put_into_the_stream(database_now(database) - timedelta(seconds=20))
-    assert not_yet(lost, database) == "Events wait to be stored; its own may be among them."
+    posts_get_through(lost, every=SECOND)
+    put_into_the_stream(database_now(database) - wait * SECOND / 2)
+    let_pass(timedelta(seconds=wait))
+    assert not_yet(lost, database) == WAIT_TO_BE_STORED
+
+
+def test_not_while_one_waits_that_came_later_and_waits_for_long(database: str) -> None:
+    # After an hour in which no event was stored: of those the oldest are stored first.
+    lost = unknown()
+    posts_get_through(lost)
+    put_into_the_stream(database_now(database) - 65 * SECOND)
+    assert not_yet(lost, database) == WAIT_TO_BE_STORED
+
+
+def test_not_where_the_clock_of_redis_was_set_back(database: str) -> None:
+    lost = unknown()
+    posts_get_through(lost)
+    put_into_the_stream(database_now(database) + HOUR)
+    assert not_yet(lost, database) == WAIT_TO_BE_STORED
 
 
 def test_an_event_that_has_just_come_is_no_backlog(database: str) -> None:
     lost = unknown()
-    later_mail()
+    posts_get_through(lost)
     stream.append("tracking", [b"{}"])
     assert settle() == {"waiting": 1}
     assert ours(lost).state == "waiting"
 
 
+@contextmanager
+def redis_ahead(of_us: timedelta) -> Iterator[None]:
+    """Redis has another time than the database, as a server that nobody sets has."""
+    seconds = of_us // SECOND
+    client = redis.worker()
+    right = client.response_callbacks["TIME"]
+    client.set_response_callback("TIME", lambda found: (int(found[0]) + seconds, int(found[1])))
+    try:
+        yield
+    finally:
+        client.set_response_callback("TIME", right)
+
+
+@pytest.mark.parametrize("ahead", [-20 * MINUTE, 20 * MINUTE])
+@pytest.mark.parametrize("fault", [None, "late", "waits", "silence"])
+def test_another_clock_of_redis_changes_nothing(
+    database: str, ahead: timedelta, fault: str | None, anymail: Callable[..., None]
+) -> None:
+    lost = unknown()
+    posts_get_through(lost, before=MINUTE, after=5 * MINUTE, every=5 * SECOND)
+    for row in list(WebhookActivity.objects.all()):
+        WebhookActivity.objects.filter(pk=row.pk).update(at=row.at + ahead + HOUR * 100)
+    WebhookActivity.objects.update(at=F("at") - HOUR * 100)
+    neighbour(lost, timedelta(), seen=ahead + (MINUTE if fault != "late" else 6 * MINUTE))
+    now = database_now(database) + ahead
+    put_into_the_stream(now - (HOUR - 5 * MINUTE if fault == "waits" else 5 * SECOND))
+    if fault == "silence":
+        rows = WebhookActivity.objects.order_by("at").values_list("pk", flat=True)
+        WebhookActivity.objects.filter(pk__in=list(rows)[20:50]).delete()
+    with redis_ahead(ahead):
+        if fault is None:
+            assert settle() == {"waiting": 1}
+        else:
+            said = {"late": "SendGrid accepted", "waits": "Events wait", "silence": "No event came"}[fault]
+            assert not_yet(lost, database).startswith(said)
+
+
 def test_not_where_redis_cannot_be_asked(database: str, anymail: Callable[..., None]) -> None:
     lost = unknown()
-    later_mail()
+    posts_get_through(lost)
     anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
     assert not_yet(lost, database) == "Whether events wait cannot be seen: ConnectionError."
 
@@ -226,13 +421,19 @@ def test_a_scheduled_mail_has_its_events_after_its_time(database: str) -> None:
     receipts.file(take().part, came_to(Verdict.UNKNOWN))
     lost = part()
     let_pass(29 * HOUR)
-    later_mail()
     assert settle() == {}
     let_pass(HOUR + timedelta(seconds=conf.UNKNOWN_WAIT.get()))
-    # Those that were accepted before its time tell nothing of what came after.
-    assert not_yet(lost, database) == NO_LATER_MAIL
-    let_pass(HOUR)
-    later_mail()
+    # Events that came around its post tell nothing of what came after its time.
+    WebhookActivity.objects.bulk_create(
+        WebhookActivity(account=lost.account, at=ours(lost).created_at + n * MINUTE) for n in range(-60, 60)
+    )
+    assert not_yet(lost, database).startswith("No event came between ")
+    late = neighbour(lost, 30 * HOUR, seen=None)
+    posts_get_through(lost)
+    Part.objects.filter(pk=lost.pk).update(due=lost.created_at)
+    assert f"SendGrid accepted mail {late.pk} around" in not_yet(lost, database)
+    Part.objects.filter(pk=late.pk).update(seen_at=F("attempted_at") + MINUTE)
+    Part.objects.filter(pk=lost.pk).update(due=lost.created_at)
     assert settle() == {"waiting": 1}
     assert settle() == {}
 
@@ -244,7 +445,7 @@ def test_it_is_parked_where_no_event_could_tell(database: str) -> None:
     kept(mail(tracked=False))
     receipts.file(take().part, came_to(Verdict.UNKNOWN))
     let_pass(HOUR)
-    later_mail()
+    posts_get_through(part())
     with told() as heard:
         assert settle() == {"parked": 1}
     found = parts()[0]
@@ -256,17 +457,18 @@ def test_it_is_parked_where_no_event_could_tell(database: str) -> None:
 
 def test_it_is_parked_when_it_was_unknown_too_often(database: str) -> None:
     lost = unknown(unknowns=settlement.MOST_UNKNOWNS - 1)
-    later_mail()
+    posts_get_through(lost)
     assert settle() == {"parked": 1}
     assert "3 times" in ours(lost).error
 
 
 def test_it_is_parked_when_it_is_too_old(database: str, caplog: pytest.LogCaptureFixture) -> None:
     lost = unknown()
-    later_mail()
+    why = not_yet(lost, database)
+    posts_get_through(lost)
     let_pass(timedelta(seconds=conf.MAX_AGE.get()))
     assert settle() == {"parked": 1}
-    assert ours(lost).error == "Nothing has shown in time whether SendGrid has it."
+    assert ours(lost).error == f"Nothing has shown in time whether SendGrid has it. {why}"
     assert f"Part {lost.pk} is parked: whether SendGrid has it nobody can tell" in caplog.messages
 
 
@@ -282,7 +484,7 @@ def test_an_event_takes_it_back_from_there(database: str) -> None:
 
 def test_what_there_is_evidence_of_is_never_sent_again(database: str) -> None:
     lost = unknown()
-    later_mail()
+    posts_get_through(lost)
     Part.objects.filter(pk=lost.pk).update(accepted_at=lost.created_at, x_message_id="A")
     with told() as heard:
         assert settle() == {"settled otherwise": 1}
@@ -295,7 +497,7 @@ def test_what_has_changed_since_it_was_read_is_left_alone(
     database: str, step: Callable[[Part], str], meanwhile: dict[str, Any]
 ) -> None:
     lost = unknown()
-    later_mail()
+    posts_get_through(lost)
     Part.objects.filter(pk=lost.pk).update(**meanwhile)
     before = Part.objects.values().get(pk=lost.pk)
     assert step(lost) == "settled otherwise"
@@ -365,11 +567,39 @@ def test_each_of_many_is_decided_once(database: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(settlement, "SLICE", 2)
     lost = [unknown() for _ in range(5)]
     assert settle() == {"unknown": 5}
-    later_mail()
+    posts_get_through(lost[0], after=6 * HOUR)
     let_pass(timedelta(seconds=settlement.LOOK_AGAIN))
-    later_mail()
     assert settle() == {"waiting": 5}
     assert {ours(one).state for one in lost} == {"waiting"}
+
+
+def test_a_decision_costs_few_queries_by_index(database: str) -> None:
+    lost = unknown()
+    posts_get_through(lost)
+    for number in range(20):
+        neighbour(lost, number * SECOND, seen=MINUTE)
+    with CaptureQueriesContext(connections[database]) as queries:
+        assert settlement._decide(Part.objects.select_related("message").get(pk=lost.pk)) == "waiting"
+    assert len(queries) <= 8
+    looks = [
+        query["sql"] for query in queries if query["sql"].startswith("SELECT") and "account" in query["sql"]
+    ]
+    assert len(looks) == 3
+    with connections[database].cursor() as cursor:
+        if database == "postgres":
+            cursor.execute("SET enable_seqscan = off")
+        plans = []
+        for sql in looks[1:]:
+            cursor.execute(f"EXPLAIN {'' if database == 'postgres' else 'QUERY PLAN'} {sql}")
+            plans.append(str(cursor.fetchall()))
+        if database == "postgres":
+            cursor.execute("RESET enable_seqscan")
+    assert "part_accepted" in plans[0]
+    # SQLite has a name of its own for the index of a constraint.
+    name = (
+        "activity_of_an_account" if database == "postgres" else "sqlite_autoindex_sending_app_webhookactivity"
+    )
+    assert name in plans[1]
 
 
 def test_one_that_cannot_be_read_is_in_the_way_of_no_other(
@@ -377,7 +607,7 @@ def test_one_that_cannot_be_read_is_in_the_way_of_no_other(
 ) -> None:
     poison, other = unknown(), unknown()
     OutboxMessage.objects.filter(pk=poison.message_id).update(content=b"{")
-    later_mail()
+    posts_get_through(other)
     assert settle() == {"undecidable": 1, "waiting": 1}
     assert (ours(poison).state, ours(other).state) == ("unknown", "waiting")
     assert f"Nothing can be decided on part {poison.pk}" in caplog.messages

@@ -1,21 +1,17 @@
 """What happened to a mail is told in order, and a status that was kept is brought up to date."""
 
-import json
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from events_app import inbox
-from events_app.claims import Claim
 from events_app.models import InboundMail
-from events_app.normalize import normalize
-from sending_app import evidence, timeline
+from sending_app import timeline
 from sending_app.message import RecipientStatus, SendStatus
 from sending_app.models import OutboxMessage, Part, Recipient
 from sending_app.timeline import refresh, status_of
-from tests.events_app.test_inbox import entries
+from tests.sending_app.events import come
 from tests.sending_app.mails import kept, mail, part
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
@@ -41,8 +37,7 @@ def event(seconds: int, name: str, to: str = "ann@example.com", **fields: Any) -
 
 
 def stored(*events: dict[str, Any]) -> None:
-    inbox.store(entries(*events), Claim())
-    evidence.take_in([normalize(json.loads(json.dumps(one))) for one in events])
+    come(*events)
 
 
 def told(most: int = 1000) -> list[tuple[float, str, str]]:
@@ -147,8 +142,8 @@ def test_what_happened_in_one_second_is_told_as_a_mail_goes(database: str) -> No
 
 def test_an_event_without_a_time_stands_where_it_was_received(database: str) -> None:
     kept_at_noon()
-    stored(event(0, "open", timestamp=None), event(1, "delivered"))
-    assert [what for _, what, _ in told()] == ["kept", "opened", "delivered", "accepted"]
+    come(event(0, "open", timestamp=None), event(1, "delivered"), at=NOON)
+    assert [what for _, what, _ in told()] == ["kept", "accepted", "opened", "delivered"]
 
 
 def test_no_more_events_than_are_asked_for(database: str) -> None:
