@@ -2,20 +2,23 @@
 
 import json
 import sys
+import threading
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from subprocess import run
 from typing import Any, NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from celery import Celery
 from redis import Redis
+from requests import RequestException
 
 from fake_sendgrid.ledger import Accepted
 from fake_sendgrid.server import FakeSendGrid
+from fake_sendgrid.webhook import batch
 from ground.process import Process, wait_for
 from ground.stack import EVENT_QUEUES, MAIL_QUEUES, ROOT
 from ground.valkey import Valkey
@@ -23,6 +26,12 @@ from tests.flows.databases import Template
 from tests.flows.deployment import LONG_AGO, PATIENCE, STREAM, Deployment
 
 KEY = "SG.fake"
+
+READER = "reader@example.com"
+
+#: Seconds. A mail of unknown outcome is sent again only if events came in each fifth of the wait: it leaves a
+#: slow machine the time to take them. `pass_time` shortens the wait by half.
+UNKNOWN_WAIT = 50
 
 
 class Row(NamedTuple):
@@ -45,7 +54,7 @@ class Mailing(Deployment):
         self.configure(
             SENDGRID_API_KEY=KEY,
             SENDGRID_API_URL=self.sendgrid.url,
-            SEND_UNKNOWN_WAIT=1,
+            SEND_UNKNOWN_WAIT=UNKNOWN_WAIT,
             DJANGO_EXTRA_APPS="tests.flows.witness",
         )
 
@@ -80,13 +89,50 @@ class Mailing(Deployment):
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 
+    def read_mail(self) -> str:
+        """Send a mail, wait until its first events are stored; answer its id."""
+        mailer = self.mailer(name="first-mailer")
+        (message_id,) = self.call("send", to=[READER]).values()
+        self.wait_until(self.all_heard_of, "a mail heard of")
+        mailer.stop()
+        return str(message_id)
+
+    @contextmanager
+    def opened_all_the_time(self, message_id: str) -> Iterator[None]:
+        """Meanwhile SendGrid posts events of the mail, thrice a second. Refused ones are not repeated."""
+        over = threading.Event()
+
+        def post() -> None:
+            while not over.wait(0.3):
+                opened = {"event": "open", "email": READER, "anymail_id": message_id}
+                event = {**opened, "timestamp": int(time.time()), "sg_event_id": uuid4().hex}
+                with suppress(RequestException):
+                    self.sender.post(self.sendgrid.webhook_url or "", batch([event]))
+
+        thread = threading.Thread(target=post)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
     def accepted(self, value: str) -> list[Accepted]:
         """The requests SendGrid has taken that bear this id, or go to this address."""
         return self.sendgrid.accepted_for(value)
 
     def parts(self) -> list[Row]:
+        return self._parts("ORDER BY id")
+
+    def part_to(self, address: str) -> Row:
+        """The one that goes to this address."""
+        of_recipient = f"SELECT part_id FROM sending_app_recipient WHERE address = '{address}'"
+        (found,) = self._parts(f"WHERE id IN ({of_recipient})")
+        return found
+
+    def _parts(self, which: str) -> list[Row]:
         found = self.query(
-            "SELECT state, attempts, unknowns, seen_at, sent_twice, error FROM sending_app_part ORDER BY id"
+            f"SELECT state, attempts, unknowns, seen_at, sent_twice, error FROM sending_app_part {which}"
         )
         return [
             Row(state, attempts, unknowns, seen_at is not None, bool(twice), error)
@@ -119,7 +165,7 @@ class Mailing(Deployment):
         self.wait_until(lambda: self.states() == list(states), f"parts {', '.join(states)}")
 
     def pass_time(self) -> None:
-        """Leases end, delays are over, and so is the wait for events."""
+        """Leases end, delays are over, and so is the wait for events, of which half is still waited for."""
         due = f"UPDATE sending_app_part SET due = '{LONG_AGO}' WHERE state"
         self.execute(f"{due} IN ('waiting', 'unknown')")
         # Not those that somebody alive is at: nobody has been at one for longer.

@@ -53,9 +53,10 @@ def test_every_value_that_cannot_be_used_is_named_at_once(anymail: Callable[...,
 
 @pytest.mark.parametrize(("wait", "warned"), [(1, True), (119, True), (120, False), (600, False)])
 def test_a_wait_in_which_sendgrid_may_not_have_posted_yet(
-    anymail: Callable[..., None], wait: int, warned: bool
+    anymail: Callable[..., None], settings: Settings, wait: int, warned: bool
 ) -> None:
     anymail(SEND_UNKNOWN_WAIT=wait)
+    use(settings, QUEUED)
     assert ids() == ["sending_app.W003"] * warned
 
 
