@@ -16,6 +16,7 @@ from kombu import Connection, Producer
 from redis import Redis, RedisError
 
 from events_app import counters, redis
+from events_app.deadline import Late, Threads
 
 logger = logging.getLogger(__name__)
 
@@ -26,11 +27,22 @@ _NO_REPRS: dict[str, Any] = {"argsrepr": "()", "kwargsrepr": "{}"}
 # seconds to minutes, or for ever: kombu hands redis-py socket_timeout=None.
 _PATIENCE = 1.0
 
+# Seconds until `ring` returns, whatever the transport does. Each transport has its own options for time
+# limits, and some have none that we know: boto3 waits a minute for a silent SQS, and tries again.
+_DEADLINE = 1.2
+
 # Seconds a process rings no other bell after one that failed. Who sends many mails in a row is to wait once
 # for a broker that does not answer; the tick rings for all of them. And as long nobody asks Redis again
 # whether a bell has been rung, where it did not say.
 _SILENCE = 5.0
 
+# The same, at most: each publish that has not returned doubles the wait.
+_LONGEST_SILENCE = 300.0
+
+# Publishes that may hang at once. Above that a process wakes nobody until one of them returns; ticks do.
+_MOST_STUCK = 32
+
+_publishers = Threads("wake-up", _MOST_STUCK)
 _thread = threading.local()
 _silent_until = _unasked_until = 0.0
 
@@ -136,6 +148,21 @@ def ring(task: "Task[[], object]") -> bool:
     if time.monotonic() < _silent_until:
         _count_failure()
         return False
+    try:
+        if task.app.conf.task_always_eager:  # the task runs here: its caller's thread has the transaction
+            _publish(task)
+        else:
+            _publishers.run(lambda: _publish(task), _DEADLINE)
+    except Exception as error:  # noqa: BLE001 (each transport has errors of its own)
+        _silent_until = time.monotonic() + min(_SILENCE * 2**_publishers.late, _LONGEST_SILENCE)
+        why = "no answer" if isinstance(error, Late) else type(error).__name__
+        logger.warning("Could not ring %s: %s. The next tick will.", task.name, why)
+        _count_failure()
+        return False
+    return True
+
+
+def _publish(task: "Task[[], object]") -> None:
     # The worker is told by the header whether to keep the result. Celery itself must not hear of one: with
     # results in Redis it would subscribe to them first, and wait for that Redis.
     headers: dict[str, Any] = {"ignore_result": task.ignore_result}
@@ -147,13 +174,9 @@ def ring(task: "Task[[], object]") -> bool:
             headers=headers,
             **_NO_REPRS,
         )
-    except Exception as error:  # noqa: BLE001 (each transport has errors of its own)
+    except BaseException:
         _hang_up()
-        _silent_until = time.monotonic() + _SILENCE
-        logger.warning("Could not ring %s: %s. The next tick will.", task.name, type(error).__name__)
-        _count_failure()
-        return False
-    return True
+        raise
 
 
 def _count_failure() -> None:

@@ -4,7 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from events_app import redis, tasks, verdicts
+from events_app import bell, redis, tasks, verdicts
+from events_app.deadline import Threads
+from tests.events_app import silent
+
+#: Where nobody listens.
+CLOSED = "redis://127.0.0.1:1/0"
 
 
 @pytest.fixture(autouse=True)
@@ -16,3 +21,23 @@ def nothing_left(stream: str) -> Iterator[None]:
     yield
     server.delete(*keys, tasks.RETRIES)
     verdicts._unwritten.clear()
+
+
+@pytest.fixture
+def broker_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wake-ups find no broker."""
+    _use_broker(monkeypatch, CLOSED)
+
+
+@pytest.fixture
+def silent_broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[silent.Broker]:
+    """Wake-ups get no answer, and their transport waits for one without a limit."""
+    with silent.broker() as broker:
+        _use_broker(monkeypatch, broker.url)
+        yield broker
+
+
+def _use_broker(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("CELERY_BROKER_WRITE_URL", url)
+    # New threads, for those there are have a connection to the other broker.
+    monkeypatch.setattr(bell, "_publishers", Threads("wake-up", bell._MOST_STUCK))

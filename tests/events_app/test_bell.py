@@ -1,6 +1,8 @@
 """A bell reaches the broker within a second or so, or is counted as lost. It never raises."""
 
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,17 +10,16 @@ from celery import Celery
 
 from events_app import bell, counters, redis, tasks
 from events_app.bell import Limits
+from events_app.deadline import Threads
+from ground.process import wait_for
 from project import celery_app
+from tests.events_app.conftest import CLOSED
+from tests.events_app.silent import Broker
 
-CLOSED = "redis://127.0.0.1:1/0"
 
-
-@pytest.fixture
-def broker_away(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    bell._hang_up()
-    monkeypatch.setenv("CELERY_BROKER_WRITE_URL", CLOSED)
-    yield
-    bell._hang_up()
+def threads_connection() -> Any:
+    """The broker's connection that the thread of wake-ups has."""
+    return bell._publishers.run(lambda: bell._thread.connection, 10)
 
 
 def waiting(queue: str = "sendgrid.events") -> int:
@@ -54,7 +55,7 @@ def test_with_the_broker_away_it_is_counted_and_logged(caplog: pytest.LogCapture
 def test_after_a_failure_it_connects_anew(monkeypatch: pytest.MonkeyPatch, broker_away: None) -> None:
     bell.ring(tasks.drain)
     monkeypatch.delenv("CELERY_BROKER_WRITE_URL")
-    monkeypatch.setattr(bell, "_silent_until", 0.0)  # some seconds later
+    bell._silent_until = 0.0  # some seconds later
     bell.ring(tasks.drain)
     assert waiting() == 1
     assert counters.read() == {"bell_failed": 1}
@@ -68,13 +69,13 @@ def test_with_broker_and_redis_away_it_is_quiet_too(anymail: Callable[..., None]
 
 def test_one_connection_serves_all_rings_of_a_thread() -> None:
     bell.ring(tasks.drain)
-    connection = bell._thread.connection
+    connection = threads_connection()
     bell.ring(tasks.recover)
-    assert bell._thread.connection is connection
+    assert threads_connection() is connection
 
 
 def test_another_app_has_its_own_connection() -> None:
-    bell.ring(tasks.drain)
+    bell._producer(celery_app)
     connection = bell._thread.connection
     other = Celery("other", broker=celery_app.conf.broker_url, set_as_current=False)
     other.conf.broker_transport_options = {"max_retries": 7}
@@ -90,8 +91,13 @@ def test_a_bell_needs_no_answer_and_no_second_try() -> None:
         assert task.expires == 3600
 
 
+#: Threads in which the next one ran.
+ran: list[int] = []
+
+
 @bell.task("tests.kept", queue="sendgrid.events", limits=Limits(1, 2), keeps_result=True)
 def kept() -> int:
+    ran.append(threading.get_ident())
     return 17
 
 
@@ -122,6 +128,58 @@ def test_who_rings_again_does_not_wait_for_the_broker_again(
     monkeypatch.setattr(bell, "_producer", lambda _: pytest.fail("it tried again"))
     bell.ring(tasks.drain)
     assert counters.read()[counters.BELL_FAILED] == 2
+
+
+# Whatever the transport does
+
+
+def test_a_transport_that_never_returns_is_given_up(
+    silent_broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):  # after the first, none is tried
+        assert not bell.ring(tasks.drain)
+    assert "Could not ring events.drain: no answer. The next tick will." in caplog.messages
+    assert (len(silent_broker.connections), bell._publishers.late) == (1, 1)
+    assert counters.read() == {"bell_failed": 3}
+
+
+def test_the_longer_it_hangs_the_seldomer_it_is_tried(
+    monkeypatch: pytest.MonkeyPatch, silent_broker: Broker
+) -> None:
+    monkeypatch.setattr(bell, "_DEADLINE", 0.05)
+    waits = []
+    for _ in range(8):
+        bell._silent_until = 0.0  # some time later
+        before = time.monotonic()
+        bell.ring(tasks.drain)
+        waits.append(round(bell._silent_until - before) // 10)
+    assert waits == [1, 2, 4, 8, 16, 30, 30, 30]
+
+
+def test_threads_that_hang_are_few(monkeypatch: pytest.MonkeyPatch, silent_broker: Broker) -> None:
+    monkeypatch.setattr(bell, "_publishers", Threads("test", 2))
+    monkeypatch.setattr(bell, "_DEADLINE", 0.05)
+    for _ in range(4):
+        bell._silent_until = 0.0  # some time later
+        bell.ring(tasks.drain)
+    assert bell._publishers.late == 2
+    silent_broker.hang_up()
+    wait_for(lambda: not bell._publishers.late, seconds=60, what="the threads are back")
+
+
+def test_a_broker_that_answers_again_is_rung(monkeypatch: pytest.MonkeyPatch, silent_broker: Broker) -> None:
+    bell.ring(tasks.drain)
+    monkeypatch.delenv("CELERY_BROKER_WRITE_URL")
+    bell._silent_until = 0.0  # some time later
+    assert bell.ring(tasks.drain)
+    assert waiting() == 1
+
+
+def test_where_tasks_run_at_once_they_run_in_their_callers_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(celery_app.conf, "task_always_eager", True)
+    ran.clear()
+    assert bell.ring(kept)
+    assert ran == [threading.get_ident()]
 
 
 # Once for many

@@ -23,7 +23,7 @@ from django.test import Client
 from django.urls import path, reverse
 from pytest_django import Settings
 
-from events_app import bell, counters, redis
+from events_app import counters, redis
 from events_app.inbound import storage
 from events_app.models import InboundMail, InboundWork
 from events_app.views import SendGridInboundWebhookView
@@ -31,10 +31,11 @@ from events_app.views.inbound import CHUNK
 from fake_sendgrid import inbound
 from fake_sendgrid.form import Form
 from fake_sendgrid.webhook import Sender
+from tests.events_app.conftest import CLOSED
 from tests.events_app.inbound.folders import files, use_folder, use_full, use_memory
 from tests.events_app.test_inbox import away
 from tests.events_app.test_signature import PEM, SENDER
-from tests.events_app.test_views import CLOSED, SECRET, basic
+from tests.events_app.test_views import SECRET, basic
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -525,15 +526,14 @@ def test_a_file_that_cannot_be_taken_back_waits_for_the_sweep(
     assert (kept(), rung()) == ([], 0)
 
 
+@pytest.mark.parametrize("broker", ["broker_away", "silent_broker"])
 def test_with_redis_and_the_broker_away_the_post_is_kept_all_the_same(
-    database: str, anymail: Anymail, monkeypatch: pytest.MonkeyPatch
+    database: str, anymail: Anymail, request: pytest.FixtureRequest, broker: str
 ) -> None:
-    bell._hang_up()
-    monkeypatch.setenv("CELERY_BROKER_WRITE_URL", CLOSED)
+    request.getfixturevalue(broker)
     anymail(EVENT_REDIS_URL=CLOSED)
     assert post() == 200
     assert kept() == [BODY]
-    bell._hang_up()
 
 
 @pytest.mark.parametrize("error", [RuntimeError, MemoryError, ZeroDivisionError])

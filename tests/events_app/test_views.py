@@ -17,18 +17,18 @@ from django.urls import path, reverse
 from pytest_django import Settings
 from redis import Redis
 
-from events_app import bell, claims, counters, redis, stream
+from events_app import claims, counters, redis, stream
 from events_app.split import MOST_EVENTS
 from events_app.views import SendGridTrackingWebhookView
 from fake_sendgrid.events import history
 from fake_sendgrid.webhook import Sender, batch
 from ground.valkey import Valkey
+from tests.events_app.conftest import CLOSED
 from tests.events_app.test_signature import PEM, SENDER, body_of, every_vector
 
 URL = "/anymail/sendgrid/tracking/"
 KEY = "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY"
 BODY = batch(history(3))
-CLOSED = "redis://127.0.0.1:1/0"
 
 Anymail = Callable[..., None]
 
@@ -504,13 +504,14 @@ def test_a_refused_post_rings_nothing() -> None:
     assert rung() == 0
 
 
-def test_with_the_broker_away_the_post_is_kept_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    bell._hang_up()
-    monkeypatch.setenv("CELERY_BROKER_WRITE_URL", CLOSED)
+@pytest.mark.parametrize("broker", ["broker_away", "silent_broker"])
+def test_with_the_broker_away_the_post_is_kept_all_the_same(
+    request: pytest.FixtureRequest, broker: str
+) -> None:
+    request.getfixturevalue(broker)
     assert post() == 200
     assert counters.read() == {"bell_failed": 1}
     assert len(kept()) == 3
-    bell._hang_up()
 
 
 # What people learn of a refusal
