@@ -24,8 +24,8 @@ from events_app.signature import load_key
 #: Characters below which a password can be guessed.
 SHORTEST_PASSWORD = 16
 
-#: Seconds below which a signature's window loses events after an ordinary outage.
-SHORTEST_WINDOW = 24 * 3600
+#: Hours for which SendGrid posts again: a shorter window for signatures loses posts after an outage.
+RETRIES = ((conf.SIGNATURE_MAX_AGE, 24), (conf.INBOUND_SIGNATURE_MAX_AGE, 72))
 
 #: Names in `ANYMAIL` that are not this app's: those of sending, which has Anymail's beside its own.
 OTHERS = frozenset(
@@ -148,13 +148,14 @@ def _check_secrets() -> Iterable[CheckMessage]:
 
 
 def _check_window() -> Iterable[CheckMessage]:
-    window = conf.SIGNATURE_MAX_AGE.get()
-    if window is not None and window < SHORTEST_WINDOW:
-        yield checks.Warning(
-            f"{conf.SIGNATURE_MAX_AGE.name} is {window} seconds; SendGrid retries for 24 hours.",
-            hint="If its retries keep the first signature, an outage longer than this loses events.",
-            id="events_app.W003",
-        )
+    for setting, hours in RETRIES:
+        window = setting.get()
+        if window is not None and window < hours * 3600:
+            yield checks.Warning(
+                f"{setting.name} is {window} seconds; SendGrid retries for {hours} hours.",
+                hint="If its retries keep the first signature, an outage longer than this loses posts.",
+                id="events_app.W003",
+            )
 
 
 def _check_door() -> Iterable[CheckMessage]:

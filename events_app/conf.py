@@ -43,6 +43,11 @@ def _inbound_days(value: object) -> int:
     return days
 
 
+def _age(value: object) -> int | None:
+    """Seconds; 0 means no limit."""
+    return None if type(value) is int and value == 0 else whole(value)
+
+
 def _dedupe(value: object) -> str:
     if value not in ("event_id", "content"):
         raise ValueError('must be "event_id" or "content"')
@@ -61,13 +66,16 @@ VERIFICATION_KEYS = Setting[tuple[str, ...]](
 )
 #: "user:password" pairs for basic auth; any one may match.
 BASIC_AUTH = Setting[tuple[str, ...]]("WEBHOOK_SECRET", (), _texts)
-#: Seconds a signature stays good; None: for ever. SendGrid retries for 24 hours and nobody knows
-#: whether it signs again, so a short window can turn an outage into lost events.
-SIGNATURE_MAX_AGE = Setting[int | None]("SENDGRID_TRACKING_WEBHOOK_MAX_AGE", None, whole)
+#: Seconds a signature stays valid; 0: for ever. SendGrid retries for 24 hours. Nobody knows whether it signs
+#: each retry anew, so a shorter window can turn an outage into lost events. The default has an hour to spare.
+#: It is below the least retention of events, so a replayed post within it is a duplicate.
+SIGNATURE_MAX_AGE = Setting[int | None]("SENDGRID_TRACKING_WEBHOOK_MAX_AGE", 25 * 3600, _age)
 #: Bytes a post may have. SendGrid aims at 768 KB.
 BODY_LIMIT = Setting("SENDGRID_TRACKING_WEBHOOK_BODY_LIMIT", 5 * 1024 * 1024, whole)
 #: Public keys of Inbound Parse's security policies, bare base64 or PEM; any one may match.
 INBOUND_KEYS = Setting[tuple[str, ...]]("SENDGRID_INBOUND_WEBHOOK_VERIFICATION_KEY", (), _texts, bare=True)
+#: The same for an inbound mail. SendGrid retries for 72 hours; the default has three hours to spare.
+INBOUND_SIGNATURE_MAX_AGE = Setting[int | None]("SENDGRID_INBOUND_WEBHOOK_MAX_AGE", 75 * 3600, _age)
 #: Bytes the post of an inbound mail may have. SendGrid takes mails of up to 30 MB.
 INBOUND_LIMIT = Setting("SENDGRID_INBOUND_WEBHOOK_BODY_LIMIT", 32 * 1024 * 1024, whole)
 #: Days after which inbound mails are removed, each as it was posted and what is known of it.
@@ -102,6 +110,7 @@ SETTINGS: tuple[Setting[Any], ...] = (
     SIGNATURE_MAX_AGE,
     BODY_LIMIT,
     INBOUND_KEYS,
+    INBOUND_SIGNATURE_MAX_AGE,
     INBOUND_LIMIT,
     INBOUND_RETENTION_DAYS,
     ALLOW_INSECURE,

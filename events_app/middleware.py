@@ -5,7 +5,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase
 from django.urls import Resolver404, resolve
 
 from events_app import counters
@@ -38,7 +38,7 @@ class KeepInboundMail:
         )
         counters.count(counters.REFUSED.format(status=HTTPStatus.SERVICE_UNAVAILABLE.value))
         text = f"not taken, send again: this site answered {status} in the webhook's place\n"
-        return HttpResponse(text, status=HTTPStatus.SERVICE_UNAVAILABLE, content_type="text/plain")
+        return Answer(text, status=HTTPStatus.SERVICE_UNAVAILABLE, content_type="text/plain")
 
 
 def _is_for_the_door(request: HttpRequest) -> bool:

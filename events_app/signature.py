@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
@@ -44,6 +44,19 @@ def load_key(text: str) -> EllipticCurvePublicKey:
     return key
 
 
+def is_well_formed(*, timestamp: str, signature: str) -> bool:
+    """Whether they have the form of SendGrid's: an ECDSA signature as base64 of DER, and whole seconds."""
+    # Whole seconds have ten digits until the year 2286. With a free length, the body could begin with a part
+    # of the timestamp that was signed.
+    if not (len(timestamp) == 10 and timestamp.isascii() and timestamp.isdigit()):
+        return False
+    try:
+        decode_dss_signature(base64.b64decode(signature, validate=True))
+    except (ValueError, binascii.Error):
+        return False
+    return True
+
+
 def verify(keys: Iterable[str], *, timestamp: str, signature: str, body: bytes) -> bool:
     """Whether any of `keys` signed this timestamp and body. A malformed signature is a plain no.
 
@@ -61,13 +74,10 @@ def begin(timestamp: str) -> "_Hash":
 
 def verify_digest(keys: Iterable[str], *, timestamp: str, signature: str, digest: bytes) -> bool:
     """As `verify`, with what became of `begin`."""
-    try:
-        der = base64.b64decode(signature, validate=True)
-    except (ValueError, binascii.Error):
+    if not is_well_formed(timestamp=timestamp, signature=signature):
         return False
-    # Without a timestamp, the body could begin with one that was signed.
-    well_formed = bool(der and timestamp) and timestamp.isascii()
-    return well_formed and any(_signed_by(load_key(key), der, digest) for key in keys)
+    der = base64.b64decode(signature)
+    return any(_signed_by(load_key(key), der, digest) for key in keys)
 
 
 def _signed_by(key: EllipticCurvePublicKey, der: bytes, digest: bytes) -> bool:

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import logging
+import time
 from collections.abc import Sequence
 from http import HTTPStatus
 
@@ -20,9 +21,16 @@ from events_app.setting import Setting
 
 logger = logging.getLogger(__package__)
 
+#: Seconds a signature's time may lie ahead of our clock.
+MOST_AHEAD = 3600
+
 
 class Answer(HttpResponse):
-    """What a door itself says to a post, as no middleware does."""
+    """The door's own answer to a post. No middleware of the site makes one."""
+
+    # Read by django/utils/log.py, `log_response`. The door logs each refusal once, as a warning; Django would
+    # log each 503 once more, as an error. But a 503 is normal here: SendGrid posts again.
+    _has_been_logged = True
 
 
 class Refusal(Exception):
@@ -66,6 +74,18 @@ class Door(View):
         logger.warning("Webhook post refused with %d: %s", refusal.status, refusal)
         counters.count(counters.REFUSED.format(status=refusal.status.value))
         return Answer(f"{refusal}\n", status=refusal.status, content_type="text/plain")
+
+
+def fault(timestamp: str, given: str, longest: int | None) -> str:
+    """Why the headers alone refute a signature; empty where they do not. `longest` is in seconds."""
+    if not signature.is_well_formed(timestamp=timestamp, signature=given):
+        return "the signature or its timestamp is malformed"
+    age = time.time() - int(timestamp)
+    if longest is not None and age > longest:
+        return f"the signature is older than {longest} seconds"
+    if age < -MOST_AHEAD:
+        return "the signature is from the future: is this server's clock right?"
+    return ""
 
 
 def has_secret(request: HttpRequest, secrets: Sequence[str]) -> bool:

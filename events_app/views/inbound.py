@@ -18,7 +18,7 @@ from django.http import HttpRequest
 
 from events_app import bell, conf, signature, tasks
 from events_app.inbound import mails, storage
-from events_app.views.door import Door, Refusal, has_secret, usable
+from events_app.views.door import Door, Refusal, fault, has_secret, usable
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -95,13 +95,16 @@ def _check_credentials(request: HttpRequest, secrets: Sequence[str], keys: Seque
         if conf.ALLOW_INSECURE.get():
             return
         raise _again(f"neither {conf.INBOUND_KEYS.name} nor {conf.BASIC_AUTH.name} is set on this server")
-    signed = request.headers.get(signature.SIGNATURE_HEADER)
+    signed = request.headers.get(signature.SIGNATURE_HEADER, "")
+    timestamp = request.headers.get(signature.TIMESTAMP_HEADER, "")
     if not (signed or request.headers.get("Authorization")):
         raise Refusal(HTTPStatus.FORBIDDEN, "neither basic auth nor a signature")
     if secrets and not has_secret(request, secrets):
         raise _again("basic auth is missing or wrong")
-    if keys and not (signed and request.headers.get(signature.TIMESTAMP_HEADER)):
+    if keys and not (signed and timestamp):
         raise _again("the signature is missing")
+    if keys and (why := fault(timestamp, signed, conf.INBOUND_SIGNATURE_MAX_AGE.get())):
+        raise _again(why)
 
 
 def _length(request: HttpRequest, limit: int) -> int | None:

@@ -38,7 +38,7 @@ def test_they_are_registered() -> None:
     assert checks.run_checks(tags=[checks.Tags.security, checks.Tags.database], databases=["default"]) == []
 
 
-@pytest.mark.parametrize("value", ["a day", 0, True])
+@pytest.mark.parametrize("value", ["a day", -1, True, False])
 def test_a_value_that_cannot_be_used(anymail: Callable[..., None], value: object) -> None:
     anymail(SENDGRID_TRACKING_WEBHOOK_MAX_AGE=value)
     (found,) = check_settings()
@@ -108,11 +108,16 @@ def test_a_password_that_can_be_guessed(anymail: Callable[..., None]) -> None:
     assert "sendgrid:secret" not in str(found)
 
 
-def test_a_window_shorter_than_sendgrids_retries(anymail: Callable[..., None]) -> None:
-    anymail(SENDGRID_TRACKING_WEBHOOK_MAX_AGE=300)
+@pytest.mark.parametrize(
+    ("name", "hours"),
+    [("SENDGRID_TRACKING_WEBHOOK_MAX_AGE", 24), ("SENDGRID_INBOUND_WEBHOOK_MAX_AGE", 72)],
+)
+def test_a_window_shorter_than_sendgrids_retries(anymail: Callable[..., None], name: str, hours: int) -> None:
+    anymail(**{name: hours * 3600 - 1})
     assert ids() == ["events_app.W003"]
-    anymail(SENDGRID_TRACKING_WEBHOOK_MAX_AGE=90_000)
-    assert ids() == []
+    for long_enough in (hours * 3600, 0):
+        anymail(**{name: long_enough})
+        assert ids() == []
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_texts(settings: Settings, value: object, expected: tuple[str, ...]) -> 
         ("WEBHOOK_SECRET", {"user": "secret"}, "must be a string or a list of strings"),
         (BARE, b"key", "must be a string or a list of strings"),
         ("SENDGRID_TRACKING_WEBHOOK_MAX_AGE", "300", "must be a whole number of at least 1"),
-        ("SENDGRID_TRACKING_WEBHOOK_MAX_AGE", 0, "must be a whole number of at least 1"),
+        ("SENDGRID_TRACKING_WEBHOOK_MAX_AGE", 0.0, "must be a whole number of at least 1"),
         ("SENDGRID_TRACKING_WEBHOOK_BODY_LIMIT", True, "must be a whole number of at least 1"),
         ("EVENT_BACKLOG_LIMIT", 1.5, "must be a whole number of at least 1"),
         ("RECEIVER_TIME_LIMIT", -1, "must be a whole number of at least 1"),

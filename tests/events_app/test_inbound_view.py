@@ -3,6 +3,7 @@
 import io
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.message import EmailMessage
@@ -35,7 +36,7 @@ from tests.events_app.conftest import CLOSED
 from tests.events_app.inbound.folders import files, use_folder, use_full, use_memory
 from tests.events_app.test_inbox import away
 from tests.events_app.test_signature import PEM, SENDER
-from tests.events_app.test_views import SECRET, basic
+from tests.events_app.test_views import SECRET, Unread, basic, condemned
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -263,6 +264,28 @@ def test_a_signature_that_does_not_fit_is_to_come_again(folder: Path, headers: d
     assert nothing_is_kept(folder)
 
 
+@pytest.mark.usefixtures("signatures")
+@pytest.mark.parametrize("fault", condemned(SENDER))
+def test_the_body_of_a_signature_that_cannot_be_good_is_not_waited_for(folder: Path, fault: str) -> None:
+    environ: dict[str, Any] = {"wsgi.input": Unread(), "CONTENT_LENGTH": "1000"}
+    assert post(b"", condemned(SENDER)[fault], **environ) == 503
+    assert nothing_is_kept(folder)
+
+
+def old(seconds: int) -> dict[str, str]:
+    return SENDER.headers(BODY, int(time.time()) - seconds, content_type=FORM.content_type)
+
+
+@pytest.mark.usefixtures("signatures")
+def test_a_signature_outlives_sendgrids_retries_by_three_hours(database: str, anymail: Anymail) -> None:
+    assert post(headers=old(75 * 3600 + 1)) == 503
+    assert post(headers=old(75 * 3600 - 600)) == 200
+    anymail(SENDGRID_INBOUND_WEBHOOK_MAX_AGE=3600)
+    assert post(headers=old(3700)) == 503
+    anymail(SENDGRID_INBOUND_WEBHOOK_MAX_AGE=0)
+    assert post(headers=old(10**8)) == 200
+
+
 def test_where_both_are_set_both_must_hold(database: str, folder: Path, anymail: Anymail) -> None:
     anymail(**{KEY: SENDER.public_key})
     assert post(headers=SECRET) == 503
@@ -339,11 +362,6 @@ def test_a_body_of_the_limit_is_taken_and_one_byte_more_is_not(
     assert nothing_is_kept(folder)
     anymail(SENDGRID_INBOUND_WEBHOOK_BODY_LIMIT=len(BODY))
     assert post() == 200
-
-
-class Unread(io.BytesIO):
-    def read(self, *_: object) -> bytes:
-        raise AssertionError("the headers alone say no")
 
 
 @pytest.mark.parametrize("length", ["", "0", "-1", "abc", "33554433", "9" * 30, "9" * 5000, "1,2"])
@@ -586,5 +604,6 @@ def test_refusals_are_logged_as_warnings_without_anything_of_the_post(
         "Webhook post refused with 503: not taken, send again: "
         "the signature fits no key of SENDGRID_INBOUND_WEBHOOK_VERIFICATION_KEY"
     )
+    assert "django.request" not in {record.name for record in caplog.records}
     assert refused["Content-Type"] == "text/plain"
     assert "@" not in caplog.text + refused.content.decode()

@@ -63,6 +63,7 @@ def test_a_host_name_that_is_not_allowed(caplog: pytest.LogCaptureFixture, url: 
         "is its host name in ALLOWED_HOSTS?"
     ]
     assert counters.read() == {"refused_503": 1}
+    assert "django.request" not in {record.name for record in caplog.records}
 
 
 def test_a_redirect_to_https(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:

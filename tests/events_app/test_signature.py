@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events_app.signature import begin, load_key, verify, verify_digest
+from events_app.signature import begin, is_well_formed, load_key, verify, verify_digest
 from fake_sendgrid.webhook import Sender
 
 VECTORS: list[dict[str, Any]] = json.loads(
@@ -121,6 +121,51 @@ def test_the_time_cannot_be_moved_into_the_body() -> None:
     assert not verify([KEY], timestamp="", signature=signature, body=b"1784000000[]")
 
 
+@pytest.mark.parametrize("kept", range(10))
+def test_no_part_of_the_time_can_be_moved_into_the_body(kept: int) -> None:
+    signature = SENDER.headers(b"[]", 1784000000)["X-Twilio-Email-Event-Webhook-Signature"]
+    timestamp, moved = "1784000000"[:kept], "1784000000"[kept:]
+    assert not verify([KEY], timestamp=timestamp, signature=signature, body=f"{moved}[]".encode())
+
+
+GOOD = SENDER.headers(b"[]", 1784000000)["X-Twilio-Email-Event-Webhook-Signature"]
+
+
+@every_vector
+def test_each_vector_of_a_wrong_body_or_key_is_well_formed(vector: dict[str, Any]) -> None:
+    well_formed = is_well_formed(timestamp=vector["timestamp"], signature=vector["signature"])
+    assert well_formed is not vector["case"].endswith(("_base64", "_der", "_empty"))
+
+
+@pytest.mark.parametrize(
+    "timestamp",
+    [
+        *("", "1", "178400000", "17840000000", "1784000000.5", "-784000000", "+784000000", " 178400000"),
+        *("178400000 ", "1_78400000", "١٧٨٤٠٠٠٠٠٠", "1784000000\n", "0x17840000", "17840000²0"),
+    ],
+)
+def test_a_time_other_than_ten_digits_is_malformed(timestamp: str) -> None:
+    assert not is_well_formed(timestamp=timestamp, signature=GOOD)
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        "",
+        "x",
+        "***",
+        GOOD[:-4],
+        GOOD[4:],
+        GOOD + "\n",
+        base64.b64encode(b"x" * 71).decode(),
+        "ünï" + GOOD[4:],
+    ],
+    ids=["empty", "short", "characters", "cut", "cut in front", "line end", "no DER", "not ASCII"],
+)
+def test_a_signature_other_than_base64_of_der_is_malformed(signature: str) -> None:
+    assert not is_well_formed(timestamp="1784000000", signature=signature)
+
+
 @given(st.text(max_size=100), st.text(max_size=100), st.binary(max_size=100))
 def test_no_headers_and_no_body_raise(timestamp: str, signature: str, body: bytes) -> None:
     assert verify([KEY], timestamp=timestamp, signature=signature, body=body) is False
@@ -132,7 +177,7 @@ def test_no_bytes_in_the_signature_raise(der: bytes) -> None:
     assert verify([KEY], timestamp="1784000000", signature=signature, body=b"[]") is False
 
 
-@given(st.binary(max_size=200), st.integers(0, 10**10))
+@given(st.binary(max_size=200), st.integers(10**9, 10**10 - 1))
 def test_whatever_is_signed_verifies(body: bytes, at: int) -> None:
     signature = SENDER.headers(body, at)["X-Twilio-Email-Event-Webhook-Signature"]
     assert verify([KEY], timestamp=str(at), signature=signature, body=body)

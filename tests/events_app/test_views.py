@@ -178,7 +178,7 @@ def test_b15_the_view_takes_its_pairs_as_text_or_as_a_list(
 
 @every_vector
 def test_vector_at_the_door(anymail: Anymail, vector: dict[str, Any]) -> None:
-    anymail(WEBHOOK_SECRET=[], **{KEY: vector["keys"]})
+    anymail(WEBHOOK_SECRET=[], SENDGRID_TRACKING_WEBHOOK_MAX_AGE=0, **{KEY: vector["keys"]})
     headers = {
         "X-Twilio-Email-Event-Webhook-Timestamp": vector["timestamp"],
         "X-Twilio-Email-Event-Webhook-Signature": vector["signature"],
@@ -251,8 +251,10 @@ def test_a_key_that_is_none_is_a_clean_refusal_and_an_error_in_the_log(
 
 
 @pytest.mark.usefixtures("signed")
-def test_by_default_a_signature_stays_good() -> None:
-    assert post(headers=SENDER.headers(BODY, 1_000_000_000)) == 200
+def test_by_default_a_signature_outlives_sendgrids_retries_by_an_hour() -> None:
+    now = int(time.time())
+    assert post(headers=SENDER.headers(BODY, now - 25 * 3600 + 600)) == 200
+    assert post(headers=SENDER.headers(BODY, now - 25 * 3600 - 1)) == 403
 
 
 @pytest.mark.usefixtures("signed")
@@ -261,6 +263,44 @@ def test_a_signature_past_its_age_is_refused(anymail: Anymail) -> None:
     anymail(SENDGRID_TRACKING_WEBHOOK_MAX_AGE=3600)
     assert post(headers=SENDER.headers(BODY, now - 7200)) == 403
     assert post(headers=SENDER.headers(BODY, now - 1800)) == 200
+    anymail(SENDGRID_TRACKING_WEBHOOK_MAX_AGE=0)
+    assert post(headers=SENDER.headers(BODY, 1_000_000_000)) == 200
+
+
+@pytest.mark.usefixtures("signed")
+@pytest.mark.parametrize("at", [0, 1, 999_999_999, 10**10, 1_784_000_000_000])
+def test_a_time_of_other_than_ten_digits_is_refused_though_it_is_signed(anymail: Anymail, at: int) -> None:
+    anymail(SENDGRID_TRACKING_WEBHOOK_MAX_AGE=0)
+    assert post(headers=SENDER.headers(BODY, at)) == 403
+
+
+class Unread(io.BytesIO):
+    """A body that nobody may wait for."""
+
+    def read(self, *_: object) -> bytes:
+        raise AssertionError("the headers alone say no")
+
+
+def condemned(sender: Sender) -> dict[str, dict[str, str]]:
+    """Headers that cannot belong to a post of SendGrid's, by their fault."""
+    good, now = sender.headers(BODY), int(time.time())
+    return {
+        "no base64": good | {"X-Twilio-Email-Event-Webhook-Signature": "***"},
+        "no DER": good | {"X-Twilio-Email-Event-Webhook-Signature": "AAECAwQFBgcICQoLDA0O"},
+        "nine digits": good | {"X-Twilio-Email-Event-Webhook-Timestamp": "178400000"},
+        "milliseconds": sender.headers(BODY, now * 1000),
+        "old": sender.headers(BODY, now - 400_000),
+        "to come": sender.headers(BODY, now + 7200),
+    }
+
+
+@pytest.mark.usefixtures("signed")
+@pytest.mark.parametrize("fault", condemned(SENDER))
+def test_the_body_of_a_signature_that_cannot_be_good_is_not_waited_for(fault: str) -> None:
+    environ: dict[str, Any] = {"wsgi.input": Unread(), "CONTENT_LENGTH": "1000"}
+    refused = Client().generic("POST", URL, headers=condemned(SENDER)[fault], **environ)
+    assert refused.status_code == 403
+    assert b"signature" in refused.content
 
 
 @pytest.mark.usefixtures("signed")
@@ -395,6 +435,14 @@ def test_a_connection_that_breaks_is_an_answer() -> None:
 
 
 # Redis
+
+
+def test_a_refusal_for_now_is_one_warning_and_no_error(
+    anymail: Anymail, caplog: pytest.LogCaptureFixture
+) -> None:
+    anymail(EVENT_BACKLOG_LIMIT=1)
+    assert post() == 503
+    assert [(record.name, record.levelname) for record in caplog.records] == [("events_app.views", "WARNING")]
 
 
 def test_with_redis_away_the_post_is_to_come_again(
@@ -552,6 +600,7 @@ def test_refusals_are_logged_as_warnings_without_anything_of_the_post(
     assert record.levelname == "WARNING"
     assert record.getMessage().startswith(says)
     assert "@" not in caplog.text + refused.content.decode()
+    assert "django.request" not in {record.name for record in caplog.records}
 
 
 def test_the_answer_says_why_in_plain_text() -> None:
