@@ -32,7 +32,8 @@ EXPOSE 8000
 STOPSIGNAL SIGTERM
 
 CMD ["granian", "--interface", "wsgi", "project.wsgi:application", "--host", "0.0.0.0", "--port", "8000", \
-     "--no-ws", "--backpressure", "64", "--respawn-failed-workers", "--log-level", "warning"]
+     "--no-ws", "--http", "1", "--http1-header-read-timeout", "10000", "--backpressure", "2048", \
+     "--blocking-threads", "640", "--workers-kill-timeout", "10", "--respawn-failed-workers", "--log-level", "warning"]
 
 # The slim image has no curl. 127.0.0.1 must be among DJANGO_ALLOWED_HOSTS.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=6 \

@@ -19,6 +19,18 @@ EVENT_QUEUES = ("sendgrid.events", "sendgrid.retries", "sendgrid.recovery", "sen
 MAIL_QUEUES = ("sendgrid.mail", "sendgrid.bulk")
 QUEUES = EVENT_QUEUES + MAIL_QUEUES
 
+#: Granian's options, as the Dockerfile and docs/deploy.md have them.
+WEB_OPTIONS = (
+    "--no-ws",
+    # With HTTP/2 allowed, a silent connection has no time limit.
+    *("--http", "1", "--http1-header-read-timeout", "10000"),
+    # Connections, and requests that may wait for their bodies: `project.bodies` says how many are at work.
+    *("--backpressure", "2048", "--blocking-threads", "640"),
+    # A SIGTERM that comes while a worker imports the project is lost: granian/server/mp.py forks, so the
+    # child has the parent's handler until `set_loop_signals`.
+    *("--workers-kill-timeout", "10", "--respawn-failed-workers", "--log-level", "warning"),
+)
+
 #: All a process gets from the caller's environment: nothing in it may point to the caller's services.
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
 
@@ -73,14 +85,14 @@ class Stack:
 
     def web(self) -> Process:
         """Start the web process; it answers when this returns."""
-        web = self._start(
-            "web",
-            *(BIN / "granian", "--interface", "wsgi", self.wsgi),
-            *("--host", "127.0.0.1", "--port", str(self.port), "--no-ws", "--log-level", "warning"),
-            *("--backpressure", "64"),
-        )
+        web = self.start_web()
         wait_for(lambda: _listens(self.port), seconds=30, what="web", unless_dead=web)
         return web
+
+    def start_web(self) -> Process:
+        """The same, without waiting."""
+        granian = (BIN / "granian", "--interface", "wsgi", self.wsgi)
+        return self._start("web", *granian, "--host", "127.0.0.1", "--port", str(self.port), *WEB_OPTIONS)
 
     def worker(self, *options: str, name: str = "worker", queues: Sequence[str] = QUEUES) -> Process:
         """Start a Celery worker, for all queues unless told; it is ready when this returns."""

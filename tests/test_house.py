@@ -149,6 +149,14 @@ def test_a_service_tells_its_health(name: str) -> None:
         assert SERVICES[name]["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
 
 
+@pytest.mark.parametrize("path", ["Dockerfile", "docs/deploy.md"])
+def test_the_command_line_of_web_is_the_one_of_the_tests(path: str) -> None:
+    (found,) = re.findall(r"granian\W+--interface(?:[^\n]*\\\n)+[^\n]*", read(path))
+    words = re.findall(r"[\w.:-]+", found.replace("\\\n", " "))
+    assert words[0] == "granian"
+    assert tuple(words[words.index("--no-ws") :]) == ground_stack.WEB_OPTIONS
+
+
 @pytest.mark.parametrize("name", ["beat", "migrate"])
 def test_the_image_is_not_asked_for_its_health_where_it_serves_no_pages(name: str) -> None:
     assert SERVICES[name]["healthcheck"] == {"disable": True}

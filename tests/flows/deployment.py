@@ -90,6 +90,10 @@ class Deployment:
     def web(self) -> Process:
         return self._keep(self.stack.web())
 
+    def start_web(self) -> Process:
+        """Without waiting until it answers."""
+        return self._keep(self.stack.start_web())
+
     def worker(self, *options: str, name: str = "worker") -> Process:
         """A worker with beat inside; on SQLite it has one process."""
         return self._keep(self.stack.worker("-B", *options, name=name))

@@ -1,0 +1,39 @@
+"""`idle`: the time to answer a signed post of 20 events while 500 connections are held and say nothing."""
+
+from collections.abc import Sequence
+from statistics import median
+from time import perf_counter
+
+from benchmarks import deployments, rounds, traffic
+from benchmarks.traffic import Post
+from fake_sendgrid.events import history
+from ground.strangers import Strangers
+
+CONNECTIONS, POSTS = 500, 300
+
+
+def main() -> None:
+    posts = traffic.signed(deployments.sender(), history(POSTS * 20), 20)
+    stack = deployments.ours()
+
+    def held() -> float:
+        with Strangers(stack.port, [b""] * CONNECTIONS):
+            return _milliseconds(stack.webhook_url, posts)
+
+    with stack.web():
+        traffic.send(stack.webhook_url, posts[:20])  # what is only made once
+        rounds.tell(*rounds.alternate(held, lambda: _milliseconds(stack.webhook_url, posts), rounds=5))
+
+
+def _milliseconds(url: str, posts: Sequence[Post]) -> float:
+    """The median of one post, over a connection of its own."""
+    taken = []
+    for post in posts:
+        began = perf_counter()
+        traffic.send_in_turn(url, [post])
+        taken.append(perf_counter() - began)
+    return median(taken) * 1000
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""Request bodies with a deadline, for a web server that has none.
+
+Under Granian a thread that reads a body waits until the client hangs up. So the server gets many threads:
+most of them may wait for bodies, a few are at work, and no body is waited for long.
+"""
+
+import io
+import random
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from events_app.deadline import Late, Threads
+
+#: Requests at work at once. Each may hold a connection to the database.
+AT_WORK = 32
+
+#: Seconds that a client may keep a thread waiting for its body, all in all.
+PATIENCE = 5.0
+
+#: Bytes that earn the client one more second.
+SLOWEST = 32 * 1024
+
+# Bytes of one read.
+_PIECE = 64 * 1024
+
+# Seconds in which an answer is written.
+_MOMENT = 0.1
+
+# Each thread of the server waits for one of these at most, and Granian has fewer.
+_readers = Threads("body", most_late=2048)
+
+
+class BodyDeadline:
+    """Around a WSGI application: a read of a body that is late raises OSError, and its connection ends."""
+
+    def __init__(self, application: WSGIApplication) -> None:
+        self._application = application
+        self._turns = threading.Semaphore(AT_WORK)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        body = _Body(environ["wsgi.input"], self._turns)
+
+        def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+            return start_response(status, _one_byte_more(headers) if body.late else headers, *exc_info)
+
+        environ["wsgi.input"] = io.BufferedReader(body, _PIECE)
+        with self._turns:
+            content = self._application(environ, start)
+        return _in_two_steps(content) if body.late else content
+
+
+class _Body(io.RawIOBase):
+    def __init__(self, source: Any, turns: threading.Semaphore) -> None:
+        self.late = False
+        self._source = source
+        self._turns = turns
+        # Those that came together are not all given up at the same moment.
+        self._patience = PATIENCE * random.uniform(0.8, 1.2)  # noqa: S311
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        size = min(len(buffer), _PIECE)
+        if self.late:
+            raise TimeoutError("the body is late")
+        self._turns.release()
+        began = time.monotonic()
+        try:
+            piece: bytes = _readers.run(lambda: self._source.read(size), self._patience)
+            self._patience += len(piece) / SLOWEST - (time.monotonic() - began)
+        except Late:
+            self.late = True
+            raise TimeoutError("the body is late") from None
+        finally:
+            self._turns.acquire()
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
+def _one_byte_more(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Announce more than is sent: then the server ends the connection, and the thread that reads it is free.
+
+    After a whole answer hyper, which is Granian's HTTP, would wait for the rest of the body, even with
+    `Connection: close`.
+    """
+    return [
+        (name, str(int(value) + 1) if name.lower() == "content-length" else value) for name, value in headers
+    ]
+
+
+def _in_two_steps(content: Iterable[bytes]) -> Iterator[bytes]:
+    """The content, and a moment later its end: at the end hyper drops what it has not written yet."""
+    try:
+        yield from content
+        time.sleep(_MOMENT)
+    finally:
+        if close := getattr(content, "close", None):
+            close()

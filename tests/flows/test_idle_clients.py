@@ -1,0 +1,73 @@
+"""Clients that keep the web process waiting: SendGrid's posts are answered meanwhile."""
+
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from events_app.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER
+from fake_sendgrid.events import history
+from fake_sendgrid.webhook import Sender
+from ground.process import wait_for
+from ground.strangers import HALF_HEADERS, Strangers, promise
+from tests.flows.databases import on_sqlite
+from tests.flows.deployment import PATIENCE, Deployment
+
+pytestmark = on_sqlite
+
+#: Clients of each kind.
+EACH = 500
+
+#: Of the form SendGrid has, by a key that nobody knows.
+WELL_FORMED = Sender().headers(b"")
+
+
+def test_posts_are_answered_while_1500_clients_keep_the_web_process_waiting(deployment: Deployment) -> None:
+    deployment.web()
+    promised = promise(deployment.stack.webhook_url, WELL_FORMED)
+    ended = 0
+    with Strangers(deployment.stack.port, [b"", HALF_HEADERS, promised] * EACH) as strangers:
+        while ended < 3 * EACH:  # the web process has hung up on all of them, and they are back
+            assert deployment.post(history(1)) == 200
+            ended += strangers.renew()
+
+
+def test_who_promises_a_body_with_a_malformed_signature_is_refused_at_once(deployment: Deployment) -> None:
+    deployment.web()
+    headers = {TIMESTAMP_HEADER: "1784000000", SIGNATURE_HEADER: "junk"}
+    with Strangers(deployment.stack.port, [promise(deployment.stack.webhook_url, headers)] * EACH):
+        for _ in range(20):
+            assert deployment.post(history(1)) == 200
+
+
+@pytest.mark.parametrize(("door", "status"), [("tracking", 400), ("inbound", 503)])
+@pytest.mark.parametrize("sent", [b"", b"x" * 999], ids=["none of it", "most of it"])
+def test_a_body_that_does_not_come_is_answered_and_its_connection_ends(
+    deployment: Deployment, tmp_path: Path, door: str, status: int, sent: bytes
+) -> None:
+    deployment.configure(
+        SENDGRID_INBOUND_WEBHOOK_VERIFICATION_KEY=deployment.sender.public_key, INBOUND_FOLDER=tmp_path / "in"
+    )
+    deployment.web()
+    url = f"{deployment.stack.url}anymail/sendgrid/{door}/"
+    with socket.create_connection(("127.0.0.1", deployment.stack.port), timeout=PATIENCE) as client:
+        client.sendall(promise(url, WELL_FORMED) + sent)
+        assert client.recv(12) == f"HTTP/1.1 {status}".encode()
+        while client.recv(65_536):
+            pass
+
+
+def test_a_web_process_that_is_told_to_stop_while_it_starts_stops(deployment: Deployment) -> None:
+    web = deployment.start_web()
+    wait_for(lambda: _children(web.pid), seconds=PATIENCE, what="the child that serves", unless_dead=web)
+    os.kill(web.pid, signal.SIGTERM)
+    web.wait(60)
+
+
+def _children(pid: int) -> list[str]:
+    return subprocess.run(
+        ["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False
+    ).stdout.split()
