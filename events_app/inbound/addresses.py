@@ -1,16 +1,34 @@
 """The addresses in a header, be it well-formed or not."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from email.headerregistry import Address
-from email.utils import getaddresses
 from typing import Any
 
 from events_app.inbound.headers import one_line, words
 
+#: Addresses to read of all headers of a name.
+MOST = 10_000
 
-def read(headers: Iterable[Any]) -> list[Address]:
-    """All addresses in the headers, groups taken apart; what is none of any kind is left out."""
-    return [address for header in headers for address in _structured(header) or _loose(str(header))]
+# Quotes and brackets that are not closed end with the text.
+_TOKEN = re.compile(
+    r"""
+      (?P<quoted> "(?:[^"\\]|\\.)*+ (?:"|\\?\Z) )
+    | (?P<comment> \((?:[^()\\]|\\.)*+ (?:\)|\\?\Z)? )
+    | <(?P<spec> [^<>]*+ )>?
+    | (?P<mark> [,;:] )
+    | (?P<words> [^"(<,;:]++ )
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+_SPEC = re.compile(r'\s*+("(?:[^"\\]|\\.)*+"|[^\s"]*?)\s*+(?:@\s*+([^\s"@]*+))?\s*+', re.DOTALL)
+_PAIR = re.compile(r"\\(.)", re.DOTALL)
+
+
+def read(headers: Iterable[Any]) -> Iterator[Address]:
+    """The addresses in the headers, without the groups around them; what is none of any kind is left out."""
+    for header in headers:
+        yield from _structured(header) or _loose(str(header))
 
 
 def _structured(header: Any) -> list[Address]:
@@ -18,15 +36,34 @@ def _structured(header: Any) -> list[Address]:
     return [_address(each.display_name, each.username, each.domain) for each in found if each.username]
 
 
-def _loose(text: str) -> list[Address]:
-    pairs = getaddresses([text])
-    split = [(name, *_split(spec)) for name, spec in pairs]
-    return [_address(words(name), username, domain) for name, username, domain in split if username]
+def _loose(text: str) -> Iterator[Address]:
+    for name, spec in _split(text):
+        found = _SPEC.fullmatch(spec)
+        if found and found[1]:
+            yield _address(words(_unquoted(name)), _unquoted(found[1]), found[2] or "")
 
 
-def _split(spec: str) -> tuple[str, str]:
-    username, at, domain = spec.rpartition("@")
-    return (username, domain) if at else (spec, "")
+def _split(text: str) -> Iterator[tuple[str, str]]:
+    """The name and the address of each mailbox; a mailbox that has two addresses is left out.
+
+    Not `email.utils.getaddresses`: it calls itself at each colon, and its time grows with the square of the
+    text.
+    """
+    name, specs = "", list[str]()
+    for token in _TOKEN.finditer(text + ","):
+        kind = token.lastgroup
+        if kind == "spec":
+            specs.append(token["spec"])
+        elif kind in ("quoted", "words"):
+            name += token[0]
+        elif kind == "mark":
+            if token["mark"] != ":" and len(specs) <= 1 and (name or specs):
+                yield (name, specs[0].rpartition(":")[2]) if specs else ("", name)
+            name, specs = "", []
+
+
+def _unquoted(text: str) -> str:
+    return _PAIR.sub(r"\1", text.strip().removeprefix('"').removesuffix('"'))
 
 
 def _address(name: str, username: str, domain: str) -> Address:

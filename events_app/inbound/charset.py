@@ -1,16 +1,29 @@
 """Bytes and the charset somebody claims for them, as text: whatever comes in, text comes out."""
 
 import codecs
+import pkgutil
 import re
 from contextlib import suppress
+from encodings import __path__ as _codecs
+from encodings import normalize_encoding
+from encodings.aliases import aliases
 
 from events_app.decode import clean
 
-# Python has codecs under other names too, and remembers each name it was ever asked for.
 _NAME = re.compile(r"[A-Za-z0-9][\w.:-]{0,39}", re.ASCII)
+
+#: The names of Python's own codecs. A name of a stranger's making must not reach `codecs.lookup`, which keeps
+#: each spelling of a known name, nor `encodings.search_function`, whose `_cache` keeps the unknown ones too.
+_MODULES = {module.name: module.name for module in pkgutil.iter_modules(_codecs)} | aliases
 
 #: Codecs that are no charset of any mail: they warn, or take time that grows with the square of the text.
 _NOT_CHARSETS = {"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined"}
+
+#: Places of one text that may be damaged. Each costs more than a hundred characters that are not.
+MOST_GAPS = 100_000
+
+#: Bytes that are decoded before the gaps are counted.
+_PIECE = 1_000_000
 
 
 def decode(data: bytes, claimed: str = "") -> str:
@@ -19,7 +32,7 @@ def decode(data: bytes, claimed: str = "") -> str:
     In the claimed charset, else in UTF-8, else in windows-1252, which most text is that claims
     something else. Text that is cut or damaged in a few places keeps its charset and gets U+FFFD there.
     """
-    charsets = [*dict.fromkeys((_known(claimed), "utf-8"))]
+    charsets = [*dict.fromkeys((known(claimed), "utf-8"))]
     for charset in filter(None, charsets):
         with suppress(ValueError):
             return clean(data.decode(charset))
@@ -32,29 +45,38 @@ def decode(data: bytes, claimed: str = "") -> str:
     return clean(data.decode("latin-1"))  # it has all 256 bytes, windows-1252 lacks five
 
 
-def _known(claimed: str) -> str | None:
-    name = claimed.strip()
-    if not _NAME.fullmatch(name):
+def known(claimed: str) -> str | None:
+    """Python's own name of the charset; None where it has none that is fit for mail."""
+    if not _NAME.fullmatch(claimed.strip()):
+        return None
+    name = normalize_encoding(claimed.strip()).lower()
+    module = _MODULES.get(name) or _MODULES.get(name.replace(".", "_"))
+    if module is None:
         return None
     try:
-        found = codecs.lookup(name)
-    except (LookupError, ValueError):
-        return None
-    if found.name in _NOT_CHARSETS:
-        return None
-    try:
-        b"-".decode(name)
+        found = codecs.lookup(module)
+        b"-".decode(module)
     except LookupError:
-        return None  # a codec that makes no text, such as "zip"
+        return None  # a codec that makes no text, such as "zip", or of another system
     except ValueError:
         pass  # one of two bytes a character
-    return found.name
+    return None if found.name in _NOT_CHARSETS else found.name
 
 
 def _with_gaps(data: bytes, charset: str) -> str:
-    with suppress(ValueError):
-        return data.decode(charset, "replace")
-    return "\ufffd"  # the codec knows only how to be strict
+    """`data` with U+FFFD where it is damaged; that alone where it is damaged nearly everywhere."""
+    decoder = codecs.getincrementaldecoder(charset)("replace")
+    pieces, gaps = [], 0
+    with suppress(ValueError):  # the codec knows only how to be strict
+        for start in range(0, len(data), _PIECE):
+            end = start + _PIECE
+            pieces.append(decoder.decode(data[start:end], end >= len(data)))
+            gaps += pieces[-1].count("\ufffd")
+            if gaps > MOST_GAPS:
+                break
+        else:
+            return "".join(pieces)
+    return "\ufffd"
 
 
 def _is_mostly_right(text: str) -> bool:

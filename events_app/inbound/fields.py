@@ -11,6 +11,9 @@ from events_app.inbound.form import Form
 #: its agent skill `rawEmail`.
 SOURCES = ("email", "rawEmail")
 
+#: Bytes of JSON that are read. The names of two thousand files take half as much.
+MOST_JSON = 1_000_000
+
 
 class Fields(dict[str, str]):
     """The fields without the mail's source: fit for a JSON column."""
@@ -35,7 +38,9 @@ class Fields(dict[str, str]):
 
 
 def json_object(value: bytes) -> dict[str, Any]:
-    """The JSON object in a value; an empty one where it holds none."""
+    """The JSON object in a value; an empty one where it holds none, or is longer than `MOST_JSON`."""
+    if len(value) > MOST_JSON:
+        return {}
     try:
         return decode_json(value)
     except Unreadable:

@@ -7,7 +7,8 @@ and transfer encodings are not the sender's.
 import re
 from base64 import encodebytes
 from email.parser import BytesHeaderParser
-from typing import Any, cast
+from email.policy import Policy
+from typing import Any
 from urllib.parse import quote
 
 from events_app.decode import Unreadable
@@ -16,7 +17,7 @@ from events_app.inbound.charset import decode
 from events_app.inbound.fields import Fields
 from events_app.inbound.form import File, Form
 from events_app.inbound.headers import one_line, words
-from events_app.inbound.message import POLICY, InboundMessage
+from events_app.inbound.message import InboundMessage, policy
 
 #: Headers that SendGrid sends a second time, as fields.
 _ALSO_FIELDS = ("From", "To", "Cc", "Subject")
@@ -28,12 +29,13 @@ _TOKEN = re.compile(r"[\w!#$&^.+:-]{1,40}", re.ASCII)
 
 def parse(form: Form, fields: Fields) -> InboundMessage:
     """The mail of a post that has `headers`; the fields are those of the form."""
-    message = _headers(form.fields.get("headers", b""))
+    taken = raw.Taken()
+    message = _headers(form.fields.get("headers", b""), taken)
     for name in _ALSO_FIELDS:
         text = one_line(fields.get(name.lower(), ""))
         if text and message[name] is None:
             _set(message, name, text)
-    content = _content(fields, _files(form, fields))
+    content = _content(fields, _files(form, fields, taken), message.policy)
     _set(message, "MIME-Version", "1.0")
     for name, value in content.raw_items():
         message.set_raw(name, value)
@@ -41,26 +43,25 @@ def parse(form: Form, fields: Fields) -> InboundMessage:
     return message
 
 
-def _headers(block: bytes) -> InboundMessage:
+def _headers(block: bytes, taken: raw.Taken) -> InboundMessage:
     """A message with these headers, without those of its content. A line that is none stops nothing."""
-    if len(block) > raw.MOST_HEADER_BYTES:
-        raise Unreadable(f"The mail's headers have more than {raw.MOST_HEADER_BYTES} bytes.")
+    raw.Taken().add_part(block)
     lines = [line for line in block.splitlines() if _HEADER.match(line)]
-    message = cast(InboundMessage, BytesHeaderParser(policy=POLICY).parsebytes(b"\n".join(lines)))
+    message = InboundMessage(policy(taken.budget))
+    for name, value in BytesHeaderParser(policy=message.policy).parsebytes(b"\n".join(lines)).raw_items():
+        if name.lower() != "mime-version" and not name.lower().startswith("content-"):
+            message.set_raw(name, value)
     message.set_payload("")
-    for name in set(message.keys()):
-        if name.lower() == "mime-version" or name.lower().startswith("content-"):
-            del message[name]
     return message
 
 
-def _content(fields: Fields, files: list[InboundMessage]) -> InboundMessage:
+def _content(fields: Fields, files: list[InboundMessage], policy: Policy) -> InboundMessage:
     """The bodies and files in the structure that mail programs give them."""
     text, html = fields.get("text", ""), fields.get("html", "")
-    bodies = [_body("plain", text)] if text or not html else []
+    bodies = [_body("plain", text, policy)] if text or not html else []
     shown = [part for part in files if part.is_inline()] if html else []
     if html:
-        bodies.append(_inside("related", [_body("html", html), *shown]))
+        bodies.append(_inside("related", [_body("html", html, policy), *shown]))
     body = _inside("alternative", bodies)
     attached = [part for part in files if not any(part is each for each in shown)]
     if attached and not (text or html or "text" in fields):
@@ -72,27 +73,29 @@ def _inside(kind: str, parts: list[InboundMessage], *, always: bool = False) -> 
     """The parts in a multipart of this kind; a single one by itself."""
     if len(parts) == 1 and not always:
         return parts[0]
-    whole = InboundMessage()
+    whole = InboundMessage(parts[0].policy)
     _set(whole, "Content-Type", f"multipart/{kind}")
     for part in parts:
         whole.attach(part)
     return whole
 
 
-def _body(kind: str, text: str) -> InboundMessage:
-    part = InboundMessage()
+def _body(kind: str, text: str, policy: Policy) -> InboundMessage:
+    part = InboundMessage(policy)
     _set(part, "Content-Type", f'text/{kind}; charset="utf-8"')
     _fill(part, text.encode())
     return part
 
 
-def _files(form: Form, fields: Fields) -> list[InboundMessage]:
+def _files(form: Form, fields: Fields, taken: raw.Taken) -> list[InboundMessage]:
     """The files in the order of their numbers; the parts of the form come in any."""
     info = fields.object("attachment-info")
     content_ids = _content_ids(form, fields)
     names = sorted(form.files, key=lambda name: (len(name), name))
-    parts = [_file(form.files[name], _of(info, name), content_ids.get(name, ""), fields) for name in names]
-    taken = raw.Taken()
+    mail = policy(taken.budget)
+    parts = [InboundMessage(mail) for _ in names]
+    for name, part in zip(names, parts, strict=True):
+        _describe(part, form.files[name], _of(info, name), content_ids.get(name, ""), fields)
     for name, part in zip(names, parts, strict=True):
         content = form.files[name].content
         if not (part.get_content_maintype() == "message" and _attach_mail(part, content, taken)):
@@ -117,9 +120,10 @@ def _of(info: dict[str, Any], name: str) -> dict[str, str]:
     )
 
 
-def _file(file: File, info: dict[str, str], content_id: str, fields: Fields) -> InboundMessage:
-    """A part with the file's headers, and without its content."""
-    part = InboundMessage()
+def _describe(
+    part: InboundMessage, file: File, info: dict[str, str], content_id: str, fields: Fields
+) -> None:
+    """Give the part the file's headers."""
     kind = next((kind for kind in (info.get("type", ""), file.content_type) if _TYPE.fullmatch(kind)), "")
     charset = next((name for name in (info.get("charset", ""), file.charset) if _TOKEN.fullmatch(name)), "")
     _set(part, "Content-Type", (kind or "application/octet-stream") + (charset and f'; charset="{charset}"'))
@@ -130,7 +134,6 @@ def _file(file: File, info: dict[str, str], content_id: str, fields: Fields) -> 
     )
     if content_id:
         _set(part, "Content-ID", f"<{content_id}>")
-    return part
 
 
 def _name(file: File, info: dict[str, str], charset: str) -> str:

@@ -1,6 +1,11 @@
 """What a reply says itself, without the mail it quotes."""
 
-import quotequail
+import re
+from collections.abc import Sequence
+
+from quotequail import _html, _internal  # its `quote_html` tries its expressions on lines of any length
+from quotequail._enums import Position
+from quotequail._patterns import MAX_WRAP_LINES
 
 #: Lines in which a quote is looked for. Most replies stand above what they quote.
 MOST_LINES = 1000
@@ -8,8 +13,29 @@ MOST_LINES = 1000
 # A line longer than this introduces no quote, and each is tried with some thirty expressions.
 _LONGEST_LINE = 500
 
-#: Characters of HTML that are read.
+# More of one of these on a line introduce no quote, and the time that "(.* <.*@.*>)$" and its like take grows
+# with the product of their numbers.
+_MARKS, _MOST_MARKS = ("<", "@", " heeft ", " schrieb ", " schreef ", " skrev "), 3
+
+#: Lines that are looked at for ">" at the end of a text.
+MOST_QUOTED_LINES = 100_000
+
+#: Characters of HTML that are read, and tags.
 MOST_HTML = 1_000_000
+MOST_TAGS = 50_000
+
+# In so little HTML there is no room for attributes that take long, be it well-formed or not.
+_LITTLE_HTML = 50_000
+
+# A tag that no parser can take for a longer one: all its quotes are in pairs, with no "<" between. Up to a
+# thousand attributes: the time of libxml2 grows with the square of their number, and 200,000 take minutes.
+_TAG = re.compile(
+    r"""<[A-Za-z][^\s<>/"'=]*+
+    (?:[\s/]*+[^\s<>/"'=]++(?:\s*+=\s*+(?:"[^"<]*+"|'[^'<]*+'|[^\s"'<>]++))?+){0,1000}+
+    [\s/]*+>""",
+    re.VERBOSE,
+)
+_TAG_BEGINS = re.compile("<(?=[A-Za-z])")
 
 
 def without_quotes(text: str) -> str:
@@ -18,21 +44,31 @@ def without_quotes(text: str) -> str:
     Answers between quoted lines stay, with these. "" where the quote comes first.
     """
     lines = text.split("\n", MOST_LINES)[:MOST_LINES]
-    looked_at = [line[:_LONGEST_LINE].rstrip("\r") for line in lines]
-    parts = quotequail.quote("\n".join(looked_at), limit=MOST_LINES + 1, quote_intro_line=True)
-    if len(parts) > 1:
-        own = str(parts[0][1])
-        text = "\n".join(lines[: own.count("\n") + 1]) if own else ""
+    begin = _quote_begins([line.rstrip("\r") for line in lines], MAX_WRAP_LINES)
+    if begin is not None:
+        text = "\n".join(lines[:begin])
     return text[: _end_of_answers(text)].rstrip()
+
+
+def _quote_begins(lines: Sequence[str], wraps: int) -> int | None:
+    """The number of the line that introduces a quote."""
+    looked_at = [_looked_at(line) for line in lines]
+    found: int | None = _internal.find_quote_position(looked_at, wraps, position=Position.Begin)
+    return found
+
+
+def _looked_at(line: str) -> str:
+    line = line[:_LONGEST_LINE]
+    return line if max(map(line.count, _MARKS)) <= _MOST_MARKS else "-"
 
 
 def _end_of_answers(text: str) -> int:
     """Where the lines begin that are all empty or quoted."""
-    end = len(text)
-    while end > 0:
+    end = len(text.rstrip())
+    for _ in range(MOST_QUOTED_LINES):
         start = text.rfind("\n", 0, end) + 1
         line = text[start:end]
-        if line.strip() and not line.startswith(">"):
+        if end <= 0 or (line.strip() and not line.startswith(">")):
             break
         end = max(start - 1, 0)
     return end
@@ -43,11 +79,20 @@ def without_quotes_html(html: str) -> str:
 
     Of HTML with a quote the markup is written anew.
     """
-    if len(html) > MOST_HTML:
+    if not _is_quickly_parsed(html):
         return html.rstrip()
-    parts = quotequail.quote_html(html, limit=MOST_LINES, quote_intro_line=True)
-    own = str(parts[0][1])
-    # At the limit it cuts as if there were a quote. What it cut at a quote it does not cut again.
-    if len(parts) == 1 or len(quotequail.quote_html(own, limit=MOST_LINES - 1, quote_intro_line=True)) > 1:
+    tree = _html.get_html_tree(html)
+    starts, ends, lines = _html.get_line_info(tree, MOST_LINES)
+    begin = _quote_begins(lines, 1)
+    if begin is None:
         return html.rstrip()
-    return own.rstrip()
+    own = _html.slice_tree(tree, starts, ends, (0, begin), html_copy=html)
+    return str(_html.render_html_tree(own)).rstrip()
+
+
+def _is_quickly_parsed(html: str) -> bool:
+    if len(html) > MOST_HTML or html.count("<") > MOST_TAGS:
+        return False
+    return len(html) <= _LITTLE_HTML or all(
+        _TAG.match(html, found.start()) for found in _TAG_BEGINS.finditer(html)
+    )
