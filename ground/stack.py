@@ -15,9 +15,10 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 
 #: As `workers.app` has them, which cannot be imported without its settings.
-EVENT_QUEUES = ("sendgrid.events", "sendgrid.retries", "sendgrid.recovery", "sendgrid.inbound")
+EVENT_QUEUES = ("sendgrid.events", "sendgrid.retries", "sendgrid.recovery")
+INBOUND_QUEUES = ("sendgrid.inbound",)
 MAIL_QUEUES = ("sendgrid.mail", "sendgrid.bulk")
-QUEUES = EVENT_QUEUES + MAIL_QUEUES
+QUEUES = EVENT_QUEUES + INBOUND_QUEUES + MAIL_QUEUES
 
 #: Granian's options, as the Dockerfile and docs/deploy.md have them.
 WEB_OPTIONS = (
@@ -107,6 +108,10 @@ class Stack:
     def mailer(self, *options: str, name: str = "mailer", queues: Sequence[str] = MAIL_QUEUES) -> Process:
         """Start a worker that sends mail, in threads: they wait for SendGrid most of the time."""
         return self.worker("--pool", "threads", "--concurrency", "4", *options, name=name, queues=queues)
+
+    def inbound(self) -> Process:
+        """Start a worker that reads inbound mail, so that no event waits for one."""
+        return self.worker(name="inbound", queues=INBOUND_QUEUES)
 
     def beat(self) -> Process:
         """Start what ticks."""

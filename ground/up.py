@@ -8,6 +8,7 @@ import secrets
 import shlex
 import sys
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from fake_sendgrid import tell
@@ -15,7 +16,7 @@ from fake_sendgrid.events import history
 from fake_sendgrid.server import FakeSendGrid
 from fake_sendgrid.webhook import Sender, batch
 from ground.process import Process, free_port, wait_for
-from ground.stack import ROOT, Stack
+from ground.stack import EVENT_QUEUES, ROOT, Stack
 from ground.valkey import Valkey
 
 
@@ -68,7 +69,8 @@ def _start(stack: ExitStack, folder: Path) -> list[Process]:
     deployment.manage("migrate", "--verbosity", "0")
     if "admin" not in deployment.manage("shell", "--verbosity", "0", "-c", _USERS):
         deployment.manage("createsuperuser", "--noinput")
-    starts = (deployment.web, deployment.worker, deployment.mailer, deployment.beat)
+    worker = partial(deployment.worker, queues=EVENT_QUEUES)
+    starts = (deployment.web, worker, deployment.inbound, deployment.mailer, deployment.beat)
     processes = [valkey.process, *(stack.enter_context(start()) for start in starts)]
     processes.append(stack.enter_context(deployment.flower("admin", password)))
     sendgrid.sender.post(deployment.webhook_url, batch(history(200)))

@@ -44,7 +44,7 @@ def read(path: str) -> str:
 
 COMPOSE: dict[str, Any] = yaml.safe_load(read("docker-compose.yml"))
 SERVICES: dict[str, Service] = COMPOSE["services"]
-WORKERS = ("worker", "mailer", "bulk")
+WORKERS = ("worker", "inbound", "mailer", "bulk")
 LONG_RUNNING = sorted(SERVICES.keys() - {"migrate"})
 
 
@@ -101,6 +101,7 @@ def test_the_worker_declares_the_queues() -> None:
 def test_each_queue_has_a_worker_of_compose() -> None:
     served = {name: option(SERVICES[name]["command"], "-Q").split(",") for name in WORKERS}
     assert served["worker"] == list(workers_app.EVENT_QUEUES)
+    assert served["inbound"] == list(workers_app.INBOUND_QUEUES)
     assert served["mailer"] + served["bulk"] == list(workers_app.MAIL_QUEUES)
 
 
@@ -111,6 +112,7 @@ def test_mail_is_sent_in_threads(name: str) -> None:
 
 def test_the_ground_knows_the_queues() -> None:
     assert ground_stack.EVENT_QUEUES == workers_app.EVENT_QUEUES
+    assert ground_stack.INBOUND_QUEUES == workers_app.INBOUND_QUEUES
     assert ground_stack.MAIL_QUEUES == workers_app.MAIL_QUEUES
 
 
@@ -179,6 +181,7 @@ def test_a_service_may_write_little_and_gain_nothing(name: str) -> None:
     ("name", "longest"),
     [
         ("worker", claims.hard_limit()),
+        ("inbound", claims.hard_limit()),
         ("mailer", sending_tasks.hard_limit()),
         ("bulk", sending_tasks.hard_limit()),
     ],
@@ -212,11 +215,11 @@ def test_valkey_keeps_what_it_has_taken() -> None:
     assert SERVICES["valkey"]["volumes"] == ["valkey:/data"]
 
 
-def test_web_and_worker_share_the_folder_of_inbound_mail() -> None:
+def test_web_and_inbound_share_the_folder_of_inbound_mail() -> None:
     users = [name for name in SERVICES if "inbound:/inbound" in SERVICES[name].get("volumes", ())]
-    assert users == ["web", "worker"]
+    assert users == ["web", "inbound"]
     assert "inbound" in COMPOSE["volumes"]
-    assert SERVICES["web"].get("user") == SERVICES["worker"].get("user")
+    assert SERVICES["web"].get("user") == SERVICES["inbound"].get("user")
     assert re.search(r"-o 10001 .* /inbound /inbound/incoming\n\nUSER 10001:", read("Dockerfile"))
     assert "#INBOUND_FOLDER=/inbound\n" in read(".env.example")
 

@@ -15,14 +15,16 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
 app = Celery("sendgrid-pipeline")
 
-#: Fresh events, what is tried again, what a dead worker left, inbound mail: a queue each, so that none waits
-#: for another.
-EVENT_QUEUES = ("sendgrid.events", "sendgrid.retries", "sendgrid.recovery", "sendgrid.inbound")
+#: Fresh events, what is tried again, what a dead worker left: a queue each, so that none waits for another.
+EVENT_QUEUES = ("sendgrid.events", "sendgrid.retries", "sendgrid.recovery")
+
+#: Inbound mail. One of 30 MB takes seconds of a worker's time, and its receivers may take more.
+INBOUND_QUEUES = ("sendgrid.inbound",)
 
 #: Mails that somebody waits for, and mails that go to many at once.
 MAIL_QUEUES = ("sendgrid.mail", "sendgrid.bulk")
 
-QUEUES = EVENT_QUEUES + MAIL_QUEUES
+QUEUES = EVENT_QUEUES + INBOUND_QUEUES + MAIL_QUEUES
 
 
 def _configuration() -> dict[str, Any]:

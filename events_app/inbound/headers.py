@@ -43,7 +43,7 @@ BUDGET = 1_000_000
 
 # What `_cost` reckons for any header, for each character that ends a word, and for each pair of characters
 # that the parser tries several ways.
-_COST, _COST_OF_BREAK, _COST_OF_PAIR = 30, 15, 1 / 60
+_COST, _COST_OF_BREAK, _COST_OF_PAIR = 100, 15, 1 / 60
 _BREAK = re.compile(r"[^\w-]")
 _OPENING = re.compile(r'["(\[<\\:]')
 

@@ -20,7 +20,7 @@ from fake_sendgrid.ledger import Accepted
 from fake_sendgrid.server import FakeSendGrid
 from fake_sendgrid.webhook import batch
 from ground.process import Process, wait_for
-from ground.stack import EVENT_QUEUES, MAIL_QUEUES, ROOT
+from ground.stack import EVENT_QUEUES, INBOUND_QUEUES, MAIL_QUEUES, ROOT
 from ground.valkey import Valkey
 from tests.flows.databases import Template
 from tests.flows.deployment import LONG_AGO, PATIENCE, STREAM, Deployment
@@ -60,7 +60,7 @@ class Mailing(Deployment):
 
     def worker(self, *options: str, name: str = "worker") -> Process:
         """A worker for events alone."""
-        return self._keep(self.stack.worker("-B", *options, name=name, queues=EVENT_QUEUES))
+        return self._keep(self.stack.worker("-B", *options, name=name, queues=EVENT_QUEUES + INBOUND_QUEUES))
 
     def mailer(self, *options: str, name: str = "mailer", queues: tuple[str, ...] = MAIL_QUEUES) -> Process:
         """A worker for mail alone, with beat inside."""
