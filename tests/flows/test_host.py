@@ -1,17 +1,18 @@
 """`events_app` in somebody else's project: its own settings, addresses and Celery app (`tests/host`)."""
 
+import json
 import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from subprocess import run
 from typing import Any
 
 import pytest
 import requests
-from redis import Redis
+from redis import Redis, RedisError
 
 from fake_sendgrid.events import history
 from fake_sendgrid.server import FakeSendGrid
@@ -20,7 +21,7 @@ from ground.process import Process, free_port, wait_for
 from ground.stack import BIN, PASSED_ON, QUEUES, ROOT
 from ground.valkey import Valkey
 from tests.flows.conftest import Servers
-from tests.flows.databases import connect, on_postgres
+from tests.flows.databases import connect, on_postgres, on_sqlite
 from tests.flows.deployment import PATIENCE
 
 
@@ -206,19 +207,46 @@ def test_the_tick_in_the_hosts_beat_finds_mail_that_no_bell_announces(host: Host
         wait_for(lambda: sendgrid.accepted, seconds=PATIENCE, what="the mail")
 
 
-@pytest.mark.parametrize("servers", ["sqlite"], indirect=True)
-def test_a_hosts_worker_outlives_the_cut_of_its_pubsub_connections(host: Host) -> None:
-    host.env["HOST_BROKER_OPTIONS"] = '{"retry_on_timeout": true}'
-    host.web()
-    host.worker()
-    events = history(2)
+@on_sqlite
+@pytest.mark.parametrize("by_sentinel", [False, True])
+def test_a_hosts_worker_outlives_the_cut_of_its_pubsub_connections(
+    host: Host, tmp_path: Path, by_sentinel: bool
+) -> None:
+    options = {"retry_on_timeout": True, "master_name": "broker"}
+    host.env["HOST_BROKER_OPTIONS"] = json.dumps(options)
+    with closing(Redis.from_url(host.valkey.url(1))) as broker, ExitStack() as stack:
+        if by_sentinel:
+            host.env["HOST_BROKER_URL"] = f"{stack.enter_context(sentinel(host.valkey, tmp_path))}/1"
+        host.web()
+        host.worker()
+        events = history(2)
 
-    with closing(Redis.from_url(host.valkey.url(1))) as broker:
         for event in events:
             # Remote control, and gossip, which only a deployment of ours turns off.
-            both_listen = lambda: len(broker.client_list(_type="pubsub")) == 2  # noqa: E731
+            both_listen = lambda: len(broker.client_list(_type="pubsub")) >= 2  # noqa: E731
             wait_for(both_listen, seconds=PATIENCE, what="the host's worker listens")
-            assert broker.client_kill_filter(_type="pubsub") == 2
+            assert broker.client_kill_filter(_type="pubsub") >= 2
             assert host.post([event]) == 200
 
-    host.wait_until_heard(events)
+        host.wait_until_heard(events)
+
+
+@contextmanager
+def sentinel(valkey: Valkey, folder: Path) -> Iterator[str]:
+    """The URL of a Sentinel that knows the server as the master "broker"."""
+    port = free_port()
+    configuration = folder / "sentinel.conf"
+    configuration.write_text(
+        f"bind 127.0.0.1\nport {port}\nsentinel monitor broker 127.0.0.1 {valkey.port} 1\n"
+    )
+    with Process([valkey.program, configuration, "--sentinel"], log=folder / "sentinel.log", cwd=folder):
+        with closing(Redis(port=port)) as server:
+            wait_for(lambda: answers(server), seconds=PATIENCE, what="the Sentinel")
+        yield f"sentinel://127.0.0.1:{port}"
+
+
+def answers(server: Redis) -> bool:
+    try:
+        return bool(server.ping())
+    except RedisError:
+        return False
