@@ -73,9 +73,10 @@ def task(
     These, the limits and the queue sit on the task, so that they hold in whatever Celery app runs it.
     """
     registered[name] = Registered(queue, limits)
+    hooks: dict[str, Any] = {"on_bound": _publishes_to(queue)}  # celery-types does not list it
     return shared_task(
         name=name,
-        on_bound=_publishes_to(queue),
+        **hooks,
         soft_time_limit=limits.soft,
         time_limit=limits.hard,
         acks_late=False,

@@ -24,7 +24,6 @@ from redis.retry import Retry
 
 if TYPE_CHECKING:
     from celery.worker.consumer import Consumer
-    from kombu.asynchronous import Hub
 
 _NO_RETRY = Retry(NoBackoff(), 0)
 
@@ -45,13 +44,16 @@ class NoHiddenReconnect(bootsteps.StartStopStep):
         # Enough for a pool without an event loop (gevent, eventlet).
         self._take_retries()
 
-    def register_with_event_loop(self, consumer: "Consumer", hub: "Hub") -> None:
-        """Called after each reconnect. A channel may be made later: a remote command that fails makes one."""
+    def register_with_event_loop(self, consumer: "Consumer", hub: Any) -> None:
+        """Celery calls this after each reconnect.
+
+        Each turn of the loop looks again, for a channel may be made later: a remote command that fails makes one.
+        """
         hub.on_tick.add(self._take_retries)
 
     def _take_retries(self) -> None:
-        transport = self._consumer.connection.transport
-        if transport.driver_type != "redis":  # rediss:// and sentinel:// say the same
+        transport: Any = self._consumer.connection and self._consumer.connection.transport
+        if not transport or transport.driver_type != "redis":  # rediss:// and sentinel:// say the same
             return
         for channel in transport.channels:
             pool = channel.async_pool

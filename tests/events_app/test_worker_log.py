@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import pytest
 from celery import Celery
 from celery.beat import ScheduleEntry, Scheduler
+from celery.schedules import schedule
 
 from events_app.worker.log import OneLineABreak
 from ground.process import free_port
@@ -48,7 +49,9 @@ def beat() -> Scheduler:
 
 
 def entry(beat: Scheduler, **options: object) -> ScheduleEntry:
-    return beat.Entry(name="events", task="events.tick", schedule=5.0, app=beat.app, options=options)
+    return beat.Entry(
+        name="events", task="events.tick", schedule=schedule(5.0), app=beat.app, options=options
+    )
 
 
 def test_a_tick_that_beat_cannot_send_is_one_line(beat: Scheduler) -> None:

@@ -34,8 +34,8 @@ class Broker:
     def cut_everything(self) -> None:
         """As a proxy does when it restarts: all connections end at once, and the server is up."""
         with closing(Redis.from_url(self._url)) as redis, redis.pipeline(transaction=False) as both:
-            both.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
-            both.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            both.client_kill_filter(_type="pubsub")
+            both.client_kill_filter(_type="normal", skipme=True)
             assert all(both.execute())
 
 
