@@ -47,7 +47,8 @@ class NoHiddenReconnect(bootsteps.StartStopStep):
     def register_with_event_loop(self, consumer: "Consumer", hub: Any) -> None:
         """Celery calls this after each reconnect.
 
-        Each turn of the loop looks again, for a channel may be made later: a remote command that fails makes one.
+        Each turn of the loop looks again, for a channel may be made later: a remote command that fails makes
+        one.
         """
         hub.on_tick.add(self._take_retries)
 
