@@ -16,6 +16,7 @@ Threads and solo have no child to end: a hanging receiver is never interrupted t
 import faulthandler
 import signal
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import FrameType
@@ -32,6 +33,10 @@ from events_app.bell import Limits
 #: Seconds after Celery's limit. Celery's time runs from the main process's reading of the child's "accepted",
 #: a moment after the child's own start.
 LATER = 2
+
+#: Seconds between two looks of a child's thread at the soft limit. A timer for each task would cost ten times
+#: as much as a look each second.
+EACH = 1.0
 
 #: Standard error, as the C library knows it: Celery replaces `sys.stderr` with a logger.
 _STDERR = 2
@@ -53,7 +58,8 @@ def pool_index() -> int | None:
 class _Running:
     """The task of ours that this child runs now."""
 
-    timer: threading.Timer
+    #: By `time.monotonic`.
+    soft_limit: float
     #: Whether a soft limit, Celery's or this module's, has interrupted the task.
     interrupted: bool = False
 
@@ -65,6 +71,7 @@ class _Child:
     sending: threading.Lock = field(default_factory=threading.Lock)
     #: billiard's handler, which raises SoftTimeLimitExceeded.
     raise_soft_limit: Any = None
+    thread: threading.Thread | None = None
 
 
 _child = _Child()
@@ -86,10 +93,10 @@ def _keep(limits: Limits) -> None:
     if handler is not _on_soft_limit:
         _child.raise_soft_limit = handler
         signal.signal(signal.SIGUSR1, _on_soft_limit)
-    timer = threading.Timer(limits.soft + LATER, _interrupt)
-    timer.daemon = True
-    _child.running = _Running(timer)
-    timer.start()
+    _child.running = _Running(time.monotonic() + limits.soft + LATER)
+    if _child.thread is None:
+        _child.thread = threading.Thread(target=_watch, name="sendgrid-time-limits", daemon=True)
+        _child.thread.start()
     faulthandler.dump_traceback_later(limits.hard + LATER, exit=True, file=_STDERR)
 
 
@@ -103,15 +110,20 @@ def _end(task: "Task[..., object]", **_: Any) -> None:
         with suppress(SoftTimeLimitExceeded), _child.sending:
             signal.pthread_sigmask(signal.SIG_BLOCK, ())
     finally:
-        running.timer.cancel()
         faulthandler.cancel_dump_traceback_later()
 
 
-def _interrupt() -> None:
-    """Send the soft limit, as billiard's parent process does; runs in the task's timer thread."""
+def _watch() -> None:
+    while True:
+        time.sleep(EACH)
+        _interrupt_when_over()
+
+
+def _interrupt_when_over() -> None:
+    """Send the soft limit, as billiard's parent process does."""
     with _child.sending:
         running = _child.running
-        if running and running.timer is threading.current_thread():
+        if running and not running.interrupted and time.monotonic() >= running.soft_limit:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
 

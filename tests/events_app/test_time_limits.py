@@ -1,12 +1,13 @@
 """The time limits that a prefork child keeps itself. `tests/flows/test_time_limits.py` has the real child."""
 
+import faulthandler
 import os
 import signal
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from billiard.pool import soft_timeout_sighandler
@@ -20,10 +21,13 @@ from ground.process import wait_for
 
 @pytest.fixture
 def child(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """This process passes for a prefork child, with a short limit for `events.drain`."""
+    """This process passes for a prefork child in which the soft limit of `events.drain` is over at once."""
     before = signal.signal(signal.SIGUSR1, soft_timeout_sighandler)
+    monkeypatch.setattr(time_limits, "_child", time_limits._Child())
     monkeypatch.setattr(time_limits, "pool_index", lambda: 0)
-    monkeypatch.setattr(time_limits, "LATER", 0.3)
+    monkeypatch.setattr(time_limits, "LATER", 0)
+    # The thread never looks: a test does.
+    monkeypatch.setattr(time_limits, "EACH", 3600)
     monkeypatch.setitem(bell.registered, "events.drain", bell.Registered("sendgrid.events", Limits(0, 600)))
     yield
     end()
@@ -38,40 +42,46 @@ def end(task: Any = tasks.drain) -> None:
     time_limits._end(task)
 
 
-def spin(seconds: float) -> None:
+def steps() -> None:
     """Stay in Python, where a signal's handler is called at any step."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    for _ in range(10_000):
         pass
 
 
-def wait_for_the_timer() -> None:
-    running = time_limits._child.running
-    assert running
-    running.timer.join(60)
-
-
-def test_the_soft_limit_interrupts_the_task(child: None) -> None:
+def test_the_soft_limit_interrupts_a_task_that_waits(child: None) -> None:
     begin()
+    thread = threading.Thread(target=time_limits._interrupt_when_over)
     with pytest.raises(SoftTimeLimitExceeded):
-        spin(60)
-    assert time_limits._child.running
+        interrupted_while(thread.start)
+    thread.join()
+
+
+def interrupted_while(begin: Callable[[], None]) -> None:
+    begin()
+    threading.Event().wait(60)
+
+
+def test_a_limit_that_is_not_over_interrupts_nothing(child: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time_limits, "LATER", 600)
+    begin()
+    time_limits._interrupt_when_over()
+    steps()
 
 
 def test_a_task_that_celery_has_interrupted_is_not_interrupted_again(child: None) -> None:
     begin()
     with pytest.raises(SoftTimeLimitExceeded):
         os.kill(os.getpid(), signal.SIGUSR1)
-    wait_for_the_timer()
-    spin(0.01)
+    time_limits._interrupt_when_over()
+    steps()
 
 
 def test_celerys_signal_after_the_childs_own_changes_nothing(child: None) -> None:
     begin()
     with pytest.raises(SoftTimeLimitExceeded):
-        spin(60)
+        time_limits._interrupt_when_over()
     os.kill(os.getpid(), signal.SIGUSR1)
-    spin(0.01)
+    steps()
 
 
 def test_a_limit_on_its_way_when_the_task_ends_strikes_no_other_task(child: None) -> None:
@@ -89,25 +99,25 @@ def test_a_limit_on_its_way_when_the_task_ends_strikes_no_other_task(child: None
     on_its_way.wait(60)
     end()
     sender.join()
-    spin(0.01)  # the next task
+    steps()  # the next task
 
 
-def test_the_limits_end_with_the_task(child: None) -> None:
+def test_both_limits_end_with_the_task(child: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    cancel = Mock(wraps=faulthandler.cancel_dump_traceback_later)
+    monkeypatch.setattr(faulthandler, "cancel_dump_traceback_later", cancel)
     begin()
-    running = time_limits._child.running
-    assert running
     end()
-    assert running.timer.finished.is_set()
-    assert time_limits._child.running is None
+    cancel.assert_called_once_with()
+    time_limits._interrupt_when_over()
+    steps()
 
 
 def test_a_task_whose_end_was_not_told_is_followed_by_one_without_its_limits(child: None) -> None:
     begin()
-    left = time_limits._child.running
-    assert left
     begin(task("shop.report"))
-    assert left.timer.finished.is_set()
     assert time_limits._child.running is None
+    time_limits._interrupt_when_over()
+    steps()
 
 
 def test_tasks_of_the_host_project_have_only_celerys_limits(child: None) -> None:

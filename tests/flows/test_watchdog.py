@@ -30,7 +30,7 @@ def watched(deployment: Deployment) -> None:
     deployment.configure(WITNESS_PATIENCE=SECONDS, WORKER_WATCHDOG="exit")
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", [*POOLS, "prefork without event loop"])
 def test_a_worker_whose_main_loop_is_stuck_ends_itself_with_all_its_children(
     deployment: Deployment, pool: str
 ) -> None:
@@ -106,9 +106,10 @@ def test_a_worker_whose_broker_is_away_never_ends_itself(deployment: Deployment)
     assert worker.alive
 
 
-def test_an_idle_worker_never_ends_itself(deployment: Deployment) -> None:
+@pytest.mark.parametrize("pool", ["prefork", "prefork without event loop"])
+def test_an_idle_worker_never_ends_itself(deployment: Deployment, pool: str) -> None:
     deployment.web()
-    worker = start(deployment, "prefork")
+    worker = start(deployment, pool)
 
     let_rounds_pass(deployment, worker)
 
@@ -121,6 +122,9 @@ def test_an_idle_worker_never_ends_itself(deployment: Deployment) -> None:
 
 def start(deployment: Deployment, pool: str, *options: str) -> Process:
     """A worker without beat, unless told, that the watchdog watches."""
+    pool, _, synloop = pool.partition(" ")
+    if synloop:
+        deployment.configure(WITNESS_SYNLOOP=1)
     worker = deployment.stack.worker("--pool", pool, *options)
     deployment.processes.append(worker)
     return worker

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from celery.signals import worker_ready
+from celery.signals import worker_init, worker_ready
 
 from events_app.worker import watchdog
 from ground.process import wait_for
@@ -19,6 +19,13 @@ def install() -> None:
         watchdog.PATIENCE = float(os.environ["WITNESS_PATIENCE"])
         worker_ready.connect(_obey, dispatch_uid="tests.flows.witness.faults")
         _write_down_rounds(Rounds(_folder()))
+    if "WITNESS_SYNLOOP" in os.environ:
+        worker_init.connect(_use_synloop, dispatch_uid="tests.flows.witness.faults")
+
+
+def _use_synloop(sender: Any, **_: Any) -> None:
+    """The loop for transports that have no event loop of their own (celery/worker/loops.py)."""
+    sender.use_eventloop = False
 
 
 def wait_in_recv(_: Any) -> None:
