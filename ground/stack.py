@@ -87,7 +87,7 @@ class Stack:
     def web(self) -> Process:
         """Start the web process; it answers when this returns."""
         web = self.start_web()
-        wait_for(lambda: _listens(self.port), seconds=30, what="web", unless_dead=web)
+        wait_for(lambda: listens(self.port), seconds=30, what="web", unless_dead=web)
         return web
 
     def start_web(self) -> Process:
@@ -130,6 +130,6 @@ class Stack:
         return Process(args, log=self.folder / f"{name}.log", env=self.env, cwd=ROOT)
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

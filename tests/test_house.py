@@ -16,6 +16,7 @@ from events_app import checks, claims, conf
 from ground import stack as ground_stack
 from sending_app import conf as sending_conf
 from sending_app import tasks as sending_tasks
+from tests.flows.proxy import CONFIGURATION
 from workers import app as workers_app
 
 ROOT = Path(__file__).parents[1]
@@ -194,9 +195,26 @@ def test_a_worker_has_time_to_end_its_task(name: str, longest: int) -> None:
 
 def test_only_this_machine_reaches_the_ports() -> None:
     ports = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert set(ports) == {"web", "flower"}
-    assert by_default(ports["web"][0]) == "127.0.0.1:8000:8000"
+    assert set(ports) == {"proxy", "flower"}
+    assert by_default(ports["proxy"][0]) == "127.0.0.1:8000:8000"
     assert ports["flower"][0].startswith("127.0.0.1:")
+
+
+def test_the_proxy_runs_by_the_file_that_is_tested() -> None:
+    (volume,) = SERVICES["proxy"]["volumes"]
+    source, target, mode = volume.split(":")
+    assert (ROOT / source).resolve() == CONFIGURATION
+    assert option(SERVICES["proxy"]["command"], "-c") == target
+    assert mode == "ro"
+
+
+def test_the_proxy_takes_larger_bodies_than_the_webhooks() -> None:
+    limits = [
+        int(size) * 2**20 for size in re.findall(r"client_max_body_size (\d+)m;", CONFIGURATION.read_text())
+    ]
+    assert len(limits) == 2
+    assert limits[0] > conf.BODY_LIMIT.default
+    assert limits[1] > conf.INBOUND_LIMIT.default
 
 
 def test_flower_asks_for_a_password_and_changes_nothing() -> None:

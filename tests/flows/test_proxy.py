@@ -1,0 +1,145 @@
+"""The shipped proxy in front of web: it keeps slow clients off, and no answer of its own loses a mail."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from events_app.conf import BODY_LIMIT, INBOUND_LIMIT
+from fake_sendgrid import inbound
+from fake_sendgrid.events import history
+from fake_sendgrid.webhook import Sender, batch
+from ground.process import Process
+from ground.strangers import HALF_HEADERS, Strangers, promise
+from tests.flows import proxy
+from tests.flows.databases import on_sqlite
+from tests.flows.deployment import PATIENCE, Deployment
+from tests.flows.test_inbound import mail
+
+pytestmark = [
+    on_sqlite,
+    pytest.mark.skipif(
+        proxy.find_program() is None, reason="no nginx: its package has none for this machine"
+    ),
+]
+
+TRACKING, INBOUND = "/anymail/sendgrid/tracking/", "/anymail/sendgrid/inbound/"
+both_doors = pytest.mark.parametrize("path", [TRACKING, INBOUND], ids=["tracking", "inbound"])
+
+WELL_FORMED = Sender().headers(b"")
+AGAIN = b"not taken, send again: the proxy answered in the place of web\n"
+
+
+class Front:
+    """A deployment and the proxy in front of it."""
+
+    def __init__(self, deployment: Deployment, web: Process, port: int) -> None:
+        self.sender, self.web, self.port = deployment.sender, web, port
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def post(self, path: str, body: bytes, content_type: str = "application/json") -> int:
+        return self.sender.post(self.url(path), body, content_type=content_type, timeout=PATIENCE).status_code
+
+    def say(self, request: bytes) -> bytes:
+        """All it answers to these bytes, until it hangs up."""
+        answer = b""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as client:
+            client.sendall(request)
+            try:
+                while received := client.recv(65_536):
+                    answer += received
+            except ConnectionResetError:
+                pass
+        return answer
+
+
+@pytest.fixture
+def front(deployment: Deployment, tmp_path: Path) -> Iterator[Front]:
+    key = deployment.sender.public_key
+    deployment.configure(SENDGRID_INBOUND_WEBHOOK_VERIFICATION_KEY=key, INBOUND_FOLDER=tmp_path / "in")
+    web = deployment.web()
+    (tmp_path / "proxy").mkdir()
+    with proxy.running(tmp_path / "proxy", deployment.stack.port) as port:
+        yield Front(deployment, web, port)
+
+
+def test_posts_come_through_byte_for_byte(front: Front) -> None:
+    form = inbound.raw(mail(text="\xff\x00\r\n" * 100_000))
+    assert front.post(TRACKING, batch(history(3))) == 200
+    assert front.post(TRACKING, batch(history(1000))) == 200
+    assert front.post(INBOUND, form.body(), form.content_type) == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "limit", "refusals"),
+    [(TRACKING, BODY_LIMIT.default, {413, 503}), (INBOUND, INBOUND_LIMIT.default, {503})],
+    ids=["tracking", "inbound"],
+)
+def test_a_body_that_is_too_large_is_to_come_again(
+    front: Front, path: str, limit: int, refusals: set[int]
+) -> None:
+    for more in (1, 3_000_000):  # the second is too large for the proxy, at the door for events
+        assert front.post(path, b"x" * (limit + more)) in refusals
+    assert b" 503 " in front.say(promise(front.url(path), WELL_FORMED, length=100_000_000))[:20]
+
+
+@both_doors
+def test_a_body_that_does_not_come_is_ended_and_web_never_hears_of_it(front: Front, path: str) -> None:
+    assert front.say(promise(front.url(path), WELL_FORMED)) == b""
+    assert front.say(promise(front.url(path), WELL_FORMED) + b"x" * 999) == b""
+    assert "refused" not in front.web.output()
+
+
+def broken(path: str) -> dict[str, bytes]:
+    """Requests that are none, by their fault."""
+    line, host = f"POST {path} HTTP/1.1\r\n".encode(), b"Host: 127.0.0.1\r\n"
+    host += "".join(f"{name}: {value}\r\n" for name, value in WELL_FORMED.items()).encode()
+    return {
+        "chunks without a size": line + host + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nxx\r\n0\r\n\r\n",
+        "a length that is no number": line + host + b"Content-Length: ten\r\n\r\n",
+        "two lengths": line + host + b"Content-Length: 10\r\nContent-Length: 11\r\n\r\n0123456789",
+        "length and chunks": line
+        + host
+        + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "an unknown encoding": line + host + b"Transfer-Encoding: br\r\n\r\n",
+        "no host": line + b"Content-Length: 1\r\n\r\nx",
+        "a host that is none": line + b"Host: a/b\r\nContent-Length: 1\r\n\r\nx",
+        "a header without a colon": line + host + b"Nothing\r\n\r\n",
+        "headers too large": line + host + b"X-Long: " + b"x" * 50_000 + b"\r\n\r\n",
+        "an address too long": f"POST {path}{'x' * 50_000} HTTP/1.1\r\n\r\n".encode(),
+        "no known version": f"POST {path} HTTP/7.1\r\n\r\n".encode(),
+        "no HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n",
+    }
+
+
+def test_a_broken_mail_gets_no_answer_that_loses_it(front: Front) -> None:
+    answers = {fault: front.say(request)[:12] for fault, request in broken(INBOUND).items()}
+    assert not {
+        fault: answer for fault, answer in answers.items() if answer and not answer.startswith(b"HTTP/1.1 5")
+    }
+
+
+def test_broken_events_are_not_taken(front: Front) -> None:
+    answers = {fault: front.say(request)[:12] for fault, request in broken(TRACKING).items()}
+    assert not {fault: answer for fault, answer in answers.items() if answer.startswith(b"HTTP/1.1 2")}
+    assert front.post(TRACKING, batch(history(1))) == 200
+
+
+@both_doors
+def test_while_web_is_away_a_post_is_to_come_again(front: Front, path: str) -> None:
+    front.web.kill()
+    answer = front.sender.post(front.url(path), b"[]", timeout=PATIENCE)
+    assert (answer.status_code, answer.content) == (503, AGAIN)
+
+
+def test_1500_clients_that_keep_it_waiting_keep_nobody_out(front: Front) -> None:
+    promised = promise(front.url(TRACKING), WELL_FORMED)
+    with Strangers(front.port, [b"", HALF_HEADERS, promised] * 500) as strangers:
+        ended = 0
+        while ended < 1500:
+            assert front.sender.post(front.url(TRACKING), batch(history(1)), timeout=2).status_code == 200
+            ended += strangers.renew()
+    assert "refused" not in front.web.output()
