@@ -10,7 +10,7 @@ from events_app import counters
 from fake_sendgrid.events import Event, history
 from ground.process import Process
 from tests.flows.databases import on_postgres, on_sqlite
-from tests.flows.deployment import Deployment, ids, once
+from tests.flows.deployment import STREAM, Deployment, ids, once
 from tests.flows.witness import deeds
 
 
@@ -90,6 +90,36 @@ def test_a_frozen_workers_events_are_taken_over_and_thawed_it_harms_no_row(deplo
     assert deployment.called().keys() == once(events).keys()
     assert deployment.totals() == deployment.called("counter")
     assert not deployment.work()
+
+
+@on_postgres
+def test_lapsed_events_that_hang_hold_one_process_and_fresh_events_pass_them(deployment: Deployment) -> None:
+    deployment.web()
+    worker = deployment.worker("--concurrency", "1")
+    events = history(40)
+    hanging = ids(events)[5:7]
+    for event_id in hanging:
+        deployment.hold_at(event_id, tries=2)
+    assert deployment.post(events[:20]) == 200
+    deployment.wait_for_call(hanging[0])
+    worker.kill()
+    deployment.lapse()
+
+    successor = deployment.worker("--concurrency", "2", name="successor")
+    deployment.wait_until(lambda: any(2 in deployment.attempts(one) for one in hanging), "one hangs again")
+    with deployment.redis() as redis:
+        redis.delete(f"{STREAM}:tick")
+    deployment.wait_for_end_of("events.recover", by=successor)  # another process, which is not to join in
+    assert deployment.post(events[20:]) == 200
+    deployment.wait_until(
+        lambda: set(ids(events[20:])) <= deployment.called().keys(), "fresh events received"
+    )
+    assert sum(2 in deployment.attempts(one) for one in hanging) == 1
+
+    for event_id in hanging:
+        deployment.let_go(event_id)
+    deployment.settle(stored=40)
+    assert not deployment.dead()
 
 
 @on_postgres
