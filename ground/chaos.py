@@ -19,10 +19,12 @@ import psycopg
 
 from fake_sendgrid.postman import Post
 from fake_sendgrid.server import FakeSendGrid
+from ground.pauses import Pauses
 from ground.postgres import Postgres
 from ground.process import Process
 from ground.pulse import CALLS, ENOUGH, MAILS
-from ground.storm import KINDS, Pauses, Poster, Storm, Supervised, Supervisor, plan
+from ground.storm import KINDS, Poster, Storm, plan
+from ground.supervisor import Supervised, Supervisor
 from ground.valkey import Valkey
 
 #: Seconds between two mails.

@@ -1,4 +1,4 @@
-"""The faults of `./dev chaos`, who starts again what they end, the load, and who watches the workers."""
+"""The faults of `./dev chaos`, and the load they fall upon."""
 
 import itertools
 import random
@@ -6,18 +6,16 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from pathlib import Path
+from contextlib import closing
 from typing import NamedTuple, Self
 
 import requests
-from redis import Redis, RedisError
+from redis import Redis
 
 from fake_sendgrid.events import history
 from fake_sendgrid.webhook import Sender, batch
-from ground.process import Process
-from ground.pulse import TASKS
-from ground.stack import BIN, EVENT_QUEUES, MAIL_QUEUES, ROOT, Stack
+from ground.pauses import Pauses
+from ground.supervisor import WORKERS, Supervisor
 from ground.valkey import Valkey
 
 
@@ -59,216 +57,6 @@ def plan(faults: int, seconds: float, seed: int, kinds: Sequence[str]) -> Iterat
         kind = bag.pop()
         at = (number + chance.random()) * seconds / faults
         yield Fault(at, kind, chance.uniform(*KINDS[kind].lasts), chance.choice(WORKERS))
-
-
-WORKERS = ("worker", "mailer")
-
-
-class Supervised(Stack):
-    """A deployment whose processes are at hand before they are ready."""
-
-    def __init__(self, folder: Path, settings: dict[str, str]) -> None:
-        super().__init__(folder, settings)
-        #: By the names they were started under.
-        self.started: dict[str, Process] = {}
-
-    def python(self, name: str, code: str) -> Process:
-        """Start a process of the project's own code."""
-        return self._start(name, BIN / "python", ROOT / "manage.py", "shell", "--verbosity", "0", "-c", code)
-
-    def _start(self, name: str, *args: str | Path) -> Process:
-        self.started[name] = process = super()._start(name, *args)
-        return process
-
-
-class Role:
-    """One process of the deployment, started again whenever it ends, as a supervisor does."""
-
-    def __init__(self, name: str, start: Callable[[str], Process], deployment: Supervised) -> None:
-        self.name = name
-        self.is_ready = False
-        #: How often it ended without our doing, or never got ready.
-        self.ended = 0
-        self._start = start
-        self._deployment = deployment
-        self._label = ""
-        self._killed = False
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"supervisor of {name}", daemon=True)
-        self._thread.start()
-
-    def kill(self) -> None:
-        """Kill the process; another one takes its place."""
-        self.is_ready, self._killed = False, True
-        if process := self._process:
-            process.kill()
-
-    @contextmanager
-    def asleep(self) -> Iterator[None]:
-        """The process is frozen meanwhile."""
-        process, self.is_ready = self._process, False
-        if process:
-            process.freeze()
-        yield
-        if process:
-            process.thaw()
-            self.is_ready = process is self._process and process.alive
-
-    def stop(self) -> None:
-        self._over.set()
-        if process := self._process:
-            process.stop()
-        self._thread.join()
-
-    @property
-    def _process(self) -> Process | None:
-        # Web and beat have one log for all their lives.
-        started = self._deployment.started
-        return started.get(self._label, started.get(self.name))
-
-    def _run(self) -> None:
-        for number in itertools.count(1):
-            # A name of its own each time: whether it is ready its log tells.
-            self._killed, self._label = False, f"{self.name}-{number}"
-            try:
-                process = self._start(self._label)
-            except (RuntimeError, TimeoutError) as failure:
-                if self._over.is_set():
-                    return
-                self._note(str(failure).partition("\n")[0])
-                if left := self._process:
-                    left.kill()
-                continue
-            print(f"  {self._label} is ready, process {process.pid}", flush=True)
-            self.is_ready = True
-            while process.alive:
-                if self._over.wait(0.1):
-                    process.stop()
-                    return
-            self.is_ready = False
-            self._note(f"{self._label} ended with status {process.wait(0)}")
-
-    def _note(self, what: str) -> None:
-        if not self._killed:
-            self.ended += 1
-            print(f"  {what}", flush=True)
-
-
-class Supervisor:
-    """What keeps web, beat, a worker for events and a mailer running."""
-
-    def __init__(self, deployment: Supervised) -> None:
-        self._deployment = deployment
-        self.workers: dict[str, Role] = {}
-        self._others: list[Role] = []
-
-    def __enter__(self) -> Self:
-        stack = self._deployment
-        events: Callable[[str], Process] = lambda name: stack.worker(  # noqa: E731
-            "--concurrency", "2", name=name, queues=EVENT_QUEUES
-        )
-        self._others = [self._role("web", lambda _: stack.web()), self._role("beat", lambda _: stack.beat())]
-        self.workers = {
-            "worker": self._role("worker", events),
-            "mailer": self._role("mailer", lambda name: stack.mailer(name=name)),
-        }
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for role in (*self._others, *self.workers.values()):
-            role.stop()
-
-    @property
-    def ended(self) -> Counter[str]:
-        """How often each process ended without our doing."""
-        return Counter({role.name: role.ended for role in (*self.workers.values(), *self._others)})
-
-    def _role(self, name: str, start: Callable[[str], Process]) -> Role:
-        return Role(name, start, self._deployment)
-
-
-class Pauses:
-    """How long a worker does nothing while it could.
-
-    A pause is the time in which a worker that is ready finishes no task although wake-ups wait in a queue of
-    its own, added up while Valkey answers: seconds in which Valkey is frozen or away are left out, and so are
-    those in which the worker is killed, frozen or not ready yet. It ends when the worker finishes a task, or
-    when its queues are empty. Each queue has one worker here, so that no other one can do its work.
-
-    A worker whose pause reaches `wedged_after` is counted and killed, so that the storm goes on.
-    """
-
-    #: Seconds between two looks.
-    EVERY = 0.2
-
-    def __init__(self, supervisor: Supervisor, valkey: Valkey, folder: Path, wedged_after: float) -> None:
-        self.longest = dict.fromkeys(WORKERS, 0.0)
-        self.wedged: Counter[str] = Counter()
-        self._supervisor = supervisor
-        self._broker = Redis.from_url(valkey.url(1), socket_timeout=1, socket_connect_timeout=1)
-        self._tasks = folder / TASKS
-        self._read = 0
-        self._wedged_after = wedged_after
-        self._pause = dict.fromkeys(WORKERS, 0.0)
-        self._faults = 0
-        self._is_away = False
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="pauses", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-        self._broker.close()
-
-    @contextmanager
-    def no_broker(self) -> Iterator[None]:
-        """Valkey does not answer meanwhile, and no worker is to blame."""
-        self._faults += 1
-        self._is_away = True
-        try:
-            yield
-        finally:
-            self._is_away = False
-
-    def _run(self) -> None:
-        before, faults = time.monotonic(), self._faults
-        while not self._over.wait(self.EVERY):
-            now, same_fault = time.monotonic(), faults == self._faults
-            faults = self._faults
-            finished = self._finished()
-            for name in WORKERS:
-                if finished[name] or not self._supervisor.workers[name].is_ready:
-                    self._pause[name] = 0
-                elif not self._is_away and same_fault:
-                    self._look(name, now - before)
-            before = now
-
-    def _look(self, name: str, seconds: float) -> None:
-        queues = MAIL_QUEUES if name == "mailer" else EVENT_QUEUES
-        try:
-            waits = any(self._broker.llen(queue) for queue in queues)
-        except RedisError:  # a fault has just begun
-            return
-        pause = self._pause[name] = self._pause[name] + seconds if waits else 0
-        self.longest[name] = max(self.longest[name], pause)
-        if pause >= self._wedged_after:
-            print(f"  {name} is wedged: no task finished for {pause:.0f} s, and wake-ups wait", flush=True)
-            self.wedged[name] += 1
-            self._supervisor.workers[name].kill()
-
-    def _finished(self) -> Counter[str]:
-        """How many tasks each worker has finished since the last look."""
-        if not self._tasks.exists():
-            return Counter()
-        with self._tasks.open() as file:
-            file.seek(self._read)
-            lines = file.readlines()
-            self._read = file.tell()
-        return Counter(line.partition("-")[0] for line in lines)
 
 
 class Poster:
