@@ -5,7 +5,8 @@ bears an id of the part makes it accepted (`evidence`). The lack of events prove
 would have come. SendGrid repeats a refused post for 24 hours, with growing gaps, while it posts newer events
 at once: a later mail that has been heard of proves nothing. So a part is sent again only if
 
-- the wait for its events is over, and no event that reached the webhook by then is still in the stream;
+- the wait for its events is over, no event of it is stored, and none that reached the webhook by then still
+  waits in the stream;
 - every mail that the account had accepted around the attempt was heard of within half of the wait;
 - from a tenth of the wait before the attempt to half of it after the attempt, an event of the account's mails
   came at least once in each fifth of the wait.
@@ -28,8 +29,8 @@ from redis import RedisError
 from events_app import stream
 from events_app.models import database_now
 from events_app.slices import slices
-from sending_app import activity, conf, outbox, pauses, receipts
-from sending_app.models import Part
+from sending_app import activity, conf, outbox, pauses, receipts, timeline
+from sending_app.models import Part, Recipient
 from sending_app.outbox import using
 
 logger = logging.getLogger(__name__)
@@ -169,6 +170,10 @@ def _why_not_yet(part: Part, now: datetime) -> str:
     stored_until = max(ended + wait, now - wait / 10) + ahead
     if oldest.received_at and not stored_until <= oldest.received_at <= oldest.now:
         return "Events wait to be stored; its own may be among them."
+    ids = Recipient.objects.using(using()).filter(part=part).values_list("message_id", flat=True).distinct()
+    # A fault of ours (`evidence` logs it) keeps an event from the part, and not from being stored.
+    if timeline.events_of(list(ids)):
+        return "SendGrid has it: an event of it is stored, and could not be applied."
     return _unheard(part, began, ended, wait, ahead) or _silent(part, began + ahead, ended + ahead, wait)
 
 

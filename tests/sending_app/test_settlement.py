@@ -19,6 +19,7 @@ from sending_app.models import OutboxMessage, Part, Recipient, WebhookActivity
 from tests.sending_app.events import come, raw, recipients
 from tests.sending_app.mails import kept, mail, part, parts
 from tests.sending_app.posting import accepted, came_to, take
+from tests.sending_app.test_evidence import refusing
 from tests.sending_app.told import told
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
@@ -370,6 +371,14 @@ def test_an_event_that_has_just_come_is_no_backlog(database: str) -> None:
     assert ours(lost).state == "waiting"
 
 
+def test_not_where_an_event_of_it_is_stored_that_could_not_be_applied(database: str) -> None:
+    lost = unknown()
+    with refusing(database, ZeroDivisionError("ours")):
+        come(raw("processed", recipients(lost)[0]))
+    posts_get_through(lost)
+    assert not_yet(lost, database) == "SendGrid has it: an event of it is stored, and could not be applied."
+
+
 @contextmanager
 def redis_ahead(of_us: timedelta) -> Iterator[None]:
     """Redis has another time than the database, as a server that nobody sets has."""
@@ -580,7 +589,7 @@ def test_a_decision_costs_few_queries_by_index(database: str) -> None:
         neighbour(lost, number * SECOND, seen=MINUTE)
     with CaptureQueriesContext(connections[database]) as queries:
         assert settlement._decide(Part.objects.select_related("message").get(pk=lost.pk)) == "waiting"
-    assert len(queries) <= 8
+    assert len(queries) <= 10
     looks = [
         query["sql"] for query in queries if query["sql"].startswith("SELECT") and "account" in query["sql"]
     ]
