@@ -25,7 +25,7 @@ from ground.valkey import Valkey
 RESULTS = ROOT / "benchmarks" / "results.md"
 
 #: No rows, for they take as long as they are told to: `benchmarks.<name>`, which prints a table of its own.
-LONG = ("growth", "latency")
+LONG = ("growth", "latency", "hostile")
 
 #: Of PostgreSQL, where millions are stored. By its defaults it has 128 MB for tables and indexes, and makes a
 #: checkpoint a gigabyte of WAL: nearly each index page that is written to goes whole into the WAL then.
@@ -34,12 +34,14 @@ FOR_MILLIONS = ("shared_buffers=2GB", "max_wal_size=8GB", "checkpoint_timeout=15
 USAGE = f"""usage: ./dev bench [ROW ...]
        ./dev bench growth [EVENTS ...]
        ./dev bench latency [SECONDS]
+       ./dev bench hostile
 
 Rows, all unless named: {", ".join(row.name for row in ROWS)}.
 
 growth   what becomes slower with so many events stored (1000000 unless told), and what an event takes
          in Redis and on disk
-latency  the time from a post to the receiver's call, at several loads of so many seconds (15 unless told)"""
+latency  the time from a post to the receiver's call, at several loads of so many seconds (15 unless told)
+hostile  CPU time to read inbound mails that are made to take long, and how it grows with their size"""
 
 
 def main(argv: list[str]) -> int:

@@ -11,7 +11,7 @@ from django.db import DatabaseError, InterfaceError, connections, router, transa
 
 from events_app import counters
 from events_app.claims import Kind, Unavailable
-from events_app.decode import clean
+from events_app.decode import Unreadable, clean
 from events_app.inbound import form, reading, storage
 from events_app.inbound.message import InboundMessage
 from events_app.inbound.reading import Reading

@@ -22,6 +22,9 @@ from events_app.inbound.message import InboundMessage, policy
 #: Headers that SendGrid sends a second time, as fields.
 _ALSO_FIELDS = ("From", "To", "Cc", "Subject")
 
+#: Characters that are read of such a field.
+_LONGEST_FIELD = raw.MOST_HEADER_BYTES // 4
+
 _HEADER = re.compile(rb"[\x21-\x39\x3b-\x7e]+:|[ \t]+\S")
 _TYPE = re.compile(r"(?!multipart/)[\w!#$&^.+-]+/[\w!#$&^.+-]+", re.ASCII)
 _TOKEN = re.compile(r"[\w!#$&^.+:-]{1,40}", re.ASCII)
@@ -32,7 +35,7 @@ def parse(form: Form, fields: Fields) -> InboundMessage:
     taken = raw.Taken()
     message = _headers(form.fields.get("headers", b""), taken)
     for name in _ALSO_FIELDS:
-        text = one_line(fields.get(name.lower(), ""))
+        text = one_line(fields.get(name.lower(), "")[:_LONGEST_FIELD])
         if text and message[name] is None:
             _set(message, name, text)
     content = _content(fields, _files(form, fields, taken), message.policy)

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from fake_sendgrid import inbound
 from fake_sendgrid.form import Form
+from ground.process import Process
+from ground.stack import EVENT_QUEUES
 from ground.valkey import Valkey
 from tests.flows.databases import Template, is_postgres
 from tests.flows.deployment import LONG_AGO, STREAM
@@ -36,6 +38,12 @@ class Desk(Mailing):
             INBOUND_FOLDER=self.store, SENDGRID_INBOUND_WEBHOOK_VERIFICATION_KEY=self.sender.public_key
         )
         self.sendgrid.inbound_url = self.stack.inbound_url
+
+    def events_worker(self) -> Process:
+        return self._keep(self.stack.worker(queues=EVENT_QUEUES))
+
+    def inbound_worker(self) -> Process:
+        return self._keep(self.stack.inbound())
 
     def post_mail(self, mail: EmailMessage | bytes | Form) -> int:
         """The status of one post of a mail; a raw one unless it is a form."""

@@ -122,6 +122,44 @@ def test_a_worker_killed_with_a_mail_in_its_hands(desk: Desk) -> None:
 
 
 @on_sqlite
+def test_a_mail_made_to_take_long_is_read_at_once_and_the_events_behind_it_are_stored(desk: Desk) -> None:
+    """Its headers took the standard library half a minute, and each new try did."""
+    desk.configure(RECEIVER_TIME_LIMIT=1)
+    desk.web()
+    desk.worker("--concurrency", "1")
+    head = f"Message-ID: {ids(1)[0]}\nContent-Type: multipart/mixed; boundary=b\n\n".encode()
+    hostile = head + (b"--b\nContent-Type: " + b'"' * 3990 + b"\n\nx\n") * 236 + b"--b--\n"
+    events = history(10)
+
+    assert desk.post_mail(hostile) == 200
+    assert desk.post(events) == 200
+
+    desk.settle(len(events))
+    desk.wait_for_states("done")
+    calls = desk.book.calls()
+    assert {call.attempt for call in calls} == {1}
+    assert {call.receiver for call in calls if call.event_id == ids(1)[0]} == {"clerk", "reader"}
+
+
+@on_sqlite
+def test_no_event_waits_for_a_mail_where_inbound_has_its_own_worker(desk: Desk) -> None:
+    desk.web()
+    desk.events_worker()
+    desk.inbound_worker()
+    (held,) = ids(1)
+    desk.book.order(held, deeds.hold, tries=1)
+    assert desk.post_mail(mail(1)) == 200
+    desk.wait_until(lambda: Call("clerk", held, 1, False) in desk.book.calls(), "the mail is in its hands")
+
+    events = history(10)
+    assert desk.post(events) == 200
+    desk.settle(len(events))
+    assert desk.states() == ["owed"]
+    desk.book.withdraw(held)
+    desk.wait_for_states("done")
+
+
+@on_sqlite
 def test_a_proxy_that_sends_it_on_in_chunks(desk: Desk) -> None:
     desk.web()
     desk.worker()

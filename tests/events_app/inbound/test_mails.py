@@ -12,7 +12,8 @@ from pytest_django import Settings
 
 from events_app import claims, counters, dispatch, signals
 from events_app.claims import Claim
-from events_app.inbound import mails, storage
+from events_app.inbound import mails, reading, storage
+from events_app.inbound.form import Form
 from events_app.inbound.mails import MAILS
 from events_app.inbound.reading import Reading
 from events_app.models import DatabaseAway, InboundMail, InboundWork
@@ -291,6 +292,19 @@ def test_a_task_that_is_out_of_time_reading_is_not_kept_from_ending(
     with pytest.raises(SoftTimeLimitExceeded):
         deliver()
     assert (work().state, work().failures, work().claim is None) == ("owed", 0, False)
+
+
+def test_a_mail_whose_reading_is_cut_off_is_a_dead_letter_at_once(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(_: Form) -> Reading:
+        raise SoftTimeLimitExceeded
+
+    monkeypatch.setattr(reading, "read", read)
+    monkeypatch.setattr(mails, "LONGEST_READING", 0)
+    keep(letter())
+    deliver()
+    assert (work().state, work().error) == ("dead", "The mail takes more than 0 seconds to be read.")
 
 
 def test_a_file_that_this_worker_does_not_see_puts_a_mail_off(database: str, inbound: ReceiverSignal) -> None:

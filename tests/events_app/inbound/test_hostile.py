@@ -1,0 +1,305 @@
+"""A stranger's mail costs bounded work, whatever is in it, and still gives what can be read of it."""
+
+import encodings
+import subprocess
+import sys
+from collections.abc import Callable
+from email.headerregistry import HeaderRegistry
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks import hostile
+from events_app.decode import Unreadable
+from events_app.inbound import headers, quoted, raw
+from events_app.inbound.addresses import MOST
+from events_app.inbound.charset import decode, known
+from events_app.inbound.fields import MOST_JSON, json_object
+from events_app.inbound.headers import BUDGET, Budget
+from events_app.inbound.message import InboundMessage
+from tests.events_app.inbound.posts import ATTRIBUTES, read_parsed, read_raw
+
+#: Shapes that took more than `hostile.LONGEST` CPU seconds, at their full size, when work was not bounded.
+KILLED = (
+    "parts: quotes in Content-Type",
+    "parts: quotes in a parameter",
+    "headers: of one letter",
+    "text/html: attributes of one tag",
+    "text/html: brackets after a date",
+    "text/plain; charset=utf-7: bytes that are none of it",
+    "messages in messages",
+    "form: other Content headers",
+    "form: a mail of lines attached",
+)
+
+#: Bits that the standard library's parser has trouble with, alone or many times over.
+BITS = (
+    *(
+        '"',
+        "(",
+        ")",
+        "<",
+        ">",
+        "[",
+        "]",
+        "@",
+        ":",
+        ";",
+        ",",
+        "\\",
+        "'",
+        "*",
+        "%",
+        "=",
+        "?",
+        ".",
+        "/",
+        "_",
+        "-",
+    ),
+    *(
+        " ",
+        "\t",
+        "a",
+        "9",
+        "ü",
+        "\0",
+        "\x7f",
+        "=?",
+        "?=",
+        "=?q?",
+        "=?utf-8?q?a?=",
+        "=?x?b?=?=",
+        "*0*=utf-8''%FF",
+    ),
+    *(
+        "a:",
+        "a@b, ",
+        "<@a:b@c>",
+        "; a=b",
+        "; filename*=x'y'z",
+        "; boundary=",
+        "(a",
+        "\\\\",
+        "multipart/mixed",
+    ),
+)
+NAMES = ("From", "To", "Subject", "Date", "Message-ID", "References", "Content-Type", "Content-Disposition")
+
+junk = st.lists(st.sampled_from(BITS), max_size=8).map("".join)
+
+
+class Parsed(list[str]):
+    """Each header that the structured parser is given."""
+
+    def of(self, monkeypatch: pytest.MonkeyPatch) -> "Parsed":
+        parse = HeaderRegistry.__call__
+
+        def note(registry: HeaderRegistry, name: str, value: str) -> Any:
+            self.append(value)
+            return parse(registry, name, value)
+
+        monkeypatch.setattr(HeaderRegistry, "__call__", note)
+        return self
+
+
+@pytest.mark.parametrize("name", KILLED)
+def test_a_mail_that_took_a_worker_is_read_within_its_limit(name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.hostile", name],
+        cwd=Path(hostile.__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert name in done.stdout
+    assert "killed" not in done.stdout
+    assert "raised" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "unit", ['"', "(", "()", "[", "<", "\\", "a:", "a@b, ", " ", ".", "; a=b", "=?utf-8?q?a?="]
+)
+@pytest.mark.parametrize("name", ["From", "Subject", "Content-Type"])
+def test_what_is_given_to_the_structured_parser_is_within_the_budget(
+    name: str, unit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed = Parsed().of(monkeypatch)
+    value = unit * (15_000 // len(unit))
+    mail = raw.parse(f"{name}: {value}\n".encode() * 40 + b"\nbody")
+    for attribute in ATTRIBUTES:
+        getattr(mail, attribute)
+    mail.items()
+    assert sum(map(headers.cost, parsed)) <= BUDGET
+    assert len(parsed) < 40
+
+
+def test_all_parts_of_a_mail_have_one_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = Parsed().of(monkeypatch)
+    part = b"--b\nContent-Type: " + b'"' * 3990 + b"\n\nx\n"
+    mail = raw.parse(b"Content-Type: multipart/mixed; boundary=b\n\n" + part * 236 + b"--b--\n")
+    assert len(mail.attachments + mail.inlines) + len(list(mail.walk())) >= 237
+    assert 0 < len(parsed) < 20
+
+
+def test_a_post_of_parsed_mode_has_one_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = Parsed().of(monkeypatch)
+    message = read_parsed(b"X-A: a\n", text="t", html="h").message
+    for part in message.walk():
+        part.items()
+    assert len(parsed) > 2
+    policies = [cast(headers.TolerantPolicy, part.policy) for part in message.walk()]
+    (budget,) = {id(policy.budget): policy.budget for policy in policies}.values()
+    assert budget
+    assert budget.left < BUDGET
+
+
+def test_what_the_budget_leaves_out_is_read_without_structure() -> None:
+    source = (
+        b'From: =?utf-8?q?M=C3=BC?= <m@x.example>\nTo: "A, B" <a@b.example>, c@d.example\n'
+        b'Content-Type: multipart/mixed; boundary="b"\n\n'
+        b"--b\nContent-Type: text/plain; charset=windows-1252\n\nGr\xfc\xdfe\n"
+        b"--b\nContent-Type: text/plain\nContent-Disposition: attachment; filename*0*=utf-8''%C3;"
+        b" filename*1*=%BC.txt\n\nx\n--b--\n"
+    )
+    mail = raw.parse(source, raw.Taken(budget=Budget(0)))
+    usual = raw.parse(source)
+    assert not hasattr(mail["From"], "addresses")
+    assert hasattr(usual["From"], "addresses")
+    for each in (mail, usual):
+        assert str(each.from_email) == "Mü <m@x.example>"
+        assert [address.addr_spec for address in each.to] == ["a@b.example", "c@d.example"]
+        assert each.to[0].display_name == "A, B"
+        assert each.text == "Grüße"
+        assert [part.get_filename() for part in each.attachments] == ["ü.txt"]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("a:" * 12_000, []),
+        ('"' * 16_001 + " <a@b.example>", []),
+        ("," * 501 + ":" * 3000 + "a@b.example", ["a@b.example"]),
+        ("a@b.example, " * 600 + "x y z, G: c@d.example;", ["a@b.example"] * 600 + ["c@d.example"]),
+        ("," * 501 + "<@r.example,@s.example:a@b.example>", ["a@b.example"]),
+        ("," * 501 + 'x@y <"a b"@c.example> (a comment), z@z <a@b> <c@d>', ['"a b"@c.example']),
+        ("," * 501 + '"a\\"b"@c.example', ['"a\\"b"@c.example']),
+        ("a@b.example," * (MOST + 5), ["a@b.example"] * MOST),
+    ],
+)
+def test_addresses_are_read_from_a_header_that_is_not_parsed(value: str, expected: list[str]) -> None:
+    assert [address.addr_spec for address in raw.parse(f"To: {value}\n\n".encode()).to] == expected
+
+
+@given(st.sampled_from(NAMES), junk, st.integers(1, 3000), junk)
+def test_reading_raises_nothing_for_any_header(name: str, unit: str, times: int, rest: str) -> None:
+    mail = raw.parse(f"{name}: {unit * times}{rest}\n\nbody".encode())
+    for attribute in ATTRIBUTES:
+        getattr(mail, attribute)
+    for part in mail.walk():
+        assert isinstance(part, InboundMessage)
+        part.get_content_text()
+        part.get_filename()
+        part.get_params()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "Subject: =?{}?q?a?=\n\n",
+        "From: =?{}?q?a?= <a@b.example>\n\n",
+        'To: "=?{}*en?b?YQ==?=" <a@b.example>\n\n',
+        "Subject: =?=?{}?q?a?=?=\n\n",
+        "Content-Type: text/plain; charset={}\n\n\xff",
+        "Content-Type: text/plain; charset*={}'en'utf-8\n\n\xff",
+        "Content-Type: text/plain; charset*=utf-8''{}\n\n\xff",
+        "Content-Disposition: attachment; filename*={}''%FF\n\n",
+        "Content-Disposition: attachment; filename*=(x){}''%FF\n\n",
+        "Content-Disposition: attachment; filename*=\"{}''%FF\"\n\n",
+        "Content-Disposition: attachment; filename*0*={}''%FF; filename*1=a\n\n",
+        'Content-Disposition: attachment; filename="=?{}?q?=FF?="\n\n',
+    ],
+)
+def test_a_charset_that_nobody_knows_is_not_remembered(source: str) -> None:
+    assert decode(b"\xff") == "ÿ"  # in windows-1252
+    assert not known("idna")  # a codec of Python's, and no charset
+    # "unknown-8bit" stands for all of them.
+    raw.parse(b"Subject: =?x?q?a?=\n\n").items()
+    for name in ("klingon", "x-ab.c", "u-t-f-8", "a" * 1000, "idna", "ü"):
+        before = dict(encodings._cache)
+        mail = raw.parse(source.format(name).encode("latin-1"))
+        mail.items()
+        for attribute in ATTRIBUTES:
+            getattr(mail, attribute)
+        mail.get_filename()
+        mail.get_content()
+        mail.get_payload()
+        mail.get_content_text(errors="replace")
+        mail.as_bytes()
+        assert encodings._cache == before
+
+
+def test_the_fields_of_a_post_bring_no_charset_in() -> None:
+    before = dict(encodings._cache)
+    read_raw(b"a: b", charsets='{"subject": "klingon", "text": "utf----8"}', subject="ü", text="ü")
+    assert encodings._cache == before
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        (b"a:\n" * (raw.MOST_HEADER_LINES + 1), "headers have more than 50000 lines"),
+        (
+            b"".join(b"Content-Type: multipart/mixed; boundary=%d\n\n--%d\n" % (at, at) for at in range(99))
+            + b"x" * (raw.MOST_SEARCHED // 98),
+            "too much content on too many levels",
+        ),
+        (b"Content-Type: message/rfc822\n\n" * 99 + b"x" * (raw.MOST_SEARCHED // 98), "too much content"),
+    ],
+)
+def test_work_beyond_a_bound_is_refused(source: bytes, says: str) -> None:
+    with pytest.raises(Unreadable, match=says):
+        raw.parse(source)
+
+
+def test_json_beyond_the_bound_is_none() -> None:
+    assert json_object(b'{"to": "' + b"x" * (MOST_JSON - 10) + b'"}')
+    assert json_object(b'{"to": "' + b"x" * (MOST_JSON - 9) + b'"}') == {}
+
+
+SPAN = "<span a=b>" + "x" * 90 + "</span>"
+QUOTE = "<p>On 1 May, A wrote:</p><p>x</p>"
+LONG = "<p>Yes.</p>" + SPAN * 500 + QUOTE
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda html: html.replace("a=b", " ".join(f"a{at}" for at in range(1001)), 1),
+        lambda html: html.replace("a=b", " ".join(f'a{at}=">"' for at in range(1001)), 1),
+        lambda html: html.replace("a=b", 'a="<p ' + "b " * 1001, 1),
+        lambda html: html.replace("a=b", "a='", 1),
+        lambda html: html + "<b></b>" * quoted.MOST_TAGS,
+    ],
+    ids=["attributes", "quoted brackets", "a tag in a quote", "an open quote", "tags"],
+)
+def test_html_that_would_take_long_stays_whole(spoil: Callable[[str], str]) -> None:
+    assert quoted.without_quotes_html(LONG).endswith("</span>")
+    html = spoil(LONG)
+    assert quoted.without_quotes_html(html) == html
+
+
+def test_a_line_of_brackets_introduces_no_quote() -> None:
+    line = "2026/5/1 Zoë <zoe@example.org>"
+    assert quoted.without_quotes(f"Yes.\n{line}\n> a") == "Yes."
+    odd = "2026/5/1" + " <@>" * 4
+    assert quoted.without_quotes(f"Yes.\n{odd}\n> a\nb").startswith("Yes.\n2026")
+
+
+def test_so_many_quoted_lines_are_looked_at() -> None:
+    assert quoted.without_quotes("a\n" * 1100 + ">\n" * 50_000) == "a\n" * 1099 + "a"
+    assert quoted.without_quotes("a\n" * 1100 + ">\n" * (quoted.MOST_QUOTED_LINES + 9)).count(">") == 9
