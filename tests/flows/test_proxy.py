@@ -44,16 +44,13 @@ class Front:
         return self.sender.post(self.url(path), body, content_type=content_type, timeout=PATIENCE).status_code
 
     def say(self, request: bytes) -> bytes:
-        """All it answers to these bytes, until it hangs up."""
-        answer = b""
+        """The version and the status that it answers to these bytes; nothing where it hangs up."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as client:
             client.sendall(request)
             try:
-                while received := client.recv(65_536):
-                    answer += received
+                return client.recv(12)
             except ConnectionResetError:
-                pass
-        return answer
+                return b""
 
 
 @pytest.fixture
@@ -83,12 +80,11 @@ def test_a_body_that_is_too_large_is_to_come_again(
 ) -> None:
     for more in (1, 3_000_000):  # the second is too large for the proxy, at the door for events
         assert front.post(path, b"x" * (limit + more)) in refusals
-    assert b" 503 " in front.say(promise(front.url(path), WELL_FORMED, length=100_000_000))[:20]
+    assert front.say(promise(front.url(path), WELL_FORMED, length=100_000_000)) == b"HTTP/1.1 503"
 
 
 @both_doors
 def test_a_body_that_does_not_come_is_ended_and_web_never_hears_of_it(front: Front, path: str) -> None:
-    assert front.say(promise(front.url(path), WELL_FORMED)) == b""
     assert front.say(promise(front.url(path), WELL_FORMED) + b"x" * 999) == b""
     assert "refused" not in front.web.output()
 
@@ -116,14 +112,14 @@ def broken(path: str) -> dict[str, bytes]:
 
 
 def test_a_broken_mail_gets_no_answer_that_loses_it(front: Front) -> None:
-    answers = {fault: front.say(request)[:12] for fault, request in broken(INBOUND).items()}
+    answers = {fault: front.say(request) for fault, request in broken(INBOUND).items()}
     assert not {
         fault: answer for fault, answer in answers.items() if answer and not answer.startswith(b"HTTP/1.1 5")
     }
 
 
 def test_broken_events_are_not_taken(front: Front) -> None:
-    answers = {fault: front.say(request)[:12] for fault, request in broken(TRACKING).items()}
+    answers = {fault: front.say(request) for fault, request in broken(TRACKING).items()}
     assert not {fault: answer for fault, answer in answers.items() if answer.startswith(b"HTTP/1.1 2")}
     assert front.post(TRACKING, batch(history(1))) == 200
 
