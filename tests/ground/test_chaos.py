@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -58,6 +59,9 @@ def test_a_worker_that_does_nothing_is_wedged(tmp_path: Path) -> None:
     assert found["longest_pause"] >= 5
     assert found["events_lost"] == found["mails_lost"] == 0
     assert " worker is wedged: no task finished " in storm.output()
+    (logs,) = re.findall(r"^The logs are in (.+)\.$", storm.output(), re.MULTILINE)
+    assert "mailer-1.log" in os.listdir(logs)
+    shutil.rmtree(logs)
 
 
 def test_a_seed_makes_the_same_faults() -> None:
