@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from celery import Celery, Task, shared_task
+from celery.exceptions import SoftTimeLimitExceeded
 from django.core.exceptions import ImproperlyConfigured
 from kombu import Connection, Producer
 from redis import Redis, RedisError
@@ -144,7 +145,10 @@ def _flag(task: "Task[[], object]") -> str:
 
 
 def ring(task: "Task[[], object]") -> bool:
-    """Send `task` to a worker, if the broker takes it within a second or so. Whether it did; never raises."""
+    """Send `task` to a worker, if the broker takes it within a second or so. Whether it did.
+
+    Raises SoftTimeLimitExceeded, the caller's own, and nothing else.
+    """
     global _silent_until  # noqa: PLW0603 (one process, one broker)
     if time.monotonic() < _silent_until:
         _count_failure()
@@ -154,6 +158,8 @@ def ring(task: "Task[[], object]") -> bool:
             _publish(task)
         else:
             _publishers.run(lambda: _publish(task), _DEADLINE)
+    except SoftTimeLimitExceeded:  # of a task that wakes another one: its receiver, its drain must end
+        raise
     except Exception as error:  # noqa: BLE001 (each transport has errors of its own)
         _silent_until = time.monotonic() + min(_SILENCE * 2**_publishers.late, _LONGEST_SILENCE)
         why = "no answer" if isinstance(error, Late) else type(error).__name__

@@ -132,6 +132,7 @@ def _environment(folder: Path, postgres: Postgres, valkey: Valkey, sendgrid: Fak
         "DEFAULT_FROM_EMAIL": "The shop <shop@example.com>",
         "DJANGO_EXTRA_APPS": "ground.pulse",
         "PULSE_FOLDER": str(folder),
+        "WORKER_WATCHDOG": "exit",  # the supervisor starts again what ends
         # The leases follow from these: what a killed worker had in hand is taken up a minute later.
         "RECEIVER_TIME_LIMIT": "1",
         "REQUESTS_TIMEOUT": "5",

@@ -1,5 +1,6 @@
 """A bell reaches the broker within a second or so, or is counted as lost. It never raises."""
 
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from celery.exceptions import SoftTimeLimitExceeded
 
 from events_app import bell, counters, redis, tasks
 from events_app.bell import Limits
@@ -131,6 +133,29 @@ def test_who_rings_again_does_not_wait_for_the_broker_again(
 
 
 # Whatever the transport does
+
+
+def test_a_soft_time_limit_strikes_through_a_wake_up(
+    silent_broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bell, "_DEADLINE", 60.0)
+
+    def strike(*_: object) -> None:
+        raise SoftTimeLimitExceeded
+
+    def limit() -> None:
+        wait_for(lambda: silent_broker.connections, seconds=30, what="the publish waits")
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, strike)
+    celery = threading.Thread(target=limit)
+    celery.start()
+    try:
+        with pytest.raises(SoftTimeLimitExceeded):
+            bell.ring(tasks.drain)
+    finally:
+        celery.join()
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_a_transport_that_never_returns_is_given_up(

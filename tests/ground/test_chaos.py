@@ -29,14 +29,13 @@ def answer(storm: Process) -> dict[str, Any]:
 
 
 def test_a_storm_that_everything_outlives(tmp_path: Path) -> None:
-    arguments = ("--faults", "6", "--minutes", "0.3", "--kinds", "freeze,kill")
+    arguments = ("--faults", "12", "--minutes", "0.5")
     with chaos(tmp_path, *arguments) as storm:
         status = storm.wait(PATIENCE)
     assert status == 0, storm.output()
     found = answer(storm)
     assert found["good"]
-    assert sum(found["faults"].values()) == 6
-    assert found["faults"].keys() <= {"freeze", "kill"}
+    assert sum(found["faults"].values()) == 12
     assert found["events_stored"] == found["events_posted"] > 200
     assert found["mails_accepted"] == found["mails_sent"] > 5
     assert found["receiver_calls"] >= found["events_stored"]
