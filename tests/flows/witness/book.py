@@ -102,4 +102,8 @@ def _append(path: Path, entry: tuple[object, ...]) -> None:
 
 
 def _lines(path: Path) -> list[list[Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    if not path.exists():
+        return []
+    # A reader may see the first part of a line that a process is just appending.
+    whole, _, _ = path.read_text().rpartition("\n")
+    return [json.loads(line) for line in whole.splitlines()]
