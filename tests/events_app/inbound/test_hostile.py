@@ -25,7 +25,6 @@ from tests.events_app.inbound.posts import ATTRIBUTES, read_parsed, read_raw
 #: Shapes that took more than `hostile.LONGEST` CPU seconds, at their full size, when work was not bounded.
 KILLED = (
     "parts: quotes in Content-Type",
-    "parts: quotes in a parameter",
     "headers: of one letter",
     "text/html: attributes of one tag",
     "text/html: brackets after a date",
@@ -122,7 +121,7 @@ def test_a_mail_that_took_a_worker_is_read_within_its_limit(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ['"', "(", "()", "[", "<", "\\", "a:", "a@b, ", " ", ".", "; a=b", "=?utf-8?q?a?="]
+    "unit", ['"', "(", "()", "[", "<", "\\", "a:", "a@b, ", "a ", ".", "; a=b", "=?utf-8?q?a?="]
 )
 @pytest.mark.parametrize("name", ["From", "Subject", "Content-Type"])
 def test_what_is_given_to_the_structured_parser_is_within_the_budget(
