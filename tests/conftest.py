@@ -50,9 +50,10 @@ def stream(settings: Settings) -> Iterator[str]:
     # Asked for now: the test may leave the settings pointing elsewhere.
     server = redis.worker()
     keys = [redis.key(beside) for beside in ("", "bell", "waiting", "tick", "counters", "inbound_prune")]
+    # Before the test: what a test has patched is put back only after its own fixtures have ended.
+    redis._paused_until = bell._silent_until = bell._unasked_until = 0.0
     yield name
     server.delete(*keys, "sendgrid.events", "sendgrid.recovery", "sendgrid.inbound")
-    redis._paused_until = bell._silent_until = bell._unasked_until = 0.0
 
 
 @pytest.fixture

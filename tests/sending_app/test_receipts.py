@@ -106,7 +106,9 @@ def test_unknown_is_due_when_its_events_have_had_their_time(
     found = part()
     assert (found.state, found.unknowns, found.finished_at) == ("unknown", 1, None)
     assert found.attempted_at is not None
-    assert found.due == found.attempted_at + timedelta(seconds=900)
+    assert found.unknown_since is not None
+    assert found.attempted_at <= found.unknown_since
+    assert found.due == found.unknown_since + timedelta(seconds=900)
 
 
 def test_a_mail_for_later_has_its_events_later(database: str) -> None:
