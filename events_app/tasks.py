@@ -136,10 +136,11 @@ def _recover(lock: str, claim: Claim, yields: Callable[[], bool], again: "Task[[
     # event that kills its process leaves the lock, which therefore ends with the task's hard limit.
     if stream.hold(lock, claims.hard_limit() * 1000):
         try:
-            if not dispatch.recover(claim, yields):
-                ring(again)
+            is_over = dispatch.recover(claim, yields)
         finally:
             stream.let_go(lock)
+        if not is_over:
+            ring(again)  # not before: the process that answers needs the lock
 
 
 def _ring_for_what_waits() -> None:

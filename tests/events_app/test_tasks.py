@@ -182,6 +182,21 @@ def test_a_recovery_that_leaves_work_rings(database: str, monkeypatch: pytest.Mo
     assert bells("sendgrid.recovery") == ["events.recover"]
 
 
+def test_a_recovery_that_leaves_work_has_let_go_when_it_rings(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "BUDGET", 0)
+    held: list[bool] = []
+
+    def an_idle_process_answers_at_once(_: object) -> None:
+        held.append(bool(redis.worker().exists(redis.key("recover"))))
+
+    monkeypatch.setattr(tasks, "ring", an_idle_process_answers_at_once)
+    lapsed(database, "A1")
+    tasks.recover()
+    assert held == [False]
+
+
 def lapsed(database: str, *event_ids: str) -> None:
     store(*event_ids, claim=Claim())
     make_due(database)
