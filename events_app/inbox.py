@@ -117,7 +117,7 @@ def _insert_or_part(arrivals: list[Arrival], claim: Claim) -> list[tuple[int, Ar
             first = _insert_or_part(arrivals[:half], claim)
             try:
                 return first + _insert_or_part(arrivals[half:], claim)
-            except DatabaseAway:
+            except (DatabaseAway, SoftTimeLimitExceeded):
                 told = Verdicts(claim)
                 told.released = [pk for pk, _ in first]
                 told.close()

@@ -13,6 +13,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import OperationalError, connections
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
@@ -332,6 +333,22 @@ def test_what_one_half_had_stored_before_the_other_met_no_database_is_anyones(
     verdicts.write_what_is_left()
     assert ids(claims.take_released(Claim(), 10)) == ["A1"]
     assert inbox.store(mixed, Claim()) == ([], 1, 1)
+
+
+def test_what_one_half_had_stored_before_the_time_limit_struck_is_anyones(
+    database: str, refused: str
+) -> None:
+    inserts = itertools.count(1)
+
+    def execute(call: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith('INSERT INTO "events_app_event"') and next(inserts) == 3:
+            raise SoftTimeLimitExceeded
+        return call(sql, params, many, context)
+
+    mixed = entries(opened("A1"), opened("B2", email=refused))
+    with connections[database].execute_wrapper(execute), pytest.raises(SoftTimeLimitExceeded):
+        inbox.store(mixed, Claim())
+    assert ids(claims.take_released(Claim(), 10)) == ["A1"]
 
 
 # take_in
