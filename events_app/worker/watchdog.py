@@ -230,7 +230,8 @@ class Watchdog(threading.Thread):
 
     def _runs_a_task(self) -> bool:
         pool = self._consumer.pool
-        if type(pool).__module__ == "celery.concurrency.prefork":
+        # By name: no process but a worker imports the module. A host's own pool may derive from it.
+        if any(kind.__module__ == "celery.concurrency.prefork" for kind in type(pool).__mro__):
             # Not Celery's own list: a main loop that is stuck does not hear of the end of a task, and
             # forgets its running tasks when the broker's connection breaks (`AsynPool.flush`).
             return any(map(_is_busy, list(getattr(pool._pool, "_pool", ()))))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from celery import Celery
 from celery.bootsteps import CLOSE, RUN  # type: ignore[attr-defined]  # not in the stubs
-from celery.concurrency import thread
+from celery.concurrency import prefork, thread
 from celery.worker import state
 
 from events_app import redis
@@ -37,7 +37,7 @@ class Worker:
     def __init__(self, *queues: str) -> None:
         self.app = Celery(broker=REDIS_URL.get(), set_as_current=False)
         self.app.amqp.queues.select(list(queues))
-        self.pool = object.__new__(thread.TaskPool)
+        self.pool: Any = object.__new__(thread.TaskPool)
         self.blueprint = SimpleNamespace(state=RUN)
         self.controller = SimpleNamespace(state=state)
         self.qos = SimpleNamespace(max_prefetch=None, value=4)
@@ -260,6 +260,15 @@ def test_a_child_that_ended_in_mid_task_is_not_busy(child: Any, monkeypatch: pyt
     wait_for(lambda: not watchdog._is_busy(child), seconds=60, what="the child is gone")
     os.waitpid(child.pid, 0)
     assert not watchdog._is_busy(child)
+
+
+def test_a_hosts_own_kind_of_prefork_pool_is_asked_for_its_children(worker: Worker, child: Any) -> None:
+    class HostsPool(prefork.TaskPool):
+        """As CELERY_CUSTOM_WORKER_POOL may name one."""
+
+    worker.pool = object.__new__(HostsPool)
+    worker.pool._pool = SimpleNamespace(_pool=[child])
+    assert Dog(worker)._runs_a_task()
 
 
 # --- The setting ---
