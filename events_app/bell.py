@@ -153,6 +153,7 @@ def ring(task: "Task[[], object]") -> bool:
     if time.monotonic() < _silent_until:
         _count_failure()
         return False
+    stuck = _publishers.late  # asked first: threads that try at the same time count as one
     try:
         if task.app.conf.task_always_eager:  # the task runs here: its caller's thread has the transaction
             _publish(task)
@@ -161,8 +162,9 @@ def ring(task: "Task[[], object]") -> bool:
     except SoftTimeLimitExceeded:  # of a task that wakes another one: its receiver, its drain must end
         raise
     except Exception as error:  # noqa: BLE001 (each transport has errors of its own)
-        _silent_until = time.monotonic() + min(_SILENCE * 2**_publishers.late, _LONGEST_SILENCE)
-        why = "no answer" if isinstance(error, Late) else type(error).__name__
+        is_late = isinstance(error, Late)
+        _silent_until = time.monotonic() + min(_SILENCE * 2 ** (stuck + is_late), _LONGEST_SILENCE)
+        why = "no answer" if is_late else type(error).__name__
         logger.warning("Could not ring %s: %s. The next tick will.", task.name, why)
         _count_failure()
         return False

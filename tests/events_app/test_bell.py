@@ -181,6 +181,17 @@ def test_the_longer_it_hangs_the_seldomer_it_is_tried(
     assert waits == [1, 2, 4, 8, 16, 30, 30, 30]
 
 
+def test_threads_that_try_at_the_same_time_count_as_one(silent_broker: Broker) -> None:
+    before = time.monotonic()
+    ringing = [threading.Thread(target=bell.ring, args=(tasks.drain,)) for _ in range(6)]
+    for thread in ringing:
+        thread.start()
+    for thread in ringing:
+        thread.join()
+    assert bell._publishers.late > 1
+    assert bell._silent_until - before < 2 * bell._SILENCE + 60
+
+
 def test_threads_that_hang_are_few(monkeypatch: pytest.MonkeyPatch, silent_broker: Broker) -> None:
     monkeypatch.setattr(bell, "_publishers", Threads("test", 2))
     monkeypatch.setattr(bell, "_DEADLINE", 0.05)
