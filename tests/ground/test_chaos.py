@@ -7,11 +7,22 @@ import shutil
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
+import pytest
+from django.db import connections
+
+from ground import chaos as storms
 from ground.process import Process, wait_for
+from ground.pulse import MAILS
 from ground.stack import ROOT
 from ground.storm import KINDS, plan
+from sending_app.models import Part
+from tests.router import Router
+from tests.sending_app.mails import kept
+from tests.settings import POSTGRES_URL
 
 #: Seconds a storm may take: a worker that is killed in mid work leaves it to a lease of a minute.
 PATIENCE = 300
@@ -61,6 +72,30 @@ def test_a_worker_that_does_nothing_is_wedged(tmp_path: Path) -> None:
     (logs,) = re.findall(r"^The logs are in (.+)\.$", storm.output(), re.MULTILINE)
     assert "mailer-1.log" in os.listdir(logs)
     shutil.rmtree(logs)
+
+
+@pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+def test_a_parked_mail_that_was_accepted_hides_no_mail_that_was_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Router, "events", "postgres")
+    parts = [kept().parts.get() for _ in range(3)]
+    accepted, parked, lost = (str(part.recipients.get().message_id) for part in parts)
+    Part.objects.using("postgres").filter(pk__in=[part.pk for part in parts[:2]]).update(state="parked")
+    (tmp_path / MAILS).write_text(f"{accepted}\n{parked}\n")
+    name = connections["postgres"].settings_dict["NAME"]
+    url = urlsplit(POSTGRES_URL)._replace(path=f"/{name}").geturl()
+    mail = SimpleNamespace(body={"personalizations": [{"custom_args": {"anymail_id": accepted}}]})
+    poster: Any = SimpleNamespace(posted=set())
+    sendgrid: Any = SimpleNamespace(accepted=[mail])
+
+    def figures() -> storms.Figures:
+        return storms._figures(url, tmp_path, poster, sendgrid)
+
+    assert (figures().mails_lost, figures().is_settled) == (0, True)
+    with (tmp_path / MAILS).open("a") as mails:
+        mails.write(f"{lost}\n")
+    assert (figures().mails_lost, figures().is_settled) == (1, False)
 
 
 def test_a_seed_makes_the_same_faults() -> None:
