@@ -128,6 +128,8 @@ class Watchdog(threading.Thread):
         self._has_turned_once = False
         self._seen = 0
         self._stuck = self._unfed = 0
+        #: Rounds since the loop was asked for a turn and gave none, whatever the reason.
+        self._unturned = 0
 
     def run(self) -> None:
         self._ask_for_a_turn()
@@ -152,6 +154,11 @@ class Watchdog(threading.Thread):
         """One round."""
         turned = self._turned.is_set()
         self._has_turned_once |= turned
+        self._unturned = 0 if turned else self._unturned + 1
+        # Asked once more in case the question got lost: where a callback raises, such as the ack on a broken
+        # connection, the hub drops those it has not called yet (kombu/asynchronous/hub.py, `create_loop`).
+        if turned or self._unturned % ROUNDS == _ROUNDS_UNASKED:
+            self._ask_for_a_turn()
         queues = self._queues()
         if self._runs_a_task() or not queues or not self._has_turned_once:
             self._start_anew()
@@ -159,8 +166,6 @@ class Watchdog(threading.Thread):
         self._stuck = 0 if turned else self._stuck + 1
         self._unfed = 0 if _received != self._seen or self._holds_messages_back() else self._unfed + 1
         self._seen = _received
-        if turned:
-            self._ask_for_a_turn()
         if max(self._stuck, self._unfed) >= _ROUNDS_UNASKED:
             self._judge(queues)
 

@@ -101,6 +101,27 @@ def test_a_loop_that_turns_in_time_is_none(worker: Worker) -> None:
     assert not dog.verdicts
 
 
+def test_a_loop_that_lost_the_question_is_asked_again(worker: Worker) -> None:
+    dog = watch(worker)
+    worker.turns = False
+    dog._ask_for_a_turn()  # lost: another callback of that turn met a broken connection
+    worker.turns = True
+    let_rounds_pass(dog, 3 * ROUNDS)
+    assert not dog.verdicts
+
+
+def test_a_loop_that_lost_the_first_question_is_watched_all_the_same(worker: Worker) -> None:
+    worker.turns = False
+    dog = Dog(worker)
+    dog._ask_for_a_turn()
+    worker.turns = True
+    let_rounds_pass(dog)
+    worker.turns = False
+    dog._ask_for_a_turn()
+    let_rounds_pass(dog)
+    assert dog.verdicts
+
+
 def test_a_loop_that_has_not_turned_yet_is_none(worker: Worker) -> None:
     worker.turns = False  # a receiver of Celery's worker_ready may take long
     dog = Dog(worker)
