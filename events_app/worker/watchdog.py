@@ -287,6 +287,8 @@ def _is_busy(child: Any) -> bool:
 
 def _lives(pid: int) -> bool:
     """Whether a child has not ended. One that ended stays to be reaped by billiard."""
+    if not hasattr(os, "waitid"):  # macOS before Python 3.13
+        return True
     try:
         return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
     except ChildProcessError:

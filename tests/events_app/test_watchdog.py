@@ -283,6 +283,15 @@ def test_a_child_that_ended_in_mid_task_is_not_busy(child: Any, monkeypatch: pyt
     assert not watchdog._is_busy(child)
 
 
+def test_where_the_system_does_not_tell_a_child_in_mid_task_is_busy(
+    child: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "waitid")
+    watchdog._on_begin("one")
+    report(child, monkeypatch)
+    assert watchdog._is_busy(child)
+
+
 def test_a_hosts_own_kind_of_prefork_pool_is_asked_for_its_children(worker: Worker, child: Any) -> None:
     class HostsPool(prefork.TaskPool):
         """As CELERY_CUSTOM_WORKER_POOL may name one."""
