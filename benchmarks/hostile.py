@@ -149,6 +149,17 @@ _HTMLS = (
     ("end tags", 250_000, lambda n: b"</p>" * (n // 4)),
     ("tags with colons", 250_000, lambda n: b"<o:p>a</o:p>" * (n // 12)),
     ("tags that are none", 250_000, lambda n: b"<a@b>x" * (n // 6)),
+    ("tags that are none, after others", 3000, lambda n: b"<b></b><a@b></a@b>" * n),
+    (
+        "attributes of a tag with a control character",
+        25_000,
+        lambda n: b"<\x01p " + b" ".join(b"a%d" % at for at in range(n)) + b">x</p>",
+    ),
+    (
+        "attributes of one character",
+        5000,
+        lambda n: ("<p " + " ".join(map(chr, range(0x4E00, 0x4E00 + n))) + ">x</p>").encode(),
+    ),
     (
         "a quote after many tags",
         250_000,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from quotequail import _html, _internal  # its `quote_html` tries its expressions on lines of any length
 from quotequail._enums import Position
-from quotequail._patterns import MAX_WRAP_LINES
+from quotequail._patterns import MAX_WRAP_LINES, XML_ILLEGAL_CHARS_RE
 
 #: Lines in which a quote is looked for. Most replies stand above what they quote.
 MOST_LINES = 1000
@@ -24,8 +24,13 @@ MOST_QUOTED_LINES = 100_000
 MOST_HTML = 1_000_000
 MOST_TAGS = 50_000
 
-# In so little HTML there is no room for attributes that take long, be it well-formed or not.
-_LITTLE_HTML = 50_000
+# In so few bytes of HTML there is no room for attributes that take long, be it well-formed or not. An attribute
+# can be one character long: 20,000 of them in one tag took two seconds.
+_LITTLE_HTML = 40_000
+
+#: Tags that XML has no name for, such as "<a@b.example>". quotequail puts text in the place of each, and the time
+#: for one grows with all that stands before it: 12,000 took more than 15 seconds.
+MOST_ODD_TAGS = 200
 
 # A tag that no parser can take for a longer one: all its quotes are in pairs, with no "<" between. Up to a
 # thousand attributes: the time of libxml2 grows with the square of their number, and 200,000 take minutes.
@@ -36,6 +41,7 @@ _TAG = re.compile(
     re.VERBOSE,
 )
 _TAG_BEGINS = re.compile("<(?=[A-Za-z])")
+_ODD_TAG_BEGINS = re.compile(r"<(?=[A-Za-z])(?![\w.-]++(?::[A-Za-z_][\w.-]*+)*+[ \t\n\f\r/>])", re.ASCII)
 
 
 def without_quotes(text: str) -> str:
@@ -93,6 +99,9 @@ def without_quotes_html(html: str) -> str:
 def _is_quickly_parsed(html: str) -> bool:
     if len(html) > MOST_HTML or html.count("<") > MOST_TAGS:
         return False
-    return len(html) <= _LITTLE_HTML or all(
+    html = XML_ILLEGAL_CHARS_RE.sub("", html)  # as quotequail does: behind one of them a tag can hide
+    if sum(1 for _ in _ODD_TAG_BEGINS.finditer(html)) > MOST_ODD_TAGS:
+        return False
+    return len(html.encode()) <= _LITTLE_HTML or all(
         _TAG.match(html, found.start()) for found in _TAG_BEGINS.finditer(html)
     )

@@ -283,13 +283,34 @@ LONG = "<p>Yes.</p>" + SPAN * 500 + QUOTE
         lambda html: html.replace("a=b", 'a="<p ' + "b " * 1001, 1),
         lambda html: html.replace("a=b", "a='", 1),
         lambda html: html + "<b></b>" * quoted.MOST_TAGS,
+        lambda html: html.replace("<p>", "<\x01p " + " ".join(f"a{at}" for at in range(1001)) + ">", 1),
+        lambda html: html.replace("<span", "<b@c></b@c>" * (quoted.MOST_ODD_TAGS + 1) + "<span", 1),
+        lambda html: html.replace("<span", "<b:1></b:1>" * (quoted.MOST_ODD_TAGS + 1) + "<span", 1),
+        lambda _: "<p>Yes.</p><p " + " ".join(map(chr, range(0x4E00, 0x4E00 + 10_000))) + ">" + QUOTE,
     ],
-    ids=["attributes", "quoted brackets", "a tag in a quote", "an open quote", "tags"],
+    ids=[
+        "attributes",
+        "quoted brackets",
+        "a tag in a quote",
+        "an open quote",
+        "tags",
+        "a control character in a tag",
+        "addresses as tags",
+        "names that XML does not have",
+        "attributes of one character",
+    ],
 )
 def test_html_that_would_take_long_stays_whole(spoil: Callable[[str], str]) -> None:
     assert quoted.without_quotes_html(LONG).endswith("</span>")
     html = spoil(LONG)
     assert quoted.without_quotes_html(html) == html
+
+
+@pytest.mark.parametrize("name", ["b", "o:p", "h1", "custom-tag", "b@c"])
+def test_html_of_usual_tags_is_looked_at(name: str) -> None:
+    odd = "@" in name
+    html = LONG.replace("<span", f"<{name}></{name}>" * (quoted.MOST_ODD_TAGS + (not odd)) + "<span", 1)
+    assert quoted.without_quotes_html(html).endswith("</span>")
 
 
 def test_a_line_of_brackets_introduces_no_quote() -> None:
