@@ -248,6 +248,7 @@ def _bodies() -> Iterator[Shape]:
         yield _body(
             "mostly right", 8_000_000, f"text/plain; charset={charset}", lambda n: b"abcd\xff" * (n // 5)
         )
+    yield _body("one run of base64", 7_500_000, "text/plain; charset=utf-7", lambda n: b"\xff+" + b"A" * n)
     yield _body("ideographs", 500_000, "text/plain; charset=punycode", lambda n: b"a-" + b"a9" * (n // 2))
     for name, n, content in _HTMLS:
         yield _body(name, n, "text/html", content)
@@ -255,6 +256,17 @@ def _bodies() -> Iterator[Shape]:
     yield _raw("multiparts: levels around lines", 25, lambda n: _nested(n - 1, b"\n" * 31_000_000))
     yield _raw("multiparts: levels around near delimiters", 25, lambda n: _nested(n - 1, b"--b" * 10_000_000))
     yield _raw("multiparts: near delimiters", 2_000_000, lambda n: _nested(1, b"\n--b0" * (n // 5) + b"a"))
+    yield _raw(
+        "multiparts: near delimiters of 11 levels",
+        7_500_000,
+        lambda n: (
+            b"".join(
+                b"Content-Type: multipart/mixed; boundary=%s\n\n--%s\n" % (b"b" * at, b"b" * at)
+                for at in range(11, 0, -1)
+            )
+            + b"\n--bbbbbbbbbbbx" * (n // 15)
+        ),
+    )
     yield _raw(
         "multiparts: delimiters and spaces", 2_000_000, lambda n: _nested(1, b"\n--b0" + b" " * n + b"a")
     )

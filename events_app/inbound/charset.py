@@ -65,6 +65,9 @@ def known(claimed: str) -> str | None:
 
 def _with_gaps(data: bytes, charset: str) -> str:
     """`data` with U+FFFD where it is damaged; that alone where it is damaged nearly everywhere."""
+    if charset == "utf-7":
+        # With each piece its decoder begins again at the last "+", which can stand before all of them.
+        return data.decode(charset, "replace") if len(data) <= _PIECE else "\ufffd"
     decoder = codecs.getincrementaldecoder(charset)("replace")
     pieces, gaps = [], 0
     with suppress(ValueError):  # the codec knows only how to be strict

@@ -24,12 +24,12 @@ MOST_QUOTED_LINES = 100_000
 MOST_HTML = 1_000_000
 MOST_TAGS = 50_000
 
-# In so few bytes of HTML there is no room for attributes that take long, be it well-formed or not. An attribute
-# can be one character long: 20,000 of them in one tag took two seconds.
+# In so few bytes of HTML there is no room for attributes that take long, be it well-formed or not. Attributes
+# can have one character each: 20,000 of them in one tag took two seconds.
 _LITTLE_HTML = 40_000
 
-#: Tags that XML has no name for, such as "<a@b.example>". quotequail puts text in the place of each, and the time
-#: for one grows with all that stands before it: 12,000 took more than 15 seconds.
+#: Tags that XML has no name for, such as "<a@b.example>". quotequail puts text in the place of each, and the
+#: time for one grows with all that stands before it: 12,000 took more than 15 seconds.
 MOST_ODD_TAGS = 200
 
 # A tag that no parser can take for a longer one: all its quotes are in pairs, with no "<" between. Up to a

@@ -258,11 +258,24 @@ def test_the_fields_of_a_post_bring_no_charset_in() -> None:
             "too much content on too many levels",
         ),
         (b"Content-Type: message/rfc822\n\n" * 99 + b"x" * (raw.MOST_SEARCHED // 98), "too much content"),
+        (
+            b"".join(
+                b"Content-Type: multipart/mixed; boundary=%s\n\n--%s\n" % (b"b" * at, b"b" * at)
+                for at in range(9, 0, -1)
+            )
+            + b"\n--bbbbbbbbbx" * 50_000,
+            "too much content",
+        ),
     ],
 )
 def test_work_beyond_a_bound_is_refused(source: bytes, says: str) -> None:
     with pytest.raises(Unreadable, match=says):
         raw.parse(source)
+
+
+def test_damaged_utf_7_is_read_once() -> None:
+    assert decode(b"\xff+AOk-", "utf-7") == "\ufffdé"
+    assert decode(b"\xff+" + b"AOkA" * 300_000, "utf-7").startswith("ÿ+AOkA")
 
 
 def test_json_beyond_the_bound_is_none() -> None:
