@@ -9,11 +9,14 @@ import pytest
 from kombu import Connection
 
 from events_app import counters
+from events_app.worker import watchdog
 from fake_sendgrid.events import history
 from ground.valkey import Valkey
 from tests.flows.databases import Template
-from tests.flows.deployment import once
+from tests.flows.deployment import PATIENCE, once
 from tests.flows.mailing import Mailing
+from tests.flows.witness import faults
+from tests.flows.witness.book import Rounds
 from workers.app import QUEUES
 
 AMQP = os.environ.get("TEST_AMQP_URL", "")
@@ -34,7 +37,10 @@ def on_rabbitmq(tmp_path: Path, template: Template) -> Iterator[Mailing]:
                 channel.queue_delete(queue)
 
 
-@pytest.mark.skipif(not AMQP, reason="TEST_AMQP_URL names no RabbitMQ")
+needs_rabbitmq = pytest.mark.skipif(not AMQP, reason="TEST_AMQP_URL names no RabbitMQ")
+
+
+@needs_rabbitmq
 def test_rabbitmq_carries_the_bells(on_rabbitmq: Mailing) -> None:
     on_rabbitmq.web()
     on_rabbitmq.worker()
@@ -53,3 +59,25 @@ def test_rabbitmq_carries_the_bells(on_rabbitmq: Mailing) -> None:
 
     on_rabbitmq.wait_until(lambda: on_rabbitmq.states() == ["accepted"] * 22, "all mails accepted")
     assert on_rabbitmq.counted(counters.BELL_FAILED) == 0
+
+
+@needs_rabbitmq
+def test_the_watchdog_asks_rabbitmq_which_messages_wait(on_rabbitmq: Mailing) -> None:
+    on_rabbitmq.configure(WITNESS_PATIENCE=6, WORKER_WATCHDOG="exit")
+    on_rabbitmq.web()
+    worker = on_rabbitmq.stack.worker()
+    on_rabbitmq.processes.append(worker)
+
+    rounds = Rounds(on_rabbitmq.folder)
+    begin = rounds.count()
+    on_rabbitmq.wait_until(lambda: rounds.count() >= begin + 3 * watchdog.ROUNDS, "the watchdog's rounds")
+    assert worker.alive  # it was idle
+
+    (on_rabbitmq.folder / "fault").write_text(faults.stop_consuming.__name__)
+    on_rabbitmq.wait_until(lambda: not (on_rabbitmq.folder / "fault").exists(), "it is handed nothing more")
+    assert on_rabbitmq.post(history(5)) == 200
+    assert worker.wait(PATIENCE) == watchdog.EXIT_STATUS
+    assert "messages wait in sendgrid.events" in worker.output()
+
+    on_rabbitmq.worker(name="successor")
+    on_rabbitmq.settle(stored=5)
