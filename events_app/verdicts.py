@@ -94,7 +94,10 @@ _unwritten: deque[Verdicts] = deque()
 def write_what_is_left() -> None:
     """Write what could not be written while the database was away."""
     for _ in range(len(_unwritten)):
-        verdicts = _unwritten.popleft()
+        try:
+            verdicts = _unwritten.popleft()
+        except IndexError:  # another thread of this process was faster
+            return
         if verdicts.claim.is_held():
             verdicts.close()
 

@@ -1,10 +1,12 @@
 """What became of an event is written once, by whoever has it; after an outage too."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Barrier
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connections
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -141,6 +143,28 @@ def test_those_of_several_batches_wait_together(database: str) -> None:
             verdict.close()
     assert owed_ids() == ["A1", "B2"]
     verdicts.write_what_is_left()
+    assert owed_ids() == []
+
+
+def test_threads_of_one_process_each_write_some(database: str) -> None:
+    claim = Claim()
+    names = [f"A{number}" for number in range(12)]
+    store(*names, claim=claim)
+    for name in names:
+        verdict = Verdicts(claim)
+        verdict.done = [pk(name)]
+        verdicts._unwritten.append(verdict)
+    together = Barrier(3)
+
+    def write(_: int) -> None:
+        together.wait()
+        try:
+            verdicts.write_what_is_left()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(write, range(3)))
     assert owed_ids() == []
 
 
