@@ -207,6 +207,9 @@ class Watchdog(threading.Thread):
         last_words = threading.Thread(target=_say, args=(why,), daemon=True)
         last_words.start()
         last_words.join(5)
+        if self._runs_a_task():  # the loop came back meanwhile
+            logger.warning("This worker goes on: a task has begun.")
+            return
         # The children of the pool, and an embedded beat. None runs a task.
         for pid in [child.pid for child in billiard.active_children() if child.pid]:
             with suppress(ProcessLookupError):

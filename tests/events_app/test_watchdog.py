@@ -122,6 +122,18 @@ def test_a_loop_that_lost_the_first_question_is_watched_all_the_same(worker: Wor
     assert dog.verdicts
 
 
+def test_a_task_that_begins_while_the_last_words_are_written_saves_the_worker(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(
+        watchdog, "_say", lambda _: watchdog._on_begin("one")
+    )  # a log handler that takes long
+    monkeypatch.setattr(os, "_exit", ended.append)
+    Watchdog(worker, ends=True)._end("the main loop has not turned")
+    assert not ended
+
+
 def test_a_loop_that_has_not_turned_yet_is_none(worker: Worker) -> None:
     worker.turns = False  # a receiver of Celery's worker_ready may take long
     dog = Dog(worker)
