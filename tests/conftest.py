@@ -13,6 +13,7 @@ from pytest_django import Settings
 
 from events_app import bell, receivers, redis, signals
 from tests.router import Router
+from tests.support import emptying
 
 
 def pytest_configure() -> None:
@@ -40,6 +41,7 @@ def django_db_setup(django_db_setup: None) -> None:
     """Who needs permissions makes them: to make all of them anew after each test takes longer than most."""
     post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
     post_migrate.disconnect(create_contenttypes)
+    emptying.install()
 
 
 @pytest.fixture(autouse=True)
