@@ -328,6 +328,11 @@ def _forms() -> Iterator[Shape]:
         yield _json("no numbers", 2_000_000, field, lambda n: b'{"to":[' + b"NaN," * (n // 4) + b"1]}")
     yield Shape("form: fields", 500, lambda n: parsed | {f"f{at}": b"x" for at in range(n)})
     yield Shape("form: many files", 450, lambda n: parsed | {f"attachment;{at}": b"x" for at in range(n)})
+    yield Shape(
+        "form: encoded words as names of files",
+        450,
+        lambda n: parsed | {f"attachment{at};{'=?x?b?YQ?=' * 780}": b"x" for at in range(n)},
+    )
     yield Shape("form: files of one name", 450, lambda n: parsed | {f"one;{at}": b"x" for at in range(n)})
     yield Shape(
         "form: a mail of lines attached",

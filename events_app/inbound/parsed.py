@@ -92,6 +92,8 @@ def _body(kind: str, text: str, policy: Policy) -> InboundMessage:
 
 def _files(form: Form, fields: Fields, taken: raw.Taken) -> list[InboundMessage]:
     """The files in the order of their numbers; the parts of the form come in any."""
+    # In the mail's source these are in headers, and are as many bytes there.
+    taken.add_bytes(sum(len(file.filename) for file in form.files.values()))
     info = fields.object("attachment-info")
     content_ids = _content_ids(form, fields)
     names = sorted(form.files, key=lambda name: (len(name), name))

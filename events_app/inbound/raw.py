@@ -26,6 +26,10 @@ MOST_HEADER_BYTES = 1_000_000
 MOST_HEADER_LINES = 50_000
 MOST_SEARCHED = 400_000_000
 
+# Bytes that a line counts for which begins as a delimiter: it takes as long as their search. One line can
+# begin as the delimiter of each level.
+_COST_OF_DELIMITER = 1000
+
 # What the standard library takes for a header line, or for the rest of one.
 _HEADERS = re.compile(rb"(?:(?:From |[\x21-\x39\x3b-\x7e]*:|[\t ])[^\r\n]*(?:\r\n|\r|\n|\Z))*+")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
@@ -48,12 +52,16 @@ class Taken:
         self.parts += 1
         if self.parts > MOST_PARTS:
             raise Unreadable(f"The mail has more than {MOST_PARTS} parts.")
-        self.header_bytes += len(head)
-        if self.header_bytes > MOST_HEADER_BYTES:
-            raise Unreadable(f"The mail's headers have more than {MOST_HEADER_BYTES} bytes.")
+        self.add_bytes(len(head))
         self.header_lines += max(head.count(b"\n"), head.count(b"\r"))
         if self.header_lines > MOST_HEADER_LINES:
             raise Unreadable(f"The mail's headers have more than {MOST_HEADER_LINES} lines.")
+
+    def add_bytes(self, size: int) -> None:
+        """Of headers. Raises Unreadable where that goes beyond the bound."""
+        self.header_bytes += size
+        if self.header_bytes > MOST_HEADER_BYTES:
+            raise Unreadable(f"The mail's headers have more than {MOST_HEADER_BYTES} bytes.")
 
     def search(self, size: int) -> None:
         """Raises Unreadable where that goes beyond the bound."""
@@ -140,6 +148,7 @@ class _Mail:
             first = [start] if self.data.startswith(text, start, end) else []
             line_ends = (self._places(line_end + text, start, end) for line_end in (b"\n", b"\r"))
             for at in chain(first, (place + 1 for place in merge(*line_ends))):
+                self.taken.search(_COST_OF_DELIMITER)
                 found = _END_OF_DELIMITER.match(self.data, at + len(text), end)
                 if found:
                     yield at, found

@@ -101,6 +101,12 @@ def test_too_many_headers_are_unreadable() -> None:
         read_parsed("A: b\n" * 250_000)
 
 
+def test_the_names_of_files_count_as_headers() -> None:
+    files = [Part(f"attachment{at}", b"x", "ü" * 2000) for at in range(raw.MOST_HEADER_BYTES // 4000 + 1)]
+    with pytest.raises(Unreadable, match="headers have more than"):
+        read_parsed(MESSAGE_ID, *files)
+
+
 @pytest.mark.parametrize(
     "content_ids", ['{"c": "attachment1"}', '{"attachment1": "<c>"}', '{"attachment1": 3}', "[", ""]
 )
