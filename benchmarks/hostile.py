@@ -210,6 +210,12 @@ def _headers() -> Iterator[Shape]:
     yield _raw("headers: Received", 15_000, lambda n: b"Received: a\n" * n + b"\n")
     yield _raw("headers: of one letter", 80_000, lambda n: b"a:\n" * n + b"\n")
     yield _raw("headers: From", 5000, lambda n: b"From: a@b.example\n" * n + b"\n")
+    yield _raw("headers: To, of 240 addresses", 100, lambda n: (b"To: " + b",a" * 240 + b"\n") * n + b"\n")
+    yield _raw(
+        "headers: To, of comments in comments",
+        35,
+        lambda n: (b"To: " + b",(aaaaaaaaaaaaaaaaaaaa" * 300 + b"\n") * n + b"\n",
+    )
     yield _raw("headers: Content-Type", 10_000, lambda n: b"Content-Type: a/b; c=d\n" * n + b"\n")
     yield _raw("headers: dates", 10_000, lambda n: b"Date: 1 Jan 2026 (((\n" * n + b"\n")
     yield _raw("headers: one that is folded", 250_000, lambda n: b"Subject: a\n" + b" a\n" * (n // 3) + b"\n")
