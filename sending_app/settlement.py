@@ -8,11 +8,12 @@ at once: a later mail that has been heard of proves nothing. So a part is sent a
 - the wait for its events is over, no event of it is stored, and none that reached the webhook by then still
   waits in the stream;
 - every mail that the account had accepted around the attempt was heard of within half of the wait;
-- from a tenth of the wait before the attempt to half of it after the attempt, an event of the account's mails
-  came at least once in each fifth of the wait.
+- from a fifth of the wait before the attempt to the end of the wait, an event of the account's mails came at
+  least once in each fifth of the wait.
 
 An interruption that these do not see is shorter than a fifth of the wait. It must have struck the post of
-this mail and of no neighbour, and no repeat of the post got through in the rest of the wait.
+this mail and of no neighbour, and no repeat of the post got through in the rest of the wait. They do not see
+either that SendGrid itself takes longer than the wait over this mail, and over no neighbour.
 """
 
 import logging
@@ -194,7 +195,8 @@ def _unheard(part: Part, began: datetime, ended: datetime, wait: timedelta, ahea
 
 def _silent(part: Part, began: datetime, ended: datetime, wait: timedelta) -> str:
     """Why nothing is decided where no event came for a while around the attempt. By the clock of Redis."""
-    gap = activity.silence(part.account, began - wait / 10, ended + wait / 2, longest=wait / 5)
+    # An interruption that lasts longer may begin a fifth before, or in the midst of the wait.
+    gap = activity.silence(part.account, began - wait / 5, ended + wait, longest=wait / 5)
     if gap is None:
         return ""
     since, until = (f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}" for moment in gap)

@@ -180,7 +180,7 @@ def test_the_events_that_are_stored_show_that_posts_get_through(database: str) -
     receipts.file(other, accepted())
     let_pass(HOUR)
     lost.refresh_from_db()
-    for number in range(-1, 7):
+    for number in range(-2, 11):
         come(raw("open", recipients(other)[0]), at=lost.attempted_at + number * MINUTE)
     assert settle() == {"waiting": 1}
 
@@ -281,7 +281,7 @@ def test_a_mail_whose_time_had_come_is_a_neighbour(database: str) -> None:
 # Not where no event of the account came for a while
 
 
-@pytest.mark.parametrize("silent_from", [-60, -30, 0, 100, 175])
+@pytest.mark.parametrize("silent_from", [-115, -60, 0, 175, 290, 465])
 def test_not_where_no_event_came_for_a_while(database: str, silent_from: int) -> None:
     lost = unknown()
     posts_get_through(lost, every=5 * SECOND)
@@ -295,7 +295,7 @@ def test_not_where_no_event_came_for_a_while(database: str, silent_from: int) ->
     assert 110 * SECOND < until - since <= 130 * SECOND
 
 
-@pytest.mark.parametrize("silent_from", [-300, -1000, 310, 500])
+@pytest.mark.parametrize("silent_from", [-330, -1000, 500, 700])
 def test_a_silence_at_another_time_does_not_matter(database: str, silent_from: int) -> None:
     lost = unknown()
     posts_get_through(lost, every=5 * SECOND)
@@ -398,7 +398,7 @@ def test_another_clock_of_redis_changes_nothing(
     database: str, ahead: timedelta, fault: str | None, anymail: Callable[..., None]
 ) -> None:
     lost = unknown()
-    posts_get_through(lost, before=MINUTE, after=5 * MINUTE, every=5 * SECOND)
+    posts_get_through(lost, before=2 * MINUTE, after=10 * MINUTE, every=5 * SECOND)
     for row in list(WebhookActivity.objects.all()):
         WebhookActivity.objects.filter(pk=row.pk).update(at=row.at + ahead + HOUR * 100)
     WebhookActivity.objects.update(at=F("at") - HOUR * 100)
@@ -407,7 +407,7 @@ def test_another_clock_of_redis_changes_nothing(
     put_into_the_stream(now - (HOUR - 5 * MINUTE if fault == "waits" else 5 * SECOND))
     if fault == "silence":
         rows = WebhookActivity.objects.order_by("at").values_list("pk", flat=True)
-        WebhookActivity.objects.filter(pk__in=list(rows)[20:50]).delete()
+        WebhookActivity.objects.filter(pk__in=list(rows)[40:70]).delete()
     with redis_ahead(ahead):
         if fault is None:
             assert settle() == {"waiting": 1}
