@@ -304,6 +304,11 @@ def _bodies() -> Iterator[Shape]:
     for encoding in ("base64", "quoted-printable", "x-uuencode"):
         for name, junk in _JUNK:
             yield _encoded(name, encoding, junk)
+    yield _parts(
+        "texts with bytes that are none of the charset",
+        240,
+        b"Content-Type: text/plain; charset=cp1254\nContent-Disposition: attachment\n\n" + b"\x81" * 31_000,
+    )
     yield _parts("uuencoded", 225, b"Content-Transfer-Encoding: uue\n\nbegin 666 a\n" + b"M#\n" * 10_000)
 
 

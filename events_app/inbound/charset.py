@@ -19,11 +19,13 @@ _MODULES = {module.name: module.name for module in pkgutil.iter_modules(_codecs)
 #: Codecs that are no charset of any mail: they warn, or take time that grows with the square of the text.
 _NOT_CHARSETS = {"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined"}
 
-#: Places of one text that may be damaged. Each costs more than a hundred characters that are not.
+#: Places of one text that may be damaged; of a short one: so many, and one more for each fifty bytes. A place
+#: costs more than a hundred characters that are not damaged, and a mail can have a thousand texts.
 MOST_GAPS = 100_000
+MOST_GAPS_OF_SHORT = 1000
 
 #: Bytes that are decoded before the gaps are counted.
-_PIECE = 1_000_000
+_PIECE = 1000
 
 
 def decode(data: bytes, claimed: str = "") -> str:
@@ -70,12 +72,13 @@ def _with_gaps(data: bytes, charset: str) -> str:
         return data.decode(charset, "replace") if len(data) <= _PIECE else "\ufffd"
     decoder = codecs.getincrementaldecoder(charset)("replace")
     pieces, gaps = [], 0
+    most = min(MOST_GAPS, MOST_GAPS_OF_SHORT + len(data) // 50)
     with suppress(ValueError):  # the codec knows only how to be strict
         for start in range(0, len(data), _PIECE):
             end = start + _PIECE
             pieces.append(decoder.decode(data[start:end], end >= len(data)))
             gaps += pieces[-1].count("\ufffd")
-            if gaps > MOST_GAPS:
+            if gaps > most:
                 break
         else:
             return "".join(pieces)

@@ -289,6 +289,12 @@ def test_damaged_utf_7_is_read_once() -> None:
     assert decode(b"\xff+" + b"AOkA" * 300_000, "utf-7").startswith("ÿ+AOkA")
 
 
+def test_a_short_text_has_fewer_damaged_places() -> None:
+    text = "é".encode() * 5000
+    assert decode(text + b"\xff" * 1000).startswith("é")
+    assert decode(text + b"\xff" * 1500).startswith("Ã©")
+
+
 def test_json_beyond_the_bound_is_none() -> None:
     assert json_object(b'{"to": "' + b"x" * (MOST_JSON - 10) + b'"}')
     assert json_object(b'{"to": "' + b"x" * (MOST_JSON - 9) + b'"}') == {}
