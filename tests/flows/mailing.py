@@ -165,7 +165,7 @@ class Mailing(Deployment):
         self.wait_until(lambda: self.states() == list(states), f"parts {', '.join(states)}")
 
     def pass_time(self) -> None:
-        """Leases end, delays are over, and so is the wait for events, of which half is still waited for."""
+        """Leases end, delays are over, and so is the wait for events but for four fifths of it."""
         due = f"UPDATE sending_app_part SET due = '{LONG_AGO}' WHERE state"
         self.execute(f"{due} IN ('waiting', 'unknown')")
         # Not those that somebody alive is at: nobody has been at one for longer.
