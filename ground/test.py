@@ -1,4 +1,8 @@
-"""`./dev test`: the tests, on servers of their own that nothing else has ever touched."""
+"""`./dev test`: the tests, on servers of their own that nothing else has ever touched.
+
+By itself it leaves out the tests marked `slow`: most flows in which servers and workers fail, storms, and the
+limits of CPU. `--all` runs each test. So does naming tests, by a path, `-k` or `-m`.
+"""
 
 import os
 import platform
@@ -35,10 +39,18 @@ def main(argv: list[str]) -> int:
         else:
             valkey = stack.enter_context(Valkey(folder / "valkey"))
             ground.append(valkey.version)
-            env["TEST_REDIS_URL"] = valkey.url(0)
+            # Without a number: each of pytest's processes takes a database of its own.
+            env["TEST_REDIS_URL"] = f"redis://127.0.0.1:{valkey.port}"
         env["TEST_FOLDER"] = str(folder)  # for SQLite's files, which then go with it
         print("Testing on " + ", ".join(ground), flush=True)
-        return run([sys.executable, "-m", "pytest", *argv], env)
+        return run([sys.executable, "-m", "pytest", *arguments(argv)], env)
+
+
+def arguments(argv: list[str]) -> list[str]:
+    """What pytest gets: those of the caller, and which tests to leave out."""
+    rest = [word for word in argv if word != "--all"]
+    names_tests = any(word in ("-k", "-m") or Path(word.partition("::")[0]).exists() for word in rest)
+    return rest if len(rest) < len(argv) or names_tests else ["-m", "not slow", *rest]
 
 
 def place_of(url: str) -> str:

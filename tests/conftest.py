@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
 
 import hypothesis
 import pytest
@@ -16,18 +17,31 @@ from tests.router import Router
 from tests.support import emptying
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     for name in ("TEST_REDIS_URL", "TEST_DATABASE_URL"):
         if not os.environ.get(name):
             raise pytest.UsageError(f"{name} is not set. Run ./dev test, which starts servers and sets it.")
+    names_database = urlsplit(os.environ["TEST_REDIS_URL"]).path.strip("/")
+    if names_database and (config.getoption("numprocesses", None) or 0) > 1:
+        raise pytest.UsageError(
+            "TEST_REDIS_URL names one database, and processes of their own would share it. "
+            "Add --numprocesses 0, or leave the number out to give the tests the whole server."
+        )
     # A slow machine is no failing test.
     hypothesis.settings.register_profile("patient", deadline=None)
     hypothesis.settings.load_profile("patient")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spread the flows, which mostly wait: each process has as many, and the others work meanwhile."""
+    """Spread the flows, which mostly wait: each process has as many, and the others work meanwhile.
+
+    Before pytest's own look at `-m`: a flow is slow unless it is marked as quick.
+    """
     flows = [item for item in items if item.path.parent.name == "flows"]
+    for flow in flows:
+        if not flow.get_closest_marker("quick"):
+            flow.add_marker("slow")
     others = [item for item in items if item.path.parent.name != "flows"]
     each = len(others) // (len(flows) or 1)
     items[:] = []

@@ -15,10 +15,11 @@ from project.settings import DATABASES, INSTALLED_APPS
 _env = environ.Env()
 
 # `./dev test` sets both; the type checker imports this without them and connects to nothing.
-# Each of pytest's processes has a database of its own in there.
-_number = _env.str("PYTEST_XDIST_WORKER", default="gw0").removeprefix("gw")
 REDIS_URL = _env.str("TEST_REDIS_URL", default="redis://127.0.0.1:1/0")
-REDIS_URL = urlsplit(REDIS_URL)._replace(path=f"/{_number}").geturl()
+if not urlsplit(REDIS_URL).path.strip("/"):
+    # A whole server: each of pytest's processes has a database of its own in there.
+    _number = _env.str("PYTEST_XDIST_WORKER", default="gw0").removeprefix("gw")
+    REDIS_URL = urlsplit(REDIS_URL)._replace(path=f"/{_number}").geturl()
 CELERY_BROKER_URL = REDIS_URL
 _folder = _env.str("TEST_FOLDER", default=gettempdir())
 POSTGRES_URL = _env.str("TEST_DATABASE_URL", default="postgres://127.0.0.1:1/none")

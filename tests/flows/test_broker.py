@@ -40,6 +40,7 @@ def on_rabbitmq(tmp_path: Path, template: Template) -> Iterator[Mailing]:
 needs_rabbitmq = pytest.mark.skipif(not AMQP, reason="TEST_AMQP_URL names no RabbitMQ")
 
 
+@pytest.mark.quick
 @needs_rabbitmq
 def test_rabbitmq_carries_the_bells(on_rabbitmq: Mailing) -> None:
     on_rabbitmq.web()

@@ -43,6 +43,7 @@ def received_ticks(worker: Process) -> list[str]:
     return re.findall(r"Task sending\.tick\[\S+\] received", worker.output())
 
 
+@pytest.mark.quick
 @on_sqlite
 @pools
 def test_a_worker_outlives_the_cut_of_its_pubsub_connection(deployment: Deployment, pool: str) -> None:

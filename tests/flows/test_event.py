@@ -18,6 +18,7 @@ from tests.flows.databases import on_postgres
 from tests.flows.deployment import PATIENCE, Deployment, ids, once, samples
 
 
+@pytest.mark.quick
 def test_every_event_reaches_the_receiver_once(deployment: Deployment) -> None:
     deployment.web()
     deployment.worker()
@@ -31,6 +32,7 @@ def test_every_event_reaches_the_receiver_once(deployment: Deployment) -> None:
     assert deployment.called() == once(events)
 
 
+@pytest.mark.quick
 def test_every_sample_passes_the_real_door(deployment: Deployment) -> None:
     deployment.web()
     deployment.worker()
@@ -80,6 +82,7 @@ def test_overlapping_batches_in_any_order_never_deadlock(deployment: Deployment)
     assert "OperationalError" not in worker.output()
 
 
+@pytest.mark.quick
 def test_worker_killed_in_mid_drain_loses_nothing_and_repeats_only_what_was_in_flight(
     deployment: Deployment,
 ) -> None:

@@ -9,6 +9,7 @@ from tests.flows.witness import deeds
 from tests.flows.witness.book import Call
 
 
+@pytest.mark.quick
 def test_a_receiver_that_fails_is_called_again_alone_and_its_neighbours_do_not_wait(
     deployment: Deployment,
 ) -> None:

@@ -126,6 +126,7 @@ def host(servers: Servers, tmp_path: Path) -> Iterator[Host]:
     found.kill()
 
 
+@pytest.mark.quick
 def test_events_reach_the_receivers_of_a_host(host: Host) -> None:
     web, worker = host.web(), host.worker()
     events = history(300)
@@ -167,6 +168,7 @@ def test_the_least_a_host_needs_passes_the_checks(host: Host) -> None:
     assert "No changes" in host.manage("makemigrations", "--check", "--dry-run")
 
 
+@pytest.mark.quick
 def test_a_host_sends_mail_and_hears_of_it(host: Host) -> None:
     with FakeSendGrid(sender=host.sender, webhook_url=host.url) as sendgrid:
         host.env |= {"HOST_SENDS": "1", "HOST_SENDGRID_URL": sendgrid.url}

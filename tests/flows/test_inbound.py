@@ -38,6 +38,7 @@ def ids(*numbers: int) -> list[str]:
     return [f"<{number}@mail.example.org>" for number in numbers]
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("mode", [inbound.raw, inbound.parsed], ids=["raw", "parsed"])
 def test_a_mail_reaches_each_receiver_once(desk: Desk, mode: Callable[..., Form]) -> None:
     desk.web()
@@ -314,6 +315,7 @@ def test_with_postgresql_stopped_no_200_and_later_the_same_post_is_taken(
     assert len(desk.files()) == 2
 
 
+@pytest.mark.quick
 def test_an_answer_finds_the_mail_it_answers(desk: Desk) -> None:
     desk.web()
     desk.worker()

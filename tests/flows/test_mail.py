@@ -15,6 +15,7 @@ from tests.flows.mailing import KEY, Mailing
 ANN = "ann@example.com"
 
 
+@pytest.mark.quick
 def test_a_mail_goes_out_and_its_events_come_back(mailing: Mailing) -> None:
     mailing.web()
     mailing.worker()
@@ -42,6 +43,7 @@ def test_results_of_the_deliver_task_are_kept_without_addresses(mailing: Mailing
     assert results == {'{"accepted": 1}'}
 
 
+@pytest.mark.quick
 def test_what_is_rolled_back_never_leaves(mailing: Mailing) -> None:
     mailer = mailing.mailer()
     assert mailing.call("send_and_roll_back", to=["nobody@example.com"]).keys() == {"nobody@example.com"}
@@ -161,6 +163,7 @@ def test_a_worker_killed_while_sendgrid_has_the_request(mailing: Mailing, taken:
     assert (mine.attempts, mine.seen, mine.sent_twice) == (1 if taken else 2, True, False)
 
 
+@pytest.mark.quick
 def test_a_worker_killed_after_sendgrid_has_answered(mailing: Mailing) -> None:
     mailing.web()
     mailing.worker()
@@ -258,6 +261,7 @@ def test_the_parts_of_a_large_merge_live_apart(mailing: Mailing) -> None:
     assert not mailing.accepted(third)
 
 
+@pytest.mark.quick
 @on_postgres
 def test_a_password_reset_overtakes_a_campaign(mailing: Mailing) -> None:
     mailing.sendgrid.always(answers.slow(0.2))

@@ -39,6 +39,7 @@ def answer(storm: Process) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_a_storm_that_everything_outlives(tmp_path: Path) -> None:
     arguments = ("--faults", "12", "--minutes", "0.5")
     with chaos(tmp_path, *arguments) as storm:
@@ -52,6 +53,7 @@ def test_a_storm_that_everything_outlives(tmp_path: Path) -> None:
     assert found["receiver_calls"] >= found["events_stored"]
 
 
+@pytest.mark.slow
 def test_a_worker_that_does_nothing_is_wedged(tmp_path: Path) -> None:
     arguments = ("--faults", "1", "--minutes", "0.1", "--kinds", "freeze", "--wedged-after", "5")
     with chaos(tmp_path, *arguments) as storm:

@@ -105,6 +105,7 @@ class Parsed(list[str]):
         return self
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KILLED)
 def test_a_mail_that_took_a_worker_is_read_within_its_limit(name: str) -> None:
     done = subprocess.run(
