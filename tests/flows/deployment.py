@@ -107,9 +107,9 @@ class Deployment:
 
     # --- Events ---
 
-    def post(self, events: Iterable[Mapping[str, Any] | bytes]) -> int:
+    def post(self, events: Iterable[Mapping[str, Any] | bytes], timeout: float = 2) -> int:
         """The status of one post. SendGrid waits; this raises when the answer takes over 2 seconds."""
-        return self.sender.post(self.stack.webhook_url, batch(events), timeout=2).status_code
+        return self.sender.post(self.stack.webhook_url, batch(events), timeout=timeout).status_code
 
     def called(self, receiver: str = "second") -> Counter[str]:
         """How often the receiver was called with each event, by its SendGrid id."""

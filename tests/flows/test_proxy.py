@@ -136,6 +136,6 @@ def test_1500_clients_that_keep_it_waiting_keep_nobody_out(front: Front) -> None
     with Strangers(front.port, [b"", HALF_HEADERS, promised] * 500) as strangers:
         ended = 0
         while ended < 1500:
-            assert front.sender.post(front.url(TRACKING), batch(history(1)), timeout=2).status_code == 200
+            assert front.sender.post(front.url(TRACKING), batch(history(1)), timeout=15).status_code == 200
             ended += strangers.renew()
     assert "refused" not in front.web.output()
