@@ -1,5 +1,6 @@
 """The worker's step on a broker that is not Redis; `tests/flows/test_connection.py` has Redis."""
 
+from collections.abc import Iterator
 from threading import Event
 
 import pytest
@@ -7,6 +8,15 @@ from celery import Celery
 from celery.contrib.testing.worker import start_worker
 
 from events_app.worker.connection import NoHiddenReconnect
+from project import celery_app
+
+
+@pytest.fixture(autouse=True)
+def ours_is_current() -> Iterator[None]:
+    """Celery's `start_worker` makes its app the current one, and leaves it so."""
+    yield
+    celery_app.set_current()
+    celery_app.set_default()
 
 
 def test_a_worker_on_another_broker_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
