@@ -58,8 +58,10 @@ def worker() -> Iterator[Worker]:
 
 
 @pytest.fixture(autouse=True)
-def _no_task_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def _nothing_has_come_or_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another test may have run a worker in this process."""
     monkeypatch.setattr(watchdog, "_tasks", set())
+    monkeypatch.setattr(watchdog, "_received", 0)
 
 
 def let_rounds_pass(dog: Watchdog, rounds: int = ROUNDS) -> None:
