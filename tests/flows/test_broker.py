@@ -1,7 +1,9 @@
 """Another broker: messages are only bells, so any that Celery knows will do."""
 
+import fcntl
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,17 @@ from workers.app import QUEUES
 AMQP = os.environ.get("TEST_AMQP_URL", "")
 
 
+@contextmanager
+def alone_on_rabbitmq() -> Iterator[None]:
+    """One test at a time, in whichever of pytest's processes: the queues of all have the same names."""
+    with (Path(os.environ["TEST_FOLDER"]) / "rabbitmq.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture
 def on_rabbitmq(tmp_path: Path, template: Template) -> Iterator[Mailing]:
-    with Valkey(tmp_path / "valkey") as valkey, Connection(AMQP) as connection:
+    with alone_on_rabbitmq(), Valkey(tmp_path / "valkey") as valkey, Connection(AMQP) as connection:
         url = f"sqlite:///{tmp_path}/db.sqlite3"
         deployment = Mailing(tmp_path, valkey, url, template)
         deployment.configure(CELERY_BROKER_URL=AMQP)
