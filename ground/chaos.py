@@ -164,7 +164,7 @@ def _figures(database_url: str, folder: Path, poster: Poster, sendgrid: FakeSend
         stored = Counter(column("SELECT event_id FROM events_app_event"))
         (owed,) = column("SELECT count(*) FROM events_app_work WHERE state = 'owed'")
         (dead,) = column("SELECT count(*) FROM events_app_work WHERE state = 'dead'")
-        # SendGrid may have taken one of these all the same.
+        # SendGrid may have accepted a parked mail.
         parked = set(
             column(
                 "SELECT r.message_id::text FROM sending_app_part p JOIN sending_app_recipient r "

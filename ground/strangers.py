@@ -27,7 +27,7 @@ def allow_files(count: int) -> None:
 
 
 class Strangers:
-    """Connections that each send one beginning and nothing more. One that the server ends is made anew."""
+    """Connections that send the beginning of a request and stop. `renew` replaces those the server closed."""
 
     def __init__(self, port: int, beginnings: Sequence[bytes]) -> None:
         allow_files(len(beginnings) + 500)

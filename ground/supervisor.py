@@ -79,7 +79,7 @@ class Role:
 
     def _run(self) -> None:
         for number in itertools.count(1):
-            # A name of its own each time: whether it is ready its log tells.
+            # A new name for each start: the log of this start shows whether the process is ready.
             self._killed, self._label = False, f"{self.name}-{number}"
             try:
                 process = self._start(self._label)

@@ -96,7 +96,7 @@ class Budget:
 class TolerantPolicy(EmailPolicy):
     """Reads what can be read, and writes each header of the source as it came."""
 
-    #: Each mail that comes in has one. Without it each header has one of its own.
+    #: Shared by all headers of an inbound mail. None: each header gets a new budget.
     budget: Budget | None = None
 
     def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:

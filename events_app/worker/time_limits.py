@@ -49,7 +49,7 @@ def install() -> None:
 
 
 def pool_index() -> int | None:
-    """The number that billiard gave this child of a prefork pool; None in any other process."""
+    """The number of this prefork child, from billiard; None in any other process."""
     index: int | None = getattr(current_process(), "index", None)
     return index
 

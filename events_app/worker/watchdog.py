@@ -250,7 +250,7 @@ class Watchdog(threading.Thread):
         """Which queues hold messages. Raises any error of the broker's transport."""
         connection = self._consumer.app.connection_for_read(
             connect_timeout=_BROKER_PATIENCE,
-            # Each transport takes what it knows: redis the first four, amqp the others.
+            # A transport ignores unknown options: redis reads the first four, amqp the last two.
             transport_options={
                 "max_retries": 0,
                 "retry_on_timeout": False,

@@ -1,4 +1,4 @@
-"""The app that `./dev chaos` adds to its deployment: each process of it leaves a sign of what it did."""
+"""The app that `./dev chaos` adds to its deployment: each process records its work in files."""
 
 from django.apps import AppConfig
 
