@@ -13,8 +13,8 @@ from django.db.models.signals import post_migrate
 from pytest_django import Settings
 
 from events_app import bell, receivers, redis, signals
-from tests.router import Router
-from tests.support import emptying
+from tests.support import database_cleanup
+from tests.support.databases import Router
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -55,7 +55,7 @@ def django_db_setup(django_db_setup: None) -> None:
     """Who needs permissions makes them: to make all of them anew after each test takes longer than most."""
     post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
     post_migrate.disconnect(create_contenttypes)
-    emptying.install()
+    database_cleanup.install()
 
 
 @pytest.fixture(autouse=True)

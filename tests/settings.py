@@ -39,7 +39,7 @@ DATABASES = {
     },
     "postgres": _env.db_url_config(POSTGRES_URL),
 }
-DATABASE_ROUTERS = ["tests.router.Router"]
+DATABASE_ROUTERS = ["tests.support.databases.Router"]
 INSTALLED_APPS = [*INSTALLED_APPS, "example_app"]
 
 STORAGES = {

@@ -16,7 +16,7 @@ from events_app import checks, claims, conf
 from ground import stack as ground_stack
 from sending_app import conf as sending_conf
 from sending_app import tasks as sending_tasks
-from tests.flows.proxy import CONFIGURATION
+from tests.support.flows.reverse_proxy import CONFIGURATION
 from workers import app as workers_app
 
 ROOT = Path(__file__).parents[1]
@@ -308,6 +308,19 @@ def test_a_lock_names_no_place(lock: Path) -> None:
 @pytest.mark.parametrize("path", [*modules(*PRODUCT)], ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_file_is_short(path: Path) -> None:
     assert len(code_lines(path.read_text())) <= MOST_CODE
+
+
+def test_no_module_imports_a_test_module() -> None:
+    """Helpers that two test modules need live in `tests/support`."""
+    imports = {
+        f"{node.module}.{alias.name}" if isinstance(node, ast.ImportFrom) else alias.name
+        for path in modules(*PACKAGES)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    test_modules = (name for name in imports if name.startswith("tests."))
+    assert not [name for name in test_modules if re.search(r"\.(test_|conftest)", name)]
 
 
 def test_a_name_says_what_is_in_a_module() -> None:

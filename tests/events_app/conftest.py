@@ -6,10 +6,7 @@ import pytest
 
 from events_app import bell, redis, tasks, verdicts
 from events_app.deadline import Threads
-from tests.events_app import silent
-
-#: Where nobody listens.
-CLOSED = "redis://127.0.0.1:1/0"
+from tests.support import brokers
 
 
 @pytest.fixture(autouse=True)
@@ -26,13 +23,13 @@ def nothing_left(stream: str) -> Iterator[None]:
 @pytest.fixture
 def broker_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wake-ups find no broker."""
-    _use_broker(monkeypatch, CLOSED)
+    _use_broker(monkeypatch, brokers.UNREACHABLE)
 
 
 @pytest.fixture
-def silent_broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[silent.Broker]:
+def silent_broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[brokers.SilentBroker]:
     """Wake-ups get no answer, and their transport waits for one without a limit."""
-    with silent.broker() as broker:
+    with brokers.silent_broker() as broker:
         _use_broker(monkeypatch, broker.url)
         yield broker
 

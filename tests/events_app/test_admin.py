@@ -14,10 +14,8 @@ from django.urls import reverse
 from events_app import admin
 from events_app.inbound import mails, storage
 from events_app.models import InboundMail
-from tests.events_app import test_search as of_events
-from tests.events_app.inbound.keeping import keep, letter
-from tests.events_app.inbound.test_search import noted, owe
-from tests.events_app.test_inbox import opened
+from tests.support.events.stored_events import add_pending, open_event, store_done
+from tests.support.inbound.mails import add_pending_mail, keep_mail, sample_mail, store_read_mail
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -41,9 +39,9 @@ def page(client: Client, model: str, pk: object = None, **query: str) -> str:
 
 def one_of_each() -> dict[str, int]:
     """A row of each model, by its name; their ids."""
-    (event,) = of_events.store(opened("A1"))
-    mail = keep(letter()).pk
-    of_events.owe(event, state="dead", receivers={"shop": "Traceback"})
+    (event,) = store_done(open_event("A1"))
+    mail = keep_mail(sample_mail()).pk
+    add_pending(event, state="dead", receivers={"shop": "Traceback"})
     return {"event": event, "work": event, "inboundmail": mail, "inboundwork": mail}
 
 
@@ -60,8 +58,8 @@ def test_everything_can_be_looked_at_and_nothing_changed(database: str, client: 
 
 
 def test_a_list_of_mails_says_what_they_are(database: str, client: Client) -> None:
-    first = noted(sender="mira@example.net", recipient="desk@example.com", subject="Where is <it>?")
-    noted(answers="0c5c1a52", repeat_of_id=first)
+    first = store_read_mail(sender="mira@example.net", recipient="desk@example.com", subject="Where is <it>?")
+    store_read_mail(answers="0c5c1a52", repeat_of_id=first)
     shown = page(client, "inboundmail")
     for said in (
         "mira@example.net",
@@ -75,9 +73,9 @@ def test_a_list_of_mails_says_what_they_are(database: str, client: Client) -> No
 
 
 def test_a_mail_shows_its_text_as_it_is_read_today(database: str, client: Client) -> None:
-    mail = letter(text="Where is it?\n<script>alert(1)</script> https://example.org/\n")
+    mail = sample_mail(text="Where is it?\n<script>alert(1)</script> https://example.org/\n")
     mail.add_alternative("<b>Where is it?</b>", subtype="html")
-    shown = page(client, "inboundmail", keep(mail).pk)
+    shown = page(client, "inboundmail", keep_mail(mail).pk)
     assert "Where is it?<br>&lt;script&gt;alert(1)&lt;/script&gt; https://example.org/" in shown
     assert "<script>alert" not in shown
     assert 'href="https://example.org' not in shown
@@ -87,7 +85,7 @@ def test_a_mail_shows_its_text_as_it_is_read_today(database: str, client: Client
 def test_html_is_shown_as_it_is_written(database: str, client: Client) -> None:
     mail = EmailMessage()
     mail.set_content("<img src=x onerror='alert(1)'>" + "x" * 20_000, subtype="html")
-    shown = page(client, "inboundmail", keep(mail).pk)
+    shown = page(client, "inboundmail", keep_mail(mail).pk)
     assert "&lt;img src=x onerror=&#x27;alert(1)&#x27;&gt;xxx" in shown
     assert "<img src=x" not in shown
     assert "x" * admin.MOST_TEXT not in shown
@@ -95,8 +93,10 @@ def test_html_is_shown_as_it_is_written(database: str, client: Client) -> None:
 
 
 def test_why_there_is_no_text_is_said(database: str, client: Client) -> None:
-    assert "The post is no multipart form" in page(client, "inboundmail", keep(b"nothing of the kind").pk)
-    gone = keep(letter())
+    assert "The post is no multipart form" in page(
+        client, "inboundmail", keep_mail(b"nothing of the kind").pk
+    )
+    gone = keep_mail(sample_mail())
     storages[storage.ALIAS].delete(gone.file)
     assert "The file with the post is not in the storage." in page(client, "inboundmail", gone.pk)
     mails.keep("inbound", file="nowhere", size=1, digest=b"", content_type="")
@@ -104,7 +104,7 @@ def test_why_there_is_no_text_is_said(database: str, client: Client) -> None:
 
 
 def test_a_list_reads_no_files(database: str, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    keep(letter())
+    keep_mail(sample_mail())
     monkeypatch.setattr(storage, "read", lambda name: pytest.fail("It was read."))
     assert "1 inbound mail" in page(client, "inboundmail")
 
@@ -114,8 +114,8 @@ def test_a_list_reads_no_files(database: str, client: Client, monkeypatch: pytes
 )
 def test_mails_are_found_by_whole_values(database: str, client: Client, term: str) -> None:
     fields: dict[str, Any] = {"sender": "mira@example.net", "recipient": "desk@example.com"}
-    noted(pk=70001, message_id="<a@b.example>", answers="0c5c1a52", **fields)
-    noted(pk=70002, sender="lena@example.org")
+    store_read_mail(pk=70001, message_id="<a@b.example>", answers="0c5c1a52", **fields)
+    store_read_mail(pk=70002, sender="lena@example.org")
     shown = page(client, "inboundmail", q=term)
     assert "1 inbound mail" in shown
     assert reverse("admin:events_app_inboundmail_change", args=[70001]) in shown
@@ -128,9 +128,9 @@ def test_a_page_asks_as_much_for_many_mails_as_for_one(
 ) -> None:
     counts = []
     for more in (1, 20):
-        first = noted(sender="mira@example.net")
+        first = store_read_mail(sender="mira@example.net")
         for _ in range(more):
-            owe(noted(sender="mira@example.net", repeat_of_id=first))
+            add_pending_mail(store_read_mail(sender="mira@example.net", repeat_of_id=first))
         with CaptureQueriesContext(connections[database]) as asked:
             page(client, "inboundmail", **query)
             page(client, "inboundwork")
@@ -139,8 +139,8 @@ def test_a_page_asks_as_much_for_many_mails_as_for_one(
 
 
 def test_work_by_its_state_with_whom_it_is_owed_to(database: str, client: Client) -> None:
-    owe(noted(), state="dead", receivers={"desk": "Traceback", "bank": ""})
-    owe(noted())
+    add_pending_mail(store_read_mail(), state="dead", receivers={"desk": "Traceback", "bank": ""})
+    add_pending_mail(store_read_mail())
     shown = page(client, "inboundwork", state__exact="dead")
     assert "1 inbound work" in shown
     assert "desk" in shown

@@ -8,13 +8,13 @@ from events_app import inbox
 from events_app.claims import Claim
 from events_app.models import Among, Event, Work
 from fake_sendgrid.events import history
-from tests.events_app.test_inbox import entries
+from tests.support.events.stored_events import stream_entries
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
 
 def test_rows_by_their_numbers(database: str) -> None:
-    inbox.store(entries(*history(5)), Claim())
+    inbox.store(stream_entries(*history(5)), Claim())
     pks = list(Event.objects.order_by("pk").values_list("pk", flat=True))
     wanted = [pks[3], pks[1], pks[1], 10**15]
     with CaptureQueriesContext(connections[database]) as queries:

@@ -15,8 +15,7 @@ from events_app.bell import Limits
 from events_app.deadline import Threads
 from ground.process import wait_for
 from project import celery_app
-from tests.events_app.conftest import CLOSED
-from tests.events_app.silent import Broker
+from tests.support.brokers import UNREACHABLE, SilentBroker
 
 
 def threads_connection() -> Any:
@@ -65,7 +64,7 @@ def test_after_a_failure_it_connects_anew(monkeypatch: pytest.MonkeyPatch, broke
 
 @pytest.mark.usefixtures("broker_away")
 def test_with_broker_and_redis_away_it_is_quiet_too(anymail: Callable[..., None]) -> None:
-    anymail(EVENT_REDIS_URL=CLOSED)
+    anymail(EVENT_REDIS_URL=UNREACHABLE)
     bell.ring(tasks.drain)
 
 
@@ -136,7 +135,7 @@ def test_who_rings_again_does_not_wait_for_the_broker_again(
 
 
 def test_a_soft_time_limit_strikes_through_a_wake_up(
-    silent_broker: Broker, monkeypatch: pytest.MonkeyPatch
+    silent_broker: SilentBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bell, "_DEADLINE", 60.0)
 
@@ -159,7 +158,7 @@ def test_a_soft_time_limit_strikes_through_a_wake_up(
 
 
 def test_a_transport_that_never_returns_is_given_up(
-    silent_broker: Broker, caplog: pytest.LogCaptureFixture
+    silent_broker: SilentBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):  # after the first, none is tried
         assert not bell.ring(tasks.drain)
@@ -169,7 +168,7 @@ def test_a_transport_that_never_returns_is_given_up(
 
 
 def test_the_longer_it_hangs_the_seldomer_it_is_tried(
-    monkeypatch: pytest.MonkeyPatch, silent_broker: Broker
+    monkeypatch: pytest.MonkeyPatch, silent_broker: SilentBroker
 ) -> None:
     monkeypatch.setattr(bell, "_DEADLINE", 0.05)
     waits = []
@@ -181,7 +180,7 @@ def test_the_longer_it_hangs_the_seldomer_it_is_tried(
     assert waits == [1, 2, 4, 8, 16, 30, 30, 30]
 
 
-def test_threads_that_try_at_the_same_time_count_as_one(silent_broker: Broker) -> None:
+def test_threads_that_try_at_the_same_time_count_as_one(silent_broker: SilentBroker) -> None:
     before = time.monotonic()
     ringing = [threading.Thread(target=bell.ring, args=(tasks.drain,)) for _ in range(6)]
     for thread in ringing:
@@ -192,7 +191,7 @@ def test_threads_that_try_at_the_same_time_count_as_one(silent_broker: Broker) -
     assert bell._silent_until - before < 2 * bell._SILENCE + 60
 
 
-def test_threads_that_hang_are_few(monkeypatch: pytest.MonkeyPatch, silent_broker: Broker) -> None:
+def test_threads_that_hang_are_few(monkeypatch: pytest.MonkeyPatch, silent_broker: SilentBroker) -> None:
     monkeypatch.setattr(bell, "_publishers", Threads("test", 2))
     monkeypatch.setattr(bell, "_DEADLINE", 0.05)
     for _ in range(4):
@@ -203,7 +202,9 @@ def test_threads_that_hang_are_few(monkeypatch: pytest.MonkeyPatch, silent_broke
     wait_for(lambda: not bell._publishers.late, seconds=60, what="the threads are back")
 
 
-def test_a_broker_that_answers_again_is_rung(monkeypatch: pytest.MonkeyPatch, silent_broker: Broker) -> None:
+def test_a_broker_that_answers_again_is_rung(
+    monkeypatch: pytest.MonkeyPatch, silent_broker: SilentBroker
+) -> None:
     bell.ring(tasks.drain)
     monkeypatch.delenv("CELERY_BROKER_WRITE_URL")
     bell._silent_until = 0.0  # some time later
@@ -264,7 +265,7 @@ def test_one_that_could_not_be_rung_keeps_nobody_from_ringing(broker_away: None)
 
 def test_where_redis_cannot_tell_whether_it_was_rung_it_is_rung(anymail: Callable[..., None]) -> None:
     server = redis.worker()
-    anymail(EVENT_REDIS_URL=CLOSED)
+    anymail(EVENT_REDIS_URL=UNREACHABLE)
     bell.hush(tasks.drain, 1)
     for _ in range(2):
         bell.ring_once(tasks.drain)
@@ -276,7 +277,7 @@ def test_who_rings_again_does_not_ask_redis_again(
     monkeypatch: pytest.MonkeyPatch, anymail: Callable[..., None]
 ) -> None:
     server = redis.worker()
-    anymail(EVENT_REDIS_URL=CLOSED)
+    anymail(EVENT_REDIS_URL=UNREACHABLE)
     bell.ring_once(tasks.drain)
     monkeypatch.setattr(redis, "hasty", lambda: pytest.fail("it asked again"))
     bell.ring_once(tasks.drain)
@@ -287,13 +288,13 @@ def test_who_rings_again_does_not_ask_redis_again(
 def test_with_broker_and_redis_away_nobody_waits_for_redis_to_count_it(
     monkeypatch: pytest.MonkeyPatch, anymail: Callable[..., None]
 ) -> None:
-    anymail(EVENT_REDIS_URL=CLOSED)
+    anymail(EVENT_REDIS_URL=UNREACHABLE)
     monkeypatch.setattr(counters, "count", lambda *_: pytest.fail("it counted"))
     for _ in range(2):
         bell.ring_once(tasks.drain)
 
 
 def test_a_redis_that_is_too_slow_to_tell_keeps_no_post_out(anymail: Callable[..., None]) -> None:
-    anymail(EVENT_REDIS_URL=CLOSED)
+    anymail(EVENT_REDIS_URL=UNREACHABLE)
     bell.ring_once(tasks.drain)
     assert not redis.is_paused()

@@ -15,8 +15,8 @@ from events_app.checks import check_celery, check_database, check_settings
 from events_app.inbound import storage
 from fake_sendgrid.webhook import Sender
 from project import celery_app
-from tests.events_app.inbound.folders import use, use_memory
-from tests.router import Router
+from tests.support.databases import Router
+from tests.support.inbound.storages import use_memory, use_storage
 
 KEY = "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY"
 INBOUND_KEY = "SENDGRID_INBOUND_WEBHOOK_VERIFICATION_KEY"
@@ -201,7 +201,7 @@ def test_a_key_for_mail_that_is_not_kept(anymail: Callable[..., None], settings:
 
 
 def test_a_storage_that_is_none(settings: Settings) -> None:
-    use(settings, "nowhere.Storage")
+    use_storage(settings, "nowhere.Storage")
     (found,) = check_settings()
     assert found.id == "events_app.E007"
     assert "nowhere.Storage" in found.msg
@@ -233,7 +233,7 @@ def test_mail_that_is_shown_to_the_world(
     settings: Settings, media: str, location: str | None, shown: bool
 ) -> None:
     settings.MEDIA_ROOT = media
-    use(settings, "django.core.files.storage.FileSystemStorage", location=location)
+    use_storage(settings, "django.core.files.storage.FileSystemStorage", location=location)
     assert ids() == ["events_app.W006"] * shown
 
 

@@ -3,45 +3,27 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from threading import Barrier
 
 import pytest
 from django.db import connections
 
-from events_app import claims, counters, inbox
+from events_app import claims, counters
 from events_app.claims import MOST_DEATHS, NOBODY, Claim, Owed
 from events_app.models import Work, database_now
-from tests.events_app.test_inbox import dead, entries, ids, on_postgresql, opened
+from tests.support.databases import on_postgresql
+from tests.support.events.leases import (
+    dead_letters,
+    leased_ids,
+    make_due,
+    out_of_budget,
+    out_of_lease,
+    store_leased,
+    take_expired,
+)
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
-
-
-def store(*event_ids: str, claim: Claim) -> list[Owed]:
-    return inbox.store(entries(*map(opened, event_ids)), claim).owed
-
-
-def out_of_budget(claim: Claim) -> Claim:
-    return replace(claim, started=claim.started - claims.BUDGET)
-
-
-def out_of_lease(claim: Claim) -> Claim:
-    return replace(claim, started=claim.started - claims.lease().total_seconds())
-
-
-def make_due(database: str, **changes: object) -> None:
-    """Let all work be due now, the claimed because its lease has ended."""
-    Work.objects.update(due=database_now(database) - timedelta(seconds=1), **changes)
-
-
-def owed_ids() -> list[str]:
-    return sorted(Work.objects.filter(state="owed").values_list("event__event_id", flat=True))
-
-
-def take_lapsed(claim: Claim, _: int) -> list[Owed]:
-    taken = claims.take_lapsed(claim)
-    return [taken] if taken else []
 
 
 RELEASED, TO_RETRY, LAPSED = "released", "to retry", "lapsed"
@@ -54,7 +36,7 @@ LOOK: dict[str, Callable[[], bool]] = {
 TAKE: dict[str, Callable[[Claim, int], list[Owed]]] = {
     RELEASED: claims.take_released,
     TO_RETRY: claims.take_retries,
-    LAPSED: take_lapsed,
+    LAPSED: take_expired,
 }
 #: What puts work into a lane.
 INTO: dict[str, dict[str, object]] = {
@@ -100,7 +82,7 @@ def test_a_claim_has_a_budget_and_then_for_a_while_its_rows() -> None:
 
 def test_only_owed_rows_that_bear_its_token_are_its_own(database: str) -> None:
     mine, other = Claim(), Claim()
-    pks = [item.pk for item in store("A1", "B2", claim=mine) + store("C3", claim=other)]
+    pks = [item.pk for item in store_leased("A1", "B2", claim=mine) + store_leased("C3", claim=other)]
     Work.objects.filter(pk=pks[0]).update(state="dead")
     assert [work.pk for work in claims.claimed(pks, mine)] == [pks[1]]
 
@@ -122,7 +104,7 @@ def test_only_owed_rows_that_bear_its_token_are_its_own(database: str) -> None:
     ],
 )
 def test_owed_work_waits_in_one_lane(database: str, lane: str, changes: dict[str, object]) -> None:
-    store("A1", claim=Claim())
+    store_leased("A1", claim=Claim())
     make_due(database, **changes)
     assert lanes() == [lane]
     assert taken_from() == [lane]
@@ -131,7 +113,7 @@ def test_owed_work_waits_in_one_lane(database: str, lane: str, changes: dict[str
 
 @every_lane
 def test_what_is_dead_or_due_later_is_in_no_lane(database: str, lane: str) -> None:
-    store("A1", claim=Claim())
+    store_leased("A1", claim=Claim())
     Work.objects.update(**INTO[lane], due=database_now(database) + timedelta(hours=1))
     assert lanes() == taken_from() == []
     make_due(database, state="dead")
@@ -139,13 +121,13 @@ def test_what_is_dead_or_due_later_is_in_no_lane(database: str, lane: str) -> No
 
 
 def test_what_a_worker_has_in_hand_is_in_no_lane(database: str) -> None:
-    store("A1", claim=Claim())
+    store_leased("A1", claim=Claim())
     assert lanes() == taken_from() == []
 
 
 @every_lane
 def test_what_is_taken_bears_the_claim_until_the_lease_ends(database: str, lane: str) -> None:
-    (stored,) = store("A1", claim=Claim())
+    (stored,) = store_leased("A1", claim=Claim())
     receivers = {"shop": "Traceback"}
     make_due(database, **INTO[lane] | {"lapses": 2, "receivers": receivers, "replay": lane == TO_RETRY})
     claim = Claim()
@@ -165,12 +147,12 @@ def test_what_is_taken_bears_the_claim_until_the_lease_ends(database: str, lane:
 @on_postgresql
 @every_lane
 def test_a_row_that_somebody_else_is_at_is_passed_over_and_not_waited_for(database: str, lane: str) -> None:
-    first, _ = store("A1", "B2", claim=Claim())
+    first, _ = store_leased("A1", "B2", claim=Claim())
     make_due(database, **INTO[lane])
     with locked(database, first.pk):
-        assert ids(TAKE[lane](Claim(), 10)) == ["B2"]
+        assert leased_ids(TAKE[lane](Claim(), 10)) == ["B2"]
         assert TAKE[lane](Claim(), 10) == []
-    assert ids(TAKE[lane](Claim(), 10)) == ["A1"]
+    assert leased_ids(TAKE[lane](Claim(), 10)) == ["A1"]
 
 
 @contextmanager
@@ -184,7 +166,7 @@ def locked(database: str, pk: int) -> Iterator[None]:
 
 @every_lane
 def test_workers_that_take_at_once_never_get_the_same_event(database: str, lane: str) -> None:
-    owed = store(*(f"{number:03d}" for number in range(60)), claim=Claim())
+    owed = store_leased(*(f"{number:03d}" for number in range(60)), claim=Claim())
     make_due(database, **INTO[lane])
     together = Barrier(4)
 
@@ -209,7 +191,7 @@ def test_workers_that_take_at_once_never_get_the_same_event(database: str, lane:
 
 
 def test_of_the_released_only_so_many_are_taken_oldest_first(database: str) -> None:
-    oldest_first = sorted(item.pk for item in store("A1", "B2", "C3", "D4", claim=Claim()))
+    oldest_first = sorted(item.pk for item in store_leased("A1", "B2", "C3", "D4", claim=Claim()))
     make_due(database, claim=None)
     assert [item.pk for item in claims.take_released(Claim(), 3)] == oldest_first[:3]
     assert [item.pk for item in claims.take_released(Claim(), 3)] == oldest_first[3:]
@@ -223,22 +205,22 @@ def test_no_room_for_more_asks_nothing() -> None:
 
 
 def test_of_the_retries_only_so_many_are_taken_those_due_longest_first(database: str) -> None:
-    owed = store("A1", "B2", "C3", claim=Claim())
+    owed = store_leased("A1", "B2", "C3", claim=Claim())
     for item, seconds in zip(owed, [10, 30, 20], strict=True):
         due = database_now(database) - timedelta(seconds=seconds)
         Work.objects.filter(pk=item.pk).update(claim=None, failures=1, due=due)
-    assert ids(claims.take_retries(Claim(), 2)) == ["B2", "C3"]
-    assert ids(claims.take_retries(Claim(), 2)) == ["A1"]
+    assert leased_ids(claims.take_retries(Claim(), 2)) == ["B2", "C3"]
+    assert leased_ids(claims.take_retries(Claim(), 2)) == ["A1"]
 
 
 # Lapsed
 
 
 def test_a_lapsed_event_is_taken_alone_and_its_lapse_is_counted(database: str) -> None:
-    store("A1", "B2", claim=Claim())
+    store_leased("A1", "B2", claim=Claim())
     make_due(database)
     claim = Claim()
-    (item,) = take_lapsed(claim, 1)
+    (item,) = take_expired(claim, 1)
     assert item.lapses == 1
     assert Work.objects.get(claim=claim.token).lapses == 1
     assert Work.objects.exclude(claim=claim.token).get().lapses == 0
@@ -246,15 +228,15 @@ def test_a_lapsed_event_is_taken_alone_and_its_lapse_is_counted(database: str) -
 
 
 def test_an_event_that_takes_its_workers_down_is_given_up_and_its_neighbour_is_not(database: str) -> None:
-    store("poison", claim=Claim())
+    store_leased("poison", claim=Claim())
     for _ in range(MOST_DEATHS):
         make_due(database)
         assert claims.take_lapsed(Claim())
     make_due(database)
-    store("innocent", claim=Claim())
+    store_leased("innocent", claim=Claim())
     Work.objects.filter(lapses=0).update(due=database_now(database))
-    assert ids(take_lapsed(Claim(), 1)) == ["innocent"]
-    (work,) = dead()
+    assert leased_ids(take_expired(Claim(), 1)) == ["innocent"]
+    (work,) = dead_letters()
     assert (work.claim, work.lapses, work.event.event_id) == (None, MOST_DEATHS, "poison")
     assert work.error == f"Given up: its worker died or overran its time, {MOST_DEATHS + 1} times."
     assert counters.read() == {"recovered": MOST_DEATHS + 1, "worker_died": 1}
@@ -263,9 +245,9 @@ def test_an_event_that_takes_its_workers_down_is_given_up_and_its_neighbour_is_n
 
 @pytest.mark.parametrize("lapses", [0, MOST_DEATHS])
 def test_what_was_handed_over_to_nobody_costs_no_life(database: str, lapses: int) -> None:
-    store("A1", claim=Claim())
+    store_leased("A1", claim=Claim())
     make_due(database, claim=NOBODY, lapses=lapses)
     claim = Claim()
-    (item,) = take_lapsed(claim, 1)
+    (item,) = take_expired(claim, 1)
     assert item.lapses == lapses
     assert Work.objects.get().claim == claim.token

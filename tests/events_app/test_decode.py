@@ -12,20 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events_app.decode import MAX_DEPTH, Unreadable, clean, decode, dedupe_key, event_id, raw_key
+from tests.support.strategies import any_object, any_text
 
 PAYLOADS = Path(__file__).parent.parent / "payloads" / "events.json"
 RAW: dict[str, dict[str, Any]] = {case["case"]: case["raw"] for case in json.loads(PAYLOADS.read_bytes())}
 
 ADDRESS = "mira.okafor@example.net"
-
-#: Text that JSON can carry, lone surrogates and NUL too.
-any_text = st.text(st.characters(exclude_categories=()), max_size=20)
-any_value = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | any_text,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(any_text, inner, max_size=4),
-    max_leaves=12,
-)
-any_object = st.dictionaries(any_text, any_value, max_size=6)
 
 
 # decode

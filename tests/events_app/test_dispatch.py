@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from threading import Barrier
-from typing import Any, NamedTuple
+from typing import Any
 
 import billiard.common
 import pytest
@@ -19,50 +19,26 @@ from events_app.receivers import ReceiverSignal
 from events_app.signals import TrackingEvent
 from events_app.views import SendGridTrackingWebhookView
 from example_app.models import Bounce
-from tests.events_app.test_claims import make_due, out_of_budget, out_of_lease, owed_ids, store, take_lapsed
-from tests.events_app.test_inbox import away, dead, entries, hang_up, ids, on_postgresql, opened
+from tests.support.databases import database_away, on_postgresql, terminate_connection
+from tests.support.events.leases import (
+    dead_letters,
+    leased_ids,
+    make_due,
+    out_of_budget,
+    out_of_lease,
+    pending_ids,
+    store_leased,
+    take_expired,
+)
+from tests.support.events.stored_events import open_event, stream_entries
+from tests.support.recorded_calls import Call, Recorder
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
 
-class Call(NamedTuple):
-    """What a receiver was called with, as far as it tells a first call from another."""
-
-    event_id: str | None
-    attempt: int = 1
-    replay: bool = False
-
-
-class Log:
-    """A receiver that writes down its calls, does as it is told, and raises at some events."""
-
-    def __init__(
-        self,
-        signal: ReceiverSignal,
-        name: str = "log",
-        fails_at: str | None = None,
-        does: Callable[[], object] | None = None,
-    ) -> None:
-        self.calls: list[Call] = []
-        self.fails_at = fails_at
-        self.does = does
-        signal.connect(self, dispatch_uid=name, weak=False)
-
-    @property
-    def ids(self) -> list[str | None]:
-        return [call.event_id for call in self.calls]
-
-    def __call__(self, event: TrackingEvent, attempt: int, replay: bool, **_: Any) -> None:
-        self.calls.append(Call(event.event_id, attempt, replay))
-        if self.does:
-            self.does()
-        if event.event_id == self.fails_at:
-            raise RuntimeError("the shop is closed")
-
-
 def deliver(*event_ids: str) -> bool:
     claim = Claim()
-    return dispatch.deliver(store(*event_ids, claim=claim), claim)
+    return dispatch.deliver(store_leased(*event_ids, claim=claim), claim)
 
 
 def retry(database: str) -> bool:
@@ -88,7 +64,7 @@ either = pytest.mark.usefixtures("either_way")
 def test_every_receiver_gets_every_event_once_and_nothing_is_owed_then(
     database: str, tracking: ReceiverSignal
 ) -> None:
-    one, other = Log(tracking, "one"), Log(tracking, "other")
+    one, other = Recorder(tracking, "one"), Recorder(tracking, "other")
     assert deliver("A1", "B2", "C3")
     assert one.ids == other.ids == ["A1", "B2", "C3"]
     assert not Work.objects.exists()
@@ -103,7 +79,7 @@ def test_a_receiver_is_called_as_anymails_are(database: str, tracking: ReceiverS
 
     tracking.connect(receiver)
     claim = Claim()
-    owed = store("A1", claim=claim)
+    owed = store_leased("A1", claim=claim)
     dispatch.deliver(owed, claim)
     assert calls == [
         {
@@ -132,8 +108,8 @@ def test_what_a_receiver_does_to_its_event_the_next_one_does_not_see(
     tracking.connect(spoils, sender=SendGridTrackingWebhookView, dispatch_uid="second")
     tracking.connect(spoils, weak=False, dispatch_uid="third")
     claim = Claim()
-    raw = opened("A1", category=["spring"], order="77")
-    dispatch.deliver(inbox.store(entries(raw), claim).owed, claim)
+    raw = open_event("A1", category=["spring"], order="77")
+    dispatch.deliver(inbox.store(stream_entries(raw), claim).owed, claim)
     assert seen == [({"order": "77"}, ["spring"], raw)] * 3
 
 
@@ -153,7 +129,7 @@ def test_a_receiver_of_another_sender_is_left_out(database: str, tracking: Recei
     def receiver(**_: Any) -> None:
         raise AssertionError
 
-    tracking.connect(receiver, sender=Log)
+    tracking.connect(receiver, sender=Recorder)
     deliver("A1")
     assert counters.read() == {"no_receiver": 1}
 
@@ -167,7 +143,7 @@ def test_events_that_meet_no_receiver_are_done_and_counted(database: str) -> Non
 def test_an_event_of_a_door_that_is_gone_comes_without_a_sender(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = Log(tracking)
+    log = Recorder(tracking)
     monkeypatch.delitem(signals.doors, "tracking")
     deliver("A1")
     assert log.ids == ["A1"]
@@ -182,18 +158,26 @@ def test_nothing_owed_is_nothing_to_do() -> None:
 
 @either
 def test_a_receiver_that_raises_stops_nobody(database: str, tracking: ReceiverSignal) -> None:
-    first, failing, last = Log(tracking, "first"), Log(tracking, "failing", "B2"), Log(tracking, "last")
+    first, failing, last = (
+        Recorder(tracking, "first"),
+        Recorder(tracking, "failing", "B2"),
+        Recorder(tracking, "last"),
+    )
     assert deliver("A1", "B2", "C3")
     assert first.ids == failing.ids == last.ids == ["A1", "B2", "C3"]
 
 
 @either
 def test_only_the_receiver_that_failed_is_called_again(database: str, tracking: ReceiverSignal) -> None:
-    first, shop, last = Log(tracking, "first"), Log(tracking, "shop", "B2"), Log(tracking, "last")
+    first, shop, last = (
+        Recorder(tracking, "first"),
+        Recorder(tracking, "shop", "B2"),
+        Recorder(tracking, "last"),
+    )
     deliver("A1", "B2")
     for _ in range(2):
         retry(database)
-    assert owed_ids() == ["B2"]
+    assert pending_ids() == ["B2"]
     shop.fails_at = None
     retry(database)
     assert not Work.objects.exists()
@@ -206,9 +190,9 @@ def test_only_the_receiver_that_failed_is_called_again(database: str, tracking: 
 def test_its_event_waits_with_its_name_and_traceback(
     database: str, tracking: ReceiverSignal, caplog: pytest.LogCaptureFixture
 ) -> None:
-    Log(tracking, "fine")
-    Log(tracking, "shop", "B2")
-    Log(tracking, "bank", "B2")
+    Recorder(tracking, "fine")
+    Recorder(tracking, "shop", "B2")
+    Recorder(tracking, "bank", "B2")
     deliver("A1", "B2", "C3")
     work = Work.objects.get()
     assert (work.event.event_id, work.state, work.claim, work.failures) == ("B2", "owed", None, 1)
@@ -224,7 +208,7 @@ def test_its_event_waits_with_its_name_and_traceback(
 
 @either
 def test_of_two_that_failed_each_goes_on_by_itself(database: str, tracking: ReceiverSignal) -> None:
-    shop, bank = Log(tracking, "shop", "A1"), Log(tracking, "bank", "A1")
+    shop, bank = Recorder(tracking, "shop", "A1"), Recorder(tracking, "bank", "A1")
     deliver("A1")
     bank.fails_at = None
     retry(database)
@@ -241,10 +225,10 @@ def test_after_the_last_try_its_event_is_dead_and_no_other(
     database: str, tracking: ReceiverSignal, anymail: Callable[..., None]
 ) -> None:
     anymail(RECEIVER_MAX_ATTEMPTS=2)
-    log, shop = Log(tracking), Log(tracking, "shop", "A1")
+    log, shop = Recorder(tracking), Recorder(tracking, "shop", "A1")
     deliver("A1", "B2")
     retry(database)
-    (work,) = dead()
+    (work,) = dead_letters()
     assert (work.claim, work.failures, list(work.receivers)) == (None, 2, ["shop"])
     assert work.error == "Given up: a receiver failed 2 times."
     assert "the shop is closed" in work.receivers["shop"]
@@ -257,9 +241,9 @@ def test_where_there_is_one_try_the_first_failure_is_the_end(
     database: str, tracking: ReceiverSignal, anymail: Callable[..., None]
 ) -> None:
     anymail(RECEIVER_MAX_ATTEMPTS=1)
-    Log(tracking, "shop", "A1")
+    Recorder(tracking, "shop", "A1")
     deliver("A1")
-    assert dead()[0].error == "Given up: a receiver failed 1 times."
+    assert dead_letters()[0].error == "Given up: a receiver failed 1 times."
 
 
 def test_an_error_no_column_would_take_is_cleaned_and_cut(database: str, tracking: ReceiverSignal) -> None:
@@ -307,7 +291,7 @@ def test_whatever_a_receiver_raises_it_has_failed_and_no_more(
         raise error
 
     tracking.connect(leaves, dispatch_uid="leaves")
-    log = Log(tracking)
+    log = Recorder(tracking)
     assert deliver("A1", "B2")
     assert log.ids == ["A1", "B2"]
     assert [(work.failures, list(work.receivers)) for work in Work.objects.all()] == [(1, ["leaves"])] * 2
@@ -324,7 +308,7 @@ def test_a_process_that_is_told_to_end_blames_nobody(
             monkeypatch.setattr(billiard.common, "_should_have_exited", [True])
             raise SystemExit
 
-    Log(tracking, "first")
+    Recorder(tracking, "first")
     tracking.connect(told_to_end, dispatch_uid="second")
     with pytest.raises(SystemExit):
         deliver("A1", "B2", "C3")
@@ -337,7 +321,7 @@ def test_a_process_that_is_told_to_end_blames_nobody(
 def test_a_receiver_that_is_not_connected_any_more_has_failed(
     database: str, tracking: ReceiverSignal
 ) -> None:
-    shop, bank = Log(tracking, "shop", "A1"), Log(tracking, "bank", "A1")
+    shop, bank = Recorder(tracking, "shop", "A1"), Recorder(tracking, "bank", "A1")
     deliver("A1")
     tracking.disconnect(dispatch_uid="shop")
     bank.fails_at = None
@@ -357,10 +341,10 @@ def test_a_receiver_that_is_not_connected_any_more_has_failed(
 def test_a_receiver_that_is_new_gets_what_has_not_begun_and_not_what_has_failed(
     database: str, tracking: ReceiverSignal
 ) -> None:
-    shop = Log(tracking, "shop", "A1")
+    shop = Recorder(tracking, "shop", "A1")
     deliver("A1")
     shop.fails_at = None
-    new = Log(tracking, "new")
+    new = Recorder(tracking, "new")
     retry(database)
     assert (len(shop.calls), new.calls) == (2, [])
     deliver("B2")
@@ -369,8 +353,8 @@ def test_a_receiver_that_is_new_gets_what_has_not_begun_and_not_what_has_failed(
 
 @either
 def test_a_replay_is_told_to_the_receivers_and_is_no_retry(database: str, tracking: ReceiverSignal) -> None:
-    log = Log(tracking, "log", "A1")
-    store("A1", claim=Claim())
+    log = Recorder(tracking, "log", "A1")
+    store_leased("A1", claim=Claim())
     make_due(database, claim=None, replay=True)
     retry(database)
     retry(database)
@@ -379,8 +363,8 @@ def test_a_replay_is_told_to_the_receivers_and_is_no_retry(database: str, tracki
 
 
 def test_a_replay_for_some_receivers_is_for_them_alone(database: str, tracking: ReceiverSignal) -> None:
-    shop, bank = Log(tracking, "shop"), Log(tracking, "bank")
-    store("A1", claim=Claim())
+    shop, bank = Recorder(tracking, "shop"), Recorder(tracking, "bank")
+    store_leased("A1", claim=Claim())
     make_due(database, claim=None, replay=True, receivers={"bank": ""})
     retry(database)
     assert (shop.calls, bank.calls, Work.objects.count()) == ([], [Call("A1", 1, replay=True)], 0)
@@ -390,16 +374,16 @@ def test_a_replay_for_some_receivers_is_for_them_alone(database: str, tracking: 
 def test_what_cannot_be_read_any_more_is_dead_with_the_reason(
     database: str, tracking: ReceiverSignal
 ) -> None:
-    log, shop = Log(tracking), Log(tracking, "shop", "A1")
+    log, shop = Recorder(tracking), Recorder(tracking, "shop", "A1")
     deliver("A1")
     Event.objects.update(raw=b"nonsense")
-    store("B2", claim=Claim())
+    store_leased("B2", claim=Claim())
     Work.objects.filter(event__event_id="B2").update(claim=None, failures=1)
     assert retry(database)
-    (work,) = dead()
+    (work,) = dead_letters()
     assert (work.event.event_id, work.claim, work.failures) == ("A1", None, 1)
     assert "is not JSON" in work.error
-    assert (log.ids, shop.ids, owed_ids()) == (["A1", "B2"], ["A1", "B2"], [])
+    assert (log.ids, shop.ids, pending_ids()) == (["A1", "B2"], ["A1", "B2"], [])
 
 
 # Budget and lease
@@ -409,20 +393,20 @@ def test_what_cannot_be_read_any_more_is_dead_with_the_reason(
 def test_over_its_budget_a_worker_does_one_event_and_releases_the_rest(
     database: str, tracking: ReceiverSignal
 ) -> None:
-    log = Log(tracking)
+    log = Recorder(tracking)
     claim = Claim()
-    owed = store("A1", "B2", "C3", claim=claim)
+    owed = store_leased("A1", "B2", "C3", claim=claim)
     assert not dispatch.deliver(owed, out_of_budget(claim))
-    assert (log.ids, owed_ids()) == (["A1"], ["B2", "C3"])
+    assert (log.ids, pending_ids()) == (["A1"], ["B2", "C3"])
     assert set(Work.objects.values_list("claim", "failures", "lapses")) == {(None, 0, 0)}
     assert claims.anything_released()
     assert not claims.anything_lapsed()
 
 
 def test_what_was_released_is_the_next_workers(database: str, tracking: ReceiverSignal) -> None:
-    log = Log(tracking)
+    log = Recorder(tracking)
     first, second = Claim(), Claim()
-    dispatch.deliver(store("A1", "B2", "C3", claim=first), out_of_budget(first))
+    dispatch.deliver(store_leased("A1", "B2", "C3", claim=first), out_of_budget(first))
     assert dispatch.deliver(claims.take_released(second, 10), second)
     assert sorted(log.calls) == [Call("A1"), Call("B2"), Call("C3")]
     assert not Work.objects.exists()
@@ -432,9 +416,9 @@ def test_what_was_released_is_the_next_workers(database: str, tracking: Receiver
 def test_over_its_budget_a_worker_calls_one_receiver_and_leaves_the_others_to_the_next(
     database: str, tracking: ReceiverSignal
 ) -> None:
-    first, second, third = (Log(tracking, name) for name in ("first", "second", "third"))
+    first, second, third = (Recorder(tracking, name) for name in ("first", "second", "third"))
     claim = Claim()
-    dispatch.deliver(store("A1", claim=claim), out_of_budget(claim))
+    dispatch.deliver(store_leased("A1", claim=claim), out_of_budget(claim))
     assert (first.ids, second.ids, third.ids) == (["A1"], [], [])
     work = Work.objects.get()
     assert (work.claim, work.failures, work.receivers) == (None, 0, {"second": "", "third": ""})
@@ -450,21 +434,21 @@ def test_over_its_budget_a_worker_calls_one_receiver_and_leaves_the_others_to_th
 def test_an_event_put_down_between_two_receivers_is_a_budgets_end(
     database: str, tracking: ReceiverSignal
 ) -> None:
-    Log(tracking, "first")
-    Log(tracking, "second")
+    Recorder(tracking, "first")
+    Recorder(tracking, "second")
     claim = Claim()
-    assert not dispatch.deliver(store("A1", claim=claim), out_of_budget(claim))
-    assert owed_ids() == ["A1"]
+    assert not dispatch.deliver(store_leased("A1", claim=claim), out_of_budget(claim))
+    assert pending_ids() == ["A1"]
 
 
 @either
 def test_a_failure_before_the_budgets_end_counts_once_for_those_left(
     database: str, tracking: ReceiverSignal
 ) -> None:
-    Log(tracking, "first", "A1")
-    second = Log(tracking, "second")
+    Recorder(tracking, "first", "A1")
+    second = Recorder(tracking, "second")
     claim = Claim()
-    dispatch.deliver(store("A1", claim=claim), out_of_budget(claim))
+    dispatch.deliver(store_leased("A1", claim=claim), out_of_budget(claim))
     work = Work.objects.get()
     assert (work.failures, sorted(work.receivers), work.receivers["second"]) == (1, ["first", "second"], "")
     retry(database)
@@ -475,9 +459,9 @@ def test_a_failure_before_the_budgets_end_counts_once_for_those_left(
 def test_past_its_lease_a_worker_calls_nobody_and_touches_nothing(
     database: str, tracking: ReceiverSignal
 ) -> None:
-    log = Log(tracking)
+    log = Recorder(tracking)
     claim = Claim()
-    owed = store("A1", "B2", claim=claim)
+    owed = store_leased("A1", "B2", claim=claim)
     assert not dispatch.deliver(owed, out_of_lease(claim))
     assert log.ids == []
     assert set(Work.objects.values_list("claim", "failures")) == {(claim.token, 0)}
@@ -493,8 +477,8 @@ def recover(claim: Claim) -> bool:
 
 @either
 def test_a_lapsed_event_is_taken_over(database: str, tracking: ReceiverSignal) -> None:
-    log = Log(tracking)
-    store("A1", "B2", claim=Claim())
+    log = Recorder(tracking)
+    store_leased("A1", "B2", claim=Claim())
     assert recover(Claim())
     assert log.ids == []
     make_due(database)
@@ -515,7 +499,7 @@ def test_one_at_a_time_and_the_lapse_is_counted_before_the_call(
         seen.append([(lapses, token == claim.token) for lapses, token in rows])
 
     tracking.connect(receiver)
-    store("A1", "B2", "C3", claim=Claim())
+    store_leased("A1", "B2", "C3", claim=Claim())
     make_due(database)
     recover(claim)
     assert seen == [
@@ -529,8 +513,8 @@ def test_one_at_a_time_and_the_lapse_is_counted_before_the_call(
 def test_a_recovered_event_whose_receiver_raises_is_tried_again_like_any_other(
     database: str, tracking: ReceiverSignal
 ) -> None:
-    fine, shop = Log(tracking, "fine"), Log(tracking, "shop", "A1")
-    store("A1", claim=Claim())
+    fine, shop = Recorder(tracking, "fine"), Recorder(tracking, "shop", "A1")
+    store_leased("A1", claim=Claim())
     make_due(database)
     assert recover(Claim())
     work = Work.objects.get()
@@ -543,15 +527,15 @@ def test_a_recovered_event_whose_receiver_raises_is_tried_again_like_any_other(
 def test_a_recovered_event_goes_only_to_those_it_is_still_owed_to(
     database: str, tracking: ReceiverSignal
 ) -> None:
-    fine, shop = Log(tracking, "fine"), Log(tracking, "shop")
-    store("A1", claim=Claim())
+    fine, shop = Recorder(tracking, "fine"), Recorder(tracking, "shop")
+    store_leased("A1", claim=Claim())
     make_due(database, receivers={"shop": "Traceback"}, failures=1)
     assert recover(Claim())
     assert (fine.calls, shop.calls) == ([], [Call("A1", 3)])
 
 
 def test_without_budget_nothing_is_recovered(database: str) -> None:
-    store("A1", claim=Claim())
+    store_leased("A1", claim=Claim())
     make_due(database)
     assert not recover(out_of_budget(Claim()))
     assert Work.objects.get().lapses == 0
@@ -561,8 +545,8 @@ def test_recovery_yields_after_an_event_and_goes_on_at_the_next_call(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dispatch, "RECOVERY_SLICE", 0.0)
-    log = Log(tracking)
-    store("A1", "B2", claim=Claim())
+    log = Recorder(tracking)
+    store_leased("A1", "B2", claim=Claim())
     make_due(database)
     assert dispatch.recover(Claim(), yields=lambda: True)
     assert len(log.ids) == 1
@@ -574,8 +558,8 @@ def test_recovery_has_a_slice_of_time_before_it_yields(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dispatch, "RECOVERY_SLICE", 3600.0)
-    log = Log(tracking)
-    store("A1", "B2", claim=Claim())
+    log = Recorder(tracking)
+    store_leased("A1", "B2", claim=Claim())
     make_due(database)
     assert dispatch.recover(Claim(), yields=lambda: True)
     assert sorted(filter(None, log.ids)) == ["A1", "B2"]
@@ -586,8 +570,8 @@ def test_a_worker_whose_events_were_taken_over_deletes_and_puts_off_nothing(
     database: str, tracking: ReceiverSignal
 ) -> None:
     slow, fast = Claim(), Claim()
-    owed = store("A1", "B2", claim=slow)
-    Log(tracking, "log", "B2", does=lambda: Work.objects.update(claim=fast.token))
+    owed = store_leased("A1", "B2", claim=slow)
+    Recorder(tracking, "log", "B2", does=lambda: Work.objects.update(claim=fast.token))
     dispatch.deliver(owed, slow)
     assert set(Work.objects.values_list("claim", "state", "failures")) == {(fast.token, "owed", 0)}
 
@@ -596,9 +580,9 @@ def test_a_worker_whose_events_were_taken_over_deletes_and_puts_off_nothing(
 def test_a_worker_whose_events_were_taken_over_releases_nothing(
     database: str, tracking: ReceiverSignal
 ) -> None:
-    Log(tracking)
+    Recorder(tracking)
     slow, fast = Claim(), Claim()
-    owed = store("A1", "B2", claim=slow)
+    owed = store_leased("A1", "B2", claim=slow)
     Work.objects.update(claim=fast.token)
     dispatch.deliver(owed, out_of_budget(slow))
     assert list(Work.objects.values_list("claim", flat=True)) == [fast.token] * 2
@@ -606,9 +590,9 @@ def test_a_worker_whose_events_were_taken_over_releases_nothing(
 
 @either
 def test_workers_that_recover_at_once_call_nobody_twice(database: str, tracking: ReceiverSignal) -> None:
-    log = Log(tracking)
+    log = Recorder(tracking)
     event_ids = [f"{number:02d}" for number in range(20)]
-    store(*event_ids, claim=Claim())
+    store_leased(*event_ids, claim=Claim())
     make_due(database)
     together = Barrier(3)
 
@@ -632,8 +616,8 @@ def test_a_receiver_that_fails_in_sql_breaks_no_other(database: str, tracking: R
         with connections[database].cursor() as cursor:
             cursor.execute("SELECT nonsense")
 
-    Log(tracking, "breaks", does=breaks)
-    log = Log(tracking)
+    Recorder(tracking, "breaks", does=breaks)
+    log = Recorder(tracking)
     deliver("A1", "B2")
     assert log.ids == ["A1", "B2"]
     assert [list(work.receivers) for work in Work.objects.all()] == [["breaks"], ["breaks"]]
@@ -663,9 +647,9 @@ def test_a_receiver_that_leaves_a_transaction_open_takes_no_others_verdict_with_
         leave_open(database)
         note(database, "open")
 
-    Log(tracking, "first", does=lambda: note(database, "first"))
-    Log(tracking, "leaves open", does=leaves_open)
-    Log(tracking, "last", does=lambda: note(database, "last"))
+    Recorder(tracking, "first", does=lambda: note(database, "first"))
+    Recorder(tracking, "leaves open", does=leaves_open)
+    Recorder(tracking, "last", does=lambda: note(database, "last"))
     deliver("A1", "B2")
     connections[database].close()
     assert noted(database) == ["first", "first", "last", "last"]
@@ -695,29 +679,29 @@ def test_what_receivers_write_and_the_done_mark_commit_together(
 
     def asked_by_another() -> tuple[list[str], list[str]]:
         try:
-            return noted(database), owed_ids()
+            return noted(database), pending_ids()
         finally:
             connections.close_all()
 
-    Log(tracking, "notes", does=lambda: note(database, "one"))
-    Log(tracking, "looks", does=look)
+    Recorder(tracking, "notes", does=lambda: note(database, "one"))
+    Recorder(tracking, "looks", does=look)
     assert deliver("A1", "B2")
     assert seen == [([], ["A1", "B2"]), (["one"], ["B2"])]
-    assert (noted(database), owed_ids()) == (["one", "one"], [])
+    assert (noted(database), pending_ids()) == (["one", "one"], [])
 
 
 @pytest.mark.usefixtures("atomic")
 def test_what_a_receiver_that_fails_wrote_is_undone_and_nobody_elses_is(
     database: str, tracking: ReceiverSignal
 ) -> None:
-    Log(tracking, "first", does=lambda: note(database, "first"))
-    shop = Log(tracking, "shop", "A1", does=lambda: note(database, "shop"))
-    Log(tracking, "last", does=lambda: note(database, "last"))
+    Recorder(tracking, "first", does=lambda: note(database, "first"))
+    shop = Recorder(tracking, "shop", "A1", does=lambda: note(database, "shop"))
+    Recorder(tracking, "last", does=lambda: note(database, "last"))
     deliver("A1")
     assert (noted(database), list(Work.objects.get().receivers)) == (["first", "last"], ["shop"])
     shop.fails_at = None
     retry(database)
-    assert (noted(database), owed_ids()) == (["first", "last", "shop"], [])
+    assert (noted(database), pending_ids()) == (["first", "last", "shop"], [])
 
 
 @pytest.mark.usefixtures("atomic")
@@ -731,7 +715,7 @@ def test_what_an_async_receiver_wrote_before_it_failed_is_undone(
 
     tracking.connect(writes, dispatch_uid="writes")
     deliver("A1", "B2")
-    assert (noted(database), owed_ids()) == (["B2"], ["A1"])
+    assert (noted(database), pending_ids()) == (["B2"], ["A1"])
 
 
 def swallow(database: str) -> None:
@@ -744,9 +728,9 @@ def swallow(database: str) -> None:
 def test_a_receiver_that_goes_on_after_a_database_error_has_failed_alone(
     database: str, tracking: ReceiverSignal
 ) -> None:
-    Log(tracking, "first", does=lambda: note(database, "first"))
-    Log(tracking, "swallows", does=lambda: swallow(database))
-    Log(tracking, "last", does=lambda: note(database, "last"))
+    Recorder(tracking, "first", does=lambda: note(database, "first"))
+    Recorder(tracking, "swallows", does=lambda: swallow(database))
+    Recorder(tracking, "last", does=lambda: note(database, "last"))
     deliver("A1")
     work = Work.objects.get()
     assert (work.failures, list(work.receivers)) == (1, ["swallows"])
@@ -768,9 +752,9 @@ def commit(database: str) -> None:
 def test_a_receiver_that_tears_the_transaction_has_all_of_them_called_again(
     database: str, tracking: ReceiverSignal, tear: Callable[[str], None]
 ) -> None:
-    first = Log(tracking, "first", does=lambda: note(database, "first"))
-    tears = Log(tracking, "tears", does=lambda: tear(database))
-    last = Log(tracking, "last", does=lambda: note(database, "last"))
+    first = Recorder(tracking, "first", does=lambda: note(database, "first"))
+    tears = Recorder(tracking, "tears", does=lambda: tear(database))
+    last = Recorder(tracking, "last", does=lambda: note(database, "last"))
     assert deliver("A1")
     work = Work.objects.get()
     assert (work.state, work.claim, work.failures) == ("owed", None, 1)
@@ -782,7 +766,7 @@ def test_a_receiver_that_tears_the_transaction_has_all_of_them_called_again(
     tears.does = None
     retry(database)
     assert (first.ids, tears.ids, last.ids) == (["A1"] * 2, ["A1"] * 2, ["A1"])
-    assert (noted(database)[-2:], owed_ids()) == (["first", "last"], [])
+    assert (noted(database)[-2:], pending_ids()) == (["first", "last"], [])
 
 
 @pytest.mark.usefixtures("atomic")
@@ -792,9 +776,9 @@ def test_the_events_after_a_torn_transaction_go_their_way(database: str, trackin
             close(database)
 
     tracking.connect(tears, dispatch_uid="tears")
-    log = Log(tracking, does=lambda: note(database, "log"))
+    log = Recorder(tracking, does=lambda: note(database, "log"))
     assert deliver("A1", "B2", "C3")
-    assert (log.ids, noted(database), owed_ids()) == (["B2", "C3"], ["log", "log"], ["A1"])
+    assert (log.ids, noted(database), pending_ids()) == (["B2", "C3"], ["log", "log"], ["A1"])
 
 
 @pytest.mark.usefixtures("atomic")
@@ -806,8 +790,8 @@ def test_what_the_commit_refuses_is_owed_to_all_again_with_the_reason(
         # The constraint on it is looked at when the transaction commits.
         Work.objects.create(event_id=2**40, due=database_now(database))
 
-    orphan = Log(tracking, "orphan", does=writes)
-    other = Log(tracking, "other")
+    orphan = Recorder(tracking, "orphan", does=writes)
+    other = Recorder(tracking, "other")
     assert deliver("A1")
     work = Work.objects.get()
     assert (work.claim, work.failures, sorted(work.receivers)) == (None, 1, ["orphan", "other"])
@@ -817,7 +801,7 @@ def test_what_the_commit_refuses_is_owed_to_all_again_with_the_reason(
     orphan.does = None
     retry(database)
     assert (orphan.calls, other.calls) == ([Call("A1"), Call("A1", 2)], [Call("A1"), Call("A1", 2)])
-    assert owed_ids() == []
+    assert pending_ids() == []
 
 
 @pytest.mark.usefixtures("atomic")
@@ -831,9 +815,9 @@ def test_a_callback_that_raises_after_the_commit_undoes_nothing(
         note(database, "one")
         transaction.on_commit(fail, using=database)
 
-    log = Log(tracking, does=writes)
+    log = Recorder(tracking, does=writes)
     assert deliver("A1", "B2")
-    assert (log.ids, noted(database), owed_ids()) == (["A1", "B2"], ["one", "one"], [])
+    assert (log.ids, noted(database), pending_ids()) == (["A1", "B2"], ["one", "one"], [])
     assert "RuntimeError" in caplog.text
 
 
@@ -842,8 +826,12 @@ def test_a_callback_of_a_receiver_that_failed_is_never_called(
     database: str, tracking: ReceiverSignal
 ) -> None:
     came: list[str] = []
-    Log(tracking, "fine", does=lambda: transaction.on_commit(lambda: came.append("fine"), using=database))
-    Log(tracking, "shop", "A1", lambda: transaction.on_commit(lambda: came.append("shop"), using=database))
+    Recorder(
+        tracking, "fine", does=lambda: transaction.on_commit(lambda: came.append("fine"), using=database)
+    )
+    Recorder(
+        tracking, "shop", "A1", lambda: transaction.on_commit(lambda: came.append("shop"), using=database)
+    )
     deliver("A1")
     assert came == ["fine"]
 
@@ -852,12 +840,12 @@ def test_a_callback_of_a_receiver_that_failed_is_never_called(
 def test_an_event_that_another_worker_has_is_nobodys_to_call_for(
     database: str, tracking: ReceiverSignal
 ) -> None:
-    log = Log(tracking)
+    log = Recorder(tracking)
     slow, fast = Claim(), Claim()
-    owed = store("A1", "B2", claim=slow)
+    owed = store_leased("A1", "B2", claim=slow)
     Work.objects.filter(pk=owed[0].pk).update(claim=fast.token)
     assert dispatch.deliver(owed, slow)
-    assert (log.ids, owed_ids()) == (["B2"], ["A1"])
+    assert (log.ids, pending_ids()) == (["B2"], ["A1"])
     assert Work.objects.get().claim == fast.token
 
 
@@ -873,7 +861,7 @@ def test_postgresql_ends_the_transaction_of_a_worker_that_is_gone_as_the_lease_d
             cursor.execute("SELECT current_setting('idle_in_transaction_session_timeout')::interval")
             found.append(cursor.fetchone()[0].total_seconds())
 
-    Log(tracking, does=look)
+    Recorder(tracking, does=look)
     deliver("A1")
     look()
     assert found[0] == claims.lease().total_seconds() != found[1]
@@ -885,53 +873,58 @@ def test_postgresql_ends_the_transaction_of_a_worker_that_is_gone_as_the_lease_d
 def test_done_marks_that_cannot_be_written_are_written_by_a_later_task(
     database: str, tracking: ReceiverSignal
 ) -> None:
-    log = Log(tracking)
+    log = Recorder(tracking)
     claim = Claim()
-    owed = store("A1", "B2", claim=claim)
-    with away(database):
+    owed = store_leased("A1", "B2", claim=claim)
+    with database_away(database):
         assert dispatch.deliver(owed, claim)
-    assert (log.ids, owed_ids()) == (["A1", "B2"], ["A1", "B2"])
+    assert (log.ids, pending_ids()) == (["A1", "B2"], ["A1", "B2"])
     verdicts.write_what_is_left()
-    assert owed_ids() == []
+    assert pending_ids() == []
 
 
 def test_a_failure_that_cannot_be_written_hands_the_event_over_to_be_taken_up_alone(
     database: str, tracking: ReceiverSignal
 ) -> None:
-    fine, shop = Log(tracking, "fine"), Log(tracking, "shop", "B2")
+    fine, shop = Recorder(tracking, "fine"), Recorder(tracking, "shop", "B2")
     claim = Claim()
-    owed = store("A1", "B2", "C3", claim=claim)
-    with away(database), pytest.raises(DatabaseAway):
+    owed = store_leased("A1", "B2", "C3", claim=claim)
+    with database_away(database), pytest.raises(DatabaseAway):
         dispatch.deliver(owed, claim)
-    assert owed_ids() == ["A1", "B2", "C3"]
+    assert pending_ids() == ["A1", "B2", "C3"]
     verdicts.write_what_is_left()
-    assert ids(claims.take_released(Claim(), 10)) == ["C3"]
-    (begun,) = take_lapsed(Claim(), 1)
-    assert (ids([begun]), list(begun.receivers), begun.failures, begun.lapses) == (["B2"], ["shop"], 0, 0)
+    assert leased_ids(claims.take_released(Claim(), 10)) == ["C3"]
+    (begun,) = take_expired(Claim(), 1)
+    assert (leased_ids([begun]), list(begun.receivers), begun.failures, begun.lapses) == (
+        ["B2"],
+        ["shop"],
+        0,
+        0,
+    )
     assert (fine.ids, shop.ids, Work.objects.count()) == (["A1", "B2"], ["A1", "B2"], 2)
 
 
 def test_an_event_that_cannot_be_buried_is_handed_over_too(database: str) -> None:
     claim = Claim()
-    (item,) = store("A1", claim=claim)
+    (item,) = store_leased("A1", claim=claim)
     unreadable = item._replace(row=Event(raw=b"nonsense", door="tracking"), event=None)
-    with away(database), pytest.raises(DatabaseAway):
+    with database_away(database), pytest.raises(DatabaseAway):
         dispatch.deliver([unreadable], claim)
     verdicts.write_what_is_left()
     assert Work.objects.get().claim == NOBODY
 
 
-def loses_the_database(tracking: ReceiverSignal, database: str) -> tuple[Log, Log, Log]:
+def loses_the_database(tracking: ReceiverSignal, database: str) -> tuple[Recorder, Recorder, Recorder]:
     """Three receivers; PostgreSQL hangs up under the second one."""
 
     def lose() -> None:
-        hang_up(database)
+        terminate_connection(database)
         note(database, "never")
 
     return (
-        Log(tracking, "first", does=lambda: note(database, "first")),
-        Log(tracking, "second", does=lose),
-        Log(tracking, "third"),
+        Recorder(tracking, "first", does=lambda: note(database, "first")),
+        Recorder(tracking, "second", does=lose),
+        Recorder(tracking, "third"),
     )
 
 
@@ -948,7 +941,7 @@ def test_an_event_under_which_the_database_goes_is_taken_up_alone_for_those_it_i
     first, second, third = loses_the_database(tracking, database)
     claim = Claim()
     with pytest.raises(DatabaseAway) as raised:
-        dispatch.deliver(store("A1", "B2", claim=claim), claim)
+        dispatch.deliver(store_leased("A1", "B2", claim=claim), claim)
     assert (first.ids, second.ids, third.ids) == (["A1"], ["A1"], [])
     next_task()
     assert counters.read() == {"released": 1}
@@ -958,8 +951,8 @@ def test_an_event_under_which_the_database_goes_is_taken_up_alone_for_those_it_i
     second.does = None
     assert recover(Claim())
     assert (first.calls, second.calls, third.calls) == ([Call("A1")], [Call("A1")] * 2, [Call("A1")])
-    assert owed_ids() == ["B2"]
-    assert ids(claims.take_released(Claim(), 10)) == ["B2"]
+    assert pending_ids() == ["B2"]
+    assert leased_ids(claims.take_released(Claim(), 10)) == ["B2"]
     assert str(raised.value) == "OperationalError"
 
 
@@ -971,7 +964,7 @@ def test_in_a_transaction_it_is_taken_up_alone_for_all_of_them(
     first, second, third = loses_the_database(tracking, database)
     claim = Claim()
     with pytest.raises(DatabaseAway):
-        dispatch.deliver(store("A1", "B2", claim=claim), claim)
+        dispatch.deliver(store_leased("A1", "B2", claim=claim), claim)
     next_task()
     assert counters.read() == {"released": 1}
     work = Work.objects.get(event__event_id="A1")
@@ -979,7 +972,7 @@ def test_in_a_transaction_it_is_taken_up_alone_for_all_of_them(
     second.does = None
     assert recover(Claim())
     assert first.calls == second.calls == [Call("A1")] * 2
-    assert (third.calls, noted(database), owed_ids()) == ([Call("A1")], ["first"], ["B2"])
+    assert (third.calls, noted(database), pending_ids()) == ([Call("A1")], ["first"], ["B2"])
 
 
 @on_postgresql
@@ -988,7 +981,7 @@ def test_an_event_under_which_it_goes_again_is_left_to_its_lease_and_loses_a_lif
     database: str, tracking: ReceiverSignal
 ) -> None:
     loses_the_database(tracking, database)
-    store("A1", claim=Claim())
+    store_leased("A1", claim=Claim())
     make_due(database, claim=NOBODY)
     for lapses in (0, 1, 2):
         claim = Claim()
@@ -1005,20 +998,20 @@ def test_an_event_under_which_it_goes_again_is_left_to_its_lease_and_loses_a_lif
 def test_where_only_the_done_mark_meets_no_database_it_is_written_later(
     database: str, tracking: ReceiverSignal
 ) -> None:
-    last = Log(tracking, "last", does=lambda: hang_up(database))
+    last = Recorder(tracking, "last", does=lambda: terminate_connection(database))
     assert deliver("A1")
     next_task()
-    assert (last.ids, owed_ids()) == (["A1"], [])
+    assert (last.ids, pending_ids()) == (["A1"], [])
 
 
 @on_postgresql
 @pytest.mark.usefixtures("atomic")
 def test_in_a_transaction_such_an_event_is_taken_up_again(database: str, tracking: ReceiverSignal) -> None:
-    log = Log(tracking, "log", does=lambda: hang_up(database))
+    log = Recorder(tracking, "log", does=lambda: terminate_connection(database))
     with pytest.raises(DatabaseAway):
         deliver("A1")
     next_task()
     assert Work.objects.get().claim == NOBODY
     log.does = None
     assert recover(Claim())
-    assert (log.ids, owed_ids()) == (["A1", "A1"], [])
+    assert (log.ids, pending_ids()) == (["A1", "A1"], [])

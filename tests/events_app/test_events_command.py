@@ -17,41 +17,21 @@ from events_app.management import rendering
 from events_app.management.commands import events as command
 from events_app.models import Event, Work
 from events_app.receivers import ReceiverSignal
-from tests.events_app.test_inbox import away, entries, opened
-from tests.events_app.test_replay import FAILED, TOKEN, Log, later
-from tests.events_app.test_search import owe, store
-from tests.terminal import interrupt_the_second, printed
+from tests.support.brokers import queued_tasks
+from tests.support.commands import TRACEBACK, interrupt_second_call, output_of
+from tests.support.databases import database_away
+from tests.support.events.leases import FAILED, TOKEN, later
+from tests.support.events.stored_events import add_pending, open_event, store_done, stream_entries
+from tests.support.recorded_calls import Recorder
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
-TRACEBACK = """Traceback (most recent call last):
-  File "receivers.py", line 7, in stop
-    raise KeyError("x")
-KeyError: 'x'
 
-During handling of the above exception, another exception occurred:
-
-Traceback (most recent call last):
-  File "receivers.py", line 9, in stop
-    raise ConnectionError("the shop is closed")
-ConnectionError: the shop is closed
-  and what was said
-further on
-"""
-
-
-run = partial(printed, "events")
+run = partial(output_of, "events")
 
 
 def run_json(*args: object) -> list[Any]:
     return [json.loads(line) for line in run(*args, "--json").splitlines()]
-
-
-def bells() -> set[str]:
-    """The tasks that were rung for."""
-    queues = ("sendgrid.events", "sendgrid.retries", "sendgrid.recovery", "sendgrid.inbound")
-    messages = [message for queue in queues for message in redis.worker().lrange(queue, 0, -1)]
-    return {json.loads(message)["headers"]["task"] for message in messages}
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +47,7 @@ def quiet(stream: str) -> Iterator[None]:
 
 
 def test_the_newest_come_first_and_a_limit_says_what_it_leaves_out(database: str) -> None:
-    store(opened("A1", email="mira@example.net"), opened("B2", email="lena@example.net"))
+    store_done(open_event("A1", email="mira@example.net"), open_event("B2", email="lena@example.net"))
     assert run("list", "--limit", 1).splitlines()[-1] == "The newest 1 of 2 events; --limit 0 lists all."
     lines = run("list").splitlines()
     assert len(lines) == 4
@@ -84,8 +64,8 @@ def test_nothing_found_is_said(database: str) -> None:
 
 
 def test_a_list_for_programs_leaves_nothing_out(database: str) -> None:
-    first, second = store(opened("A1", email="m" * 300), opened("B2"))
-    owe(first, state="dead", failures=15, receivers={"shop": TRACEBACK}, error="Given up.")
+    first, second = store_done(open_event("A1", email="m" * 300), open_event("B2"))
+    add_pending(first, state="dead", failures=15, receivers={"shop": TRACEBACK}, error="Given up.")
     dead, done = sorted(run_json("list"), key=lambda found: found["state"])
     assert (done["id"], done["event_id"], done["work"]) == (second, "B2", None)
     assert (dead["id"], dead["recipient"], dead["event_type"]) == (first, "m" * 300, "opened")
@@ -95,9 +75,9 @@ def test_a_list_for_programs_leaves_nothing_out(database: str) -> None:
 
 
 def test_all_filters_are_passed_on(database: str) -> None:
-    pks = store(*(opened(name, anymail_id="m1", event="bounce") for name in "ABC"), opened("D"))
-    owe(pks[0], state="dead", failures=1, receivers=FAILED)
-    owe(pks[1], failures=1, receivers=FAILED)
+    pks = store_done(*(open_event(name, anymail_id="m1", event="bounce") for name in "ABC"), open_event("D"))
+    add_pending(pks[0], state="dead", failures=1, receivers=FAILED)
+    add_pending(pks[1], failures=1, receivers=FAILED)
     filters = ["--message-id", "m1", "--address", "MIRA.okafor@example.net", "--type", "bounced"]
     filters += ["--type", "opened", "--since", "2026-07-14", "--until", "2026-07-15"]
     filters += ["--state", "dead", "--state", "done"]
@@ -108,7 +88,7 @@ def test_all_filters_are_passed_on(database: str) -> None:
 
 def test_a_long_list_is_read_in_slices(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slices, "SLICE", 10)
-    pks = store(*(opened(f"{number:02d}") for number in range(25)))
+    pks = store_done(*(open_event(f"{number:02d}") for number in range(25)))
     lines = run("list", "--limit", 0).splitlines()
     assert [int(line.split()[0]) for line in lines[1:-1]] == sorted(pks, reverse=True)
     assert len(run_json("list", "--limit", 15)) == 15
@@ -116,9 +96,11 @@ def test_a_long_list_is_read_in_slices(database: str, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("columns", [60, 80, 100, 132, 200])
 def test_a_table_fits_its_terminal(database: str, columns: int) -> None:
-    pks = store(*(opened(f"{at}", email=f"{'mira' * at}@example.net", event="bounce") for at in range(20)))
+    pks = store_done(
+        *(open_event(f"{at}", email=f"{'mira' * at}@example.net", event="bounce") for at in range(20))
+    )
     for pk in pks[::2]:
-        owe(
+        add_pending(
             pk,
             state="dead",
             failures=15,
@@ -132,8 +114,10 @@ def test_a_table_fits_its_terminal(database: str, columns: int) -> None:
 
 
 def test_what_others_chose_the_words_of_does_nothing_to_a_terminal(database: str) -> None:
-    (pk,) = store(opened("A1", email="\x1b[2Jmira@example.net", useragent="\x9b31m\u202e", order="\ud800"))
-    owe(pk, state="dead", failures=1, receivers={"shop": "ValueError: \x1b]0;owned\x07"})
+    (pk,) = store_done(
+        open_event("A1", email="\x1b[2Jmira@example.net", useragent="\x9b31m\u202e", order="\ud800")
+    )
+    add_pending(pk, state="dead", failures=1, receivers={"shop": "ValueError: \x1b]0;owned\x07"})
     for shown in (run("list"), run("list", terminal=80), run("show", pk)):
         assert all(one.isprintable() or one == "\n" for one in shown)
         assert "\\x1b[2jmira@example.net" in shown.replace("2J", "2j")
@@ -143,10 +127,10 @@ def test_what_others_chose_the_words_of_does_nothing_to_a_terminal(database: str
 
 
 def test_everything_of_an_event_is_shown(database: str) -> None:
-    (pk,) = store(
-        opened("A1", event="click", url="https://example.net/?a=b", order="77", timestamp=1784000000)
+    (pk,) = store_done(
+        open_event("A1", event="click", url="https://example.net/?a=b", order="77", timestamp=1784000000)
     )
-    owe(
+    add_pending(
         pk,
         due=later(database),
         failures=3,
@@ -174,7 +158,7 @@ def test_everything_of_an_event_is_shown(database: str) -> None:
 
 
 def test_an_unreadable_event_is_shown_as_it_came(database: str) -> None:
-    inbox.store(entries(b'{"event": "op\xff'), claims.Claim())
+    inbox.store(stream_entries(b'{"event": "op\xff'), claims.Claim())
     (found,) = run_json("show", "--state", "dead")
     assert found["raw"] == '{"event": "op\\xff'
     assert (found["event"], found["state"]) == (None, "dead")
@@ -185,7 +169,7 @@ def test_an_unreadable_event_is_shown_as_it_came(database: str) -> None:
 
 
 def test_an_event_for_programs(database: str) -> None:
-    first, _ = store(opened("A1", order=float("nan")), opened("B2"))
+    first, _ = store_done(open_event("A1", order=float("nan")), open_event("B2"))
     found, _ = run_json("show", "--type", "opened")
     assert found["id"] == first
     assert found["event"]["metadata"] == {"order": "NaN"}
@@ -195,7 +179,7 @@ def test_an_event_for_programs(database: str) -> None:
 
 
 def test_an_id_that_is_not_there_is_named_after_those_that_are(database: str) -> None:
-    (pk,) = store(opened("A1"))
+    (pk,) = store_done(open_event("A1"))
     out = StringIO()
     with pytest.raises(CommandError, match="No event has the id C3, 0") as raised:
         call_command("events", "show", str(pk), "C3", "0", stdout=out)
@@ -204,7 +188,7 @@ def test_an_id_that_is_not_there_is_named_after_those_that_are(database: str) ->
 
 
 def test_show_wants_to_know_which(database: str) -> None:
-    store(opened("A1"))
+    store_done(open_event("A1"))
     with pytest.raises(CommandError, match="Say which events"):
         run("show")
     with pytest.raises(CommandError, match="No event matches"):
@@ -215,12 +199,12 @@ def test_show_wants_to_know_which(database: str) -> None:
 
 
 def test_a_retry_takes_what_failed_and_rings(database: str, tracking: ReceiverSignal) -> None:
-    shop = Log(tracking)
-    pks = store(*(opened(name) for name in "ABCDE"))
-    owe(pks[0], state="dead", failures=15, receivers=FAILED)
-    owe(pks[1], due=later(database), failures=2, receivers=FAILED)
-    owe(pks[2], due=later(database), failures=2, receivers=FAILED, claim=TOKEN)
-    owe(pks[3], state="dead", error="Given up: its worker died.")
+    shop = Recorder(tracking, "shop")
+    pks = store_done(*(open_event(name) for name in "ABCDE"))
+    add_pending(pks[0], state="dead", failures=15, receivers=FAILED)
+    add_pending(pks[1], due=later(database), failures=2, receivers=FAILED)
+    add_pending(pks[2], due=later(database), failures=2, receivers=FAILED, claim=TOKEN)
+    add_pending(pks[3], state="dead", error="Given up: its worker died.")
     said = run("retry", "--address", "mira.okafor@example.net")
     assert said.splitlines() == [
         "Retried 3 of 5 events.",
@@ -228,7 +212,7 @@ def test_a_retry_takes_what_failed_and_rings(database: str, tracking: ReceiverSi
         "1 with nothing to retry: done, or not tried yet.",
         "A worker takes them up now, or at beat's next tick.",
     ]
-    assert bells() == {"events.retry", "events.recover"}
+    assert queued_tasks() == {"events.retry", "events.recover"}
     assert counters.read() == {"retried_by_hand": 3}
     tasks.retry()
     tasks.recover()
@@ -237,17 +221,17 @@ def test_a_retry_takes_what_failed_and_rings(database: str, tracking: ReceiverSi
 
 
 def test_what_was_retried_for_programs(database: str) -> None:
-    pks = store(opened("A1"), opened("B2"))
-    owe(pks[0], state="dead", failures=1)
-    owe(pks[1], failures=1, claim=TOKEN)
+    pks = store_done(open_event("A1"), open_event("B2"))
+    add_pending(pks[0], state="dead", failures=1)
+    add_pending(pks[1], failures=1, claim=TOKEN)
     assert run_json("retry", *pks) == [{"matched": 2, "retried": 1, "in_progress": 1}]
     assert run_json("retry", "--state", "dead") == [{"matched": 0, "retried": 0, "in_progress": 0}]
 
 
 @pytest.mark.parametrize("action", ["retry", "replay"])
 def test_without_a_filter_nothing_is_changed_unless_all_are_meant(database: str, action: str) -> None:
-    (pk,) = store(opened("A1"))
-    owe(pk, state="dead", failures=1)
+    (pk,) = store_done(open_event("A1"))
+    add_pending(pk, state="dead", failures=1)
     for options in ((), ("--dry-run",), ("--json",)):
         with pytest.raises(CommandError, match=r"Say which events: .* Or --all\."):
             run(action, *options)
@@ -258,8 +242,8 @@ def test_without_a_filter_nothing_is_changed_unless_all_are_meant(database: str,
 
 @pytest.mark.parametrize("action", ["retry", "replay"])
 def test_an_id_that_is_not_there_is_named_and_the_others_are_taken(database: str, action: str) -> None:
-    (pk,) = store(opened("A1"))
-    owe(pk, state="dead", failures=1)
+    (pk,) = store_done(open_event("A1"))
+    add_pending(pk, state="dead", failures=1)
     said = run(action, pk, "C3")
     assert "No event has the id C3" in said
     assert " 1 of 1 event.\n" in said
@@ -267,9 +251,9 @@ def test_an_id_that_is_not_there_is_named_and_the_others_are_taken(database: str
 
 def test_in_slices_with_a_bar_where_somebody_looks(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slices, "SLICE", 10)
-    pks = store(*(opened(f"{number:02d}") for number in range(25)))
+    pks = store_done(*(open_event(f"{number:02d}") for number in range(25)))
     for pk in pks:
-        owe(pk, state="dead", failures=1)
+        add_pending(pk, state="dead", failures=1)
     assert "%" not in run("retry", "--all", "--dry-run")
     said = run("retry", "--all", terminal=80)
     assert "100%" in said
@@ -282,23 +266,23 @@ def test_a_retry_that_is_interrupted_says_how_far_it_got(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slices, "SLICE", 10)
-    for pk in store(*(opened(f"{number:02d}") for number in range(25))):
-        owe(pk, state="dead", failures=1)
-    interrupt_the_second(monkeypatch, replay, "retry")
+    for pk in store_done(*(open_event(f"{number:02d}") for number in range(25))):
+        add_pending(pk, state="dead", failures=1)
+    interrupt_second_call(monkeypatch, replay, "retry")
     out = StringIO()
     with pytest.raises(CommandError, match="Interrupted") as raised:
         call_command("events", "retry", "--all", stdout=out)
     assert raised.value.returncode == 130
     assert out.getvalue().startswith("Retried 10 of 25 events.\n")
-    assert bells() == {"events.retry", "events.recover"}
+    assert queued_tasks() == {"events.retry", "events.recover"}
 
 
 @pytest.mark.parametrize("action", ["retry", "replay"])
 def test_with_redis_and_the_broker_away_it_is_done_all_the_same(
     database: str, anymail: Callable[..., None], action: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (pk,) = store(opened("A1"))
-    owe(pk, state="dead", failures=1)
+    (pk,) = store_done(open_event("A1"))
+    add_pending(pk, state="dead", failures=1)
     anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
     monkeypatch.setattr("events_app.bell._producer", mock.Mock(side_effect=ConnectionError))
     assert "or at beat's next tick" in run(action, pk)
@@ -309,17 +293,17 @@ def test_with_redis_and_the_broker_away_it_is_done_all_the_same(
 
 
 def test_a_replay_takes_what_is_settled_and_rings(database: str, tracking: ReceiverSignal) -> None:
-    shop = Log(tracking)
-    pks = store(opened("A1"), opened("B2"), opened("C3"))
-    owe(pks[1], state="dead", failures=15, receivers=FAILED)
-    owe(pks[2], failures=1)
+    shop = Recorder(tracking, "shop")
+    pks = store_done(open_event("A1"), open_event("B2"), open_event("C3"))
+    add_pending(pks[1], state="dead", failures=15, receivers=FAILED)
+    add_pending(pks[2], failures=1)
     said = run("replay", "--all", "--to", "shop")
     assert said.splitlines() == [
         "Replayed 2 of 3 events.",
         "1 left alone: receivers are still owed them (to hurry those that are put off: events retry).",
         "A worker takes them up now, or at beat's next tick.",
     ]
-    assert bells() == {"events.retry"}
+    assert queued_tasks() == {"events.retry"}
     assert counters.read() == {"replayed": 2}
     Work.objects.filter(pk=pks[2]).delete()
     tasks.retry()
@@ -327,17 +311,17 @@ def test_a_replay_takes_what_is_settled_and_rings(database: str, tracking: Recei
 
 
 def test_what_was_replayed_for_programs(database: str) -> None:
-    pks = store(opened("A1"), opened("B2"))
-    owe(pks[0])
+    pks = store_done(open_event("A1"), open_event("B2"))
+    add_pending(pks[0])
     assert run_json("replay", *pks) == [{"matched": 2, "replayed": 1, "owed": 1}]
 
 
 def test_a_receiver_that_nobody_connected_is_not_replayed_to(database: str, tracking: ReceiverSignal) -> None:
-    (pk,) = store(opened("A1"))
+    (pk,) = store_done(open_event("A1"))
     with pytest.raises(CommandError, match=r"No receiver shop is connected\. There are: none"):
         run("replay", pk, "--to", "shop")
-    Log(tracking, "shop")
-    Log(tracking, "bank")
+    Recorder(tracking, "shop")
+    Recorder(tracking, "bank")
     with pytest.raises(CommandError, match=r"No receiver post is connected\. There are:\n  bank\n  shop"):
         run("replay", pk, "--to", "shop", "--to", "post")
     assert not Work.objects.exists()
@@ -347,11 +331,13 @@ def test_a_receiver_that_nobody_connected_is_not_replayed_to(database: str, trac
 
 
 def test_a_rehearsal_says_what_would_be_taken(database: str) -> None:
-    pks = store(*(opened(name) for name in "ABC"), *(opened(name, event="bounce") for name in "DEF"))
-    owe(pks[0], state="dead", failures=1, receivers={"shop": "Traceback", "bank": ""})
-    owe(pks[1], state="dead", failures=1, receivers={"shop": "Traceback"})
-    owe(pks[3], failures=1, receivers={"shop": "Traceback", "bank": "Traceback"})
-    owe(pks[4], failures=1, claim=TOKEN)
+    pks = store_done(
+        *(open_event(name) for name in "ABC"), *(open_event(name, event="bounce") for name in "DEF")
+    )
+    add_pending(pks[0], state="dead", failures=1, receivers={"shop": "Traceback", "bank": ""})
+    add_pending(pks[1], state="dead", failures=1, receivers={"shop": "Traceback"})
+    add_pending(pks[3], failures=1, receivers={"shop": "Traceback", "bank": "Traceback"})
+    add_pending(pks[4], failures=1, claim=TOKEN)
     before = list(Work.objects.order_by("pk").values())
     assert run("retry", "--all", "--dry-run").splitlines() == [
         "events  type     state     failed receivers",
@@ -364,7 +350,7 @@ def test_a_rehearsal_says_what_would_be_taken(database: str) -> None:
     assert (found["dry_run"], found["matched"], found["would_replay"]) == (True, 6, 4)
     assert {"type": "bounced", "state": "done", "receivers": [], "events": 1} in found["groups"]
     assert list(Work.objects.order_by("pk").values()) == before
-    assert (bells(), counters.read()) == (set(), {})
+    assert (queued_tasks(), counters.read()) == (set(), {})
 
 
 def test_a_rehearsal_of_nothing(database: str) -> None:
@@ -388,14 +374,14 @@ def test_all_that_is_going_on(database: str) -> None:
     counters.count(counters.DUPLICATE, 7)
     counters.count(counters.REFUSED.format(status=403), 2)
     counters.count("of another version")
-    pks = store(*(opened(name) for name in "ABCDEFG"))
-    owe(pks[0])
-    owe(pks[1], failures=1, receivers={'the "shop"': "Traceback", "bank": ""})
-    owe(pks[2], failures=1, due=later(database, 600), receivers={"bank": "Traceback"})
-    owe(pks[3], state="dead", failures=9, receivers={"bank": "Traceback", 'the "shop"': "Traceback"})
-    owe(pks[4], state="dead")
-    owe(pks[5], claim=TOKEN, due=later(database))
-    owe(pks[6], claim=TOKEN, replay=True)
+    pks = store_done(*(open_event(name) for name in "ABCDEFG"))
+    add_pending(pks[0])
+    add_pending(pks[1], failures=1, receivers={'the "shop"': "Traceback", "bank": ""})
+    add_pending(pks[2], failures=1, due=later(database, 600), receivers={"bank": "Traceback"})
+    add_pending(pks[3], state="dead", failures=9, receivers={"bank": "Traceback", 'the "shop"': "Traceback"})
+    add_pending(pks[4], state="dead")
+    add_pending(pks[5], claim=TOKEN, due=later(database))
+    add_pending(pks[6], claim=TOKEN, replay=True)
     (found,) = run_json("status")
     assert 90 <= found.pop("seconds_since_beat") < 120
     assert 590 < found["work"].pop("seconds_to_next") <= 600
@@ -442,7 +428,7 @@ def test_redis_away_is_said_after_what_the_database_says(database: str, anymail:
 def test_the_database_away_is_said_after_what_redis_says(database: str) -> None:
     out = StringIO()
     with (
-        away(database),
+        database_away(database),
         pytest.raises(CommandError, match=r"^The database cannot be asked: OperationalError"),
     ):
         call_command("events", "status", stdout=out)
@@ -451,7 +437,10 @@ def test_the_database_away_is_said_after_what_redis_says(database: str) -> None:
 
 @pytest.mark.parametrize("action", ["list", "show", "retry", "replay"])
 def test_without_the_database_an_error_says_so(database: str, action: str) -> None:
-    with away(database), pytest.raises(CommandError, match="The database cannot be asked: OperationalError"):
+    with (
+        database_away(database),
+        pytest.raises(CommandError, match="The database cannot be asked: OperationalError"),
+    ):
         run(action, "--state", "dead")
 
 
@@ -487,7 +476,7 @@ def test_djangos_own_options_stand_before_and_after_the_action(database: str, op
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(database: str) -> None:
-    store(opened("A1"))
+    store_done(open_event("A1"))
     with (
         mock.patch.object(command.Command, "_list", side_effect=BrokenPipeError),
         mock.patch("os.dup2") as redirected,

@@ -17,16 +17,16 @@ from events_app.inbound import mails, storage
 from events_app.models import InboundMail, InboundWork
 from events_app.receivers import ReceiverSignal
 from fake_sendgrid import inbound as posts
-from tests.events_app.inbound.keeping import keep, letter
-from tests.events_app.inbound.test_search import noted, owe
-from tests.events_app.test_events_command import TRACEBACK, bells
-from tests.events_app.test_inbox import away
-from tests.events_app.test_replay import FAILED, TOKEN, Log, later
-from tests.terminal import Terminal, printed
+from tests.support.brokers import queued_tasks
+from tests.support.commands import TRACEBACK, Terminal, output_of
+from tests.support.databases import database_away
+from tests.support.events.leases import FAILED, TOKEN, later
+from tests.support.inbound.mails import add_pending_mail, keep_mail, sample_mail, store_read_mail
+from tests.support.recorded_calls import Recorder
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
-run = partial(printed, "inbound")
+run = partial(output_of, "inbound")
 
 
 def run_json(*args: object) -> list[Any]:
@@ -35,14 +35,14 @@ def run_json(*args: object) -> list[Any]:
 
 def kept(mail: Any) -> int:
     """One that a worker has read, with nothing owed; its id."""
-    row = keep(mail)
+    row = keep_mail(mail)
     mails.read(row)
     InboundWork.objects.filter(pk=row.pk).delete()
     return row.pk
 
 
 def with_files() -> EmailMessage:
-    found = letter(subject="Ein Café", text="Grüße\n\x1b[2J\n> früher\n")
+    found = sample_mail(subject="Ein Café", text="Grüße\n\x1b[2J\n> früher\n")
     found["Cc"] = "boss@example.com"
     found["Date"] = "Tue, 14 Jul 2026 08:00:00 +0200"
     found.add_alternative('<p>Grüße <img src="cid:logo"></p>', subtype="html")
@@ -57,13 +57,15 @@ def with_files() -> EmailMessage:
 
 
 def test_the_newest_come_first_with_who_and_what(database: str) -> None:
-    first = noted(
+    first = store_read_mail(
         sender="mira@example.net", recipient="desk@example.com", subject="Where is it?", answers="0c5c1a52"
     )
-    again = noted(sender="mira@example.net", subject="Where\nis it?", repeat_of_id=first, answers="0c5c1a52")
-    unread = noted()
-    owe(first, state="dead", failures=15, lapses=1, receivers={"desk": TRACEBACK})
-    owe(unread)
+    again = store_read_mail(
+        sender="mira@example.net", subject="Where\nis it?", repeat_of_id=first, answers="0c5c1a52"
+    )
+    unread = store_read_mail()
+    add_pending_mail(first, state="dead", failures=15, lapses=1, receivers={"desk": TRACEBACK})
+    add_pending_mail(unread)
     lines = [line.split("  ") for line in run("list").splitlines()]
     header, *cells = [[cell.strip() for cell in line if cell] for line in lines]
     assert header == ["id", "received (UTC)", "state", "tries", "mark", "from: subject (to)", "why"]
@@ -77,7 +79,7 @@ def test_the_newest_come_first_with_who_and_what(database: str) -> None:
 
 
 def test_a_limit_says_what_it_leaves_out(database: str) -> None:
-    noted(), noted()
+    store_read_mail(), store_read_mail()
     assert run("list", "--limit", 1).splitlines()[-1] == "The newest 1 of 2 mails; --limit 0 lists all."
     assert run("list", "--repeats") == "No mail matches.\n"
 
@@ -85,8 +87,8 @@ def test_a_limit_says_what_it_leaves_out(database: str) -> None:
 @pytest.mark.parametrize("columns", [60, 80, 132])
 def test_a_table_fits_its_terminal_and_does_nothing_to_it(database: str, columns: int) -> None:
     for at in range(20):
-        pk = noted(sender=f"{'mira' * at}@example.net", subject="\x1b]0;own\x07" * at)
-        owe(pk, state="dead", error="The file with the post is not in the storage.")
+        pk = store_read_mail(sender=f"{'mira' * at}@example.net", subject="\x1b]0;own\x07" * at)
+        add_pending_mail(pk, state="dead", error="The file with the post is not in the storage.")
     said = run("list", terminal=columns)
     assert max(map(len, said.splitlines())) <= columns
     assert said.count("The file with the post is") == 20
@@ -94,9 +96,9 @@ def test_a_table_fits_its_terminal_and_does_nothing_to_it(database: str, columns
 
 
 def test_a_list_for_programs(database: str) -> None:
-    first = noted(sender="mira@example.net", message_id="<a@b.example>", subject="Hello", size=77)
-    again = noted(repeat_of_id=first, answers="0c5c1a52")
-    owe(first, state="dead", failures=15, receivers={"desk": TRACEBACK}, error="Given up.")
+    first = store_read_mail(sender="mira@example.net", message_id="<a@b.example>", subject="Hello", size=77)
+    again = store_read_mail(repeat_of_id=first, answers="0c5c1a52")
+    add_pending_mail(first, state="dead", failures=15, receivers={"desk": TRACEBACK}, error="Given up.")
     done, dead = run_json("list")
     assert (done["id"], done["repeat_of"], done["answers"]) == (again, first, "0c5c1a52")
     assert (done["state"], done["work"]) == ("done", None)
@@ -111,9 +113,9 @@ def test_a_list_for_programs(database: str) -> None:
 
 
 def test_all_filters_are_passed_on(database: str) -> None:
-    pks = [noted(sender="mira@example.net", subject="An Order", answers="m1") for _ in range(3)]
-    owe(pks[0], state="dead", failures=1, receivers=FAILED)
-    owe(pks[1], failures=1, receivers=FAILED)
+    pks = [store_read_mail(sender="mira@example.net", subject="An Order", answers="m1") for _ in range(3)]
+    add_pending_mail(pks[0], state="dead", failures=1, receivers=FAILED)
+    add_pending_mail(pks[1], failures=1, receivers=FAILED)
     InboundMail.objects.filter(pk__in=pks[1:]).update(repeat_of=pks[0])
     filters = ["--address", "Mira@example.net", "--subject", "order", "--answers", "m1"]
     filters += ["--since", "2026-07-14", "--until", "2026-07-15", "--state", "dead", "--state", "done"]
@@ -130,7 +132,7 @@ def test_everything_of_a_mail_is_shown(database: str) -> None:
     form = posts.raw(with_files(), envelope_from="bounces@example.org", envelope_to=["a@b.example"], spam=6.5)
     pk, again = kept(form), kept(form)
     InboundMail.objects.filter(pk=pk).update(answers="0c5c1a52")
-    owe(pk, due=later(database), failures=3, receivers={"desk.open": TRACEBACK, "bank.note": ""})
+    add_pending_mail(pk, due=later(database), failures=3, receivers={"desk.open": TRACEBACK, "bank.note": ""})
     shown = run("show", "1@mail.example.org", "--answers", "0c5c1a52")
     for said in (
         f"Mail {pk}\n",
@@ -171,13 +173,13 @@ def test_everything_of_a_mail_is_shown(database: str) -> None:
 
 
 def test_showing_a_mail_that_nobody_has_read_notes_nothing(database: str) -> None:
-    mail = keep(letter())
+    mail = keep_mail(sample_mail())
     assert "subject        A question\n" in run("show", mail.pk)
     assert InboundMail.objects.get().key is None
 
 
 def test_of_a_long_text_the_beginning_is_shown(database: str) -> None:
-    pk = kept(letter(text="word " * 1000 + "at last"))
+    pk = kept(sample_mail(text="word " * 1000 + "at last"))
     shown = run("show", pk)
     assert "\nText, the first 1000 of 500" in shown
     assert "at last" not in shown
@@ -185,7 +187,7 @@ def test_of_a_long_text_the_beginning_is_shown(database: str) -> None:
 
 
 def test_a_mail_of_html_alone_is_shown_as_it_is_written(database: str) -> None:
-    mail = letter()
+    mail = sample_mail()
     mail.set_content("<p onclick='x()'>Grüße</p>", subtype="html")
     assert "\nHTML\n    <p onclick='x()'>Grüße</p>" in run("show", kept(mail))
 
@@ -210,7 +212,7 @@ def test_a_mail_for_programs(database: str) -> None:
 
 
 def test_what_is_no_mail_is_said_in_a_line(database: str) -> None:
-    pk = keep(b"nothing of the kind").pk
+    pk = keep_mail(b"nothing of the kind").pk
     assert "unreadable     The post is no multipart form by its Content-Type.\n" in run("show", pk)
     (found,) = run_json("show", pk)
     assert (found["mail"], found["unreadable"]) == (
@@ -220,13 +222,13 @@ def test_what_is_no_mail_is_said_in_a_line(database: str) -> None:
 
 
 def test_a_file_that_is_gone_is_said_in_a_line(database: str) -> None:
-    mail = keep(letter())
+    mail = keep_mail(sample_mail())
     storages[storage.ALIAS].delete(mail.file)
     assert "unreadable     The file with the post is not in the storage. Does" in run("show", mail.pk)
 
 
 def test_a_storage_that_is_away_is_said_in_a_line(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    pk = kept(letter())
+    pk = kept(sample_mail())
     monkeypatch.setattr(storage, "read", _away)
     assert "unreadable     The storage did not give the post: ConnectionResetError.\n" in run("show", pk)
     with pytest.raises(CommandError, match="The storage did not give the post: ConnectionResetError"):
@@ -238,7 +240,7 @@ def _away(name: str) -> bytes:
 
 
 def test_show_wants_to_know_which(database: str) -> None:
-    kept(letter())
+    kept(sample_mail())
     with pytest.raises(CommandError, match="Say which mails"):
         run("show")
     with pytest.raises(CommandError, match="No mail matches"):
@@ -267,7 +269,7 @@ def test_a_mail_is_saved_as_it_came(database: str, tmp_path: Path) -> None:
 
 
 def test_the_post_is_saved_where_it_is_no_mail(database: str) -> None:
-    pk = keep(b"\xffnothing of the kind").pk
+    pk = keep_mail(b"\xffnothing of the kind").pk
     with pytest.raises(CommandError, match=r"no multipart form .* \(--post saves what SendGrid posted"):
         saved(pk)
     assert saved(pk, "--post") == b"\xffnothing of the kind"
@@ -277,7 +279,7 @@ def test_the_post_is_saved_where_it_is_no_mail(database: str) -> None:
 
 
 def test_nothing_is_overwritten(database: str, tmp_path: Path) -> None:
-    pk = kept(letter())
+    pk = kept(sample_mail())
     file = tmp_path / "mail.eml"
     file.write_text("mine")
     for name in (file, tmp_path / "nowhere" / "mail.eml"):
@@ -287,7 +289,7 @@ def test_nothing_is_overwritten(database: str, tmp_path: Path) -> None:
 
 
 def test_one_mail_is_saved_and_not_into_a_terminal(database: str) -> None:
-    first, again = kept(letter()), kept(letter())
+    first, again = kept(sample_mail()), kept(sample_mail())
     with pytest.raises(CommandError, match="No mail has the id 0"):
         saved(0)
     with pytest.raises(CommandError, match=rf"Say which by its number: {first}, {again}\."):
@@ -301,12 +303,12 @@ def test_one_mail_is_saved_and_not_into_a_terminal(database: str) -> None:
 
 
 def test_a_retry_takes_what_failed_and_rings(database: str, inbound: ReceiverSignal) -> None:
-    desk = Log(inbound, "shop")
-    pks = [kept(letter(number)) for number in range(5)]
-    owe(pks[0], state="dead", failures=15, receivers=FAILED)
-    owe(pks[1], due=later(database), failures=2, receivers=FAILED)
-    owe(pks[2], due=later(database), failures=2, receivers=FAILED, claim=TOKEN)
-    owe(pks[3], state="dead", error="The file with the post is not in the storage.")
+    desk = Recorder(inbound, "shop")
+    pks = [kept(sample_mail(number)) for number in range(5)]
+    add_pending_mail(pks[0], state="dead", failures=15, receivers=FAILED)
+    add_pending_mail(pks[1], due=later(database), failures=2, receivers=FAILED)
+    add_pending_mail(pks[2], due=later(database), failures=2, receivers=FAILED, claim=TOKEN)
+    add_pending_mail(pks[3], state="dead", error="The file with the post is not in the storage.")
     said = run("retry", "--address", "zoe@example.org")
     assert said.splitlines() == [
         "Retried 3 of 5 mails.",
@@ -314,7 +316,7 @@ def test_a_retry_takes_what_failed_and_rings(database: str, inbound: ReceiverSig
         "1 with nothing to retry: done, or not tried yet.",
         "A worker takes them up now, or at beat's next tick.",
     ]
-    assert bells() == {"inbound.retry", "inbound.recover"}
+    assert queued_tasks() == {"inbound.retry", "inbound.recover"}
     assert counters.read() == {"retried_by_hand": 3}
     tasks.retry_inbound()
     tasks.recover_inbound()
@@ -324,38 +326,38 @@ def test_a_retry_takes_what_failed_and_rings(database: str, inbound: ReceiverSig
 
 
 def test_a_replay_takes_what_is_settled_and_rings(database: str, inbound: ReceiverSignal) -> None:
-    desk = Log(inbound, "shop")
-    pks = [kept(letter(number)) for number in range(3)]
-    owe(pks[1], state="dead", failures=15, receivers=FAILED)
-    owe(pks[2], failures=1, due=later(database))
+    desk = Recorder(inbound, "shop")
+    pks = [kept(sample_mail(number)) for number in range(3)]
+    add_pending_mail(pks[1], state="dead", failures=15, receivers=FAILED)
+    add_pending_mail(pks[2], failures=1, due=later(database))
     said = run("replay", "--all", "--to", "shop")
     assert said.splitlines() == [
         "Replayed 2 of 3 mails.",
         "1 left alone: receivers are still owed them (to hurry those that are put off: inbound retry).",
         "A worker takes them up now, or at beat's next tick.",
     ]
-    assert bells() == {"inbound.retry"}
+    assert queued_tasks() == {"inbound.retry"}
     tasks.retry_inbound()
     assert set(desk.calls) == {(str(pk), 1, True) for pk in pks[:2]}
 
 
 def test_what_was_done_for_programs(database: str) -> None:
-    pks = [noted(), noted()]
-    owe(pks[0], state="dead", failures=1)
-    owe(pks[1], failures=1, claim=TOKEN)
+    pks = [store_read_mail(), store_read_mail()]
+    add_pending_mail(pks[0], state="dead", failures=1)
+    add_pending_mail(pks[1], failures=1, claim=TOKEN)
     assert run_json("retry", *pks) == [{"matched": 2, "retried": 1, "in_progress": 1}]
     assert run_json("replay", *pks) == [{"matched": 2, "replayed": 0, "owed": 2}]
 
 
 def test_a_receiver_of_events_is_none_of_mails(database: str, tracking: ReceiverSignal) -> None:
-    Log(tracking, "shop")
+    Recorder(tracking, "shop")
     with pytest.raises(CommandError, match=r"No receiver shop is connected\. There are: none"):
-        run("replay", noted(), "--to", "shop")
+        run("replay", store_read_mail(), "--to", "shop")
 
 
 @pytest.mark.parametrize("action", ["retry", "replay"])
 def test_without_a_filter_nothing_is_changed_unless_all_are_meant(database: str, action: str) -> None:
-    owe(noted(), state="dead", failures=1)
+    add_pending_mail(store_read_mail(), state="dead", failures=1)
     with pytest.raises(CommandError, match=r"Say which mails: .* Or --all\."):
         run(action)
     assert InboundWork.objects.get().state == "dead"
@@ -364,10 +366,10 @@ def test_without_a_filter_nothing_is_changed_unless_all_are_meant(database: str,
 
 
 def test_a_rehearsal_says_what_would_be_taken(database: str) -> None:
-    pks = [noted() for _ in range(4)]
-    owe(pks[0], state="dead", failures=1, receivers={"shop": "Traceback", "bank": ""})
-    owe(pks[1], state="dead", failures=1, receivers={"shop": "Traceback"})
-    owe(pks[2], failures=1, receivers={"shop": "Traceback", "bank": "Traceback"})
+    pks = [store_read_mail() for _ in range(4)]
+    add_pending_mail(pks[0], state="dead", failures=1, receivers={"shop": "Traceback", "bank": ""})
+    add_pending_mail(pks[1], state="dead", failures=1, receivers={"shop": "Traceback"})
+    add_pending_mail(pks[2], failures=1, receivers={"shop": "Traceback", "bank": "Traceback"})
     before = list(InboundWork.objects.order_by("pk").values())
     assert run("retry", "--all", "--dry-run").splitlines() == [
         "mails  state     failed receivers",
@@ -378,7 +380,7 @@ def test_a_rehearsal_says_what_would_be_taken(database: str) -> None:
     (found,) = run_json("replay", "--all", "--dry-run")
     assert {"state": "done", "receivers": [], "mails": 1} in found["groups"]
     assert list(InboundWork.objects.order_by("pk").values()) == before
-    assert (bells(), counters.read()) == (set(), {})
+    assert (queued_tasks(), counters.read()) == (set(), {})
 
 
 # Errors
@@ -386,7 +388,10 @@ def test_a_rehearsal_says_what_would_be_taken(database: str) -> None:
 
 @pytest.mark.parametrize("action", ["list", "show", "retry", "replay", "save"])
 def test_without_the_database_an_error_says_so(database: str, action: str) -> None:
-    with away(database), pytest.raises(CommandError, match="The database cannot be asked: OperationalError"):
+    with (
+        database_away(database),
+        pytest.raises(CommandError, match="The database cannot be asked: OperationalError"),
+    ):
         run(action, "1")
 
 
@@ -407,15 +412,17 @@ def test_what_cannot_be_meant_is_an_error(args: list[str], says: str) -> None:
 # events status
 
 
-status = partial(printed, "events", "status")
+status = partial(output_of, "events", "status")
 
 
 def test_the_page_of_events_has_the_mails(database: str, anymail: Callable[..., None]) -> None:
-    pks = [noted() for _ in range(4)]
-    owe(pks[0], due=later(database, -7500))
-    owe(pks[1], failures=1, due=later(database, 600), receivers={"desk": "Traceback", "bank": ""})
-    owe(pks[2], state="dead", failures=9, receivers={"desk": "Traceback"})
-    owe(pks[3], claim=TOKEN, due=later(database, -1))
+    pks = [store_read_mail() for _ in range(4)]
+    add_pending_mail(pks[0], due=later(database, -7500))
+    add_pending_mail(
+        pks[1], failures=1, due=later(database, 600), receivers={"desk": "Traceback", "bank": ""}
+    )
+    add_pending_mail(pks[2], state="dead", failures=9, receivers={"desk": "Traceback"})
+    add_pending_mail(pks[3], claim=TOKEN, due=later(database, -1))
     (found,) = map(json.loads, status("--json").splitlines())
     inbound = found["inbound"]
     assert 590 < inbound["work"].pop("seconds_to_next") <= 600
@@ -446,8 +453,8 @@ def test_the_page_of_events_has_the_mails(database: str, anymail: Callable[..., 
 
 
 def test_mails_that_are_not_late_are_no_warning(database: str) -> None:
-    owe(noted())
-    owe(noted(), failures=1, due=later(database, -7500))
+    add_pending_mail(store_read_mail())
+    add_pending_mail(store_read_mail(), failures=1, due=later(database, -7500))
     said = status()
     assert "inbound mails" in said
     assert "Does a worker run" not in said
@@ -455,5 +462,5 @@ def test_mails_that_are_not_late_are_no_warning(database: str) -> None:
 
 def test_where_there_are_no_mails_nothing_is_said_of_them(database: str) -> None:
     assert "inbound" not in status() + status("--json")
-    noted()
+    store_read_mail()
     assert "owed                  0" in status()

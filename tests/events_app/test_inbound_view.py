@@ -32,11 +32,17 @@ from events_app.views.inbound import CHUNK
 from fake_sendgrid import inbound
 from fake_sendgrid.form import Form
 from fake_sendgrid.webhook import Sender
-from tests.events_app.conftest import CLOSED
-from tests.events_app.inbound.folders import files, use_folder, use_full, use_memory
-from tests.events_app.test_inbox import away
-from tests.events_app.test_signature import PEM, SENDER
-from tests.events_app.test_views import SECRET, Unread, basic, condemned
+from tests.support.brokers import UNREACHABLE
+from tests.support.databases import database_away
+from tests.support.events.webhook_requests import (
+    PEM,
+    SECRET,
+    SENDER,
+    UnreadBody,
+    basic_auth,
+    unauthentic_headers,
+)
+from tests.support.inbound.storages import stored_files, use_folder, use_full_storage, use_memory
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -103,7 +109,7 @@ def kept() -> list[bytes]:
 
 
 def nothing_is_kept(folder: Path) -> bool:
-    return (kept(), files(folder), rung()) == ([], [], 0)
+    return (kept(), stored_files(folder), rung()) == ([], [], 0)
 
 
 # What is kept
@@ -123,7 +129,7 @@ def test_a_post_is_kept_noted_owed_and_announced(database: str, folder: Path) ->
     came = answer()
     assert (came.status_code, came.content) == (200, b"")
     mail = InboundMail.objects.get()
-    assert files(folder) == [folder / mail.file]
+    assert stored_files(folder) == [folder / mail.file]
     assert (mail.size, bytes(mail.digest)) == (len(BODY), sha256(BODY).digest())
     assert (mail.content_type, mail.door, mail.key) == (FORM.content_type, "inbound", None)
     work = InboundWork.objects.get()
@@ -207,7 +213,7 @@ def test_a_database_that_is_away_does_not_keep_it_from_answering(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(connections["default"].settings_dict, "ATOMIC_REQUESTS", True)
-    with away("default"):
+    with database_away("default"):
         assert post(headers={}) == 403
 
 
@@ -227,7 +233,7 @@ def test_who_bears_no_credentials_at_all_is_refused_for_good(folder: Path, anyma
 @pytest.mark.parametrize(
     "authorization",
     [
-        basic("sendgrid:wrong")["Authorization"],
+        basic_auth("sendgrid:wrong")["Authorization"],
         "Basic ***",
         "Bearer x",
         "Basic",
@@ -265,10 +271,10 @@ def test_a_signature_that_does_not_fit_is_to_come_again(folder: Path, headers: d
 
 
 @pytest.mark.usefixtures("signatures")
-@pytest.mark.parametrize("fault", condemned(SENDER))
+@pytest.mark.parametrize("fault", unauthentic_headers(SENDER))
 def test_the_body_of_a_signature_that_cannot_be_good_is_not_waited_for(folder: Path, fault: str) -> None:
-    environ: dict[str, Any] = {"wsgi.input": Unread(), "CONTENT_LENGTH": "1000"}
-    assert post(b"", condemned(SENDER)[fault], **environ) == 503
+    environ: dict[str, Any] = {"wsgi.input": UnreadBody(), "CONTENT_LENGTH": "1000"}
+    assert post(b"", unauthentic_headers(SENDER)[fault], **environ) == 503
     assert nothing_is_kept(folder)
 
 
@@ -291,7 +297,7 @@ def test_where_both_are_set_both_must_hold(database: str, folder: Path, anymail:
     assert post(headers=SECRET) == 503
     assert post(headers=signed()) == 503
     assert post(headers=SECRET | signed(sender=Sender())) == 503
-    assert post(headers=basic("sendgrid:wrong") | signed()) == 503
+    assert post(headers=basic_auth("sendgrid:wrong") | signed()) == 503
     assert nothing_is_kept(folder)
     assert post(headers=SECRET | signed()) == 200
 
@@ -312,7 +318,7 @@ def test_keys_may_be_several_of_the_settings_or_of_the_view(
 
 def test_the_view_has_secrets_of_its_own(database: str, door: Callable[..., str]) -> None:
     url = door(basic_auth=["one:first-secret", "two:second-secret"])
-    assert post(headers=basic("two:second-secret"), url=url) == 200
+    assert post(headers=basic_auth("two:second-secret"), url=url) == 200
     assert post(headers=SECRET, url=url) == 503
 
 
@@ -366,14 +372,14 @@ def test_a_body_of_the_limit_is_taken_and_one_byte_more_is_not(
 
 @pytest.mark.parametrize("length", ["", "0", "-1", "abc", "33554433", "9" * 30, "9" * 5000, "1,2"])
 def test_what_the_headers_alone_condemn_is_not_waited_for(folder: Path, length: str) -> None:
-    environ: dict[str, Any] = {"wsgi.input": Unread(), "CONTENT_LENGTH": length}
+    environ: dict[str, Any] = {"wsgi.input": UnreadBody(), "CONTENT_LENGTH": length}
     assert post(**environ) == 503
     assert nothing_is_kept(folder)
 
 
-@pytest.mark.parametrize("headers", [{}, basic("sendgrid:wrong"), signed()])
+@pytest.mark.parametrize("headers", [{}, basic_auth("sendgrid:wrong"), signed()])
 def test_strangers_are_not_waited_for(headers: dict[str, str]) -> None:
-    environ: dict[str, Any] = {"wsgi.input": Unread(), "CONTENT_LENGTH": "1000"}
+    environ: dict[str, Any] = {"wsgi.input": UnreadBody(), "CONTENT_LENGTH": "1000"}
     assert post(b"", headers, **environ) in (403, 503)
 
 
@@ -452,7 +458,7 @@ def test_without_a_storage_all_are_to_come_again(
 ) -> None:
     there = settings.STORAGES
     settings.STORAGES = {alias: value for alias, value in there.items() if alias != storage.ALIAS}
-    environ: dict[str, Any] = {"wsgi.input": Unread(), "CONTENT_LENGTH": "1000"}
+    environ: dict[str, Any] = {"wsgi.input": UnreadBody(), "CONTENT_LENGTH": "1000"}
     assert post(**environ) == 503
     assert 'STORAGES has no "sendgrid_inbound"' in caplog.text
     settings.STORAGES = there
@@ -462,7 +468,7 @@ def test_without_a_storage_all_are_to_come_again(
 def test_a_storage_that_is_full_and_later_is_not(
     database: str, settings: Settings, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    use_full(settings)
+    use_full_storage(settings)
     refused = answer()
     assert (refused.status_code, InboundMail.objects.count(), rung()) == (503, 0, 0)
     assert b"the storage did not take the mail: OSError: No space left on device" in refused.content
@@ -485,7 +491,7 @@ def test_a_disk_that_is_full_while_the_body_comes_in(
 def test_a_database_that_is_away_and_later_is_there(
     database: str, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with away(database):
+    with database_away(database):
         refused = answer()
     assert refused.status_code == 503
     assert b"the database did not take the mail: OperationalError" in refused.content
@@ -522,7 +528,7 @@ def test_a_connection_that_breaks_at_the_commit_does_not_make_two_of_one(
     with mock.patch.object(connection, "_commit", broken):
         assert post() == (200 if happens else 503)
     assert kept() == [BODY] * happens
-    assert len(files(folder)) == happens
+    assert len(stored_files(folder)) == happens
 
 
 def test_a_file_that_cannot_be_taken_back_waits_for_the_sweep(
@@ -536,9 +542,9 @@ def test_a_file_that_cannot_be_taken_back_waits_for_the_sweep(
         raise PermissionError(13, "Permission denied", name)
 
     monkeypatch.setattr(storage, "remove", stuck)
-    with away(database):
+    with database_away(database):
         assert post() == 503
-    (left,) = files(folder)
+    (left,) = stored_files(folder)
     assert "stays until it is swept: PermissionError: Permission denied" in caplog.text
     assert left.name not in caplog.text
     assert (kept(), rung()) == ([], 0)
@@ -549,7 +555,7 @@ def test_with_redis_and_the_broker_away_the_post_is_kept_all_the_same(
     database: str, anymail: Anymail, request: pytest.FixtureRequest, broker: str
 ) -> None:
     request.getfixturevalue(broker)
-    anymail(EVENT_REDIS_URL=CLOSED)
+    anymail(EVENT_REDIS_URL=UNREACHABLE)
     assert post() == 200
     assert kept() == [BODY]
 
@@ -588,7 +594,7 @@ def test_an_unusable_setting_is_an_answer(anymail: Anymail, name: str) -> None:
 
 def test_refusals_are_counted_by_their_answer() -> None:
     post(headers={})
-    post(headers=basic("sendgrid:wrong"))
+    post(headers=basic_auth("sendgrid:wrong"))
     post(b"")
     assert counters.read() == {"refused_403": 1, "refused_503": 2}
 

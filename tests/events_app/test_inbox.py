@@ -21,46 +21,23 @@ from hypothesis import strategies as st
 
 from events_app import claims, counters, dispatch, inbox, signals, stream, verdicts
 from events_app import normalize as tables
-from events_app.claims import Claim, Owed
+from events_app.claims import Claim
 from events_app.entry import Entry
 from events_app.models import DatabaseAway, Event, Work, database_now
 from events_app.normalize import normalize
 from events_app.receivers import ReceiverSignal
 from events_app.signals import EventType, TrackingEvent
 from fake_sendgrid.events import history
-from tests.events_app.test_decode import any_object
-from tests.router import Router
+from tests.support.databases import Router, database_away, on_postgresql, terminate_connection
+from tests.support.events.leases import dead_letters, leased_ids
+from tests.support.events.stored_events import ENTRY_TIME, open_event, stream_entries
+from tests.support.strategies import any_object
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
-
-on_postgresql = pytest.mark.parametrize("database", ["postgres"], indirect=True)
-
-#: 2026-07-14T12:00:00Z, as Redis writes it.
-AT = 1_784_030_400_000
-
-
-def entries(*events: Any) -> list[Entry]:
-    """Entries as the stream hands them out; bytes stand in them as they are."""
-    return [
-        Entry(b"%d-%d" % (AT, n), "tracking", [one if isinstance(one, bytes) else json.dumps(one).encode()])
-        for n, one in enumerate(events)
-    ]
-
-
-def opened(event_id: str, **fields: object) -> dict[str, Any]:
-    return {"event": "open", "email": "mira.okafor@example.net", "sg_event_id": event_id, **fields}
 
 
 def stored_ids() -> list[str]:
     return sorted(Event.objects.values_list("event_id", flat=True))
-
-
-def ids(owed: Sequence[Owed]) -> list[str | None]:
-    return [tables.read(item.row.raw)[1].event_id for item in owed]
-
-
-def dead() -> list[Work]:
-    return list(Work.objects.filter(state=Work.State.DEAD).order_by("pk"))
 
 
 # store
@@ -70,7 +47,9 @@ def test_a_new_event_is_stored_and_owed_under_the_claim(database: str) -> None:
     claim = Claim()
     before = database_now(database)
     stored = inbox.store(
-        entries(opened("A1", timestamp=1784000000, anymail_id="our-id", email="Mira.Okafor@Example.NET")),
+        stream_entries(
+            open_event("A1", timestamp=1784000000, anymail_id="our-id", email="Mira.Okafor@Example.NET")
+        ),
         claim,
     )
     event = Event.objects.get()
@@ -78,7 +57,7 @@ def test_a_new_event_is_stored_and_owed_under_the_claim(database: str) -> None:
     assert (event.recipient, event.door) == ("mira.okafor@example.net", "tracking")
     assert event.timestamp is not None
     assert event.timestamp.timestamp() == 1784000000
-    assert event.received_at.timestamp() == AT / 1000
+    assert event.received_at.timestamp() == ENTRY_TIME / 1000
     assert json.loads(bytes(event.raw))["email"] == "Mira.Okafor@Example.NET"
     work = event.work
     assert (work.claim, work.state, work.receivers) == (claim.token, "owed", {})
@@ -93,13 +72,15 @@ def test_a_new_event_is_stored_and_owed_under_the_claim(database: str) -> None:
 
 def test_a_whole_batch_in_its_order(database: str) -> None:
     events = history(300)
-    stored = inbox.store(entries(*events), Claim())
-    assert ids(stored.owed) == [event["sg_event_id"] for event in events]
+    stored = inbox.store(stream_entries(*events), Claim())
+    assert leased_ids(stored.owed) == [event["sg_event_id"] for event in events]
     assert Event.objects.count() == Work.objects.count() == 300
 
 
 def test_a_repeat_in_one_batch_is_stored_once(database: str) -> None:
-    stored = inbox.store(entries(opened("A1"), opened("B2"), opened("A1", useragent="later")), Claim())
+    stored = inbox.store(
+        stream_entries(open_event("A1"), open_event("B2"), open_event("A1", useragent="later")), Claim()
+    )
     assert (len(stored.owed), stored.duplicates) == (2, 1)
     assert stored_ids() == ["A1", "B2"]
     assert counters.read() == {"duplicate": 1}
@@ -107,33 +88,37 @@ def test_a_repeat_in_one_batch_is_stored_once(database: str) -> None:
 
 def test_a_repeat_of_an_earlier_batch_is_nobodys_work(database: str) -> None:
     first = Claim()
-    inbox.store(entries(opened("A1")), first)
-    stored = inbox.store(entries(opened("A1")), Claim())
+    inbox.store(stream_entries(open_event("A1")), first)
+    stored = inbox.store(stream_entries(open_event("A1")), Claim())
     assert stored == ([], 0, 1)
     assert Work.objects.get().claim == first.token
 
 
 def test_of_an_overlap_only_the_new_are_owed(database: str) -> None:
-    inbox.store(entries(opened("A1"), opened("B2")), Claim())
-    stored = inbox.store(entries(opened("C3"), opened("B2"), opened("D4")), Claim())
-    assert ids(stored.owed) == ["C3", "D4"]
+    inbox.store(stream_entries(open_event("A1"), open_event("B2")), Claim())
+    stored = inbox.store(stream_entries(open_event("C3"), open_event("B2"), open_event("D4")), Claim())
+    assert leased_ids(stored.owed) == ["C3", "D4"]
     assert (stored.duplicates, stored_ids()) == (1, ["A1", "B2", "C3", "D4"])
 
 
 def test_ids_that_differ_in_letter_case_are_two_events(database: str) -> None:
-    assert len(inbox.store(entries(opened("aB"), opened("Ab")), Claim()).owed) == 2
+    assert len(inbox.store(stream_entries(open_event("aB"), open_event("Ab")), Claim()).owed) == 2
 
 
 def test_by_content_the_id_does_not_count(database: str, anymail: Callable[..., None]) -> None:
     anymail(DEDUPE_BY="content")
-    stored = inbox.store(entries(opened("A1"), opened("B2"), opened("C3", ip="203.0.113.9")), Claim())
+    stored = inbox.store(
+        stream_entries(open_event("A1"), open_event("B2"), open_event("C3", ip="203.0.113.9")), Claim()
+    )
     assert (len(stored.owed), stored.duplicates) == (2, 1)
 
 
 def test_an_unreadable_element_is_dead_with_a_reason(database: str) -> None:
-    stored = inbox.store(entries(opened("A1"), b'{"event": "op', b"[1]", opened("B2")), Claim())
-    assert (ids(stored.owed), stored.dead) == (["A1", "B2"], 2)
-    cut, array = dead()
+    stored = inbox.store(
+        stream_entries(open_event("A1"), b'{"event": "op', b"[1]", open_event("B2")), Claim()
+    )
+    assert (leased_ids(stored.owed), stored.dead) == (["A1", "B2"], 2)
+    cut, array = dead_letters()
     assert "is not JSON" in cut.error
     assert "an array and not an object" in array.error
     assert (cut.claim, cut.failures, cut.lapses) == (None, 0, 0)
@@ -142,12 +127,12 @@ def test_an_unreadable_element_is_dead_with_a_reason(database: str) -> None:
 
 
 def test_the_same_unreadable_element_again_is_a_repeat(database: str) -> None:
-    inbox.store(entries(b"nonsense"), Claim())
-    assert inbox.store(entries(b"nonsense", b"nonsense"), Claim()) == ([], 0, 2)
+    inbox.store(stream_entries(b"nonsense"), Claim())
+    assert inbox.store(stream_entries(b"nonsense", b"nonsense"), Claim()) == ([], 0, 2)
 
 
 def test_an_unknown_kind_of_event_is_owed_like_any_other(database: str) -> None:
-    (owed,) = inbox.store(entries({"event": "teleported", "sg_event_id": "A1"}), Claim()).owed
+    (owed,) = inbox.store(stream_entries({"event": "teleported", "sg_event_id": "A1"}), Claim()).owed
     assert owed.event is not None
     assert owed.event.event_type is EventType.UNKNOWN
 
@@ -162,17 +147,17 @@ def test_no_entries_need_no_database() -> None:
 
 def test_what_no_column_would_take_is_cleaned(database: str) -> None:
     stored = inbox.store(
-        entries(
-            opened("x" * 300),
-            opened("\0nul\ud800"),
-            opened("long", email="İ" * 400, anymail_id="\U0001f600" * 300),
-            opened("old", timestamp=-5),
-            opened("late", timestamp=253_402_300_799),
-            opened("never", timestamp=10**30),
+        stream_entries(
+            open_event("x" * 300),
+            open_event("\0nul\ud800"),
+            open_event("long", email="İ" * 400, anymail_id="\U0001f600" * 300),
+            open_event("old", timestamp=-5),
+            open_event("late", timestamp=253_402_300_799),
+            open_event("never", timestamp=10**30),
         ),
         Claim(),
     )
-    assert (len(stored.owed), stored.dead, dead()) == (6, 0, [])
+    assert (len(stored.owed), stored.dead, dead_letters()) == (6, 0, [])
     assert Event.objects.get(event_id="nul\ufffd")
     assert len(Event.objects.get(event_id="long").recipient) == 320
 
@@ -217,11 +202,11 @@ TRIGGERS = {
 
 @pytest.mark.parametrize("at", [0, 13, 99])
 def test_one_refused_row_is_parked_and_its_neighbours_are_stored(refused: str, at: int) -> None:
-    events = [opened(f"{number:03d}") for number in range(100)]
+    events = [open_event(f"{number:03d}") for number in range(100)]
     events[at]["email"] = refused
-    stored = inbox.store(entries(*events), Claim())
+    stored = inbox.store(stream_entries(*events), Claim())
     assert (len(stored.owed), stored.dead, stored.duplicates) == (99, 1, 0)
-    (parked,) = dead()
+    (parked,) = dead_letters()
     assert parked.error.startswith("The database refused it as it was: ")
     assert refused not in parked.error
     assert json.loads(bytes(parked.event.raw)) == events[at]
@@ -230,54 +215,35 @@ def test_one_refused_row_is_parked_and_its_neighbours_are_stored(refused: str, a
 
 
 def test_several_refused_rows_are_parked(refused: str) -> None:
-    events = [opened(f"{n:02d}", email=refused if n % 3 == 0 else "mira@example.net") for n in range(20)]
-    stored = inbox.store(entries(*events), Claim())
+    events = [open_event(f"{n:02d}", email=refused if n % 3 == 0 else "mira@example.net") for n in range(20)]
+    stored = inbox.store(stream_entries(*events), Claim())
     assert (len(stored.owed), stored.dead) == (13, 7)
-    assert len(dead()) == 7
+    assert len(dead_letters()) == 7
 
 
 def test_a_parked_event_that_comes_again_is_a_repeat(refused: str) -> None:
-    inbox.store(entries(opened("A1", email=refused)), Claim())
-    stored = inbox.store(entries(opened("A1", email=refused), opened("B2")), Claim())
-    assert (ids(stored.owed), stored.dead, stored.duplicates) == (["B2"], 0, 1)
-    assert len(dead()) == 1
+    inbox.store(stream_entries(open_event("A1", email=refused)), Claim())
+    stored = inbox.store(stream_entries(open_event("A1", email=refused), open_event("B2")), Claim())
+    assert (leased_ids(stored.owed), stored.dead, stored.duplicates) == (["B2"], 0, 1)
+    assert len(dead_letters()) == 1
 
 
 # The database away
 
 
-@contextmanager
-def away(database: str) -> Iterator[None]:
-    """The events' database cannot be reached: nothing listens there, or there is no such folder."""
-    connection = connections[database]
-    connection.close()
-    lost = {"NAME": "/nowhere/db.sqlite3"} if connection.vendor == "sqlite" else {"PORT": 1}
-    with mock.patch.dict(connection.settings_dict, lost):
-        yield
-    connection.close()
-
-
 def test_a_database_that_is_away_says_so_and_nothing_of_events(database: str) -> None:
-    with away(database), pytest.raises(DatabaseAway) as raised:
-        inbox.store(entries(opened("A1")), Claim())
+    with database_away(database), pytest.raises(DatabaseAway) as raised:
+        inbox.store(stream_entries(open_event("A1")), Claim())
     assert str(raised.value) == "OperationalError"
-
-
-def hang_up(database: str) -> None:
-    """PostgreSQL has ended our connection, which does not know it yet."""
-    connections[database].ensure_connection()
-    pid = connections[database].connection.info.backend_pid
-    with closing(connections.create_connection(database)) as other, other.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(%s, 30000)", [pid])
 
 
 @on_postgresql
 def test_a_connection_that_broke_is_a_database_away(database: str) -> None:
-    hang_up(database)
+    terminate_connection(database)
     with pytest.raises(DatabaseAway):
-        inbox.store(entries(opened("A1")), Claim())
+        inbox.store(stream_entries(open_event("A1")), Claim())
     connections[database].close()
-    assert len(inbox.store(entries(opened("A1")), Claim()).owed) == 1
+    assert len(inbox.store(stream_entries(open_event("A1")), Claim()).owed) == 1
 
 
 @on_postgresql
@@ -288,8 +254,8 @@ def test_a_table_somebody_has_locked_is_a_database_away(database: str) -> None:
         cursor.execute("BEGIN")
         cursor.execute("LOCK TABLE events_app_event IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(DatabaseAway):
-            inbox.store(entries(opened("A1")), Claim())
-    assert len(inbox.store(entries(opened("A1")), Claim()).owed) == 1
+            inbox.store(stream_entries(open_event("A1")), Claim())
+    assert len(inbox.store(stream_entries(open_event("A1")), Claim()).owed) == 1
     connections[database].close()
 
 
@@ -298,7 +264,7 @@ def test_with_its_table_missing_nothing_is_parked(database: str) -> None:
         cursor.execute("ALTER TABLE events_app_work RENAME TO work_elsewhere")
         try:
             with pytest.raises(DatabaseAway):
-                inbox.store(entries(*history(100)), Claim())
+                inbox.store(stream_entries(*history(100)), Claim())
         finally:
             cursor.execute("ALTER TABLE work_elsewhere RENAME TO events_app_work")
     assert not Event.objects.exists()
@@ -312,7 +278,7 @@ def away_at_insert(number: int, database: str, *, for_long: bool) -> Iterator[No
     def execute(call: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
         if sql.startswith('INSERT INTO "events_app_event"') and next(inserts) == number:
             if for_long:
-                stack.enter_context(away(database))
+                stack.enter_context(database_away(database))
             raise OperationalError
         return call(sql, params, many, context)
 
@@ -324,14 +290,14 @@ def away_at_insert(number: int, database: str, *, for_long: bool) -> Iterator[No
 def test_what_one_half_had_stored_before_the_other_met_no_database_is_anyones(
     database: str, refused: str, for_long: bool
 ) -> None:
-    mixed = entries(opened("A1"), opened("B2", email=refused))
+    mixed = stream_entries(open_event("A1"), open_event("B2", email=refused))
     # The whole is refused, the first half goes in, the second never arrives.
     with away_at_insert(3, database, for_long=for_long), pytest.raises(DatabaseAway):
         inbox.store(mixed, Claim())
     assert stored_ids() == ["A1"]
     assert claims.anything_released() is not for_long
     verdicts.write_what_is_left()
-    assert ids(claims.take_released(Claim(), 10)) == ["A1"]
+    assert leased_ids(claims.take_released(Claim(), 10)) == ["A1"]
     assert inbox.store(mixed, Claim()) == ([], 1, 1)
 
 
@@ -345,10 +311,10 @@ def test_what_one_half_had_stored_before_the_time_limit_struck_is_anyones(
             raise SoftTimeLimitExceeded
         return call(sql, params, many, context)
 
-    mixed = entries(opened("A1"), opened("B2", email=refused))
+    mixed = stream_entries(open_event("A1"), open_event("B2", email=refused))
     with connections[database].execute_wrapper(execute), pytest.raises(SoftTimeLimitExceeded):
         inbox.store(mixed, Claim())
-    assert ids(claims.take_released(Claim(), 10)) == ["A1"]
+    assert leased_ids(claims.take_released(Claim(), 10)) == ["A1"]
 
 
 # take_in
@@ -359,21 +325,21 @@ def read() -> list[Entry]:
 
 
 def append(*events: Any) -> None:
-    stream.append("tracking", [raw for entry in entries(*events) for raw in entry.events])
+    stream.append("tracking", [raw for entry in stream_entries(*events) for raw in entry.events])
 
 
 def test_what_is_taken_in_leaves_the_stream(database: str) -> None:
-    append(opened("A1"), opened("B2"), b"nonsense")
+    append(open_event("A1"), open_event("B2"), b"nonsense")
     owed = inbox.take_in(read(), Claim())
-    assert ids(owed) == ["A1", "B2"]
+    assert leased_ids(owed) == ["A1", "B2"]
     assert (stream.backlog(), Event.objects.count()) == (0, 3)
 
 
 def test_with_the_database_away_entries_go_back_and_wait(
     database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    append(opened("A1"), opened("B2"))
-    with away(database), pytest.raises(DatabaseAway, match="OperationalError"):
+    append(open_event("A1"), open_event("B2"))
+    with database_away(database), pytest.raises(DatabaseAway, match="OperationalError"):
         inbox.take_in(read(), Claim())
     assert len(inbox.take_in(read(), Claim())) == 2
     assert (stored_ids(), stream.backlog()) == (["A1", "B2"], 0)
@@ -383,10 +349,10 @@ def test_with_redis_away_after_the_commit_the_events_are_owed_all_the_same(
     database: str, anymail: Callable[..., None], caplog: pytest.LogCaptureFixture, settings: Any
 ) -> None:
     there = settings.ANYMAIL
-    append(opened("A1"))
+    append(open_event("A1"))
     waiting = read()
     anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
-    assert ids(inbox.take_in(waiting, Claim())) == ["A1"]
+    assert leased_ids(inbox.take_in(waiting, Claim())) == ["A1"]
     assert "1 stored events stay in Redis: ConnectionError" in caplog.messages
     settings.ANYMAIL = there
     stream.give_back(waiting, claims.lease_ms())
@@ -398,7 +364,7 @@ def test_with_redis_away_after_the_commit_the_events_are_owed_all_the_same(
 
 
 def test_workers_with_the_same_events_in_other_orders_store_each_once(database: str) -> None:
-    events = entries(*history(150))
+    events = stream_entries(*history(150))
     together = Barrier(10)
 
     def work(seed: int) -> list[int]:
@@ -429,8 +395,8 @@ def test_no_bytes_cost_their_neighbours_anything(
     database: str, tracking: ReceiverSignal, raws: Sequence[bytes]
 ) -> None:
     good = [str(uuid.uuid4()) for _ in range(len(raws) + 1)]
-    mixed = [opened(good[0])] + [
-        one for pair in zip(raws, map(opened, good[1:]), strict=True) for one in pair
+    mixed = [open_event(good[0])] + [
+        one for pair in zip(raws, map(open_event, good[1:]), strict=True) for one in pair
     ]
     came: list[str | None] = []
 
@@ -440,7 +406,7 @@ def test_no_bytes_cost_their_neighbours_anything(
     tracking.connect(receiver, dispatch_uid="property")
     claim = Claim()
     try:
-        stored = inbox.store(entries(*mixed), claim)
+        stored = inbox.store(stream_entries(*mixed), claim)
         assert dispatch.deliver(stored.owed, claim)
     finally:
         tracking.disconnect(dispatch_uid="property")
@@ -458,9 +424,9 @@ def test_a_fault_of_our_own_costs_the_one_event_it_met(database: str) -> None:
         return real(raw)
 
     with mock.patch.object(tables, "normalize", faulty):
-        stored = inbox.store(entries(opened("A1"), opened("B2"), opened("C3")), Claim())
-    assert ids(stored.owed) == ["A1", "C3"]
-    assert [work.error for work in dead()] == ["Reading it failed: ZeroDivisionError."]
+        stored = inbox.store(stream_entries(open_event("A1"), open_event("B2"), open_event("C3")), Claim())
+    assert leased_ids(stored.owed) == ["A1", "C3"]
+    assert [work.error for work in dead_letters()] == ["Reading it failed: ZeroDivisionError."]
 
 
 # What moves with the events
@@ -479,14 +445,16 @@ def test_what_is_stored_is_told_once_in_its_transaction(database: str) -> None:
     def hear(events: list[TrackingEvent], received_at: list[datetime], using: str, **_: Any) -> None:
         assert connections[using].in_atomic_block
         told.append(([event.event_id for event in events], using))
-        assert received_at == [datetime.fromtimestamp(AT / 1000, UTC)] * len(events)
+        assert received_at == [datetime.fromtimestamp(ENTRY_TIME / 1000, UTC)] * len(events)
 
     told: list[tuple[list[str | None], str]] = []
     with hearing(hear):
-        inbox.store(entries(opened("A1"), b"nonsense", opened("B2"), opened("A1")), Claim())
-        inbox.store(entries(opened("B2")), Claim())
-        inbox.store(entries(opened("B2"), opened("C3")), Claim())
-        inbox.store(entries(b"more nonsense"), Claim())
+        inbox.store(
+            stream_entries(open_event("A1"), b"nonsense", open_event("B2"), open_event("A1")), Claim()
+        )
+        inbox.store(stream_entries(open_event("B2")), Claim())
+        inbox.store(stream_entries(open_event("B2"), open_event("C3")), Claim())
+        inbox.store(stream_entries(b"more nonsense"), Claim())
     assert told == [(["A1", "B2"], database), (["C3"], database)]
 
 
@@ -497,6 +465,6 @@ def test_what_raises_there_undoes_the_storing(database: str, error: type[Excepti
         raise error
 
     with hearing(hear), pytest.raises(DatabaseAway if error is OperationalError else error):
-        inbox.store(entries(opened("A1")), Claim())
+        inbox.store(stream_entries(open_event("A1")), Claim())
     assert not Event.objects.exists()
     assert not Work.objects.exists()

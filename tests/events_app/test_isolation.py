@@ -18,7 +18,7 @@ from django.db.transaction import TransactionManagementError
 from events_app import isolation
 from events_app.isolation import TransactionLost
 from example_app.models import Bounce
-from tests.events_app.test_inbox import hang_up, on_postgresql
+from tests.support.databases import on_postgresql, terminate_connection
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -241,7 +241,7 @@ def test_a_transaction_in_pieces_cannot_go_on(database: str, tear: Deed, then: D
 def test_a_connection_is_lost_when_the_server_hung_up_and_not_when_we_did(database: str) -> None:
     connections[database].close()
     assert not isolation.is_lost(database)
-    hang_up(database)
+    terminate_connection(database)
     with pytest.raises(OperationalError):
         writes("one")(database)
     assert isolation.is_lost(database)

@@ -28,7 +28,8 @@ from events_app.claims import Claim, Owed
 from events_app.models import DatabaseAway, Event, Work, database_now
 from events_app.receivers import ReceiverSignal
 from events_app.signals import TrackingEvent
-from tests.events_app.test_inbox import away, entries, opened
+from tests.support.databases import database_away
+from tests.support.events.stored_events import open_event, stream_entries
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -65,7 +66,7 @@ class Lives(RuleBasedStateMachine):
             key = event.event_id, name
             if self.goes_away_under == name:
                 self.goes_away_under = None
-                self.absence.enter_context(away(self.database))
+                self.absence.enter_context(database_away(self.database))
                 raise RuntimeError("the server is gone")
             if key in self.failing:
                 raise RuntimeError(f"{name} is closed")
@@ -183,7 +184,7 @@ class Lives(RuleBasedStateMachine):
     def _store(self, ids: list[str]) -> tuple[list[Owed], Claim]:
         claim = Claim()
         self.stored |= set(ids)
-        return inbox.store(entries(*map(opened, ids)), claim).owed, claim
+        return inbox.store(stream_entries(*map(open_event, ids)), claim).owed, claim
 
     def _deliver(self, owed: list[Owed], claim: Claim) -> None:
         with self._database_back(), suppress(DatabaseAway):

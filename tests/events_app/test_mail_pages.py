@@ -14,7 +14,7 @@ from events_app.management import mail_pages
 from events_app.management.terminal import dump
 from events_app.models import InboundMail
 from fake_sendgrid import inbound as posts
-from tests.events_app.inbound.keeping import letter
+from tests.support.inbound.mails import sample_mail
 
 pytestmark = pytest.mark.django_db
 
@@ -32,7 +32,7 @@ PARTS = b"--x\r\n\r\nyes\r\n--x\r\nContent-ID: <a>\r\n\r\nno\r\n--x--"
 
 
 def mail(mime: bytes, monkeypatch: pytest.MonkeyPatch) -> InboundMail:
-    form = posts.raw(letter()).replaced("email", mime)
+    form = posts.raw(sample_mail()).replaced("email", mime)
     body = form.body()
     monkeypatch.setattr(storage, "read", lambda name: body)
     return InboundMail(

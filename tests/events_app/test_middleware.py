@@ -15,8 +15,8 @@ from pytest_django import Settings
 
 from events_app import counters
 from events_app.views import SendGridInboundWebhookView
-from tests.events_app.inbound.folders import use_folder
-from tests.events_app.test_views import SECRET
+from tests.support.events.webhook_requests import SECRET
+from tests.support.inbound.storages import use_folder
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

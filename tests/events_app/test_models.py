@@ -1,7 +1,7 @@
 """What the databases keep, and that each key is kept once."""
 
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,26 +9,10 @@ from django.db import DataError, IntegrityError, connections, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
-from events_app.models import Event, NewEvent, Work, database_now
+from events_app.models import Event, Work, database_now
+from tests.support.events.stored_events import NOON, new_event
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
-
-NOON = datetime(2026, 7, 14, 12, 0, 0, 123456, UTC)
-
-
-def event(number: int, **fields: Any) -> NewEvent:
-    values: dict[str, Any] = {
-        "key": number.to_bytes(16),
-        "event_type": "opened",
-        "event_id": f"id-{number}",
-        "message_id": "0c5c1a52",
-        "recipient": "mira.okafor@example.net",
-        "timestamp": NOON,
-        "received_at": NOON,
-        "door": "tracking",
-        "raw": b'{"event": "open"}',
-    }
-    return NewEvent(**values | fields)
 
 
 def keys(numbers: Iterable[int]) -> set[bytes]:
@@ -36,7 +20,7 @@ def keys(numbers: Iterable[int]) -> set[bytes]:
 
 
 def test_a_row_comes_back_as_it_went_in(database: str) -> None:
-    given = event(7, raw=b"\x00\xff no text", event_id="Üß\U0001f600", timestamp=None)
+    given = new_event(7, raw=b"\x00\xff no text", event_id="Üß\U0001f600", timestamp=None)
     ids = Event.objects.insert_new([given], database)
     found = Event.objects.get(pk=ids[(7).to_bytes(16)])
     for field in Event._meta.concrete_fields:
@@ -46,37 +30,39 @@ def test_a_row_comes_back_as_it_went_in(database: str) -> None:
 
 
 def test_only_new_keys_are_inserted_and_answered(database: str) -> None:
-    first = Event.objects.insert_new([event(1), event(2)], database)
-    second = Event.objects.insert_new([event(3), event(2, event_id="changed"), event(1)], database)
+    first = Event.objects.insert_new([new_event(1), new_event(2)], database)
+    second = Event.objects.insert_new(
+        [new_event(3), new_event(2, event_id="changed"), new_event(1)], database
+    )
     assert (set(first), set(second)) == (keys([1, 2]), keys([3]))
     assert Event.objects.count() == 3
     assert not Event.objects.filter(event_id="changed").exists()
 
 
 def test_nothing_new_answers_nothing(database: str) -> None:
-    Event.objects.insert_new([event(1)], database)
-    assert Event.objects.insert_new([event(1)], database) == {}
+    Event.objects.insert_new([new_event(1)], database)
+    assert Event.objects.insert_new([new_event(1)], database) == {}
 
 
 def test_a_key_twice_in_one_call_is_inserted_once(database: str) -> None:
-    assert set(Event.objects.insert_new([event(1), event(2), event(1)], database)) == keys([1, 2])
+    assert set(Event.objects.insert_new([new_event(1), new_event(2), new_event(1)], database)) == keys([1, 2])
     assert Event.objects.count() == 2
 
 
 def test_more_rows_than_one_statement_takes(database: str) -> None:
-    ids = Event.objects.insert_new([event(number) for number in range(4500)], database)
+    ids = Event.objects.insert_new([new_event(number) for number in range(4500)], database)
     assert set(ids) == keys(range(4500))
     assert len(set(ids.values())) == Event.objects.count() == 4500
 
 
 def test_each_id_is_its_own_keys(database: str) -> None:
-    ids = Event.objects.insert_new([event(number) for number in (5, 3, 9)], database)
+    ids = Event.objects.insert_new([new_event(number) for number in (5, 3, 9)], database)
     assert {bytes(found.key): found.pk for found in Event.objects.all()} == ids
 
 
 def test_rows_of_a_transaction_that_fails_are_not_kept(database: str) -> None:
     with transaction.atomic(using=database):
-        Event.objects.insert_new([event(1)], database)
+        Event.objects.insert_new([new_event(1)], database)
         transaction.set_rollback(True, using=database)
     assert not Event.objects.exists()
 
@@ -84,13 +70,13 @@ def test_rows_of_a_transaction_that_fails_are_not_kept(database: str) -> None:
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)
 def test_postgresql_refuses_what_a_column_has_no_room_for(database: str) -> None:
     with pytest.raises(DataError):
-        Event.objects.insert_new([event(1), event(2, event_id="x" * 256)], database)
+        Event.objects.insert_new([new_event(1), new_event(2, event_id="x" * 256)], database)
     assert not Event.objects.exists()
 
 
 def test_one_row_that_is_refused_keeps_all_from_being_inserted(database: str) -> None:
     with pytest.raises(IntegrityError):
-        Event.objects.insert_new([event(1), event(2, door=None), event(3)], database)
+        Event.objects.insert_new([new_event(1), new_event(2, door=None), new_event(3)], database)
     assert not Event.objects.exists()
 
 
@@ -101,7 +87,7 @@ def test_the_databases_clock_is_a_clock(database: str) -> None:
 
 
 def test_work_says_what_it_is_about(database: str) -> None:
-    ((_, pk),) = Event.objects.insert_new([event(1)], database).items()
+    ((_, pk),) = Event.objects.insert_new([new_event(1)], database).items()
     work = Work.objects.create(event_id=pk, due=NOON)
     assert (work.state, work.claim, work.error) == (Work.State.OWED, None, "")
     assert (work.failures, work.lapses, work.replay, work.receivers) == (0, 0, False, {})
@@ -141,7 +127,7 @@ def test_what_was_owed_or_dead_before_failures_were_retried_is_so_still(
     for number, row in enumerate(rows):
         kept = before.get_model("events_app", "Event").objects.using(database)
         given = {
-            field: getattr(event(number), field) for field in ("key", "event_type", "received_at", "raw")
+            field: getattr(new_event(number), field) for field in ("key", "event_type", "received_at", "raw")
         }
         made = kept.create(**given, door="tracking")
         before.get_model("events_app", "Work").objects.using(database).create(event=made, due=NOON, **row)
@@ -163,7 +149,7 @@ def test_what_was_owed_or_dead_before_failures_were_retried_is_so_still(
 
 
 def test_the_tables_can_go_back_a_version(database: str, migrate: Callable[[str], Any]) -> None:
-    ((_, pk),) = Event.objects.insert_new([event(1)], database).items()
+    ((_, pk),) = Event.objects.insert_new([new_event(1)], database).items()
     Work.objects.create(event_id=pk, due=NOON, failures=2, receivers={"shop": "Traceback"})
     work = migrate("0001_initial").get_model("events_app", "Work").objects.using(database).get()
     assert (work.event_id, work.state, work.failed) == (pk, "owed", [])

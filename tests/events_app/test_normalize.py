@@ -15,7 +15,7 @@ from events_app import normalize as tables
 from events_app.decode import Unreadable, decode
 from events_app.normalize import normalize, read
 from events_app.signals import EventType, RejectReason, TrackingEvent
-from tests.events_app.test_decode import any_object, any_text, any_value
+from tests.support.strategies import any_object, any_text, any_value
 
 ROOT = Path(__file__).parent.parent.parent
 CASES: list[dict[str, Any]] = json.loads((ROOT / "tests/payloads/events.json").read_bytes())

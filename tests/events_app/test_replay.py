@@ -1,7 +1,6 @@
 """What an operator asks for once more happens once more, and what a worker has in hand stays its own."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from threading import Barrier
 from typing import Any
 
@@ -15,18 +14,11 @@ from events_app import claims, counters, models, replay, tasks
 from events_app.models import Event, Work, database_now
 from events_app.receivers import ReceiverSignal
 from events_app.replay import Replayed, Retried
-from events_app.signals import TrackingEvent
-from tests.events_app.test_inbox import opened
-from tests.events_app.test_search import owe, store
+from tests.support.events.leases import FAILED, TOKEN, later
+from tests.support.events.stored_events import add_pending, open_event, store_done
+from tests.support.recorded_calls import Recorder
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
-
-TOKEN = 4711
-FAILED = {"shop": "Traceback"}
-
-
-def later(database: str, seconds: int = 3600) -> Any:
-    return database_now(database) + timedelta(seconds=seconds)
 
 
 def lane(work: Work) -> str:
@@ -40,26 +32,14 @@ def lane(work: Work) -> str:
     return found
 
 
-class Log:
-    """A receiver that writes down how it was called, and raises while it is told to."""
-
-    def __init__(self, signal: ReceiverSignal, name: str = "shop", fails: bool = False) -> None:
-        self.calls: list[tuple[str | None, int, bool]] = []
-        self.fails = fails
-        signal.connect(self, dispatch_uid=name, weak=False)
-
-    def __call__(self, event: TrackingEvent, attempt: int, replay: bool, **_: Any) -> None:
-        self.calls.append((event.event_id, attempt, replay))
-        if self.fails:
-            raise RuntimeError("the shop is closed")
-
-
 # retry
 
 
 def test_dead_events_are_due_now_for_the_receivers_that_failed(database: str) -> None:
-    (pk,) = store(opened("A1"))
-    owe(pk, state="dead", failures=15, lapses=2, due=later(database), receivers=FAILED, error="Given up.")
+    (pk,) = store_done(open_event("A1"))
+    add_pending(
+        pk, state="dead", failures=15, lapses=2, due=later(database), receivers=FAILED, error="Given up."
+    )
     assert replay.retry([pk]) == Retried(1, 0)
     work = Work.objects.get()
     assert (work.state, work.claim, work.failures, work.lapses) == ("owed", None, 15, 2)
@@ -78,8 +58,8 @@ def test_dead_events_are_due_now_for_the_receivers_that_failed(database: str) ->
     ],
 )
 def test_dead_events_that_no_receiver_has_failed_with_go_alone(database: str, found: dict[str, Any]) -> None:
-    (pk,) = store(opened("A1"))
-    owe(pk, state="dead", **found)
+    (pk,) = store_done(open_event("A1"))
+    add_pending(pk, state="dead", **found)
     assert replay.retry([pk]) == Retried(1, 0)
     work = Work.objects.get()
     assert (work.state, work.claim, lane(work)) == ("owed", claims.NOBODY, "lapsed")
@@ -88,51 +68,51 @@ def test_dead_events_that_no_receiver_has_failed_with_go_alone(database: str, fo
 
 @pytest.mark.parametrize("found", [{"failures": 3}, {"replay": True}, {"failures": 1, "replay": True}])
 def test_events_that_are_put_off_are_due_now(database: str, found: dict[str, Any]) -> None:
-    (pk,) = store(opened("A1"))
-    owe(pk, due=later(database), **found)
+    (pk,) = store_done(open_event("A1"))
+    add_pending(pk, due=later(database), **found)
     assert replay.retry([pk]) == Retried(1, 0)
     assert (claims.anything_to_retry(), lane(Work.objects.get())) == (True, "to retry")
 
 
 def test_an_event_that_is_to_go_alone_still_does(database: str) -> None:
-    (pk,) = store(opened("A1"))
-    owe(pk, failures=1, claim=claims.NOBODY)
+    (pk,) = store_done(open_event("A1"))
+    add_pending(pk, failures=1, claim=claims.NOBODY)
     assert replay.retry([pk]) == Retried(1, 0)
     assert Work.objects.get().claim == claims.NOBODY
 
 
 def test_what_a_worker_has_in_hand_is_left_to_it(database: str) -> None:
-    pks = store(opened("A1"), opened("B2"))
+    pks = store_done(open_event("A1"), open_event("B2"))
     due = later(database)
-    owe(pks[0], failures=2, claim=TOKEN, due=due)
-    owe(pks[1], claim=TOKEN, due=due)
+    add_pending(pks[0], failures=2, claim=TOKEN, due=due)
+    add_pending(pks[1], claim=TOKEN, due=due)
     assert replay.retry(pks) == Retried(0, 2)
     assert set(Work.objects.values_list("claim", "due")) == {(TOKEN, due)}
     assert counters.read() == {}
 
 
 def test_with_nothing_failed_there_is_nothing_to_retry(database: str) -> None:
-    pks = store(opened("A1"), opened("B2"))
+    pks = store_done(open_event("A1"), open_event("B2"))
     due = later(database)
-    owe(pks[0], due=due)
+    add_pending(pks[0], due=due)
     assert replay.retry(pks) == Retried(0, 0)
     assert Work.objects.get().due == due
 
 
 def test_only_the_events_asked_for(database: str) -> None:
-    pks = store(opened("A1"), opened("B2"))
+    pks = store_done(open_event("A1"), open_event("B2"))
     for pk in pks:
-        owe(pk, state="dead", failures=1)
+        add_pending(pk, state="dead", failures=1)
     assert replay.retry(pks[1:]) == Retried(1, 0)
     assert Work.objects.get(state="dead").pk == pks[0]
 
 
 def test_retryable_is_what_retry_takes(database: str) -> None:
-    pks = store(*(opened(name) for name in "ABCDE"))
-    owe(pks[0], state="dead", failures=1)
-    owe(pks[1], failures=1)
-    owe(pks[2], failures=1, claim=TOKEN)
-    owe(pks[3])
+    pks = store_done(*(open_event(name) for name in "ABCDE"))
+    add_pending(pks[0], state="dead", failures=1)
+    add_pending(pks[1], failures=1)
+    add_pending(pks[2], failures=1, claim=TOKEN)
+    add_pending(pks[3])
     assert sorted(replay.retryable(pks).values_list("pk", flat=True)) == sorted(pks[:2])
     assert replay.retry(pks).retried == 2
 
@@ -140,9 +120,9 @@ def test_retryable_is_what_retry_takes(database: str) -> None:
 def test_a_retry_reaches_the_receiver_that_failed_and_no_other(
     database: str, tracking: ReceiverSignal
 ) -> None:
-    shop, bank = Log(tracking), Log(tracking, "bank")
-    (pk,) = store(opened("A1"))
-    owe(pk, state="dead", failures=2, receivers=FAILED)
+    shop, bank = Recorder(tracking, "shop"), Recorder(tracking, "bank")
+    (pk,) = store_done(open_event("A1"))
+    add_pending(pk, state="dead", failures=2, receivers=FAILED)
     replay.retry([pk])
     tasks.retry()
     assert (shop.calls, bank.calls) == ([("A1", 3, False)], [])
@@ -150,9 +130,9 @@ def test_a_retry_reaches_the_receiver_that_failed_and_no_other(
 
 
 def test_a_retry_of_what_no_receiver_failed_with_reaches_all(database: str, tracking: ReceiverSignal) -> None:
-    shop, bank = Log(tracking), Log(tracking, "bank")
-    (pk,) = store(opened("A1"))
-    owe(pk, state="dead", lapses=claims.MOST_DEATHS)
+    shop, bank = Recorder(tracking, "shop"), Recorder(tracking, "bank")
+    (pk,) = store_done(open_event("A1"))
+    add_pending(pk, state="dead", lapses=claims.MOST_DEATHS)
     replay.retry([pk])
     tasks.recover()
     assert shop.calls == bank.calls == [("A1", claims.MOST_DEATHS + 1, False)]
@@ -163,9 +143,9 @@ def test_past_its_tries_an_event_has_one_more_for_each_retry(
     database: str, tracking: ReceiverSignal, anymail: Any
 ) -> None:
     anymail(RECEIVER_MAX_ATTEMPTS=3)
-    shop = Log(tracking, fails=True)
-    (pk,) = store(opened("A1"))
-    owe(pk, state="dead", failures=3, receivers=FAILED)
+    shop = Recorder(tracking, "shop", fails=True)
+    (pk,) = store_done(open_event("A1"))
+    add_pending(pk, state="dead", failures=3, receivers=FAILED)
     for failures in (4, 5):
         replay.retry([pk])
         tasks.retry()
@@ -179,7 +159,7 @@ def test_past_its_tries_an_event_has_one_more_for_each_retry(
 
 
 def test_done_events_are_owed_anew(database: str) -> None:
-    (pk,) = store(opened("A1"))
+    (pk,) = store_done(open_event("A1"))
     assert replay.replay([pk], []) == Replayed(1, 0)
     work = Work.objects.get()
     assert (work.pk, work.state, work.claim, work.replay) == (pk, "owed", None, True)
@@ -189,8 +169,10 @@ def test_done_events_are_owed_anew(database: str) -> None:
 
 
 def test_dead_events_are_taken_over(database: str) -> None:
-    (pk,) = store(opened("A1"))
-    owe(pk, state="dead", failures=15, lapses=5, due=later(database), receivers=FAILED, error="Given up.")
+    (pk,) = store_done(open_event("A1"))
+    add_pending(
+        pk, state="dead", failures=15, lapses=5, due=later(database), receivers=FAILED, error="Given up."
+    )
     assert replay.replay([pk], ["bank"]) == Replayed(1, 0)
     work = Work.objects.get()
     assert (work.state, work.failures, work.lapses, work.replay) == ("owed", 0, 0, True)
@@ -200,32 +182,32 @@ def test_dead_events_are_taken_over(database: str) -> None:
 
 @pytest.mark.parametrize("found", [{}, {"claim": TOKEN}, {"failures": 3}, {"claim": claims.NOBODY}])
 def test_events_that_are_still_owed_are_left_alone(database: str, found: dict[str, Any]) -> None:
-    (pk,) = store(opened("A1"))
-    owe(pk, **found)
+    (pk,) = store_done(open_event("A1"))
+    add_pending(pk, **found)
     before = Work.objects.values().get()
     assert replay.replay([pk], []) == Replayed(0, 1)
     assert Work.objects.values().get() == before
 
 
 def test_an_event_that_is_gone_is_not_replayed(database: str) -> None:
-    first, second = store(opened("A1"), opened("B2"))
+    first, second = store_done(open_event("A1"), open_event("B2"))
     Event.objects.filter(pk=first).delete()
     assert replay.replay([first, second], []) == Replayed(1, 0)
     assert Work.objects.get().pk == second
 
 
 def test_replayable_is_what_replay_takes(database: str) -> None:
-    pks = store(*(opened(name) for name in "ABC"))
-    owe(pks[0], state="dead")
-    owe(pks[1])
+    pks = store_done(*(open_event(name) for name in "ABC"))
+    add_pending(pks[0], state="dead")
+    add_pending(pks[1])
     assert set(replay.replayable(pks).values_list("pk", flat=True)) == {pks[0], pks[2]}
     assert replay.replay(pks, []) == Replayed(2, 1)
 
 
 def test_a_replay_reaches_all_receivers_as_a_replay(database: str, tracking: ReceiverSignal) -> None:
-    shop, bank = Log(tracking), Log(tracking, "bank")
-    pks = store(opened("A1"), opened("B2"))
-    owe(pks[1], state="dead", failures=7, receivers=FAILED)
+    shop, bank = Recorder(tracking, "shop"), Recorder(tracking, "bank")
+    pks = store_done(open_event("A1"), open_event("B2"))
+    add_pending(pks[1], state="dead", failures=7, receivers=FAILED)
     replay.replay(pks, [])
     tasks.retry()
     assert sorted(shop.calls) == sorted(bank.calls) == [("A1", 1, True), ("B2", 1, True)]
@@ -233,16 +215,16 @@ def test_a_replay_reaches_all_receivers_as_a_replay(database: str, tracking: Rec
 
 
 def test_a_replay_to_some_reaches_these_alone(database: str, tracking: ReceiverSignal) -> None:
-    logs = {name: Log(tracking, name) for name in ("shop", "bank", "post")}
-    replay.replay(store(opened("A1")), ["shop", "post"])
+    logs = {name: Recorder(tracking, name) for name in ("shop", "bank", "post")}
+    replay.replay(store_done(open_event("A1")), ["shop", "post"])
     tasks.retry()
     assert [name for name, log in logs.items() if log.calls == [("A1", 1, True)]] == ["shop", "post"]
     assert logs["bank"].calls == []
 
 
 def test_a_replay_that_fails_is_retried_as_a_replay(database: str, tracking: ReceiverSignal) -> None:
-    shop, bank = Log(tracking, fails=True), Log(tracking, "bank")
-    (pk,) = store(opened("A1"))
+    shop, bank = Recorder(tracking, "shop", fails=True), Recorder(tracking, "bank")
+    (pk,) = store_done(open_event("A1"))
     replay.replay([pk], [])
     tasks.retry()
     shop.fails = False
@@ -253,9 +235,9 @@ def test_a_replay_that_fails_is_retried_as_a_replay(database: str, tracking: Rec
 
 
 def test_operators_who_ask_at_once_replay_each_event_once(database: str) -> None:
-    pks = store(*(opened(f"{number:03d}") for number in range(100)))
+    pks = store_done(*(open_event(f"{number:03d}") for number in range(100)))
     for pk in pks[:50]:
-        owe(pk, state="dead")
+        add_pending(pk, state="dead")
     together = Barrier(4)
 
     def ask(_: int) -> int:
@@ -272,9 +254,9 @@ def test_operators_who_ask_at_once_replay_each_event_once(database: str) -> None
 
 def test_the_receivers_that_are_connected(tracking: ReceiverSignal) -> None:
     assert replay.connected() == []
-    Log(tracking, "shop")
-    Log(tracking, "bank")
-    tracking.connect(Log(tracking, "third"), sender=object, dispatch_uid="of another sender", weak=False)
+    Recorder(tracking, "shop")
+    Recorder(tracking, "bank")
+    tracking.connect(Recorder(tracking, "third"), sender=object, dispatch_uid="of another sender", weak=False)
     assert replay.connected() == ["bank", "shop", "third"]
 
 
@@ -316,12 +298,12 @@ def test_whatever_is_asked_each_event_is_in_a_lane_the_workers_know(
 ) -> None:
     tracking.receivers = []
     Event.objects.all().delete()
-    Log(tracking)
-    pks = store(*(opened(name) for name in "ABCD"))
+    Recorder(tracking, "shop")
+    pks = store_done(*(open_event(name) for name in "ABCD"))
     for pk, fields in zip(pks, works, strict=True):
         if fields is not None:
             claim = None if fields["state"] == "dead" else fields["claim"]
-            owe(pk, **{**fields, "claim": claim, "due": later(database)})
+            add_pending(pk, **{**fields, "claim": claim, "due": later(database)})
     in_hand = list(Work.objects.filter(claim=TOKEN).order_by("pk").values())
     for what, numbers in asked:
         ask(what, [pks[number] for number in sorted(numbers)])

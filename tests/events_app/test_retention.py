@@ -1,17 +1,16 @@
 """Events go at the end of their retention, and none before, and none that is owed."""
 
 from collections.abc import Callable
-from datetime import timedelta
 
 import pytest
 from django.db import DatabaseError
 
 from events_app import claims, counters, retention
 from events_app.claims import Claim
-from events_app.models import Event, Work, database_now
-from tests.events_app.test_claims import out_of_budget
-from tests.events_app.test_inbox import away
-from tests.events_app.test_models import event
+from events_app.models import Work, database_now
+from tests.support.databases import database_away
+from tests.support.events.leases import out_of_budget
+from tests.support.events.stored_events import store_aged, stored_pks
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -26,38 +25,22 @@ def slices_of_three(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "SLICE", 3)
 
 
-def keep(database: str, *days: float) -> list[int]:
-    """Store an event for each number of days that it has been here, in that order; answer the ids."""
-    now, first = database_now(database), Event.objects.count()
-    return [
-        pk
-        for number, age in enumerate(days, first)
-        for pk in Event.objects.insert_new(
-            [event(number, received_at=now - timedelta(days=age))], database
-        ).values()
-    ]
-
-
 def owe(database: str, pk: int, **fields: object) -> None:
     Work.objects.create(event_id=pk, due=database_now(database), **fields)
 
 
-def left() -> list[int]:
-    return list(Event.objects.order_by("pk").values_list("pk", flat=True))
-
-
 def test_the_old_go_and_the_young_stay(database: str) -> None:
-    _, _, *young = keep(database, 400, 30.01, 29.99, 0)
+    _, _, *young = store_aged(database, 400, 30.01, 29.99, 0)
     assert retention.prune(Claim())
-    assert left() == young
+    assert stored_pks() == young
     assert counters.read() == {"pruned": 2}
 
 
 def test_without_the_setting_all_stay(database: str, anymail: Callable[..., None]) -> None:
     anymail(EVENT_RETENTION_DAYS=None)
-    old = keep(database, 4000)
+    old = store_aged(database, 4000)
     assert retention.prune(Claim())
-    assert (left(), counters.read()) == (old, {})
+    assert (stored_pks(), counters.read()) == (old, {})
 
 
 def test_with_nothing_stored_there_is_nothing_to_do(database: str) -> None:
@@ -67,22 +50,22 @@ def test_with_nothing_stored_there_is_nothing_to_do(database: str) -> None:
 
 @pytest.mark.parametrize("claim", [None, 17, claims.NOBODY])
 def test_what_is_owed_stays_until_it_is_done(database: str, claim: int | None) -> None:
-    _, owed = keep(database, 40, 40)
+    _, owed = store_aged(database, 40, 40)
     owe(database, owed, claim=claim, failures=3)
     assert retention.prune(Claim())
-    assert left() == [owed]
+    assert stored_pks() == [owed]
     assert Work.objects.get().event_id == owed
     Work.objects.all().delete()
     assert retention.prune(Claim())
-    assert left() == []
+    assert stored_pks() == []
 
 
 def test_the_dead_go_with_the_others_and_are_counted(database: str, caplog: pytest.LogCaptureFixture) -> None:
-    _, dead, young = keep(database, 40, 40, 0)
+    _, dead, young = store_aged(database, 40, 40, 0)
     for pk in (dead, young):
         owe(database, pk, state="dead")
     assert retention.prune(Claim())
-    assert left() == [young]
+    assert stored_pks() == [young]
     assert Work.objects.get().event_id == young
     assert counters.read() == {"pruned": 2, "pruned_dead": 1}
     assert caplog.messages == ["Removed 1 events that were dead, at the end of their retention"]
@@ -91,50 +74,50 @@ def test_the_dead_go_with_the_others_and_are_counted(database: str, caplog: pyte
 @pytest.mark.usefixtures("slices_of_three")
 @pytest.mark.parametrize("count", [2, 3, 4, 9, 10])
 def test_all_slices_are_gone_through(database: str, count: int) -> None:
-    keep(database, *[40] * count)
+    store_aged(database, *[40] * count)
     assert retention.prune(Claim())
-    assert left() == []
+    assert stored_pks() == []
     assert counters.read() == {"pruned": count}
 
 
 @pytest.mark.usefixtures("slices_of_three")
 def test_a_slice_of_owed_events_hides_none_behind_it(database: str) -> None:
-    pks = keep(database, *[40] * 7)
+    pks = store_aged(database, *[40] * 7)
     for pk in pks[:6]:
         owe(database, pk)
     assert retention.prune(Claim())
-    assert left() == pks[:6]
+    assert stored_pks() == pks[:6]
 
 
 @pytest.mark.usefixtures("slices_of_three")
 def test_an_old_event_among_young_ones_goes_or_waits_until_its_neighbours_are_old(
     database: str, anymail: Callable[..., None]
 ) -> None:
-    _, young, _, *slice_of_young, late = keep(database, 40, 29, 40, 29, 29, 29, 40)
+    _, young, _, *slice_of_young, late = store_aged(database, 40, 29, 40, 29, 29, 29, 40)
     assert retention.prune(Claim())
-    assert left() == [young, *slice_of_young, late]
+    assert stored_pks() == [young, *slice_of_young, late]
     anymail(EVENT_RETENTION_DAYS=28)
     assert retention.prune(Claim())
-    assert left() == []
+    assert stored_pks() == []
 
 
 @pytest.mark.usefixtures("slices_of_three")
 def test_at_its_budgets_end_it_stops_and_the_next_goes_on(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pks = keep(database, *[40] * 7)
+    pks = store_aged(database, *[40] * 7)
     assert not retention.prune(out_of_budget(Claim()))
-    assert left() == pks
+    assert stored_pks() == pks
     budget = iter([True, True, False])
     monkeypatch.setattr(Claim, "has_budget", lambda _: next(budget))
     assert not retention.prune(Claim())
-    assert left() == pks[6:]
+    assert stored_pks() == pks[6:]
     monkeypatch.undo()
     anew = Claim()
     assert retention.prune(anew)
-    assert left() == []
+    assert stored_pks() == []
 
 
 def test_with_the_database_away_it_raises(database: str) -> None:
-    with away(database), pytest.raises(DatabaseError):
+    with database_away(database), pytest.raises(DatabaseError):
         retention.prune(Claim())

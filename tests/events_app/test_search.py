@@ -5,28 +5,10 @@ from typing import Any
 
 import pytest
 
-from events_app import inbox
-from events_app.claims import Claim
-from events_app.models import Event, Work, database_now
 from events_app.search import Criteria, find, missing
-from tests.events_app.test_inbox import entries, opened
+from tests.support.events.stored_events import open_event, store_done
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
-
-
-def store(*events: dict[str, Any]) -> list[int]:
-    """Have these stored, with nothing owed; their ids."""
-    claim = Claim()
-    inbox.store(entries(*events), claim)
-    Work.objects.filter(claim=claim.token).delete()
-    pks = dict(Event.objects.values_list("event_id", "pk"))
-    return [pks[event["sg_event_id"]] for event in events]
-
-
-def owe(pk: int, **fields: Any) -> Work:
-    """Open work for a stored event."""
-    using = Event.objects.db
-    return Work.objects.create(event_id=pk, **{"due": database_now(using), **fields})
 
 
 def ids(**criteria: Any) -> list[str]:
@@ -34,37 +16,37 @@ def ids(**criteria: Any) -> list[str]:
 
 
 def test_nothing_asked_finds_all(database: str) -> None:
-    store(opened("A1"), opened("B2"))
+    store_done(open_event("A1"), open_event("B2"))
     assert ids() == ["A1", "B2"]
 
 
 def test_by_our_id_or_sendgrids(database: str) -> None:
-    first, *_ = store(opened("A1"), opened("b2=="), opened("c3"))
+    first, *_ = store_done(open_event("A1"), open_event("b2=="), open_event("c3"))
     assert ids(ids=(str(first), "b2==")) == ["A1", "b2=="]
     assert ids(ids=("B2==", str(10**17))) == []
 
 
 def test_an_id_of_more_digits_than_ours_is_sendgrids(database: str) -> None:
     number = "9" * 30
-    store(opened(number))
+    store_done(open_event(number))
     assert ids(ids=(number,)) == [number]
 
 
 def test_by_sendgrids_id_where_the_content_is_the_key(database: str, anymail: Callable[..., None]) -> None:
     anymail(DEDUPE_BY="content")
-    store(opened("A1"), opened("B2", ip="203.0.113.9"))
+    store_done(open_event("A1"), open_event("B2", ip="203.0.113.9"))
     assert ids(ids=("B2",)) == ["B2"]
     assert missing(["B2", "C3"]) == ["C3"]
 
 
 def test_ids_that_are_missing(database: str) -> None:
-    first, _ = store(opened("A1"), opened("B2"))
+    first, _ = store_done(open_event("A1"), open_event("B2"))
     assert missing([str(first), "B2", "C3", "0", f"0{first}", str(10**17)]) == ["C3", "0", str(10**17)]
     assert missing([]) == []
 
 
 def test_by_message_and_by_address(database: str) -> None:
-    store(opened("A1", anymail_id="our-id"), opened("B2", email="Lena@Example.ORG"))
+    store_done(open_event("A1", anymail_id="our-id"), open_event("B2", email="Lena@Example.ORG"))
     assert ids(message_id="our-id") == ["A1"]
     assert ids(message_id="our") == []
     assert ids(address="lENA@example.org") == ["B2"]
@@ -72,13 +54,13 @@ def test_by_message_and_by_address(database: str) -> None:
 
 
 def test_by_type(database: str) -> None:
-    store(opened("A1"), opened("B2", event="click"), opened("C3", event="bounce"))
+    store_done(open_event("A1"), open_event("B2", event="click"), open_event("C3", event="bounce"))
     assert ids(types=("clicked",)) == ["B2"]
     assert ids(types=("clicked", "bounced")) == ["B2", "C3"]
 
 
 def test_all_that_is_given_must_hold(database: str) -> None:
-    first, second = store(opened("A1"), opened("B2", email="lena@example.org"))
+    first, second = store_done(open_event("A1"), open_event("B2", email="lena@example.org"))
     asked = {"ids": (str(first), str(second)), "address": "lena@example.org", "states": ("done",)}
     assert ids(**asked) == ["B2"]
     assert ids(**asked, types=("clicked",)) == []

@@ -1,8 +1,6 @@
 """The Signed Event Webhook's check. The vectors were made with throw-away keys; each says what it shows."""
 
 import base64
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,22 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events_app.signature import begin, is_well_formed, load_key, verify, verify_digest
-from fake_sendgrid.webhook import Sender
-
-VECTORS: list[dict[str, Any]] = json.loads(
-    (Path(__file__).parent.parent / "payloads" / "signatures.json").read_bytes()
-)
-every_vector = pytest.mark.parametrize("vector", VECTORS, ids=[vector["case"] for vector in VECTORS])
-
-SENDER = Sender()
-KEY = SENDER.public_key
-PEM = f"-----BEGIN PUBLIC KEY-----\n{KEY[:64]}\n{KEY[64:]}\n-----END PUBLIC KEY-----\n"
-
-
-def body_of(vector: dict[str, Any]) -> bytes:
-    """The body stands in the file as text; bytes that are none stand there as lone surrogates."""
-    body: str = vector["body"]
-    return body.encode("utf-8", "surrogateescape")
+from tests.support.events.webhook_requests import PEM, PUBLIC_KEY, SENDER, VECTORS, each_vector, vector_body
 
 
 def shown(key: PublicKeyTypes) -> str:
@@ -36,16 +19,16 @@ def shown(key: PublicKeyTypes) -> str:
     return base64.b64encode(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode()
 
 
-@every_vector
+@each_vector
 def test_vector(vector: dict[str, Any]) -> None:
     timestamp, signature = vector["timestamp"], vector["signature"]
-    verified = verify(vector["keys"], timestamp=timestamp, signature=signature, body=body_of(vector))
+    verified = verify(vector["keys"], timestamp=timestamp, signature=signature, body=vector_body(vector))
     assert verified is vector["valid"]
 
 
-@every_vector
+@each_vector
 def test_vector_in_pieces(vector: dict[str, Any]) -> None:
-    timestamp, signature, body = vector["timestamp"], vector["signature"], body_of(vector)
+    timestamp, signature, body = vector["timestamp"], vector["signature"], vector_body(vector)
     running = begin(timestamp)
     for at in range(0, len(body), 7):
         running.update(body[at : at + 7])
@@ -61,7 +44,14 @@ def test_there_are_vectors_of_both_kinds() -> None:
 
 @pytest.mark.parametrize(
     "key",
-    [KEY, f" {KEY}\n", PEM, PEM.replace("\n", "\\n"), PEM.replace("\n", "\r\n"), KEY[:64] + "\n" + KEY[64:]],
+    [
+        PUBLIC_KEY,
+        f" {PUBLIC_KEY}\n",
+        PEM,
+        PEM.replace("\n", "\\n"),
+        PEM.replace("\n", "\r\n"),
+        PUBLIC_KEY[:64] + "\n" + PUBLIC_KEY[64:],
+    ],
     ids=["bare", "spaces", "PEM", "PEM with literal backslash-n", "PEM with CRLF", "two lines"],
 )
 def test_every_form_of_a_key(key: str) -> None:
@@ -76,12 +66,14 @@ def test_every_form_of_a_key(key: str) -> None:
     [
         ("", "not a public key"),
         ("SG.an-api-key", "not a public key"),
-        (KEY[:-8], "not a public key"),
-        (KEY[1:], "not a public key"),
+        (PUBLIC_KEY[:-8], "not a public key"),
+        (PUBLIC_KEY[1:], "not a public key"),
         ("schlüssel", "not a public key"),
         (PEM.replace("-", ""), "not a public key"),
         (
-            base64.b64encode(base64.b64decode(KEY)[:21] + b"\x02" + base64.b64decode(KEY)[22:]).decode(),
+            base64.b64encode(
+                base64.b64decode(PUBLIC_KEY)[:21] + b"\x02" + base64.b64decode(PUBLIC_KEY)[22:]
+            ).decode(),
             "not a",
         ),
         (shown(rsa.generate_private_key(65537, 2048).public_key()), "not one of SendGrid's"),
@@ -108,30 +100,32 @@ def test_what_is_no_key_is_refused_and_not_repeated(key: str, says: str) -> None
 def test_a_key_that_is_none_raises_even_if_the_signature_is_right() -> None:
     signature = SENDER.headers(b"[]", 1784000000)["X-Twilio-Email-Event-Webhook-Signature"]
     with pytest.raises(ValueError, match="not a public key"):
-        verify(["nonsense", KEY], timestamp="1784000000", signature=signature, body=b"[]")
+        verify(["nonsense", PUBLIC_KEY], timestamp="1784000000", signature=signature, body=b"[]")
 
 
 def test_without_keys_nothing_is_signed() -> None:
     vector = VECTORS[0]
-    assert not verify([], timestamp=vector["timestamp"], signature=vector["signature"], body=body_of(vector))
+    assert not verify(
+        [], timestamp=vector["timestamp"], signature=vector["signature"], body=vector_body(vector)
+    )
 
 
 def test_the_time_cannot_be_moved_into_the_body() -> None:
     signature = SENDER.headers(b"[]", 1784000000)["X-Twilio-Email-Event-Webhook-Signature"]
-    assert not verify([KEY], timestamp="", signature=signature, body=b"1784000000[]")
+    assert not verify([PUBLIC_KEY], timestamp="", signature=signature, body=b"1784000000[]")
 
 
 @pytest.mark.parametrize("kept", range(10))
 def test_no_part_of_the_time_can_be_moved_into_the_body(kept: int) -> None:
     signature = SENDER.headers(b"[]", 1784000000)["X-Twilio-Email-Event-Webhook-Signature"]
     timestamp, moved = "1784000000"[:kept], "1784000000"[kept:]
-    assert not verify([KEY], timestamp=timestamp, signature=signature, body=f"{moved}[]".encode())
+    assert not verify([PUBLIC_KEY], timestamp=timestamp, signature=signature, body=f"{moved}[]".encode())
 
 
 GOOD = SENDER.headers(b"[]", 1784000000)["X-Twilio-Email-Event-Webhook-Signature"]
 
 
-@every_vector
+@each_vector
 def test_each_vector_of_a_wrong_body_or_key_is_well_formed(vector: dict[str, Any]) -> None:
     well_formed = is_well_formed(timestamp=vector["timestamp"], signature=vector["signature"])
     assert well_formed is not vector["case"].endswith(("_base64", "_der", "_empty"))
@@ -168,16 +162,16 @@ def test_a_signature_other_than_base64_of_der_is_malformed(signature: str) -> No
 
 @given(st.text(max_size=100), st.text(max_size=100), st.binary(max_size=100))
 def test_no_headers_and_no_body_raise(timestamp: str, signature: str, body: bytes) -> None:
-    assert verify([KEY], timestamp=timestamp, signature=signature, body=body) is False
+    assert verify([PUBLIC_KEY], timestamp=timestamp, signature=signature, body=body) is False
 
 
 @given(st.binary(max_size=100))
 def test_no_bytes_in_the_signature_raise(der: bytes) -> None:
     signature = base64.b64encode(der).decode()
-    assert verify([KEY], timestamp="1784000000", signature=signature, body=b"[]") is False
+    assert verify([PUBLIC_KEY], timestamp="1784000000", signature=signature, body=b"[]") is False
 
 
 @given(st.binary(max_size=200), st.integers(10**9, 10**10 - 1))
 def test_whatever_is_signed_verifies(body: bytes, at: int) -> None:
     signature = SENDER.headers(body, at)["X-Twilio-Email-Event-Webhook-Signature"]
-    assert verify([KEY], timestamp=str(at), signature=signature, body=body)
+    assert verify([PUBLIC_KEY], timestamp=str(at), signature=signature, body=body)

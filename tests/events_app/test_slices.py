@@ -5,16 +5,15 @@ import pytest
 from events_app.models import Work
 from events_app.search import Criteria, find
 from events_app.slices import slices
-from tests.events_app.test_inbox import opened
-from tests.events_app.test_search import owe, store
+from tests.support.events.stored_events import add_pending, open_event, store_done
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
 
 def test_slices_meet_each_event_once_whatever_changes(database: str) -> None:
-    pks = store(*(opened(f"{number:02d}") for number in range(25)))
+    pks = store_done(*(open_event(f"{number:02d}") for number in range(25)))
     for pk in pks:
-        owe(pk, state="dead")
+        add_pending(pk, state="dead")
     met: list[int] = []
     for part in slices(find(Criteria(states=("dead",))), 10):
         met += [event.pk for event in part]
@@ -24,7 +23,7 @@ def test_slices_meet_each_event_once_whatever_changes(database: str) -> None:
 
 
 def test_the_newest_slice_first(database: str) -> None:
-    pks = store(*(opened(f"{number:02d}") for number in range(25)))
+    pks = store_done(*(open_event(f"{number:02d}") for number in range(25)))
     parts = [[event.pk for event in part] for part in slices(find(Criteria()), 10, newest_first=True)]
     assert [len(part) for part in parts] == [10, 10, 5]
     assert [pk for part in parts for pk in part] == sorted(pks, reverse=True)

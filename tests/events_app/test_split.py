@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from events_app.split import MOST_EVENTS, NotAnArray, TooMany, split
 from fake_sendgrid.events import history
 from fake_sendgrid.webhook import batch
-from tests.events_app.test_decode import any_value
+from tests.support.strategies import any_value
 
 space = st.text(" \t\r\n", max_size=3).map(str.encode)
 

@@ -12,13 +12,10 @@ from events_app import claims
 from events_app.inbound.search import mails
 from events_app.models import Event, Owing
 from events_app.standing import Standing, State, state_of, work_of
-from tests.events_app import test_search as of_events
-from tests.events_app.inbound import test_search as of_mails
-from tests.events_app.test_inbox import opened
+from tests.support.events.stored_events import add_pending, open_event, store_done
+from tests.support.inbound.mails import RECEIVED, add_pending_mail, store_read_mail
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
-
-RECEIVED = of_mails.RECEIVED
 
 
 class Kind(NamedTuple):
@@ -33,10 +30,10 @@ class Kind(NamedTuple):
 
 EVENTS = Kind(
     Event.objects.all,
-    lambda count: of_events.store(*(opened(f"{at:02d}") for at in range(count))),
-    of_events.owe,
+    lambda count: store_done(*(open_event(f"{at:02d}") for at in range(count))),
+    add_pending,
 )
-MAILS = Kind(mails, lambda count: [of_mails.noted() for _ in range(count)], of_mails.owe)
+MAILS = Kind(mails, lambda count: [store_read_mail() for _ in range(count)], add_pending_mail)
 
 
 @pytest.fixture(params=[EVENTS, MAILS], ids=["events", "mails"])

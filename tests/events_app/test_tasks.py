@@ -20,12 +20,11 @@ from events_app.signals import EventType, InboundEvent, TrackingEvent
 from events_app.tick import since_beat
 from fake_sendgrid.events import history
 from fake_sendgrid.webhook import Sender, batch
-from tests.events_app.inbound.keeping import keep as keep_mail
-from tests.events_app.inbound.keeping import letter
-from tests.events_app.test_claims import make_due, owed_ids, store
-from tests.events_app.test_dispatch import Call, Log
-from tests.events_app.test_inbox import away, hang_up, on_postgresql, opened
-from tests.events_app.test_retention import keep, left
+from tests.support.databases import database_away, on_postgresql, terminate_connection
+from tests.support.events.leases import make_due, pending_ids, store_leased
+from tests.support.events.stored_events import open_event, store_aged, stored_pks
+from tests.support.inbound.mails import keep_mail, sample_mail
+from tests.support.recorded_calls import Call, Recorder
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -82,8 +81,8 @@ def test_from_the_door_to_the_receivers(
 
 
 def test_a_drain_stores_delivers_and_leaves_nothing(database: str, tracking: ReceiverSignal) -> None:
-    log = Log(tracking)
-    append(opened("A1"), {"event": "teleported", "sg_event_id": "B2"}, b"nonsense", opened("A1"))
+    log = Recorder(tracking)
+    append(open_event("A1"), {"event": "teleported", "sg_event_id": "B2"}, b"nonsense", open_event("A1"))
     tasks.drain()
     assert log.ids == ["A1", "B2"]
     assert (stream.backlog(), Event.objects.count()) == (0, 3)
@@ -97,8 +96,8 @@ def test_a_drain_with_nothing_to_do_does_nothing(database: str) -> None:
 
 
 def test_a_drain_that_read_all_it_may_rings_for_the_next(database: str, tracking: ReceiverSignal) -> None:
-    log = Log(tracking)
-    append(*(opened(str(number)) for number in range(tasks.BATCH + 1)))
+    log = Recorder(tracking)
+    append(*(open_event(str(number)) for number in range(tasks.BATCH + 1)))
     tasks.drain()
     assert (len(log.ids), bells()[0]) == (tasks.BATCH, "events.drain")
     tasks.drain()
@@ -106,10 +105,10 @@ def test_a_drain_that_read_all_it_may_rings_for_the_next(database: str, tracking
 
 
 def test_a_drain_takes_what_others_released(database: str, tracking: ReceiverSignal) -> None:
-    log = Log(tracking)
-    store("A1", claim=Claim())
+    log = Recorder(tracking)
+    store_leased("A1", claim=Claim())
     make_due(database, claim=None)
-    append(opened("B2"))
+    append(open_event("B2"))
     tasks.drain()
     assert log.ids == ["A1", "B2"]
     assert not Work.objects.exists()
@@ -118,12 +117,12 @@ def test_a_drain_takes_what_others_released(database: str, tracking: ReceiverSig
 def test_a_drain_takes_what_others_released_before_it_takes_what_is_fresh(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = Log(tracking)
+    log = Recorder(tracking)
     monkeypatch.setattr(tasks, "BATCH", 2)
-    store("A1", "B2", "C3", claim=Claim())
+    store_leased("A1", "B2", "C3", claim=Claim())
     make_due(database, claim=None)
-    append(opened("D4"))
-    append(opened("E5"))
+    append(open_event("D4"))
+    append(open_event("E5"))
     tasks.drain()
     assert (len(log.ids), stream.backlog(), bells()[0]) == (2, 2, "events.drain")
     assert set(log.ids) < {"A1", "B2", "C3"}
@@ -134,8 +133,8 @@ def test_a_drain_takes_what_others_released_before_it_takes_what_is_fresh(
 
 
 def test_a_drain_calls_nobody_again_who_has_failed(database: str, tracking: ReceiverSignal) -> None:
-    shop = Log(tracking, "shop", "A1")
-    append(opened("A1"))
+    shop = Recorder(tracking, "shop", "A1")
+    append(open_event("A1"))
     tasks.drain()
     make_due(database)
     tasks.drain()
@@ -145,9 +144,9 @@ def test_a_drain_calls_nobody_again_who_has_failed(database: str, tracking: Rece
 def test_a_drain_that_leaves_work_rings(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = Log(tracking)
+    log = Recorder(tracking)
     monkeypatch.setattr(claims, "BUDGET", 0)
-    append(opened("A1"), opened("B2"))
+    append(open_event("A1"), open_event("B2"))
     tasks.drain()
     assert (log.ids, bells()[0]) == (["A1"], "events.drain")
     tasks.drain()
@@ -155,8 +154,8 @@ def test_a_drain_that_leaves_work_rings(
 
 
 def test_a_drain_ticks_so_a_missing_beat_is_survived(database: str, tracking: ReceiverSignal) -> None:
-    log = Log(tracking)
-    store("A1", claim=Claim())
+    log = Recorder(tracking)
+    store_leased("A1", claim=Claim())
     make_due(database)
     tasks.drain()
     assert bells("sendgrid.recovery") == ["events.recover"]
@@ -165,8 +164,8 @@ def test_a_drain_ticks_so_a_missing_beat_is_survived(database: str, tracking: Re
 
 
 def test_a_drain_rings_for_what_is_to_be_tried_again(database: str, tracking: ReceiverSignal) -> None:
-    log = Log(tracking)
-    store("A1", claim=Claim())
+    log = Recorder(tracking)
+    store_leased("A1", claim=Claim())
     make_due(database, claim=None, failures=1)
     tasks.drain()
     assert (log.ids, bells("sendgrid.retries")) == ([], ["events.retry"])
@@ -176,7 +175,7 @@ def test_a_drain_rings_for_what_is_to_be_tried_again(database: str, tracking: Re
 
 def test_a_recovery_that_leaves_work_rings(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "BUDGET", 0)
-    store("A1", claim=Claim())
+    store_leased("A1", claim=Claim())
     make_due(database)
     tasks.recover()
     assert bells("sendgrid.recovery") == ["events.recover"]
@@ -198,7 +197,7 @@ def test_a_recovery_that_leaves_work_has_let_go_when_it_rings(
 
 
 def lapsed(database: str, *event_ids: str) -> None:
-    store(*event_ids, claim=Claim())
+    store_leased(*event_ids, claim=Claim())
     make_due(database)
 
 
@@ -207,12 +206,12 @@ def test_recovery_yields_to_fresh_events_and_gets_somewhere_at_each_tick(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch, waits: str
 ) -> None:
     monkeypatch.setattr(dispatch, "RECOVERY_SLICE", 0.0)
-    log = Log(tracking)
+    log = Recorder(tracking)
     if waits == "released":
-        store("fresh", claim=Claim())
+        store_leased("fresh", claim=Claim())
         make_due(database, claim=None)
     else:
-        append(opened("fresh"))
+        append(open_event("fresh"))
     lapsed(database, "A1", "B2")
     for recovered in (1, 2):
         tasks.recover()
@@ -224,7 +223,7 @@ def test_without_fresh_events_a_recovery_goes_on(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dispatch, "RECOVERY_SLICE", 0.0)
-    log = Log(tracking)
+    log = Recorder(tracking)
     lapsed(database, "A1", "B2")
     tasks.recover()
     assert sorted(filter(None, log.ids)) == ["A1", "B2"]
@@ -238,7 +237,7 @@ def test_one_process_recovers_at_a_time(database: str, tracking: ReceiverSignal)
         tasks.recover()
         seen.append(len(log.ids) - before)
 
-    log = Log(tracking, does=another_process)
+    log = Recorder(tracking, does=another_process)
     lapsed(database, "A1", "B2")
     tasks.recover()
     assert sorted(filter(None, log.ids)) == ["A1", "B2"]
@@ -249,7 +248,7 @@ def test_a_recovery_whose_process_is_killed_holds_up_the_others_no_longer_than_t
     database: str, tracking: ReceiverSignal
 ) -> None:
     left: list[int] = []
-    Log(tracking, does=lambda: left.append(redis.worker().pttl(redis.key("recover"))))
+    Recorder(tracking, does=lambda: left.append(redis.worker().pttl(redis.key("recover"))))
     lapsed(database, "A1")
     tasks.recover()
     assert 0 < left[0] <= claims.hard_limit() * 1000
@@ -257,9 +256,9 @@ def test_a_recovery_whose_process_is_killed_holds_up_the_others_no_longer_than_t
 
 
 def test_a_recovery_that_meets_no_database_holds_up_nobody(database: str, tracking: ReceiverSignal) -> None:
-    log = Log(tracking)
+    log = Recorder(tracking)
     lapsed(database, "A1")
-    with away(database):
+    with database_away(database):
         tasks.recover()
     tasks.recover()
     assert log.ids == ["A1"]
@@ -269,7 +268,7 @@ def test_a_recovery_that_meets_no_database_holds_up_nobody(database: str, tracki
 
 
 def to_retry(database: str, *event_ids: str) -> None:
-    store(*event_ids, claim=Claim())
+    store_leased(*event_ids, claim=Claim())
     make_due(database, claim=None, failures=1)
 
 
@@ -279,9 +278,9 @@ def test_all_that_is_due_is_tried_again_part_by_part(
     claimed: list[int] = []
     monkeypatch.setattr(tasks, "RETRIES_AT_ONCE", 2)
     to_retry(database, "A1", "B2", "C3", "D4", "E5")
-    log = Log(tracking, does=lambda: claimed.append(Work.objects.exclude(claim=None).count()))
+    log = Recorder(tracking, does=lambda: claimed.append(Work.objects.exclude(claim=None).count()))
     tasks.retry()
-    assert (sorted(filter(None, log.ids)), owed_ids()) == (["A1", "B2", "C3", "D4", "E5"], [])
+    assert (sorted(filter(None, log.ids)), pending_ids()) == (["A1", "B2", "C3", "D4", "E5"], [])
     assert claimed == [2, 2, 2, 2, 1]
     assert bells("sendgrid.retries") == []
 
@@ -289,31 +288,31 @@ def test_all_that_is_due_is_tried_again_part_by_part(
 def test_a_receiver_that_fails_again_is_not_called_twice_in_one_go(
     database: str, tracking: ReceiverSignal
 ) -> None:
-    shop = Log(tracking, "shop", "A1")
+    shop = Recorder(tracking, "shop", "A1")
     to_retry(database, "A1")
     tasks.retry()
-    assert (shop.calls, owed_ids()) == ([Call("A1", 2)], ["A1"])
+    assert (shop.calls, pending_ids()) == ([Call("A1", 2)], ["A1"])
 
 
 def test_while_a_fresh_event_waits_no_more_is_tried_again(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = Log(tracking)
+    log = Recorder(tracking)
     monkeypatch.setattr(tasks, "RETRIES_AT_ONCE", 2)
     to_retry(database, "A1", "B2", "C3")
-    append(opened("fresh"))
+    append(open_event("fresh"))
     tasks.retry()
-    assert (len(log.ids), len(owed_ids()), stream.backlog()) == (2, 1, 1)
+    assert (len(log.ids), len(pending_ids()), stream.backlog()) == (2, 1, 1)
     assert (bells(), bells("sendgrid.retries")) == (["events.drain"], ["events.retry"])
 
 
 def test_retries_yield_to_released_events_as_well(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = Log(tracking)
+    log = Recorder(tracking)
     monkeypatch.setattr(tasks, "RETRIES_AT_ONCE", 1)
     to_retry(database, "A1", "B2")
-    store("fresh", claim=Claim())
+    store_leased("fresh", claim=Claim())
     Work.objects.filter(failures=0).update(claim=None, due=database_now(database) - timedelta(seconds=1))
     tasks.retry()
     assert len(log.ids) == 1
@@ -323,10 +322,10 @@ def test_a_retry_stops_at_its_budgets_end(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(claims, "BUDGET", 0)
-    log = Log(tracking)
+    log = Recorder(tracking)
     to_retry(database, "A1", "B2")
     tasks.retry()
-    assert (len(log.ids), len(owed_ids())) == (1, 1)
+    assert (len(log.ids), len(pending_ids())) == (1, 1)
     assert bells("sendgrid.retries") == ["events.retry"]
 
 
@@ -334,7 +333,7 @@ def test_it_stops_there_too_between_two_receivers_of_one_event(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(claims, "BUDGET", 0)
-    logs = [Log(tracking, "first"), Log(tracking, "second"), Log(tracking, "third")]
+    logs = [Recorder(tracking, "first"), Recorder(tracking, "second"), Recorder(tracking, "third")]
     to_retry(database, "A1")
     tasks.retry()
     assert [log.ids for log in logs] == [["A1"], [], []]
@@ -348,11 +347,11 @@ def test_events_at_the_end_of_their_retention_are_removed(
     database: str, anymail: Callable[..., None]
 ) -> None:
     anymail(EVENT_RETENTION_DAYS=30)
-    _, young = keep(database, 40, 0)
+    _, young = store_aged(database, 40, 0)
     tasks.tick()
     assert bells("sendgrid.retries") == ["events.prune"]
     tasks.prune()
-    assert left() == [young]
+    assert stored_pks() == [young]
     assert bells("sendgrid.retries") == ["events.prune"]
 
 
@@ -360,12 +359,12 @@ def test_a_removal_that_leaves_events_rings(
     database: str, anymail: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     anymail(EVENT_RETENTION_DAYS=30)
-    keep(database, 40, 40)
+    store_aged(database, 40, 40)
     monkeypatch.setattr(retention, "SLICE", 1)
     budget = iter([True, False])
     monkeypatch.setattr(Claim, "has_budget", lambda _: next(budget))
     tasks.prune()
-    assert (len(left()), bells("sendgrid.retries")) == (1, ["events.prune"])
+    assert (len(stored_pks()), bells("sendgrid.retries")) == (1, ["events.prune"])
 
 
 # Inbound mails
@@ -373,7 +372,7 @@ def test_a_removal_that_leaves_events_rings(
 
 def mails_owed(database: str, *numbers: int, **changes: object) -> None:
     for number in numbers:
-        keep_mail(letter(number))
+        keep_mail(sample_mail(number))
     InboundWork.objects.update(due=database_now(database) - timedelta(seconds=1), **changes)
 
 
@@ -444,7 +443,7 @@ def test_while_a_fresh_mail_waits_no_more_are_tried_again(
     monkeypatch.setattr(tasks, "MAILS_AT_ONCE", 1)
     reader = Reader(inbound)
     mails_owed(database, 1, 2, failures=1)
-    keep_mail(letter(3))
+    keep_mail(sample_mail(3))
     tasks.retry_inbound()
     assert (len(reader.read), InboundWork.objects.filter(failures=1).count()) == (1, 1)
     assert {"inbound.deliver", "inbound.retry"} <= set(bells("sendgrid.inbound"))
@@ -467,7 +466,7 @@ def test_recovery_of_mails_yields_to_fresh_ones_and_runs_in_one_process(
     monkeypatch.setattr(dispatch, "RECOVERY_SLICE", 0.0)
     reader = Reader(inbound, sees=tasks.recover_inbound)
     mails_owed(database, 1, 2, claim=17)
-    keep_mail(letter(3))
+    keep_mail(sample_mail(3))
     for recovered in (1, 2):
         tasks.recover_inbound()
         assert len(reader.read) == recovered
@@ -479,7 +478,7 @@ def test_mails_at_the_end_of_their_retention_are_removed(
 ) -> None:
     anymail(INBOUND_RETENTION_DAYS=30)
     for number in range(2):
-        keep_mail(letter(number))
+        keep_mail(sample_mail(number))
     InboundWork.objects.all().delete()
     InboundMail.objects.update(received_at=database_now(database) - timedelta(days=31))
     monkeypatch.setattr(inbound_retention, "SLICE", 1)
@@ -507,9 +506,9 @@ def test_a_tick_rings_for_what_waits_whatever_the_bell_says(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis, "BELL_LIFE", 3_600_000)
-    append(opened("A1"))
+    append(open_event("A1"))
     assert redis.worker().exists(redis.key("bell"))
-    store("B2", claim=Claim())
+    store_leased("B2", claim=Claim())
     make_due(database)
     tasks.tick()
     assert (bells(), bells("sendgrid.recovery")) == (["events.drain"], ["events.recover"])
@@ -546,9 +545,9 @@ def test_with_redis_away_every_task_is_quiet(
 
 
 def test_with_the_database_away_nothing_is_lost(database: str, tracking: ReceiverSignal) -> None:
-    log = Log(tracking)
-    append(opened("A1"), opened("B2"))
-    with away(database):
+    log = Recorder(tracking)
+    append(open_event("A1"), open_event("B2"))
+    with database_away(database):
         for task in TASKS:
             task()
     assert (log.ids, stream.backlog()) == ([], 2)
@@ -591,20 +590,20 @@ def test_a_task_that_is_cut_off_says_so_in_one_line(
 def test_a_drain_that_is_cut_off_in_its_closing_tick_loses_nothing(
     database: str, tracking: ReceiverSignal, caplog: pytest.LogCaptureFixture
 ) -> None:
-    log = Log(tracking)
-    append(opened("A1"))
+    log = Recorder(tracking)
+    append(open_event("A1"))
     with interrupted(database, at="events_app_inboundwork"):
         tasks.drain()
     assert caplog.messages == ["Left drain at its time limit, to be taken up again"]
-    assert (log.ids, stream.backlog(), owed_ids()) == (["A1"], 0, [])
+    assert (log.ids, stream.backlog(), pending_ids()) == (["A1"], 0, [])
 
 
 @pytest.mark.parametrize("at", ['INSERT INTO "events_app_event"', 'INSERT INTO "events_app_work"'])
 def test_events_whose_storing_is_cut_off_are_read_again_at_once(
     database: str, tracking: ReceiverSignal, at: str
 ) -> None:
-    log = Log(tracking)
-    append(opened("A1"))
+    log = Recorder(tracking)
+    append(open_event("A1"))
     with interrupted(database, at):
         tasks.drain()
     assert (log.ids, stream.backlog()) == ([], 1)
@@ -615,20 +614,20 @@ def test_events_whose_storing_is_cut_off_are_read_again_at_once(
 def test_results_whose_writing_is_cut_off_are_written_by_the_next_task(
     database: str, tracking: ReceiverSignal
 ) -> None:
-    log = Log(tracking)
-    append(opened("A1"), opened("B2"))
+    log = Recorder(tracking)
+    append(open_event("A1"), open_event("B2"))
     with interrupted(database, at="DELETE"):
         tasks.drain()
-    assert (len(log.ids), len(owed_ids())) == (2, 2)
+    assert (len(log.ids), len(pending_ids())) == (2, 2)
     tasks.drain()
-    assert (len(log.ids), owed_ids()) == (2, [])
+    assert (len(log.ids), pending_ids()) == (2, [])
 
 
 def test_an_event_that_is_cut_off_after_its_receivers_keeps_its_lives(
     database: str, tracking: ReceiverSignal
 ) -> None:
-    fine, shop = Log(tracking, "fine"), Log(tracking, "shop", "A1")
-    append(opened("A1"), opened("B2"))
+    fine, shop = Recorder(tracking, "fine"), Recorder(tracking, "shop", "A1")
+    append(open_event("A1"), open_event("B2"))
     with interrupted(database, at='UPDATE "events_app_work"'):  # the failure of "shop" is to be written
         tasks.drain()
     tasks.drain()
@@ -650,27 +649,27 @@ def test_the_log_quotes_no_values_from_a_databases_error(caplog: pytest.LogCaptu
 def test_every_task_first_writes_what_an_outage_left(
     database: str, tracking: ReceiverSignal, anymail: Callable[..., None], task: Callable[[], None]
 ) -> None:
-    outage = away(database)
-    log = Log(tracking, does=outage.__enter__)
-    append(opened("A1"))
+    outage = database_away(database)
+    log = Recorder(tracking, does=outage.__enter__)
+    append(open_event("A1"))
     tasks.drain()
     outage.__exit__(None, None, None)
     log.does = None
-    assert (log.ids, owed_ids()) == (["A1"], ["A1"])
+    assert (log.ids, pending_ids()) == (["A1"], ["A1"])
     task()
-    assert (log.ids, owed_ids()) == (["A1"], [])
+    assert (log.ids, pending_ids()) == (["A1"], [])
 
 
 @on_postgresql
 def test_a_connection_that_broke_is_made_anew_for_the_next_task(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = Log(tracking)
+    log = Recorder(tracking)
     monkeypatch.setitem(connections[database].settings_dict, "CONN_MAX_AGE", None)
     connections[database].close()
-    store("A1", claim=Claim())
+    store_leased("A1", claim=Claim())
     make_due(database)
-    hang_up(database)
+    terminate_connection(database)
     tasks.recover()
     assert log.ids == []
     tasks.recover()

@@ -14,8 +14,8 @@ from events_app.claims import NOBODY, Claim
 from events_app.inbound import storage
 from events_app.models import InboundMail, InboundWork, Work, database_now
 from events_app.tick import Due, heard_from_beat, since_beat, tick
-from tests.events_app.test_claims import make_due, store
-from tests.events_app.test_inbox import away
+from tests.support.databases import database_away
+from tests.support.events.leases import make_due, store_leased
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -49,19 +49,19 @@ def test_an_event_a_dead_worker_had_read_wants_a_drain(database: str) -> None:
 def test_an_event_in_hand_wants_nothing(database: str) -> None:
     stream.append("tracking", [b"{}"])
     stream.read(1, claims.lease_ms())
-    store("A1", claim=Claim())
+    store_leased("A1", claim=Claim())
     assert tick() == Due()
 
 
 def test_released_work_wants_a_drain(database: str) -> None:
-    store("A1", claim=Claim())
+    store_leased("A1", claim=Claim())
     make_due(database, claim=None)
     assert tick() == Due(drain=True)
 
 
 @pytest.mark.parametrize("changes", [{"failures": 1}, {"replay": True}])
 def test_work_that_is_to_be_tried_again_wants_a_retry(database: str, changes: dict[str, object]) -> None:
-    store("A1", claim=Claim())
+    store_leased("A1", claim=Claim())
     Work.objects.update(claim=None, **changes)
     assert tick() == Due()
     look_again()
@@ -70,13 +70,13 @@ def test_work_that_is_to_be_tried_again_wants_a_retry(database: str, changes: di
 
 
 def test_lapsed_work_wants_a_recovery(database: str) -> None:
-    store("A1", claim=Claim())
+    store_leased("A1", claim=Claim())
     make_due(database)
     assert tick() == Due(recover=True)
 
 
 def test_work_that_was_handed_over_wants_a_recovery(database: str) -> None:
-    store("A1", claim=Claim())
+    store_leased("A1", claim=Claim())
     make_due(database, claim=NOBODY)
     assert tick() == Due(recover=True)
 
@@ -106,15 +106,15 @@ def test_owed_mail_wants_the_bells_for_mail_alone(
 def test_all_at_once(database: str, anymail: Callable[..., None]) -> None:
     anymail(EVENT_RETENTION_DAYS=30)
     stream.append("tracking", [b"{}"])
-    store("A1", claim=Claim())
+    store_leased("A1", claim=Claim())
     make_due(database, claim=None, failures=1)
-    store("B2", claim=Claim())
+    store_leased("B2", claim=Claim())
     make_due(database)
     assert tick() == Due(drain=True, retry=True, recover=True, prune=True)
 
 
 def test_dead_work_wants_nothing(database: str) -> None:
-    store("A1", claim=Claim())
+    store_leased("A1", claim=Claim())
     make_due(database, state="dead")
     assert tick() == Due()
 
@@ -135,7 +135,7 @@ def test_with_redis_away_it_raises(anymail: Callable[..., None]) -> None:
 
 
 def test_with_the_database_away_it_raises(database: str) -> None:
-    with away(database), pytest.raises(DatabaseError):
+    with database_away(database), pytest.raises(DatabaseError):
         tick()
 
 

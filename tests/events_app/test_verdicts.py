@@ -15,8 +15,15 @@ from events_app import claims, counters, verdicts
 from events_app.claims import NOBODY, Claim
 from events_app.models import DatabaseAway, Work, database_now
 from events_app.verdicts import LONGEST_DELAY, Verdicts
-from tests.events_app.test_claims import out_of_budget, out_of_lease, owed_ids, store
-from tests.events_app.test_inbox import away, dead, ids
+from tests.support.databases import database_away
+from tests.support.events.leases import (
+    dead_letters,
+    leased_ids,
+    out_of_budget,
+    out_of_lease,
+    pending_ids,
+    store_leased,
+)
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -44,14 +51,14 @@ def rows() -> dict[str, tuple[int | None, dict[str, str]]]:
 
 def test_what_is_done_goes_and_what_is_not_is_anothers(database: str) -> None:
     claim = Claim()
-    store("A1", "B2", "C3", claim=claim)
+    store_leased("A1", "B2", "C3", claim=claim)
     told(claim).close()
     assert rows() == {"B2": (NOBODY, {"shop": "Traceback  the end"}), "C3": (None, {})}
     assert counters.read() == {"released": 1}
-    assert ids(claims.take_released(Claim(), 10)) == ["C3"]
+    assert leased_ids(claims.take_released(Claim(), 10)) == ["C3"]
     taken = claims.take_lapsed(Claim())
     assert taken is not None
-    assert (ids([taken]), taken.lapses) == (["B2"], 0)
+    assert (leased_ids([taken]), taken.lapses) == (["B2"], 0)
 
 
 def test_events_that_met_nobody_are_counted_once(database: str) -> None:
@@ -64,7 +71,7 @@ def test_events_that_met_nobody_are_counted_once(database: str) -> None:
 
 def test_nothing_is_written_on_rows_that_another_worker_has(database: str) -> None:
     slow, fast = Claim(), Claim()
-    owed = store("A1", "B2", "C3", "D4", "E5", "F6", claim=slow)
+    owed = store_leased("A1", "B2", "C3", "D4", "E5", "F6", claim=slow)
     verdict = told(slow)
     Work.objects.update(claim=fast.token)
     verdict.close()
@@ -78,7 +85,7 @@ def test_nothing_is_written_on_rows_that_another_worker_has(database: str) -> No
 
 def test_past_the_lease_nothing_is_released(database: str) -> None:
     claim = Claim()
-    store("A1", claim=claim)
+    store_leased("A1", claim=claim)
     verdict = Verdicts(out_of_lease(claim))
     verdict.released = [pk("A1")]
     verdict.close()
@@ -87,30 +94,30 @@ def test_past_the_lease_nothing_is_released(database: str) -> None:
 
 def test_done_marks_are_written_each_second(database: str) -> None:
     claim = Claim()
-    store("A1", "B2", "C3", claim=claim)
+    store_leased("A1", "B2", "C3", claim=claim)
     verdict = Verdicts(claim)
     verdict.done = [pk("A1"), pk("B2")]
     verdict._written += 3600
     verdict.write_when_due()
-    assert owed_ids() == ["A1", "B2", "C3"]
+    assert pending_ids() == ["A1", "B2", "C3"]
     verdict._written -= 7200
     verdict.write_when_due()
-    assert owed_ids() == ["C3"]
+    assert pending_ids() == ["C3"]
     verdict.done = [pk("C3")]
     verdict.write_when_due()
-    assert owed_ids() == ["C3"]
+    assert pending_ids() == ["C3"]
 
 
 def test_done_marks_that_cannot_be_written_yet_are_written_at_the_end(database: str) -> None:
     claim = Claim()
-    store("A1", claim=claim)
+    store_leased("A1", claim=claim)
     verdict = Verdicts(claim)
     verdict.done = [pk("A1")]
     verdict._written -= 7200
-    with away(database), pytest.raises(DatabaseAway):
+    with database_away(database), pytest.raises(DatabaseAway):
         verdict.write_when_due()
     verdict.close()
-    assert owed_ids() == []
+    assert pending_ids() == []
 
 
 # What could not be written
@@ -120,9 +127,9 @@ def test_what_could_not_be_written_is_written_by_a_later_task(
     database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     claim = Claim()
-    store("A1", "B2", "C3", claim=claim)
+    store_leased("A1", "B2", "C3", claim=claim)
     verdict = told(claim)
-    with away(database):
+    with database_away(database):
         verdict.close()
         for _ in range(2):
             verdicts.write_what_is_left()
@@ -136,20 +143,20 @@ def test_what_could_not_be_written_is_written_by_a_later_task(
 def test_those_of_several_batches_wait_together(database: str) -> None:
     for event_id in ("A1", "B2"):
         claim = Claim()
-        store(event_id, claim=claim)
+        store_leased(event_id, claim=claim)
         verdict = Verdicts(claim)
         verdict.done = [pk(event_id)]
-        with away(database):
+        with database_away(database):
             verdict.close()
-    assert owed_ids() == ["A1", "B2"]
+    assert pending_ids() == ["A1", "B2"]
     verdicts.write_what_is_left()
-    assert owed_ids() == []
+    assert pending_ids() == []
 
 
 def test_threads_of_one_process_each_write_some(database: str) -> None:
     claim = Claim()
     names = [f"A{number}" for number in range(12)]
-    store(*names, claim=claim)
+    store_leased(*names, claim=claim)
     for name in names:
         verdict = Verdicts(claim)
         verdict.done = [pk(name)]
@@ -165,24 +172,24 @@ def test_threads_of_one_process_each_write_some(database: str) -> None:
 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(write, range(3)))
-    assert owed_ids() == []
+    assert pending_ids() == []
 
 
 def test_over_its_budget_a_claim_may_still_be_told_what_became_of_it(database: str) -> None:
     claim = Claim()
-    store("A1", "B2", "C3", claim=claim)
+    store_leased("A1", "B2", "C3", claim=claim)
     verdict = told(out_of_budget(claim))
-    with away(database):
+    with database_away(database):
         verdict.close()
     verdicts.write_what_is_left()
-    assert owed_ids() == ["B2", "C3"]
+    assert pending_ids() == ["B2", "C3"]
 
 
 def test_what_has_waited_past_its_lease_is_dropped_for_the_events_are_anyones(database: str) -> None:
     claim = Claim()
-    store("A1", "B2", "C3", claim=claim)
+    store_leased("A1", "B2", "C3", claim=claim)
     verdict = told(out_of_lease(claim))
-    with away(database):
+    with database_away(database):
         verdict.close()
     verdicts.write_what_is_left()
     assert rows() == dict.fromkeys(["A1", "B2", "C3"], (claim.token, {}))
@@ -200,7 +207,7 @@ def thrice(anymail: Callable[..., None]) -> None:
 @pytest.mark.usefixtures("thrice")
 def test_a_failure_puts_the_event_off(database: str) -> None:
     claim = Claim()
-    (item,) = store("A1", claim=claim)
+    (item,) = store_leased("A1", claim=claim)
     item = item._replace(failures=1)
     before = database_now(database)
     verdicts.put_off(item, claim, {"shop": "Traceback"})
@@ -215,9 +222,9 @@ def test_a_failure_puts_the_event_off(database: str) -> None:
 @pytest.mark.usefixtures("thrice")
 def test_after_the_last_try_the_event_is_dead_with_each_receivers_traceback(database: str) -> None:
     claim = Claim()
-    (item,) = store("A1", claim=claim)
+    (item,) = store_leased("A1", claim=claim)
     verdicts.put_off(item._replace(failures=2), claim, {"shop": "Traceback 1", "bank": "Traceback 2"})
-    (work,) = dead()
+    (work,) = dead_letters()
     assert (work.claim, work.failures) == (None, 3)
     assert work.receivers == {"shop": "Traceback 1", "bank": "Traceback 2"}
     assert work.error == "Given up: a receiver failed 3 times."
@@ -226,7 +233,7 @@ def test_after_the_last_try_the_event_is_dead_with_each_receivers_traceback(data
 
 def test_a_traceback_no_column_would_take_is_cleaned_and_cut(database: str) -> None:
     claim = Claim()
-    (item,) = store("A1", claim=claim)
+    (item,) = store_leased("A1", claim=claim)
     verdicts.put_off(item, claim, {"shop": "the start" + "x" * 30_000 + "\0\ud800 the end", "bank": ""})
     kept = Work.objects.get().receivers
     assert (len(kept["shop"]), kept["bank"]) == (20_000, "")
@@ -235,7 +242,7 @@ def test_a_traceback_no_column_would_take_is_cleaned_and_cut(database: str) -> N
 
 def test_with_no_time_left_for_some_receivers_they_alone_are_owed_at_once(database: str) -> None:
     claim = Claim()
-    (item,) = store("A1", claim=claim)
+    (item,) = store_leased("A1", claim=claim)
     verdicts.release(item, claim, {"shop": "", "bank": ""})
     assert rows() == {"A1": (None, {"shop": "", "bank": ""})}
     (taken,) = claims.take_released(Claim(), 10)
@@ -244,16 +251,16 @@ def test_with_no_time_left_for_some_receivers_they_alone_are_owed_at_once(databa
 
 def test_what_no_receiver_can_be_given_is_dead_with_the_reason(database: str) -> None:
     claim = Claim()
-    (item,) = store("A1", claim=claim)
+    (item,) = store_leased("A1", claim=claim)
     verdicts.bury(item, claim, "It is\0 not JSON\ud800.")
-    (work,) = dead()
+    (work,) = dead_letters()
     assert (work.claim, work.failures, work.error) == (None, 0, "It is not JSON\ufffd.")
 
 
 def test_with_the_database_away_a_failure_is_for_the_caller_to_see(database: str) -> None:
     claim = Claim()
-    (item,) = store("A1", claim=claim)
-    with away(database), pytest.raises(OperationalError):
+    (item,) = store_leased("A1", claim=claim)
+    with database_away(database), pytest.raises(OperationalError):
         verdicts.put_off(item, claim, {"shop": "Traceback"})
     assert rows() == {"A1": (claim.token, {})}
 

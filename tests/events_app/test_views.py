@@ -1,6 +1,5 @@
 """The door: who is let in, what is kept, what is answered. None of these tests may touch a database."""
 
-import base64
 import io
 import json
 import socket
@@ -23,22 +22,23 @@ from events_app.views import SendGridTrackingWebhookView
 from fake_sendgrid.events import history
 from fake_sendgrid.webhook import Sender, batch
 from ground.valkey import Valkey
-from tests.events_app.conftest import CLOSED
-from tests.events_app.test_signature import PEM, SENDER, body_of, every_vector
+from tests.support.brokers import UNREACHABLE
+from tests.support.events.webhook_requests import (
+    BODY,
+    PEM,
+    SECRET,
+    SENDER,
+    UnreadBody,
+    basic_auth,
+    each_vector,
+    unauthentic_headers,
+    vector_body,
+)
 
 URL = "/anymail/sendgrid/tracking/"
 KEY = "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY"
-BODY = batch(history(3))
 
 Anymail = Callable[..., None]
-
-
-def basic(pair: str) -> dict[str, str]:
-    return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
-
-
-#: What the tests' settings let in.
-SECRET = basic("sendgrid:a-secret-for-tests-only")
 
 
 def post(body: bytes = BODY, headers: dict[str, str] = SECRET, url: str = URL) -> int:
@@ -129,10 +129,10 @@ def test_the_content_type_does_not_matter() -> None:
 @pytest.mark.parametrize(
     "authorization",
     [
-        basic("sendgrid:another-secret")["Authorization"],
-        basic("another:a-secret-for-tests-only")["Authorization"],
-        basic("")["Authorization"],
-        basic(":")["Authorization"],
+        basic_auth("sendgrid:another-secret")["Authorization"],
+        basic_auth("another:a-secret-for-tests-only")["Authorization"],
+        basic_auth("")["Authorization"],
+        basic_auth(":")["Authorization"],
         SECRET["Authorization"].replace("Basic", "Bearer"),
         SECRET["Authorization"].removeprefix("Basic "),
         SECRET["Authorization"] + "!",
@@ -156,8 +156,8 @@ def test_no_credentials_are_refused() -> None:
 @pytest.mark.parametrize("pair", ["one:first-secret", "other:second: with colon", "ünï:çødé"])
 def test_any_of_several_pairs_opens(anymail: Anymail, pair: str) -> None:
     anymail(WEBHOOK_SECRET=["one:first-secret", "other:second: with colon", "ünï:çødé"])
-    assert post(headers=basic(pair)) == 200
-    assert post(headers=basic("one:second: with colon")) == 403
+    assert post(headers=basic_auth(pair)) == 200
+    assert post(headers=basic_auth("one:second: with colon")) == 403
 
 
 def test_the_schemes_letter_case_does_not_matter() -> None:
@@ -169,21 +169,21 @@ def test_b15_the_view_takes_its_pairs_as_text_or_as_a_list(
     door: Callable[..., str], pairs: str | Sequence[str]
 ) -> None:
     url = door(basic_auth=pairs)
-    assert post(headers=basic("one:first-secret"), url=url) == 200
+    assert post(headers=basic_auth("one:first-secret"), url=url) == 200
     assert post(headers=SECRET, url=url) == 403
 
 
 # Signatures
 
 
-@every_vector
+@each_vector
 def test_vector_at_the_door(anymail: Anymail, vector: dict[str, Any]) -> None:
     anymail(WEBHOOK_SECRET=[], SENDGRID_TRACKING_WEBHOOK_MAX_AGE=0, **{KEY: vector["keys"]})
     headers = {
         "X-Twilio-Email-Event-Webhook-Timestamp": vector["timestamp"],
         "X-Twilio-Email-Event-Webhook-Signature": vector["signature"],
     }
-    body = body_of(vector)
+    body = vector_body(vector)
     assert post(body, headers) == vector["answer"]
     found = [json.loads(raw) for raw in kept()]
     assert found == (json.loads(body) if vector["answer"] == 200 else [])
@@ -211,7 +211,7 @@ def test_where_both_are_set_both_must_hold(anymail: Anymail) -> None:
     assert post(headers=SECRET | signature) == 200
     assert post(headers=SECRET) == 403
     assert post(headers=signature) == 403
-    assert post(headers=basic("sendgrid:wrong") | signature) == 403
+    assert post(headers=basic_auth("sendgrid:wrong") | signature) == 403
     assert post(headers=SECRET | Sender().headers(BODY)) == 403
     assert len(kept()) == 3
 
@@ -274,31 +274,11 @@ def test_a_time_of_other_than_ten_digits_is_refused_though_it_is_signed(anymail:
     assert post(headers=SENDER.headers(BODY, at)) == 403
 
 
-class Unread(io.BytesIO):
-    """A body that nobody may wait for."""
-
-    def read(self, *_: object) -> bytes:
-        raise AssertionError("the headers alone say no")
-
-
-def condemned(sender: Sender) -> dict[str, dict[str, str]]:
-    """Headers that cannot belong to a post of SendGrid's, by their fault."""
-    good, now = sender.headers(BODY), int(time.time())
-    return {
-        "no base64": good | {"X-Twilio-Email-Event-Webhook-Signature": "***"},
-        "no DER": good | {"X-Twilio-Email-Event-Webhook-Signature": "AAECAwQFBgcICQoLDA0O"},
-        "nine digits": good | {"X-Twilio-Email-Event-Webhook-Timestamp": "178400000"},
-        "milliseconds": sender.headers(BODY, now * 1000),
-        "old": sender.headers(BODY, now - 400_000),
-        "to come": sender.headers(BODY, now + 7200),
-    }
-
-
 @pytest.mark.usefixtures("signed")
-@pytest.mark.parametrize("fault", condemned(SENDER))
+@pytest.mark.parametrize("fault", unauthentic_headers(SENDER))
 def test_the_body_of_a_signature_that_cannot_be_good_is_not_waited_for(fault: str) -> None:
-    environ: dict[str, Any] = {"wsgi.input": Unread(), "CONTENT_LENGTH": "1000"}
-    refused = Client().generic("POST", URL, headers=condemned(SENDER)[fault], **environ)
+    environ: dict[str, Any] = {"wsgi.input": UnreadBody(), "CONTENT_LENGTH": "1000"}
+    refused = Client().generic("POST", URL, headers=unauthentic_headers(SENDER)[fault], **environ)
     assert refused.status_code == 403
     assert b"signature" in refused.content
 
@@ -370,7 +350,7 @@ def test_what_is_no_array_is_refused(body: bytes) -> None:
 def test_an_empty_array_is_taken_and_is_nothing(anymail: Anymail) -> None:
     assert post(b"[]\r\n") == 200
     assert (kept(), rung()) == ([], 0)
-    anymail(EVENT_REDIS_URL=CLOSED)
+    anymail(EVENT_REDIS_URL=UNREACHABLE)
     assert post(b"[]\r\n") == 200
 
 
@@ -450,7 +430,7 @@ def test_with_redis_away_the_post_is_to_come_again(
 ) -> None:
     there = settings.ANYMAIL
     monkeypatch.setattr(redis, "_PAUSE", 3600)
-    anymail(EVENT_REDIS_URL=CLOSED)
+    anymail(EVENT_REDIS_URL=UNREACHABLE)
     assert post() == 503
     # Redis is back, and for a moment nobody asks.
     settings.ANYMAIL = there

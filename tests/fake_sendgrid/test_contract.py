@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fake_sendgrid.answers import Answer
 from fake_sendgrid.contract import BODY_LIMIT, Refusal, faults, is_sandboxed, key_of, read
-from tests.fake_sendgrid.mails import HEADERS, mail, own
+from tests.support.fake_sendgrid.api_requests import HEADERS, mail_body, mail_body_with
 
 NOW = 1_780_000_000
 LATE = NOW + 72 * 3600 + 1
@@ -36,168 +36,186 @@ def several(count: int, each: int = 1) -> list[dict[str, Any]]:
 
 
 GOOD = {
-    "plain": mail(),
-    "several": mail("a@example.com", "b@example.com", "A@example.com"),
-    "a thousand of one": mail(personalizations=several(1000)),
-    "one of a thousand": mail(personalizations=several(1, 1000)),
-    "cc and bcc": own(cc=[BOB], bcc=[{"email": "eve@example.com", "name": ""}]),
-    "names": own(to=[{"email": "ada@example.com", "name": "Ada, Countess; née Byron"}]),
-    "quoted local part": own(to=[{"email": '"ada the first"@example.com'}]),
-    "local part in any script": own(to=[{"email": "адa@example.com"}]),
-    "a subject of each": mail(subject=..., personalizations=[{"to": [ADA], "subject": "Yours"}]),
-    "bodies in order": mail(content=[PLAIN, HTML, CALENDAR]),
-    "html alone": mail(content=[HTML]),
-    "a template gives all": mail(subject=..., content=..., template_id=DYNAMIC),
-    "dynamic data": {**own(dynamic_template_data={"n": [1, None]}), "template_id": DYNAMIC},
-    "substitutions": own(substitutions={"-name-": "Ada"}),
-    "legacy template": {**own(substitutions={"-name-": ""}), "template_id": LEGACY},
-    "attachments": mail(attachments=[FILE, {**FILE, "disposition": "inline", "content_id": "logo"}]),
-    "custom args": {**own(custom_args={"a": "1"}), "custom_args": {"b": ""}},
-    "headers": own(headers={"X-One": "ü", "List-Unsubscribe": "<https://example.com>"}),
-    "ten categories": mail(categories=[f"c{n}" for n in range(10)]),
-    "in 72 hours": mail(send_at=LATE - 1),
-    "sent at once": own(send_at=0),
-    "asm": mail(asm={"group_id": 7, "groups_to_display": [7, 8]}),
-    "pool": mail(ip_pool_name="bulk"),
-    "reply to": mail(reply_to=BOB),
-    "reply to several": mail(reply_to_list=[ADA, BOB]),
-    "own from": own(**{"from": {"email": "other@EXAMPLE.org"}}),
-    "bypass": mail(mail_settings={"bypass_list_management": {"enable": True}}),
-    "a bypass that is off": mail(
+    "plain": mail_body(),
+    "several": mail_body("a@example.com", "b@example.com", "A@example.com"),
+    "a thousand of one": mail_body(personalizations=several(1000)),
+    "one of a thousand": mail_body(personalizations=several(1, 1000)),
+    "cc and bcc": mail_body_with(cc=[BOB], bcc=[{"email": "eve@example.com", "name": ""}]),
+    "names": mail_body_with(to=[{"email": "ada@example.com", "name": "Ada, Countess; née Byron"}]),
+    "quoted local part": mail_body_with(to=[{"email": '"ada the first"@example.com'}]),
+    "local part in any script": mail_body_with(to=[{"email": "адa@example.com"}]),
+    "a subject of each": mail_body(subject=..., personalizations=[{"to": [ADA], "subject": "Yours"}]),
+    "bodies in order": mail_body(content=[PLAIN, HTML, CALENDAR]),
+    "html alone": mail_body(content=[HTML]),
+    "a template gives all": mail_body(subject=..., content=..., template_id=DYNAMIC),
+    "dynamic data": {**mail_body_with(dynamic_template_data={"n": [1, None]}), "template_id": DYNAMIC},
+    "substitutions": mail_body_with(substitutions={"-name-": "Ada"}),
+    "legacy template": {**mail_body_with(substitutions={"-name-": ""}), "template_id": LEGACY},
+    "attachments": mail_body(attachments=[FILE, {**FILE, "disposition": "inline", "content_id": "logo"}]),
+    "custom args": {**mail_body_with(custom_args={"a": "1"}), "custom_args": {"b": ""}},
+    "headers": mail_body_with(headers={"X-One": "ü", "List-Unsubscribe": "<https://example.com>"}),
+    "ten categories": mail_body(categories=[f"c{n}" for n in range(10)]),
+    "in 72 hours": mail_body(send_at=LATE - 1),
+    "sent at once": mail_body_with(send_at=0),
+    "asm": mail_body(asm={"group_id": 7, "groups_to_display": [7, 8]}),
+    "pool": mail_body(ip_pool_name="bulk"),
+    "reply to": mail_body(reply_to=BOB),
+    "reply to several": mail_body(reply_to_list=[ADA, BOB]),
+    "own from": mail_body_with(**{"from": {"email": "other@EXAMPLE.org"}}),
+    "bypass": mail_body(mail_settings={"bypass_list_management": {"enable": True}}),
+    "a bypass that is off": mail_body(
         mail_settings={
             "bypass_list_management": {"enable": True},
             "bypass_spam_management": {"enable": False},
         }
     ),
-    "tracking": mail(tracking_settings={"click_tracking": {"enable": True, "enable_text": False}}),
-    "sections": mail(sections={":a": "b"}, batch_id="MTIz"),
+    "tracking": mail_body(tracking_settings={"click_tracking": {"enable": True, "enable_text": False}}),
+    "sections": mail_body(sections={":a": "b"}, batch_id="MTIz"),
 }
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
-    "no personalizations": (mail(personalizations=...), "personalizations"),
-    "empty personalizations": (mail(personalizations=[]), "personalizations"),
-    "personalizations no list": (mail(personalizations={}), "personalizations"),
-    "a personalization no object": (mail(personalizations=["a"]), "personalizations.0"),
-    "1,001 personalizations": (mail(personalizations=several(1001)), "personalizations"),
-    "1,001 recipients": (mail(personalizations=several(77, 13)), "personalizations"),
-    "no to": (mail(personalizations=[{"cc": [ADA]}]), "personalizations.0.to"),
-    "empty to": (own(to=[]), "personalizations.0.to"),
-    "to no list": (own(to=ADA), "personalizations.0.to"),
-    "to of texts": (own(to=["ada@example.com"]), "personalizations.0.to.0"),
-    "empty cc": (own(cc=[]), "personalizations.0.cc"),
-    "bcc null": (own(bcc=None), "personalizations.0.bcc"),
-    "no email": (own(to=[{"name": "Ada"}]), "personalizations.0.to.0.email"),
-    "email a list": (own(to=[{"email": ["a"]}]), "personalizations.0.to.0.email"),
-    "malformed": (own(to=[ADA, {"email": "bob"}]), "personalizations.0.to.1.email"),
-    "malformed cc": (own(cc=[{"email": "bob@example..com"}]), "personalizations.0.cc.0.email"),
-    "with its name": (own(to=[{"email": "Bob <bob@example.com>"}]), "personalizations.0.to.0.email"),
-    "no domain of words": (own(to=[{"email": "bob@localhost"}]), "personalizations.0.to.0.email"),
-    "a domain not in ASCII": (own(to=[{"email": "bob@exämple.com"}]), "personalizations.0.to.0.email"),
-    "name a number": (own(to=[{**BOB, "name": 7}]), "personalizations.0.to.0.name"),
-    "twice in to": (own(to=[ADA, {"email": "ADA@Example.com"}]), "personalizations.0.to"),
-    "in to and bcc": (own(bcc=[ADA]), "personalizations.0.to"),
-    "no from": (mail(**{"from": ...}), "from.email"),
-    "from a text": (mail(**{"from": "shop@example.org"}), "from"),
-    "malformed from": (mail(**{"from": {"email": "shop"}}), "from.email"),
-    "from not in ASCII": (mail(**{"from": {"email": "schö@example.org"}}), "from.email"),
-    "from of another domain": (own(**{"from": {"email": "a@example.net"}}), "personalizations.0.from.email"),
-    "no subject": (mail(subject=...), "subject"),
+    "no personalizations": (mail_body(personalizations=...), "personalizations"),
+    "empty personalizations": (mail_body(personalizations=[]), "personalizations"),
+    "personalizations no list": (mail_body(personalizations={}), "personalizations"),
+    "a personalization no object": (mail_body(personalizations=["a"]), "personalizations.0"),
+    "1,001 personalizations": (mail_body(personalizations=several(1001)), "personalizations"),
+    "1,001 recipients": (mail_body(personalizations=several(77, 13)), "personalizations"),
+    "no to": (mail_body(personalizations=[{"cc": [ADA]}]), "personalizations.0.to"),
+    "empty to": (mail_body_with(to=[]), "personalizations.0.to"),
+    "to no list": (mail_body_with(to=ADA), "personalizations.0.to"),
+    "to of texts": (mail_body_with(to=["ada@example.com"]), "personalizations.0.to.0"),
+    "empty cc": (mail_body_with(cc=[]), "personalizations.0.cc"),
+    "bcc null": (mail_body_with(bcc=None), "personalizations.0.bcc"),
+    "no email": (mail_body_with(to=[{"name": "Ada"}]), "personalizations.0.to.0.email"),
+    "email a list": (mail_body_with(to=[{"email": ["a"]}]), "personalizations.0.to.0.email"),
+    "malformed": (mail_body_with(to=[ADA, {"email": "bob"}]), "personalizations.0.to.1.email"),
+    "malformed cc": (mail_body_with(cc=[{"email": "bob@example..com"}]), "personalizations.0.cc.0.email"),
+    "with its name": (
+        mail_body_with(to=[{"email": "Bob <bob@example.com>"}]),
+        "personalizations.0.to.0.email",
+    ),
+    "no domain of words": (mail_body_with(to=[{"email": "bob@localhost"}]), "personalizations.0.to.0.email"),
+    "a domain not in ASCII": (
+        mail_body_with(to=[{"email": "bob@exämple.com"}]),
+        "personalizations.0.to.0.email",
+    ),
+    "name a number": (mail_body_with(to=[{**BOB, "name": 7}]), "personalizations.0.to.0.name"),
+    "twice in to": (mail_body_with(to=[ADA, {"email": "ADA@Example.com"}]), "personalizations.0.to"),
+    "in to and bcc": (mail_body_with(bcc=[ADA]), "personalizations.0.to"),
+    "no from": (mail_body(**{"from": ...}), "from.email"),
+    "from a text": (mail_body(**{"from": "shop@example.org"}), "from"),
+    "malformed from": (mail_body(**{"from": {"email": "shop"}}), "from.email"),
+    "from not in ASCII": (mail_body(**{"from": {"email": "schö@example.org"}}), "from.email"),
+    "from of another domain": (
+        mail_body_with(**{"from": {"email": "a@example.net"}}),
+        "personalizations.0.from.email",
+    ),
+    "no subject": (mail_body(subject=...), "subject"),
     "no subject of one": (
-        mail(subject=..., personalizations=[{"to": [ADA], "subject": "Yours"}, {"to": [BOB]}]),
+        mail_body(subject=..., personalizations=[{"to": [ADA], "subject": "Yours"}, {"to": [BOB]}]),
         "subject",
     ),
-    "empty subject": (mail(subject=""), "subject"),
-    "empty subject of one": (own(subject=""), "personalizations.0.subject"),
-    "no content": (mail(content=...), "content"),
-    "empty content": (mail(content=[]), "content"),
-    "content a text": (mail(content="hello"), "content"),
-    "a part a text": (mail(content=["hello"]), "content.0"),
-    "empty body": (mail(content=[{**PLAIN, "value": ""}]), "content.0.value"),
-    "no body": (mail(content=[PLAIN, {"type": "text/html"}]), "content.1.value"),
-    "body null": (mail(content=[{**PLAIN, "value": None}]), "content.0.value"),
-    "no type": (mail(content=[{"value": "hello"}]), "content.0.type"),
-    "type with charset": (mail(content=[{**PLAIN, "type": "text/plain; charset=utf-8"}]), "content.0.type"),
-    "type with a line end": (mail(content=[{**PLAIN, "type": "text/plain\r\n"}]), "content.0.type"),
-    "html first": (mail(content=[HTML, PLAIN]), "content"),
-    "plain not first": (mail(content=[CALENDAR, PLAIN]), "content"),
-    "html twice": (mail(content=[HTML, HTML]), "content"),
-    "attachments an object": (mail(attachments=FILE), "attachments"),
-    "an attachment a text": (mail(attachments=["a"]), "attachments.0"),
-    "no filename": (mail(attachments=[{"content": "aGVsbG8="}]), "attachments.0.filename"),
-    "empty filename": (mail(attachments=[{**FILE, "filename": ""}]), "attachments.0.filename"),
-    "filename of two lines": (mail(attachments=[{**FILE, "filename": "a\nb"}]), "attachments.0.filename"),
-    "filename with ;": (mail(attachments=[{**FILE, "filename": "a;b"}]), "attachments.0.filename"),
-    "attached without content": (mail(attachments=[{"filename": "a"}]), "attachments.0.content"),
-    "an empty attachment": (mail(attachments=[{**FILE, "content": ""}]), "attachments.0.content"),
-    "bad base64": (mail(attachments=[FILE, {**FILE, "content": "a b"}]), "attachments.1.content"),
-    "attachment's type with ;": (mail(attachments=[{**FILE, "type": "a/b;c=d"}]), "attachments.0.type"),
-    "content id with CR": (mail(attachments=[{**FILE, "content_id": "a\r"}]), "attachments.0.content_id"),
-    "disposition": (mail(attachments=[{**FILE, "disposition": "shown"}]), "attachments.0.disposition"),
-    "empty custom args": (own(custom_args={}), "personalizations.0.custom_args"),
-    "custom args a list": (mail(custom_args=[]), "custom_args"),
-    "long custom args": (own(custom_args={"a": "b" * 9_999}), "personalizations.0.custom_args"),
+    "empty subject": (mail_body(subject=""), "subject"),
+    "empty subject of one": (mail_body_with(subject=""), "personalizations.0.subject"),
+    "no content": (mail_body(content=...), "content"),
+    "empty content": (mail_body(content=[]), "content"),
+    "content a text": (mail_body(content="hello"), "content"),
+    "a part a text": (mail_body(content=["hello"]), "content.0"),
+    "empty body": (mail_body(content=[{**PLAIN, "value": ""}]), "content.0.value"),
+    "no body": (mail_body(content=[PLAIN, {"type": "text/html"}]), "content.1.value"),
+    "body null": (mail_body(content=[{**PLAIN, "value": None}]), "content.0.value"),
+    "no type": (mail_body(content=[{"value": "hello"}]), "content.0.type"),
+    "type with charset": (
+        mail_body(content=[{**PLAIN, "type": "text/plain; charset=utf-8"}]),
+        "content.0.type",
+    ),
+    "type with a line end": (mail_body(content=[{**PLAIN, "type": "text/plain\r\n"}]), "content.0.type"),
+    "html first": (mail_body(content=[HTML, PLAIN]), "content"),
+    "plain not first": (mail_body(content=[CALENDAR, PLAIN]), "content"),
+    "html twice": (mail_body(content=[HTML, HTML]), "content"),
+    "attachments an object": (mail_body(attachments=FILE), "attachments"),
+    "an attachment a text": (mail_body(attachments=["a"]), "attachments.0"),
+    "no filename": (mail_body(attachments=[{"content": "aGVsbG8="}]), "attachments.0.filename"),
+    "empty filename": (mail_body(attachments=[{**FILE, "filename": ""}]), "attachments.0.filename"),
+    "filename of two lines": (
+        mail_body(attachments=[{**FILE, "filename": "a\nb"}]),
+        "attachments.0.filename",
+    ),
+    "filename with ;": (mail_body(attachments=[{**FILE, "filename": "a;b"}]), "attachments.0.filename"),
+    "attached without content": (mail_body(attachments=[{"filename": "a"}]), "attachments.0.content"),
+    "an empty attachment": (mail_body(attachments=[{**FILE, "content": ""}]), "attachments.0.content"),
+    "bad base64": (mail_body(attachments=[FILE, {**FILE, "content": "a b"}]), "attachments.1.content"),
+    "attachment's type with ;": (mail_body(attachments=[{**FILE, "type": "a/b;c=d"}]), "attachments.0.type"),
+    "content id with CR": (
+        mail_body(attachments=[{**FILE, "content_id": "a\r"}]),
+        "attachments.0.content_id",
+    ),
+    "disposition": (mail_body(attachments=[{**FILE, "disposition": "shown"}]), "attachments.0.disposition"),
+    "empty custom args": (mail_body_with(custom_args={}), "personalizations.0.custom_args"),
+    "custom args a list": (mail_body(custom_args=[]), "custom_args"),
+    "long custom args": (mail_body_with(custom_args={"a": "b" * 9_999}), "personalizations.0.custom_args"),
     "long when merged": (
-        {**own(custom_args={"a": "b" * 4_999}), "custom_args": {"c": "ü" * 2_500}},
+        {**mail_body_with(custom_args={"a": "b" * 4_999}), "custom_args": {"c": "ü" * 2_500}},
         "personalizations.0.custom_args",
     ),
-    "reserved header": (own(headers={"reply-TO": "a"}), "personalizations.0.headers.reply-TO"),
-    "reserved at the root": (mail(headers={"Content-Type": "a"}), "headers.Content-Type"),
-    "header with a space": (mail(headers={"X One": "a"}), "headers.X One"),
-    "header not in ASCII": (mail(headers={"X-Ü": "a"}), "headers.X-Ü"),
-    "header twice": (mail(headers={"X-One": "a", "x-one": "b"}), "headers"),
-    "eleven categories": (mail(categories=[f"c{n}" for n in range(11)]), "categories"),
-    "a category twice": (mail(categories=["a", "b", "a"]), "categories"),
-    "a category a number": (mail(categories=["a", 1]), "categories.1"),
-    "a category not in ASCII": (mail(categories=["größe"]), "categories.0"),
-    "a long category": (mail(categories=["a" * 256]), "categories.0"),
-    "categories a text": (mail(categories="a"), "categories"),
-    "too far ahead": (mail(send_at=LATE), "send_at"),
-    "too far ahead for one": (own(send_at=LATE), "personalizations.0.send_at"),
-    "send_at a text": (mail(send_at="soon"), "send_at"),
-    "send_at a float": (mail(send_at=1.5), "send_at"),
-    "send_at true": (mail(send_at=True), "send_at"),
-    "two ways to reply": (mail(reply_to=ADA, reply_to_list=[BOB]), "reply_to"),
-    "malformed reply to": (mail(reply_to={"email": ""}), "reply_to.email"),
-    "reply to one twice": (mail(reply_to_list=[ADA, ADA]), "reply_to_list"),
-    "malformed in the list": (mail(reply_to_list=[ADA, {}]), "reply_to_list.1.email"),
+    "reserved header": (mail_body_with(headers={"reply-TO": "a"}), "personalizations.0.headers.reply-TO"),
+    "reserved at the root": (mail_body(headers={"Content-Type": "a"}), "headers.Content-Type"),
+    "header with a space": (mail_body(headers={"X One": "a"}), "headers.X One"),
+    "header not in ASCII": (mail_body(headers={"X-Ü": "a"}), "headers.X-Ü"),
+    "header twice": (mail_body(headers={"X-One": "a", "x-one": "b"}), "headers"),
+    "eleven categories": (mail_body(categories=[f"c{n}" for n in range(11)]), "categories"),
+    "a category twice": (mail_body(categories=["a", "b", "a"]), "categories"),
+    "a category a number": (mail_body(categories=["a", 1]), "categories.1"),
+    "a category not in ASCII": (mail_body(categories=["größe"]), "categories.0"),
+    "a long category": (mail_body(categories=["a" * 256]), "categories.0"),
+    "categories a text": (mail_body(categories="a"), "categories"),
+    "too far ahead": (mail_body(send_at=LATE), "send_at"),
+    "too far ahead for one": (mail_body_with(send_at=LATE), "personalizations.0.send_at"),
+    "send_at a text": (mail_body(send_at="soon"), "send_at"),
+    "send_at a float": (mail_body(send_at=1.5), "send_at"),
+    "send_at true": (mail_body(send_at=True), "send_at"),
+    "two ways to reply": (mail_body(reply_to=ADA, reply_to_list=[BOB]), "reply_to"),
+    "malformed reply to": (mail_body(reply_to={"email": ""}), "reply_to.email"),
+    "reply to one twice": (mail_body(reply_to_list=[ADA, ADA]), "reply_to_list"),
+    "malformed in the list": (mail_body(reply_to_list=[ADA, {}]), "reply_to_list.1.email"),
     "substitutions in a dynamic template": (
-        {**own(substitutions={"a": "b"}), "template_id": DYNAMIC},
+        {**mail_body_with(substitutions={"a": "b"}), "template_id": DYNAMIC},
         "personalizations.0.substitutions",
     ),
     "dynamic data in a legacy template": (
-        {**own(dynamic_template_data={"a": "b"}), "template_id": LEGACY},
+        {**mail_body_with(dynamic_template_data={"a": "b"}), "template_id": LEGACY},
         "personalizations.0.dynamic_template_data",
     ),
     "dynamic data in none": (
-        own(dynamic_template_data={"a": "b"}),
+        mail_body_with(dynamic_template_data={"a": "b"}),
         "personalizations.0.dynamic_template_data",
     ),
-    "empty template": (mail(template_id=""), "template_id"),
-    "asm group a text": (mail(asm={"group_id": "7"}), "asm.group_id"),
-    "asm without a group": (mail(asm={}), "asm.group_id"),
-    "26 groups": (mail(asm={"group_id": 7, "groups_to_display": [*range(26)]}), "asm.groups_to_display"),
-    "short pool": (mail(ip_pool_name="a"), "ip_pool_name"),
+    "empty template": (mail_body(template_id=""), "template_id"),
+    "asm group a text": (mail_body(asm={"group_id": "7"}), "asm.group_id"),
+    "asm without a group": (mail_body(asm={}), "asm.group_id"),
+    "26 groups": (mail_body(asm={"group_id": 7, "groups_to_display": [*range(26)]}), "asm.groups_to_display"),
+    "short pool": (mail_body(ip_pool_name="a"), "ip_pool_name"),
     "all bypasses": (
-        mail(
+        mail_body(
             mail_settings={
                 f"bypass_{kind}_management": {"enable": True} for kind in ("list", "spam", "bounce")
             }
         ),
         "mail_settings.bypass_list_management",
     ),
-    "a setting true": (mail(mail_settings={"sandbox_mode": True}), "mail_settings.sandbox_mode"),
+    "a setting true": (mail_body(mail_settings={"sandbox_mode": True}), "mail_settings.sandbox_mode"),
     "enable a text": (
-        mail(tracking_settings={"open_tracking": {"enable": "yes"}}),
+        mail_body(tracking_settings={"open_tracking": {"enable": "yes"}}),
         "tracking_settings.open_tracking.enable",
     ),
 }
 
 BARE = {
-    "a custom arg a number": own(custom_args={"order": 7}),
-    "a custom arg of the root": mail(custom_args={"order": None}),
-    "a substitution a number": own(substitutions={"-n-": 7}),
-    "a header a number": mail(headers={"X-One": 7}),
-    "whatever else is wrong": {**own(custom_args={"order": 7}), "content": []},
+    "a custom arg a number": mail_body_with(custom_args={"order": 7}),
+    "a custom arg of the root": mail_body(custom_args={"order": None}),
+    "a substitution a number": mail_body_with(substitutions={"-n-": 7}),
+    "a header a number": mail_body(headers={"X-One": 7}),
+    "whatever else is wrong": {**mail_body_with(custom_args={"order": 7}), "content": []},
 }
 
 
@@ -219,7 +237,9 @@ def test_of_some_faults_sendgrid_says_nothing(body: dict[str, Any]) -> None:
 
 
 def test_all_faults_are_listed() -> None:
-    answer = refusal(json.dumps({**own(to=[{"email": "ada"}]), "subject": "", "content": []}).encode())
+    answer = refusal(
+        json.dumps({**mail_body_with(to=[{"email": "ada"}]), "subject": "", "content": []}).encode()
+    )
     errors = json.loads(answer.body)["errors"]
     assert [error["field"] for error in errors] == ["personalizations.0.to.0.email", "subject", "content"]
     assert errors[0] == {
@@ -244,7 +264,7 @@ def test_without_a_good_key_it_is_401(header: str) -> None:
 
 
 def test_any_key_may_be_let_in() -> None:
-    body = json.dumps(mail()).encode()
+    body = json.dumps(mail_body()).encode()
     assert read(body, {**HEADERS, "Authorization": "Bearer SG.other"}, keys=None)
     with pytest.raises(Refusal, match="401"):
         read(body, {**HEADERS, "Authorization": ""}, keys=None)
@@ -266,13 +286,13 @@ def test_the_key_is_what_stands_after_bearer() -> None:
     ],
 )
 def test_it_must_be_json_both_ways(header: str, value: str, status: int) -> None:
-    assert refusal(json.dumps(mail()).encode(), {**HEADERS, header: value}).status == status
+    assert refusal(json.dumps(mail_body()).encode(), {**HEADERS, header: value}).status == status
 
 
 @pytest.mark.parametrize("accept", ["*/*", "text/html, application/json;q=0.9", "application/*", ""])
 def test_who_takes_json_is_answered(accept: str) -> None:
     headers = {**HEADERS, "Accept": accept, "Content-Type": "application/json; charset=utf-8"}
-    assert read(json.dumps(mail()).encode(), headers, keys=None)
+    assert read(json.dumps(mail_body()).encode(), headers, keys=None)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"a": NaN}', b"[" * 100_000], ids=repr)
@@ -285,9 +305,9 @@ def test_what_is_no_object_is_400() -> None:
 
 
 def test_at_30_mb_the_answer_is_a_page() -> None:
-    room = BODY_LIMIT - len(json.dumps(mail(attachments=[{**FILE, "content": ""}])))
+    room = BODY_LIMIT - len(json.dumps(mail_body(attachments=[{**FILE, "content": ""}])))
     content = "A" * (room // 4 * 4 - 4)
-    below = json.dumps(mail(attachments=[{**FILE, "content": content}])).encode()
+    below = json.dumps(mail_body(attachments=[{**FILE, "content": content}])).encode()
     assert read(below, HEADERS, keys=None)
     answer = refusal(below.ljust(BODY_LIMIT))
     assert answer.status == 413
@@ -296,9 +316,9 @@ def test_at_30_mb_the_answer_is_a_page() -> None:
 
 
 def test_a_sandbox_is_asked_for() -> None:
-    assert is_sandboxed(mail(mail_settings={"sandbox_mode": {"enable": True}}))
-    assert not is_sandboxed(mail(mail_settings={"sandbox_mode": {"enable": False}}))
-    assert not is_sandboxed(mail())
+    assert is_sandboxed(mail_body(mail_settings={"sandbox_mode": {"enable": True}}))
+    assert not is_sandboxed(mail_body(mail_settings={"sandbox_mode": {"enable": False}}))
+    assert not is_sandboxed(mail_body())
 
 
 JSON = st.recursive(
@@ -312,7 +332,7 @@ OWN_KEYS = sorted({key for body in GOOD.values() for one in body["personalizatio
 
 @given(st.dictionaries(st.sampled_from(KEYS), JSON), st.dictionaries(st.sampled_from(OWN_KEYS), JSON))
 def test_whatever_json_comes_it_is_read_or_refused(root: dict[str, Any], one: dict[str, Any]) -> None:
-    for body in (root, {**own(**one), **root}, mail(**root)):
+    for body in (root, {**mail_body_with(**one), **root}, mail_body(**root)):
         raw = json.dumps(body).encode()
         if faults(body, NOW):
             assert refusal(raw).status == 400

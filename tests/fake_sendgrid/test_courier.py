@@ -8,10 +8,8 @@ from events_app.signature import verify
 from fake_sendgrid.courier import Courier, Inbound
 from fake_sendgrid.form import Form, Part
 from fake_sendgrid.webhook import Sender
-from tests.fake_sendgrid.forms import read
-from tests.fake_sendgrid.test_postman import PATIENCE, Webhook, webhook
-
-__all__ = ["webhook"]
+from tests.support.fake_sendgrid.parsed_forms import parse_form
+from tests.support.fake_sendgrid.webhook_receiver import PATIENCE, WebhookReceiver
 
 SENDER = Sender()
 FORM = Form((Part("email", b"\xff"), Part("to", b"a@example.com")))
@@ -20,7 +18,7 @@ Start = Callable[..., Courier]
 
 
 @pytest.fixture
-def start(webhook: Webhook) -> Iterator[Start]:
+def start(webhook: WebhookReceiver) -> Iterator[Start]:
     """A courier to the webhook."""
     started: list[Courier] = []
 
@@ -34,7 +32,7 @@ def start(webhook: Webhook) -> Iterator[Start]:
         one.close()
 
 
-def test_a_mail_is_posted_signed(start: Start, webhook: Webhook) -> None:
+def test_a_mail_is_posted_signed(start: Start, webhook: WebhookReceiver) -> None:
     inbound = start().take(FORM)
     assert inbound.wait(PATIENCE) == inbound.status == 200
     assert inbound.is_taken
@@ -42,12 +40,12 @@ def test_a_mail_is_posted_signed(start: Start, webhook: Webhook) -> None:
     signature = request.headers["X-Twilio-Email-Event-Webhook-Signature"]
     timestamp = request.headers["X-Twilio-Email-Event-Webhook-Timestamp"]
     assert verify([SENDER.public_key], timestamp=timestamp, signature=signature, body=request.body)
-    parts = read(request.headers["Content-Type"], request.body)
+    parts = parse_form(request.headers["Content-Type"], request.body)
     assert [(part.name, part.raw) for part in parts] == [("email", b"\xff"), ("to", b"a@example.com")]
 
 
 @pytest.mark.parametrize("status", [500, 503, None])
-def test_what_failed_is_posted_again(start: Start, webhook: Webhook, status: int | None) -> None:
+def test_what_failed_is_posted_again(start: Start, webhook: WebhookReceiver, status: int | None) -> None:
     webhook.statuses = [status, status]
     inbound = start().take(FORM)
     assert inbound.wait(PATIENCE) == 200
@@ -55,7 +53,7 @@ def test_what_failed_is_posted_again(start: Start, webhook: Webhook, status: int
 
 
 @pytest.mark.parametrize("status", [301, 400, 403, 413, 429])
-def test_what_was_refused_is_lost(start: Start, webhook: Webhook, status: int) -> None:
+def test_what_was_refused_is_lost(start: Start, webhook: WebhookReceiver, status: int) -> None:
     webhook.statuses = [status]
     courier = start()
     lost, next_one = courier.take(FORM), courier.take(FORM)
@@ -65,7 +63,7 @@ def test_what_was_refused_is_lost(start: Start, webhook: Webhook, status: int) -
     assert len(webhook.requests) == 2
 
 
-def test_a_mail_that_waits_keeps_no_other_back(start: Start, webhook: Webhook) -> None:
+def test_a_mail_that_waits_keeps_no_other_back(start: Start, webhook: WebhookReceiver) -> None:
     webhook.statuses = [503]
     told: list[Inbound] = []
     courier = start(on_post=told.append)
@@ -74,7 +72,7 @@ def test_a_mail_that_waits_keeps_no_other_back(start: Start, webhook: Webhook) -
     assert told == [first, second, first]
 
 
-def test_mails_wait_for_a_url(start: Start, webhook: Webhook) -> None:
+def test_mails_wait_for_a_url(start: Start, webhook: WebhookReceiver) -> None:
     courier = start(url=None)
     inbound = courier.take(FORM)
     with pytest.raises(TimeoutError, match="neither taken nor lost"):

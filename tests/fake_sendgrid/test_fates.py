@@ -11,7 +11,7 @@ from events_app.signals import EventType, RejectReason
 from fake_sendgrid.contract import faults
 from fake_sendgrid.events import Event
 from fake_sendgrid.fates import FATES, answers, events
-from tests.fake_sendgrid.mails import mail, own
+from tests.support.fake_sendgrid.api_requests import mail_body, mail_body_with
 
 AT = 1_780_000_000
 BASE = "mQy1cO5bTPKd3p4gWb0aXw"
@@ -40,11 +40,11 @@ def told(body: dict[str, Any], seed: int = 1) -> list[Event]:
     ],
 )
 def test_an_address_says_what_becomes_of_it(local: str, names: list[str]) -> None:
-    assert [event["event"] for event in told(mail(f"{local}@example.com"))] == names
+    assert [event["event"] for event in told(mail_body(f"{local}@example.com"))] == names
 
 
 def test_a_block_is_a_bounce_of_another_type() -> None:
-    bounce, block = (told(mail(f"{word}@example.com"))[-1] for word in ("bounce", "blocked"))
+    bounce, block = (told(mail_body(f"{word}@example.com"))[-1] for word in ("bounce", "blocked"))
     assert normalize(bounce).reject_reason == RejectReason.BOUNCED
     assert normalize(block).reject_reason == RejectReason.BLOCKED
     assert (bounce["type"], block["type"]) == ("bounce", "blocked")
@@ -53,13 +53,13 @@ def test_a_block_is_a_bounce_of_another_type() -> None:
 
 
 def test_every_fate_is_known_to_the_product() -> None:
-    found = told(mail(*(f"{word}@example.com" for word in FATES)))
+    found = told(mail_body(*(f"{word}@example.com" for word in FATES)))
     assert EventType.UNKNOWN not in {normalize(event).event_type for event in found}
 
 
 def test_an_event_bears_the_mails_ids_and_the_recipients_place() -> None:
     one = {"to": [{"email": "a@example.com"}], "cc": [{"email": "b@example.com"}]}
-    found = told(mail(personalizations=[one, {"to": [{"email": "c@example.com"}]}]))
+    found = told(mail_body(personalizations=[one, {"to": [{"email": "c@example.com"}]}]))
     places = {event["email"]: event["sg_message_id"].rpartition(".")[2] for event in found}
     assert places == {"a@example.com": "0", "b@example.com": "1", "c@example.com": "2"}
     assert all(event["sg_message_id"].startswith(f"{BASE}.recvd-") for event in found)
@@ -70,7 +70,7 @@ def test_an_event_bears_the_mails_ids_and_the_recipients_place() -> None:
 def test_an_event_bears_the_message_id_the_recipient_got() -> None:
     whole = {"to": [{"email": "a@example.com"}]}
     own = {"to": [{"email": "b@example.com"}], "headers": {"message-ID": "<own@example.org>"}}
-    body = mail(personalizations=[whole, own], headers={"Message-ID": "<all@example.org>"})
+    body = mail_body(personalizations=[whole, own], headers={"Message-ID": "<all@example.org>"})
     found = {(event["email"], event["smtp-id"]) for event in told(body)}
     assert found == {("a@example.com", "<all@example.org>"), ("b@example.com", "<own@example.org>")}
 
@@ -85,14 +85,14 @@ def test_who_begins_with_reply_answers() -> None:
 
 
 def test_no_two_events_of_a_mail_share_an_id() -> None:
-    found = told(mail(*(f"{word}-{n}@example.com" for word in FATES for n in range(3))))
+    found = told(mail_body(*(f"{word}-{n}@example.com" for word in FATES for n in range(3))))
     ids = Counter(event["sg_event_id"] for event in found)
     assert len(ids) == len(found)
 
 
 def test_ids_of_delivery_are_made_of_the_message_and_others_are_random() -> None:
     first, second = (
-        {event["event"]: event["sg_event_id"] for event in told(mail("click@example.com"), seed)}
+        {event["event"]: event["sg_event_id"] for event in told(mail_body("click@example.com"), seed)}
         for seed in (1, 2)
     )
     same = {name for name in first if first[name] == second[name]}
@@ -100,14 +100,19 @@ def test_ids_of_delivery_are_made_of_the_message_and_others_are_random() -> None
 
 
 def test_custom_args_stand_at_the_top_and_the_recipients_win() -> None:
-    body = {**own(custom_args={"order": "7", "own": "yes"}), "custom_args": {"order": "1", "root": "yes"}}
+    body = {
+        **mail_body_with(custom_args={"order": "7", "own": "yes"}),
+        "custom_args": {"order": "1", "root": "yes"},
+    }
     for event in told(body):
         assert normalize(event).metadata == {"order": "7", "own": "yes", "root": "yes"}
 
 
 def test_sendgrids_own_keys_win_where_it_has_them() -> None:
     body = {
-        **own(to=[{"email": "bounce@example.com"}], custom_args={"type": "welcome", "email": "me", "x": "y"})
+        **mail_body_with(
+            to=[{"email": "bounce@example.com"}], custom_args={"type": "welcome", "email": "me", "x": "y"}
+        )
     }
     processed, bounce = told(body)
     assert (processed["type"], bounce["type"]) == ("welcome", "bounce")
@@ -115,7 +120,9 @@ def test_sendgrids_own_keys_win_where_it_has_them() -> None:
 
 
 def test_what_the_mail_had_is_repeated() -> None:
-    body = mail("deferred@example.com", categories=["a"], asm={"group_id": 7}, ip_pool_name="bulk", send_at=5)
+    body = mail_body(
+        "deferred@example.com", categories=["a"], asm={"group_id": 7}, ip_pool_name="bulk", send_at=5
+    )
     processed, deferred, delivered = told(body)
     assert {event["asm_group_id"] for event in (processed, deferred, delivered)} == {7}
     assert [event["category"] for event in (processed, deferred, delivered)] == [["a"]] * 3
@@ -127,7 +134,7 @@ def test_what_the_mail_had_is_repeated() -> None:
 
 
 def test_without_them_the_keys_are_absent() -> None:
-    processed, delivered = told(mail())
+    processed, delivered = told(mail_body())
     assert not {"category", "asm_group_id", "pool"} & (processed.keys() | delivered.keys())
     assert processed["send_at"] == 0
 
@@ -137,6 +144,6 @@ def test_a_click_is_on_a_link_of_the_mail() -> None:
         {"type": "text/plain", "value": "https://example.com/text"},
         {"type": "text/html", "value": '<a href="https://example.com/html?a=b">here</a>'},
     ]
-    assert told(mail("click@example.com", content=content))[-1]["url"] == "https://example.com/html?a=b"
-    assert told(mail("click@example.com", content=content[:1]))[-1]["url"] == "https://example.com/text"
-    assert told(mail("click@example.com"))[-1]["url"].startswith("https://")
+    assert told(mail_body("click@example.com", content=content))[-1]["url"] == "https://example.com/html?a=b"
+    assert told(mail_body("click@example.com", content=content[:1]))[-1]["url"] == "https://example.com/text"
+    assert told(mail_body("click@example.com"))[-1]["url"].startswith("https://")

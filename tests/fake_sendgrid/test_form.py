@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fake_sendgrid.form import Form, Part
-from tests.fake_sendgrid.forms import fields, read
+from tests.support.fake_sendgrid.parsed_forms import fields_by_name, parse_form
 
 FORM = Form((Part("subject", b"Hello"), Part("to", b"a@example.com"), Part("attachment1", b"%PDF", "a.pdf")))
 
@@ -22,18 +22,18 @@ def test_on_the_wire_it_is_as_sendgrids() -> None:
 @given(st.lists(st.sampled_from([b"xYzZY", b"--", b"\r\n", b"1", b"\xff", b"a"]), max_size=8).map(b"".join))
 def test_a_value_comes_back_even_with_a_boundary_in_it(value: bytes) -> None:
     form = Form((Part("email", value), Part("text", b"xYzZY1"), Part("to", value)))
-    assert [part.raw for part in read(form.content_type, form.body())] == [value, b"xYzZY1", value]
+    assert [part.raw for part in parse_form(form.content_type, form.body())] == [value, b"xYzZY1", value]
 
 
 def test_file_names_come_back() -> None:
     names = ["übersicht 2.csv", 'the "last" one.txt', "", "日本.pdf"]
     form = Form(tuple(Part(f"attachment{number}", b"x", name) for number, name in enumerate(names)))
-    assert [part.filename for part in read(form.content_type, form.body())] == names
+    assert [part.filename for part in parse_form(form.content_type, form.body())] == names
 
 
 def test_a_line_break_in_a_file_name_ends_no_header() -> None:
     form = Form((Part("attachment1", b"x", "two\r\nlines.txt", "text/plain"),))
-    assert fields(form)["attachment1"].filename == "two lines.txt"
+    assert fields_by_name(form)["attachment1"].filename == "two lines.txt"
 
 
 def test_parts_are_taken_out() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from fake_sendgrid.form import Form
 from fake_sendgrid.inbound import parsed, raw
-from tests.fake_sendgrid.forms import fields
+from tests.support.fake_sendgrid.parsed_forms import fields_by_name
 
 Make = Callable[..., Form]
 
@@ -47,7 +47,7 @@ def with_files() -> EmailMessage:
 
 
 def values(form: Form) -> dict[str, bytes]:
-    return {name: part.raw for name, part in fields(form).items()}
+    return {name: part.raw for name, part in fields_by_name(form).items()}
 
 
 def loaded(form: Form, name: str) -> Any:
@@ -55,7 +55,7 @@ def loaded(form: Form, name: str) -> Any:
 
 
 def names(form: Form) -> list[str]:
-    return list(fields(form))
+    return list(fields_by_name(form))
 
 
 def test_a_parsed_mail_has_the_fields_of_sendgrid() -> None:
@@ -121,7 +121,7 @@ def test_what_does_not_fit_into_the_charset_is_in_utf_8() -> None:
 
 def test_files_come_before_what_is_said_of_them() -> None:
     made = parsed(with_files())
-    found = fields(made)
+    found = fields_by_name(made)
     assert values(made)["html"].decode().strip() == '<p>Grüße <img src="cid:logo@1"></p>'
     assert values(made)["attachments"] == b"3"
     assert loaded(made, "content-ids") == {"logo@1": "attachment1"}

@@ -9,10 +9,8 @@ import pytest
 
 from fake_sendgrid.webhook import Sender
 from ground.process import Process, free_port, wait_for
-from tests.fake_sendgrid.mails import mail, post
-from tests.fake_sendgrid.test_postman import Webhook, webhook
-
-__all__ = ["webhook"]
+from tests.support.fake_sendgrid.api_requests import mail_body, post_mail
+from tests.support.fake_sendgrid.webhook_receiver import WebhookReceiver
 
 
 def run(folder: Path, *arguments: str | Path) -> Process:
@@ -30,7 +28,9 @@ def wait_for_line(process: Process, pattern: str) -> str:
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-def test_it_says_where_it_is_and_what_it_does(tmp_path: Path, webhook: Webhook, end: signal.Signals) -> None:
+def test_it_says_where_it_is_and_what_it_does(
+    tmp_path: Path, webhook: WebhookReceiver, end: signal.Signals
+) -> None:
     port, key = free_port(), tmp_path / "key.pem"
     url = f"http://127.0.0.1:{port}/v3/"
     arguments = ("--port", str(port), "--webhook-url", webhook.url, "--signing-key", key, "--key", "SG.mine")
@@ -41,8 +41,8 @@ def test_it_says_where_it_is_and_what_it_does(tmp_path: Path, webhook: Webhook, 
         assert Sender.kept_in(key).public_key in process.output()
         assert re.search("click.* processed, delivered, open, click", process.output())
         to = [f"{word}@example.com" for word in ("ada", "bounce", "click", "dropped", "eve")]
-        assert post(url, mail(*to), Authorization="Bearer SG.mine").status_code == 202
-        assert post(url).status_code == 401
+        assert post_mail(url, mail_body(*to), Authorization="Bearer SG.mine").status_code == 202
+        assert post_mail(url).status_code == 401
         wait_for_line(
             process, "  202  mail to ada@example.com, bounce@example.com, click@example.com and 2 more$"
         )
@@ -53,20 +53,22 @@ def test_it_says_where_it_is_and_what_it_does(tmp_path: Path, webhook: Webhook, 
         assert "Traceback" not in process.output()
 
 
-def test_a_mail_is_answered(tmp_path: Path, webhook: Webhook) -> None:
+def test_a_mail_is_answered(tmp_path: Path, webhook: WebhookReceiver) -> None:
     port = free_port()
     arguments = ("--port", str(port), "--webhook-url", webhook.url, "--inbound-url", webhook.url)
     with run(tmp_path, *arguments) as process:
         wait_for_line(process, "Ctrl-C")
         assert re.search(f"inbound webhook +{webhook.url}", process.output())
         assert re.search("reply.* processed, delivered, open, answered", process.output())
-        assert post(f"http://127.0.0.1:{port}/v3/", mail("reply.ann@example.com")).status_code == 202
+        assert (
+            post_mail(f"http://127.0.0.1:{port}/v3/", mail_body("reply.ann@example.com")).status_code == 202
+        )
         wait_for_line(
             process, "  200  inbound mail from reply.ann@example.com to The shop <shop@example.org>$"
         )
 
 
-def test_a_port_that_is_taken_is_said(tmp_path: Path, webhook: Webhook) -> None:
+def test_a_port_that_is_taken_is_said(tmp_path: Path, webhook: WebhookReceiver) -> None:
     port = webhook.url.split(":")[2].split("/")[0]
     with run(tmp_path, "--port", port) as process:
         assert process.wait(60) == 1

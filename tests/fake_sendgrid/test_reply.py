@@ -11,7 +11,7 @@ from fake_sendgrid import fates
 from fake_sendgrid.contract import faults
 from fake_sendgrid.ledger import Accepted, Ledger
 from fake_sendgrid.reply import Replies, reply_to
-from tests.fake_sendgrid.mails import mail
+from tests.support.fake_sendgrid.api_requests import mail_body
 
 AT = 1_780_000_000
 BASE = "mQy1cO5bTPKd3p4gWb0aXw"
@@ -29,7 +29,7 @@ def text(body: dict[str, Any]) -> str:
 
 
 def test_a_recipient_answers_the_sender() -> None:
-    reply = reply_to(accepted(mail("ada@example.com")), "Yes, please.")
+    reply = reply_to(accepted(mail_body("ada@example.com")), "Yes, please.")
     assert (reply["From"], reply["To"]) == ("ada@example.com", "The shop <shop@example.org>")
     assert reply["Subject"] == "Re: Your order"
     assert reply["In-Reply-To"] == reply["References"] == f"<{BASE}@geopod-ismtpd-3>"
@@ -42,14 +42,14 @@ def test_a_recipient_answers_the_sender() -> None:
 
 
 def test_it_bears_the_message_id_of_the_events() -> None:
-    body = mail(headers={"Message-Id": "<own@example.org>"})
+    body = mail_body(headers={"Message-Id": "<own@example.org>"})
     assert reply_to(accepted(body), "")["References"] == "<own@example.org>"
 
 
 def test_the_one_who_answers_may_be_said() -> None:
     one = {"to": [{"email": "a@example.com"}], "cc": [{"email": "B@example.com"}]}
     other = {"to": [{"email": "c@example.com"}], "subject": "Yours"}
-    taken = accepted(mail(personalizations=[one, other]))
+    taken = accepted(mail_body(personalizations=[one, other]))
     assert reply_to(taken, "", recipient="b@example.com")["From"] == "B@example.com"
     reply = reply_to(taken, "", recipient="c@example.com")
     assert (reply["From"], reply["Subject"]) == ("c@example.com", "Re: Yours")
@@ -57,7 +57,7 @@ def test_the_one_who_answers_may_be_said() -> None:
 
 def test_nobody_else_answers() -> None:
     with pytest.raises(ValueError, match="only a recipient"):
-        reply_to(accepted(mail()), "", recipient="eve@example.com")
+        reply_to(accepted(mail_body()), "", recipient="eve@example.com")
 
 
 @pytest.mark.parametrize(
@@ -72,12 +72,12 @@ def test_nobody_else_answers() -> None:
     ],
 )
 def test_an_answer_goes_where_the_mail_wants_it(root: dict[str, Any], to: str) -> None:
-    assert reply_to(accepted(mail(**root)), "")["To"] == to
+    assert reply_to(accepted(mail_body(**root)), "")["To"] == to
 
 
 def test_a_recipients_own_sender_is_answered() -> None:
     one = {"to": [{"email": "a@example.com"}], "from": {"email": "ann@example.org"}}
-    assert reply_to(accepted(mail(personalizations=[one])), "")["To"] == "ann@example.org"
+    assert reply_to(accepted(mail_body(personalizations=[one])), "")["To"] == "ann@example.org"
 
 
 @pytest.mark.parametrize(
@@ -85,20 +85,20 @@ def test_a_recipients_own_sender_is_answered() -> None:
 )
 def test_a_subject_is_marked_once(subject: Any, answered: str) -> None:
     template = {"template_id": "d-0123456789abcdef0123456789abcdef"} if subject is ... else {}
-    assert reply_to(accepted(mail(subject=subject, **template)), "")["Subject"] == answered
+    assert reply_to(accepted(mail_body(subject=subject, **template)), "")["Subject"] == answered
 
 
 def test_the_text_is_quoted_rather_than_the_html() -> None:
     html = {"type": "text/html", "value": "<p>One &amp; two</p>\n<p>three</p>"}
     plain = {"type": "text/plain", "value": "one\n\n> earlier"}
-    assert text(mail(content=[plain, html])).endswith(" wrote:\n> one\n> \n> > earlier\n")
-    assert text(mail(content=[html])).endswith(" wrote:\n> One & two\n> three\n")
+    assert text(mail_body(content=[plain, html])).endswith(" wrote:\n> one\n> \n> > earlier\n")
+    assert text(mail_body(content=[html])).endswith(" wrote:\n> One & two\n> three\n")
 
 
 def test_who_has_opened_a_mail_answers_it_once() -> None:
     ledger = Ledger(None)
-    body = mail("open@example.com", "reply.ann@example.com", "Reply.bob@example.com")
-    ledger.accept(accepted(mail("reply.ann@example.com"), base="a" * 22))
+    body = mail_body("open@example.com", "reply.ann@example.com", "Reply.bob@example.com")
+    ledger.accept(accepted(mail_body("reply.ann@example.com"), base="a" * 22))
     ledger.accept(accepted(body))
     events = fates.events(body, BASE, AT, random.Random(1))
     replies = Replies(ledger)
@@ -109,5 +109,5 @@ def test_who_has_opened_a_mail_answers_it_once() -> None:
 
 
 def test_a_mail_that_is_forgotten_is_not_answered() -> None:
-    body = mail("reply@example.com")
+    body = mail_body("reply@example.com")
     assert list(Replies(Ledger(None)).to(fates.events(body, BASE, AT, random.Random(1)))) == []

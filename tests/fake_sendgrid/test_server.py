@@ -25,10 +25,8 @@ from fake_sendgrid.answers import (
 from fake_sendgrid.inbound import parsed, raw
 from fake_sendgrid.rules.fault import Fault
 from fake_sendgrid.server import FakeSendGrid
-from tests.fake_sendgrid.mails import HEADERS, mail, own, post
-from tests.fake_sendgrid.test_postman import Webhook, webhook
-
-__all__ = ["webhook"]
+from tests.support.fake_sendgrid.api_requests import HEADERS, mail_body, mail_body_with, post_mail
+from tests.support.fake_sendgrid.webhook_receiver import WebhookReceiver
 
 Later = Callable[..., "Future[requests.Response]"]
 
@@ -43,39 +41,39 @@ def fake() -> Iterator[FakeSendGrid]:
 def later(fake: FakeSendGrid) -> Iterator[Later]:
     """Posts a mail in a thread of its own."""
     with ThreadPoolExecutor(20) as pool:
-        yield lambda *args, **kwargs: pool.submit(post, fake.url, *args, **kwargs)
+        yield lambda *args, **kwargs: pool.submit(post_mail, fake.url, *args, **kwargs)
         fake.close()  # nobody is left waiting
 
 
 def test_a_mail_is_accepted_as_sendgrid_does(fake: FakeSendGrid) -> None:
     before = time.time()
-    response = post(fake.url)
+    response = post_mail(fake.url)
     assert (response.status_code, response.content) == (202, b"")
     assert response.headers["Content-Length"] == "0"
     message_id = response.headers["X-Message-Id"]
     assert len(message_id) == 22
     assert message_id.replace("-", "").replace("_", "").isalnum()
     (taken,) = fake.accepted
-    assert taken.body == json.loads(taken.raw) == mail()
+    assert taken.body == json.loads(taken.raw) == mail_body()
     assert (taken.x_message_id, taken.key, taken.sandbox) == (message_id, "SG.fake", False)
     assert before <= taken.at <= time.time()
     (seen,) = fake.requests
-    assert (seen.key, seen.status, seen.mail) == ("SG.fake", 202, mail())
+    assert (seen.key, seen.status, seen.mail) == ("SG.fake", 202, mail_body())
 
 
 def test_each_mail_has_an_id_of_its_own(fake: FakeSendGrid) -> None:
-    assert len({post(fake.url).headers["X-Message-Id"] for _ in range(5)}) == 5
+    assert len({post_mail(fake.url).headers["X-Message-Id"] for _ in range(5)}) == 5
 
 
 def test_a_sandbox_takes_nothing_along(fake: FakeSendGrid) -> None:
-    response = post(fake.url, mail(mail_settings={"sandbox_mode": {"enable": True}}))
+    response = post_mail(fake.url, mail_body(mail_settings={"sandbox_mode": {"enable": True}}))
     assert (response.status_code, response.content) == (200, b"")
     assert [taken.sandbox for taken in fake.accepted] == [True]
     fake.wait_until_posted(0)  # there is nothing to post
 
 
 def test_a_bad_mail_is_refused_and_noted(fake: FakeSendGrid) -> None:
-    response = post(fake.url, mail(subject=...))
+    response = post_mail(fake.url, mail_body(subject=...))
     assert response.status_code == 400
     assert response.headers["Content-Type"] == "application/json"
     assert [error["field"] for error in response.json()["errors"]] == ["subject"]
@@ -85,11 +83,11 @@ def test_a_bad_mail_is_refused_and_noted(fake: FakeSendGrid) -> None:
 
 def test_keys_may_change(fake: FakeSendGrid) -> None:
     fake.keys = {"SG.new"}
-    assert post(fake.url).status_code == 401
-    assert post(fake.url, Authorization="Bearer SG.new").status_code == 202
+    assert post_mail(fake.url).status_code == 401
+    assert post_mail(fake.url, Authorization="Bearer SG.new").status_code == 202
     assert [seen.key for seen in fake.requests] == ["SG.fake", "SG.new"]
     fake.keys = None
-    assert post(fake.url).status_code == 202
+    assert post_mail(fake.url).status_code == 202
 
 
 @pytest.mark.parametrize(
@@ -117,7 +115,7 @@ def test_other_doors(fake: FakeSendGrid, method: str, path: str, status: int) ->
 def test_the_next_mails_meet_what_was_ordered(fake: FakeSendGrid) -> None:
     fake.next(server_error(503), html(504))
     fake.next(refused(403, Fault("access forbidden", None)))
-    found = [post(fake.url) for _ in range(4)]
+    found = [post_mail(fake.url) for _ in range(4)]
     assert [one.status_code for one in found] == [503, 504, 403, 202]
     assert found[1].text.startswith("<html>")
     assert found[2].json()["errors"] == [{"message": "access forbidden", "field": None, "help": None}]
@@ -127,7 +125,9 @@ def test_the_next_mails_meet_what_was_ordered(fake: FakeSendGrid) -> None:
 
 def test_an_order_waits_for_the_mail_it_fits(fake: FakeSendGrid) -> None:
     fake.next(server_error(), when=lambda body: body["subject"] == "this one")
-    assert [post(fake.url, mail(subject=word)).status_code for word in ("a", "this one", "this one")] == [
+    assert [
+        post_mail(fake.url, mail_body(subject=word)).status_code for word in ("a", "this one", "this one")
+    ] == [
         202,
         500,
         202,
@@ -136,22 +136,25 @@ def test_an_order_waits_for_the_mail_it_fits(fake: FakeSendGrid) -> None:
 
 def test_a_bad_mail_uses_up_no_order(fake: FakeSendGrid) -> None:
     fake.next(server_error())
-    assert [post(fake.url, body).status_code for body in (mail(content=[]), mail())] == [400, 500]
+    assert [post_mail(fake.url, body).status_code for body in (mail_body(content=[]), mail_body())] == [
+        400,
+        500,
+    ]
 
 
 def test_a_standing_answer_holds_until_it_is_cleared(fake: FakeSendGrid) -> None:
     fake.always(server_error(500))
     fake.always(server_error(503), when=lambda body: "asm" in body)
     fake.next(html(502))
-    bodies = [mail(), mail(), mail(asm={"group_id": 7})]
-    assert [post(fake.url, body).status_code for body in bodies] == [502, 500, 503]
+    bodies = [mail_body(), mail_body(), mail_body(asm={"group_id": 7})]
+    assert [post_mail(fake.url, body).status_code for body in bodies] == [502, 500, 503]
     fake.clear()
-    assert post(fake.url).status_code == 202
+    assert post_mail(fake.url).status_code == 202
 
 
 def test_a_rate_limit_counts_from_each_answer(fake: FakeSendGrid) -> None:
     fake.always(rate_limited(30))
-    response = post(fake.url)
+    response = post_mail(fake.url)
     assert response.status_code == 429
     assert response.json()["errors"]
     assert response.headers["X-RateLimit-Remaining"] == "0"
@@ -161,7 +164,7 @@ def test_a_rate_limit_counts_from_each_answer(fake: FakeSendGrid) -> None:
 
 def test_an_id_may_be_missing(fake: FakeSendGrid) -> None:
     fake.next(accepted(tells_id=False))
-    assert "X-Message-Id" not in post(fake.url).headers
+    assert "X-Message-Id" not in post_mail(fake.url).headers
     assert len(fake.accepted) == 1
 
 
@@ -169,14 +172,14 @@ def test_a_connection_is_closed_without_a_word(fake: FakeSendGrid) -> None:
     fake.next(hang_up(), accept_and_hang_up())
     for taken in (0, 1):
         with pytest.raises(requests.ConnectionError):
-            post(fake.url)
+            post_mail(fake.url)
         assert len(fake.accepted) == taken
     assert [seen.status for seen in fake.requests] == [None, None]
 
 
 def test_a_mail_is_taken_and_something_else_said(fake: FakeSendGrid) -> None:
     fake.next(accept_and_answer(500))
-    response = post(fake.url)
+    response = post_mail(fake.url)
     assert response.status_code == 500
     assert "X-Message-Id" not in response.headers
     assert len(fake.accepted) == 1
@@ -185,14 +188,14 @@ def test_a_mail_is_taken_and_something_else_said(fake: FakeSendGrid) -> None:
 def test_a_slow_answer_comes(fake: FakeSendGrid) -> None:
     fake.next(slow(0.2))
     began = time.monotonic()
-    assert post(fake.url).status_code == 202
+    assert post_mail(fake.url).status_code == 202
     assert time.monotonic() - began >= 0.2
 
 
 def test_every_mail_takes_its_time() -> None:
     with FakeSendGrid(delay=0.2) as fake:
         began = time.monotonic()
-        assert post(fake.url).status_code == 202
+        assert post_mail(fake.url).status_code == 202
         assert time.monotonic() - began >= 0.2
 
 
@@ -201,7 +204,7 @@ def test_a_held_mail_is_accepted_when_it_is_released(fake: FakeSendGrid, later: 
     answer = later()
     assert held.arrived.wait(10)
     assert (fake.accepted, fake.requests) == ([], [])
-    assert post(fake.url, mail("bob@example.com")).status_code == 202
+    assert post_mail(fake.url, mail_body("bob@example.com")).status_code == 202
     held.release()
     assert answer.result(10).status_code == 202
     assert len(fake.accepted) == 2
@@ -209,8 +212,8 @@ def test_a_held_mail_is_accepted_when_it_is_released(fake: FakeSendGrid, later: 
 
 def test_an_accepted_mail_may_be_owed_its_answer(fake: FakeSendGrid, later: Later) -> None:
     held = fake.hold(lambda body: body["subject"] == "this one", after_accepting=True)
-    assert post(fake.url).status_code == 202
-    answer = later(mail("silent@example.com", subject="this one"))
+    assert post_mail(fake.url).status_code == 202
+    answer = later(mail_body("silent@example.com", subject="this one"))
     assert held.arrived.wait(10)
     assert len(fake.accepted_for("silent@example.com")) == 1
     assert not answer.done()
@@ -222,7 +225,7 @@ def test_an_accepted_mail_may_be_owed_its_answer(fake: FakeSendGrid, later: Late
 def test_who_does_not_wait_has_been_accepted_all_the_same(fake: FakeSendGrid) -> None:
     held = fake.hold(after_accepting=True)
     with pytest.raises(requests.ReadTimeout):
-        post(fake.url, timeout=0.2)
+        post_mail(fake.url, timeout=0.2)
     assert held.arrived.is_set()
     assert len(fake.accepted) == 1
 
@@ -238,21 +241,21 @@ def test_closing_takes_no_mail_that_is_held(later: Later, fake: FakeSendGrid) ->
 
 
 def test_mails_are_found_by_address_and_by_custom_argument(fake: FakeSendGrid) -> None:
-    one = own(cc=[{"email": "Bob@example.com"}], custom_args={"anymail_id": "id-1"})
-    for body in (one, one, mail("eve@example.com", custom_args={"anymail_id": "id-2"})):
-        post(fake.url, body)
+    one = mail_body_with(cc=[{"email": "Bob@example.com"}], custom_args={"anymail_id": "id-1"})
+    for body in (one, one, mail_body("eve@example.com", custom_args={"anymail_id": "id-2"})):
+        post_mail(fake.url, body)
     assert len(fake.accepted_for("id-1")) == len(fake.accepted_for("bob@example.com")) == 2
     assert len(fake.accepted_for("id-2")) == len(fake.accepted_for("eve@example.com")) == 1
     assert fake.accepted_for("id-3") == []
 
 
 def test_many_mails_at_once_are_each_counted(fake: FakeSendGrid, later: Later) -> None:
-    answers = [later(mail(f"r{number}@example.com")) for number in range(200)]
+    answers = [later(mail_body(f"r{number}@example.com")) for number in range(200)]
     assert {answer.result(60).status_code for answer in answers} == {202}
     assert all(len(fake.accepted_for(f"r{number}@example.com")) == 1 for number in range(200))
 
 
-def test_a_mail_that_comes_in_is_posted_parsed_or_as_its_form_is(webhook: Webhook) -> None:
+def test_a_mail_that_comes_in_is_posted_parsed_or_as_its_form_is(webhook: WebhookReceiver) -> None:
     mime = b"From: ann@example.com\r\nTo: shop@example.org\r\n\r\nHello\r\n"
     with FakeSendGrid() as fake:
         received = [
@@ -269,10 +272,12 @@ def test_a_mail_that_comes_in_is_posted_parsed_or_as_its_form_is(webhook: Webhoo
     assert bodies[2] == raw(mime).body()
 
 
-def test_a_mail_to_reply_is_answered_when_it_was_opened(webhook: Webhook) -> None:
-    with Webhook() as inbox, FakeSendGrid(webhook_url=webhook.url, inbound_url=inbox.url) as fake:
+def test_a_mail_to_reply_is_answered_when_it_was_opened(webhook: WebhookReceiver) -> None:
+    with WebhookReceiver() as inbox, FakeSendGrid(webhook_url=webhook.url, inbound_url=inbox.url) as fake:
         fake.hold_events()
-        message_id = post(fake.url, mail("reply.ann@example.com", "open@example.com")).headers["X-Message-Id"]
+        message_id = post_mail(fake.url, mail_body("reply.ann@example.com", "open@example.com")).headers[
+            "X-Message-Id"
+        ]
         assert fake.received == []
         fake.release_events()
         fake.wait_until_posted(10)
@@ -282,16 +287,16 @@ def test_a_mail_to_reply_is_answered_when_it_was_opened(webhook: Webhook) -> Non
         assert f"In-Reply-To: <{message_id}@".encode() in request.body
 
 
-def test_nobody_answers_where_no_answer_is_taken(webhook: Webhook) -> None:
+def test_nobody_answers_where_no_answer_is_taken(webhook: WebhookReceiver) -> None:
     with FakeSendGrid(webhook_url=webhook.url) as fake:
-        post(fake.url, mail("reply.ann@example.com"))
+        post_mail(fake.url, mail_body("reply.ann@example.com"))
         fake.wait_until_posted(10)
         assert fake.received == []
 
 
 def test_it_keeps_as_many_as_it_is_told() -> None:
     with FakeSendGrid(keep=2) as fake:
-        ids = [post(fake.url).headers["X-Message-Id"] for _ in range(3)]
+        ids = [post_mail(fake.url).headers["X-Message-Id"] for _ in range(3)]
         assert [taken.x_message_id for taken in fake.accepted] == ids[1:]
         assert len(fake.requests) == 2
 
@@ -301,7 +306,7 @@ def test_a_port_may_be_given() -> None:
         url = first.url
     with FakeSendGrid(port=int(url.split(":")[2].split("/")[0])) as second:
         assert second.url == url
-        assert post(url).status_code == 202
+        assert post_mail(url).status_code == 202
 
 
 def test_a_port_that_is_taken_raises(fake: FakeSendGrid) -> None:

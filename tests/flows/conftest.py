@@ -4,23 +4,15 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from ground.postgres import Postgres
 from ground.valkey import Valkey
-from tests.flows.databases import Template, postgres_database
-from tests.flows.deployment import Deployment
-from tests.flows.desk import Desk
-from tests.flows.mailing import Mailing
-
-
-class Servers(NamedTuple):
-    """A Valkey that runs, and an empty database."""
-
-    valkey: Valkey
-    database_url: str
+from tests.support.flows.databases import DatabaseTemplate, postgres_database
+from tests.support.flows.deployment import Deployment, Servers
+from tests.support.flows.inbound_deployment import InboundDeployment
+from tests.support.flows.mail_deployment import MailDeployment
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -50,14 +42,14 @@ def own_servers(postgres: Postgres, tmp_path: Path) -> Iterator[Servers]:
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Template]:
-    found = Template(tmp_path_factory.mktemp("template"), os.environ["TEST_DATABASE_URL"])
+def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseTemplate]:
+    found = DatabaseTemplate(tmp_path_factory.mktemp("template"), os.environ["TEST_DATABASE_URL"])
     yield found
     found.drop()
 
 
 @pytest.fixture
-def deployment(servers: Servers, tmp_path: Path, template: Template) -> Iterator[Deployment]:
+def deployment(servers: Servers, tmp_path: Path, template: DatabaseTemplate) -> Iterator[Deployment]:
     """Migrated, and nothing of it runs yet."""
     found = Deployment(tmp_path, *servers, template)
     yield found
@@ -65,16 +57,18 @@ def deployment(servers: Servers, tmp_path: Path, template: Template) -> Iterator
 
 
 @pytest.fixture
-def mailing(servers: Servers, tmp_path: Path, template: Template) -> Iterator[Mailing]:
+def mail_deployment(servers: Servers, tmp_path: Path, template: DatabaseTemplate) -> Iterator[MailDeployment]:
     """A deployment that sends mail, migrated, and a SendGrid that answers it."""
-    found = Mailing(tmp_path, *servers, template)
+    found = MailDeployment(tmp_path, *servers, template)
     yield found
     found.stop()
 
 
 @pytest.fixture
-def desk(servers: Servers, tmp_path: Path, template: Template) -> Iterator[Desk]:
+def inbound_deployment(
+    servers: Servers, tmp_path: Path, template: DatabaseTemplate
+) -> Iterator[InboundDeployment]:
     """A deployment that sends mail and takes it, migrated."""
-    found = Desk(tmp_path, *servers, template)
+    found = InboundDeployment(tmp_path, *servers, template)
     yield found
     found.stop()

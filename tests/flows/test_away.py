@@ -10,9 +10,8 @@ import pytest
 from events_app import counters
 from fake_sendgrid.events import history
 from ground.postgres import Postgres
-from tests.flows.conftest import Servers
-from tests.flows.databases import on_sqlite
-from tests.flows.deployment import Deployment, ids, once
+from tests.support.flows.databases import on_sqlite
+from tests.support.flows.deployment import Deployment, Servers, event_ids, once_each
 
 
 @pytest.fixture
@@ -27,11 +26,11 @@ def test_postgresql_stopped_in_mid_drain_and_started_again(
     on_own_postgres: Deployment, postgres: Postgres, atomic: bool
 ) -> None:
     deployment = on_own_postgres
-    deployment.configure(ATOMIC_DISPATCH=atomic, WITNESS_RECEIVERS="first,second,counter")
+    deployment.configure(ATOMIC_DISPATCH=atomic, FLOW_RECEIVERS="first,second,counter")
     deployment.web()
     worker = deployment.worker("--concurrency", "1")
     events = history(60)
-    held = ids(events)[5]
+    held = event_ids(events)[5]
     deployment.hold_at(held)
     assert deployment.post(events[:20]) == 200
     deployment.wait_for_call(held)
@@ -47,17 +46,17 @@ def test_postgresql_stopped_in_mid_drain_and_started_again(
         )
     worker.freeze()
     postgres.start()
-    assert len(deployment.owed()) == 20 - 5 * atomic
+    assert len(deployment.pending()) == 20 - 5 * atomic
     assert {(row.failures, row.lapses) for row in deployment.work().values()} == {(0, 0)}
     worker.thaw()
 
-    deployment.settle(stored=60)
-    assert {call.attempt for call in deployment.book.calls()} == {1}
-    assert deployment.totals() == once(events)
+    deployment.wait_until_received(stored=60)
+    assert {call.attempt for call in deployment.call_log.calls()} == {1}
+    assert deployment.totals() == once_each(events)
     # Whose call was cut off, or undone with the transaction, is called again; nobody else is.
     again = ("first", "second") if atomic else ("counter",)
     for receiver in ("first", "second", "counter"):
-        assert deployment.called(receiver) == {**once(events), held: 2 if receiver in again else 1}
+        assert deployment.called(receiver) == {**once_each(events), held: 2 if receiver in again else 1}
     assert not deployment.work()
 
 
@@ -65,11 +64,11 @@ def test_a_receiver_that_cannot_reach_postgresql_has_not_failed(
     on_own_postgres: Deployment, postgres: Postgres
 ) -> None:
     deployment = on_own_postgres
-    deployment.configure(WITNESS_RECEIVERS="counter,second")
+    deployment.configure(FLOW_RECEIVERS="counter,second")
     deployment.web()
     worker = deployment.worker("--concurrency", "1")
     events = history(20)
-    held = ids(events)[5]
+    held = event_ids(events)[5]
     deployment.hold_at(held)
     assert deployment.post(events) == 200
     deployment.wait_for_call(held)
@@ -82,9 +81,9 @@ def test_a_receiver_that_cannot_reach_postgresql_has_not_failed(
     deployment.wait_until(lambda: "to be taken up again" in worker.output(), "a task in vain")
     postgres.start()
 
-    deployment.settle(stored=20)
-    assert deployment.totals() == once(events)
-    assert {call.attempt for call in deployment.book.calls()} == {1}
+    deployment.wait_until_received(stored=20)
+    assert deployment.totals() == once_each(events)
+    assert {call.attempt for call in deployment.call_log.calls()} == {1}
     assert deployment.counted(counters.RECEIVER_FAILED) == 0
 
 
@@ -93,7 +92,7 @@ def test_sqlite_locked_by_somebody_for_longer_than_a_worker_waits(deployment: De
     deployment.web()
     worker = deployment.worker()
     events = history(60)
-    held = ids(events)[19]
+    held = event_ids(events)[19]
     deployment.hold_at(held)
     assert deployment.post(events[:20]) == 200
     deployment.wait_for_call(held)
@@ -107,8 +106,8 @@ def test_sqlite_locked_by_somebody_for_longer_than_a_worker_waits(deployment: De
         )
         assert {(row.failures, row.lapses) for row in deployment.work().values()} == {(0, 0)}
 
-    deployment.settle(stored=60)
-    assert {call.attempt for call in deployment.book.calls()} == {1}
+    deployment.wait_until_received(stored=60)
+    assert {call.attempt for call in deployment.call_log.calls()} == {1}
     for receiver in ("first", "second", "third"):
-        assert deployment.called(receiver) == once(events)
+        assert deployment.called(receiver) == once_each(events)
     assert not deployment.work()

@@ -14,11 +14,11 @@ from events_app import counters
 from events_app.worker import watchdog
 from fake_sendgrid.events import history
 from ground.valkey import Valkey
-from tests.flows.databases import Template
-from tests.flows.deployment import PATIENCE, once
-from tests.flows.mailing import Mailing
-from tests.flows.witness import faults
-from tests.flows.witness.book import Rounds
+from tests.support.flows.databases import DatabaseTemplate
+from tests.support.flows.deployment import PATIENCE, once_each
+from tests.support.flows.mail_deployment import MailDeployment
+from tests.support.flows.receivers_app import worker_faults
+from tests.support.flows.receivers_app.call_log import WatchdogRounds
 from workers.app import QUEUES
 
 AMQP = os.environ.get("TEST_AMQP_URL", "")
@@ -33,10 +33,10 @@ def alone_on_rabbitmq() -> Iterator[None]:
 
 
 @pytest.fixture
-def on_rabbitmq(tmp_path: Path, template: Template) -> Iterator[Mailing]:
+def on_rabbitmq(tmp_path: Path, template: DatabaseTemplate) -> Iterator[MailDeployment]:
     with alone_on_rabbitmq(), Valkey(tmp_path / "valkey") as valkey, Connection(AMQP) as connection:
         url = f"sqlite:///{tmp_path}/db.sqlite3"
-        deployment = Mailing(tmp_path, valkey, url, template)
+        deployment = MailDeployment(tmp_path, valkey, url, template)
         deployment.configure(CELERY_BROKER_URL=AMQP)
         try:
             yield deployment
@@ -52,7 +52,7 @@ needs_rabbitmq = pytest.mark.skipif(not AMQP, reason="TEST_AMQP_URL names no Rab
 
 @pytest.mark.quick
 @needs_rabbitmq
-def test_rabbitmq_carries_the_bells(on_rabbitmq: Mailing) -> None:
+def test_rabbitmq_carries_the_bells(on_rabbitmq: MailDeployment) -> None:
     on_rabbitmq.web()
     on_rabbitmq.worker()
     events = history(300)
@@ -60,8 +60,8 @@ def test_rabbitmq_carries_the_bells(on_rabbitmq: Mailing) -> None:
     for at in range(0, 300, 30):
         assert on_rabbitmq.post(events[at : at + 30]) == 200
 
-    on_rabbitmq.settle(stored=300)
-    assert on_rabbitmq.called() == once(events)
+    on_rabbitmq.wait_until_received(stored=300)
+    assert on_rabbitmq.called() == once_each(events)
     assert on_rabbitmq.counted(counters.BELL_FAILED) == 0
 
     on_rabbitmq.mailer()
@@ -73,22 +73,22 @@ def test_rabbitmq_carries_the_bells(on_rabbitmq: Mailing) -> None:
 
 
 @needs_rabbitmq
-def test_the_watchdog_asks_rabbitmq_which_messages_wait(on_rabbitmq: Mailing) -> None:
-    on_rabbitmq.configure(WITNESS_PATIENCE=6, WORKER_WATCHDOG="exit")
+def test_the_watchdog_asks_rabbitmq_which_messages_wait(on_rabbitmq: MailDeployment) -> None:
+    on_rabbitmq.configure(FLOW_WATCHDOG_PATIENCE=6, WORKER_WATCHDOG="exit")
     on_rabbitmq.web()
     worker = on_rabbitmq.stack.worker()
     on_rabbitmq.processes.append(worker)
 
-    rounds = Rounds(on_rabbitmq.folder)
+    rounds = WatchdogRounds(on_rabbitmq.folder)
     begin = rounds.count()
     on_rabbitmq.wait_until(lambda: rounds.count() >= begin + 3 * watchdog.ROUNDS, "the watchdog's rounds")
     assert worker.alive  # it was idle
 
-    (on_rabbitmq.folder / "fault").write_text(faults.stop_consuming.__name__)
+    (on_rabbitmq.folder / "fault").write_text(worker_faults.stop_consuming.__name__)
     on_rabbitmq.wait_until(lambda: not (on_rabbitmq.folder / "fault").exists(), "it is handed nothing more")
     assert on_rabbitmq.post(history(5)) == 200
     assert worker.wait(PATIENCE) == watchdog.EXIT_STATUS
     assert "messages wait in sendgrid.events" in worker.output()
 
     on_rabbitmq.worker(name="successor")
-    on_rabbitmq.settle(stored=5)
+    on_rabbitmq.wait_until_received(stored=5)

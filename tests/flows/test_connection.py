@@ -9,9 +9,9 @@ from redis import Redis
 from fake_sendgrid.events import history
 from ground.process import Process
 from ground.valkey import Valkey
-from tests.flows.databases import on_sqlite
-from tests.flows.deployment import Deployment, once
-from tests.flows.mailing import Mailing
+from tests.support.flows.databases import on_sqlite
+from tests.support.flows.deployment import Deployment, once_each
+from tests.support.flows.mail_deployment import MailDeployment
 
 pools = pytest.mark.parametrize("pool", ["prefork", "threads"])
 
@@ -57,10 +57,10 @@ def test_a_worker_outlives_the_cut_of_its_pubsub_connection(deployment: Deployme
         deployment.wait_until(broker.has_subscriber, "the worker listens")
         broker.cut_subscribers()
         assert deployment.post([event]) == 200
-        deployment.settle(stored=stored)
+        deployment.wait_until_received(stored=stored)
 
     deployment.wait_until(broker.has_subscriber, "the worker listens again")
-    assert deployment.called() == once(events)
+    assert deployment.called() == once_each(events)
 
 
 @on_sqlite
@@ -78,8 +78,8 @@ def test_a_worker_outlives_the_cut_of_all_its_connections_at_once(deployment: De
 
     # The webhook view's own connection was cut as well: it answers 503 once.
     deployment.wait_until(lambda: deployment.post(events) == 200, "the post taken")
-    deployment.settle(stored=1)
-    assert deployment.called() == once(events)
+    deployment.wait_until_received(stored=1)
+    assert deployment.called() == once_each(events)
 
 
 @on_sqlite
@@ -98,45 +98,47 @@ def test_a_worker_outlives_a_restart_of_redis_while_it_is_frozen(deployment: Dep
         worker.thaw()
 
     deployment.wait_until(lambda: deployment.post(events) == 200, "the post taken")
-    deployment.settle(stored=1)
-    assert deployment.called() == once(events)
+    deployment.wait_until_received(stored=1)
+    assert deployment.called() == once_each(events)
 
 
 @on_sqlite
-def test_a_mailer_outlives_the_cut_of_its_pubsub_connection(mailing: Mailing) -> None:
-    mailing.mailer()
-    broker = Broker(mailing.valkey)
+def test_a_mailer_outlives_the_cut_of_its_pubsub_connection(mail_deployment: MailDeployment) -> None:
+    mail_deployment.mailer()
+    broker = Broker(mail_deployment.valkey)
 
     for sent in (1, 2):
-        mailing.wait_until(broker.has_subscriber, "the mailer listens")
+        mail_deployment.wait_until(broker.has_subscriber, "the mailer listens")
         broker.cut_subscribers()
-        mailing.call("send", to=["ann@example.com"])
-        mailing.wait_for_states(*["accepted"] * sent)
+        mail_deployment.call("send", to=["ann@example.com"])
+        mail_deployment.wait_for_states(*["accepted"] * sent)
 
 
 @on_sqlite
-def test_a_busy_worker_that_holds_a_message_outlives_a_restart_of_redis(mailing: Mailing) -> None:
+def test_a_busy_worker_that_holds_a_message_outlives_a_restart_of_redis(
+    mail_deployment: MailDeployment,
+) -> None:
     """Celery 5.7.0's worker does not: the reason for the upper end of the range in pyproject.toml."""
-    mailer = mailing.mailer_without_beat("--concurrency", "2")
+    mailer = mail_deployment.mailer_without_beat("--concurrency", "2")
     held = []
     for address in ("ann@example.com", "bob@example.com"):
-        held.append(mailing.sendgrid.hold())
-        mailing.call("send", to=[address])
-        mailing.wait_until(held[-1].arrived.is_set, "SendGrid has the mail")
+        held.append(mail_deployment.sendgrid.hold())
+        mail_deployment.call("send", to=[address])
+        mail_deployment.wait_until(held[-1].arrived.is_set, "SendGrid has the mail")
     # Received and not acknowledged, for no thread is free; and there is room for one more.
     ticks = len(received_ticks(mailer))
-    mailing.tick_now()
-    mailing.wait_until(lambda: len(received_ticks(mailer)) > ticks, "the mailer holds a tick")
+    mail_deployment.tick_now()
+    mail_deployment.wait_until(lambda: len(received_ticks(mailer)) > ticks, "the mailer holds a tick")
 
-    mailing.valkey.kill()
-    mailing.wait_until(lambda: "Cannot connect to" in mailer.output(), "the mailer has seen it")
-    mailing.valkey.start()
+    mail_deployment.valkey.kill()
+    mail_deployment.wait_until(lambda: "Cannot connect to" in mailer.output(), "the mailer has seen it")
+    mail_deployment.valkey.start()
     for mail in held:
         mail.release()
 
-    mailing.wait_until(Broker(mailing.valkey).has_subscriber, "the mailer listens again")
-    mailing.call("send", to=["carol@example.com"])
-    mailing.wait_for_states(*["accepted"] * 3)
+    mail_deployment.wait_until(Broker(mail_deployment.valkey).has_subscriber, "the mailer listens again")
+    mail_deployment.call("send", to=["carol@example.com"])
+    mail_deployment.wait_for_states(*["accepted"] * 3)
     assert mailer.alive
 
 

@@ -13,10 +13,9 @@ import pytest
 
 from fake_sendgrid.events import history
 from ground.postgres import Postgres
-from tests.flows.conftest import Servers
-from tests.flows.databases import on_postgres
-from tests.flows.deployment import STREAM, Deployment, once
-from tests.flows.mailing import Mailing
+from tests.support.flows.databases import on_postgres
+from tests.support.flows.deployment import STREAM, Deployment, Servers, once_each
+from tests.support.flows.mail_deployment import MailDeployment
 
 _WAIT_FOR_LOCK = (
     "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -45,16 +44,16 @@ def test_the_soft_time_limit_in_the_closing_tick_is_one_line(deployment: Deploym
         deployment.wait_until(lambda: "Left tick at its time limit" in worker.output(), "a line that says so")
     events = history(20)
     assert deployment.post(events) == 200
-    deployment.settle(stored=20)
-    assert deployment.called() == once(events)
+    deployment.wait_until_received(stored=20)
+    assert deployment.called() == once_each(events)
     assert "Traceback" not in worker.output()
 
 
 @pytest.fixture
-def on_own_postgres(own_servers: Servers, tmp_path: Path) -> Iterator[Mailing]:
-    mailing = Mailing(tmp_path, *own_servers)
-    yield mailing
-    mailing.stop()
+def on_own_postgres(own_servers: Servers, tmp_path: Path) -> Iterator[MailDeployment]:
+    mail_deployment = MailDeployment(tmp_path, *own_servers)
+    yield mail_deployment
+    mail_deployment.stop()
 
 
 def hang_up(postgres: Postgres) -> None:
@@ -70,25 +69,29 @@ def restart(postgres: Postgres) -> None:
 @pytest.mark.parametrize("pool", ["threads", "prefork"])
 @pytest.mark.parametrize("fault", [hang_up, restart])
 def test_a_connection_that_breaks_after_the_mail_is_not_left_to_celerys_result(
-    on_own_postgres: Mailing, postgres: Postgres, fault: Callable[[Postgres], Any], pool: str
+    on_own_postgres: MailDeployment, postgres: Postgres, fault: Callable[[Postgres], Any], pool: str
 ) -> None:
-    mailing = on_own_postgres
-    mailer = mailing.mailer("--pool", pool, "--concurrency", "1")
-    held = mailing.sendgrid.hold(after_accepting=True)
-    mailing.call("campaign", recipients=2, bulk=True)
-    mailing.wait_until(held.arrived.is_set, "the mail accepted")
+    mail_deployment = on_own_postgres
+    mailer = mail_deployment.mailer("--pool", pool, "--concurrency", "1")
+    held = mail_deployment.sendgrid.hold(after_accepting=True)
+    mail_deployment.call("campaign", recipients=2, bulk=True)
+    mail_deployment.wait_until(held.arrived.is_set, "the mail accepted")
 
-    with locked(mailing.database_url, "sending_app_pause"):
-        with mailing.redis() as redis:
+    with locked(mail_deployment.database_url, "sending_app_pause"):
+        with mail_deployment.redis() as redis:
             redis.delete(f"{STREAM}:sending-tick")  # the closing tick is not too early
         held.release()
-        mailing.wait_until(lambda: mailing.query(_WAIT_FOR_LOCK), "the closing tick waits for the lock")
+        mail_deployment.wait_until(
+            lambda: mail_deployment.query(_WAIT_FOR_LOCK), "the closing tick waits for the lock"
+        )
         fault(postgres)
 
-    mailing.call("send", to=["later@example.com"])
-    mailing.wait_for_states("accepted", "accepted")
+    mail_deployment.call("send", to=["later@example.com"])
+    mail_deployment.wait_for_states("accepted", "accepted")
     results = "SELECT result FROM django_celery_results_taskresult"
-    mailing.wait_until(lambda: len(mailing.query(results)) >= (2 if fault is hang_up else 1), "the results")
-    assert {result for (result,) in mailing.query(results)} == {'{"accepted": 1}'}
+    mail_deployment.wait_until(
+        lambda: len(mail_deployment.query(results)) >= (2 if fault is hang_up else 1), "the results"
+    )
+    assert {result for (result,) in mail_deployment.query(results)} == {'{"accepted": 1}'}
     assert "Traceback" not in mailer.output()
-    assert len(mailing.sendgrid.accepted) == 2
+    assert len(mail_deployment.sendgrid.accepted) == 2

@@ -13,9 +13,8 @@ from redis import Redis
 from fake_sendgrid.events import history
 from ground.process import wait_for
 from ground.valkey import Valkey
-from tests.flows.conftest import Servers
-from tests.flows.databases import on_postgres
-from tests.flows.deployment import PATIENCE, Deployment, ids, once, samples
+from tests.support.flows.databases import on_postgres
+from tests.support.flows.deployment import PATIENCE, Deployment, Servers, event_ids, once_each, sample_events
 
 
 @pytest.mark.quick
@@ -28,22 +27,22 @@ def test_every_event_reaches_the_receiver_once(deployment: Deployment) -> None:
     for at in range(1000, 1200, 20):
         assert deployment.post(events[at : at + 20]) == 200
 
-    deployment.settle(stored=1200)
-    assert deployment.called() == once(events)
+    deployment.wait_until_received(stored=1200)
+    assert deployment.called() == once_each(events)
 
 
 @pytest.mark.quick
 def test_every_sample_passes_the_real_door(deployment: Deployment) -> None:
     deployment.web()
     deployment.worker()
-    cases = samples()
+    cases = sample_events()
     raws = [case["raw"] for case in cases]
 
     assert deployment.post(raws) == 200
 
     with_id = [raw["sg_event_id"] for raw in raws if raw.get("sg_event_id")]
     without_id = [raw for raw in raws if not raw.get("sg_event_id")]
-    deployment.settle(stored=len(set(with_id)) + len(without_id))
+    deployment.wait_until_received(stored=len(set(with_id)) + len(without_id))
     stored = dict(deployment.query("SELECT event_id, event_type FROM events_app_event"))
     for case in cases:
         event_id = case["raw"].get("sg_event_id")
@@ -61,8 +60,8 @@ def test_ten_clients_posting_the_same_batch_store_it_once(deployment: Deployment
         statuses = list(clients.map(deployment.post, [events] * 10))
 
     assert statuses == [200] * 10
-    deployment.settle(stored=400)
-    assert deployment.called() == once(events)
+    deployment.wait_until_received(stored=400)
+    assert deployment.called() == once_each(events)
 
 
 @on_postgres
@@ -76,7 +75,7 @@ def test_overlapping_batches_in_any_order_never_deadlock(deployment: Deployment)
     with ThreadPoolExecutor(10) as clients:
         assert set(clients.map(deployment.post, posts)) == {200}
 
-    deployment.settle(stored=len({event_id for post in posts for event_id in ids(post)}))
+    deployment.wait_until_received(stored=len({event_id for post in posts for event_id in event_ids(post)}))
     assert set(deployment.called().values()) == {1}
     assert "deadlock" not in worker.output().lower()
     assert "OperationalError" not in worker.output()
@@ -89,19 +88,19 @@ def test_worker_killed_in_mid_drain_loses_nothing_and_repeats_only_what_was_in_f
     deployment.web()
     worker = deployment.worker()
     events = history(300)
-    held = ids(events)[120]
+    held = event_ids(events)[120]
     deployment.hold_at(held)
     assert deployment.post(events) == 200
     deployment.wait_for_call(held)
 
     worker.kill()
-    in_flight = deployment.owed()
-    deployment.lapse()
+    in_flight = deployment.pending()
+    deployment.expire_leases()
     deployment.worker(name="successor")
 
-    deployment.settle(stored=300)
+    deployment.wait_until_received(stored=300)
     calls = deployment.called()
-    assert set(calls) == set(ids(events))
+    assert set(calls) == set(event_ids(events))
     assert {event_id for event_id, count in calls.items() if count > 1} <= in_flight
     assert max(calls.values()) <= 2
 
@@ -110,17 +109,17 @@ def test_worker_killed_again_and_again_loses_nothing(deployment: Deployment) -> 
     deployment.web()
     events = history(300)
     for at in range(0, 300, 100):
-        held = ids(events)[at + 50]
+        held = event_ids(events)[at + 50]
         deployment.hold_at(held)
         worker = deployment.worker(name=f"victim-{at}")
         assert deployment.post(events[at : at + 100]) == 200
         deployment.wait_for_call(held)
         worker.kill()
-        deployment.lapse()
+        deployment.expire_leases()
     deployment.worker(name="survivor")
 
-    deployment.settle(stored=300)
-    assert set(deployment.called()) == set(ids(events))
+    deployment.wait_until_received(stored=300)
+    assert set(deployment.called()) == set(event_ids(events))
 
 
 def test_entries_that_a_dead_worker_had_read_are_read_again(deployment: Deployment) -> None:
@@ -130,12 +129,12 @@ def test_entries_that_a_dead_worker_had_read_are_read_again(deployment: Deployme
     with Redis.from_url(deployment.valkey.url(0)) as redis:  # a worker that dies right after its read
         redis.xgroup_create("{sendgrid:events}", "pipeline", id="0")
         redis.xreadgroup("pipeline", "worker", {"{sendgrid:events}": ">"}, count=30)
-    deployment.lapse()
+    deployment.expire_leases()
 
     deployment.worker()
 
-    deployment.settle(stored=50)
-    assert deployment.called() == once(events)
+    deployment.wait_until_received(stored=50)
+    assert deployment.called() == once_each(events)
 
 
 def test_bells_lost_with_the_brokers_database_cost_no_event(deployment: Deployment) -> None:
@@ -148,8 +147,8 @@ def test_bells_lost_with_the_brokers_database_cost_no_event(deployment: Deployme
 
     deployment.worker()
 
-    deployment.settle(stored=200)
-    assert deployment.called() == once(events)
+    deployment.wait_until_received(stored=200)
+    assert deployment.called() == once_each(events)
 
 
 def test_broker_flushed_under_a_running_worker_costs_no_event(deployment: Deployment) -> None:
@@ -161,8 +160,8 @@ def test_broker_flushed_under_a_running_worker_costs_no_event(deployment: Deploy
             assert deployment.post(events[at : at + 40]) == 200
             broker.flushdb()
 
-    deployment.settle(stored=400)
-    assert deployment.called() == once(events)
+    deployment.wait_until_received(stored=400)
+    assert deployment.called() == once_each(events)
 
 
 @pytest.mark.parametrize("fault", ["freeze", "kill"])
@@ -195,9 +194,9 @@ def test_redis_gone_in_mid_post_answers_503_and_all_resumes_by_itself(
         statuses = set().union(*(answer.result(PATIENCE) for answer in answers))
 
     assert statuses == {200, 503}
-    deployment.settle(stored=800)
+    deployment.wait_until_received(stored=800)
     # A drain the fault cut off between the insert and the stream's delete is repeated: as a duplicate.
-    assert deployment.called() == once(events)
+    assert deployment.called() == once_each(events)
 
 
 def test_unreadable_elements_are_kept_and_their_neighbours_arrive(deployment: Deployment) -> None:
@@ -207,9 +206,9 @@ def test_unreadable_elements_are_kept_and_their_neighbours_arrive(deployment: De
     junk = [b'"text"', b"17", b"null", b"[[]]", b'{"event": "open", "n": ' + b"[" * 400 + b"]" * 400 + b"}"]
 
     assert deployment.post([junk[0], events[0], *junk[1:], events[1], events[2]]) == 200
-    deployment.settle(stored=8)
+    deployment.wait_until_received(stored=8)
 
-    assert deployment.called() == once(events)
+    assert deployment.called() == once_each(events)
     dead = deployment.query("SELECT error FROM events_app_work WHERE state = 'dead'")
     assert len(dead) == 5
     assert all(error for (error,) in dead)
@@ -221,7 +220,7 @@ def test_connections_the_database_cut_are_made_again(deployment: Deployment) -> 
     deployment.worker()
     events = history(200)
     assert deployment.post(events[:100]) == 200
-    deployment.settle(stored=100)
+    deployment.wait_until_received(stored=100)
 
     deployment.query(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
@@ -229,8 +228,8 @@ def test_connections_the_database_cut_are_made_again(deployment: Deployment) -> 
     )
     assert deployment.post(events[100:]) == 200
 
-    deployment.settle(stored=200)
-    assert deployment.called() == once(events)
+    deployment.wait_until_received(stored=200)
+    assert deployment.called() == once_each(events)
 
 
 def test_a_redis_that_ran_full_leaves_a_new_worker_room_to_drain_it(deployment: Deployment) -> None:
@@ -245,7 +244,7 @@ def test_a_redis_that_ran_full_leaves_a_new_worker_room_to_drain_it(deployment: 
 
     deployment.worker()
 
-    deployment.settle(stored=100 * len(taken))
+    deployment.wait_until_received(stored=100 * len(taken))
     assert deployment.post(posts[-1]) == 200
 
 
@@ -263,7 +262,7 @@ def test_a_frozen_broker_on_a_server_of_its_own_delays_no_post_beyond_its_time(
                 assert deployment.post(events[at : at + 10]) == 200
             broker.thaw()
             deployment.worker()
-            deployment.settle(stored=100)
+            deployment.wait_until_received(stored=100)
         finally:
             broker.thaw()
             deployment.stop()
@@ -279,8 +278,8 @@ def test_bodies_too_large_to_take_all_at_once_do_not_hold_what_comes_after(deplo
 
     worker = deployment.worker()
 
-    deployment.settle(stored=21)  # forty times the same bytes are one
-    assert deployment.called() == once(events)
+    deployment.wait_until_received(stored=21)  # forty times the same bytes are one
+    assert deployment.called() == once_each(events)
     assert "to be taken up again" not in worker.output()
 
 

@@ -4,9 +4,9 @@ import pytest
 
 from events_app import claims, counters
 from fake_sendgrid.events import history
-from tests.flows.deployment import Deployment, ids, once
-from tests.flows.witness import deeds
-from tests.flows.witness.book import Call
+from tests.support.flows.deployment import Deployment, event_ids, once_each
+from tests.support.flows.receivers_app import behaviours
+from tests.support.flows.receivers_app.call_log import Call
 
 
 @pytest.mark.quick
@@ -17,18 +17,18 @@ def test_a_receiver_that_fails_is_called_again_alone_and_its_neighbours_do_not_w
     deployment.web()
     deployment.worker()
     events = history(20)
-    late = ids(events)[5]
-    deployment.book.order(late, deeds.fail, tries=2)
+    late = event_ids(events)[5]
+    deployment.call_log.order(late, behaviours.fail, tries=2)
 
     assert deployment.post(events) == 200
 
-    deployment.settle(stored=20)
+    deployment.wait_until_received(stored=20)
     assert deployment.attempts(late) == [1, 2, 3]
-    assert deployment.called() == {**once(events), late: 3}
-    assert deployment.called("first") == deployment.called("third") == once(events)
-    calls = deployment.book.calls()
+    assert deployment.called() == {**once_each(events), late: 3}
+    assert deployment.called("first") == deployment.called("third") == once_each(events)
+    calls = deployment.call_log.calls()
     before = calls[: calls.index(Call("second", late, 2, replay=False))]
-    assert {call.event_id for call in before if call.receiver == "third"} == set(ids(events))
+    assert {call.event_id for call in before if call.receiver == "third"} == set(event_ids(events))
     assert deployment.counted(counters.RETRIED) == 2
 
 
@@ -37,14 +37,14 @@ def test_an_event_whose_receiver_always_fails_is_given_up_with_the_traceback(dep
     deployment.web()
     deployment.worker()
     events = history(20)
-    lost = ids(events)[5]
-    deployment.book.order(lost, deeds.fail)
+    lost = event_ids(events)[5]
+    deployment.call_log.order(lost, behaviours.fail)
 
     assert deployment.post(events) == 200
 
-    deployment.settle(stored=20)
-    assert deployment.called() == {**once(events), lost: 2}
-    assert deployment.called("first") == deployment.called("third") == once(events)
+    deployment.wait_until_received(stored=20)
+    assert deployment.called() == {**once_each(events), lost: 2}
+    assert deployment.called("first") == deployment.called("third") == once_each(events)
     assert deployment.work().keys() == {lost}
     row = deployment.work()[lost]
     assert (row.state, row.failures, row.lapses) == ("dead", 2, 0)
@@ -58,15 +58,15 @@ def test_a_receiver_that_hangs_is_cut_off_and_only_its_own_event_pays(deployment
     deployment.web()
     deployment.worker()
     events = history(20)
-    hanging = ids(events)[5]
+    hanging = event_ids(events)[5]
     deployment.hold_at(hanging)
 
     assert deployment.post(events) == 200
 
-    deployment.settle(stored=20)
-    assert deployment.called() == once(events)
-    assert deployment.dead().keys() == {hanging}
-    assert "SoftTimeLimitExceeded" in deployment.dead()[hanging].receivers["second"]
+    deployment.wait_until_received(stored=20)
+    assert deployment.called() == once_each(events)
+    assert deployment.dead_letters().keys() == {hanging}
+    assert "SoftTimeLimitExceeded" in deployment.dead_letters()[hanging].receivers["second"]
     assert deployment.counted(counters.RECEIVER_TIMED_OUT) == 1
     assert deployment.counted(counters.RECOVERED) == 0
 
@@ -78,21 +78,21 @@ def test_a_receiver_that_will_not_be_cut_off_is_killed_and_its_event_taken_over(
     deployment.web()
     worker = deployment.worker()
     events = history(20)
-    hanging = ids(events)[5]
-    deployment.book.order(hanging, deeds.hold_whatever_comes, tries=1)
+    hanging = event_ids(events)[5]
+    deployment.call_log.order(hanging, behaviours.hold_whatever_comes, tries=1)
     assert deployment.post(events) == 200
 
     deployment.wait_until(lambda: "Hard time limit" in worker.output(), "the process killed")
-    deployment.lapse()
+    deployment.expire_leases()
 
-    deployment.settle(stored=20)
-    assert not deployment.dead()
+    deployment.wait_until_received(stored=20)
+    assert not deployment.dead_letters()
     assert deployment.attempts(hanging) == [1, 2]
     assert deployment.counted(counters.RECEIVER_TIMED_OUT) == 0
     # Those before it were done, but not a second ago, so they may not have been marked as done.
     times = deployment.called()
-    assert {event_id: times[event_id] for event_id in ids(events)[6:]} == once(events[6:])
-    assert set(times) == set(ids(events))
+    assert {event_id: times[event_id] for event_id in event_ids(events)[6:]} == once_each(events[6:])
+    assert set(times) == set(event_ids(events))
 
 
 def test_whatever_a_receiver_raises_is_a_failed_try(deployment: Deployment) -> None:
@@ -100,15 +100,15 @@ def test_whatever_a_receiver_raises_is_a_failed_try(deployment: Deployment) -> N
     deployment.web()
     worker = deployment.worker()
     events = history(20)
-    raising = [ids(events)[5], ids(events)[7]]
-    deployment.book.order(raising[0], deeds.raise_what_is_no_exception, tries=1)
-    deployment.book.order(raising[1], deeds.leave, tries=1)
+    raising = [event_ids(events)[5], event_ids(events)[7]]
+    deployment.call_log.order(raising[0], behaviours.raise_what_is_no_exception, tries=1)
+    deployment.call_log.order(raising[1], behaviours.leave, tries=1)
 
     assert deployment.post(events) == 200
 
-    deployment.settle(stored=20)
-    assert deployment.called() == once(events) | dict.fromkeys(raising, 2)
-    assert deployment.called("first") == deployment.called("third") == once(events)
+    deployment.wait_until_received(stored=20)
+    assert deployment.called() == once_each(events) | dict.fromkeys(raising, 2)
+    assert deployment.called("first") == deployment.called("third") == once_each(events)
     assert deployment.counted(counters.RECEIVER_FAILED) == 2
     assert "WorkerLost" not in worker.output()
 
@@ -117,18 +117,18 @@ def test_an_event_that_takes_its_process_down_does_so_alone_and_is_given_up(depl
     deployment.web()
     deployment.worker()
     events = history(60)
-    poison = ids(events)[5]
-    deployment.book.order(poison, deeds.take_the_process_down)
+    poison = event_ids(events)[5]
+    deployment.call_log.order(poison, behaviours.take_the_process_down)
 
     for death in range(claims.MOST_DEATHS + 1):
         at = 10 * death
         assert deployment.post(events[at : at + 10]) == 200
         deployment.wait_for_call(poison, attempt=death + 1)
         # A lease that another process is at work under is not to lapse.
-        deployment.wait_until(lambda: deployment.owed() <= set(ids(events)[:10]), "the others done")
-        deployment.lapse()
+        deployment.wait_until(lambda: deployment.pending() <= set(event_ids(events)[:10]), "the others done")
+        deployment.expire_leases()
 
-    deployment.settle(stored=60)
+    deployment.wait_until_received(stored=60)
     assert deployment.attempts(poison) == [1, 2, 3, 4, 5, 6]
     assert deployment.work().keys() == {poison}
     row = deployment.work()[poison]
@@ -136,8 +136,8 @@ def test_an_event_that_takes_its_process_down_does_so_alone_and_is_given_up(depl
     assert "its worker died" in row.error
     assert deployment.counted(counters.WORKER_DIED) == 1
     times = deployment.called("third")
-    assert {event_id: times[event_id] for event_id in ids(events)[6:]} == once(events[6:])
-    assert set(times) == set(ids(events)) - {poison}
+    assert {event_id: times[event_id] for event_id in event_ids(events)[6:]} == once_each(events[6:])
+    assert set(times) == set(event_ids(events)) - {poison}
 
 
 @pytest.mark.parametrize("atomic", [False, True])
@@ -145,19 +145,19 @@ def test_a_receiver_that_breaks_the_transaction_breaks_it_for_its_own_event_alon
     deployment: Deployment, atomic: bool
 ) -> None:
     deployment.configure(RECEIVER_RETRY_DELAY=1, ATOMIC_DISPATCH=atomic)
-    deployment.configure(WITNESS_RECEIVERS="first,second,counter")
+    deployment.configure(FLOW_RECEIVERS="first,second,counter")
     deployment.web()
     deployment.worker()
     events = history(20)
-    left_open, left_off, went_on = ids(events)[5:11:2]
-    deployment.book.order(left_open, deeds.leave_a_transaction_open, tries=1)
-    deployment.book.order(left_off, deeds.leave_autocommit_off, tries=1)
-    deployment.book.order(went_on, deeds.go_on_after_a_database_error, tries=1)
+    left_open, left_off, went_on = event_ids(events)[5:11:2]
+    deployment.call_log.order(left_open, behaviours.leave_a_transaction_open, tries=1)
+    deployment.call_log.order(left_off, behaviours.leave_autocommit_off, tries=1)
+    deployment.call_log.order(went_on, behaviours.go_on_after_a_database_error, tries=1)
 
     assert deployment.post(events) == 200
 
-    deployment.settle(stored=20)
-    assert deployment.totals() == once(events)
+    deployment.wait_until_received(stored=20)
+    assert deployment.totals() == once_each(events)
     assert deployment.attempts(left_open) == deployment.attempts(left_off) == [1, 2]
     assert repeated(deployment, "second") <= {left_open, left_off, went_on}
     # In one transaction with the others, it takes them along where it leaves it in pieces.
@@ -175,14 +175,14 @@ def test_a_failed_receiver_that_a_worker_does_not_know_is_kept_for_one_that_does
     deployment.web()
     knows = deployment.worker(name="knows")
     events = history(20)
-    late = ids(events)[5]
-    deployment.book.order(late, deeds.fail)
+    late = event_ids(events)[5]
+    deployment.call_log.order(late, behaviours.fail)
     assert deployment.post(events) == 200
-    deployment.wait_until(lambda: deployment.owed() == {late}, "the others done")
+    deployment.wait_until(lambda: deployment.pending() == {late}, "the others done")
     knows.stop()
-    deployment.book.withdraw(late)
+    deployment.call_log.withdraw(late)
 
-    deployment.configure(WITNESS_RECEIVERS="first,third")
+    deployment.configure(FLOW_RECEIVERS="first,third")
     lacks = deployment.worker(name="lacks")
     deployment.wait_until(lambda: deployment.counted(counters.RECEIVER_UNKNOWN), "a try in vain")
     lacks.stop()
@@ -191,9 +191,9 @@ def test_a_failed_receiver_that_a_worker_does_not_know_is_kept_for_one_that_does
     assert row.receivers.keys() == {"second"}
     assert "No receiver of this name is connected" in row.receivers["second"]
 
-    deployment.configure(WITNESS_RECEIVERS="first,second,third")
+    deployment.configure(FLOW_RECEIVERS="first,second,third")
     deployment.worker(name="knows-again")
-    deployment.settle(stored=20)
+    deployment.wait_until_received(stored=20)
     assert deployment.attempts(late)[-1] == row.failures + 1
-    assert deployment.called("first") == deployment.called("third") == once(events)
-    assert not deployment.dead()
+    assert deployment.called("first") == deployment.called("third") == once_each(events)
+    assert not deployment.dead_letters()

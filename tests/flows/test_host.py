@@ -20,9 +20,8 @@ from fake_sendgrid.webhook import Sender, batch
 from ground.process import Process, free_port, wait_for
 from ground.stack import BIN, PASSED_ON, QUEUES, ROOT
 from ground.valkey import Valkey
-from tests.flows.conftest import Servers
-from tests.flows.databases import connect, on_postgres, on_sqlite
-from tests.flows.deployment import PATIENCE
+from tests.support.flows.databases import connect, on_postgres, on_sqlite
+from tests.support.flows.deployment import PATIENCE, Servers
 
 
 class Host:

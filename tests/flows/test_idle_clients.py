@@ -13,8 +13,8 @@ from fake_sendgrid.events import history
 from fake_sendgrid.webhook import Sender
 from ground.process import wait_for
 from ground.strangers import HALF_HEADERS, Strangers, promise
-from tests.flows.databases import on_sqlite
-from tests.flows.deployment import PATIENCE, Deployment
+from tests.support.flows.databases import on_sqlite
+from tests.support.flows.deployment import PATIENCE, Deployment
 
 pytestmark = on_sqlite
 

@@ -7,52 +7,56 @@ import pytest
 
 from ground.postgres import Postgres
 from ground.valkey import Valkey
-from tests.flows.conftest import Servers
-from tests.flows.mailing import Mailing
+from tests.support.flows.deployment import Servers
+from tests.support.flows.mail_deployment import MailDeployment
 
 ANN = "ann@example.com"
 
 
 @pytest.fixture
-def on_own_postgres(own_servers: Servers, tmp_path: Path) -> Iterator[Mailing]:
-    mailing = Mailing(tmp_path, *own_servers)
-    yield mailing
-    mailing.stop()
+def on_own_postgres(own_servers: Servers, tmp_path: Path) -> Iterator[MailDeployment]:
+    mail_deployment = MailDeployment(tmp_path, *own_servers)
+    yield mail_deployment
+    mail_deployment.stop()
 
 
-def test_postgresql_stopped_while_sendgrid_has_a_mail(on_own_postgres: Mailing, postgres: Postgres) -> None:
-    mailing = on_own_postgres
-    mailer = mailing.mailer("--concurrency", "1")
-    held = mailing.sendgrid.hold(after_accepting=True)
-    mailing.call("send", to=[ANN])
-    mailing.wait_until(held.arrived.is_set, "the mail accepted")
+def test_postgresql_stopped_while_sendgrid_has_a_mail(
+    on_own_postgres: MailDeployment, postgres: Postgres
+) -> None:
+    mail_deployment = on_own_postgres
+    mailer = mail_deployment.mailer("--concurrency", "1")
+    held = mail_deployment.sendgrid.hold(after_accepting=True)
+    mail_deployment.call("send", to=[ANN])
+    mail_deployment.wait_until(held.arrived.is_set, "the mail accepted")
 
     postgres.stop()
     held.release()
-    mailing.wait_until(lambda: "to be taken up again" in mailer.output(), "an outcome that cannot be written")
+    mail_deployment.wait_until(
+        lambda: "to be taken up again" in mailer.output(), "an outcome that cannot be written"
+    )
     postgres.start()
 
-    mailing.wait_for_states("accepted")
-    mine = mailing.parts()[0]
+    mail_deployment.wait_for_states("accepted")
+    mine = mail_deployment.parts()[0]
     assert (mine.attempts, mine.unknowns, mine.sent_twice) == (1, 0, False)
-    assert len(mailing.accepted(ANN)) == 1
+    assert len(mail_deployment.accepted(ANN)) == 1
 
 
-def test_redis_stopped_while_sendgrid_has_a_mail(mailing: Mailing) -> None:
-    mailer = mailing.mailer("--concurrency", "1")
-    held = mailing.sendgrid.hold(after_accepting=True)
-    mailing.call("send", to=[ANN])
-    mailing.wait_until(held.arrived.is_set, "the mail accepted")
+def test_redis_stopped_while_sendgrid_has_a_mail(mail_deployment: MailDeployment) -> None:
+    mailer = mail_deployment.mailer("--concurrency", "1")
+    held = mail_deployment.sendgrid.hold(after_accepting=True)
+    mail_deployment.call("send", to=[ANN])
+    mail_deployment.wait_until(held.arrived.is_set, "the mail accepted")
 
-    mailing.valkey.kill()
+    mail_deployment.valkey.kill()
     held.release()
-    mailing.wait_for_states("accepted")
-    mailing.call("send", to=["later@example.com"])
-    mailing.valkey.start()
+    mail_deployment.wait_for_states("accepted")
+    mail_deployment.call("send", to=["later@example.com"])
+    mail_deployment.valkey.start()
 
-    mailing.wait_for_states("accepted", "accepted")
+    mail_deployment.wait_for_states("accepted", "accepted")
     assert mailer.alive
-    assert len(mailing.sendgrid.accepted) == 2
+    assert len(mail_deployment.sendgrid.accepted) == 2
 
 
 @pytest.fixture
@@ -64,22 +68,26 @@ def broker(tmp_path: Path) -> Iterator[Valkey]:
 
 @pytest.mark.parametrize("fault", [Valkey.freeze, Valkey.kill])
 def test_redis_frozen_or_away_while_the_broker_works(
-    mailing: Mailing, broker: Valkey, fault: Callable[[Valkey], None]
+    mail_deployment: MailDeployment, broker: Valkey, fault: Callable[[Valkey], None]
 ) -> None:
-    mailing.configure(CELERY_BROKER_URL=broker.url(0))
-    mailing.mailer()
-    mailing.call("send", to=[ANN])
-    mailing.wait_for_states("accepted")
+    mail_deployment.configure(CELERY_BROKER_URL=broker.url(0))
+    mail_deployment.mailer()
+    mail_deployment.call("send", to=[ANN])
+    mail_deployment.wait_for_states("accepted")
 
-    fault(mailing.valkey)
-    mailing.call("send_many", mails=[[f"reader{number}@example.com"] for number in range(20)])
-    mailing.wait_until(lambda: mailing.states() == ["accepted"] * 21, "all mails accepted without Redis")
+    fault(mail_deployment.valkey)
+    mail_deployment.call("send_many", mails=[[f"reader{number}@example.com"] for number in range(20)])
+    mail_deployment.wait_until(
+        lambda: mail_deployment.states() == ["accepted"] * 21, "all mails accepted without Redis"
+    )
     if fault is Valkey.freeze:
-        mailing.valkey.thaw()
+        mail_deployment.valkey.thaw()
     else:
-        mailing.valkey.start()
+        mail_deployment.valkey.start()
 
-    mailing.call("send", to=["later@example.com"])
-    mailing.wait_until(lambda: mailing.states() == ["accepted"] * 22, "a mail accepted after it")
-    assert len(mailing.sendgrid.accepted) == 22
-    assert {(part.attempts, part.sent_twice) for part in mailing.parts()} == {(1, False)}
+    mail_deployment.call("send", to=["later@example.com"])
+    mail_deployment.wait_until(
+        lambda: mail_deployment.states() == ["accepted"] * 22, "a mail accepted after it"
+    )
+    assert len(mail_deployment.sendgrid.accepted) == 22
+    assert {(part.attempts, part.sent_twice) for part in mail_deployment.parts()} == {(1, False)}

@@ -12,15 +12,15 @@ from fake_sendgrid.events import history
 from fake_sendgrid.webhook import Sender, batch
 from ground.process import Process
 from ground.strangers import HALF_HEADERS, Strangers, promise
-from tests.flows import proxy
-from tests.flows.databases import on_sqlite
-from tests.flows.deployment import PATIENCE, Deployment
-from tests.flows.test_inbound import mail
+from tests.support.flows import reverse_proxy
+from tests.support.flows.databases import on_sqlite
+from tests.support.flows.deployment import PATIENCE, Deployment
+from tests.support.inbound.mails import sample_mail
 
 pytestmark = [
     on_sqlite,
     pytest.mark.skipif(
-        proxy.find_program() is None, reason="no nginx: its package has none for this machine"
+        reverse_proxy.find_program() is None, reason="no nginx: its package has none for this machine"
     ),
 ]
 
@@ -59,12 +59,12 @@ def front(deployment: Deployment, tmp_path: Path) -> Iterator[Front]:
     deployment.configure(SENDGRID_INBOUND_WEBHOOK_VERIFICATION_KEY=key, INBOUND_FOLDER=tmp_path / "in")
     web = deployment.web()
     (tmp_path / "proxy").mkdir()
-    with proxy.running(tmp_path / "proxy", deployment.stack.port) as port:
+    with reverse_proxy.running(tmp_path / "proxy", deployment.stack.port) as port:
         yield Front(deployment, web, port)
 
 
 def test_posts_come_through_byte_for_byte(front: Front) -> None:
-    form = inbound.raw(mail(text="\xff\x00\r\n" * 100_000))
+    form = inbound.raw(sample_mail(text="\xff\x00\r\n" * 100_000))
     assert front.post(TRACKING, batch(history(3))) == 200
     assert front.post(TRACKING, batch(history(1000))) == 200
     assert front.post(INBOUND, form.body(), form.content_type) == 200

@@ -9,33 +9,33 @@ import pytest
 from events_app import counters
 from fake_sendgrid.events import Event, history
 from ground.process import Process
-from tests.flows.databases import on_postgres, on_sqlite
-from tests.flows.deployment import STREAM, Deployment, ids, once
-from tests.flows.witness import deeds
+from tests.support.flows.databases import on_postgres, on_sqlite
+from tests.support.flows.deployment import STREAM, Deployment, event_ids, once_each
+from tests.support.flows.receivers_app import behaviours
 
 
 @pytest.mark.parametrize("atomic", [False, True])
 def test_a_worker_killed_before_the_done_mark_has_its_events_called_again(
     deployment: Deployment, atomic: bool
 ) -> None:
-    deployment.configure(ATOMIC_DISPATCH=atomic, WITNESS_RECEIVERS="counter,second")
+    deployment.configure(ATOMIC_DISPATCH=atomic, FLOW_RECEIVERS="counter,second")
     deployment.web()
     worker = deployment.worker()
     events = history(20)
-    held = ids(events)[5]
+    held = event_ids(events)[5]
     deployment.hold_at(held)
     assert deployment.post(events) == 200
     deployment.wait_for_call(held)
 
     worker.kill()
-    deployment.lapse()
+    deployment.expire_leases()
     deployment.worker(name="successor")
 
-    deployment.settle(stored=20)
+    deployment.wait_until_received(stored=20)
     assert deployment.attempts(held, "counter") == deployment.attempts(held) == [1, 2]
-    assert deployment.called().keys() == once(events).keys()
-    assert deployment.totals() == (once(events) if atomic else deployment.called("counter"))
-    assert not deployment.dead()
+    assert deployment.called().keys() == once_each(events).keys()
+    assert deployment.totals() == (once_each(events) if atomic else deployment.called("counter"))
+    assert not deployment.dead_letters()
 
 
 def test_a_worker_stopped_with_all_its_children_counts_nothing_against_the_event_in_hand(
@@ -44,7 +44,7 @@ def test_a_worker_stopped_with_all_its_children_counts_nothing_against_the_event
     deployment.web()
     worker = deployment.worker()
     events = history(20)
-    held = ids(events)[5]
+    held = event_ids(events)[5]
     deployment.hold_at(held)
     assert deployment.post(events) == 200
     deployment.wait_for_call(held)
@@ -55,26 +55,26 @@ def test_a_worker_stopped_with_all_its_children_counts_nothing_against_the_event
     deployment.let_go(held)
     deployment.worker(name="successor")
 
-    deployment.settle(stored=20)
-    assert {call.attempt for call in deployment.book.calls()} == {1}
-    assert deployment.called("first") == once(events)
+    deployment.wait_until_received(stored=20)
+    assert {call.attempt for call in deployment.call_log.calls()} == {1}
+    assert deployment.called("first") == once_each(events)
 
 
 def test_a_frozen_workers_events_are_taken_over_and_thawed_it_harms_no_row(deployment: Deployment) -> None:
-    deployment.configure(WITNESS_RECEIVERS="counter,second")
+    deployment.configure(FLOW_RECEIVERS="counter,second")
     deployment.web()
     frozen = deployment.worker("--concurrency", "1", name="frozen")
     events = history(40)
-    held, failing = ids(events)[5], ids(events)[10]
+    held, failing = event_ids(events)[5], event_ids(events)[10]
     deployment.hold_at(held)
-    deployment.book.order(failing, deeds.fail, tries=2)
+    deployment.call_log.order(failing, behaviours.fail, tries=2)
     assert deployment.post(events[:20]) == 200
     deployment.wait_for_call(held)
     frozen.freeze()
-    deployment.lapse()
+    deployment.expire_leases()
 
     deployment.worker(name="successor")
-    deployment.wait_until(lambda: deployment.owed() == {failing}, "all taken over, and one to be retried")
+    deployment.wait_until(lambda: deployment.pending() == {failing}, "all taken over, and one to be retried")
     taken_over = deployment.work()
     assert (taken_over[failing].failures, taken_over[failing].lapses) == (1, 1)
     deployment.let_go(held)
@@ -83,11 +83,11 @@ def test_a_frozen_workers_events_are_taken_over_and_thawed_it_harms_no_row(deplo
 
     assert deployment.attempts(failing) == [2, 1]
     assert deployment.work() == taken_over
-    deployment.lapse()
+    deployment.expire_leases()
     assert deployment.post(events[20:]) == 200
-    deployment.settle(stored=40)
+    deployment.wait_until_received(stored=40)
     assert deployment.attempts(failing) == [2, 1, 3]
-    assert deployment.called().keys() == once(events).keys()
+    assert deployment.called().keys() == once_each(events).keys()
     assert deployment.totals() == deployment.called("counter")
     assert not deployment.work()
 
@@ -97,13 +97,13 @@ def test_lapsed_events_that_hang_hold_one_process_and_fresh_events_pass_them(dep
     deployment.web()
     worker = deployment.worker("--concurrency", "1")
     events = history(40)
-    hanging = ids(events)[5:7]
+    hanging = event_ids(events)[5:7]
     for event_id in hanging:
         deployment.hold_at(event_id, tries=2)
     assert deployment.post(events[:20]) == 200
     deployment.wait_for_call(hanging[0])
     worker.kill()
-    deployment.lapse()
+    deployment.expire_leases()
 
     successor = deployment.worker("--concurrency", "2", name="successor")
     deployment.wait_until(lambda: any(2 in deployment.attempts(one) for one in hanging), "one hangs again")
@@ -112,14 +112,14 @@ def test_lapsed_events_that_hang_hold_one_process_and_fresh_events_pass_them(dep
     deployment.wait_for_end_of("events.recover", by=successor)  # another process, which is not to join in
     assert deployment.post(events[20:]) == 200
     deployment.wait_until(
-        lambda: set(ids(events[20:])) <= deployment.called().keys(), "fresh events received"
+        lambda: set(event_ids(events[20:])) <= deployment.called().keys(), "fresh events received"
     )
     assert sum(2 in deployment.attempts(one) for one in hanging) == 1
 
     for event_id in hanging:
         deployment.let_go(event_id)
-    deployment.settle(stored=40)
-    assert not deployment.dead()
+    deployment.wait_until_received(stored=40)
+    assert not deployment.dead_letters()
 
 
 @on_postgres
@@ -128,14 +128,14 @@ def test_what_a_frozen_workers_transaction_holds_waits_for_the_thaw(deployment: 
     frozen, held = freeze_in_a_transaction(deployment, events)
 
     successor = deployment.worker(name="successor")
-    deployment.wait_until(lambda: deployment.owed() == {held}, "all but one taken over")
+    deployment.wait_until(lambda: deployment.pending() == {held}, "all but one taken over")
     deployment.wait_for_end_of("events.recover", by=successor)
-    assert deployment.owed() == {held}
+    assert deployment.pending() == {held}
     deployment.let_go(held)
     frozen.thaw()
 
-    deployment.settle(stored=20)
-    assert deployment.called() == deployment.totals() == once(events)
+    deployment.wait_until_received(stored=20)
+    assert deployment.called() == deployment.totals() == once_each(events)
 
 
 @on_postgres
@@ -146,19 +146,19 @@ def test_what_a_frozen_workers_transaction_held_is_taken_over_once_postgresql_en
     frozen, held = freeze_in_a_transaction(deployment, events)
 
     deployment.worker(name="successor")
-    deployment.wait_until(lambda: deployment.owed() == {held}, "all but one taken over")
+    deployment.wait_until(lambda: deployment.pending() == {held}, "all but one taken over")
     deployment.query(  # as idle_in_transaction_session_timeout does when the lease is over
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
         "AND state = 'idle in transaction' ORDER BY xact_start LIMIT 1"
     )
-    deployment.settle(stored=20)
+    deployment.wait_until_received(stored=20)
     assert deployment.attempts(held) == [1, 2]
     deployment.let_go(held)
     frozen.thaw()
     deployment.wait_for_end_of("events.drain", by=frozen)
 
-    assert deployment.totals() == once(events)
-    assert deployment.called() == {**once(events), held: 2}
+    assert deployment.totals() == once_each(events)
+    assert deployment.called() == {**once_each(events), held: 2}
     assert not deployment.work()
     assert deployment.counted(counters.RECEIVER_FAILED) == 0
 
@@ -169,11 +169,11 @@ def test_a_worker_frozen_in_a_transaction_on_sqlite_holds_up_all_until_the_thaw(
 ) -> None:
     # One transaction at a time writes to the file, and nobody can end that of a frozen process. So
     # there is nothing to take over here; where receivers are called in none, it is as on PostgreSQL.
-    deployment.configure(ATOMIC_DISPATCH=True, WITNESS_RECEIVERS="counter,second")
+    deployment.configure(ATOMIC_DISPATCH=True, FLOW_RECEIVERS="counter,second")
     deployment.web()
     workers = [deployment.worker(name=name) for name in ("one", "other")]
     events = history(40)
-    held = ids(events)[5]
+    held = event_ids(events)[5]
     deployment.hold_at(held)
     assert deployment.post(events[:20]) == 200
     deployment.wait_for_call(held)
@@ -184,25 +184,25 @@ def test_a_worker_frozen_in_a_transaction_on_sqlite_holds_up_all_until_the_thaw(
     deployment.wait_until(
         lambda: all("Task events.drain[" in worker.output() for worker in workers), "the other at work"
     )
-    assert deployment.totals() == once(events[:5])
+    assert deployment.totals() == once_each(events[:5])
     deployment.let_go(held)
     frozen.thaw()
 
-    deployment.settle(stored=40)
-    assert deployment.called() == deployment.totals() == once(events)
+    deployment.wait_until_received(stored=40)
+    assert deployment.called() == deployment.totals() == once_each(events)
 
 
 def freeze_in_a_transaction(deployment: Deployment, events: list[Event]) -> tuple[Process, str]:
     """A worker frozen in a receiver, and the event it has there. All its leases are over."""
-    deployment.configure(ATOMIC_DISPATCH=True, WITNESS_RECEIVERS="counter,second")
+    deployment.configure(ATOMIC_DISPATCH=True, FLOW_RECEIVERS="counter,second")
     deployment.web()
     frozen = deployment.worker("--concurrency", "1", name="frozen")
-    before, held = ids(events)[4:6]
+    before, held = event_ids(events)[4:6]
     deployment.hold_at(before)
     deployment.hold_at(held)
     assert deployment.post(events) == 200
     deployment.wait_for_call(before)
-    deployment.lapse()  # now, for a row that is locked cannot be changed
+    deployment.expire_leases()  # now, for a row that is locked cannot be changed
     deployment.let_go(before)
     deployment.wait_for_call(held)
     frozen.freeze()

@@ -11,8 +11,8 @@ import pytest
 from fake_sendgrid import answers
 from ground.process import Process
 from ground.valkey import Valkey
-from tests.flows.mailing import UNKNOWN_WAIT, Mailing
-from tests.sending_app.wire import Wire, answering, response
+from tests.support.flows.mail_deployment import UNKNOWN_WAIT, MailDeployment
+from tests.support.http_server import HttpServer, answering, response
 
 LOST, NEIGHBOUR, LATER = "lost@example.com", "neighbour@example.com", "later@example.com"
 
@@ -31,73 +31,77 @@ def goes_to(address: str) -> Callable[[dict[str, object]], bool]:
     return lambda mail: address in str(mail["personalizations"])
 
 
-def wait_for_decision(mailing: Mailing, address: str, error: str) -> None:
+def wait_for_decision(mail_deployment: MailDeployment, address: str, error: str) -> None:
     """Until nothing can be decided, for this reason; fails when the mail is sent again in place of that."""
-    mailing.wait_until(
-        lambda: len(mailing.accepted(address)) > 1 or error in mailing.part_to(address).error,
+    mail_deployment.wait_until(
+        lambda: len(mail_deployment.accepted(address)) > 1 or error in mail_deployment.part_to(address).error,
         f"undecided: {error}",
     )
-    assert len(mailing.accepted(address)) == 1
-    assert mailing.part_to(address).state == "unknown"
+    assert len(mail_deployment.accepted(address)) == 1
+    assert mail_deployment.part_to(address).state == "unknown"
 
 
-def test_a_mail_whose_events_wait_to_be_stored_is_not_sent_again(mailing: Mailing) -> None:
-    mailing.web()
-    worker = mailing.worker()
-    reader = mailing.read_mail()
-    mailing.mailer()
-    with mailing.opened_all_the_time(reader):
-        mailing.sendgrid.next(answers.accept_and_hang_up())
-        (message_id,) = mailing.call("send", to=[SILENT]).values()
-        mailing.wait_for_states("accepted", "unknown")
-        mailing.call("send", to=[LATER])
-        mailing.wait_until(lambda: mailing.part_to(LATER).seen, "the later one heard of")
+def test_a_mail_whose_events_wait_to_be_stored_is_not_sent_again(mail_deployment: MailDeployment) -> None:
+    mail_deployment.web()
+    worker = mail_deployment.worker()
+    reader = mail_deployment.send_confirmed_mail()
+    mail_deployment.mailer()
+    with mail_deployment.posting_open_events(reader):
+        mail_deployment.sendgrid.next(answers.accept_and_hang_up())
+        (message_id,) = mail_deployment.call("send", to=[SILENT]).values()
+        mail_deployment.wait_for_states("accepted", "unknown")
+        mail_deployment.call("send", to=[LATER])
+        mail_deployment.wait_until(lambda: mail_deployment.part_to(LATER).seen, "the later one heard of")
         worker.kill()
-        assert mailing.post([{"event": "processed", "email": SILENT, "anymail_id": message_id}]) == 200
+        assert (
+            mail_deployment.post([{"event": "processed", "email": SILENT, "anymail_id": message_id}]) == 200
+        )
 
-        wait_for_decision(mailing, SILENT, "Events wait to be stored")
+        wait_for_decision(mail_deployment, SILENT, "Events wait to be stored")
 
-    mailing.worker(name="successor")
-    mailing.lapse()
-    mailing.wait_until(lambda: mailing.part_to(SILENT).state == "accepted", "settled by its event")
-    mailing.wait_until(lambda: not mailing.owed(), "all events received")
-    assert len(mailing.accepted(SILENT)) == 1
-    assert mailing.part_to(SILENT)[1:5] == (1, 1, True, False)
+    mail_deployment.worker(name="successor")
+    mail_deployment.expire_leases()
+    mail_deployment.wait_until(
+        lambda: mail_deployment.part_to(SILENT).state == "accepted", "settled by its event"
+    )
+    mail_deployment.wait_until(lambda: not mail_deployment.pending(), "all events received")
+    assert len(mail_deployment.accepted(SILENT)) == 1
+    assert mail_deployment.part_to(SILENT)[1:5] == (1, 1, True, False)
 
 
 # An outage of the webhook in which nobody could count what was refused.
 
-Outage: TypeAlias = Callable[[Mailing, Process], AbstractContextManager[None]]
+Outage: TypeAlias = Callable[[MailDeployment, Process], AbstractContextManager[None]]
 
 
 @contextmanager
-def web_killed(mailing: Mailing, web: Process) -> Iterator[None]:
+def web_killed(mail_deployment: MailDeployment, web: Process) -> Iterator[None]:
     web.kill()
     yield
-    mailing.web()
+    mail_deployment.web()
 
 
 @contextmanager
-def a_proxy_answers_502(mailing: Mailing, web: Process) -> Iterator[None]:
-    url = mailing.sendgrid.webhook_url
-    with Wire(answering(response(502))) as proxy:
-        mailing.sendgrid.webhook_url = proxy.url
+def a_proxy_answers_502(mail_deployment: MailDeployment, web: Process) -> Iterator[None]:
+    url = mail_deployment.sendgrid.webhook_url
+    with HttpServer(answering(response(502))) as proxy:
+        mail_deployment.sendgrid.webhook_url = proxy.url
         yield
-        mailing.sendgrid.webhook_url = url
+        mail_deployment.sendgrid.webhook_url = url
 
 
 @contextmanager
-def redis_away(mailing: Mailing, web: Process) -> Iterator[None]:
-    mailing.valkey.stop()
+def redis_away(mail_deployment: MailDeployment, web: Process) -> Iterator[None]:
+    mail_deployment.valkey.stop()
     yield
-    mailing.valkey.start()
+    mail_deployment.valkey.start()
 
 
 @contextmanager
-def redis_away_and_empty_after_it(mailing: Mailing, web: Process) -> Iterator[None]:
-    with redis_away(mailing, web):
+def redis_away_and_empty_after_it(mail_deployment: MailDeployment, web: Process) -> Iterator[None]:
+    with redis_away(mail_deployment, web):
         yield
-    with mailing.redis() as redis:
+    with mail_deployment.redis() as redis:
         redis.flushdb()
 
 
@@ -114,33 +118,37 @@ def redis_away_and_empty_after_it(mailing: Mailing, web: Process) -> Iterator[No
     indirect=["servers"],
 )
 def test_after_an_outage_a_later_mail_that_is_heard_of_proves_nothing(
-    mailing: Mailing, broker: Valkey, outage: Outage, with_neighbour: bool
+    mail_deployment: MailDeployment, broker: Valkey, outage: Outage, with_neighbour: bool
 ) -> None:
-    mailing.configure(CELERY_BROKER_URL=broker.url(0))
-    web = mailing.web()
-    mailing.worker()
-    reader = mailing.read_mail()
-    mailing.mailer()
-    mailing.sendgrid.next(answers.accept_and_hang_up(), when=goes_to(LOST))
-    mailing.sendgrid.keep_refused()
-    with mailing.opened_all_the_time(reader):
-        with outage(mailing, web):
-            mailing.call("send_many", mails=[[NEIGHBOUR], [LOST]] if with_neighbour else [[LOST]])
+    mail_deployment.configure(CELERY_BROKER_URL=broker.url(0))
+    web = mail_deployment.web()
+    mail_deployment.worker()
+    reader = mail_deployment.send_confirmed_mail()
+    mail_deployment.mailer()
+    mail_deployment.sendgrid.next(answers.accept_and_hang_up(), when=goes_to(LOST))
+    mail_deployment.sendgrid.keep_refused()
+    with mail_deployment.posting_open_events(reader):
+        with outage(mail_deployment, web):
+            mail_deployment.call("send_many", mails=[[NEIGHBOUR], [LOST]] if with_neighbour else [[LOST]])
             refused = 4 if with_neighbour else 2
-            mailing.wait_until(lambda: mailing.sendgrid.refused == refused, "their events refused")
-            mailing.wait_until(lambda: mailing.part_to(LOST).state == "unknown", "nobody knows of one")
+            mail_deployment.wait_until(
+                lambda: mail_deployment.sendgrid.refused == refused, "their events refused"
+            )
+            mail_deployment.wait_until(
+                lambda: mail_deployment.part_to(LOST).state == "unknown", "nobody knows of one"
+            )
             if not with_neighbour:
                 ends = time.monotonic() + UNKNOWN_WAIT / 4  # a shorter outage may be overlooked
-                mailing.wait_until(lambda: time.monotonic() > ends, "the end of the outage")
-        mailing.call("send", to=[LATER])
-        mailing.wait_until(lambda: mailing.part_to(LATER).seen, "the later one heard of")
+                mail_deployment.wait_until(lambda: time.monotonic() > ends, "the end of the outage")
+        mail_deployment.call("send", to=[LATER])
+        mail_deployment.wait_until(lambda: mail_deployment.part_to(LATER).seen, "the later one heard of")
 
-        wait_for_decision(mailing, LOST, "SendGrid's posts may not have reached us then")
+        wait_for_decision(mail_deployment, LOST, "SendGrid's posts may not have reached us then")
 
-    mailing.sendgrid.repeat_refused()
-    mailing.wait_until(mailing.all_heard_of, "settled by the events that came late")
-    assert len(mailing.accepted(LOST)) == 1
-    assert mailing.part_to(LOST)[1:5] == (1, 1, True, False)
+    mail_deployment.sendgrid.repeat_refused()
+    mail_deployment.wait_until(mail_deployment.all_confirmed, "settled by the events that came late")
+    assert len(mail_deployment.accepted(LOST)) == 1
+    assert mail_deployment.part_to(LOST)[1:5] == (1, 1, True, False)
 
 
 @pytest.mark.parametrize(
@@ -149,16 +157,18 @@ def test_after_an_outage_a_later_mail_that_is_heard_of_proves_nothing(
     indirect=["servers"],
     ids=["sqlite", "postgres"],
 )
-def test_a_mail_that_sendgrid_never_took_is_sent_again(mailing: Mailing, answer: answers.Answer) -> None:
-    mailing.web()
-    mailing.worker()
-    reader = mailing.read_mail()
-    mailing.mailer()
-    with mailing.opened_all_the_time(reader):
-        mailing.sendgrid.next(answer)
-        mailing.call("send", to=[LOST])
-        mailing.wait_for_states("accepted", "unknown")
-        mailing.wait_for_states("accepted", "accepted")
-    mailing.wait_until(mailing.all_heard_of, "heard of")
-    assert len(mailing.accepted(LOST)) == 1
-    assert mailing.part_to(LOST)[1:5] == (2, 1, True, False)
+def test_a_mail_that_sendgrid_never_took_is_sent_again(
+    mail_deployment: MailDeployment, answer: answers.Answer
+) -> None:
+    mail_deployment.web()
+    mail_deployment.worker()
+    reader = mail_deployment.send_confirmed_mail()
+    mail_deployment.mailer()
+    with mail_deployment.posting_open_events(reader):
+        mail_deployment.sendgrid.next(answer)
+        mail_deployment.call("send", to=[LOST])
+        mail_deployment.wait_for_states("accepted", "unknown")
+        mail_deployment.wait_for_states("accepted", "accepted")
+    mail_deployment.wait_until(mail_deployment.all_confirmed, "heard of")
+    assert len(mail_deployment.accepted(LOST)) == 1
+    assert mail_deployment.part_to(LOST)[1:5] == (2, 1, True, False)

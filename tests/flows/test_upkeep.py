@@ -4,23 +4,23 @@ import time
 
 from events_app import counters
 from fake_sendgrid.events import history
-from tests.flows.databases import on_sqlite
-from tests.flows.deployment import LONG_AGO, STREAM, Deployment, ids, once
-from tests.flows.witness import deeds
+from tests.support.flows.databases import on_sqlite
+from tests.support.flows.deployment import LONG_AGO, STREAM, Deployment, event_ids, once_each
+from tests.support.flows.receivers_app import behaviours
 
 
 def test_events_at_the_end_of_their_retention_go_and_what_is_owed_stays(deployment: Deployment) -> None:
     deployment.web()
     keeping = deployment.worker(name="keeping")
     events = history(20)
-    owed = ids(events)[0]
-    deployment.book.order(owed, deeds.fail)
+    owed = event_ids(events)[0]
+    deployment.call_log.order(owed, behaviours.fail)
     assert deployment.post([*events, b'"dead"']) == 200
     deployment.wait_until(
-        lambda: len(deployment.dead()) == 1 and deployment.owed() == {owed}, "all but one done"
+        lambda: len(deployment.dead_letters()) == 1 and deployment.pending() == {owed}, "all but one done"
     )
     keeping.stop()
-    old = ", ".join(f"'{event_id}'" for event_id in ["", *ids(events)[:10]])
+    old = ", ".join(f"'{event_id}'" for event_id in ["", *event_ids(events)[:10]])
     deployment.execute(f"UPDATE events_app_event SET received_at = '{LONG_AGO}' WHERE event_id IN ({old})")
 
     deployment.configure(EVENT_RETENTION_DAYS=2)
@@ -29,7 +29,7 @@ def test_events_at_the_end_of_their_retention_go_and_what_is_owed_stays(deployme
     deployment.wait_until(lambda: deployment.counted(counters.PRUNED) == 10, "ten events removed")
     assert deployment.counted(counters.PRUNED_DEAD) == 1
     kept = {event_id for (event_id,) in deployment.query("SELECT event_id FROM events_app_event")}
-    assert kept == {owed, *ids(events)[10:]}
+    assert kept == {owed, *event_ids(events)[10:]}
     assert deployment.work().keys() == {owed}
 
 
@@ -45,7 +45,7 @@ def test_a_worker_that_beat_has_left_says_so_and_does_its_work(deployment: Deplo
 
     assert deployment.post(events) == 200
 
-    deployment.settle(stored=20)
-    assert deployment.called() == once(events)
+    deployment.wait_until_received(stored=20)
+    assert deployment.called() == once_each(events)
     deployment.wait_until(lambda: deployment.counted(counters.TICK_LATE) == 1, "beat reported as late")
     assert "Is beat running" in worker.output()

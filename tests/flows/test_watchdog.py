@@ -11,10 +11,10 @@ from fake_sendgrid.events import history
 from ground import reaper
 from ground.process import Process
 from ground.stack import QUEUES
-from tests.flows.databases import on_sqlite
-from tests.flows.deployment import PATIENCE, Deployment, once
-from tests.flows.witness import faults
-from tests.flows.witness.book import Rounds
+from tests.support.flows.databases import on_sqlite
+from tests.support.flows.deployment import PATIENCE, Deployment, once_each
+from tests.support.flows.receivers_app import worker_faults
+from tests.support.flows.receivers_app.call_log import WatchdogRounds
 
 pytestmark = on_sqlite
 
@@ -27,7 +27,7 @@ SECONDS = 6
 
 @pytest.fixture(autouse=True)
 def watched(deployment: Deployment) -> None:
-    deployment.configure(WITNESS_PATIENCE=SECONDS, WORKER_WATCHDOG="exit")
+    deployment.configure(FLOW_WATCHDOG_PATIENCE=SECONDS, WORKER_WATCHDOG="exit")
 
 
 @pytest.mark.parametrize("pool", [*POOLS, "prefork without event loop"])
@@ -57,7 +57,7 @@ def test_a_worker_that_is_handed_nothing_ends_itself_when_messages_wait(deployme
 
     assert "messages wait in sendgrid.events" in worker.output()
     deployment.worker(name="successor")
-    deployment.settle(stored=5)
+    deployment.wait_until_received(stored=5)
 
 
 def test_a_worker_without_supervisor_only_logs(deployment: Deployment) -> None:
@@ -87,7 +87,7 @@ def test_a_worker_that_runs_a_task_never_ends_itself(deployment: Deployment, poo
     assert worker.alive
 
     deployment.let_go(held)
-    deployment.settle(stored=1)
+    deployment.wait_until_received(stored=1)
     if pool != "solo":
         assert worker.wait(PATIENCE) == watchdog.EXIT_STATUS
 
@@ -102,7 +102,7 @@ def test_a_worker_whose_broker_is_away_never_ends_itself(deployment: Deployment)
     deployment.valkey.start()
 
     deployment.wait_until(lambda: deployment.post(events) == 200, "the post is taken")
-    deployment.settle(stored=5)
+    deployment.wait_until_received(stored=5)
     assert worker.alive
 
 
@@ -115,8 +115,8 @@ def test_an_idle_worker_never_ends_itself(deployment: Deployment, pool: str) -> 
 
     events = history(5)
     assert deployment.post(events) == 200
-    deployment.settle(stored=5)
-    assert deployment.called() == once(events)
+    deployment.wait_until_received(stored=5)
+    assert deployment.called() == once_each(events)
     assert worker.alive
 
 
@@ -124,7 +124,7 @@ def start(deployment: Deployment, pool: str, *options: str) -> Process:
     """A worker without beat, unless told, that the watchdog watches."""
     pool, _, synloop = pool.partition(" ")
     if synloop:
-        deployment.configure(WITNESS_SYNLOOP=1)
+        deployment.configure(FLOW_SYNLOOP=1)
     worker = deployment.stack.worker("--pool", pool, *options)
     deployment.processes.append(worker)
     return worker
@@ -138,13 +138,13 @@ def is_idle(deployment: Deployment, worker: Process) -> bool:
 
 
 def order(deployment: Deployment, fault: str) -> None:
-    assert hasattr(faults, fault)
+    assert hasattr(worker_faults, fault)
     (deployment.folder / "fault").write_text(fault)
 
 
 def let_rounds_pass(deployment: Deployment, worker: Process) -> None:
     """Let the watchdog go its rounds, for three times its patience."""
-    rounds = Rounds(deployment.folder)
+    rounds = WatchdogRounds(deployment.folder)
     begin = rounds.count()
     deployment.wait_until(
         lambda: not worker.alive or rounds.count() >= begin + 3 * watchdog.ROUNDS, "the watchdog's rounds"

@@ -20,9 +20,9 @@ from ground.pulse import MAILS
 from ground.stack import ROOT
 from ground.storm import KINDS, plan
 from sending_app.models import Part
-from tests.router import Router
-from tests.sending_app.mails import kept
 from tests.settings import POSTGRES_URL
+from tests.support.databases import Router
+from tests.support.sending.outbox_mails import put_in_outbox
 
 #: Seconds a storm may take: a worker that is killed in mid work leaves it to a lease of a minute.
 PATIENCE = 300
@@ -81,7 +81,7 @@ def test_a_parked_mail_that_was_accepted_hides_no_mail_that_was_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Router, "events", "postgres")
-    parts = [kept().parts.get() for _ in range(3)]
+    parts = [put_in_outbox().parts.get() for _ in range(3)]
     accepted, parked, lost = (str(part.recipients.get().message_id) for part in parts)
     Part.objects.using("postgres").filter(pk__in=[part.pk for part in parts[:2]]).update(state="parked")
     (tmp_path / MAILS).write_text(f"{accepted}\n{parked}\n")

@@ -10,8 +10,8 @@ from pytest_django import Settings
 
 from fake_sendgrid.server import FakeSendGrid
 from sending_app import activity, sessions
-from tests.sending_app.mailing import BOTH, QUEUED, Arrived, deliver, without_ids
-from tests.sending_app.wire import Serve, Wire
+from tests.support.http_server import HttpServer, Serve
+from tests.support.sending.django_mail import BOTH_BACKENDS, QUEUED, Arrived, post_due_mail, without_ids
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,7 @@ def no_remembered_activity() -> None:
 def serve() -> Iterator[Serve]:
     """Starts a server that ends with the test."""
     with ExitStack() as running:
-        yield lambda behave, **how: running.enter_context(Wire(behave, **how))
+        yield lambda behave, **how: running.enter_context(HttpServer(behave, **how))
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def sendgrid(anymail: Callable[..., None], settings: Settings) -> Iterator[FakeS
         yield found
 
 
-@pytest.fixture(params=BOTH)
+@pytest.fixture(params=BOTH_BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
     found: str = request.param
     return found
@@ -61,7 +61,7 @@ def arrived(backend: str, sendgrid: FakeSendGrid) -> Arrived:
 
     def look() -> list[dict[str, Any]]:
         if backend == QUEUED:
-            deliver()
+            post_due_mail()
         return [without_ids(one.body) for one in sendgrid.accepted]
 
     return look

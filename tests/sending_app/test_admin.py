@@ -12,8 +12,8 @@ from django.urls import reverse
 from events_app.admin import Capped
 from events_app.models import database_now
 from sending_app.models import Part, Pause, Recipient
-from tests.sending_app.mails import kept, mail, part, parts
-from tests.sending_app.test_timeline import answer, event, stored
+from tests.support.sending.mail_events import answer_to_last_mail, event_of_last_mail, receive_events
+from tests.support.sending.outbox_mails import all_parts, mail, only_part, put_in_outbox
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -22,7 +22,7 @@ MODELS = ("outboxmessage", "part", "recipient", "pause")
 
 def one_of_each(database: str) -> dict[str, object]:
     """A row of each model, by its name; their ids."""
-    kept()
+    put_in_outbox()
     now = database_now(database)
     pause = Pause.objects.create(account="abc", alias="default", since=now, until=now, reason="Not this key.")
     recipient = Recipient.objects.get()
@@ -59,7 +59,7 @@ def test_nothing_can_be_added_changed_or_deleted(database: str, client: Client, 
     for action, args in (("add", []), ("change", [pk]), ("delete", [pk])):
         url = reverse(f"admin:sending_app_{model}_{action}", args=args)
         assert client.post(url, {"state": "accepted"}).status_code == 403
-    assert part().state == "waiting"
+    assert only_part().state == "waiting"
 
 
 def test_who_may_not_look_sees_nothing(database: str, client: Client) -> None:
@@ -74,27 +74,27 @@ def test_who_may_not_look_sees_nothing(database: str, client: Client) -> None:
 
 
 def test_a_part_tells_what_happened_and_leads_to_its_message(database: str, client: Client) -> None:
-    kept(mail("<b>@example.com", subject="<script>"))
+    put_in_outbox(mail("<b>@example.com", subject="<script>"))
     Part.objects.update(state="parked", log=[{"at": "2026-07-14T12:00:00+00:00", "what": "<i>cut off</i>"}])
-    stored(event(3, "delivered", "<b>@example.com", response="250 <OK>"))
-    found = answer(4, subject="<u>Re</u>")
-    shown = page(client, "part", part().pk)
+    receive_events(event_of_last_mail(3, "delivered", "<b>@example.com", response="250 <OK>"))
+    found = answer_to_last_mail(4, subject="<u>Re</u>")
+    shown = page(client, "part", only_part().pk)
     assert f"answered ann@example.com inbound mail {found.pk}: &lt;u&gt;Re" in shown
-    assert reverse("admin:sending_app_outboxmessage_change", args=[part().message_id]) in shown
+    assert reverse("admin:sending_app_outboxmessage_change", args=[only_part().message_id]) in shown
     assert "&lt;b&gt;@example.com (to): delivered" in shown
     assert "2026-07-14 12:00:03 delivered" in shown
     assert "250 &lt;OK&gt;" in shown
     assert "&lt;i&gt;cut off&lt;/i&gt;" in shown
-    message = page(client, "outboxmessage", part().message_id)
-    assert reverse("admin:sending_app_part_change", args=[part().pk]) in message
+    message = page(client, "outboxmessage", only_part().message_id)
+    assert reverse("admin:sending_app_part_change", args=[only_part().pk]) in message
     assert "&lt;script&gt;" in message
 
 
 @pytest.mark.parametrize("model", ["outboxmessage", "part", "recipient"])
 def test_what_is_large_is_not_read(database: str, client: Client, model: str) -> None:
-    kept(mail(*(f"p{number}@example.net" for number in range(120)), batch=True))
-    pk = Recipient.objects.latest("pk").pk if model == "recipient" else part().pk
-    pk = part().message_id if model == "outboxmessage" else pk
+    put_in_outbox(mail(*(f"p{number}@example.net" for number in range(120)), batch=True))
+    pk = Recipient.objects.latest("pk").pk if model == "recipient" else only_part().pk
+    pk = only_part().message_id if model == "outboxmessage" else pk
     with CaptureQueriesContext(connections[database]) as asked:
         page(client, model)
         shown = page(client, model, pk)
@@ -103,7 +103,7 @@ def test_what_is_large_is_not_read(database: str, client: Client, model: str) ->
 
 
 def test_recipients_are_found_by_whole_address_or_id(database: str, client: Client) -> None:
-    kept(mail("ann@xn--bcher-kva.example", "bo@example.com", batch=True))
+    put_in_outbox(mail("ann@xn--bcher-kva.example", "bo@example.com", batch=True))
     found = {row.address: str(row.message_id) for row in Recipient.objects.all()}
     for term in (" Ann@Bücher.example ", found["ann@xn--bcher-kva.example"].upper()):
         shown = page(client, "recipient", q=term)
@@ -113,7 +113,7 @@ def test_recipients_are_found_by_whole_address_or_id(database: str, client: Clie
 
 
 def test_a_list_of_parts_says_what_they_are_and_why(database: str, client: Client) -> None:
-    kept(mail("ann@example.com", "bo@example.com", subject="Spring <sale>"))
+    put_in_outbox(mail("ann@example.com", "bo@example.com", subject="Spring <sale>"))
     Part.objects.update(error="The sender is <b>not</b> verified. " + "More words. " * 99)
     shown = page(client, "part")
     assert "Spring &lt;sale&gt;" in shown
@@ -123,9 +123,9 @@ def test_a_list_of_parts_says_what_they_are_and_why(database: str, client: Clien
 
 
 def test_parts_are_found_by_whole_ids(database: str, client: Client) -> None:
-    kept(mail("ann@example.com", "bo@example.com", batch=True))
-    kept(mail("cy@example.com"))
-    first, second = parts()
+    put_in_outbox(mail("ann@example.com", "bo@example.com", batch=True))
+    put_in_outbox(mail("cy@example.com"))
+    first, second = all_parts()
     Part.objects.filter(pk=first.pk).update(x_message_id="W86EgYT6SQKk0lRflfLRsA")
     row = Recipient.objects.filter(part=first).first()
     assert row
@@ -140,13 +140,13 @@ def test_parts_are_found_by_whole_ids(database: str, client: Client) -> None:
 
 
 def test_a_part_shows_what_means_something_to_people(database: str, client: Client) -> None:
-    kept()
+    put_in_outbox()
     Part.objects.update(attempt=77_123_456, account="f1ngerpr1nt")
-    shown = page(client, "part", part().pk)
+    shown = page(client, "part", only_part().pk)
     for hidden in ("77123456", "77,123,456", "f1ngerpr1nt", "Sent twice"):
         assert hidden not in shown
     Part.objects.update(sent_twice=True)
-    shown = page(client, "part", part().pk)
+    shown = page(client, "part", only_part().pk)
     assert "Sent twice" in shown
     assert "SendGrid has accepted it in two requests." in shown
 
@@ -158,7 +158,7 @@ def test_a_page_asks_as_much_for_many_parts_as_for_one(
     counts = []
     for more in (1, 20):
         for _ in range(more):
-            kept()
+            put_in_outbox()
         Part.objects.update(x_message_id="W86EgYT6SQKk0lRflfLRsA")
         with CaptureQueriesContext(connections[database]) as asked:
             page(client, "part", **query)
@@ -167,7 +167,7 @@ def test_a_page_asks_as_much_for_many_parts_as_for_one(
 
 
 def test_parts_by_their_state(database: str, client: Client) -> None:
-    kept()
+    put_in_outbox()
     assert "1 part" in page(client, "part", state__exact="waiting")
     assert "0 parts" in page(client, "part", state__exact="parked")
 
@@ -175,7 +175,7 @@ def test_parts_by_their_state(database: str, client: Client) -> None:
 def test_a_large_table_is_not_counted(database: str, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Capped, "MOST", 3)
     for _ in range(5):
-        kept()
+        put_in_outbox()
     with CaptureQueriesContext(connections[database]) as asked:
         shown = page(client, "recipient")
     assert "3 recipients" in shown

@@ -15,23 +15,23 @@ from sending_app.backends.queued import EmailBackend
 from sending_app.mail import Attachment
 from sending_app.message import SendGridMessage, SendStatus
 from sending_app.models import OutboxMessage, Part
-from tests.sending_app.events import recipients
-from tests.sending_app.mails import kept, mail, part, parts
-from tests.sending_app.posting import deliver, double
-from tests.sending_app.told import told
+from tests.support.recorded_calls import recorded_signals
+from tests.support.sending.delivery import deliver, sendgrid_double
+from tests.support.sending.mail_events import stored_recipients
+from tests.support.sending.outbox_mails import all_parts, mail, only_part, put_in_outbox
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
 
 @pytest.fixture
 def sendgrid(anymail: Callable[..., None]) -> Iterator[FakeSendGrid]:
-    with double(anymail) as found:
+    with sendgrid_double(anymail) as found:
         yield found
 
 
 def test_what_a_receiver_of_post_send_is_called_with(database: str, sendgrid: FakeSendGrid) -> None:
-    kept(mail("Ann@Example.com", cc=["bob@example.com"]))
-    with told() as heard:
+    put_in_outbox(mail("Ann@Example.com", cc=["bob@example.com"]))
+    with recorded_signals() as heard:
         deliver()
     ((name, found),) = heard.calls
     assert (name, found["sender"], found["esp_name"]) == ("post_send", EmailBackend, "SendGrid")
@@ -44,7 +44,7 @@ def test_what_a_receiver_of_post_send_is_called_with(database: str, sendgrid: Fa
     )
     assert isinstance(status, SendStatus)
     assert message.anymail_status is status
-    assert (status.status, status.message_id) == ({"queued"}, str(recipients()[0].message_id))
+    assert (status.status, status.message_id) == ({"queued"}, str(stored_recipients()[0].message_id))
     assert set(status.recipients) == {"Ann@Example.com", "bob@example.com"}
     assert status.esp_response.status_code == 202
     assert "Authorization" not in status.esp_response.request.headers
@@ -52,12 +52,12 @@ def test_what_a_receiver_of_post_send_is_called_with(database: str, sendgrid: Fa
 
 def test_what_a_receiver_of_send_failed_is_called_with(database: str, sendgrid: FakeSendGrid) -> None:
     sendgrid.next(answers.refused(400))
-    kept()
-    with told() as heard:
+    put_in_outbox()
+    with recorded_signals() as heard:
         deliver()
     ((name, found),) = heard.calls
     assert (name, found["sender"], found["esp_name"]) == ("send_failed", EmailBackend, "SendGrid")
-    assert found["error"] == part().error == "Bad Request"
+    assert found["error"] == only_part().error == "Bad Request"
     assert found["status"].status == {"failed"}
     assert found["message"].to == ["ann@example.com"]
 
@@ -66,17 +66,17 @@ def test_each_part_is_told_of_by_itself(
     database: str, sendgrid: FakeSendGrid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sending_app.parts.MOST_RECIPIENTS", 2)
-    kept(mail(*(f"{n}@example.com" for n in range(3)), batch=True))
-    assert len(parts()) == 2
-    with told() as heard:
+    put_in_outbox(mail(*(f"{n}@example.com" for n in range(3)), batch=True))
+    assert len(all_parts()) == 2
+    with recorded_signals() as heard:
         deliver()
     assert [found["message"].to for _, found in heard.calls] == [
         ["0@example.com", "1@example.com"],
         ["2@example.com"],
     ]
     first, second = (found["status"] for _, found in heard.calls)
-    assert first.message_id == {str(one.message_id) for one in recipients()[:2]}
-    assert second.message_id == str(recipients()[2].message_id)
+    assert first.message_id == {str(one.message_id) for one in stored_recipients()[:2]}
+    assert second.message_id == str(stored_recipients()[2].message_id)
 
 
 def test_a_receiver_that_raises_changes_nothing_and_stops_no_other(
@@ -85,16 +85,16 @@ def test_a_receiver_that_raises_changes_nothing_and_stops_no_other(
     def raising(**_: Any) -> None:
         raise RuntimeError("the shop is closed")
 
-    kept()
-    kept()
+    put_in_outbox()
+    put_in_outbox()
     signals.post_send.connect(raising)
     try:
-        with told() as heard:
+        with recorded_signals() as heard:
             assert deliver() == {"accepted": 2}
     finally:
         signals.post_send.disconnect(raising)
     assert heard.signals == ["post_send", "post_send"]
-    assert [one.state for one in parts()] == ["accepted", "accepted"]
+    assert [one.state for one in all_parts()] == ["accepted", "accepted"]
     assert len(sendgrid.requests) == 2
     assert "the shop is closed" in caplog.text
 
@@ -103,16 +103,16 @@ def test_receivers_are_called_in_no_transaction_once_it_is_written(
     database: str, sendgrid: FakeSendGrid
 ) -> None:
     def look(**_: Any) -> None:
-        seen.append((connections[database].in_atomic_block, part().state))
+        seen.append((connections[database].in_atomic_block, only_part().state))
 
     seen: list[tuple[bool, str]] = []
     signals.post_send.connect(look)
     signals.send_failed.connect(look)
     try:
-        kept()
+        put_in_outbox()
         deliver()
         Part.objects.all().delete()
-        kept()
+        put_in_outbox()
         sendgrid.next(answers.refused(400))
         deliver()
     finally:
@@ -122,8 +122,8 @@ def test_receivers_are_called_in_no_transaction_once_it_is_written(
 
 
 def test_with_nobody_to_hear_it_nothing_is_read(database: str) -> None:
-    kept()
-    found = part()
+    put_in_outbox()
+    found = only_part()
     found.envelopes = None
     with CaptureQueriesContext(connections[database]) as queries:
         announce.accepted(found)
@@ -134,32 +134,32 @@ def test_with_nobody_to_hear_it_nothing_is_read(database: str) -> None:
 def test_a_mail_that_cannot_be_read_is_no_fault_of_its_neighbours(
     database: str, sendgrid: FakeSendGrid, caplog: pytest.LogCaptureFixture
 ) -> None:
-    kept()
+    put_in_outbox()
     OutboxMessage.objects.update(content=b"{}")
-    with told() as heard:
-        announce.failed(part(), "why")
+    with recorded_signals() as heard:
+        announce.failed(only_part(), "why")
     assert heard.calls == []
-    assert f"Receivers cannot be told of part {part().pk}: it cannot be read" in caplog.messages
+    assert f"Receivers cannot be told of part {only_part().pk}: it cannot be read" in caplog.messages
 
 
 def test_the_log_names_a_part_that_is_given_up_and_no_address(
     database: str, sendgrid: FakeSendGrid, caplog: pytest.LogCaptureFixture
 ) -> None:
-    kept()
+    put_in_outbox()
     sendgrid.next(answers.refused(400))
     deliver()
     (record,) = (one for one in caplog.records if one.name == "sending_app.announce")
     assert record.levelno == logging.ERROR
-    pk = part().pk
+    pk = only_part().pk
     assert record.getMessage() == (
-        f"Part {pk} of message {part().message_id} is given up: `manage.py outbox show {pk}` says why"
+        f"Part {pk} of message {only_part().message_id} is given up: `manage.py outbox show {pk}` says why"
     )
 
 
 def test_files_are_not_read_for_receivers(database: str, sendgrid: FakeSendGrid) -> None:
     file = Attachment(content=b"x" * 1000, filename="a.pdf", type="application/pdf")
-    kept(mail(attachments=[file]))
-    with told() as heard:
+    put_in_outbox(mail(attachments=[file]))
+    with recorded_signals() as heard:
         deliver()
     assert heard.calls[0][1]["message"].attachments == []
 
@@ -167,8 +167,8 @@ def test_files_are_not_read_for_receivers(database: str, sendgrid: FakeSendGrid)
 def test_of_a_copy_that_goes_out_with_several_it_is_the_last_ones_id(
     database: str, sendgrid: FakeSendGrid
 ) -> None:
-    kept(mail("ann@example.com", "bob@example.com", cc=["eve@example.com"], batch=True))
-    with told() as heard:
+    put_in_outbox(mail("ann@example.com", "bob@example.com", cc=["eve@example.com"], batch=True))
+    with recorded_signals() as heard:
         deliver()
     status = heard.calls[0][1]["status"]
     assert status.recipients["eve@example.com"].message_id == status.recipients["bob@example.com"].message_id

@@ -13,7 +13,7 @@ from sending_app.by_hand import Did
 from sending_app.models import Part, Recipient
 from sending_app.outbox import using
 from sending_app.status import Move, Standing
-from tests.sending_app.mails import kept, mail, part
+from tests.support.sending.outbox_mails import mail, only_part, put_in_outbox
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -22,11 +22,11 @@ State = Part.State
 
 def in_state(state: str, **columns: Any) -> Part:
     """A part to two that is in this state, and its recipients with it."""
-    kept(mail("ann@example.com", "bo@example.com"))
-    Part.objects.filter(pk=part().pk).update(state=state, **columns)
+    put_in_outbox(mail("ann@example.com", "bo@example.com"))
+    Part.objects.filter(pk=only_part().pk).update(state=state, **columns)
     if state in (State.FAILED, State.CANCELLED):
-        status.fail(part())
-    return part()
+        status.fail(only_part())
+    return only_part()
 
 
 def statuses() -> list[tuple[str, int]]:
@@ -47,7 +47,7 @@ def test_a_failed_mail_is_due_now(database: str) -> None:
     found = in_state("failed", error="No such template.", finished_at=ago(hours=1), attempts=2)
     assert statuses() == [FAILED, FAILED]
     assert by_hand.retry([found.pk]) == Did(1, 0)
-    again = part()
+    again = only_part()
     assert (again.state, again.error, again.finished_at, again.attempts) == ("waiting", "", None, 2)
     assert again.due <= database_now(database)
     assert again.log[-1]["what"] == "by hand: to be sent again"
@@ -68,21 +68,21 @@ def test_an_old_mail_is_not_given_up_for_its_age_at_once(database: str, anymail:
     found = in_state("failed", created_at=ago(days=2), finished_at=ago(days=1))
     by_hand.retry([found.pk])
     settlement.settle()
-    assert part().state == "waiting"
-    assert part().message.created_at <= found.message.created_at
+    assert only_part().state == "waiting"
+    assert only_part().message.created_at <= found.message.created_at
 
 
 def test_a_mail_that_is_put_off_is_due_now_and_says_no_more_of_its_recipients(database: str) -> None:
     found = in_state("waiting", due=ago(hours=-1), error="503: busy")
     assert by_hand.retry([found.pk]) == Did(1, 0)
-    assert part().due <= database_now(database)
+    assert only_part().due <= database_now(database)
     assert statuses() == [QUEUED, QUEUED]
 
 
 def test_a_mail_that_is_due_is_left_alone(database: str) -> None:
     found = in_state("waiting")
     assert by_hand.retry([found.pk]) == Did(0, 0)
-    assert part().log == []
+    assert only_part().log == []
 
 
 def test_a_mail_whose_words_are_gone_cannot_be_retried(database: str, anymail: Callable[..., None]) -> None:
@@ -91,7 +91,7 @@ def test_a_mail_whose_words_are_gone_cannot_be_retried(database: str, anymail: C
     type(found.message).objects.update(created_at=ago(days=3))
     assert retention.prune(lambda: True)
     assert by_hand.retry([found.pk]) == Did(0, 0, empty=1)
-    assert (part().state, statuses()) == ("failed", [FAILED, FAILED])
+    assert (only_part().state, statuses()) == ("failed", [FAILED, FAILED])
 
 
 # cancel
@@ -101,7 +101,7 @@ def test_a_mail_whose_words_are_gone_cannot_be_retried(database: str, anymail: C
 def test_what_is_not_with_sendgrid_for_sure_is_cancelled(database: str, state: str) -> None:
     found = in_state(state, error="It is parked.")
     assert by_hand.cancel([found.pk]) == Did(1, 0)
-    cancelled = part()
+    cancelled = only_part()
     assert (cancelled.state, cancelled.log[-1]["what"]) == ("cancelled", "by hand: cancelled")
     assert cancelled.finished_at is not None
     assert statuses() == [FAILED, FAILED]
@@ -114,7 +114,7 @@ def test_what_is_not_with_sendgrid_for_sure_is_cancelled(database: str, state: s
 def test_a_mail_that_sendgrid_has_is_accepted(database: str, state: str) -> None:
     found = in_state(state, error="Nobody knows.")
     assert by_hand.settle([found.pk], sent=True) == Did(1, 0)
-    settled = part()
+    settled = only_part()
     assert (settled.state, settled.error) == ("accepted", "")
     assert settled.accepted_at == settled.finished_at is not None
     assert settled.log[-1]["what"] == "by hand: SendGrid has it"
@@ -129,7 +129,7 @@ def test_a_mail_that_sendgrid_does_not_have_is_posted_again(
     found = in_state(state, created_at=ago(days=2), due=ago(hours=-1), unknowns=3)
     assert by_hand.settle([found.pk], sent=False) == Did(1, 0)
     settlement.settle()
-    settled = part()
+    settled = only_part()
     assert (settled.state, settled.accepted_at, settled.unknowns) == ("waiting", None, 3)
     assert settled.due <= database_now(database)
     assert "does not have it" in settled.log[-1]["what"]
@@ -153,7 +153,7 @@ ALL = pytest.mark.parametrize("act", [by_hand.retry, by_hand.cancel, settle_as_s
 def test_what_a_worker_posts_is_left_to_it(database: str, act: Callable[[list[int]], Did]) -> None:
     found = in_state("posting", attempt=7, due=ago(seconds=-60))
     assert act([found.pk]) == Did(0, 1)
-    assert (part().state, part().attempt, part().log) == ("posting", 7, [])
+    assert (only_part().state, only_part().attempt, only_part().log) == ("posting", 7, [])
 
 
 @ALL
@@ -161,7 +161,7 @@ def test_what_a_worker_posts_is_left_to_it(database: str, act: Callable[[list[in
 def test_what_is_at_rest_stays_so(database: str, act: Callable[[list[int]], Did], state: str) -> None:
     found = in_state(state, finished_at=ago(hours=1))
     assert act([found.pk]) == Did(0, 0)
-    assert (part().state, part().finished_at) == (state, found.finished_at)
+    assert (only_part().state, only_part().finished_at) == (state, found.finished_at)
 
 
 @pytest.mark.parametrize(
@@ -178,19 +178,19 @@ def test_nothing_is_decided_against_the_evidence(
 ) -> None:
     found = in_state(state, accepted_at=ago(hours=1))
     assert act([found.pk]) == Did(0, 0, accepted=1)
-    assert part().state == "accepted"
+    assert only_part().state == "accepted"
 
 
 @ALL
 def test_only_what_was_asked_for(database: str, act: Callable[[list[int]], Did]) -> None:
     found = in_state("parked")
     assert act([]) == act([found.pk + 1]) == Did(0, 0)
-    assert part().state == "parked"
+    assert only_part().state == "parked"
 
 
 def test_what_would_be_taken_is_what_is_taken(database: str) -> None:
     for state in State:
-        kept()
+        put_in_outbox()
         Part.objects.filter(pk=Part.objects.latest("pk").pk).update(state=state, attempt=1)
     pks = list(Part.objects.values_list("pk", flat=True))
     for takes, act in (

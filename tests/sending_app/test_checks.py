@@ -11,7 +11,7 @@ from project import celery_app
 from sending_app import conf
 from sending_app.checks import DIRECT, QUEUED, check_celery, check_settings
 from sending_app.tasks import BULK, MAIL
-from tests.sending_app.mailing import use
+from tests.support.sending.django_mail import use_backend
 
 
 @pytest.fixture(autouse=True)
@@ -56,13 +56,13 @@ def test_a_wait_in_which_sendgrid_may_not_have_posted_yet(
     anymail: Callable[..., None], settings: Settings, wait: int, warned: bool
 ) -> None:
     anymail(SEND_UNKNOWN_WAIT=wait)
-    use(settings, QUEUED)
+    use_backend(settings, QUEUED)
     assert ids() == ["sending_app.W003"] * warned
 
 
 def test_no_matter_to_who_sends_without_the_outbox(anymail: Callable[..., None], settings: Settings) -> None:
     anymail(SEND_UNKNOWN_WAIT=1)
-    use(settings, DIRECT)
+    use_backend(settings, DIRECT)
     assert ids() == []
 
 
@@ -79,7 +79,7 @@ def test_an_encoder_that_there_is_not(anymail: Callable[..., None], value: str) 
 def test_a_mailer_of_ours_without_a_key(
     settings: Settings, anymail: Callable[..., None], backend: str
 ) -> None:
-    use(settings, backend)
+    use_backend(settings, backend)
     anymail(SENDGRID_API_KEY=None)
     (found,) = check_settings()
     assert (found.id, found.level, found.hint) == (
@@ -89,21 +89,21 @@ def test_a_mailer_of_ours_without_a_key(
 
 
 def test_another_backend_needs_no_key(settings: Settings, anymail: Callable[..., None]) -> None:
-    use(settings, "django.core.mail.backends.dummy.EmailBackend")
+    use_backend(settings, "django.core.mail.backends.dummy.EmailBackend")
     anymail(SENDGRID_API_KEY=None)
     assert ids() == []
 
 
 @pytest.mark.usefixtures("celery")
 def test_a_worker_that_is_no_worker(settings: Settings) -> None:
-    use(settings, QUEUED)
+    use_backend(settings, QUEUED)
     celery_app.conf.task_always_eager = True
     assert celery_ids() == ["sending_app.E002"]
 
 
 @pytest.mark.usefixtures("celery")
 def test_queues_that_nobody_declared(settings: Settings) -> None:
-    use(settings, QUEUED)
+    use_backend(settings, QUEUED)
     celery_app.conf.task_queues = [Queue(MAIL)]
     (found,) = check_celery()
     assert found.id == "sending_app.E003"
@@ -115,7 +115,7 @@ def test_queues_that_nobody_declared(settings: Settings) -> None:
 
 @pytest.mark.usefixtures("celery")
 def test_who_sends_without_a_queue_needs_no_worker(settings: Settings) -> None:
-    use(settings, DIRECT)
+    use_backend(settings, DIRECT)
     celery_app.conf.task_always_eager = True
     celery_app.conf.task_queues = [Queue("other")]
     assert celery_ids() == []

@@ -16,8 +16,8 @@ from sending_app.account import Account
 from sending_app.claims import Taken
 from sending_app.client import Outcome, Verdict
 from sending_app.models import Part, Pause
-from tests.events_app.test_inbox import on_postgresql
-from tests.sending_app.mails import kept, mail, part, parts
+from tests.support.databases import on_postgresql
+from tests.support.sending.outbox_mails import all_parts, mail, only_part, put_in_outbox
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -63,10 +63,10 @@ def make_due_in(seconds: float, *which: Part) -> None:
 
 
 def test_what_is_taken_is_posted_by_its_worker_until_the_lease_ends(database: str) -> None:
-    kept()
+    put_in_outbox()
     before = database_now(database)
     taken = take()
-    row = part()
+    row = only_part()
     after = database_now(database)
     assert taken.part.pk == row.pk
     assert (row.state, row.attempts, row.unknowns) == ("posting", 1, 0)
@@ -81,14 +81,14 @@ def test_what_is_taken_is_posted_by_its_worker_until_the_lease_ends(database: st
 
 
 def test_each_attempt_has_a_token_of_its_own(database: str) -> None:
-    kept()
+    put_in_outbox()
     tokens = set()
     for _ in range(5):
         tokens.add(take().part.attempt)
-        Part.objects.update(state="waiting", due=part().created_at)
+        Part.objects.update(state="waiting", due=only_part().created_at)
     assert len(tokens) == 5
     assert all(token and 0 < token < 2**63 for token in tokens)
-    assert part().attempts == 5
+    assert only_part().attempts == 5
 
 
 def test_a_lease_is_longer_than_a_post_can_take() -> None:
@@ -98,8 +98,8 @@ def test_a_lease_is_longer_than_a_post_can_take() -> None:
 
 def test_what_is_due_longest_is_taken_first(database: str) -> None:
     for _ in range(4):
-        kept()
-    first, second, third, later = parts()
+        put_in_outbox()
+    first, second, third, later = all_parts()
     make_due_in(-10, first)
     make_due_in(-30, second)
     make_due_in(-20, third)
@@ -112,17 +112,17 @@ def test_what_is_due_longest_is_taken_first(database: str) -> None:
 
 @pytest.mark.parametrize("state", [one for one in Part.State if one is not Part.State.WAITING])
 def test_what_does_not_wait_is_not_taken(database: str, state: Part.State) -> None:
-    kept()
+    put_in_outbox()
     Part.objects.update(state=state)
     assert not claims.anything_due(MAIL)
     assert claims.take(MAIL) is None
 
 
 def test_the_lanes_are_apart(database: str) -> None:
-    kept(mail("ann@example.com", "bob@example.com", batch=True), bulk_above=1)
+    put_in_outbox(mail("ann@example.com", "bob@example.com", batch=True), bulk_above=1)
     assert (claims.anything_due(MAIL), claims.anything_due(BULK)) == (False, True)
     assert claims.take(MAIL) is None
-    assert take(BULK).part.pk == part().pk
+    assert take(BULK).part.pk == only_part().pk
 
 
 # Accounts
@@ -130,8 +130,8 @@ def test_the_lanes_are_apart(database: str) -> None:
 
 @pytest.mark.usefixtures("two_mailers")
 def test_each_part_is_posted_by_its_own_mailer(database: str) -> None:
-    kept(alias="news")
-    kept()
+    put_in_outbox(alias="news")
+    put_in_outbox()
     taken = {take().account for _ in range(2)}
     assert {(one.alias, one.api_key) for one in taken} == {("default", "SG.one"), ("news", "SG.news")}
 
@@ -139,22 +139,22 @@ def test_each_part_is_posted_by_its_own_mailer(database: str) -> None:
 def test_mails_of_a_mailer_without_settings_wait(
     database: str, anymail: Callable[..., None], settings: Settings
 ) -> None:
-    kept(alias="gone")
+    put_in_outbox(alias="gone")
     assert not claims.anything_due(MAIL)
     assert claims.take(MAIL) is None
-    kept()
+    put_in_outbox()
     assert take().part.alias == "default"
     anymail(SENDGRID_API_KEY=None)
-    kept()
+    put_in_outbox()
     assert not claims.anything_due(MAIL)
     assert claims.take(MAIL) is None
-    assert sorted(one.state for one in parts()) == ["posting", "waiting", "waiting"]
+    assert sorted(one.state for one in all_parts()) == ["posting", "waiting", "waiting"]
 
 
 @pytest.mark.usefixtures("two_mailers")
 def test_an_account_that_is_paused_is_passed_over(database: str) -> None:
-    kept()
-    kept(alias="news")
+    put_in_outbox()
+    put_in_outbox(alias="news")
     pause(account.named("default"))
     assert claims.anything_due(MAIL)
     assert take().part.alias == "news"
@@ -164,7 +164,7 @@ def test_an_account_that_is_paused_is_passed_over(database: str) -> None:
 
 def test_an_account_whose_pause_is_over_is_tried_by_one(database: str) -> None:
     for _ in range(3):
-        kept()
+        put_in_outbox()
     one = account.named("default")
     pause(one)
     let_it_be_over(one)
@@ -177,8 +177,8 @@ def test_an_account_whose_pause_is_over_is_tried_by_one(database: str) -> None:
 
 
 def test_with_nothing_due_a_pause_that_is_over_is_not_tried(database: str) -> None:
-    kept()
-    make_due_in(60, part())
+    put_in_outbox()
+    make_due_in(60, only_part())
     one = account.named("default")
     pause(one)
     let_it_be_over(one)
@@ -187,7 +187,7 @@ def test_with_nothing_due_a_pause_that_is_over_is_not_tried(database: str) -> No
 
 
 def test_a_new_key_is_not_held_up_by_the_old_ones_pause(database: str, anymail: Callable[..., None]) -> None:
-    kept()
+    put_in_outbox()
     pause(account.named("default"))
     assert claims.take(MAIL) is None
     anymail(SENDGRID_API_KEY="SG.new")
@@ -196,7 +196,7 @@ def test_a_new_key_is_not_held_up_by_the_old_ones_pause(database: str, anymail: 
 
 def test_of_many_workers_one_tries(database: str) -> None:
     for _ in range(8):
-        kept()
+        put_in_outbox()
     one = account.named("default")
     pause(one)
     let_it_be_over(one)
@@ -209,12 +209,12 @@ def test_of_many_workers_one_tries(database: str) -> None:
 def test_where_what_it_would_try_is_in_another_workers_hands_it_takes_what_else_is_due(
     database: str,
 ) -> None:
-    kept()
-    kept(alias="news")
+    put_in_outbox()
+    put_in_outbox(alias="news")
     one = account.named("default")
     pause(one)
     let_it_be_over(one)
-    with locked(database, parts()[0]):
+    with locked(database, all_parts()[0]):
         assert take().part.alias == "news"
 
 
@@ -237,7 +237,7 @@ def at_once(workers: int, work: Callable[[], list[Taken | None]]) -> list[Taken 
 
 def test_workers_that_take_at_once_never_get_the_same_part(database: str) -> None:
     for _ in range(30):
-        kept()
+        put_in_outbox()
 
     def work() -> list[Taken | None]:
         found: list[Taken | None] = []
@@ -248,8 +248,8 @@ def test_workers_that_take_at_once_never_get_the_same_part(database: str) -> Non
     taken = [found.part.pk for found in at_once(4, work) if found]
     # Each may have passed over what another was just about to take.
     taken += [found.part.pk for found in work() if found]
-    assert sorted(taken) == [one.pk for one in parts()]
-    assert {one.attempts for one in parts()} == {1}
+    assert sorted(taken) == [one.pk for one in all_parts()]
+    assert {one.attempts for one in all_parts()} == {1}
 
 
 @contextmanager
@@ -263,9 +263,9 @@ def locked(database: str, one: Part) -> Iterator[None]:
 
 @on_postgresql
 def test_a_part_that_somebody_else_is_at_is_passed_over_and_not_waited_for(database: str) -> None:
-    kept()
-    kept()
-    first, second = parts()
+    put_in_outbox()
+    put_in_outbox()
+    first, second = all_parts()
     with locked(database, first):
         assert take().part.pk == second.pk
         assert claims.take(MAIL) is None

@@ -24,7 +24,16 @@ from sending_app import client, sessions
 from sending_app.account import Account
 from sending_app.client import APIError, Outcome, RequestsAPIError, Verdict, post
 from sending_app.signals import MailError
-from tests.sending_app.wire import ACCEPTED, Behaviour, Peer, Request, Serve, Wire, answering, response
+from tests.support.http_server import (
+    ACCEPTED,
+    Behaviour,
+    ClientConnection,
+    HttpServer,
+    Request,
+    Serve,
+    answering,
+    response,
+)
 
 KEY = "SG.a-key-that-is-nowhere.to-be-seen"
 ADDRESS = "mira.okafor@example.net"
@@ -38,7 +47,7 @@ def account(url: str, timeout: float = 0.2) -> Account:
     return Account("default", api_key=KEY, api_url=url, timeout=(timeout, timeout))
 
 
-def patient(wire: Wire) -> Account:
+def patient(wire: HttpServer) -> Account:
     """For what is to be answered, however slow the machine is."""
     return account(wire.url, 20)
 
@@ -185,7 +194,7 @@ def test_what_was_said(serve: Serve) -> None:
 
 
 def breaks_off_its_answer(head: bytes) -> Behaviour:
-    def behave(peer: Peer, requests: list[Request]) -> None:
+    def behave(peer: ClientConnection, requests: list[Request]) -> None:
         peer.request()
         peer.say(head + b"Content-Length: 100\r\n\r\n{")
 
@@ -259,7 +268,7 @@ def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_proxy_that_does_not_let_us_through(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    def behave(peer: Peer, requests: list[Request]) -> None:
+    def behave(peer: ClientConnection, requests: list[Request]) -> None:
         peer.head()
         peer.say(response(407))
 
@@ -271,7 +280,7 @@ def test_a_proxy_that_does_not_let_us_through(serve: Serve, monkeypatch: pytest.
 
 
 def test_a_server_that_hangs_up_before_the_end_of_the_body(serve: Serve) -> None:
-    def behave(peer: Peer, requests: list[Request]) -> None:
+    def behave(peer: ClientConnection, requests: list[Request]) -> None:
         peer.head()
         peer.read(100_000)
 
@@ -281,7 +290,7 @@ def test_a_server_that_hangs_up_before_the_end_of_the_body(serve: Serve) -> None
 
 
 def test_a_server_that_stops_reading_the_body(serve: Serve) -> None:
-    def behave(peer: Peer, requests: list[Request]) -> None:
+    def behave(peer: ClientConnection, requests: list[Request]) -> None:
         peer.head()
         peer.hang()
 
@@ -294,7 +303,7 @@ def test_a_server_that_stops_reading_the_body(serve: Serve) -> None:
 def test_an_answer_before_the_end_of_the_body(serve: Serve, status: int, verdict: str) -> None:
     """A balancer's 503 is then none of SendGrid's: it has not had the mail."""
 
-    def behave(peer: Peer, requests: list[Request]) -> None:
+    def behave(peer: ClientConnection, requests: list[Request]) -> None:
         peer.head()
         peer.say(response(status, b"", "Connection: close"))
         peer.stop_reading()
@@ -327,7 +336,7 @@ def test_a_key_that_is_none(serve: Serve, key: str) -> None:
 # What breaks when SendGrid may have the mail
 
 
-def hanging(peer: Peer, requests: list[Request]) -> None:
+def hanging(peer: ClientConnection, requests: list[Request]) -> None:
     peer.request()
     peer.hang()
 
@@ -339,7 +348,7 @@ def test_a_server_that_does_not_answer(serve: Serve) -> None:
     assert isinstance(outcome.error, requests.ReadTimeout)
 
 
-def hanging_up(peer: Peer, requests: list[Request]) -> None:
+def hanging_up(peer: ClientConnection, requests: list[Request]) -> None:
     peer.request()
 
 
@@ -353,7 +362,7 @@ def test_a_server_that_hangs_up_instead_of_answering(serve: Serve, body: bytes) 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 20", b"220 smtp.example.com ESMTP\r\n\r\n", b"\x00" * 70_000])
 def test_an_answer_that_is_none(serve: Serve, answer: bytes) -> None:
-    def behave(peer: Peer, requests: list[Request]) -> None:
+    def behave(peer: ClientConnection, requests: list[Request]) -> None:
         peer.request()
         peer.say(answer)
 
@@ -404,7 +413,7 @@ def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_certificate_that_nobody_vouches_for(tls: ssl.SSLContext) -> None:
-    with Wire(answering(ACCEPTED), tls) as wire:
+    with HttpServer(answering(ACCEPTED), tls) as wire:
         outcome = post(patient(wire), BODY)
     assert outcome.verdict is Verdict.RETRY
     assert "certificate verify failed" in outcome.detail
@@ -414,7 +423,7 @@ def test_a_certificate_that_nobody_vouches_for(tls: ssl.SSLContext) -> None:
 
 @pytest.mark.usefixtures("trusted")
 def test_tls(tls: ssl.SSLContext) -> None:
-    with Wire(answering(ACCEPTED), tls) as wire:
+    with HttpServer(answering(ACCEPTED), tls) as wire:
         assert [post(patient(wire), LARGE).verdict for _ in range(2)] == [Verdict.ACCEPTED] * 2
         assert wire.connections == 1
         sessions.close()
@@ -422,7 +431,7 @@ def test_tls(tls: ssl.SSLContext) -> None:
 
 @pytest.mark.usefixtures("trusted")
 def test_a_break_under_tls(tls: ssl.SSLContext) -> None:
-    with Wire(hanging_up, tls) as wire:
+    with HttpServer(hanging_up, tls) as wire:
         assert post(patient(wire), BODY).verdict is Verdict.UNKNOWN
 
 
@@ -499,7 +508,7 @@ def test_an_error_has_anymails_name() -> None:
 def echoing(status: int) -> Behaviour:
     """Answers with what it was sent, as some proxies do."""
 
-    def behave(peer: Peer, requests: list[Request]) -> None:
+    def behave(peer: ClientConnection, requests: list[Request]) -> None:
         while found := peer.request():
             peer.say(response(status, json.dumps({"errors": [{"message": str(found.headers)}]}).encode()))
 

@@ -22,11 +22,18 @@ from sending_app.claims import Taken
 from sending_app.client import Outcome, Verdict
 from sending_app.mail import Attachment
 from sending_app.models import OutboxMessage, Part, Pause
-from tests.events_app.test_inbox import away
-from tests.sending_app.events import FIRST, come, raw, recipients
-from tests.sending_app.mails import kept, mail, part, parts
-from tests.sending_app.posting import KEY, accepted, came_to, deliver, double, take
-from tests.sending_app.told import told
+from tests.support.databases import database_away
+from tests.support.recorded_calls import recorded_signals
+from tests.support.sending.delivery import (
+    API_KEY,
+    accepted_outcome,
+    deliver,
+    outcome_of,
+    sendgrid_double,
+    take_lease,
+)
+from tests.support.sending.mail_events import FIRST_REQUEST, event_payload, receive_events, stored_recipients
+from tests.support.sending.outbox_mails import all_parts, mail, only_part, put_in_outbox
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -39,7 +46,7 @@ def nothing_left() -> Iterator[None]:
 
 @pytest.fixture
 def sendgrid(anymail: Callable[..., None]) -> Iterator[FakeSendGrid]:
-    with double(anymail) as found:
+    with sendgrid_double(anymail) as found:
         yield found
 
 
@@ -53,16 +60,18 @@ def let_pauses_be_over() -> None:
 
 def test_what_was_kept_is_what_sendgrid_gets(database: str, sendgrid: FakeSendGrid) -> None:
     file = Attachment(content=b"\0\xff", filename="terms.pdf", type="application/pdf")
-    kept(mail("ann@example.com", cc=["bob@example.com"], attachments=[file], subject="Grüße \U0001f600"))
+    put_in_outbox(
+        mail("ann@example.com", cc=["bob@example.com"], attachments=[file], subject="Grüße \U0001f600")
+    )
     assert deliver() == {"accepted": 1}
     (got,) = sendgrid.accepted
     assert got.body["subject"] == "Grüße \U0001f600"
     (one,) = got.body["personalizations"]
     assert (one["to"], one["cc"]) == ([{"email": "ann@example.com"}], [{"email": "bob@example.com"}])
-    assert one["custom_args"]["anymail_id"] == str(recipients()[0].message_id)
+    assert one["custom_args"]["anymail_id"] == str(stored_recipients()[0].message_id)
     assert got.body["attachments"][0]["content"] == "AP8="
-    assert (part().state, part().x_message_id) == ("accepted", got.x_message_id)
-    assert part().account == account.named("default").fingerprint
+    assert (only_part().state, only_part().x_message_id) == ("accepted", got.x_message_id)
+    assert only_part().account == account.named("default").fingerprint
 
 
 def test_no_transaction_is_open_while_it_posts(database: str, anymail: Callable[..., None]) -> None:
@@ -73,8 +82,8 @@ def test_no_transaction_is_open_while_it_posts(database: str, anymail: Callable[
         connections.close_all()
 
     seen: list[Any] = []
-    with double(anymail, on_request=look):
-        kept()
+    with sendgrid_double(anymail, on_request=look):
+        put_in_outbox()
         deliver()
     assert [tuple(one) for one in seen] == [("posting",)]
 
@@ -87,25 +96,25 @@ def test_an_answer_of_each_kind(database: str, sendgrid: FakeSendGrid) -> None:
         (answers.accept_and_hang_up(), "unknown", "unknown"),
     ):
         Part.objects.all().delete()
-        kept()
+        put_in_outbox()
         sendgrid.next(answer)
         assert deliver() == {expected: 1}
-        assert part().state == state
+        assert only_part().state == state
 
 
 def test_a_server_that_is_not_there_is_tried_again(database: str, anymail: Callable[..., None]) -> None:
-    anymail(SENDGRID_API_KEY=KEY, SENDGRID_API_URL="http://127.0.0.1:1/v3/")
-    kept()
+    anymail(SENDGRID_API_KEY=API_KEY, SENDGRID_API_URL="http://127.0.0.1:1/v3/")
+    put_in_outbox()
     assert deliver() == {"retry": 1}
-    assert (part().state, part().x_message_id) == ("waiting", "")
-    assert "The mail did not get to SendGrid" in part().error
+    assert (only_part().state, only_part().x_message_id) == ("waiting", "")
+    assert "The mail did not get to SendGrid" in only_part().error
 
 
 def test_sendgrids_own_words_are_kept(database: str, sendgrid: FakeSendGrid) -> None:
-    kept()
+    put_in_outbox()
     sendgrid.next(answers.refused(400, Fault("The subject is required.", "subject")))
     deliver()
-    assert part().error == "The subject is required. (subject)"
+    assert only_part().error == "The subject is required. (subject)"
 
 
 # How long
@@ -113,7 +122,7 @@ def test_sendgrids_own_words_are_kept(database: str, sendgrid: FakeSendGrid) -> 
 
 def test_all_that_is_due_while_there_is_time(database: str, sendgrid: FakeSendGrid) -> None:
     for _ in range(5):
-        kept()
+        put_in_outbox()
     assert deliver() == {"accepted": 5}
     assert len(sendgrid.accepted) == 5
     assert deliver() == {}
@@ -121,7 +130,7 @@ def test_all_that_is_due_while_there_is_time(database: str, sendgrid: FakeSendGr
 
 def test_one_at_least_whatever_the_time(database: str, sendgrid: FakeSendGrid) -> None:
     for _ in range(3):
-        kept()
+        put_in_outbox()
     assert deliver(seconds=0) == {"accepted": 1}
     assert deliver(seconds=0) == {"accepted": 1}
 
@@ -132,7 +141,7 @@ def test_another_worker_is_called_where_there_is_work_for_two(
 ) -> None:
     called: list[int] = []
     for _ in range(mails):
-        kept()
+        put_in_outbox()
     delivery.deliver(Part.Lane.MAIL, 60, call_another=lambda: called.append(len(sendgrid.requests)))
     assert called == [0] * calls
 
@@ -144,34 +153,34 @@ def test_a_key_that_is_refused_stops_all_and_one_tries_it_later(
     database: str, sendgrid: FakeSendGrid, anymail: Callable[..., None]
 ) -> None:
     for _ in range(3):
-        kept()
+        put_in_outbox()
     sendgrid.keys = set()
     assert deliver() == {"paused": 1}
     assert deliver() == {}
-    assert {one.state for one in parts()} == {"waiting"}
+    assert {one.state for one in all_parts()} == {"waiting"}
     let_pauses_be_over()
     assert deliver() == {"paused": 1}
     assert (len(sendgrid.requests), Pause.objects.get().failures) == (2, 2)
     let_pauses_be_over()
-    sendgrid.keys = {KEY}
+    sendgrid.keys = {API_KEY}
     assert deliver() == {"accepted": 3}
     assert not Pause.objects.exists()
 
 
 def test_a_rate_limit_holds_until_its_reset(database: str, sendgrid: FakeSendGrid) -> None:
-    kept()
+    put_in_outbox()
     sendgrid.next(answers.rate_limited(120))
     assert deliver() == {"paused": 1}
     pause = Pause.objects.get()
     assert (pause.until - pause.since).total_seconds() > 110
     assert (pause.status_code, pause.reason) == (429, "too many requests")
-    assert part().state == "waiting"
+    assert only_part().state == "waiting"
 
 
 def test_a_mail_that_is_refused_for_itself_shows_that_the_key_works(
     database: str, sendgrid: FakeSendGrid
 ) -> None:
-    kept()
+    put_in_outbox()
     begin_and_let_be_over()
     sendgrid.next(answers.refused(400))
     assert deliver() == {"failed": 1}
@@ -179,7 +188,7 @@ def test_a_mail_that_is_refused_for_itself_shows_that_the_key_works(
 
 
 def test_a_mail_that_cannot_be_built_shows_nothing_of_the_key(database: str, sendgrid: FakeSendGrid) -> None:
-    kept()
+    put_in_outbox()
     OutboxMessage.objects.update(content=b"{")
     begin_and_let_be_over()
     assert deliver() == {"failed": 1}
@@ -190,7 +199,7 @@ def test_a_mail_that_cannot_be_built_shows_nothing_of_the_key(database: str, sen
 def test_an_answer_that_tells_nothing_of_the_key_leaves_the_pause(
     database: str, sendgrid: FakeSendGrid, answer: answers.Answer
 ) -> None:
-    kept()
+    put_in_outbox()
     begin_and_let_be_over()
     sendgrid.next(answer)
     assert deliver() == {"unknown": 1}
@@ -200,12 +209,12 @@ def test_an_answer_that_tells_nothing_of_the_key_leaves_the_pause(
 def test_a_post_that_was_on_its_way_when_the_pause_began_does_not_end_it(
     database: str, sendgrid: FakeSendGrid
 ) -> None:
-    kept()
-    taken = take()
+    put_in_outbox()
+    taken = take_lease()
     pauses.begin(taken.account, Outcome(Verdict.PAUSED, 429, wait=60), trying=False)
-    delivery._write(taken, accepted())
+    delivery._write(taken, accepted_outcome())
     assert Pause.objects.exists()
-    assert part().state == "accepted"
+    assert only_part().state == "accepted"
 
 
 def begin_and_let_be_over() -> None:
@@ -218,14 +227,14 @@ def test_the_key_is_in_no_row_and_no_log(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     for answer in (answers.refused(401), answers.accepted(), answers.server_error(), answers.hang_up()):
-        kept()
-        body = answer.body.replace(b"nauthorized", KEY.encode())
+        put_in_outbox()
+        body = answer.body.replace(b"nauthorized", API_KEY.encode())
         sendgrid.next(answers.Answer(status=answer.status, body=body, accepts=answer.accepts))
         deliver(seconds=0)
         let_pauses_be_over()
     rows = json.dumps([list(model.objects.values()) for model in (Part, Pause)], default=str)
-    assert KEY not in rows
-    assert KEY not in caplog.text
+    assert API_KEY not in rows
+    assert API_KEY not in caplog.text
     assert "example.com" not in "".join(
         record.getMessage() for record in caplog.records if record.levelno > logging.DEBUG
     )
@@ -237,14 +246,14 @@ def test_the_key_is_in_no_row_and_no_log(
 def test_a_mail_that_cannot_be_built_is_given_up_alone(
     database: str, sendgrid: FakeSendGrid, caplog: pytest.LogCaptureFixture
 ) -> None:
-    kept()
+    put_in_outbox()
     Part.objects.update(envelopes=b'[{"id": 17}]')
-    kept()
-    with told() as heard:
+    put_in_outbox()
+    with recorded_signals() as heard:
         assert deliver() == {"failed": 1, "accepted": 1}
-    assert [one.state for one in parts()] == ["failed", "accepted"]
-    assert "The request cannot be built: ValidationError" in parts()[0].error
-    assert f"Part {parts()[0].pk} cannot be built" in caplog.messages
+    assert [one.state for one in all_parts()] == ["failed", "accepted"]
+    assert "The request cannot be built: ValidationError" in all_parts()[0].error
+    assert f"Part {all_parts()[0].pk} cannot be built" in caplog.messages
     assert heard.signals == ["post_send"]  # of what cannot be read no message can be made
 
 
@@ -257,11 +266,13 @@ def test_where_the_database_or_the_time_ends_before_the_post_it_is_tried_again(
             raise error
         return call(sql, params, many, context)
 
-    kept(mail(attachments=[Attachment(content=b"%PDF", filename="terms.pdf", type="application/pdf")]))
+    put_in_outbox(
+        mail(attachments=[Attachment(content=b"%PDF", filename="terms.pdf", type="application/pdf")])
+    )
     with connections[database].execute_wrapper(execute), suppress(SoftTimeLimitExceeded):
         assert deliver(seconds=0) == {"retry": 1}
-    assert (part().state, part().unknowns, len(sendgrid.requests)) == ("waiting", 0, 0)
-    assert type(error).__name__ in part().error
+    assert (only_part().state, only_part().unknowns, len(sendgrid.requests)) == ("waiting", 0, 0)
+    assert type(error).__name__ in only_part().error
 
 
 @pytest.mark.parametrize("error", [SoftTimeLimitExceeded, SystemExit, KeyboardInterrupt])
@@ -271,11 +282,11 @@ def test_a_post_that_is_cut_off_is_unknown_at_once(
     def cut_off(*_: object, **__: object) -> None:
         raise error
 
-    kept()
+    put_in_outbox()
     monkeypatch.setattr(requests.Session, "send", cut_off)  # the wire
     with pytest.raises(error):
         deliver()
-    assert (part().state, part().error) == ("unknown", f"The post was cut off: {error.__name__}.")
+    assert (only_part().state, only_part().error) == ("unknown", f"The post was cut off: {error.__name__}.")
 
 
 # The database goes away
@@ -285,19 +296,19 @@ def test_a_post_that_is_cut_off_is_unknown_at_once(
 def test_what_cannot_be_written_is_written_once_the_database_is_back(
     database: str, anymail: Callable[..., None], verdict: Verdict
 ) -> None:
-    anymail(SENDGRID_API_KEY=KEY)
-    kept()
-    taken = take()
-    outcome = accepted() if verdict is Verdict.ACCEPTED else came_to(verdict)
-    with away(database):
+    anymail(SENDGRID_API_KEY=API_KEY)
+    put_in_outbox()
+    taken = take_lease()
+    outcome = accepted_outcome() if verdict is Verdict.ACCEPTED else outcome_of(verdict)
+    with database_away(database):
         with pytest.raises(DatabaseAway):
             delivery._write(taken, outcome)
         with pytest.raises(DatabaseAway):
             delivery.write_what_is_left()
-    assert part().state == "posting"
+    assert only_part().state == "posting"
     delivery.write_what_is_left()
     assert (
-        part().state
+        only_part().state
         == {
             Verdict.ACCEPTED: "accepted",
             Verdict.FAILED: "failed",
@@ -306,9 +317,9 @@ def test_what_cannot_be_written_is_written_once_the_database_is_back(
             Verdict.PAUSED: "waiting",
         }[verdict]
     )
-    before = part().log
+    before = only_part().log
     delivery.write_what_is_left()
-    assert part().log == before
+    assert only_part().log == before
 
 
 def test_a_pause_is_written_with_what_came_of_the_part_or_not_at_all(
@@ -319,35 +330,35 @@ def test_a_pause_is_written_with_what_came_of_the_part_or_not_at_all(
             raise OperationalError
         return call(sql, params, many, context)
 
-    anymail(SENDGRID_API_KEY=KEY)
-    kept()
-    taken = take()
+    anymail(SENDGRID_API_KEY=API_KEY)
+    put_in_outbox()
+    taken = take_lease()
     with connections[database].execute_wrapper(execute), pytest.raises(DatabaseAway):
-        delivery._write(taken, came_to(Verdict.PAUSED))
+        delivery._write(taken, outcome_of(Verdict.PAUSED))
     assert not Pause.objects.exists()
     delivery.write_what_is_left()
-    assert (Pause.objects.get().failures, part().state) == (1, "waiting")
+    assert (Pause.objects.get().failures, only_part().state) == (1, "waiting")
 
 
 def test_an_outcome_written_late_finds_what_others_have_done(
     database: str, anymail: Callable[..., None]
 ) -> None:
-    anymail(SENDGRID_API_KEY=KEY)
-    kept()
-    taken = take()
-    with away(database), suppress(DatabaseAway):
-        delivery._write(taken, came_to(Verdict.FAILED))
-    come(raw("processed", recipients()[0]))
+    anymail(SENDGRID_API_KEY=API_KEY)
+    put_in_outbox()
+    taken = take_lease()
+    with database_away(database), suppress(DatabaseAway):
+        delivery._write(taken, outcome_of(Verdict.FAILED))
+    receive_events(event_payload("processed", stored_recipients()[0]))
     delivery.write_what_is_left()
-    assert (part().state, part().x_message_id) == ("accepted", FIRST)
+    assert (only_part().state, only_part().x_message_id) == ("accepted", FIRST_REQUEST)
 
 
 def test_threads_of_one_process_each_write_some(database: str, anymail: Callable[..., None]) -> None:
-    anymail(SENDGRID_API_KEY=KEY)
+    anymail(SENDGRID_API_KEY=API_KEY)
     for _ in range(12):
-        kept()
-    taken: list[Taken] = [take() for _ in parts()]
-    delivery._unwritten.extend((one, accepted()) for one in taken)
+        put_in_outbox()
+    taken: list[Taken] = [take_lease() for _ in all_parts()]
+    delivery._unwritten.extend((one, accepted_outcome()) for one in taken)
     together = Barrier(3)
 
     def write(_: int) -> None:
@@ -359,7 +370,7 @@ def test_threads_of_one_process_each_write_some(database: str, anymail: Callable
 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(write, range(3)))
-    assert {one.state for one in parts()} == {"accepted"}
+    assert {one.state for one in all_parts()} == {"accepted"}
 
 
 # Two attempts
@@ -368,15 +379,15 @@ def test_threads_of_one_process_each_write_some(database: str, anymail: Callable
 def test_a_worker_that_was_frozen_past_its_lease_reports_its_202(
     database: str, sendgrid: FakeSendGrid
 ) -> None:
-    kept()
-    taken = take()
+    put_in_outbox()
+    taken = take_lease()
     outcome = client.post(taken.account, delivery.build(taken))
-    Part.objects.update(state="waiting", due=part().created_at)
-    newer = take()
+    Part.objects.update(state="waiting", due=only_part().created_at)
+    newer = take_lease()
     receipts.file(newer.part, client.post(newer.account, delivery.build(newer)))
-    assert not part().sent_twice
+    assert not only_part().sent_twice
     delivery._write(taken, outcome)
-    assert part().sent_twice
+    assert only_part().sent_twice
     assert len({got.x_message_id for got in sendgrid.accepted}) == 2
     assert (
         len({got.body["personalizations"][0]["custom_args"]["anymail_id"] for got in sendgrid.accepted}) == 1

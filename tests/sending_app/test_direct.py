@@ -24,19 +24,26 @@ from sending_app.client import (
 )
 from sending_app.parts import TooLarge
 from sending_app.signals import AnymailError, post_send
-from tests.sending_app.mailing import DIRECT, HAS_MAILERS, connect, hearing, hello, use
-from tests.sending_app.wire import ACCEPTED, Serve, answering
+from tests.support.http_server import ACCEPTED, Serve, answering
+from tests.support.sending.django_mail import (
+    DIRECT,
+    HAS_MAILERS,
+    connection_of,
+    django_message,
+    receiver_connected,
+    use_backend,
+)
 
 Change = Callable[..., None]
 
 
 @pytest.fixture(autouse=True)
 def direct(settings: Settings, sendgrid: FakeSendGrid) -> None:
-    use(settings, DIRECT)
+    use_backend(settings, DIRECT)
 
 
 def test_the_status_has_sendgrids_answer(sendgrid: FakeSendGrid) -> None:
-    message = hello()
+    message = django_message()
     assert message.send() == 1
     (mail,) = sendgrid.accepted
     response = message.anymail_status.esp_response
@@ -47,8 +54,8 @@ def test_the_status_has_sendgrids_answer(sendgrid: FakeSendGrid) -> None:
 def test_mails_share_a_connection(serve: Serve) -> None:
     wire = serve(answering(ACCEPTED))
     connection = EmailBackend(api_url=wire.url)
-    assert connection.send_messages([hello(), hello()]) == 2
-    EmailBackend(api_url=wire.url).send_messages([hello()])
+    assert connection.send_messages([django_message(), django_message()]) == 2
+    EmailBackend(api_url=wire.url).send_messages([django_message()])
     assert (len(wire.requests), wire.connections) == (3, 1)
 
 
@@ -57,18 +64,18 @@ def test_mails_share_a_connection(serve: Serve) -> None:
 
 def test_a_key_in_code(sendgrid: FakeSendGrid, anymail: Change) -> None:
     anymail(SENDGRID_API_KEY=None)
-    assert EmailBackend(api_key="SG.in-code").send_messages([hello()]) == 1
-    assert connect(api_key="SG.in-code-too").send_messages([hello()]) == 1
+    assert EmailBackend(api_key="SG.in-code").send_messages([django_message()]) == 1
+    assert connection_of(api_key="SG.in-code-too").send_messages([django_message()]) == 1
     assert [mail.key for mail in sendgrid.accepted] == ["SG.in-code", "SG.in-code-too"]
 
 
 def test_a_url_and_a_timeout_in_code(sendgrid: FakeSendGrid, anymail: Change) -> None:
     anymail(SENDGRID_API_URL="http://127.0.0.1:1/")
     connection = EmailBackend(api_url=sendgrid.url, timeout=0.2)
-    connection.send_messages([hello()])
+    connection.send_messages([django_message()])
     held = sendgrid.hold()
     with pytest.raises(ReadTimedOut):
-        connection.send_messages([hello()])
+        connection.send_messages([django_message()])
     held.release()
 
 
@@ -77,7 +84,7 @@ def test_a_url_and_a_timeout_in_code(sendgrid: FakeSendGrid, anymail: Change) ->
 
 def test_an_error_tells_what_callers_of_anymail_ask_it(sendgrid: FakeSendGrid) -> None:
     sendgrid.next(answers.refused(413))
-    message = hello()
+    message = django_message()
     with pytest.raises(AnymailRequestsAPIError, match="SendGrid API response 413") as caught:
         message.send()
     error = caught.value
@@ -93,7 +100,7 @@ def test_an_error_tells_what_callers_of_anymail_ask_it(sendgrid: FakeSendGrid) -
 
 def test_where_nobody_answers_it_has_no_answer(anymail: Change) -> None:
     anymail(SENDGRID_API_URL="http://127.0.0.1:1/")
-    message = hello()
+    message = django_message()
     with pytest.raises(requests.ConnectionError) as caught:
         message.send()
     error = caught.value
@@ -117,9 +124,9 @@ def test_b12_errors_travel_pickled_with_their_message_and_without_the_key(
     sendgrid: FakeSendGrid, answer: answers.Answer
 ) -> None:
     sendgrid.next(answer)
-    message = hello(to=["ann@example.com"], metadata={"order": 5})
+    message = django_message(to=["ann@example.com"], metadata={"order": 5})
     message.attach("a.txt", "a", "text/plain")
-    connection = connect(api_key="SG.in-code", idna_encoder=lambda domain: domain)
+    connection = connection_of(api_key="SG.in-code", idna_encoder=lambda domain: domain)
     message.__dict__["_connection" if HAS_MAILERS else "connection"] = connection
     with pytest.raises(RequestsAPIError) as caught:
         message.send()
@@ -136,15 +143,20 @@ def test_b12_errors_travel_pickled_with_their_message_and_without_the_key(
 
 def test_with_fail_silently_what_sendgrid_refuses_is_not_counted(sendgrid: FakeSendGrid) -> None:
     sendgrid.next(answers.accepted(), answers.refused(400), answers.accepted())
-    assert connect(fail_silently=True).send_messages([hello(), hello(), hello()]) == 2
+    assert (
+        connection_of(fail_silently=True).send_messages(
+            [django_message(), django_message(), django_message()]
+        )
+        == 2
+    )
     assert len(sendgrid.requests) == 3
 
 
 def test_the_first_message_that_fails_ends_it(sendgrid: FakeSendGrid) -> None:
     sendgrid.next(answers.accepted(), answers.server_error())
-    messages = [hello(), hello(), hello()]
+    messages = [django_message(), django_message(), django_message()]
     with pytest.raises(RequestsAPIError) as caught:
-        connect().send_messages(messages)
+        connection_of().send_messages(messages)
     assert caught.value.email_message is messages[1]
     assert [one.status for one in sendgrid.requests] == [202, 500]
     assert messages[0].anymail_status.status == {"queued"}
@@ -170,7 +182,7 @@ def test_djangos_error_mails(settings: Settings, sendgrid: FakeSendGrid) -> None
 
 
 def batch(size: int = 2500) -> Any:
-    return hello(to=[f"n{number}@example.com" for number in range(size)], merge_data={})
+    return django_message(to=[f"n{number}@example.com" for number in range(size)], merge_data={})
 
 
 def test_b13_a_batch_of_2500_goes_out_in_three_requests(sendgrid: FakeSendGrid) -> None:
@@ -189,7 +201,7 @@ def test_where_the_second_request_fails_the_status_has_the_first_ones_recipients
     sendgrid.next(answers.accepted(), answers.server_error())
     message, heard = batch(), []
     with (
-        hearing(post_send, lambda status, **_: heard.append(status)),
+        receiver_connected(post_send, lambda status, **_: heard.append(status)),
         pytest.raises(RequestsAPIError),
     ):
         message.send()
@@ -207,7 +219,7 @@ def test_where_the_second_request_fails_the_status_has_the_first_ones_recipients
 
 
 def test_a_mail_too_large_is_not_begun(sendgrid: FakeSendGrid) -> None:
-    message = hello(bcc=[f"n{number}@example.com" for number in range(1000)])
+    message = django_message(bcc=[f"n{number}@example.com" for number in range(1000)])
     with pytest.raises(TooLarge) as caught:
         message.send()
     assert caught.value.email_message is message
@@ -219,8 +231,8 @@ def test_a_mail_too_large_is_not_begun(sendgrid: FakeSendGrid) -> None:
 
 def test_post_send_is_told_of_the_message_itself(sendgrid: FakeSendGrid) -> None:
     heard: list[dict[str, Any]] = []
-    message = hello()
-    with hearing(post_send, lambda **told: heard.append(told)):
+    message = django_message()
+    with receiver_connected(post_send, lambda **told: heard.append(told)):
         message.send()
     (told,) = heard
     assert told["sender"] is EmailBackend
@@ -233,8 +245,8 @@ def test_post_send_is_told_of_the_message_itself(sendgrid: FakeSendGrid) -> None
 def test_it_is_not_called_where_sendgrid_does_not_have_the_mail(sendgrid: FakeSendGrid) -> None:
     heard: list[dict[str, Any]] = []
     sendgrid.next(answers.refused(400))
-    with hearing(post_send, lambda **told: heard.append(told)), pytest.raises(RequestsAPIError):
-        hello().send()
+    with receiver_connected(post_send, lambda **told: heard.append(told)), pytest.raises(RequestsAPIError):
+        django_message().send()
     assert not heard
 
 
@@ -249,8 +261,8 @@ def test_b10_a_receivers_error_after_the_mail_is_out_does_not_raise(
     def good(message: Any, **_: Any) -> None:
         heard.append(message)
 
-    message = hello()
-    with hearing(post_send, bad), hearing(post_send, good):
+    message = django_message()
+    with receiver_connected(post_send, bad), receiver_connected(post_send, good):
         assert message.send() == 1
     assert heard == [message]
     assert len(sendgrid.requests) == 1
@@ -259,7 +271,7 @@ def test_b10_a_receivers_error_after_the_mail_is_out_does_not_raise(
 
 def test_the_body_is_json_in_utf8(serve: Serve) -> None:
     wire = serve(answering(ACCEPTED))
-    EmailBackend(api_url=wire.url).send_messages([hello(subject="Grüße ☕")])
+    EmailBackend(api_url=wire.url).send_messages([django_message(subject="Grüße ☕")])
     (request,) = wire.requests
     assert request.line == "POST /v3/mail/send HTTP/1.1"
     assert request.headers["authorization"] == "Bearer SG.fake"

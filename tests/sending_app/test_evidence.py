@@ -2,9 +2,8 @@
 
 import logging
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from threading import Barrier
 from typing import Any
@@ -22,10 +21,18 @@ from events_app.claims import Claim
 from events_app.models import DatabaseAway, Event
 from sending_app import evidence, outbox
 from sending_app.models import Part, Recipient
-from tests.events_app.test_inbox import entries
-from tests.sending_app.events import FIRST, SECOND, come, event, raw, recipients
-from tests.sending_app.mails import kept, mail, part, parts
-from tests.sending_app.told import told
+from tests.support.databases import updates_fail
+from tests.support.events.stored_events import stream_entries
+from tests.support.recorded_calls import recorded_signals
+from tests.support.sending.mail_events import (
+    FIRST_REQUEST,
+    SECOND_REQUEST,
+    event_payload,
+    normalized_event,
+    receive_events,
+    stored_recipients,
+)
+from tests.support.sending.outbox_mails import all_parts, mail, only_part, put_in_outbox
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -35,7 +42,7 @@ State = Part.State
 def be(state: Part.State, **changes: object) -> Part:
     """The only part there is, in this state."""
     Part.objects.update(state=state, **changes)
-    return part()
+    return only_part()
 
 
 def take_in(*events: Any) -> None:
@@ -47,65 +54,73 @@ def take_in(*events: Any) -> None:
 def test_an_event_shows_that_sendgrid_has_the_part_whatever_we_thought(
     database: str, state: Part.State
 ) -> None:
-    kept()
+    put_in_outbox()
     be(state, error="who knows")
-    come(raw("processed", recipients()[0]))
-    found = part()
-    assert (found.state, found.error, found.x_message_id, found.sent_twice) == ("accepted", "", FIRST, False)
+    receive_events(event_payload("processed", stored_recipients()[0]))
+    found = only_part()
+    assert (found.state, found.error, found.x_message_id, found.sent_twice) == (
+        "accepted",
+        "",
+        FIRST_REQUEST,
+        False,
+    )
     assert found.seen_at is not None
     assert found.seen_at == found.accepted_at
     assert found.finished_at is not None
 
 
 def test_a_part_that_is_being_posted_stays_its_workers(database: str) -> None:
-    kept()
+    put_in_outbox()
     be(State.POSTING, attempt=17)
-    come(raw("processed", recipients()[0]))
-    found = part()
-    assert (found.state, found.x_message_id, found.attempt) == ("posting", FIRST, 17)
+    receive_events(event_payload("processed", stored_recipients()[0]))
+    found = only_part()
+    assert (found.state, found.x_message_id, found.attempt) == ("posting", FIRST_REQUEST, 17)
     assert found.accepted_at is not None
 
 
 def test_the_first_moments_stand(database: str) -> None:
-    kept()
-    come(raw("processed", recipients()[0]))
-    first = part()
+    put_in_outbox()
+    receive_events(event_payload("processed", stored_recipients()[0]))
+    first = only_part()
     Part.objects.update(accepted_at=first.created_at, finished_at=first.created_at)
-    come(raw("delivered", recipients()[0]))
-    found = part()
+    receive_events(event_payload("delivered", stored_recipients()[0]))
+    found = only_part()
     assert (found.seen_at, found.accepted_at) == (first.seen_at, first.created_at)
     assert found.finished_at == first.created_at
 
 
 def test_of_one_recipient_of_many_the_whole_part(database: str) -> None:
-    kept(mail("ann@example.com", "bob@example.com", batch=True))
-    kept()
-    ann, bob, _ = recipients()
-    come(raw("delivered", ann))
-    assert [one.state for one in parts()] == ["accepted", "waiting"]
-    assert [one.status for one in recipients()] == ["delivered", "queued", "queued"]
-    come(raw("bounce", bob))
-    assert [one.status for one in recipients()] == ["delivered", "bounced", "queued"]
+    put_in_outbox(mail("ann@example.com", "bob@example.com", batch=True))
+    put_in_outbox()
+    ann, bob, _ = stored_recipients()
+    receive_events(event_payload("delivered", ann))
+    assert [one.state for one in all_parts()] == ["accepted", "waiting"]
+    assert [one.status for one in stored_recipients()] == ["delivered", "queued", "queued"]
+    receive_events(event_payload("bounce", bob))
+    assert [one.status for one in stored_recipients()] == ["delivered", "bounced", "queued"]
 
 
 def test_an_address_that_comes_back_in_capitals(database: str) -> None:
-    kept(mail("Ann.Müller@Example.com"))
-    come(raw("delivered", recipients()[0], email=" ANN.MÜLLER@example.COM"))
-    assert recipients()[0].status == "delivered"
+    put_in_outbox(mail("Ann.Müller@Example.com"))
+    receive_events(event_payload("delivered", stored_recipients()[0], email=" ANN.MÜLLER@example.COM"))
+    assert stored_recipients()[0].status == "delivered"
 
 
 @pytest.mark.parametrize("email", ["forwarded@elsewhere.example", None, 17])
 def test_an_event_of_another_address_shows_it_too_and_moves_nobody(database: str, email: object) -> None:
-    kept()
-    come(raw("delivered", recipients()[0], email=email))
-    assert (part().state, recipients()[0].status) == ("accepted", "queued")
+    put_in_outbox()
+    receive_events(event_payload("delivered", stored_recipients()[0], email=email))
+    assert (only_part().state, stored_recipients()[0].status) == ("accepted", "queued")
 
 
 def test_two_copies_to_one_address_are_two_recipients(database: str) -> None:
-    kept(mail("ann@example.com", "bob@example.com", cc=["eve@example.com"], batch=True))
-    eve, _ = (one for one in recipients() if one.address == "eve@example.com")
-    come(raw("delivered", eve))
-    assert [one.status for one in recipients() if one.address == "eve@example.com"] == ["delivered", "queued"]
+    put_in_outbox(mail("ann@example.com", "bob@example.com", cc=["eve@example.com"], batch=True))
+    eve, _ = (one for one in stored_recipients() if one.address == "eve@example.com")
+    receive_events(event_payload("delivered", eve))
+    assert [one.status for one in stored_recipients() if one.address == "eve@example.com"] == [
+        "delivered",
+        "queued",
+    ]
 
 
 # Accepted twice
@@ -115,36 +130,44 @@ def test_two_copies_to_one_address_are_two_recipients(database: str) -> None:
 def test_two_requests_under_one_id_are_a_mail_sent_twice(
     database: str, together: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    kept()
-    first, second = raw("processed", recipients()[0]), raw("processed", recipients()[0], base=SECOND)
+    put_in_outbox()
+    first, second = (
+        event_payload("processed", stored_recipients()[0]),
+        event_payload("processed", stored_recipients()[0], base=SECOND_REQUEST),
+    )
     if together:
-        come(first, second)
+        receive_events(first, second)
     else:
-        come(first)
-        assert not part().sent_twice
-        come(second)
-    come(raw("delivered", recipients()[0], base=SECOND))
-    assert (part().sent_twice, part().x_message_id) == (True, FIRST)
-    assert caplog.messages == [f"SendGrid has accepted part {part().pk} twice"]
+        receive_events(first)
+        assert not only_part().sent_twice
+        receive_events(second)
+    receive_events(event_payload("delivered", stored_recipients()[0], base=SECOND_REQUEST))
+    assert (only_part().sent_twice, only_part().x_message_id) == (True, FIRST_REQUEST)
+    assert caplog.messages == [f"SendGrid has accepted part {only_part().pk} twice"]
 
 
 def test_another_request_than_the_one_that_was_answered(database: str) -> None:
-    kept()
-    be(State.ACCEPTED, x_message_id=SECOND, seen_at=part().created_at, accepted_at=part().created_at)
-    come(raw("processed", recipients()[0], base=SECOND))
-    assert not part().sent_twice
-    come(raw("processed", recipients()[0], base=FIRST))
-    assert (part().sent_twice, part().x_message_id) == (True, SECOND)
+    put_in_outbox()
+    be(
+        State.ACCEPTED,
+        x_message_id=SECOND_REQUEST,
+        seen_at=only_part().created_at,
+        accepted_at=only_part().created_at,
+    )
+    receive_events(event_payload("processed", stored_recipients()[0], base=SECOND_REQUEST))
+    assert not only_part().sent_twice
+    receive_events(event_payload("processed", stored_recipients()[0], base=FIRST_REQUEST))
+    assert (only_part().sent_twice, only_part().x_message_id) == (True, SECOND_REQUEST)
 
 
 def test_what_the_first_event_did_not_tell_a_later_one_does(database: str) -> None:
-    kept()
-    come(raw("processed", recipients()[0], sg_message_id=""))
-    assert (part().state, part().x_message_id) == ("accepted", "")
-    come(raw("delivered", recipients()[0], base=FIRST))
-    assert (part().x_message_id, part().sent_twice) == (FIRST, False)
-    come(raw("delivered", recipients()[0], base=SECOND))
-    assert part().sent_twice
+    put_in_outbox()
+    receive_events(event_payload("processed", stored_recipients()[0], sg_message_id=""))
+    assert (only_part().state, only_part().x_message_id) == ("accepted", "")
+    receive_events(event_payload("delivered", stored_recipients()[0], base=FIRST_REQUEST))
+    assert (only_part().x_message_id, only_part().sent_twice) == (FIRST_REQUEST, False)
+    receive_events(event_payload("delivered", stored_recipients()[0], base=SECOND_REQUEST))
+    assert only_part().sent_twice
 
 
 @pytest.mark.parametrize(
@@ -153,7 +176,7 @@ def test_what_the_first_event_did_not_tell_a_later_one_does(database: str) -> No
         None,
         "",
         17,
-        FIRST,
+        FIRST_REQUEST,
         "14c5d75ce93.dfd.64b469.filter0001.16648.5515E0B88.0",
         f"{'x' * 23}.recvd.0",
         f"{'x' * 21}\0.recvd.0",
@@ -162,42 +185,44 @@ def test_what_the_first_event_did_not_tell_a_later_one_does(database: str) -> No
     ],
 )
 def test_ids_of_another_make_tell_nothing_of_requests(database: str, found: object) -> None:
-    kept()
-    come(raw("processed", recipients()[0], base=FIRST))
-    come(raw("delivered", recipients()[0], sg_message_id=found))
-    assert (part().sent_twice, recipients()[0].status) == (False, "delivered")
+    put_in_outbox()
+    receive_events(event_payload("processed", stored_recipients()[0], base=FIRST_REQUEST))
+    receive_events(event_payload("delivered", stored_recipients()[0], sg_message_id=found))
+    assert (only_part().sent_twice, stored_recipients()[0].status) == (False, "delivered")
 
 
 def test_an_id_with_spaces_around_it(database: str) -> None:
-    kept()
-    come(raw("processed", recipients()[0], sg_message_id=f" {FIRST}.recvd.0 "))
-    assert part().x_message_id == FIRST
+    put_in_outbox()
+    receive_events(
+        event_payload("processed", stored_recipients()[0], sg_message_id=f" {FIRST_REQUEST}.recvd.0 ")
+    )
+    assert only_part().x_message_id == FIRST_REQUEST
 
 
 def test_an_answer_whose_id_does_not_look_like_those_of_events(database: str) -> None:
-    kept()
-    be(State.ACCEPTED, x_message_id="14c5d75ce93.dfd.64b469", accepted_at=part().created_at)
-    come(raw("processed", recipients()[0]))
-    assert (part().sent_twice, part().x_message_id) == (False, "14c5d75ce93.dfd.64b469")
+    put_in_outbox()
+    be(State.ACCEPTED, x_message_id="14c5d75ce93.dfd.64b469", accepted_at=only_part().created_at)
+    receive_events(event_payload("processed", stored_recipients()[0]))
+    assert (only_part().sent_twice, only_part().x_message_id) == (False, "14c5d75ce93.dfd.64b469")
 
 
 def test_a_202_that_is_written_down_while_its_events_are_being_stored_is_not_overlooked(
     database: str,
 ) -> None:
-    kept()
+    put_in_outbox()
     be(State.POSTING)
 
     def execute(call: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
         found = call(sql, params, many, context)
         if sql.startswith("SELECT") and "sending_app_recipient" in sql and not done:
             done.append(1)
-            be(State.ACCEPTED, x_message_id=SECOND)
+            be(State.ACCEPTED, x_message_id=SECOND_REQUEST)
         return found
 
     done: list[int] = []
     with connections[database].execute_wrapper(execute):
-        take_in(event("processed", recipients()[0], base=FIRST))
-    assert (part().sent_twice, part().x_message_id) == (True, SECOND)
+        take_in(normalized_event("processed", stored_recipients()[0], base=FIRST_REQUEST))
+    assert (only_part().sent_twice, only_part().x_message_id) == (True, SECOND_REQUEST)
 
 
 # Whoever is not ours
@@ -208,19 +233,19 @@ def test_a_202_that_is_written_down_while_its_events_are_being_stored_is_not_ove
     ["7f3c3a4e-0000-4000-8000-000000000000", "{7f3c3a4e-0000-4000-8000-00000000}", "x" * 36, "\ud800" * 36],
 )
 def test_events_of_foreign_mail_cost_one_query(database: str, message_id: str) -> None:
-    kept()
-    found = [event("open", recipients()[0], anymail_id=message_id) for _ in range(3)]
+    put_in_outbox()
+    found = [normalized_event("open", stored_recipients()[0], anymail_id=message_id) for _ in range(3)]
     with CaptureQueriesContext(connections[database]) as queries:
         take_in(*found)
     assert sum("SELECT" in query["sql"] for query in queries) <= 1
     assert not any("UPDATE" in query["sql"] for query in queries)
-    assert part().state == "waiting"
+    assert only_part().state == "waiting"
 
 
 @pytest.mark.parametrize("message_id", [None, "", "<20260101.1@smtp.example>", "an-id-of-another-making"])
 def test_events_without_an_id_of_ours_cost_none(database: str, message_id: str | None) -> None:
-    kept()
-    one = event("open", recipients()[0], anymail_id=message_id)
+    put_in_outbox()
+    one = normalized_event("open", stored_recipients()[0], anymail_id=message_id)
     with CaptureQueriesContext(connections[database]) as queries, transaction.atomic(using=database):
         evidence.take_in([one], [datetime.now(UTC)])
     assert [query["sql"] for query in queries if "SELECT" in query["sql"]] == []
@@ -228,68 +253,63 @@ def test_events_without_an_id_of_ours_cost_none(database: str, message_id: str |
 
 def test_events_of_many_mails_cost_few_queries(database: str) -> None:
     for _ in range(12):
-        kept()
-    found = [event("delivered", one) for one in recipients()]
+        put_in_outbox()
+    found = [normalized_event("delivered", one) for one in stored_recipients()]
     with CaptureQueriesContext(connections[database]) as queries:
         take_in(*found)
     assert len(queries) < 30
-    assert {one.status for one in recipients()} == {"delivered"}
+    assert {one.status for one in stored_recipients()} == {"delivered"}
     with CaptureQueriesContext(connections[database]) as queries:
-        take_in(*(event("open", one) for one in recipients()))
+        take_in(*(normalized_event("open", one) for one in stored_recipients()))
     assert len(queries) <= 10
-    assert all(one.opened_at for one in recipients())
+    assert all(one.opened_at for one in stored_recipients())
 
 
 # With the storing, or not at all
 
 
 def test_what_the_storing_undoes_is_undone(database: str) -> None:
-    kept()
+    put_in_outbox()
     with transaction.atomic(using=database):
-        come(raw("delivered", recipients()[0]))
-        assert part().state == "accepted"
+        receive_events(event_payload("delivered", stored_recipients()[0]))
+        assert only_part().state == "accepted"
         transaction.set_rollback(True, using=database)
-    assert (part().state, recipients()[0].status, Event.objects.count()) == ("waiting", "queued", 0)
-
-
-@contextmanager
-def refusing(database: str, error: Exception, table: str = "sending_app_part") -> Iterator[None]:
-    """Every update of the table raises."""
-
-    def execute(call: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
-        if "UPDATE" in sql and table in sql and "FOR UPDATE" not in sql:
-            raise error
-        return call(sql, params, many, context)
-
-    with connections[database].execute_wrapper(execute):
-        yield
+    assert (only_part().state, stored_recipients()[0].status, Event.objects.count()) == (
+        "waiting",
+        "queued",
+        0,
+    )
 
 
 @pytest.mark.parametrize("table", ["sending_app_part", "sending_app_recipient"])
 def test_a_fault_of_ours_loses_no_event(database: str, table: str, caplog: pytest.LogCaptureFixture) -> None:
-    kept()
-    with refusing(database, ZeroDivisionError("ours"), table):
-        stored = inbox.store(entries(raw("delivered", recipients()[0])), Claim())
+    put_in_outbox()
+    with updates_fail(database, ZeroDivisionError("ours"), table):
+        stored = inbox.store(stream_entries(event_payload("delivered", stored_recipients()[0])), Claim())
     assert (len(stored.owed), Event.objects.count()) == (1, 1)
-    assert (part().state, part().seen_at, recipients()[0].status) == ("waiting", None, "queued")
+    assert (only_part().state, only_part().seen_at, stored_recipients()[0].status) == (
+        "waiting",
+        None,
+        "queued",
+    )
     assert caplog.messages == ["What 1 events say of our mails could not be written down"]
     assert "ann@example.com" not in caplog.text
 
 
 def test_a_database_that_goes_away_puts_the_events_back(database: str) -> None:
-    kept()
-    with refusing(database, OperationalError()), pytest.raises(DatabaseAway):
-        come(raw("delivered", recipients()[0]))
-    assert (Event.objects.count(), part().state) == (0, "waiting")
-    come(raw("delivered", recipients()[0]))
-    assert part().state == "accepted"
+    put_in_outbox()
+    with updates_fail(database, OperationalError()), pytest.raises(DatabaseAway):
+        receive_events(event_payload("delivered", stored_recipients()[0]))
+    assert (Event.objects.count(), only_part().state) == (0, "waiting")
+    receive_events(event_payload("delivered", stored_recipients()[0]))
+    assert only_part().state == "accepted"
 
 
 def test_a_time_limit_puts_the_events_back(database: str) -> None:
-    kept()
-    with refusing(database, SoftTimeLimitExceeded()), pytest.raises(SoftTimeLimitExceeded):
-        come(raw("delivered", recipients()[0]))
-    assert (Event.objects.count(), part().state) == (0, "waiting")
+    put_in_outbox()
+    with updates_fail(database, SoftTimeLimitExceeded()), pytest.raises(SoftTimeLimitExceeded):
+        receive_events(event_payload("delivered", stored_recipients()[0]))
+    assert (Event.objects.count(), only_part().state) == (0, "waiting")
 
 
 def test_it_is_connected_once() -> None:
@@ -302,32 +322,32 @@ def test_it_is_connected_once() -> None:
 
 @pytest.mark.parametrize("state", [State.UNKNOWN, State.PARKED, State.WAITING, State.FAILED])
 def test_receivers_are_told_once_it_is_stored_that_sendgrid_has_it(database: str, state: Part.State) -> None:
-    kept()
+    put_in_outbox()
     be(state)
-    with told() as heard:
+    with recorded_signals() as heard:
         with transaction.atomic(using=database):
-            come(raw("processed", recipients()[0]))
+            receive_events(event_payload("processed", stored_recipients()[0]))
             assert heard.calls == []
-        come(raw("delivered", recipients()[0]))
+        receive_events(event_payload("delivered", stored_recipients()[0]))
     assert heard.signals == ["post_send"]
     assert heard.calls[0][1]["message"].to == ["ann@example.com"]
 
 
 @pytest.mark.parametrize("state", [State.ACCEPTED, State.POSTING])
 def test_nobody_is_told_of_what_the_poster_tells(database: str, state: Part.State) -> None:
-    kept()
+    put_in_outbox()
     be(state)
-    with told() as heard:
-        come(raw("processed", recipients()[0]))
+    with recorded_signals() as heard:
+        receive_events(event_payload("processed", stored_recipients()[0]))
     assert heard.calls == []
 
 
 def test_a_part_that_was_given_up_takes_its_recipients_back(database: str) -> None:
-    kept(mail("ann@example.com", "bob@example.com"))
+    put_in_outbox(mail("ann@example.com", "bob@example.com"))
     be(State.FAILED)
     Recipient.objects.update(status="failed", rank=1)
-    come(raw("delivered", recipients()[0]))
-    assert [one.status for one in recipients()] == ["delivered", "queued"]
+    receive_events(event_payload("delivered", stored_recipients()[0]))
+    assert [one.status for one in stored_recipients()] == ["delivered", "queued"]
 
 
 # Many workers
@@ -335,29 +355,33 @@ def test_a_part_that_was_given_up_takes_its_recipients_back(database: str) -> No
 
 def test_workers_that_hear_of_the_same_mails_crosswise_wait_for_each_other_and_no_more(database: str) -> None:
     for number in range(12):
-        kept(mail(f"{number}@example.com", f"other-{number}@example.com"))
+        put_in_outbox(mail(f"{number}@example.com", f"other-{number}@example.com"))
     together = Barrier(4)
 
     def store(worker: int) -> None:
         chance = random.Random(worker)
         kinds = ("processed", "delivered", "open", "bounce")
         batches = [
-            [raw(kind, one, base=FIRST if worker % 2 else SECOND) for one in everybody] for kind in kinds
+            [
+                event_payload(kind, one, base=FIRST_REQUEST if worker % 2 else SECOND_REQUEST)
+                for one in everybody
+            ]
+            for kind in kinds
         ]
         together.wait()
         try:
             for batch in batches:
-                come(*chance.sample(batch, len(batch)))
+                receive_events(*chance.sample(batch, len(batch)))
         finally:
             connections.close_all()
 
-    everybody = recipients()
+    everybody = stored_recipients()
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(store, range(4)))
-    assert {one.state for one in parts()} == {"accepted"}
-    assert {one.sent_twice for one in parts()} == {True}
-    assert {one.status for one in recipients()} == {"bounced"}
-    assert all(one.opened_at for one in recipients())
+    assert {one.state for one in all_parts()} == {"accepted"}
+    assert {one.sent_twice for one in all_parts()} == {True}
+    assert {one.status for one in stored_recipients()} == {"bounced"}
+    assert all(one.opened_at for one in stored_recipients())
 
 
 # Any order
@@ -380,15 +404,15 @@ def test_in_any_order_and_any_batches_events_lead_to_the_same(
 ) -> None:
     Part.objects.all().delete()
     for _ in range(2):
-        kept(mail("ann@example.com", "bob@example.com"))
+        put_in_outbox(mail("ann@example.com", "bob@example.com"))
     be_all = Part.objects.update(state=state)
     assert be_all == 2
-    one, other = parts()
+    one, other = all_parts()
     made = {
         which.pk: [
-            event(kind, row, seconds, SECOND if second else FIRST)
+            normalized_event(kind, row, seconds, SECOND_REQUEST if second else FIRST_REQUEST)
             for kind, name, seconds, second in facts
-            for row in recipients(which)
+            for row in stored_recipients(which)
             if row.address.startswith(name)
         ]
         for which in (one, other)
@@ -407,7 +431,7 @@ def outcome(found: Part) -> list[Any]:
     return [
         found.state,
         found.sent_twice,
-        *(tuple(getattr(one, name) for name in names) for one in recipients(found)),
+        *(tuple(getattr(one, name) for name in names) for one in stored_recipients(found)),
     ]
 
 
@@ -420,32 +444,32 @@ EARLIER = LATER - timedelta(seconds=25)
 def test_a_part_is_seen_when_its_first_event_reached_the_webhook(
     database: str, order: tuple[datetime, datetime], together: bool
 ) -> None:
-    kept()
-    kept()
-    ann, other = recipients()
-    events = [event(kind, ann, seconds=-10 * 86400) for kind in ("processed", "delivered")]
+    put_in_outbox()
+    put_in_outbox()
+    ann, other = stored_recipients()
+    events = [normalized_event(kind, ann, seconds=-10 * 86400) for kind in ("processed", "delivered")]
     with transaction.atomic(using=database):
         if together:
-            evidence.take_in([*events, event("processed", other)], [*order, LATER])
+            evidence.take_in([*events, normalized_event("processed", other)], [*order, LATER])
         else:
             evidence.take_in(events[:1], order[:1])
-            evidence.take_in([event("processed", other)], [LATER])
+            evidence.take_in([normalized_event("processed", other)], [LATER])
             evidence.take_in(events[1:], order[1:])
-    assert [(one.seen_at, one.accepted_at) for one in parts()] == [(EARLIER, EARLIER), (LATER, LATER)]
+    assert [(one.seen_at, one.accepted_at) for one in all_parts()] == [(EARLIER, EARLIER), (LATER, LATER)]
 
 
 def test_an_earlier_event_leaves_what_a_202_said(database: str) -> None:
-    kept()
+    put_in_outbox()
     be(State.ACCEPTED, accepted_at=EARLIER, finished_at=EARLIER)
-    come(raw("delivered", recipients()[0]), at=LATER)
-    come(raw("processed", recipients()[0]), at=LATER - timedelta(seconds=1))
-    found = part()
+    receive_events(event_payload("delivered", stored_recipients()[0]), at=LATER)
+    receive_events(event_payload("processed", stored_recipients()[0]), at=LATER - timedelta(seconds=1))
+    found = only_part()
     assert (found.accepted_at, found.finished_at) == (EARLIER, EARLIER)
     assert found.seen_at == LATER - timedelta(seconds=1)
 
 
 def test_a_lone_fault_is_logged_as_an_error(database: str, caplog: pytest.LogCaptureFixture) -> None:
-    kept()
-    with refusing(database, ZeroDivisionError()):
-        take_in(event("processed", recipients()[0]))
+    put_in_outbox()
+    with updates_fail(database, ZeroDivisionError()):
+        take_in(normalized_event("processed", stored_recipients()[0]))
     assert [record.levelno for record in caplog.records] == [logging.ERROR]

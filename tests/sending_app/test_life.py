@@ -28,9 +28,9 @@ from sending_app.claims import Taken
 from sending_app.client import Outcome, Verdict
 from sending_app.models import OutboxMessage, Part, Pause, Recipient, WebhookActivity
 from sending_app.status import STANDINGS
-from tests.sending_app.events import come, raw, recipients
-from tests.sending_app.mails import kept, parts
-from tests.sending_app.told import Told, told
+from tests.support.recorded_calls import RecordedSignals, recorded_signals
+from tests.support.sending.mail_events import event_payload, receive_events, stored_recipients
+from tests.support.sending.outbox_mails import all_parts, put_in_outbox
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -59,7 +59,7 @@ indexes = st.integers(0, 5)
 class Lives(RuleBasedStateMachine):
     """An outbox, its workers, and SendGrid."""
 
-    told: Told
+    told: RecordedSignals
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class Lives(RuleBasedStateMachine):
     @rule()
     def send(self) -> None:
         if Part.objects.count() < 4:
-            kept()
+            put_in_outbox()
 
     @rule()
     def take(self) -> None:
@@ -126,7 +126,7 @@ class Lives(RuleBasedStateMachine):
         mails = sorted(pk for pk, requests in self.taken.items() if requests)
         pk = mails[index % len(mails)]
         base = self.taken[pk][0 if first else -1]
-        come(raw(kind, recipients(Part.objects.get(pk=pk))[0], base=base))
+        receive_events(event_payload(kind, stored_recipients(Part.objects.get(pk=pk))[0], base=base))
         self.known.add(pk)
 
     @precondition(lambda self: self.in_hand)
@@ -139,10 +139,14 @@ class Lives(RuleBasedStateMachine):
         self.settle()
         self.time_passes(700)
         Pause.objects.all().delete()
-        kept()
+        put_in_outbox()
         while later := claims.take(MAIL):
             self._write(later, self._answer(later, "accepted"))
-            come(raw("processed", recipients(later.part)[0], base=self.taken[later.part.pk][-1]))
+            receive_events(
+                event_payload(
+                    "processed", stored_recipients(later.part)[0], base=self.taken[later.part.pk][-1]
+                )
+            )
         self.posts_got_through()
         self.settle()
         if another_takes_it:
@@ -151,7 +155,7 @@ class Lives(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([20, 200, 700, 40_000]))
     def time_passes(self, seconds: int) -> None:
         time = timedelta(seconds=seconds)
-        for one in parts():
+        for one in all_parts():
             earlier = {name: getattr(one, name) - time for name in MOMENTS if getattr(one, name)}
             Part.objects.filter(pk=one.pk).update(**earlier)
         for pause in Pause.objects.all():
@@ -173,9 +177,9 @@ class Lives(RuleBasedStateMachine):
 
     @rule()
     def settle(self) -> None:
-        before = {one.pk: one for one in parts()}
+        before = {one.pk: one for one in all_parts()}
         settlement.settle()
-        for one in parts():
+        for one in all_parts():
             if (before[one.pk].state, one.state) == (State.UNKNOWN, State.WAITING):
                 self._may_be_sent_again(before[one.pk])
                 self.sent_again.add(one.pk)
@@ -210,7 +214,7 @@ class Lives(RuleBasedStateMachine):
 
     @invariant()
     def what_sendgrid_is_known_to_have_is_accepted(self) -> None:
-        for one in parts():
+        for one in all_parts():
             if one.pk in self.known:
                 assert one.state in (State.ACCEPTED, State.POSTING)
             elif one.state == State.ACCEPTED:
@@ -218,7 +222,7 @@ class Lives(RuleBasedStateMachine):
 
     @invariant()
     def what_went_out_twice_is_recorded_as_far_as_its_ids_were_heard(self) -> None:
-        for one in parts():
+        for one in all_parts():
             if one.sent_twice:
                 assert len(self.taken[one.pk]) > 1
             if len(self.taken[one.pk]) > 1:
@@ -244,7 +248,7 @@ class Lives(RuleBasedStateMachine):
         self.settle()
         self.time_passes(200_000)
         self.settle()
-        for one in parts():
+        for one in all_parts():
             assert one.state in (State.ACCEPTED, State.FAILED, State.PARKED)
             assert one.state == State.ACCEPTED or one.error
             if one.state == State.ACCEPTED:
@@ -258,7 +262,7 @@ class Lives(RuleBasedStateMachine):
 
     @staticmethod
     def _is_of(found: dict[str, Any], one: Part) -> bool:
-        return bool(found["status"].message_id == str(recipients(one)[0].message_id))
+        return bool(found["status"].message_id == str(stored_recipients(one)[0].message_id))
 
 
 def test_no_mail_is_lost_and_none_is_sent_twice_against_the_rules(
@@ -267,7 +271,7 @@ def test_no_mail_is_lost_and_none_is_sent_twice_against_the_rules(
     anymail(SENDGRID_API_KEY="SG.fake", SEND_UNKNOWN_WAIT=600)
     assert STANDINGS
     assert pauses.LONGEST < 700
-    with told() as Lives.told:
+    with recorded_signals() as Lives.told:
         run_state_machine_as_test(
             Lives,
             settings=hypothesis_settings(

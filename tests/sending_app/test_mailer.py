@@ -20,16 +20,16 @@ from sending_app.compose import SerializationError, UnsupportedFeature
 from sending_app.compose.address import InvalidAddress
 from sending_app.models import OutboxMessage
 from sending_app.signals import CancelSend, pre_send
-from tests.sending_app.mailing import (
-    ANN,
+from tests.support.sending.django_mail import (
     HAS_MAILERS,
-    PLAIN,
+    REQUEST_BODY,
+    SHARED_CONTENT,
     Arrived,
-    connect,
-    hearing,
-    hello,
-    to,
-    use,
+    connection_of,
+    django_message,
+    personalization_to,
+    receiver_connected,
+    use_backend,
     use_email_backend,
 )
 
@@ -44,7 +44,7 @@ WAYS = [pytest.param("EMAIL_BACKEND", marks=of_the_setting), *(["MAILERS"] if HA
 @pytest.fixture(params=WAYS)
 def configured(request: pytest.FixtureRequest, settings: Settings, backend: str) -> str:
     """Django sends by the backend, whichever way it was told to."""
-    (use if request.param == "MAILERS" else use_email_backend)(settings, backend)
+    (use_backend if request.param == "MAILERS" else use_email_backend)(settings, backend)
     return backend
 
 
@@ -53,46 +53,51 @@ def configured(request: pytest.FixtureRequest, settings: Settings, backend: str)
 
 def test_send_mail(configured: str, arrived: Arrived) -> None:
     assert mail.send_mail("Hello", "It is on its way.", None, ["ann@example.com"]) == 1
-    assert arrived() == [ANN]
+    assert arrived() == [REQUEST_BODY]
 
 
 def test_send_mail_with_html(configured: str, arrived: Arrived) -> None:
     mail.send_mail("Hello", "It is on its way.", None, ["ann@example.com"], html_message="<p>Hello</p>")
-    content = [*PLAIN["content"], {"type": "text/html", "value": "<p>Hello</p>"}]
-    assert arrived() == [{**ANN, "content": content}]
+    content = [*SHARED_CONTENT["content"], {"type": "text/html", "value": "<p>Hello</p>"}]
+    assert arrived() == [{**REQUEST_BODY, "content": content}]
 
 
 def test_send_mass_mail(configured: str, arrived: Arrived) -> None:
     mails = [("Hello", "It is on its way.", None, [name]) for name in ("ann@example.com", "bob@example.com")]
     assert mail.send_mass_mail(mails) == 2
-    assert arrived() == [ANN, {**PLAIN, "personalizations": [to("bob@example.com")]}]
+    assert arrived() == [
+        REQUEST_BODY,
+        {**SHARED_CONTENT, "personalizations": [personalization_to("bob@example.com")]},
+    ]
 
 
 def test_mail_admins(configured: str, arrived: Arrived, settings: Settings) -> None:
     settings.ADMINS = ["ann@example.com"] if HAS_MAILERS else [("Ann", "ann@example.com")]
     settings.SERVER_EMAIL = "root@example.com"
     mail.mail_admins("Hello", "It is on its way.")
-    assert arrived() == [{**ANN, "from": {"email": "root@example.com"}, "subject": "[Django] Hello"}]
+    assert arrived() == [{**REQUEST_BODY, "from": {"email": "root@example.com"}, "subject": "[Django] Hello"}]
 
 
 def test_a_message_sends_itself(configured: str, arrived: Arrived) -> None:
-    assert hello().send() == 1
-    assert arrived() == [ANN]
+    assert django_message().send() == 1
+    assert arrived() == [REQUEST_BODY]
 
 
 def test_a_connection_sends_what_it_is_given_and_counts_it(configured: str, arrived: Arrived) -> None:
-    connection = connect()
+    connection = connection_of()
     assert connection.send_messages([]) == 0
     assert connection.send_messages(None) == 0
     with connection:
-        assert connection.send_messages(hello() for _ in range(3)) == 3
-    assert arrived() == [ANN] * 3
+        assert connection.send_messages(django_message() for _ in range(3)) == 3
+    assert arrived() == [REQUEST_BODY] * 3
 
 
 def test_a_message_to_nobody_is_not_sent(configured: str, arrived: Arrived) -> None:
-    assert hello(to=[]).send() == 0
-    assert connect().send_messages([hello(to=[]), hello(to=[""]), hello()]) == 1
-    assert arrived() == [ANN]
+    assert django_message(to=[]).send() == 0
+    assert (
+        connection_of().send_messages([django_message(to=[]), django_message(to=[""]), django_message()]) == 1
+    )
+    assert arrived() == [REQUEST_BODY]
 
 
 def test_the_checks_run_without_a_warning_of_djangos(configured: str, sendgrid: FakeSendGrid) -> None:
@@ -108,22 +113,27 @@ def test_the_first_message_that_cannot_be_sent_raises_and_the_rest_is_not_tried(
     configured: str, arrived: Arrived
 ) -> None:
     with pytest.raises(InvalidAddress) as caught:
-        connect().send_messages([hello(), bad := hello(to=["nobody"]), hello()])
+        connection_of().send_messages(
+            [django_message(), bad := django_message(to=["nobody"]), django_message()]
+        )
     assert caught.value.email_message is bad
-    assert arrived() == [ANN]
+    assert arrived() == [REQUEST_BODY]
 
 
 def test_with_fail_silently_it_is_passed_over(configured: str, arrived: Arrived) -> None:
-    connection = connect(fail_silently=True)
+    connection = connection_of(fail_silently=True)
     assert (
-        connection.send_messages([hello(), hello(to=["nobody"]), hello(envelope_sender="b@x.example")]) == 1
+        connection.send_messages(
+            [django_message(), django_message(to=["nobody"]), django_message(envelope_sender="b@x.example")]
+        )
+        == 1
     )
-    assert arrived() == [ANN]
+    assert arrived() == [REQUEST_BODY]
 
 
 @pytest.mark.filterwarnings("ignore:The 'fail_silently' argument is deprecated")
 def test_a_message_fails_silently(configured: str, arrived: Arrived) -> None:
-    assert hello(to=["nobody"]).send(fail_silently=True) == 0
+    assert django_message(to=["nobody"]).send(fail_silently=True) == 0
     assert mail.send_mail("Hello", "", None, ["nobody"], fail_silently=True) == 0
     assert arrived() == []
 
@@ -135,42 +145,44 @@ def test_a_message_fails_silently(configured: str, arrived: Arrived) -> None:
 @pytest.mark.parametrize("name", ["username", "password"])
 def test_user_names_and_passwords_are_refused(configured: str, sendgrid: FakeSendGrid, name: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=f"API key, and no {name}"):
-        connect(**{name: "secret"})
+        connection_of(**{name: "secret"})
     send_mail: Any = mail.send_mail
     argument = {"username": "auth_user", "password": "auth_password"}[name]
     with pytest.raises(ImproperlyConfigured, match=f"API key, and no {name}"):
         send_mail("Hello", "!", None, ["ann@example.com"], **{argument: "secret"})
-    connect(**{name: None})
-    connect(**{name: ""})
+    connection_of(**{name: None})
+    connection_of(**{name: ""})
 
 
 def test_without_a_key_there_is_no_mailer(configured: str, sendgrid: FakeSendGrid, anymail: Change) -> None:
     anymail(SENDGRID_API_KEY=None)
     with pytest.raises(ConfigurationError, match=r"ANYMAIL\['SENDGRID_API_KEY'\]"):
-        hello().send()
+        django_message().send()
 
 
 def test_an_option_of_none_is_not_set(configured: str, arrived: Arrived) -> None:
-    connection = connect(api_key=None, api_url=None, timeout=None, send_defaults=None, idna_encoder=None)
-    assert connection.send_messages([hello()]) == 1
-    assert arrived() == [ANN]
+    connection = connection_of(
+        api_key=None, api_url=None, timeout=None, send_defaults=None, idna_encoder=None
+    )
+    assert connection.send_messages([django_message()]) == 1
+    assert arrived() == [REQUEST_BODY]
 
 
 def test_options_in_code(configured: str, arrived: Arrived) -> None:
-    connection = connect(
+    connection = connection_of(
         generate_message_id=False,
         merge_field_format="-{}-",
         send_defaults={"tags": ["all"]},
         idna_encoder="idna2003",
         ignore_unsupported_features=True,
     )
-    message = hello(
+    message = django_message(
         to=["ann@faß.example"], merge_data={"ann@faß.example": {"name": "Ann"}}, envelope_sender="b@x.example"
     )
     assert connection.send_messages([message]) == 1
     assert arrived() == [
         {
-            **PLAIN,
+            **SHARED_CONTENT,
             "categories": ["all"],
             "personalizations": [
                 {"to": [{"email": "ann@fass.example"}], "substitutions": {"-name-": "Ann"}},
@@ -181,15 +193,15 @@ def test_options_in_code(configured: str, arrived: Arrived) -> None:
 
 def test_an_option_that_cannot_be_used_names_itself(configured: str, sendgrid: FakeSendGrid) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"The mailer 'default'.* REQUESTS_TIMEOUT: must be"):
-        connect(timeout="long")
+        connection_of(timeout="long")
 
 
 def test_send_defaults_in_code_stand_in_the_place_of_those_in_the_settings(
     configured: str, arrived: Arrived, anymail: Change
 ) -> None:
     anymail(SEND_DEFAULTS={"tags": ["a"]}, SENDGRID_SEND_DEFAULTS={"metadata": {"b": "1"}})
-    connect(send_defaults={"template_id": "d-1"}).send_messages([hello()])
-    assert arrived() == [{**ANN, "template_id": "d-1"}]
+    connection_of(send_defaults={"template_id": "d-1"}).send_messages([django_message()])
+    assert arrived() == [{**REQUEST_BODY, "template_id": "d-1"}]
 
 
 @of_the_setting
@@ -198,8 +210,8 @@ def test_an_option_nobody_knows_is_passed_over_where_there_is_no_mailers(
     backend: str, arrived: Arrived, settings: Settings
 ) -> None:
     use_email_backend(settings, backend)
-    connect(api_kye="SG.typo").send_messages([hello()])
-    assert arrived() == [ANN]
+    connection_of(api_kye="SG.typo").send_messages([django_message()])
+    assert arrived() == [REQUEST_BODY]
 
 
 # pre_send
@@ -213,12 +225,15 @@ def test_pre_send_may_change_the_message(configured: str, arrived: Arrived) -> N
         message.subject = "Changed"
         message.to.append("bob@example.com")
 
-    message = hello()
-    with hearing(pre_send, receiver):
+    message = django_message()
+    with receiver_connected(pre_send, receiver):
         message.send()
     assert heard == [(message, import_string(configured), "SendGrid", None)]
-    changed = {"subject": "Changed", "personalizations": [to("ann@example.com", "bob@example.com")]}
-    assert arrived() == [{**PLAIN, **changed}]
+    changed = {
+        "subject": "Changed",
+        "personalizations": [personalization_to("ann@example.com", "bob@example.com")],
+    }
+    assert arrived() == [{**SHARED_CONTENT, **changed}]
     assert message.anymail_status.recipients.keys() == {"ann@example.com", "bob@example.com"}
 
 
@@ -227,22 +242,22 @@ def test_pre_send_may_cancel_one_message(configured: str, arrived: Arrived) -> N
         if message.to == ["bob@example.com"]:
             raise CancelSend
 
-    cancelled = hello(to=["bob@example.com"])
-    with hearing(pre_send, receiver):
-        assert connect().send_messages([hello(), cancelled, hello()]) == 2
+    cancelled = django_message(to=["bob@example.com"])
+    with receiver_connected(pre_send, receiver):
+        assert connection_of().send_messages([django_message(), cancelled, django_message()]) == 2
         assert cancelled.send() == 0
     assert cancelled.anymail_status.recipients == {}
-    assert arrived() == [ANN, ANN]
+    assert arrived() == [REQUEST_BODY, REQUEST_BODY]
 
 
 def test_pre_send_may_take_all_recipients_away(configured: str, arrived: Arrived) -> None:
     def receiver(message: Any, **_: Any) -> None:
         message.to = [one for one in message.to if one != "bob@example.com"]
 
-    with hearing(pre_send, receiver):
-        assert hello(to=["bob@example.com"]).send() == 0
-        assert hello(to=["ann@example.com", "bob@example.com"]).send() == 1
-    assert arrived() == [ANN]
+    with receiver_connected(pre_send, receiver):
+        assert django_message(to=["bob@example.com"]).send() == 0
+        assert django_message(to=["ann@example.com", "bob@example.com"]).send() == 1
+    assert arrived() == [REQUEST_BODY]
 
 
 @pytest.mark.parametrize("silently", [False, True])
@@ -251,17 +266,17 @@ def test_what_else_pre_send_raises_stops_the_send(configured: str, arrived: Arri
         if message.to == ["bob@example.com"]:
             raise LookupError("no Bob")
 
-    connection = connect(fail_silently=True) if silently else connect()
-    with hearing(pre_send, receiver), pytest.raises(LookupError, match="no Bob"):
-        connection.send_messages([hello(), hello(to=["bob@example.com"]), hello()])
-    assert arrived() == [ANN]
+    connection = connection_of(fail_silently=True) if silently else connection_of()
+    with receiver_connected(pre_send, receiver), pytest.raises(LookupError, match="no Bob"):
+        connection.send_messages([django_message(), django_message(to=["bob@example.com"]), django_message()])
+    assert arrived() == [REQUEST_BODY]
 
 
 # anymail_status
 
 
 def test_the_status_is_there_when_send_returns(configured: str, sendgrid: FakeSendGrid) -> None:
-    message = hello(to=["Ann <ann@example.com>"], cc=["cora@example.com"], bcc=["dan@example.com"])
+    message = django_message(to=["Ann <ann@example.com>"], cc=["cora@example.com"], bcc=["dan@example.com"])
     message.send()
     status = message.anymail_status
     assert status.status == {"queued"}
@@ -271,7 +286,7 @@ def test_the_status_is_there_when_send_returns(configured: str, sendgrid: FakeSe
 
 
 def test_the_status_is_a_new_one_at_each_send(configured: str, sendgrid: FakeSendGrid) -> None:
-    message = hello()
+    message = django_message()
     message.send()
     first = message.anymail_status
     message.to = ["bob@example.com"]
@@ -282,7 +297,7 @@ def test_the_status_is_a_new_one_at_each_send(configured: str, sendgrid: FakeSen
 
 
 def test_the_status_of_a_message_that_is_not_sent_is_empty(configured: str, sendgrid: FakeSendGrid) -> None:
-    message = hello()
+    message = django_message()
     message.send()
     message.envelope_sender = "bounces@example.com"
     with pytest.raises(UnsupportedFeature) as caught:
@@ -294,11 +309,11 @@ def test_the_status_of_a_message_that_is_not_sent_is_empty(configured: str, send
 
 
 def test_an_address_for_answers_bears_the_id(configured: str, arrived: Arrived) -> None:
-    message = hello(reply_to=["Shop <support+{message_id}@parse.example.com>"])
+    message = django_message(reply_to=["Shop <support+{message_id}@parse.example.com>"])
     message.send()
     short = message.anymail_status.message_id.replace("-", "")
     address = {"email": f"support+{short}@parse.example.com", "name": "Shop"}
-    assert arrived() == [{**ANN, "reply_to_list": [address]}]
+    assert arrived() == [{**REQUEST_BODY, "reply_to_list": [address]}]
 
 
 # What messages are made of
@@ -306,7 +321,7 @@ def test_an_address_for_answers_bears_the_id(configured: str, arrived: Arrived) 
 
 def test_lazy_text_is_forced(configured: str, arrived: Arrived) -> None:
     lazy = gettext_lazy("Yes")
-    message = hello(
+    message = django_message(
         subject=lazy,
         body=lazy,
         metadata={"a": lazy},
@@ -324,7 +339,7 @@ def test_lazy_text_is_forced(configured: str, arrived: Arrived) -> None:
             "custom_args": {"a": "Yes", "b": "Yes"},
             "asm": {"group_id": 1},
             "personalizations": [
-                to("ann@example.com", substitutions={"-a-": "Yes"}, headers={"X-A": "Yes"}),
+                personalization_to("ann@example.com", substitutions={"-a-": "Yes"}, headers={"X-A": "Yes"}),
             ],
         }
     ]
@@ -344,7 +359,7 @@ def test_lazy_text_is_forced(configured: str, arrived: Arrived) -> None:
 def test_a_models_instance_is_refused_where_it_stands(
     configured: str, arrived: Arrived, attribute: str, value: Any
 ) -> None:
-    message = hello(template_id="d-1", **{attribute: value})
+    message = django_message(template_id="d-1", **{attribute: value})
     with pytest.raises(SerializationError, match=f"^{attribute}.* OutboxMessage") as caught:
         message.send()
     assert caught.value.email_message is message
@@ -356,7 +371,7 @@ def test_a_models_instance_is_refused_where_it_stands(
 
 @pytest.fixture
 def sent_message(configured: str, sendgrid: FakeSendGrid) -> Any:
-    message = hello(tags=["a"])
+    message = django_message(tags=["a"])
     message.send()
     return message
 
@@ -365,7 +380,7 @@ def test_a_sent_message_can_be_pickled_and_sent_again(sent_message: Any, arrived
     pickled = pickle.dumps(sent_message)
     assert b"SG.fake" not in pickled
     assert pickle.loads(pickled).send() == 1
-    assert arrived() == [{**ANN, "categories": ["a"]}] * 2
+    assert arrived() == [{**REQUEST_BODY, "categories": ["a"]}] * 2
 
 
 def test_a_copy_of_a_sent_message_is_sent_as_it_was(sent_message: Any, arrived: Arrived) -> None:
@@ -373,11 +388,11 @@ def test_a_copy_of_a_sent_message_is_sent_as_it_was(sent_message: Any, arrived: 
     twin.to = ["bob@example.com"]
     twin.send()
     assert [one["personalizations"] for one in arrived()] == [
-        [to("ann@example.com")],
-        [to("bob@example.com")],
+        [personalization_to("ann@example.com")],
+        [personalization_to("bob@example.com")],
     ]
 
 
 def test_a_mailer_with_options_of_its_own_is_not_pickled(configured: str, sendgrid: FakeSendGrid) -> None:
     with pytest.raises(TypeError, match="cannot be pickled"):
-        pickle.dumps(connect(send_defaults={"tags": ["a"]}))
+        pickle.dumps(connection_of(send_defaults={"tags": ["a"]}))

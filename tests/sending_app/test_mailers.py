@@ -10,7 +10,15 @@ from pytest_django import Settings
 from fake_sendgrid.server import FakeSendGrid
 from sending_app.account import ConfigurationError
 from sending_app.models import OutboxMessage
-from tests.sending_app.mailing import ANN, HAS_MAILERS, PLAIN, QUEUED, Arrived, hello, use
+from tests.support.sending.django_mail import (
+    HAS_MAILERS,
+    QUEUED,
+    REQUEST_BODY,
+    SHARED_CONTENT,
+    Arrived,
+    django_message,
+    use_backend,
+)
 
 if not HAS_MAILERS:
     pytest.skip("There is no MAILERS before Django 6.1", allow_module_level=True)
@@ -22,7 +30,7 @@ def test_a_mailer_of_mailers_has_options_of_its_own(
     backend: str, sendgrid: FakeSendGrid, arrived: Arrived, settings: Settings, anymail: Change
 ) -> None:
     anymail(SENDGRID_API_KEY=None, SENDGRID_API_URL=None)
-    use(
+    use_backend(
         settings,
         backend,
         api_key="SG.of-options",
@@ -35,12 +43,12 @@ def test_a_mailer_of_mailers_has_options_of_its_own(
         ignore_unsupported_features=True,
         fail_silently=True,
     )
-    message = hello(merge_data={"ann@example.com": {"name": "Ann"}}, envelope_sender="b@x.example")
+    message = django_message(merge_data={"ann@example.com": {"name": "Ann"}}, envelope_sender="b@x.example")
     assert message.send() == 1
-    assert hello(to=["nobody"]).send() == 0
+    assert django_message(to=["nobody"]).send() == 0
     assert arrived() == [
         {
-            **PLAIN,
+            **SHARED_CONTENT,
             "categories": ["all"],
             "personalizations": [
                 {"to": [{"email": "ann@example.com"}], "substitutions": {"-name-": "Ann"}},
@@ -58,13 +66,13 @@ def test_each_alias_sends_by_its_own_account(
         "default": {"BACKEND": backend},
         "news": {"BACKEND": backend, "OPTIONS": {"api_key": "SG.news"}},
     }
-    hello().send(using="news")
-    hello().send()
+    django_message().send(using="news")
+    django_message().send()
     mail.send_mail("Hello", "!", None, ["ann@example.com"], using="news")
     mail.send_mass_mail([("Hello", "!", None, ["ann@example.com"])], using="news")
     mail.mail_admins("Hello", "!", using="news")
-    mail.mailers["news"].send_messages([hello()])
-    mail.mailers.default.send_messages([hello()])
+    mail.mailers["news"].send_messages([django_message()])
+    mail.mailers.default.send_messages([django_message()])
     arrived()
     assert [one.key for one in sendgrid.accepted] == ["SG.news", "SG.fake", *["SG.news"] * 4, "SG.fake"]
     if backend == QUEUED:
@@ -74,9 +82,9 @@ def test_each_alias_sends_by_its_own_account(
 def test_an_option_nobody_knows_is_an_invalid_mailer(
     backend: str, sendgrid: FakeSendGrid, settings: Settings
 ) -> None:
-    use(settings, backend, api_kye="SG.typo")
+    use_backend(settings, backend, api_kye="SG.typo")
     with pytest.raises(mail.InvalidMailer, match="Unknown options 'api_kye'"):
-        hello().send()
+        django_message().send()
 
 
 def test_a_missing_key_is_asked_for_in_mailers_too(
@@ -85,12 +93,12 @@ def test_a_missing_key_is_asked_for_in_mailers_too(
     anymail(SENDGRID_API_KEY=None)
     settings.MAILERS = {"default": {"BACKEND": backend}, "news": {"BACKEND": backend}}
     with pytest.raises(ConfigurationError, match=r"MAILERS\['news'\]\['OPTIONS'\]\['api_key'\]"):
-        hello().send(using="news")
+        django_message().send(using="news")
 
 
 def test_a_mailer_made_without_an_alias_is_the_default_one(
     backend: str, sendgrid: FakeSendGrid, arrived: Arrived, settings: Settings
 ) -> None:
-    use(settings, backend)
-    assert import_string(backend)().send_messages([hello()]) == 1
-    assert arrived() == [ANN]
+    use_backend(settings, backend)
+    assert import_string(backend)().send_messages([django_message()]) == 1
+    assert arrived() == [REQUEST_BODY]

@@ -14,10 +14,9 @@ from sending_app import outbox, parts
 from sending_app.mail import Attachment, Common, Envelope, Mail
 from sending_app.models import Attachment as File
 from sending_app.models import OutboxMessage, Part, Recipient
-from tests.events_app.test_inbox import on_postgresql
-from tests.sending_app import mails
-from tests.sending_app.events import recipients
-from tests.sending_app.mails import envelope, kept, mail, part
+from tests.support.databases import on_postgresql
+from tests.support.sending.mail_events import stored_recipients
+from tests.support.sending.outbox_mails import all_parts, mail, only_part, personalization, put_in_outbox
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -32,13 +31,13 @@ def test_a_mail_becomes_a_message_with_a_part_and_its_recipients(database: str) 
     message = OutboxMessage.objects.get()
     assert before <= message.created_at <= database_now(database)
     assert (message.alias, message.subject) == ("default", "Your order")
-    found = part()
+    found = only_part()
     assert (found.state, found.lane, found.alias) == ("waiting", "mail", "default")
     assert found.due == found.created_at == message.created_at
     assert (found.send_at, found.recipient_count, found.attempt, found.attempts) == (None, 3, None, 0)
     expected = [("ann@example.com", "to"), ("bob@example.com", "cc"), ("eve@example.com", "bcc")]
-    assert [(one.address, one.kind) for one in recipients()] == expected
-    assert {str(one.message_id) for one in recipients()} == {sent.envelopes[0].id}
+    assert [(one.address, one.kind) for one in stored_recipients()] == expected
+    assert {str(one.message_id) for one in stored_recipients()} == {sent.envelopes[0].id}
 
 
 def test_what_is_read_back_is_what_was_kept(database: str) -> None:
@@ -58,9 +57,9 @@ def test_what_is_read_back_is_what_was_kept(database: str) -> None:
         headers={"X-A": "b"},
         given={"to": [{"email": "a@example.com"}], "headers": {}},
     )
-    kept(Mail(common=common, envelopes=[one]))
+    put_in_outbox(Mail(common=common, envelopes=[one]))
     assert outbox.common_of(OutboxMessage.objects.get()) == common
-    assert outbox.envelopes_of(part()) == [one]
+    assert outbox.envelopes_of(only_part()) == [one]
 
 
 def test_attachments_are_kept_once_for_all_parts(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,23 +68,23 @@ def test_attachments_are_kept_once_for_all_parts(database: str, monkeypatch: pyt
         Attachment(content=bytes(range(256)), filename="a.bin", type="application/octet-stream"),
         Attachment(content=b"", filename="x" * 255, type="image/png", content_id="img"),
     ]
-    kept(mail(*(f"{n}@example.com" for n in range(5)), batch=True, attachments=files))
+    put_in_outbox(mail(*(f"{n}@example.com" for n in range(5)), batch=True, attachments=files))
     rows = File.objects.order_by("pk")
     assert [(bytes(row.content), row.filename, row.type, row.content_id) for row in rows] == [
         (file.content, file.filename, file.type, file.content_id) for file in files
     ]
-    assert [one.recipient_count for one in mails.parts()] == [2, 2, 1]
-    assert [one.address for one in recipients()] == [f"{n}@example.com" for n in range(5)]
+    assert [one.recipient_count for one in all_parts()] == [2, 2, 1]
+    assert [one.address for one in stored_recipients()] == [f"{n}@example.com" for n in range(5)]
 
 
 def test_a_batch_has_an_id_and_a_copy_for_each(database: str) -> None:
-    kept(mail("ann@example.com", "bob@example.com", cc=["eve@example.com"], batch=True))
-    assert [one.address for one in recipients()] == [
+    put_in_outbox(mail("ann@example.com", "bob@example.com", cc=["eve@example.com"], batch=True))
+    assert [one.address for one in stored_recipients()] == [
         *("ann@example.com", "eve@example.com"),
         *("bob@example.com", "eve@example.com"),
     ]
-    assert len({one.message_id for one in recipients()}) == 2
-    assert part().recipient_count == 4
+    assert len({one.message_id for one in stored_recipients()}) == 2
+    assert only_part().recipient_count == 4
 
 
 @pytest.mark.parametrize(
@@ -103,12 +102,12 @@ def test_large_batches_and_what_is_marked_go_by_the_bulk_lane(
 ) -> None:
     sent = mail(*(f"{n}@example.com" for n in range(to)), batch=batch, bulk=bulk)
     assert outbox.keep(sent, "default", 2) == lane
-    assert part().lane == lane
+    assert only_part().lane == lane
 
 
 def test_what_the_callers_transaction_undoes_was_never_sent(database: str) -> None:
     with transaction.atomic(using=database):
-        kept()
+        put_in_outbox()
         transaction.set_rollback(True, using=database)
     assert not OutboxMessage.objects.exists()
     assert not Part.objects.exists()
@@ -116,12 +115,12 @@ def test_what_the_callers_transaction_undoes_was_never_sent(database: str) -> No
 
 def test_a_mail_that_cannot_be_kept_leaves_the_callers_transaction_whole(database: str) -> None:
     with transaction.atomic(using=database):
-        kept()
+        put_in_outbox()
         with pytest.raises(parts.TooLarge):
             outbox.keep(mail(*(f"{n}@example.com" for n in range(1001))), "default", 100)
         with pytest.raises(ValueError, match="badly formed"):
             outbox.keep(replace(mail(), envelopes=[Envelope(id="x", to=[{"email": "a@b.example"}])]), "d", 1)
-        kept()
+        put_in_outbox()
     assert OutboxMessage.objects.count() == Part.objects.count() == Recipient.objects.count() == 2
 
 
@@ -130,11 +129,11 @@ def test_a_mail_that_the_database_refuses_leaves_nothing_and_the_callers_transac
 ) -> None:
     sent = mail()
     with transaction.atomic(using=database):
-        kept(sent)
+        put_in_outbox(sent)
         with pytest.raises(IntegrityError):
-            kept(sent)
+            put_in_outbox(sent)
     with pytest.raises(IntegrityError):
-        kept(sent)
+        put_in_outbox(sent)
     assert OutboxMessage.objects.count() == Part.objects.count() == Recipient.objects.count() == 1
 
 
@@ -170,34 +169,34 @@ def test_in_one_statement_a_mail_becomes_the_same_rows(database: str) -> None:
 def test_addresses_that_are_the_same_once_folded_are_one_recipient(
     database: str, to: list[str], cc: list[str], expected: list[str]
 ) -> None:
-    kept(Mail(common=Common(body={}), envelopes=[envelope(*to, cc=cc)]))
-    assert [(one.address, one.kind) for one in recipients()] == [(one, "to") for one in expected]
-    assert part().recipient_count == 2
+    put_in_outbox(Mail(common=Common(body={}), envelopes=[personalization(*to, cc=cc)]))
+    assert [(one.address, one.kind) for one in stored_recipients()] == [(one, "to") for one in expected]
+    assert only_part().recipient_count == 2
 
 
 @pytest.mark.parametrize("subject", [ODD, "", "x" * 300, None])
 def test_a_subject_is_kept_for_people(database: str, subject: Any) -> None:
-    kept(mail(subject=subject))
+    put_in_outbox(mail(subject=subject))
     assert OutboxMessage.objects.get().subject == str(subject).replace("\0", "")[:200]
 
 
 def test_a_time_for_it_to_be_sent(database: str) -> None:
     at = database_now(database).replace(microsecond=0) + timedelta(hours=5)
-    kept(mail(send_at=int(at.timestamp())))
-    assert part().send_at == at
-    assert part().due == part().created_at
+    put_in_outbox(mail(send_at=int(at.timestamp())))
+    assert only_part().send_at == at
+    assert only_part().due == only_part().created_at
 
 
 def test_a_time_that_sendgrid_will_refuse_keeps_nothing_waiting_for_ever(database: str) -> None:
-    kept(mail(send_at=253_402_300_000))
-    found = part()
+    put_in_outbox(mail(send_at=253_402_300_000))
+    found = only_part()
     assert found.send_at is not None
     assert timedelta(days=3) < found.send_at - found.created_at < timedelta(days=5)
 
 
 def test_many_recipients_take_few_statements(database: str) -> None:
     with CaptureQueriesContext(connections[database]) as queries:
-        kept(mail(*(f"{n}@example.com" for n in range(1000)), batch=True))
+        put_in_outbox(mail(*(f"{n}@example.com" for n in range(1000)), batch=True))
     assert len(queries) < 20
     assert Recipient.objects.count() == 1000
 
@@ -205,7 +204,7 @@ def test_many_recipients_take_few_statements(database: str) -> None:
 @pytest.mark.parametrize("model", [OutboxMessage, Part, File, Recipient])
 def test_nothing_that_is_shown_of_a_row_says_to_whom_or_what(database: str, model: Any) -> None:
     file = Attachment(content=b"x", filename="secret.pdf", type="application/pdf")
-    kept(mail(attachments=[file]))
+    put_in_outbox(mail(attachments=[file]))
     text = str(model.objects.get())
     assert "@" not in text
     assert "secret" not in text

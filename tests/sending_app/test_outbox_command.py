@@ -15,17 +15,17 @@ from events_app.models import database_now
 from sending_app import account, by_hand
 from sending_app.models import Attachment, OutboxMessage, Part, Pause, Recipient
 from sending_app.outbox import using
-from tests.events_app.test_inbox import away
-from tests.sending_app.mails import kept, mail, part, parts
-from tests.sending_app.test_timeline import answer, event, stored
-from tests.terminal import interrupt_the_second, printed
+from tests.support.commands import interrupt_second_call, output_of
+from tests.support.databases import database_away
+from tests.support.sending.mail_events import answer_to_last_mail, event_of_last_mail, receive_events
+from tests.support.sending.outbox_mails import all_parts, mail, only_part, put_in_outbox
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
 KEY = "SG.a-key-that-nobody-is-to-see"
 
 
-run = partial(printed, "outbox")
+run = partial(output_of, "outbox")
 
 
 def run_json(*args: object) -> list[Any]:
@@ -42,7 +42,7 @@ def made(*states: str, **columns: Any) -> list[int]:
     """Mails in these states; their numbers."""
     pks = []
     for state in states:
-        kept()
+        put_in_outbox()
         pks.append(Part.objects.latest("pk").pk)
         Part.objects.filter(pk=pks[-1]).update(state=state, **columns)
     return pks
@@ -68,13 +68,13 @@ def ground(stream: str, anymail: Callable[..., None]) -> Iterator[None]:
 
 
 def test_the_newest_come_first_and_a_limit_says_what_it_leaves_out(database: str) -> None:
-    kept(mail("mira@example.net", subject=""))
-    kept(mail("lena@example.net", "bo@example.net"))
+    put_in_outbox(mail("mira@example.net", subject=""))
+    put_in_outbox(mail("lena@example.net", "bo@example.net"))
     message = OutboxMessage.objects.latest("pk")
     lines = run("list").splitlines()
     assert lines[0].split()[:6] == ["id", "sent", "here", "(UTC)", "state", "lane"]
     at = f"{message.created_at:%Y-%m-%d %H:%M}".split()
-    newest, oldest = reversed(parts())
+    newest, oldest = reversed(all_parts())
     told = [str(newest.pk), *at, "waiting", "mail", "default", "2", "0", "lena@example.net:", "Your", "order"]
     assert lines[1].split() == told
     assert lines[2].split()[-1] == "mira@example.net"
@@ -91,16 +91,20 @@ def test_nothing_found_is_said(database: str) -> None:
 def test_a_list_for_programs_leaves_nothing_out(database: str) -> None:
     made("failed", error="No such template.\nNone.", attempts=3)
     (found,) = run_json("list")
-    assert (found["id"], found["message"], found["state"]) == (part().pk, part().message_id, "failed")
+    assert (found["id"], found["message"], found["state"]) == (
+        only_part().pk,
+        only_part().message_id,
+        "failed",
+    )
     assert (found["error"], found["attempts"]) == ("No such template.\nNone.", 3)
     assert (found["first_recipient"], found["recipient_count"]) == ("ann@example.com", 1)
     assert found["subject"] == "Your order"
 
 
 def test_all_filters_are_passed_on(database: str) -> None:
-    kept(mail("ann@example.com", subject="In May"), alias="news")
-    kept(mail(subject="In June"))
-    pk, other = (one.pk for one in parts())
+    put_in_outbox(mail("ann@example.com", subject="In May"), alias="news")
+    put_in_outbox(mail(subject="In June"))
+    pk, other = (one.pk for one in all_parts())
     row = Recipient.objects.get(part=pk)
     Part.objects.update(sent_twice=True, state="parked")
     filters = ["--address", "ANN@example.com", "--message-id", row.message_id, "--subject", "may"]
@@ -125,7 +129,7 @@ def test_all_filters_are_passed_on(database: str) -> None:
 @pytest.mark.parametrize("columns", [80, 100, 132, 200])
 def test_a_table_fits_its_terminal(database: str, columns: int) -> None:
     for number in range(9):
-        kept(mail(f"{'mira' * number}@example.net", subject="s" * 100))
+        put_in_outbox(mail(f"{'mira' * number}@example.net", subject="s" * 100))
     Part.objects.filter(pk__in=made("failed", "parked")).update(error="A long story. " * 20)
     lines = run("list", terminal=columns).splitlines()
     assert max(map(len, lines)) <= columns
@@ -133,9 +137,9 @@ def test_a_table_fits_its_terminal(database: str, columns: int) -> None:
 
 
 def test_what_others_chose_the_words_of_does_nothing_to_a_terminal(database: str) -> None:
-    kept(mail("\x1b[2Jmira@example.net", subject="\x9b31m\u202e"), alias="\x1b]0;owned\x07")
+    put_in_outbox(mail("\x1b[2Jmira@example.net", subject="\x9b31m\u202e"), alias="\x1b]0;owned\x07")
     said = "\x1b[2J"
-    pk = part().pk
+    pk = only_part().pk
     Part.objects.update(state="failed", error=said, log=[{"at": "2026-07-14T12:00:00+00:00", "what": said}])
     Pause.objects.create(account="x", alias=said, since=moved(), until=moved(), reason=said)
     for shown in (run("list"), run("list", terminal=80), run("show", pk), run("status")):
@@ -146,15 +150,18 @@ def test_what_others_chose_the_words_of_does_nothing_to_a_terminal(database: str
 
 
 def test_everything_of_a_mail_is_shown(database: str) -> None:
-    kept(mail("ann@example.com", "bo@example.com", cc=["cy@example.com"], attachments=()))
+    put_in_outbox(mail("ann@example.com", "bo@example.com", cc=["cy@example.com"], attachments=()))
     Attachment.objects.create(message=OutboxMessage.objects.get(), filename="a.pdf", type="x/y", content=b"")
     now = moved()
     Part.objects.update(state="accepted", attempts=1, attempted_at=now, accepted_at=now, x_message_id="14c5d")
-    stored(event(1, "delivered", response="250 OK"), event(2, "bounce", "bo@example.com", reason="550 no"))
-    stored(event(3, "open"))
-    shown = run("show", part().pk)
+    receive_events(
+        event_of_last_mail(1, "delivered", response="250 OK"),
+        event_of_last_mail(2, "bounce", "bo@example.com", reason="550 no"),
+    )
+    receive_events(event_of_last_mail(3, "open"))
+    shown = run("show", only_part().pk)
     for said in (
-        f"Mail {part().pk}\n",
+        f"Mail {only_part().pk}\n",
         "state          accepted\n",
         "subject        Your order\n",
         "from           shop@example.com\n",
@@ -174,8 +181,8 @@ def test_everything_of_a_mail_is_shown(database: str) -> None:
 
 
 def test_a_part_is_shown_among_the_others_and_not_all_of_it(database: str) -> None:
-    kept(mail(*(f"p{number}@example.net" for number in range(1060)), batch=True))
-    first, second = (one.pk for one in parts())
+    put_in_outbox(mail(*(f"p{number}@example.net" for number in range(1060)), batch=True))
+    first, second = (one.pk for one in all_parts())
     Part.objects.filter(pk=first).update(state="accepted")
     shown = run("show", second)
     assert f"part           2 of 2 of message {part_of(second)} (1 accepted, 1 waiting)\n" in shown
@@ -192,8 +199,8 @@ def part_of(pk: int) -> int:
 
 
 def test_who_asks_for_one_recipient_sees_that_one(database: str) -> None:
-    kept(mail(*(f"p{number}@example.net" for number in range(99)), batch=True))
-    stored(event(1, "open", "p98@example.net"))
+    put_in_outbox(mail(*(f"p{number}@example.net" for number in range(99)), batch=True))
+    receive_events(event_of_last_mail(1, "open", "p98@example.net"))
     shown = run("show", "--address", "P98@example.net")
     assert "p98@example.net  to  queued" in shown
     assert "opened" in shown.partition("What happened")[2]
@@ -202,11 +209,13 @@ def test_who_asks_for_one_recipient_sees_that_one(database: str) -> None:
 
 
 def test_who_shares_a_mail_has_their_own_events_alone(database: str) -> None:
-    kept(mail("ann@example.com", "bo@example.com", "stra\u00dfe@example.com"))
-    stored(
-        event(1, "delivered", "Ann@Example.com"), event(2, "open"), event(3, "delivered", "bo@example.com")
+    put_in_outbox(mail("ann@example.com", "bo@example.com", "stra\u00dfe@example.com"))
+    receive_events(
+        event_of_last_mail(1, "delivered", "Ann@Example.com"),
+        event_of_last_mail(2, "open"),
+        event_of_last_mail(3, "delivered", "bo@example.com"),
     )
-    stored(event(4, "delivered", "Stra\u00dfe@example.com"))
+    receive_events(event_of_last_mail(4, "delivered", "Stra\u00dfe@example.com"))
     told = run("show", "--address", "BO@example.com").partition("What happened")[2]
     assert " kept " in told
     assert "delivered     bo@example.com" in told
@@ -219,28 +228,31 @@ def test_who_shares_a_mail_has_their_own_events_alone(database: str) -> None:
 
 
 def test_an_answer_is_shown_with_who_wrote_it(database: str) -> None:
-    kept()
-    stored(event(1, "open"))
-    found = answer(2, sender="boss@example.com", subject="Re:\x1b[31m your order")
-    shown = run("show", part().pk)
+    put_in_outbox()
+    receive_events(event_of_last_mail(1, "open"))
+    found = answer_to_last_mail(2, sender="boss@example.com", subject="Re:\x1b[31m your order")
+    shown = run("show", only_part().pk)
     assert f"answered      boss@example.com  inbound mail {found.pk}: Re:" in shown
     assert "\x1b" not in shown
     assert "opened        The message" in shown
-    (told,) = run_json("show", part().pk)
+    (told,) = run_json("show", only_part().pk)
     assert "boss@example.com" in [one["recipient"] for one in told["timeline"] if one["what"] == "answered"]
 
 
 def test_events_of_others_are_not_counted_as_left_out(database: str) -> None:
-    kept(mail("ann@example.com", "bo@example.com"))
-    stored(*(event(seconds, "open") for seconds in range(60)), event(3, "open", "bo@example.com"))
+    put_in_outbox(mail("ann@example.com", "bo@example.com"))
+    receive_events(
+        *(event_of_last_mail(seconds, "open") for seconds in range(60)),
+        event_of_last_mail(3, "open", "bo@example.com"),
+    )
     assert "events; --all" in run("show", "--address", "ann@example.com")
     assert "events; --all" not in run("show", "--address", "bo@example.com")
 
 
 @pytest.mark.parametrize("sender", [None, "shop@example.com", ["shop@example.com"], {"name": "Shop"}, 7])
 def test_a_mail_without_a_proper_sender_is_shown(database: str, sender: Any) -> None:
-    kept(mail(**{"from": sender}))
-    assert "subject        Your order\n" in run("show", part().pk)
+    put_in_outbox(mail(**{"from": sender}))
+    assert "subject        Your order\n" in run("show", only_part().pk)
 
 
 @pytest.mark.parametrize(
@@ -255,14 +267,14 @@ def test_a_mail_without_a_proper_sender_is_shown(database: str, sender: Any) -> 
 def test_a_mail_that_cannot_be_read_is_shown_and_the_next_one(
     database: str, content: bytes, says: str
 ) -> None:
-    kept()
+    put_in_outbox()
     OutboxMessage.objects.update(content=content)
     log = [{"at": "noon", "what": "x"}, "y", {}, {"at": 7, "what": 8}, {"at": "0001-01-01", "what": "z"}]
     Part.objects.update(state="failed", log=log)
-    kept()
+    put_in_outbox()
     for options in ([], ["--json"]):
-        run("show", *(one.pk for one in parts()), *options)
-    shown = run("show", *(one.pk for one in parts()))
+        run("show", *(one.pk for one in all_parts()), *options)
+    shown = run("show", *(one.pk for one in all_parts()))
     assert says in shown
     assert "  note          y\n" in shown
     assert shown.count("from           shop@example.com") == 1
@@ -270,7 +282,7 @@ def test_a_mail_that_cannot_be_read_is_shown_and_the_next_one(
 
 @pytest.mark.parametrize("number", ["99999999999999999999", "9223372036854775808", "-1", "0"])
 def test_a_message_number_that_cannot_be_is_nobodys(database: str, number: str) -> None:
-    kept()
+    put_in_outbox()
     assert run("list", "--message", number) == "No mail matches.\n"
     with pytest.raises(CommandError, match="No mail matches"):
         run("show", "--message", number)
@@ -279,9 +291,9 @@ def test_a_message_number_that_cannot_be_is_nobodys(database: str, number: str) 
 
 def test_events_that_are_left_out_are_counted(database: str) -> None:
     made("accepted")
-    stored(*(event(seconds, "open") for seconds in range(60)))
-    assert "  The first 50 of 60 events; --all shows all.\n" in run("show", part().pk)
-    assert run("show", part().pk, "--all").count("  opened        ") == 60
+    receive_events(*(event_of_last_mail(seconds, "open") for seconds in range(60)))
+    assert "  The first 50 of 60 events; --all shows all.\n" in run("show", only_part().pk)
+    assert run("show", only_part().pk, "--all").count("  opened        ") == 60
 
 
 def test_what_happened_fits_a_terminal(database: str) -> None:
@@ -296,12 +308,12 @@ def test_what_happened_fits_a_terminal(database: str) -> None:
 def test_a_mail_whose_words_are_gone_is_shown(database: str) -> None:
     made("failed")
     OutboxMessage.objects.update(content=None, subject="")
-    assert "content        gone, its time was over\n" in run("show", part().pk)
+    assert "content        gone, its time was over\n" in run("show", only_part().pk)
 
 
 def test_a_mail_for_programs(database: str) -> None:
     made("failed", log=[{"at": "2026-07-14T12:00:00+00:00", "what": "Refused."}])
-    (found,) = run_json("show", part().pk)
+    (found,) = run_json("show", only_part().pk)
     assert (found["state"], found["log"][0]["what"]) == ("failed", "Refused.")
     assert [moment["what"] for moment in found["timeline"]] == ["failed", "kept"]
     (recipient,) = found["recipients"]
@@ -313,9 +325,9 @@ def test_an_id_that_is_not_there_is_named_after_those_that_are(database: str) ->
     made("waiting")
     out = StringIO()
     with pytest.raises(CommandError, match="No mail has the id C3, 0") as raised:
-        call_command("outbox", "show", str(part().pk), "C3", "0", stdout=out)
+        call_command("outbox", "show", str(only_part().pk), "C3", "0", stdout=out)
     assert raised.value.returncode == 1
-    assert f"Mail {part().pk}\n" in out.getvalue()
+    assert f"Mail {only_part().pk}\n" in out.getvalue()
 
 
 def test_show_wants_to_know_which(database: str) -> None:
@@ -369,7 +381,7 @@ def test_what_was_not_sent_is_posted_again_and_the_risk_is_said(database: str) -
         "A worker posts them now, or at beat's next tick.",
         "If SendGrid has them after all, their recipients get them twice.",
     ]
-    assert part().state == "waiting"
+    assert only_part().state == "waiting"
     assert bells() == ["sending.deliver", "sending.deliver_bulk"]
 
 
@@ -387,7 +399,7 @@ def test_what_there_is_proof_of_is_said(database: str) -> None:
     (pk,) = made("parked", accepted_at=moved())
     said = run("cancel", pk)
     assert said.startswith("Cancelled 0 of 1 mail.\n1 left alone: there is proof by now")
-    assert part().state == "accepted"
+    assert only_part().state == "accepted"
 
 
 def test_what_was_done_for_programs(database: str) -> None:
@@ -421,7 +433,7 @@ def test_an_id_that_is_not_there_is_named_and_the_others_are_taken(database: str
 
 def test_a_rehearsal_says_what_would_be_taken(database: str) -> None:
     made("waiting", "waiting", "parked", "posting")
-    kept(alias="news")
+    put_in_outbox(alias="news")
     before = list(Part.objects.order_by("pk").values())
     assert run("cancel", "--all", "--dry-run").splitlines() == [
         "mails  state    lane  mailer",
@@ -454,7 +466,7 @@ def test_a_retry_that_is_interrupted_says_how_far_it_got(
 ) -> None:
     monkeypatch.setattr(by_hand, "SLICE", 10)
     made(*["failed"] * 25)
-    interrupt_the_second(monkeypatch, by_hand, "retry")
+    interrupt_second_call(monkeypatch, by_hand, "retry")
     out = StringIO()
     with pytest.raises(CommandError, match="Interrupted") as raised:
         call_command("outbox", "retry", "--all", stdout=out)
@@ -480,7 +492,7 @@ def test_all_that_is_going_on(database: str) -> None:
     made("posting", "parked", "failed", "accepted", "cancelled")
     made("unknown", due=moved(seconds=301))
     made("accepted", sent_twice=True)
-    kept(mail(bulk=True))
+    put_in_outbox(mail(bulk=True))
     (found,) = run_json("status")
     waiting = found["waiting"]
     assert found["parts"]["mail"] == {"waiting": 2, "posting": 1, "unknown": 1, "parked": 1, "failed": 1}
@@ -518,10 +530,10 @@ def test_who_is_paused_and_what_sendgrid_said(database: str) -> None:
 
 
 def test_a_mailer_without_a_key_is_said(database: str, anymail: Callable[..., None]) -> None:
-    kept(alias="gone")
+    put_in_outbox(alias="gone")
     assert "WARNING: 1 mail for the mailer gone, which has no API key.\n" in run("status")
     anymail(SENDGRID_API_KEY=None)
-    kept()
+    put_in_outbox()
     assert run_json("status")[0]["without_account"] == {"default": 1, "gone": 1}
 
 
@@ -533,7 +545,10 @@ def test_a_mailer_without_a_key_is_said(database: str, anymail: Callable[..., No
     [["list"], ["show", "1"], ["retry", "1"], ["cancel", "1"], ["settle", "1", "--sent"], ["status"]],
 )
 def test_without_the_database_an_error_says_so(database: str, action: list[str]) -> None:
-    with away(database), pytest.raises(CommandError, match="cannot be asked: OperationalError") as raised:
+    with (
+        database_away(database),
+        pytest.raises(CommandError, match="cannot be asked: OperationalError") as raised,
+    ):
         run(*action)
     assert "migrate" not in str(raised.value)
 

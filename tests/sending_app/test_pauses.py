@@ -15,7 +15,7 @@ from sending_app import account, client, pauses, settlement
 from sending_app.account import Account
 from sending_app.client import Outcome, Verdict
 from sending_app.models import Pause
-from tests.sending_app.wire import Serve, answering, response
+from tests.support.http_server import Serve, answering, response
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 

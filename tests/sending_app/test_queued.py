@@ -19,15 +19,15 @@ from sending_app.message import SendGridMessage
 from sending_app.models import Attachment, OutboxMessage, Part, Recipient
 from sending_app.parts import TooLarge
 from sending_app.signals import post_send, pre_send, send_failed
-from tests.sending_app.mailing import (
+from tests.support.sending.django_mail import (
     HAS_MAILERS,
     QUEUED,
-    connect,
-    deliver,
-    hearing,
-    hello,
-    to,
-    use,
+    connection_of,
+    django_message,
+    personalization_to,
+    post_due_mail,
+    receiver_connected,
+    use_backend,
     without_ids,
 )
 
@@ -41,7 +41,7 @@ pytestmark = [
 
 @pytest.fixture
 def queued(settings: Settings, sendgrid: FakeSendGrid) -> None:
-    use(settings, QUEUED)
+    use_backend(settings, QUEUED)
 
 
 class Bells:
@@ -84,18 +84,18 @@ def kept() -> int:
 def test_without_a_transaction_the_mail_is_kept_when_send_returns(
     database: str, bells: Bells, sendgrid: FakeSendGrid
 ) -> None:
-    assert hello().send() == 1
+    assert django_message().send() == 1
     assert OutboxMessage.objects.using(database).count() == 1
     assert (bells.mail, bells.bulk) == (1, 0)
     assert not sendgrid.requests
-    deliver()
+    post_due_mail()
     assert len(sendgrid.accepted) == 1
 
 
 def test_the_mail_is_rolled_back_with_the_callers_transaction(
     database: str, bells: Bells, sendgrid: FakeSendGrid
 ) -> None:
-    message = hello(attachments=[("a.txt", "a", "text/plain")])
+    message = django_message(attachments=[("a.txt", "a", "text/plain")])
     with transaction.atomic(using=database):
         message.send()
         assert kept() == 1
@@ -104,7 +104,7 @@ def test_the_mail_is_rolled_back_with_the_callers_transaction(
     for model in (OutboxMessage, Part, Recipient, Attachment):
         assert model._default_manager.using(database).count() == 0
     assert bells.mail == 0
-    deliver()
+    post_due_mail()
     assert not sendgrid.requests
 
 
@@ -112,7 +112,7 @@ def test_the_bell_is_rung_once_the_transaction_is_committed_in_its_turn(database
     seen = []
     with transaction.atomic(using=database):
         transaction.on_commit(lambda: seen.append(bells.mail), using=database)
-        hello().send()
+        django_message().send()
         transaction.on_commit(lambda: seen.append(bells.mail), using=database)
         assert bells.mail == 0
     assert seen == [0, 1]
@@ -123,22 +123,22 @@ def test_a_savepoint_that_is_rolled_back_takes_its_own_mail_alone(
     database: str, bells: Bells, sendgrid: FakeSendGrid
 ) -> None:
     with transaction.atomic(using=database):
-        hello(subject="outer").send()
+        django_message(subject="outer").send()
         with transaction.atomic(using=database):
-            hello(subject="inner").send()
+            django_message(subject="inner").send()
             transaction.set_rollback(True, using=database)
         with transaction.atomic(using=database):
-            hello(subject="another").send()
+            django_message(subject="another").send()
         assert bells.mail == 0
     assert bells.mail == 1  # for both: nobody has heard it when the second comes
-    deliver()
+    post_due_mail()
     assert [one.body["subject"] for one in sendgrid.accepted] == ["outer", "another"]
 
 
 def test_another_databases_transaction_has_no_say(database: str, bells: Bells) -> None:
     other = "postgres" if database == "default" else "default"
     with transaction.atomic(using=other):
-        hello().send()
+        django_message().send()
         assert bells.mail == 1
         transaction.set_rollback(True, using=other)
     assert OutboxMessage.objects.using(database).count() == 1
@@ -147,7 +147,7 @@ def test_another_databases_transaction_has_no_say(database: str, bells: Bells) -
 def test_who_commits_by_hand_leaves_the_bell_to_the_tick(database: str, bells: Bells) -> None:
     transaction.set_autocommit(False, using=database)
     try:
-        hello().send()
+        django_message().send()
         transaction.commit(using=database)
     finally:
         transaction.set_autocommit(True, using=database)
@@ -158,12 +158,12 @@ def test_who_commits_by_hand_leaves_the_bell_to_the_tick(database: str, bells: B
 def test_in_a_transaction_that_is_broken_send_raises_what_the_database_does(
     database: str, bells: Bells
 ) -> None:
-    message = hello()
+    message = django_message()
     with transaction.atomic(using=database):
         transaction.set_rollback(True, using=database)
         with pytest.raises(TransactionManagementError):
             message.send()
-        assert connect(fail_silently=True).send_messages([hello()]) == 0
+        assert connection_of(fail_silently=True).send_messages([django_message()]) == 0
     assert message.anymail_status.recipients == {}
     assert bells.mail == 0
 
@@ -172,54 +172,60 @@ def test_in_a_transaction_that_is_broken_send_raises_what_the_database_does(
 
 
 def test_one_bell_for_all_messages_of_a_call(bells: Bells) -> None:
-    assert connect().send_messages([hello() for _ in range(3)]) == 3
+    assert connection_of().send_messages([django_message() for _ in range(3)]) == 3
     assert bells.mail == 1
 
 
 def test_a_bell_for_each_lane(bells: Bells) -> None:
-    connect().send_messages([hello(), hello(bulk=True), hello(), hello(bulk=True)])
+    connection_of().send_messages(
+        [django_message(), django_message(bulk=True), django_message(), django_message(bulk=True)]
+    )
     assert (bells.mail, bells.bulk) == (1, 1)
 
 
 def test_a_large_batch_is_bulk(bells: Bells, anymail: Change) -> None:
     anymail(SEND_BULK_ABOVE=2)
-    hello(to=["a@example.com", "b@example.com", "c@example.com"], merge_data={}).send()
+    django_message(to=["a@example.com", "b@example.com", "c@example.com"], merge_data={}).send()
     assert (bells.mail, bells.bulk) == (0, 1)
 
 
 def test_nothing_kept_rings_nothing(bells: Bells) -> None:
-    connection = connect(fail_silently=True)
-    assert connection.send_messages([hello(to=["nobody"]), hello(to=[])]) == 0
+    connection = connection_of(fail_silently=True)
+    assert connection.send_messages([django_message(to=["nobody"]), django_message(to=[])]) == 0
     assert (bells.mail, bells.bulk) == (0, 0)
 
 
 def test_messages_before_a_bad_one_stay_and_leave(bells: Bells, sendgrid: FakeSendGrid) -> None:
     with pytest.raises(InvalidAddress):
-        connect().send_messages([hello(), hello(bulk=True), hello(to=["nobody"]), hello()])
+        connection_of().send_messages(
+            [django_message(), django_message(bulk=True), django_message(to=["nobody"]), django_message()]
+        )
     assert kept() == 2
     assert (bells.mail, bells.bulk) == (1, 1)
-    deliver()
+    post_due_mail()
     assert len(sendgrid.accepted) == 2
 
 
 def test_they_do_so_in_a_transaction_whose_owner_goes_on(database: str, bells: Bells) -> None:
     with transaction.atomic(using=database):
         with pytest.raises(InvalidAddress):
-            connect().send_messages([hello(), hello(to=["nobody"])])
+            connection_of().send_messages([django_message(), django_message(to=["nobody"])])
         assert bells.mail == 0
     assert OutboxMessage.objects.using(database).count() == 1
     assert bells.mail == 1
 
 
 def test_a_receiver_of_pre_send_may_send_by_the_same_mailer(bells: Bells) -> None:
-    connection = connect()
+    connection = connection_of()
 
     def receiver(message: Any, **_: Any) -> None:
         if message.subject == "second":
-            connection.send_messages([hello(subject="of the receiver")])
+            connection.send_messages([django_message(subject="of the receiver")])
 
-    with hearing(pre_send, receiver):
-        connection.send_messages([hello(subject="first", bulk=True), hello(subject="second", bulk=True)])
+    with receiver_connected(pre_send, receiver):
+        connection.send_messages(
+            [django_message(subject="first", bulk=True), django_message(subject="second", bulk=True)]
+        )
     assert (bells.mail, bells.bulk) == (1, 1)
 
 
@@ -251,7 +257,7 @@ def test_a_key_in_code_is_refused_where_there_is_no_other(anymail: Change) -> No
 
 def test_what_the_settings_say_as_well_may_be_said_in_code(sendgrid: FakeSendGrid) -> None:
     connection = EmailBackend(api_key="SG.fake", api_url=sendgrid.url.removesuffix("/"))
-    assert connection.send_messages([hello()]) == 1
+    assert connection.send_messages([django_message()]) == 1
 
 
 @pytest.mark.parametrize("key", [None, "SG.in-code"])
@@ -261,7 +267,7 @@ def test_an_alias_that_no_worker_finds_is_refused(key: str | None) -> None:
 
 
 def test_no_row_has_the_key() -> None:
-    hello().send()
+    django_message().send()
     for model in (OutboxMessage, Part, Recipient):
         assert "SG.fake" not in str(
             [
@@ -276,10 +282,10 @@ def test_no_row_has_the_key() -> None:
 
 
 def test_b13_a_batch_of_2500_leaves_in_three_requests(sendgrid: FakeSendGrid) -> None:
-    message = hello(to=[f"n{number}@example.com" for number in range(2500)], merge_data={})
+    message = django_message(to=[f"n{number}@example.com" for number in range(2500)], merge_data={})
     assert message.send() == 1
     assert Part.objects.count() == 3
-    deliver()
+    post_due_mail()
     arrived = [one for mail in sendgrid.accepted for one in mail.body["personalizations"]]
     assert [len(mail.body["personalizations"]) for mail in sendgrid.accepted] == [1000, 1000, 500]
     status = message.anymail_status
@@ -290,7 +296,7 @@ def test_b13_a_batch_of_2500_leaves_in_three_requests(sendgrid: FakeSendGrid) ->
 
 
 def test_a_mail_too_large_raises_and_nothing_is_kept(bells: Bells) -> None:
-    message = hello(bcc=[f"n{number}@example.com" for number in range(1000)])
+    message = django_message(bcc=[f"n{number}@example.com" for number in range(1000)])
     with pytest.raises(TooLarge) as caught:
         message.send()
     assert caught.value.email_message is message
@@ -303,11 +309,11 @@ def test_a_mail_too_large_raises_and_nothing_is_kept(bells: Bells) -> None:
 
 def test_post_send_is_called_by_the_worker_and_not_by_send(sendgrid: FakeSendGrid) -> None:
     heard: list[dict[str, Any]] = []
-    sent = hello(to=["Ann <ann@example.com>"], tags=["a"])
-    with hearing(post_send, lambda **told: heard.append(told)):
+    sent = django_message(to=["Ann <ann@example.com>"], tags=["a"])
+    with receiver_connected(post_send, lambda **told: heard.append(told)):
         sent.send()
         assert not heard
-        deliver()
+        post_due_mail()
     (told,) = heard
     assert told["sender"] is EmailBackend
     assert told["esp_name"] == "SendGrid"
@@ -323,9 +329,9 @@ def test_post_send_is_called_by_the_worker_and_not_by_send(sendgrid: FakeSendGri
 def test_without_ids_the_worker_has_none_to_tell(anymail: Change) -> None:
     anymail(SENDGRID_GENERATE_MESSAGE_ID=False)
     heard: list[Any] = []
-    with hearing(post_send, lambda status, **_: heard.append(status)):
-        hello().send()
-        deliver()
+    with receiver_connected(post_send, lambda status, **_: heard.append(status)):
+        django_message().send()
+        post_due_mail()
     assert heard[0].message_id is None
     assert heard[0].recipients["ann@example.com"].message_id is None
 
@@ -334,10 +340,10 @@ def test_b10_a_receivers_error_after_the_mail_is_out_does_not_send_it_again(send
     def receiver(**_: Any) -> None:
         raise LookupError("a receiver's own")
 
-    with hearing(post_send, receiver):
-        hello().send()
-        deliver()
-        deliver()
+    with receiver_connected(post_send, receiver):
+        django_message().send()
+        post_due_mail()
+        post_due_mail()
     assert len(sendgrid.requests) == 1
     assert Part.objects.get().state == Part.State.ACCEPTED
 
@@ -345,10 +351,10 @@ def test_b10_a_receivers_error_after_the_mail_is_out_does_not_send_it_again(send
 def test_what_sendgrid_will_never_take_is_told_by_send_failed(sendgrid: FakeSendGrid) -> None:
     sendgrid.next(answers.refused(400))
     heard: list[dict[str, Any]] = []
-    with hearing(send_failed, lambda **told: heard.append(told)):
-        message = hello()
+    with receiver_connected(send_failed, lambda **told: heard.append(told)):
+        message = django_message()
         message.send()
-        deliver()
+        post_due_mail()
     (told,) = heard
     assert told["status"].recipients["ann@example.com"].status == "failed"
     assert told["status"].message_id == message.anymail_status.message_id
@@ -360,20 +366,20 @@ def test_what_pre_send_has_changed_is_what_leaves(sendgrid: FakeSendGrid) -> Non
     def receiver(message: Any, **_: Any) -> None:
         message.metadata = {"changed": 1}
 
-    with hearing(pre_send, receiver):
-        hello().send()
-    deliver()
+    with receiver_connected(pre_send, receiver):
+        django_message().send()
+    post_due_mail()
     body = without_ids(sendgrid.accepted[0].body)
     assert body["custom_args"] == {"changed": "1"}
-    assert body["personalizations"] == [to("ann@example.com")]
+    assert body["personalizations"] == [personalization_to("ann@example.com")]
 
 
 @pytest.mark.skipif(not HAS_MAILERS, reason="There is no MAILERS before Django 6.1")
 def test_a_key_in_mailers_is_what_a_worker_finds(sendgrid: FakeSendGrid, settings: Settings) -> None:
-    use(settings, QUEUED, api_key="SG.of-options", timeout=[1, 5])
-    hello().send()
-    connect(api_key="SG.of-options").send_messages([hello()])
+    use_backend(settings, QUEUED, api_key="SG.of-options", timeout=[1, 5])
+    django_message().send()
+    connection_of(api_key="SG.of-options").send_messages([django_message()])
     with pytest.raises(ImproperlyConfigured, match="takes no api_key in code"):
-        connect(api_key="SG.in-code")
-    deliver()
+        connection_of(api_key="SG.in-code")
+    post_due_mail()
     assert [mail.key for mail in sendgrid.accepted] == ["SG.of-options"] * 2

@@ -18,8 +18,8 @@ from sending_app.mail import Mail
 from sending_app.models import Part
 from sending_app.replies import MOST, answered
 from sending_app.search import of_requests
-from tests.sending_app.events import recipients
-from tests.sending_app.mails import kept, mail, parts
+from tests.support.sending.mail_events import stored_recipients
+from tests.support.sending.outbox_mails import all_parts, mail, put_in_outbox
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -55,9 +55,9 @@ def incoming(
 
 def sent(found: Mail | None = None, request: str = "") -> list[str]:
     """The mail is in the outbox, and SendGrid has it as this request; its ids."""
-    message = kept(found)
+    message = put_in_outbox(found)
     Part.objects.filter(message=message).update(x_message_id=request)
-    return [str(row.message_id) for part in message.parts.order_by("pk") for row in recipients(part)]
+    return [str(row.message_id) for part in message.parts.order_by("pk") for row in stored_recipients(part)]
 
 
 def smtp_id(request: str, host: str = "geopod-ismtpd-4") -> str:
@@ -214,11 +214,11 @@ def test_who_got_several_copies_cannot_be_told(database: str) -> None:
 
 
 def test_another_part_of_a_batch_is_another_request(database: str) -> None:
-    kept(mail(*(f"p{number}@example.net" for number in range(1001)), batch=True))
-    first, second = parts()
+    put_in_outbox(mail(*(f"p{number}@example.net" for number in range(1001)), batch=True))
+    first, second = all_parts()
     Part.objects.filter(pk=first.pk).update(x_message_id=ONE)
     Part.objects.filter(pk=second.pk).update(x_message_id=OTHER)
-    ids = [str(row.message_id) for row in recipients()]
+    ids = [str(row.message_id) for row in stored_recipients()]
     assert answered(incoming(in_reply_to=[smtp_id(ONE)], sender="p7@example.net")) == ids[7]
     assert answered(incoming(in_reply_to=[smtp_id(OTHER)], sender="p7@example.net")) == ids[1000]
 

@@ -11,10 +11,10 @@ from sending_app import announce, retention
 from sending_app.mail import Attachment
 from sending_app.models import FINAL, OutboxMessage, Part, Recipient, WebhookActivity
 from sending_app.models import Attachment as File
-from tests.events_app.test_inbox import away
-from tests.sending_app.events import come, raw, recipients
-from tests.sending_app.mails import kept, mail, parts
-from tests.sending_app.told import told
+from tests.support.databases import database_away
+from tests.support.recorded_calls import recorded_signals
+from tests.support.sending.mail_events import event_payload, receive_events, stored_recipients
+from tests.support.sending.outbox_mails import all_parts, mail, put_in_outbox
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -32,7 +32,7 @@ def keep(database: str, *ages: float, state: Part.State = State.ACCEPTED) -> lis
     made = []
     for age in ages:
         file = Attachment(content=b"x", filename="a.pdf", type="application/pdf")
-        message = kept(mail(attachments=[file]))
+        message = put_in_outbox(mail(attachments=[file]))
         at = now - timedelta(days=age)
         OutboxMessage.objects.filter(pk=message.pk).update(created_at=at)
         done = at if state in FINAL else None
@@ -97,7 +97,7 @@ def test_what_is_done_has_its_time_from_then_on(database: str, state: Part.State
 
 def test_a_message_has_all_its_parts_or_none(database: str) -> None:
     (one,) = keep(database, 100)
-    first = parts()[0]
+    first = all_parts()[0]
     Part.objects.create(
         message_id=one, lane="mail", alias="default", created_at=first.created_at, due=first.due,
         recipient_count=1, envelopes=b"[]", state=State.PARKED,
@@ -144,7 +144,7 @@ def test_nothing_to_do_is_done(database: str) -> None:
 
 
 def test_a_database_that_is_away_is_the_callers(database: str) -> None:
-    with away(database), pytest.raises(OperationalError):
+    with database_away(database), pytest.raises(OperationalError):
         prune()
 
 
@@ -153,12 +153,12 @@ def test_an_event_of_a_mail_whose_words_are_gone_still_counts(
 ) -> None:
     keep(database, 8, state=State.FAILED)
     prune()
-    with told() as heard:
-        come(raw("delivered", recipients()[0]))
-    assert (parts()[0].state, recipients()[0].status) == ("accepted", "delivered")
+    with recorded_signals() as heard:
+        receive_events(event_payload("delivered", stored_recipients()[0]))
+    assert (all_parts()[0].state, stored_recipients()[0].status) == ("accepted", "delivered")
     assert heard.calls == []
-    assert f"Receivers are not told of part {parts()[0].pk}: what it said is gone" in caplog.messages
-    announce.accepted(parts()[0])  # with nobody to hear it
+    assert f"Receivers are not told of part {all_parts()[0].pk}: what it said is gone" in caplog.messages
+    announce.accepted(all_parts()[0])  # with nobody to hear it
 
 
 def test_activity_that_no_decision_needs_any_more_goes(database: str, anymail: Callable[..., None]) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from sending_app.models import OutboxMessage, Part, Recipient
 from sending_app.search import Criteria, find, forms, missing, recipients
-from tests.sending_app.mails import kept, mail, part, parts
+from tests.support.sending.outbox_mails import all_parts, mail, only_part, put_in_outbox
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -22,15 +22,15 @@ def id_of(address: str) -> str:
 
 
 def test_nothing_asked_finds_all(database: str) -> None:
-    kept()
-    kept()
-    assert found() == [one.pk for one in parts()]
+    put_in_outbox()
+    put_in_outbox()
+    assert found() == [one.pk for one in all_parts()]
 
 
 def test_by_each_kind_of_id(database: str) -> None:
     for name in "abcd":
-        kept(mail(f"{name}@example.net"))
-    first, second, third, fourth = parts()
+        put_in_outbox(mail(f"{name}@example.net"))
+    first, second, third, fourth = all_parts()
     Part.objects.filter(pk=third.pk).update(x_message_id="14c5d75ce93")
     Part.objects.filter(pk=fourth.pk).update(x_message_id="older.with.dots")
     ours = id_of("b@example.net")
@@ -43,8 +43,8 @@ def test_by_each_kind_of_id(database: str) -> None:
 
 
 def test_ids_that_are_missing(database: str) -> None:
-    kept(mail("a@example.net"))
-    there = [str(part().pk), id_of("a@example.net")]
+    put_in_outbox(mail("a@example.net"))
+    there = [str(only_part().pk), id_of("a@example.net")]
     assert missing([*there, "c3", "0", "00000000-0000-4000-8000-000000000000"]) == [
         "c3",
         "0",
@@ -54,17 +54,17 @@ def test_ids_that_are_missing(database: str) -> None:
 
 
 def test_by_message_and_the_parts_of_it(database: str) -> None:
-    message = kept(mail(*(f"p{number}@example.net" for number in range(1001)), batch=True))
-    kept()
-    assert found(message=message.pk) == [one.pk for one in parts()[:2]]
-    assert found(message_id=id_of("p1000@example.net")) == [parts()[1].pk]
+    message = put_in_outbox(mail(*(f"p{number}@example.net" for number in range(1001)), batch=True))
+    put_in_outbox()
+    assert found(message=message.pk) == [one.pk for one in all_parts()[:2]]
+    assert found(message_id=id_of("p1000@example.net")) == [all_parts()[1].pk]
     assert found(message_id="no id of ours") == []
 
 
 def test_by_address_in_whatever_case(database: str) -> None:
-    kept(mail("Ann@Example.COM", cc=["bo@example.com"]))
-    kept(mail("else@example.com"))
-    assert found(address=" aNN@example.com ") == found(address="BO@example.com") == [parts()[0].pk]
+    put_in_outbox(mail("Ann@Example.COM", cc=["bo@example.com"]))
+    put_in_outbox(mail("else@example.com"))
+    assert found(address=" aNN@example.com ") == found(address="BO@example.com") == [all_parts()[0].pk]
     assert found(address="ann") == found(address="") == []
 
 
@@ -92,7 +92,7 @@ def test_a_domain_that_no_rules_know_is_looked_up_as_it_is() -> None:
 
 
 def test_an_address_and_an_id_must_be_one_recipients(database: str) -> None:
-    kept(mail("a@example.net", "b@example.net", batch=True))
+    put_in_outbox(mail("a@example.net", "b@example.net", batch=True))
     asked = Criteria(address="a@example.net", message_id=id_of("b@example.net"))
     assert (list(find(asked)), list(recipients(asked))) == ([], [])
     (row,) = recipients(Criteria(address="a@example.net", message_id=id_of("a@example.net")))
@@ -100,9 +100,9 @@ def test_an_address_and_an_id_must_be_one_recipients(database: str) -> None:
 
 
 def test_by_what_stands_in_its_row(database: str) -> None:
-    kept(mail(subject="The garden in May"))
-    kept(mail(bulk=True), alias="news")
-    first, second = (one.pk for one in parts())
+    put_in_outbox(mail(subject="The garden in May"))
+    put_in_outbox(mail(bulk=True), alias="news")
+    first, second = (one.pk for one in all_parts())
     Part.objects.filter(pk=second).update(state="parked", sent_twice=True)
     assert found(subject="GARDEN") == [first]
     assert found(lane="bulk") == found(mailer="news") == found(sent_twice=True) == [second]
@@ -113,8 +113,8 @@ def test_by_what_stands_in_its_row(database: str) -> None:
 
 def test_by_the_time_it_was_sent_whenever_it_was_retried(database: str) -> None:
     at = datetime(2026, 7, 14, 12, tzinfo=UTC)
-    message = kept()
+    message = put_in_outbox()
     OutboxMessage.objects.filter(pk=message.pk).update(created_at=at)
-    pk = part().pk
+    pk = only_part().pk
     assert found(since=at) == found(until=at + timedelta(seconds=1)) == [pk]
     assert found(since=at + timedelta(seconds=1)) == found(until=at) == []

@@ -8,20 +8,20 @@ import pytest
 
 from sending_app.mail import Common
 from sending_app.sending_time import sending_time
-from tests.sending_app.mails import envelope
+from tests.support.sending.outbox_mails import personalization
 
 AT = 1_784_030_400
 
 
 def when(*given: Any, body: Any = None, extra: Any = None) -> int | None:
-    envelopes = [replace(envelope("ann@example.com"), given={"send_at": one}) for one in given]
-    envelopes.append(envelope("bob@example.com"))
+    envelopes = [replace(personalization("ann@example.com"), given={"send_at": one}) for one in given]
+    envelopes.append(personalization("bob@example.com"))
     found = sending_time(Common(body={"send_at": body}, extra={"send_at": extra}), envelopes)
     return None if found is None else int(found.timestamp())
 
 
 def test_a_mail_without_a_time_is_sent_at_once() -> None:
-    assert sending_time(Common(body={}), [envelope("ann@example.com")]) is None
+    assert sending_time(Common(body={}), [personalization("ann@example.com")]) is None
     assert sending_time(Common(body={}), []) is None
 
 

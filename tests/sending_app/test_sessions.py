@@ -7,10 +7,18 @@ import threading
 import pytest
 
 from sending_app import sessions
-from tests.sending_app.wire import ACCEPTED, Peer, Request, Serve, Wire, answering, response
+from tests.support.http_server import (
+    ACCEPTED,
+    ClientConnection,
+    HttpServer,
+    Request,
+    Serve,
+    answering,
+    response,
+)
 
 
-def post(wire: Wire) -> int:
+def post(wire: HttpServer) -> int:
     with sessions.session(wire.url) as session:
         return session.post(wire.url, data=b"{}", timeout=20).status_code
 
@@ -72,7 +80,7 @@ def test_a_connection_that_was_idle_is_not_used_again(serve: Serve, monkeypatch:
 def test_a_connection_that_was_closed_meanwhile_is_not_used_again(serve: Serve) -> None:
     closed = threading.Event()
 
-    def behave(peer: Peer, requests: list[Request]) -> None:
+    def behave(peer: ClientConnection, requests: list[Request]) -> None:
         peer.request()
         peer.say(ACCEPTED)
         peer.end()

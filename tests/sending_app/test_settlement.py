@@ -16,11 +16,11 @@ from events_app.models import database_now
 from sending_app import claims, conf, receipts, settlement
 from sending_app.client import Verdict
 from sending_app.models import OutboxMessage, Part, Recipient, WebhookActivity
-from tests.sending_app.events import come, raw, recipients
-from tests.sending_app.mails import kept, mail, part, parts
-from tests.sending_app.posting import accepted, came_to, take
-from tests.sending_app.test_evidence import refusing
-from tests.sending_app.told import told
+from tests.support.databases import updates_fail
+from tests.support.recorded_calls import recorded_signals
+from tests.support.sending.delivery import accepted_outcome, outcome_of, take_lease
+from tests.support.sending.mail_events import event_payload, receive_events, stored_recipients
+from tests.support.sending.outbox_mails import all_parts, mail, only_part, put_in_outbox
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -48,7 +48,7 @@ MOMENTS = (
 
 def let_pass(time: timedelta) -> None:
     """As if all rows were as they are that much earlier."""
-    for one in parts():
+    for one in all_parts():
         earlier = {name: getattr(one, name) - time for name in MOMENTS if getattr(one, name)}
         Part.objects.filter(pk=one.pk).update(**earlier)
     for row in WebhookActivity.objects.order_by("at"):
@@ -61,10 +61,10 @@ def settle() -> dict[str, int]:
 
 def unknown(**changes: Any) -> Part:
     """A part whose fate nobody knows, an hour ago."""
-    kept()
-    pk = take().part.pk
+    put_in_outbox()
+    pk = take_lease().part.pk
     Part.objects.filter(pk=pk).update(**changes)
-    receipts.file(Part.objects.select_related("message").get(pk=pk), came_to(Verdict.UNKNOWN))
+    receipts.file(Part.objects.select_related("message").get(pk=pk), outcome_of(Verdict.UNKNOWN))
     let_pass(HOUR)
     return Part.objects.get(pk=pk)
 
@@ -87,9 +87,9 @@ def posts_get_through(
 
 def neighbour(lost: Part, attempted: timedelta, seen: timedelta | None, **changes: Any) -> Part:
     """An accepted mail: attempted so long after the lost one, and heard of so long after its attempt."""
-    kept(mail("neighbour@example.com"))
-    taken = take()
-    receipts.file(taken.part, accepted())
+    put_in_outbox(mail("neighbour@example.com"))
+    taken = take_lease()
+    receipts.file(taken.part, accepted_outcome())
     lost.refresh_from_db()
     assert lost.attempted_at
     at = lost.attempted_at + attempted
@@ -108,13 +108,13 @@ def ours(one: Part) -> Part:
 
 
 def test_a_part_whose_worker_is_gone_is_unknown(database: str) -> None:
-    kept()
-    taken = take()
+    put_in_outbox()
+    taken = take_lease()
     assert (settle(), settlement.anything_due()) == ({}, False)
-    Part.objects.update(due=part().created_at)
+    Part.objects.update(due=only_part().created_at)
     assert settlement.anything_due()
     assert settle() == {"unknown": 1}
-    found = part()
+    found = only_part()
     assert (found.state, found.unknowns, found.attempt) == ("unknown", 1, taken.part.attempt)
     assert found.error == "Its worker died over it, or was cut off."
     assert [entry["what"] for entry in found.log] == [found.error]
@@ -124,33 +124,33 @@ def test_a_part_whose_worker_is_gone_is_unknown(database: str) -> None:
 
 
 def test_the_attempt_of_a_worker_that_is_gone_lasts_until_its_lease_ends(database: str) -> None:
-    kept()
-    taken = take()
+    put_in_outbox()
+    taken = take_lease()
     lease = taken.part.due
     let_pass(HOUR)
     # Nobody has looked for an hour: it is time to decide as well.
     assert settle() == {"unknown": 2}
-    assert part().unknown_since == lease - HOUR
-    assert part().error.startswith("No event came between ")
+    assert only_part().unknown_since == lease - HOUR
+    assert only_part().error.startswith("No event came between ")
 
 
 def test_where_an_event_has_come_it_is_accepted(database: str) -> None:
-    kept()
-    take()
-    come(raw("processed", recipients()[0]))
-    Part.objects.update(due=part().created_at)
-    with told() as heard:
+    put_in_outbox()
+    take_lease()
+    receive_events(event_payload("processed", stored_recipients()[0]))
+    Part.objects.update(due=only_part().created_at)
+    with recorded_signals() as heard:
         assert settle() == {"settled otherwise": 1}
-    assert (part().state, part().unknowns, heard.signals) == ("accepted", 0, ["post_send"])
+    assert (only_part().state, only_part().unknowns, heard.signals) == ("accepted", 0, ["post_send"])
 
 
 def test_its_own_late_answer_still_counts(database: str) -> None:
-    kept()
-    taken = take()
-    Part.objects.update(due=part().created_at)
+    put_in_outbox()
+    taken = take_lease()
+    Part.objects.update(due=only_part().created_at)
     settle()
-    receipts.file(taken.part, accepted())
-    assert part().state == "accepted"
+    receipts.file(taken.part, accepted_outcome())
+    assert only_part().state == "accepted"
 
 
 # Sent again
@@ -168,20 +168,22 @@ def test_it_is_sent_again_where_all_shows_that_sendgrid_does_not_have_it(databas
     assert found.due <= database_now(database)
     assert found.log[-1]["what"].endswith("It is sent again.")
     assert claims.anything_due(Part.Lane.MAIL)
-    take()
+    take_lease()
     assert (ours(lost).state, ours(lost).attempts) == ("posting", 2)
 
 
 def test_the_events_that_are_stored_show_that_posts_get_through(database: str) -> None:
     lost = unknown()
     assert lost.attempted_at
-    kept(mail("opens@example.com"))
-    other = take().part
-    receipts.file(other, accepted())
+    put_in_outbox(mail("opens@example.com"))
+    other = take_lease().part
+    receipts.file(other, accepted_outcome())
     let_pass(HOUR)
     lost.refresh_from_db()
     for number in range(-2, 11):
-        come(raw("open", recipients(other)[0]), at=lost.attempted_at + number * MINUTE)
+        receive_events(
+            event_payload("open", stored_recipients(other)[0]), at=lost.attempted_at + number * MINUTE
+        )
     assert settle() == {"waiting": 1}
 
 
@@ -197,9 +199,9 @@ def not_yet(lost: Part, database: str) -> str:
 
 
 def test_not_before_its_events_have_had_their_time(database: str) -> None:
-    kept()
-    receipts.file(take().part, came_to(Verdict.UNKNOWN))
-    posts_get_through(part())
+    put_in_outbox()
+    receipts.file(take_lease().part, outcome_of(Verdict.UNKNOWN))
+    posts_get_through(only_part())
     let_pass(timedelta(seconds=conf.UNKNOWN_WAIT.get() - 5))
     assert (settle(), settlement.anything_due()) == ({}, False)
     let_pass(timedelta(seconds=5))
@@ -207,11 +209,11 @@ def test_not_before_its_events_have_had_their_time(database: str) -> None:
 
 
 def test_the_wait_begins_when_a_long_attempt_has_ended(database: str) -> None:
-    kept()
-    taken = take().part
+    put_in_outbox()
+    taken = take_lease().part
     let_pass(30 * MINUTE)
-    receipts.file(taken, came_to(Verdict.UNKNOWN))
-    found = part()
+    receipts.file(taken, outcome_of(Verdict.UNKNOWN))
+    found = only_part()
     assert found.unknown_since is not None
     assert found.due == found.unknown_since + timedelta(seconds=conf.UNKNOWN_WAIT.get())
     assert abs(found.unknown_since - database_now(database)) < 5 * MINUTE
@@ -339,9 +341,9 @@ def test_not_while_an_event_waits_that_came_before_the_wait_was_over(database: s
 @pytest.mark.parametrize("wait", [1, 10, 60])
 def test_a_short_wait_has_the_same_guard(database: str, anymail: Callable[..., None], wait: int) -> None:
     anymail(SEND_UNKNOWN_WAIT=wait)
-    kept()
-    receipts.file(take().part, came_to(Verdict.UNKNOWN))
-    lost = part()
+    put_in_outbox()
+    receipts.file(take_lease().part, outcome_of(Verdict.UNKNOWN))
+    lost = only_part()
     posts_get_through(lost, every=SECOND)
     put_into_the_stream(database_now(database) - wait * SECOND / 2)
     let_pass(timedelta(seconds=wait))
@@ -373,8 +375,8 @@ def test_an_event_that_has_just_come_is_no_backlog(database: str) -> None:
 
 def test_not_where_an_event_of_it_is_stored_that_could_not_be_applied(database: str) -> None:
     lost = unknown()
-    with refusing(database, ZeroDivisionError("ours")):
-        come(raw("processed", recipients(lost)[0]))
+    with updates_fail(database, ZeroDivisionError("ours")):
+        receive_events(event_payload("processed", stored_recipients(lost)[0]))
     posts_get_through(lost)
     assert not_yet(lost, database) == "SendGrid has it: an event of it is stored, and could not be applied."
 
@@ -424,11 +426,11 @@ def test_not_where_redis_cannot_be_asked(database: str, anymail: Callable[..., N
 
 
 def test_a_scheduled_mail_has_its_events_after_its_time(database: str) -> None:
-    kept()
+    put_in_outbox()
     send_at = database_now(database) + 30 * HOUR
     Part.objects.update(send_at=send_at)
-    receipts.file(take().part, came_to(Verdict.UNKNOWN))
-    lost = part()
+    receipts.file(take_lease().part, outcome_of(Verdict.UNKNOWN))
+    lost = only_part()
     let_pass(29 * HOUR)
     assert settle() == {}
     let_pass(HOUR + timedelta(seconds=conf.UNKNOWN_WAIT.get()))
@@ -451,13 +453,13 @@ def test_a_scheduled_mail_has_its_events_after_its_time(database: str) -> None:
 
 
 def test_it_is_parked_where_no_event_could_tell(database: str) -> None:
-    kept(mail(tracked=False))
-    receipts.file(take().part, came_to(Verdict.UNKNOWN))
+    put_in_outbox(mail(tracked=False))
+    receipts.file(take_lease().part, outcome_of(Verdict.UNKNOWN))
     let_pass(HOUR)
-    posts_get_through(part())
-    with told() as heard:
+    posts_get_through(only_part())
+    with recorded_signals() as heard:
         assert settle() == {"parked": 1}
-    found = parts()[0]
+    found = all_parts()[0]
     assert (found.state, found.finished_at) == ("parked", None)
     assert "SENDGRID_GENERATE_MESSAGE_ID is off" in found.error
     assert found.log[-1]["what"] == found.error
@@ -484,7 +486,7 @@ def test_it_is_parked_when_it_is_too_old(database: str, caplog: pytest.LogCaptur
 def test_an_event_takes_it_back_from_there(database: str) -> None:
     lost = unknown(unknowns=settlement.MOST_UNKNOWNS)
     assert settle() == {"parked": 1}
-    come(raw("delivered", recipients()[0]))
+    receive_events(event_payload("delivered", stored_recipients()[0]))
     assert ours(lost).state == "accepted"
 
 
@@ -495,7 +497,7 @@ def test_what_there_is_evidence_of_is_never_sent_again(database: str) -> None:
     lost = unknown()
     posts_get_through(lost)
     Part.objects.filter(pk=lost.pk).update(accepted_at=lost.created_at, x_message_id="A")
-    with told() as heard:
+    with recorded_signals() as heard:
         assert settle() == {"settled otherwise": 1}
     assert (ours(lost).state, heard.signals) == ("accepted", ["post_send"])
 
@@ -517,15 +519,15 @@ def test_what_has_changed_since_it_was_read_is_left_alone(
 
 
 def test_what_waits_too_long_is_given_up(database: str) -> None:
-    kept()
+    put_in_outbox()
     Part.objects.update(error="SendGrid asked for patience.", due=database_now(database) + HOUR)
     let_pass(timedelta(seconds=conf.MAX_AGE.get() - 60))
     assert settle() == {}
     let_pass(timedelta(seconds=60))
-    with told() as heard:
+    with recorded_signals() as heard:
         assert settle() == {"failed": 1}
-    found = part()
-    assert (found.state, [one.status for one in recipients()]) == ("failed", ["failed"])
+    found = only_part()
+    assert (found.state, [one.status for one in stored_recipients()]) == ("failed", ["failed"])
     assert found.error == "Given up after 1 day, 0:00:00: SendGrid asked for patience."
     assert found.log[-1]["what"] == found.error
     assert heard.signals == ["send_failed"]
@@ -534,14 +536,14 @@ def test_what_waits_too_long_is_given_up(database: str) -> None:
 
 
 def test_what_nobody_ever_took_is_given_up_too(database: str) -> None:
-    kept(alias="gone")
+    put_in_outbox(alias="gone")
     let_pass(timedelta(days=2))
     assert settle() == {"failed": 1}
-    assert part().error.endswith("no worker came to it.")
+    assert only_part().error.endswith("no worker came to it.")
 
 
 def test_a_mail_for_later_is_as_old_as_its_time(database: str) -> None:
-    kept()
+    put_in_outbox()
     Part.objects.update(send_at=database_now(database) + 20 * HOUR)
     let_pass(30 * HOUR)
     assert settle() == {}
@@ -550,18 +552,18 @@ def test_a_mail_for_later_is_as_old_as_its_time(database: str) -> None:
 
 
 def test_what_there_is_evidence_of_is_not_given_up(database: str) -> None:
-    kept()
-    Part.objects.update(accepted_at=part().created_at)
+    put_in_outbox()
+    Part.objects.update(accepted_at=only_part().created_at)
     let_pass(timedelta(days=2))
-    with told() as heard:
+    with recorded_signals() as heard:
         assert settle() == {"settled otherwise": 1}
-    assert (part().state, heard.signals) == ("accepted", ["post_send"])
-    assert [one.status for one in recipients()] == ["queued"]
+    assert (only_part().state, heard.signals) == ("accepted", ["post_send"])
+    assert [one.status for one in stored_recipients()] == ["queued"]
 
 
 @pytest.mark.parametrize("state", [State.ACCEPTED, State.FAILED, State.PARKED, State.CANCELLED])
 def test_what_is_settled_stays(database: str, state: Part.State) -> None:
-    kept()
+    put_in_outbox()
     Part.objects.update(state=state)
     let_pass(timedelta(days=5))
     before = Part.objects.values().get()

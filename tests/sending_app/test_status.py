@@ -14,9 +14,9 @@ from events_app.signals import EventType, TrackingEvent
 from sending_app import outbox, status
 from sending_app.models import Part, Recipient
 from sending_app.status import FAILED, MOMENTS, STANDINGS, Move
-from tests.events_app.test_inbox import on_postgresql
-from tests.sending_app.events import AT, event, recipients
-from tests.sending_app.mails import kept, mail, part
+from tests.support.databases import on_postgresql
+from tests.support.sending.mail_events import EVENT_TIME, normalized_event, stored_recipients
+from tests.support.sending.outbox_mails import mail, only_part, put_in_outbox
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -40,7 +40,7 @@ happened = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 3)), min_si
 
 
 def at(seconds: int) -> datetime:
-    return datetime.fromtimestamp(AT + seconds, UTC)
+    return datetime.fromtimestamp(EVENT_TIME + seconds, UTC)
 
 
 def hear(database: str, *events: TrackingEvent, pk: int | None = None) -> None:
@@ -49,7 +49,7 @@ def hear(database: str, *events: TrackingEvent, pk: int | None = None) -> None:
     for one in events:
         moved.hear(one, NOW)
     with transaction.atomic(using=database):
-        status.move({pk or recipients()[0].pk: moved}, database)
+        status.move({pk or stored_recipients()[0].pk: moved}, database)
 
 
 def row(recipient: Recipient) -> dict[str, Any]:
@@ -60,8 +60,8 @@ def row(recipient: Recipient) -> dict[str, Any]:
 
 
 def test_a_new_recipient_is_queued_here(database: str) -> None:
-    kept()
-    assert (recipients()[0].status, recipients()[0].rank) == ("queued", 0)
+    put_in_outbox()
+    assert (stored_recipients()[0].status, stored_recipients()[0].rank) == ("queued", 0)
 
 
 @pytest.mark.parametrize(
@@ -76,9 +76,9 @@ def test_a_new_recipient_is_queued_here(database: str) -> None:
     ],
 )
 def test_an_event_of_its_delivery_moves_it(database: str, kind: str, expected: tuple[str, str]) -> None:
-    kept()
-    hear(database, event(kind, recipients()[0], 5))
-    (moved,) = recipients()
+    put_in_outbox()
+    hear(database, normalized_event(kind, stored_recipients()[0], 5))
+    (moved,) = stored_recipients()
     assert (moved.status, moved.reject_reason) == expected
     assert moved.status_at == at(5)
 
@@ -94,19 +94,23 @@ def test_an_event_of_its_delivery_moves_it(database: str, kind: str, expected: t
     ],
 )
 def test_what_people_do_with_it_is_a_moment_beside_that(database: str, kind: str, moment: str) -> None:
-    kept()
-    hear(database, event("delivered", recipients()[0], 1), event(kind, recipients()[0], 7))
-    found = row(recipients()[0])
+    put_in_outbox()
+    hear(
+        database,
+        normalized_event("delivered", stored_recipients()[0], 1),
+        normalized_event(kind, stored_recipients()[0], 7),
+    )
+    found = row(stored_recipients()[0])
     assert (found["status"], found[moment]) == ("delivered", at(7))
     assert [name for name in MOMENTS.values() if found[name]] == [moment]
 
 
 @pytest.mark.parametrize("kind", ["teleported", "group_resubscribe"])
 def test_other_events_move_nothing(database: str, kind: str) -> None:
-    kept()
-    before = row(recipients()[0])
-    hear(database, event(kind, recipients()[0]))
-    assert row(recipients()[0]) == before
+    put_in_outbox()
+    before = row(stored_recipients()[0])
+    hear(database, normalized_event(kind, stored_recipients()[0]))
+    assert row(stored_recipients()[0]) == before
 
 
 def test_each_standing_is_beyond_those_before_it_and_beyond_what_we_say_ourselves() -> None:
@@ -116,30 +120,34 @@ def test_each_standing_is_beyond_those_before_it_and_beyond_what_we_say_ourselve
 
 
 def test_a_bounce_beats_a_delivery_that_is_heard_of_later(database: str) -> None:
-    kept()
-    hear(database, event("bounce", recipients()[0], 1))
-    hear(database, event("delivered", recipients()[0], 9))
-    found = row(recipients()[0])
+    put_in_outbox()
+    hear(database, normalized_event("bounce", stored_recipients()[0], 1))
+    hear(database, normalized_event("delivered", stored_recipients()[0], 9))
+    found = row(stored_recipients()[0])
     assert (found["status"], found["status_at"], found["reject_reason"]) == ("bounced", at(1), "bounced")
 
 
 def test_it_was_the_first_event_of_its_kind_that_gave_it_its_status(database: str) -> None:
-    kept()
-    hear(database, event("deferred", recipients()[0], 9), event("deferred", recipients()[0], 4))
-    assert row(recipients()[0])["status_at"] == at(4)
-    hear(database, event("deferred", recipients()[0], 2))
-    hear(database, event("deferred", recipients()[0], 3))
-    assert row(recipients()[0])["status_at"] == at(2)
+    put_in_outbox()
+    hear(
+        database,
+        normalized_event("deferred", stored_recipients()[0], 9),
+        normalized_event("deferred", stored_recipients()[0], 4),
+    )
+    assert row(stored_recipients()[0])["status_at"] == at(4)
+    hear(database, normalized_event("deferred", stored_recipients()[0], 2))
+    hear(database, normalized_event("deferred", stored_recipients()[0], 3))
+    assert row(stored_recipients()[0])["status_at"] == at(2)
 
 
 def test_an_event_without_a_readable_time_happened_when_it_is_heard_of(database: str) -> None:
-    kept()
+    put_in_outbox()
     hear(
         database,
-        event("delivered", recipients()[0], timestamp="noon"),
-        event("open", recipients()[0], timestamp=None),
+        normalized_event("delivered", stored_recipients()[0], timestamp="noon"),
+        normalized_event("open", stored_recipients()[0], timestamp=None),
     )
-    found = row(recipients()[0])
+    found = row(stored_recipients()[0])
     assert (found["status"], found["status_at"], found["opened_at"]) == ("delivered", NOW, NOW)
 
 
@@ -148,9 +156,9 @@ def test_an_event_without_a_readable_time_happened_when_it_is_heard_of(database:
 def test_any_order_and_any_batches_lead_to_the_same(
     database: str, events: list[tuple[str, int]], data: st.DataObject
 ) -> None:
-    kept(mail("ann@example.com", "bob@example.com"))
-    one, other = recipients()[-2:]
-    made = [event(kind, one, seconds) for kind, seconds in events]
+    put_in_outbox(mail("ann@example.com", "bob@example.com"))
+    one, other = stored_recipients()[-2:]
+    made = [normalized_event(kind, one, seconds) for kind, seconds in events]
     hear(database, *made, pk=one.pk)
     again = data.draw(st.lists(st.sampled_from(made), max_size=4))
     order = data.draw(st.permutations(made + again))
@@ -165,28 +173,28 @@ def test_any_order_and_any_batches_lead_to_the_same(
 
 @on_postgresql  # SQLite does not say how many rows such a statement wrote
 def test_a_recipient_that_stays_as_it_is_is_not_written(database: str) -> None:
-    kept()
-    events = [event(kind, recipients()[0]) for kind in ("bounce", "open")]
+    put_in_outbox()
+    events = [normalized_event(kind, stored_recipients()[0]) for kind in ("bounce", "open")]
     hear(database, *events)
     again = Move()
     for one in events:
         again.hear(one, NOW)
     with connections[database].cursor() as cursor:
-        rows = status._rows(cursor.db, {recipients()[0].pk: again})
+        rows = status._rows(cursor.db, {stored_recipients()[0].pk: again})
         cursor.execute(status._update(cursor.db), [rows])
         assert cursor.rowcount == 0
 
 
 def test_many_are_moved_in_one_statement(database: str) -> None:
-    kept(mail(*(f"{number}@example.com" for number in range(10))))
+    put_in_outbox(mail(*(f"{number}@example.com" for number in range(10))))
     moves = {}
-    for number, one in enumerate(reversed(recipients())):
+    for number, one in enumerate(reversed(stored_recipients())):
         moves[one.pk] = Move()
-        moves[one.pk].hear(event("delivered" if number % 2 else "open", one, number), NOW)
+        moves[one.pk].hear(normalized_event("delivered" if number % 2 else "open", one, number), NOW)
     with CaptureQueriesContext(connections[database]) as queries, transaction.atomic(using=database):
         status.move(moves, database)
     assert sum(query["sql"].startswith("WITH") for query in queries) == 1
-    found = list(reversed(recipients()))
+    found = list(reversed(stored_recipients()))
     assert [one.status for one in found] == ["queued", "delivered"] * 5
     assert [one.opened_at or one.status_at for one in found] == [at(number) for number in range(10)]
 
@@ -201,57 +209,69 @@ def test_nobody_to_move_asks_nothing(database: str) -> None:
 
 
 def test_recipients_of_a_part_that_is_given_up_have_failed(database: str) -> None:
-    kept()
-    kept(mail("bob@example.com", "eve@example.com"))
-    other, *ours = recipients()
+    put_in_outbox()
+    put_in_outbox(mail("bob@example.com", "eve@example.com"))
+    other, *ours = stored_recipients()
     status.fail(Part.objects.get(pk=ours[0].part_id))
-    assert [one.status for one in recipients(ours[0].part)] == ["failed", "failed"]
+    assert [one.status for one in stored_recipients(ours[0].part)] == ["failed", "failed"]
     assert row(other)["status"] == "queued"
 
 
 def test_what_an_event_has_said_stands_when_the_part_is_given_up(database: str) -> None:
-    kept()
-    hear(database, event("processed", recipients()[0]))
-    status.fail(part())
-    assert row(recipients()[0])["status"] == "queued"
+    put_in_outbox()
+    hear(database, normalized_event("processed", stored_recipients()[0]))
+    status.fail(only_part())
+    assert row(stored_recipients()[0])["status"] == "queued"
 
 
 def test_an_event_shows_that_sendgrid_has_it_after_all(database: str) -> None:
-    kept()
-    status.fail(part())
-    hear(database, event("open", recipients()[0]))
-    assert row(recipients()[0])["status"] == "failed"
-    hear(database, event("processed", recipients()[0]))
-    assert row(recipients()[0])["status"] == "queued"
+    put_in_outbox()
+    status.fail(only_part())
+    hear(database, normalized_event("open", stored_recipients()[0]))
+    assert row(stored_recipients()[0])["status"] == "failed"
+    hear(database, normalized_event("processed", stored_recipients()[0]))
+    assert row(stored_recipients()[0])["status"] == "queued"
 
 
 def test_a_save_does_not_lower_what_an_event_has_set(database: str) -> None:
     """The only writers of a recipient's status are conditional: no worker holds one to save it back."""
-    kept()
-    hear(database, event("delivered", recipients()[0]), event("open", recipients()[0], 3))
-    before = row(recipients()[0])
-    status.fail(part())
-    status.queue_again(part())
-    hear(database, event("deferred", recipients()[0]), event("open", recipients()[0], 8))
-    assert row(recipients()[0]) == before
-    assert part().recipients.using(outbox.using()).count() == 1
+    put_in_outbox()
+    hear(
+        database,
+        normalized_event("delivered", stored_recipients()[0]),
+        normalized_event("open", stored_recipients()[0], 3),
+    )
+    before = row(stored_recipients()[0])
+    status.fail(only_part())
+    status.queue_again(only_part())
+    hear(
+        database,
+        normalized_event("deferred", stored_recipients()[0]),
+        normalized_event("open", stored_recipients()[0], 8),
+    )
+    assert row(stored_recipients()[0]) == before
+    assert only_part().recipients.using(outbox.using()).count() == 1
 
 
 def test_recipients_are_queued_again_with_their_part(database: str) -> None:
-    kept(mail("ann@example.com", "bob@example.com"))
-    one, other = recipients()
-    hear(database, event("bounce", one), pk=one.pk)
-    status.fail(part())
+    put_in_outbox(mail("ann@example.com", "bob@example.com"))
+    one, other = stored_recipients()
+    hear(database, normalized_event("bounce", one), pk=one.pk)
+    status.fail(only_part())
     assert row(other)["status"] == "failed"
-    status.queue_again(part())
+    status.queue_again(only_part())
     assert (row(one)["status"], row(other)["status"]) == ("bounced", "queued")
     assert row(other)["rank"] == 0
 
 
 def test_moments_of_long_ago_and_far_ahead(database: str) -> None:
-    kept()
-    hear(database, event("open", recipients()[0], timestamp=0), event("delivered", recipients()[0], 5))
-    hear(database, event("click", recipients()[0], timestamp=253_402_300_799_000))
-    found = row(recipients()[0])
+    put_in_outbox()
+    hear(
+        database,
+        normalized_event("open", stored_recipients()[0], timestamp=0),
+        normalized_event("delivered", stored_recipients()[0], 5),
+    )
+    hear(database, normalized_event("click", stored_recipients()[0], timestamp=253_402_300_799_000))
+    found = row(stored_recipients()[0])
     assert found["opened_at"] == datetime.fromtimestamp(0, UTC)
     assert found["clicked_at"] - found["opened_at"] > timedelta(days=300_000)

@@ -23,10 +23,10 @@ from project import celery_app
 from sending_app import account, claims, delivery, retention, tasks
 from sending_app.client import Verdict
 from sending_app.models import OutboxMessage, Part
-from tests.events_app.test_inbox import away, hang_up, on_postgresql
-from tests.sending_app.events import come, raw, recipients
-from tests.sending_app.mails import kept, mail, part, parts
-from tests.sending_app.posting import accepted, came_to, take
+from tests.support.databases import database_away, on_postgresql, terminate_connection
+from tests.support.sending.delivery import accepted_outcome, outcome_of, take_lease
+from tests.support.sending.mail_events import event_payload, receive_events, stored_recipients
+from tests.support.sending.outbox_mails import all_parts, mail, only_part, put_in_outbox
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -63,14 +63,14 @@ def run(task: Callable[[], Any]) -> Any:
 def test_a_task_posts_what_is_due_and_its_result_is_how_many(database: str, sendgrid: FakeSendGrid) -> None:
     sendgrid.next(answers.refused(400))
     for _ in range(3):
-        kept()
+        put_in_outbox()
     assert run(tasks.deliver) == {"failed": 1, "accepted": 2}
     assert run(tasks.deliver) is None
-    assert [one.state for one in parts()] == ["failed", "accepted", "accepted"]
+    assert [one.state for one in all_parts()] == ["failed", "accepted", "accepted"]
 
 
 def test_a_result_is_json_and_says_nothing_of_anybody(database: str, sendgrid: FakeSendGrid) -> None:
-    kept()
+    put_in_outbox()
     result = run(tasks.deliver)
     assert json.loads(dumps(result)) == {"accepted": 1}
 
@@ -79,22 +79,22 @@ def test_the_lanes_are_two_tasks_and_one_of_bulk_posts_one_part(
     database: str, sendgrid: FakeSendGrid
 ) -> None:
     for _ in range(2):
-        kept(mail(bulk=True))
-    kept()
+        put_in_outbox(mail(bulk=True))
+    put_in_outbox()
     assert run(tasks.deliver_bulk) == {"accepted": 1}
-    assert [one.state for one in parts()] == ["accepted", "waiting", "waiting"]
+    assert [one.state for one in all_parts()] == ["accepted", "waiting", "waiting"]
     assert bells(tasks.BULK) == ["sending.deliver_bulk", "sending.deliver_bulk"]  # for another, and the tick
     assert run(tasks.deliver) == {"accepted": 1}
-    assert [one.state for one in parts()] == ["accepted", "waiting", "accepted"]
+    assert [one.state for one in all_parts()] == ["accepted", "waiting", "accepted"]
 
 
 def test_a_worker_calls_another_and_asks_the_tick(database: str, sendgrid: FakeSendGrid) -> None:
-    kept()
-    kept()
+    put_in_outbox()
+    put_in_outbox()
     assert run(tasks.deliver) == {"accepted": 2}
     assert bells() == ["sending.deliver"]
     redis.worker().delete(tasks.MAIL, redis.key("sending-tick"))
-    kept(mail(bulk=True))
+    put_in_outbox(mail(bulk=True))
     run(tasks.deliver)
     assert (bells(), bells(tasks.BULK)) == ([], ["sending.deliver_bulk"])
 
@@ -104,11 +104,11 @@ def test_a_mail_that_comes_while_a_worker_waits_for_more_needs_no_bell(
 ) -> None:
     def come_meanwhile(_: float) -> None:
         for _ in range(came.pop() if came else 0):
-            kept()
+            put_in_outbox()
             tasks.ring_for(Part.Lane.MAIL)
 
     came = [1, 2]
-    kept()
+    put_in_outbox()
     monkeypatch.setattr("time.sleep", come_meanwhile)
     monkeypatch.setattr(tasks, "PATIENCE", 1)
     monkeypatch.setattr(tasks, "MOST_PATIENCE", 10)
@@ -122,8 +122,8 @@ def test_a_mail_that_comes_while_a_worker_waits_for_more_needs_no_bell(
 def test_one_mail_now_and_then_does_not_keep_a_worker_from_others(
     database: str, sendgrid: FakeSendGrid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept()
-    monkeypatch.setattr("time.sleep", lambda _: kept())
+    put_in_outbox()
+    monkeypatch.setattr("time.sleep", lambda _: put_in_outbox())
     monkeypatch.setattr(tasks, "PATIENCE", 0.5)
     assert run(tasks.deliver) == {"accepted": 3}
 
@@ -133,11 +133,11 @@ def test_where_several_came_meanwhile_it_calls_another(
 ) -> None:
     def come_meanwhile(_: float) -> None:
         bell.heard(tasks.deliver)  # the silence is over
-        if len(parts()) == 1:
-            kept()
-            kept()
+        if len(all_parts()) == 1:
+            put_in_outbox()
+            put_in_outbox()
 
-    kept()
+    put_in_outbox()
     monkeypatch.setattr("time.sleep", come_meanwhile)
     assert run(tasks.deliver) == {"accepted": 3}
     assert bells() == ["sending.deliver"]
@@ -155,19 +155,19 @@ def test_each_lane_has_its_bell_and_it_is_in_no_transactions_way(database: str) 
 
 def test_settle(database: str, anymail: Callable[..., None]) -> None:
     anymail(SENDGRID_API_KEY="SG.one")
-    kept()
-    take()
-    Part.objects.update(due=part().created_at)
+    put_in_outbox()
+    take_lease()
+    Part.objects.update(due=only_part().created_at)
     assert run(tasks.settle) == {"unknown": 1}
     assert run(tasks.settle) is None
 
 
 def test_the_tick_rings_for_what_is_due(database: str, anymail: Callable[..., None]) -> None:
     anymail(SENDGRID_API_KEY="SG.one")
-    kept()
-    kept(mail(bulk=True))
-    kept()
-    Part.objects.filter(pk=parts()[-1].pk).update(state="unknown", due=parts()[0].created_at)
+    put_in_outbox()
+    put_in_outbox(mail(bulk=True))
+    put_in_outbox()
+    Part.objects.filter(pk=all_parts()[-1].pk).update(state="unknown", due=all_parts()[0].created_at)
     redis.worker().delete(redis.key("sending-prune"))
     tasks.tick()
     assert sorted(bells()) == ["sending.deliver", "sending.settle"]
@@ -181,9 +181,9 @@ def test_prune_rings_again_where_it_had_no_time_for_all(
 ) -> None:
     tasks.prune()
     assert bells(tasks.BULK) == []
-    kept()
-    Part.objects.update(state="accepted", finished_at=part().created_at.replace(year=2020))
-    OutboxMessage.objects.update(created_at=part().created_at.replace(year=2020))
+    put_in_outbox()
+    Part.objects.update(state="accepted", finished_at=only_part().created_at.replace(year=2020))
+    OutboxMessage.objects.update(created_at=only_part().created_at.replace(year=2020))
     monkeypatch.setattr(tasks, "BUDGET", 0)
     tasks.prune()
     assert bells(tasks.BULK) == ["sending.prune"]
@@ -204,7 +204,7 @@ TASKS: list[Callable[[], Any]] = [
 def test_a_database_that_is_away_is_no_error(
     database: str, task: Callable[[], Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with away(database):
+    with database_away(database):
         assert not run(task)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert caplog.messages[0].startswith("Left ")
@@ -215,13 +215,13 @@ def test_a_database_that_is_away_is_no_error(
 def test_what_one_task_could_not_write_the_next_one_does(
     database: str, sendgrid: FakeSendGrid, task: Callable[[], Any]
 ) -> None:
-    kept()
-    delivery._unwritten.append((take(), accepted()))
-    with away(database):
+    put_in_outbox()
+    delivery._unwritten.append((take_lease(), accepted_outcome()))
+    with database_away(database):
         assert not run(task)
-    assert part().state == "posting"
+    assert only_part().state == "posting"
     run(task)
-    assert part().state == "accepted"
+    assert only_part().state == "accepted"
 
 
 def test_a_database_that_goes_away_after_the_post(
@@ -232,13 +232,13 @@ def test_a_database_that_goes_away_after_the_post(
             raise OperationalError("gone\nwith ann@example.com in it")
         return call(sql, params, many, context)
 
-    kept()
+    put_in_outbox()
     with connections[database].execute_wrapper(execute):
         assert run(tasks.deliver) is None
-    assert (part().state, len(sendgrid.accepted)) == ("posting", 1)
+    assert (only_part().state, len(sendgrid.accepted)) == ("posting", 1)
     assert "ann@example.com" not in caplog.text
     assert run(tasks.deliver) is None
-    assert (part().state, part().sent_twice, len(sendgrid.accepted)) == ("accepted", False, 1)
+    assert (only_part().state, only_part().sent_twice, len(sendgrid.accepted)) == ("accepted", False, 1)
 
 
 # The soft time limit
@@ -275,7 +275,7 @@ def test_a_task_that_is_cut_off_says_so_in_one_line(
 def test_a_task_that_is_cut_off_in_its_closing_tick_keeps_its_result(
     database: str, sendgrid: FakeSendGrid, caplog: pytest.LogCaptureFixture
 ) -> None:
-    kept(mail(bulk=True))
+    put_in_outbox(mail(bulk=True))
     with interrupted(database, at="SELECT", when=lambda: sendgrid.accepted):  # whether anything is due
         assert run(tasks.deliver_bulk) == {"accepted": 1}
     assert caplog.messages == ["Left mails at its time limit, to be taken up again"]
@@ -284,12 +284,12 @@ def test_a_task_that_is_cut_off_in_its_closing_tick_keeps_its_result(
 def test_an_outcome_whose_writing_is_cut_off_is_written_by_the_next_task(
     database: str, sendgrid: FakeSendGrid
 ) -> None:
-    kept()
+    put_in_outbox()
     with interrupted(database, at="UPDATE sending_app_part\nSET state = 'accepted'"):
         assert run(tasks.deliver) is None
-    assert (part().state, len(sendgrid.accepted)) == ("posting", 1)
+    assert (only_part().state, len(sendgrid.accepted)) == ("posting", 1)
     run(tasks.deliver)
-    assert (part().state, part().unknowns, len(sendgrid.accepted)) == ("accepted", 0, 1)
+    assert (only_part().state, only_part().unknowns, len(sendgrid.accepted)) == ("accepted", 0, 1)
 
 
 # A connection that broke, and Celery's result
@@ -300,7 +300,7 @@ def test_a_connection_that_broke_in_a_task_is_not_left_to_the_next_who_uses_it(
     database: str, sendgrid: FakeSendGrid
 ) -> None:
     def post_then_break() -> Counter[str]:
-        hang_up(database)
+        terminate_connection(database)
         return Counter(accepted=1)
 
     redis.worker().set(redis.key("sending-tick"), 1, px=60_000)  # the closing tick asks nothing
@@ -315,7 +315,7 @@ def test_a_task_keeps_no_result_where_the_database_is_gone_by_then(
     with ExitStack() as outage:
 
         def post_then_break() -> Counter[str]:
-            hang_up(database)
+            terminate_connection(database)
             outage.enter_context(mock.patch.dict(connections[database].settings_dict, {"PORT": 1}))
             return Counter(accepted=1)
 
@@ -328,7 +328,7 @@ def test_a_task_keeps_no_result_where_the_database_is_gone_by_then(
 def test_without_redis_mails_still_leave(
     database: str, sendgrid: FakeSendGrid, anymail: Callable[..., None]
 ) -> None:
-    kept()
+    put_in_outbox()
     anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
     assert run(tasks.deliver) == {"accepted": 1}
 
@@ -382,8 +382,8 @@ def closing() -> Iterator[None]:
 @pytest.mark.usefixtures("closing")
 def test_a_worker_keeps_the_result_of_what_it_posted_and_of_nothing_else(sendgrid: FakeSendGrid) -> None:
     sendgrid.next(answers.refused(400))
-    kept()
-    kept()
+    put_in_outbox()
+    put_in_outbox()
     celery_app.autodiscover_tasks(force=True)
     with start_worker(celery_app, pool="solo", perform_ping_check=False, queues=[tasks.MAIL, tasks.BULK]):
         bell.ring(tasks.prune)
@@ -397,8 +397,8 @@ def test_a_worker_keeps_the_result_of_what_it_posted_and_of_nothing_else(sendgri
 
 
 def test_a_mail_that_comes_back_while_its_outcome_is_unwritten(database: str, sendgrid: FakeSendGrid) -> None:
-    kept()
-    delivery._unwritten.append((take(), came_to(Verdict.UNKNOWN)))
-    come(raw("processed", recipients()[0]))
+    put_in_outbox()
+    delivery._unwritten.append((take_lease(), outcome_of(Verdict.UNKNOWN)))
+    receive_events(event_payload("processed", stored_recipients()[0]))
     run(tasks.deliver)
-    assert part().state == "accepted"
+    assert only_part().state == "accepted"

@@ -12,9 +12,9 @@ from sending_app import tick as tick_module
 from sending_app.client import Outcome, Verdict
 from sending_app.models import Part, Pause
 from sending_app.tick import Due, tick
-from tests.events_app.test_inbox import away
-from tests.sending_app.mails import kept, mail, part
-from tests.sending_app.posting import take
+from tests.support.databases import database_away
+from tests.support.sending.delivery import take_lease
+from tests.support.sending.outbox_mails import mail, only_part, put_in_outbox
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -43,12 +43,12 @@ def test_nothing_waits(database: str) -> None:
 
 
 def test_each_lane_has_a_bell_of_its_own(database: str) -> None:
-    kept()
+    put_in_outbox()
     assert tick() == Due(mail=True)
-    kept(mail(bulk=True))
+    put_in_outbox(mail(bulk=True))
     look_again()
     assert tick() == Due(mail=True, bulk=True)
-    take()
+    take_lease()
     look_again()
     assert tick() == Due(bulk=True)
 
@@ -56,17 +56,17 @@ def test_each_lane_has_a_bell_of_its_own(database: str) -> None:
 def test_what_is_due_later_or_has_no_settings_wants_nothing(
     database: str, anymail: Callable[..., None]
 ) -> None:
-    kept()
-    Part.objects.update(due=part().due + timedelta(hours=1))
+    put_in_outbox()
+    Part.objects.update(due=only_part().due + timedelta(hours=1))
     assert tick() == Due()
-    Part.objects.update(due=part().created_at)
+    Part.objects.update(due=only_part().created_at)
     anymail(SENDGRID_API_KEY=None)
     look_again()
     assert tick() == Due()
 
 
 def test_a_pause_holds_the_bell_until_it_is_over(database: str) -> None:
-    kept()
+    put_in_outbox()
     pauses.begin(account.named("default"), Outcome(Verdict.PAUSED, 429), trying=False)
     assert tick() == Due()
     Pause.objects.update(until=Pause.objects.get().since)
@@ -76,10 +76,10 @@ def test_a_pause_holds_the_bell_until_it_is_over(database: str) -> None:
 
 @pytest.mark.parametrize("state", ["posting", "unknown"])
 def test_what_nobody_will_finish_wants_to_be_settled(database: str, state: str) -> None:
-    kept()
-    Part.objects.update(state=state, due=part().created_at)
+    put_in_outbox()
+    Part.objects.update(state=state, due=only_part().created_at)
     assert tick() == Due(settle=True)
-    Part.objects.update(due=part().created_at + timedelta(hours=1))
+    Part.objects.update(due=only_part().created_at + timedelta(hours=1))
     look_again()
     assert tick() == Due()
 
@@ -97,17 +97,17 @@ def test_now_and_then_it_is_looked_for_what_is_too_old(database: str) -> None:
 
 
 def test_of_many_one_looks(database: str) -> None:
-    kept()
+    put_in_outbox()
     assert [tick(), tick(), tick()] == [Due(mail=True), Due(), Due()]
     assert 0 < redis.worker().pttl(redis.key("sending-tick")) < tick_module.INTERVAL * 1000
 
 
 def test_without_redis_everybody_looks(database: str, anymail: Callable[..., None]) -> None:
-    kept()
+    put_in_outbox()
     anymail(EVENT_REDIS_URL=CLOSED)
     assert [tick().mail, tick().mail] == [True, True]
 
 
 def test_a_database_that_is_away_is_the_callers(database: str) -> None:
-    with away(database), pytest.raises(DatabaseError):
+    with database_away(database), pytest.raises(DatabaseError):
         tick()

@@ -1,71 +1,60 @@
 """What happened to a mail is told in order, and a status that was kept is brought up to date."""
 
 import uuid
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from events_app.models import InboundMail
 from sending_app import timeline
 from sending_app.message import RecipientStatus, SendStatus
 from sending_app.models import OutboxMessage, Part, Recipient
 from sending_app.timeline import refresh, status_of
-from tests.sending_app.events import come
-from tests.sending_app.mails import kept, mail, part
+from tests.support.sending.mail_events import (
+    NOON,
+    after_noon,
+    answer_to_last_mail,
+    event_of_last_mail,
+    last_message_id,
+    receive_events,
+)
+from tests.support.sending.outbox_mails import mail, only_part, put_in_outbox
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
-NOON = datetime(2026, 7, 14, 12, tzinfo=UTC)
 ONE, OTHER = "a" * 22, "b" * 22
 
 
-def at(seconds: float) -> datetime:
-    return NOON + timedelta(seconds=seconds)
-
-
-def message_id() -> str:
-    """Of the mail that was kept last."""
-    return str(Recipient.objects.latest("pk").message_id)
-
-
-def event(seconds: int, name: str, to: str = "ann@example.com", **fields: Any) -> dict[str, Any]:
-    """Of that mail, so many seconds after noon."""
-    when = int(at(seconds).timestamp())
-    found = {"event": name, "email": to, "timestamp": when, "sg_event_id": uuid.uuid4().hex}
-    return {**found, "anymail_id": message_id(), **fields}
-
-
-def stored(*events: dict[str, Any]) -> None:
-    come(*events)
-
-
 def told(most: int = 1000) -> list[tuple[float, str, str]]:
-    moments = timeline.of(message_id(), most)
+    moments = timeline.of(last_message_id(), most)
     return [((moment.at - NOON).total_seconds(), moment.what, moment.said) for moment in moments]
 
 
 def kept_at_noon(*to: str, **columns: Any) -> None:
-    message = kept(mail(*to))
+    message = put_in_outbox(mail(*to))
     OutboxMessage.objects.filter(pk=message.pk).update(created_at=NOON)
-    Part.objects.filter(pk=part().pk).update(**columns)
+    Part.objects.filter(pk=only_part().pk).update(**columns)
 
 
 def noted(seconds: float, what: str) -> dict[str, str]:
-    return {"at": at(seconds).isoformat(timespec="seconds"), "what": what}
+    return {"at": after_noon(seconds).isoformat(timespec="seconds"), "what": what}
 
 
 # What happened
 
 
 def test_a_mail_that_goes_the_plain_way(database: str) -> None:
-    columns = {"attempted_at": at(1), "attempts": 1, "accepted_at": at(1.5), "x_message_id": ONE}
+    columns = {
+        "attempted_at": after_noon(1),
+        "attempts": 1,
+        "accepted_at": after_noon(1.5),
+        "x_message_id": ONE,
+    }
     kept_at_noon(state="accepted", **columns)
-    stored(
-        event(60, "open"),
-        event(2, "processed"),
-        event(5, "delivered", response="250 OK"),
-        event(70, "click", url="https://example.net/"),
+    receive_events(
+        event_of_last_mail(60, "open"),
+        event_of_last_mail(2, "processed"),
+        event_of_last_mail(5, "delivered", response="250 OK"),
+        event_of_last_mail(70, "click", url="https://example.net/"),
     )
     assert told() == [
         (0, "kept", "for the mailer default"),
@@ -79,7 +68,7 @@ def test_a_mail_that_goes_the_plain_way(database: str) -> None:
 
 
 def test_what_went_wrong_before(database: str) -> None:
-    columns = {"attempted_at": at(20.7), "attempts": 2, "finished_at": at(20.9)}
+    columns = {"attempted_at": after_noon(20.7), "attempts": 2, "finished_at": after_noon(20.9)}
     log = [noted(5, "503: busy"), noted(20, "400: Does not contain a valid address.")]
     kept_at_noon(state="failed", log=log, error=log[1]["what"], **columns)
     assert told()[1:] == [
@@ -97,15 +86,15 @@ def test_the_last_words_are_of_the_state_it_came_to(database: str, state: str) -
 
 @pytest.mark.parametrize("state", ["failed", "cancelled"])
 def test_an_end_without_words(database: str, state: str) -> None:
-    kept_at_noon(state=state, finished_at=at(3))
+    kept_at_noon(state=state, finished_at=after_noon(3))
     assert told()[1:] == [(3, state, "")]
 
 
 def test_a_mail_that_was_sent_twice(database: str) -> None:
-    kept_at_noon(state="accepted", accepted_at=at(1), x_message_id=ONE)
-    stored(event(2, "processed", sg_message_id=f"{ONE}.recvd-1"))
-    stored(event(3, "processed", sg_message_id=f"{OTHER}.recvd-1"))
-    stored(event(4, "delivered", sg_message_id=f"{OTHER}.recvd-1"))
+    kept_at_noon(state="accepted", accepted_at=after_noon(1), x_message_id=ONE)
+    receive_events(event_of_last_mail(2, "processed", sg_message_id=f"{ONE}.recvd-1"))
+    receive_events(event_of_last_mail(3, "processed", sg_message_id=f"{OTHER}.recvd-1"))
+    receive_events(event_of_last_mail(4, "delivered", sg_message_id=f"{OTHER}.recvd-1"))
     assert [(seconds, what) for seconds, what, _ in told()[2:]] == [
         (2, "queued"),
         (3, "sent twice"),
@@ -117,7 +106,7 @@ def test_a_mail_that_was_sent_twice(database: str) -> None:
 
 def test_a_mail_that_is_accepted_for_its_events(database: str) -> None:
     kept_at_noon(state="unknown", log=[noted(1, "Read timed out.")])
-    stored(event(2, "processed", sg_message_id=f"{ONE}.recvd-1"))
+    receive_events(event_of_last_mail(2, "processed", sg_message_id=f"{ONE}.recvd-1"))
     assert [(what, said) for _, what, said in told()[1::2]] == [
         ("note", "Read timed out."),
         ("accepted", f"as its events show, X-Message-Id {ONE}"),
@@ -126,45 +115,50 @@ def test_a_mail_that_is_accepted_for_its_events(database: str) -> None:
 
 def test_a_bounce_has_its_recipient_and_why(database: str) -> None:
     kept_at_noon("ann@example.com", "Bo@Example.com")
-    stored(event(9, "bounce", "Bo@Example.com", reason="550 no such user", type="bounce"))
-    moment = timeline.of(message_id())[1]
+    receive_events(
+        event_of_last_mail(9, "bounce", "Bo@Example.com", reason="550 no such user", type="bounce")
+    )
+    moment = timeline.of(last_message_id())[1]
     assert (moment.what, moment.recipient, moment.reject_reason) == ("bounced", "Bo@Example.com", "bounced")
     assert moment.said == "550 no such user"
 
 
 def test_what_happened_in_one_second_is_told_as_a_mail_goes(database: str) -> None:
-    kept_at_noon(attempted_at=at(0.2), attempts=1, accepted_at=at(0.4))
+    kept_at_noon(attempted_at=after_noon(0.2), attempts=1, accepted_at=after_noon(0.4))
     names = ("open", "bounce", "delivered", "deferred", "processed")
-    stored(*(event(0, name) for name in names))
+    receive_events(*(event_of_last_mail(0, name) for name in names))
     told_in_order = ["kept", "posted", "accepted", "queued", "deferred", "delivered", "bounced", "opened"]
     assert [what for _, what, _ in told()] == told_in_order
 
 
 def test_an_event_without_a_time_stands_where_it_was_received(database: str) -> None:
     kept_at_noon()
-    come(event(0, "open", timestamp=None), event(1, "delivered"), at=NOON)
+    receive_events(event_of_last_mail(0, "open", timestamp=None), event_of_last_mail(1, "delivered"), at=NOON)
     assert [what for _, what, _ in told()] == ["kept", "accepted", "opened", "delivered"]
 
 
 def test_no_more_events_than_are_asked_for(database: str) -> None:
     kept_at_noon()
-    stored(*(event(seconds, "open") for seconds in range(5, 0, -1)))
+    receive_events(*(event_of_last_mail(seconds, "open") for seconds in range(5, 0, -1)))
     assert [seconds for seconds, _, _ in told(most=3)][:-1] == [0, 1, 2, 3]
-    assert timeline.events_of([uuid.UUID(message_id())]) == 5
+    assert timeline.events_of([uuid.UUID(last_message_id())]) == 5
 
 
 def test_another_mails_events_are_not_this_ones(database: str) -> None:
     kept_at_noon()
-    stored(event(1, "open"), event(2, "open", anymail_id=str(uuid.uuid4())))
+    receive_events(event_of_last_mail(1, "open"), event_of_last_mail(2, "open", anymail_id=str(uuid.uuid4())))
     assert [what for _, what, _ in told()] == ["kept", "opened", "accepted"]
-    assert len(timeline.of_part(part(), [uuid.UUID(message_id())])) == 3
-    assert len(timeline.of_part(part(), [])) == 2
+    assert len(timeline.of_part(only_part(), [uuid.UUID(last_message_id())])) == 3
+    assert len(timeline.of_part(only_part(), [])) == 2
 
 
 def test_a_mail_that_left_without_the_outbox_has_its_events(database: str) -> None:
     kept_at_noon()
     stranger = str(uuid.uuid4())
-    stored(event(1, "delivered", anymail_id=stranger), event(2, "open", anymail_id="<not-ours@x>"))
+    receive_events(
+        event_of_last_mail(1, "delivered", anymail_id=stranger),
+        event_of_last_mail(2, "open", anymail_id="<not-ours@x>"),
+    )
     assert [moment.what for moment in timeline.of(stranger)] == ["delivered"]
     assert [moment.what for moment in timeline.of("<not-ours@x>")] == ["opened"]
     assert timeline.of("") == []
@@ -172,13 +166,16 @@ def test_a_mail_that_left_without_the_outbox_has_its_events(database: str) -> No
 
 def test_what_happened_to_a_batch_is_told_as_one(database: str) -> None:
     kept_at_noon()
-    kept(mail("ann@example.com", "bo@example.com", batch=True))
+    put_in_outbox(mail("ann@example.com", "bo@example.com", batch=True))
     batch = {str(row.message_id) for row in Recipient.objects.order_by("pk")[1:]}
     OutboxMessage.objects.update(created_at=NOON)
     ann, bo = (str(row.message_id) for row in Recipient.objects.order_by("pk")[1:])
     stranger = str(uuid.uuid4())
-    stored(event(2, "open", anymail_id=ann), event(1, "delivered", "bo@example.com", anymail_id=bo))
-    stored(event(3, "open", anymail_id=stranger))
+    receive_events(
+        event_of_last_mail(2, "open", anymail_id=ann),
+        event_of_last_mail(1, "delivered", "bo@example.com", anymail_id=bo),
+    )
+    receive_events(event_of_last_mail(3, "open", anymail_id=stranger))
     assert [moment.what for moment in timeline.of(batch)] == ["kept", "delivered", "opened", "accepted"]
     everything = [moment.at for moment in timeline.of([*ids().values(), stranger, None])]
     assert everything == sorted(everything)
@@ -187,8 +184,8 @@ def test_what_happened_to_a_batch_is_told_as_one(database: str) -> None:
 
 def test_ids_may_be_of_any_kind(database: str) -> None:
     kept_at_noon()
-    stored(event(1, "open"))
-    ours = uuid.UUID(message_id())
+    receive_events(event_of_last_mail(1, "open"))
+    ours = uuid.UUID(last_message_id())
     for one in (ours, [ours], {str(ours).upper()}, (None, ours, str(ours)), frozenset({ours})):
         assert [moment.what for moment in timeline.of(one)] == ["kept", "opened", "accepted"]
         assert status_of(one).message_id == str(ours)
@@ -200,8 +197,8 @@ def test_ids_may_be_of_any_kind(database: str) -> None:
 
 
 def test_thousands_of_ids_are_looked_up_in_slices(database: str) -> None:
-    kept(mail(*(f"p{number}@example.net" for number in range(2500)), batch=True))
-    stored(event(1, "open", "p2499@example.net"))
+    put_in_outbox(mail(*(f"p{number}@example.net" for number in range(2500)), batch=True))
+    receive_events(event_of_last_mail(1, "open", "p2499@example.net"))
     outside = [str(uuid.uuid4()) for _ in range(1500)]
     moments = timeline.of([*ids().values(), *outside])
     assert [moment.what for moment in moments] == ["opened", "kept", "kept", "kept", "accepted"]
@@ -210,25 +207,17 @@ def test_thousands_of_ids_are_looked_up_in_slices(database: str) -> None:
 # Answers
 
 
-def answer(seconds: float, answers: str = "", sender: str = "ann@example.com", **columns: Any) -> InboundMail:
-    """An inbound mail that answers this one, or the mail that was kept last."""
-    found = {"subject": "Re: Your order", "received_at": at(seconds), **columns}
-    return InboundMail.objects.create(
-        file=uuid.uuid4().hex, size=1, digest=b"", answers=answers or message_id(), sender=sender, **found
-    )
-
-
 def test_answers_are_among_what_happened(database: str) -> None:
     kept_at_noon()
-    stored(event(60, "open"), event(30, "delivered", response="250 OK"))
-    late, early = answer(90, sender="bo@example.com", subject=""), answer(60.5)
-    answer(70, answers=str(uuid.uuid4()))
-    answer(80, answers="").delete()
+    receive_events(event_of_last_mail(60, "open"), event_of_last_mail(30, "delivered", response="250 OK"))
+    late, early = answer_to_last_mail(90, sender="bo@example.com", subject=""), answer_to_last_mail(60.5)
+    answer_to_last_mail(70, answers=str(uuid.uuid4()))
+    answer_to_last_mail(80, answers="").delete()
     assert told()[-3:-1] == [
         (60.5, "answered", f"inbound mail {early.pk}: Re: Your order"),
         (90, "answered", f"inbound mail {late.pk}"),
     ]
-    assert [moment.recipient for moment in timeline.of(message_id())][-3:-1] == [
+    assert [moment.recipient for moment in timeline.of(last_message_id())][-3:-1] == [
         "ann@example.com",
         "bo@example.com",
     ]
@@ -236,23 +225,23 @@ def test_answers_are_among_what_happened(database: str) -> None:
 
 def test_an_answer_that_was_posted_twice_is_told_once(database: str) -> None:
     kept_at_noon()
-    first = answer(1)
-    answer(2, repeat_of=first)
+    first = answer_to_last_mail(1)
+    answer_to_last_mail(2, repeat_of=first)
     assert [what for _, what, _ in told()] == ["kept", "answered"]
 
 
 def test_no_more_answers_than_are_asked_for_the_first_ones(database: str) -> None:
     kept_at_noon()
     for seconds in (3, 2, 1):
-        answer(seconds)
+        answer_to_last_mail(seconds)
     assert [seconds for seconds, _, _ in told(most=2)] == [0, 1, 2]
 
 
 def test_answers_of_one_sender(database: str) -> None:
     kept_at_noon("ann@example.com", "bo@example.com")
-    answer(1)
-    answer(2, sender="bo@example.com")
-    found = timeline.of_part(part(), [uuid.UUID(message_id())], to={"bo@example.com"})
+    answer_to_last_mail(1)
+    answer_to_last_mail(2, sender="bo@example.com")
+    found = timeline.of_part(only_part(), [uuid.UUID(last_message_id())], to={"bo@example.com"})
     assert [(moment.what, moment.recipient) for moment in found] == [
         ("kept", ""),
         ("answered", "bo@example.com"),
@@ -261,8 +250,8 @@ def test_answers_of_one_sender(database: str) -> None:
 
 def test_answers_to_a_mail_that_is_not_in_the_outbox(database: str) -> None:
     stranger = str(uuid.uuid4())
-    answer(1, answers=stranger)
-    answer(2, answers="<theirs@x>")
+    answer_to_last_mail(1, answers=stranger)
+    answer_to_last_mail(2, answers="<theirs@x>")
     assert [moment.what for moment in timeline.of(stranger)] == ["answered"]
     assert [moment.what for moment in timeline.of(["<theirs@x>", stranger])] == ["answered"] * 2
     assert timeline.of("") == []
@@ -276,8 +265,8 @@ def ids() -> dict[str, str]:
 
 
 def test_the_status_of_what_was_sent(database: str) -> None:
-    kept(mail("ann@example.com", "bo@example.com", batch=True))
-    stored(event(1, "delivered", "bo@example.com"))
+    put_in_outbox(mail("ann@example.com", "bo@example.com", batch=True))
+    receive_events(event_of_last_mail(1, "delivered", "bo@example.com"))
     found = status_of(*ids().values())
     assert {address: one.status for address, one in found.recipients.items()} == {
         "ann@example.com": "queued",
@@ -288,9 +277,9 @@ def test_the_status_of_what_was_sent(database: str) -> None:
 
 
 def test_the_status_of_one(database: str) -> None:
-    kept()
-    found = status_of(message_id())
-    assert (found.message_id, found.status) == (message_id(), {"queued"})
+    put_in_outbox()
+    found = status_of(last_message_id())
+    assert (found.message_id, found.status) == (last_message_id(), {"queued"})
 
 
 def test_the_status_of_what_is_not_there(database: str) -> None:
@@ -299,7 +288,7 @@ def test_the_status_of_what_is_not_there(database: str) -> None:
 
 
 def test_who_gets_copies_has_the_last_ones(database: str) -> None:
-    kept(mail("ann@example.com", "bo@example.com", cc=["cy@example.com"], batch=True))
+    put_in_outbox(mail("ann@example.com", "bo@example.com", cc=["cy@example.com"], batch=True))
     found = status_of(*ids().values())
     assert found.recipients["cy@example.com"].message_id == found.recipients["bo@example.com"].message_id
 
@@ -311,11 +300,14 @@ def given(**statuses: Any) -> SendStatus:
 
 
 def test_a_status_is_brought_up_to_date_under_the_callers_addresses(database: str) -> None:
-    kept(mail("Ann@example.com", "bo@xn--bcher-kva.example", "cy@example.com"))
-    stored(event(1, "delivered", "Ann@example.com"), event(1, "bounce", "bo@xn--bcher-kva.example"))
+    put_in_outbox(mail("Ann@example.com", "bo@xn--bcher-kva.example", "cy@example.com"))
+    receive_events(
+        event_of_last_mail(1, "delivered", "Ann@example.com"),
+        event_of_last_mail(1, "bounce", "bo@xn--bcher-kva.example"),
+    )
     queued, other = (
-        RecipientStatus(message_id(), "queued"),
-        RecipientStatus(uuid.UUID(message_id()), "queued"),
+        RecipientStatus(last_message_id(), "queued"),
+        RecipientStatus(uuid.UUID(last_message_id()), "queued"),
     )
     status = given(**{"Ann@example.com": queued, "bo@Bücher.example": other, "cy@example.com": queued})
     refresh(status)
@@ -325,16 +317,16 @@ def test_a_status_is_brought_up_to_date_under_the_callers_addresses(database: st
         "cy@example.com": "queued",
     }
     assert status.status == {"delivered", "bounced", "queued"}
-    assert status.message_id == {message_id(), uuid.UUID(message_id())}
+    assert status.message_id == {last_message_id(), uuid.UUID(last_message_id())}
 
 
 def test_what_the_outbox_does_not_have_stays_as_it_is(database: str) -> None:
-    kept()
-    stored(event(1, "delivered"))
+    put_in_outbox()
+    receive_events(event_of_last_mail(1, "delivered"))
     status = given(
         **{
             "ann@example.com": RecipientStatus(None, "queued"),
-            "bo@example.com": RecipientStatus(message_id(), "sent"),
+            "bo@example.com": RecipientStatus(last_message_id(), "sent"),
             "cy@example.com": RecipientStatus(str(uuid.uuid4()), "sent"),
         }
     )
@@ -350,7 +342,7 @@ def test_a_status_of_nobody(database: str) -> None:
 
 
 def test_a_status_of_thousands_is_read_in_slices(database: str) -> None:
-    kept(mail(*(f"p{number}@example.net" for number in range(2500)), batch=True))
+    put_in_outbox(mail(*(f"p{number}@example.net" for number in range(2500)), batch=True))
     Recipient.objects.filter(address="p2400@example.net").update(status="bounced", rank=6)
     status = given(**{address: RecipientStatus(one, "queued") for address, one in ids().items()})
     refresh(status)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events_app.inbound import raw
-from tests.events_app.inbound.test_headers import values
+from tests.support.strategies import header_values
 
 
 def addresses(value: str | bytes, times: int = 1) -> list[tuple[str, str, str]]:
@@ -60,7 +60,7 @@ def test_headers_too_long_together_are_read_without_their_structure() -> None:
     assert not any(hasattr(value, "read") for _, value in mail.raw_items())
 
 
-@given(values | st.text(max_size=40))
+@given(header_values | st.text(max_size=40))
 def test_no_address_raises_or_breaks_a_line(value: str) -> None:
     for parts in addresses(value):
         assert not {"\r", "\n", "\0"} & set("".join(parts))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from events_app.decode import Unreadable
 from events_app.inbound.form import MOST_PARTS, File, Form, read
-from tests.events_app.inbound.posts import CONTENT_TYPE, Part, body, fields, read_form
+from tests.support.inbound.forms import CONTENT_TYPE, Part, body, fields, read_form
 
 SECRET = "mira.okafor@example.net"
 

@@ -20,7 +20,7 @@ from events_app.inbound.charset import decode, known
 from events_app.inbound.fields import MOST_JSON, json_object
 from events_app.inbound.headers import BUDGET, Budget
 from events_app.inbound.message import InboundMessage
-from tests.events_app.inbound.posts import ATTRIBUTES, read_parsed, read_raw
+from tests.support.inbound.forms import MESSAGE_ATTRIBUTES, read_parsed, read_raw
 
 #: Shapes that took more than `hostile.LONGEST` CPU seconds, at their full size, when work was not bounded.
 KILLED = (
@@ -131,7 +131,7 @@ def test_what_is_given_to_the_structured_parser_is_within_the_budget(
     parsed = Parsed().of(monkeypatch)
     value = unit * (15_000 // len(unit))
     mail = raw.parse(f"{name}: {value}\n".encode() * 40 + b"\nbody")
-    for attribute in ATTRIBUTES:
+    for attribute in MESSAGE_ATTRIBUTES:
         getattr(mail, attribute)
     mail.items()
     assert sum(map(headers.cost, parsed)) <= BUDGET
@@ -209,7 +209,7 @@ def test_addresses_are_read_from_a_header_that_is_not_parsed(value: str, expecte
 @given(st.sampled_from(NAMES), junk, st.integers(1, 3000), junk)
 def test_reading_raises_nothing_for_any_header(name: str, unit: str, times: int, rest: str) -> None:
     mail = raw.parse(f"{name}: {unit * times}{rest}\n\nbody".encode())
-    for attribute in ATTRIBUTES:
+    for attribute in MESSAGE_ATTRIBUTES:
         getattr(mail, attribute)
     for part in mail.walk():
         assert isinstance(part, InboundMessage)
@@ -244,7 +244,7 @@ def test_a_charset_that_nobody_knows_is_not_remembered(source: str) -> None:
         before = dict(encodings._cache)
         mail = raw.parse(source.format(name).encode("latin-1"))
         mail.items()
-        for attribute in ATTRIBUTES:
+        for attribute in MESSAGE_ATTRIBUTES:
             getattr(mail, attribute)
         mail.get_filename()
         mail.get_content()

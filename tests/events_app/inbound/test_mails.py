@@ -21,7 +21,7 @@ from events_app.receivers import ReceiverSignal
 from events_app.signals import AnymailInboundEvent, InboundEvent
 from events_app.views import SendGridInboundWebhookView
 from fake_sendgrid import inbound as posts
-from tests.events_app.inbound.keeping import deliver, keep, letter
+from tests.support.inbound.mails import deliver_mails, keep_mail, sample_mail
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -79,7 +79,7 @@ def work() -> InboundWork:
 
 
 def test_a_post_that_is_kept_is_owed(database: str) -> None:
-    mail = keep(letter())
+    mail = keep_mail(sample_mail())
     assert (mail.door, mail.key, mail.message_id, mail.repeat_of_id) == ("inbound", None, "", None)
     assert (work().mail_id, work().state, work().claim) == (mail.pk, "owed", None)
     assert claims.anything_released(MAILS)
@@ -92,8 +92,8 @@ def test_a_post_that_is_kept_is_owed(database: str) -> None:
 @either
 def test_a_receiver_is_called_as_anymails_are(database: str, inbound: ReceiverSignal) -> None:
     desk = Desk(inbound)
-    mail = keep(posts.parsed(letter(), spam=6.5))
-    assert deliver()
+    mail = keep_mail(posts.parsed(sample_mail(), spam=6.5))
+    assert deliver_mails()
     (call,) = desk.calls
     assert call == {
         "event": desk.events[0],
@@ -113,8 +113,8 @@ def test_the_event_and_what_is_noted_of_it(
 ) -> None:
     desk = Desk(inbound)
     answers.append("our-id")
-    mail = keep(posts.raw(letter(), envelope_to=["Desk@parse.example.com"], spam=6.5))
-    deliver()
+    mail = keep_mail(posts.raw(sample_mail(), envelope_to=["Desk@parse.example.com"], spam=6.5))
+    deliver_mails()
     (event,) = desk.events
     assert isinstance(event, AnymailInboundEvent)
     assert (event.event_type, event.event_id, event.timestamp) == ("inbound", str(mail.pk), mail.received_at)
@@ -132,8 +132,8 @@ def test_the_event_and_what_is_noted_of_it(
 @either
 def test_each_receiver_gets_a_message_of_its_own(database: str, inbound: ReceiverSignal) -> None:
     one, other = Desk(inbound, "one"), Desk(inbound, "other")
-    keep(letter())
-    deliver()
+    keep_mail(sample_mail())
+    deliver_mails()
     assert one.events[0].message is not other.events[0].message
     assert one.events[0].message.as_bytes() == other.events[0].message.as_bytes()
 
@@ -141,8 +141,8 @@ def test_each_receiver_gets_a_message_of_its_own(database: str, inbound: Receive
 @either
 def test_only_the_receiver_that_failed_is_called_again(database: str, inbound: ReceiverSignal) -> None:
     one, other = Desk(inbound, "one", fails=1), Desk(inbound, "other")
-    keep(letter())
-    deliver()
+    keep_mail(sample_mail())
+    deliver_mails()
     assert work().receivers.keys() == {"one"}
     InboundWork.objects.update(due=work().due - claims.lease() * 100)
     claim = Claim(kind=MAILS)
@@ -157,16 +157,16 @@ def test_only_the_receiver_that_failed_is_called_again(database: str, inbound: R
 
 def test_a_repeat_is_marked_and_handed_on(database: str, inbound: ReceiverSignal) -> None:
     desk = Desk(inbound)
-    first, again = keep(posts.parsed(letter())), keep(posts.parsed(letter(), spam=0.1))
-    keep(letter(2))
-    deliver()
+    first, again = keep_mail(posts.parsed(sample_mail())), keep_mail(posts.parsed(sample_mail(), spam=0.1))
+    keep_mail(sample_mail(2))
+    deliver_mails()
     assert [event.repeat_of for event in desk.events] == [None, str(first.pk), None]
     assert InboundMail.objects.get(repeat_of=first) == again
     assert counters.read()["mail_repeated"] == 1
 
 
 def test_whichever_is_read_first_the_first_post_stands_for_all(database: str) -> None:
-    first, again = keep(letter()), keep(letter())
+    first, again = keep_mail(sample_mail()), keep_mail(sample_mail())
     mails.read(InboundMail.objects.get(pk=again.pk))
     assert not InboundMail.objects.exclude(repeat_of=None).exists()
     mails.read(InboundMail.objects.get(pk=first.pk))
@@ -177,11 +177,11 @@ def test_a_repeat_is_marked_though_the_database_went_when_its_key_was_noted(
     database: str, inbound: ReceiverSignal
 ) -> None:
     desk = Desk(inbound)
-    first, again = keep(letter()), keep(letter())
+    first, again = keep_mail(sample_mail()), keep_mail(sample_mail())
     mails.read(InboundMail.objects.get(pk=first.pk))
     InboundWork.objects.get(pk=first.pk).delete()
     with _away_after_the_first_update(database), pytest.raises(DatabaseAway):
-        deliver()
+        deliver_mails()
     again.refresh_from_db()
     assert (again.key is None, again.repeat_of_id) == (False, None)
     dispatch.recover(Claim(kind=MAILS), yields=lambda: False)
@@ -214,8 +214,8 @@ def test_who_cannot_tell_what_a_mail_answers_is_in_nobodys_way(
 ) -> None:
     desk = Desk(inbound)
     answers.append(ValueError("zoe@example.org"))
-    keep(letter())
-    deliver()
+    keep_mail(sample_mail())
+    deliver_mails()
     assert [event.answers for event in desk.events] == [None]
     assert "ValueError" in caplog.text
     assert "zoe@" not in caplog.text
@@ -226,9 +226,9 @@ def test_the_database_away_while_it_is_asked_costs_nothing(
 ) -> None:
     desk = Desk(inbound)
     answers.append(OperationalError("away"))
-    keep(letter())
+    keep_mail(sample_mail())
     with pytest.raises(DatabaseAway):
-        deliver()
+        deliver_mails()
     assert (work().failures, work().lapses, work().state) == (0, 0, "owed")
     dispatch.recover(Claim(kind=MAILS), yields=lambda: False)
     assert [call["attempt"] for call in desk.calls] == [1]
@@ -244,9 +244,9 @@ def test_what_is_no_mail_is_dead_with_a_reason(
 ) -> None:
     anymail(ATOMIC_DISPATCH=atomic)
     desk = Desk(inbound)
-    keep(b"nothing of the kind")
-    keep(letter())
-    deliver()
+    keep_mail(b"nothing of the kind")
+    keep_mail(sample_mail())
+    deliver_mails()
     assert work().state == "dead"
     assert work().error
     assert [event.message.subject for event in desk.events] == ["A question"]
@@ -260,8 +260,8 @@ def test_a_fault_of_our_own_puts_the_one_mail_off_that_it_met(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     desk = Desk(inbound)
-    mail = keep(letter(1))
-    keep(letter(2))
+    mail = keep_mail(sample_mail(1))
+    keep_mail(sample_mail(2))
 
     def look(one: InboundMail) -> Reading:
         if one.pk == mail.pk:
@@ -271,7 +271,7 @@ def test_a_fault_of_our_own_puts_the_one_mail_off_that_it_met(
     looked = mails.look
     with monkeypatch.context() as patch:
         patch.setattr(mails, "look", look)
-        assert deliver()
+        assert deliver_mails()
     assert [event.message.message_id for event in desk.events] == ["<2@mail.example.org>"]
     assert (work().state, work().claim, work().failures, work().lapses) == ("owed", None, 1, 0)
     assert work().error == "It could not be read: ZeroDivisionError: zoe@example.org"
@@ -288,9 +288,9 @@ def test_a_task_that_is_out_of_time_reading_is_not_kept_from_ending(
         raise SoftTimeLimitExceeded
 
     monkeypatch.setattr(mails, "look", look)
-    keep(letter())
+    keep_mail(sample_mail())
     with pytest.raises(SoftTimeLimitExceeded):
-        deliver()
+        deliver_mails()
     assert (work().state, work().failures, work().claim is None) == ("owed", 0, False)
 
 
@@ -302,25 +302,25 @@ def test_a_mail_whose_reading_is_cut_off_is_a_dead_letter_at_once(
 
     monkeypatch.setattr(reading, "read", read)
     monkeypatch.setattr(mails, "LONGEST_READING", 0)
-    keep(letter())
-    deliver()
+    keep_mail(sample_mail())
+    deliver_mails()
     assert (work().state, work().error) == ("dead", "The mail takes more than 0 seconds to be read.")
 
 
 def test_a_file_that_this_worker_does_not_see_puts_a_mail_off(database: str, inbound: ReceiverSignal) -> None:
     Desk(inbound)
-    mail = keep(letter())
+    mail = keep_mail(sample_mail())
     storages[storage.ALIAS].delete(mail.file)
-    deliver()
+    deliver_mails()
     assert (work().state, work().failures) == ("owed", 1)
     assert work().error.startswith("The file with the post is not in the storage.")
 
 
 def test_a_file_that_is_not_what_was_posted_puts_a_mail_off(database: str, inbound: ReceiverSignal) -> None:
     desk = Desk(inbound)
-    keep(letter())
+    keep_mail(sample_mail())
     InboundMail.objects.update(digest=bytes(32))
-    deliver()
+    deliver_mails()
     assert (work().state, work().failures, desk.calls) == ("owed", 1, [])
     assert work().error.startswith("The file in the storage is not what was posted")
 
@@ -329,9 +329,9 @@ def test_no_storage_puts_a_mail_off_and_says_what_to_do(
     database: str, inbound: ReceiverSignal, settings: Settings
 ) -> None:
     Desk(inbound)
-    keep(letter())
+    keep_mail(sample_mail())
     settings.STORAGES = {name: one for name, one in settings.STORAGES.items() if name != storage.ALIAS}
-    deliver()
+    deliver_mails()
     assert (work().state, work().failures) == ("owed", 1)
     assert 'STORAGES has no "sendgrid_inbound"' in work().error
 
@@ -341,14 +341,14 @@ def test_a_storage_that_is_away_puts_a_mail_off(
 ) -> None:
     anymail(RECEIVER_MAX_ATTEMPTS=3)
     desk = Desk(inbound)
-    keep(letter())
+    keep_mail(sample_mail())
 
     def away(name: str) -> bytes:
         raise ConnectionResetError("https://key:secret@storage")
 
     with monkeypatch.context() as patch:
         patch.setattr(storage, "read", away)
-        deliver()
+        deliver_mails()
         assert (work().state, work().failures, work().receivers) == ("owed", 1, {})
         assert work().error == "The storage did not give the post: ConnectionResetError."
         _retry()
@@ -363,13 +363,13 @@ def test_a_storage_that_stays_away_is_given_up_on_with_the_reason(
 ) -> None:
     anymail(RECEIVER_MAX_ATTEMPTS=2)
     Desk(inbound)
-    keep(letter())
+    keep_mail(sample_mail())
 
     def away(name: str) -> bytes:
         raise OSError("away")
 
     monkeypatch.setattr(storage, "read", away)
-    deliver()
+    deliver_mails()
     _retry()
     assert work().state == "dead"
     assert work().error == "Given up: tried 2 times. The storage did not give the post: OSError."

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from events_app.inbound import raw
 from events_app.inbound.message import LONGEST_NAME, InboundMessage
-from tests.events_app.inbound.posts import ATTRIBUTES
-from tests.events_app.inbound.test_raw import sources
+from tests.support.inbound.forms import MESSAGE_ATTRIBUTES
+from tests.support.strategies import mail_sources
 
 
 def mail(*lines: str) -> InboundMessage:
@@ -31,12 +31,12 @@ TEXT = ("Content-Type: text/plain", "plain")
 HTML = ("Content-Type: text/html", "<p>html")
 
 
-@given(st.binary(max_size=200) | sources)
+@given(st.binary(max_size=200) | mail_sources)
 def test_nothing_raises_on_any_mail(source: bytes) -> None:
     message = raw.parse(source)
     for part in message.walk():
         assert isinstance(part, InboundMessage)
-        for name in ATTRIBUTES:
+        for name in MESSAGE_ATTRIBUTES:
             getattr(part, name)
         part.get_content_text().encode()
         part.get_filename()
@@ -46,7 +46,7 @@ def test_nothing_raises_on_any_mail(source: bytes) -> None:
 
 def test_an_empty_message_has_nothing() -> None:
     message = InboundMessage()
-    found = {name: getattr(message, name) for name in ATTRIBUTES}
+    found = {name: getattr(message, name) for name in MESSAGE_ATTRIBUTES}
     assert found.pop("text") == found.pop("stripped_text") == ""
     assert not any(found.values())
 

@@ -8,7 +8,7 @@ import pytest
 from events_app.decode import Unreadable
 from events_app.inbound import raw
 from events_app.inbound.message import POLICY, InboundMessage
-from tests.events_app.inbound.posts import MESSAGE_ID, Part, read_parsed
+from tests.support.inbound.forms import MESSAGE_ID, Part, read_parsed
 
 FILE = Part("attachment1", b"%PDF", "a.pdf", "application/pdf")
 

@@ -3,7 +3,6 @@
 from email import message_from_bytes
 from email.errors import NoBoundaryInMultipartDefect, StartBoundaryNotFoundDefect
 from email.message import Message
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,40 +12,9 @@ from hypothesis import strategies as st
 from events_app.decode import Unreadable
 from events_app.inbound import raw
 from events_app.inbound.message import POLICY, InboundMessage
+from tests.support.strategies import mail_sources
 
 NoParts = (NoBoundaryInMultipartDefect, StartBoundaryNotFoundDefect)
-
-LINES = (
-    *(b"Content-Type: multipart/mixed; boundary=a", b'Content-Type: multipart/digest; boundary="b"'),
-    *(b"Content-Type: message/rfc822", b"Content-Type: multipart/mixed", b"Content-Type: text/html"),
-    *(
-        b"--a",
-        b"--b",
-        b"--a--",
-        b"--b--",
-        b"--a  ",
-        b"--ab",
-        b"--",
-        b"",
-        b"",
-        b"text",
-        b"Subject: x",
-        b" more",
-    ),
-    *(b"\xff\xfe", b"X:"),
-)
-
-
-def has_no_empty_part(lines: list[bytes]) -> bool:
-    """The standard library takes the end of a multipart that follows a delimiter for another delimiter."""
-    return not any(one.startswith(b"--") and other.startswith(b"--") for one, other in pairwise(lines))
-
-
-sources = st.builds(
-    lambda lines, eol: eol.join(lines),
-    st.lists(st.sampled_from(LINES), max_size=16).filter(has_no_empty_part),
-    st.sampled_from([b"\n", b"\r\n", b"\r"]),
-)
 
 
 def shape(mail: "Message[Any, Any]") -> tuple[Any, ...]:
@@ -59,12 +27,12 @@ def shape(mail: "Message[Any, Any]") -> tuple[Any, ...]:
     return (*head, payload.rstrip("\r\n"))
 
 
-@given(sources)
+@given(mail_sources)
 def test_parts_are_those_the_standard_library_finds(source: bytes) -> None:
     assert shape(raw.parse(source)) == shape(message_from_bytes(source, policy=POLICY))
 
 
-@given(st.binary(max_size=300) | sources)
+@given(st.binary(max_size=300) | mail_sources)
 def test_any_source_is_read_and_every_part_is_our_own(source: bytes) -> None:
     for part in raw.parse(source).walk():
         assert isinstance(part, InboundMessage)

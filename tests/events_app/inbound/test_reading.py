@@ -20,10 +20,10 @@ from events_app.decode import Unreadable, clean
 from events_app.inbound import form, reading
 from events_app.inbound.message import InboundMessage
 from events_app.inbound.reading import Reading
-from tests.events_app.inbound.posts import (
-    ATTRIBUTES,
+from tests.support.inbound.forms import (
     CONTENT_TYPE,
     ENVELOPE,
+    MESSAGE_ATTRIBUTES,
     MESSAGE_ID,
     Part,
     body,
@@ -263,7 +263,7 @@ def look_at(found: Reading) -> None:
     """Use all there is to a reading."""
     for part in found.message.walk():
         assert isinstance(part, InboundMessage)
-        for name in ATTRIBUTES:
+        for name in MESSAGE_ATTRIBUTES:
             getattr(part, name)
         part.get_content_text().encode()
         part.as_uploaded_file()

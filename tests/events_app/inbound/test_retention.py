@@ -15,11 +15,17 @@ from events_app.claims import Claim
 from events_app.inbound import retention, storage
 from events_app.inbound.mails import MAILS
 from events_app.models import InboundMail, InboundWork, database_now
-from tests.events_app.inbound.folders import Full, files, use, use_folder, use_full
-from tests.events_app.inbound.test_storage import age
-from tests.events_app.inbound.test_storage import keep as keep_file
-from tests.events_app.test_claims import out_of_budget
-from tests.events_app.test_inbox import away
+from tests.support.databases import database_away
+from tests.support.events.leases import out_of_budget
+from tests.support.inbound.storages import (
+    FullStorage,
+    keep_file,
+    make_older,
+    stored_files,
+    use_folder,
+    use_full_storage,
+    use_storage,
+)
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -73,7 +79,7 @@ def test_the_old_go_with_their_files_and_the_young_stay(database: str, folder: P
     _, _, *young = keep(database, 400, 30.01, 29.99, 0)
     assert prune()
     assert left() == [mail.pk for mail in young]
-    assert files(folder) == sorted(folder / mail.file for mail in young)
+    assert stored_files(folder) == sorted(folder / mail.file for mail in young)
     assert counters.read() == {"mail_pruned": 2}
 
 
@@ -82,10 +88,10 @@ def test_what_is_owed_stays_until_it_is_done(database: str, folder: Path) -> Non
     owe(database, owed, failures=3)
     assert prune()
     assert left() == [owed.pk]
-    assert files(folder) == [folder / owed.file]
+    assert stored_files(folder) == [folder / owed.file]
     InboundWork.objects.all().delete()
     assert prune()
-    assert (left(), files(folder)) == ([], [])
+    assert (left(), stored_files(folder)) == ([], [])
 
 
 def test_the_dead_go_with_the_others_and_are_counted(database: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -111,7 +117,7 @@ def test_the_first_post_of_a_mail_may_go_before_its_repeat(database: str) -> Non
 def test_all_slices_are_gone_through(database: str, folder: Path, count: int) -> None:
     keep(database, *[40] * count)
     assert prune()
-    assert (left(), files(folder)) == ([], [])
+    assert (left(), stored_files(folder)) == ([], [])
     assert counters.read() == {"mail_pruned": count}
 
 
@@ -127,7 +133,7 @@ def test_at_its_budgets_end_it_stops_and_the_next_goes_on(
     monkeypatch.setattr(Claim, "has_budget", lambda _: next(budget))
     assert not prune()
     assert left() == [mails[3].pk]
-    assert set(files(folder)) == {folder / mails[3].file, folder / lost}
+    assert set(stored_files(folder)) == {folder / mails[3].file, folder / lost}
     monkeypatch.undo()
 
 
@@ -138,7 +144,7 @@ def test_the_sweep_asks_for_no_more_time_than_there_is(
     budget = iter([True, False])
     monkeypatch.setattr(Claim, "has_budget", lambda _: next(budget))
     assert prune()
-    assert len(files(folder)) == 1
+    assert len(stored_files(folder)) == 1
     monkeypatch.undo()
 
 
@@ -150,19 +156,19 @@ def test_old_files_without_a_mail_are_swept(database: str, folder: Path) -> None
     (folder / mail.file).rename(folder / "2026-01-01/kept.form")
     InboundMail.objects.update(file="2026-01-01/kept.form")
     assert prune()
-    assert set(files(folder)) == {folder / young, folder / "2026-01-01/kept.form"}
+    assert set(stored_files(folder)) == {folder / young, folder / "2026-01-01/kept.form"}
     assert counters.read() == {"file_swept": len(lost)}
 
 
 def test_what_a_killed_web_process_had_taken_half_is_swept(database: str, folder: Path) -> None:
     for name in ("old", "new"):
         (folder / f"incoming/{name}.upload.form").write_bytes(b"half a po")
-    age(folder, "incoming/old.upload.form", timedelta(hours=25))
+    make_older(folder, "incoming/old.upload.form", timedelta(hours=25))
     assert prune()
-    assert files(folder) == [folder / "incoming/new.upload.form"]
+    assert stored_files(folder) == [folder / "incoming/new.upload.form"]
 
 
-class Stuck(Full):
+class Stuck(FullStorage):
     """Keeps everything, and lets nothing go."""
 
     def listdir(self, path: str) -> tuple[list[str], list[str]]:
@@ -173,7 +179,7 @@ def test_a_storage_that_is_away_is_a_line_in_the_log(
     database: str, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     keep(database, 40)
-    use_full(settings)
+    use_full_storage(settings)
     assert prune()
     assert left() == []
     assert (
@@ -190,14 +196,14 @@ def test_files_that_could_not_be_removed_are_swept_later(
     database: str, settings: Settings, folder: Path
 ) -> None:
     (mail,) = keep(database, 40)
-    use(settings, f"{Stuck.__module__}.{Stuck.__qualname__}")
+    use_storage(settings, f"{Stuck.__module__}.{Stuck.__qualname__}")
     assert prune()
     assert (left(), counters.read()) == ([], {"mail_pruned": 1})
     use_folder(settings, folder)
     (folder / "2026-01-01").mkdir()
     (folder / mail.file).rename(folder / "2026-01-01/lost.form")
     assert prune()
-    assert files(folder) == []
+    assert stored_files(folder) == []
 
 
 def test_a_task_that_is_out_of_time_is_not_kept_from_ending(
@@ -214,9 +220,9 @@ def test_a_task_that_is_out_of_time_is_not_kept_from_ending(
 
 def test_with_the_database_away_it_raises_and_no_file_goes(database: str, folder: Path) -> None:
     keep(database, 40)
-    with away(database), pytest.raises(DatabaseError):
+    with database_away(database), pytest.raises(DatabaseError):
         prune()
-    assert len(files(folder)) == 1
+    assert len(stored_files(folder)) == 1
 
 
 def test_the_database_may_go_while_files_are_swept(
@@ -224,9 +230,9 @@ def test_the_database_may_go_while_files_are_swept(
 ) -> None:
     orphan(folder)
     monkeypatch.setattr("events_app.retention.remove", lambda *_: True)
-    with away(database), pytest.raises(DatabaseError):
+    with database_away(database), pytest.raises(DatabaseError):
         prune()
-    assert len(files(folder)) == 1
+    assert len(stored_files(folder)) == 1
 
 
 def test_a_crash_between_row_and_file_leaves_the_file_alone(
@@ -236,11 +242,11 @@ def test_a_crash_between_row_and_file_leaves_the_file_alone(
     monkeypatch.setattr(storage, "remove", lambda name: (_ for _ in ()).throw(KeyboardInterrupt))
     with suppress(KeyboardInterrupt):
         prune()
-    assert (left(), len(files(folder))) == ([], 1)
+    assert (left(), len(stored_files(folder))) == ([], 1)
 
 
 def test_the_task_does_it(database: str, folder: Path) -> None:
     keep(database, 40)
     orphan(folder)
     tasks.prune_inbound()
-    assert (left(), files(folder)) == ([], [])
+    assert (left(), stored_files(folder)) == ([], [])

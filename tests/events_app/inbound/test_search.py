@@ -1,7 +1,6 @@
 """Criteria mean the mails an operator means, on either database."""
 
-import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,23 +10,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from events_app.inbound.search import Criteria, find, known_by, mails, missing
-from events_app.models import InboundMail, InboundWork, database_now
+from tests.support.inbound.mails import RECEIVED, add_pending_mail, store_read_mail
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
-
-RECEIVED = datetime(2026, 7, 14, 12, tzinfo=UTC)
-
-
-def noted(**fields: Any) -> int:
-    """The row of a mail that was read, with nothing owed; its id."""
-    given = {"file": uuid.uuid4().hex, "size": 1, "digest": b"", "door": "inbound", "received_at": RECEIVED}
-    return InboundMail.objects.create(**{**given, **fields}).pk
-
-
-def owe(pk: int, **fields: Any) -> InboundWork:
-    """Open work for it."""
-    now = database_now(InboundMail.objects.db)
-    return InboundWork.objects.create(mail_id=pk, **{"due": now, **fields})
 
 
 def ids(**criteria: Any) -> list[int]:
@@ -36,14 +21,14 @@ def ids(**criteria: Any) -> list[int]:
 
 def test_nothing_asked_finds_all(database: str) -> None:
     assert ids() == []
-    assert [noted(), noted()] == ids()
+    assert [store_read_mail(), store_read_mail()] == ids()
 
 
 def test_by_our_id_or_the_message_id_with_its_brackets_or_without(database: str) -> None:
     first, second, bare = (
-        noted(message_id="<a@b.example>"),
-        noted(message_id="<c@d.example>"),
-        noted(message_id="x"),
+        store_read_mail(message_id="<a@b.example>"),
+        store_read_mail(message_id="<c@d.example>"),
+        store_read_mail(message_id="x"),
     )
     assert ids(ids=(str(first), "c@d.example")) == [first, second]
     assert ids(ids=("<c@d.example>", "x", "0", str(10**17))) == [second, bare]
@@ -51,59 +36,59 @@ def test_by_our_id_or_the_message_id_with_its_brackets_or_without(database: str)
 
 
 def test_a_message_id_finds_all_posts_of_a_mail(database: str) -> None:
-    posts = [noted(message_id="<a@b.example>") for _ in range(3)]
+    posts = [store_read_mail(message_id="<a@b.example>") for _ in range(3)]
     assert ids(ids=("a@b.example",)) == posts
 
 
 def test_no_id_at_all_is_no_mails(database: str) -> None:
-    noted(message_id="")
+    store_read_mail(message_id="")
     assert ids(ids=("",)) == ids(ids=(" ",)) == []
     assert missing(["", "\0"]) == ["", "\0"]
 
 
 def test_a_message_id_that_is_longer_than_its_column(database: str) -> None:
     whole = f"<{'a' * 300}@b.example>"
-    pk = noted(message_id=whole[:255])
+    pk = store_read_mail(message_id=whole[:255])
     assert ids(ids=(whole,)) == [pk]
     assert missing([whole]) == []
 
 
 def test_ids_that_are_missing(database: str) -> None:
-    first = noted(message_id="<a@b.example>")
+    first = store_read_mail(message_id="<a@b.example>")
     asked = [str(first), "a@b.example", "<a@b.example>", "b", f"0{first}", "0", str(10**17), "9" * 30]
     assert missing(asked) == ["b", "0", str(10**17), "9" * 30]
     assert missing([]) == []
 
 
 def test_by_whoever_it_is_from_or_for(database: str) -> None:
-    first = noted(sender="mira@example.net", recipient="desk@example.com")
-    second = noted(sender="desk@example.com", recipient="lena@example.org")
+    first = store_read_mail(sender="mira@example.net", recipient="desk@example.com")
+    second = store_read_mail(sender="desk@example.com", recipient="lena@example.org")
     assert ids(address=" Desk@Example.COM ") == [first, second]
     assert ids(address="mira@example.net") == [first]
     assert ids(address="mira") == []
 
 
 def test_by_what_it_answers(database: str) -> None:
-    first, _ = noted(answers="0c5c1a52"), noted()
+    first, _ = store_read_mail(answers="0c5c1a52"), store_read_mail()
     assert ids(answers="0c5c1a52") == [first]
     assert ids(answers="0c5c") == ids(answers="") == []
 
 
 def test_by_a_piece_of_its_subject(database: str) -> None:
-    first, _ = noted(subject="Where is my 100% order?"), noted(subject="Out of office")
+    first, _ = store_read_mail(subject="Where is my 100% order?"), store_read_mail(subject="Out of office")
     assert ids(subject="MY 100%") == [first]
     assert ids(subject="m_") == ids(subject="\\") == []
 
 
 def test_repeats_alone(database: str) -> None:
-    again = noted(repeat_of_id=noted())
+    again = store_read_mail(repeat_of_id=store_read_mail())
     assert ids(repeats=True) == [again]
 
 
 def test_all_that_is_given_must_hold(database: str) -> None:
-    first = noted(sender="mira@example.net", subject="Hello")
-    second = noted(sender="mira@example.net", subject="Hello", answers="m1")
-    owe(first, state="dead", failures=1, receivers={"desk": "Traceback"})
+    first = store_read_mail(sender="mira@example.net", subject="Hello")
+    second = store_read_mail(sender="mira@example.net", subject="Hello", answers="m1")
+    add_pending_mail(first, state="dead", failures=1, receivers={"desk": "Traceback"})
     asked: dict[str, Any] = {
         "ids": (str(first), str(second)),
         "address": "mira@example.net",
@@ -121,8 +106,8 @@ def test_all_that_is_given_must_hold(database: str) -> None:
 )
 def test_what_a_person_may_know_of_a_mail(database: str, term: str) -> None:
     fields = {"sender": "mira@example.net", "recipient": "desk@example.com", "answers": "0c5c1a52"}
-    noted(pk=7, message_id="<a@b.example>", **fields)
-    noted(pk=8)
+    store_read_mail(pk=7, message_id="<a@b.example>", **fields)
+    store_read_mail(pk=8)
     assert [mail.pk for mail in mails().filter(known_by(term))] == [7]
 
 

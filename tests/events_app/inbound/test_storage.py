@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 
 from events_app.inbound import storage
-from tests.events_app.inbound.folders import Full, files, use, use_folder, use_full, use_memory
+from tests.support.inbound.storages import (
+    FullStorage,
+    keep_file,
+    make_older,
+    now,
+    stored_files,
+    use_folder,
+    use_full_storage,
+    use_memory,
+    use_storage,
+)
 
 DAY = timedelta(days=1)
 
@@ -34,35 +44,19 @@ def folder(settings: Settings, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def keep(content: bytes = b"a post") -> str:
-    with TemporaryUploadedFile("post.form", None, len(content), None) as spooled:
-        spooled.write(content)
-        return storage.keep(spooled)
-
-
 def is_older(name: str, before: datetime) -> bool:
     return name in storage.older_than(before)
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-def age(folder: Path, name: str, by: timedelta) -> None:
-    """Make the file look as if it had been written earlier."""
-    at = (now() - by).timestamp()
-    os.utime(folder / name, (at, at))
 
 
 @pytest.mark.usefixtures("kept")
 @pytest.mark.parametrize("content", [b"a post", b"\x00\xff" * 100_000])
 def test_what_was_kept_is_read_again(content: bytes) -> None:
-    assert storage.read(keep(content)) == content
+    assert storage.read(keep_file(content)) == content
 
 
 @pytest.mark.usefixtures("kept")
 def test_what_was_removed_is_not_there_and_to_remove_it_again_is_nothing() -> None:
-    name = keep()
+    name = keep_file()
     storage.remove(name)
     storage.remove(name)
     with pytest.raises(FileNotFoundError):
@@ -71,7 +65,7 @@ def test_what_was_removed_is_not_there_and_to_remove_it_again_is_nothing() -> No
 
 @pytest.mark.usefixtures("kept")
 def test_names_tell_the_day_and_nothing_of_the_mail() -> None:
-    one, other = keep(), keep()
+    one, other = keep_file(), keep_file()
     assert one != other
     day, _, file = one.partition("/")
     assert now() - datetime.fromisoformat(day).replace(tzinfo=UTC) < 2 * DAY
@@ -81,17 +75,17 @@ def test_names_tell_the_day_and_nothing_of_the_mail() -> None:
 def test_a_post_is_renamed_and_not_copied(folder: Path) -> None:
     with TemporaryUploadedFile("post.form", None, 1, None) as spooled:
         spooled.write(b"x")
-        (came_in,) = files(folder)
+        (came_in,) = stored_files(folder)
         inode = came_in.stat().st_ino
         name = storage.keep(spooled)
     assert (folder / name).stat().st_ino == inode
-    assert files(folder) == [folder / name]
+    assert stored_files(folder) == [folder / name]
 
 
 def test_the_file_and_both_folders_reach_the_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
-    path = folder / keep()
+    path = folder / keep_file()
     assert synced == [each.stat().st_ino for each in (path, path.parent, folder)]
 
 
@@ -101,34 +95,36 @@ def test_others_may_read_it_as_the_settings_say(
 ) -> None:
     settings.FILE_UPLOAD_PERMISSIONS = mode
     use_folder(settings, tmp_path)
-    assert stat.S_IMODE((tmp_path / keep()).stat().st_mode) == expected
+    assert stat.S_IMODE((tmp_path / keep_file()).stat().st_mode) == expected
 
 
 def test_without_such_a_storage_the_error_says_what_to_put_into_the_settings(settings: Settings) -> None:
     settings.STORAGES = {alias: value for alias, value in settings.STORAGES.items() if alias != storage.ALIAS}
     assert not storage.is_there()
-    calls: list[Callable[[], object]] = [keep, lambda: storage.read("x"), lambda: is_older("x", now())]
+    calls: list[Callable[[], object]] = [keep_file, lambda: storage.read("x"), lambda: is_older("x", now())]
     for call in calls:
         with pytest.raises(ImproperlyConfigured, match=r'STORAGES has no "sendgrid_inbound".*location'):
             call()
 
 
 def test_a_storage_that_takes_nothing_says_why_without_a_name(settings: Settings) -> None:
-    use_full(settings)
+    use_full_storage(settings)
     with pytest.raises(OSError, match="No space") as raised:
-        keep()
+        keep_file()
     assert storage.why(raised.value) == "OSError: No space left on device"
     assert storage.why(ConnectionError("https://user:secret@storage.example.com")) == "ConnectionError"
 
 
 def test_nothing_is_old_where_nothing_was_ever_put_in(settings: Settings, tmp_path: Path) -> None:
-    use(settings, "django.core.files.storage.FileSystemStorage", location=str(tmp_path / "not" / "yet"))
+    use_storage(
+        settings, "django.core.files.storage.FileSystemStorage", location=str(tmp_path / "not" / "yet")
+    )
     assert list(storage.older_than(now())) == []
 
 
 @pytest.mark.usefixtures("kept")
 def test_a_file_is_older_than_the_time_after_it_and_no_other() -> None:
-    before, name, after = now() - timedelta(seconds=5), keep(), now() + timedelta(seconds=5)
+    before, name, after = now() - timedelta(seconds=5), keep_file(), now() + timedelta(seconds=5)
     assert not is_older(name, before)
     assert is_older(name, after)
     assert is_older(name, after + 2 * DAY)
@@ -138,14 +134,14 @@ def test_a_file_is_older_than_the_time_after_it_and_no_other() -> None:
 @pytest.mark.parametrize("use_tz", [True, False])
 def test_the_projects_time_zone_does_not_matter(settings: Settings, folder: Path, use_tz: bool) -> None:
     settings.USE_TZ = use_tz
-    name = keep()
+    name = keep_file()
     assert is_older(name, now() + timedelta(seconds=5))
     assert not is_older(name, now() - timedelta(seconds=5))
 
 
 @given(st.lists(st.integers(0, 10), max_size=20), st.integers(0, 10))
 def test_whole_days_are_told_by_their_names(days: list[int], last: int) -> None:
-    class Days(Full):
+    class Days(FullStorage):
         def listdir(self, path: str) -> tuple[list[str], list[str]]:
             return (sorted({name(day)[:10] for day in days}), []) if not path else ([], [f"{path[-2:]}.form"])
 
@@ -166,7 +162,7 @@ def test_whole_days_are_told_by_their_names(days: list[int], last: int) -> None:
 def test_what_was_left_coming_in_is_old_by_its_own_time(folder: Path) -> None:
     (folder / "incoming/tmpold.upload.form").write_bytes(b"half a po")
     (folder / "incoming/tmpnew.upload.form").write_bytes(b"half a po")
-    age(folder, "incoming/tmpold.upload.form", 2 * DAY)
+    make_older(folder, "incoming/tmpold.upload.form", 2 * DAY)
     assert list(storage.older_than(now() - DAY)) == ["incoming/tmpold.upload.form"]
 
 

@@ -13,7 +13,7 @@ from sending_app.compose.address import InvalidAddress
 from sending_app.compose.plain import SerializationError
 from sending_app.compose.rules import UnsupportedFeature
 from sending_app.message import SendGridMessage
-from tests.sending_app.compose.composing import body_of, composed, rules
+from tests.support.sending.composed_messages import body_of, composed, rules
 
 
 def test_nothing_is_there_that_was_not_set() -> None:

@@ -16,10 +16,10 @@ from sending_app.compose.address import encoder
 from sending_app.compose.plain import SerializationError
 from sending_app.mail import Attachment
 from sending_app.signals import MailError
-from tests.sending_app.compose.composing import composed, rules
-from tests.sending_app.compose.test_plain import any_value
+from tests.support.sending.composed_messages import composed, rules
+from tests.support.strategies import json_value
 
-data = st.dictionaries(st.text(max_size=5), any_value, max_size=3)
+data = st.dictionaries(st.text(max_size=5), json_value, max_size=3)
 people = st.dictionaries(st.sampled_from(["a@x.example", "b@x.example"]), data, max_size=2)
 
 

@@ -13,12 +13,10 @@ from sending_app.compose.defaults import combine, merge_deep
 from sending_app.compose.plain import SerializationError
 from sending_app.compose.rules import UnsupportedFeature
 from sending_app.message import SendGridMessage
+from tests.support.strategies import leaves, nested_dicts
 
-leaves = st.integers() | st.text(max_size=3)
 flat = st.dictionaries(st.sampled_from("abc"), leaves, max_size=3)
 nested = st.dictionaries(st.sampled_from(["x@y", "z@y"]), flat, max_size=2)
-deep = st.recursive(leaves, lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3))
-deep_dict = st.dictionaries(st.sampled_from("abc"), deep, max_size=3)
 
 
 def combined(defaults: dict[str, Any], **attributes: Any) -> dict[str, Any]:
@@ -196,7 +194,7 @@ def test_a_recipients_own_is_merged_by_recipient(default: dict[str, Any], own: d
     assert (default, own) == before
 
 
-@given(deep_dict, deep_dict)
+@given(nested_dicts, nested_dicts)
 def test_a_deep_merge_takes_each_leaf_from_the_stronger_side(
     first: dict[str, Any], second: dict[str, Any]
 ) -> None:

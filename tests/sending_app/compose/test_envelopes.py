@@ -7,7 +7,7 @@ import pytest
 
 from sending_app.compose.rules import UnsupportedFeature
 from sending_app.mail import Envelope
-from tests.sending_app.compose.composing import composed, rules
+from tests.support.sending.composed_messages import composed, rules
 
 A, B, C, D = ({"email": f"{letter}@x.example"} for letter in "abcd")
 

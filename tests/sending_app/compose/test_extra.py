@@ -12,8 +12,8 @@ from sending_app.compose.defaults import merge_deep
 from sending_app.compose.plain import SerializationError
 from sending_app.compose.rules import UnsupportedFeature
 from sending_app.mail import Envelope
-from tests.sending_app.compose.composing import body_of, composed, rules
-from tests.sending_app.compose.test_defaults import deep_dict
+from tests.support.sending.composed_messages import body_of, composed, rules
+from tests.support.strategies import nested_dicts
 
 TO = {"to": [{"email": "a@x.example"}]}
 
@@ -64,7 +64,7 @@ def test_defaults_are_merged_below() -> None:
 
 
 # Deep values below names that are not the message's own.
-@given(deep_dict, deep_dict, st.booleans())
+@given(nested_dicts, nested_dicts, st.booleans())
 def test_the_strongest_say_the_last_word(default: dict[str, Any], own: dict[str, Any], tracked: bool) -> None:
     found = body_of(
         rules(send_defaults={"esp_extra": {"mail_settings": default}}),

@@ -7,7 +7,7 @@ import pytest
 from sending_app.compose.headers import RESERVED, checked
 from sending_app.compose.plain import SerializationError
 from sending_app.compose.rules import UnsupportedFeature
-from tests.sending_app.compose.composing import body_of, composed, rules
+from tests.support.sending.composed_messages import body_of, composed, rules
 
 
 def test_headers() -> None:

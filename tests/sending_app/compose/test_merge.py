@@ -9,7 +9,7 @@ import pytest
 from sending_app.compose.address import Mailbox
 from sending_app.compose.merge import AnymailWarning, MissingDelimiters, finder
 from sending_app.compose.plain import SerializationError
-from tests.sending_app.compose.composing import composed, rules
+from tests.support.sending.composed_messages import composed, rules
 
 HYPHENS = {"merge_field_format": "-{}-"}
 DYNAMIC = "d-5a963add2ec84305813ff860db277d7a"

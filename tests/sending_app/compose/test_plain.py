@@ -11,23 +11,17 @@ import pytest
 from django.utils.functional import lazystr
 from django.utils.safestring import mark_safe
 from hypothesis import given
-from hypothesis import strategies as st
 
 from sending_app.compose.plain import SerializationError, plain, text
 from sending_app.signals import MailError
-
-any_value = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=12,
-)
+from tests.support.strategies import json_value
 
 
 class Size(IntEnum):
     LARGE = 3
 
 
-@given(any_value)
+@given(json_value)
 def test_json_is_left_as_it_is(value: Any) -> None:
     found = plain(value, "merge_data")
     assert found == value

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sending_app.compose.rules import UnsupportedFeature
-from tests.sending_app.compose.composing import body_of, composed, rules
+from tests.support.sending.composed_messages import body_of, composed, rules
 
 LENIENT = rules(ignore_unsupported=True)
 TO = {"to": [{"email": "a@x.example"}]}

@@ -9,7 +9,7 @@ import pytest
 from sending_app.compose import compose
 from sending_app.compose.restore import restore
 from sending_app.message import SendGridMessage
-from tests.sending_app.compose.composing import composed, rules
+from tests.support.sending.composed_messages import composed, rules
 
 
 def restored(**attributes: Any) -> SendGridMessage:

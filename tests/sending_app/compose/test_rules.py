@@ -4,7 +4,7 @@ import pytest
 
 from sending_app.compose.rules import AnymailUnsupportedFeature, UnsupportedFeature
 from sending_app.signals import MailError
-from tests.sending_app.compose.composing import rules
+from tests.support.sending.composed_messages import rules
 
 
 def test_what_is_refused_raises() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from sending_app.compose.plain import SerializationError
 from sending_app.compose.restore import restore
-from tests.sending_app.compose.composing import body_of, composed
+from tests.support.sending.composed_messages import body_of, composed
 
 TO = {"to": [{"email": "a@x.example"}]}
 

@@ -8,8 +8,15 @@ from pytest_django import Settings
 
 from fake_sendgrid.server import FakeSendGrid
 from sending_app import account
-from tests.sending_app.mailing import DIRECT, PLAIN, QUEUED, hello, to, use
-from tests.sending_app.seed.conftest import Sent
+from tests.support.sending.django_mail import (
+    DIRECT,
+    QUEUED,
+    SHARED_CONTENT,
+    Sent,
+    django_message,
+    personalization_to,
+    use_backend,
+)
 
 Change = Callable[..., None]
 
@@ -18,7 +25,10 @@ Change = Callable[..., None]
 
 
 def test_a_django_message_goes_out_by_the_web_api_v3(sent: Sent, sendgrid: FakeSendGrid) -> None:
-    assert sent(hello()) == {**PLAIN, "personalizations": [to("ann@example.com")]}
+    assert sent(django_message()) == {
+        **SHARED_CONTENT,
+        "personalizations": [personalization_to("ann@example.com")],
+    }
     assert [request.status for request in sendgrid.requests] == [202]
 
 
@@ -27,7 +37,7 @@ def test_a_django_message_goes_out_by_the_web_api_v3(sent: Sent, sendgrid: FakeS
 
 def test_the_api_key_in_the_anymail_dict(sent: Sent, sendgrid: FakeSendGrid, anymail: Change) -> None:
     anymail(SENDGRID_API_KEY="SG.in-the-dict")
-    sent(hello())
+    sent(django_message())
     assert sendgrid.accepted[0].key == "SG.in-the-dict"
 
 
@@ -36,7 +46,7 @@ def test_the_api_key_with_anymails_prefix(
 ) -> None:
     anymail(SENDGRID_API_KEY=None)
     settings.ANYMAIL_SENDGRID_API_KEY = "SG.prefixed"
-    sent(hello())
+    sent(django_message())
     assert sendgrid.accepted[0].key == "SG.prefixed"
 
 
@@ -45,7 +55,7 @@ def test_the_api_key_at_the_root_of_the_settings(
 ) -> None:
     anymail(SENDGRID_API_KEY=None)
     settings.SENDGRID_API_KEY = "SG.at-the-root"
-    sent(hello())
+    sent(django_message())
     assert sendgrid.accepted[0].key == "SG.at-the-root"
 
 
@@ -54,9 +64,9 @@ def test_the_root_is_looked_at_last(
 ) -> None:
     settings.SENDGRID_API_KEY = "SG.at-the-root"
     settings.ANYMAIL_SENDGRID_API_KEY = "SG.prefixed"
-    sent(hello())
+    sent(django_message())
     anymail(SENDGRID_API_KEY=None)
-    sent(hello())
+    sent(django_message())
     assert [mail.key for mail in sendgrid.accepted] == ["SG.fake", "SG.prefixed"]
 
 
@@ -64,10 +74,10 @@ def test_the_root_is_looked_at_last(
 def test_the_api_key_is_required(
     backend: str, sendgrid: FakeSendGrid, anymail: Change, settings: Settings
 ) -> None:
-    use(settings, backend)
+    use_backend(settings, backend)
     anymail(SENDGRID_API_KEY=None)
     with pytest.raises(ImproperlyConfigured) as caught:
-        hello().send()
+        django_message().send()
     for place in ("ANYMAIL['SENDGRID_API_KEY']", "ANYMAIL_SENDGRID_API_KEY", "or SENDGRID_API_KEY"):
         assert place in str(caught.value)
     assert not sendgrid.requests
@@ -79,7 +89,7 @@ def test_the_api_key_is_required(
 def test_by_default_each_message_has_a_uuid_as_the_custom_arg_anymail_id(
     sent: Sent, sendgrid: FakeSendGrid
 ) -> None:
-    message = hello()
+    message = django_message()
     sent(message)
     custom_args = sendgrid.accepted[0].body["personalizations"][0]["custom_args"]
     assert custom_args == {"anymail_id": message.anymail_status.message_id}
@@ -87,8 +97,8 @@ def test_by_default_each_message_has_a_uuid_as_the_custom_arg_anymail_id(
 
 def test_without_ids_a_sent_message_has_a_message_id_of_none(sent: Sent, anymail: Change) -> None:
     anymail(SENDGRID_GENERATE_MESSAGE_ID=False)
-    message = hello()
-    assert sent(message) == {**PLAIN, "personalizations": [{"to": [{"email": "ann@example.com"}]}]}
+    message = django_message()
+    assert sent(message) == {**SHARED_CONTENT, "personalizations": [{"to": [{"email": "ann@example.com"}]}]}
     assert message.anymail_status.message_id is None
     assert message.anymail_status.recipients["ann@example.com"].message_id is None
     assert message.anymail_status.status == {"queued"}
@@ -105,25 +115,25 @@ def test_a_field_format_delimits_the_names_of_a_legacy_templates_fields(
     sent: Sent, anymail: Change, field_format: str, name: str
 ) -> None:
     anymail(SENDGRID_MERGE_FIELD_FORMAT=field_format)
-    message = hello()
+    message = django_message()
     message.template_id = "5997fcf6-2b9f-484d-acd5-7e9a99f0dc1f"
     message.merge_data = {"ann@example.com": {"name": "Ann"}}
     assert sent(message) == {
-        **PLAIN,
+        **SHARED_CONTENT,
         "template_id": "5997fcf6-2b9f-484d-acd5-7e9a99f0dc1f",
-        "personalizations": [to("ann@example.com", substitutions={name: "Ann"})],
+        "personalizations": [personalization_to("ann@example.com", substitutions={name: "Ann"})],
     }
 
 
 def test_the_field_format_is_not_used_with_dynamic_templates(sent: Sent, anymail: Change) -> None:
     anymail(SENDGRID_MERGE_FIELD_FORMAT="-{}-")
-    message = hello()
+    message = django_message()
     message.template_id = "d-5a963add2ec84305813ff860db277d7a"
     message.merge_data = {"ann@example.com": {"name": "Ann"}}
     assert sent(message) == {
-        **PLAIN,
+        **SHARED_CONTENT,
         "template_id": "d-5a963add2ec84305813ff860db277d7a",
-        "personalizations": [to("ann@example.com", dynamic_template_data={"name": "Ann"})],
+        "personalizations": [personalization_to("ann@example.com", dynamic_template_data={"name": "Ann"})],
     }
 
 
@@ -135,7 +145,7 @@ def test_another_base_url_with_its_last_slash_and_without(
 ) -> None:
     for url in (sendgrid.url, sendgrid.url.removesuffix("/")):
         anymail(SENDGRID_API_URL=url)
-        sent(hello())
+        sent(django_message())
     assert len(sendgrid.accepted) == 2
 
 

@@ -8,8 +8,7 @@ import pytest
 from fake_sendgrid.server import FakeSendGrid
 from sending_app.account import ConfigurationError
 from sending_app.message import SendGridMessage
-from tests.sending_app.mailing import PLAIN, hello, to
-from tests.sending_app.seed.conftest import Sent
+from tests.support.sending.django_mail import SHARED_CONTENT, Sent, django_message, personalization_to
 
 Change = Callable[..., None]
 
@@ -30,7 +29,7 @@ EXAMPLE = {
 }
 
 OF_THE_EXAMPLE = {
-    **PLAIN,
+    **SHARED_CONTENT,
     "asm": {"group_id": 1, "groups_to_display": [1, 2, 3]},
     "tracking_settings": {
         "open_tracking": {"enable": True, "substitution_tag": "%%OPEN_TRACKING_PIXEL%%"},
@@ -39,35 +38,35 @@ OF_THE_EXAMPLE = {
 
 
 def test_the_example_of_the_seed(sent: Sent) -> None:
-    message = hello()
+    message = django_message()
     message.open_tracking = True
     message.esp_extra = copy.deepcopy(EXAMPLE)
     assert sent(message) == {
         **OF_THE_EXAMPLE,
-        "personalizations": [to("ann@example.com", future_feature={"future": "data"})],
+        "personalizations": [personalization_to("ann@example.com", future_feature={"future": "data"})],
     }
     assert message.esp_extra == EXAMPLE
 
 
 def test_the_example_with_anymails_real_attribute(sent: Sent) -> None:
-    body = sent(hello(track_opens=True, esp_extra=EXAMPLE))
+    body = sent(django_message(track_opens=True, esp_extra=EXAMPLE))
     assert body["tracking_settings"] == OF_THE_EXAMPLE["tracking_settings"]
 
 
 def test_personalizations_as_a_dict_reach_each_recipient(sent: Sent) -> None:
-    message = hello(to=["ann@example.com", "bob@example.com"], merge_data={}, esp_extra=EXAMPLE)
+    message = django_message(to=["ann@example.com", "bob@example.com"], merge_data={}, esp_extra=EXAMPLE)
     message.open_tracking = True
     assert sent(message) == {
         **OF_THE_EXAMPLE,
         "personalizations": [
-            to("ann@example.com", number=0, future_feature={"future": "data"}),
-            to("bob@example.com", number=1, future_feature={"future": "data"}),
+            personalization_to("ann@example.com", number=0, future_feature={"future": "data"}),
+            personalization_to("bob@example.com", number=1, future_feature={"future": "data"}),
         ],
     }
 
 
 def test_personalizations_as_a_list_stand_in_the_place_of_those_of_the_message(sent: Sent) -> None:
-    message = hello(
+    message = django_message(
         cc=["nobody@example.com"],
         esp_extra={
             "personalizations": [
@@ -77,21 +76,21 @@ def test_personalizations_as_a_list_stand_in_the_place_of_those_of_the_message(s
         },
     )
     assert sent(message) == {
-        **PLAIN,
+        **SHARED_CONTENT,
         "personalizations": [
             {
                 "to": [{"email": "bob@example.com", "name": "Bob"}],
                 "subject": "For Bob",
                 "custom_args": {"anymail_id": "id-0"},
             },
-            to("cora@example.com", number=1, custom_args={"number": "5"}),
+            personalization_to("cora@example.com", number=1, custom_args={"number": "5"}),
         ],
     }
     assert message.anymail_status.recipients.keys() == {"bob@example.com", "cora@example.com"}
 
 
 def test_it_wins_over_what_would_be_sent_without_it(sent: Sent) -> None:
-    message = hello(
+    message = django_message(
         tags=["mine"],
         metadata={"kept": "1", "changed": "2"},
         esp_extra={
@@ -103,13 +102,13 @@ def test_it_wins_over_what_would_be_sent_without_it(sent: Sent) -> None:
         },
     )
     assert sent(message) == {
-        **PLAIN,
+        **SHARED_CONTENT,
         "subject": "Another one",
         "categories": ["theirs"],
         "custom_args": {"kept": "1", "changed": "3"},
         "ip_pool_name": "quick",
         "mail_settings": {"sandbox_mode": {"enable": False}},
-        "personalizations": [to("ann@example.com")],
+        "personalizations": [personalization_to("ann@example.com")],
     }
 
 
@@ -119,16 +118,16 @@ def test_it_is_the_message_classes_argument_too(sent: Sent) -> None:
     )
     assert sent(message) == {
         **OF_THE_EXAMPLE,
-        "personalizations": [to("ann@example.com", future_feature={"future": "data"})],
+        "personalizations": [personalization_to("ann@example.com", future_feature={"future": "data"})],
     }
 
 
 def test_in_the_global_send_defaults_it_is_for_all_messages(sent: Sent, anymail: Change) -> None:
     anymail(SEND_DEFAULTS={"track_opens": True, "esp_extra": EXAMPLE})
-    plain, own = hello(), hello(esp_extra={"asm": {"group_id": 7}})
+    plain, own = django_message(), django_message(esp_extra={"asm": {"group_id": 7}})
     expected = {
         **OF_THE_EXAMPLE,
-        "personalizations": [to("ann@example.com", future_feature={"future": "data"})],
+        "personalizations": [personalization_to("ann@example.com", future_feature={"future": "data"})],
     }
     assert sent(plain) == expected
     assert sent(own) == {**expected, "asm": {"group_id": 7, "groups_to_display": [1, 2, 3]}}
@@ -136,5 +135,5 @@ def test_in_the_global_send_defaults_it_is_for_all_messages(sent: Sent, anymail:
 
 def test_the_api_before_this_one_is_refused(sent: Sent, sendgrid: FakeSendGrid) -> None:
     with pytest.raises(ConfigurationError, match="x-smtpapi"):
-        sent(hello(esp_extra={"x-smtpapi": {"category": "a"}}))
+        sent(django_message(esp_extra={"x-smtpapi": {"category": "a"}}))
     assert not sendgrid.requests

@@ -9,9 +9,17 @@ from pytest_django import Settings
 
 from fake_sendgrid.server import FakeSendGrid
 from sending_app.compose import UnsupportedFeature
-from tests.sending_app.mailing import BOTH, PLAIN, QUEUED, deliver, hello, to, use
-from tests.sending_app.seed.conftest import Sent
-from tests.sending_app.wire import ACCEPTED, Serve, answering
+from tests.support.http_server import ACCEPTED, Serve, answering
+from tests.support.sending.django_mail import (
+    BOTH_BACKENDS,
+    QUEUED,
+    SHARED_CONTENT,
+    Sent,
+    django_message,
+    personalization_to,
+    post_due_mail,
+    use_backend,
+)
 
 Change = Callable[..., None]
 
@@ -27,9 +35,9 @@ def ids(sendgrid: FakeSendGrid) -> list[str]:
 
 
 def test_one_message_has_one_id_for_all_its_recipients(sent: Sent, sendgrid: FakeSendGrid) -> None:
-    message = hello(to=["ann@example.com", "Bob <bob@example.com>"], cc=["cora@example.com"])
+    message = django_message(to=["ann@example.com", "Bob <bob@example.com>"], cc=["cora@example.com"])
     assert sent(message) == {
-        **PLAIN,
+        **SHARED_CONTENT,
         "personalizations": [
             {
                 "to": [{"email": "ann@example.com"}, {"email": "bob@example.com", "name": "Bob"}],
@@ -49,7 +57,7 @@ def test_one_message_has_one_id_for_all_its_recipients(sent: Sent, sendgrid: Fak
 
 
 def test_in_a_batch_each_recipient_has_an_id(sent: Sent, sendgrid: FakeSendGrid) -> None:
-    message = hello(to=["ann@example.com", "Bob <bob@example.com>"], merge_data={})
+    message = django_message(to=["ann@example.com", "Bob <bob@example.com>"], merge_data={})
     sent(message)
     first, second = ids(sendgrid)
     status = message.anymail_status
@@ -60,9 +68,11 @@ def test_in_a_batch_each_recipient_has_an_id(sent: Sent, sendgrid: FakeSendGrid)
 
 def test_without_ids_a_batch_has_none(sent: Sent, anymail: Change) -> None:
     anymail(SENDGRID_GENERATE_MESSAGE_ID=False)
-    message = hello(to=["ann@example.com", "bob@example.com"], merge_metadata={"bob@example.com": {"n": 1}})
+    message = django_message(
+        to=["ann@example.com", "bob@example.com"], merge_metadata={"bob@example.com": {"n": 1}}
+    )
     assert sent(message) == {
-        **PLAIN,
+        **SHARED_CONTENT,
         "personalizations": [
             {"to": [{"email": "ann@example.com"}]},
             {"to": [{"email": "bob@example.com"}], "custom_args": {"n": "1"}},
@@ -77,29 +87,29 @@ def test_without_ids_a_batch_has_none(sent: Sent, anymail: Change) -> None:
 
 
 def test_a_message_id_header_of_the_callers_is_left_alone(sent: Sent) -> None:
-    message = hello(headers={"Message-ID": "<of-ours@example.com>"})
+    message = django_message(headers={"Message-ID": "<of-ours@example.com>"})
     assert sent(message) == {
-        **PLAIN,
+        **SHARED_CONTENT,
         "headers": {"Message-ID": "<of-ours@example.com>"},
-        "personalizations": [to("ann@example.com")],
+        "personalizations": [personalization_to("ann@example.com")],
     }
 
 
 # Invalid addresses
 
 
-@pytest.mark.parametrize("backend", BOTH)
+@pytest.mark.parametrize("backend", BOTH_BACKENDS)
 def test_just_about_anything_goes_to_sendgrid_as_from_email(
     backend: str, serve: Serve, anymail: Change, settings: Settings
 ) -> None:
     wire = serve(answering(ACCEPTED))
     anymail(SENDGRID_API_KEY="SG.fake", SENDGRID_API_URL=wire.url)
-    use(settings, backend)
+    use_backend(settings, backend)
     senders = ["webmaster@localhost", "a..b.@no-such-domain.invalid", "Me! <what{ever}@-x-.example>"]
     for sender in senders:
-        assert hello(from_email=sender).send() == 1
+        assert django_message(from_email=sender).send() == 1
     if backend == QUEUED:
-        deliver()
+        post_due_mail()
     assert [json.loads(request.body)["from"] for request in wire.requests] == [
         {"email": "webmaster@localhost"},
         {"email": "a..b.@no-such-domain.invalid"},
@@ -121,11 +131,11 @@ def test_just_about_anything_goes_to_sendgrid_as_from_email(
 def test_text_that_is_not_ascii_is_attached_in_utf8_and_no_charset_is_said(
     sent: Sent, content: str | bytes, mimetype: str
 ) -> None:
-    message = hello()
+    message = django_message()
     message.attach("file", content, mimetype)
     assert sent(message) == {
-        **PLAIN,
-        "personalizations": [to("ann@example.com")],
+        **SHARED_CONTENT,
+        "personalizations": [personalization_to("ann@example.com")],
         "attachments": [
             {
                 "content": b64encode(content.encode() if isinstance(content, str) else content).decode(),
@@ -137,10 +147,10 @@ def test_text_that_is_not_ascii_is_attached_in_utf8_and_no_charset_is_said(
 
 
 def test_a_file_that_is_no_text_keeps_its_bytes_and_its_type(sent: Sent) -> None:
-    message = hello(attachments=[("terms.pdf", b"%PDF-\xe4\xff", "application/pdf")])
+    message = django_message(attachments=[("terms.pdf", b"%PDF-\xe4\xff", "application/pdf")])
     assert sent(message) == {
-        **PLAIN,
-        "personalizations": [to("ann@example.com")],
+        **SHARED_CONTENT,
+        "personalizations": [personalization_to("ann@example.com")],
         "attachments": [
             {
                 "content": b64encode(b"%PDF-\xe4\xff").decode(),
@@ -155,34 +165,34 @@ def test_a_file_that_is_no_text_keeps_its_bytes_and_its_type(sent: Sent) -> None
 
 
 def test_arbitrary_alternative_parts(sent: Sent) -> None:
-    message = hello()
+    message = django_message()
     message.attach_alternative(HTML, "text/html")
     message.attach_alternative("# It is on its way.", "text/markdown")
     message.attach_alternative('{"@type": "Order"}', "application/ld+json")
     assert sent(message) == {
-        **PLAIN,
+        **SHARED_CONTENT,
         "content": [
             {"type": "text/plain", "value": "It is on its way."},
             {"type": "text/html", "value": HTML},
             {"type": "text/markdown", "value": "# It is on its way."},
             {"type": "application/ld+json", "value": '{"@type": "Order"}'},
         ],
-        "personalizations": [to("ann@example.com")],
+        "personalizations": [personalization_to("ann@example.com")],
     }
 
 
 def test_amp_for_email(sent: Sent) -> None:
-    message = hello()
+    message = django_message()
     message.attach_alternative(AMP, "text/x-amp-html")
     message.attach_alternative(HTML, "text/html")
     assert sent(message) == {
-        **PLAIN,
+        **SHARED_CONTENT,
         "content": [
             {"type": "text/plain", "value": "It is on its way."},
             {"type": "text/html", "value": HTML},
             {"type": "text/x-amp-html", "value": AMP},
         ],
-        "personalizations": [to("ann@example.com")],
+        "personalizations": [personalization_to("ann@example.com")],
     }
 
 
@@ -190,7 +200,7 @@ def test_amp_for_email(sent: Sent) -> None:
 
 
 def test_an_envelope_sender_is_refused(sent: Sent, sendgrid: FakeSendGrid) -> None:
-    message = hello(envelope_sender="bounces@example.com")
+    message = django_message(envelope_sender="bounces@example.com")
     with pytest.raises(UnsupportedFeature, match="envelope_sender"):
         sent(message)
     assert message.anymail_status.message_id is None
@@ -199,5 +209,5 @@ def test_an_envelope_sender_is_refused(sent: Sent, sendgrid: FakeSendGrid) -> No
 
 def test_an_envelope_sender_is_left_out_where_such_features_are_ignored(sent: Sent, anymail: Change) -> None:
     anymail(IGNORE_UNSUPPORTED_FEATURES=True)
-    body = sent(hello(envelope_sender="bounces@example.com"))
-    assert body == {**PLAIN, "personalizations": [to("ann@example.com")]}
+    body = sent(django_message(envelope_sender="bounces@example.com"))
+    assert body == {**SHARED_CONTENT, "personalizations": [personalization_to("ann@example.com")]}

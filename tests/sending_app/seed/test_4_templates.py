@@ -7,8 +7,7 @@ import pytest
 from django.core.mail import EmailMessage
 
 from sending_app.compose.merge import MissingDelimiters
-from tests.sending_app.mailing import PLAIN, hello, to
-from tests.sending_app.seed.conftest import Sent
+from tests.support.sending.django_mail import SHARED_CONTENT, Sent, django_message, personalization_to
 
 Change = Callable[..., None]
 
@@ -24,7 +23,10 @@ MERGE_DATA = {
 
 
 def merged(alice: dict[str, Any], bob: dict[str, Any]) -> list[dict[str, Any]]:
-    return [to("alice@example.com", number=0, **alice), {**to(number=1, **bob), "to": BOB}]
+    return [
+        personalization_to("alice@example.com", number=0, **alice),
+        {**personalization_to(number=1, **bob), "to": BOB},
+    ]
 
 
 # Dynamic transactional templates
@@ -49,23 +51,23 @@ def test_the_example_with_a_dynamic_template(sent: Sent) -> None:
 
 
 def test_subject_and_body_of_none_leave_a_dynamic_template_its_own(sent: Sent) -> None:
-    message = hello(template_id=DYNAMIC)
+    message = django_message(template_id=DYNAMIC)
     message.subject = message.body = None
     assert sent(message) == {
         "from": {"email": "shop@example.com"},
         "template_id": DYNAMIC,
-        "personalizations": [to("ann@example.com")],
+        "personalizations": [personalization_to("ann@example.com")],
     }
 
 
 def test_a_dynamic_template_takes_lists_and_objects(sent: Sent) -> None:
     data = {"items": [{"name": "Tea", "price": 2.5}, {"name": "Cup", "price": 4}], "vip": True, "note": None}
-    body = sent(hello(template_id=DYNAMIC, merge_data={"ann@example.com": data}))
-    assert body["personalizations"] == [to("ann@example.com", dynamic_template_data=data)]
+    body = sent(django_message(template_id=DYNAMIC, merge_data={"ann@example.com": data}))
+    assert body["personalizations"] == [personalization_to("ann@example.com", dynamic_template_data=data)]
 
 
 def test_global_data_alone_leaves_the_recipients_in_one_mail(sent: Sent) -> None:
-    message = hello(to=TO, template_id=DYNAMIC, merge_global_data={"ship_date": "May 15"})
+    message = django_message(to=TO, template_id=DYNAMIC, merge_global_data={"ship_date": "May 15"})
     assert sent(message)["personalizations"] == [
         {
             "to": [{"email": "alice@example.com"}, *BOB],
@@ -80,7 +82,10 @@ def test_global_data_alone_leaves_the_recipients_in_one_mail(sent: Sent) -> None
 
 @pytest.mark.parametrize("attribute", ["merge_data", "merge_metadata", "merge_headers"])
 def test_with_data_of_their_own_recipients_see_only_their_own_address(sent: Sent, attribute: str) -> None:
-    assert sent(hello(to=TO, **{attribute: {}})) == {**PLAIN, "personalizations": merged({}, {})}
+    assert sent(django_message(to=TO, **{attribute: {}})) == {
+        **SHARED_CONTENT,
+        "personalizations": merged({}, {}),
+    }
 
 
 def test_each_recipient_has_a_copy_of_each_cc_and_bcc(sent: Sent) -> None:
@@ -88,8 +93,8 @@ def test_each_recipient_has_a_copy_of_each_cc_and_bcc(sent: Sent) -> None:
         "cc": [{"email": "cora@example.com", "name": "Cora"}],
         "bcc": [{"email": "dan@example.com"}],
     }
-    message = hello(to=TO, cc=["Cora <cora@example.com>"], bcc=["dan@example.com"], merge_data={})
-    assert sent(message) == {**PLAIN, "personalizations": merged(copies, copies)}
+    message = django_message(to=TO, cc=["Cora <cora@example.com>"], bcc=["dan@example.com"], merge_data={})
+    assert sent(message) == {**SHARED_CONTENT, "personalizations": merged(copies, copies)}
     status = message.anymail_status
     bobs = status.recipients["bob@example.com"].message_id
     assert status.recipients["cora@example.com"].message_id == bobs
@@ -99,7 +104,7 @@ def test_each_recipient_has_a_copy_of_each_cc_and_bcc(sent: Sent) -> None:
 # Legacy transactional templates: three ways to say how fields are delimited
 
 DELIMITED: dict[str, Any] = {
-    **PLAIN,
+    **SHARED_CONTENT,
     "template_id": LEGACY,
     "personalizations": merged(
         {"substitutions": {"-ship_date-": "May 15", "-name-": "Alice", "-order_no-": "12345"}},
@@ -109,7 +114,7 @@ DELIMITED: dict[str, Any] = {
 
 
 def of_the_legacy_example(**more: Any) -> Any:
-    return hello(
+    return django_message(
         **{
             "to": TO,
             "template_id": LEGACY,
@@ -144,7 +149,7 @@ def test_the_delimiters_in_the_keys(sent: Sent) -> None:
 
 def test_no_delimiters_at_all_are_warned_of(sent: Sent) -> None:
     with pytest.warns(MissingDelimiters, match="SENDGRID_MERGE_FIELD_FORMAT"):
-        sent(hello(template_id=LEGACY, merge_data={"ann@example.com": {"name": "Ann"}}))
+        sent(django_message(template_id=LEGACY, merge_data={"ann@example.com": {"name": "Ann"}}))
 
 
 # Legacy templates mix their subject and body with the message's
@@ -152,18 +157,22 @@ def test_no_delimiters_at_all_are_warned_of(sent: Sent) -> None:
 
 @pytest.mark.parametrize("nothing", ["", None])
 def test_no_subject_and_no_body_leave_a_legacy_template_its_own(sent: Sent, nothing: str | None) -> None:
-    message = hello(template_id=LEGACY)
+    message = django_message(template_id=LEGACY)
     message.subject = message.body = nothing
     assert sent(message) == {
         "from": {"email": "shop@example.com"},
         "template_id": LEGACY,
-        "personalizations": [to("ann@example.com")],
+        "personalizations": [personalization_to("ann@example.com")],
     }
 
 
 def test_a_subject_and_a_body_go_along_with_a_legacy_template(sent: Sent) -> None:
-    body = sent(hello(template_id=LEGACY))
-    assert body == {**PLAIN, "template_id": LEGACY, "personalizations": [to("ann@example.com")]}
+    body = sent(django_message(template_id=LEGACY))
+    assert body == {
+        **SHARED_CONTENT,
+        "template_id": LEGACY,
+        "personalizations": [personalization_to("ann@example.com")],
+    }
 
 
 # On-the-fly templates

@@ -10,8 +10,7 @@ from events_app.normalize import normalize
 from events_app.signals import TrackingEvent
 from fake_sendgrid import fates
 from fake_sendgrid.server import FakeSendGrid
-from tests.sending_app.mailing import hello
-from tests.sending_app.seed.conftest import Sent
+from tests.support.sending.django_mail import Sent, django_message
 
 
 def events(sendgrid: FakeSendGrid) -> list[TrackingEvent]:
@@ -22,7 +21,7 @@ def events(sendgrid: FakeSendGrid) -> list[TrackingEvent]:
 
 
 def test_a_tracking_events_message_id_is_the_sent_messages(sent: Sent, sendgrid: FakeSendGrid) -> None:
-    message = hello(to=["click@example.com"], tags=["orders"], metadata={"order": 5})
+    message = django_message(to=["click@example.com"], tags=["orders"], metadata={"order": 5})
     sent(message)
     found = events(sendgrid)
     assert [event.event_type for event in found] == ["queued", "delivered", "opened", "clicked"]
@@ -34,7 +33,7 @@ def test_a_tracking_events_message_id_is_the_sent_messages(sent: Sent, sendgrid:
 
 
 def test_in_a_batch_it_is_the_recipients_own(sent: Sent, sendgrid: FakeSendGrid) -> None:
-    message: Any = hello(to=["dropped@example.com", "bounce@example.com"], merge_data={})
+    message: Any = django_message(to=["dropped@example.com", "bounce@example.com"], merge_data={})
     sent(message)
     found = {event.event_type.value: event for event in events(sendgrid)}
     of = message.anymail_status.recipients
@@ -45,6 +44,6 @@ def test_in_a_batch_it_is_the_recipients_own(sent: Sent, sendgrid: FakeSendGrid)
 
 def test_without_ids_it_is_the_smtp_id(sent: Sent, sendgrid: FakeSendGrid, anymail: Any) -> None:
     anymail(SENDGRID_GENERATE_MESSAGE_ID=False)
-    sent(hello())
+    sent(django_message())
     for event in events(sendgrid):
         assert event.message_id == event.esp_event["smtp-id"]

@@ -11,8 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy
 
 from sending_app.message import SendGridMessage, attach_inline_image, attach_inline_image_file
-from tests.sending_app.mailing import PLAIN, hello, to
-from tests.sending_app.seed.conftest import Sent
+from tests.support.sending.django_mail import SHARED_CONTENT, Sent, django_message, personalization_to
 
 Change = Callable[..., None]
 
@@ -21,7 +20,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 #: SendGrid takes a mail up to 72 hours ahead.
 SOON = datetime.now(UTC).replace(microsecond=900_000) + timedelta(hours=5)
 
-ONE = [to("ann@example.com")]
+ONE = [personalization_to("ann@example.com")]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +77,7 @@ ONE = [to("ann@example.com")]
     ],
 )
 def test_an_attribute_of_a_message(sent: Sent, attributes: dict[str, Any], more: dict[str, Any]) -> None:
-    assert sent(hello(**attributes)) == {**PLAIN, **more, "personalizations": ONE}
+    assert sent(django_message(**attributes)) == {**SHARED_CONTENT, **more, "personalizations": ONE}
 
 
 def test_a_time_and_a_day_without_a_zone_are_djangos_current_zones(sent: Sent) -> None:
@@ -86,38 +85,40 @@ def test_a_time_and_a_day_without_a_zone_are_djangos_current_zones(sent: Sent) -
     midnight = datetime.combine(tomorrow, time())
     with timezone.override("Asia/Tokyo"):
         expected = int(timezone.make_aware(midnight).timestamp())
-        assert sent(hello(send_at=midnight))["send_at"] == expected
-        assert sent(hello(send_at=tomorrow))["send_at"] == expected
+        assert sent(django_message(send_at=midnight))["send_at"] == expected
+        assert sent(django_message(send_at=tomorrow))["send_at"] == expected
 
 
 def test_merge_metadata_is_the_recipients_own_beside_the_metadata_of_all(sent: Sent) -> None:
-    message = hello(
+    message = django_message(
         to=["ann@example.com", "bob@example.com"],
         metadata={"campaign": "tea"},
         merge_metadata={"ann@example.com": {"order": 5}, "bob@example.com": {"order": "6"}},
     )
     assert sent(message) == {
-        **PLAIN,
+        **SHARED_CONTENT,
         "custom_args": {"campaign": "tea"},
         "personalizations": [
-            to("ann@example.com", number=0, custom_args={"order": "5"}),
-            to("bob@example.com", number=1, custom_args={"order": "6"}),
+            personalization_to("ann@example.com", number=0, custom_args={"order": "5"}),
+            personalization_to("bob@example.com", number=1, custom_args={"order": "6"}),
         ],
     }
 
 
 def test_merge_headers_are_the_recipients_own_beside_the_headers_of_all(sent: Sent) -> None:
-    message = hello(
+    message = django_message(
         to=["ann@example.com", "bob@example.com"],
         headers={"X-All": "1"},
         merge_headers={"ann@example.com": {"List-Unsubscribe": "<https://example.com/a>"}},
     )
     assert sent(message) == {
-        **PLAIN,
+        **SHARED_CONTENT,
         "headers": {"X-All": "1"},
         "personalizations": [
-            to("ann@example.com", number=0, headers={"List-Unsubscribe": "<https://example.com/a>"}),
-            to("bob@example.com", number=1),
+            personalization_to(
+                "ann@example.com", number=0, headers={"List-Unsubscribe": "<https://example.com/a>"}
+            ),
+            personalization_to("bob@example.com", number=1),
         ],
     }
 
@@ -160,7 +161,7 @@ def test_everything_as_keyword_arguments_of_the_message_class(sent: Sent) -> Non
         "template_id": "5997fcf6",
         "batch_id": "B",
         "personalizations": [
-            to(
+            personalization_to(
                 "ann@example.com",
                 cc=[{"email": "cora@example.com"}],
                 custom_args={"n": "2"},
@@ -186,7 +187,7 @@ DEFAULTS: dict[str, Any] = {
 
 def test_send_defaults_are_combined_with_what_the_message_has(sent: Sent, anymail: Change) -> None:
     anymail(SEND_DEFAULTS=DEFAULTS)
-    message = hello(
+    message = django_message(
         from_email="own@example.com",
         tags=["own"],
         metadata={"b": "2", "c": "2"},
@@ -195,20 +196,23 @@ def test_send_defaults_are_combined_with_what_the_message_has(sent: Sent, anymai
         reply_to=["own@example.com"],
     )
     assert sent(message) == {
-        **PLAIN,
+        **SHARED_CONTENT,
         "from": {"email": "own@example.com"},
         "categories": ["all", "own"],
         "custom_args": {"a": "1", "b": "2", "c": "2"},
         "headers": {"X-A": "1", "X-B": "2"},
         "tracking_settings": {"click_tracking": {"enable": False}},
         "reply_to_list": [{"email": "help@example.com"}, {"email": "own@example.com"}],
-        "personalizations": [to("ann@example.com", bcc=[{"email": "archive@example.com"}])],
+        "personalizations": [personalization_to("ann@example.com", bcc=[{"email": "archive@example.com"}])],
     }
 
 
 def test_none_on_the_message_cancels_a_default(sent: Sent, anymail: Change) -> None:
     anymail(SEND_DEFAULTS={"tags": ["all"], "metadata": {"a": "1"}, "track_clicks": True})
-    assert sent(hello(tags=None, metadata=None, track_clicks=None)) == {**PLAIN, "personalizations": ONE}
+    assert sent(django_message(tags=None, metadata=None, track_clicks=None)) == {
+        **SHARED_CONTENT,
+        "personalizations": ONE,
+    }
 
 
 def test_sendgrids_own_defaults_stand_in_the_place_of_the_global_ones_of_their_name(
@@ -218,8 +222,8 @@ def test_sendgrids_own_defaults_stand_in_the_place_of_the_global_ones_of_their_n
         SEND_DEFAULTS={"tags": ["all"], "metadata": {"a": "1"}},
         SENDGRID_SEND_DEFAULTS={"metadata": {"b": "1"}, "template_id": "d-1"},
     )
-    assert sent(hello()) == {
-        **PLAIN,
+    assert sent(django_message()) == {
+        **SHARED_CONTENT,
         "categories": ["all"],
         "custom_args": {"b": "1"},
         "template_id": "d-1",
@@ -234,10 +238,10 @@ def test_defaults_of_one_recipients_own_are_combined_one_level_deep(sent: Sent, 
             "merge_global_data": {"-all-": "1"},
         }
     )
-    assert sent(hello(merge_data={"ann@example.com": {"-b-": "2"}})) == {
-        **PLAIN,
+    assert sent(django_message(merge_data={"ann@example.com": {"-b-": "2"}})) == {
+        **SHARED_CONTENT,
         "personalizations": [
-            to("ann@example.com", substitutions={"-all-": "1", "-a-": "1", "-b-": "2"}),
+            personalization_to("ann@example.com", substitutions={"-all-": "1", "-a-": "1", "-b-": "2"}),
         ],
     }
 
@@ -246,7 +250,7 @@ def test_defaults_of_one_recipients_own_are_combined_one_level_deep(sent: Sent, 
 
 
 def test_an_inline_picture(sent: Sent) -> None:
-    message = hello()
+    message = django_message()
     content_id = attach_inline_image(message, PNG, "tea.png")
     message.attach_alternative(f'<img src="cid:{content_id}">', "text/html")
     message.attach("terms.txt", "Tea.", "text/plain")

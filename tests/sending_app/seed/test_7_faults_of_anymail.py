@@ -11,14 +11,15 @@ import pytest
 from fake_sendgrid.server import FakeSendGrid
 from sending_app.compose import UnsupportedFeature
 from sending_app.compose.plain import SerializationError
-from tests.sending_app.mailing import PLAIN, hello, to
-from tests.sending_app.seed.conftest import Sent
+from tests.support.sending.django_mail import SHARED_CONTENT, Sent, django_message, personalization_to
 
 TWO = ["ann@example.com", "bob@example.com"]
 
 
 def test_b1_the_type_of_a_text_file_has_no_charset(sent: Sent) -> None:
-    message = hello(attachments=[("a.csv", "ä;b", "text/csv; charset=utf-8"), ("b.txt", "b", "text/plain")])
+    message = django_message(
+        attachments=[("a.csv", "ä;b", "text/csv; charset=utf-8"), ("b.txt", "b", "text/plain")]
+    )
     assert sent(message)["attachments"] == [
         {"content": b64encode("ä;b".encode()).decode(), "filename": "a.csv", "type": "text/csv"},
         {"content": b64encode(b"b").decode(), "filename": "b.txt", "type": "text/plain"},
@@ -26,28 +27,32 @@ def test_b1_the_type_of_a_text_file_has_no_charset(sent: Sent) -> None:
 
 
 def test_b2_custom_args_for_all_leave_each_recipient_an_id(sent: Sent) -> None:
-    message = hello(to=TWO, merge_data={}, esp_extra={"personalizations": {"custom_args": {"all": "1"}}})
+    message = django_message(
+        to=TWO, merge_data={}, esp_extra={"personalizations": {"custom_args": {"all": "1"}}}
+    )
     assert sent(message) == {
-        **PLAIN,
+        **SHARED_CONTENT,
         "personalizations": [
-            to("ann@example.com", number=0, custom_args={"all": "1"}),
-            to("bob@example.com", number=1, custom_args={"all": "1"}),
+            personalization_to("ann@example.com", number=0, custom_args={"all": "1"}),
+            personalization_to("bob@example.com", number=1, custom_args={"all": "1"}),
         ],
     }
 
 
 def test_b3_a_domain_that_is_not_ascii_is_found_as_it_was_written(sent: Sent, sendgrid: FakeSendGrid) -> None:
     written, wire = "jo@bücher.example", "jo@xn--bcher-kva.example"
-    message = hello(
+    message = django_message(
         to=[written],
         merge_data={written: {"-name-": "Jo"}},
         merge_metadata={written: {"n": 1}},
         merge_headers={written: {"X-N": "1"}},
     )
     assert sent(message) == {
-        **PLAIN,
+        **SHARED_CONTENT,
         "personalizations": [
-            to(wire, substitutions={"-name-": "Jo"}, custom_args={"n": "1"}, headers={"X-N": "1"}),
+            personalization_to(
+                wire, substitutions={"-name-": "Jo"}, custom_args={"n": "1"}, headers={"X-N": "1"}
+            ),
         ],
     }
     custom_args = sendgrid.accepted[0].body["personalizations"][0]["custom_args"]
@@ -57,21 +62,24 @@ def test_b3_a_domain_that_is_not_ascii_is_found_as_it_was_written(sent: Sent, se
 @pytest.mark.parametrize("kind", ["cc", "bcc"])
 def test_b4_a_mail_of_copies_alone_has_a_clear_error(sent: Sent, sendgrid: FakeSendGrid, kind: str) -> None:
     with pytest.raises(UnsupportedFeature, match='without "to"'):
-        sent(hello(**{"to": [], kind: ["ann@example.com"]}))
+        sent(django_message(**{"to": [], kind: ["ann@example.com"]}))
     assert not sendgrid.requests
 
 
 def test_b14_merge_headers_of_none_make_no_batch(sent: Sent) -> None:
-    assert sent(hello(to=TWO, merge_headers=None)) == {**PLAIN, "personalizations": [to(*TWO)]}
+    assert sent(django_message(to=TWO, merge_headers=None)) == {
+        **SHARED_CONTENT,
+        "personalizations": [personalization_to(*TWO)],
+    }
 
 
 def test_b14_numbers_in_merge_headers_are_text(sent: Sent) -> None:
-    body = sent(hello(merge_headers={"ann@example.com": {"X-Number": 5}}))
-    assert body["personalizations"] == [to("ann@example.com", headers={"X-Number": "5"})]
+    body = sent(django_message(merge_headers={"ann@example.com": {"X-Number": 5}}))
+    assert body["personalizations"] == [personalization_to("ann@example.com", headers={"X-Number": "5"})]
 
 
 def test_b16_plain_text_comes_before_html(sent: Sent) -> None:
-    message = hello(body="<p>Hello</p>")
+    message = django_message(body="<p>Hello</p>")
     message.content_subtype = "html"
     message.attach_alternative("Hello", "text/plain")
     assert sent(message)["content"] == [
@@ -85,9 +93,9 @@ def test_b16_what_is_no_text_in_metadata_is_refused_by_name(
     sent: Sent, sendgrid: FakeSendGrid, value: Any
 ) -> None:
     with pytest.raises(SerializationError, match="metadata"):
-        sent(hello(metadata={"kind": value}))
+        sent(django_message(metadata={"kind": value}))
     assert not sendgrid.requests
 
 
 def test_b16_a_bool_in_metadata_is_text(sent: Sent) -> None:
-    assert sent(hello(metadata={"gift": False}))["custom_args"] == {"gift": "False"}
+    assert sent(django_message(metadata={"gift": False}))["custom_args"] == {"gift": "False"}

@@ -1,0 +1,13 @@
+"""A webhook that takes the double's posts."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.fake_sendgrid.webhook_receiver import WebhookReceiver
+
+
+@pytest.fixture
+def webhook() -> Iterator[WebhookReceiver]:
+    with WebhookReceiver() as webhook:
+        yield webhook

@@ -1,0 +1,58 @@
+"""The database a test runs on, and its failures."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+from unittest import mock
+
+import pytest
+from django.db import connections
+
+
+class Router:
+    """Puts the events and the outbox into the database under test."""
+
+    events = "default"
+
+    def db_for_read(self, model: Any, **_: Any) -> str | None:
+        return self.events if model._meta.app_label in ("events_app", "sending_app") else None
+
+    db_for_write = db_for_read
+
+    def allow_relation(self, *_: Any, **__: Any) -> bool:
+        return True
+
+
+@contextmanager
+def database_away(database: str) -> Iterator[None]:
+    """The database cannot be reached: nothing listens on its port, or its folder does not exist."""
+    connection = connections[database]
+    connection.close()
+    lost = {"NAME": "/nowhere/db.sqlite3"} if connection.vendor == "sqlite" else {"PORT": 1}
+    with mock.patch.dict(connection.settings_dict, lost):
+        yield
+    connection.close()
+
+
+def terminate_connection(database: str) -> None:
+    """Have PostgreSQL end our connection, which the client has yet to notice."""
+    connections[database].ensure_connection()
+    pid = connections[database].connection.info.backend_pid
+    with closing(connections.create_connection(database)) as other, other.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 30000)", [pid])
+
+
+on_postgresql = pytest.mark.parametrize("database", ["postgres"], indirect=True)
+
+
+@contextmanager
+def updates_fail(database: str, error: Exception, table: str = "sending_app_part") -> Iterator[None]:
+    """Every UPDATE of the table raises `error`."""
+
+    def execute(call: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        if "UPDATE" in sql and table in sql and "FOR UPDATE" not in sql:
+            raise error
+        return call(sql, params, many, context)
+
+    with connections[database].execute_wrapper(execute):
+        yield

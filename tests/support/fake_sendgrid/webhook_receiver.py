@@ -1,0 +1,51 @@
+"""A webhook that answers posts as a test says, and remembers them."""
+
+import json
+import threading
+from collections import Counter
+from typing import Any, Self
+
+from fake_sendgrid import door
+
+#: Seconds.
+PATIENCE = 30
+
+
+class WebhookReceiver:
+    """Answers each post with the next of `statuses`, and remembers the posts."""
+
+    def __init__(self) -> None:
+        self.requests: list[door.Request] = []
+        self.taken: list[door.Request] = []
+        #: Statuses of the next answers; None hangs up. Then 200.
+        self.statuses: list[int | None] = []
+        self.came = threading.Event()
+        self._door = door.Door(self._respond)
+        self._door.open()
+        self.url = f"http://127.0.0.1:{self._door.port}/events"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._door.close()
+
+    def _respond(self, request: door.Request) -> door.Reply | None:
+        self.requests.append(request)
+        status = self.statuses.pop(0) if self.statuses else 200
+        if status == 200:
+            self.taken.append(request)
+        self.came.set()
+        return door.Reply(status, {}, b"") if status else None
+
+    @property
+    def posts(self) -> list[list[dict[str, Any]]]:
+        return [json.loads(request.body) for request in self.taken]
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [event for post in self.posts for event in post]
+
+    @property
+    def names(self) -> Counter[str]:
+        return Counter(event["event"] for event in self.events)

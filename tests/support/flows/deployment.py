@@ -1,0 +1,251 @@
+"""A deployment under test: real web, worker and beat, a Valkey of its own, SQLite or PostgreSQL."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from redis import Redis
+
+from events_app import claims
+from fake_sendgrid.events import Event
+from fake_sendgrid.webhook import Sender, batch
+from ground.process import Process, wait_for
+from ground.stack import Stack
+from ground.valkey import Valkey
+from tests.support.flows.databases import DatabaseTemplate, connect, is_postgres
+from tests.support.flows.receivers_app import behaviours
+from tests.support.flows.receivers_app.call_log import CallLog
+
+#: Seconds anything here may take before a test fails. More than a lease: when Redis dies between a
+#: read and its answer, nobody knows of the entries until they have lain idle for that long.
+PATIENCE = 150
+
+STREAM = "{sendgrid:events}"
+
+#: As both databases understand it.
+LONG_AGO = "2020-01-01 00:00:00"
+
+
+class PendingRow(NamedTuple):
+    """A pending delivery as the database has it."""
+
+    state: str
+    failures: int
+    lapses: int
+    #: Pending receivers, each with the traceback of its last failure.
+    receivers: dict[str, str]
+    error: str
+
+
+class Deployment:
+    def __init__(
+        self,
+        folder: Path,
+        valkey: Valkey,
+        database_url: str,
+        template: DatabaseTemplate | None = None,
+        **settings: object,
+    ) -> None:
+        self.folder = folder
+        self.valkey = valkey
+        self.database_url = database_url
+        self.sender = Sender()
+        self.stack = Stack(
+            folder,
+            {
+                "DATABASE_URL": database_url,
+                "REDIS_URL": valkey.url(0),
+                "CELERY_BROKER_URL": valkey.url(1),
+                "DJANGO_EXTRA_APPS": "tests.support.flows.receivers_app",
+                "FLOW_FOLDER": str(folder),
+                "FLOW_RECEIVERS": "first,second,third",
+                "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY": self.sender.public_key,
+            },
+        )
+        self.configure(**settings)
+        #: Orders to the receivers, and their calls.
+        self.call_log = CallLog(folder)
+        self.processes: list[Process] = []
+        if template:
+            template.fill(database_url, self._migrate)
+        else:
+            self._migrate(database_url)
+
+    def _migrate(self, database_url: str) -> None:
+        ours = self.stack.env["DATABASE_URL"]
+        self.stack.env["DATABASE_URL"] = database_url
+        self.stack.manage("migrate", "--run-syncdb", "--verbosity", "0")
+        self.stack.env["DATABASE_URL"] = ours
+
+    # --- Processes ---
+
+    def configure(self, **settings: object) -> None:
+        """Set these in the environment of processes started from now on."""
+        self.stack.env |= {name: str(value) for name, value in settings.items()}
+
+    def web(self) -> Process:
+        return self._keep(self.stack.web())
+
+    def start_web(self) -> Process:
+        """Without waiting until it answers."""
+        return self._keep(self.stack.start_web())
+
+    def worker(self, *options: str, name: str = "worker") -> Process:
+        """A worker with beat inside; on SQLite it has one process."""
+        return self._keep(self.stack.worker("-B", *options, name=name))
+
+    def worker_without_beat(self, *options: str) -> Process:
+        return self._keep(self.stack.worker(*options))
+
+    def stop(self) -> None:
+        for process in self.processes:
+            process.kill()
+
+    # --- Events ---
+
+    def post(self, events: Iterable[Mapping[str, Any] | bytes], timeout: float = 2) -> int:
+        """The status of one post. SendGrid waits; this raises when the answer takes over 2 seconds."""
+        return self.sender.post(self.stack.webhook_url, batch(events), timeout=timeout).status_code
+
+    def called(self, receiver: str = "second") -> Counter[str]:
+        """How often the receiver was called with each event, by its SendGrid id."""
+        return Counter(call.event_id for call in self.call_log.calls() if call.receiver == receiver)
+
+    def attempts(self, event_id: str, receiver: str = "second") -> list[int]:
+        """The numbers of the tries at which the receiver was called with the event."""
+        wanted = (receiver, event_id)
+        return [call.attempt for call in self.call_log.calls() if (call.receiver, call.event_id) == wanted]
+
+    def hold_at(self, event_id: str, tries: int = 1) -> None:
+        """Have `second` wait at this event until `let_go`, in mid drain."""
+        self.call_log.order(event_id, behaviours.hold, tries)
+
+    def let_go(self, event_id: str) -> None:
+        self.call_log.withdraw(event_id)
+
+    def totals(self) -> dict[str, int]:
+        """How often `counter` counted each event, as far as that was committed."""
+        return dict(self.query("SELECT event_id, total FROM receivers_app_total"))
+
+    # --- The database and Redis ---
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with connect(self.database_url) as connection:
+            found: list[tuple[Any, ...]] = connection.execute(sql).fetchall()
+            return found
+
+    def execute(self, sql: str) -> None:
+        with connect(self.database_url) as connection:
+            connection.execute(sql)
+
+    def work(self) -> dict[str, PendingRow]:
+        """All pending deliveries and dead letters, by the event's SendGrid id."""
+        found = self.query(
+            "SELECT e.event_id, w.state, w.failures, w.lapses, w.receivers, w.error "
+            "FROM events_app_event e JOIN events_app_work w ON w.event_id = e.id"
+        )
+        return {
+            # SQLite has JSON as text.
+            event_id: PendingRow(
+                state,
+                failures,
+                lapses,
+                json.loads(receivers) if isinstance(receivers, str) else receivers,
+                error,
+            )
+            for event_id, state, failures, lapses, receivers, error in found
+        }
+
+    def pending(self) -> set[str]:
+        """The SendGrid ids of events with a pending delivery."""
+        return {event_id for event_id, row in self.work().items() if row.state == "owed"}
+
+    def dead_letters(self) -> dict[str, PendingRow]:
+        return {event_id: row for event_id, row in self.work().items() if row.state == "dead"}
+
+    def counted(self, what: str) -> int:
+        """One of the pipeline's own counters."""
+        with self.redis() as redis:
+            return int(redis.hget(f"{STREAM}:counters", what) or 0)
+
+    def redis(self) -> "closing[Redis]":
+        """The Redis that keeps events."""
+        return closing(Redis.from_url(self.valkey.url(0)))
+
+    # --- Time ---
+
+    def wait_until(self, condition: Callable[[], object], what: str) -> None:
+        try:
+            wait_for(condition, seconds=PATIENCE, what=what)
+        except TimeoutError as late:
+            raise AssertionError(f"{late}\n{self.state()}") from late
+
+    def wait_for_call(self, event_id: str, attempt: int = 1) -> None:
+        self.wait_until(lambda: attempt in self.attempts(event_id), f"try {attempt} of {event_id}")
+
+    def wait_until_received(self, stored: int) -> None:
+        """Wait until that many events are stored and none has a pending delivery."""
+
+        def settled() -> bool:
+            ((count,),) = self.query("SELECT count(*) FROM events_app_event")
+            return bool(count == stored and not self.pending())
+
+        self.wait_until(settled, f"{stored} events stored and received")
+
+    def expire_leases(self) -> None:
+        """Let time pass: every lease expires, every entry that was read has been idle for long."""
+        owed = "SELECT event_id FROM events_app_work WHERE state = 'owed'"
+        if is_postgres(self.database_url):
+            owed += " FOR UPDATE SKIP LOCKED"  # the end of another's transaction is not to be waited for
+        self.execute(f"UPDATE events_app_work SET due = '{LONG_AGO}' WHERE event_id IN ({owed})")
+        with self.redis() as redis:
+            pending = redis.xpending_range(STREAM, "pipeline", "-", "+", 10_000)
+            ids: Any = [entry["message_id"] for entry in pending]
+            if ids:
+                redis.xclaim(STREAM, "pipeline", "worker", 0, ids, idle=claims.lease_ms(), justid=True)
+            # The next tick is not too early, and a recovery that was killed holds up no other.
+            redis.delete(*(f"{STREAM}:{name}" for name in ("tick", "recover")))
+
+    def wait_for_end_of(self, task: str, by: Process) -> None:
+        """Wait until the worker has ended one more task of this name than it had."""
+        ended = re.compile(rf"Task {re.escape(task)}\[\S+\] succeeded")
+        before = len(ended.findall(by.output()))
+        self.wait_until(lambda: len(ended.findall(by.output())) > before, f"one more {task} ended")
+
+    def state(self) -> str:
+        """Counts and logs for the message of a failed wait."""
+        events = self.query("SELECT count(*) FROM events_app_event")
+        rows = Counter((row.state, row.failures, row.lapses) for row in self.work().values())
+        logs = "\n".join(f"{process.log}\n{process.output()[-3000:]}" for process in self.processes)
+        return f"events {events}, work (state, failures, lapses) {dict(rows)}\n{logs}"
+
+    def _keep(self, process: Process) -> Process:
+        self.processes.append(process)
+        return process
+
+
+def event_ids(events: Iterable[Event]) -> list[str]:
+    return [event["sg_event_id"] for event in events]
+
+
+def once_each(events: Iterable[Event]) -> dict[str, int]:
+    """The expected count of calls of a receiver: one for each event."""
+    return dict.fromkeys(event_ids(events), 1)
+
+
+def sample_events() -> list[dict[str, Any]]:
+    """The sample payloads: one case each."""
+    path = Path(__file__).parents[2] / "payloads" / "events.json"
+    found: list[dict[str, Any]] = json.loads(path.read_text())
+    return found
+
+
+class Servers(NamedTuple):
+    """A Valkey that runs, and an empty database."""
+
+    valkey: Valkey
+    database_url: str

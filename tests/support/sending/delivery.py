@@ -1,0 +1,41 @@
+"""A worker posting to the double, step by step."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from fake_sendgrid.server import FakeSendGrid
+from sending_app import claims, delivery
+from sending_app.claims import Taken
+from sending_app.client import Outcome, Verdict
+from sending_app.models import Part
+from tests.support.sending.mail_events import FIRST_REQUEST
+
+API_KEY = "SG.fake"
+
+
+@contextmanager
+def sendgrid_double(anymail: Callable[..., None], **how: Any) -> Iterator[FakeSendGrid]:
+    """A running double that the settings name."""
+    with FakeSendGrid(**how) as sendgrid:
+        anymail(SENDGRID_API_KEY=API_KEY, SENDGRID_API_URL=sendgrid.url, REQUESTS_TIMEOUT=5)
+        yield sendgrid
+
+
+def take_lease(lane: Part.Lane = Part.Lane.MAIL) -> Taken:
+    taken = claims.take(lane)
+    assert taken
+    return taken
+
+
+def deliver(lane: Part.Lane = Part.Lane.MAIL, seconds: float = 60) -> dict[str, int]:
+    """Post for one lane; return the number of each outcome."""
+    return dict(delivery.deliver(lane, seconds, call_another=lambda: None))
+
+
+def accepted_outcome(x_message_id: str = FIRST_REQUEST) -> Outcome:
+    return Outcome(Verdict.ACCEPTED, 202, x_message_id)
+
+
+def outcome_of(verdict: Verdict, detail: str = "SendGrid's own words") -> Outcome:
+    return Outcome(verdict, detail=detail)
