@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from ground import reaper
 
@@ -76,7 +76,21 @@ atexit.register(_REAPER.end_the_rest)
 os.register_at_fork(after_in_child=_REAPER.forget)
 
 
+class Child(Protocol):
+    """What `Process` needs of a child: a `subprocess.Popen`, or the like."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def returncode(self) -> int | None: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, sig: int) -> None: ...
+
+
 class Process:
+    _popen: Child
+
     def __init__(
         self,
         args: Sequence[str | Path],
@@ -92,7 +106,7 @@ class Process:
         self.log = log
         self._group_is_gone = False
         with log.open("ab") as output:
-            self._popen = subprocess.Popen(
+            child = subprocess.Popen(
                 [*LAUNCH, *map(str, args)],
                 stdin=_REAPER.pipe(),
                 stdout=subprocess.PIPE,
@@ -105,9 +119,10 @@ class Process:
                 extra_groups=[] if owner else None,
             )
         # Frozen before it has let go of the reaper's pipe, it would hide our death.
-        assert self._popen.stdout
-        with self._popen.stdout as first:
+        assert child.stdout
+        with child.stdout as first:
             first.read()
+        self._popen = child
 
     @property
     def pid(self) -> int:
@@ -172,6 +187,11 @@ class Process:
                 _REAPER.tell(f"drop {self.pid}")
             return False
         return True
+
+
+def track(group: int) -> None:
+    """Have a group of processes ended with us."""
+    _REAPER.tell(f"add {group}")
 
 
 @contextmanager

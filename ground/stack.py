@@ -6,7 +6,7 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from subprocess import run
+from subprocess import CompletedProcess, run
 
 from ground.process import Process, free_port, wait_for
 
@@ -72,14 +72,7 @@ class Stack:
 
     def manage(self, *args: str) -> str:
         """Run a management command; answer what it printed. Raises RuntimeError with its errors."""
-        done = run(
-            [sys.executable, str(ROOT / "manage.py"), *args],
-            env=self.env,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = self._run(sys.executable, str(ROOT / "manage.py"), *args)
         if done.returncode:
             raise RuntimeError(f"manage.py {' '.join(args)} failed:\n{done.stdout}{done.stderr}")
         return done.stdout
@@ -125,6 +118,9 @@ class Stack:
             *(f"--port={self.flower_port}", f"--basic_auth={user}:{password}"),
             *("--read_only", "--enable_events=False"),
         )
+
+    def _run(self, *args: str) -> CompletedProcess[str]:
+        return run(args, env=self.env, cwd=ROOT, capture_output=True, text=True, check=False)
 
     def _start(self, name: str, *args: str | Path) -> Process:
         return Process(args, log=self.folder / f"{name}.log", env=self.env, cwd=ROOT)

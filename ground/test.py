@@ -1,7 +1,8 @@
 """`./dev test`: the tests, on servers of their own that nothing else has ever touched.
 
 By itself it leaves out the tests marked `slow`: most flows in which servers and workers fail, storms, and the
-limits of CPU. `--all` runs each test. So does naming tests, by a path, `-k` or `-m`.
+limits of CPU. And it makes a fifth of the examples of costly property tests. `--all` runs each test, with all
+examples. So does naming tests, by a path, `-k` or `-m`.
 """
 
 import os
@@ -21,6 +22,8 @@ from ground.valkey import Valkey
 
 # A test that read one of these by mistake would write to a service that nobody gave it.
 HIDDEN = ("REDIS_URL", "DATABASE_URL", "CELERY_BROKER_URL")
+
+FAST = ("-m", "not slow", "--hypothesis-profile", "few")
 
 
 def main(argv: list[str]) -> int:
@@ -50,7 +53,11 @@ def arguments(argv: list[str]) -> list[str]:
     """What pytest gets: those of the caller, and which tests to leave out."""
     rest = [word for word in argv if word != "--all"]
     names_tests = any(word in ("-k", "-m") or Path(word.partition("::")[0]).exists() for word in rest)
-    return rest if len(rest) < len(argv) or names_tests else ["-m", "not slow", *rest]
+    return (
+        rest
+        if len(rest) < len(argv) or names_tests
+        else ["-m", "not slow", "--hypothesis-profile", "few", *rest]
+    )
 
 
 def place_of(url: str) -> str:

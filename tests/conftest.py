@@ -13,7 +13,7 @@ from django.db.models.signals import post_migrate
 from pytest_django import Settings
 
 from events_app import bell, receivers, redis, signals
-from tests.support import database_cleanup
+from tests.support import database_cleanup, examples
 from tests.support.databases import Router
 
 
@@ -27,9 +27,10 @@ def pytest_configure(config: pytest.Config) -> None:
             "TEST_REDIS_URL names one database, and processes of their own would share it. "
             "Add --numprocesses 0, or leave the number out to give the tests the whole server."
         )
-    # A slow machine is no failing test.
-    hypothesis.settings.register_profile("patient", deadline=None)
-    hypothesis.settings.load_profile("patient")
+    # The profiles have no deadline: a slow machine fails no test. `examples` reads their names.
+    hypothesis.settings.register_profile(examples.ALL, deadline=None)
+    hypothesis.settings.register_profile(examples.FEW, deadline=None)
+    hypothesis.settings.load_profile(config.getoption("hypothesis_profile") or examples.ALL)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -31,6 +31,7 @@ from fake_sendgrid.events import history
 from tests.support.databases import Router, database_away, on_postgresql, terminate_connection
 from tests.support.events.leases import dead_letters, leased_ids
 from tests.support.events.stored_events import ENTRY_TIME, open_event, stream_entries
+from tests.support.examples import examples
 from tests.support.strategies import any_object
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
@@ -384,7 +385,7 @@ def test_workers_with_the_same_events_in_other_orders_store_each_once(database: 
 # Anything at all
 
 
-@hypothesis_settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.binary(max_size=60) | any_object.map(lambda found: json.dumps(found).encode()), max_size=6)
 )

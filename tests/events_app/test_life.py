@@ -30,6 +30,7 @@ from events_app.receivers import ReceiverSignal
 from events_app.signals import TrackingEvent
 from tests.support.databases import database_away
 from tests.support.events.stored_events import open_event, stream_entries
+from tests.support.examples import examples
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -216,6 +217,6 @@ def test_every_event_ends_done_or_dead(
     run_state_machine_as_test(
         Lives,
         settings=hypothesis_settings(
-            max_examples=25, stateful_step_count=20, suppress_health_check=list(HealthCheck)
+            max_examples=examples(25), stateful_step_count=20, suppress_health_check=list(HealthCheck)
         ),
     )

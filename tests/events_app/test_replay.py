@@ -16,6 +16,7 @@ from events_app.receivers import ReceiverSignal
 from events_app.replay import Replayed, Retried
 from tests.support.events.leases import FAILED, TOKEN, later
 from tests.support.events.stored_events import add_pending, open_event, store_done
+from tests.support.examples import examples
 from tests.support.recorded_calls import Recorder
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
@@ -291,7 +292,7 @@ def ask(what: str, pks: list[int]) -> None:
         assert replay.replay(pks, ["shop"] if what.endswith("shop") else []).replayed == before
 
 
-@hypothesis_settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(found_work, min_size=4, max_size=4), st.lists(requests, max_size=6))
 def test_whatever_is_asked_each_event_is_in_a_lane_the_workers_know(
     database: str, tracking: ReceiverSignal, works: list[Any], asked: list[Any]

@@ -9,10 +9,17 @@ import pytest
 
 from ground.postgres import Postgres
 from ground.valkey import Valkey
+from tests.support import preloaded
 from tests.support.flows.databases import DatabaseTemplate, postgres_database
 from tests.support.flows.deployment import Deployment, Servers
 from tests.support.flows.inbound_deployment import InboundDeployment
 from tests.support.flows.mail_deployment import MailDeployment
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forks() -> Iterator[None]:
+    yield
+    preloaded.end()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

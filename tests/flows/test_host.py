@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from subprocess import run
 from typing import Any
 
 import pytest
@@ -22,6 +21,7 @@ from ground.stack import BIN, PASSED_ON, QUEUES, ROOT
 from ground.valkey import Valkey
 from tests.support.flows.databases import connect, on_postgres, on_sqlite
 from tests.support.flows.deployment import PATIENCE, Servers
+from tests.support.preloaded import PreloadedProcess, run
 
 
 class Host:
@@ -45,7 +45,7 @@ class Host:
 
     def manage(self, *args: str) -> str:
         django = [sys.executable, "-m", "django", *args]
-        done = run(django, env=self.env, cwd=self.folder, capture_output=True, text=True, check=False)
+        done = run(django, self.env, self.folder)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -100,7 +100,7 @@ class Host:
             process.kill()
 
     def _start(self, name: str, *args: str | Path) -> Process:
-        process = Process(args, log=self.folder / f"{name}.log", env=self.env, cwd=self.folder)
+        process = PreloadedProcess(args, log=self.folder / f"{name}.log", env=self.env, cwd=self.folder)
         self.processes.append(process)
         return process
 

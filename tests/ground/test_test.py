@@ -7,7 +7,7 @@ from ground.test import arguments
 
 @pytest.mark.parametrize("argv", [[], ["-x"], ["--numprocesses", "2"]])
 def test_by_itself_it_leaves_out_the_slow_ones(argv: list[str]) -> None:
-    assert arguments(argv) == ["-m", "not slow", *argv]
+    assert arguments(argv) == ["-m", "not slow", "--hypothesis-profile", "few", *argv]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from sending_app import evidence, outbox
 from sending_app.models import Part, Recipient
 from tests.support.databases import updates_fail
 from tests.support.events.stored_events import stream_entries
+from tests.support.examples import examples
 from tests.support.recorded_calls import recorded_signals
 from tests.support.sending.mail_events import (
     FIRST_REQUEST,
@@ -389,7 +390,7 @@ def test_workers_that_hear_of_the_same_mails_crosswise_wait_for_each_other_and_n
 KINDS = ("processed", "deferred", "delivered", "bounce", "open")
 
 
-@hypothesis_settings(max_examples=30, suppress_health_check=list(HealthCheck))
+@hypothesis_settings(max_examples=examples(30), suppress_health_check=list(HealthCheck))
 @given(
     facts=st.lists(
         st.tuples(st.sampled_from(KINDS), st.sampled_from(["ann", "bob"]), st.integers(0, 2), st.booleans()),

@@ -28,6 +28,7 @@ from sending_app.claims import Taken
 from sending_app.client import Outcome, Verdict
 from sending_app.models import OutboxMessage, Part, Pause, Recipient, WebhookActivity
 from sending_app.status import STANDINGS
+from tests.support.examples import examples
 from tests.support.recorded_calls import RecordedSignals, recorded_signals
 from tests.support.sending.mail_events import event_payload, receive_events, stored_recipients
 from tests.support.sending.outbox_mails import all_parts, put_in_outbox
@@ -275,6 +276,6 @@ def test_no_mail_is_lost_and_none_is_sent_twice_against_the_rules(
         run_state_machine_as_test(
             Lives,
             settings=hypothesis_settings(
-                max_examples=40, stateful_step_count=25, suppress_health_check=list(HealthCheck)
+                max_examples=examples(40), stateful_step_count=25, suppress_health_check=list(HealthCheck)
             ),
         )

@@ -18,6 +18,7 @@ from sending_app.mail import Mail
 from sending_app.models import Part
 from sending_app.replies import MOST, answered
 from sending_app.search import of_requests
+from tests.support.examples import examples
 from tests.support.sending.mail_events import stored_recipients
 from tests.support.sending.outbox_mails import all_parts, mail, put_in_outbox
 
@@ -277,7 +278,7 @@ texts = st.text(max_size=40) | st.builds("{}{}@{}".format, st.text(max_size=5), 
 many = st.lists(texts | texts.map("<{}>".format), max_size=4)
 
 
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(200))
 @given(texts, texts | st.none(), st.tuples(many, many, many))
 def test_no_text_whatsoever_raises(
     database: str, sender: str, envelope_sender: str | None, lists: tuple[list[str], list[str], list[str]]
@@ -295,7 +296,7 @@ def test_no_text_whatsoever_raises(
     assert answered(message) is None
 
 
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(50))
 @given(texts, texts | st.none())
 def test_no_sender_whatsoever_raises(database: str, sender: str, envelope_sender: str | None) -> None:
     if not Part.objects.exists():

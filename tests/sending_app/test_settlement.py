@@ -344,7 +344,7 @@ def test_a_short_wait_has_the_same_guard(database: str, anymail: Callable[..., N
     put_in_outbox()
     receipts.file(take_lease().part, outcome_of(Verdict.UNKNOWN))
     lost = only_part()
-    posts_get_through(lost, every=SECOND)
+    posts_get_through(lost, every=wait * SECOND / 10)
     put_into_the_stream(database_now(database) - wait * SECOND / 2)
     let_pass(timedelta(seconds=wait))
     assert not_yet(lost, database) == WAIT_TO_BE_STORED

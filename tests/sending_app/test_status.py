@@ -15,6 +15,7 @@ from sending_app import outbox, status
 from sending_app.models import Part, Recipient
 from sending_app.status import FAILED, MOMENTS, STANDINGS, Move
 from tests.support.databases import on_postgresql
+from tests.support.examples import examples
 from tests.support.sending.mail_events import EVENT_TIME, normalized_event, stored_recipients
 from tests.support.sending.outbox_mails import mail, only_part, put_in_outbox
 
@@ -151,7 +152,7 @@ def test_an_event_without_a_readable_time_happened_when_it_is_heard_of(database:
     assert (found["status"], found["status_at"], found["opened_at"]) == ("delivered", NOW, NOW)
 
 
-@hypothesis_settings(max_examples=50, suppress_health_check=list(HealthCheck))
+@hypothesis_settings(max_examples=examples(50), suppress_health_check=list(HealthCheck))
 @given(events=happened, data=st.data())
 def test_any_order_and_any_batches_lead_to_the_same(
     database: str, events: list[tuple[str, int]], data: st.DataObject

@@ -14,11 +14,11 @@ from events_app import claims
 from fake_sendgrid.events import Event
 from fake_sendgrid.webhook import Sender, batch
 from ground.process import Process, wait_for
-from ground.stack import Stack
 from ground.valkey import Valkey
 from tests.support.flows.databases import DatabaseTemplate, connect, is_postgres
 from tests.support.flows.receivers_app import behaviours
 from tests.support.flows.receivers_app.call_log import CallLog
+from tests.support.preloaded import Stack
 
 #: Seconds anything here may take before a test fails. More than a lease: when Redis dies between a
 #: read and its answer, nobody knows of the entries until they have lain idle for that long.

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from subprocess import run
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
@@ -24,6 +23,7 @@ from ground.stack import EVENT_QUEUES, INBOUND_QUEUES, MAIL_QUEUES, ROOT
 from ground.valkey import Valkey
 from tests.support.flows.databases import DatabaseTemplate
 from tests.support.flows.deployment import LONG_AGO, PATIENCE, STREAM, Deployment
+from tests.support.preloaded import run
 
 API_KEY = "SG.fake"
 
@@ -77,14 +77,14 @@ class MailDeployment(Deployment):
 
     def call(self, name: str, **arguments: Any) -> dict[str, Any]:
         """Run one of the `senders` in a process of its own; return its answer."""
-        done = run(
-            [sys.executable, "-m", "tests.support.flows.receivers_app.senders", name, json.dumps(arguments)],
-            env=self.stack.env,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
+        sender = (
+            sys.executable,
+            "-m",
+            "tests.support.flows.receivers_app.senders",
+            name,
+            json.dumps(arguments),
         )
+        done = run(sender, self.stack.env, ROOT)
         assert done.returncode == 0, done.stderr
         found: dict[str, Any] = json.loads(done.stdout)
         return found
