@@ -171,6 +171,28 @@ def test_the_second_says_that_it_waits(repo: Path, tmp_path: Path) -> None:
     assert process.wait(300) == 0
 
 
+UV = """#!/bin/sh
+echo "$1" >> "{log}"
+[ "$1" = venv ] && exec "{python}" -m venv --without-pip "$4"
+exit {status}
+"""
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_uv_installs_where_the_machine_has_it_and_pip_where_uv_fails(
+    repo: Path, tmp_path: Path, status: int
+) -> None:
+    uv = tmp_path / "bin/uv"
+    uv.parent.mkdir()
+    uv.write_text(UV.format(log=tmp_path / "log", python=sys.executable, status=status))
+    uv.chmod(0o755)
+    path = f"{uv.parent}:{os.environ['PATH']}"
+    done = run("--python", sys.executable, "test", dev=repo / "dev", PATH=path)
+    assert done.returncode == 0
+    assert (tmp_path / "log").read_text() == "venv\npip\n"
+    assert (repo / ".venv" / VERSION / "bin/pip").exists() == bool(status)
+
+
 def test_what_pip_says_when_it_fails(repo: Path) -> None:
     (repo / "requirements/dev.lock").write_text("nonsense==1 --hash=sha256:" + "0" * 64)
     done = run("--python", sys.executable, "test", dev=repo / "dev", PIP_NO_INDEX="1", PIP_FIND_LINKS="")
