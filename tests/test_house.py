@@ -86,7 +86,7 @@ def environment_read(path: str) -> set[str]:
 # --- Queues ---
 
 
-def test_each_queue_a_task_names_is_declared_and_served() -> None:
+def test_each_queue_named_by_a_task_is_declared() -> None:
     app = workers_app.app
     app.autodiscover_tasks(force=True)
     queues = {getattr(task, "queue", None) for task in app.tasks.values()}
@@ -99,7 +99,7 @@ def test_the_worker_declares_the_queues() -> None:
     assert [queue.name for queue in queues] == list(workers_app.QUEUES)
 
 
-def test_each_queue_has_a_worker_of_compose() -> None:
+def test_each_queue_has_a_compose_worker() -> None:
     served = {name: option(SERVICES[name]["command"], "-Q").split(",") for name in WORKERS}
     assert served["worker"] == list(workers_app.EVENT_QUEUES)
     assert served["inbound"] == list(workers_app.INBOUND_QUEUES)
@@ -107,17 +107,19 @@ def test_each_queue_has_a_worker_of_compose() -> None:
 
 
 @pytest.mark.parametrize("name", ["mailer", "bulk"])
-def test_mail_is_sent_in_threads(name: str) -> None:
+def test_mail_workers_use_the_threads_pool(name: str) -> None:
     assert option(SERVICES[name]["command"], "--pool") == "threads"
 
 
-def test_the_ground_knows_the_queues() -> None:
+def test_the_devstack_has_the_same_queues() -> None:
     assert ground_stack.EVENT_QUEUES == workers_app.EVENT_QUEUES
     assert ground_stack.INBOUND_QUEUES == workers_app.INBOUND_QUEUES
     assert ground_stack.MAIL_QUEUES == workers_app.MAIL_QUEUES
 
 
-def test_the_worker_of_the_ground_serves_all_queues(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_worker_of_the_devstack_serves_all_queues(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     started: list[list[str]] = []
 
     class Started:
@@ -138,12 +140,12 @@ def test_the_worker_of_the_ground_serves_all_queues(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("name", LONG_RUNNING)
-def test_a_service_that_ends_is_started_again(name: str) -> None:
+def test_a_service_is_restarted_when_it_ends(name: str) -> None:
     assert SERVICES[name]["restart"] in ("unless-stopped", "always")
 
 
 @pytest.mark.parametrize("name", sorted(set(LONG_RUNNING) - {"beat"}))
-def test_a_service_tells_its_health(name: str) -> None:
+def test_each_service_has_a_healthcheck(name: str) -> None:
     if name == "web":
         assert "HEALTHCHECK" in read("Dockerfile")
         assert "healthcheck" not in SERVICES["web"]
@@ -153,7 +155,7 @@ def test_a_service_tells_its_health(name: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["Dockerfile", "docs/deploy.md"])
-def test_the_command_line_of_web_is_the_one_of_the_tests(path: str) -> None:
+def test_the_web_command_line_equals_the_one_of_the_tests(path: str) -> None:
     (found,) = re.findall(r"granian\W+--interface(?:[^\n]*\\\n)+[^\n]*", read(path))
     words = re.findall(r"[\w.:-]+", found.replace("\\\n", " "))
     assert words[0] == "granian"
@@ -161,19 +163,19 @@ def test_the_command_line_of_web_is_the_one_of_the_tests(path: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["beat", "migrate"])
-def test_the_image_is_not_asked_for_its_health_where_it_serves_no_pages(name: str) -> None:
+def test_services_without_pages_disable_the_healthcheck_of_the_image(name: str) -> None:
     assert SERVICES[name]["healthcheck"] == {"disable": True}
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
-def test_a_service_waits_for_what_it_needs(name: str) -> None:
+def test_each_service_waits_for_healthy_dependencies(name: str) -> None:
     for other, how in SERVICES[name].get("depends_on", {}).items():
         one_off = SERVICES[other]["restart"] == "no"
         assert how["condition"] == ("service_completed_successfully" if one_off else "service_healthy")
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
-def test_a_service_may_write_little_and_gain_nothing(name: str) -> None:
+def test_each_service_is_read_only_and_without_new_privileges(name: str) -> None:
     assert SERVICES[name]["read_only"] is True
     assert SERVICES[name]["security_opt"] == ["no-new-privileges:true"]
 
@@ -187,20 +189,20 @@ def test_a_service_may_write_little_and_gain_nothing(name: str) -> None:
         ("bulk", sending_tasks.hard_limit()),
     ],
 )
-def test_a_worker_has_time_to_end_its_task(name: str, longest: int) -> None:
+def test_the_stop_grace_period_exceeds_the_hard_time_limit(name: str, longest: int) -> None:
     grace = re.fullmatch(r"(\d+)s", by_default(SERVICES[name]["stop_grace_period"]))
     assert grace
     assert int(grace[1]) > longest
 
 
-def test_only_this_machine_reaches_the_ports() -> None:
+def test_published_ports_are_bound_to_localhost() -> None:
     ports = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert set(ports) == {"proxy", "flower"}
     assert by_default(ports["proxy"][0]) == "127.0.0.1:8000:8000"
     assert ports["flower"][0].startswith("127.0.0.1:")
 
 
-def test_the_proxy_runs_by_the_file_that_is_tested() -> None:
+def test_the_proxy_uses_the_tested_configuration() -> None:
     (volume,) = SERVICES["proxy"]["volumes"]
     source, target, mode = volume.split(":")
     assert (ROOT / source).resolve() == CONFIGURATION
@@ -208,7 +210,7 @@ def test_the_proxy_runs_by_the_file_that_is_tested() -> None:
     assert mode == "ro"
 
 
-def test_the_proxy_takes_larger_bodies_than_the_webhooks() -> None:
+def test_body_limits_of_the_proxy_exceed_those_of_the_webhooks() -> None:
     limits = [
         int(size) * 2**20 for size in re.findall(r"client_max_body_size (\d+)m;", CONFIGURATION.read_text())
     ]
@@ -217,14 +219,14 @@ def test_the_proxy_takes_larger_bodies_than_the_webhooks() -> None:
     assert limits[1] > conf.INBOUND_LIMIT.default
 
 
-def test_flower_asks_for_a_password_and_changes_nothing() -> None:
+def test_flower_requires_a_password_and_is_read_only() -> None:
     flower = SERVICES["flower"]
     assert ":${FLOWER_PASSWORD:?" in flower["environment"]["FLOWER_BASIC_AUTH"]
     assert "--read_only" in flower["command"]
     assert option(flower["command"], "--enable_events") == "False"
 
 
-def test_valkey_keeps_what_it_has_taken() -> None:
+def test_valkey_is_durable_and_never_evicts() -> None:
     command = SERVICES["valkey"]["command"]
     assert option(command, "--appendonly") == "yes"
     assert option(command, "--appendfsync") == "always"
@@ -247,7 +249,7 @@ def test_every_variable_of_the_settings_can_be_set_through_compose() -> None:
         assert environment_read("project/settings.py") <= SERVICES[name]["environment"].keys()
 
 
-def test_the_example_of_an_env_file_has_every_variable_of_compose() -> None:
+def test_the_env_example_has_every_variable_of_compose() -> None:
     text = read("docker-compose.yml")
     asked = set(re.findall(r"(?<!\$)\$\{(\w+)", text))
     for service in SERVICES.values():
@@ -271,7 +273,7 @@ def test_every_setting_is_documented() -> None:
     assert not [name for name in names if f"`{name}`" not in text]
 
 
-def test_the_events_know_the_names_of_the_mails_settings() -> None:
+def test_the_events_checks_know_the_setting_names_of_sending_app() -> None:
     assert {setting.name for setting in sending_conf.SETTINGS} <= checks.OTHERS
 
 
@@ -294,19 +296,19 @@ def test_every_check_is_documented() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_stands_at_the_top(name: str) -> None:
+def test_required_files_exist_at_the_top_level(name: str) -> None:
     assert (ROOT / name).exists()
 
 
 @pytest.mark.parametrize("lock", sorted((ROOT / "requirements").glob("*.lock")), ids=lambda lock: lock.name)
-def test_a_lock_names_no_place(lock: Path) -> None:
+def test_a_lock_file_contains_hashes_and_no_url(lock: Path) -> None:
     text = lock.read_text()
     assert "http" not in text
     assert "--hash=sha256:" in text
 
 
 @pytest.mark.parametrize("path", [*modules(*PRODUCT)], ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_file_is_short(path: Path) -> None:
+def test_files_are_short(path: Path) -> None:
     assert len(code_lines(path.read_text())) <= MOST_CODE
 
 
@@ -323,7 +325,7 @@ def test_no_module_imports_a_test_module() -> None:
     assert not [name for name in test_modules if re.search(r"\.(test_|conftest)", name)]
 
 
-def test_a_name_says_what_is_in_a_module() -> None:
+def test_module_names_are_not_vague() -> None:
     found = modules(*PACKAGES)
     assert not [path for path in found if {path.stem, *path.relative_to(ROOT).parts[:-1]} & VAGUE]
 
@@ -356,7 +358,7 @@ def docstring_lines(source: str) -> set[int]:
     }
 
 
-def test_lines_of_code_are_counted_without_words() -> None:
+def test_code_lines_exclude_comments_and_docstrings() -> None:
     source = (
         '"""Of two\nlines."""\n\n# A comment.\nx = """a\nb"""\n\n\ndef f():\n    "Words."\n    return x\n'
     )

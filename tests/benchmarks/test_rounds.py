@@ -7,7 +7,7 @@ import pytest
 from benchmarks.rounds import alternate, tell
 
 
-def test_a_round_each_and_who_begins_changes() -> None:
+def test_sides_alternate_in_who_begins_each_round() -> None:
     order: list[str] = []
 
     def side(name: str, figure: float) -> float:
@@ -19,7 +19,7 @@ def test_a_round_each_and_who_begins_changes() -> None:
     assert (ours, rival) == ([2.0] * 3, [1.0] * 3)
 
 
-def test_what_is_told_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_figures_are_printed_as_one_json_line(capsys: pytest.CaptureFixture[str]) -> None:
     tell([2.0, 3.0], [1.0])
     out = capsys.readouterr().out
     assert out.count("\n") == 1

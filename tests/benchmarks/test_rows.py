@@ -16,16 +16,16 @@ def test_a_goal_is_reached_or_missed(row: Row, reached: float, missed: float) ->
     assert not row.holds(missed)
 
 
-def test_a_goal_in_words() -> None:
+def test_a_goal_is_printed_in_words() -> None:
     assert (AT_LEAST.aim, AT_MOST.aim) == ("at least 20", "at most 0.5")
 
 
-def test_each_row_has_a_name_of_its_own_and_a_script() -> None:
+def test_each_row_has_a_unique_name_and_a_script() -> None:
     assert len({row.name for row in ROWS}) == len(ROWS)
     assert all(find_spec(f"benchmarks.{row.script}") for row in ROWS)
 
 
-def test_the_script_of_a_row_on_sqlite_is_that_of_its_twin() -> None:
+def test_a_row_on_sqlite_has_the_script_of_its_postgresql_row() -> None:
     on_sqlite = [row for row in ROWS if row.sqlite]
     assert on_sqlite
     assert all(row.name.endswith("_sqlite") and "SQLite" in row.what for row in on_sqlite)

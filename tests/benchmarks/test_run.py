@@ -8,8 +8,6 @@ from benchmarks.run import USAGE, main
 @pytest.mark.parametrize(
     "argv", [["nothing"], ["door", "nothing"], ["door", "growth"], ["growth", "many"], ["latency", "-1"]]
 )
-def test_what_is_not_known_is_answered_with_how_to_use_it(
-    argv: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unknown_arguments_print_the_usage(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(argv) == 2
     assert capsys.readouterr().err == f"{USAGE}\n"

@@ -46,7 +46,7 @@ def one_of_each() -> dict[str, int]:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_everything_can_be_looked_at_and_nothing_changed(database: str, client: Client, model: str) -> None:
+def test_admin_pages_are_read_only(database: str, client: Client, model: str) -> None:
     pk = one_of_each()[model]
     assert "1 " in page(client, model)
     shown = page(client, model, pk)
@@ -57,7 +57,9 @@ def test_everything_can_be_looked_at_and_nothing_changed(database: str, client: 
         assert client.post(url, {"state": "owed", "door": "x"}).status_code == 403
 
 
-def test_a_list_of_mails_says_what_they_are(database: str, client: Client) -> None:
+def test_the_list_of_inbound_mails_shows_sender_recipient_subject_and_duplicates(
+    database: str, client: Client
+) -> None:
     first = store_read_mail(sender="mira@example.net", recipient="desk@example.com", subject="Where is <it>?")
     store_read_mail(answers="0c5c1a52", repeat_of_id=first)
     shown = page(client, "inboundmail")
@@ -72,7 +74,7 @@ def test_a_list_of_mails_says_what_they_are(database: str, client: Client) -> No
     assert f'<td class="field-repeat_of_id">{first}</td>' in shown
 
 
-def test_a_mail_shows_its_text_as_it_is_read_today(database: str, client: Client) -> None:
+def test_an_inbound_mail_page_shows_its_escaped_text(database: str, client: Client) -> None:
     mail = sample_mail(text="Where is it?\n<script>alert(1)</script> https://example.org/\n")
     mail.add_alternative("<b>Where is it?</b>", subtype="html")
     shown = page(client, "inboundmail", keep_mail(mail).pk)
@@ -82,7 +84,7 @@ def test_a_mail_shows_its_text_as_it_is_read_today(database: str, client: Client
     assert "&lt;b&gt;Where" not in shown
 
 
-def test_html_is_shown_as_it_is_written(database: str, client: Client) -> None:
+def test_html_is_shown_as_escaped_source(database: str, client: Client) -> None:
     mail = EmailMessage()
     mail.set_content("<img src=x onerror='alert(1)'>" + "x" * 20_000, subtype="html")
     shown = page(client, "inboundmail", keep_mail(mail).pk)
@@ -92,7 +94,7 @@ def test_html_is_shown_as_it_is_written(database: str, client: Client) -> None:
     assert "…" in shown
 
 
-def test_why_there_is_no_text_is_said(database: str, client: Client) -> None:
+def test_an_unreadable_inbound_mail_page_says_why_it_has_no_text(database: str, client: Client) -> None:
     assert "The post is no multipart form" in page(
         client, "inboundmail", keep_mail(b"nothing of the kind").pk
     )
@@ -103,7 +105,9 @@ def test_why_there_is_no_text_is_said(database: str, client: Client) -> None:
     assert "is not in the storage" in page(client, "inboundmail", InboundMail.objects.latest("pk").pk)
 
 
-def test_a_list_reads_no_files(database: str, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_list_of_inbound_mails_reads_no_files(
+    database: str, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keep_mail(sample_mail())
     monkeypatch.setattr(storage, "read", lambda name: pytest.fail("It was read."))
     assert "1 inbound mail" in page(client, "inboundmail")
@@ -112,7 +116,7 @@ def test_a_list_reads_no_files(database: str, client: Client, monkeypatch: pytes
 @pytest.mark.parametrize(
     "term", ["70001", " Mira@example.net ", "desk@example.com", "<a@b.example>", "a@b.example", "0c5c1a52"]
 )
-def test_mails_are_found_by_whole_values(database: str, client: Client, term: str) -> None:
+def test_search_finds_inbound_mails_by_whole_values(database: str, client: Client, term: str) -> None:
     fields: dict[str, Any] = {"sender": "mira@example.net", "recipient": "desk@example.com"}
     store_read_mail(pk=70001, message_id="<a@b.example>", answers="0c5c1a52", **fields)
     store_read_mail(pk=70002, sender="lena@example.org")
@@ -123,7 +127,7 @@ def test_mails_are_found_by_whole_values(database: str, client: Client, term: st
 
 
 @pytest.mark.parametrize("query", [{}, {"q": "mira@example.net"}])
-def test_a_page_asks_as_much_for_many_mails_as_for_one(
+def test_a_list_page_needs_a_constant_number_of_queries(
     database: str, client: Client, query: dict[str, str]
 ) -> None:
     counts = []
@@ -138,7 +142,9 @@ def test_a_page_asks_as_much_for_many_mails_as_for_one(
     assert counts[0] == counts[1]
 
 
-def test_work_by_its_state_with_whom_it_is_owed_to(database: str, client: Client) -> None:
+def test_pending_work_is_filtered_by_state_and_shows_its_pending_receivers(
+    database: str, client: Client
+) -> None:
     add_pending_mail(store_read_mail(), state="dead", receivers={"desk": "Traceback", "bank": ""})
     add_pending_mail(store_read_mail())
     shown = page(client, "inboundwork", state__exact="dead")

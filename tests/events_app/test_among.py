@@ -13,7 +13,7 @@ from tests.support.events.stored_events import stream_entries
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
 
-def test_rows_by_their_numbers(database: str) -> None:
+def test_a_filter_by_many_primary_keys_finds_and_deletes_their_rows(database: str) -> None:
     inbox.store(stream_entries(*history(5)), Claim())
     pks = list(Event.objects.order_by("pk").values_list("pk", flat=True))
     wanted = [pks[3], pks[1], pks[1], 10**15]

@@ -27,7 +27,7 @@ def waiting(queue: str = "sendgrid.events") -> int:
     return int(redis.worker().llen(queue))
 
 
-def test_each_ring_is_a_message_in_the_tasks_own_queue() -> None:
+def test_each_wake_up_is_a_message_in_the_queue_of_its_task() -> None:
     bell.ring(tasks.drain)
     bell.ring(tasks.tick)
     bell.ring(tasks.recover)
@@ -35,7 +35,7 @@ def test_each_ring_is_a_message_in_the_tasks_own_queue() -> None:
     assert counters.read() == {}
 
 
-def test_a_bell_carries_nothing_and_is_soon_forgotten() -> None:
+def test_a_wake_up_message_has_no_arguments_and_expires() -> None:
     bell.ring(tasks.drain)
     with celery_app.connection_for_read() as connection:
         message = connection.SimpleQueue("sendgrid.events").get_nowait()
@@ -46,14 +46,14 @@ def test_a_bell_carries_nothing_and_is_soon_forgotten() -> None:
 
 
 @pytest.mark.usefixtures("broker_away")
-def test_with_the_broker_away_it_is_counted_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_wake_up_is_counted_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     bell.ring(tasks.drain)
     bell.ring(tasks.drain)
     assert counters.read() == {"bell_failed": 2}
     assert "Could not ring events.drain: OperationalError. The next tick will." in caplog.messages
 
 
-def test_after_a_failure_it_connects_anew(monkeypatch: pytest.MonkeyPatch, broker_away: None) -> None:
+def test_a_wake_up_reconnects_after_a_failure(monkeypatch: pytest.MonkeyPatch, broker_away: None) -> None:
     bell.ring(tasks.drain)
     monkeypatch.delenv("CELERY_BROKER_WRITE_URL")
     bell._silent_until = 0.0  # some seconds later
@@ -63,19 +63,19 @@ def test_after_a_failure_it_connects_anew(monkeypatch: pytest.MonkeyPatch, broke
 
 
 @pytest.mark.usefixtures("broker_away")
-def test_with_broker_and_redis_away_it_is_quiet_too(anymail: Callable[..., None]) -> None:
+def test_a_wake_up_without_broker_and_redis_raises_nothing(anymail: Callable[..., None]) -> None:
     anymail(EVENT_REDIS_URL=UNREACHABLE)
     bell.ring(tasks.drain)
 
 
-def test_one_connection_serves_all_rings_of_a_thread() -> None:
+def test_all_wake_ups_of_a_thread_share_one_connection() -> None:
     bell.ring(tasks.drain)
     connection = threads_connection()
     bell.ring(tasks.recover)
     assert threads_connection() is connection
 
 
-def test_another_app_has_its_own_connection() -> None:
+def test_each_celery_app_has_its_own_connection() -> None:
     bell._producer(celery_app)
     connection = bell._thread.connection
     other = Celery("other", broker=celery_app.conf.broker_url, set_as_current=False)
@@ -86,7 +86,7 @@ def test_another_app_has_its_own_connection() -> None:
     bell._hang_up()
 
 
-def test_a_bell_needs_no_answer_and_no_second_try() -> None:
+def test_wake_up_tasks_ack_early_ignore_results_and_have_no_retry() -> None:
     for task in (tasks.drain, tasks.recover, tasks.tick):
         assert (task.acks_late, task.ignore_result, task.max_retries) == (False, True, 0)
         assert task.expires == 3600
@@ -102,7 +102,7 @@ def kept() -> int:
     return 17
 
 
-def test_the_bell_tells_the_worker_to_keep_a_result() -> None:
+def test_a_wake_up_message_asks_the_worker_to_keep_the_result_of_its_task() -> None:
     bell.ring(kept)
     with celery_app.connection_for_read() as connection:
         message = connection.SimpleQueue("sendgrid.events").get_nowait()
@@ -112,7 +112,9 @@ def test_the_bell_tells_the_worker_to_keep_a_result() -> None:
     assert (kept.soft_time_limit, kept.time_limit) == (1, 2)
 
 
-def test_a_bell_whose_result_is_kept_does_not_ask_the_results_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wake_up_with_a_kept_result_does_not_contact_the_result_backend(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Celery would subscribe to a Redis with results before it sends: `ring` says that nothing is kept."""
     asked: list[str] = []
     monkeypatch.setattr(celery_app.backend, "on_task_call", lambda *_: asked.append("asked"), raising=False)
@@ -122,7 +124,7 @@ def test_a_bell_whose_result_is_kept_does_not_ask_the_results_server(monkeypatch
     assert asked == ["asked"]
 
 
-def test_who_rings_again_does_not_wait_for_the_broker_again(
+def test_a_second_wake_up_after_a_failure_does_not_wait_for_the_broker(
     monkeypatch: pytest.MonkeyPatch, broker_away: None
 ) -> None:
     bell.ring(tasks.drain)
@@ -134,7 +136,7 @@ def test_who_rings_again_does_not_wait_for_the_broker_again(
 # Whatever the transport does
 
 
-def test_a_soft_time_limit_strikes_through_a_wake_up(
+def test_a_soft_time_limit_interrupts_a_wake_up(
     silent_broker: SilentBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bell, "_DEADLINE", 60.0)
@@ -157,7 +159,7 @@ def test_a_soft_time_limit_strikes_through_a_wake_up(
         signal.signal(signal.SIGUSR1, before)
 
 
-def test_a_transport_that_never_returns_is_given_up(
+def test_a_wake_up_times_out_on_a_transport_that_never_returns(
     silent_broker: SilentBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):  # after the first, none is tried
@@ -167,7 +169,7 @@ def test_a_transport_that_never_returns_is_given_up(
     assert counters.read() == {"bell_failed": 3}
 
 
-def test_the_longer_it_hangs_the_seldomer_it_is_tried(
+def test_backoff_of_a_hanging_broker_doubles_up_to_a_limit(
     monkeypatch: pytest.MonkeyPatch, silent_broker: SilentBroker
 ) -> None:
     monkeypatch.setattr(bell, "_DEADLINE", 0.05)
@@ -180,7 +182,7 @@ def test_the_longer_it_hangs_the_seldomer_it_is_tried(
     assert waits == [1, 2, 4, 8, 16, 30, 30, 30]
 
 
-def test_threads_that_try_at_the_same_time_count_as_one(silent_broker: SilentBroker) -> None:
+def test_concurrent_failed_wake_ups_raise_the_backoff_once(silent_broker: SilentBroker) -> None:
     before = time.monotonic()
     ringing = [threading.Thread(target=bell.ring, args=(tasks.drain,)) for _ in range(6)]
     for thread in ringing:
@@ -191,7 +193,9 @@ def test_threads_that_try_at_the_same_time_count_as_one(silent_broker: SilentBro
     assert bell._silent_until - before < 2 * bell._SILENCE + 60
 
 
-def test_threads_that_hang_are_few(monkeypatch: pytest.MonkeyPatch, silent_broker: SilentBroker) -> None:
+def test_hanging_publisher_threads_are_limited(
+    monkeypatch: pytest.MonkeyPatch, silent_broker: SilentBroker
+) -> None:
     monkeypatch.setattr(bell, "_publishers", Threads("test", 2))
     monkeypatch.setattr(bell, "_DEADLINE", 0.05)
     for _ in range(4):
@@ -202,7 +206,7 @@ def test_threads_that_hang_are_few(monkeypatch: pytest.MonkeyPatch, silent_broke
     wait_for(lambda: not bell._publishers.late, seconds=60, what="the threads are back")
 
 
-def test_a_broker_that_answers_again_is_rung(
+def test_a_wake_up_succeeds_once_the_broker_answers_again(
     monkeypatch: pytest.MonkeyPatch, silent_broker: SilentBroker
 ) -> None:
     bell.ring(tasks.drain)
@@ -212,7 +216,7 @@ def test_a_broker_that_answers_again_is_rung(
     assert waiting() == 1
 
 
-def test_where_tasks_run_at_once_they_run_in_their_callers_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_eager_tasks_run_in_the_thread_of_their_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(celery_app.conf, "task_always_eager", True)
     ran.clear()
     assert bell.ring(kept)
@@ -222,7 +226,7 @@ def test_where_tasks_run_at_once_they_run_in_their_callers_thread(monkeypatch: p
 # Once for many
 
 
-def test_it_is_rung_once_until_a_worker_has_heard_it() -> None:
+def test_wake_ups_are_suppressed_until_a_worker_acknowledges_one() -> None:
     for _ in range(3):
         bell.ring_once(tasks.drain)
     assert waiting() == 1
@@ -231,25 +235,25 @@ def test_it_is_rung_once_until_a_worker_has_heard_it() -> None:
     assert waiting() == 2
 
 
-def test_each_task_has_a_bell_of_its_own() -> None:
+def test_each_task_has_its_own_wake_up() -> None:
     bell.ring_once(tasks.drain)
     bell.ring_once(tasks.tick)
     assert waiting() == 2
 
 
-def test_one_that_got_lost_keeps_others_from_ringing_for_2_seconds() -> None:
+def test_a_lost_wake_up_suppresses_others_for_2_seconds() -> None:
     bell.ring_once(tasks.drain)
     assert 0 < redis.worker().pttl(bell._flag(tasks.drain)) <= 2000
 
 
-def test_who_says_when_it_looks_keeps_others_from_ringing_until_then() -> None:
+def test_suppress_lasts_for_the_given_time() -> None:
     bell.hush(tasks.drain, 1.5)
     bell.ring_once(tasks.drain)
     assert waiting() == 0
     assert 0 < redis.worker().pttl(bell._flag(tasks.drain)) <= 1500
 
 
-def test_a_setting_that_is_unusable_keeps_nobody_from_ringing(anymail: Callable[..., None]) -> None:
+def test_an_unusable_setting_does_not_suppress_wake_ups(anymail: Callable[..., None]) -> None:
     anymail(EVENT_STREAM="")
     bell.heard(tasks.drain)
     bell.hush(tasks.drain, 1)
@@ -257,13 +261,13 @@ def test_a_setting_that_is_unusable_keeps_nobody_from_ringing(anymail: Callable[
     assert waiting() == 1
 
 
-def test_one_that_could_not_be_rung_keeps_nobody_from_ringing(broker_away: None) -> None:
+def test_a_failed_wake_up_suppresses_no_other(broker_away: None) -> None:
     for _ in range(2):  # the second time it is not even tried
         bell.ring_once(tasks.drain)
         assert not redis.worker().exists(bell._flag(tasks.drain))
 
 
-def test_where_redis_cannot_tell_whether_it_was_rung_it_is_rung(anymail: Callable[..., None]) -> None:
+def test_a_wake_up_is_sent_when_redis_is_away(anymail: Callable[..., None]) -> None:
     server = redis.worker()
     anymail(EVENT_REDIS_URL=UNREACHABLE)
     bell.hush(tasks.drain, 1)
@@ -273,7 +277,7 @@ def test_where_redis_cannot_tell_whether_it_was_rung_it_is_rung(anymail: Callabl
     assert server.llen("sendgrid.events") == 2
 
 
-def test_who_rings_again_does_not_ask_redis_again(
+def test_a_second_wake_up_after_a_redis_failure_does_not_contact_redis(
     monkeypatch: pytest.MonkeyPatch, anymail: Callable[..., None]
 ) -> None:
     server = redis.worker()
@@ -285,7 +289,7 @@ def test_who_rings_again_does_not_ask_redis_again(
 
 
 @pytest.mark.usefixtures("broker_away")
-def test_with_broker_and_redis_away_nobody_waits_for_redis_to_count_it(
+def test_a_failed_wake_up_is_not_counted_while_redis_is_away(
     monkeypatch: pytest.MonkeyPatch, anymail: Callable[..., None]
 ) -> None:
     anymail(EVENT_REDIS_URL=UNREACHABLE)
@@ -294,7 +298,7 @@ def test_with_broker_and_redis_away_nobody_waits_for_redis_to_count_it(
         bell.ring_once(tasks.drain)
 
 
-def test_a_redis_that_is_too_slow_to_tell_keeps_no_post_out(anymail: Callable[..., None]) -> None:
+def test_a_failed_wake_up_check_does_not_pause_redis_for_posts(anymail: Callable[..., None]) -> None:
     anymail(EVENT_REDIS_URL=UNREACHABLE)
     bell.ring_once(tasks.drain)
     assert not redis.is_paused()

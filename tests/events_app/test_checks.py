@@ -26,34 +26,34 @@ def ids() -> list[str | None]:
     return [found.id for found in check_settings()]
 
 
-def test_settings_of_a_sound_deployment(anymail: Callable[..., None]) -> None:
+def test_sound_settings_pass_the_checks(anymail: Callable[..., None]) -> None:
     assert ids() == []
     keys = [Sender().public_key, Sender().public_key]
     anymail(WEBHOOK_SECRET=[], **{KEY: keys, INBOUND_KEY: keys})
     assert ids() == []
 
 
-def test_they_are_registered() -> None:
+def test_checks_are_registered() -> None:
     assert {check_settings, check_database, check_celery} <= set(checks.registry.registry.get_checks())
     assert checks.run_checks(tags=[checks.Tags.security, checks.Tags.database], databases=["default"]) == []
 
 
 @pytest.mark.parametrize("value", ["a day", -1, True, False])
-def test_a_value_that_cannot_be_used(anymail: Callable[..., None], value: object) -> None:
+def test_an_unusable_value_is_an_error(anymail: Callable[..., None], value: object) -> None:
     anymail(SENDGRID_TRACKING_WEBHOOK_MAX_AGE=value)
     (found,) = check_settings()
     assert (found.id, found.level) == ("events_app.E001", checks.ERROR)
     assert "ANYMAIL['SENDGRID_TRACKING_WEBHOOK_MAX_AGE']" in found.msg
 
 
-def test_every_value_that_cannot_be_used_is_named_at_once(anymail: Callable[..., None]) -> None:
+def test_all_unusable_values_are_named_at_once(anymail: Callable[..., None]) -> None:
     anymail(DEDUPE_BY="guess", RECEIVER_TIME_LIMIT="long")
     assert ids() == ["events_app.E001", "events_app.E001"]
 
 
 @pytest.mark.parametrize("name", [KEY, INBOUND_KEY])
 @pytest.mark.parametrize("key", ["nonsense", "SG.an-api-key-pasted-by-mistake"])
-def test_a_key_that_is_none(anymail: Callable[..., None], name: str, key: str) -> None:
+def test_an_invalid_public_key_is_an_error(anymail: Callable[..., None], name: str, key: str) -> None:
     anymail(**{name: [Sender().public_key, key]})
     (found,) = check_settings()
     assert found.id == "events_app.E002"
@@ -62,7 +62,7 @@ def test_a_key_that_is_none(anymail: Callable[..., None], name: str, key: str) -
 
 
 @pytest.mark.parametrize("secret", ["no-colon-in-this-one", ":password-without-user"])
-def test_a_secret_that_is_no_pair(anymail: Callable[..., None], secret: str) -> None:
+def test_a_secret_without_user_and_password_is_an_error(anymail: Callable[..., None], secret: str) -> None:
     anymail(WEBHOOK_SECRET=["sendgrid:a-secret-for-tests-only", secret])
     (found,) = check_settings()
     assert found.id == "events_app.E003"
@@ -70,7 +70,7 @@ def test_a_secret_that_is_no_pair(anymail: Callable[..., None], secret: str) -> 
     assert secret not in str(found)
 
 
-def test_nothing_that_says_whose_posts_to_take(anymail: Callable[..., None]) -> None:
+def test_missing_webhook_keys_and_secrets_are_errors(anymail: Callable[..., None]) -> None:
     anymail(WEBHOOK_SECRET=[])
     events, mails = check_settings()
     assert (events.id, mails.id) == ("events_app.E004", "events_app.E008")
@@ -88,7 +88,9 @@ def test_nothing_that_says_whose_posts_to_take(anymail: Callable[..., None]) -> 
         ("zzz", "It has no effect."),
     ],
 )
-def test_a_name_nobody_knows(anymail: Callable[..., None], name: str, hint: str | None) -> None:
+def test_an_unknown_setting_name_is_a_warning(
+    anymail: Callable[..., None], name: str, hint: str | None
+) -> None:
     anymail(**{name: "value"})
     (found,) = check_settings()
     assert (found.id, found.level) == ("events_app.W001", checks.WARNING)
@@ -96,12 +98,12 @@ def test_a_name_nobody_knows(anymail: Callable[..., None], name: str, hint: str 
     assert hint is None or found.hint == hint
 
 
-def test_anymails_own_names_are_known(anymail: Callable[..., None]) -> None:
+def test_anymail_setting_names_are_known(anymail: Callable[..., None]) -> None:
     anymail(SENDGRID_API_KEY="SG.key", SEND_DEFAULTS={}, IGNORE_RECIPIENT_STATUS=True)
     assert ids() == []
 
 
-def test_a_password_that_can_be_guessed(anymail: Callable[..., None]) -> None:
+def test_a_guessable_password_is_a_warning(anymail: Callable[..., None]) -> None:
     anymail(WEBHOOK_SECRET="sendgrid:secret")
     (found,) = check_settings()
     assert found.id == "events_app.W002"
@@ -112,7 +114,9 @@ def test_a_password_that_can_be_guessed(anymail: Callable[..., None]) -> None:
     ("name", "hours"),
     [("SENDGRID_TRACKING_WEBHOOK_MAX_AGE", 24), ("SENDGRID_INBOUND_WEBHOOK_MAX_AGE", 72)],
 )
-def test_a_window_shorter_than_sendgrids_retries(anymail: Callable[..., None], name: str, hours: int) -> None:
+def test_a_max_age_shorter_than_sendgrids_retries_is_a_warning(
+    anymail: Callable[..., None], name: str, hours: int
+) -> None:
     anymail(**{name: hours * 3600 - 1})
     assert ids() == ["events_app.W003"]
     for long_enough in (hours * 3600, 0):
@@ -124,26 +128,28 @@ def test_a_window_shorter_than_sendgrids_retries(anymail: Callable[..., None], n
     "options",
     [{}, {"transaction_mode": "IMMEDIATE"}, {"transaction_mode": "IMMEDIATE", "timeout": 5}, {"timeout": 20}],
 )
-def test_sqlite_that_will_meet_with_locks(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
+def test_sqlite_options_that_cause_lock_errors_are_a_warning(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
     monkeypatch.setitem(connections["default"].settings_dict, "OPTIONS", options)
     assert [found.id for found in check_database()] == ["events_app.W004"]
 
 
-def test_postgresql_needs_no_such_options(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_postgresql_needs_no_sqlite_options(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Router, "events", "postgres")
     assert check_database() == []
 
 
-def test_celery_set_up_as_the_workers_have_it() -> None:
+def test_the_celery_settings_of_workers_pass_the_checks() -> None:
     assert check_celery() == []
 
 
-def test_tasks_that_run_in_the_web_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_eager_tasks_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(celery_app.conf, "task_always_eager", True)
     assert [found.id for found in check_celery()] == ["events_app.E005"]
 
 
-def test_a_queue_that_nobody_consumes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_queue_missing_from_task_queues_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(celery_app.conf, "task_queues", [Queue("celery"), Queue("sendgrid.events")])
     (found,) = check_celery()
     assert found.id == "events_app.E006"
@@ -154,7 +160,9 @@ def test_a_queue_that_nobody_consumes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert check_celery() == []
 
 
-def test_a_queue_of_mails_that_nobody_keeps(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+def test_the_inbound_queue_may_be_missing_without_inbound_storage(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
     names = ("sendgrid.events", "sendgrid.retries", "sendgrid.recovery")
     monkeypatch.setitem(celery_app.conf, "task_queues", [Queue(name) for name in names])
     assert [found.id for found in check_celery()] == ["events_app.E006"]
@@ -162,14 +170,18 @@ def test_a_queue_of_mails_that_nobody_keeps(monkeypatch: pytest.MonkeyPatch, set
     assert check_celery() == []
 
 
-def test_an_open_door(anymail: Callable[..., None], settings: Settings) -> None:
+def test_an_insecure_webhook_is_a_warning_outside_debug(
+    anymail: Callable[..., None], settings: Settings
+) -> None:
     anymail(WEBHOOK_SECRET=[], WEBHOOK_ALLOW_INSECURE=True)
     assert ids() == ["events_app.W005"]
     settings.DEBUG = True
     assert ids() == []
 
 
-def test_without_a_door_nobody_asks_for_keys(anymail: Callable[..., None], settings: Settings) -> None:
+def test_without_the_webhook_url_keys_are_not_required(
+    anymail: Callable[..., None], settings: Settings
+) -> None:
     anymail(WEBHOOK_SECRET=[])
     settings.ROOT_URLCONF = (path("elsewhere", lambda request: HttpResponse()),)
     assert ids() == []
@@ -182,7 +194,7 @@ def keep_no_mail(settings: Settings) -> None:
     settings.STORAGES = {name: kept for name, kept in settings.STORAGES.items() if name != storage.ALIAS}
 
 
-def test_who_keeps_no_mail_and_has_no_key_for_it_wants_none(
+def test_without_inbound_storage_and_key_inbound_is_not_checked(
     anymail: Callable[..., None], settings: Settings
 ) -> None:
     keep_no_mail(settings)
@@ -192,7 +204,7 @@ def test_who_keeps_no_mail_and_has_no_key_for_it_wants_none(
     assert ids() == []
 
 
-def test_a_key_for_mail_that_is_not_kept(anymail: Callable[..., None], settings: Settings) -> None:
+def test_an_inbound_key_without_storage_is_an_error(anymail: Callable[..., None], settings: Settings) -> None:
     keep_no_mail(settings)
     anymail(**{INBOUND_KEY: Sender().public_key})
     (found,) = check_settings()
@@ -200,14 +212,16 @@ def test_a_key_for_mail_that_is_not_kept(anymail: Callable[..., None], settings:
     assert 'STORAGES has no "sendgrid_inbound"' in found.msg
 
 
-def test_a_storage_that_is_none(settings: Settings) -> None:
+def test_an_unimportable_storage_is_an_error(settings: Settings) -> None:
     use_storage(settings, "nowhere.Storage")
     (found,) = check_settings()
     assert found.id == "events_app.E007"
     assert "nowhere.Storage" in found.msg
 
 
-def test_mail_that_is_kept_and_all_of_it_refused(anymail: Callable[..., None], settings: Settings) -> None:
+def test_inbound_storage_without_an_inbound_key_is_an_error(
+    anymail: Callable[..., None], settings: Settings
+) -> None:
     anymail(WEBHOOK_SECRET=[], **{KEY: Sender().public_key})
     (found,) = check_settings()
     assert found.id == "events_app.E008"
@@ -229,7 +243,7 @@ def test_mail_that_is_kept_and_all_of_it_refused(anymail: Callable[..., None], s
         ("", "mail", False),
     ],
 )
-def test_mail_that_is_shown_to_the_world(
+def test_inbound_storage_below_media_root_is_a_warning(
     settings: Settings, media: str, location: str | None, shown: bool
 ) -> None:
     settings.MEDIA_ROOT = media
@@ -237,13 +251,13 @@ def test_mail_that_is_shown_to_the_world(
     assert ids() == ["events_app.W006"] * shown
 
 
-def test_a_storage_elsewhere_is_asked_for_no_place(settings: Settings) -> None:
+def test_a_remote_storage_without_a_location_passes_the_checks(settings: Settings) -> None:
     use_memory(settings)
     assert ids() == []
 
 
 @pytest.mark.parametrize("where", [None, 1])
-def test_mail_that_nobody_keeps_from_middleware(settings: Settings, where: int | None) -> None:
+def test_inbound_middleware_that_is_not_first_is_a_warning(settings: Settings, where: int | None) -> None:
     keeper, *others = settings.MIDDLEWARE
     settings.MIDDLEWARE = others if where is None else [*others[:where], keeper, *others[where:]]
     (found,) = check_settings()
@@ -251,7 +265,7 @@ def test_mail_that_nobody_keeps_from_middleware(settings: Settings, where: int |
     assert found.msg.startswith(f"{keeper} is not the first")
 
 
-def test_without_a_door_for_mail_nobody_asks_for_what_it_needs(
+def test_without_the_inbound_url_inbound_settings_are_not_required(
     anymail: Callable[..., None], settings: Settings
 ) -> None:
     anymail(WEBHOOK_SECRET=[])

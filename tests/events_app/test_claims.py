@@ -60,27 +60,27 @@ def lanes() -> list[str]:
 # The claim
 
 
-def test_the_time_limits_stand_in_order(anymail: Callable[..., None]) -> None:
+def test_soft_limit_hard_limit_and_lease_are_in_ascending_order(anymail: Callable[..., None]) -> None:
     anymail(RECEIVER_TIME_LIMIT=45)
     assert claims.soft_limit() == claims.BUDGET + 45
     assert claims.soft_limit() < claims.hard_limit() < claims.lease().total_seconds()
     assert claims.lease_ms() == claims.lease().total_seconds() * 1000
 
 
-def test_no_two_claims_are_alike_and_none_is_nobodys() -> None:
+def test_lease_tokens_are_unique_and_never_the_orphaned_token() -> None:
     tokens = {Claim().token for _ in range(100)}
     assert len(tokens) == 100
     assert all(NOBODY < token < 2**63 for token in tokens)
 
 
-def test_a_claim_has_a_budget_and_then_for_a_while_its_rows() -> None:
+def test_a_lease_outlives_its_budget() -> None:
     claim = Claim()
     assert (claim.has_budget(), claim.is_held()) == (True, True)
     assert (out_of_budget(claim).has_budget(), out_of_budget(claim).is_held()) == (False, True)
     assert (out_of_lease(claim).has_budget(), out_of_lease(claim).is_held()) == (False, False)
 
 
-def test_only_owed_rows_that_bear_its_token_are_its_own(database: str) -> None:
+def test_only_pending_rows_with_its_token_belong_to_a_lease(database: str) -> None:
     mine, other = Claim(), Claim()
     pks = [item.pk for item in store_leased("A1", "B2", claim=mine) + store_leased("C3", claim=other)]
     Work.objects.filter(pk=pks[0]).update(state="dead")
@@ -103,7 +103,7 @@ def test_only_owed_rows_that_bear_its_token_are_its_own(database: str) -> None:
         (LAPSED, {"claim": 17, "failures": 2, "replay": True}),
     ],
 )
-def test_owed_work_waits_in_one_lane(database: str, lane: str, changes: dict[str, object]) -> None:
+def test_pending_work_waits_in_exactly_one_lane(database: str, lane: str, changes: dict[str, object]) -> None:
     store_leased("A1", claim=Claim())
     make_due(database, **changes)
     assert lanes() == [lane]
@@ -112,7 +112,7 @@ def test_owed_work_waits_in_one_lane(database: str, lane: str, changes: dict[str
 
 
 @every_lane
-def test_what_is_dead_or_due_later_is_in_no_lane(database: str, lane: str) -> None:
+def test_dead_letters_and_work_due_later_are_in_no_lane(database: str, lane: str) -> None:
     store_leased("A1", claim=Claim())
     Work.objects.update(**INTO[lane], due=database_now(database) + timedelta(hours=1))
     assert lanes() == taken_from() == []
@@ -120,13 +120,13 @@ def test_what_is_dead_or_due_later_is_in_no_lane(database: str, lane: str) -> No
     assert lanes() == taken_from() == []
 
 
-def test_what_a_worker_has_in_hand_is_in_no_lane(database: str) -> None:
+def test_leased_work_is_in_no_lane(database: str) -> None:
     store_leased("A1", claim=Claim())
     assert lanes() == taken_from() == []
 
 
 @every_lane
-def test_what_is_taken_bears_the_claim_until_the_lease_ends(database: str, lane: str) -> None:
+def test_taken_work_is_leased_until_the_lease_expires(database: str, lane: str) -> None:
     (stored,) = store_leased("A1", claim=Claim())
     receivers = {"shop": "Traceback"}
     make_due(database, **INTO[lane] | {"lapses": 2, "receivers": receivers, "replay": lane == TO_RETRY})
@@ -146,7 +146,7 @@ def test_what_is_taken_bears_the_claim_until_the_lease_ends(database: str, lane:
 
 @on_postgresql
 @every_lane
-def test_a_row_that_somebody_else_is_at_is_passed_over_and_not_waited_for(database: str, lane: str) -> None:
+def test_a_locked_row_is_skipped_without_waiting(database: str, lane: str) -> None:
     first, _ = store_leased("A1", "B2", claim=Claim())
     make_due(database, **INTO[lane])
     with locked(database, first.pk):
@@ -165,7 +165,7 @@ def locked(database: str, pk: int) -> Iterator[None]:
 
 
 @every_lane
-def test_workers_that_take_at_once_never_get_the_same_event(database: str, lane: str) -> None:
+def test_concurrent_workers_never_lease_the_same_event(database: str, lane: str) -> None:
     owed = store_leased(*(f"{number:03d}" for number in range(60)), claim=Claim())
     make_due(database, **INTO[lane])
     together = Barrier(4)
@@ -190,21 +190,21 @@ def test_workers_that_take_at_once_never_get_the_same_event(database: str, lane:
 # Released
 
 
-def test_of_the_released_only_so_many_are_taken_oldest_first(database: str) -> None:
+def test_released_work_is_taken_oldest_first_up_to_a_limit(database: str) -> None:
     oldest_first = sorted(item.pk for item in store_leased("A1", "B2", "C3", "D4", claim=Claim()))
     make_due(database, claim=None)
     assert [item.pk for item in claims.take_released(Claim(), 3)] == oldest_first[:3]
     assert [item.pk for item in claims.take_released(Claim(), 3)] == oldest_first[3:]
 
 
-def test_no_room_for_more_asks_nothing() -> None:
+def test_taking_zero_released_rows_runs_no_query() -> None:
     assert claims.take_released(Claim(), 0) == []
 
 
 # To retry
 
 
-def test_of_the_retries_only_so_many_are_taken_those_due_longest_first(database: str) -> None:
+def test_retries_are_taken_longest_due_first_up_to_a_limit(database: str) -> None:
     owed = store_leased("A1", "B2", "C3", claim=Claim())
     for item, seconds in zip(owed, [10, 30, 20], strict=True):
         due = database_now(database) - timedelta(seconds=seconds)
@@ -216,7 +216,7 @@ def test_of_the_retries_only_so_many_are_taken_those_due_longest_first(database:
 # Lapsed
 
 
-def test_a_lapsed_event_is_taken_alone_and_its_lapse_is_counted(database: str) -> None:
+def test_an_expired_event_is_taken_alone_and_its_worker_death_counted(database: str) -> None:
     store_leased("A1", "B2", claim=Claim())
     make_due(database)
     claim = Claim()
@@ -227,7 +227,7 @@ def test_a_lapsed_event_is_taken_alone_and_its_lapse_is_counted(database: str) -
     assert counters.read() == {"recovered": 1}
 
 
-def test_an_event_that_takes_its_workers_down_is_given_up_and_its_neighbour_is_not(database: str) -> None:
+def test_too_many_worker_deaths_make_an_event_a_dead_letter_and_spare_its_neighbour(database: str) -> None:
     store_leased("poison", claim=Claim())
     for _ in range(MOST_DEATHS):
         make_due(database)
@@ -244,7 +244,7 @@ def test_an_event_that_takes_its_workers_down_is_given_up_and_its_neighbour_is_n
 
 
 @pytest.mark.parametrize("lapses", [0, MOST_DEATHS])
-def test_what_was_handed_over_to_nobody_costs_no_life(database: str, lapses: int) -> None:
+def test_an_orphaned_event_counts_no_worker_death(database: str, lapses: int) -> None:
     store_leased("A1", claim=Claim())
     make_due(database, claim=NOBODY, lapses=lapses)
     claim = Claim()

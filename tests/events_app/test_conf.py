@@ -13,7 +13,7 @@ BARE = "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY"
 TOO_SHORT = "must be at least 2: SendGrid repeats events for a day or more, and must find them here"
 
 
-def test_the_order_of_places(settings: Settings) -> None:
+def test_a_setting_is_looked_up_in_the_documented_order(settings: Settings) -> None:
     found: list[str] = []
     settings.SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY = "plain"
     found += conf.VERIFICATION_KEYS.get()
@@ -25,7 +25,7 @@ def test_the_order_of_places(settings: Settings) -> None:
     assert found == ["plain", "prefixed", "in the dict", "of the view"]
 
 
-def test_only_some_are_looked_up_by_their_plain_name(settings: Settings) -> None:
+def test_a_generic_name_is_only_looked_up_with_the_anymail_prefix(settings: Settings) -> None:
     settings.ANYMAIL = {}
     settings.WEBHOOK_SECRET = "plain:name"
     assert conf.BASIC_AUTH.get() == ()
@@ -33,12 +33,12 @@ def test_only_some_are_looked_up_by_their_plain_name(settings: Settings) -> None
     assert conf.BASIC_AUTH.get() == ("long:name",)
 
 
-def test_without_any_setting_there_are_defaults(settings: Settings) -> None:
+def test_unset_settings_have_their_defaults(settings: Settings) -> None:
     del settings.ANYMAIL
     assert [setting.get() for setting in conf.SETTINGS] == [setting.default for setting in conf.SETTINGS]
 
 
-def test_the_view_may_turn_off_what_the_settings_have() -> None:
+def test_a_view_argument_overrides_the_setting_with_an_empty_value() -> None:
     assert conf.BASIC_AUTH.get()
     assert conf.BASIC_AUTH.get([]) == ()
 
@@ -54,7 +54,9 @@ def test_the_view_may_turn_off_what_the_settings_have() -> None:
         (None, ()),
     ],
 )
-def test_texts(settings: Settings, value: object, expected: tuple[str, ...]) -> None:
+def test_basic_auth_accepts_text_or_a_list(
+    settings: Settings, value: object, expected: tuple[str, ...]
+) -> None:
     settings.ANYMAIL = {"WEBHOOK_SECRET": value}
     assert conf.BASIC_AUTH.get() == expected
 
@@ -84,7 +86,7 @@ def test_texts(settings: Settings, value: object, expected: tuple[str, ...]) -> 
         ("DEDUPE_BY", ["content"], 'must be "event_id" or "content"'),
     ],
 )
-def test_a_bad_value_is_named_with_its_place_and_not_repeated(
+def test_an_unusable_value_raises_an_error_that_names_its_setting(
     settings: Settings, name: str, value: object, says: str
 ) -> None:
     (setting,) = (setting for setting in conf.SETTINGS if setting.name == name)
@@ -94,18 +96,18 @@ def test_a_bad_value_is_named_with_its_place_and_not_repeated(
     assert str(raised.value) == f"ANYMAIL['{name}']: {says}"
 
 
-def test_the_shortest_retention_and_none_at_all(anymail: Callable[..., None]) -> None:
+def test_retention_accepts_two_days_and_none(anymail: Callable[..., None]) -> None:
     anymail(EVENT_RETENTION_DAYS=2)
     assert conf.RETENTION_DAYS.get() == 2
     anymail(EVENT_RETENTION_DAYS=None)
     assert conf.RETENTION_DAYS.get() is None
 
 
-def test_a_bad_argument_of_the_view_is_named_as_such() -> None:
+def test_an_unusable_view_argument_raises_an_error_that_names_it() -> None:
     with pytest.raises(ImproperlyConfigured, match="the view's argument for WEBHOOK_SECRET: must be"):
         conf.BASIC_AUTH.get(17)
 
 
-def test_every_setting_is_in_the_list_the_checks_go_through() -> None:
+def test_every_setting_is_listed_for_the_checks() -> None:
     defined = {value for value in vars(conf).values() if isinstance(value, Setting)}
     assert defined == set(conf.SETTINGS)

@@ -16,12 +16,12 @@ def test_counts_add_up_and_are_read_by_name() -> None:
     assert counters.read() == {"bell_failed": 1, "duplicate": 4, "refused_403": 1}
 
 
-def test_nothing_is_no_count() -> None:
+def test_a_count_of_zero_is_not_stored() -> None:
     counters.count(counters.DUPLICATE, 0)
     assert counters.read() == {}
 
 
-def test_with_redis_away_a_count_is_lost_and_the_next_is_not_tried(anymail: Callable[..., None]) -> None:
+def test_with_redis_away_a_count_is_lost_and_redis_paused(anymail: Callable[..., None]) -> None:
     anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
     counters.count(counters.DUPLICATE)
     assert redis.is_paused()
@@ -29,7 +29,7 @@ def test_with_redis_away_a_count_is_lost_and_the_next_is_not_tried(anymail: Call
         counters.read()
 
 
-def test_streams_count_apart(anymail: Callable[..., None], stream: str) -> None:
+def test_each_stream_has_its_own_counters(anymail: Callable[..., None], stream: str) -> None:
     counters.count(counters.DUPLICATE)
     anymail(EVENT_STREAM=f"{stream}-other")
     assert counters.read() == {}

@@ -44,7 +44,7 @@ def alive(name: str) -> int:
     return sum(thread.name == name for thread in threading.enumerate())
 
 
-def test_a_call_gives_its_result_or_raises() -> None:
+def test_a_call_returns_its_result_or_raises_its_error() -> None:
     threads = Threads("test", 1)
     assert threads.run(lambda: 17, LONG) == 17
     with pytest.raises(ZeroDivisionError):
@@ -52,12 +52,12 @@ def test_a_call_gives_its_result_or_raises() -> None:
     assert threads.run(lambda: None, LONG) is None
 
 
-def test_calls_in_turn_are_made_in_one_thread() -> None:
+def test_sequential_calls_share_one_thread() -> None:
     threads = Threads("test", 1)
     assert len({threads.run(threading.get_ident, LONG) for _ in range(10)} - {threading.get_ident()}) == 1
 
 
-def test_a_call_that_does_not_return_is_given_up(gate: Gate) -> None:
+def test_a_call_that_does_not_return_times_out(gate: Gate) -> None:
     threads = Threads("test", 2)
     with pytest.raises(Late):
         threads.run(gate, 0.01)
@@ -67,7 +67,7 @@ def test_a_call_that_does_not_return_is_given_up(gate: Gate) -> None:
     all_are_back(threads)
 
 
-def test_while_too_many_hang_none_is_made(gate: Gate) -> None:
+def test_no_call_is_made_while_all_threads_hang(gate: Gate) -> None:
     threads = Threads("test", 2)
     for _ in range(2):
         with pytest.raises(Late):
@@ -79,7 +79,7 @@ def test_while_too_many_hang_none_is_made(gate: Gate) -> None:
     assert threads.run(lambda: 17, LONG) == 17
 
 
-def test_a_thread_that_was_given_up_ends_with_its_call(gate: Gate) -> None:
+def test_a_timed_out_thread_ends_with_its_call(gate: Gate) -> None:
     threads = Threads("given up", 1)
     with pytest.raises(Late):
         threads.run(gate, 0.01)
@@ -95,7 +95,7 @@ def test_an_idle_thread_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     assert threads.run(lambda: 17, LONG) == 17
 
 
-def test_many_callers_each_get_their_own() -> None:
+def test_concurrent_callers_get_their_own_results() -> None:
     threads = Threads("test", 1)
     found: list[bool] = []
 
@@ -112,7 +112,7 @@ def test_many_callers_each_get_their_own() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_fork_makes_threads_of_its_own(gate: Gate) -> None:
+def test_a_forked_child_starts_its_own_threads(gate: Gate) -> None:
     threads = Threads("test", 1)
     threads.run(lambda: None, LONG)
     with pytest.raises(Late):

@@ -24,7 +24,7 @@ ADDRESS = "mira.okafor@example.net"
 
 
 @pytest.mark.parametrize("name", RAW)
-def test_reads_what_sendgrid_posts(name: str) -> None:
+def test_decode_reads_sendgrid_events(name: str) -> None:
     assert decode(json.dumps(RAW[name]).encode()) == RAW[name]
     assert decode(json.dumps(RAW[name], ensure_ascii=False).encode()) == RAW[name]
 
@@ -43,15 +43,15 @@ def test_reads_what_sendgrid_posts(name: str) -> None:
     ],
     ids=["control", "lone surrogate", "pair", "latin-1", "infinity", "huge float", "huge int", "key twice"],
 )
-def test_tolerates_what_strict_json_forbids(raw: bytes, expected: object) -> None:
+def test_decode_tolerates_values_that_strict_json_forbids(raw: bytes, expected: object) -> None:
     assert decode(raw) == {"reason": expected}
 
 
-def test_tolerates_nan() -> None:
+def test_decode_tolerates_nan() -> None:
     assert math.isnan(decode(b'{"reason": NaN}')["reason"])
 
 
-def test_undecodable_ids_that_differ_stay_different() -> None:
+def test_different_undecodable_ids_have_different_dedupe_keys() -> None:
     one, other = (decode(b'{"sg_event_id": "' + byte + b'"}') for byte in (b"\xe4", b"\xe5"))
     assert dedupe_key(one) != dedupe_key(other)
 
@@ -75,13 +75,13 @@ def test_undecodable_ids_that_differ_stay_different() -> None:
         (b"[" * 100_000, "nests deeper than 100 levels."),
     ],
 )
-def test_says_why_an_element_is_unreadable(raw: bytes, says: str) -> None:
+def test_an_unreadable_element_raises_an_error_with_a_reason(raw: bytes, says: str) -> None:
     with pytest.raises(Unreadable) as caught:
         decode(raw)
     assert str(caught.value).startswith(f"The element {says}")
 
 
-def test_an_unreadable_element_leaks_nowhere() -> None:
+def test_the_error_of_an_unreadable_element_leaks_no_payload() -> None:
     """Error trackers print the chain of errors, and a UnicodeDecodeError carries the payload."""
     with pytest.raises(Unreadable) as caught:
         decode(b'{"email": "' + ADDRESS.encode() + b'\xe4"')
@@ -91,14 +91,14 @@ def test_an_unreadable_element_leaks_nowhere() -> None:
 
 
 @pytest.mark.parametrize(("opens", "closes"), [(b'{"n":', b"}"), (b'{"n":[', b"]}")])
-def test_the_depth_that_is_read_is_the_same_on_every_python(opens: bytes, closes: bytes) -> None:
+def test_the_nesting_limit_is_the_same_on_every_python(opens: bytes, closes: bytes) -> None:
     times = MAX_DEPTH // len(closes)
     assert dedupe_key(decode(opens * times + b'"{["' + closes * times), "content")
     with pytest.raises(Unreadable):
         decode(opens * (times + 1) + b"1" + closes * (times + 1))
 
 
-def test_many_brackets_are_not_depth() -> None:
+def test_many_brackets_are_not_counted_as_nesting() -> None:
     assert decode(json.dumps({"a": "[{" * 500, "b": [[], {}] * 500}).encode())["a"] == "[{" * 500
 
 
@@ -121,7 +121,7 @@ def test_no_broken_json_raises_anything_but_unreadable(
 
 
 @given(any_object)
-def test_any_object_is_read_as_it_was_written(event: dict[str, Any]) -> None:
+def test_any_json_object_decodes_like_the_json_module(event: dict[str, Any]) -> None:
     text = json.dumps(event)
     assert repr(decode(text.encode())) == repr(json.loads(text))
 
@@ -140,12 +140,12 @@ def test_any_object_is_read_as_it_was_written(event: dict[str, Any]) -> None:
         ("\0é\udfff", "é�"),
     ],
 )
-def test_clean(text: str, expected: str) -> None:
+def test_clean_drops_nul_and_replaces_surrogates(text: str, expected: str) -> None:
     assert clean(text) == expected
 
 
 @given(any_text)
-def test_clean_text_can_be_stored(text: str) -> None:
+def test_cleaned_text_is_storable_and_clean_is_idempotent(text: str) -> None:
     cleaned = clean(text)
     assert b"\0" not in cleaned.encode()
     assert clean(cleaned) == cleaned
@@ -167,15 +167,15 @@ def test_clean_text_can_be_stored(text: str) -> None:
         ([], None),
     ],
 )
-def test_event_id(given_id: object, expected: str | None) -> None:
+def test_event_id_is_the_cleaned_sendgrid_event_id(given_id: object, expected: str | None) -> None:
     assert event_id({"sg_event_id": given_id}) == expected
 
 
-def test_event_id_when_there_is_none() -> None:
+def test_event_id_is_none_for_an_event_without_an_id() -> None:
     assert event_id(RAW["legacy_newsletter_unsubscribe_no_ids"]) is None
 
 
-def test_keys_stay_what_they_are() -> None:
+def test_dedupe_keys_are_stable_across_versions() -> None:
     """Keys are stored: another key for the same event stores it, and calls receivers, again."""
     event = {"sg_event_id": "Ab-_9", "event": "open", "timestamp": 1784000000}
     assert dedupe_key(event).hex() == "9be917ba015c34e718343fa17b1705a4"
@@ -183,19 +183,19 @@ def test_keys_stay_what_they_are() -> None:
     assert raw_key(b"17").hex() == "d2b80fd387627b5d8dd3e83cd3bc11f2"
 
 
-def test_copies_share_their_key() -> None:
+def test_duplicate_events_share_their_dedupe_key() -> None:
     first, second = RAW["duplicate_same_event_id_first"], RAW["duplicate_same_event_id_second"]
     assert dedupe_key(first) == dedupe_key(second)
 
 
-def test_copies_under_two_ids_share_their_key_by_content_only() -> None:
+def test_duplicate_events_under_two_ids_share_their_key_by_content_only() -> None:
     first, second = RAW["duplicate_new_event_id_first"], RAW["duplicate_new_event_id_second_unverified"]
     assert dedupe_key(first) != dedupe_key(second)
     assert dedupe_key(first, "content") == dedupe_key(second, "content")
 
 
 @pytest.mark.parametrize("by", ["event_id", "content"])
-def test_no_two_samples_share_a_key(by: str) -> None:
+def test_different_sample_events_have_different_dedupe_keys(by: str) -> None:
     twins = {
         "event_id": {"duplicate_same_event_id_second"},
         "content": {"duplicate_same_event_id_second", "duplicate_new_event_id_second_unverified"},
@@ -218,15 +218,17 @@ def test_no_two_samples_share_a_key(by: str) -> None:
         ({"sg_event_id": '{"n":1}'}, {"n": 1}),
     ],
 )
-def test_facts_that_differ_anywhere_have_two_keys(one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_events_that_differ_anywhere_have_different_dedupe_keys(
+    one: dict[str, Any], other: dict[str, Any]
+) -> None:
     assert dedupe_key(one) != dedupe_key(other)
 
 
-def test_an_int_id_is_its_text() -> None:
+def test_an_integer_id_and_its_text_share_a_dedupe_key() -> None:
     assert dedupe_key({"sg_event_id": 17}) == dedupe_key({"sg_event_id": "17", "event": "open"})
 
 
-def test_an_empty_id_is_no_id() -> None:
+def test_an_empty_id_is_treated_as_missing() -> None:
     assert (
         dedupe_key({"sg_event_id": "", "n": 1})
         == dedupe_key({"n": 1})
@@ -234,7 +236,7 @@ def test_an_empty_id_is_no_id() -> None:
     )
 
 
-def test_each_kind_of_key_is_its_own() -> None:
+def test_dedupe_keys_of_different_kinds_never_collide() -> None:
     event = {"n": 1}
     text = json.dumps(event, separators=(",", ":"))
     assert len({dedupe_key(event), dedupe_key({"sg_event_id": text}), raw_key(text.encode())}) == 3
@@ -247,7 +249,7 @@ def _shuffled(value: Any, order: random.Random) -> Any:
 
 
 @given(any_object, st.sampled_from(["event_id", "content"]), st.randoms(use_true_random=False))
-def test_key_order_and_white_space_do_not_change_a_key(
+def test_key_order_and_white_space_do_not_change_a_dedupe_key(
     event: dict[str, Any], by: str, order: random.Random
 ) -> None:
     key = dedupe_key(decode(json.dumps(event, separators=(",", ":")).encode()), by)

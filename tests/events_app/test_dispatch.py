@@ -61,7 +61,7 @@ either = pytest.mark.usefixtures("either_way")
 
 
 @either
-def test_every_receiver_gets_every_event_once_and_nothing_is_owed_then(
+def test_every_receiver_gets_every_event_once_and_nothing_stays_pending(
     database: str, tracking: ReceiverSignal
 ) -> None:
     one, other = Recorder(tracking, "one"), Recorder(tracking, "other")
@@ -71,7 +71,7 @@ def test_every_receiver_gets_every_event_once_and_nothing_is_owed_then(
     assert counters.read() == {}
 
 
-def test_a_receiver_is_called_as_anymails_are(database: str, tracking: ReceiverSignal) -> None:
+def test_a_receiver_is_called_with_the_arguments_of_anymail(database: str, tracking: ReceiverSignal) -> None:
     calls: list[dict[str, Any]] = []
 
     def receiver(sender: type, **kwargs: Any) -> None:
@@ -93,7 +93,7 @@ def test_a_receiver_is_called_as_anymails_are(database: str, tracking: ReceiverS
     ]
 
 
-def test_what_a_receiver_does_to_its_event_the_next_one_does_not_see(
+def test_changes_of_a_receiver_to_its_event_are_invisible_to_the_next_receiver(
     database: str, tracking: ReceiverSignal
 ) -> None:
     seen: list[tuple[Any, Any, Any]] = []
@@ -125,7 +125,7 @@ def test_an_async_receiver_is_called(database: str, tracking: ReceiverSignal) ->
     assert not Work.objects.exists()
 
 
-def test_a_receiver_of_another_sender_is_left_out(database: str, tracking: ReceiverSignal) -> None:
+def test_a_receiver_of_another_sender_is_not_called(database: str, tracking: ReceiverSignal) -> None:
     def receiver(**_: Any) -> None:
         raise AssertionError
 
@@ -134,13 +134,13 @@ def test_a_receiver_of_another_sender_is_left_out(database: str, tracking: Recei
     assert counters.read() == {"no_receiver": 1}
 
 
-def test_events_that_meet_no_receiver_are_done_and_counted(database: str) -> None:
+def test_events_without_a_receiver_are_done_and_counted(database: str) -> None:
     assert deliver("A1", "B2")
     assert not Work.objects.exists()
     assert counters.read() == {"no_receiver": 2}
 
 
-def test_an_event_of_a_door_that_is_gone_comes_without_a_sender(
+def test_an_event_of_a_removed_webhook_view_is_delivered_without_a_sender(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = Recorder(tracking)
@@ -149,7 +149,7 @@ def test_an_event_of_a_door_that_is_gone_comes_without_a_sender(
     assert log.ids == ["A1"]
 
 
-def test_nothing_owed_is_nothing_to_do() -> None:
+def test_delivering_no_events_succeeds() -> None:
     assert dispatch.deliver([], Claim())
 
 
@@ -157,7 +157,7 @@ def test_nothing_owed_is_nothing_to_do() -> None:
 
 
 @either
-def test_a_receiver_that_raises_stops_nobody(database: str, tracking: ReceiverSignal) -> None:
+def test_a_receiver_that_raises_stops_no_other_receiver(database: str, tracking: ReceiverSignal) -> None:
     first, failing, last = (
         Recorder(tracking, "first"),
         Recorder(tracking, "failing", "B2"),
@@ -168,7 +168,7 @@ def test_a_receiver_that_raises_stops_nobody(database: str, tracking: ReceiverSi
 
 
 @either
-def test_only_the_receiver_that_failed_is_called_again(database: str, tracking: ReceiverSignal) -> None:
+def test_only_the_failed_receiver_is_retried(database: str, tracking: ReceiverSignal) -> None:
     first, shop, last = (
         Recorder(tracking, "first"),
         Recorder(tracking, "shop", "B2"),
@@ -187,7 +187,7 @@ def test_only_the_receiver_that_failed_is_called_again(database: str, tracking: 
 
 
 @either
-def test_its_event_waits_with_its_name_and_traceback(
+def test_a_failed_event_records_its_receivers_and_tracebacks(
     database: str, tracking: ReceiverSignal, caplog: pytest.LogCaptureFixture
 ) -> None:
     Recorder(tracking, "fine")
@@ -207,7 +207,7 @@ def test_its_event_waits_with_its_name_and_traceback(
 
 
 @either
-def test_of_two_that_failed_each_goes_on_by_itself(database: str, tracking: ReceiverSignal) -> None:
+def test_two_failed_receivers_are_retried_independently(database: str, tracking: ReceiverSignal) -> None:
     shop, bank = Recorder(tracking, "shop", "A1"), Recorder(tracking, "bank", "A1")
     deliver("A1")
     bank.fails_at = None
@@ -221,7 +221,7 @@ def test_of_two_that_failed_each_goes_on_by_itself(database: str, tracking: Rece
 
 
 @either
-def test_after_the_last_try_its_event_is_dead_and_no_other(
+def test_after_the_last_attempt_only_the_failed_event_becomes_a_dead_letter(
     database: str, tracking: ReceiverSignal, anymail: Callable[..., None]
 ) -> None:
     anymail(RECEIVER_MAX_ATTEMPTS=2)
@@ -237,7 +237,7 @@ def test_after_the_last_try_its_event_is_dead_and_no_other(
     assert counters.read() == {"receiver_failed": 2, "retried": 1, "out_of_tries": 1}
 
 
-def test_where_there_is_one_try_the_first_failure_is_the_end(
+def test_with_a_maximum_of_one_attempt_the_first_failure_makes_a_dead_letter(
     database: str, tracking: ReceiverSignal, anymail: Callable[..., None]
 ) -> None:
     anymail(RECEIVER_MAX_ATTEMPTS=1)
@@ -246,7 +246,7 @@ def test_where_there_is_one_try_the_first_failure_is_the_end(
     assert dead_letters()[0].error == "Given up: a receiver failed 1 times."
 
 
-def test_an_error_no_column_would_take_is_cleaned_and_cut(database: str, tracking: ReceiverSignal) -> None:
+def test_an_unstorable_traceback_is_cleaned_and_cut(database: str, tracking: ReceiverSignal) -> None:
     def talks(**_: Any) -> None:
         raise RuntimeError("\0\ud800" + "x" * 30_000 + " the end")
 
@@ -258,7 +258,7 @@ def test_an_error_no_column_would_take_is_cleaned_and_cut(database: str, trackin
 
 
 @either
-def test_an_async_receiver_that_raises_is_no_different(database: str, tracking: ReceiverSignal) -> None:
+def test_an_async_receiver_that_raises_fails_its_event(database: str, tracking: ReceiverSignal) -> None:
     async def closed(**_: Any) -> None:
         raise RuntimeError("the shop is closed")
 
@@ -284,7 +284,7 @@ class Death(BaseException):
         (SoftTimeLimitExceeded, "receiver_timed_out"),
     ],
 )
-def test_whatever_a_receiver_raises_it_has_failed_and_no_more(
+def test_any_exception_of_a_receiver_counts_as_its_failure(
     database: str, tracking: ReceiverSignal, error: type[BaseException], reason: str
 ) -> None:
     def leaves(**_: Any) -> None:
@@ -299,7 +299,7 @@ def test_whatever_a_receiver_raises_it_has_failed_and_no_more(
 
 
 @either
-def test_a_process_that_is_told_to_end_blames_nobody(
+def test_a_terminated_process_orphans_its_event_without_counting_a_failure(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As billiard's handler of SIGTERM does, wherever the process is.
@@ -318,7 +318,7 @@ def test_a_process_that_is_told_to_end_blames_nobody(
 
 
 @either
-def test_a_receiver_that_is_not_connected_any_more_has_failed(
+def test_a_disconnected_receiver_counts_as_failed_until_reconnected(
     database: str, tracking: ReceiverSignal
 ) -> None:
     shop, bank = Recorder(tracking, "shop", "A1"), Recorder(tracking, "bank", "A1")
@@ -338,7 +338,7 @@ def test_a_receiver_that_is_not_connected_any_more_has_failed(
     assert (shop.calls[-1], Work.objects.count()) == (Call("A1", 3), 0)
 
 
-def test_a_receiver_that_is_new_gets_what_has_not_begun_and_not_what_has_failed(
+def test_a_newly_connected_receiver_gets_fresh_events_and_no_retries(
     database: str, tracking: ReceiverSignal
 ) -> None:
     shop = Recorder(tracking, "shop", "A1")
@@ -352,7 +352,9 @@ def test_a_receiver_that_is_new_gets_what_has_not_begun_and_not_what_has_failed(
 
 
 @either
-def test_a_replay_is_told_to_the_receivers_and_is_no_retry(database: str, tracking: ReceiverSignal) -> None:
+def test_a_replay_is_marked_for_receivers_and_not_counted_as_a_retry(
+    database: str, tracking: ReceiverSignal
+) -> None:
     log = Recorder(tracking, "log", "A1")
     store_leased("A1", claim=Claim())
     make_due(database, claim=None, replay=True)
@@ -362,7 +364,7 @@ def test_a_replay_is_told_to_the_receivers_and_is_no_retry(database: str, tracki
     assert counters.read() == {"receiver_failed": 2, "retried": 1}
 
 
-def test_a_replay_for_some_receivers_is_for_them_alone(database: str, tracking: ReceiverSignal) -> None:
+def test_a_replay_to_some_receivers_calls_no_others(database: str, tracking: ReceiverSignal) -> None:
     shop, bank = Recorder(tracking, "shop"), Recorder(tracking, "bank")
     store_leased("A1", claim=Claim())
     make_due(database, claim=None, replay=True, receivers={"bank": ""})
@@ -371,7 +373,7 @@ def test_a_replay_for_some_receivers_is_for_them_alone(database: str, tracking: 
 
 
 @either
-def test_what_cannot_be_read_any_more_is_dead_with_the_reason(
+def test_an_event_that_became_unreadable_becomes_a_dead_letter_with_a_reason(
     database: str, tracking: ReceiverSignal
 ) -> None:
     log, shop = Recorder(tracking), Recorder(tracking, "shop", "A1")
@@ -390,7 +392,7 @@ def test_what_cannot_be_read_any_more_is_dead_with_the_reason(
 
 
 @either
-def test_over_its_budget_a_worker_does_one_event_and_releases_the_rest(
+def test_out_of_budget_a_worker_delivers_one_event_and_releases_the_rest(
     database: str, tracking: ReceiverSignal
 ) -> None:
     log = Recorder(tracking)
@@ -403,7 +405,7 @@ def test_over_its_budget_a_worker_does_one_event_and_releases_the_rest(
     assert not claims.anything_lapsed()
 
 
-def test_what_was_released_is_the_next_workers(database: str, tracking: ReceiverSignal) -> None:
+def test_released_events_are_delivered_by_the_next_worker(database: str, tracking: ReceiverSignal) -> None:
     log = Recorder(tracking)
     first, second = Claim(), Claim()
     dispatch.deliver(store_leased("A1", "B2", "C3", claim=first), out_of_budget(first))
@@ -413,7 +415,7 @@ def test_what_was_released_is_the_next_workers(database: str, tracking: Receiver
 
 
 @either
-def test_over_its_budget_a_worker_calls_one_receiver_and_leaves_the_others_to_the_next(
+def test_out_of_budget_a_worker_calls_one_receiver_and_releases_the_others(
     database: str, tracking: ReceiverSignal
 ) -> None:
     first, second, third = (Recorder(tracking, name) for name in ("first", "second", "third"))
@@ -431,7 +433,7 @@ def test_over_its_budget_a_worker_calls_one_receiver_and_leaves_the_others_to_th
 
 
 @either
-def test_an_event_put_down_between_two_receivers_is_a_budgets_end(
+def test_an_event_released_between_two_receivers_ends_the_delivery(
     database: str, tracking: ReceiverSignal
 ) -> None:
     Recorder(tracking, "first")
@@ -442,7 +444,7 @@ def test_an_event_put_down_between_two_receivers_is_a_budgets_end(
 
 
 @either
-def test_a_failure_before_the_budgets_end_counts_once_for_those_left(
+def test_a_failure_before_the_end_of_the_budget_keeps_uncalled_receivers_pending(
     database: str, tracking: ReceiverSignal
 ) -> None:
     Recorder(tracking, "first", "A1")
@@ -456,7 +458,7 @@ def test_a_failure_before_the_budgets_end_counts_once_for_those_left(
 
 
 @either
-def test_past_its_lease_a_worker_calls_nobody_and_touches_nothing(
+def test_a_worker_with_an_expired_lease_calls_no_receiver_and_changes_no_row(
     database: str, tracking: ReceiverSignal
 ) -> None:
     log = Recorder(tracking)
@@ -476,7 +478,7 @@ def recover(claim: Claim) -> bool:
 
 
 @either
-def test_a_lapsed_event_is_taken_over(database: str, tracking: ReceiverSignal) -> None:
+def test_an_expired_event_is_recovered(database: str, tracking: ReceiverSignal) -> None:
     log = Recorder(tracking)
     store_leased("A1", "B2", claim=Claim())
     assert recover(Claim())
@@ -488,7 +490,7 @@ def test_a_lapsed_event_is_taken_over(database: str, tracking: ReceiverSignal) -
     assert counters.read() == {"recovered": 2}
 
 
-def test_one_at_a_time_and_the_lapse_is_counted_before_the_call(
+def test_recovery_takes_one_event_at_a_time_and_counts_the_worker_death_before_the_call(
     database: str, tracking: ReceiverSignal
 ) -> None:
     claim = Claim()
@@ -510,9 +512,7 @@ def test_one_at_a_time_and_the_lapse_is_counted_before_the_call(
 
 
 @either
-def test_a_recovered_event_whose_receiver_raises_is_tried_again_like_any_other(
-    database: str, tracking: ReceiverSignal
-) -> None:
+def test_a_recovered_event_whose_receiver_raises_is_retried(database: str, tracking: ReceiverSignal) -> None:
     fine, shop = Recorder(tracking, "fine"), Recorder(tracking, "shop", "A1")
     store_leased("A1", claim=Claim())
     make_due(database)
@@ -524,7 +524,7 @@ def test_a_recovered_event_whose_receiver_raises_is_tried_again_like_any_other(
     assert (fine.calls, shop.calls) == ([Call("A1", 2)], [Call("A1", 2), Call("A1", 3)])
 
 
-def test_a_recovered_event_goes_only_to_those_it_is_still_owed_to(
+def test_a_recovered_event_is_delivered_only_to_its_pending_receivers(
     database: str, tracking: ReceiverSignal
 ) -> None:
     fine, shop = Recorder(tracking, "fine"), Recorder(tracking, "shop")
@@ -534,14 +534,14 @@ def test_a_recovered_event_goes_only_to_those_it_is_still_owed_to(
     assert (fine.calls, shop.calls) == ([], [Call("A1", 3)])
 
 
-def test_without_budget_nothing_is_recovered(database: str) -> None:
+def test_out_of_budget_a_worker_recovers_nothing(database: str) -> None:
     store_leased("A1", claim=Claim())
     make_due(database)
     assert not recover(out_of_budget(Claim()))
     assert Work.objects.get().lapses == 0
 
 
-def test_recovery_yields_after_an_event_and_goes_on_at_the_next_call(
+def test_recovery_yields_after_one_event_and_continues_at_the_next_call(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dispatch, "RECOVERY_SLICE", 0.0)
@@ -554,7 +554,7 @@ def test_recovery_yields_after_an_event_and_goes_on_at_the_next_call(
     assert sorted(filter(None, log.ids)) == ["A1", "B2"]
 
 
-def test_recovery_has_a_slice_of_time_before_it_yields(
+def test_recovery_yields_only_after_its_time_slice(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dispatch, "RECOVERY_SLICE", 3600.0)
@@ -566,7 +566,7 @@ def test_recovery_has_a_slice_of_time_before_it_yields(
 
 
 @either
-def test_a_worker_whose_events_were_taken_over_deletes_and_puts_off_nothing(
+def test_a_worker_that_lost_its_lease_deletes_and_reschedules_nothing(
     database: str, tracking: ReceiverSignal
 ) -> None:
     slow, fast = Claim(), Claim()
@@ -577,9 +577,7 @@ def test_a_worker_whose_events_were_taken_over_deletes_and_puts_off_nothing(
 
 
 @either
-def test_a_worker_whose_events_were_taken_over_releases_nothing(
-    database: str, tracking: ReceiverSignal
-) -> None:
+def test_a_worker_that_lost_its_lease_releases_nothing(database: str, tracking: ReceiverSignal) -> None:
     Recorder(tracking)
     slow, fast = Claim(), Claim()
     owed = store_leased("A1", "B2", claim=slow)
@@ -589,7 +587,7 @@ def test_a_worker_whose_events_were_taken_over_releases_nothing(
 
 
 @either
-def test_workers_that_recover_at_once_call_nobody_twice(database: str, tracking: ReceiverSignal) -> None:
+def test_concurrent_recoveries_call_no_receiver_twice(database: str, tracking: ReceiverSignal) -> None:
     log = Recorder(tracking)
     event_ids = [f"{number:02d}" for number in range(20)]
     store_leased(*event_ids, claim=Claim())
@@ -611,7 +609,9 @@ def test_workers_that_recover_at_once_call_nobody_twice(database: str, tracking:
 # Transactions of a receiver's own
 
 
-def test_a_receiver_that_fails_in_sql_breaks_no_other(database: str, tracking: ReceiverSignal) -> None:
+def test_a_receiver_with_a_sql_error_breaks_no_other_receiver(
+    database: str, tracking: ReceiverSignal
+) -> None:
     def breaks() -> None:
         with connections[database].cursor() as cursor:
             cursor.execute("SELECT nonsense")
@@ -640,7 +640,7 @@ def noted(database: str) -> list[str]:
 
 
 @pytest.mark.parametrize("leave_open", [enter_atomic, turn_autocommit_off])
-def test_a_receiver_that_leaves_a_transaction_open_takes_no_others_verdict_with_it(
+def test_a_receiver_that_leaves_a_transaction_open_loses_no_other_receivers_result(
     database: str, tracking: ReceiverSignal, leave_open: Callable[[str], None]
 ) -> None:
     def leaves_open() -> None:
@@ -667,7 +667,7 @@ def atomic(anymail: Callable[..., None]) -> None:
 
 
 @pytest.mark.usefixtures("atomic")
-def test_what_receivers_write_and_the_done_mark_commit_together(
+def test_atomic_dispatch_commits_receiver_writes_and_the_done_mark_together(
     database: str, tracking: ReceiverSignal
 ) -> None:
     seen: list[tuple[list[str], list[str]]] = []
@@ -691,7 +691,7 @@ def test_what_receivers_write_and_the_done_mark_commit_together(
 
 
 @pytest.mark.usefixtures("atomic")
-def test_what_a_receiver_that_fails_wrote_is_undone_and_nobody_elses_is(
+def test_atomic_dispatch_rolls_back_only_the_writes_of_the_failed_receiver(
     database: str, tracking: ReceiverSignal
 ) -> None:
     Recorder(tracking, "first", does=lambda: note(database, "first"))
@@ -705,7 +705,7 @@ def test_what_a_receiver_that_fails_wrote_is_undone_and_nobody_elses_is(
 
 
 @pytest.mark.usefixtures("atomic")
-def test_what_an_async_receiver_wrote_before_it_failed_is_undone(
+def test_atomic_dispatch_rolls_back_the_writes_of_a_failed_async_receiver(
     database: str, tracking: ReceiverSignal
 ) -> None:
     async def writes(event: TrackingEvent, **_: Any) -> None:
@@ -725,7 +725,7 @@ def swallow(database: str) -> None:
 
 
 @pytest.mark.usefixtures("atomic")
-def test_a_receiver_that_goes_on_after_a_database_error_has_failed_alone(
+def test_atomic_dispatch_fails_only_a_receiver_that_swallows_a_database_error(
     database: str, tracking: ReceiverSignal
 ) -> None:
     Recorder(tracking, "first", does=lambda: note(database, "first"))
@@ -749,7 +749,7 @@ def commit(database: str) -> None:
 
 @pytest.mark.usefixtures("atomic")
 @pytest.mark.parametrize("tear", [close, enter_atomic, commit])
-def test_a_receiver_that_tears_the_transaction_has_all_of_them_called_again(
+def test_a_receiver_that_ends_the_outer_transaction_makes_all_receivers_retried(
     database: str, tracking: ReceiverSignal, tear: Callable[[str], None]
 ) -> None:
     first = Recorder(tracking, "first", does=lambda: note(database, "first"))
@@ -770,7 +770,7 @@ def test_a_receiver_that_tears_the_transaction_has_all_of_them_called_again(
 
 
 @pytest.mark.usefixtures("atomic")
-def test_the_events_after_a_torn_transaction_go_their_way(database: str, tracking: ReceiverSignal) -> None:
+def test_events_after_a_lost_transaction_are_delivered(database: str, tracking: ReceiverSignal) -> None:
     def tears(event: TrackingEvent, **_: Any) -> None:
         if event.event_id == "A1":
             close(database)
@@ -782,7 +782,7 @@ def test_the_events_after_a_torn_transaction_go_their_way(database: str, trackin
 
 
 @pytest.mark.usefixtures("atomic")
-def test_what_the_commit_refuses_is_owed_to_all_again_with_the_reason(
+def test_an_error_at_commit_keeps_the_event_pending_for_all_receivers_with_a_reason(
     database: str, tracking: ReceiverSignal, caplog: pytest.LogCaptureFixture
 ) -> None:
     def writes() -> None:
@@ -805,7 +805,7 @@ def test_what_the_commit_refuses_is_owed_to_all_again_with_the_reason(
 
 
 @pytest.mark.usefixtures("atomic")
-def test_a_callback_that_raises_after_the_commit_undoes_nothing(
+def test_an_on_commit_callback_that_raises_undoes_nothing(
     database: str, tracking: ReceiverSignal, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail() -> None:
@@ -822,7 +822,7 @@ def test_a_callback_that_raises_after_the_commit_undoes_nothing(
 
 
 @pytest.mark.usefixtures("atomic")
-def test_a_callback_of_a_receiver_that_failed_is_never_called(
+def test_an_on_commit_callback_of_a_failed_receiver_is_not_called(
     database: str, tracking: ReceiverSignal
 ) -> None:
     came: list[str] = []
@@ -837,7 +837,7 @@ def test_a_callback_of_a_receiver_that_failed_is_never_called(
 
 
 @pytest.mark.usefixtures("atomic")
-def test_an_event_that_another_worker_has_is_nobodys_to_call_for(
+def test_atomic_dispatch_skips_an_event_leased_by_another_worker(
     database: str, tracking: ReceiverSignal
 ) -> None:
     log = Recorder(tracking)
@@ -851,7 +851,7 @@ def test_an_event_that_another_worker_has_is_nobodys_to_call_for(
 
 @on_postgresql
 @pytest.mark.usefixtures("atomic")
-def test_postgresql_ends_the_transaction_of_a_worker_that_is_gone_as_the_lease_does(
+def test_atomic_dispatch_sets_the_idle_transaction_timeout_of_postgresql_to_the_lease(
     database: str, tracking: ReceiverSignal
 ) -> None:
     found: list[float] = []
@@ -870,9 +870,7 @@ def test_postgresql_ends_the_transaction_of_a_worker_that_is_gone_as_the_lease_d
 # The database away, in the middle
 
 
-def test_done_marks_that_cannot_be_written_are_written_by_a_later_task(
-    database: str, tracking: ReceiverSignal
-) -> None:
+def test_unwritten_done_marks_are_written_by_a_later_task(database: str, tracking: ReceiverSignal) -> None:
     log = Recorder(tracking)
     claim = Claim()
     owed = store_leased("A1", "B2", claim=claim)
@@ -883,9 +881,7 @@ def test_done_marks_that_cannot_be_written_are_written_by_a_later_task(
     assert pending_ids() == []
 
 
-def test_a_failure_that_cannot_be_written_hands_the_event_over_to_be_taken_up_alone(
-    database: str, tracking: ReceiverSignal
-) -> None:
+def test_a_failure_that_cannot_be_written_orphans_its_event(database: str, tracking: ReceiverSignal) -> None:
     fine, shop = Recorder(tracking, "fine"), Recorder(tracking, "shop", "B2")
     claim = Claim()
     owed = store_leased("A1", "B2", "C3", claim=claim)
@@ -904,7 +900,7 @@ def test_a_failure_that_cannot_be_written_hands_the_event_over_to_be_taken_up_al
     assert (fine.ids, shop.ids, Work.objects.count()) == (["A1", "B2"], ["A1", "B2"], 2)
 
 
-def test_an_event_that_cannot_be_buried_is_handed_over_too(database: str) -> None:
+def test_a_dead_letter_that_cannot_be_written_is_orphaned(database: str) -> None:
     claim = Claim()
     (item,) = store_leased("A1", claim=claim)
     unreadable = item._replace(row=Event(raw=b"nonsense", door="tracking"), event=None)
@@ -935,7 +931,7 @@ def next_task() -> None:
 
 
 @on_postgresql
-def test_an_event_under_which_the_database_goes_is_taken_up_alone_for_those_it_is_still_owed_to(
+def test_an_event_hit_by_a_database_outage_is_recovered_for_its_pending_receivers(
     database: str, tracking: ReceiverSignal
 ) -> None:
     first, second, third = loses_the_database(tracking, database)
@@ -958,7 +954,7 @@ def test_an_event_under_which_the_database_goes_is_taken_up_alone_for_those_it_i
 
 @on_postgresql
 @pytest.mark.usefixtures("atomic")
-def test_in_a_transaction_it_is_taken_up_alone_for_all_of_them(
+def test_atomic_dispatch_recovers_an_event_hit_by_an_outage_for_all_receivers(
     database: str, tracking: ReceiverSignal
 ) -> None:
     first, second, third = loses_the_database(tracking, database)
@@ -977,7 +973,7 @@ def test_in_a_transaction_it_is_taken_up_alone_for_all_of_them(
 
 @on_postgresql
 @either
-def test_an_event_under_which_it_goes_again_is_left_to_its_lease_and_loses_a_life(
+def test_a_recovered_event_hit_by_another_outage_counts_a_worker_death_when_its_lease_expires(
     database: str, tracking: ReceiverSignal
 ) -> None:
     loses_the_database(tracking, database)
@@ -995,9 +991,7 @@ def test_an_event_under_which_it_goes_again_is_left_to_its_lease_and_loses_a_lif
 
 
 @on_postgresql
-def test_where_only_the_done_mark_meets_no_database_it_is_written_later(
-    database: str, tracking: ReceiverSignal
-) -> None:
+def test_a_done_mark_hit_by_an_outage_is_written_later(database: str, tracking: ReceiverSignal) -> None:
     last = Recorder(tracking, "last", does=lambda: terminate_connection(database))
     assert deliver("A1")
     next_task()
@@ -1006,7 +1000,9 @@ def test_where_only_the_done_mark_meets_no_database_it_is_written_later(
 
 @on_postgresql
 @pytest.mark.usefixtures("atomic")
-def test_in_a_transaction_such_an_event_is_taken_up_again(database: str, tracking: ReceiverSignal) -> None:
+def test_atomic_dispatch_recovers_an_event_whose_done_mark_hit_an_outage(
+    database: str, tracking: ReceiverSignal
+) -> None:
     log = Recorder(tracking, "log", does=lambda: terminate_connection(database))
     with pytest.raises(DatabaseAway):
         deliver("A1")

@@ -46,7 +46,7 @@ def quiet(stream: str) -> Iterator[None]:
 # list
 
 
-def test_the_newest_come_first_and_a_limit_says_what_it_leaves_out(database: str) -> None:
+def test_list_shows_the_newest_first_and_says_what_the_limit_leaves_out(database: str) -> None:
     store_done(open_event("A1", email="mira@example.net"), open_event("B2", email="lena@example.net"))
     assert run("list", "--limit", 1).splitlines()[-1] == "The newest 1 of 2 events; --limit 0 lists all."
     lines = run("list").splitlines()
@@ -58,12 +58,12 @@ def test_the_newest_come_first_and_a_limit_says_what_it_leaves_out(database: str
     assert run("list", "--limit", 0) == run("list")
 
 
-def test_nothing_found_is_said(database: str) -> None:
+def test_list_says_when_no_event_matches(database: str) -> None:
     assert run("list") == run("list", "--address", "nobody@example.net") == "No event matches.\n"
     assert run_json("list") == []
 
 
-def test_a_list_for_programs_leaves_nothing_out(database: str) -> None:
+def test_list_as_json_leaves_nothing_out(database: str) -> None:
     first, second = store_done(open_event("A1", email="m" * 300), open_event("B2"))
     add_pending(first, state="dead", failures=15, receivers={"shop": TRACEBACK}, error="Given up.")
     dead, done = sorted(run_json("list"), key=lambda found: found["state"])
@@ -74,7 +74,7 @@ def test_a_list_for_programs_leaves_nothing_out(database: str) -> None:
     assert dead["received_at"].startswith("2026-07-14T12:00:00")
 
 
-def test_all_filters_are_passed_on(database: str) -> None:
+def test_list_applies_all_filters(database: str) -> None:
     pks = store_done(*(open_event(name, anymail_id="m1", event="bounce") for name in "ABC"), open_event("D"))
     add_pending(pks[0], state="dead", failures=1, receivers=FAILED)
     add_pending(pks[1], failures=1, receivers=FAILED)
@@ -86,7 +86,7 @@ def test_all_filters_are_passed_on(database: str) -> None:
     assert run_json("list", pks[1], *filters) == []
 
 
-def test_a_long_list_is_read_in_slices(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_list_reads_many_events_in_slices(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slices, "SLICE", 10)
     pks = store_done(*(open_event(f"{number:02d}") for number in range(25)))
     lines = run("list", "--limit", 0).splitlines()
@@ -95,7 +95,7 @@ def test_a_long_list_is_read_in_slices(database: str, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("columns", [60, 80, 100, 132, 200])
-def test_a_table_fits_its_terminal(database: str, columns: int) -> None:
+def test_list_fits_the_width_of_the_terminal(database: str, columns: int) -> None:
     pks = store_done(
         *(open_event(f"{at}", email=f"{'mira' * at}@example.net", event="bounce") for at in range(20))
     )
@@ -113,7 +113,7 @@ def test_a_table_fits_its_terminal(database: str, columns: int) -> None:
     assert any(" dead " in line and "15" in line and "mira" in line for line in lines)
 
 
-def test_what_others_chose_the_words_of_does_nothing_to_a_terminal(database: str) -> None:
+def test_untrusted_text_sends_no_control_characters_to_the_terminal(database: str) -> None:
     (pk,) = store_done(
         open_event("A1", email="\x1b[2Jmira@example.net", useragent="\x9b31m\u202e", order="\ud800")
     )
@@ -126,7 +126,7 @@ def test_what_others_chose_the_words_of_does_nothing_to_a_terminal(database: str
 # show
 
 
-def test_everything_of_an_event_is_shown(database: str) -> None:
+def test_show_prints_everything_of_an_event(database: str) -> None:
     (pk,) = store_done(
         open_event("A1", event="click", url="https://example.net/?a=b", order="77", timestamp=1784000000)
     )
@@ -157,7 +157,7 @@ def test_everything_of_an_event_is_shown(database: str) -> None:
     assert "esp_event" not in shown
 
 
-def test_an_unreadable_event_is_shown_as_it_came(database: str) -> None:
+def test_show_prints_an_unreadable_event_as_it_was_posted(database: str) -> None:
     inbox.store(stream_entries(b'{"event": "op\xff'), claims.Claim())
     (found,) = run_json("show", "--state", "dead")
     assert found["raw"] == '{"event": "op\\xff'
@@ -168,7 +168,7 @@ def test_an_unreadable_event_is_shown_as_it_came(database: str) -> None:
     assert "unreadable     The element is not JSON" in shown
 
 
-def test_an_event_for_programs(database: str) -> None:
+def test_show_prints_an_event_as_json(database: str) -> None:
     first, _ = store_done(open_event("A1", order=float("nan")), open_event("B2"))
     found, _ = run_json("show", "--type", "opened")
     assert found["id"] == first
@@ -178,7 +178,7 @@ def test_an_event_for_programs(database: str) -> None:
     assert '"order": NaN' in found["raw"]
 
 
-def test_an_id_that_is_not_there_is_named_after_those_that_are(database: str) -> None:
+def test_show_names_missing_ids_after_the_events_it_found(database: str) -> None:
     (pk,) = store_done(open_event("A1"))
     out = StringIO()
     with pytest.raises(CommandError, match="No event has the id C3, 0") as raised:
@@ -187,7 +187,7 @@ def test_an_id_that_is_not_there_is_named_after_those_that_are(database: str) ->
     assert f"Event {pk}\n" in out.getvalue()
 
 
-def test_show_wants_to_know_which(database: str) -> None:
+def test_show_requires_ids_or_filters(database: str) -> None:
     store_done(open_event("A1"))
     with pytest.raises(CommandError, match="Say which events"):
         run("show")
@@ -198,7 +198,7 @@ def test_show_wants_to_know_which(database: str) -> None:
 # retry
 
 
-def test_a_retry_takes_what_failed_and_rings(database: str, tracking: ReceiverSignal) -> None:
+def test_retry_takes_failed_events_and_wakes_workers(database: str, tracking: ReceiverSignal) -> None:
     shop = Recorder(tracking, "shop")
     pks = store_done(*(open_event(name) for name in "ABCDE"))
     add_pending(pks[0], state="dead", failures=15, receivers=FAILED)
@@ -220,7 +220,7 @@ def test_a_retry_takes_what_failed_and_rings(database: str, tracking: ReceiverSi
     assert Work.objects.get().pk == pks[2]
 
 
-def test_what_was_retried_for_programs(database: str) -> None:
+def test_retry_prints_its_counts_as_json(database: str) -> None:
     pks = store_done(open_event("A1"), open_event("B2"))
     add_pending(pks[0], state="dead", failures=1)
     add_pending(pks[1], failures=1, claim=TOKEN)
@@ -229,7 +229,7 @@ def test_what_was_retried_for_programs(database: str) -> None:
 
 
 @pytest.mark.parametrize("action", ["retry", "replay"])
-def test_without_a_filter_nothing_is_changed_unless_all_are_meant(database: str, action: str) -> None:
+def test_retry_and_replay_without_a_filter_require_all(database: str, action: str) -> None:
     (pk,) = store_done(open_event("A1"))
     add_pending(pk, state="dead", failures=1)
     for options in ((), ("--dry-run",), ("--json",)):
@@ -241,7 +241,7 @@ def test_without_a_filter_nothing_is_changed_unless_all_are_meant(database: str,
 
 
 @pytest.mark.parametrize("action", ["retry", "replay"])
-def test_an_id_that_is_not_there_is_named_and_the_others_are_taken(database: str, action: str) -> None:
+def test_retry_and_replay_name_missing_ids_and_take_the_others(database: str, action: str) -> None:
     (pk,) = store_done(open_event("A1"))
     add_pending(pk, state="dead", failures=1)
     said = run(action, pk, "C3")
@@ -249,7 +249,9 @@ def test_an_id_that_is_not_there_is_named_and_the_others_are_taken(database: str
     assert " 1 of 1 event.\n" in said
 
 
-def test_in_slices_with_a_bar_where_somebody_looks(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retry_works_in_slices_and_shows_a_progress_bar_on_a_terminal(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(slices, "SLICE", 10)
     pks = store_done(*(open_event(f"{number:02d}") for number in range(25)))
     for pk in pks:
@@ -262,7 +264,7 @@ def test_in_slices_with_a_bar_where_somebody_looks(database: str, monkeypatch: p
     assert "%" not in run("retry", "--all", "--json", terminal=80)
 
 
-def test_a_retry_that_is_interrupted_says_how_far_it_got(
+def test_an_interrupted_retry_prints_how_many_events_it_retried(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slices, "SLICE", 10)
@@ -278,7 +280,7 @@ def test_a_retry_that_is_interrupted_says_how_far_it_got(
 
 
 @pytest.mark.parametrize("action", ["retry", "replay"])
-def test_with_redis_and_the_broker_away_it_is_done_all_the_same(
+def test_retry_and_replay_succeed_without_redis_and_broker(
     database: str, anymail: Callable[..., None], action: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (pk,) = store_done(open_event("A1"))
@@ -292,7 +294,9 @@ def test_with_redis_and_the_broker_away_it_is_done_all_the_same(
 # replay
 
 
-def test_a_replay_takes_what_is_settled_and_rings(database: str, tracking: ReceiverSignal) -> None:
+def test_replay_takes_done_events_and_dead_letters_and_wakes_workers(
+    database: str, tracking: ReceiverSignal
+) -> None:
     shop = Recorder(tracking, "shop")
     pks = store_done(open_event("A1"), open_event("B2"), open_event("C3"))
     add_pending(pks[1], state="dead", failures=15, receivers=FAILED)
@@ -310,13 +314,13 @@ def test_a_replay_takes_what_is_settled_and_rings(database: str, tracking: Recei
     assert sorted(shop.calls) == [("A1", 1, True), ("B2", 1, True)]
 
 
-def test_what_was_replayed_for_programs(database: str) -> None:
+def test_replay_prints_its_counts_as_json(database: str) -> None:
     pks = store_done(open_event("A1"), open_event("B2"))
     add_pending(pks[0])
     assert run_json("replay", *pks) == [{"matched": 2, "replayed": 1, "owed": 1}]
 
 
-def test_a_receiver_that_nobody_connected_is_not_replayed_to(database: str, tracking: ReceiverSignal) -> None:
+def test_replay_refuses_a_receiver_that_is_not_connected(database: str, tracking: ReceiverSignal) -> None:
     (pk,) = store_done(open_event("A1"))
     with pytest.raises(CommandError, match=r"No receiver shop is connected\. There are: none"):
         run("replay", pk, "--to", "shop")
@@ -330,7 +334,7 @@ def test_a_receiver_that_nobody_connected_is_not_replayed_to(database: str, trac
 # Before it is done
 
 
-def test_a_rehearsal_says_what_would_be_taken(database: str) -> None:
+def test_a_dry_run_prints_the_events_it_would_take(database: str) -> None:
     pks = store_done(
         *(open_event(name) for name in "ABC"), *(open_event(name, event="bounce") for name in "DEF")
     )
@@ -353,14 +357,14 @@ def test_a_rehearsal_says_what_would_be_taken(database: str) -> None:
     assert (queued_tasks(), counters.read()) == (set(), {})
 
 
-def test_a_rehearsal_of_nothing(database: str) -> None:
+def test_a_dry_run_without_matches_prints_zero_events(database: str) -> None:
     assert run("retry", "--all", "--dry-run") == "Would retry 0 of 0 events. Nothing was changed.\n"
 
 
 # status
 
 
-def test_a_quiet_deployment(database: str) -> None:
+def test_status_of_an_idle_deployment(database: str) -> None:
     tick.heard_from_beat()
     lines = run("status").splitlines()
     assert lines[0] == "Waiting in Redis, to be stored: 0"
@@ -368,7 +372,7 @@ def test_a_quiet_deployment(database: str) -> None:
     assert [line.split()[:2] for line in lines[4:]] == [["owed", "0"], ["retrying", "0"], ["dead", "0"]]
 
 
-def test_all_that_is_going_on(database: str) -> None:
+def test_status_prints_backlog_pending_events_failed_receivers_and_counters(database: str) -> None:
     stream.append("tracking", [b"{}", b"{}"])
     redis.worker().set(redis.key("beat"), redis.worker().time()[0] - 90)
     counters.count(counters.DUPLICATE, 7)
@@ -408,11 +412,13 @@ def test_all_that_is_going_on(database: str) -> None:
     assert 'the "shop"              1     1\n' in said
 
 
-def test_a_beat_that_never_ticked_is_said(database: str) -> None:
+def test_status_says_when_beat_never_ticked(database: str) -> None:
     assert "beat has never been heard of" in run("status")
 
 
-def test_redis_away_is_said_after_what_the_database_says(database: str, anymail: Callable[..., None]) -> None:
+def test_status_without_redis_prints_the_database_figures_and_fails(
+    database: str, anymail: Callable[..., None]
+) -> None:
     anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
     out = StringIO()
     with pytest.raises(CommandError, match=r"^Redis cannot be asked: ConnectionError: .*$") as raised:
@@ -425,7 +431,7 @@ def test_redis_away_is_said_after_what_the_database_says(database: str, anymail:
     assert json.loads(out.getvalue())["counters"] is None
 
 
-def test_the_database_away_is_said_after_what_redis_says(database: str) -> None:
+def test_status_without_the_database_prints_the_redis_figures_and_fails(database: str) -> None:
     out = StringIO()
     with (
         database_away(database),
@@ -436,7 +442,7 @@ def test_the_database_away_is_said_after_what_redis_says(database: str) -> None:
 
 
 @pytest.mark.parametrize("action", ["list", "show", "retry", "replay"])
-def test_without_the_database_an_error_says_so(database: str, action: str) -> None:
+def test_actions_without_the_database_fail_with_a_plain_error(database: str, action: str) -> None:
     with (
         database_away(database),
         pytest.raises(CommandError, match="The database cannot be asked: OperationalError"),
@@ -444,7 +450,7 @@ def test_without_the_database_an_error_says_so(database: str, action: str) -> No
         run(action, "--state", "dead")
 
 
-def test_a_setting_that_cannot_be_used_is_named(database: str, anymail: Callable[..., None]) -> None:
+def test_an_unusable_setting_is_named_in_the_error(database: str, anymail: Callable[..., None]) -> None:
     anymail(DEDUPE_BY="luck")
     with pytest.raises(CommandError, match="DEDUPE_BY"):
         run("list", "A1")
@@ -464,18 +470,18 @@ def test_a_setting_that_cannot_be_used_is_named(database: str, anymail: Callable
         ([], "required: ACTION"),
     ],
 )
-def test_what_cannot_be_meant_is_an_error_that_says_what_can(args: list[str], says: str) -> None:
+def test_an_invalid_argument_is_an_error_with_advice(args: list[str], says: str) -> None:
     with pytest.raises(CommandError) as raised:
         run(*args)
     assert says in str(raised.value)
 
 
 @pytest.mark.parametrize("options", [["--verbosity", "0"], ["-v", "2"], ["--no-color"], ["--force-color"]])
-def test_djangos_own_options_stand_before_and_after_the_action(database: str, options: list[str]) -> None:
+def test_django_options_are_accepted_before_and_after_the_action(database: str, options: list[str]) -> None:
     assert run(*options, "list") == run("list", *options) == "No event matches.\n"
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(database: str) -> None:
+def test_a_closed_output_pipe_is_no_error(database: str) -> None:
     store_done(open_event("A1"))
     with (
         mock.patch.object(command.Command, "_list", side_effect=BrokenPipeError),
@@ -502,7 +508,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(database: str) -> None:
         ),
     ],
 )
-def test_the_last_words_of_a_traceback(error: str, says: str) -> None:
+def test_the_last_line_of_a_traceback_is_shown(error: str, says: str) -> None:
     assert rendering.last_words(error).strip() == says
 
 

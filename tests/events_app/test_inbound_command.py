@@ -56,7 +56,7 @@ def with_files() -> EmailMessage:
 # list
 
 
-def test_the_newest_come_first_with_who_and_what(database: str) -> None:
+def test_list_shows_the_newest_first_with_sender_subject_and_error(database: str) -> None:
     first = store_read_mail(
         sender="mira@example.net", recipient="desk@example.com", subject="Where is it?", answers="0c5c1a52"
     )
@@ -78,14 +78,14 @@ def test_the_newest_come_first_with_who_and_what(database: str) -> None:
     ]
 
 
-def test_a_limit_says_what_it_leaves_out(database: str) -> None:
+def test_list_says_what_the_limit_leaves_out(database: str) -> None:
     store_read_mail(), store_read_mail()
     assert run("list", "--limit", 1).splitlines()[-1] == "The newest 1 of 2 mails; --limit 0 lists all."
     assert run("list", "--repeats") == "No mail matches.\n"
 
 
 @pytest.mark.parametrize("columns", [60, 80, 132])
-def test_a_table_fits_its_terminal_and_does_nothing_to_it(database: str, columns: int) -> None:
+def test_list_fits_the_terminal_and_sends_it_no_control_characters(database: str, columns: int) -> None:
     for at in range(20):
         pk = store_read_mail(sender=f"{'mira' * at}@example.net", subject="\x1b]0;own\x07" * at)
         add_pending_mail(pk, state="dead", error="The file with the post is not in the storage.")
@@ -95,7 +95,7 @@ def test_a_table_fits_its_terminal_and_does_nothing_to_it(database: str, columns
     assert all(one.isprintable() or one == "\n" for one in said)
 
 
-def test_a_list_for_programs(database: str) -> None:
+def test_list_prints_mails_as_json(database: str) -> None:
     first = store_read_mail(sender="mira@example.net", message_id="<a@b.example>", subject="Hello", size=77)
     again = store_read_mail(repeat_of_id=first, answers="0c5c1a52")
     add_pending_mail(first, state="dead", failures=15, receivers={"desk": TRACEBACK}, error="Given up.")
@@ -112,7 +112,7 @@ def test_a_list_for_programs(database: str) -> None:
     assert dead["work"]["receivers"] == {"desk": TRACEBACK}
 
 
-def test_all_filters_are_passed_on(database: str) -> None:
+def test_list_applies_all_filters(database: str) -> None:
     pks = [store_read_mail(sender="mira@example.net", subject="An Order", answers="m1") for _ in range(3)]
     add_pending_mail(pks[0], state="dead", failures=1, receivers=FAILED)
     add_pending_mail(pks[1], failures=1, receivers=FAILED)
@@ -128,7 +128,7 @@ def test_all_filters_are_passed_on(database: str) -> None:
 # show
 
 
-def test_everything_of_a_mail_is_shown(database: str) -> None:
+def test_show_prints_everything_of_a_mail(database: str) -> None:
     form = posts.raw(with_files(), envelope_from="bounces@example.org", envelope_to=["a@b.example"], spam=6.5)
     pk, again = kept(form), kept(form)
     InboundMail.objects.filter(pk=pk).update(answers="0c5c1a52")
@@ -172,13 +172,13 @@ def test_everything_of_a_mail_is_shown(database: str) -> None:
     assert f"repeat of      {pk}\n" in run("show", again)
 
 
-def test_showing_a_mail_that_nobody_has_read_notes_nothing(database: str) -> None:
+def test_show_of_an_unprocessed_mail_records_nothing(database: str) -> None:
     mail = keep_mail(sample_mail())
     assert "subject        A question\n" in run("show", mail.pk)
     assert InboundMail.objects.get().key is None
 
 
-def test_of_a_long_text_the_beginning_is_shown(database: str) -> None:
+def test_show_prints_the_beginning_of_a_long_text(database: str) -> None:
     pk = kept(sample_mail(text="word " * 1000 + "at last"))
     shown = run("show", pk)
     assert "\nText, the first 1000 of 500" in shown
@@ -186,19 +186,19 @@ def test_of_a_long_text_the_beginning_is_shown(database: str) -> None:
     assert run_json("show", pk)[0]["mail"]["text"].strip().endswith("at last")
 
 
-def test_a_mail_of_html_alone_is_shown_as_it_is_written(database: str) -> None:
+def test_show_prints_an_html_only_mail_as_source(database: str) -> None:
     mail = sample_mail()
     mail.set_content("<p onclick='x()'>Grüße</p>", subtype="html")
     assert "\nHTML\n    <p onclick='x()'>Grüße</p>" in run("show", kept(mail))
 
 
-def test_a_mail_of_nothing_is_shown(database: str) -> None:
+def test_show_prints_an_empty_mail(database: str) -> None:
     pk = kept(posts.raw(b"\n"))
     assert "As it is read today\n" in run("show", pk)
     assert run_json("show", pk)[0]["mail"]["text"] in (None, "")
 
 
-def test_a_mail_for_programs(database: str) -> None:
+def test_show_prints_a_mail_as_json(database: str) -> None:
     pk = kept(with_files())
     (found,) = run_json("show", pk)
     assert (found["id"], found["unreadable"]) == (pk, "")
@@ -211,7 +211,7 @@ def test_a_mail_for_programs(database: str) -> None:
     ]
 
 
-def test_what_is_no_mail_is_said_in_a_line(database: str) -> None:
+def test_show_says_in_one_line_why_a_post_is_unreadable(database: str) -> None:
     pk = keep_mail(b"nothing of the kind").pk
     assert "unreadable     The post is no multipart form by its Content-Type.\n" in run("show", pk)
     (found,) = run_json("show", pk)
@@ -221,13 +221,15 @@ def test_what_is_no_mail_is_said_in_a_line(database: str) -> None:
     )
 
 
-def test_a_file_that_is_gone_is_said_in_a_line(database: str) -> None:
+def test_show_says_in_one_line_that_the_file_is_missing(database: str) -> None:
     mail = keep_mail(sample_mail())
     storages[storage.ALIAS].delete(mail.file)
     assert "unreadable     The file with the post is not in the storage. Does" in run("show", mail.pk)
 
 
-def test_a_storage_that_is_away_is_said_in_a_line(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_show_says_in_one_line_that_the_storage_is_away(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pk = kept(sample_mail())
     monkeypatch.setattr(storage, "read", _away)
     assert "unreadable     The storage did not give the post: ConnectionResetError.\n" in run("show", pk)
@@ -239,7 +241,7 @@ def _away(name: str) -> bytes:
     raise ConnectionResetError("https://key:secret@storage")
 
 
-def test_show_wants_to_know_which(database: str) -> None:
+def test_show_requires_ids_or_filters(database: str) -> None:
     kept(sample_mail())
     with pytest.raises(CommandError, match="Say which mails"):
         run("show")
@@ -260,7 +262,7 @@ def saved(*args: object) -> bytes:
     return pipe.getvalue()
 
 
-def test_a_mail_is_saved_as_it_came(database: str, tmp_path: Path) -> None:
+def test_save_writes_the_mail_as_it_was_sent(database: str, tmp_path: Path) -> None:
     mime = b"From: a@example.org\r\nSubject: =?utf-8?q?caf=C3=A9?=\r\nX-One: 1\r\n folded\r\n\r\nna\xefve\r\n"
     pk = kept(posts.raw(mime))
     file = tmp_path / "mail.eml"
@@ -268,7 +270,7 @@ def test_a_mail_is_saved_as_it_came(database: str, tmp_path: Path) -> None:
     assert file.read_bytes() == saved(pk) == mime
 
 
-def test_the_post_is_saved_where_it_is_no_mail(database: str) -> None:
+def test_save_writes_the_raw_post_of_an_unreadable_mail(database: str) -> None:
     pk = keep_mail(b"\xffnothing of the kind").pk
     with pytest.raises(CommandError, match=r"no multipart form .* \(--post saves what SendGrid posted"):
         saved(pk)
@@ -278,7 +280,7 @@ def test_the_post_is_saved_where_it_is_no_mail(database: str) -> None:
         saved(pk, "--post")
 
 
-def test_nothing_is_overwritten(database: str, tmp_path: Path) -> None:
+def test_save_overwrites_no_file(database: str, tmp_path: Path) -> None:
     pk = kept(sample_mail())
     file = tmp_path / "mail.eml"
     file.write_text("mine")
@@ -288,7 +290,7 @@ def test_nothing_is_overwritten(database: str, tmp_path: Path) -> None:
     assert file.read_text() == "mine"
 
 
-def test_one_mail_is_saved_and_not_into_a_terminal(database: str) -> None:
+def test_save_requires_one_mail_and_a_file_or_pipe(database: str) -> None:
     first, again = kept(sample_mail()), kept(sample_mail())
     with pytest.raises(CommandError, match="No mail has the id 0"):
         saved(0)
@@ -302,7 +304,7 @@ def test_one_mail_is_saved_and_not_into_a_terminal(database: str) -> None:
 # retry and replay
 
 
-def test_a_retry_takes_what_failed_and_rings(database: str, inbound: ReceiverSignal) -> None:
+def test_retry_takes_failed_mails_and_wakes_workers(database: str, inbound: ReceiverSignal) -> None:
     desk = Recorder(inbound, "shop")
     pks = [kept(sample_mail(number)) for number in range(5)]
     add_pending_mail(pks[0], state="dead", failures=15, receivers=FAILED)
@@ -325,7 +327,9 @@ def test_a_retry_takes_what_failed_and_rings(database: str, inbound: ReceiverSig
     assert InboundWork.objects.get().pk == pks[2]
 
 
-def test_a_replay_takes_what_is_settled_and_rings(database: str, inbound: ReceiverSignal) -> None:
+def test_replay_takes_done_mails_and_dead_letters_and_wakes_workers(
+    database: str, inbound: ReceiverSignal
+) -> None:
     desk = Recorder(inbound, "shop")
     pks = [kept(sample_mail(number)) for number in range(3)]
     add_pending_mail(pks[1], state="dead", failures=15, receivers=FAILED)
@@ -341,7 +345,7 @@ def test_a_replay_takes_what_is_settled_and_rings(database: str, inbound: Receiv
     assert set(desk.calls) == {(str(pk), 1, True) for pk in pks[:2]}
 
 
-def test_what_was_done_for_programs(database: str) -> None:
+def test_retry_and_replay_print_their_counts_as_json(database: str) -> None:
     pks = [store_read_mail(), store_read_mail()]
     add_pending_mail(pks[0], state="dead", failures=1)
     add_pending_mail(pks[1], failures=1, claim=TOKEN)
@@ -349,14 +353,14 @@ def test_what_was_done_for_programs(database: str) -> None:
     assert run_json("replay", *pks) == [{"matched": 2, "replayed": 0, "owed": 2}]
 
 
-def test_a_receiver_of_events_is_none_of_mails(database: str, tracking: ReceiverSignal) -> None:
+def test_replay_refuses_a_receiver_of_events(database: str, tracking: ReceiverSignal) -> None:
     Recorder(tracking, "shop")
     with pytest.raises(CommandError, match=r"No receiver shop is connected\. There are: none"):
         run("replay", store_read_mail(), "--to", "shop")
 
 
 @pytest.mark.parametrize("action", ["retry", "replay"])
-def test_without_a_filter_nothing_is_changed_unless_all_are_meant(database: str, action: str) -> None:
+def test_retry_and_replay_without_a_filter_require_all(database: str, action: str) -> None:
     add_pending_mail(store_read_mail(), state="dead", failures=1)
     with pytest.raises(CommandError, match=r"Say which mails: .* Or --all\."):
         run(action)
@@ -365,7 +369,7 @@ def test_without_a_filter_nothing_is_changed_unless_all_are_meant(database: str,
     assert InboundWork.objects.get().state == "owed"
 
 
-def test_a_rehearsal_says_what_would_be_taken(database: str) -> None:
+def test_a_dry_run_prints_the_mails_it_would_take(database: str) -> None:
     pks = [store_read_mail() for _ in range(4)]
     add_pending_mail(pks[0], state="dead", failures=1, receivers={"shop": "Traceback", "bank": ""})
     add_pending_mail(pks[1], state="dead", failures=1, receivers={"shop": "Traceback"})
@@ -387,7 +391,7 @@ def test_a_rehearsal_says_what_would_be_taken(database: str) -> None:
 
 
 @pytest.mark.parametrize("action", ["list", "show", "retry", "replay", "save"])
-def test_without_the_database_an_error_says_so(database: str, action: str) -> None:
+def test_actions_without_the_database_fail_with_a_plain_error(database: str, action: str) -> None:
     with (
         database_away(database),
         pytest.raises(CommandError, match="The database cannot be asked: OperationalError"),
@@ -404,7 +408,7 @@ def test_without_the_database_an_error_says_so(database: str, action: str) -> No
         ([], "required: ACTION"),
     ],
 )
-def test_what_cannot_be_meant_is_an_error(args: list[str], says: str) -> None:
+def test_an_invalid_argument_is_an_error(args: list[str], says: str) -> None:
     with pytest.raises(CommandError, match=says):
         run(*args)
 
@@ -415,7 +419,7 @@ def test_what_cannot_be_meant_is_an_error(args: list[str], says: str) -> None:
 status = partial(output_of, "events", "status")
 
 
-def test_the_page_of_events_has_the_mails(database: str, anymail: Callable[..., None]) -> None:
+def test_events_status_prints_inbound_mails(database: str, anymail: Callable[..., None]) -> None:
     pks = [store_read_mail() for _ in range(4)]
     add_pending_mail(pks[0], due=later(database, -7500))
     add_pending_mail(
@@ -452,7 +456,7 @@ def test_the_page_of_events_has_the_mails(database: str, anymail: Callable[..., 
     ]
 
 
-def test_mails_that_are_not_late_are_no_warning(database: str) -> None:
+def test_events_status_does_not_warn_of_mails_that_are_on_time(database: str) -> None:
     add_pending_mail(store_read_mail())
     add_pending_mail(store_read_mail(), failures=1, due=later(database, -7500))
     said = status()
@@ -460,7 +464,7 @@ def test_mails_that_are_not_late_are_no_warning(database: str) -> None:
     assert "Does a worker run" not in said
 
 
-def test_where_there_are_no_mails_nothing_is_said_of_them(database: str) -> None:
+def test_events_status_omits_inbound_mails_where_there_are_none(database: str) -> None:
     assert "inbound" not in status() + status("--json")
     store_read_mail()
     assert "owed                  0" in status()

@@ -116,16 +116,16 @@ def nothing_is_kept(folder: Path) -> bool:
 
 
 @pytest.mark.parametrize("url", [URL, URL.removesuffix("/")])
-def test_it_is_there_with_and_without_the_slash(database: str, url: str) -> None:
+def test_the_webhook_url_works_with_and_without_a_trailing_slash(database: str, url: str) -> None:
     assert post(url=url) == 200
     assert kept() == [BODY]
 
 
-def test_its_address_is_the_one_anymails_users_gave_sendgrid() -> None:
+def test_the_webhook_url_is_the_one_of_anymail() -> None:
     assert reverse("events_app:sendgrid_inbound_webhook") == URL
 
 
-def test_a_post_is_kept_noted_owed_and_announced(database: str, folder: Path) -> None:
+def test_a_post_is_stored_recorded_pending_and_wakes_a_worker(database: str, folder: Path) -> None:
     came = answer()
     assert (came.status_code, came.content) == (200, b"")
     mail = InboundMail.objects.get()
@@ -137,13 +137,13 @@ def test_a_post_is_kept_noted_owed_and_announced(database: str, folder: Path) ->
     assert rung() == 1
 
 
-def test_each_post_is_kept_be_it_a_repeat_or_not(database: str) -> None:
+def test_duplicate_posts_are_both_stored(database: str) -> None:
     assert [post(), post()] == [200, 200]
     assert kept() == [BODY, BODY]
 
 
 @pytest.mark.parametrize("body", [b"\x00\xff not multipart", b"{}", b"\r\n", BODY[:-30]])
-def test_whatever_is_authentic_is_kept(database: str, body: bytes) -> None:
+def test_any_authenticated_body_is_stored(database: str, body: bytes) -> None:
     assert post(body) == 200
     assert kept() == [body]
 
@@ -154,15 +154,13 @@ def test_the_content_type_does_not_matter(database: str, kind: str) -> None:
     assert InboundMail.objects.get().content_type == kind.replace("\x00", "")[:255]
 
 
-def test_a_storage_without_paths_keeps_it_as_well(database: str, settings: Settings) -> None:
+def test_a_storage_without_paths_stores_a_post(database: str, settings: Settings) -> None:
     use_memory(settings)
     assert post() == 200
     assert kept() == [BODY]
 
 
-def test_a_large_mail_passes_djangos_limits_and_is_never_whole_in_memory(
-    database: str, settings: Settings
-) -> None:
+def test_a_large_mail_passes_djangos_limits_and_is_read_in_chunks(database: str, settings: Settings) -> None:
     body = BODY + b"x" * 5_000_000
     assert len(body) > django_settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     sizes = []
@@ -178,7 +176,7 @@ def test_a_large_mail_passes_djangos_limits_and_is_never_whole_in_memory(
     assert all(size is not None and 0 < size <= CHUNK for size in sizes)
 
 
-def test_a_body_that_comes_in_small_pieces_is_put_together(database: str, anymail: Anymail) -> None:
+def test_a_body_that_arrives_in_small_pieces_is_stored_whole(database: str, anymail: Anymail) -> None:
     class Slow(io.BytesIO):
         def read(self, size: int | None = -1, /) -> bytes:
             return super().read(min(7, size or 0))
@@ -193,7 +191,7 @@ def test_a_body_that_comes_in_small_pieces_is_put_together(database: str, anymai
 
 
 @pytest.mark.parametrize("url", [URL, URL.removesuffix("/")])
-def test_head_says_that_somebody_is_there(url: str) -> None:
+def test_head_is_answered_with_200(url: str) -> None:
     assert Client().head(url).status_code == 200
 
 
@@ -203,15 +201,13 @@ def test_other_methods_are_not_allowed(method: str) -> None:
     assert (refused.status_code, refused["Allow"]) == (405, "POST, HEAD")
 
 
-def test_a_project_that_asks_everybody_to_log_in_lets_sendgrid_in(database: str, settings: Settings) -> None:
+def test_the_webhook_view_is_exempt_from_login_required_middleware(database: str, settings: Settings) -> None:
     login = "django.contrib.auth.middleware.LoginRequiredMiddleware"
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, login]
     assert post() == 200
 
 
-def test_a_database_that_is_away_does_not_keep_it_from_answering(
-    database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_refused_post_needs_no_database(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(connections["default"].settings_dict, "ATOMIC_REQUESTS", True)
     with database_away("default"):
         assert post(headers={}) == 403
@@ -220,7 +216,7 @@ def test_a_database_that_is_away_does_not_keep_it_from_answering(
 # Who is let in
 
 
-def test_who_bears_no_credentials_at_all_is_refused_for_good(folder: Path, anymail: Anymail) -> None:
+def test_a_post_without_any_credentials_gets_403(folder: Path, anymail: Anymail) -> None:
     assert post(headers={}) == 403
     anymail(**{KEY: SENDER.public_key})
     assert post(headers={}) == 403
@@ -240,13 +236,13 @@ def test_who_bears_no_credentials_at_all_is_refused_for_good(folder: Path, anyma
         SECRET["Authorization"] + "!",
     ],
 )
-def test_wrong_credentials_are_to_come_again(folder: Path, authorization: str) -> None:
+def test_wrong_credentials_get_503(folder: Path, authorization: str) -> None:
     assert post(headers={"Authorization": authorization}) == 503
     assert nothing_is_kept(folder)
 
 
 @pytest.mark.usefixtures("signatures")
-def test_a_signed_post_is_kept(database: str) -> None:
+def test_a_signed_post_is_stored(database: str) -> None:
     assert post(headers=signed()) == 200
     assert kept() == [BODY]
 
@@ -265,14 +261,14 @@ def test_a_signed_post_is_kept(database: str) -> None:
     ],
     ids=["another's", "of another body", "another time", "no time", "odd time", "garbage", "none"],
 )
-def test_a_signature_that_does_not_fit_is_to_come_again(folder: Path, headers: dict[str, str]) -> None:
+def test_a_signature_that_does_not_match_gets_503(folder: Path, headers: dict[str, str]) -> None:
     assert post(headers=headers) == 503
     assert nothing_is_kept(folder)
 
 
 @pytest.mark.usefixtures("signatures")
 @pytest.mark.parametrize("fault", unauthentic_headers(SENDER))
-def test_the_body_of_a_signature_that_cannot_be_good_is_not_waited_for(folder: Path, fault: str) -> None:
+def test_a_malformed_signature_is_refused_before_the_body_is_read(folder: Path, fault: str) -> None:
     environ: dict[str, Any] = {"wsgi.input": UnreadBody(), "CONTENT_LENGTH": "1000"}
     assert post(b"", unauthentic_headers(SENDER)[fault], **environ) == 503
     assert nothing_is_kept(folder)
@@ -292,7 +288,7 @@ def test_a_signature_outlives_sendgrids_retries_by_three_hours(database: str, an
     assert post(headers=old(10**8)) == 200
 
 
-def test_where_both_are_set_both_must_hold(database: str, folder: Path, anymail: Anymail) -> None:
+def test_with_signature_key_and_secret_both_must_match(database: str, folder: Path, anymail: Anymail) -> None:
     anymail(**{KEY: SENDER.public_key})
     assert post(headers=SECRET) == 503
     assert post(headers=signed()) == 503
@@ -307,7 +303,7 @@ def test_where_both_are_set_both_must_hold(database: str, folder: Path, anymail:
     [SENDER.public_key, [Sender().public_key, SENDER.public_key], PEM, ["a bad paste", SENDER.public_key]],
     ids=["one", "several", "PEM", "beside a bad one"],
 )
-def test_keys_may_be_several_of_the_settings_or_of_the_view(
+def test_several_keys_work_in_the_settings_and_in_the_view(
     database: str, anymail: Anymail, door: Callable[..., str], keys: Any
 ) -> None:
     anymail(WEBHOOK_SECRET=[], **{KEY: keys})
@@ -316,19 +312,19 @@ def test_keys_may_be_several_of_the_settings_or_of_the_view(
     assert post(headers=signed(), url=door(inbound_webhook_verification_key=keys)) == 200
 
 
-def test_the_view_has_secrets_of_its_own(database: str, door: Callable[..., str]) -> None:
+def test_secrets_of_the_view_replace_those_of_the_settings(database: str, door: Callable[..., str]) -> None:
     url = door(basic_auth=["one:first-secret", "two:second-secret"])
     assert post(headers=basic_auth("two:second-secret"), url=url) == 200
     assert post(headers=SECRET, url=url) == 503
 
 
-def test_the_keys_of_events_do_not_open_it(anymail: Anymail) -> None:
+def test_the_tracking_key_is_not_accepted_for_inbound_posts(anymail: Anymail) -> None:
     anymail(WEBHOOK_SECRET=[], SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY=SENDER.public_key)
     assert post(headers=signed()) == 503
 
 
 @pytest.mark.parametrize("headers", [{}, SECRET, signed()])
-def test_where_nothing_is_set_all_are_to_come_again(
+def test_without_keys_and_secrets_every_post_gets_503(
     folder: Path, anymail: Anymail, headers: dict[str, str]
 ) -> None:
     anymail(WEBHOOK_SECRET=[])
@@ -338,7 +334,7 @@ def test_where_nothing_is_set_all_are_to_come_again(
     assert nothing_is_kept(folder)
 
 
-def test_an_open_door_is_a_setting_of_its_own(database: str, anymail: Anymail) -> None:
+def test_webhook_allow_insecure_takes_posts_only_without_a_secret(database: str, anymail: Anymail) -> None:
     anymail(WEBHOOK_ALLOW_INSECURE=True)
     assert post(headers={}) == 403
     anymail(WEBHOOK_SECRET=[])
@@ -346,7 +342,7 @@ def test_an_open_door_is_a_setting_of_its_own(database: str, anymail: Anymail) -
 
 
 @pytest.mark.parametrize("key", ["nonsense", 17])
-def test_a_key_that_is_none_is_an_error_in_the_log(
+def test_an_invalid_public_key_gets_503_and_is_logged_as_an_error(
     folder: Path, anymail: Anymail, caplog: pytest.LogCaptureFixture, key: Any
 ) -> None:
     anymail(WEBHOOK_SECRET=[], **{KEY: key})
@@ -360,7 +356,7 @@ def test_a_key_that_is_none_is_an_error_in_the_log(
 # Bodies
 
 
-def test_a_body_of_the_limit_is_taken_and_one_byte_more_is_not(
+def test_a_body_of_the_limit_is_taken_and_one_byte_more_is_refused(
     database: str, folder: Path, anymail: Anymail
 ) -> None:
     anymail(SENDGRID_INBOUND_WEBHOOK_BODY_LIMIT=len(BODY) - 1)
@@ -371,27 +367,27 @@ def test_a_body_of_the_limit_is_taken_and_one_byte_more_is_not(
 
 
 @pytest.mark.parametrize("length", ["", "0", "-1", "abc", "33554433", "9" * 30, "9" * 5000, "1,2"])
-def test_what_the_headers_alone_condemn_is_not_waited_for(folder: Path, length: str) -> None:
+def test_a_length_over_the_limit_or_invalid_is_refused_before_the_body_is_read(
+    folder: Path, length: str
+) -> None:
     environ: dict[str, Any] = {"wsgi.input": UnreadBody(), "CONTENT_LENGTH": length}
     assert post(**environ) == 503
     assert nothing_is_kept(folder)
 
 
 @pytest.mark.parametrize("headers", [{}, basic_auth("sendgrid:wrong"), signed()])
-def test_strangers_are_not_waited_for(headers: dict[str, str]) -> None:
+def test_unauthenticated_posts_are_refused_before_the_body_is_read(headers: dict[str, str]) -> None:
     environ: dict[str, Any] = {"wsgi.input": UnreadBody(), "CONTENT_LENGTH": "1000"}
     assert post(b"", headers, **environ) in (403, 503)
 
 
-def test_a_body_cut_short_is_to_come_again(folder: Path) -> None:
+def test_a_body_shorter_than_its_length_gets_503(folder: Path) -> None:
     environ: dict[str, Any] = {"wsgi.input": io.BytesIO(BODY[:-10]), "CONTENT_LENGTH": str(len(BODY))}
     assert post(**environ) == 503
     assert nothing_is_kept(folder)
 
 
-def test_a_body_that_is_longer_than_it_says_is_to_come_again(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_body_longer_than_its_length_gets_503(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Servers see to that; under ASGI Django does not.
     monkeypatch.setattr("django.core.handlers.wsgi.LimitedStream", lambda stream, length: stream)
     environ: dict[str, Any] = {"wsgi.input": io.BytesIO(BODY), "CONTENT_LENGTH": str(len(BODY) - 10)}
@@ -399,7 +395,9 @@ def test_a_body_that_is_longer_than_it_says_is_to_come_again(
     assert nothing_is_kept(folder)
 
 
-def test_a_connection_that_breaks_is_an_answer(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_broken_connection_gets_503_without_a_traceback(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     class Broken(io.BytesIO):
         def read(self, *_: object) -> bytes:
             raise OSError("reset by peer")
@@ -426,7 +424,7 @@ def served() -> Iterator[str]:
         thread.join()
 
 
-def test_chunks_that_a_server_does_not_put_together_are_to_come_again(folder: Path) -> None:
+def test_a_chunked_body_of_a_wsgi_server_gets_503(folder: Path) -> None:
     with served() as url:
         refused = requests.post(url, data=iter([b"x"]), headers=SECRET, timeout=10)
     assert (refused.status_code, "Content-Length" in refused.text) == (503, True)
@@ -434,7 +432,7 @@ def test_chunks_that_a_server_does_not_put_together_are_to_come_again(folder: Pa
 
 
 @pytest.mark.parametrize("body", [BODY, b""])
-def test_chunks_under_asgi_have_been_put_together_by_django(database: str, body: bytes) -> None:
+def test_a_chunked_body_under_asgi_is_stored(database: str, body: bytes) -> None:
     authorization = (b"authorization", SECRET["Authorization"].encode())
     scope = {"method": "POST", "path": URL, "headers": [authorization, (b"transfer-encoding", b"chunked")]}
     answered = SendGridInboundWebhookView.as_view()(ASGIRequest(scope, io.BytesIO(body)))
@@ -442,7 +440,7 @@ def test_chunks_under_asgi_have_been_put_together_by_django(database: str, body:
     assert kept() == [body] * bool(body)
 
 
-def test_a_redirect_on_the_wire_is_none(settings: Settings, folder: Path) -> None:
+def test_a_redirect_becomes_503_on_the_wire(settings: Settings, folder: Path) -> None:
     settings.SECURE_SSL_REDIRECT = True
     with served() as url:
         refused = requests.post(url, data=b"x", headers=SECRET, timeout=10)
@@ -453,7 +451,7 @@ def test_a_redirect_on_the_wire_is_none(settings: Settings, folder: Path) -> Non
 # What is away
 
 
-def test_without_a_storage_all_are_to_come_again(
+def test_without_a_storage_every_post_gets_503(
     settings: Settings, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     there = settings.STORAGES
@@ -465,7 +463,7 @@ def test_without_a_storage_all_are_to_come_again(
     assert nothing_is_kept(folder)
 
 
-def test_a_storage_that_is_full_and_later_is_not(
+def test_a_full_storage_gets_503_and_a_later_retry_is_stored(
     database: str, settings: Settings, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     use_full_storage(settings)
@@ -479,7 +477,7 @@ def test_a_storage_that_is_full_and_later_is_not(
     assert kept() == [BODY]
 
 
-def test_a_disk_that_is_full_while_the_body_comes_in(
+def test_a_disk_error_while_receiving_the_body_gets_503(
     settings: Settings, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.FILE_UPLOAD_TEMP_DIR = str(folder / "nowhere")
@@ -488,7 +486,7 @@ def test_a_disk_that_is_full_while_the_body_comes_in(
     assert nothing_is_kept(folder)
 
 
-def test_a_database_that_is_away_and_later_is_there(
+def test_a_database_outage_gets_503_and_a_later_retry_is_stored(
     database: str, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with database_away(database):
@@ -501,7 +499,7 @@ def test_a_database_that_is_away_and_later_is_there(
     assert kept() == [BODY]
 
 
-def test_a_database_that_refuses_the_row(database: str, folder: Path) -> None:
+def test_a_row_refused_by_the_database_gets_503_and_stores_nothing(database: str, folder: Path) -> None:
     def execute(call: Callable[..., Any], sql: str, *rest: Any) -> Any:
         if sql.startswith('INSERT INTO "events_app_inboundwork"'):
             raise DatabaseError
@@ -513,7 +511,7 @@ def test_a_database_that_refuses_the_row(database: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("happens", [True, False])
-def test_a_connection_that_breaks_at_the_commit_does_not_make_two_of_one(
+def test_a_connection_lost_at_the_commit_stores_no_duplicate(
     database: str, folder: Path, happens: bool
 ) -> None:
     connection = connections[database]
@@ -531,7 +529,7 @@ def test_a_connection_that_breaks_at_the_commit_does_not_make_two_of_one(
     assert len(stored_files(folder)) == happens
 
 
-def test_a_file_that_cannot_be_taken_back_waits_for_the_sweep(
+def test_a_file_that_cannot_be_removed_is_left_for_retention(
     database: str,
     settings: Settings,
     folder: Path,
@@ -551,7 +549,7 @@ def test_a_file_that_cannot_be_taken_back_waits_for_the_sweep(
 
 
 @pytest.mark.parametrize("broker", ["broker_away", "silent_broker"])
-def test_with_redis_and_the_broker_away_the_post_is_kept_all_the_same(
+def test_a_post_is_stored_without_redis_and_broker(
     database: str, anymail: Anymail, request: pytest.FixtureRequest, broker: str
 ) -> None:
     request.getfixturevalue(broker)
@@ -561,7 +559,7 @@ def test_with_redis_and_the_broker_away_the_post_is_kept_all_the_same(
 
 
 @pytest.mark.parametrize("error", [RuntimeError, MemoryError, ZeroDivisionError])
-def test_whatever_else_goes_wrong_is_an_answer_and_a_traceback(
+def test_an_unexpected_error_gets_503_and_a_logged_traceback(
     database: str,
     folder: Path,
     caplog: pytest.LogCaptureFixture,
@@ -584,7 +582,7 @@ def test_whatever_else_goes_wrong_is_an_answer_and_a_traceback(
 
 
 @pytest.mark.parametrize("name", ["SENDGRID_INBOUND_WEBHOOK_BODY_LIMIT", "WEBHOOK_SECRET", KEY])
-def test_an_unusable_setting_is_an_answer(anymail: Anymail, name: str) -> None:
+def test_an_unusable_setting_gets_503(anymail: Anymail, name: str) -> None:
     anymail(**{name: 5.5})
     assert post() == 503
 
@@ -592,14 +590,14 @@ def test_an_unusable_setting_is_an_answer(anymail: Anymail, name: str) -> None:
 # What people learn of a refusal
 
 
-def test_refusals_are_counted_by_their_answer() -> None:
+def test_refusals_are_counted_by_status() -> None:
     post(headers={})
     post(headers=basic_auth("sendgrid:wrong"))
     post(b"")
     assert counters.read() == {"refused_403": 1, "refused_503": 2}
 
 
-def test_refusals_are_logged_as_warnings_without_anything_of_the_post(
+def test_refusals_are_logged_as_warnings_without_the_content_of_the_post(
     folder: Path, anymail: Anymail, caplog: pytest.LogCaptureFixture
 ) -> None:
     anymail(WEBHOOK_SECRET=[], **{KEY: SENDER.public_key})

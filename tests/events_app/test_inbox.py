@@ -44,7 +44,7 @@ def stored_ids() -> list[str]:
 # store
 
 
-def test_a_new_event_is_stored_and_owed_under_the_claim(database: str) -> None:
+def test_a_new_event_is_stored_and_pending_under_the_lease(database: str) -> None:
     claim = Claim()
     before = database_now(database)
     stored = inbox.store(
@@ -71,14 +71,14 @@ def test_a_new_event_is_stored_and_owed_under_the_claim(database: str) -> None:
     assert (stored.dead, stored.duplicates) == (0, 0)
 
 
-def test_a_whole_batch_in_its_order(database: str) -> None:
+def test_a_batch_is_stored_in_its_order(database: str) -> None:
     events = history(300)
     stored = inbox.store(stream_entries(*events), Claim())
     assert leased_ids(stored.owed) == [event["sg_event_id"] for event in events]
     assert Event.objects.count() == Work.objects.count() == 300
 
 
-def test_a_repeat_in_one_batch_is_stored_once(database: str) -> None:
+def test_a_duplicate_in_one_batch_is_stored_once(database: str) -> None:
     stored = inbox.store(
         stream_entries(open_event("A1"), open_event("B2"), open_event("A1", useragent="later")), Claim()
     )
@@ -87,7 +87,7 @@ def test_a_repeat_in_one_batch_is_stored_once(database: str) -> None:
     assert counters.read() == {"duplicate": 1}
 
 
-def test_a_repeat_of_an_earlier_batch_is_nobodys_work(database: str) -> None:
+def test_a_duplicate_of_an_earlier_batch_creates_no_pending_work(database: str) -> None:
     first = Claim()
     inbox.store(stream_entries(open_event("A1")), first)
     stored = inbox.store(stream_entries(open_event("A1")), Claim())
@@ -95,7 +95,7 @@ def test_a_repeat_of_an_earlier_batch_is_nobodys_work(database: str) -> None:
     assert Work.objects.get().claim == first.token
 
 
-def test_of_an_overlap_only_the_new_are_owed(database: str) -> None:
+def test_only_the_new_events_of_overlapping_batches_are_pending(database: str) -> None:
     inbox.store(stream_entries(open_event("A1"), open_event("B2")), Claim())
     stored = inbox.store(stream_entries(open_event("C3"), open_event("B2"), open_event("D4")), Claim())
     assert leased_ids(stored.owed) == ["C3", "D4"]
@@ -106,7 +106,7 @@ def test_ids_that_differ_in_letter_case_are_two_events(database: str) -> None:
     assert len(inbox.store(stream_entries(open_event("aB"), open_event("Ab")), Claim()).owed) == 2
 
 
-def test_by_content_the_id_does_not_count(database: str, anymail: Callable[..., None]) -> None:
+def test_dedupe_by_content_ignores_the_event_id(database: str, anymail: Callable[..., None]) -> None:
     anymail(DEDUPE_BY="content")
     stored = inbox.store(
         stream_entries(open_event("A1"), open_event("B2"), open_event("C3", ip="203.0.113.9")), Claim()
@@ -114,7 +114,7 @@ def test_by_content_the_id_does_not_count(database: str, anymail: Callable[..., 
     assert (len(stored.owed), stored.duplicates) == (2, 1)
 
 
-def test_an_unreadable_element_is_dead_with_a_reason(database: str) -> None:
+def test_an_unreadable_element_is_stored_as_a_dead_letter_with_a_reason(database: str) -> None:
     stored = inbox.store(
         stream_entries(open_event("A1"), b'{"event": "op', b"[1]", open_event("B2")), Claim()
     )
@@ -127,18 +127,18 @@ def test_an_unreadable_element_is_dead_with_a_reason(database: str) -> None:
     assert counters.read() == {"dead_on_arrival": 2}
 
 
-def test_the_same_unreadable_element_again_is_a_repeat(database: str) -> None:
+def test_the_same_unreadable_element_is_a_duplicate(database: str) -> None:
     inbox.store(stream_entries(b"nonsense"), Claim())
     assert inbox.store(stream_entries(b"nonsense", b"nonsense"), Claim()) == ([], 0, 2)
 
 
-def test_an_unknown_kind_of_event_is_owed_like_any_other(database: str) -> None:
+def test_an_unknown_event_type_is_pending_like_any_other(database: str) -> None:
     (owed,) = inbox.store(stream_entries({"event": "teleported", "sg_event_id": "A1"}), Claim()).owed
     assert owed.event is not None
     assert owed.event.event_type is EventType.UNKNOWN
 
 
-def test_no_entries_need_no_database() -> None:
+def test_storing_no_entries_needs_no_database() -> None:
     Router.events = "a database nobody has"
     try:
         assert inbox.store([], Claim()) == ([], 0, 0)
@@ -146,7 +146,7 @@ def test_no_entries_need_no_database() -> None:
         Router.events = "default"
 
 
-def test_what_no_column_would_take_is_cleaned(database: str) -> None:
+def test_unstorable_values_are_cleaned(database: str) -> None:
     stored = inbox.store(
         stream_entries(
             open_event("x" * 300),
@@ -163,7 +163,7 @@ def test_what_no_column_would_take_is_cleaned(database: str) -> None:
     assert len(Event.objects.get(event_id="long").recipient) == 320
 
 
-def test_an_entry_of_somebody_else_is_filed(database: str) -> None:
+def test_a_foreign_stream_entry_is_stored_as_a_dead_letter(database: str) -> None:
     stored = inbox.store([Entry(b"18446744073709551615-1", "\0no such door\ud800" * 9, [b""])], Claim())
     assert stored == ([], 1, 0)
     assert len(Event.objects.get().door) == 32
@@ -202,7 +202,7 @@ TRIGGERS = {
 
 
 @pytest.mark.parametrize("at", [0, 13, 99])
-def test_one_refused_row_is_parked_and_its_neighbours_are_stored(refused: str, at: int) -> None:
+def test_a_refused_row_becomes_a_dead_letter_and_its_neighbours_are_stored(refused: str, at: int) -> None:
     events = [open_event(f"{number:03d}") for number in range(100)]
     events[at]["email"] = refused
     stored = inbox.store(stream_entries(*events), Claim())
@@ -215,14 +215,14 @@ def test_one_refused_row_is_parked_and_its_neighbours_are_stored(refused: str, a
     assert counters.read() == {"dead_on_arrival": 1}
 
 
-def test_several_refused_rows_are_parked(refused: str) -> None:
+def test_several_refused_rows_become_dead_letters(refused: str) -> None:
     events = [open_event(f"{n:02d}", email=refused if n % 3 == 0 else "mira@example.net") for n in range(20)]
     stored = inbox.store(stream_entries(*events), Claim())
     assert (len(stored.owed), stored.dead) == (13, 7)
     assert len(dead_letters()) == 7
 
 
-def test_a_parked_event_that_comes_again_is_a_repeat(refused: str) -> None:
+def test_a_refused_event_posted_twice_is_a_duplicate(refused: str) -> None:
     inbox.store(stream_entries(open_event("A1", email=refused)), Claim())
     stored = inbox.store(stream_entries(open_event("A1", email=refused), open_event("B2")), Claim())
     assert (leased_ids(stored.owed), stored.dead, stored.duplicates) == (["B2"], 0, 1)
@@ -232,14 +232,14 @@ def test_a_parked_event_that_comes_again_is_a_repeat(refused: str) -> None:
 # The database away
 
 
-def test_a_database_that_is_away_says_so_and_nothing_of_events(database: str) -> None:
+def test_a_database_outage_raises_an_error_without_event_data(database: str) -> None:
     with database_away(database), pytest.raises(DatabaseAway) as raised:
         inbox.store(stream_entries(open_event("A1")), Claim())
     assert str(raised.value) == "OperationalError"
 
 
 @on_postgresql
-def test_a_connection_that_broke_is_a_database_away(database: str) -> None:
+def test_a_broken_connection_raises_database_away(database: str) -> None:
     terminate_connection(database)
     with pytest.raises(DatabaseAway):
         inbox.store(stream_entries(open_event("A1")), Claim())
@@ -248,7 +248,7 @@ def test_a_connection_that_broke_is_a_database_away(database: str) -> None:
 
 
 @on_postgresql
-def test_a_table_somebody_has_locked_is_a_database_away(database: str) -> None:
+def test_a_locked_table_raises_database_away(database: str) -> None:
     with connections[database].cursor() as ours:
         ours.execute("SET lock_timeout = '10ms'")
     with closing(connections.create_connection(database)) as other, other.cursor() as cursor:
@@ -260,7 +260,7 @@ def test_a_table_somebody_has_locked_is_a_database_away(database: str) -> None:
     connections[database].close()
 
 
-def test_with_its_table_missing_nothing_is_parked(database: str) -> None:
+def test_a_missing_table_raises_database_away_and_makes_no_dead_letters(database: str) -> None:
     with connections[database].cursor() as cursor:
         cursor.execute("ALTER TABLE events_app_work RENAME TO work_elsewhere")
         try:
@@ -288,7 +288,7 @@ def away_at_insert(number: int, database: str, *, for_long: bool) -> Iterator[No
 
 
 @pytest.mark.parametrize("for_long", [False, True])
-def test_what_one_half_had_stored_before_the_other_met_no_database_is_anyones(
+def test_a_half_batch_stored_before_an_outage_is_released_for_any_worker(
     database: str, refused: str, for_long: bool
 ) -> None:
     mixed = stream_entries(open_event("A1"), open_event("B2", email=refused))
@@ -302,7 +302,7 @@ def test_what_one_half_had_stored_before_the_other_met_no_database_is_anyones(
     assert inbox.store(mixed, Claim()) == ([], 1, 1)
 
 
-def test_what_one_half_had_stored_before_the_time_limit_struck_is_anyones(
+def test_a_half_batch_stored_before_the_time_limit_is_released_for_any_worker(
     database: str, refused: str
 ) -> None:
     inserts = itertools.count(1)
@@ -329,14 +329,14 @@ def append(*events: Any) -> None:
     stream.append("tracking", [raw for entry in stream_entries(*events) for raw in entry.events])
 
 
-def test_what_is_taken_in_leaves_the_stream(database: str) -> None:
+def test_stored_events_are_deleted_from_the_stream(database: str) -> None:
     append(open_event("A1"), open_event("B2"), b"nonsense")
     owed = inbox.take_in(read(), Claim())
     assert leased_ids(owed) == ["A1", "B2"]
     assert (stream.backlog(), Event.objects.count()) == (0, 3)
 
 
-def test_with_the_database_away_entries_go_back_and_wait(
+def test_a_database_outage_returns_entries_to_the_stream(
     database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     append(open_event("A1"), open_event("B2"))
@@ -346,7 +346,7 @@ def test_with_the_database_away_entries_go_back_and_wait(
     assert (stored_ids(), stream.backlog()) == (["A1", "B2"], 0)
 
 
-def test_with_redis_away_after_the_commit_the_events_are_owed_all_the_same(
+def test_events_are_pending_although_redis_is_away_after_the_commit(
     database: str, anymail: Callable[..., None], caplog: pytest.LogCaptureFixture, settings: Any
 ) -> None:
     there = settings.ANYMAIL
@@ -364,7 +364,7 @@ def test_with_redis_away_after_the_commit_the_events_are_owed_all_the_same(
 # Many at once
 
 
-def test_workers_with_the_same_events_in_other_orders_store_each_once(database: str) -> None:
+def test_concurrent_workers_with_overlapping_events_store_each_once(database: str) -> None:
     events = stream_entries(*history(150))
     together = Barrier(10)
 
@@ -392,7 +392,7 @@ def test_workers_with_the_same_events_in_other_orders_store_each_once(database: 
 @example([b'{"sg_event_id": "\xff\x00"}', b'{"event": "open", "email": "\x00"}', b"{}", b"[" * 5000])
 @example([b'{"sg_event_id": 1, "timestamp": 1e308}', b'{"sg_event_id": ["a"], "category": {"a": NaN}}'])
 @example([b'{"sg_event_id": "A", "event": "\\ud800", "anymail_id": "\\u0000\\udfff"}'])
-def test_no_bytes_cost_their_neighbours_anything(
+def test_no_bytes_affect_their_neighbours(
     database: str, tracking: ReceiverSignal, raws: Sequence[bytes]
 ) -> None:
     good = [str(uuid.uuid4()) for _ in range(len(raws) + 1)]
@@ -416,7 +416,7 @@ def test_no_bytes_cost_their_neighbours_anything(
     assert not Work.objects.filter(state=Work.State.OWED).exists()
 
 
-def test_a_fault_of_our_own_costs_the_one_event_it_met(database: str) -> None:
+def test_an_internal_error_makes_a_dead_letter_of_only_its_own_event(database: str) -> None:
     real = normalize
 
     def faulty(raw: dict[str, Any]) -> TrackingEvent:
@@ -442,7 +442,7 @@ def hearing(receiver: Callable[..., None]) -> Iterator[None]:
         signals.stored.disconnect(receiver)
 
 
-def test_what_is_stored_is_told_once_in_its_transaction(database: str) -> None:
+def test_the_stored_signal_is_sent_once_inside_the_transaction(database: str) -> None:
     def hear(events: list[TrackingEvent], received_at: list[datetime], using: str, **_: Any) -> None:
         assert connections[using].in_atomic_block
         told.append(([event.event_id for event in events], using))
@@ -460,7 +460,9 @@ def test_what_is_stored_is_told_once_in_its_transaction(database: str) -> None:
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, OperationalError])
-def test_what_raises_there_undoes_the_storing(database: str, error: type[Exception]) -> None:
+def test_an_error_in_a_stored_signal_receiver_rolls_back_the_storing(
+    database: str, error: type[Exception]
+) -> None:
     def hear(**_: Any) -> None:
         assert Event.objects.exists()
         raise error

@@ -113,13 +113,13 @@ def in_a_transaction(database: str) -> None:
     call(transaction.atomic(using=database), database, writes("other"))
 
 
-def test_what_is_written_in_no_transaction_or_a_whole_one_stays(database: str) -> None:
+def test_writes_outside_or_in_a_finished_transaction_are_kept(database: str) -> None:
     call(isolation.Outside(), database, writes("one"), in_a_transaction)
     assert written(database) == ["one", "other"]
 
 
 @pytest.mark.parametrize("leave_open", OPEN)
-def test_a_transaction_that_is_left_open_is_undone_and_said(database: str, leave_open: Deed) -> None:
+def test_an_open_transaction_is_rolled_back_with_an_error(database: str, leave_open: Deed) -> None:
     with pytest.raises(TransactionManagementError, match="in the middle of a transaction"):
         call(isolation.Outside(), database, writes("before"), leave_open, writes("inside"))
     assert written(database) == ["before"]
@@ -137,14 +137,14 @@ def test_a_receiver_that_raises_in_an_open_transaction_keeps_its_own_error(
 
 
 @on_postgresql
-def test_transactions_on_other_databases_are_looked_at_too(database: str) -> None:
+def test_open_transactions_on_other_databases_are_rolled_back(database: str) -> None:
     with pytest.raises(TransactionManagementError):
         call(isolation.Outside(), database, lambda _: enter_atomic("default"), writes("kept"))
     assert is_free("default")
     assert written(database) == ["kept"]
 
 
-def test_a_transaction_that_was_open_before_is_left_alone(database: str) -> None:
+def test_a_transaction_opened_by_the_caller_is_left_alone(database: str) -> None:
     with transaction.atomic(using=database):
         call(isolation.Outside(), database, writes("one"))
         writes("other")(database)
@@ -161,7 +161,7 @@ def fail_in_sql(database: str) -> None:
         cursor.execute("SELECT nonsense")
 
 
-def test_a_receiver_that_broke_the_transaction_it_leaves_open_breaks_no_other(database: str) -> None:
+def test_a_broken_open_transaction_is_rolled_back(database: str) -> None:
     with pytest.raises(TransactionManagementError):
         call(isolation.Outside(), database, enter_atomic, fail_in_sql)
     assert is_free(database)
@@ -170,14 +170,14 @@ def test_a_receiver_that_broke_the_transaction_it_leaves_open_breaks_no_other(da
 # Inside of one
 
 
-def test_what_a_receiver_wrote_stays_with_the_transaction(database: str) -> None:
+def test_writes_inside_the_transaction_are_kept(database: str) -> None:
     with transaction.atomic(using=database):
         call(isolation.inside(database), database, writes("one"))
         call(isolation.inside(database), database, in_a_transaction)
     assert written(database) == ["one", "other"]
 
 
-def test_what_a_receiver_wrote_before_it_raised_is_undone_and_it_alone(database: str) -> None:
+def test_only_the_writes_of_a_raising_receiver_are_rolled_back(database: str) -> None:
     with transaction.atomic(using=database):
         call(isolation.inside(database), database, writes("first"))
         with pytest.raises(RuntimeError, match="the shop is closed"):
@@ -186,7 +186,7 @@ def test_what_a_receiver_wrote_before_it_raised_is_undone_and_it_alone(database:
     assert written(database) == ["first", "third"]
 
 
-def test_a_receiver_that_goes_on_after_a_database_error_has_failed(database: str) -> None:
+def test_a_receiver_that_swallows_a_database_error_fails(database: str) -> None:
     with transaction.atomic(using=database):
         with pytest.raises(TransactionManagementError, match="went on after a database error"):
             call(isolation.inside(database), database, writes("first"), swallow)
@@ -195,7 +195,7 @@ def test_a_receiver_that_goes_on_after_a_database_error_has_failed(database: str
 
 
 @on_postgresql
-def test_so_has_one_that_goes_on_after_an_error_that_only_postgresql_saw(database: str) -> None:
+def test_a_receiver_that_swallows_an_error_known_only_to_postgresql_fails(database: str) -> None:
     with transaction.atomic(using=database):
         with pytest.raises(DatabaseError):
             call(isolation.inside(database), database, writes("first"), fail_in_sql)
@@ -203,7 +203,7 @@ def test_so_has_one_that_goes_on_after_an_error_that_only_postgresql_saw(databas
     assert written(database) == ["second"]
 
 
-def test_a_database_error_in_a_savepoint_of_its_own_is_no_failure(database: str) -> None:
+def test_a_database_error_in_the_receivers_own_savepoint_is_no_failure(database: str) -> None:
     def fail_in_a_savepoint(database: str) -> None:
         with pytest.raises(IntegrityError):
             call(transaction.atomic(using=database), database, violate)
@@ -218,7 +218,9 @@ PIECES = [enter_atomic, close, commit, roll_back]
 
 @pytest.mark.parametrize("tear", PIECES)
 @pytest.mark.parametrize("then", [writes("after"), fails], ids=["goes on", "raises"])
-def test_a_transaction_in_pieces_cannot_go_on(database: str, tear: Deed, then: Deed) -> None:
+def test_a_receiver_that_ends_the_outer_transaction_raises_transaction_lost(
+    database: str, tear: Deed, then: Deed
+) -> None:
     def receiver(database: str) -> None:
         with suppress(DatabaseError, InterfaceError):
             tear(database)
@@ -238,7 +240,7 @@ def test_a_transaction_in_pieces_cannot_go_on(database: str, tear: Deed, then: D
 
 
 @on_postgresql
-def test_a_connection_is_lost_when_the_server_hung_up_and_not_when_we_did(database: str) -> None:
+def test_a_connection_is_lost_only_when_the_server_closed_it(database: str) -> None:
     connections[database].close()
     assert not isolation.is_lost(database)
     terminate_connection(database)
@@ -249,7 +251,7 @@ def test_a_connection_is_lost_when_the_server_hung_up_and_not_when_we_did(databa
     assert not isolation.is_lost(database)
 
 
-def test_what_a_receiver_closed_in_a_transaction_is_not_lost(database: str) -> None:
+def test_a_connection_closed_by_a_receiver_is_not_lost(database: str) -> None:
     with suppress(TransactionManagementError), transaction.atomic(using=database):
         connections[database].close()
         assert not isolation.is_lost(database)
@@ -264,7 +266,7 @@ def idle_limit(database: str) -> str:
 
 
 @on_postgresql
-def test_postgresql_ends_a_transaction_of_a_worker_that_is_gone(database: str) -> None:
+def test_end_when_idle_sets_the_idle_transaction_timeout_of_postgresql(database: str) -> None:
     before = idle_limit(database)
     with transaction.atomic(using=database):
         isolation.end_when_idle(database, 90_000)
@@ -273,7 +275,7 @@ def test_postgresql_ends_a_transaction_of_a_worker_that_is_gone(database: str) -
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-def test_sqlite_knows_no_such_limit(database: str) -> None:
+def test_end_when_idle_does_nothing_on_sqlite(database: str) -> None:
     with transaction.atomic(using=database):
         isolation.end_when_idle(database, 90_000)
         writes("one")(database)

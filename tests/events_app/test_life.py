@@ -209,7 +209,7 @@ def pks_of(ids: list[str]) -> list[int]:
 
 
 @pytest.mark.parametrize("atomic", [False, True])
-def test_every_event_ends_done_or_dead(
+def test_every_event_ends_done_or_as_a_dead_letter(
     database: str, tracking: ReceiverSignal, anymail: Callable[..., None], atomic: bool
 ) -> None:
     anymail(RECEIVER_MAX_ATTEMPTS=TRIES, ATOMIC_DISPATCH=atomic)

@@ -54,7 +54,7 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.mark.parametrize("url", [URL, URL.removesuffix("/")])
-def test_a_host_name_that_is_not_allowed(caplog: pytest.LogCaptureFixture, url: str) -> None:
+def test_a_disallowed_host_becomes_503(caplog: pytest.LogCaptureFixture, url: str) -> None:
     kept = post(url, host="another.example.com")
     assert (kept.status_code, kept["Content-Type"]) == (503, "text/plain")
     assert kept.content == b"not taken, send again: this site answered 400 in the webhook's place\n"
@@ -66,7 +66,7 @@ def test_a_host_name_that_is_not_allowed(caplog: pytest.LogCaptureFixture, url: 
     assert "django.request" not in {record.name for record in caplog.records}
 
 
-def test_a_redirect_to_https(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_redirect_to_https_becomes_503(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     settings.SECURE_SSL_REDIRECT = True
     assert post(f"{URL}?token=secret").status_code == 503
     assert errors(caplog) == [
@@ -75,7 +75,7 @@ def test_a_redirect_to_https(settings: Settings, caplog: pytest.LogCaptureFixtur
     ]
 
 
-def test_a_redirect_to_the_slash(settings: Settings) -> None:
+def test_a_redirect_to_the_trailing_slash_becomes_503(settings: Settings) -> None:
     door = SendGridInboundWebhookView.as_view()
     settings.ROOT_URLCONF = (path("mail/in/", door), path("mail/out/", lambda request: HttpResponse()))
     assert post("/mail/in").status_code == 503
@@ -86,26 +86,28 @@ def test_a_redirect_to_the_slash(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("query", [f"status={status}" for status in (300, 302, 304, 400, 401, 413, 429, 499)])
-def test_whatever_a_middleware_answers(settings: Settings, query: str) -> None:
+def test_an_answer_of_a_middleware_that_loses_mail_becomes_503(settings: Settings, query: str) -> None:
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, HERE]
     assert post(f"{URL}?{query}").status_code == 503
     assert post(f"{URL}?{query}&around=1").status_code == 503
 
 
 @pytest.mark.parametrize("status", ["400", "403", "404"])
-def test_whatever_a_middleware_raises(settings: Settings, status: str) -> None:
+def test_an_error_of_a_middleware_becomes_503(settings: Settings, status: str) -> None:
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, HERE]
     assert post(f"{URL}?raise={status}").status_code == 503
 
 
 @pytest.mark.parametrize("status", [200, 204, 500, 502, 503])
-def test_what_loses_no_mail_is_left_alone(settings: Settings, status: int) -> None:
+def test_an_answer_that_loses_no_mail_is_left_alone(settings: Settings, status: int) -> None:
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, HERE]
     left = post(f"{URL}?status={status}")
     assert (left.status_code, left.content) == (status, b"back soon" if status != 204 else left.content)
 
 
-def test_a_login_around_the_view(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_login_redirect_around_the_webhook_view_becomes_503(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
     settings.ROOT_URLCONF = (path("in", login_required(SendGridInboundWebhookView.as_view())),)
     assert post("/in?a=secret").status_code == 503
     assert errors(caplog) == [
@@ -114,7 +116,7 @@ def test_a_login_around_the_view(settings: Settings, caplog: pytest.LogCaptureFi
     ]
 
 
-def test_a_subclass_and_another_urlconf_are_known(settings: Settings) -> None:
+def test_a_subclass_of_the_view_in_another_urlconf_is_recognized(settings: Settings) -> None:
     class Mine(SendGridInboundWebhookView):
         pass
 
@@ -132,7 +134,9 @@ def test_a_subclass_and_another_urlconf_are_known(settings: Settings) -> None:
     del globals()["other_urls"]
 
 
-def test_the_doors_own_answers_stand(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+def test_answers_of_the_webhook_view_are_left_alone(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
     assert post().status_code == 200
     assert post(authorization="").status_code == 403
     assert errors(caplog) == []
@@ -141,16 +145,16 @@ def test_the_doors_own_answers_stand(settings: Settings, caplog: pytest.LogCaptu
 @pytest.mark.parametrize(
     "url", ["/anymail/sendgrid/tracking/", "/admin/", "/nowhere", "/anymail/sendgrid/inbound/more/"]
 )
-def test_other_addresses_are_left_alone(url: str) -> None:
+def test_other_urls_are_left_alone(url: str) -> None:
     assert post(url, host="another.example.com").status_code == 400
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
-def test_so_are_other_methods(method: str) -> None:
+def test_other_methods_are_left_alone(method: str) -> None:
     assert Client().generic(method, URL, headers={"host": "another.example.com"}).status_code == 400
 
 
-def test_it_stands_in_an_asynchronous_stack(settings: Settings) -> None:
+def test_the_middleware_works_in_an_asynchronous_stack(settings: Settings) -> None:
     settings.MIDDLEWARE = [settings.MIDDLEWARE[0], "django.middleware.common.CommonMiddleware"]
 
     async def post_it(headers: dict[str, str]) -> Any:

@@ -19,7 +19,7 @@ def keys(numbers: Iterable[int]) -> set[bytes]:
     return {number.to_bytes(16) for number in numbers}
 
 
-def test_a_row_comes_back_as_it_went_in(database: str) -> None:
+def test_an_inserted_row_is_read_back_unchanged(database: str) -> None:
     given = new_event(7, raw=b"\x00\xff no text", event_id="Üß\U0001f600", timestamp=None)
     ids = Event.objects.insert_new([given], database)
     found = Event.objects.get(pk=ids[(7).to_bytes(16)])
@@ -29,7 +29,7 @@ def test_a_row_comes_back_as_it_went_in(database: str) -> None:
             assert (bytes(value) if isinstance(value, memoryview) else value) == getattr(given, field.attname)
 
 
-def test_only_new_keys_are_inserted_and_answered(database: str) -> None:
+def test_insert_new_inserts_and_returns_only_new_keys(database: str) -> None:
     first = Event.objects.insert_new([new_event(1), new_event(2)], database)
     second = Event.objects.insert_new(
         [new_event(3), new_event(2, event_id="changed"), new_event(1)], database
@@ -39,28 +39,28 @@ def test_only_new_keys_are_inserted_and_answered(database: str) -> None:
     assert not Event.objects.filter(event_id="changed").exists()
 
 
-def test_nothing_new_answers_nothing(database: str) -> None:
+def test_insert_new_returns_nothing_for_duplicates(database: str) -> None:
     Event.objects.insert_new([new_event(1)], database)
     assert Event.objects.insert_new([new_event(1)], database) == {}
 
 
-def test_a_key_twice_in_one_call_is_inserted_once(database: str) -> None:
+def test_a_duplicate_key_in_one_call_is_inserted_once(database: str) -> None:
     assert set(Event.objects.insert_new([new_event(1), new_event(2), new_event(1)], database)) == keys([1, 2])
     assert Event.objects.count() == 2
 
 
-def test_more_rows_than_one_statement_takes(database: str) -> None:
+def test_insert_new_splits_rows_over_several_statements(database: str) -> None:
     ids = Event.objects.insert_new([new_event(number) for number in range(4500)], database)
     assert set(ids) == keys(range(4500))
     assert len(set(ids.values())) == Event.objects.count() == 4500
 
 
-def test_each_id_is_its_own_keys(database: str) -> None:
+def test_insert_new_returns_the_id_of_each_key(database: str) -> None:
     ids = Event.objects.insert_new([new_event(number) for number in (5, 3, 9)], database)
     assert {bytes(found.key): found.pk for found in Event.objects.all()} == ids
 
 
-def test_rows_of_a_transaction_that_fails_are_not_kept(database: str) -> None:
+def test_a_rolled_back_transaction_keeps_no_rows(database: str) -> None:
     with transaction.atomic(using=database):
         Event.objects.insert_new([new_event(1)], database)
         transaction.set_rollback(True, using=database)
@@ -68,25 +68,25 @@ def test_rows_of_a_transaction_that_fails_are_not_kept(database: str) -> None:
 
 
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)
-def test_postgresql_refuses_what_a_column_has_no_room_for(database: str) -> None:
+def test_postgresql_refuses_a_value_too_long_for_its_column(database: str) -> None:
     with pytest.raises(DataError):
         Event.objects.insert_new([new_event(1), new_event(2, event_id="x" * 256)], database)
     assert not Event.objects.exists()
 
 
-def test_one_row_that_is_refused_keeps_all_from_being_inserted(database: str) -> None:
+def test_one_refused_row_prevents_the_whole_insert(database: str) -> None:
     with pytest.raises(IntegrityError):
         Event.objects.insert_new([new_event(1), new_event(2, door=None), new_event(3)], database)
     assert not Event.objects.exists()
 
 
-def test_the_databases_clock_is_a_clock(database: str) -> None:
+def test_database_now_advances_within_a_transaction(database: str) -> None:
     assert abs(database_now(database) - timezone.now()) < timedelta(minutes=1)
     with transaction.atomic(using=database):
         assert database_now(database) < database_now(database)
 
 
-def test_work_says_what_it_is_about(database: str) -> None:
+def test_pending_work_has_defaults_and_a_readable_name(database: str) -> None:
     ((_, pk),) = Event.objects.insert_new([new_event(1)], database).items()
     work = Work.objects.create(event_id=pk, due=NOON)
     assert (work.state, work.claim, work.error) == (Work.State.OWED, None, "")
@@ -112,7 +112,7 @@ def migrate(database: str) -> Iterator[Callable[[str], Any]]:
     executor.migrate(executor.loader.graph.leaf_nodes("events_app"))
 
 
-def test_what_was_owed_or_dead_before_failures_were_retried_is_so_still(
+def test_the_migration_keeps_pending_work_and_dead_letters(
     database: str, migrate: Callable[[str], Any]
 ) -> None:
     before = migrate("0001_initial")
@@ -148,7 +148,7 @@ def test_what_was_owed_or_dead_before_failures_were_retried_is_so_still(
     assert set(Work.objects.values_list("due", "replay")) == {(NOON, False)}
 
 
-def test_the_tables_can_go_back_a_version(database: str, migrate: Callable[[str], Any]) -> None:
+def test_the_migration_can_be_reversed(database: str, migrate: Callable[[str], Any]) -> None:
     ((_, pk),) = Event.objects.insert_new([new_event(1)], database).items()
     Work.objects.create(event_id=pk, due=NOON, failures=2, receivers={"shop": "Traceback"})
     work = migrate("0001_initial").get_model("events_app", "Work").objects.using(database).get()
@@ -156,7 +156,7 @@ def test_the_tables_can_go_back_a_version(database: str, migrate: Callable[[str]
 
 
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)
-def test_postgresql_clears_up_after_work_by_number_and_not_by_share(database: str) -> None:
+def test_autovacuum_of_pending_work_uses_fixed_thresholds(database: str) -> None:
     with connections[database].cursor() as cursor:
         cursor.execute("SELECT reloptions FROM pg_class WHERE oid = 'events_app_work'::regclass")
         (found,) = cursor.fetchone()

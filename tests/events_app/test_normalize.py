@@ -46,7 +46,7 @@ def of(name: object, **fields: Any) -> TrackingEvent:
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["case"] for case in CASES])
-def test_payload(case: dict[str, Any]) -> None:
+def test_normalize_maps_each_sample_payload(case: dict[str, Any]) -> None:
     raw = decode(json.dumps(case["raw"], ensure_ascii=False).encode())
     event = normalize(raw)
     found = {name: getattr(event, name) for name in case["expect"]}
@@ -57,7 +57,7 @@ def test_payload(case: dict[str, Any]) -> None:
     assert raw == case["raw"]
 
 
-def test_every_case_has_its_payload() -> None:
+def test_every_sample_case_has_a_payload() -> None:
     assert len(RAW) == len(CASES) == 97
     assert {raw["event"].lower() for raw in RAW.values()} >= {name for name, _ in EVENTS}
 
@@ -88,7 +88,7 @@ def test_b7_a_category_string_becomes_a_list() -> None:
     assert normalize(RAW["category_as_string"]).tags == ["lone tag"]
 
 
-def test_b8_drops_for_spam_are_spam_and_bounces_have_a_reason() -> None:
+def test_b8_spam_drops_are_spam_and_bounces_have_a_reject_reason() -> None:
     assert normalize(RAW["dropped_spam_reporting_address"]).reject_reason == "spam"
     assert of("dropped", reason="Spam Content").reject_reason == "spam"
     bounces = [normalize(raw) for raw in RAW.values() if raw["event"] == "bounce"]
@@ -114,13 +114,13 @@ def test_b9_fields_sendgrid_added_later_are_not_metadata() -> None:
 
 
 @pytest.mark.parametrize(("name", "event_type"), EVENTS)
-def test_event_type(name: str, event_type: str) -> None:
+def test_event_type_is_mapped_from_the_event_name(name: str, event_type: str) -> None:
     for written in (name, name.upper(), f" {name.capitalize()}\n"):
         assert of(written).event_type == event_type
 
 
 @pytest.mark.parametrize("name", [*OTHER_EVENTS, "opened", None, 17, True, 1.5, ["open"], {"open": 1}])
-def test_other_events_are_unknown(name: object) -> None:
+def test_other_event_names_are_unknown(name: object) -> None:
     event = of(name, email="mira.okafor@example.net", basket="77")
     assert event.event_type is EventType.UNKNOWN
     assert event.recipient == "mira.okafor@example.net"
@@ -149,7 +149,7 @@ def test_other_events_are_unknown(name: object) -> None:
         (["Invalid"], "other"),
     ],
 )
-def test_drop_reason(reason: object, expected: str) -> None:
+def test_drop_reason_is_mapped_to_a_reject_reason(reason: object, expected: str) -> None:
     assert of("dropped", reason=reason).reject_reason == expected
     assert of("dropped", type=reason).reject_reason == expected
     if isinstance(reason, str):
@@ -165,7 +165,7 @@ def test_drop_reason(reason: object, expected: str) -> None:
         ("no such reason", "first-steps", "other"),
     ],
 )
-def test_drop_reason_goes_before_type(reason: str, kind: str, expected: str) -> None:
+def test_drop_reason_takes_precedence_over_type(reason: str, kind: str, expected: str) -> None:
     assert of("dropped", reason=reason, type=kind).reject_reason == expected
 
 
@@ -187,7 +187,7 @@ def test_drop_reason_goes_before_type(reason: str, kind: str, expected: str) -> 
         ({"type": "blocked", "bounce_classification": ["Content"]}, "blocked"),
     ],
 )
-def test_bounce_reason(fields: dict[str, Any], expected: str) -> None:
+def test_bounce_fields_are_mapped_to_a_reject_reason(fields: dict[str, Any], expected: str) -> None:
     assert of("bounce", **fields).reject_reason == expected
 
 
@@ -212,7 +212,7 @@ def test_only_bounces_and_drops_have_a_reject_reason(name: str) -> None:
         "1784000021000",
     ],
 )
-def test_timestamp(value: object) -> None:
+def test_timestamp_is_read_as_utc(value: object) -> None:
     found = of("open", timestamp=value).timestamp
     assert found == datetime(2026, 7, 14, 3, 33, 41, tzinfo=UTC)
     assert found.tzinfo is UTC
@@ -223,7 +223,7 @@ def test_timestamp_keeps_its_fraction(value: object) -> None:
     assert of("open", timestamp=value).timestamp == datetime(2026, 7, 14, 3, 33, 41, 517000, tzinfo=UTC)
 
 
-def test_timestamp_turns_to_milliseconds() -> None:
+def test_a_large_timestamp_is_read_as_milliseconds() -> None:
     assert of("open", timestamp=10**11 - 1).timestamp == datetime(5138, 11, 16, 9, 46, 39, tzinfo=UTC)
     assert of("open", timestamp=10**11).timestamp == datetime(1973, 3, 3, 9, 46, 40, tzinfo=UTC)
 
@@ -262,7 +262,7 @@ def test_timestamp_turns_to_milliseconds() -> None:
         ),
     ],
 )
-def test_timestamp_out_of_nonsense_is_none(value: object) -> None:
+def test_an_invalid_timestamp_is_none(value: object) -> None:
     assert of("open", timestamp=value).timestamp is None
 
 
@@ -282,7 +282,7 @@ def test_timestamp_out_of_nonsense_is_none(value: object) -> None:
         ({"sg_message_id": "m.recvd-1.0"}, None),
     ],
 )
-def test_message_id(fields: dict[str, Any], expected: str | None) -> None:
+def test_message_id_is_the_anymail_id_or_the_smtp_id(fields: dict[str, Any], expected: str | None) -> None:
     assert normalize({"event": "open", **fields}).message_id == expected
 
 
@@ -298,7 +298,7 @@ def test_message_id(fields: dict[str, Any], expected: str | None) -> None:
         ("a\0\ud800", "a�"),
     ],
 )
-def test_event_id(value: object, expected: str | None) -> None:
+def test_event_id_is_read_as_text(value: object, expected: str | None) -> None:
     assert of("open", sg_event_id=value).event_id == expected
 
 
@@ -307,7 +307,7 @@ def test_event_id(value: object, expected: str | None) -> None:
     [(" mira@example.net\r\n", "mira@example.net"), ("Mira@Example.net", "Mira@Example.net")]
     + [(nothing, None) for nothing in ("", " ", "\0 ", None, 17, ["mira@example.net"])],
 )
-def test_recipient(value: object, expected: str | None) -> None:
+def test_recipient_is_read_as_text(value: object, expected: str | None) -> None:
     assert of("open", email=value).recipient == expected
 
 
@@ -325,11 +325,11 @@ def test_recipient(value: object, expected: str | None) -> None:
         ({"invoice": 1}, []),
     ],
 )
-def test_tags(value: object, expected: list[str]) -> None:
+def test_tags_are_read_from_the_category(value: object, expected: list[str]) -> None:
     assert of("open", category=value).tags == expected
 
 
-def test_tags_are_a_list_of_their_own() -> None:
+def test_tags_are_a_copy_of_the_category() -> None:
     raw = {"event": "open", "category": ["invoice"]}
     normalize(raw).tags.append("mine")
     assert raw["category"] == ["invoice"]
@@ -339,7 +339,7 @@ def test_tags_are_a_list_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_sendgrids_own_keys_are_never_metadata(name: str) -> None:
+def test_reserved_sendgrid_keys_are_never_metadata(name: str) -> None:
     own = dict.fromkeys([*tables.OWN_KEYS, "sg_event_id", "sg_message_id", "sg_anything"], "x")
     assert normalize({**own, "event": name, "basket": "77"}).metadata == {"basket": "77"}
 
@@ -347,13 +347,13 @@ def test_sendgrids_own_keys_are_never_metadata(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "key"), [(name, key) for name, keys in tables.OWN_KEYS_ON.items() for key in sorted(keys)]
 )
-def test_keys_of_one_event_are_metadata_on_others(name: str, key: str) -> None:
+def test_keys_reserved_for_one_event_type_are_metadata_on_others(name: str, key: str) -> None:
     assert of(name, **{key: "x"}).metadata == {}
     assert of(name.upper(), **{key: "x"}).metadata == {}
     assert of("click", **{key: "x"}).metadata == {key: "x"}
 
 
-def test_metadata_values_are_untouched() -> None:
+def test_metadata_values_are_unchanged() -> None:
     values = {
         "a": "\0\ud800 ",
         "b": 17,
@@ -381,7 +381,7 @@ def test_both_nested_objects_are_flattened() -> None:
     assert event.metadata == {"a": 1, "b": 1, "c": 2, "d": 3}
 
 
-def test_nested_names_that_hold_no_object_are_the_users() -> None:
+def test_nested_metadata_names_without_an_object_are_plain_metadata() -> None:
     assert of("open", unique_args="yes", custom_args=["a"]).metadata == {
         "unique_args": "yes",
         "custom_args": ["a"],
@@ -392,7 +392,7 @@ def test_nested_names_that_hold_no_object_are_the_users() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_mta_response_is_a_mail_servers(name: str) -> None:
+def test_mta_response_is_set_for_events_of_mail_servers_only(name: str) -> None:
     expected = name in ("delivered", "deferred", "bounce")
     assert of(name, response="250 ok \n", reason="r").mta_response == ("250 ok \n" if expected else None)
     assert of(name, response="", reason="550 no").mta_response == ("550 no" if expected else None)
@@ -401,14 +401,14 @@ def test_mta_response_is_a_mail_servers(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_user_agent_is_a_persons(name: str) -> None:
+def test_user_agent_is_set_for_events_of_people_only(name: str) -> None:
     persons = ("open", "click", "unsubscribe", "group_unsubscribe", "group_resubscribe")
     assert of(name, useragent="Lynx/2.9.0").user_agent == ("Lynx/2.9.0" if name in persons else None)
     assert of(name, useragent=17).user_agent is None
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_click_url_is_on_clicks(name: str) -> None:
+def test_click_url_is_set_for_clicks_only(name: str) -> None:
     url = "https://books.example.com/?q=%20"
     assert of(name, url=url).click_url == (url if name == "click" else None)
     assert of(name, url=[url]).click_url is None
@@ -444,7 +444,7 @@ def test_every_event_has_a_short_sentence(name: str) -> None:
         ({"event": "Read_Aloud"}, "SendGrid reported an event of a kind not known here: Read_Aloud."),
     ],
 )
-def test_description(raw: dict[str, Any], expected: str) -> None:
+def test_description_explains_the_event(raw: dict[str, Any], expected: str) -> None:
     assert normalize(raw).description == expected
 
 
@@ -458,7 +458,7 @@ def test_description(raw: dict[str, Any], expected: str) -> None:
         ("x", "event"),
     ],
 )
-def test_description_quotes_little_and_no_address(name: str, field: str) -> None:
+def test_description_quotes_short_text_and_no_address(name: str, field: str) -> None:
     bare = normalize({"event": name, field: "" if field != "event" else None}).description
     assert bare is not None
     for text in ("no mira@example.net here", "x " * 200 + "mira@example.net"):
@@ -514,13 +514,13 @@ def test_any_object_is_normalized(given_event: dict[str, Any]) -> None:
 
 
 @given(any_text)
-def test_no_text_at_a_known_key_raises(text: str) -> None:
+def test_no_text_in_a_known_key_raises(text: str) -> None:
     for name in NAMES:
         for text_of in _texts(normalize({**dict.fromkeys(KNOWN_KEYS, text), "event": name})):
             assert b"\0" not in text_of.encode()
 
 
-def test_the_deepest_object_decode_reads_is_normalized() -> None:
+def test_the_deepest_decodable_object_is_normalized() -> None:
     deep = decode(b'{"unique_args":' * 99 + b'{"a":1}' + b"}" * 99)
     assert normalize(deep).metadata == {"a": 1}
     assert normalize(decode(b'{"event":"open","category":' + b"[" * 99 + b"]" * 99 + b"}")).tags
@@ -529,13 +529,13 @@ def test_the_deepest_object_decode_reads_is_normalized() -> None:
 # From bytes
 
 
-def test_bytes_are_read_into_the_object_and_the_event_it_is() -> None:
+def test_read_returns_the_object_and_its_event() -> None:
     found, event = read(b'{"event": "bounce", "type": "blocked", "n": NaN}')
     assert (found["event"], event.event_type, event.reject_reason) == ("bounce", "bounced", "blocked")
     assert event.esp_event is found
 
 
-def test_each_reading_is_a_fresh_one() -> None:
+def test_each_read_returns_a_fresh_event() -> None:
     raw = b'{"event": "open", "category": ["spring"], "order": {"n": 1}}'
     _, one = read(raw)
     _, other = read(raw)
@@ -548,12 +548,12 @@ def test_each_reading_is_a_fresh_one() -> None:
 
 
 @pytest.mark.parametrize("raw", [b"", b"nonsense", b"[1]", b"[" * 5000, b'{"event": "op'])
-def test_what_is_no_object_is_unreadable(raw: bytes) -> None:
+def test_an_element_that_is_no_object_is_unreadable(raw: bytes) -> None:
     with pytest.raises(Unreadable, match="The element"):
         read(raw)
 
 
-def test_a_fault_of_our_own_is_unreadable_too_and_repeats_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_error_is_unreadable_and_leaks_no_payload(monkeypatch: pytest.MonkeyPatch) -> None:
     def faulty(raw: dict[str, Any]) -> TrackingEvent:
         raise ZeroDivisionError(raw["email"])
 
@@ -592,15 +592,15 @@ def _table(heading: str) -> dict[str, str]:
     return {cells[-2].strip("`"): cells[-1].strip("`") for cells in _rows(heading)}
 
 
-def test_docs_event_types() -> None:
+def test_docs_list_all_event_types() -> None:
     assert _table("Event types") == {**tables.EVENT_TYPES, "anything else": EventType.UNKNOWN}
 
 
-def test_docs_drop_reasons() -> None:
+def test_docs_list_all_drop_reasons() -> None:
     assert _table("Dropped") == {**tables.DROP_REASONS, "anything else": RejectReason.OTHER}
 
 
-def test_docs_bounce_reasons() -> None:
+def test_docs_list_all_bounce_reasons() -> None:
     by_field: dict[str, dict[str, str]] = {}
     for field, value, reason in _rows("Bounce"):
         by_field.setdefault(field.strip("`"), {})[value.strip("`")] = reason.strip("`")
@@ -614,7 +614,7 @@ def test_docs_bounce_reasons() -> None:
     }
 
 
-def test_docs_attributes() -> None:
+def test_docs_list_all_event_attributes() -> None:
     rows = {_code(name)[0]: source for name, source, _ in _rows("Attributes")}
     assert rows.keys() == TrackingEvent.__dataclass_fields__.keys()
     words = {name: set(re.findall(r"\w+", source)) for name, source in rows.items()}
@@ -623,6 +623,6 @@ def test_docs_attributes() -> None:
     assert words["click_url"] & set(NAMES) == {"click"}
 
 
-def test_docs_metadata_names() -> None:
+def test_docs_list_all_names_reserved_from_metadata() -> None:
     found = {(_code(on) or [on])[0]: set(_code(names)) for on, names in _rows("Metadata")}
     assert found == {"every event": tables.OWN_KEYS, **tables.OWN_KEYS_ON}

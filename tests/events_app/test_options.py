@@ -19,7 +19,7 @@ from events_app.management.options import moment
         (" 2026-07-14T06:30+02:00 ", datetime(2026, 7, 14, 4, 30, tzinfo=UTC)),
     ],
 )
-def test_a_date_or_time(text: str, meant: datetime) -> None:
+def test_a_date_or_time_option_is_read_as_utc(text: str, meant: datetime) -> None:
     found = moment(text)
     assert found == meant
     assert found.tzinfo is UTC
@@ -35,14 +35,14 @@ def test_a_date_or_time(text: str, meant: datetime) -> None:
         ("1w", timedelta(weeks=1)),
     ],
 )
-def test_an_age(text: str, age: timedelta) -> None:
+def test_an_age_option_is_read_as_a_time_in_the_past(text: str, age: timedelta) -> None:
     assert timezone.now() - age - timedelta(minutes=1) < moment(text) <= timezone.now() - age
 
 
 @pytest.mark.parametrize(
     "text", ["", "yesterday", "2h30", "-2h", "3 d", "999999w", "2026-13-01", "0001-01-01T00:00+14:00", "٣d"]
 )
-def test_what_is_no_time_says_what_to_write(text: str) -> None:
+def test_an_invalid_time_option_says_what_to_write(text: str) -> None:
     with pytest.raises(ValueError, match=r"Write a date \(2026-07-14.*, a time .* or an age \(90m"):
         moment(text)
 

@@ -55,7 +55,7 @@ def test_a_bound_method_is_named_by_its_class(tracking: ReceiverSignal) -> None:
     assert names(tracking) == [f"{HERE}.Shop.note"]
 
 
-def test_they_come_in_the_order_they_were_connected(tracking: ReceiverSignal) -> None:
+def test_receivers_are_called_in_the_order_of_their_connection(tracking: ReceiverSignal) -> None:
     tracking.connect(second)
     tracking.connect(first)
     assert names(tracking) == [f"{HERE}.second", f"{HERE}.first"]
@@ -68,54 +68,56 @@ def test_the_decorator_connects(tracking: ReceiverSignal) -> None:
     assert tracking.named_receivers(None) == [NamedReceiver("decorated", decorated)]
 
 
-def test_two_under_one_dispatch_uid_clash_and_the_error_says_what_to_do(tracking: ReceiverSignal) -> None:
+def test_two_receivers_with_one_dispatch_uid_raise_an_error_with_advice(tracking: ReceiverSignal) -> None:
     tracking.connect(first, dispatch_uid="note")
     with pytest.raises(ValueError, match=r"'note'.*dispatch_uid='\.\.\.'"):
         tracking.connect(second, dispatch_uid="note")
     assert names(tracking) == ["note"]
 
 
-def test_two_closures_of_one_name_clash(tracking: ReceiverSignal) -> None:
+def test_two_closures_with_one_name_raise_an_error(tracking: ReceiverSignal) -> None:
     one, other = closure(), closure()
     tracking.connect(one)
     with pytest.raises(ValueError, match=r"closure\.<locals>\.inner.*dispatch_uid"):
         tracking.connect(other)
 
 
-def test_one_method_of_two_objects_clashes(tracking: ReceiverSignal) -> None:
+def test_one_method_of_two_objects_raises_an_error(tracking: ReceiverSignal) -> None:
     one, other = Shop(), Shop()
     tracking.connect(one.note)
     with pytest.raises(ValueError, match=r"Shop\.note"):
         tracking.connect(other.note)
 
 
-def test_two_of_one_name_clash_whatever_their_senders(tracking: ReceiverSignal) -> None:
+def test_two_receivers_with_one_name_raise_an_error_even_with_different_senders(
+    tracking: ReceiverSignal,
+) -> None:
     tracking.connect(first, sender=Shop, dispatch_uid="note")
     with pytest.raises(ValueError, match="note"):
         tracking.connect(second, dispatch_uid="note")
 
 
-def test_a_clash_is_mended_by_a_dispatch_uid(tracking: ReceiverSignal) -> None:
+def test_a_dispatch_uid_resolves_a_name_conflict(tracking: ReceiverSignal) -> None:
     one, other = closure(), closure()
     tracking.connect(one)
     tracking.connect(other, dispatch_uid="other")
     assert len(names(tracking)) == 2
 
 
-def test_the_same_function_again_is_one_receiver(tracking: ReceiverSignal) -> None:
+def test_connecting_the_same_function_twice_is_idempotent(tracking: ReceiverSignal) -> None:
     tracking.connect(first)
     tracking.connect(first)
     assert names(tracking) == [f"{HERE}.first"]
 
 
-def test_the_same_method_again_is_one_receiver(tracking: ReceiverSignal) -> None:
+def test_connecting_the_same_method_twice_is_idempotent(tracking: ReceiverSignal) -> None:
     shop = Shop()
     tracking.connect(shop.note)
     tracking.connect(shop.note)
     assert len(names(tracking)) == 1
 
 
-def test_a_closure_made_again_under_its_dispatch_uid_is_ignored(tracking: ReceiverSignal) -> None:
+def test_a_recreated_closure_with_the_same_dispatch_uid_is_ignored(tracking: ReceiverSignal) -> None:
     one, again = closure(), closure()
     tracking.connect(one, dispatch_uid="once")
     tracking.connect(again, dispatch_uid="once")
@@ -129,7 +131,7 @@ def test_a_function_for_two_senders_is_called_once(tracking: ReceiverSignal) -> 
 
 
 @pytest.mark.parametrize("nameless", [partial(first, extra=1), Shop()], ids=["partial", "object"])
-def test_what_has_no_name_needs_a_dispatch_uid(
+def test_a_nameless_receiver_requires_a_dispatch_uid(
     tracking: ReceiverSignal, nameless: Callable[..., object]
 ) -> None:
     with pytest.raises(ValueError, match=r"no name.*dispatch_uid='\.\.\.'"):
@@ -138,7 +140,7 @@ def test_what_has_no_name_needs_a_dispatch_uid(
     assert tracking.named_receivers(None) == [NamedReceiver("named", nameless)]
 
 
-def test_a_receiver_that_is_gone_leaves_its_name_free(tracking: ReceiverSignal) -> None:
+def test_a_garbage_collected_receiver_frees_its_name(tracking: ReceiverSignal) -> None:
     gone = closure()
     tracking.connect(gone)
     del gone
@@ -149,13 +151,13 @@ def test_a_receiver_that_is_gone_leaves_its_name_free(tracking: ReceiverSignal) 
     assert tracking.named_receivers(None)[0].call is successor
 
 
-def test_a_receiver_held_strongly_stays(tracking: ReceiverSignal) -> None:
+def test_a_strongly_referenced_receiver_stays_connected(tracking: ReceiverSignal) -> None:
     tracking.connect(closure(), weak=False)
     gc.collect()
     assert len(names(tracking)) == 1
 
 
-def test_a_disconnected_receiver_is_gone(tracking: ReceiverSignal) -> None:
+def test_a_disconnected_receiver_is_no_longer_listed(tracking: ReceiverSignal) -> None:
     tracking.connect(first)
     tracking.connect(second, dispatch_uid="second")
     assert tracking.disconnect(first)
@@ -163,7 +165,7 @@ def test_a_disconnected_receiver_is_gone(tracking: ReceiverSignal) -> None:
     assert names(tracking) == []
 
 
-def test_a_receiver_of_one_sender_gets_no_other(tracking: ReceiverSignal) -> None:
+def test_a_receiver_of_one_sender_is_not_called_for_another(tracking: ReceiverSignal) -> None:
     tracking.connect(first, sender=Shop)
     tracking.connect(second)
     assert names(tracking, Shop) == [f"{HERE}.first", f"{HERE}.second"]
@@ -171,13 +173,13 @@ def test_a_receiver_of_one_sender_gets_no_other(tracking: ReceiverSignal) -> Non
     assert names(tracking) == [f"{HERE}.second"]
 
 
-def test_an_async_receiver_can_be_called(tracking: ReceiverSignal) -> None:
+def test_an_async_receiver_is_wrapped_for_a_synchronous_call(tracking: ReceiverSignal) -> None:
     tracking.connect(asynchronous)
     ((name, call),) = tracking.named_receivers(None)
     assert name == f"{HERE}.asynchronous"
     assert call(event="came") == "came"
 
 
-def test_django_can_send_it(tracking: ReceiverSignal) -> None:
+def test_djangos_send_calls_an_async_receiver(tracking: ReceiverSignal) -> None:
     tracking.connect(asynchronous)
     assert tracking.send(None, event="came") == [(asynchronous, "came")]

@@ -7,18 +7,18 @@ import pytest
 from events_app import redis
 
 
-def test_all_keys_lie_in_one_slot_of_a_cluster(stream: str) -> None:
+def test_all_keys_share_one_cluster_slot(stream: str) -> None:
     assert redis.key() == f"{{{stream}}}"
     assert redis.key("bell") == f"{{{stream}}}:bell"
 
 
-def test_a_door_waits_a_second_and_never_tries_again() -> None:
+def test_the_webhook_view_client_has_a_timeout_of_one_second_and_no_retry() -> None:
     options = redis.door().connection_pool.connection_kwargs
     assert (options["socket_timeout"], options["socket_connect_timeout"]) == (1.0, 1.0)
     assert options["retry"].get_retries() == 0
 
 
-def test_for_a_bell_nobody_waits_longer_than_half_a_second() -> None:
+def test_the_wake_up_client_has_a_timeout_of_half_a_second_and_no_retry() -> None:
     options = redis.hasty().connection_pool.connection_kwargs
     assert (options["socket_timeout"], options["socket_connect_timeout"]) == (0.5, 0.5)
     assert options["retry"].get_retries() == 0
@@ -32,7 +32,7 @@ def test_a_client_is_made_once(anymail: Callable[..., None]) -> None:
     assert first is not redis.door()
 
 
-def test_a_pause_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_redis_is_paused_for_a_limited_time_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not redis.is_paused()
     redis.pause()
     assert redis.is_paused()

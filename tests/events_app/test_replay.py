@@ -36,7 +36,7 @@ def lane(work: Work) -> str:
 # retry
 
 
-def test_dead_events_are_due_now_for_the_receivers_that_failed(database: str) -> None:
+def test_retry_makes_dead_letters_due_for_their_failed_receivers(database: str) -> None:
     (pk,) = store_done(open_event("A1"))
     add_pending(
         pk, state="dead", failures=15, lapses=2, due=later(database), receivers=FAILED, error="Given up."
@@ -58,7 +58,7 @@ def test_dead_events_are_due_now_for_the_receivers_that_failed(database: str) ->
         {"lapses": claims.MOST_DEATHS, "replay": True, "error": "Given up: its worker died."},
     ],
 )
-def test_dead_events_that_no_receiver_has_failed_with_go_alone(database: str, found: dict[str, Any]) -> None:
+def test_retry_orphans_dead_letters_without_a_failed_receiver(database: str, found: dict[str, Any]) -> None:
     (pk,) = store_done(open_event("A1"))
     add_pending(pk, state="dead", **found)
     assert replay.retry([pk]) == Retried(1, 0)
@@ -68,21 +68,21 @@ def test_dead_events_that_no_receiver_has_failed_with_go_alone(database: str, fo
 
 
 @pytest.mark.parametrize("found", [{"failures": 3}, {"replay": True}, {"failures": 1, "replay": True}])
-def test_events_that_are_put_off_are_due_now(database: str, found: dict[str, Any]) -> None:
+def test_retry_makes_backed_off_events_due(database: str, found: dict[str, Any]) -> None:
     (pk,) = store_done(open_event("A1"))
     add_pending(pk, due=later(database), **found)
     assert replay.retry([pk]) == Retried(1, 0)
     assert (claims.anything_to_retry(), lane(Work.objects.get())) == (True, "to retry")
 
 
-def test_an_event_that_is_to_go_alone_still_does(database: str) -> None:
+def test_retry_keeps_an_orphaned_event_orphaned(database: str) -> None:
     (pk,) = store_done(open_event("A1"))
     add_pending(pk, failures=1, claim=claims.NOBODY)
     assert replay.retry([pk]) == Retried(1, 0)
     assert Work.objects.get().claim == claims.NOBODY
 
 
-def test_what_a_worker_has_in_hand_is_left_to_it(database: str) -> None:
+def test_retry_leaves_leased_events_alone(database: str) -> None:
     pks = store_done(open_event("A1"), open_event("B2"))
     due = later(database)
     add_pending(pks[0], failures=2, claim=TOKEN, due=due)
@@ -92,7 +92,7 @@ def test_what_a_worker_has_in_hand_is_left_to_it(database: str) -> None:
     assert counters.read() == {}
 
 
-def test_with_nothing_failed_there_is_nothing_to_retry(database: str) -> None:
+def test_retry_ignores_events_without_failures(database: str) -> None:
     pks = store_done(open_event("A1"), open_event("B2"))
     due = later(database)
     add_pending(pks[0], due=due)
@@ -100,7 +100,7 @@ def test_with_nothing_failed_there_is_nothing_to_retry(database: str) -> None:
     assert Work.objects.get().due == due
 
 
-def test_only_the_events_asked_for(database: str) -> None:
+def test_retry_takes_only_the_given_events(database: str) -> None:
     pks = store_done(open_event("A1"), open_event("B2"))
     for pk in pks:
         add_pending(pk, state="dead", failures=1)
@@ -108,7 +108,7 @@ def test_only_the_events_asked_for(database: str) -> None:
     assert Work.objects.get(state="dead").pk == pks[0]
 
 
-def test_retryable_is_what_retry_takes(database: str) -> None:
+def test_retryable_finds_the_events_that_retry_takes(database: str) -> None:
     pks = store_done(*(open_event(name) for name in "ABCDE"))
     add_pending(pks[0], state="dead", failures=1)
     add_pending(pks[1], failures=1)
@@ -118,9 +118,7 @@ def test_retryable_is_what_retry_takes(database: str) -> None:
     assert replay.retry(pks).retried == 2
 
 
-def test_a_retry_reaches_the_receiver_that_failed_and_no_other(
-    database: str, tracking: ReceiverSignal
-) -> None:
+def test_retry_calls_only_the_failed_receiver(database: str, tracking: ReceiverSignal) -> None:
     shop, bank = Recorder(tracking, "shop"), Recorder(tracking, "bank")
     (pk,) = store_done(open_event("A1"))
     add_pending(pk, state="dead", failures=2, receivers=FAILED)
@@ -130,7 +128,9 @@ def test_a_retry_reaches_the_receiver_that_failed_and_no_other(
     assert not Work.objects.exists()
 
 
-def test_a_retry_of_what_no_receiver_failed_with_reaches_all(database: str, tracking: ReceiverSignal) -> None:
+def test_retry_of_a_dead_letter_without_a_failed_receiver_calls_all_receivers(
+    database: str, tracking: ReceiverSignal
+) -> None:
     shop, bank = Recorder(tracking, "shop"), Recorder(tracking, "bank")
     (pk,) = store_done(open_event("A1"))
     add_pending(pk, state="dead", lapses=claims.MOST_DEATHS)
@@ -140,7 +140,7 @@ def test_a_retry_of_what_no_receiver_failed_with_reaches_all(database: str, trac
     assert not Work.objects.exists()
 
 
-def test_past_its_tries_an_event_has_one_more_for_each_retry(
+def test_each_retry_of_a_dead_letter_allows_one_more_attempt(
     database: str, tracking: ReceiverSignal, anymail: Any
 ) -> None:
     anymail(RECEIVER_MAX_ATTEMPTS=3)
@@ -159,7 +159,7 @@ def test_past_its_tries_an_event_has_one_more_for_each_retry(
 # replay
 
 
-def test_done_events_are_owed_anew(database: str) -> None:
+def test_replay_makes_done_events_pending(database: str) -> None:
     (pk,) = store_done(open_event("A1"))
     assert replay.replay([pk], []) == Replayed(1, 0)
     work = Work.objects.get()
@@ -169,7 +169,7 @@ def test_done_events_are_owed_anew(database: str) -> None:
     assert counters.read() == {"replayed": 1}
 
 
-def test_dead_events_are_taken_over(database: str) -> None:
+def test_replay_takes_dead_letters(database: str) -> None:
     (pk,) = store_done(open_event("A1"))
     add_pending(
         pk, state="dead", failures=15, lapses=5, due=later(database), receivers=FAILED, error="Given up."
@@ -182,7 +182,7 @@ def test_dead_events_are_taken_over(database: str) -> None:
 
 
 @pytest.mark.parametrize("found", [{}, {"claim": TOKEN}, {"failures": 3}, {"claim": claims.NOBODY}])
-def test_events_that_are_still_owed_are_left_alone(database: str, found: dict[str, Any]) -> None:
+def test_replay_leaves_pending_events_alone(database: str, found: dict[str, Any]) -> None:
     (pk,) = store_done(open_event("A1"))
     add_pending(pk, **found)
     before = Work.objects.values().get()
@@ -190,14 +190,14 @@ def test_events_that_are_still_owed_are_left_alone(database: str, found: dict[st
     assert Work.objects.values().get() == before
 
 
-def test_an_event_that_is_gone_is_not_replayed(database: str) -> None:
+def test_replay_skips_a_deleted_event(database: str) -> None:
     first, second = store_done(open_event("A1"), open_event("B2"))
     Event.objects.filter(pk=first).delete()
     assert replay.replay([first, second], []) == Replayed(1, 0)
     assert Work.objects.get().pk == second
 
 
-def test_replayable_is_what_replay_takes(database: str) -> None:
+def test_replayable_finds_the_events_that_replay_takes(database: str) -> None:
     pks = store_done(*(open_event(name) for name in "ABC"))
     add_pending(pks[0], state="dead")
     add_pending(pks[1])
@@ -205,7 +205,7 @@ def test_replayable_is_what_replay_takes(database: str) -> None:
     assert replay.replay(pks, []) == Replayed(2, 1)
 
 
-def test_a_replay_reaches_all_receivers_as_a_replay(database: str, tracking: ReceiverSignal) -> None:
+def test_replay_calls_all_receivers_with_the_replay_mark(database: str, tracking: ReceiverSignal) -> None:
     shop, bank = Recorder(tracking, "shop"), Recorder(tracking, "bank")
     pks = store_done(open_event("A1"), open_event("B2"))
     add_pending(pks[1], state="dead", failures=7, receivers=FAILED)
@@ -215,7 +215,7 @@ def test_a_replay_reaches_all_receivers_as_a_replay(database: str, tracking: Rec
     assert not Work.objects.exists()
 
 
-def test_a_replay_to_some_reaches_these_alone(database: str, tracking: ReceiverSignal) -> None:
+def test_replay_to_some_receivers_calls_no_others(database: str, tracking: ReceiverSignal) -> None:
     logs = {name: Recorder(tracking, name) for name in ("shop", "bank", "post")}
     replay.replay(store_done(open_event("A1")), ["shop", "post"])
     tasks.retry()
@@ -223,7 +223,7 @@ def test_a_replay_to_some_reaches_these_alone(database: str, tracking: ReceiverS
     assert logs["bank"].calls == []
 
 
-def test_a_replay_that_fails_is_retried_as_a_replay(database: str, tracking: ReceiverSignal) -> None:
+def test_a_failed_replay_is_retried_with_the_replay_mark(database: str, tracking: ReceiverSignal) -> None:
     shop, bank = Recorder(tracking, "shop", fails=True), Recorder(tracking, "bank")
     (pk,) = store_done(open_event("A1"))
     replay.replay([pk], [])
@@ -235,7 +235,7 @@ def test_a_replay_that_fails_is_retried_as_a_replay(database: str, tracking: Rec
     assert not Work.objects.exists()
 
 
-def test_operators_who_ask_at_once_replay_each_event_once(database: str) -> None:
+def test_concurrent_replays_take_each_event_once(database: str) -> None:
     pks = store_done(*(open_event(f"{number:03d}") for number in range(100)))
     for pk in pks[:50]:
         add_pending(pk, state="dead")
@@ -253,7 +253,7 @@ def test_operators_who_ask_at_once_replay_each_event_once(database: str) -> None
     assert Work.objects.filter(replay=True, state="owed").count() == 100
 
 
-def test_the_receivers_that_are_connected(tracking: ReceiverSignal) -> None:
+def test_connected_lists_the_receiver_names(tracking: ReceiverSignal) -> None:
     assert replay.connected() == []
     Recorder(tracking, "shop")
     Recorder(tracking, "bank")
@@ -294,7 +294,7 @@ def ask(what: str, pks: list[int]) -> None:
 
 @hypothesis_settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(found_work, min_size=4, max_size=4), st.lists(requests, max_size=6))
-def test_whatever_is_asked_each_event_is_in_a_lane_the_workers_know(
+def test_any_operator_action_leaves_each_event_in_a_lane_of_the_workers(
     database: str, tracking: ReceiverSignal, works: list[Any], asked: list[Any]
 ) -> None:
     tracking.receivers = []

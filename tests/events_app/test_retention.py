@@ -29,27 +29,29 @@ def owe(database: str, pk: int, **fields: object) -> None:
     Work.objects.create(event_id=pk, due=database_now(database), **fields)
 
 
-def test_the_old_go_and_the_young_stay(database: str) -> None:
+def test_retention_removes_old_events_and_keeps_young_ones(database: str) -> None:
     _, _, *young = store_aged(database, 400, 30.01, 29.99, 0)
     assert retention.prune(Claim())
     assert stored_pks() == young
     assert counters.read() == {"pruned": 2}
 
 
-def test_without_the_setting_all_stay(database: str, anymail: Callable[..., None]) -> None:
+def test_without_the_retention_setting_all_events_are_kept(
+    database: str, anymail: Callable[..., None]
+) -> None:
     anymail(EVENT_RETENTION_DAYS=None)
     old = store_aged(database, 4000)
     assert retention.prune(Claim())
     assert (stored_pks(), counters.read()) == (old, {})
 
 
-def test_with_nothing_stored_there_is_nothing_to_do(database: str) -> None:
+def test_retention_of_an_empty_table_removes_nothing(database: str) -> None:
     assert retention.prune(Claim())
     assert counters.read() == {}
 
 
 @pytest.mark.parametrize("claim", [None, 17, claims.NOBODY])
-def test_what_is_owed_stays_until_it_is_done(database: str, claim: int | None) -> None:
+def test_retention_keeps_pending_events_until_they_are_done(database: str, claim: int | None) -> None:
     _, owed = store_aged(database, 40, 40)
     owe(database, owed, claim=claim, failures=3)
     assert retention.prune(Claim())
@@ -60,7 +62,9 @@ def test_what_is_owed_stays_until_it_is_done(database: str, claim: int | None) -
     assert stored_pks() == []
 
 
-def test_the_dead_go_with_the_others_and_are_counted(database: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_retention_removes_old_dead_letters_and_counts_them(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
     _, dead, young = store_aged(database, 40, 40, 0)
     for pk in (dead, young):
         owe(database, pk, state="dead")
@@ -73,7 +77,7 @@ def test_the_dead_go_with_the_others_and_are_counted(database: str, caplog: pyte
 
 @pytest.mark.usefixtures("slices_of_three")
 @pytest.mark.parametrize("count", [2, 3, 4, 9, 10])
-def test_all_slices_are_gone_through(database: str, count: int) -> None:
+def test_retention_goes_through_all_slices(database: str, count: int) -> None:
     store_aged(database, *[40] * count)
     assert retention.prune(Claim())
     assert stored_pks() == []
@@ -81,7 +85,7 @@ def test_all_slices_are_gone_through(database: str, count: int) -> None:
 
 
 @pytest.mark.usefixtures("slices_of_three")
-def test_a_slice_of_owed_events_hides_none_behind_it(database: str) -> None:
+def test_a_slice_of_pending_events_hides_no_old_events_behind_it(database: str) -> None:
     pks = store_aged(database, *[40] * 7)
     for pk in pks[:6]:
         owe(database, pk)
@@ -90,7 +94,7 @@ def test_a_slice_of_owed_events_hides_none_behind_it(database: str) -> None:
 
 
 @pytest.mark.usefixtures("slices_of_three")
-def test_an_old_event_among_young_ones_goes_or_waits_until_its_neighbours_are_old(
+def test_an_old_event_among_young_ones_is_removed_once_its_neighbours_are_old(
     database: str, anymail: Callable[..., None]
 ) -> None:
     _, young, _, *slice_of_young, late = store_aged(database, 40, 29, 40, 29, 29, 29, 40)
@@ -102,7 +106,7 @@ def test_an_old_event_among_young_ones_goes_or_waits_until_its_neighbours_are_ol
 
 
 @pytest.mark.usefixtures("slices_of_three")
-def test_at_its_budgets_end_it_stops_and_the_next_goes_on(
+def test_retention_stops_out_of_budget_and_the_next_run_continues(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pks = store_aged(database, *[40] * 7)
@@ -118,6 +122,6 @@ def test_at_its_budgets_end_it_stops_and_the_next_goes_on(
     assert stored_pks() == []
 
 
-def test_with_the_database_away_it_raises(database: str) -> None:
+def test_retention_raises_when_the_database_is_away(database: str) -> None:
     with database_away(database), pytest.raises(DatabaseError):
         retention.prune(Claim())

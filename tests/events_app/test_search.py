@@ -15,37 +15,39 @@ def ids(**criteria: Any) -> list[str]:
     return sorted(find(Criteria(**criteria)).values_list("event_id", flat=True))
 
 
-def test_nothing_asked_finds_all(database: str) -> None:
+def test_an_empty_filter_finds_all_events(database: str) -> None:
     store_done(open_event("A1"), open_event("B2"))
     assert ids() == ["A1", "B2"]
 
 
-def test_by_our_id_or_sendgrids(database: str) -> None:
+def test_filter_by_our_id_or_the_sendgrid_id(database: str) -> None:
     first, *_ = store_done(open_event("A1"), open_event("b2=="), open_event("c3"))
     assert ids(ids=(str(first), "b2==")) == ["A1", "b2=="]
     assert ids(ids=("B2==", str(10**17))) == []
 
 
-def test_an_id_of_more_digits_than_ours_is_sendgrids(database: str) -> None:
+def test_an_id_with_more_digits_than_ours_is_a_sendgrid_id(database: str) -> None:
     number = "9" * 30
     store_done(open_event(number))
     assert ids(ids=(number,)) == [number]
 
 
-def test_by_sendgrids_id_where_the_content_is_the_key(database: str, anymail: Callable[..., None]) -> None:
+def test_filter_by_the_sendgrid_id_works_with_dedupe_by_content(
+    database: str, anymail: Callable[..., None]
+) -> None:
     anymail(DEDUPE_BY="content")
     store_done(open_event("A1"), open_event("B2", ip="203.0.113.9"))
     assert ids(ids=("B2",)) == ["B2"]
     assert missing(["B2", "C3"]) == ["C3"]
 
 
-def test_ids_that_are_missing(database: str) -> None:
+def test_missing_returns_the_unknown_ids(database: str) -> None:
     first, _ = store_done(open_event("A1"), open_event("B2"))
     assert missing([str(first), "B2", "C3", "0", f"0{first}", str(10**17)]) == ["C3", "0", str(10**17)]
     assert missing([]) == []
 
 
-def test_by_message_and_by_address(database: str) -> None:
+def test_filter_by_message_id_and_by_address(database: str) -> None:
     store_done(open_event("A1", anymail_id="our-id"), open_event("B2", email="Lena@Example.ORG"))
     assert ids(message_id="our-id") == ["A1"]
     assert ids(message_id="our") == []
@@ -53,13 +55,13 @@ def test_by_message_and_by_address(database: str) -> None:
     assert ids(address="lena") == []
 
 
-def test_by_type(database: str) -> None:
+def test_filter_by_event_type(database: str) -> None:
     store_done(open_event("A1"), open_event("B2", event="click"), open_event("C3", event="bounce"))
     assert ids(types=("clicked",)) == ["B2"]
     assert ids(types=("clicked", "bounced")) == ["B2", "C3"]
 
 
-def test_all_that_is_given_must_hold(database: str) -> None:
+def test_all_given_filters_must_match(database: str) -> None:
     first, second = store_done(open_event("A1"), open_event("B2", email="lena@example.org"))
     asked = {"ids": (str(first), str(second)), "address": "lena@example.org", "states": ("done",)}
     assert ids(**asked) == ["B2"]

@@ -5,14 +5,14 @@ from events_app.signals import AnymailTrackingEvent, EventType, RejectReason, Tr
 from events_app.views import SendGridInboundWebhookView, SendGridTrackingWebhookView
 
 
-def test_the_door_is_known_by_its_name() -> None:
+def test_webhook_views_are_registered_by_name() -> None:
     assert signals.doors == {
         "tracking": SendGridTrackingWebhookView,
         "inbound": SendGridInboundWebhookView,
     }
 
 
-def test_the_words_are_anymails() -> None:
+def test_event_types_and_reject_reasons_are_those_of_anymail() -> None:
     event = AnymailTrackingEvent(event_type=EventType.BOUNCED, reject_reason=RejectReason.TIMED_OUT)
     assert isinstance(event, TrackingEvent)
     assert (event.event_type, event.reject_reason) == ("bounced", "timed_out")

@@ -20,14 +20,14 @@ def shown(key: PublicKeyTypes) -> str:
 
 
 @each_vector
-def test_vector(vector: dict[str, Any]) -> None:
+def test_verify_agrees_with_each_vector(vector: dict[str, Any]) -> None:
     timestamp, signature = vector["timestamp"], vector["signature"]
     verified = verify(vector["keys"], timestamp=timestamp, signature=signature, body=vector_body(vector))
     assert verified is vector["valid"]
 
 
 @each_vector
-def test_vector_in_pieces(vector: dict[str, Any]) -> None:
+def test_verify_digest_of_a_chunked_body_agrees_with_each_vector(vector: dict[str, Any]) -> None:
     timestamp, signature, body = vector["timestamp"], vector["signature"], vector_body(vector)
     running = begin(timestamp)
     for at in range(0, len(body), 7):
@@ -37,7 +37,7 @@ def test_vector_in_pieces(vector: dict[str, Any]) -> None:
     assert verified is vector["valid"]
 
 
-def test_there_are_vectors_of_both_kinds() -> None:
+def test_vectors_cover_valid_and_invalid_signatures() -> None:
     assert len(VECTORS) == 17
     assert sum(vector["valid"] for vector in VECTORS) == 7
 
@@ -54,7 +54,7 @@ def test_there_are_vectors_of_both_kinds() -> None:
     ],
     ids=["bare", "spaces", "PEM", "PEM with literal backslash-n", "PEM with CRLF", "two lines"],
 )
-def test_every_form_of_a_key(key: str) -> None:
+def test_every_form_of_a_public_key_is_accepted(key: str) -> None:
     headers = SENDER.headers(b"[]", 1784000000)
     signature = headers["X-Twilio-Email-Event-Webhook-Signature"]
     assert verify([key], timestamp="1784000000", signature=signature, body=b"[]")
@@ -91,32 +91,32 @@ def test_every_form_of_a_key(key: str) -> None:
         "another curve",
     ],
 )
-def test_what_is_no_key_is_refused_and_not_repeated(key: str, says: str) -> None:
+def test_an_invalid_public_key_raises_an_error_that_does_not_quote_it(key: str, says: str) -> None:
     with pytest.raises(ValueError, match=says) as raised:
         load_key(key)
     assert not key or key not in str(raised.value)
 
 
-def test_a_key_that_is_none_raises_even_if_the_signature_is_right() -> None:
+def test_an_invalid_key_raises_even_when_another_key_matches() -> None:
     signature = SENDER.headers(b"[]", 1784000000)["X-Twilio-Email-Event-Webhook-Signature"]
     with pytest.raises(ValueError, match="not a public key"):
         verify(["nonsense", PUBLIC_KEY], timestamp="1784000000", signature=signature, body=b"[]")
 
 
-def test_without_keys_nothing_is_signed() -> None:
+def test_verify_without_keys_is_false() -> None:
     vector = VECTORS[0]
     assert not verify(
         [], timestamp=vector["timestamp"], signature=vector["signature"], body=vector_body(vector)
     )
 
 
-def test_the_time_cannot_be_moved_into_the_body() -> None:
+def test_a_timestamp_moved_into_the_body_does_not_verify() -> None:
     signature = SENDER.headers(b"[]", 1784000000)["X-Twilio-Email-Event-Webhook-Signature"]
     assert not verify([PUBLIC_KEY], timestamp="", signature=signature, body=b"1784000000[]")
 
 
 @pytest.mark.parametrize("kept", range(10))
-def test_no_part_of_the_time_can_be_moved_into_the_body(kept: int) -> None:
+def test_part_of_a_timestamp_moved_into_the_body_does_not_verify(kept: int) -> None:
     signature = SENDER.headers(b"[]", 1784000000)["X-Twilio-Email-Event-Webhook-Signature"]
     timestamp, moved = "1784000000"[:kept], "1784000000"[kept:]
     assert not verify([PUBLIC_KEY], timestamp=timestamp, signature=signature, body=f"{moved}[]".encode())
@@ -126,7 +126,7 @@ GOOD = SENDER.headers(b"[]", 1784000000)["X-Twilio-Email-Event-Webhook-Signature
 
 
 @each_vector
-def test_each_vector_of_a_wrong_body_or_key_is_well_formed(vector: dict[str, Any]) -> None:
+def test_only_vectors_with_malformed_signatures_are_not_well_formed(vector: dict[str, Any]) -> None:
     well_formed = is_well_formed(timestamp=vector["timestamp"], signature=vector["signature"])
     assert well_formed is not vector["case"].endswith(("_base64", "_der", "_empty"))
 
@@ -138,7 +138,7 @@ def test_each_vector_of_a_wrong_body_or_key_is_well_formed(vector: dict[str, Any
         *("178400000 ", "1_78400000", "١٧٨٤٠٠٠٠٠٠", "1784000000\n", "0x17840000", "17840000²0"),
     ],
 )
-def test_a_time_other_than_ten_digits_is_malformed(timestamp: str) -> None:
+def test_a_timestamp_other_than_ten_digits_is_malformed(timestamp: str) -> None:
     assert not is_well_formed(timestamp=timestamp, signature=GOOD)
 
 
@@ -161,17 +161,17 @@ def test_a_signature_other_than_base64_of_der_is_malformed(signature: str) -> No
 
 
 @given(st.text(max_size=100), st.text(max_size=100), st.binary(max_size=100))
-def test_no_headers_and_no_body_raise(timestamp: str, signature: str, body: bytes) -> None:
+def test_verify_never_raises_for_any_headers_and_body(timestamp: str, signature: str, body: bytes) -> None:
     assert verify([PUBLIC_KEY], timestamp=timestamp, signature=signature, body=body) is False
 
 
 @given(st.binary(max_size=100))
-def test_no_bytes_in_the_signature_raise(der: bytes) -> None:
+def test_verify_never_raises_for_any_signature_bytes(der: bytes) -> None:
     signature = base64.b64encode(der).decode()
     assert verify([PUBLIC_KEY], timestamp="1784000000", signature=signature, body=b"[]") is False
 
 
 @given(st.binary(max_size=200), st.integers(10**9, 10**10 - 1))
-def test_whatever_is_signed_verifies(body: bytes, at: int) -> None:
+def test_any_signed_body_verifies(body: bytes, at: int) -> None:
     signature = SENDER.headers(body, at)["X-Twilio-Email-Event-Webhook-Signature"]
     assert verify([PUBLIC_KEY], timestamp=str(at), signature=signature, body=body)

@@ -10,7 +10,7 @@ from tests.support.events.stored_events import add_pending, open_event, store_do
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
 
-def test_slices_meet_each_event_once_whatever_changes(database: str) -> None:
+def test_slices_yield_each_event_once_despite_changes(database: str) -> None:
     pks = store_done(*(open_event(f"{number:02d}") for number in range(25)))
     for pk in pks:
         add_pending(pk, state="dead")
@@ -22,12 +22,12 @@ def test_slices_meet_each_event_once_whatever_changes(database: str) -> None:
     assert met == sorted(pks)
 
 
-def test_the_newest_slice_first(database: str) -> None:
+def test_slices_can_yield_the_newest_first(database: str) -> None:
     pks = store_done(*(open_event(f"{number:02d}") for number in range(25)))
     parts = [[event.pk for event in part] for part in slices(find(Criteria()), 10, newest_first=True)]
     assert [len(part) for part in parts] == [10, 10, 5]
     assert [pk for part in parts for pk in part] == sorted(pks, reverse=True)
 
 
-def test_no_events_are_no_slices(database: str) -> None:
+def test_no_events_yield_no_slices(database: str) -> None:
     assert list(slices(find(Criteria()), 10)) == []

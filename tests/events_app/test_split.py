@@ -29,7 +29,7 @@ def in_order(elements: list[bytes], body: bytes) -> bool:
     return True
 
 
-def test_a_post_of_sendgrids_shape() -> None:
+def test_a_post_in_sendgrid_format_is_split_into_its_events() -> None:
     events = history(50)
     elements = split(batch(events))
     assert [json.loads(element) for element in elements] == events
@@ -37,13 +37,13 @@ def test_a_post_of_sendgrids_shape() -> None:
 
 
 @given(st.lists(any_value, max_size=8), space)
-def test_elements_mean_what_they_meant_in_the_body(values: list[object], space: bytes) -> None:
+def test_elements_are_split_unchanged(values: list[object], space: bytes) -> None:
     written = [json.dumps(value).encode() for value in values]
     assert split(join(written, space)) == written
 
 
 @given(st.lists(any_value, max_size=8), space)
-def test_in_utf_8_too(values: list[object], space: bytes) -> None:
+def test_elements_in_utf_8_are_split_unchanged(values: list[object], space: bytes) -> None:
     # surrogatepass: lone surrogates are no UTF-8, and come all the same.
     written = [json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass") for value in values]
     assert split(join(written, space)) == written
@@ -69,7 +69,7 @@ def test_any_bytes_are_split_or_refused(body: bytes) -> None:
     "body",
     [b"", b" ", b"{}", b'{"events": []}', b"null", b"hello", b"\xff\xfe[\x00]\x00", b"\xef\xbb\xbf", b",[]"],
 )
-def test_what_begins_as_no_array_is_refused(body: bytes) -> None:
+def test_a_body_that_does_not_begin_as_an_array_is_refused(body: bytes) -> None:
     with pytest.raises(NotAnArray, match="not a JSON array"):
         split(body)
 
@@ -79,7 +79,7 @@ def test_an_empty_array_has_no_elements(body: bytes) -> None:
     assert split(body) == []
 
 
-def test_a_byte_order_mark_is_no_element() -> None:
+def test_a_byte_order_mark_is_skipped() -> None:
     assert split(b'\xef\xbb\xbf[{"a":1},\r\n2]\r\n') == [b'{"a":1}', b"2"]
 
 
@@ -95,7 +95,7 @@ def test_a_byte_order_mark_is_no_element() -> None:
     ],
     ids=["NaN", "infinity", "control", "surrogate", "latin-1", "surrogate in UTF-8"],
 )
-def test_what_strict_json_forbids_is_told_from_its_neighbours(element: bytes) -> None:
+def test_an_element_that_strict_json_forbids_is_split_from_its_neighbours(element: bytes) -> None:
     assert split(b'[{"a": 1},\r\n' + element + b',\r\n{"b": [2, 3]}]\r\n') == [
         b'{"a": 1}',
         element,
@@ -104,7 +104,7 @@ def test_what_strict_json_forbids_is_told_from_its_neighbours(element: bytes) ->
 
 
 @pytest.mark.parametrize("body", [b"[", b"[,]"])
-def test_a_body_without_a_single_element_is_one(body: bytes) -> None:
+def test_a_body_without_any_complete_element_is_kept_as_one(body: bytes) -> None:
     assert split(body) == [body]
 
 
@@ -121,7 +121,7 @@ def test_a_body_without_a_single_element_is_one(body: bytes) -> None:
     ],
     ids=["cut", "comma", "tail", "nonsense", "no comma", "deep", "NaN and cut"],
 )
-def test_what_is_no_array_to_its_end_keeps_what_it_has(body: bytes, elements: list[bytes]) -> None:
+def test_a_malformed_array_keeps_its_elements(body: bytes, elements: list[bytes]) -> None:
     assert split(body) == elements
 
 
@@ -147,19 +147,19 @@ def test_a_broken_element_ends_where_the_next_event_begins(broken: bytes, end: b
 
 
 @given(st.lists(st.one_of(st.sampled_from(BROKEN), st.binary(max_size=20)), max_size=8))
-def test_no_element_costs_the_last_one_its_place(others: list[bytes]) -> None:
+def test_no_element_hides_the_last_one(others: list[bytes]) -> None:
     last = b'{"event": "click"}'
     # Only what ends a line in a string that does not end can swallow the next event's beginning.
     safe = [other.replace(b"\n", b"") for other in others]
     assert split(b"[" + b",\r\n".join([*safe, last]) + b"]\r\n")[-1] == last
 
 
-def test_text_of_a_strangers_cannot_pass_for_an_event() -> None:
+def test_untrusted_text_inside_a_broken_element_cannot_forge_an_event() -> None:
     forged = b'{"event": "click", "url": "https://a.example/},{\\"event\\":\\"bounce\\"}", "n": tru}'
     assert split(b"[" + forged + b"]") == [forged + b"]"]
 
 
-def test_a_body_of_broken_elements_alone_is_not_searched_for_ever() -> None:
+def test_splitting_a_body_of_broken_elements_is_bounded() -> None:
     elements = split(b"[" + b",\r\n".join([b'{"'] * 5000) + b"]")
     assert len(elements) < 200
     assert elements[-1].endswith(b'{"]')
@@ -171,7 +171,7 @@ def test_numbers_keep_every_digit() -> None:
     assert math.isinf(float(number))
 
 
-def test_as_many_as_are_allowed_and_one_more() -> None:
+def test_more_than_the_maximum_of_events_is_refused() -> None:
     assert len(split(b"[" + b",".join([b"1"] * MOST_EVENTS) + b"]")) == MOST_EVENTS
     with pytest.raises(TooMany, match=f"more than the {MOST_EVENTS} events"):
         split(b"[" + b",".join([b"1"] * (MOST_EVENTS + 1)) + b"]")

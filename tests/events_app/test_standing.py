@@ -42,7 +42,7 @@ def kind(request: pytest.FixtureRequest, database: str) -> Kind:
     return found
 
 
-def test_by_state(kind: Kind) -> None:
+def test_filter_by_state(kind: Kind) -> None:
     dead, done, owed, put_off, replay = kind.keep(5)
     kind.owe(dead, state="dead")
     kind.owe(owed)
@@ -56,7 +56,7 @@ def test_by_state(kind: Kind) -> None:
     assert len(kind.found(states=tuple(State))) == 5
 
 
-def test_each_is_in_the_one_state_that_is_said_of_it(kind: Kind) -> None:
+def test_each_row_matches_exactly_the_state_shown_for_it(kind: Kind) -> None:
     rows = list(product(("owed", "dead"), (0, 1), (False, True), (None, claims.NOBODY, 7), (0, 5)))
     pks = kind.keep(len(rows) + 1)
     for pk, (state, failures, replay, claim, lapses) in zip(pks, rows, strict=False):
@@ -70,7 +70,7 @@ def test_each_is_in_the_one_state_that_is_said_of_it(kind: Kind) -> None:
 @pytest.mark.parametrize(
     "name", ["shop.receivers.stop", "a__b", 'quo"ted', "7", "", "%s", "ünïcode", "back\\slash", "$.x[0]"]
 )
-def test_by_the_receiver_that_failed(kind: Kind, name: str) -> None:
+def test_filter_by_failed_receiver(kind: Kind, name: str) -> None:
     first, second, third, _ = kind.keep(4)
     kind.owe(first, failures=1, receivers={"other": "Traceback", name: "Traceback"})
     kind.owe(second, failures=1, receivers={"other": "Traceback"})
@@ -78,7 +78,7 @@ def test_by_the_receiver_that_failed(kind: Kind, name: str) -> None:
     assert kind.found(receiver=name) == [first]
 
 
-def test_a_receiver_that_has_not_been_called_has_not_failed(kind: Kind) -> None:
+def test_filter_by_failed_receiver_ignores_uncalled_receivers(kind: Kind) -> None:
     first, second = kind.keep(2)
     kind.owe(first, failures=1, receivers={"shop": "", "bank": "Traceback"})
     kind.owe(second, state="dead", receivers={"shop": "null"})
@@ -86,7 +86,7 @@ def test_a_receiver_that_has_not_been_called_has_not_failed(kind: Kind) -> None:
     assert kind.found(receiver="bank") == [first]
 
 
-def test_by_the_time_it_was_received(kind: Kind) -> None:
+def test_filter_by_received_time(kind: Kind) -> None:
     first, second = kind.keep(2)
     kind.rows().filter(pk=second).update(received_at=RECEIVED + timedelta(hours=1))
     assert kind.found(since=RECEIVED) == sorted([first, second])
@@ -95,7 +95,7 @@ def test_by_the_time_it_was_received(kind: Kind) -> None:
     assert kind.found(until=RECEIVED) == []
 
 
-def test_whether_anything_is_asked() -> None:
+def test_an_empty_filter_is_recognized() -> None:
     assert not Standing().asks()
     assert not Standing(states=()).asks()
     for asked in ({"states": ("dead",)}, {"receiver": ""}, {"since": datetime(2026, 7, 14, tzinfo=UTC)}):

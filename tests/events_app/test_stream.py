@@ -36,7 +36,7 @@ def fresh(count: int = 100) -> list[Entry]:
 # append
 
 
-def test_what_is_appended_is_read_in_order_with_its_door() -> None:
+def test_appended_events_are_read_in_order_with_their_webhook_view() -> None:
     append(b'{"a": 1}', b"\xff\x00 no text", b"")
     append(b"[]")
     assert [(entry.door, entry.events) for entry in fresh()] == [
@@ -45,7 +45,7 @@ def test_what_is_appended_is_read_in_order_with_its_door() -> None:
     ]
 
 
-def test_a_large_post_is_several_entries() -> None:
+def test_a_large_post_is_split_into_several_entries() -> None:
     events = [b"%d" % number for number in range(MOST_EVENTS * 2 + 1)]
     append(*events)
     entries = fresh(1000)
@@ -53,7 +53,7 @@ def test_a_large_post_is_several_entries() -> None:
     assert raws(entries) == events
 
 
-def test_the_door_is_to_ring_once_until_somebody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_append_asks_for_one_wake_up_until_a_worker_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis, "BELL_LIFE", 3_600_000)
     assert append(b"1")
     assert not append(b"2")
@@ -61,12 +61,12 @@ def test_the_door_is_to_ring_once_until_somebody_reads(monkeypatch: pytest.Monke
     assert append(b"3")
 
 
-def test_a_bell_that_got_lost_is_rung_again_later() -> None:
+def test_the_wake_up_flag_expires() -> None:
     append(b"1")
     assert 0 < redis.worker().pttl(redis.key("bell")) <= redis.BELL_LIFE
 
 
-def test_an_entry_knows_when_it_was_taken() -> None:
+def test_an_entry_has_the_time_it_was_received() -> None:
     before, _ = redis.worker().time()
     append(b"1")
     (entry,) = fresh()
@@ -75,12 +75,12 @@ def test_an_entry_knows_when_it_was_taken() -> None:
     assert entry.received_at.tzinfo is UTC
 
 
-def test_an_id_beyond_all_calendars_has_a_time_all_the_same() -> None:
+def test_an_entry_id_beyond_all_dates_has_a_received_time() -> None:
     entry = Entry(b"18446744073709551615-0", "tracking", [b"{}"])
     assert entry.received_at <= datetime.now(UTC)
 
 
-def test_over_the_backlog_limit_nothing_is_taken(anymail: Callable[..., None]) -> None:
+def test_append_over_the_backlog_limit_is_refused_whole(anymail: Callable[..., None]) -> None:
     anymail(EVENT_BACKLOG_LIMIT=3)
     append(b"1", b"2")
     with pytest.raises(Unavailable, match="limit of 3"):
@@ -90,7 +90,7 @@ def test_over_the_backlog_limit_nothing_is_taken(anymail: Callable[..., None]) -
     assert stream.backlog() == 3
 
 
-def test_room_is_made_by_storing(anymail: Callable[..., None]) -> None:
+def test_done_entries_make_room_in_the_backlog(anymail: Callable[..., None]) -> None:
     anymail(EVENT_BACKLOG_LIMIT=1)
     append(b"1")
     entries = fresh()
@@ -100,7 +100,7 @@ def test_room_is_made_by_storing(anymail: Callable[..., None]) -> None:
     append(b"2")
 
 
-def test_entries_that_are_done_twice_make_room_once(anymail: Callable[..., None]) -> None:
+def test_done_is_idempotent_for_the_backlog(anymail: Callable[..., None]) -> None:
     append(b"1", b"2")
     first = fresh()
     append(b"3", b"4", b"5")
@@ -112,7 +112,7 @@ def test_entries_that_are_done_twice_make_room_once(anymail: Callable[..., None]
         append(b"6", b"7")
 
 
-def test_whoever_empties_the_stream_by_hand_leaves_room(anymail: Callable[..., None]) -> None:
+def test_trimming_the_stream_by_hand_empties_the_backlog(anymail: Callable[..., None]) -> None:
     anymail(EVENT_BACKLOG_LIMIT=3)
     append(b"1", b"2", b"3")
     redis.worker().xtrim(redis.key(), maxlen=0)
@@ -121,7 +121,7 @@ def test_whoever_empties_the_stream_by_hand_leaves_room(anymail: Callable[..., N
     assert stream.backlog() == 2
 
 
-def test_entries_nobody_has_counted_are_events_that_wait(anymail: Callable[..., None]) -> None:
+def test_uncounted_entries_count_towards_the_backlog(anymail: Callable[..., None]) -> None:
     anymail(EVENT_BACKLOG_LIMIT=3)
     for _ in range(3):
         redis.worker().xadd(redis.key(), {"r": b"{}"})
@@ -132,14 +132,14 @@ def test_entries_nobody_has_counted_are_events_that_wait(anymail: Callable[..., 
     append(b"1", b"2", b"3")
 
 
-def test_a_full_stream_is_no_failure_of_redis(anymail: Callable[..., None]) -> None:
+def test_a_full_backlog_does_not_pause_redis(anymail: Callable[..., None]) -> None:
     anymail(EVENT_BACKLOG_LIMIT=1)
     with pytest.raises(Unavailable):
         append(b"1", b"2")
     assert not redis.is_paused()
 
 
-def test_with_redis_away_nothing_is_taken_nor_tried_for_a_while(
+def test_with_redis_away_append_is_refused_and_redis_is_paused(
     anymail: Callable[..., None],
 ) -> None:
     anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
@@ -149,7 +149,7 @@ def test_with_redis_away_nothing_is_taken_nor_tried_for_a_while(
         append(b"1")
 
 
-def test_a_key_of_another_kind_is_redis_refusing() -> None:
+def test_append_to_a_key_of_another_type_is_refused() -> None:
     redis.worker().set(redis.key(), "a text")
     with pytest.raises(Unavailable):
         append(b"1")
@@ -165,33 +165,33 @@ def test_each_entry_is_read_once() -> None:
     assert fresh(2) == []
 
 
-def test_a_read_takes_hardly_more_than_it_is_to() -> None:
+def test_a_read_takes_few_more_events_than_its_limit() -> None:
     append_each(*(b"%d" % number for number in range(250)))
     assert [len(raws(fresh(200))), len(raws(fresh(200)))] == [200, 50]
     append(*(b"%d" % number for number in range(MOST_EVENTS * 20)))
     assert 180 <= len(raws(fresh(180))) < 180 + MOST_EVENTS
 
 
-def test_where_small_entries_end_a_read_takes_up_to_three_times_as_much() -> None:
+def test_a_read_at_the_end_of_small_entries_takes_at_most_three_times_its_limit() -> None:
     append_each(*(b"%d" % number for number in range(50)))
     for _ in range(10):
         append(*(b"%d" % number for number in range(MOST_EVENTS * 10)))
     assert 1000 <= len(raws(fresh(1000))) <= 3000
 
 
-def test_what_was_read_and_not_stored_is_handed_out_again() -> None:
+def test_entries_read_but_not_stored_are_read_again() -> None:
     append(b"1", b"2")
     assert fresh(2) == stream.read(2, NONE).entries
 
 
-def test_lapsed_entries_come_beside_fresh_ones() -> None:
+def test_expired_entries_are_read_together_with_fresh_ones() -> None:
     append(b"1", b"2")
     stream.give_back(fresh(), LEASE)
     append(b"3")
     assert sorted(raws(fresh())) == [b"1", b"2", b"3"]
 
 
-def test_lapsed_entries_come_before_fresh_ones() -> None:
+def test_expired_entries_are_read_before_fresh_ones() -> None:
     append_each(b"1", b"2", b"3")
     stream.give_back(fresh(), LEASE)
     append_each(b"4", b"5", b"6")
@@ -200,14 +200,14 @@ def test_lapsed_entries_come_before_fresh_ones() -> None:
     assert raws(fresh(3)) == [b"5", b"6"]
 
 
-def test_a_read_says_whether_it_left_anything() -> None:
+def test_a_read_says_whether_more_entries_are_left() -> None:
     append_each(*(b"%d" % number for number in range(100)))
     assert stream.read(70, LEASE).more
     assert not stream.read(70, LEASE).more
     assert stream.read(0, LEASE) == ([], True)
 
 
-def test_a_read_stops_before_large_entries_fill_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "MOST_BYTES", 32_000)
     append_each(*(b"x" * 1000 for _ in range(100)))
     entries, more = stream.read(100, LEASE)
@@ -215,7 +215,7 @@ def test_a_read_stops_before_large_entries_fill_the_worker(monkeypatch: pytest.M
     assert stream.read(100, LEASE).more
 
 
-def test_what_is_done_is_gone() -> None:
+def test_done_entries_are_deleted() -> None:
     append(b"1", b"2")
     stream.done(fresh())
     assert stream.backlog() == 0
@@ -223,7 +223,7 @@ def test_what_is_done_is_gone() -> None:
     assert redis.worker().xpending(redis.key(), stream.GROUP)["pending"] == 0
 
 
-def test_what_is_given_back_is_read_at_once() -> None:
+def test_entries_given_back_are_read_at_once() -> None:
     append_each(b"1", b"2")
     one, other = fresh()
     stream.give_back([other], LEASE)
@@ -233,7 +233,7 @@ def test_what_is_given_back_is_read_at_once() -> None:
     assert stream.backlog() == 0
 
 
-def test_giving_back_what_somebody_else_has_stored_brings_nothing_back() -> None:
+def test_giving_back_entries_stored_by_another_worker_restores_nothing() -> None:
     append(b"1")
     entries = fresh()
     stream.done(entries)
@@ -242,7 +242,7 @@ def test_giving_back_what_somebody_else_has_stored_brings_nothing_back() -> None
     assert not stream.anything_to_read(LEASE)
 
 
-def test_an_entry_that_was_deleted_while_pending_is_passed_over() -> None:
+def test_an_entry_deleted_while_pending_is_skipped() -> None:
     append_each(b"1", b"2")
     entries = fresh()
     redis.worker().xdel(redis.key(), entries[0].id)
@@ -250,7 +250,7 @@ def test_an_entry_that_was_deleted_while_pending_is_passed_over() -> None:
     assert raws(fresh()) == [b"2"]
 
 
-def test_no_entries_need_no_redis(anymail: Callable[..., None]) -> None:
+def test_done_and_give_back_without_entries_need_no_redis(anymail: Callable[..., None]) -> None:
     anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
     stream.done([])
     stream.give_back([], LEASE)
@@ -262,13 +262,13 @@ def test_reading_with_redis_away_raises(anymail: Callable[..., None]) -> None:
         fresh()
 
 
-def test_reading_a_key_of_another_kind_raises() -> None:
+def test_reading_a_key_of_another_type_raises() -> None:
     redis.worker().set(redis.key(), "a text")
     with pytest.raises(RedisError, match="WRONGTYPE"):
         fresh()
 
 
-def test_a_group_that_was_lost_is_made_again_and_nothing_with_it() -> None:
+def test_a_lost_consumer_group_is_recreated_without_losing_events() -> None:
     append(b"1", b"2")
     fresh()
     redis.worker().xgroup_destroy(redis.key(), stream.GROUP)
@@ -276,7 +276,7 @@ def test_a_group_that_was_lost_is_made_again_and_nothing_with_it() -> None:
     assert raws(fresh()) == [b"1", b"2", b"3"]
 
 
-def test_a_stream_that_was_lost_is_made_again() -> None:
+def test_a_lost_stream_is_recreated() -> None:
     append(b"1")
     fresh()
     redis.worker().delete(redis.key())
@@ -285,14 +285,14 @@ def test_a_stream_that_was_lost_is_made_again() -> None:
     assert raws(fresh()) == [b"2"]
 
 
-def test_a_group_another_worker_has_just_made_is_as_good() -> None:
+def test_creating_the_consumer_group_is_idempotent() -> None:
     stream._create_group()
     stream._create_group()
     append(b"1")
     assert raws(fresh()) == [b"1"]
 
 
-def test_entries_of_somebody_else_do_not_stop_a_read() -> None:
+def test_foreign_entries_do_not_stop_a_read() -> None:
     append(b"1")
     aliens: list[dict[Any, Any]] = [{"other": 1}, {"d": b"\xff", "r": b"2"}, {"d": "tracking"}, {"r": b"3"}]
     for fields in aliens:
@@ -311,7 +311,7 @@ def test_entries_of_somebody_else_do_not_stop_a_read() -> None:
 # anything to read, hold
 
 
-def test_whether_there_is_anything_to_read() -> None:
+def test_anything_to_read_is_true_for_unread_and_expired_entries() -> None:
     states = [("no stream", stream.anything_to_read(LEASE))]
     append_each(b"1", b"2")
     states.append(("no group", stream.anything_to_read(LEASE)))
@@ -338,20 +338,20 @@ def test_whether_there_is_anything_to_read() -> None:
     }
 
 
-def test_an_empty_stream_without_a_group_has_nothing_to_read() -> None:
+def test_an_empty_stream_without_a_consumer_group_has_nothing_to_read() -> None:
     append(b"1")
     stream.done(fresh())
     redis.worker().xgroup_destroy(redis.key(), stream.GROUP)
     assert not stream.anything_to_read(NONE)
 
 
-def test_the_group_of_another_reader_is_not_ours() -> None:
+def test_another_consumer_group_is_ignored() -> None:
     append(b"1")
     redis.worker().xgroup_create(redis.key(), "another", id="$")
     assert stream.anything_to_read(LEASE)
 
 
-def test_a_lock_is_held_by_one_until_its_time_is_over() -> None:
+def test_a_lock_has_one_holder_until_it_is_released_or_expires() -> None:
     assert stream.hold("tick", 60_000)
     assert not stream.hold("tick", 60_000)
     assert 0 < redis.worker().pttl(redis.key("tick")) <= 60_000
@@ -362,7 +362,7 @@ def test_a_lock_is_held_by_one_until_its_time_is_over() -> None:
 # The entry that has waited longest
 
 
-def test_since_when_the_oldest_event_waits() -> None:
+def test_oldest_returns_the_received_time_of_the_oldest_event() -> None:
     before = datetime.now(UTC) - timedelta(seconds=1)
     now, received_at = stream.oldest()
     assert received_at is None
@@ -375,7 +375,7 @@ def test_since_when_the_oldest_event_waits() -> None:
     assert stream.oldest().received_at == received_at
 
 
-def test_an_event_that_is_read_and_not_stored_waits_still() -> None:
+def test_oldest_includes_events_read_but_not_stored() -> None:
     stream.append("tracking", [b"1"])
     entries = stream.read(10, idle=60_000).entries
     assert stream.oldest().received_at == entries[0].received_at
@@ -383,7 +383,7 @@ def test_an_event_that_is_read_and_not_stored_waits_still() -> None:
     assert stream.oldest().received_at is None
 
 
-def test_an_entry_of_a_later_time_than_the_clock_of_redis() -> None:
+def test_oldest_accepts_an_entry_later_than_the_redis_clock() -> None:
     redis.worker().xadd(redis.key(), {"d": "tracking", "r": b"1"}, id=f"{2**42}-0")
     now, received_at = stream.oldest()
     assert received_at is not None

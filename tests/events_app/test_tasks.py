@@ -45,7 +45,7 @@ def bells(queue: str = "sendgrid.events") -> list[str]:
     return [json.loads(message)["headers"]["task"] for message in reversed(messages)]
 
 
-def test_from_the_door_to_the_receivers(
+def test_signed_posts_reach_sync_and_async_receivers_once(
     database: str, tracking: ReceiverSignal, anymail: Callable[..., None]
 ) -> None:
     sender = Sender()
@@ -80,7 +80,7 @@ def test_from_the_door_to_the_receivers(
     assert counters.read() == {"duplicate": 44, "dead_on_arrival": 1}
 
 
-def test_a_drain_stores_delivers_and_leaves_nothing(database: str, tracking: ReceiverSignal) -> None:
+def test_a_drain_stores_and_delivers_all_waiting_events(database: str, tracking: ReceiverSignal) -> None:
     log = Recorder(tracking)
     append(open_event("A1"), {"event": "teleported", "sg_event_id": "B2"}, b"nonsense", open_event("A1"))
     tasks.drain()
@@ -95,7 +95,7 @@ def test_a_drain_with_nothing_to_do_does_nothing(database: str) -> None:
     assert bells() == []
 
 
-def test_a_drain_that_read_all_it_may_rings_for_the_next(database: str, tracking: ReceiverSignal) -> None:
+def test_a_drain_that_filled_its_batch_wakes_another(database: str, tracking: ReceiverSignal) -> None:
     log = Recorder(tracking)
     append(*(open_event(str(number)) for number in range(tasks.BATCH + 1)))
     tasks.drain()
@@ -104,7 +104,7 @@ def test_a_drain_that_read_all_it_may_rings_for_the_next(database: str, tracking
     assert (len(log.ids), stream.backlog()) == (tasks.BATCH + 1, 0)
 
 
-def test_a_drain_takes_what_others_released(database: str, tracking: ReceiverSignal) -> None:
+def test_a_drain_takes_released_events(database: str, tracking: ReceiverSignal) -> None:
     log = Recorder(tracking)
     store_leased("A1", claim=Claim())
     make_due(database, claim=None)
@@ -114,7 +114,7 @@ def test_a_drain_takes_what_others_released(database: str, tracking: ReceiverSig
     assert not Work.objects.exists()
 
 
-def test_a_drain_takes_what_others_released_before_it_takes_what_is_fresh(
+def test_a_drain_takes_released_events_before_fresh_ones(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = Recorder(tracking)
@@ -132,7 +132,7 @@ def test_a_drain_takes_what_others_released_before_it_takes_what_is_fresh(
     assert (log.ids[4:], stream.backlog(), Work.objects.count()) == (["E5"], 0, 0)
 
 
-def test_a_drain_calls_nobody_again_who_has_failed(database: str, tracking: ReceiverSignal) -> None:
+def test_a_drain_does_not_retry_failed_receivers(database: str, tracking: ReceiverSignal) -> None:
     shop = Recorder(tracking, "shop", "A1")
     append(open_event("A1"))
     tasks.drain()
@@ -141,7 +141,7 @@ def test_a_drain_calls_nobody_again_who_has_failed(database: str, tracking: Rece
     assert shop.calls == [Call("A1")]
 
 
-def test_a_drain_that_leaves_work_rings(
+def test_a_drain_that_leaves_work_wakes_another(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = Recorder(tracking)
@@ -153,7 +153,7 @@ def test_a_drain_that_leaves_work_rings(
     assert (log.ids, Work.objects.count()) == (["A1", "B2"], 0)
 
 
-def test_a_drain_ticks_so_a_missing_beat_is_survived(database: str, tracking: ReceiverSignal) -> None:
+def test_a_drain_runs_the_tick_without_beat(database: str, tracking: ReceiverSignal) -> None:
     log = Recorder(tracking)
     store_leased("A1", claim=Claim())
     make_due(database)
@@ -163,7 +163,7 @@ def test_a_drain_ticks_so_a_missing_beat_is_survived(database: str, tracking: Re
     assert log.ids == ["A1"]
 
 
-def test_a_drain_rings_for_what_is_to_be_tried_again(database: str, tracking: ReceiverSignal) -> None:
+def test_a_drain_wakes_a_retry_for_due_events(database: str, tracking: ReceiverSignal) -> None:
     log = Recorder(tracking)
     store_leased("A1", claim=Claim())
     make_due(database, claim=None, failures=1)
@@ -173,7 +173,7 @@ def test_a_drain_rings_for_what_is_to_be_tried_again(database: str, tracking: Re
     assert log.calls == [Call("A1", 2)]
 
 
-def test_a_recovery_that_leaves_work_rings(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recovery_that_leaves_work_wakes_another(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "BUDGET", 0)
     store_leased("A1", claim=Claim())
     make_due(database)
@@ -181,7 +181,7 @@ def test_a_recovery_that_leaves_work_rings(database: str, monkeypatch: pytest.Mo
     assert bells("sendgrid.recovery") == ["events.recover"]
 
 
-def test_a_recovery_that_leaves_work_has_let_go_when_it_rings(
+def test_a_recovery_releases_its_lock_before_it_wakes_another(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(claims, "BUDGET", 0)
@@ -202,7 +202,7 @@ def lapsed(database: str, *event_ids: str) -> None:
 
 
 @pytest.mark.parametrize("waits", ["in the stream", "released"])
-def test_recovery_yields_to_fresh_events_and_gets_somewhere_at_each_tick(
+def test_recovery_yields_to_fresh_events_and_makes_progress_at_each_tick(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch, waits: str
 ) -> None:
     monkeypatch.setattr(dispatch, "RECOVERY_SLICE", 0.0)
@@ -219,7 +219,7 @@ def test_recovery_yields_to_fresh_events_and_gets_somewhere_at_each_tick(
     assert sorted(filter(None, log.ids)) == ["A1", "B2"]
 
 
-def test_without_fresh_events_a_recovery_goes_on(
+def test_recovery_does_not_yield_without_fresh_events(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dispatch, "RECOVERY_SLICE", 0.0)
@@ -229,7 +229,7 @@ def test_without_fresh_events_a_recovery_goes_on(
     assert sorted(filter(None, log.ids)) == ["A1", "B2"]
 
 
-def test_one_process_recovers_at_a_time(database: str, tracking: ReceiverSignal) -> None:
+def test_only_one_process_recovers_at_a_time(database: str, tracking: ReceiverSignal) -> None:
     seen: list[int] = []
 
     def another_process() -> None:
@@ -244,7 +244,7 @@ def test_one_process_recovers_at_a_time(database: str, tracking: ReceiverSignal)
     assert seen == [0, 0]
 
 
-def test_a_recovery_whose_process_is_killed_holds_up_the_others_no_longer_than_the_hard_limit(
+def test_the_recovery_lock_expires_within_the_hard_time_limit(
     database: str, tracking: ReceiverSignal
 ) -> None:
     left: list[int] = []
@@ -255,7 +255,7 @@ def test_a_recovery_whose_process_is_killed_holds_up_the_others_no_longer_than_t
     assert not redis.worker().exists(redis.key("recover"))
 
 
-def test_a_recovery_that_meets_no_database_holds_up_nobody(database: str, tracking: ReceiverSignal) -> None:
+def test_a_recovery_without_the_database_releases_its_lock(database: str, tracking: ReceiverSignal) -> None:
     log = Recorder(tracking)
     lapsed(database, "A1")
     with database_away(database):
@@ -272,7 +272,7 @@ def to_retry(database: str, *event_ids: str) -> None:
     make_due(database, claim=None, failures=1)
 
 
-def test_all_that_is_due_is_tried_again_part_by_part(
+def test_retry_takes_all_due_events_in_small_batches(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     claimed: list[int] = []
@@ -285,16 +285,14 @@ def test_all_that_is_due_is_tried_again_part_by_part(
     assert bells("sendgrid.retries") == []
 
 
-def test_a_receiver_that_fails_again_is_not_called_twice_in_one_go(
-    database: str, tracking: ReceiverSignal
-) -> None:
+def test_retry_calls_a_failing_receiver_once_per_run(database: str, tracking: ReceiverSignal) -> None:
     shop = Recorder(tracking, "shop", "A1")
     to_retry(database, "A1")
     tasks.retry()
     assert (shop.calls, pending_ids()) == ([Call("A1", 2)], ["A1"])
 
 
-def test_while_a_fresh_event_waits_no_more_is_tried_again(
+def test_retry_yields_to_fresh_events(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = Recorder(tracking)
@@ -306,7 +304,7 @@ def test_while_a_fresh_event_waits_no_more_is_tried_again(
     assert (bells(), bells("sendgrid.retries")) == (["events.drain"], ["events.retry"])
 
 
-def test_retries_yield_to_released_events_as_well(
+def test_retry_yields_to_released_events(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = Recorder(tracking)
@@ -318,7 +316,7 @@ def test_retries_yield_to_released_events_as_well(
     assert len(log.ids) == 1
 
 
-def test_a_retry_stops_at_its_budgets_end(
+def test_retry_stops_out_of_budget_and_wakes_another(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(claims, "BUDGET", 0)
@@ -329,7 +327,7 @@ def test_a_retry_stops_at_its_budgets_end(
     assert bells("sendgrid.retries") == ["events.retry"]
 
 
-def test_it_stops_there_too_between_two_receivers_of_one_event(
+def test_retry_stops_out_of_budget_between_two_receivers_of_one_event(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(claims, "BUDGET", 0)
@@ -343,9 +341,7 @@ def test_it_stops_there_too_between_two_receivers_of_one_event(
 # Retention
 
 
-def test_events_at_the_end_of_their_retention_are_removed(
-    database: str, anymail: Callable[..., None]
-) -> None:
+def test_a_tick_wakes_a_prune_that_removes_old_events(database: str, anymail: Callable[..., None]) -> None:
     anymail(EVENT_RETENTION_DAYS=30)
     _, young = store_aged(database, 40, 0)
     tasks.tick()
@@ -355,7 +351,7 @@ def test_events_at_the_end_of_their_retention_are_removed(
     assert bells("sendgrid.retries") == ["events.prune"]
 
 
-def test_a_removal_that_leaves_events_rings(
+def test_a_prune_that_leaves_events_wakes_another(
     database: str, anymail: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     anymail(EVENT_RETENTION_DAYS=30)
@@ -398,7 +394,7 @@ def message_ids(*numbers: int) -> list[str]:
     return [f"<{number}@mail.example.org>" for number in numbers]
 
 
-def test_mails_that_came_in_are_delivered_part_by_part(
+def test_inbound_mails_are_delivered_in_small_batches(
     database: str, inbound: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks, "MAILS_AT_ONCE", 2)
@@ -418,7 +414,7 @@ def test_mails_that_came_in_are_delivered_part_by_part(
         (tasks.recover_inbound, {"claim": 17}),
     ],
 )
-def test_a_task_of_mails_that_leaves_some_rings(
+def test_an_inbound_task_that_leaves_mails_wakes_another(
     database: str,
     inbound: ReceiverSignal,
     monkeypatch: pytest.MonkeyPatch,
@@ -437,7 +433,7 @@ def test_a_task_of_mails_that_leaves_some_rings(
     assert not InboundWork.objects.exists()
 
 
-def test_while_a_fresh_mail_waits_no_more_are_tried_again(
+def test_retry_of_inbound_mails_yields_to_fresh_ones(
     database: str, inbound: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks, "MAILS_AT_ONCE", 1)
@@ -449,9 +445,7 @@ def test_while_a_fresh_mail_waits_no_more_are_tried_again(
     assert {"inbound.deliver", "inbound.retry"} <= set(bells("sendgrid.inbound"))
 
 
-def test_mails_of_a_worker_that_died_are_taken_up_one_at_a_time(
-    database: str, inbound: ReceiverSignal
-) -> None:
+def test_expired_inbound_mails_are_recovered_one_at_a_time(database: str, inbound: ReceiverSignal) -> None:
     reader = Reader(inbound, sees=lambda: sorted(InboundWork.objects.values_list("lapses", flat=True)))
     mails_owed(database, 1, 2, claim=17)
     tasks.recover_inbound()
@@ -460,7 +454,7 @@ def test_mails_of_a_worker_that_died_are_taken_up_one_at_a_time(
     assert not InboundWork.objects.exists()
 
 
-def test_recovery_of_mails_yields_to_fresh_ones_and_runs_in_one_process(
+def test_recovery_of_inbound_mails_yields_to_fresh_ones_and_runs_in_one_process(
     database: str, inbound: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dispatch, "RECOVERY_SLICE", 0.0)
@@ -473,7 +467,7 @@ def test_recovery_of_mails_yields_to_fresh_ones_and_runs_in_one_process(
     assert sorted(filter(None, reader.read)) == message_ids(1, 2)
 
 
-def test_mails_at_the_end_of_their_retention_are_removed(
+def test_a_prune_removes_old_inbound_mails(
     database: str, anymail: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     anymail(INBOUND_RETENTION_DAYS=30)
@@ -492,7 +486,7 @@ def test_mails_at_the_end_of_their_retention_are_removed(
     assert bells("sendgrid.inbound") == ["inbound.prune"]
 
 
-def test_a_tick_rings_for_mails(database: str) -> None:
+def test_a_tick_wakes_the_inbound_tasks(database: str) -> None:
     mails_owed(database, 1, failures=1)
     mails_owed(database, 2)
     tasks.tick()
@@ -502,7 +496,7 @@ def test_a_tick_rings_for_mails(database: str) -> None:
 # The tick
 
 
-def test_a_tick_rings_for_what_waits_whatever_the_bell_says(
+def test_a_tick_wakes_workers_despite_a_suppressed_wake_up(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis, "BELL_LIFE", 3_600_000)
@@ -514,7 +508,7 @@ def test_a_tick_rings_for_what_waits_whatever_the_bell_says(
     assert (bells(), bells("sendgrid.recovery")) == (["events.drain"], ["events.recover"])
 
 
-def test_only_a_tick_is_heard_as_beats(database: str) -> None:
+def test_only_a_tick_counts_as_a_sign_of_beat(database: str) -> None:
     redis.worker().set(redis.key("beat"), 1)
     tasks.drain()
     late = since_beat()
@@ -529,7 +523,7 @@ def test_only_a_tick_is_heard_as_beats(database: str) -> None:
 # What is away
 
 
-def test_with_redis_away_every_task_is_quiet(
+def test_with_redis_away_every_task_logs_one_warning(
     database: str, anymail: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
     anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
@@ -544,7 +538,7 @@ def test_with_redis_away_every_task_is_quiet(
     assert "Left drain, to be taken up again: ConnectionError" in caplog.text
 
 
-def test_with_the_database_away_nothing_is_lost(database: str, tracking: ReceiverSignal) -> None:
+def test_with_the_database_away_no_event_is_lost(database: str, tracking: ReceiverSignal) -> None:
     log = Recorder(tracking)
     append(open_event("A1"), open_event("B2"))
     with database_away(database):
@@ -573,7 +567,7 @@ def interrupted(database: str, at: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_task_that_is_cut_off_says_so_in_one_line(
+def test_a_task_interrupted_by_the_soft_time_limit_logs_one_line(
     database: str,
     anymail: Callable[..., None],
     caplog: pytest.LogCaptureFixture,
@@ -587,7 +581,7 @@ def test_a_task_that_is_cut_off_says_so_in_one_line(
     assert message.endswith(" at its time limit, to be taken up again")
 
 
-def test_a_drain_that_is_cut_off_in_its_closing_tick_loses_nothing(
+def test_a_drain_interrupted_by_the_time_limit_in_its_closing_tick_loses_nothing(
     database: str, tracking: ReceiverSignal, caplog: pytest.LogCaptureFixture
 ) -> None:
     log = Recorder(tracking)
@@ -599,7 +593,7 @@ def test_a_drain_that_is_cut_off_in_its_closing_tick_loses_nothing(
 
 
 @pytest.mark.parametrize("at", ['INSERT INTO "events_app_event"', 'INSERT INTO "events_app_work"'])
-def test_events_whose_storing_is_cut_off_are_read_again_at_once(
+def test_events_whose_storing_is_interrupted_by_the_time_limit_are_read_again_at_once(
     database: str, tracking: ReceiverSignal, at: str
 ) -> None:
     log = Recorder(tracking)
@@ -611,7 +605,7 @@ def test_events_whose_storing_is_cut_off_are_read_again_at_once(
     assert (log.ids, stream.backlog()) == (["A1"], 0)
 
 
-def test_results_whose_writing_is_cut_off_are_written_by_the_next_task(
+def test_results_whose_writing_is_interrupted_by_the_time_limit_are_written_by_the_next_task(
     database: str, tracking: ReceiverSignal
 ) -> None:
     log = Recorder(tracking)
@@ -623,7 +617,7 @@ def test_results_whose_writing_is_cut_off_are_written_by_the_next_task(
     assert (len(log.ids), pending_ids()) == (2, [])
 
 
-def test_an_event_that_is_cut_off_after_its_receivers_keeps_its_lives(
+def test_a_time_limit_after_the_receivers_counts_no_worker_death(
     database: str, tracking: ReceiverSignal
 ) -> None:
     fine, shop = Recorder(tracking, "fine"), Recorder(tracking, "shop", "A1")
@@ -638,7 +632,7 @@ def test_an_event_that_is_cut_off_after_its_receivers_keeps_its_lives(
     assert Work.objects.get().lapses == 0
 
 
-def test_the_log_quotes_no_values_from_a_databases_error(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_quotes_no_values_of_a_database_error(caplog: pytest.LogCaptureFixture) -> None:
     with tasks._quiet_while_away("drain"):
         raise DatabaseError("duplicate key\nDETAIL: Key (recipient)=(mira.okafor@example.net)")
     assert "Left drain, to be taken up again: DatabaseError: duplicate key" in caplog.messages
@@ -646,7 +640,7 @@ def test_the_log_quotes_no_values_from_a_databases_error(caplog: pytest.LogCaptu
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_every_task_first_writes_what_an_outage_left(
+def test_every_task_first_writes_unwritten_results_of_an_outage(
     database: str, tracking: ReceiverSignal, anymail: Callable[..., None], task: Callable[[], None]
 ) -> None:
     outage = database_away(database)
@@ -661,7 +655,7 @@ def test_every_task_first_writes_what_an_outage_left(
 
 
 @on_postgresql
-def test_a_connection_that_broke_is_made_anew_for_the_next_task(
+def test_the_next_task_reopens_a_broken_connection(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = Recorder(tracking)
@@ -691,6 +685,6 @@ def test_a_connection_that_broke_is_made_anew_for_the_next_task(
         (tasks.prune_inbound, "inbound.prune", "sendgrid.inbound"),
     ],
 )
-def test_a_task_has_its_name_its_queue_and_its_limits(task: Any, name: str, queue: str) -> None:
+def test_each_task_has_its_name_queue_and_time_limits(task: Any, name: str, queue: str) -> None:
     assert (task.name, task.queue) == (name, queue)
     assert claims.BUDGET < task.soft_time_limit < task.time_limit < claims.lease().total_seconds()

@@ -16,5 +16,5 @@ from events_app.management.terminal import span
         (200_000, "2 days"),
     ],
 )
-def test_a_length_of_time_in_words(seconds: int, says: str) -> None:
+def test_span_prints_a_duration_in_words(seconds: int, says: str) -> None:
     assert span(seconds) == says

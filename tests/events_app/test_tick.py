@@ -31,36 +31,36 @@ def look_again() -> None:
     redis.worker().delete(redis.key("tick"))
 
 
-def test_nothing_waits(database: str) -> None:
+def test_a_tick_without_work_is_due_nothing(database: str) -> None:
     assert tick() == Due()
 
 
-def test_an_event_in_the_stream_wants_a_drain(database: str) -> None:
+def test_an_event_in_the_stream_makes_a_drain_due(database: str) -> None:
     stream.append("tracking", [b"{}"])
     assert tick() == Due(drain=True)
 
 
-def test_an_event_a_dead_worker_had_read_wants_a_drain(database: str) -> None:
+def test_an_event_read_before_a_worker_death_makes_a_drain_due(database: str) -> None:
     stream.append("tracking", [b"{}"])
     stream.give_back(stream.read(1, claims.lease_ms()).entries, claims.lease_ms())
     assert tick() == Due(drain=True)
 
 
-def test_an_event_in_hand_wants_nothing(database: str) -> None:
+def test_a_leased_event_makes_nothing_due(database: str) -> None:
     stream.append("tracking", [b"{}"])
     stream.read(1, claims.lease_ms())
     store_leased("A1", claim=Claim())
     assert tick() == Due()
 
 
-def test_released_work_wants_a_drain(database: str) -> None:
+def test_released_work_makes_a_drain_due(database: str) -> None:
     store_leased("A1", claim=Claim())
     make_due(database, claim=None)
     assert tick() == Due(drain=True)
 
 
 @pytest.mark.parametrize("changes", [{"failures": 1}, {"replay": True}])
-def test_work_that_is_to_be_tried_again_wants_a_retry(database: str, changes: dict[str, object]) -> None:
+def test_failed_work_makes_a_retry_due_after_its_backoff(database: str, changes: dict[str, object]) -> None:
     store_leased("A1", claim=Claim())
     Work.objects.update(claim=None, **changes)
     assert tick() == Due()
@@ -69,13 +69,13 @@ def test_work_that_is_to_be_tried_again_wants_a_retry(database: str, changes: di
     assert tick() == Due(retry=True)
 
 
-def test_lapsed_work_wants_a_recovery(database: str) -> None:
+def test_expired_work_makes_a_recovery_due(database: str) -> None:
     store_leased("A1", claim=Claim())
     make_due(database)
     assert tick() == Due(recover=True)
 
 
-def test_work_that_was_handed_over_wants_a_recovery(database: str) -> None:
+def test_orphaned_work_makes_a_recovery_due(database: str) -> None:
     store_leased("A1", claim=Claim())
     make_due(database, claim=NOBODY)
     assert tick() == Due(recover=True)
@@ -92,7 +92,7 @@ def test_work_that_was_handed_over_wants_a_recovery(database: str) -> None:
         ({"state": "dead"}, Due()),
     ],
 )
-def test_owed_mail_wants_the_bells_for_mail_alone(
+def test_pending_inbound_mail_makes_only_inbound_tasks_due(
     database: str, changes: dict[str, object], due: Due
 ) -> None:
     mail = InboundMail.objects.create(size=0, digest=b"", received_at=database_now(database))
@@ -103,7 +103,7 @@ def test_owed_mail_wants_the_bells_for_mail_alone(
     assert tick() == due
 
 
-def test_all_at_once(database: str, anymail: Callable[..., None]) -> None:
+def test_several_kinds_of_work_make_several_tasks_due(database: str, anymail: Callable[..., None]) -> None:
     anymail(EVENT_RETENTION_DAYS=30)
     stream.append("tracking", [b"{}"])
     store_leased("A1", claim=Claim())
@@ -113,13 +113,13 @@ def test_all_at_once(database: str, anymail: Callable[..., None]) -> None:
     assert tick() == Due(drain=True, retry=True, recover=True, prune=True)
 
 
-def test_dead_work_wants_nothing(database: str) -> None:
+def test_a_dead_letter_makes_nothing_due(database: str) -> None:
     store_leased("A1", claim=Claim())
     make_due(database, state="dead")
     assert tick() == Due()
 
 
-def test_only_one_of_those_who_ask_at_once_looks(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_one_tick_per_interval_looks_for_work(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tick_module, "INTERVAL", 3600)
     stream.append("tracking", [b"{}"])
     assert tick().drain
@@ -128,13 +128,13 @@ def test_only_one_of_those_who_ask_at_once_looks(database: str, monkeypatch: pyt
     assert tick().drain
 
 
-def test_with_redis_away_it_raises(anymail: Callable[..., None]) -> None:
+def test_tick_raises_when_redis_is_away(anymail: Callable[..., None]) -> None:
     anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
     with pytest.raises(RedisError):
         tick()
 
 
-def test_with_the_database_away_it_raises(database: str) -> None:
+def test_tick_raises_when_the_database_is_away(database: str) -> None:
     with database_away(database), pytest.raises(DatabaseError):
         tick()
 
@@ -142,9 +142,7 @@ def test_with_the_database_away_it_raises(database: str) -> None:
 # Retention
 
 
-def test_with_a_retention_events_are_looked_through_each_hour(
-    database: str, anymail: Callable[..., None]
-) -> None:
+def test_with_a_retention_a_prune_is_due_each_hour(database: str, anymail: Callable[..., None]) -> None:
     anymail(EVENT_RETENTION_DAYS=30)
     assert tick() == Due(prune=True)
     look_again()
@@ -156,12 +154,12 @@ def test_with_a_retention_events_are_looked_through_each_hour(
     assert tick() == Due(prune=True)
 
 
-def test_without_one_nobody_looks(database: str) -> None:
+def test_without_a_retention_no_prune_is_due(database: str) -> None:
     assert tick() == Due()
     assert not redis.worker().exists(redis.key("prune"))
 
 
-def test_where_inbound_mails_are_kept_they_are_looked_through_each_hour(database: str) -> None:
+def test_with_inbound_storage_an_inbound_prune_is_due_each_hour(database: str) -> None:
     redis.worker().delete(redis.key("inbound_prune"))
     assert tick() == Due(inbound_prune=True)
     look_again()
@@ -169,7 +167,7 @@ def test_where_inbound_mails_are_kept_they_are_looked_through_each_hour(database
     assert 3_500_000 < redis.worker().pttl(redis.key("inbound_prune")) <= 3_600_000
 
 
-def test_where_none_are_kept_nobody_looks(database: str, settings: Settings) -> None:
+def test_without_inbound_storage_no_inbound_prune_is_due(database: str, settings: Settings) -> None:
     redis.worker().delete(redis.key("inbound_prune"))
     settings.STORAGES = {name: kept for name, kept in settings.STORAGES.items() if name != storage.ALIAS}
     assert tick() == Due()
@@ -183,7 +181,7 @@ def last_heard(seconds: int) -> None:
     redis.worker().set(redis.key("beat"), redis.worker().time()[0] - seconds)
 
 
-def test_what_was_never_heard_of_is_expected_from_the_first_look_on(database: str) -> None:
+def test_beat_is_expected_from_the_first_tick_on(database: str) -> None:
     assert since_beat() is None
     tick()
     heard = since_beat()
@@ -192,7 +190,7 @@ def test_what_was_never_heard_of_is_expected_from_the_first_look_on(database: st
     assert counters.read() == {}
 
 
-def test_a_tick_of_beats_is_heard(database: str) -> None:
+def test_a_tick_of_beat_resets_the_time_since_beat(database: str) -> None:
     last_heard(3600)
     late = since_beat()
     assert late is not None
@@ -203,12 +201,12 @@ def test_a_tick_of_beats_is_heard(database: str) -> None:
     assert heard < 30
 
 
-def test_a_clock_that_went_back_makes_no_beat_of_the_future() -> None:
+def test_a_clock_set_back_gives_no_negative_time_since_beat() -> None:
     last_heard(-3600)
     assert since_beat() == 0
 
 
-def test_a_beat_that_is_late_is_warned_of_once_a_minute_and_counted(
+def test_a_late_beat_is_counted_and_warned_of_once_a_minute(
     database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     last_heard(tick_module.LATE + 1)
@@ -225,13 +223,13 @@ def test_a_beat_that_is_late_is_warned_of_once_a_minute_and_counted(
     assert counters.read() == {"tick_late": 2}
 
 
-def test_a_beat_that_comes_is_not_warned_of(database: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_punctual_beat_is_not_warned_of(database: str, caplog: pytest.LogCaptureFixture) -> None:
     last_heard(0)
     tick()
     assert (caplog.messages, counters.read()) == ([], {})
 
 
-def test_who_looks_does_not_pass_for_beat(database: str) -> None:
+def test_a_tick_of_a_worker_does_not_count_as_beat(database: str) -> None:
     last_heard(20)
     tick()
     late = since_beat()

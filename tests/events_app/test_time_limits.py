@@ -48,7 +48,7 @@ def steps() -> None:
         pass
 
 
-def test_the_soft_limit_interrupts_a_task_that_waits(child: None) -> None:
+def test_the_soft_time_limit_interrupts_a_waiting_task(child: None) -> None:
     begin()
     thread = threading.Thread(target=time_limits._interrupt_when_over)
     with pytest.raises(SoftTimeLimitExceeded):
@@ -61,14 +61,16 @@ def interrupted_while(begin: Callable[[], None]) -> None:
     threading.Event().wait(60)
 
 
-def test_a_limit_that_is_not_over_interrupts_nothing(child: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_time_limit_that_is_not_reached_interrupts_nothing(
+    child: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(time_limits, "LATER", 600)
     begin()
     time_limits._interrupt_when_over()
     steps()
 
 
-def test_a_task_that_celery_has_interrupted_is_not_interrupted_again(child: None) -> None:
+def test_a_task_interrupted_by_celery_is_not_interrupted_twice(child: None) -> None:
     begin()
     with pytest.raises(SoftTimeLimitExceeded):
         os.kill(os.getpid(), signal.SIGUSR1)
@@ -76,7 +78,7 @@ def test_a_task_that_celery_has_interrupted_is_not_interrupted_again(child: None
     steps()
 
 
-def test_celerys_signal_after_the_childs_own_changes_nothing(child: None) -> None:
+def test_celerys_signal_after_an_interruption_of_the_child_does_nothing(child: None) -> None:
     begin()
     with pytest.raises(SoftTimeLimitExceeded):
         time_limits._interrupt_when_over()
@@ -84,7 +86,7 @@ def test_celerys_signal_after_the_childs_own_changes_nothing(child: None) -> Non
     steps()
 
 
-def test_a_limit_on_its_way_when_the_task_ends_strikes_no_other_task(child: None) -> None:
+def test_a_time_limit_signal_in_flight_at_the_end_of_a_task_interrupts_no_other_task(child: None) -> None:
     on_its_way = threading.Event()
 
     def send() -> None:
@@ -102,7 +104,7 @@ def test_a_limit_on_its_way_when_the_task_ends_strikes_no_other_task(child: None
     steps()  # the next task
 
 
-def test_both_limits_end_with_the_task(child: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_soft_and_hard_time_limits_end_with_the_task(child: None, monkeypatch: pytest.MonkeyPatch) -> None:
     cancel = Mock(wraps=faulthandler.cancel_dump_traceback_later)
     monkeypatch.setattr(faulthandler, "cancel_dump_traceback_later", cancel)
     begin()
@@ -112,7 +114,7 @@ def test_both_limits_end_with_the_task(child: None, monkeypatch: pytest.MonkeyPa
     steps()
 
 
-def test_a_task_whose_end_was_not_told_is_followed_by_one_without_its_limits(child: None) -> None:
+def test_time_limits_of_a_task_without_an_end_signal_do_not_apply_to_the_next(child: None) -> None:
     begin()
     begin(task("shop.report"))
     assert time_limits._child.running is None
@@ -120,12 +122,12 @@ def test_a_task_whose_end_was_not_told_is_followed_by_one_without_its_limits(chi
     steps()
 
 
-def test_tasks_of_the_host_project_have_only_celerys_limits(child: None) -> None:
+def test_tasks_of_the_host_project_have_only_celerys_time_limits(child: None) -> None:
     begin(task("shop.report"))
     assert time_limits._child.running is None
 
 
-def test_a_task_called_inside_another_changes_no_limits(child: None) -> None:
+def test_an_eager_task_inside_another_changes_no_time_limits(child: None) -> None:
     begin()
     outer = time_limits._child.running
     begin(task("events.drain", eager=True))
@@ -133,7 +135,7 @@ def test_a_task_called_inside_another_changes_no_limits(child: None) -> None:
     assert time_limits._child.running is outer
 
 
-def test_only_a_prefork_child_keeps_limits() -> None:
+def test_only_a_prefork_child_sets_time_limits() -> None:
     # In threads and in solo nothing can end a task and leave the worker alive: a receiver that hangs stays.
     assert time_limits.pool_index() is None
     begin()

@@ -49,7 +49,7 @@ def rows() -> dict[str, tuple[int | None, dict[str, str]]]:
 # What is written at a batch's end
 
 
-def test_what_is_done_goes_and_what_is_not_is_anothers(database: str) -> None:
+def test_closing_results_deletes_done_events_and_releases_or_orphans_the_others(database: str) -> None:
     claim = Claim()
     store_leased("A1", "B2", "C3", claim=claim)
     told(claim).close()
@@ -61,7 +61,7 @@ def test_what_is_done_goes_and_what_is_not_is_anothers(database: str) -> None:
     assert (leased_ids([taken]), taken.lapses) == (["B2"], 0)
 
 
-def test_events_that_met_nobody_are_counted_once(database: str) -> None:
+def test_events_without_a_receiver_are_counted_once(database: str) -> None:
     verdict = Verdicts(Claim())
     verdict.met_nobody = 2
     verdict.close()
@@ -69,7 +69,7 @@ def test_events_that_met_nobody_are_counted_once(database: str) -> None:
     assert counters.read() == {"no_receiver": 2}
 
 
-def test_nothing_is_written_on_rows_that_another_worker_has(database: str) -> None:
+def test_results_are_not_written_on_rows_leased_by_another_worker(database: str) -> None:
     slow, fast = Claim(), Claim()
     owed = store_leased("A1", "B2", "C3", "D4", "E5", "F6", claim=slow)
     verdict = told(slow)
@@ -83,7 +83,7 @@ def test_nothing_is_written_on_rows_that_another_worker_has(database: str) -> No
     assert counters.read() == {}
 
 
-def test_past_the_lease_nothing_is_released(database: str) -> None:
+def test_an_expired_lease_releases_nothing(database: str) -> None:
     claim = Claim()
     store_leased("A1", claim=claim)
     verdict = Verdicts(out_of_lease(claim))
@@ -123,7 +123,7 @@ def test_done_marks_that_cannot_be_written_yet_are_written_at_the_end(database: 
 # What could not be written
 
 
-def test_what_could_not_be_written_is_written_by_a_later_task(
+def test_unwritten_results_are_written_by_a_later_task(
     database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     claim = Claim()
@@ -140,7 +140,7 @@ def test_what_could_not_be_written_is_written_by_a_later_task(
     assert not verdicts._unwritten
 
 
-def test_those_of_several_batches_wait_together(database: str) -> None:
+def test_unwritten_results_of_several_batches_wait_together(database: str) -> None:
     for event_id in ("A1", "B2"):
         claim = Claim()
         store_leased(event_id, claim=claim)
@@ -153,7 +153,7 @@ def test_those_of_several_batches_wait_together(database: str) -> None:
     assert pending_ids() == []
 
 
-def test_threads_of_one_process_each_write_some(database: str) -> None:
+def test_concurrent_threads_write_unwritten_results_once(database: str) -> None:
     claim = Claim()
     names = [f"A{number}" for number in range(12)]
     store_leased(*names, claim=claim)
@@ -175,7 +175,7 @@ def test_threads_of_one_process_each_write_some(database: str) -> None:
     assert pending_ids() == []
 
 
-def test_over_its_budget_a_claim_may_still_be_told_what_became_of_it(database: str) -> None:
+def test_results_of_a_lease_out_of_budget_are_written(database: str) -> None:
     claim = Claim()
     store_leased("A1", "B2", "C3", claim=claim)
     verdict = told(out_of_budget(claim))
@@ -185,7 +185,7 @@ def test_over_its_budget_a_claim_may_still_be_told_what_became_of_it(database: s
     assert pending_ids() == ["B2", "C3"]
 
 
-def test_what_has_waited_past_its_lease_is_dropped_for_the_events_are_anyones(database: str) -> None:
+def test_unwritten_results_are_dropped_when_their_lease_expires(database: str) -> None:
     claim = Claim()
     store_leased("A1", "B2", "C3", claim=claim)
     verdict = told(out_of_lease(claim))
@@ -205,7 +205,7 @@ def thrice(anymail: Callable[..., None]) -> None:
 
 
 @pytest.mark.usefixtures("thrice")
-def test_a_failure_puts_the_event_off(database: str) -> None:
+def test_a_failure_schedules_a_retry_with_backoff(database: str) -> None:
     claim = Claim()
     (item,) = store_leased("A1", claim=claim)
     item = item._replace(failures=1)
@@ -220,7 +220,7 @@ def test_a_failure_puts_the_event_off(database: str) -> None:
 
 
 @pytest.mark.usefixtures("thrice")
-def test_after_the_last_try_the_event_is_dead_with_each_receivers_traceback(database: str) -> None:
+def test_after_the_last_attempt_the_event_is_a_dead_letter_with_each_traceback(database: str) -> None:
     claim = Claim()
     (item,) = store_leased("A1", claim=claim)
     verdicts.put_off(item._replace(failures=2), claim, {"shop": "Traceback 1", "bank": "Traceback 2"})
@@ -231,7 +231,7 @@ def test_after_the_last_try_the_event_is_dead_with_each_receivers_traceback(data
     assert counters.read() == {"out_of_tries": 1}
 
 
-def test_a_traceback_no_column_would_take_is_cleaned_and_cut(database: str) -> None:
+def test_an_unstorable_traceback_is_cleaned_and_cut(database: str) -> None:
     claim = Claim()
     (item,) = store_leased("A1", claim=claim)
     verdicts.put_off(item, claim, {"shop": "the start" + "x" * 30_000 + "\0\ud800 the end", "bank": ""})
@@ -240,7 +240,7 @@ def test_a_traceback_no_column_would_take_is_cleaned_and_cut(database: str) -> N
     assert kept["shop"].endswith("x\ufffd the end")
 
 
-def test_with_no_time_left_for_some_receivers_they_alone_are_owed_at_once(database: str) -> None:
+def test_released_receivers_stay_pending_without_a_failure(database: str) -> None:
     claim = Claim()
     (item,) = store_leased("A1", claim=claim)
     verdicts.release(item, claim, {"shop": "", "bank": ""})
@@ -249,7 +249,7 @@ def test_with_no_time_left_for_some_receivers_they_alone_are_owed_at_once(databa
     assert (taken.failures, taken.receivers) == (0, {"shop": "", "bank": ""})
 
 
-def test_what_no_receiver_can_be_given_is_dead_with_the_reason(database: str) -> None:
+def test_an_undeliverable_event_becomes_a_dead_letter_with_a_reason(database: str) -> None:
     claim = Claim()
     (item,) = store_leased("A1", claim=claim)
     verdicts.bury(item, claim, "It is\0 not JSON\ud800.")
@@ -257,7 +257,7 @@ def test_what_no_receiver_can_be_given_is_dead_with_the_reason(database: str) ->
     assert (work.claim, work.failures, work.error) == (None, 0, "It is not JSON\ufffd.")
 
 
-def test_with_the_database_away_a_failure_is_for_the_caller_to_see(database: str) -> None:
+def test_a_failure_that_cannot_be_written_raises(database: str) -> None:
     claim = Claim()
     (item,) = store_leased("A1", claim=claim)
     with database_away(database), pytest.raises(OperationalError):
@@ -274,7 +274,7 @@ def test_with_the_database_away_a_failure_is_for_the_caller_to_see(database: str
 @example(first=30, failures=9)
 @example(first=30, failures=10)
 @example(first=10**6, failures=1)
-def test_the_delay_doubles_up_to_hours_and_is_spread(
+def test_backoff_doubles_up_to_a_limit_with_jitter(
     anymail: Callable[..., None], first: int, failures: int
 ) -> None:
     anymail(RECEIVER_RETRY_DELAY=first)
@@ -284,11 +284,11 @@ def test_the_delay_doubles_up_to_hours_and_is_spread(
         assert verdicts.delay(failures).total_seconds() - 1e-6 <= 1.25 * seconds
 
 
-def test_what_fails_together_does_not_come_back_together() -> None:
+def test_jitter_spreads_retries_that_failed_together() -> None:
     assert len({verdicts.delay(5) for _ in range(50)}) > 40
 
 
-def test_by_default_all_tries_together_take_about_a_day(anymail: Callable[..., None]) -> None:
+def test_default_backoff_spreads_all_attempts_over_about_a_day(anymail: Callable[..., None]) -> None:
     shortest = sum(min(30 * 2**number, LONGEST_DELAY) * 0.75 for number in range(14))
     longest = sum(min(30 * 2**number, LONGEST_DELAY) * 1.25 for number in range(14))
     hours = sum(verdicts.delay(failures).total_seconds() for failures in range(1, 15)) / 3600

@@ -76,17 +76,17 @@ def door(settings: Settings) -> Callable[..., str]:
 
 
 @pytest.mark.parametrize("url", [URL, URL.removesuffix("/")])
-def test_it_is_there_with_and_without_the_slash(url: str) -> None:
+def test_the_webhook_url_works_with_and_without_a_trailing_slash(url: str) -> None:
     assert post(url=url) == 200
     assert len(kept()) == 3
 
 
-def test_its_address_is_the_one_anymails_users_gave_sendgrid() -> None:
+def test_the_webhook_url_is_the_one_of_anymail() -> None:
     assert reverse("events_app:sendgrid_tracking_webhook") == URL
 
 
 @pytest.mark.parametrize("url", [URL, URL.removesuffix("/")])
-def test_head_says_that_somebody_is_there(anymail: Anymail, url: str) -> None:
+def test_head_is_answered_with_200(anymail: Anymail, url: str) -> None:
     anymail(WEBHOOK_SECRET=[])
     assert Client().head(url).status_code == 200
 
@@ -97,7 +97,7 @@ def test_other_methods_are_not_allowed(method: str) -> None:
     assert (refused.status_code, refused["Allow"]) == (405, "POST, HEAD")
 
 
-def test_a_project_that_asks_everybody_to_log_in_lets_sendgrid_in(settings: Settings) -> None:
+def test_the_webhook_view_is_exempt_from_login_required_middleware(settings: Settings) -> None:
     settings.MIDDLEWARE = [
         *settings.MIDDLEWARE,
         "django.contrib.auth.middleware.LoginRequiredMiddleware",
@@ -105,14 +105,14 @@ def test_a_project_that_asks_everybody_to_log_in_lets_sendgrid_in(settings: Sett
     assert post() == 200
 
 
-def test_it_asks_no_database_whatever_the_project_does_for_each_request(
+def test_the_webhook_view_needs_no_database_despite_atomic_requests(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(connections["default"].settings_dict, "ATOMIC_REQUESTS", True)
     assert post() == 200
 
 
-def test_the_answer_is_empty() -> None:
+def test_the_answer_to_a_taken_post_is_empty() -> None:
     assert answer().content == b""
 
 
@@ -154,18 +154,18 @@ def test_no_credentials_are_refused() -> None:
 
 
 @pytest.mark.parametrize("pair", ["one:first-secret", "other:second: with colon", "ünï:çødé"])
-def test_any_of_several_pairs_opens(anymail: Anymail, pair: str) -> None:
+def test_any_of_several_secrets_is_accepted(anymail: Anymail, pair: str) -> None:
     anymail(WEBHOOK_SECRET=["one:first-secret", "other:second: with colon", "ünï:çødé"])
     assert post(headers=basic_auth(pair)) == 200
     assert post(headers=basic_auth("one:second: with colon")) == 403
 
 
-def test_the_schemes_letter_case_does_not_matter() -> None:
+def test_the_case_of_the_basic_auth_scheme_does_not_matter() -> None:
     assert post(headers={"Authorization": SECRET["Authorization"].replace("Basic", "basic")}) == 200
 
 
 @pytest.mark.parametrize("pairs", ["one:first-secret", ["one:first-secret", "two:x"], ("one:first-secret",)])
-def test_b15_the_view_takes_its_pairs_as_text_or_as_a_list(
+def test_b15_the_view_accepts_secrets_as_text_or_list(
     door: Callable[..., str], pairs: str | Sequence[str]
 ) -> None:
     url = door(basic_auth=pairs)
@@ -177,7 +177,7 @@ def test_b15_the_view_takes_its_pairs_as_text_or_as_a_list(
 
 
 @each_vector
-def test_vector_at_the_door(anymail: Anymail, vector: dict[str, Any]) -> None:
+def test_the_webhook_view_agrees_with_each_signature_vector(anymail: Anymail, vector: dict[str, Any]) -> None:
     anymail(WEBHOOK_SECRET=[], SENDGRID_TRACKING_WEBHOOK_MAX_AGE=0, **{KEY: vector["keys"]})
     headers = {
         "X-Twilio-Email-Event-Webhook-Timestamp": vector["timestamp"],
@@ -190,7 +190,7 @@ def test_vector_at_the_door(anymail: Anymail, vector: dict[str, Any]) -> None:
 
 
 @pytest.mark.usefixtures("signed")
-def test_a_signed_post_is_kept() -> None:
+def test_a_signed_post_is_stored() -> None:
     assert post(headers=SENDER.headers(BODY)) == 200
     assert len(kept()) == 3
 
@@ -205,7 +205,7 @@ def test_a_post_without_its_signature_is_refused() -> None:
     assert kept() == []
 
 
-def test_where_both_are_set_both_must_hold(anymail: Anymail) -> None:
+def test_with_signature_key_and_secret_both_must_match(anymail: Anymail) -> None:
     anymail(**{KEY: SENDER.public_key})
     signature = SENDER.headers(BODY)
     assert post(headers=SECRET | signature) == 200
@@ -227,7 +227,7 @@ def test_where_both_are_set_both_must_hold(anymail: Anymail) -> None:
     ],
     ids=["bare", "list", "PEM", "PEM with literal backslash-n", "list with PEM"],
 )
-def test_b15_keys_may_be_several_and_in_pem(
+def test_b15_several_keys_and_pem_are_accepted(
     anymail: Anymail, door: Callable[..., str], keys: str | Sequence[str]
 ) -> None:
     anymail(WEBHOOK_SECRET=[], **{KEY: keys})
@@ -239,7 +239,7 @@ def test_b15_keys_may_be_several_and_in_pem(
 
 
 @pytest.mark.parametrize("key", ["nonsense", b"bytes", "SG.an-api-key", 17])
-def test_a_key_that_is_none_is_a_clean_refusal_and_an_error_in_the_log(
+def test_an_invalid_public_key_gets_503_and_is_logged_as_an_error(
     anymail: Anymail, caplog: pytest.LogCaptureFixture, key: Any
 ) -> None:
     anymail(**{KEY: key})
@@ -251,14 +251,14 @@ def test_a_key_that_is_none_is_a_clean_refusal_and_an_error_in_the_log(
 
 
 @pytest.mark.usefixtures("signed")
-def test_by_default_a_signature_outlives_sendgrids_retries_by_an_hour() -> None:
+def test_by_default_a_signature_is_valid_one_hour_longer_than_sendgrid_retries() -> None:
     now = int(time.time())
     assert post(headers=SENDER.headers(BODY, now - 25 * 3600 + 600)) == 200
     assert post(headers=SENDER.headers(BODY, now - 25 * 3600 - 1)) == 403
 
 
 @pytest.mark.usefixtures("signed")
-def test_a_signature_past_its_age_is_refused(anymail: Anymail) -> None:
+def test_a_signature_older_than_the_max_age_is_refused(anymail: Anymail) -> None:
     now = int(time.time())
     anymail(SENDGRID_TRACKING_WEBHOOK_MAX_AGE=3600)
     assert post(headers=SENDER.headers(BODY, now - 7200)) == 403
@@ -269,14 +269,14 @@ def test_a_signature_past_its_age_is_refused(anymail: Anymail) -> None:
 
 @pytest.mark.usefixtures("signed")
 @pytest.mark.parametrize("at", [0, 1, 999_999_999, 10**10, 1_784_000_000_000])
-def test_a_time_of_other_than_ten_digits_is_refused_though_it_is_signed(anymail: Anymail, at: int) -> None:
+def test_a_signed_timestamp_other_than_ten_digits_is_refused(anymail: Anymail, at: int) -> None:
     anymail(SENDGRID_TRACKING_WEBHOOK_MAX_AGE=0)
     assert post(headers=SENDER.headers(BODY, at)) == 403
 
 
 @pytest.mark.usefixtures("signed")
 @pytest.mark.parametrize("fault", unauthentic_headers(SENDER))
-def test_the_body_of_a_signature_that_cannot_be_good_is_not_waited_for(fault: str) -> None:
+def test_a_malformed_signature_is_refused_before_the_body_is_read(fault: str) -> None:
     environ: dict[str, Any] = {"wsgi.input": UnreadBody(), "CONTENT_LENGTH": "1000"}
     refused = Client().generic("POST", URL, headers=unauthentic_headers(SENDER)[fault], **environ)
     assert refused.status_code == 403
@@ -294,25 +294,25 @@ def test_a_signature_from_the_future_is_refused() -> None:
 
 
 @pytest.mark.parametrize("secret", [[], "", [""], None])
-def test_no_key_no_door(anymail: Anymail, secret: object) -> None:
+def test_without_keys_and_secrets_every_post_is_refused(anymail: Anymail, secret: object) -> None:
     anymail(WEBHOOK_SECRET=secret)
     assert post() == 403
     assert post(headers={}) == 403
     assert kept() == []
 
 
-def test_an_open_door_is_a_setting_of_its_own(anymail: Anymail) -> None:
+def test_webhook_allow_insecure_takes_unauthenticated_posts(anymail: Anymail) -> None:
     anymail(WEBHOOK_SECRET=[], WEBHOOK_ALLOW_INSECURE=True)
     assert post(headers={}) == 200
 
 
-def test_an_open_door_does_not_open_a_locked_one(anymail: Anymail) -> None:
+def test_webhook_allow_insecure_does_not_override_a_secret(anymail: Anymail) -> None:
     anymail(WEBHOOK_ALLOW_INSECURE=True)
     assert post(headers={}) == 403
 
 
 @pytest.mark.parametrize("value", ["False", 1, "yes"])
-def test_an_open_door_is_open_on_true_alone(anymail: Anymail, value: object) -> None:
+def test_webhook_allow_insecure_accepts_only_true(anymail: Anymail, value: object) -> None:
     anymail(WEBHOOK_SECRET=[], WEBHOOK_ALLOW_INSECURE=value)
     assert post(headers={}) == 503
 
@@ -320,7 +320,7 @@ def test_an_open_door_is_open_on_true_alone(anymail: Anymail, value: object) -> 
 # Bodies
 
 
-def test_b11_a_batch_beyond_djangos_own_limit_is_taken(settings: Settings) -> None:
+def test_b11_a_batch_over_djangos_body_limit_is_taken(settings: Settings) -> None:
     events = history(3000)
     body = batch([{**event, "padding": "x" * 700} for event in events])
     assert len(body) > 3_100_000 > settings.DATA_UPLOAD_MAX_MEMORY_SIZE
@@ -328,7 +328,7 @@ def test_b11_a_batch_beyond_djangos_own_limit_is_taken(settings: Settings) -> No
     assert len(kept()) == 3000
 
 
-def test_a_body_of_the_limit_is_taken_and_one_byte_more_is_not(anymail: Anymail) -> None:
+def test_a_body_of_the_limit_is_taken_and_one_byte_more_is_refused(anymail: Anymail) -> None:
     anymail(SENDGRID_TRACKING_WEBHOOK_BODY_LIMIT=len(BODY))
     assert post(BODY) == 200
     assert len(kept()) == 3
@@ -342,12 +342,12 @@ def test_too_many_events_are_refused() -> None:
 
 
 @pytest.mark.parametrize("body", [b" ", b"{}", b"null", b"hello", b"\xff\xfe"])
-def test_what_is_no_array_is_refused(body: bytes) -> None:
+def test_a_body_that_is_no_array_is_refused(body: bytes) -> None:
     assert post(body) == 400
     assert kept() == []
 
 
-def test_an_empty_array_is_taken_and_is_nothing(anymail: Anymail) -> None:
+def test_an_empty_array_gets_200_and_stores_nothing(anymail: Anymail) -> None:
     assert post(b"[]\r\n") == 200
     assert (kept(), rung()) == ([], 0)
     anymail(EVENT_REDIS_URL=UNREACHABLE)
@@ -364,47 +364,47 @@ def test_an_empty_array_is_taken_and_is_nothing(anymail: Anymail) -> None:
     ],
     ids=["garbage", "cut", "bytes", "deep"],
 )
-def test_what_is_no_json_is_kept_as_it_stands(body: bytes, elements: list[bytes]) -> None:
+def test_invalid_json_elements_are_stored_unchanged(body: bytes, elements: list[bytes]) -> None:
     assert post(body) == 200
     assert kept() == elements
 
 
-def test_a_good_key_works_beside_a_bad_one(anymail: Anymail, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_valid_key_works_beside_an_invalid_one(anymail: Anymail, caplog: pytest.LogCaptureFixture) -> None:
     anymail(WEBHOOK_SECRET=[], **{KEY: ["a bad paste", SENDER.public_key]})
     assert post(headers=SENDER.headers(BODY)) == 200
     assert "key 1: not a public key" in caplog.text
 
 
-def test_a_body_cut_short_is_refused() -> None:
+def test_a_body_shorter_than_its_length_is_refused() -> None:
     environ: dict[str, Any] = {"wsgi.input": io.BytesIO(BODY[:-10]), "CONTENT_LENGTH": str(len(BODY))}
     assert Client().generic("POST", URL, headers=SECRET, **environ).status_code == 400
     assert kept() == []
 
 
-def test_a_body_of_unsaid_length_is_told_what_it_lacks() -> None:
+def test_a_body_without_content_length_gets_411() -> None:
     environ: dict[str, Any] = {"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"}
     refused = Client().generic("POST", URL, headers=SECRET, **environ)
     assert (refused.status_code, b"Content-Length" in refused.content) == (411, True)
 
 
 @pytest.mark.parametrize("name", ["SENDGRID_TRACKING_WEBHOOK_BODY_LIMIT", "EVENT_BACKLOG_LIMIT"])
-def test_an_unusable_setting_is_an_answer(anymail: Anymail, name: str) -> None:
+def test_an_unusable_setting_gets_503(anymail: Anymail, name: str) -> None:
     anymail(**{name: "5MB"})
     assert post() == 503
 
 
-def test_an_address_that_is_none_is_an_answer(anymail: Anymail) -> None:
+def test_an_invalid_redis_url_gets_503(anymail: Anymail) -> None:
     anymail(EVENT_REDIS_URL="localhost:6379")
     assert post() == 503
 
 
-def test_elements_are_kept_as_they_stand_with_the_doors_name() -> None:
+def test_elements_are_stored_unchanged_with_the_name_of_the_webhook_view() -> None:
     assert post(b'[{"b":1,"a":NaN},\r\n "text" ,[ 1 ]]') == 200
     entries = stream.read(10, claims.lease_ms()).entries
     assert [(e.door, e.events) for e in entries] == [("tracking", [b'{"b":1,"a":NaN}', b'"text"', b"[ 1 ]"])]
 
 
-def test_a_connection_that_breaks_is_an_answer() -> None:
+def test_a_broken_connection_gets_400() -> None:
     class Broken(io.BytesIO):
         def read(self, *_: object) -> bytes:
             raise OSError("reset by peer")
@@ -417,15 +417,13 @@ def test_a_connection_that_breaks_is_an_answer() -> None:
 # Redis
 
 
-def test_a_refusal_for_now_is_one_warning_and_no_error(
-    anymail: Anymail, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_temporary_refusal_logs_one_warning(anymail: Anymail, caplog: pytest.LogCaptureFixture) -> None:
     anymail(EVENT_BACKLOG_LIMIT=1)
     assert post() == 503
     assert [(record.name, record.levelname) for record in caplog.records] == [("events_app.views", "WARNING")]
 
 
-def test_with_redis_away_the_post_is_to_come_again(
+def test_with_redis_away_a_post_gets_503(
     anymail: Anymail, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = settings.ANYMAIL
@@ -458,7 +456,7 @@ def connections_to(server: socket.socket) -> int:
     return 100
 
 
-def test_a_frozen_redis_is_waited_for_once(
+def test_a_frozen_redis_delays_only_one_post(
     anymail: Anymail, silent: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis, "_PAUSE", 3600)
@@ -467,13 +465,13 @@ def test_a_frozen_redis_is_waited_for_once(
     assert connections_to(silent) == 1
 
 
-def test_over_the_backlog_limit_the_post_is_to_come_again(anymail: Anymail) -> None:
+def test_over_the_backlog_limit_a_post_gets_503(anymail: Anymail) -> None:
     anymail(EVENT_BACKLOG_LIMIT=5)
     assert [post(), post()] == [200, 503]
     assert stream.backlog() == 3
 
 
-def test_a_redis_that_fills_up_takes_all_of_a_post_or_nothing(anymail: Anymail, tmp_path: Path) -> None:
+def test_a_filling_redis_stores_a_post_whole_or_not_at_all(anymail: Anymail, tmp_path: Path) -> None:
     with Valkey(tmp_path / "valkey") as valkey, Redis.from_url(valkey.url(0)) as server:
         anymail(EVENT_REDIS_URL=valkey.url(0))
         large = batch({**event, "padding": "x" * 10_000} for event in history(100))
@@ -486,7 +484,7 @@ def test_a_redis_that_fills_up_takes_all_of_a_post_or_nothing(anymail: Anymail, 
         redis.door().close()
 
 
-def test_a_redis_without_any_memory_left_keeps_nothing(anymail: Anymail, tmp_path: Path) -> None:
+def test_a_full_redis_gets_503_and_stores_nothing(anymail: Anymail, tmp_path: Path) -> None:
     with Valkey(tmp_path / "valkey") as valkey, Redis.from_url(valkey.url(0)) as server:
         anymail(EVENT_REDIS_URL=valkey.url(0))
         server.config_set("maxmemory", 1)
@@ -496,7 +494,7 @@ def test_a_redis_without_any_memory_left_keeps_nothing(anymail: Anymail, tmp_pat
         redis.door().close()
 
 
-def test_a_redis_that_is_nearly_full_is_left_to_its_workers(anymail: Anymail, tmp_path: Path) -> None:
+def test_a_nearly_full_redis_refuses_posts_with_503(anymail: Anymail, tmp_path: Path) -> None:
     with Valkey(tmp_path / "valkey") as valkey, Redis.from_url(valkey.url(0)) as server:
         anymail(EVENT_REDIS_URL=valkey.url(0))
         assert post() == 200
@@ -517,7 +515,7 @@ def rung() -> int:
     return int(redis.worker().llen("sendgrid.events"))
 
 
-def test_the_first_post_rings_and_the_next_ones_need_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_first_post_wakes_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis, "BELL_LIFE", 3_600_000)
     assert [post(), post(), post()] == [200, 200, 200]
     assert rung() == 1
@@ -526,16 +524,14 @@ def test_the_first_post_rings_and_the_next_ones_need_not(monkeypatch: pytest.Mon
     assert rung() == 2
 
 
-def test_a_refused_post_rings_nothing() -> None:
+def test_a_refused_post_wakes_no_worker() -> None:
     post(headers={})
     post(b"{}")
     assert rung() == 0
 
 
 @pytest.mark.parametrize("broker", ["broker_away", "silent_broker"])
-def test_with_the_broker_away_the_post_is_kept_all_the_same(
-    request: pytest.FixtureRequest, broker: str
-) -> None:
+def test_with_the_broker_away_a_post_is_stored(request: pytest.FixtureRequest, broker: str) -> None:
     request.getfixturevalue(broker)
     assert post() == 200
     assert counters.read() == {"bell_failed": 1}
@@ -545,7 +541,7 @@ def test_with_the_broker_away_the_post_is_kept_all_the_same(
 # What people learn of a refusal
 
 
-def test_refusals_are_counted_by_their_answer(anymail: Anymail) -> None:
+def test_refusals_are_counted_by_status(anymail: Anymail) -> None:
     post(headers={})
     post(headers={})
     post(b"{}")
@@ -572,7 +568,7 @@ def test_refusals_are_counted_by_their_answer(anymail: Anymail) -> None:
         (b"mira@example.net" * 400_000, SECRET, "Webhook post refused with 413: the body has more than"),
     ],
 )
-def test_refusals_are_logged_as_warnings_without_anything_of_the_post(
+def test_refusals_are_logged_as_warnings_without_the_content_of_the_post(
     caplog: pytest.LogCaptureFixture, body: bytes, headers: dict[str, str], says: str
 ) -> None:
     refused = answer(body, headers)
@@ -589,6 +585,6 @@ def test_the_answer_says_why_in_plain_text() -> None:
     assert refused.content == b"basic auth is missing or wrong\n"
 
 
-def test_where_nothing_is_set_the_answer_names_the_settings(anymail: Anymail) -> None:
+def test_without_keys_and_secrets_the_answer_names_the_settings(anymail: Anymail) -> None:
     anymail(WEBHOOK_SECRET=[])
     assert b"neither SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY nor WEBHOOK_SECRET" in answer().content

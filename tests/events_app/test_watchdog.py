@@ -80,7 +80,7 @@ def watch(worker: Worker) -> Dog:
 # --- A loop that does not turn ---
 
 
-def test_a_loop_that_is_stuck_for_all_rounds_is_a_fault(worker: Worker) -> None:
+def test_a_main_loop_stuck_for_all_rounds_ends_the_worker(worker: Worker) -> None:
     dog = watch(worker)
     worker.turns = False
     dog._ask_for_a_turn()
@@ -91,7 +91,7 @@ def test_a_loop_that_is_stuck_for_all_rounds_is_a_fault(worker: Worker) -> None:
     assert "the main loop has not turned for 60 s (it is at " in verdict
 
 
-def test_a_loop_that_turns_in_time_is_none(worker: Worker) -> None:
+def test_a_main_loop_that_turns_in_time_keeps_the_worker(worker: Worker) -> None:
     dog = watch(worker)
     for _ in range(3):
         worker.turns = False
@@ -103,7 +103,7 @@ def test_a_loop_that_turns_in_time_is_none(worker: Worker) -> None:
     assert not dog.verdicts
 
 
-def test_a_loop_that_lost_the_question_is_asked_again(worker: Worker) -> None:
+def test_a_lost_main_loop_probe_is_sent_again(worker: Worker) -> None:
     dog = watch(worker)
     worker.turns = False
     dog._ask_for_a_turn()  # lost: another callback of that turn met a broken connection
@@ -112,7 +112,7 @@ def test_a_loop_that_lost_the_question_is_asked_again(worker: Worker) -> None:
     assert not dog.verdicts
 
 
-def test_a_loop_that_lost_the_first_question_is_watched_all_the_same(worker: Worker) -> None:
+def test_a_main_loop_whose_first_probe_was_lost_is_watched(worker: Worker) -> None:
     worker.turns = False
     dog = Dog(worker)
     dog._ask_for_a_turn()
@@ -124,7 +124,7 @@ def test_a_loop_that_lost_the_first_question_is_watched_all_the_same(worker: Wor
     assert dog.verdicts
 
 
-def test_a_task_that_begins_while_the_last_words_are_written_saves_the_worker(
+def test_a_task_that_begins_while_the_exit_is_logged_keeps_the_worker(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended: list[int] = []
@@ -136,7 +136,7 @@ def test_a_task_that_begins_while_the_last_words_are_written_saves_the_worker(
     assert not ended
 
 
-def test_a_loop_that_has_not_turned_yet_is_none(worker: Worker) -> None:
+def test_a_main_loop_that_has_never_turned_keeps_the_worker(worker: Worker) -> None:
     worker.turns = False  # a receiver of Celery's worker_ready may take long
     dog = Dog(worker)
     dog._ask_for_a_turn()
@@ -144,7 +144,7 @@ def test_a_loop_that_has_not_turned_yet_is_none(worker: Worker) -> None:
     assert not dog.verdicts
 
 
-def test_a_worker_of_other_queues_is_left_alone() -> None:
+def test_a_worker_of_other_queues_is_not_watched() -> None:
     worker = Worker("celery")
     dog = watch(worker)
     worker.turns = False
@@ -153,7 +153,7 @@ def test_a_worker_of_other_queues_is_left_alone() -> None:
     assert not dog.verdicts
 
 
-def test_a_task_that_runs_starts_the_count_anew(worker: Worker) -> None:
+def test_a_running_task_resets_the_count(worker: Worker) -> None:
     dog = watch(worker)
     worker.turns = False
     dog._ask_for_a_turn()
@@ -167,7 +167,7 @@ def test_a_task_that_runs_starts_the_count_anew(worker: Worker) -> None:
     assert dog.verdicts
 
 
-def test_a_broker_that_is_away_starts_the_count_anew(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broker_outage_resets_the_count(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     dog = watch(worker)
     worker.turns = False
     dog._ask_for_a_turn()
@@ -179,7 +179,7 @@ def test_a_broker_that_is_away_starts_the_count_anew(worker: Worker, monkeypatch
     assert not dog.verdicts
 
 
-def test_a_worker_that_stops_is_watched_no_more(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopping_worker_is_not_watched(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watchdog, "PATIENCE", 0.01)
     dog = Dog(worker)
     dog.start()
@@ -191,7 +191,7 @@ def test_a_worker_that_stops_is_watched_no_more(worker: Worker, monkeypatch: pyt
 # --- A worker that is handed nothing ---
 
 
-def test_messages_that_wait_for_a_worker_that_receives_none_are_a_fault(worker: Worker) -> None:
+def test_waiting_messages_end_a_worker_that_receives_none(worker: Worker) -> None:
     dog = watch(worker)
     redis.worker().lpush("sendgrid.events", "a wake-up")
     let_rounds_pass(dog, ROUNDS - 2)
@@ -200,7 +200,7 @@ def test_messages_that_wait_for_a_worker_that_receives_none_are_a_fault(worker: 
     assert dog.verdicts == ["messages wait in sendgrid.events, and it has received none for 60 s"]
 
 
-def test_a_worker_that_receives_messages_is_not_handed_nothing(worker: Worker) -> None:
+def test_a_worker_that_receives_messages_is_kept(worker: Worker) -> None:
     dog = watch(worker)
     redis.worker().lpush("sendgrid.events", "a wake-up")
     for _ in range(3):
@@ -210,7 +210,7 @@ def test_a_worker_that_receives_messages_is_not_handed_nothing(worker: Worker) -
     assert not dog.verdicts
 
 
-def test_a_queue_that_is_empty_now_and_then_is_none(worker: Worker) -> None:
+def test_a_queue_that_is_sometimes_empty_keeps_the_worker(worker: Worker) -> None:
     dog = watch(worker)
     for _ in range(3):
         redis.worker().lpush("sendgrid.events", "a wake-up")
@@ -220,7 +220,7 @@ def test_a_queue_that_is_empty_now_and_then_is_none(worker: Worker) -> None:
     assert not dog.verdicts
 
 
-def test_messages_in_queues_that_it_does_not_consume_are_not_its_own(worker: Worker) -> None:
+def test_messages_in_queues_it_does_not_consume_keep_the_worker(worker: Worker) -> None:
     dog = watch(worker)
     redis.worker().lpush("sendgrid.inbound", "a wake-up")
     let_rounds_pass(dog, 3 * ROUNDS)
@@ -234,9 +234,7 @@ def test_messages_in_queues_that_it_does_not_consume_are_not_its_own(worker: Wor
         {"qos": SimpleNamespace(max_prefetch=4, value=4)},
     ],
 )
-def test_a_worker_that_the_hosts_limits_keep_full_is_not_handed_nothing(
-    worker: Worker, held: dict[str, Any]
-) -> None:
+def test_a_worker_filled_up_by_the_hosts_limits_is_kept(worker: Worker, held: dict[str, Any]) -> None:
     vars(worker).update(held)
     dog = watch(worker)
     redis.worker().lpush("sendgrid.events", "a wake-up")
@@ -244,7 +242,7 @@ def test_a_worker_that_the_hosts_limits_keep_full_is_not_handed_nothing(
     assert not dog.verdicts
 
 
-def test_a_message_that_comes_last_of_all_saves_the_worker(worker: Worker) -> None:
+def test_a_message_received_at_the_last_moment_keeps_the_worker(worker: Worker) -> None:
     dog = watch(worker)
     redis.worker().lpush("sendgrid.events", "a wake-up")
     let_rounds_pass(dog, ROUNDS - 2)
@@ -283,7 +281,7 @@ def test_a_child_is_busy_while_it_runs_a_task(child: Any, monkeypatch: pytest.Mo
     assert not watchdog._is_busy(child)
 
 
-def test_a_child_that_has_not_reported_may_be_busy(child: Any) -> None:
+def test_a_child_without_a_report_counts_as_busy(child: Any) -> None:
     assert watchdog._is_busy(child)
     assert watchdog._is_busy(SimpleNamespace(index=watchdog._MOST_CHILDREN, pid=child.pid))
 
@@ -297,7 +295,7 @@ def test_a_child_that_ended_in_mid_task_is_not_busy(child: Any, monkeypatch: pyt
     assert not watchdog._is_busy(child)
 
 
-def test_where_the_system_does_not_tell_a_child_in_mid_task_is_busy(
+def test_without_waitid_a_child_in_mid_task_counts_as_busy(
     child: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(os, "waitid")
@@ -306,7 +304,7 @@ def test_where_the_system_does_not_tell_a_child_in_mid_task_is_busy(
     assert watchdog._is_busy(child)
 
 
-def test_a_hosts_own_kind_of_prefork_pool_is_asked_for_its_children(worker: Worker, child: Any) -> None:
+def test_the_children_of_a_custom_prefork_pool_of_the_host_are_found(worker: Worker, child: Any) -> None:
     class HostsPool(prefork.TaskPool):
         """As CELERY_CUSTOM_WORKER_POOL may name one."""
 
@@ -319,7 +317,7 @@ def test_a_hosts_own_kind_of_prefork_pool_is_asked_for_its_children(worker: Work
 
 
 @pytest.mark.parametrize(("setting", "watched"), [("exit", True), ("log", True), ("off", False)])
-def test_a_host_can_turn_it_off(
+def test_a_host_can_turn_the_watchdog_off(
     worker: Worker, anymail: Callable[..., None], monkeypatch: pytest.MonkeyPatch, setting: str, watched: bool
 ) -> None:
     monkeypatch.setattr(watchdog, "_reports", None)

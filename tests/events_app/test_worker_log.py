@@ -54,7 +54,7 @@ def entry(beat: Scheduler, **options: object) -> ScheduleEntry:
     )
 
 
-def test_a_tick_that_beat_cannot_send_is_one_line(beat: Scheduler) -> None:
+def test_a_tick_that_beat_cannot_send_is_logged_in_one_line(beat: Scheduler) -> None:
     with handled() as lines:
         beat.apply_entry(entry(beat))
     line = lines[-1]
@@ -63,13 +63,13 @@ def test_a_tick_that_beat_cannot_send_is_one_line(beat: Scheduler) -> None:
     assert "Traceback" not in "\n".join(lines)
 
 
-def test_at_debug_the_traceback_stays(beat: Scheduler) -> None:
+def test_at_log_level_debug_the_traceback_is_kept(beat: Scheduler) -> None:
     with handled(logging.DEBUG) as lines:
         beat.apply_entry(entry(beat))
     assert "Traceback (most recent call last):" in lines
 
 
-def test_a_fault_of_the_program_keeps_its_traceback(beat: Scheduler) -> None:
+def test_a_programming_error_keeps_its_traceback(beat: Scheduler) -> None:
     with handled() as lines:
         beat.apply_entry(entry(beat, serializer="none such"))
     assert "Traceback (most recent call last):" in lines

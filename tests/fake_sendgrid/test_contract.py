@@ -220,7 +220,7 @@ BARE = {
 
 
 @pytest.mark.parametrize("body", GOOD.values(), ids=GOOD.keys())
-def test_a_good_mail_is_read(body: dict[str, Any]) -> None:
+def test_a_valid_mail_is_read(body: dict[str, Any]) -> None:
     assert read(json.dumps(body).encode(), HEADERS, keys={"SG.fake"}, now=NOW) == body
 
 
@@ -230,7 +230,7 @@ def test_a_fault_is_named_by_its_field(body: dict[str, Any], field: str) -> None
 
 
 @pytest.mark.parametrize("body", BARE.values(), ids=BARE.keys())
-def test_of_some_faults_sendgrid_says_nothing(body: dict[str, Any]) -> None:
+def test_some_faults_have_only_a_generic_message(body: dict[str, Any]) -> None:
     answer = refusal(json.dumps(body).encode())
     assert answer.status == 400
     assert answer.body == b'{"errors":[{"message":"Bad Request","field":null,"help":null}]}'
@@ -251,7 +251,7 @@ def test_all_faults_are_listed() -> None:
 
 
 @pytest.mark.parametrize("header", ["", "SG.fake", "Bearer", "Bearer SG.other", "Basic SG.fake"])
-def test_without_a_good_key_it_is_401(header: str) -> None:
+def test_an_invalid_api_key_is_401(header: str) -> None:
     answer = refusal(b"", {**HEADERS, "Authorization": header})
     assert answer.status == 401
     assert json.loads(answer.body)["errors"] == [
@@ -263,14 +263,14 @@ def test_without_a_good_key_it_is_401(header: str) -> None:
     ]
 
 
-def test_any_key_may_be_let_in() -> None:
+def test_any_api_key_is_accepted_when_none_is_configured() -> None:
     body = json.dumps(mail_body()).encode()
     assert read(body, {**HEADERS, "Authorization": "Bearer SG.other"}, keys=None)
     with pytest.raises(Refusal, match="401"):
         read(body, {**HEADERS, "Authorization": ""}, keys=None)
 
 
-def test_the_key_is_what_stands_after_bearer() -> None:
+def test_the_api_key_is_read_after_bearer() -> None:
     assert key_of({"Authorization": "bearer SG.a"}) == "SG.a"
     assert key_of({"Authorization": "Token SG.a"}) is None
     assert key_of({}) is None
@@ -285,26 +285,26 @@ def test_the_key_is_what_stands_after_bearer() -> None:
         ("Accept", "text/html, image/*;q=0.5", 406),
     ],
 )
-def test_it_must_be_json_both_ways(header: str, value: str, status: int) -> None:
+def test_accept_and_content_type_must_be_json(header: str, value: str, status: int) -> None:
     assert refusal(json.dumps(mail_body()).encode(), {**HEADERS, header: value}).status == status
 
 
 @pytest.mark.parametrize("accept", ["*/*", "text/html, application/json;q=0.9", "application/*", ""])
-def test_who_takes_json_is_answered(accept: str) -> None:
+def test_accept_headers_that_include_json_are_accepted(accept: str) -> None:
     headers = {**HEADERS, "Accept": accept, "Content-Type": "application/json; charset=utf-8"}
     assert read(json.dumps(mail_body()).encode(), headers, keys=None)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"a": NaN}', b"[" * 100_000], ids=repr)
-def test_what_is_no_json_is_400(body: bytes) -> None:
+def test_a_body_that_is_no_json_is_400(body: bytes) -> None:
     assert refusal(body).status == 400
 
 
-def test_what_is_no_object_is_400() -> None:
+def test_a_body_that_is_no_object_is_400() -> None:
     assert json.loads(refusal(b"[]").body)["errors"][0]["field"] == "(root)"
 
 
-def test_at_30_mb_the_answer_is_a_page() -> None:
+def test_a_body_of_30_mb_is_413_with_an_html_page() -> None:
     room = BODY_LIMIT - len(json.dumps(mail_body(attachments=[{**FILE, "content": ""}])))
     content = "A" * (room // 4 * 4 - 4)
     below = json.dumps(mail_body(attachments=[{**FILE, "content": content}])).encode()
@@ -315,7 +315,7 @@ def test_at_30_mb_the_answer_is_a_page() -> None:
     assert answer.body.startswith(b"<html>")
 
 
-def test_a_sandbox_is_asked_for() -> None:
+def test_sandbox_mode_is_recognized() -> None:
     assert is_sandboxed(mail_body(mail_settings={"sandbox_mode": {"enable": True}}))
     assert not is_sandboxed(mail_body(mail_settings={"sandbox_mode": {"enable": False}}))
     assert not is_sandboxed(mail_body())
@@ -331,7 +331,7 @@ OWN_KEYS = sorted({key for body in GOOD.values() for one in body["personalizatio
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), JSON), st.dictionaries(st.sampled_from(OWN_KEYS), JSON))
-def test_whatever_json_comes_it_is_read_or_refused(root: dict[str, Any], one: dict[str, Any]) -> None:
+def test_any_json_is_read_or_refused(root: dict[str, Any], one: dict[str, Any]) -> None:
     for body in (root, {**mail_body_with(**one), **root}, mail_body(**root)):
         raw = json.dumps(body).encode()
         if faults(body, NOW):

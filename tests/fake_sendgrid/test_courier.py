@@ -32,7 +32,7 @@ def start(webhook: WebhookReceiver) -> Iterator[Start]:
         one.close()
 
 
-def test_a_mail_is_posted_signed(start: Start, webhook: WebhookReceiver) -> None:
+def test_an_inbound_mail_is_posted_and_signed(start: Start, webhook: WebhookReceiver) -> None:
     inbound = start().take(FORM)
     assert inbound.wait(PATIENCE) == inbound.status == 200
     assert inbound.is_taken
@@ -45,7 +45,7 @@ def test_a_mail_is_posted_signed(start: Start, webhook: WebhookReceiver) -> None
 
 
 @pytest.mark.parametrize("status", [500, 503, None])
-def test_what_failed_is_posted_again(start: Start, webhook: WebhookReceiver, status: int | None) -> None:
+def test_a_failed_inbound_post_is_retried(start: Start, webhook: WebhookReceiver, status: int | None) -> None:
     webhook.statuses = [status, status]
     inbound = start().take(FORM)
     assert inbound.wait(PATIENCE) == 200
@@ -53,7 +53,7 @@ def test_what_failed_is_posted_again(start: Start, webhook: WebhookReceiver, sta
 
 
 @pytest.mark.parametrize("status", [301, 400, 403, 413, 429])
-def test_what_was_refused_is_lost(start: Start, webhook: WebhookReceiver, status: int) -> None:
+def test_a_refused_inbound_post_is_not_retried(start: Start, webhook: WebhookReceiver, status: int) -> None:
     webhook.statuses = [status]
     courier = start()
     lost, next_one = courier.take(FORM), courier.take(FORM)
@@ -63,7 +63,7 @@ def test_what_was_refused_is_lost(start: Start, webhook: WebhookReceiver, status
     assert len(webhook.requests) == 2
 
 
-def test_a_mail_that_waits_keeps_no_other_back(start: Start, webhook: WebhookReceiver) -> None:
+def test_a_retried_inbound_mail_delays_no_other(start: Start, webhook: WebhookReceiver) -> None:
     webhook.statuses = [503]
     told: list[Inbound] = []
     courier = start(on_post=told.append)
@@ -72,7 +72,7 @@ def test_a_mail_that_waits_keeps_no_other_back(start: Start, webhook: WebhookRec
     assert told == [first, second, first]
 
 
-def test_mails_wait_for_a_url(start: Start, webhook: WebhookReceiver) -> None:
+def test_inbound_mails_wait_for_a_url(start: Start, webhook: WebhookReceiver) -> None:
     courier = start(url=None)
     inbound = courier.take(FORM)
     with pytest.raises(TimeoutError, match="neither taken nor lost"):
@@ -82,7 +82,7 @@ def test_mails_wait_for_a_url(start: Start, webhook: WebhookReceiver) -> None:
     assert inbound.wait(PATIENCE) == 200
 
 
-def test_it_remembers_as_many_as_it_is_told(start: Start) -> None:
+def test_the_number_of_remembered_inbound_mails_is_limited(start: Start) -> None:
     courier = start(url=None, keep=2)
     taken = [courier.take(FORM) for _ in range(3)]
     assert courier.received == taken[1:]

@@ -28,7 +28,7 @@ def connect(door: Door) -> http.client.HTTPConnection:
     return http.client.HTTPConnection("127.0.0.1", door.port, timeout=10)
 
 
-def test_a_connection_serves_many_requests(door: Door) -> None:
+def test_one_connection_serves_many_requests(door: Door) -> None:
     connection = connect(door)
     for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
         connection.request(method, "/a?b=c", b"12345", {"x-some-THING": "here"})
@@ -51,7 +51,7 @@ def test_without_a_reply_the_connection_is_closed(door: Door) -> None:
     ("name", "value", "status"),
     [("Transfer-Encoding", "chunked", 411), ("Content-Length", "-1", 411), ("Content-Length", "9" * 12, 413)],
 )
-def test_a_body_that_cannot_be_read_is_turned_away(door: Door, name: str, value: str, status: int) -> None:
+def test_an_unreadable_body_is_refused(door: Door, name: str, value: str, status: int) -> None:
     connection = connect(door)
     connection.putrequest("POST", "/")
     connection.putheader(name, value)
@@ -60,7 +60,7 @@ def test_a_body_that_cannot_be_read_is_turned_away(door: Door, name: str, value:
     connection.close()
 
 
-def test_many_dial_at_once(door: Door) -> None:
+def test_many_concurrent_connections_are_served(door: Door) -> None:
     sockets = [socket.create_connection(("127.0.0.1", door.port), 10) for _ in range(100)]
     for one in sockets:
         one.sendall(b"GET / HTTP/1.1\r\n\r\n")
@@ -69,7 +69,7 @@ def test_many_dial_at_once(door: Door) -> None:
         one.close()
 
 
-def test_who_goes_away_in_the_middle_disturbs_nobody(door: Door, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_client_that_disconnects_disturbs_no_other(door: Door, capfd: pytest.CaptureFixture[str]) -> None:
     with socket.create_connection(("127.0.0.1", door.port), 10) as one:
         one.sendall(b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n1234")
     connection = connect(door)
@@ -79,7 +79,7 @@ def test_who_goes_away_in_the_middle_disturbs_nobody(door: Door, capfd: pytest.C
     assert capfd.readouterr().err == ""
 
 
-def test_closing_ends_what_is_open() -> None:
+def test_close_ends_open_connections() -> None:
     door = Door(respond)
     door.open()
     connection = connect(door)
@@ -92,7 +92,7 @@ def test_closing_ends_what_is_open() -> None:
         socket.create_connection(("127.0.0.1", door.port), 10)
 
 
-def test_a_port_can_be_taken_again() -> None:
+def test_a_port_can_be_reused_after_close() -> None:
     first = Door(respond)
     first.open()
     first.close()

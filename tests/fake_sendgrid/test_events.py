@@ -10,7 +10,7 @@ from fake_sendgrid.events import history
 EVENTS = history(5000)
 
 
-def test_as_many_as_asked_for() -> None:
+def test_history_makes_as_many_events_as_asked() -> None:
     assert [len(history(count)) for count in (0, 1, 2, 999)] == [0, 1, 2, 999]
 
 
@@ -24,13 +24,13 @@ def test_no_two_events_share_an_id() -> None:
     assert len(ids) == len(EVENTS)
 
 
-def test_every_kind_of_event_is_there_and_is_known() -> None:
+def test_history_contains_every_event_type() -> None:
     kinds = {normalize(event).event_type for event in EVENTS}
     assert EventType.UNKNOWN not in kinds
     assert len({event["event"] for event in EVENTS}) == 9
 
 
-def test_a_messages_events_share_its_id_and_its_recipient() -> None:
+def test_events_of_one_message_share_id_and_recipient() -> None:
     messages: dict[str, set[tuple[str, str]]] = {}
     for event in EVENTS:
         messages.setdefault(event["anymail_id"], set()).add((event["email"], event["sg_message_id"]))

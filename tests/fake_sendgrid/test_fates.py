@@ -39,11 +39,11 @@ def told(body: dict[str, Any], seed: int = 1) -> list[Event]:
         ("silent", []),
     ],
 )
-def test_an_address_says_what_becomes_of_it(local: str, names: list[str]) -> None:
+def test_the_local_part_chooses_the_scenario(local: str, names: list[str]) -> None:
     assert [event["event"] for event in told(mail_body(f"{local}@example.com"))] == names
 
 
-def test_a_block_is_a_bounce_of_another_type() -> None:
+def test_a_block_is_a_bounce_with_another_type() -> None:
     bounce, block = (told(mail_body(f"{word}@example.com"))[-1] for word in ("bounce", "blocked"))
     assert normalize(bounce).reject_reason == RejectReason.BOUNCED
     assert normalize(block).reject_reason == RejectReason.BLOCKED
@@ -52,12 +52,12 @@ def test_a_block_is_a_bounce_of_another_type() -> None:
     assert bounce["bounce_classification"]
 
 
-def test_every_fate_is_known_to_the_product() -> None:
+def test_every_scenario_makes_known_event_types() -> None:
     found = told(mail_body(*(f"{word}@example.com" for word in FATES)))
     assert EventType.UNKNOWN not in {normalize(event).event_type for event in found}
 
 
-def test_an_event_bears_the_mails_ids_and_the_recipients_place() -> None:
+def test_an_event_has_the_ids_of_the_mail_and_the_recipient_number() -> None:
     one = {"to": [{"email": "a@example.com"}], "cc": [{"email": "b@example.com"}]}
     found = told(mail_body(personalizations=[one, {"to": [{"email": "c@example.com"}]}]))
     places = {event["email"]: event["sg_message_id"].rpartition(".")[2] for event in found}
@@ -67,7 +67,7 @@ def test_an_event_bears_the_mails_ids_and_the_recipients_place() -> None:
     assert {event["timestamp"] for event in found} == {AT}
 
 
-def test_an_event_bears_the_message_id_the_recipient_got() -> None:
+def test_an_event_has_the_message_id_header_of_its_recipient() -> None:
     whole = {"to": [{"email": "a@example.com"}]}
     own = {"to": [{"email": "b@example.com"}], "headers": {"message-ID": "<own@example.org>"}}
     body = mail_body(personalizations=[whole, own], headers={"Message-ID": "<all@example.org>"})
@@ -75,7 +75,7 @@ def test_an_event_bears_the_message_id_the_recipient_got() -> None:
     assert found == {("a@example.com", "<all@example.org>"), ("b@example.com", "<own@example.org>")}
 
 
-def test_who_begins_with_reply_answers() -> None:
+def test_addresses_that_begin_with_reply_send_replies() -> None:
     assert [answers(f"{word}@example.com") for word in ("reply", "Reply.ann", "ann.reply", "open")] == [
         True,
         True,
@@ -90,7 +90,7 @@ def test_no_two_events_of_a_mail_share_an_id() -> None:
     assert len(ids) == len(found)
 
 
-def test_ids_of_delivery_are_made_of_the_message_and_others_are_random() -> None:
+def test_event_ids_of_delivery_are_deterministic_and_others_random() -> None:
     first, second = (
         {event["event"]: event["sg_event_id"] for event in told(mail_body("click@example.com"), seed)}
         for seed in (1, 2)
@@ -99,7 +99,7 @@ def test_ids_of_delivery_are_made_of_the_message_and_others_are_random() -> None
     assert same == {"processed", "delivered"}
 
 
-def test_custom_args_stand_at_the_top_and_the_recipients_win() -> None:
+def test_custom_args_are_top_level_keys_and_those_of_the_recipient_win() -> None:
     body = {
         **mail_body_with(custom_args={"order": "7", "own": "yes"}),
         "custom_args": {"order": "1", "root": "yes"},
@@ -108,7 +108,7 @@ def test_custom_args_stand_at_the_top_and_the_recipients_win() -> None:
         assert normalize(event).metadata == {"order": "7", "own": "yes", "root": "yes"}
 
 
-def test_sendgrids_own_keys_win_where_it_has_them() -> None:
+def test_reserved_sendgrid_keys_override_custom_args() -> None:
     body = {
         **mail_body_with(
             to=[{"email": "bounce@example.com"}], custom_args={"type": "welcome", "email": "me", "x": "y"}
@@ -119,7 +119,7 @@ def test_sendgrids_own_keys_win_where_it_has_them() -> None:
     assert {processed["email"], bounce["email"]} == {"bounce@example.com"}
 
 
-def test_what_the_mail_had_is_repeated() -> None:
+def test_events_contain_categories_group_pool_and_send_at_of_the_mail() -> None:
     body = mail_body(
         "deferred@example.com", categories=["a"], asm={"group_id": 7}, ip_pool_name="bulk", send_at=5
     )
@@ -133,13 +133,13 @@ def test_what_the_mail_had_is_repeated() -> None:
     assert delivered["response"].startswith("250")
 
 
-def test_without_them_the_keys_are_absent() -> None:
+def test_keys_of_unset_mail_attributes_are_absent() -> None:
     processed, delivered = told(mail_body())
     assert not {"category", "asm_group_id", "pool"} & (processed.keys() | delivered.keys())
     assert processed["send_at"] == 0
 
 
-def test_a_click_is_on_a_link_of_the_mail() -> None:
+def test_a_click_has_a_url_of_the_mail() -> None:
     content = [
         {"type": "text/plain", "value": "https://example.com/text"},
         {"type": "text/html", "value": '<a href="https://example.com/html?a=b">here</a>'},

@@ -9,7 +9,7 @@ from tests.support.fake_sendgrid.parsed_forms import fields_by_name, parse_form
 FORM = Form((Part("subject", b"Hello"), Part("to", b"a@example.com"), Part("attachment1", b"%PDF", "a.pdf")))
 
 
-def test_on_the_wire_it_is_as_sendgrids() -> None:
+def test_the_form_has_the_wire_format_of_sendgrid() -> None:
     form = Form((Part("attachment1", b"abc", "a.txt", "text/plain"), Part("to", b"a@example.com")))
     assert form.content_type == "multipart/form-data; boundary=xYzZY"
     assert form.body() == (
@@ -20,30 +20,30 @@ def test_on_the_wire_it_is_as_sendgrids() -> None:
 
 
 @given(st.lists(st.sampled_from([b"xYzZY", b"--", b"\r\n", b"1", b"\xff", b"a"]), max_size=8).map(b"".join))
-def test_a_value_comes_back_even_with_a_boundary_in_it(value: bytes) -> None:
+def test_a_value_that_contains_the_boundary_is_read_back(value: bytes) -> None:
     form = Form((Part("email", value), Part("text", b"xYzZY1"), Part("to", value)))
     assert [part.raw for part in parse_form(form.content_type, form.body())] == [value, b"xYzZY1", value]
 
 
-def test_file_names_come_back() -> None:
+def test_file_names_are_read_back() -> None:
     names = ["übersicht 2.csv", 'the "last" one.txt', "", "日本.pdf"]
     form = Form(tuple(Part(f"attachment{number}", b"x", name) for number, name in enumerate(names)))
     assert [part.filename for part in parse_form(form.content_type, form.body())] == names
 
 
-def test_a_line_break_in_a_file_name_ends_no_header() -> None:
+def test_a_line_break_in_a_file_name_does_not_end_the_header() -> None:
     form = Form((Part("attachment1", b"x", "two\r\nlines.txt", "text/plain"),))
     assert fields_by_name(form)["attachment1"].filename == "two lines.txt"
 
 
-def test_parts_are_taken_out() -> None:
+def test_without_removes_parts() -> None:
     assert [part.name for part in FORM.without("to", "attachment1", "cc").parts] == ["subject"]
 
 
-def test_a_part_has_another_value_in_its_place() -> None:
+def test_replaced_changes_the_value_of_a_part_in_place() -> None:
     changed = FORM.replaced("to", b"b@example.com").replaced("attachment1", b"")
     assert changed.parts == (FORM.parts[0], Part("to", b"b@example.com"), Part("attachment1", b"", "a.pdf"))
 
 
-def test_a_part_that_was_not_there_comes_last() -> None:
+def test_replaced_appends_a_missing_part() -> None:
     assert FORM.replaced("cc", b"c@example.com").parts == (*FORM.parts, Part("cc", b"c@example.com"))

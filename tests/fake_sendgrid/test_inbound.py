@@ -58,7 +58,7 @@ def names(form: Form) -> list[str]:
     return list(fields_by_name(form))
 
 
-def test_a_parsed_mail_has_the_fields_of_sendgrid() -> None:
+def test_a_parsed_mode_post_has_the_fields_of_sendgrid() -> None:
     found = values(parsed(mail(Cc="boss@example.com")))
     assert found.keys() == {
         "headers", "dkim", "to", "cc", "from", "subject", "text", "sender_ip", "envelope", "attachments",
@@ -73,7 +73,7 @@ def test_a_parsed_mail_has_the_fields_of_sendgrid() -> None:
     assert found["dkim"] == b"{@example.org : pass}"
 
 
-def test_a_raw_mail_has_the_fields_of_sendgrid() -> None:
+def test_a_raw_mode_post_has_the_fields_of_sendgrid() -> None:
     made = mail()
     found = values(raw(made))
     assert found.keys() == {
@@ -83,7 +83,7 @@ def test_a_raw_mail_has_the_fields_of_sendgrid() -> None:
     assert found["email"].endswith(b"\r\n\r\nGr\xc3\xbc\xc3\x9fe\r\n> fr\xc3\xbcher\r\n")
 
 
-def test_bytes_are_posted_as_they_are() -> None:
+def test_raw_bytes_are_posted_unchanged() -> None:
     mime = b"From: a@example.org\nTo: b@example.com\nX-One: 1\nX-One: 2\n folded\n\nna\xefve\n"
     assert values(raw(mime))["email"] == mime
     head = values(parsed(mime.replace(b"\n", b"\r\n")))["headers"]
@@ -91,14 +91,14 @@ def test_bytes_are_posted_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("make", [parsed, raw])
-def test_the_envelope_is_that_of_the_headers_unless_it_is_said(make: Make) -> None:
+def test_the_envelope_is_taken_from_the_headers_by_default(make: Make) -> None:
     assert loaded(make(mail()), "envelope") == {"to": ["help@example.com"], "from": "zoe@example.org"}
     said = make(mail(), envelope_from="", envelope_to=["a@example.com", "b@example.com"])
     assert loaded(said, "envelope") == {"to": ["a@example.com", "b@example.com"], "from": ""}
 
 
 @pytest.mark.parametrize("make", [parsed, raw])
-def test_only_a_host_that_has_mail_checked_tells_a_score(make: Make) -> None:
+def test_a_spam_score_is_posted_only_when_given(make: Make) -> None:
     assert not {"spam_score", "spam_report"} & values(make(mail())).keys()
     found = values(make(mail(), spam=6.1))
     assert found["spam_score"] == b"6.1"
@@ -106,20 +106,20 @@ def test_only_a_host_that_has_mail_checked_tells_a_score(make: Make) -> None:
 
 
 @pytest.mark.parametrize("charset", ["windows-1252", "iso-8859-1", "cp850", "UTF-8", "utf-16"])
-def test_texts_are_in_a_charset_and_it_is_named(charset: str) -> None:
+def test_fields_are_encoded_in_the_named_charset(charset: str) -> None:
     made = parsed(mail(), charset=charset)
     assert loaded(made, "charsets") == dict.fromkeys(("to", "from", "subject", "text"), charset)
     assert values(made)["text"].decode(charset) == "Grüße\r\n> früher\r\n"
     assert values(made)["from"].decode(charset) == "Zoë <zoe@example.org>"
 
 
-def test_what_does_not_fit_into_the_charset_is_in_utf_8() -> None:
+def test_unencodable_fields_are_posted_as_utf_8() -> None:
     made = raw(mail(Subject="12 €"), charset="iso-8859-1")
     assert loaded(made, "charsets") == {"to": "iso-8859-1", "from": "iso-8859-1", "subject": "UTF-8"}
     assert values(made)["subject"].decode() == "12 €"
 
 
-def test_files_come_before_what_is_said_of_them() -> None:
+def test_files_are_posted_before_their_attachment_info() -> None:
     made = parsed(with_files())
     found = fields_by_name(made)
     assert values(made)["html"].decode().strip() == '<p>Grüße <img src="cid:logo@1"></p>'
@@ -144,30 +144,30 @@ def test_files_come_before_what_is_said_of_them() -> None:
     assert b"Subject: inner" in inner.raw
 
 
-def test_a_text_that_is_attached_is_a_file() -> None:
+def test_an_attached_text_is_posted_as_a_file() -> None:
     made = mail()
     made.add_attachment("notes", filename="notes.txt")
     assert values(parsed(made))["attachment1"].strip() == b"notes"
     assert values(parsed(made))["text"].decode().startswith("Grüße")
 
 
-def test_without_files_nothing_is_said_of_them() -> None:
+def test_without_files_no_attachment_info_is_posted() -> None:
     assert not {"attachment-info", "content-ids"} & values(parsed(mail())).keys()
 
 
-def test_a_mail_of_nothing_but_a_file_has_no_text() -> None:
+def test_a_mail_with_only_a_file_has_no_text() -> None:
     mime = b"From: a@example.org\r\nContent-Type: application/pdf\r\n\r\n%PDF"
     found = values(parsed(mime))
     assert not {"text", "html", "to"} & found.keys()
     assert found["attachment1"] == b"%PDF"
 
 
-def test_an_address_that_is_not_ascii_stays_one() -> None:
+def test_a_non_ascii_address_is_unchanged() -> None:
     found = values(raw(mail(From="jörg@example.org")))
     assert found["email"].startswith("From: jörg@example.org\r\n".encode())
     assert json.loads(found["envelope"])["from"] == "jörg@example.org"
 
 
-def test_a_long_message_id_stays_in_one_piece() -> None:
+def test_a_long_message_id_is_not_folded() -> None:
     reference = f"<{'a' * 150}@example.org>"
     assert f"References: {reference}\r\n".encode() in values(raw(mail(References=reference)))["email"]

@@ -28,7 +28,7 @@ def wait_for_line(process: Process, pattern: str) -> str:
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-def test_it_says_where_it_is_and_what_it_does(
+def test_the_program_prints_its_urls_and_requests(
     tmp_path: Path, webhook: WebhookReceiver, end: signal.Signals
 ) -> None:
     port, key = free_port(), tmp_path / "key.pem"
@@ -53,7 +53,7 @@ def test_it_says_where_it_is_and_what_it_does(
         assert "Traceback" not in process.output()
 
 
-def test_a_mail_is_answered(tmp_path: Path, webhook: WebhookReceiver) -> None:
+def test_a_mail_gets_a_reply_by_inbound_post(tmp_path: Path, webhook: WebhookReceiver) -> None:
     port = free_port()
     arguments = ("--port", str(port), "--webhook-url", webhook.url, "--inbound-url", webhook.url)
     with run(tmp_path, *arguments) as process:
@@ -68,7 +68,7 @@ def test_a_mail_is_answered(tmp_path: Path, webhook: WebhookReceiver) -> None:
         )
 
 
-def test_a_port_that_is_taken_is_said(tmp_path: Path, webhook: WebhookReceiver) -> None:
+def test_a_port_in_use_is_an_error(tmp_path: Path, webhook: WebhookReceiver) -> None:
     port = webhook.url.split(":")[2].split("/")[0]
     with run(tmp_path, "--port", port) as process:
         assert process.wait(60) == 1
@@ -76,7 +76,7 @@ def test_a_port_that_is_taken_is_said(tmp_path: Path, webhook: WebhookReceiver) 
 
 
 @pytest.mark.parametrize("arguments", [("--repeats", "2"), ("--disorder", "-1"), ("--port", "x")])
-def test_an_argument_that_makes_no_sense_is_refused(tmp_path: Path, arguments: tuple[str, str]) -> None:
+def test_an_invalid_argument_is_refused(tmp_path: Path, arguments: tuple[str, str]) -> None:
     with run(tmp_path, *arguments) as process:
         assert process.wait(60) == 2
         assert f"argument {arguments[0]}" in process.output()

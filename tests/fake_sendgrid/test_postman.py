@@ -49,14 +49,14 @@ def test_events_are_posted_and_signed(start: Start, webhook: WebhookReceiver) ->
     assert fake.posted == webhook.names
 
 
-def test_events_are_gathered_and_cut(start: Start, webhook: WebhookReceiver) -> None:
+def test_events_are_posted_in_batches(start: Start, webhook: WebhookReceiver) -> None:
     fake = start(rates=Rates(batch=7, pause=0))
     post_mail(fake.url, many(10))
     fake.wait_until_posted(PATIENCE)
     assert [len(post) for post in webhook.posts] == [7, 7, 6]
 
 
-def test_a_full_batch_does_not_wait(start: Start, webhook: WebhookReceiver) -> None:
+def test_a_full_batch_is_posted_at_once(start: Start, webhook: WebhookReceiver) -> None:
     fake = start(rates=Rates(batch=4, pause=3600))
     for _ in range(4):
         post_mail(fake.url, mail_body())
@@ -65,9 +65,7 @@ def test_a_full_batch_does_not_wait(start: Start, webhook: WebhookReceiver) -> N
 
 
 @pytest.mark.parametrize("status", [500, 403, 302, None])
-def test_what_was_not_taken_is_posted_again(
-    start: Start, webhook: WebhookReceiver, status: int | None
-) -> None:
+def test_a_failed_event_post_is_retried(start: Start, webhook: WebhookReceiver, status: int | None) -> None:
     webhook.statuses = [status, status]
     fake = start()
     post_mail(fake.url, mail_body())
@@ -76,7 +74,7 @@ def test_what_was_not_taken_is_posted_again(
     assert webhook.names == fake.posted == {"processed": 1, "delivered": 1}
 
 
-def test_events_wait_for_a_webhook(start: Start, webhook: WebhookReceiver) -> None:
+def test_events_wait_for_a_webhook_url(start: Start, webhook: WebhookReceiver) -> None:
     fake = start(webhook_url=None)
     post_mail(fake.url, mail_body())
     with pytest.raises(TimeoutError, match="webhook_url is not set"):
@@ -87,7 +85,7 @@ def test_events_wait_for_a_webhook(start: Start, webhook: WebhookReceiver) -> No
     assert webhook.names == {"processed": 1, "delivered": 1}
 
 
-def test_nobody_at_the_webhook_costs_time_only(start: Start, webhook: WebhookReceiver) -> None:
+def test_an_unreachable_webhook_loses_no_event(start: Start, webhook: WebhookReceiver) -> None:
     tried = threading.Event()
     fake = start(webhook_url="http://127.0.0.1:1/", on_post=lambda _: tried.set())
     post_mail(fake.url, mail_body())
@@ -128,7 +126,7 @@ def test_refused_events_can_be_kept_while_newer_ones_are_posted(
     assert fake.posted == {"processed": 2, "delivered": 2}
 
 
-def test_repeats_are_the_same_events_in_later_posts(start: Start, webhook: WebhookReceiver) -> None:
+def test_duplicates_are_the_same_events_in_later_posts(start: Start, webhook: WebhookReceiver) -> None:
     fake = start(rates=Rates(repeats=1.0, pause=0.01))
     post_mail(fake.url, many(30))
     fake.wait_until_posted(PATIENCE)
@@ -140,7 +138,7 @@ def test_repeats_are_the_same_events_in_later_posts(start: Start, webhook: Webho
         assert len({event["sg_event_id"] for event in one}) == len(one)
 
 
-def test_disorder_loses_nothing(start: Start, webhook: WebhookReceiver) -> None:
+def test_posting_out_of_order_loses_no_event(start: Start, webhook: WebhookReceiver) -> None:
     fake = start(rates=Rates(disorder=0.5, repeats=0.2, pause=0.01, batch=50))
     post_mail(fake.url, many(200))
     fake.wait_until_posted(PATIENCE)
@@ -153,7 +151,7 @@ def test_disorder_loses_nothing(start: Start, webhook: WebhookReceiver) -> None:
     assert 400 < len(webhook.events) < 560
 
 
-def test_events_may_come_late(start: Start, webhook: WebhookReceiver) -> None:
+def test_events_can_be_delayed(start: Start, webhook: WebhookReceiver) -> None:
     fake = start(rates=Rates(delay=0.4, pause=0))
     post_mail(fake.url, mail_body())
     with pytest.raises(TimeoutError):
@@ -162,7 +160,7 @@ def test_events_may_come_late(start: Start, webhook: WebhookReceiver) -> None:
     fake.wait_until_posted(PATIENCE)
 
 
-def test_only_what_was_taken_has_events(start: Start, webhook: WebhookReceiver) -> None:
+def test_only_accepted_mails_have_events(start: Start, webhook: WebhookReceiver) -> None:
     fake = start()
     fake.next(server_error(), accept_and_hang_up())
     assert post_mail(fake.url, mail_body("no@example.com")).status_code == 500
@@ -174,7 +172,7 @@ def test_only_what_was_taken_has_events(start: Start, webhook: WebhookReceiver) 
     assert {event["email"] for event in webhook.events} == {"yes@example.com"}
 
 
-def test_each_post_is_told_before_all_is_posted(start: Start, webhook: WebhookReceiver) -> None:
+def test_on_post_is_called_for_each_post(start: Start, webhook: WebhookReceiver) -> None:
     told: list[Post] = []
     webhook.statuses = [503]
     fake = start(on_post=told.append)

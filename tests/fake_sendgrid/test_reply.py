@@ -28,7 +28,7 @@ def text(body: dict[str, Any]) -> str:
     return str(reply_to(accepted(body), "Yes.").get_content())
 
 
-def test_a_recipient_answers_the_sender() -> None:
+def test_a_reply_goes_from_the_recipient_to_the_sender() -> None:
     reply = reply_to(accepted(mail_body("ada@example.com")), "Yes, please.")
     assert (reply["From"], reply["To"]) == ("ada@example.com", "The shop <shop@example.org>")
     assert reply["Subject"] == "Re: Your order"
@@ -41,12 +41,12 @@ def test_a_recipient_answers_the_sender() -> None:
     )
 
 
-def test_it_bears_the_message_id_of_the_events() -> None:
+def test_a_reply_refers_to_the_message_id_of_the_events() -> None:
     body = mail_body(headers={"Message-Id": "<own@example.org>"})
     assert reply_to(accepted(body), "")["References"] == "<own@example.org>"
 
 
-def test_the_one_who_answers_may_be_said() -> None:
+def test_the_replying_recipient_can_be_chosen() -> None:
     one = {"to": [{"email": "a@example.com"}], "cc": [{"email": "B@example.com"}]}
     other = {"to": [{"email": "c@example.com"}], "subject": "Yours"}
     taken = accepted(mail_body(personalizations=[one, other]))
@@ -55,7 +55,7 @@ def test_the_one_who_answers_may_be_said() -> None:
     assert (reply["From"], reply["Subject"]) == ("c@example.com", "Re: Yours")
 
 
-def test_nobody_else_answers() -> None:
+def test_only_a_recipient_can_reply() -> None:
     with pytest.raises(ValueError, match="only a recipient"):
         reply_to(accepted(mail_body()), "", recipient="eve@example.com")
 
@@ -71,11 +71,11 @@ def test_nobody_else_answers() -> None:
         ),
     ],
 )
-def test_an_answer_goes_where_the_mail_wants_it(root: dict[str, Any], to: str) -> None:
+def test_a_reply_goes_to_the_reply_to_address(root: dict[str, Any], to: str) -> None:
     assert reply_to(accepted(mail_body(**root)), "")["To"] == to
 
 
-def test_a_recipients_own_sender_is_answered() -> None:
+def test_a_reply_goes_to_the_from_of_its_personalization() -> None:
     one = {"to": [{"email": "a@example.com"}], "from": {"email": "ann@example.org"}}
     assert reply_to(accepted(mail_body(personalizations=[one])), "")["To"] == "ann@example.org"
 
@@ -83,7 +83,7 @@ def test_a_recipients_own_sender_is_answered() -> None:
 @pytest.mark.parametrize(
     ("subject", "answered"), [("RE: order", "RE: order"), ("a\r\nb", "Re: a b"), (..., "Re:")]
 )
-def test_a_subject_is_marked_once(subject: Any, answered: str) -> None:
+def test_re_is_added_to_the_subject_once(subject: Any, answered: str) -> None:
     template = {"template_id": "d-0123456789abcdef0123456789abcdef"} if subject is ... else {}
     assert reply_to(accepted(mail_body(subject=subject, **template)), "")["Subject"] == answered
 
@@ -95,7 +95,7 @@ def test_the_text_is_quoted_rather_than_the_html() -> None:
     assert text(mail_body(content=[html])).endswith(" wrote:\n> One & two\n> three\n")
 
 
-def test_who_has_opened_a_mail_answers_it_once() -> None:
+def test_a_recipient_replies_once_after_opening() -> None:
     ledger = Ledger(None)
     body = mail_body("open@example.com", "reply.ann@example.com", "Reply.bob@example.com")
     ledger.accept(accepted(mail_body("reply.ann@example.com"), base="a" * 22))
@@ -108,6 +108,6 @@ def test_who_has_opened_a_mail_answers_it_once() -> None:
     assert list(replies.to(events)) == []
 
 
-def test_a_mail_that_is_forgotten_is_not_answered() -> None:
+def test_a_forgotten_mail_gets_no_reply() -> None:
     body = mail_body("reply@example.com")
     assert list(Replies(Ledger(None)).to(fates.events(body, BASE, AT, random.Random(1)))) == []

@@ -61,18 +61,18 @@ def test_a_mail_is_accepted_as_sendgrid_does(fake: FakeSendGrid) -> None:
     assert (seen.key, seen.status, seen.mail) == ("SG.fake", 202, mail_body())
 
 
-def test_each_mail_has_an_id_of_its_own(fake: FakeSendGrid) -> None:
+def test_each_mail_has_a_unique_id(fake: FakeSendGrid) -> None:
     assert len({post_mail(fake.url).headers["X-Message-Id"] for _ in range(5)}) == 5
 
 
-def test_a_sandbox_takes_nothing_along(fake: FakeSendGrid) -> None:
+def test_a_sandboxed_mail_gets_200_and_has_no_events(fake: FakeSendGrid) -> None:
     response = post_mail(fake.url, mail_body(mail_settings={"sandbox_mode": {"enable": True}}))
     assert (response.status_code, response.content) == (200, b"")
     assert [taken.sandbox for taken in fake.accepted] == [True]
     fake.wait_until_posted(0)  # there is nothing to post
 
 
-def test_a_bad_mail_is_refused_and_noted(fake: FakeSendGrid) -> None:
+def test_an_invalid_mail_is_refused_and_logged(fake: FakeSendGrid) -> None:
     response = post_mail(fake.url, mail_body(subject=...))
     assert response.status_code == 400
     assert response.headers["Content-Type"] == "application/json"
@@ -81,7 +81,7 @@ def test_a_bad_mail_is_refused_and_noted(fake: FakeSendGrid) -> None:
     assert [(seen.status, seen.mail) for seen in fake.requests] == [(400, None)]
 
 
-def test_keys_may_change(fake: FakeSendGrid) -> None:
+def test_accepted_api_keys_can_change(fake: FakeSendGrid) -> None:
     fake.keys = {"SG.new"}
     assert post_mail(fake.url).status_code == 401
     assert post_mail(fake.url, Authorization="Bearer SG.new").status_code == 202
@@ -101,7 +101,7 @@ def test_keys_may_change(fake: FakeSendGrid) -> None:
         ("GET", "elsewhere", 404),
     ],
 )
-def test_other_doors(fake: FakeSendGrid, method: str, path: str, status: int) -> None:
+def test_other_endpoints_are_answered(fake: FakeSendGrid, method: str, path: str, status: int) -> None:
     response = requests.request(method, fake.url + path, headers=HEADERS, timeout=10)
     assert response.status_code == status
     if status == 200:
@@ -112,7 +112,7 @@ def test_other_doors(fake: FakeSendGrid, method: str, path: str, status: int) ->
     assert fake.requests == []
 
 
-def test_the_next_mails_meet_what_was_ordered(fake: FakeSendGrid) -> None:
+def test_scripted_answers_are_used_in_order(fake: FakeSendGrid) -> None:
     fake.next(server_error(503), html(504))
     fake.next(refused(403, Fault("access forbidden", None)))
     found = [post_mail(fake.url) for _ in range(4)]
@@ -123,7 +123,7 @@ def test_the_next_mails_meet_what_was_ordered(fake: FakeSendGrid) -> None:
     assert len(fake.accepted) == 1
 
 
-def test_an_order_waits_for_the_mail_it_fits(fake: FakeSendGrid) -> None:
+def test_a_conditional_scripted_answer_waits_for_its_mail(fake: FakeSendGrid) -> None:
     fake.next(server_error(), when=lambda body: body["subject"] == "this one")
     assert [
         post_mail(fake.url, mail_body(subject=word)).status_code for word in ("a", "this one", "this one")
@@ -134,7 +134,7 @@ def test_an_order_waits_for_the_mail_it_fits(fake: FakeSendGrid) -> None:
     ]
 
 
-def test_a_bad_mail_uses_up_no_order(fake: FakeSendGrid) -> None:
+def test_an_invalid_mail_uses_up_no_scripted_answer(fake: FakeSendGrid) -> None:
     fake.next(server_error())
     assert [post_mail(fake.url, body).status_code for body in (mail_body(content=[]), mail_body())] == [
         400,
@@ -142,7 +142,7 @@ def test_a_bad_mail_uses_up_no_order(fake: FakeSendGrid) -> None:
     ]
 
 
-def test_a_standing_answer_holds_until_it_is_cleared(fake: FakeSendGrid) -> None:
+def test_a_permanent_answer_is_used_until_it_is_cleared(fake: FakeSendGrid) -> None:
     fake.always(server_error(500))
     fake.always(server_error(503), when=lambda body: "asm" in body)
     fake.next(html(502))
@@ -162,13 +162,13 @@ def test_a_rate_limit_counts_from_each_answer(fake: FakeSendGrid) -> None:
     assert fake.accepted == []
 
 
-def test_an_id_may_be_missing(fake: FakeSendGrid) -> None:
+def test_an_accepted_answer_can_omit_the_message_id(fake: FakeSendGrid) -> None:
     fake.next(accepted(tells_id=False))
     assert "X-Message-Id" not in post_mail(fake.url).headers
     assert len(fake.accepted) == 1
 
 
-def test_a_connection_is_closed_without_a_word(fake: FakeSendGrid) -> None:
+def test_hang_up_closes_the_connection_without_an_answer(fake: FakeSendGrid) -> None:
     fake.next(hang_up(), accept_and_hang_up())
     for taken in (0, 1):
         with pytest.raises(requests.ConnectionError):
@@ -177,7 +177,7 @@ def test_a_connection_is_closed_without_a_word(fake: FakeSendGrid) -> None:
     assert [seen.status for seen in fake.requests] == [None, None]
 
 
-def test_a_mail_is_taken_and_something_else_said(fake: FakeSendGrid) -> None:
+def test_an_accepted_mail_can_be_answered_with_an_error(fake: FakeSendGrid) -> None:
     fake.next(accept_and_answer(500))
     response = post_mail(fake.url)
     assert response.status_code == 500
@@ -185,14 +185,14 @@ def test_a_mail_is_taken_and_something_else_said(fake: FakeSendGrid) -> None:
     assert len(fake.accepted) == 1
 
 
-def test_a_slow_answer_comes(fake: FakeSendGrid) -> None:
+def test_a_slow_answer_is_delayed(fake: FakeSendGrid) -> None:
     fake.next(slow(0.2))
     began = time.monotonic()
     assert post_mail(fake.url).status_code == 202
     assert time.monotonic() - began >= 0.2
 
 
-def test_every_mail_takes_its_time() -> None:
+def test_delay_applies_to_every_mail() -> None:
     with FakeSendGrid(delay=0.2) as fake:
         began = time.monotonic()
         assert post_mail(fake.url).status_code == 202
@@ -210,7 +210,7 @@ def test_a_held_mail_is_accepted_when_it_is_released(fake: FakeSendGrid, later: 
     assert len(fake.accepted) == 2
 
 
-def test_an_accepted_mail_may_be_owed_its_answer(fake: FakeSendGrid, later: Later) -> None:
+def test_an_accepted_mail_can_be_held_before_its_answer(fake: FakeSendGrid, later: Later) -> None:
     held = fake.hold(lambda body: body["subject"] == "this one", after_accepting=True)
     assert post_mail(fake.url).status_code == 202
     answer = later(mail_body("silent@example.com", subject="this one"))
@@ -222,7 +222,7 @@ def test_an_accepted_mail_may_be_owed_its_answer(fake: FakeSendGrid, later: Late
     assert response.headers["X-Message-Id"] == fake.accepted[1].x_message_id
 
 
-def test_who_does_not_wait_has_been_accepted_all_the_same(fake: FakeSendGrid) -> None:
+def test_a_client_timeout_does_not_undo_the_acceptance(fake: FakeSendGrid) -> None:
     held = fake.hold(after_accepting=True)
     with pytest.raises(requests.ReadTimeout):
         post_mail(fake.url, timeout=0.2)
@@ -230,7 +230,7 @@ def test_who_does_not_wait_has_been_accepted_all_the_same(fake: FakeSendGrid) ->
     assert len(fake.accepted) == 1
 
 
-def test_closing_takes_no_mail_that_is_held(later: Later, fake: FakeSendGrid) -> None:
+def test_close_accepts_no_held_mail(later: Later, fake: FakeSendGrid) -> None:
     held = fake.hold()
     answer = later()
     assert held.arrived.wait(10)
@@ -249,13 +249,13 @@ def test_mails_are_found_by_address_and_by_custom_argument(fake: FakeSendGrid) -
     assert fake.accepted_for("id-3") == []
 
 
-def test_many_mails_at_once_are_each_counted(fake: FakeSendGrid, later: Later) -> None:
+def test_many_concurrent_mails_are_each_accepted(fake: FakeSendGrid, later: Later) -> None:
     answers = [later(mail_body(f"r{number}@example.com")) for number in range(200)]
     assert {answer.result(60).status_code for answer in answers} == {202}
     assert all(len(fake.accepted_for(f"r{number}@example.com")) == 1 for number in range(200))
 
 
-def test_a_mail_that_comes_in_is_posted_parsed_or_as_its_form_is(webhook: WebhookReceiver) -> None:
+def test_received_mails_are_posted_in_parsed_mode_or_as_given(webhook: WebhookReceiver) -> None:
     mime = b"From: ann@example.com\r\nTo: shop@example.org\r\n\r\nHello\r\n"
     with FakeSendGrid() as fake:
         received = [
@@ -272,7 +272,7 @@ def test_a_mail_that_comes_in_is_posted_parsed_or_as_its_form_is(webhook: Webhoo
     assert bodies[2] == raw(mime).body()
 
 
-def test_a_mail_to_reply_is_answered_when_it_was_opened(webhook: WebhookReceiver) -> None:
+def test_a_mail_to_a_reply_address_gets_a_reply_after_it_was_opened(webhook: WebhookReceiver) -> None:
     with WebhookReceiver() as inbox, FakeSendGrid(webhook_url=webhook.url, inbound_url=inbox.url) as fake:
         fake.hold_events()
         message_id = post_mail(fake.url, mail_body("reply.ann@example.com", "open@example.com")).headers[
@@ -287,21 +287,21 @@ def test_a_mail_to_reply_is_answered_when_it_was_opened(webhook: WebhookReceiver
         assert f"In-Reply-To: <{message_id}@".encode() in request.body
 
 
-def test_nobody_answers_where_no_answer_is_taken(webhook: WebhookReceiver) -> None:
+def test_without_an_inbound_url_no_reply_is_sent(webhook: WebhookReceiver) -> None:
     with FakeSendGrid(webhook_url=webhook.url) as fake:
         post_mail(fake.url, mail_body("reply.ann@example.com"))
         fake.wait_until_posted(10)
         assert fake.received == []
 
 
-def test_it_keeps_as_many_as_it_is_told() -> None:
+def test_the_number_of_remembered_mails_is_limited() -> None:
     with FakeSendGrid(keep=2) as fake:
         ids = [post_mail(fake.url).headers["X-Message-Id"] for _ in range(3)]
         assert [taken.x_message_id for taken in fake.accepted] == ids[1:]
         assert len(fake.requests) == 2
 
 
-def test_a_port_may_be_given() -> None:
+def test_the_port_can_be_chosen() -> None:
     with FakeSendGrid() as first:
         url = first.url
     with FakeSendGrid(port=int(url.split(":")[2].split("/")[0])) as second:
@@ -309,7 +309,7 @@ def test_a_port_may_be_given() -> None:
         assert post_mail(url).status_code == 202
 
 
-def test_a_port_that_is_taken_raises(fake: FakeSendGrid) -> None:
+def test_a_port_in_use_raises(fake: FakeSendGrid) -> None:
     before = threading.active_count()
     with pytest.raises(OSError, match="in use"):
         FakeSendGrid(port=int(fake.url.split(":")[2].split("/")[0]))

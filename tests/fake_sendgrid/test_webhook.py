@@ -23,12 +23,12 @@ from fake_sendgrid.webhook import Sender, batch
 BODY = batch([{"event": "open"}, {"event": "click"}])
 
 
-def test_a_batch_has_sendgrids_form_on_the_wire() -> None:
+def test_a_batch_has_the_wire_format_of_sendgrid() -> None:
     assert BODY == b'[{"event":"open"},\r\n{"event":"click"}]\r\n'
     assert batch([]) == b"[]\r\n"
 
 
-def test_bytes_stand_in_a_batch_as_they_are() -> None:
+def test_raw_bytes_in_a_batch_are_unchanged() -> None:
     assert batch([{"a": 1}, b"\xff nonsense"]) == b'[{"a":1},\r\n\xff nonsense]\r\n'
 
 
@@ -37,7 +37,7 @@ def test_a_batch_is_json() -> None:
     assert json.loads(batch(events)) == events
 
 
-def test_its_signature_is_of_the_time_and_the_body() -> None:
+def test_the_signature_covers_timestamp_and_body() -> None:
     sender = Sender()
     headers = sender.headers(BODY, 1784000000)
     assert headers["X-Twilio-Email-Event-Webhook-Timestamp"] == "1784000000"
@@ -47,7 +47,7 @@ def test_its_signature_is_of_the_time_and_the_body() -> None:
     assert not verify([Sender().public_key], timestamp="1784000000", signature=signature, body=BODY)
 
 
-def test_a_form_is_signed_alike_and_named_as_what_it_is() -> None:
+def test_a_form_is_signed_and_has_its_own_content_type() -> None:
     sender, form = Sender(), b"--xYzZY--\r\n"
     headers = sender.headers(form, content_type="multipart/form-data; boundary=xYzZY")
     assert headers["Content-Type"] == "multipart/form-data; boundary=xYzZY"
@@ -58,12 +58,12 @@ def test_a_form_is_signed_alike_and_named_as_what_it_is() -> None:
     assert verify([sender.public_key], timestamp=timestamp, signature=signature, body=form)
 
 
-def test_its_key_has_the_form_of_sendgrids() -> None:
+def test_the_public_key_has_the_format_of_sendgrid() -> None:
     assert len(Sender().public_key) == 124
     assert Sender().public_key.startswith("MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE")
 
 
-def test_a_key_that_is_kept_stays_the_same(tmp_path: Path) -> None:
+def test_a_stored_signing_key_is_reused(tmp_path: Path) -> None:
     file = tmp_path / "key.pem"
     first, second = Sender.kept_in(file), Sender.kept_in(file)
     assert first.public_key == second.public_key != Sender().public_key
@@ -76,7 +76,7 @@ def test_a_key_that_is_kept_stays_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", [generate_private_key(SECP384R1()), Ed25519PrivateKey.generate(), None])
-def test_a_file_that_holds_no_such_key_raises(
+def test_a_file_without_a_signing_key_raises(
     tmp_path: Path, key: EllipticCurvePrivateKey | Ed25519PrivateKey | None
 ) -> None:
     file = tmp_path / "key.pem"
@@ -115,6 +115,6 @@ def test_a_post_follows_no_redirect() -> None:
     assert Handler.came == ("SendGrid Event API", BODY)
 
 
-def test_a_door_that_is_not_there_raises() -> None:
+def test_posting_to_an_unreachable_webhook_raises() -> None:
     with pytest.raises(requests.RequestException):
         Sender().post("http://127.0.0.1:1/", BODY)

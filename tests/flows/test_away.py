@@ -22,7 +22,7 @@ def on_own_postgres(own_servers: Servers, tmp_path: Path) -> Iterator[Deployment
 
 
 @pytest.mark.parametrize("atomic", [False, True])
-def test_postgresql_stopped_in_mid_drain_and_started_again(
+def test_postgresql_outage_in_mid_drain_loses_no_event(
     on_own_postgres: Deployment, postgres: Postgres, atomic: bool
 ) -> None:
     deployment = on_own_postgres
@@ -60,7 +60,7 @@ def test_postgresql_stopped_in_mid_drain_and_started_again(
     assert not deployment.work()
 
 
-def test_a_receiver_that_cannot_reach_postgresql_has_not_failed(
+def test_a_postgresql_outage_in_a_receiver_is_not_counted_as_a_receiver_failure(
     on_own_postgres: Deployment, postgres: Postgres
 ) -> None:
     deployment = on_own_postgres
@@ -88,7 +88,7 @@ def test_a_receiver_that_cannot_reach_postgresql_has_not_failed(
 
 
 @on_sqlite
-def test_sqlite_locked_by_somebody_for_longer_than_a_worker_waits(deployment: Deployment) -> None:
+def test_sqlite_locked_longer_than_the_busy_timeout_loses_no_event(deployment: Deployment) -> None:
     deployment.web()
     worker = deployment.worker()
     events = history(60)

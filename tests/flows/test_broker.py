@@ -52,7 +52,7 @@ needs_rabbitmq = pytest.mark.skipif(not AMQP, reason="TEST_AMQP_URL names no Rab
 
 @pytest.mark.quick
 @needs_rabbitmq
-def test_rabbitmq_carries_the_bells(on_rabbitmq: MailDeployment) -> None:
+def test_rabbitmq_delivers_wake_ups_for_events_and_mails(on_rabbitmq: MailDeployment) -> None:
     on_rabbitmq.web()
     on_rabbitmq.worker()
     events = history(300)
@@ -73,7 +73,7 @@ def test_rabbitmq_carries_the_bells(on_rabbitmq: MailDeployment) -> None:
 
 
 @needs_rabbitmq
-def test_the_watchdog_asks_rabbitmq_which_messages_wait(on_rabbitmq: MailDeployment) -> None:
+def test_the_watchdog_reads_queue_lengths_from_rabbitmq(on_rabbitmq: MailDeployment) -> None:
     on_rabbitmq.configure(FLOW_WATCHDOG_PATIENCE=6, WORKER_WATCHDOG="exit")
     on_rabbitmq.web()
     worker = on_rabbitmq.stack.worker()

@@ -46,7 +46,7 @@ def received_ticks(worker: Process) -> list[str]:
 @pytest.mark.quick
 @on_sqlite
 @pools
-def test_a_worker_outlives_the_cut_of_its_pubsub_connection(deployment: Deployment, pool: str) -> None:
+def test_a_worker_reconnects_after_its_pubsub_connection_is_cut(deployment: Deployment, pool: str) -> None:
     deployment.web()
     deployment.worker("--pool", pool)
     broker = Broker(deployment.valkey)
@@ -65,7 +65,9 @@ def test_a_worker_outlives_the_cut_of_its_pubsub_connection(deployment: Deployme
 
 @on_sqlite
 @pools
-def test_a_worker_outlives_the_cut_of_all_its_connections_at_once(deployment: Deployment, pool: str) -> None:
+def test_a_worker_reconnects_after_all_its_connections_are_cut_at_once(
+    deployment: Deployment, pool: str
+) -> None:
     deployment.web()
     deployment.worker("--pool", pool)
     broker = Broker(deployment.valkey)
@@ -84,7 +86,7 @@ def test_a_worker_outlives_the_cut_of_all_its_connections_at_once(deployment: De
 
 @on_sqlite
 @pools
-def test_a_worker_outlives_a_restart_of_redis_while_it_is_frozen(deployment: Deployment, pool: str) -> None:
+def test_a_frozen_worker_reconnects_after_a_restart_of_redis(deployment: Deployment, pool: str) -> None:
     deployment.web()
     worker = deployment.worker("--pool", pool)
     broker = Broker(deployment.valkey)
@@ -103,7 +105,7 @@ def test_a_worker_outlives_a_restart_of_redis_while_it_is_frozen(deployment: Dep
 
 
 @on_sqlite
-def test_a_mailer_outlives_the_cut_of_its_pubsub_connection(mail_deployment: MailDeployment) -> None:
+def test_a_mail_worker_reconnects_after_its_pubsub_connection_is_cut(mail_deployment: MailDeployment) -> None:
     mail_deployment.mailer()
     broker = Broker(mail_deployment.valkey)
 
@@ -115,7 +117,7 @@ def test_a_mailer_outlives_the_cut_of_its_pubsub_connection(mail_deployment: Mai
 
 
 @on_sqlite
-def test_a_busy_worker_that_holds_a_message_outlives_a_restart_of_redis(
+def test_a_busy_worker_with_a_prefetched_message_survives_a_restart_of_redis(
     mail_deployment: MailDeployment,
 ) -> None:
     """Celery 5.7.0's worker does not: the reason for the upper end of the range in pyproject.toml."""
@@ -143,7 +145,7 @@ def test_a_busy_worker_that_holds_a_message_outlives_a_restart_of_redis(
 
 
 @on_sqlite
-def test_each_report_of_a_broken_connection_is_one_line(deployment: Deployment) -> None:
+def test_a_broken_connection_is_logged_in_one_line(deployment: Deployment) -> None:
     worker = deployment.worker()  # with beat inside
     broker = Broker(deployment.valkey)
     deployment.wait_until(broker.has_subscriber, "the worker listens")

@@ -33,7 +33,7 @@ def locked(database_url: str, table: str) -> Iterator[None]:
 
 
 @on_postgres
-def test_the_soft_time_limit_in_the_closing_tick_is_one_line(deployment: Deployment) -> None:
+def test_the_soft_time_limit_in_the_closing_tick_is_logged_in_one_line(deployment: Deployment) -> None:
     deployment.web()
     with locked(deployment.database_url, "events_app_inboundwork"):
         # At its start it ticks, and waits for the table.
@@ -68,7 +68,7 @@ def restart(postgres: Postgres) -> None:
 
 @pytest.mark.parametrize("pool", ["threads", "prefork"])
 @pytest.mark.parametrize("fault", [hang_up, restart])
-def test_a_connection_that_breaks_after_the_mail_is_not_left_to_celerys_result(
+def test_a_broken_connection_after_a_delivery_does_not_break_the_task_result(
     on_own_postgres: MailDeployment, postgres: Postgres, fault: Callable[[Postgres], Any], pool: str
 ) -> None:
     mail_deployment = on_own_postgres

@@ -32,7 +32,7 @@ def test_every_event_reaches_the_receiver_once(deployment: Deployment) -> None:
 
 
 @pytest.mark.quick
-def test_every_sample_passes_the_real_door(deployment: Deployment) -> None:
+def test_every_sample_event_passes_the_webhook_view_and_is_stored(deployment: Deployment) -> None:
     deployment.web()
     deployment.worker()
     cases = sample_events()
@@ -51,7 +51,7 @@ def test_every_sample_passes_the_real_door(deployment: Deployment) -> None:
     assert deployment.query("SELECT count(*) FROM events_app_work") == [(0,)]
 
 
-def test_ten_clients_posting_the_same_batch_store_it_once(deployment: Deployment) -> None:
+def test_duplicate_batches_posted_by_ten_clients_are_stored_once(deployment: Deployment) -> None:
     deployment.web()
     deployment.worker()
     events = history(400)
@@ -82,7 +82,7 @@ def test_overlapping_batches_in_any_order_never_deadlock(deployment: Deployment)
 
 
 @pytest.mark.quick
-def test_worker_killed_in_mid_drain_loses_nothing_and_repeats_only_what_was_in_flight(
+def test_worker_death_in_mid_drain_loses_no_event_and_calls_only_in_flight_events_twice(
     deployment: Deployment,
 ) -> None:
     deployment.web()
@@ -105,7 +105,7 @@ def test_worker_killed_in_mid_drain_loses_nothing_and_repeats_only_what_was_in_f
     assert max(calls.values()) <= 2
 
 
-def test_worker_killed_again_and_again_loses_nothing(deployment: Deployment) -> None:
+def test_repeated_worker_deaths_lose_no_event(deployment: Deployment) -> None:
     deployment.web()
     events = history(300)
     for at in range(0, 300, 100):
@@ -122,7 +122,7 @@ def test_worker_killed_again_and_again_loses_nothing(deployment: Deployment) -> 
     assert set(deployment.called()) == set(event_ids(events))
 
 
-def test_entries_that_a_dead_worker_had_read_are_read_again(deployment: Deployment) -> None:
+def test_stream_entries_read_before_a_worker_death_are_read_by_another_worker(deployment: Deployment) -> None:
     deployment.web()
     events = history(50)
     assert deployment.post(events) == 200
@@ -137,7 +137,7 @@ def test_entries_that_a_dead_worker_had_read_are_read_again(deployment: Deployme
     assert deployment.called() == once_each(events)
 
 
-def test_bells_lost_with_the_brokers_database_cost_no_event(deployment: Deployment) -> None:
+def test_wake_ups_lost_with_the_broker_database_lose_no_event(deployment: Deployment) -> None:
     deployment.web()
     events = history(200)
     for at in range(0, 200, 50):
@@ -151,7 +151,7 @@ def test_bells_lost_with_the_brokers_database_cost_no_event(deployment: Deployme
     assert deployment.called() == once_each(events)
 
 
-def test_broker_flushed_under_a_running_worker_costs_no_event(deployment: Deployment) -> None:
+def test_broker_flushed_under_a_running_worker_loses_no_event(deployment: Deployment) -> None:
     deployment.web()
     deployment.worker()
     events = history(400)
@@ -165,7 +165,7 @@ def test_broker_flushed_under_a_running_worker_costs_no_event(deployment: Deploy
 
 
 @pytest.mark.parametrize("fault", ["freeze", "kill"])
-def test_redis_gone_in_mid_post_answers_503_and_all_resumes_by_itself(
+def test_redis_killed_in_mid_post_answers_503_and_retried_posts_are_taken(
     deployment: Deployment, fault: str
 ) -> None:
     deployment.web()
@@ -199,7 +199,9 @@ def test_redis_gone_in_mid_post_answers_503_and_all_resumes_by_itself(
     assert deployment.called() == once_each(events)
 
 
-def test_unreadable_elements_are_kept_and_their_neighbours_arrive(deployment: Deployment) -> None:
+def test_unreadable_elements_become_dead_letters_and_their_neighbours_are_received(
+    deployment: Deployment,
+) -> None:
     deployment.web()
     deployment.worker()
     events = history(3)
@@ -215,7 +217,7 @@ def test_unreadable_elements_are_kept_and_their_neighbours_arrive(deployment: De
 
 
 @on_postgres
-def test_connections_the_database_cut_are_made_again(deployment: Deployment) -> None:
+def test_workers_reconnect_after_postgresql_ends_their_connections(deployment: Deployment) -> None:
     deployment.web()
     deployment.worker()
     events = history(200)
@@ -232,7 +234,7 @@ def test_connections_the_database_cut_are_made_again(deployment: Deployment) -> 
     assert deployment.called() == once_each(events)
 
 
-def test_a_redis_that_ran_full_leaves_a_new_worker_room_to_drain_it(deployment: Deployment) -> None:
+def test_a_full_redis_leaves_a_new_worker_room_to_drain_the_stream(deployment: Deployment) -> None:
     deployment.web()
     with Redis.from_url(deployment.valkey.url(0)) as redis:
         redis.config_set("maxmemory", redis.info("memory")["used_memory"] + 5_000_000)
@@ -248,7 +250,7 @@ def test_a_redis_that_ran_full_leaves_a_new_worker_room_to_drain_it(deployment: 
     assert deployment.post(posts[-1]) == 200
 
 
-def test_a_frozen_broker_on_a_server_of_its_own_delays_no_post_beyond_its_time(
+def test_a_frozen_broker_on_its_own_server_delays_no_post_beyond_the_timeout(
     servers: Servers, tmp_path: Path
 ) -> None:
     with Valkey(tmp_path / "broker") as broker:
@@ -268,7 +270,7 @@ def test_a_frozen_broker_on_a_server_of_its_own_delays_no_post_beyond_its_time(
             deployment.stop()
 
 
-def test_bodies_too_large_to_take_all_at_once_do_not_hold_what_comes_after(deployment: Deployment) -> None:
+def test_a_backlog_of_large_bodies_does_not_block_later_events(deployment: Deployment) -> None:
     deployment.web()
     padding = b'{"x": ' + b"[" * 700_000
     for _ in range(40):
@@ -284,7 +286,7 @@ def test_bodies_too_large_to_take_all_at_once_do_not_hold_what_comes_after(deplo
 
 
 @pytest.mark.parametrize("stall", [b"", b"[{"])
-def test_strangers_who_send_no_body_keep_nobody_waiting(deployment: Deployment, stall: bytes) -> None:
+def test_clients_that_send_no_body_delay_no_post(deployment: Deployment, stall: bytes) -> None:
     deployment.web()
     head = b"POST /anymail/sendgrid/tracking/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 90000\r\n\r\n"
     with ExitStack() as stack:

@@ -10,7 +10,7 @@ from tests.support.flows.receivers_app.call_log import Call
 
 
 @pytest.mark.quick
-def test_a_receiver_that_fails_is_called_again_alone_and_its_neighbours_do_not_wait(
+def test_a_failing_receiver_is_retried_alone_and_delays_no_other_event(
     deployment: Deployment,
 ) -> None:
     deployment.configure(RECEIVER_RETRY_DELAY=1)
@@ -32,7 +32,9 @@ def test_a_receiver_that_fails_is_called_again_alone_and_its_neighbours_do_not_w
     assert deployment.counted(counters.RETRIED) == 2
 
 
-def test_an_event_whose_receiver_always_fails_is_given_up_with_the_traceback(deployment: Deployment) -> None:
+def test_an_event_whose_receiver_always_fails_becomes_a_dead_letter_with_the_traceback(
+    deployment: Deployment,
+) -> None:
     deployment.configure(RECEIVER_RETRY_DELAY=1, RECEIVER_MAX_ATTEMPTS=2)
     deployment.web()
     deployment.worker()
@@ -53,7 +55,9 @@ def test_an_event_whose_receiver_always_fails_is_given_up_with_the_traceback(dep
     assert deployment.counted(counters.OUT_OF_TRIES) == 1
 
 
-def test_a_receiver_that_hangs_is_cut_off_and_only_its_own_event_pays(deployment: Deployment) -> None:
+def test_a_hanging_receiver_is_interrupted_by_its_time_limit_and_fails_only_its_own_event(
+    deployment: Deployment,
+) -> None:
     deployment.configure(RECEIVER_TIME_LIMIT=1, RECEIVER_MAX_ATTEMPTS=1)
     deployment.web()
     deployment.worker()
@@ -71,7 +75,7 @@ def test_a_receiver_that_hangs_is_cut_off_and_only_its_own_event_pays(deployment
     assert deployment.counted(counters.RECOVERED) == 0
 
 
-def test_a_receiver_that_will_not_be_cut_off_is_killed_and_its_event_taken_over(
+def test_a_receiver_that_ignores_the_soft_time_limit_is_killed_and_its_event_recovered(
     deployment: Deployment,
 ) -> None:
     deployment.configure(RECEIVER_TIME_LIMIT=1)
@@ -95,7 +99,7 @@ def test_a_receiver_that_will_not_be_cut_off_is_killed_and_its_event_taken_over(
     assert set(times) == set(event_ids(events))
 
 
-def test_whatever_a_receiver_raises_is_a_failed_try(deployment: Deployment) -> None:
+def test_any_exception_of_a_receiver_is_a_failed_attempt(deployment: Deployment) -> None:
     deployment.configure(RECEIVER_RETRY_DELAY=1)
     deployment.web()
     worker = deployment.worker()
@@ -113,7 +117,7 @@ def test_whatever_a_receiver_raises_is_a_failed_try(deployment: Deployment) -> N
     assert "WorkerLost" not in worker.output()
 
 
-def test_an_event_that_takes_its_process_down_does_so_alone_and_is_given_up(deployment: Deployment) -> None:
+def test_a_poison_event_kills_its_worker_alone_and_becomes_a_dead_letter(deployment: Deployment) -> None:
     deployment.web()
     deployment.worker()
     events = history(60)
@@ -141,7 +145,7 @@ def test_an_event_that_takes_its_process_down_does_so_alone_and_is_given_up(depl
 
 
 @pytest.mark.parametrize("atomic", [False, True])
-def test_a_receiver_that_breaks_the_transaction_breaks_it_for_its_own_event_alone(
+def test_a_receiver_that_breaks_the_transaction_fails_only_its_own_event(
     deployment: Deployment, atomic: bool
 ) -> None:
     deployment.configure(RECEIVER_RETRY_DELAY=1, ATOMIC_DISPATCH=atomic)
@@ -168,7 +172,7 @@ def repeated(deployment: Deployment, receiver: str) -> set[str]:
     return {event_id for event_id, times in deployment.called(receiver).items() if times > 1}
 
 
-def test_a_failed_receiver_that_a_worker_does_not_know_is_kept_for_one_that_does(
+def test_a_failed_receiver_unknown_to_one_worker_is_retried_by_another(
     deployment: Deployment,
 ) -> None:
     deployment.configure(RECEIVER_RETRY_DELAY=1)

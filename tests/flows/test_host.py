@@ -126,7 +126,7 @@ def host(servers: Servers, tmp_path: Path) -> Iterator[Host]:
 
 
 @pytest.mark.quick
-def test_events_reach_the_receivers_of_a_host(host: Host) -> None:
+def test_events_reach_the_receivers_of_a_host_project(host: Host) -> None:
     web, worker = host.web(), host.worker()
     events = history(300)
 
@@ -139,7 +139,7 @@ def test_events_reach_the_receivers_of_a_host(host: Host) -> None:
         assert process.wait(0) == 0, process.output()
 
 
-def test_the_tick_in_the_hosts_beat_finds_what_no_bell_announces(host: Host) -> None:
+def test_the_tick_in_the_hosts_beat_finds_events_whose_wake_up_was_lost(host: Host) -> None:
     host.web()
     events = history(20)
     assert host.post(events) == 200
@@ -155,20 +155,20 @@ def test_the_tick_in_the_hosts_beat_finds_what_no_bell_announces(host: Host) -> 
 
 
 @on_postgres
-def test_the_door_of_a_host_with_atomic_requests_needs_no_database(host: Host) -> None:
+def test_the_webhook_view_of_a_host_with_atomic_requests_needs_no_database(host: Host) -> None:
     host.env["HOST_DATABASE_URL"] = f"postgres://127.0.0.1:{free_port()}/none"
     host.web()
     assert host.post(history(1)) == 200
 
 
-def test_the_least_a_host_needs_passes_the_checks(host: Host) -> None:
+def test_a_minimal_host_project_passes_the_checks(host: Host) -> None:
     said = host.manage("check", "--database", "default", "--fail-level", "WARNING")
     assert "no issues" in said
     assert "No changes" in host.manage("makemigrations", "--check", "--dry-run")
 
 
 @pytest.mark.quick
-def test_a_host_sends_mail_and_hears_of_it(host: Host) -> None:
+def test_a_host_project_sends_mail_and_receives_its_events(host: Host) -> None:
     with FakeSendGrid(sender=host.sender, webhook_url=host.url) as sendgrid:
         host.env |= {"HOST_SENDS": "1", "HOST_SENDGRID_URL": sendgrid.url}
         host.manage("migrate", "--verbosity", "0")
@@ -187,14 +187,14 @@ def test_a_host_sends_mail_and_hears_of_it(host: Host) -> None:
         assert len(sendgrid.accepted) == 1
 
 
-def test_the_least_a_host_that_sends_needs_passes_the_checks(host: Host) -> None:
+def test_a_minimal_host_project_that_sends_passes_the_checks(host: Host) -> None:
     host.env |= {"HOST_SENDS": "1", "HOST_SENDGRID_URL": "http://127.0.0.1:1/v3/"}
     said = host.manage("check", "--database", "default", "--fail-level", "WARNING")
     assert "no issues" in said
     assert "No changes" in host.manage("makemigrations", "--check", "--dry-run")
 
 
-def test_the_tick_in_the_hosts_beat_finds_mail_that_no_bell_announces(host: Host) -> None:
+def test_the_tick_in_the_hosts_beat_finds_mail_whose_wake_up_was_lost(host: Host) -> None:
     with FakeSendGrid(sender=host.sender) as sendgrid:
         host.env |= {"HOST_SENDS": "1", "HOST_SENDGRID_URL": sendgrid.url}
         host.manage("migrate", "--verbosity", "0")
@@ -210,7 +210,7 @@ def test_the_tick_in_the_hosts_beat_finds_mail_that_no_bell_announces(host: Host
 
 @on_sqlite
 @pytest.mark.parametrize("by_sentinel", [False, True])
-def test_a_hosts_worker_outlives_the_cut_of_its_pubsub_connections(
+def test_a_hosts_worker_reconnects_after_its_pubsub_connections_are_cut(
     host: Host, tmp_path: Path, by_sentinel: bool
 ) -> None:
     options = {"retry_on_timeout": True, "master_name": "broker"}

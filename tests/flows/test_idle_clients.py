@@ -28,7 +28,7 @@ HELD_UP = 15
 WELL_FORMED = Sender().headers(b"")
 
 
-def test_posts_are_answered_while_1500_clients_keep_the_web_process_waiting(deployment: Deployment) -> None:
+def test_posts_are_answered_while_1500_clients_keep_idle_connections(deployment: Deployment) -> None:
     deployment.web()
     promised = promise(deployment.stack.webhook_url, WELL_FORMED)
     ended = 0
@@ -38,7 +38,9 @@ def test_posts_are_answered_while_1500_clients_keep_the_web_process_waiting(depl
             ended += strangers.renew()
 
 
-def test_who_promises_a_body_with_a_malformed_signature_is_refused_at_once(deployment: Deployment) -> None:
+def test_clients_with_a_malformed_signature_are_refused_before_their_body_comes(
+    deployment: Deployment,
+) -> None:
     deployment.web()
     headers = {TIMESTAMP_HEADER: "1784000000", SIGNATURE_HEADER: "junk"}
     with Strangers(deployment.stack.port, [promise(deployment.stack.webhook_url, headers)] * EACH):
@@ -48,7 +50,7 @@ def test_who_promises_a_body_with_a_malformed_signature_is_refused_at_once(deplo
 
 @pytest.mark.parametrize(("door", "status"), [("tracking", 400), ("inbound", 503)])
 @pytest.mark.parametrize("sent", [b"", b"x" * 999], ids=["none of it", "most of it"])
-def test_a_body_that_does_not_come_is_answered_and_its_connection_ends(
+def test_a_missing_body_is_answered_after_the_timeout_and_its_connection_closed(
     deployment: Deployment, tmp_path: Path, door: str, status: int, sent: bytes
 ) -> None:
     deployment.configure(
@@ -63,7 +65,7 @@ def test_a_body_that_does_not_come_is_answered_and_its_connection_ends(
             pass
 
 
-def test_a_web_process_that_is_told_to_stop_while_it_starts_stops(deployment: Deployment) -> None:
+def test_a_web_process_terminated_while_it_starts_stops(deployment: Deployment) -> None:
     web = deployment.start_web()
     wait_for(lambda: _children(web.pid), seconds=PATIENCE, what="the child that serves", unless_dead=web)
     os.kill(web.pid, signal.SIGTERM)

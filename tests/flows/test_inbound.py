@@ -30,7 +30,7 @@ def ids(*numbers: int) -> list[str]:
 
 @pytest.mark.quick
 @pytest.mark.parametrize("mode", [inbound.raw, inbound.parsed], ids=["raw", "parsed"])
-def test_a_mail_reaches_each_receiver_once(
+def test_an_inbound_mail_reaches_each_receiver_once(
     inbound_deployment: InboundDeployment, mode: Callable[..., Form]
 ) -> None:
     inbound_deployment.web()
@@ -58,7 +58,9 @@ def test_a_mail_reaches_each_receiver_once(
 
 
 @on_sqlite
-def test_a_mail_of_30_megabytes(inbound_deployment: InboundDeployment) -> None:
+def test_an_inbound_mail_of_30_megabytes_reaches_its_receiver_intact(
+    inbound_deployment: InboundDeployment,
+) -> None:
     inbound_deployment.web()
     inbound_deployment.worker()
     blob = random.Random(2).randbytes(22_000_000)
@@ -71,7 +73,7 @@ def test_a_mail_of_30_megabytes(inbound_deployment: InboundDeployment) -> None:
     assert inbound_deployment.received_mails()[0].attachments == {"all.zip": sha256(blob).hexdigest()}
 
 
-def test_a_receiver_that_fails_is_called_again_alone_until_its_mail_is_given_up(
+def test_a_failing_receiver_is_retried_alone_until_its_mail_becomes_a_dead_letter(
     inbound_deployment: InboundDeployment,
 ) -> None:
     inbound_deployment.configure(RECEIVER_RETRY_DELAY=1, RECEIVER_MAX_ATTEMPTS=2)
@@ -109,7 +111,9 @@ def test_a_receiver_that_fails_is_called_again_alone_until_its_mail_is_given_up(
     ]
 
 
-def test_a_worker_killed_with_a_mail_in_its_hands(inbound_deployment: InboundDeployment) -> None:
+def test_worker_death_with_a_leased_mail_retries_only_the_unfinished_receiver(
+    inbound_deployment: InboundDeployment,
+) -> None:
     inbound_deployment.web()
     worker = inbound_deployment.worker()
     (held,) = ids(1)
@@ -133,7 +137,7 @@ def test_a_worker_killed_with_a_mail_in_its_hands(inbound_deployment: InboundDep
 
 
 @on_sqlite
-def test_a_mail_made_to_take_long_is_read_at_once_and_the_events_behind_it_are_stored(
+def test_a_mail_crafted_to_parse_slowly_is_parsed_fast_and_delays_no_event(
     inbound_deployment: InboundDeployment,
 ) -> None:
     """Its headers took the standard library half a minute, and each new try did."""
@@ -155,7 +159,7 @@ def test_a_mail_made_to_take_long_is_read_at_once_and_the_events_behind_it_are_s
 
 
 @on_sqlite
-def test_no_event_waits_for_a_mail_where_inbound_has_its_own_worker(
+def test_inbound_mail_on_its_own_worker_delays_no_event(
     inbound_deployment: InboundDeployment,
 ) -> None:
     inbound_deployment.web()
@@ -178,7 +182,9 @@ def test_no_event_waits_for_a_mail_where_inbound_has_its_own_worker(
 
 
 @on_sqlite
-def test_a_proxy_that_sends_it_on_in_chunks(inbound_deployment: InboundDeployment) -> None:
+def test_a_chunked_post_from_a_proxy_is_taken_whole_and_refused_with_503_when_cut_short(
+    inbound_deployment: InboundDeployment,
+) -> None:
     inbound_deployment.web()
     inbound_deployment.worker()
     body, content_type = inbound_post(inbound.raw(sample_mail(1)))
@@ -194,7 +200,7 @@ def test_a_proxy_that_sends_it_on_in_chunks(inbound_deployment: InboundDeploymen
 
 
 @on_sqlite
-def test_what_nobody_can_read_is_kept_with_a_reason_and_its_neighbours_arrive(
+def test_unreadable_mails_become_dead_letters_with_a_reason_and_their_neighbours_arrive(
     inbound_deployment: InboundDeployment,
 ) -> None:
     inbound_deployment.web()
@@ -237,7 +243,7 @@ def inbound_post(form: Form, cut: int = 0) -> tuple[bytes, str]:
     return body[: len(body) - cut], form.content_type
 
 
-def test_a_mail_posted_again_is_marked_and_not_dropped(inbound_deployment: InboundDeployment) -> None:
+def test_a_duplicate_mail_is_marked_and_not_dropped(inbound_deployment: InboundDeployment) -> None:
     inbound_deployment.web()
     inbound_deployment.worker()
 
@@ -255,7 +261,9 @@ def test_a_mail_posted_again_is_marked_and_not_dropped(inbound_deployment: Inbou
 
 
 @on_sqlite
-def test_no_storage_no_200_and_later_the_same_post_is_taken(inbound_deployment: InboundDeployment) -> None:
+def test_without_its_storage_a_post_gets_503_and_its_retry_is_taken(
+    inbound_deployment: InboundDeployment,
+) -> None:
     inbound_deployment.web()
     inbound_deployment.worker()
     inbound_deployment.store.mkdir(exist_ok=True)
@@ -275,7 +283,7 @@ def test_no_storage_no_200_and_later_the_same_post_is_taken(inbound_deployment: 
 
 
 @on_sqlite
-def test_with_a_folder_that_cannot_be_made_events_come_in_and_mails_are_to_come_again(
+def test_with_an_unusable_inbound_folder_events_are_taken_and_mails_get_503(
     inbound_deployment: InboundDeployment,
 ) -> None:
     (inbound_deployment.folder / "file").write_text("no folder")
@@ -287,7 +295,9 @@ def test_with_a_folder_that_cannot_be_made_events_come_in_and_mails_are_to_come_
 
 
 @on_postgres
-def test_a_signature_that_fits_no_key_loses_no_mail(inbound_deployment: InboundDeployment) -> None:
+def test_a_signature_that_matches_no_key_gets_503_and_loses_no_mail(
+    inbound_deployment: InboundDeployment,
+) -> None:
     inbound_deployment.configure(SENDGRID_INBOUND_WEBHOOK_VERIFICATION_KEY=OTHER_KEY)
     web = inbound_deployment.web()
     came = inbound_deployment.sendgrid.receive(sample_mail(1))
@@ -305,7 +315,7 @@ def test_a_signature_that_fits_no_key_loses_no_mail(inbound_deployment: InboundD
     inbound_deployment.wait_for_states("done")
 
 
-def test_the_broker_away_costs_a_mail_nothing_but_time(inbound_deployment: InboundDeployment) -> None:
+def test_a_broker_outage_only_delays_an_inbound_mail(inbound_deployment: InboundDeployment) -> None:
     inbound_deployment.web()
     inbound_deployment.worker()
     inbound_deployment.valkey.stop()
@@ -324,7 +334,7 @@ def on_own_postgres(own_servers: Servers, tmp_path: Path) -> Iterator[InboundDep
     inbound_deployment.stop()
 
 
-def test_with_postgresql_stopped_no_200_and_later_the_same_post_is_taken(
+def test_without_postgresql_a_post_gets_503_and_its_retry_is_taken(
     on_own_postgres: InboundDeployment, postgres: Postgres
 ) -> None:
     inbound_deployment = on_own_postgres
@@ -348,7 +358,7 @@ def test_with_postgresql_stopped_no_200_and_later_the_same_post_is_taken(
 
 
 @pytest.mark.quick
-def test_an_answer_finds_the_mail_it_answers(inbound_deployment: InboundDeployment) -> None:
+def test_a_reply_is_matched_to_the_mail_it_answers(inbound_deployment: InboundDeployment) -> None:
     inbound_deployment.web()
     inbound_deployment.worker()
     inbound_deployment.mailer()

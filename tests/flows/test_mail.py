@@ -16,7 +16,7 @@ ANN = "ann@example.com"
 
 
 @pytest.mark.quick
-def test_a_mail_goes_out_and_its_events_come_back(mail_deployment: MailDeployment) -> None:
+def test_a_mail_is_sent_and_its_events_update_its_recipients(mail_deployment: MailDeployment) -> None:
     mail_deployment.web()
     mail_deployment.worker()
     mail_deployment.mailer()
@@ -33,7 +33,7 @@ def test_a_mail_goes_out_and_its_events_come_back(mail_deployment: MailDeploymen
     assert mail_deployment.ids() == {*ids.values()}
 
 
-def test_results_of_the_deliver_task_are_kept_without_addresses(mail_deployment: MailDeployment) -> None:
+def test_results_of_the_deliver_task_contain_no_addresses(mail_deployment: MailDeployment) -> None:
     mail_deployment.mailer()
     mail_deployment.call("send", to=[ANN])
     mail_deployment.wait_for_states("accepted")
@@ -47,7 +47,7 @@ def test_results_of_the_deliver_task_are_kept_without_addresses(mail_deployment:
 
 
 @pytest.mark.quick
-def test_what_is_rolled_back_never_leaves(mail_deployment: MailDeployment) -> None:
+def test_a_rolled_back_mail_is_never_sent(mail_deployment: MailDeployment) -> None:
     mailer = mail_deployment.mailer()
     assert mail_deployment.call("send_and_roll_back", to=["nobody@example.com"]).keys() == {
         "nobody@example.com"
@@ -60,7 +60,7 @@ def test_what_is_rolled_back_never_leaves(mail_deployment: MailDeployment) -> No
     assert not mail_deployment.accepted("nobody@example.com")
 
 
-def test_a_lost_bell_costs_a_tick(mail_deployment: MailDeployment) -> None:
+def test_a_lost_wake_up_delays_a_mail_until_the_next_tick(mail_deployment: MailDeployment) -> None:
     mail_deployment.call("send", to=[ANN])
     with mail_deployment.broker() as broker:
         assert broker.llen("sendgrid.mail") == 1
@@ -73,7 +73,9 @@ def test_a_lost_bell_costs_a_tick(mail_deployment: MailDeployment) -> None:
 
 
 @pytest.mark.parametrize("how", ["stopped", "frozen"])
-def test_a_broker_that_is_away_at_the_commit_costs_a_tick(mail_deployment: MailDeployment, how: str) -> None:
+def test_a_broker_outage_at_the_commit_delays_a_mail_until_the_next_tick(
+    mail_deployment: MailDeployment, how: str
+) -> None:
     if how == "stopped":
         mail_deployment.valkey.stop()
     else:
@@ -89,7 +91,7 @@ def test_a_broker_that_is_away_at_the_commit_costs_a_tick(mail_deployment: MailD
     assert len(mail_deployment.accepted(ANN)) == 1
 
 
-def test_a_wrong_key_pauses_the_account_and_fails_nothing(mail_deployment: MailDeployment) -> None:
+def test_a_wrong_api_key_opens_the_circuit_breaker_and_fails_no_mail(mail_deployment: MailDeployment) -> None:
     mail_deployment.sendgrid.keys = {"SG.another"}
     mailer = mail_deployment.mailer()
     mail_deployment.call("send_many", mails=[[f"reader{number}@example.com"] for number in range(20)])
@@ -115,7 +117,9 @@ def test_a_wrong_key_pauses_the_account_and_fails_nothing(mail_deployment: MailD
     assert len(mail_deployment.sendgrid.accepted) == 20
 
 
-def test_what_no_key_could_send_fails_at_the_age_limit_and_says_so(mail_deployment: MailDeployment) -> None:
+def test_a_mail_without_a_valid_api_key_fails_at_the_age_limit_with_a_reason(
+    mail_deployment: MailDeployment,
+) -> None:
     mail_deployment.configure(SEND_MAX_AGE=1)
     mail_deployment.sendgrid.keys = set()
     mail_deployment.mailer()
@@ -127,7 +131,9 @@ def test_what_no_key_could_send_fails_at_the_age_limit_and_says_so(mail_deployme
     assert [call.receiver for call in mail_deployment.call_log.calls()] == ["send_failed"]
 
 
-def test_a_worker_killed_before_its_post_has_arrived(mail_deployment: MailDeployment) -> None:
+def test_worker_death_before_the_request_arrives_reconciles_and_sends_once(
+    mail_deployment: MailDeployment,
+) -> None:
     mail_deployment.web()
     mail_deployment.worker()
     with mail_deployment.posting_open_events(mail_deployment.send_confirmed_mail()):
@@ -148,7 +154,9 @@ def test_a_worker_killed_before_its_post_has_arrived(mail_deployment: MailDeploy
 
 
 @pytest.mark.parametrize("taken", [True, False])
-def test_a_worker_killed_while_sendgrid_has_the_request(mail_deployment: MailDeployment, taken: bool) -> None:
+def test_worker_death_while_sendgrid_has_the_request_reconciles_and_sends_once(
+    mail_deployment: MailDeployment, taken: bool
+) -> None:
     mail_deployment.web()
     mail_deployment.worker()
     with mail_deployment.posting_open_events(mail_deployment.send_confirmed_mail()):
@@ -173,7 +181,9 @@ def test_a_worker_killed_while_sendgrid_has_the_request(mail_deployment: MailDep
 
 
 @pytest.mark.quick
-def test_a_worker_killed_after_sendgrid_has_answered(mail_deployment: MailDeployment) -> None:
+def test_worker_death_after_the_answer_of_sendgrid_reconciles_without_a_second_send(
+    mail_deployment: MailDeployment,
+) -> None:
     mail_deployment.web()
     mail_deployment.worker()
     held = mail_deployment.sendgrid.hold(after_accepting=True)
@@ -193,7 +203,9 @@ def test_a_worker_killed_after_sendgrid_has_answered(mail_deployment: MailDeploy
 
 
 @pytest.mark.parametrize("answer", ["none", "500"])
-def test_accepted_without_an_answer_that_says_so(mail_deployment: MailDeployment, answer: str) -> None:
+def test_a_mail_accepted_without_an_answer_is_reconciled_by_its_events(
+    mail_deployment: MailDeployment, answer: str
+) -> None:
     mail_deployment.configure(REQUESTS_TIMEOUT=0.5)
     mail_deployment.web()
     mail_deployment.worker()
@@ -223,7 +235,7 @@ def test_accepted_without_an_answer_that_says_so(mail_deployment: MailDeployment
     assert mail_deployment.parts()[0][1:5] == (1, 1, True, False)
 
 
-def test_a_mail_of_unknown_fate_and_no_later_one_is_parked_in_the_end(
+def test_an_unknown_outcome_without_later_mails_is_parked(
     mail_deployment: MailDeployment,
 ) -> None:
     mail_deployment.configure(SEND_MAX_AGE=3)
@@ -238,7 +250,7 @@ def test_a_mail_of_unknown_fate_and_no_later_one_is_parked_in_the_end(
     assert len(mail_deployment.sendgrid.requests) == 1
 
 
-def test_nobody_posts_before_the_reset_of_a_429(mail_deployment: MailDeployment) -> None:
+def test_no_worker_sends_before_the_rate_limit_reset_of_a_429(mail_deployment: MailDeployment) -> None:
     mail_deployment.sendgrid.next(answers.rate_limited(5))
     for name in ("one", "other"):
         mail_deployment.mailer("--concurrency", "1", name=name)
@@ -253,7 +265,7 @@ def test_nobody_posts_before_the_reset_of_a_429(mail_deployment: MailDeployment)
 
 
 @on_sqlite
-def test_the_parts_of_a_large_merge_live_apart(mail_deployment: MailDeployment) -> None:
+def test_a_refused_batch_of_a_large_merge_fails_alone(mail_deployment: MailDeployment) -> None:
     mail_deployment.web()
     mail_deployment.worker()
     mail_deployment.mailer()
@@ -284,7 +296,7 @@ def test_the_parts_of_a_large_merge_live_apart(mail_deployment: MailDeployment) 
 
 @pytest.mark.quick
 @on_postgres
-def test_a_password_reset_overtakes_a_campaign(mail_deployment: MailDeployment) -> None:
+def test_a_transactional_mail_overtakes_a_bulk_campaign(mail_deployment: MailDeployment) -> None:
     mail_deployment.sendgrid.always(answers.slow(0.2))
     mail_deployment.mailer("--concurrency", "1")
     assert mail_deployment.call("campaign", recipients=100_000)["ids"] == 100_000
@@ -294,7 +306,7 @@ def test_a_password_reset_overtakes_a_campaign(mail_deployment: MailDeployment) 
     assert mail_deployment.states().count("waiting") > 50
 
 
-def test_a_storm_loses_nothing_and_sends_nothing_twice(mail_deployment: MailDeployment) -> None:
+def test_a_storm_of_faults_loses_no_mail_and_sends_no_mail_twice(mail_deployment: MailDeployment) -> None:
     mail_deployment.web()
     mail_deployment.worker()
     with mail_deployment.posting_open_events(mail_deployment.send_confirmed_mail()):

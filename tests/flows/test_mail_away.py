@@ -20,7 +20,7 @@ def on_own_postgres(own_servers: Servers, tmp_path: Path) -> Iterator[MailDeploy
     mail_deployment.stop()
 
 
-def test_postgresql_stopped_while_sendgrid_has_a_mail(
+def test_postgresql_outage_during_a_request_loses_no_outcome(
     on_own_postgres: MailDeployment, postgres: Postgres
 ) -> None:
     mail_deployment = on_own_postgres
@@ -42,7 +42,7 @@ def test_postgresql_stopped_while_sendgrid_has_a_mail(
     assert len(mail_deployment.accepted(ANN)) == 1
 
 
-def test_redis_stopped_while_sendgrid_has_a_mail(mail_deployment: MailDeployment) -> None:
+def test_redis_outage_during_a_request_loses_no_outcome(mail_deployment: MailDeployment) -> None:
     mailer = mail_deployment.mailer("--concurrency", "1")
     held = mail_deployment.sendgrid.hold(after_accepting=True)
     mail_deployment.call("send", to=[ANN])
@@ -67,7 +67,7 @@ def broker(tmp_path: Path) -> Iterator[Valkey]:
 
 
 @pytest.mark.parametrize("fault", [Valkey.freeze, Valkey.kill])
-def test_redis_frozen_or_away_while_the_broker_works(
+def test_redis_frozen_or_away_with_a_working_broker_stops_no_mail(
     mail_deployment: MailDeployment, broker: Valkey, fault: Callable[[Valkey], None]
 ) -> None:
     mail_deployment.configure(CELERY_BROKER_URL=broker.url(0))

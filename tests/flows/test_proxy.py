@@ -63,7 +63,7 @@ def front(deployment: Deployment, tmp_path: Path) -> Iterator[Front]:
         yield Front(deployment, web, port)
 
 
-def test_posts_come_through_byte_for_byte(front: Front) -> None:
+def test_the_proxy_forwards_posts_byte_for_byte(front: Front) -> None:
     form = inbound.raw(sample_mail(text="\xff\x00\r\n" * 100_000))
     assert front.post(TRACKING, batch(history(3))) == 200
     assert front.post(TRACKING, batch(history(1000))) == 200
@@ -75,7 +75,7 @@ def test_posts_come_through_byte_for_byte(front: Front) -> None:
     [(TRACKING, BODY_LIMIT.default, {413, 503}), (INBOUND, INBOUND_LIMIT.default, {503})],
     ids=["tracking", "inbound"],
 )
-def test_a_body_that_is_too_large_is_to_come_again(
+def test_a_body_over_the_limit_gets_413_or_503_and_inbound_only_503(
     front: Front, path: str, limit: int, refusals: set[int]
 ) -> None:
     for more in (1, 3_000_000):  # the second is too large for the proxy, at the door for events
@@ -84,7 +84,7 @@ def test_a_body_that_is_too_large_is_to_come_again(
 
 
 @both_doors
-def test_a_body_that_does_not_come_is_ended_and_web_never_hears_of_it(front: Front, path: str) -> None:
+def test_the_proxy_ends_a_missing_body_without_passing_it_to_web(front: Front, path: str) -> None:
     assert front.say(promise(front.url(path), WELL_FORMED) + b"x" * 999) == b""
     assert "refused" not in front.web.output()
 
@@ -111,27 +111,27 @@ def broken(path: str) -> dict[str, bytes]:
     }
 
 
-def test_a_broken_mail_gets_no_answer_that_loses_it(front: Front) -> None:
+def test_a_broken_inbound_request_gets_5xx_or_no_answer(front: Front) -> None:
     answers = {fault: front.say(request) for fault, request in broken(INBOUND).items()}
     assert not {
         fault: answer for fault, answer in answers.items() if answer and not answer.startswith(b"HTTP/1.1 5")
     }
 
 
-def test_broken_events_are_not_taken(front: Front) -> None:
+def test_a_broken_events_request_gets_no_2xx(front: Front) -> None:
     answers = {fault: front.say(request) for fault, request in broken(TRACKING).items()}
     assert not {fault: answer for fault, answer in answers.items() if answer.startswith(b"HTTP/1.1 2")}
     assert front.post(TRACKING, batch(history(1))) == 200
 
 
 @both_doors
-def test_while_web_is_away_a_post_is_to_come_again(front: Front, path: str) -> None:
+def test_without_web_the_proxy_answers_503(front: Front, path: str) -> None:
     front.web.kill()
     answer = front.sender.post(front.url(path), b"[]", timeout=PATIENCE)
     assert (answer.status_code, answer.content) == (503, AGAIN)
 
 
-def test_1500_clients_that_keep_it_waiting_keep_nobody_out(front: Front) -> None:
+def test_the_proxy_answers_posts_while_1500_clients_keep_idle_connections(front: Front) -> None:
     promised = promise(front.url(TRACKING), WELL_FORMED)
     with Strangers(front.port, [b"", HALF_HEADERS, promised] * 500) as strangers:
         ended = 0

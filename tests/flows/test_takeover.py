@@ -15,7 +15,7 @@ from tests.support.flows.receivers_app import behaviours
 
 
 @pytest.mark.parametrize("atomic", [False, True])
-def test_a_worker_killed_before_the_done_mark_has_its_events_called_again(
+def test_worker_death_before_the_done_mark_retries_its_events_at_least_once(
     deployment: Deployment, atomic: bool
 ) -> None:
     deployment.configure(ATOMIC_DISPATCH=atomic, FLOW_RECEIVERS="counter,second")
@@ -38,7 +38,7 @@ def test_a_worker_killed_before_the_done_mark_has_its_events_called_again(
     assert not deployment.dead_letters()
 
 
-def test_a_worker_stopped_with_all_its_children_counts_nothing_against_the_event_in_hand(
+def test_a_worker_terminated_with_its_children_counts_no_worker_death_for_the_leased_event(
     deployment: Deployment,
 ) -> None:
     deployment.web()
@@ -60,7 +60,9 @@ def test_a_worker_stopped_with_all_its_children_counts_nothing_against_the_event
     assert deployment.called("first") == once_each(events)
 
 
-def test_a_frozen_workers_events_are_taken_over_and_thawed_it_harms_no_row(deployment: Deployment) -> None:
+def test_a_frozen_workers_expired_leases_are_recovered_and_after_the_thaw_it_changes_no_row(
+    deployment: Deployment,
+) -> None:
     deployment.configure(FLOW_RECEIVERS="counter,second")
     deployment.web()
     frozen = deployment.worker("--concurrency", "1", name="frozen")
@@ -93,7 +95,9 @@ def test_a_frozen_workers_events_are_taken_over_and_thawed_it_harms_no_row(deplo
 
 
 @on_postgres
-def test_lapsed_events_that_hang_hold_one_process_and_fresh_events_pass_them(deployment: Deployment) -> None:
+def test_hanging_events_with_expired_leases_hold_one_process_and_delay_no_fresh_event(
+    deployment: Deployment,
+) -> None:
     deployment.web()
     worker = deployment.worker("--concurrency", "1")
     events = history(40)
@@ -123,7 +127,7 @@ def test_lapsed_events_that_hang_hold_one_process_and_fresh_events_pass_them(dep
 
 
 @on_postgres
-def test_what_a_frozen_workers_transaction_holds_waits_for_the_thaw(deployment: Deployment) -> None:
+def test_an_event_locked_by_a_frozen_workers_transaction_waits_for_the_thaw(deployment: Deployment) -> None:
     events = history(20)
     frozen, held = freeze_in_a_transaction(deployment, events)
 
@@ -139,7 +143,7 @@ def test_what_a_frozen_workers_transaction_holds_waits_for_the_thaw(deployment: 
 
 
 @on_postgres
-def test_what_a_frozen_workers_transaction_held_is_taken_over_once_postgresql_ends_it(
+def test_an_event_locked_by_a_frozen_worker_is_recovered_once_postgresql_ends_its_transaction(
     deployment: Deployment,
 ) -> None:
     events = history(20)
@@ -164,7 +168,7 @@ def test_what_a_frozen_workers_transaction_held_is_taken_over_once_postgresql_en
 
 
 @on_sqlite
-def test_a_worker_frozen_in_a_transaction_on_sqlite_holds_up_all_until_the_thaw(
+def test_a_worker_frozen_in_a_sqlite_transaction_blocks_all_workers_until_the_thaw(
     deployment: Deployment,
 ) -> None:
     # One transaction at a time writes to the file, and nobody can end that of a frozen process. So

@@ -11,7 +11,9 @@ from tests.support.flows.receivers_app.call_log import Behaviour
 
 
 @on_sqlite
-def test_a_receiver_that_hangs_is_interrupted_after_the_broker_was_restarted(deployment: Deployment) -> None:
+def test_the_soft_time_limit_interrupts_a_hanging_receiver_after_a_broker_restart(
+    deployment: Deployment,
+) -> None:
     events = history(40)
     hang(deployment, behaviours.hold, events[:20])
 
@@ -27,7 +29,7 @@ def test_a_receiver_that_hangs_is_interrupted_after_the_broker_was_restarted(dep
 
 @on_postgres
 @pytest.mark.parametrize("behaviour", [behaviours.hold_whatever_comes, behaviours.hold_the_interpreter])
-def test_a_receiver_that_no_soft_limit_ends_is_killed_after_the_broker_was_restarted(
+def test_the_hard_time_limit_kills_a_receiver_after_a_broker_restart(
     deployment: Deployment, behaviour: Behaviour
 ) -> None:
     events = history(40)

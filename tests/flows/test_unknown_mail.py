@@ -41,7 +41,7 @@ def wait_for_decision(mail_deployment: MailDeployment, address: str, error: str)
     assert mail_deployment.part_to(address).state == "unknown"
 
 
-def test_a_mail_whose_events_wait_to_be_stored_is_not_sent_again(mail_deployment: MailDeployment) -> None:
+def test_a_mail_with_events_in_the_backlog_is_not_sent_twice(mail_deployment: MailDeployment) -> None:
     mail_deployment.web()
     worker = mail_deployment.worker()
     reader = mail_deployment.send_confirmed_mail()
@@ -117,7 +117,7 @@ def redis_away_and_empty_after_it(mail_deployment: MailDeployment, web: Process)
     ],
     indirect=["servers"],
 )
-def test_after_an_outage_a_later_mail_that_is_heard_of_proves_nothing(
+def test_after_a_webhook_outage_events_of_later_mails_do_not_prove_non_delivery(
     mail_deployment: MailDeployment, broker: Valkey, outage: Outage, with_neighbour: bool
 ) -> None:
     mail_deployment.configure(CELERY_BROKER_URL=broker.url(0))
@@ -157,7 +157,7 @@ def test_after_an_outage_a_later_mail_that_is_heard_of_proves_nothing(
     indirect=["servers"],
     ids=["sqlite", "postgres"],
 )
-def test_a_mail_that_sendgrid_never_took_is_sent_again(
+def test_a_mail_that_sendgrid_never_accepted_is_retried(
     mail_deployment: MailDeployment, answer: answers.Answer
 ) -> None:
     mail_deployment.web()

@@ -9,7 +9,7 @@ from tests.support.flows.deployment import LONG_AGO, STREAM, Deployment, event_i
 from tests.support.flows.receivers_app import behaviours
 
 
-def test_events_at_the_end_of_their_retention_go_and_what_is_owed_stays(deployment: Deployment) -> None:
+def test_retention_removes_old_events_and_keeps_pending_ones(deployment: Deployment) -> None:
     deployment.web()
     keeping = deployment.worker(name="keeping")
     events = history(20)
@@ -34,7 +34,7 @@ def test_events_at_the_end_of_their_retention_go_and_what_is_owed_stays(deployme
 
 
 @on_sqlite
-def test_a_worker_that_beat_has_left_says_so_and_does_its_work(deployment: Deployment) -> None:
+def test_a_worker_without_beat_reports_the_late_tick_and_works_on(deployment: Deployment) -> None:
     deployment.web()
     worker = deployment.worker_without_beat()
     deployment.wait_until(lambda: "succeeded" in worker.output(), "the tick at its start")

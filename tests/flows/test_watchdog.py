@@ -31,7 +31,7 @@ def watched(deployment: Deployment) -> None:
 
 
 @pytest.mark.parametrize("pool", [*POOLS, "prefork without event loop"])
-def test_a_worker_whose_main_loop_is_stuck_ends_itself_with_all_its_children(
+def test_a_worker_with_a_stuck_main_loop_exits_with_all_its_children(
     deployment: Deployment, pool: str
 ) -> None:
     worker = start(deployment, pool, *(["-B"] if pool != "solo" else []))
@@ -44,7 +44,7 @@ def test_a_worker_whose_main_loop_is_stuck_ends_itself_with_all_its_children(
     deployment.wait_until(lambda: not reaper.lives(-worker.pid), "its children are gone")
 
 
-def test_a_worker_that_is_handed_nothing_ends_itself_when_messages_wait(deployment: Deployment) -> None:
+def test_a_worker_that_receives_nothing_exits_when_messages_wait(deployment: Deployment) -> None:
     worker = start(deployment, "prefork")
     deployment.wait_until(lambda: is_idle(deployment, worker), "it has answered its own wake-ups")
     order(deployment, "stop_consuming")
@@ -60,7 +60,7 @@ def test_a_worker_that_is_handed_nothing_ends_itself_when_messages_wait(deployme
     deployment.wait_until_received(stored=5)
 
 
-def test_a_worker_without_supervisor_only_logs(deployment: Deployment) -> None:
+def test_a_worker_without_a_supervisor_logs_and_does_not_exit(deployment: Deployment) -> None:
     deployment.configure(WORKER_WATCHDOG="log")
     worker = start(deployment, "prefork")
 
@@ -72,7 +72,7 @@ def test_a_worker_without_supervisor_only_logs(deployment: Deployment) -> None:
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_a_worker_that_runs_a_task_never_ends_itself(deployment: Deployment, pool: str) -> None:
+def test_a_worker_that_runs_a_task_never_exits(deployment: Deployment, pool: str) -> None:
     deployment.web()
     worker = start(deployment, pool)
     (event,) = events = history(1)
@@ -92,7 +92,7 @@ def test_a_worker_that_runs_a_task_never_ends_itself(deployment: Deployment, poo
         assert worker.wait(PATIENCE) == watchdog.EXIT_STATUS
 
 
-def test_a_worker_whose_broker_is_away_never_ends_itself(deployment: Deployment) -> None:
+def test_a_worker_whose_broker_is_away_never_exits(deployment: Deployment) -> None:
     deployment.web()
     worker = start(deployment, "prefork")
     events = history(5)
@@ -107,7 +107,7 @@ def test_a_worker_whose_broker_is_away_never_ends_itself(deployment: Deployment)
 
 
 @pytest.mark.parametrize("pool", ["prefork", "prefork without event loop"])
-def test_an_idle_worker_never_ends_itself(deployment: Deployment, pool: str) -> None:
+def test_an_idle_worker_never_exits(deployment: Deployment, pool: str) -> None:
     deployment.web()
     worker = start(deployment, pool)
 

@@ -40,7 +40,7 @@ def answer(storm: Process) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_a_storm_that_everything_outlives(tmp_path: Path) -> None:
+def test_a_storm_of_faults_loses_no_event_and_no_mail(tmp_path: Path) -> None:
     arguments = ("--faults", "12", "--minutes", "0.5")
     with chaos(tmp_path, *arguments) as storm:
         status = storm.wait(PATIENCE)
@@ -54,7 +54,7 @@ def test_a_storm_that_everything_outlives(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_worker_that_does_nothing_is_wedged(tmp_path: Path) -> None:
+def test_a_frozen_worker_is_reported_as_wedged(tmp_path: Path) -> None:
     arguments = ("--faults", "1", "--minutes", "0.1", "--kinds", "freeze", "--wedged-after", "5")
     with chaos(tmp_path, *arguments) as storm:
         ready = wait_for(
@@ -77,7 +77,7 @@ def test_a_worker_that_does_nothing_is_wedged(tmp_path: Path) -> None:
 
 
 @pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
-def test_a_parked_mail_that_was_accepted_hides_no_mail_that_was_lost(
+def test_a_parked_mail_that_was_accepted_hides_no_lost_mail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Router, "events", "postgres")
@@ -100,7 +100,7 @@ def test_a_parked_mail_that_was_accepted_hides_no_mail_that_was_lost(
     assert (figures().mails_lost, figures().is_settled) == (1, False)
 
 
-def test_a_seed_makes_the_same_faults() -> None:
+def test_one_seed_makes_the_same_faults() -> None:
     first, again, other = (list(plan(200, 600, seed, list(KINDS))) for seed in (1, 1, 2))
     assert first == again != other
     assert {fault.kind for fault in first} == KINDS.keys()
@@ -108,7 +108,7 @@ def test_a_seed_makes_the_same_faults() -> None:
     assert first[-1].at < 600
 
 
-def test_an_unknown_fault(tmp_path: Path) -> None:
+def test_an_unknown_fault_is_an_error(tmp_path: Path) -> None:
     with chaos(tmp_path, "--kinds", "flood") as storm:
         assert storm.wait(30) == 2
     assert "there is no fault flood; there are cut, " in storm.output()

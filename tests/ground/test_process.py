@@ -34,7 +34,7 @@ def said(process: Process) -> str:
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-def test_stop_ends_the_children_too(tmp_path: Path, frozen: bool) -> None:
+def test_stop_ends_the_child_processes(tmp_path: Path, frozen: bool) -> None:
     process = Process(FAMILY, log=tmp_path / "log")
     child = int(said(process))
     if frozen:
@@ -46,7 +46,7 @@ def test_stop_ends_the_children_too(tmp_path: Path, frozen: bool) -> None:
     assert not reaper.lives(child)
 
 
-def test_stop_kills_what_will_not_leave(tmp_path: Path) -> None:
+def test_stop_kills_a_process_that_ignores_sigterm(tmp_path: Path) -> None:
     with Process(STUBBORN, log=tmp_path / "log") as process:
         said(process)
         process.stop(grace=0.05)
@@ -63,7 +63,7 @@ def test_stop_lets_the_main_process_finish(tmp_path: Path) -> None:
     assert process.wait(0) == 7
 
 
-def test_stop_reaches_children_that_the_main_process_left_behind(tmp_path: Path) -> None:
+def test_stop_ends_children_left_behind_by_the_main_process(tmp_path: Path) -> None:
     process = Process(["/bin/sh", "-c", "sleep 1000 & exit 3"], log=tmp_path / "log")
     assert process.wait(20) == 3
     assert not process.alive
@@ -72,7 +72,7 @@ def test_stop_reaches_children_that_the_main_process_left_behind(tmp_path: Path)
     assert gone(process.pid)
 
 
-def test_kill_ends_the_whole_group_and_may_be_repeated(tmp_path: Path) -> None:
+def test_kill_ends_the_whole_group_and_is_idempotent(tmp_path: Path) -> None:
     process = Process(FAMILY, log=tmp_path / "log")
     said(process)
     process.kill()
@@ -82,7 +82,7 @@ def test_kill_ends_the_whole_group_and_may_be_repeated(tmp_path: Path) -> None:
     process.stop()
 
 
-def test_freeze_and_thaw(tmp_path: Path) -> None:
+def test_freeze_stops_a_process_and_thaw_continues_it(tmp_path: Path) -> None:
     def changed() -> bool:
         return os.waitpid(process.pid, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)[0] == process.pid
 
@@ -94,7 +94,7 @@ def test_freeze_and_thaw(tmp_path: Path) -> None:
         assert process.alive
 
 
-def test_log_env_and_folder(tmp_path: Path) -> None:
+def test_a_process_gets_its_log_environment_and_folder(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("before\n")
     script = "echo $WORD; pwd >&2; cat"  # cat: its stdin is empty
@@ -103,19 +103,19 @@ def test_log_env_and_folder(tmp_path: Path) -> None:
     assert process.output() == f"before\na b\n{tmp_path}\n"
 
 
-def test_a_program_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_program_raises(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no program /no/such"):
         Process(["/no/such"], log=tmp_path / "log")
 
 
-def test_wait_has_an_end(tmp_path: Path) -> None:
+def test_wait_raises_after_its_timeout(tmp_path: Path) -> None:
     process = Process(["sleep", "1000"], log=tmp_path / "log")
     with process, pytest.raises(TimeoutError, match="has not ended"):
         process.wait(0.01)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_another_user(tmp_path: Path) -> None:
+def test_a_process_can_run_as_another_user(tmp_path: Path) -> None:
     process = Process(["/bin/sh", "-c", "id -u; id -G"], log=tmp_path / "log", user="nobody")
     process.wait(20)
     nobody = pwd.getpwnam("nobody")
@@ -144,7 +144,7 @@ def parent_of_a_child(tmp_path: Path, then: str) -> Iterator[tuple[subprocess.Po
 
 
 @pytest.mark.parametrize("state", ["running", "frozen"])
-def test_a_child_dies_with_a_parent_that_was_killed(tmp_path: Path, state: str) -> None:
+def test_a_child_ends_with_its_killed_parent(tmp_path: Path, state: str) -> None:
     with parent_of_a_child(tmp_path, "sys.stdin.read()") as (parent, group):
         if state == "frozen":
             os.killpg(group, signal.SIGSTOP)
@@ -152,19 +152,21 @@ def test_a_child_dies_with_a_parent_that_was_killed(tmp_path: Path, state: str) 
         wait_for(lambda: gone(group), seconds=20, what="the orphan is gone")
 
 
-def test_a_child_is_gone_when_its_parent_has_left(tmp_path: Path) -> None:
+def test_a_child_ends_with_its_finished_parent(tmp_path: Path) -> None:
     with parent_of_a_child(tmp_path, "pass") as (parent, group):
         assert parent.wait(20) == 0
         assert gone(group)
 
 
-def test_a_fork_of_the_parent_does_not_hide_its_death(tmp_path: Path) -> None:
+def test_a_fork_of_the_parent_does_not_hide_the_end_of_the_parent(tmp_path: Path) -> None:
     with parent_of_a_child(tmp_path, "os.fork(); sys.stdin.read()") as (parent, group):
         parent.kill()
         wait_for(lambda: gone(group), seconds=20, what="the orphan is gone")
 
 
-def test_the_reaper_kills_what_will_not_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reaper_kills_a_process_that_ignores_sigterm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(reaper, "PATIENCE", 0.05)
     with Process(STUBBORN, log=tmp_path / "log") as process:
         said(process)
@@ -172,34 +174,34 @@ def test_the_reaper_kills_what_will_not_leave(tmp_path: Path, monkeypatch: pytes
         assert process.wait(20) == -signal.SIGKILL
 
 
-def test_what_the_reaper_reads() -> None:
+def test_the_reaper_parses_its_commands() -> None:
     assert reaper.read(["add 7\n", "add 8\n", "watch 9\n", "drop 7\n"]) == {-8, 9}
     assert reaper.read(["watch 9\n", "unwatch 9\n"]) == set()
     assert reaper.read(["add 1\n", "add 0\n", "watch 1\n"]) == set()  # everybody, ourselves, init
 
 
-def test_wait_for_gives_the_value_it_waited_for() -> None:
+def test_wait_for_returns_the_value() -> None:
     values = iter([0, "", "found"])
     assert wait_for(lambda: next(values), seconds=20, what="a value") == "found"
 
 
-def test_wait_for_says_what_it_waited_for() -> None:
+def test_wait_for_names_the_awaited_condition_on_timeout() -> None:
     with pytest.raises(TimeoutError, match="the moon"):
         wait_for(lambda: False, seconds=0, what="the moon")
 
 
-def test_wait_for_raises_what_the_condition_raises() -> None:
+def test_wait_for_raises_the_error_of_the_condition() -> None:
     with pytest.raises(ZeroDivisionError):
         wait_for(lambda: 1 / 0, seconds=20, what="nothing")
 
 
-def test_wait_for_does_not_wait_for_the_dead(tmp_path: Path) -> None:
+def test_wait_for_raises_when_the_process_has_ended(tmp_path: Path) -> None:
     process = Process(["/bin/sh", "-c", "echo last words; exit 4"], log=tmp_path / "log")
     with pytest.raises(RuntimeError, match=r"(?s)an answer.*status 4.*last words"):
         wait_for(lambda: False, seconds=1000, what="an answer", unless_dead=process)
 
 
-def test_a_free_port_is_free_and_no_client_can_be_given_it() -> None:
+def test_a_free_port_is_outside_the_ephemeral_range() -> None:
     port = free_port()
     assert port < 32768
     with socket.create_server(("127.0.0.1", port)):

@@ -70,13 +70,13 @@ def ask(application: BodyDeadline, body: io.BytesIO) -> tuple[Headers, bytes]:
 
 
 @pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 65_537, 1_000_000])
-def test_a_body_that_comes_is_handed_on_as_it_is(size: int) -> None:
+def test_a_body_is_passed_on_unchanged(size: int) -> None:
     body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
     headers, content = ask(BodyDeadline(echo), io.BytesIO(body))
     assert (headers, content) == ([("Content-Length", str(size)), ("X-Other", "1")], body)
 
 
-def test_the_body_can_be_read_in_all_the_ways_of_wsgi() -> None:
+def test_the_body_supports_all_wsgi_read_methods() -> None:
     def reads(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         stream = environ["wsgi.input"]
         found = [
@@ -95,7 +95,7 @@ def test_the_body_can_be_read_in_all_the_ways_of_wsgi() -> None:
 
 
 @pytest.mark.parametrize("kind", [Silent, Slow])
-def test_a_late_body_raises_where_it_is_read_and_the_answer_announces_a_byte_more(
+def test_a_body_timeout_raises_in_read_and_the_answer_announces_one_byte_more(
     monkeypatch: pytest.MonkeyPatch, kind: type[io.BytesIO]
 ) -> None:
     monkeypatch.setattr(bodies, "PATIENCE", 0.1)
@@ -107,7 +107,7 @@ def test_a_late_body_raises_where_it_is_read_and_the_answer_announces_a_byte_mor
         body.end.set()
 
 
-def test_what_the_server_raises_is_raised() -> None:
+def test_an_error_of_the_server_is_raised_in_read() -> None:
     class Broken(io.BytesIO):
         def read(self, *_: object) -> bytes:
             raise OSError("reset by peer")
@@ -115,7 +115,9 @@ def test_what_the_server_raises_is_raised() -> None:
     assert ask(BodyDeadline(echo), Broken())[1] == b"OSError: reset by peer"
 
 
-def test_who_waits_for_a_body_keeps_nobody_from_work(monkeypatch: pytest.MonkeyPatch, silent: Silent) -> None:
+def test_a_request_waiting_for_its_body_blocks_no_other(
+    monkeypatch: pytest.MonkeyPatch, silent: Silent
+) -> None:
     monkeypatch.setattr(bodies, "AT_WORK", 1)
     monkeypatch.setattr(bodies, "PATIENCE", LONG)
     application = BodyDeadline(echo)
@@ -127,7 +129,7 @@ def test_who_waits_for_a_body_keeps_nobody_from_work(monkeypatch: pytest.MonkeyP
     waiting.join()
 
 
-def test_no_more_than_some_are_at_work_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_concurrent_requests_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "AT_WORK", 2)
     lock, go_on = threading.Lock(), threading.Event()
     at_work, most = 0, 0

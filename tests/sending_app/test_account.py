@@ -38,7 +38,7 @@ def test_without_mailers_there_is_one_account(anymail: Callable[..., None]) -> N
         account.named("news")
 
 
-def test_each_mailer_has_what_its_options_say_and_else_what_the_settings_do(
+def test_options_of_a_mailer_override_the_settings(
     anymail: Callable[..., None], mailers: Callable[..., None]
 ) -> None:
     anymail(SENDGRID_API_KEY="SG.one", SENDGRID_API_URL="https://api.eu.sendgrid.com/v3")
@@ -51,13 +51,13 @@ def test_each_mailer_has_what_its_options_say_and_else_what_the_settings_do(
         account.named("other")
 
 
-def test_a_mailer_without_options(settings: Settings, anymail: Callable[..., None]) -> None:
+def test_a_mailer_without_options_uses_the_settings(settings: Settings, anymail: Callable[..., None]) -> None:
     anymail(SENDGRID_API_KEY="SG.one")
     settings.MAILERS = {"default": {"BACKEND": BACKEND}}
     assert account.named("default").api_key == "SG.one"
 
 
-def test_a_missing_key_is_said_with_the_places_where_it_can_be(
+def test_a_missing_api_key_raises_an_error_with_the_places_to_set_it(
     anymail: Callable[..., None], mailers: Callable[..., None]
 ) -> None:
     anymail(SENDGRID_API_KEY=None)
@@ -70,7 +70,7 @@ def test_a_missing_key_is_said_with_the_places_where_it_can_be(
 
 
 @pytest.mark.usefixtures("without_mailers")
-def test_without_mailers_they_are_not_named(anymail: Callable[..., None]) -> None:
+def test_without_mailers_the_missing_key_error_does_not_name_mailers(anymail: Callable[..., None]) -> None:
     anymail(SENDGRID_API_KEY=None)
     with pytest.raises(ConfigurationError) as raised:
         account.named("default")
@@ -78,7 +78,7 @@ def test_without_mailers_they_are_not_named(anymail: Callable[..., None]) -> Non
     assert account.usable() == []
 
 
-def test_only_accounts_that_are_whole_are_usable(
+def test_only_complete_accounts_are_usable(
     anymail: Callable[..., None], mailers: Callable[..., None]
 ) -> None:
     anymail(SENDGRID_API_KEY=None)
@@ -86,7 +86,7 @@ def test_only_accounts_that_are_whole_are_usable(
     assert [one.alias for one in account.usable()] == ["news"]
 
 
-def test_a_fingerprint_is_the_keys_and_tells_nothing_of_it() -> None:
+def test_a_fingerprint_identifies_key_and_url_without_revealing_the_key() -> None:
     one = Account("default", "SG.one", "https://api.sendgrid.com/v3/", (1.0, 2.0))
     same = Account("news", "SG.one", "https://api.sendgrid.com/v3/", (9.0, 9.0))
     others = {
@@ -99,7 +99,7 @@ def test_a_fingerprint_is_the_keys_and_tells_nothing_of_it() -> None:
     assert "SG" not in one.fingerprint
 
 
-def test_a_fingerprint_is_of_this_project(settings: Settings) -> None:
+def test_a_fingerprint_depends_on_the_secret_key_of_the_project(settings: Settings) -> None:
     def fingerprint() -> str:
         return Account("default", "SG.one", "https://api.sendgrid.com/v3/", (1.0, 2.0)).fingerprint
 
@@ -108,7 +108,7 @@ def test_a_fingerprint_is_of_this_project(settings: Settings) -> None:
     assert fingerprint() != before
 
 
-def test_the_key_is_not_shown() -> None:
+def test_the_api_key_is_not_in_the_repr_of_an_account() -> None:
     one = Account("default", "SG.one", "https://api.sendgrid.com/v3/", (1.0, 2.0))
     assert "SG.one" not in repr(one)
     assert "SG.one" not in str(one)

@@ -38,7 +38,7 @@ def rows() -> list[tuple[str, float]]:
 # Written
 
 
-def test_a_step_is_written_once(database: str) -> None:
+def test_webhook_activity_is_recorded_once_per_interval(database: str) -> None:
     record(("a", at(0)), ("a", at(5.9)), ("b", at(3)), ("a", at(6)), ("", at(0)))
     assert rows() == [("a", 0), ("a", 6), ("b", 0)]
     with CaptureQueriesContext(connections[database]) as queries:
@@ -48,7 +48,7 @@ def test_a_step_is_written_once(database: str) -> None:
     assert rows() == [("a", 0), ("a", 6), ("b", 0), ("b", 6)]
 
 
-def test_what_another_process_has_written_stands(database: str) -> None:
+def test_webhook_activity_recorded_by_another_process_is_kept(database: str) -> None:
     record(("a", at(0)))
     activity.forget()
     record(("a", at(1)), ("a", at(6)))
@@ -56,12 +56,14 @@ def test_what_another_process_has_written_stands(database: str) -> None:
 
 
 @pytest.mark.parametrize(("wait", "step"), [(1, 1), (20, 1), (199, 1), (600, 6), (7200, 72)])
-def test_a_step_is_a_hundredth_of_the_wait(anymail: Callable[..., None], wait: int, step: int) -> None:
+def test_the_activity_interval_is_a_hundredth_of_the_unknown_wait(
+    anymail: Callable[..., None], wait: int, step: int
+) -> None:
     anymail(SEND_UNKNOWN_WAIT=wait)
     assert activity.step() == timedelta(seconds=step)
 
 
-def test_nothing_is_written_before_the_commit_or_after_a_rollback(database: str) -> None:
+def test_webhook_activity_is_recorded_only_after_the_commit(database: str) -> None:
     with transaction.atomic(using=database):
         record(("a", at(0)))
         assert rows() == []
@@ -71,7 +73,7 @@ def test_nothing_is_written_before_the_commit_or_after_a_rollback(database: str)
     assert rows() == [("a", 0)]
 
 
-def test_a_row_that_cannot_be_written_is_written_the_next_time(
+def test_webhook_activity_that_cannot_be_written_is_written_next_time(
     database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     def execute(call: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -86,7 +88,9 @@ def test_a_row_that_cannot_be_written_is_written_the_next_time(
     assert rows() == [("a", 0)]
 
 
-def test_a_process_remembers_so_many_steps(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_remembered_intervals_is_limited(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(activity, "MOST_REMEMBERED", 3)
     for number in range(50):
         record(("a", at(6 * number)))
@@ -94,7 +98,7 @@ def test_a_process_remembers_so_many_steps(database: str, monkeypatch: pytest.Mo
     assert len(rows()) == 50
 
 
-def test_processes_that_write_the_same_steps_do_not_hinder_each_other(database: str) -> None:
+def test_concurrent_records_of_the_same_intervals_do_not_block_each_other(database: str) -> None:
     together = Barrier(4)
 
     def write(_: int) -> None:
@@ -111,7 +115,7 @@ def test_processes_that_write_the_same_steps_do_not_hinder_each_other(database: 
     assert len(rows()) == len(set(rows())) > 40
 
 
-def test_old_rows_are_removed(database: str) -> None:
+def test_remove_deletes_old_webhook_activity(database: str) -> None:
     record(("a", at(0)), ("a", at(60)))
     activity.remove(at(60))
     assert rows() == [("a", 60)]
@@ -125,7 +129,7 @@ def silence(since: float, until: float, longest: float, account: str = "a") -> t
     return found and ((found[0] - NOON).total_seconds(), (found[1] - NOON).total_seconds())
 
 
-def test_the_first_silence_is_found(database: str) -> None:
+def test_the_first_gap_in_webhook_activity_is_found(database: str) -> None:
     record(*(("a", at(second)) for second in (0, 60, 120, 300, 360, 600)), ("b", at(200)))
     assert silence(0, 150, longest=70) is None
     assert silence(0, 600, longest=70) == (126, 300)
@@ -136,7 +140,7 @@ def test_the_first_silence_is_found(database: str) -> None:
     assert silence(0, 100, longest=70, account="none") == (0, 100)
 
 
-def test_an_event_of_the_step_in_which_it_begins_counts(database: str) -> None:
+def test_an_event_in_the_first_interval_of_a_period_counts(database: str) -> None:
     record(("a", at(0)))
     assert silence(5, 100, longest=95) is None
     assert silence(7, 100, longest=90) == (7, 100)
@@ -148,7 +152,7 @@ moments = st.lists(st.integers(0, 10_000).map(lambda tenths: tenths / 10), max_s
 
 
 @given(moments, st.integers(0, 500), st.integers(0, 500), st.integers(12, 300))
-def test_no_silence_that_is_too_long_is_overlooked(
+def test_no_gap_longer_than_allowed_is_missed(
     events: list[float], since: int, length: int, longest: int
 ) -> None:
     until = since + length

@@ -45,7 +45,7 @@ def page(client: Client, model: str, pk: object = None, **query: str) -> str:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_everything_can_be_looked_at(database: str, client: Client, model: str) -> None:
+def test_admin_pages_can_be_viewed(database: str, client: Client, model: str) -> None:
     pk = one_of_each(database)[model]
     assert "1 " in page(client, model)
     shown = page(client, model, pk)
@@ -54,7 +54,7 @@ def test_everything_can_be_looked_at(database: str, client: Client, model: str) 
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_nothing_can_be_added_changed_or_deleted(database: str, client: Client, model: str) -> None:
+def test_admin_pages_are_read_only(database: str, client: Client, model: str) -> None:
     pk = one_of_each(database)[model]
     for action, args in (("add", []), ("change", [pk]), ("delete", [pk])):
         url = reverse(f"admin:sending_app_{model}_{action}", args=args)
@@ -62,7 +62,7 @@ def test_nothing_can_be_added_changed_or_deleted(database: str, client: Client, 
     assert only_part().state == "waiting"
 
 
-def test_who_may_not_look_sees_nothing(database: str, client: Client) -> None:
+def test_admin_pages_require_the_view_permission(database: str, client: Client) -> None:
     somebody = User.objects.create_user("somebody", is_staff=True)
     client.force_login(somebody)
     url = reverse("admin:sending_app_part_changelist")
@@ -73,7 +73,7 @@ def test_who_may_not_look_sees_nothing(database: str, client: Client) -> None:
     assert client.get(url).status_code == 200
 
 
-def test_a_part_tells_what_happened_and_leads_to_its_message(database: str, client: Client) -> None:
+def test_a_mail_page_shows_its_timeline_and_links_to_its_message(database: str, client: Client) -> None:
     put_in_outbox(mail("<b>@example.com", subject="<script>"))
     Part.objects.update(state="parked", log=[{"at": "2026-07-14T12:00:00+00:00", "what": "<i>cut off</i>"}])
     receive_events(event_of_last_mail(3, "delivered", "<b>@example.com", response="250 <OK>"))
@@ -91,7 +91,7 @@ def test_a_part_tells_what_happened_and_leads_to_its_message(database: str, clie
 
 
 @pytest.mark.parametrize("model", ["outboxmessage", "part", "recipient"])
-def test_what_is_large_is_not_read(database: str, client: Client, model: str) -> None:
+def test_admin_pages_do_not_read_large_columns(database: str, client: Client, model: str) -> None:
     put_in_outbox(mail(*(f"p{number}@example.net" for number in range(120)), batch=True))
     pk = Recipient.objects.latest("pk").pk if model == "recipient" else only_part().pk
     pk = only_part().message_id if model == "outboxmessage" else pk
@@ -102,7 +102,7 @@ def test_what_is_large_is_not_read(database: str, client: Client, model: str) ->
     assert "p60@example.net" not in shown
 
 
-def test_recipients_are_found_by_whole_address_or_id(database: str, client: Client) -> None:
+def test_search_finds_recipients_by_whole_address_or_id(database: str, client: Client) -> None:
     put_in_outbox(mail("ann@xn--bcher-kva.example", "bo@example.com", batch=True))
     found = {row.address: str(row.message_id) for row in Recipient.objects.all()}
     for term in (" Ann@Bücher.example ", found["ann@xn--bcher-kva.example"].upper()):
@@ -112,7 +112,7 @@ def test_recipients_are_found_by_whole_address_or_id(database: str, client: Clie
     assert "bo@example.com" not in page(client, "recipient", q="bo@")
 
 
-def test_a_list_of_parts_says_what_they_are_and_why(database: str, client: Client) -> None:
+def test_the_list_of_mails_shows_subject_recipients_and_error(database: str, client: Client) -> None:
     put_in_outbox(mail("ann@example.com", "bo@example.com", subject="Spring <sale>"))
     Part.objects.update(error="The sender is <b>not</b> verified. " + "More words. " * 99)
     shown = page(client, "part")
@@ -122,7 +122,7 @@ def test_a_list_of_parts_says_what_they_are_and_why(database: str, client: Clien
     assert shown.count("More words.") < 9
 
 
-def test_parts_are_found_by_whole_ids(database: str, client: Client) -> None:
+def test_search_finds_mails_by_whole_ids(database: str, client: Client) -> None:
     put_in_outbox(mail("ann@example.com", "bo@example.com", batch=True))
     put_in_outbox(mail("cy@example.com"))
     first, second = all_parts()
@@ -139,7 +139,7 @@ def test_parts_are_found_by_whole_ids(database: str, client: Client) -> None:
         assert "0 parts" in page(client, "part", q=term)
 
 
-def test_a_part_shows_what_means_something_to_people(database: str, client: Client) -> None:
+def test_a_mail_page_hides_internal_columns(database: str, client: Client) -> None:
     put_in_outbox()
     Part.objects.update(attempt=77_123_456, account="f1ngerpr1nt")
     shown = page(client, "part", only_part().pk)
@@ -152,7 +152,7 @@ def test_a_part_shows_what_means_something_to_people(database: str, client: Clie
 
 
 @pytest.mark.parametrize("query", [{}, {"q": "W86EgYT6SQKk0lRflfLRsA"}])
-def test_a_page_asks_as_much_for_many_parts_as_for_one(
+def test_a_list_page_needs_a_constant_number_of_queries(
     database: str, client: Client, query: dict[str, str]
 ) -> None:
     counts = []
@@ -166,13 +166,15 @@ def test_a_page_asks_as_much_for_many_parts_as_for_one(
     assert counts[0] == counts[1]
 
 
-def test_parts_by_their_state(database: str, client: Client) -> None:
+def test_mails_are_filtered_by_state(database: str, client: Client) -> None:
     put_in_outbox()
     assert "1 part" in page(client, "part", state__exact="waiting")
     assert "0 parts" in page(client, "part", state__exact="parked")
 
 
-def test_a_large_table_is_not_counted(database: str, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_count_of_a_large_table_is_capped(
+    database: str, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Capped, "MOST", 3)
     for _ in range(5):
         put_in_outbox()

@@ -29,7 +29,7 @@ def sendgrid(anymail: Callable[..., None]) -> Iterator[FakeSendGrid]:
         yield found
 
 
-def test_what_a_receiver_of_post_send_is_called_with(database: str, sendgrid: FakeSendGrid) -> None:
+def test_post_send_has_the_message_status_and_response(database: str, sendgrid: FakeSendGrid) -> None:
     put_in_outbox(mail("Ann@Example.com", cc=["bob@example.com"]))
     with recorded_signals() as heard:
         deliver()
@@ -50,7 +50,7 @@ def test_what_a_receiver_of_post_send_is_called_with(database: str, sendgrid: Fa
     assert "Authorization" not in status.esp_response.request.headers
 
 
-def test_what_a_receiver_of_send_failed_is_called_with(database: str, sendgrid: FakeSendGrid) -> None:
+def test_send_failed_has_the_message_status_and_error(database: str, sendgrid: FakeSendGrid) -> None:
     sendgrid.next(answers.refused(400))
     put_in_outbox()
     with recorded_signals() as heard:
@@ -62,7 +62,7 @@ def test_what_a_receiver_of_send_failed_is_called_with(database: str, sendgrid: 
     assert found["message"].to == ["ann@example.com"]
 
 
-def test_each_part_is_told_of_by_itself(
+def test_receivers_are_notified_of_each_mail_of_a_split_message(
     database: str, sendgrid: FakeSendGrid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sending_app.parts.MOST_RECIPIENTS", 2)
@@ -79,7 +79,7 @@ def test_each_part_is_told_of_by_itself(
     assert second.message_id == str(stored_recipients()[2].message_id)
 
 
-def test_a_receiver_that_raises_changes_nothing_and_stops_no_other(
+def test_a_notified_receiver_that_raises_changes_nothing_and_stops_no_other(
     database: str, sendgrid: FakeSendGrid, caplog: pytest.LogCaptureFixture
 ) -> None:
     def raising(**_: Any) -> None:
@@ -99,7 +99,7 @@ def test_a_receiver_that_raises_changes_nothing_and_stops_no_other(
     assert "the shop is closed" in caplog.text
 
 
-def test_receivers_are_called_in_no_transaction_once_it_is_written(
+def test_receivers_are_notified_outside_a_transaction_after_the_outcome_is_recorded(
     database: str, sendgrid: FakeSendGrid
 ) -> None:
     def look(**_: Any) -> None:
@@ -121,7 +121,7 @@ def test_receivers_are_called_in_no_transaction_once_it_is_written(
     assert seen == [(False, "accepted"), (False, "failed")]
 
 
-def test_with_nobody_to_hear_it_nothing_is_read(database: str) -> None:
+def test_notify_without_receivers_runs_no_query(database: str) -> None:
     put_in_outbox()
     found = only_part()
     found.envelopes = None
@@ -131,7 +131,7 @@ def test_with_nobody_to_hear_it_nothing_is_read(database: str) -> None:
     assert len(queries) == 0
 
 
-def test_a_mail_that_cannot_be_read_is_no_fault_of_its_neighbours(
+def test_an_unreadable_mail_is_logged_and_notifies_no_receiver(
     database: str, sendgrid: FakeSendGrid, caplog: pytest.LogCaptureFixture
 ) -> None:
     put_in_outbox()
@@ -142,7 +142,7 @@ def test_a_mail_that_cannot_be_read_is_no_fault_of_its_neighbours(
     assert f"Receivers cannot be told of part {only_part().pk}: it cannot be read" in caplog.messages
 
 
-def test_the_log_names_a_part_that_is_given_up_and_no_address(
+def test_the_log_names_a_failed_mail_without_addresses(
     database: str, sendgrid: FakeSendGrid, caplog: pytest.LogCaptureFixture
 ) -> None:
     put_in_outbox()
@@ -156,7 +156,7 @@ def test_the_log_names_a_part_that_is_given_up_and_no_address(
     )
 
 
-def test_files_are_not_read_for_receivers(database: str, sendgrid: FakeSendGrid) -> None:
+def test_attachments_are_not_read_for_notified_receivers(database: str, sendgrid: FakeSendGrid) -> None:
     file = Attachment(content=b"x" * 1000, filename="a.pdf", type="application/pdf")
     put_in_outbox(mail(attachments=[file]))
     with recorded_signals() as heard:
@@ -164,7 +164,7 @@ def test_files_are_not_read_for_receivers(database: str, sendgrid: FakeSendGrid)
     assert heard.calls[0][1]["message"].attachments == []
 
 
-def test_of_a_copy_that_goes_out_with_several_it_is_the_last_ones_id(
+def test_a_cc_recipient_of_a_batch_has_the_message_id_of_the_last_copy(
     database: str, sendgrid: FakeSendGrid
 ) -> None:
     put_in_outbox(mail("ann@example.com", "bob@example.com", cc=["eve@example.com"], batch=True))

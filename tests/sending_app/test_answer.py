@@ -43,18 +43,18 @@ def errors(*found: dict[str, object]) -> bytes:
         (b"9" * 10_000, "9" * 2000),
     ],
 )  # fmt: skip
-def test_what_was_said(body: bytes, detail: str) -> None:
+def test_detail_is_the_error_text_of_sendgrid(body: bytes, detail: str) -> None:
     assert answer(400, body).detail() == detail
 
 
-def test_the_whole_answer_in_lines() -> None:
+def test_full_text_is_the_indented_response() -> None:
     assert answer(400, b'{"errors":[{"message":"No \xc3\xa9.","field":"from"}]}').full_text() == (
         '{\n  "errors": [\n    {\n      "message": "No é.",\n      "field": "from"\n    }\n  ]\n}'
     )
 
 
 @pytest.mark.parametrize("depth", [300, 900, 5000, 100_000])
-def test_an_answer_too_deep_to_be_laid_out(depth: int) -> None:
+def test_a_deeply_nested_response_is_shown_unindented(depth: int) -> None:
     found = answer(400, b"[" * depth + b"]" * depth)
     assert found.detail() == (b"[" * depth + b"]" * depth)[:2000].decode()
     assert found.full_text().startswith("[")
@@ -69,7 +69,7 @@ def test_an_answer_too_deep_to_be_laid_out(depth: int) -> None:
         ),
     ).map(lambda found: json.dumps(found).encode())
 )
-def test_nothing_in_an_answer_raises(body: bytes) -> None:
+def test_no_response_body_raises(body: bytes) -> None:
     found = answer(403, body)
     found.refuses_the_sender()
     for text in (found.detail(), found.full_text()):
@@ -91,7 +91,9 @@ def test_nothing_in_an_answer_raises(body: bytes) -> None:
         ({"message": None, "field": 3}, False),
     ],
 )
-def test_who_is_refused(error: dict[str, object], refused: bool) -> None:
+def test_refuses_the_sender_recognizes_errors_of_the_from_address(
+    error: dict[str, object], refused: bool
+) -> None:
     assert answer(403, errors({"message": "Another."}, error)).refuses_the_sender() is refused
 
 
@@ -105,13 +107,15 @@ def test_who_is_refused(error: dict[str, object], refused: bool) -> None:
         (lambda now: "0", 1, 1),
     ],
 )
-def test_a_rate_limit_says_how_long(reset: Callable[[float], str], least: float, most: float) -> None:
+def test_wait_is_read_from_the_rate_limit_reset(
+    reset: Callable[[float], str], least: float, most: float
+) -> None:
     wait = answer(429, b"", reset(time.time())).wait()
     assert wait is not None
     assert least <= wait <= most
 
 
 @pytest.mark.parametrize("reset", ["", "soon", "-5", "nan", "1e9", "²"])
-def test_a_rate_limit_says_nothing_of_use(reset: str) -> None:
+def test_wait_is_none_for_an_unusable_rate_limit_reset(reset: str) -> None:
     assert answer(429, b"", reset).wait() is None
     assert Answer(429, "", {}, b"").wait() is None

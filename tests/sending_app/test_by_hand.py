@@ -43,7 +43,7 @@ QUEUED, FAILED = ("queued", 0), ("failed", 1)
 # retry
 
 
-def test_a_failed_mail_is_due_now(database: str) -> None:
+def test_retry_makes_a_failed_mail_due(database: str) -> None:
     found = in_state("failed", error="No such template.", finished_at=ago(hours=1), attempts=2)
     assert statuses() == [FAILED, FAILED]
     assert by_hand.retry([found.pk]) == Did(1, 0)
@@ -54,7 +54,7 @@ def test_a_failed_mail_is_due_now(database: str) -> None:
     assert statuses() == [QUEUED, QUEUED]
 
 
-def test_what_events_have_said_of_a_recipient_stands(database: str) -> None:
+def test_retry_keeps_the_recipient_status_set_by_events(database: str) -> None:
     found = in_state("failed")
     pk = Recipient.objects.earliest("pk").pk
     with transaction.atomic(using=database):
@@ -63,7 +63,9 @@ def test_what_events_have_said_of_a_recipient_stands(database: str) -> None:
     assert statuses() == [("delivered", 4), QUEUED]
 
 
-def test_an_old_mail_is_not_given_up_for_its_age_at_once(database: str, anymail: Callable[..., None]) -> None:
+def test_a_retried_old_mail_does_not_fail_for_its_age_at_once(
+    database: str, anymail: Callable[..., None]
+) -> None:
     anymail(SEND_MAX_AGE=3600)
     found = in_state("failed", created_at=ago(days=2), finished_at=ago(days=1))
     by_hand.retry([found.pk])
@@ -72,20 +74,20 @@ def test_an_old_mail_is_not_given_up_for_its_age_at_once(database: str, anymail:
     assert only_part().message.created_at <= found.message.created_at
 
 
-def test_a_mail_that_is_put_off_is_due_now_and_says_no_more_of_its_recipients(database: str) -> None:
+def test_retry_makes_a_deferred_mail_due_and_keeps_its_recipients_queued(database: str) -> None:
     found = in_state("waiting", due=ago(hours=-1), error="503: busy")
     assert by_hand.retry([found.pk]) == Did(1, 0)
     assert only_part().due <= database_now(database)
     assert statuses() == [QUEUED, QUEUED]
 
 
-def test_a_mail_that_is_due_is_left_alone(database: str) -> None:
+def test_retry_leaves_a_due_mail_alone(database: str) -> None:
     found = in_state("waiting")
     assert by_hand.retry([found.pk]) == Did(0, 0)
     assert only_part().log == []
 
 
-def test_a_mail_whose_words_are_gone_cannot_be_retried(database: str, anymail: Callable[..., None]) -> None:
+def test_retry_skips_a_mail_whose_content_was_removed(database: str, anymail: Callable[..., None]) -> None:
     anymail(OUTBOX_BODY_DAYS=1)
     found = in_state("failed", finished_at=ago(days=2))
     type(found.message).objects.update(created_at=ago(days=3))
@@ -98,7 +100,7 @@ def test_a_mail_whose_words_are_gone_cannot_be_retried(database: str, anymail: C
 
 
 @pytest.mark.parametrize("state", ["waiting", "unknown", "parked"])
-def test_what_is_not_with_sendgrid_for_sure_is_cancelled(database: str, state: str) -> None:
+def test_cancel_takes_mails_not_known_to_be_accepted(database: str, state: str) -> None:
     found = in_state(state, error="It is parked.")
     assert by_hand.cancel([found.pk]) == Did(1, 0)
     cancelled = only_part()
@@ -111,7 +113,7 @@ def test_what_is_not_with_sendgrid_for_sure_is_cancelled(database: str, state: s
 
 
 @pytest.mark.parametrize("state", ["unknown", "parked"])
-def test_a_mail_that_sendgrid_has_is_accepted(database: str, state: str) -> None:
+def test_settle_as_sent_marks_a_mail_accepted(database: str, state: str) -> None:
     found = in_state(state, error="Nobody knows.")
     assert by_hand.settle([found.pk], sent=True) == Did(1, 0)
     settled = only_part()
@@ -122,7 +124,7 @@ def test_a_mail_that_sendgrid_has_is_accepted(database: str, state: str) -> None
 
 
 @pytest.mark.parametrize("state", ["unknown", "parked"])
-def test_a_mail_that_sendgrid_does_not_have_is_posted_again(
+def test_settle_as_not_sent_makes_a_mail_due_again(
     database: str, state: str, anymail: Callable[..., None]
 ) -> None:
     anymail(SEND_MAX_AGE=3600)
@@ -150,7 +152,9 @@ ALL = pytest.mark.parametrize("act", [by_hand.retry, by_hand.cancel, settle_as_s
 
 
 @ALL
-def test_what_a_worker_posts_is_left_to_it(database: str, act: Callable[[list[int]], Did]) -> None:
+def test_operator_actions_leave_a_mail_in_delivery_alone(
+    database: str, act: Callable[[list[int]], Did]
+) -> None:
     found = in_state("posting", attempt=7, due=ago(seconds=-60))
     assert act([found.pk]) == Did(0, 1)
     assert (only_part().state, only_part().attempt, only_part().log) == ("posting", 7, [])
@@ -158,7 +162,9 @@ def test_what_a_worker_posts_is_left_to_it(database: str, act: Callable[[list[in
 
 @ALL
 @pytest.mark.parametrize("state", ["accepted", "cancelled"])
-def test_what_is_at_rest_stays_so(database: str, act: Callable[[list[int]], Did], state: str) -> None:
+def test_operator_actions_leave_accepted_and_cancelled_mails_alone(
+    database: str, act: Callable[[list[int]], Did], state: str
+) -> None:
     found = in_state(state, finished_at=ago(hours=1))
     assert act([found.pk]) == Did(0, 0)
     assert (only_part().state, only_part().finished_at) == (state, found.finished_at)
@@ -173,7 +179,7 @@ def test_what_is_at_rest_stays_so(database: str, act: Callable[[list[int]], Did]
         (settle_as_not_sent, "unknown"),
     ],
 )
-def test_nothing_is_decided_against_the_evidence(
+def test_operator_actions_never_override_event_feedback(
     database: str, act: Callable[[list[int]], Did], state: str
 ) -> None:
     found = in_state(state, accepted_at=ago(hours=1))
@@ -182,13 +188,13 @@ def test_nothing_is_decided_against_the_evidence(
 
 
 @ALL
-def test_only_what_was_asked_for(database: str, act: Callable[[list[int]], Did]) -> None:
+def test_operator_actions_take_only_the_given_mails(database: str, act: Callable[[list[int]], Did]) -> None:
     found = in_state("parked")
     assert act([]) == act([found.pk + 1]) == Did(0, 0)
     assert only_part().state == "parked"
 
 
-def test_what_would_be_taken_is_what_is_taken(database: str) -> None:
+def test_the_querysets_of_operator_actions_match_the_mails_they_take(database: str) -> None:
     for state in State:
         put_in_outbox()
         Part.objects.filter(pk=Part.objects.latest("pk").pk).update(state=state, attempt=1)

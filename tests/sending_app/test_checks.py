@@ -36,15 +36,15 @@ def celery_ids() -> list[str | None]:
     return [found.id for found in check_celery()]
 
 
-def test_a_sound_deployment() -> None:
+def test_sound_settings_pass_the_checks() -> None:
     assert ids() == celery_ids() == []
 
 
-def test_they_are_registered() -> None:
+def test_checks_are_registered() -> None:
     assert {check_settings, check_celery} <= set(checks.registry.registry.get_checks())
 
 
-def test_every_value_that_cannot_be_used_is_named_at_once(anymail: Callable[..., None]) -> None:
+def test_all_unusable_values_are_named_at_once(anymail: Callable[..., None]) -> None:
     anymail(SEND_MAX_AGE="long", SENDGRID_API_URL="nowhere", SENDGRID_API_KEY=None)
     found = check_settings()
     assert [one.id for one in found] == ["sending_app.E001", "sending_app.E001"]
@@ -52,7 +52,7 @@ def test_every_value_that_cannot_be_used_is_named_at_once(anymail: Callable[...,
 
 
 @pytest.mark.parametrize(("wait", "warned"), [(1, True), (119, True), (120, False), (600, False)])
-def test_a_wait_in_which_sendgrid_may_not_have_posted_yet(
+def test_a_short_unknown_wait_is_a_warning(
     anymail: Callable[..., None], settings: Settings, wait: int, warned: bool
 ) -> None:
     anymail(SEND_UNKNOWN_WAIT=wait)
@@ -60,14 +60,16 @@ def test_a_wait_in_which_sendgrid_may_not_have_posted_yet(
     assert ids() == ["sending_app.W003"] * warned
 
 
-def test_no_matter_to_who_sends_without_the_outbox(anymail: Callable[..., None], settings: Settings) -> None:
+def test_a_short_unknown_wait_is_no_warning_for_the_direct_backend(
+    anymail: Callable[..., None], settings: Settings
+) -> None:
     anymail(SEND_UNKNOWN_WAIT=1)
     use_backend(settings, DIRECT)
     assert ids() == []
 
 
 @pytest.mark.parametrize("value", ["idna1999", "nowhere.at_all", ".at_all"])
-def test_an_encoder_that_there_is_not(anymail: Callable[..., None], value: str) -> None:
+def test_an_unknown_idna_encoder_is_an_error(anymail: Callable[..., None], value: str) -> None:
     anymail(IDNA_ENCODER=value)
     (found,) = check_settings()
     assert found.id == "sending_app.E001"
@@ -76,7 +78,7 @@ def test_an_encoder_that_there_is_not(anymail: Callable[..., None], value: str) 
 
 
 @pytest.mark.parametrize("backend", [QUEUED, DIRECT])
-def test_a_mailer_of_ours_without_a_key(
+def test_a_mailer_without_an_api_key_is_a_warning(
     settings: Settings, anymail: Callable[..., None], backend: str
 ) -> None:
     use_backend(settings, backend)
@@ -88,21 +90,21 @@ def test_a_mailer_of_ours_without_a_key(
     assert "SENDGRID_API_KEY" in found.msg
 
 
-def test_another_backend_needs_no_key(settings: Settings, anymail: Callable[..., None]) -> None:
+def test_another_backend_needs_no_api_key(settings: Settings, anymail: Callable[..., None]) -> None:
     use_backend(settings, "django.core.mail.backends.dummy.EmailBackend")
     anymail(SENDGRID_API_KEY=None)
     assert ids() == []
 
 
 @pytest.mark.usefixtures("celery")
-def test_a_worker_that_is_no_worker(settings: Settings) -> None:
+def test_eager_tasks_are_an_error_with_the_queued_backend(settings: Settings) -> None:
     use_backend(settings, QUEUED)
     celery_app.conf.task_always_eager = True
     assert celery_ids() == ["sending_app.E002"]
 
 
 @pytest.mark.usefixtures("celery")
-def test_queues_that_nobody_declared(settings: Settings) -> None:
+def test_a_mail_queue_missing_from_task_queues_is_an_error(settings: Settings) -> None:
     use_backend(settings, QUEUED)
     celery_app.conf.task_queues = [Queue(MAIL)]
     (found,) = check_celery()
@@ -114,14 +116,14 @@ def test_queues_that_nobody_declared(settings: Settings) -> None:
 
 
 @pytest.mark.usefixtures("celery")
-def test_who_sends_without_a_queue_needs_no_worker(settings: Settings) -> None:
+def test_the_direct_backend_needs_no_worker(settings: Settings) -> None:
     use_backend(settings, DIRECT)
     celery_app.conf.task_always_eager = True
     celery_app.conf.task_queues = [Queue("other")]
     assert celery_ids() == []
 
 
-def test_paths_of_the_backends_are_what_they_are_called() -> None:
+def test_backend_paths_in_the_checks_match_the_classes() -> None:
     from sending_app.backends import direct, queued  # noqa: PLC0415
 
     assert f"{queued.EmailBackend.__module__}.EmailBackend" == QUEUED
@@ -129,7 +131,7 @@ def test_paths_of_the_backends_are_what_they_are_called() -> None:
     assert conf.API_KEY.bare
 
 
-def test_a_send_default_that_no_message_has_is_named(anymail: Callable[..., None]) -> None:
+def test_an_unknown_send_default_is_a_warning(anymail: Callable[..., None]) -> None:
     anymail(SEND_DEFAULTS={"tgs": ["news"], "tags": [], "headers": {}})
     (warning,) = check_settings()
     assert (warning.id, warning.hint) == ("sending_app.W002", "Did you mean 'tags'?")

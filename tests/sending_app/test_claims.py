@@ -62,7 +62,7 @@ def make_due_in(seconds: float, *which: Part) -> None:
         Part.objects.filter(pk=one.pk).update(due=now + timedelta(seconds=seconds))
 
 
-def test_what_is_taken_is_posted_by_its_worker_until_the_lease_ends(database: str) -> None:
+def test_a_taken_mail_is_leased_until_the_lease_expires(database: str) -> None:
     put_in_outbox()
     before = database_now(database)
     taken = take()
@@ -80,7 +80,7 @@ def test_what_is_taken_is_posted_by_its_worker_until_the_lease_ends(database: st
     assert claims.take(MAIL) is None
 
 
-def test_each_attempt_has_a_token_of_its_own(database: str) -> None:
+def test_each_attempt_has_a_unique_lease_token(database: str) -> None:
     put_in_outbox()
     tokens = set()
     for _ in range(5):
@@ -91,12 +91,12 @@ def test_each_attempt_has_a_token_of_its_own(database: str) -> None:
     assert only_part().attempts == 5
 
 
-def test_a_lease_is_longer_than_a_post_can_take() -> None:
+def test_a_lease_is_longer_than_the_request_timeouts() -> None:
     one = Account("default", "k", "u", (10.0, 30.0))
     assert claims.lease(one) > timedelta(seconds=2 * 40)
 
 
-def test_what_is_due_longest_is_taken_first(database: str) -> None:
+def test_the_longest_due_mail_is_taken_first(database: str) -> None:
     for _ in range(4):
         put_in_outbox()
     first, second, third, later = all_parts()
@@ -111,14 +111,14 @@ def test_what_is_due_longest_is_taken_first(database: str) -> None:
 
 
 @pytest.mark.parametrize("state", [one for one in Part.State if one is not Part.State.WAITING])
-def test_what_does_not_wait_is_not_taken(database: str, state: Part.State) -> None:
+def test_only_waiting_mails_are_taken(database: str, state: Part.State) -> None:
     put_in_outbox()
     Part.objects.update(state=state)
     assert not claims.anything_due(MAIL)
     assert claims.take(MAIL) is None
 
 
-def test_the_lanes_are_apart(database: str) -> None:
+def test_each_lane_takes_only_its_own_mails(database: str) -> None:
     put_in_outbox(mail("ann@example.com", "bob@example.com", batch=True), bulk_above=1)
     assert (claims.anything_due(MAIL), claims.anything_due(BULK)) == (False, True)
     assert claims.take(MAIL) is None
@@ -129,14 +129,14 @@ def test_the_lanes_are_apart(database: str) -> None:
 
 
 @pytest.mark.usefixtures("two_mailers")
-def test_each_part_is_posted_by_its_own_mailer(database: str) -> None:
+def test_each_mail_is_taken_with_the_account_of_its_mailer(database: str) -> None:
     put_in_outbox(alias="news")
     put_in_outbox()
     taken = {take().account for _ in range(2)}
     assert {(one.alias, one.api_key) for one in taken} == {("default", "SG.one"), ("news", "SG.news")}
 
 
-def test_mails_of_a_mailer_without_settings_wait(
+def test_mails_of_a_mailer_without_settings_are_not_taken(
     database: str, anymail: Callable[..., None], settings: Settings
 ) -> None:
     put_in_outbox(alias="gone")
@@ -152,7 +152,7 @@ def test_mails_of_a_mailer_without_settings_wait(
 
 
 @pytest.mark.usefixtures("two_mailers")
-def test_an_account_that_is_paused_is_passed_over(database: str) -> None:
+def test_mails_of_an_account_with_an_open_circuit_breaker_are_skipped(database: str) -> None:
     put_in_outbox()
     put_in_outbox(alias="news")
     pause(account.named("default"))
@@ -162,7 +162,7 @@ def test_an_account_that_is_paused_is_passed_over(database: str) -> None:
     assert claims.take(MAIL) is None
 
 
-def test_an_account_whose_pause_is_over_is_tried_by_one(database: str) -> None:
+def test_a_half_open_circuit_breaker_allows_one_probe(database: str) -> None:
     for _ in range(3):
         put_in_outbox()
     one = account.named("default")
@@ -176,7 +176,7 @@ def test_an_account_whose_pause_is_over_is_tried_by_one(database: str) -> None:
     assert [take().trying for _ in range(2)] == [False, False]
 
 
-def test_with_nothing_due_a_pause_that_is_over_is_not_tried(database: str) -> None:
+def test_a_half_open_circuit_breaker_without_due_mails_is_not_probed(database: str) -> None:
     put_in_outbox()
     make_due_in(60, only_part())
     one = account.named("default")
@@ -186,7 +186,9 @@ def test_with_nothing_due_a_pause_that_is_over_is_not_tried(database: str) -> No
     assert pauses.shut() == {one.fingerprint: True}
 
 
-def test_a_new_key_is_not_held_up_by_the_old_ones_pause(database: str, anymail: Callable[..., None]) -> None:
+def test_a_new_api_key_is_not_blocked_by_the_circuit_breaker_of_the_old_one(
+    database: str, anymail: Callable[..., None]
+) -> None:
     put_in_outbox()
     pause(account.named("default"))
     assert claims.take(MAIL) is None
@@ -194,7 +196,7 @@ def test_a_new_key_is_not_held_up_by_the_old_ones_pause(database: str, anymail: 
     assert take().account.api_key == "SG.new"
 
 
-def test_of_many_workers_one_tries(database: str) -> None:
+def test_only_one_of_many_workers_probes_a_half_open_circuit_breaker(database: str) -> None:
     for _ in range(8):
         put_in_outbox()
     one = account.named("default")
@@ -206,7 +208,7 @@ def test_of_many_workers_one_tries(database: str) -> None:
 
 @pytest.mark.usefixtures("two_mailers")
 @on_postgresql
-def test_where_what_it_would_try_is_in_another_workers_hands_it_takes_what_else_is_due(
+def test_a_worker_whose_probe_mail_is_locked_takes_another_due_mail(
     database: str,
 ) -> None:
     put_in_outbox()
@@ -235,7 +237,7 @@ def at_once(workers: int, work: Callable[[], list[Taken | None]]) -> list[Taken 
         return [found for each in pool.map(run, range(workers)) for found in each]
 
 
-def test_workers_that_take_at_once_never_get_the_same_part(database: str) -> None:
+def test_concurrent_workers_never_lease_the_same_mail(database: str) -> None:
     for _ in range(30):
         put_in_outbox()
 
@@ -262,7 +264,7 @@ def locked(database: str, one: Part) -> Iterator[None]:
 
 
 @on_postgresql
-def test_a_part_that_somebody_else_is_at_is_passed_over_and_not_waited_for(database: str) -> None:
+def test_a_locked_mail_is_skipped_without_waiting(database: str) -> None:
     put_in_outbox()
     put_in_outbox()
     first, second = all_parts()

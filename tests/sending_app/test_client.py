@@ -59,7 +59,7 @@ def errors(*found: dict[str, object]) -> bytes:
 # What is posted
 
 
-def test_the_request(serve: Serve) -> None:
+def test_the_request_has_the_documented_line_headers_and_body(serve: Serve) -> None:
     wire = serve(answering(ACCEPTED))
     assert post(patient(wire), BODY).verdict is Verdict.ACCEPTED
     [request] = wire.requests
@@ -72,13 +72,13 @@ def test_the_request(serve: Serve) -> None:
     assert "transfer-encoding" not in request.headers
 
 
-def test_a_large_body_arrives_as_it_is(serve: Serve) -> None:
+def test_a_large_body_arrives_unchanged(serve: Serve) -> None:
     wire = serve(answering(ACCEPTED))
     assert post(patient(wire), LARGE).verdict is Verdict.ACCEPTED
     assert wire.requests[0].body == LARGE
 
 
-def test_netrc_does_not_replace_the_key(
+def test_netrc_does_not_replace_the_api_key(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     netrc = tmp_path / "netrc"
@@ -106,7 +106,7 @@ def answered(serve: Serve, answer: bytes) -> Outcome:
     return post(patient(serve(answering(answer))), BODY)
 
 
-def test_accepted(serve: Serve) -> None:
+def test_a_202_is_accepted_with_its_message_id(serve: Serve) -> None:
     outcome = answered(serve, ACCEPTED)
     assert outcome.status_code == 202
     assert outcome.x_message_id == "fnY2B5dkT0K1cHFs9QmHzA"
@@ -114,7 +114,7 @@ def test_accepted(serve: Serve) -> None:
     assert (outcome.detail, outcome.wait, outcome.error) == ("", None, None)
 
 
-def test_accepted_without_an_id(serve: Serve) -> None:
+def test_a_202_without_a_message_id_is_accepted(serve: Serve) -> None:
     outcome = answered(serve, response(202))
     assert (outcome.verdict, outcome.x_message_id) == (Verdict.ACCEPTED, "")
 
@@ -154,7 +154,7 @@ SENDER = "The from address does not match a verified Sender Identity. Mail canno
         (999, b"", "unknown"),
     ],
 )
-def test_verdicts(serve: Serve, status: int, body: bytes, verdict: str) -> None:
+def test_each_status_code_has_its_result(serve: Serve, status: int, body: bytes, verdict: str) -> None:
     outcome = answered(serve, response(status, body, "Location: https://elsewhere.invalid/"))
     assert (outcome.verdict, outcome.status_code) == (verdict, status)
     assert outcome.response is not None
@@ -169,7 +169,7 @@ def test_verdicts(serve: Serve, status: int, body: bytes, verdict: str) -> None:
 
 @pytest.mark.parametrize("location", ["/v3/", "http://[::1", "http://./", "ftp://", "\xff"])
 @pytest.mark.parametrize("status", [301, 307])
-def test_a_redirect_is_not_even_looked_at(serve: Serve, status: int, location: str) -> None:
+def test_a_redirect_is_not_followed(serve: Serve, status: int, location: str) -> None:
     wire = serve(answering(response(status, b"", f"Location: {location}")))
     outcome = post(patient(wire), BODY)
     assert (outcome.verdict, outcome.status_code) == (Verdict.PAUSED, status)
@@ -177,14 +177,14 @@ def test_a_redirect_is_not_even_looked_at(serve: Serve, status: int, location: s
     assert KEY not in str(vars(outcome.response))
 
 
-def test_a_rate_limit(serve: Serve) -> None:
+def test_a_rate_limit_has_a_bounded_wait(serve: Serve) -> None:
     outcome = answered(serve, response(429, b"", "X-RateLimit-Reset: 99999999999"))
     assert (outcome.verdict, outcome.wait) == (Verdict.PAUSED, 600)
     assert answered(serve, response(429)).wait is None
     assert answered(serve, response(401, b"", "X-RateLimit-Reset: 99999999999")).wait is None
 
 
-def test_what_was_said(serve: Serve) -> None:
+def test_the_error_text_of_sendgrid_is_in_the_outcome(serve: Serve) -> None:
     outcome = answered(serve, response(400, errors({"message": "No.", "field": "subject"})))
     assert outcome.detail == "No. (subject)"
     assert str(outcome.error) == (
@@ -201,7 +201,7 @@ def breaks_off_its_answer(head: bytes) -> Behaviour:
     return behave
 
 
-def test_the_status_counts_where_the_rest_of_an_answer_is_lost(serve: Serve) -> None:
+def test_a_truncated_response_counts_by_its_status_code(serve: Serve) -> None:
     wire = serve(breaks_off_its_answer(b"HTTP/1.1 202 Accepted\r\nX-Message-Id: abc\r\n"))
     outcome = post(patient(wire), BODY)
     assert (outcome.verdict, outcome.x_message_id) == (Verdict.ACCEPTED, "abc")
@@ -229,7 +229,7 @@ def refusing() -> str:
         return f"127.0.0.1:{closed.getsockname()[1]}"
 
 
-def test_a_refused_connection() -> None:
+def test_a_refused_connection_is_retried() -> None:
     outcome = broken(f"http://{refusing()}/v3/")
     assert outcome.verdict is Verdict.RETRY
     assert outcome.detail == (
@@ -239,7 +239,7 @@ def test_a_refused_connection() -> None:
     assert isinstance(outcome.error, requests.ConnectionError)
 
 
-def test_a_name_that_is_not_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unresolved_host_name_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -249,7 +249,7 @@ def test_a_name_that_is_not_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Name or service not known" in outcome.detail
 
 
-def test_a_connection_that_does_not_come_about(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connect_timeout_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     def time_out(*_: object) -> None:
         raise TimeoutError("timed out")
 
@@ -260,14 +260,14 @@ def test_a_connection_that_does_not_come_about(monkeypatch: pytest.MonkeyPatch) 
     assert isinstance(outcome.error, requests.ConnectTimeout)
 
 
-def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_proxy_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", f"http://{refusing()}")
     outcome = broken("https://sendgrid.invalid/v3/")
     assert outcome.verdict is Verdict.RETRY
     assert isinstance(outcome.error, requests.exceptions.ProxyError)
 
 
-def test_a_proxy_that_does_not_let_us_through(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_that_refuses_the_tunnel_is_retried(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     def behave(peer: ClientConnection, requests: list[Request]) -> None:
         peer.head()
         peer.say(response(407))
@@ -279,7 +279,7 @@ def test_a_proxy_that_does_not_let_us_through(serve: Serve, monkeypatch: pytest.
     assert isinstance(outcome.error, requests.exceptions.ProxyError)
 
 
-def test_a_server_that_hangs_up_before_the_end_of_the_body(serve: Serve) -> None:
+def test_a_connection_closed_before_the_end_of_the_body_is_retried(serve: Serve) -> None:
     def behave(peer: ClientConnection, requests: list[Request]) -> None:
         peer.head()
         peer.read(100_000)
@@ -289,7 +289,7 @@ def test_a_server_that_hangs_up_before_the_end_of_the_body(serve: Serve) -> None
     assert isinstance(outcome.error, requests.ConnectionError)
 
 
-def test_a_server_that_stops_reading_the_body(serve: Serve) -> None:
+def test_a_timeout_while_sending_the_body_is_retried(serve: Serve) -> None:
     def behave(peer: ClientConnection, requests: list[Request]) -> None:
         peer.head()
         peer.hang()
@@ -300,7 +300,9 @@ def test_a_server_that_stops_reading_the_body(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize(("status", "verdict"), [(503, "retry"), (413, "failed"), (401, "paused")])
-def test_an_answer_before_the_end_of_the_body(serve: Serve, status: int, verdict: str) -> None:
+def test_an_early_response_before_the_end_of_the_body_counts_by_its_status_code(
+    serve: Serve, status: int, verdict: str
+) -> None:
     """A balancer's 503 is then none of SendGrid's: it has not had the mail."""
 
     def behave(peer: ClientConnection, requests: list[Request]) -> None:
@@ -313,11 +315,11 @@ def test_an_answer_before_the_end_of_the_body(serve: Serve, status: int, verdict
 
 
 @pytest.mark.parametrize("url", ["http://./v3/", "http://[::1/v3/", "http://" + "a" * 64 + ".example/v3/"])
-def test_a_url_that_is_none(url: str) -> None:
+def test_an_invalid_url_is_retried(url: str) -> None:
     assert broken(url).verdict is Verdict.RETRY
 
 
-def test_an_error_of_the_callers_is_not_quoted() -> None:
+def test_an_error_of_the_caller_is_not_in_the_detail() -> None:
     try:
         raise OSError("of the caller's")
     except OSError:
@@ -325,7 +327,7 @@ def test_an_error_of_the_callers_is_not_quoted() -> None:
 
 
 @pytest.mark.parametrize("key", [f"{KEY}\n", f"{KEY}\r\nX-Other: 1", f"{KEY}\u200b", "SG.ключ"])
-def test_a_key_that_is_none(serve: Serve, key: str) -> None:
+def test_an_invalid_api_key_opens_the_circuit_breaker_without_a_request(serve: Serve, key: str) -> None:
     wire = serve(answering(ACCEPTED))
     outcome = post(Account("default", api_key=key, api_url=wire.url, timeout=(20, 20)), BODY)
     assert outcome.verdict is Verdict.PAUSED
@@ -341,7 +343,7 @@ def hanging(peer: ClientConnection, requests: list[Request]) -> None:
     peer.hang()
 
 
-def test_a_server_that_does_not_answer(serve: Serve) -> None:
+def test_a_response_timeout_is_unknown(serve: Serve) -> None:
     outcome = broken(serve(hanging).url)
     assert outcome.verdict is Verdict.UNKNOWN
     assert outcome.detail == "No answer from SendGrid: TimeoutError: timed out"
@@ -353,7 +355,7 @@ def hanging_up(peer: ClientConnection, requests: list[Request]) -> None:
 
 
 @pytest.mark.parametrize("body", [BODY, LARGE], ids=["small", "large"])
-def test_a_server_that_hangs_up_instead_of_answering(serve: Serve, body: bytes) -> None:
+def test_a_connection_closed_without_a_response_is_unknown(serve: Serve, body: bytes) -> None:
     outcome = post(patient(serve(hanging_up)), body)
     assert outcome.verdict is Verdict.UNKNOWN
     assert outcome.detail.startswith("No answer from SendGrid: RemoteDisconnected: ")
@@ -361,7 +363,7 @@ def test_a_server_that_hangs_up_instead_of_answering(serve: Serve, body: bytes) 
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 20", b"220 smtp.example.com ESMTP\r\n\r\n", b"\x00" * 70_000])
-def test_an_answer_that_is_none(serve: Serve, answer: bytes) -> None:
+def test_an_invalid_response_is_unknown(serve: Serve, answer: bytes) -> None:
     def behave(peer: ClientConnection, requests: list[Request]) -> None:
         peer.request()
         peer.say(answer)
@@ -412,7 +414,7 @@ def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
 
 
-def test_a_certificate_that_nobody_vouches_for(tls: ssl.SSLContext) -> None:
+def test_an_untrusted_certificate_is_retried(tls: ssl.SSLContext) -> None:
     with HttpServer(answering(ACCEPTED), tls) as wire:
         outcome = post(patient(wire), BODY)
     assert outcome.verdict is Verdict.RETRY
@@ -422,7 +424,7 @@ def test_a_certificate_that_nobody_vouches_for(tls: ssl.SSLContext) -> None:
 
 
 @pytest.mark.usefixtures("trusted")
-def test_tls(tls: ssl.SSLContext) -> None:
+def test_mails_are_sent_over_one_tls_connection(tls: ssl.SSLContext) -> None:
     with HttpServer(answering(ACCEPTED), tls) as wire:
         assert [post(patient(wire), LARGE).verdict for _ in range(2)] == [Verdict.ACCEPTED] * 2
         assert wire.connections == 1
@@ -430,24 +432,24 @@ def test_tls(tls: ssl.SSLContext) -> None:
 
 
 @pytest.mark.usefixtures("trusted")
-def test_a_break_under_tls(tls: ssl.SSLContext) -> None:
+def test_a_tls_connection_closed_without_a_response_is_unknown(tls: ssl.SSLContext) -> None:
     with HttpServer(hanging_up, tls) as wire:
         assert post(patient(wire), BODY).verdict is Verdict.UNKNOWN
 
 
-def test_a_handshake_that_does_not_come_about(serve: Serve) -> None:
+def test_a_tls_handshake_timeout_is_retried(serve: Serve) -> None:
     wire = serve(lambda peer, requests: peer.hang())
     assert broken(wire.url.replace("http:", "https:")).verdict is Verdict.RETRY
 
 
-def test_a_server_without_tls(serve: Serve) -> None:
+def test_a_server_without_tls_is_retried(serve: Serve) -> None:
     wire = serve(lambda peer, requests: peer.say(b"220 smtp.example.com ESMTP\r\n"))
     outcome = post(account(wire.url.replace("http:", "https:"), 20), BODY)
     assert outcome.verdict is Verdict.RETRY
     assert isinstance(outcome.error, requests.ConnectionError)
 
 
-def test_a_ca_bundle_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_ca_bundle_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
     outcome = broken("https://sendgrid.invalid/v3/")
     assert outcome.verdict is Verdict.RETRY
@@ -457,7 +459,7 @@ def test_a_ca_bundle_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 # Time limits
 
 
-def test_a_time_limit_passes_through_and_leaves_no_connection(
+def test_a_soft_time_limit_passes_through_and_closes_the_connection(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wire = serve(answering(response(400), ACCEPTED))
@@ -479,7 +481,7 @@ def test_a_time_limit_passes_through_and_leaves_no_connection(
 
 
 @pytest.mark.parametrize("kind", [RequestsAPIError, *client._ERRORS.values()])
-def test_an_error_is_what_callers_catch_and_travels_pickled(
+def test_an_api_error_has_the_expected_base_classes_and_can_be_pickled(
     kind: type[RequestsAPIError], serve: Serve
 ) -> None:
     known = answered(serve, response(400, b'{"errors": []}', "Set-Cookie: a=b")).response
@@ -494,13 +496,13 @@ def test_an_error_is_what_callers_catch_and_travels_pickled(
 
 
 @pytest.mark.parametrize(("theirs", "ours"), client._ERRORS.items())
-def test_an_error_is_what_those_who_know_requests_catch(
+def test_api_errors_are_subclasses_of_requests_errors(
     theirs: type[Exception], ours: type[RequestsAPIError]
 ) -> None:
     assert issubclass(ours, theirs)
 
 
-def test_an_error_has_anymails_name() -> None:
+def test_api_errors_have_their_anymail_names() -> None:
     assert client.AnymailAPIError is APIError
     assert client.AnymailRequestsAPIError is RequestsAPIError
 
@@ -520,7 +522,7 @@ def echoing(status: int) -> Behaviour:
     [answering(ACCEPTED), echoing(202), echoing(400), echoing(503), hanging_up, hanging],
     ids=["202", "echo 202", "echo 400", "echo 503", "hangs up", "hangs"],
 )
-def test_the_key_and_the_address_leak_nowhere(
+def test_the_api_key_and_addresses_leak_nowhere(
     serve: Serve, behave: Behaviour, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG):

@@ -12,18 +12,18 @@ from events_app.setting import Setting
 from sending_app import conf
 
 
-def test_without_any_setting_there_are_defaults(settings: Settings) -> None:
+def test_unset_settings_have_their_defaults(settings: Settings) -> None:
     del settings.ANYMAIL
     assert [setting.get() for setting in conf.SETTINGS] == [setting.default for setting in conf.SETTINGS]
 
 
-def test_every_setting_is_listed_and_known_to_the_check_of_names() -> None:
+def test_every_setting_is_listed_and_known_to_the_check_of_setting_names() -> None:
     found = [one for one in vars(conf).values() if isinstance(one, Setting)]
     assert sorted(one.name for one in found) == sorted(one.name for one in conf.SETTINGS)
     assert {one.name for one in found} <= events_checks.OTHERS
 
 
-def test_the_key_may_stand_at_the_root_of_the_settings_and_nothing_else(settings: Settings) -> None:
+def test_only_the_api_key_is_read_from_the_root_of_the_settings(settings: Settings) -> None:
     settings.ANYMAIL = {}
     settings.SENDGRID_API_KEY, settings.SENDGRID_API_URL = "SG.root", "https://root.example/"
     assert conf.API_KEY.get() == "SG.root"
@@ -34,7 +34,7 @@ def test_the_key_may_stand_at_the_root_of_the_settings_and_nothing_else(settings
     assert conf.API_URL.places() == ["ANYMAIL['SENDGRID_API_URL']", "ANYMAIL_SENDGRID_API_URL"]
 
 
-def test_what_is_passed_counts_first_and_is_named(anymail: Callable[..., None]) -> None:
+def test_a_passed_value_overrides_the_setting_and_is_named_in_errors(anymail: Callable[..., None]) -> None:
     anymail(SEND_MAX_AGE=5)
     assert conf.MAX_AGE.get(7, "The mailer 'news'") == 7
     with pytest.raises(
@@ -43,7 +43,7 @@ def test_what_is_passed_counts_first_and_is_named(anymail: Callable[..., None]) 
         conf.MAX_AGE.get("x", "The mailer 'news'")
 
 
-def test_a_key_that_is_empty_is_none(anymail: Callable[..., None]) -> None:
+def test_an_empty_api_key_is_none(anymail: Callable[..., None]) -> None:
     anymail(SENDGRID_API_KEY="")
     assert conf.API_KEY.get() is None
 
@@ -55,7 +55,7 @@ def test_a_key_that_is_empty_is_none(anymail: Callable[..., None]) -> None:
         ("http://127.0.0.1:8025/v3/", "http://127.0.0.1:8025/v3/"),
     ],
 )
-def test_a_url_ends_with_a_slash(anymail: Callable[..., None], value: str, expected: str) -> None:
+def test_an_api_url_gets_a_trailing_slash(anymail: Callable[..., None], value: str, expected: str) -> None:
     anymail(SENDGRID_API_URL=value)
     assert conf.API_URL.get() == expected
 
@@ -64,7 +64,7 @@ def test_a_url_ends_with_a_slash(anymail: Callable[..., None], value: str, expec
     ("value", "expected"),
     [(5, (5.0, 5.0)), (60, (10.0, 60.0)), (2.5, (2.5, 2.5)), ((20, 60), (20.0, 60.0)), ([1, 2], (1.0, 2.0))],
 )
-def test_a_timeout_is_for_both_or_for_each(
+def test_a_timeout_is_one_number_or_a_pair(
     anymail: Callable[..., None], value: Any, expected: tuple[float, float]
 ) -> None:
     anymail(REQUESTS_TIMEOUT=value)
@@ -72,7 +72,7 @@ def test_a_timeout_is_for_both_or_for_each(
 
 
 @pytest.mark.parametrize("value", ["-{}-", "{{{{{}}}}}", "{}"])
-def test_a_merge_field_format_has_a_place_for_the_name(anymail: Callable[..., None], value: str) -> None:
+def test_a_merge_field_format_has_a_placeholder(anymail: Callable[..., None], value: str) -> None:
     anymail(SENDGRID_MERGE_FIELD_FORMAT=value)
     assert conf.MERGE_FIELD_FORMAT.get() == value
 
@@ -112,7 +112,9 @@ def test_a_merge_field_format_has_a_place_for_the_name(anymail: Callable[..., No
         ("OUTBOX_RETENTION_DAYS", 0),
     ],
 )
-def test_a_value_that_cannot_be_used_is_named(anymail: Callable[..., None], name: str, value: object) -> None:
+def test_an_unusable_value_raises_an_error_that_names_its_setting(
+    anymail: Callable[..., None], name: str, value: object
+) -> None:
     anymail(**{name: value})
     setting = next(one for one in conf.SETTINGS if one.name == name)
     with pytest.raises(ImproperlyConfigured, match="ANYMAIL") as raised:

@@ -58,7 +58,7 @@ def let_pauses_be_over() -> None:
 # The way of a part
 
 
-def test_what_was_kept_is_what_sendgrid_gets(database: str, sendgrid: FakeSendGrid) -> None:
+def test_an_outbox_mail_is_sent_unchanged(database: str, sendgrid: FakeSendGrid) -> None:
     file = Attachment(content=b"\0\xff", filename="terms.pdf", type="application/pdf")
     put_in_outbox(
         mail("ann@example.com", cc=["bob@example.com"], attachments=[file], subject="Grüße \U0001f600")
@@ -74,7 +74,7 @@ def test_what_was_kept_is_what_sendgrid_gets(database: str, sendgrid: FakeSendGr
     assert only_part().account == account.named("default").fingerprint
 
 
-def test_no_transaction_is_open_while_it_posts(database: str, anymail: Callable[..., None]) -> None:
+def test_no_transaction_is_open_during_the_request(database: str, anymail: Callable[..., None]) -> None:
     def look(_: Any) -> None:
         with connections[database].cursor() as cursor:  # the double's thread has a connection of its own
             cursor.execute("SELECT state FROM sending_app_part")
@@ -88,7 +88,7 @@ def test_no_transaction_is_open_while_it_posts(database: str, anymail: Callable[
     assert [tuple(one) for one in seen] == [("posting",)]
 
 
-def test_an_answer_of_each_kind(database: str, sendgrid: FakeSendGrid) -> None:
+def test_each_response_moves_the_mail_to_its_state(database: str, sendgrid: FakeSendGrid) -> None:
     for answer, expected, state in (
         (answers.accepted(tells_id=False), "accepted", "accepted"),
         (answers.refused(400, Fault("Bad", "content")), "failed", "failed"),
@@ -102,7 +102,7 @@ def test_an_answer_of_each_kind(database: str, sendgrid: FakeSendGrid) -> None:
         assert only_part().state == state
 
 
-def test_a_server_that_is_not_there_is_tried_again(database: str, anymail: Callable[..., None]) -> None:
+def test_an_unreachable_server_is_retried(database: str, anymail: Callable[..., None]) -> None:
     anymail(SENDGRID_API_KEY=API_KEY, SENDGRID_API_URL="http://127.0.0.1:1/v3/")
     put_in_outbox()
     assert deliver() == {"retry": 1}
@@ -110,7 +110,7 @@ def test_a_server_that_is_not_there_is_tried_again(database: str, anymail: Calla
     assert "The mail did not get to SendGrid" in only_part().error
 
 
-def test_sendgrids_own_words_are_kept(database: str, sendgrid: FakeSendGrid) -> None:
+def test_the_error_text_of_sendgrid_is_recorded(database: str, sendgrid: FakeSendGrid) -> None:
     put_in_outbox()
     sendgrid.next(answers.refused(400, Fault("The subject is required.", "subject")))
     deliver()
@@ -120,7 +120,7 @@ def test_sendgrids_own_words_are_kept(database: str, sendgrid: FakeSendGrid) -> 
 # How long
 
 
-def test_all_that_is_due_while_there_is_time(database: str, sendgrid: FakeSendGrid) -> None:
+def test_all_due_mails_are_sent_within_the_budget(database: str, sendgrid: FakeSendGrid) -> None:
     for _ in range(5):
         put_in_outbox()
     assert deliver() == {"accepted": 5}
@@ -128,7 +128,7 @@ def test_all_that_is_due_while_there_is_time(database: str, sendgrid: FakeSendGr
     assert deliver() == {}
 
 
-def test_one_at_least_whatever_the_time(database: str, sendgrid: FakeSendGrid) -> None:
+def test_at_least_one_mail_is_sent_without_any_budget(database: str, sendgrid: FakeSendGrid) -> None:
     for _ in range(3):
         put_in_outbox()
     assert deliver(seconds=0) == {"accepted": 1}
@@ -136,7 +136,7 @@ def test_one_at_least_whatever_the_time(database: str, sendgrid: FakeSendGrid) -
 
 
 @pytest.mark.parametrize(("mails", "calls"), [(0, 0), (1, 0), (2, 1), (4, 1)])
-def test_another_worker_is_called_where_there_is_work_for_two(
+def test_another_worker_is_woken_when_a_second_mail_is_due(
     database: str, sendgrid: FakeSendGrid, mails: int, calls: int
 ) -> None:
     called: list[int] = []
@@ -149,7 +149,7 @@ def test_another_worker_is_called_where_there_is_work_for_two(
 # Pauses
 
 
-def test_a_key_that_is_refused_stops_all_and_one_tries_it_later(
+def test_a_refused_api_key_opens_the_circuit_breaker_and_one_mail_probes_it_later(
     database: str, sendgrid: FakeSendGrid, anymail: Callable[..., None]
 ) -> None:
     for _ in range(3):
@@ -167,7 +167,9 @@ def test_a_key_that_is_refused_stops_all_and_one_tries_it_later(
     assert not Pause.objects.exists()
 
 
-def test_a_rate_limit_holds_until_its_reset(database: str, sendgrid: FakeSendGrid) -> None:
+def test_a_rate_limit_opens_the_circuit_breaker_until_its_reset(
+    database: str, sendgrid: FakeSendGrid
+) -> None:
     put_in_outbox()
     sendgrid.next(answers.rate_limited(120))
     assert deliver() == {"paused": 1}
@@ -177,7 +179,7 @@ def test_a_rate_limit_holds_until_its_reset(database: str, sendgrid: FakeSendGri
     assert only_part().state == "waiting"
 
 
-def test_a_mail_that_is_refused_for_itself_shows_that_the_key_works(
+def test_a_probe_refused_for_its_content_closes_the_circuit_breaker(
     database: str, sendgrid: FakeSendGrid
 ) -> None:
     put_in_outbox()
@@ -187,7 +189,9 @@ def test_a_mail_that_is_refused_for_itself_shows_that_the_key_works(
     assert not Pause.objects.exists()
 
 
-def test_a_mail_that_cannot_be_built_shows_nothing_of_the_key(database: str, sendgrid: FakeSendGrid) -> None:
+def test_a_probe_that_cannot_be_built_leaves_the_circuit_breaker_open(
+    database: str, sendgrid: FakeSendGrid
+) -> None:
     put_in_outbox()
     OutboxMessage.objects.update(content=b"{")
     begin_and_let_be_over()
@@ -196,7 +200,7 @@ def test_a_mail_that_cannot_be_built_shows_nothing_of_the_key(database: str, sen
 
 
 @pytest.mark.parametrize("answer", [answers.server_error(), answers.hang_up()])
-def test_an_answer_that_tells_nothing_of_the_key_leaves_the_pause(
+def test_an_inconclusive_probe_leaves_the_circuit_breaker_open(
     database: str, sendgrid: FakeSendGrid, answer: answers.Answer
 ) -> None:
     put_in_outbox()
@@ -206,7 +210,7 @@ def test_an_answer_that_tells_nothing_of_the_key_leaves_the_pause(
     assert list(pauses.shut().values()) == [False]
 
 
-def test_a_post_that_was_on_its_way_when_the_pause_began_does_not_end_it(
+def test_a_request_sent_before_the_circuit_breaker_opened_does_not_close_it(
     database: str, sendgrid: FakeSendGrid
 ) -> None:
     put_in_outbox()
@@ -222,7 +226,7 @@ def begin_and_let_be_over() -> None:
     let_pauses_be_over()
 
 
-def test_the_key_is_in_no_row_and_no_log(
+def test_the_api_key_is_in_no_row_and_no_log(
     database: str, sendgrid: FakeSendGrid, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -243,7 +247,7 @@ def test_the_key_is_in_no_row_and_no_log(
 # What cannot be built
 
 
-def test_a_mail_that_cannot_be_built_is_given_up_alone(
+def test_a_mail_that_cannot_be_built_fails_alone(
     database: str, sendgrid: FakeSendGrid, caplog: pytest.LogCaptureFixture
 ) -> None:
     put_in_outbox()
@@ -258,7 +262,7 @@ def test_a_mail_that_cannot_be_built_is_given_up_alone(
 
 
 @pytest.mark.parametrize("error", [OperationalError("gone"), SoftTimeLimitExceeded()])
-def test_where_the_database_or_the_time_ends_before_the_post_it_is_tried_again(
+def test_an_outage_or_time_limit_before_the_request_makes_a_retry(
     database: str, sendgrid: FakeSendGrid, error: Exception
 ) -> None:
     def execute(call: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -276,7 +280,7 @@ def test_where_the_database_or_the_time_ends_before_the_post_it_is_tried_again(
 
 
 @pytest.mark.parametrize("error", [SoftTimeLimitExceeded, SystemExit, KeyboardInterrupt])
-def test_a_post_that_is_cut_off_is_unknown_at_once(
+def test_a_request_interrupted_by_the_time_limit_is_unknown_at_once(
     database: str, sendgrid: FakeSendGrid, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
     def cut_off(*_: object, **__: object) -> None:
@@ -293,7 +297,7 @@ def test_a_post_that_is_cut_off_is_unknown_at_once(
 
 
 @pytest.mark.parametrize("verdict", Verdict)
-def test_what_cannot_be_written_is_written_once_the_database_is_back(
+def test_an_unwritten_outcome_is_written_once_the_database_is_back(
     database: str, anymail: Callable[..., None], verdict: Verdict
 ) -> None:
     anymail(SENDGRID_API_KEY=API_KEY)
@@ -322,7 +326,7 @@ def test_what_cannot_be_written_is_written_once_the_database_is_back(
     assert only_part().log == before
 
 
-def test_a_pause_is_written_with_what_came_of_the_part_or_not_at_all(
+def test_an_open_circuit_breaker_and_the_outcome_are_recorded_together(
     database: str, anymail: Callable[..., None]
 ) -> None:
     def execute(call: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -340,7 +344,7 @@ def test_a_pause_is_written_with_what_came_of_the_part_or_not_at_all(
     assert (Pause.objects.get().failures, only_part().state) == (1, "waiting")
 
 
-def test_an_outcome_written_late_finds_what_others_have_done(
+def test_an_outcome_recorded_late_does_not_override_event_feedback(
     database: str, anymail: Callable[..., None]
 ) -> None:
     anymail(SENDGRID_API_KEY=API_KEY)
@@ -353,7 +357,9 @@ def test_an_outcome_written_late_finds_what_others_have_done(
     assert (only_part().state, only_part().x_message_id) == ("accepted", FIRST_REQUEST)
 
 
-def test_threads_of_one_process_each_write_some(database: str, anymail: Callable[..., None]) -> None:
+def test_concurrent_threads_write_unwritten_outcomes_once(
+    database: str, anymail: Callable[..., None]
+) -> None:
     anymail(SENDGRID_API_KEY=API_KEY)
     for _ in range(12):
         put_in_outbox()
@@ -376,7 +382,7 @@ def test_threads_of_one_process_each_write_some(database: str, anymail: Callable
 # Two attempts
 
 
-def test_a_worker_that_was_frozen_past_its_lease_reports_its_202(
+def test_a_late_202_of_a_worker_with_an_expired_lease_is_recorded_as_sent_twice(
     database: str, sendgrid: FakeSendGrid
 ) -> None:
     put_in_outbox()

@@ -42,7 +42,7 @@ def direct(settings: Settings, sendgrid: FakeSendGrid) -> None:
     use_backend(settings, DIRECT)
 
 
-def test_the_status_has_sendgrids_answer(sendgrid: FakeSendGrid) -> None:
+def test_the_status_has_the_response_of_sendgrid(sendgrid: FakeSendGrid) -> None:
     message = django_message()
     assert message.send() == 1
     (mail,) = sendgrid.accepted
@@ -51,7 +51,7 @@ def test_the_status_has_sendgrids_answer(sendgrid: FakeSendGrid) -> None:
     assert response.headers["X-Message-Id"] == mail.x_message_id
 
 
-def test_mails_share_a_connection(serve: Serve) -> None:
+def test_mails_share_one_connection(serve: Serve) -> None:
     wire = serve(answering(ACCEPTED))
     connection = EmailBackend(api_url=wire.url)
     assert connection.send_messages([django_message(), django_message()]) == 2
@@ -62,14 +62,14 @@ def test_mails_share_a_connection(serve: Serve) -> None:
 # Keys
 
 
-def test_a_key_in_code(sendgrid: FakeSendGrid, anymail: Change) -> None:
+def test_an_api_key_in_code_is_used(sendgrid: FakeSendGrid, anymail: Change) -> None:
     anymail(SENDGRID_API_KEY=None)
     assert EmailBackend(api_key="SG.in-code").send_messages([django_message()]) == 1
     assert connection_of(api_key="SG.in-code-too").send_messages([django_message()]) == 1
     assert [mail.key for mail in sendgrid.accepted] == ["SG.in-code", "SG.in-code-too"]
 
 
-def test_a_url_and_a_timeout_in_code(sendgrid: FakeSendGrid, anymail: Change) -> None:
+def test_a_url_and_a_timeout_in_code_are_used(sendgrid: FakeSendGrid, anymail: Change) -> None:
     anymail(SENDGRID_API_URL="http://127.0.0.1:1/")
     connection = EmailBackend(api_url=sendgrid.url, timeout=0.2)
     connection.send_messages([django_message()])
@@ -82,7 +82,7 @@ def test_a_url_and_a_timeout_in_code(sendgrid: FakeSendGrid, anymail: Change) ->
 # Errors
 
 
-def test_an_error_tells_what_callers_of_anymail_ask_it(sendgrid: FakeSendGrid) -> None:
+def test_an_api_error_has_the_attributes_of_anymail(sendgrid: FakeSendGrid) -> None:
     sendgrid.next(answers.refused(413))
     message = django_message()
     with pytest.raises(AnymailRequestsAPIError, match="SendGrid API response 413") as caught:
@@ -98,7 +98,7 @@ def test_an_error_tells_what_callers_of_anymail_ask_it(sendgrid: FakeSendGrid) -
     assert status.esp_response is None
 
 
-def test_where_nobody_answers_it_has_no_answer(anymail: Change) -> None:
+def test_an_error_without_a_response_has_no_status_code(anymail: Change) -> None:
     anymail(SENDGRID_API_URL="http://127.0.0.1:1/")
     message = django_message()
     with pytest.raises(requests.ConnectionError) as caught:
@@ -120,7 +120,7 @@ def test_where_nobody_answers_it_has_no_answer(anymail: Change) -> None:
     ],
     ids=["400", "500", "429", "html", "no answer"],
 )
-def test_b12_errors_travel_pickled_with_their_message_and_without_the_key(
+def test_b12_errors_can_be_pickled_with_their_message_and_without_the_key(
     sendgrid: FakeSendGrid, answer: answers.Answer
 ) -> None:
     sendgrid.next(answer)
@@ -141,7 +141,7 @@ def test_b12_errors_travel_pickled_with_their_message_and_without_the_key(
     assert caught.value.email_message is message
 
 
-def test_with_fail_silently_what_sendgrid_refuses_is_not_counted(sendgrid: FakeSendGrid) -> None:
+def test_with_fail_silently_refused_mails_are_not_counted(sendgrid: FakeSendGrid) -> None:
     sendgrid.next(answers.accepted(), answers.refused(400), answers.accepted())
     assert (
         connection_of(fail_silently=True).send_messages(
@@ -152,7 +152,7 @@ def test_with_fail_silently_what_sendgrid_refuses_is_not_counted(sendgrid: FakeS
     assert len(sendgrid.requests) == 3
 
 
-def test_the_first_message_that_fails_ends_it(sendgrid: FakeSendGrid) -> None:
+def test_the_first_failed_message_raises_and_the_rest_is_not_sent(sendgrid: FakeSendGrid) -> None:
     sendgrid.next(answers.accepted(), answers.server_error())
     messages = [django_message(), django_message(), django_message()]
     with pytest.raises(RequestsAPIError) as caught:
@@ -164,7 +164,7 @@ def test_the_first_message_that_fails_ends_it(sendgrid: FakeSendGrid) -> None:
     assert not hasattr(messages[2], "anymail_status")
 
 
-def test_djangos_error_mails(settings: Settings, sendgrid: FakeSendGrid) -> None:
+def test_djangos_error_mails_are_sent(settings: Settings, sendgrid: FakeSendGrid) -> None:
     settings.SERVER_EMAIL = "root@example.com"
     settings.ADMINS = ["ann@example.com"] if HAS_MAILERS else [("Ann", "ann@example.com")]
     handler = AdminEmailHandler(include_html=True)
@@ -185,7 +185,7 @@ def batch(size: int = 2500) -> Any:
     return django_message(to=[f"n{number}@example.com" for number in range(size)], merge_data={})
 
 
-def test_b13_a_batch_of_2500_goes_out_in_three_requests(sendgrid: FakeSendGrid) -> None:
+def test_b13_a_batch_of_2500_is_sent_in_three_requests(sendgrid: FakeSendGrid) -> None:
     message = batch()
     assert message.send() == 1
     sizes = [len(mail.body["personalizations"]) for mail in sendgrid.accepted]
@@ -194,7 +194,7 @@ def test_b13_a_batch_of_2500_goes_out_in_three_requests(sendgrid: FakeSendGrid) 
 
 
 @pytest.mark.parametrize("tracked", [True, False])
-def test_where_the_second_request_fails_the_status_has_the_first_ones_recipients(
+def test_a_failed_second_request_leaves_the_recipients_of_the_first_in_the_status(
     sendgrid: FakeSendGrid, anymail: Change, tracked: bool
 ) -> None:
     anymail(SENDGRID_GENERATE_MESSAGE_ID=tracked)
@@ -218,7 +218,7 @@ def test_where_the_second_request_fails_the_status_has_the_first_ones_recipients
     assert status.esp_response.headers["X-Message-Id"] == mail.x_message_id
 
 
-def test_a_mail_too_large_is_not_begun(sendgrid: FakeSendGrid) -> None:
+def test_a_mail_that_is_too_large_makes_no_request(sendgrid: FakeSendGrid) -> None:
     message = django_message(bcc=[f"n{number}@example.com" for number in range(1000)])
     with pytest.raises(TooLarge) as caught:
         message.send()
@@ -229,7 +229,7 @@ def test_a_mail_too_large_is_not_begun(sendgrid: FakeSendGrid) -> None:
 # post_send
 
 
-def test_post_send_is_told_of_the_message_itself(sendgrid: FakeSendGrid) -> None:
+def test_post_send_gets_the_original_message(sendgrid: FakeSendGrid) -> None:
     heard: list[dict[str, Any]] = []
     message = django_message()
     with receiver_connected(post_send, lambda **told: heard.append(told)):
@@ -242,7 +242,7 @@ def test_post_send_is_told_of_the_message_itself(sendgrid: FakeSendGrid) -> None
     assert told["esp_name"] == "SendGrid"
 
 
-def test_it_is_not_called_where_sendgrid_does_not_have_the_mail(sendgrid: FakeSendGrid) -> None:
+def test_post_send_is_not_sent_for_a_refused_mail(sendgrid: FakeSendGrid) -> None:
     heard: list[dict[str, Any]] = []
     sendgrid.next(answers.refused(400))
     with receiver_connected(post_send, lambda **told: heard.append(told)), pytest.raises(RequestsAPIError):
@@ -250,7 +250,7 @@ def test_it_is_not_called_where_sendgrid_does_not_have_the_mail(sendgrid: FakeSe
     assert not heard
 
 
-def test_b10_a_receivers_error_after_the_mail_is_out_does_not_raise(
+def test_b10_an_error_of_a_post_send_receiver_does_not_raise(
     sendgrid: FakeSendGrid, caplog: pytest.LogCaptureFixture
 ) -> None:
     heard = []

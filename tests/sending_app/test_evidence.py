@@ -52,9 +52,7 @@ def take_in(*events: Any) -> None:
 
 
 @pytest.mark.parametrize("state", [one for one in State if one is not State.POSTING])
-def test_an_event_shows_that_sendgrid_has_the_part_whatever_we_thought(
-    database: str, state: Part.State
-) -> None:
+def test_event_feedback_marks_a_mail_accepted_from_any_state(database: str, state: Part.State) -> None:
     put_in_outbox()
     be(state, error="who knows")
     receive_events(event_payload("processed", stored_recipients()[0]))
@@ -70,7 +68,7 @@ def test_an_event_shows_that_sendgrid_has_the_part_whatever_we_thought(
     assert found.finished_at is not None
 
 
-def test_a_part_that_is_being_posted_stays_its_workers(database: str) -> None:
+def test_event_feedback_leaves_the_lease_of_a_mail_in_delivery(database: str) -> None:
     put_in_outbox()
     be(State.POSTING, attempt=17)
     receive_events(event_payload("processed", stored_recipients()[0]))
@@ -79,7 +77,7 @@ def test_a_part_that_is_being_posted_stays_its_workers(database: str) -> None:
     assert found.accepted_at is not None
 
 
-def test_the_first_moments_stand(database: str) -> None:
+def test_event_feedback_keeps_the_first_times(database: str) -> None:
     put_in_outbox()
     receive_events(event_payload("processed", stored_recipients()[0]))
     first = only_part()
@@ -90,7 +88,7 @@ def test_the_first_moments_stand(database: str) -> None:
     assert found.finished_at == first.created_at
 
 
-def test_of_one_recipient_of_many_the_whole_part(database: str) -> None:
+def test_event_feedback_of_one_recipient_accepts_the_whole_mail(database: str) -> None:
     put_in_outbox(mail("ann@example.com", "bob@example.com", batch=True))
     put_in_outbox()
     ann, bob, _ = stored_recipients()
@@ -101,20 +99,22 @@ def test_of_one_recipient_of_many_the_whole_part(database: str) -> None:
     assert [one.status for one in stored_recipients()] == ["delivered", "bounced", "queued"]
 
 
-def test_an_address_that_comes_back_in_capitals(database: str) -> None:
+def test_event_feedback_matches_addresses_case_insensitively(database: str) -> None:
     put_in_outbox(mail("Ann.Müller@Example.com"))
     receive_events(event_payload("delivered", stored_recipients()[0], email=" ANN.MÜLLER@example.COM"))
     assert stored_recipients()[0].status == "delivered"
 
 
 @pytest.mark.parametrize("email", ["forwarded@elsewhere.example", None, 17])
-def test_an_event_of_another_address_shows_it_too_and_moves_nobody(database: str, email: object) -> None:
+def test_event_feedback_of_an_unknown_address_accepts_the_mail_and_changes_no_recipient(
+    database: str, email: object
+) -> None:
     put_in_outbox()
     receive_events(event_payload("delivered", stored_recipients()[0], email=email))
     assert (only_part().state, stored_recipients()[0].status) == ("accepted", "queued")
 
 
-def test_two_copies_to_one_address_are_two_recipients(database: str) -> None:
+def test_two_copies_to_one_address_are_updated_separately(database: str) -> None:
     put_in_outbox(mail("ann@example.com", "bob@example.com", cc=["eve@example.com"], batch=True))
     eve, _ = (one for one in stored_recipients() if one.address == "eve@example.com")
     receive_events(event_payload("delivered", eve))
@@ -128,7 +128,7 @@ def test_two_copies_to_one_address_are_two_recipients(database: str) -> None:
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_two_requests_under_one_id_are_a_mail_sent_twice(
+def test_events_of_two_requests_mark_a_mail_sent_twice(
     database: str, together: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     put_in_outbox()
@@ -147,7 +147,7 @@ def test_two_requests_under_one_id_are_a_mail_sent_twice(
     assert caplog.messages == [f"SendGrid has accepted part {only_part().pk} twice"]
 
 
-def test_another_request_than_the_one_that_was_answered(database: str) -> None:
+def test_an_event_of_another_request_than_the_answered_one_marks_a_mail_sent_twice(database: str) -> None:
     put_in_outbox()
     be(
         State.ACCEPTED,
@@ -161,7 +161,7 @@ def test_another_request_than_the_one_that_was_answered(database: str) -> None:
     assert (only_part().sent_twice, only_part().x_message_id) == (True, SECOND_REQUEST)
 
 
-def test_what_the_first_event_did_not_tell_a_later_one_does(database: str) -> None:
+def test_a_later_event_fills_in_a_missing_request_id(database: str) -> None:
     put_in_outbox()
     receive_events(event_payload("processed", stored_recipients()[0], sg_message_id=""))
     assert (only_part().state, only_part().x_message_id) == ("accepted", "")
@@ -185,14 +185,14 @@ def test_what_the_first_event_did_not_tell_a_later_one_does(database: str) -> No
         f"{'ü' * 22}.recvd.0",
     ],
 )
-def test_ids_of_another_make_tell_nothing_of_requests(database: str, found: object) -> None:
+def test_message_ids_of_another_format_do_not_mark_a_mail_sent_twice(database: str, found: object) -> None:
     put_in_outbox()
     receive_events(event_payload("processed", stored_recipients()[0], base=FIRST_REQUEST))
     receive_events(event_payload("delivered", stored_recipients()[0], sg_message_id=found))
     assert (only_part().sent_twice, stored_recipients()[0].status) == (False, "delivered")
 
 
-def test_an_id_with_spaces_around_it(database: str) -> None:
+def test_a_message_id_with_surrounding_spaces_is_stripped(database: str) -> None:
     put_in_outbox()
     receive_events(
         event_payload("processed", stored_recipients()[0], sg_message_id=f" {FIRST_REQUEST}.recvd.0 ")
@@ -200,14 +200,14 @@ def test_an_id_with_spaces_around_it(database: str) -> None:
     assert only_part().x_message_id == FIRST_REQUEST
 
 
-def test_an_answer_whose_id_does_not_look_like_those_of_events(database: str) -> None:
+def test_a_response_id_of_another_format_does_not_mark_a_mail_sent_twice(database: str) -> None:
     put_in_outbox()
     be(State.ACCEPTED, x_message_id="14c5d75ce93.dfd.64b469", accepted_at=only_part().created_at)
     receive_events(event_payload("processed", stored_recipients()[0]))
     assert (only_part().sent_twice, only_part().x_message_id) == (False, "14c5d75ce93.dfd.64b469")
 
 
-def test_a_202_that_is_written_down_while_its_events_are_being_stored_is_not_overlooked(
+def test_a_202_recorded_while_its_events_are_stored_is_not_missed(
     database: str,
 ) -> None:
     put_in_outbox()
@@ -233,7 +233,7 @@ def test_a_202_that_is_written_down_while_its_events_are_being_stored_is_not_ove
     "message_id",
     ["7f3c3a4e-0000-4000-8000-000000000000", "{7f3c3a4e-0000-4000-8000-00000000}", "x" * 36, "\ud800" * 36],
 )
-def test_events_of_foreign_mail_cost_one_query(database: str, message_id: str) -> None:
+def test_events_of_foreign_mails_need_one_query(database: str, message_id: str) -> None:
     put_in_outbox()
     found = [normalized_event("open", stored_recipients()[0], anymail_id=message_id) for _ in range(3)]
     with CaptureQueriesContext(connections[database]) as queries:
@@ -244,7 +244,7 @@ def test_events_of_foreign_mail_cost_one_query(database: str, message_id: str) -
 
 
 @pytest.mark.parametrize("message_id", [None, "", "<20260101.1@smtp.example>", "an-id-of-another-making"])
-def test_events_without_an_id_of_ours_cost_none(database: str, message_id: str | None) -> None:
+def test_events_without_a_valid_message_id_need_no_query(database: str, message_id: str | None) -> None:
     put_in_outbox()
     one = normalized_event("open", stored_recipients()[0], anymail_id=message_id)
     with CaptureQueriesContext(connections[database]) as queries, transaction.atomic(using=database):
@@ -252,7 +252,7 @@ def test_events_without_an_id_of_ours_cost_none(database: str, message_id: str |
     assert [query["sql"] for query in queries if "SELECT" in query["sql"]] == []
 
 
-def test_events_of_many_mails_cost_few_queries(database: str) -> None:
+def test_events_of_many_mails_need_few_queries(database: str) -> None:
     for _ in range(12):
         put_in_outbox()
     found = [normalized_event("delivered", one) for one in stored_recipients()]
@@ -269,7 +269,7 @@ def test_events_of_many_mails_cost_few_queries(database: str) -> None:
 # With the storing, or not at all
 
 
-def test_what_the_storing_undoes_is_undone(database: str) -> None:
+def test_event_feedback_is_rolled_back_with_the_stored_events(database: str) -> None:
     put_in_outbox()
     with transaction.atomic(using=database):
         receive_events(event_payload("delivered", stored_recipients()[0]))
@@ -283,7 +283,9 @@ def test_what_the_storing_undoes_is_undone(database: str) -> None:
 
 
 @pytest.mark.parametrize("table", ["sending_app_part", "sending_app_recipient"])
-def test_a_fault_of_ours_loses_no_event(database: str, table: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_internal_error_in_event_feedback_loses_no_event(
+    database: str, table: str, caplog: pytest.LogCaptureFixture
+) -> None:
     put_in_outbox()
     with updates_fail(database, ZeroDivisionError("ours"), table):
         stored = inbox.store(stream_entries(event_payload("delivered", stored_recipients()[0])), Claim())
@@ -297,7 +299,7 @@ def test_a_fault_of_ours_loses_no_event(database: str, table: str, caplog: pytes
     assert "ann@example.com" not in caplog.text
 
 
-def test_a_database_that_goes_away_puts_the_events_back(database: str) -> None:
+def test_a_database_outage_in_event_feedback_rolls_back_the_events(database: str) -> None:
     put_in_outbox()
     with updates_fail(database, OperationalError()), pytest.raises(DatabaseAway):
         receive_events(event_payload("delivered", stored_recipients()[0]))
@@ -306,14 +308,14 @@ def test_a_database_that_goes_away_puts_the_events_back(database: str) -> None:
     assert only_part().state == "accepted"
 
 
-def test_a_time_limit_puts_the_events_back(database: str) -> None:
+def test_a_time_limit_in_event_feedback_rolls_back_the_events(database: str) -> None:
     put_in_outbox()
     with updates_fail(database, SoftTimeLimitExceeded()), pytest.raises(SoftTimeLimitExceeded):
         receive_events(event_payload("delivered", stored_recipients()[0]))
     assert (Event.objects.count(), only_part().state) == (0, "waiting")
 
 
-def test_it_is_connected_once() -> None:
+def test_event_feedback_is_connected_once() -> None:
     names = [key[0] for key, *_ in signals.stored.receivers]
     assert names.count("sending_app.evidence") == 1
 
@@ -322,7 +324,7 @@ def test_it_is_connected_once() -> None:
 
 
 @pytest.mark.parametrize("state", [State.UNKNOWN, State.PARKED, State.WAITING, State.FAILED])
-def test_receivers_are_told_once_it_is_stored_that_sendgrid_has_it(database: str, state: Part.State) -> None:
+def test_receivers_are_notified_once_after_the_events_are_committed(database: str, state: Part.State) -> None:
     put_in_outbox()
     be(state)
     with recorded_signals() as heard:
@@ -335,7 +337,9 @@ def test_receivers_are_told_once_it_is_stored_that_sendgrid_has_it(database: str
 
 
 @pytest.mark.parametrize("state", [State.ACCEPTED, State.POSTING])
-def test_nobody_is_told_of_what_the_poster_tells(database: str, state: Part.State) -> None:
+def test_event_feedback_does_not_notify_of_mails_that_the_delivery_notifies_of(
+    database: str, state: Part.State
+) -> None:
     put_in_outbox()
     be(state)
     with recorded_signals() as heard:
@@ -343,7 +347,7 @@ def test_nobody_is_told_of_what_the_poster_tells(database: str, state: Part.Stat
     assert heard.calls == []
 
 
-def test_a_part_that_was_given_up_takes_its_recipients_back(database: str) -> None:
+def test_event_feedback_of_a_failed_mail_queues_its_recipients_again(database: str) -> None:
     put_in_outbox(mail("ann@example.com", "bob@example.com"))
     be(State.FAILED)
     Recipient.objects.update(status="failed", rank=1)
@@ -354,7 +358,7 @@ def test_a_part_that_was_given_up_takes_its_recipients_back(database: str) -> No
 # Many workers
 
 
-def test_workers_that_hear_of_the_same_mails_crosswise_wait_for_each_other_and_no_more(database: str) -> None:
+def test_concurrent_event_feedback_of_the_same_mails_does_not_deadlock(database: str) -> None:
     for number in range(12):
         put_in_outbox(mail(f"{number}@example.com", f"other-{number}@example.com"))
     together = Barrier(4)
@@ -400,7 +404,7 @@ KINDS = ("processed", "deferred", "delivered", "bounce", "open")
     state=st.sampled_from([one for one in State if one is not State.POSTING]),
     data=st.data(),
 )
-def test_in_any_order_and_any_batches_events_lead_to_the_same(
+def test_event_feedback_is_independent_of_order_and_batches(
     database: str, facts: list[tuple[str, str, int, bool]], state: Part.State, data: st.DataObject
 ) -> None:
     Part.objects.all().delete()
@@ -442,7 +446,7 @@ EARLIER = LATER - timedelta(seconds=25)
 
 @pytest.mark.parametrize("order", [(EARLIER, LATER), (LATER, EARLIER)])
 @pytest.mark.parametrize("together", [True, False])
-def test_a_part_is_seen_when_its_first_event_reached_the_webhook(
+def test_seen_at_is_the_received_time_of_the_first_event(
     database: str, order: tuple[datetime, datetime], together: bool
 ) -> None:
     put_in_outbox()
@@ -459,7 +463,7 @@ def test_a_part_is_seen_when_its_first_event_reached_the_webhook(
     assert [(one.seen_at, one.accepted_at) for one in all_parts()] == [(EARLIER, EARLIER), (LATER, LATER)]
 
 
-def test_an_earlier_event_leaves_what_a_202_said(database: str) -> None:
+def test_an_earlier_event_keeps_the_accepted_time_of_a_202(database: str) -> None:
     put_in_outbox()
     be(State.ACCEPTED, accepted_at=EARLIER, finished_at=EARLIER)
     receive_events(event_payload("delivered", stored_recipients()[0]), at=LATER)
@@ -469,7 +473,9 @@ def test_an_earlier_event_leaves_what_a_202_said(database: str) -> None:
     assert found.seen_at == LATER - timedelta(seconds=1)
 
 
-def test_a_lone_fault_is_logged_as_an_error(database: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_internal_error_in_event_feedback_is_logged_as_an_error(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
     put_in_outbox()
     with updates_fail(database, ZeroDivisionError()):
         take_in(normalized_event("processed", stored_recipients()[0]))

@@ -51,18 +51,18 @@ def configured(request: pytest.FixtureRequest, settings: Settings, backend: str)
 # Django's functions
 
 
-def test_send_mail(configured: str, arrived: Arrived) -> None:
+def test_send_mail_sends_one_mail(configured: str, arrived: Arrived) -> None:
     assert mail.send_mail("Hello", "It is on its way.", None, ["ann@example.com"]) == 1
     assert arrived() == [REQUEST_BODY]
 
 
-def test_send_mail_with_html(configured: str, arrived: Arrived) -> None:
+def test_send_mail_sends_an_html_alternative(configured: str, arrived: Arrived) -> None:
     mail.send_mail("Hello", "It is on its way.", None, ["ann@example.com"], html_message="<p>Hello</p>")
     content = [*SHARED_CONTENT["content"], {"type": "text/html", "value": "<p>Hello</p>"}]
     assert arrived() == [{**REQUEST_BODY, "content": content}]
 
 
-def test_send_mass_mail(configured: str, arrived: Arrived) -> None:
+def test_send_mass_mail_sends_each_mail(configured: str, arrived: Arrived) -> None:
     mails = [("Hello", "It is on its way.", None, [name]) for name in ("ann@example.com", "bob@example.com")]
     assert mail.send_mass_mail(mails) == 2
     assert arrived() == [
@@ -71,19 +71,19 @@ def test_send_mass_mail(configured: str, arrived: Arrived) -> None:
     ]
 
 
-def test_mail_admins(configured: str, arrived: Arrived, settings: Settings) -> None:
+def test_mail_admins_sends_to_the_admins(configured: str, arrived: Arrived, settings: Settings) -> None:
     settings.ADMINS = ["ann@example.com"] if HAS_MAILERS else [("Ann", "ann@example.com")]
     settings.SERVER_EMAIL = "root@example.com"
     mail.mail_admins("Hello", "It is on its way.")
     assert arrived() == [{**REQUEST_BODY, "from": {"email": "root@example.com"}, "subject": "[Django] Hello"}]
 
 
-def test_a_message_sends_itself(configured: str, arrived: Arrived) -> None:
+def test_message_send_sends_one_mail(configured: str, arrived: Arrived) -> None:
     assert django_message().send() == 1
     assert arrived() == [REQUEST_BODY]
 
 
-def test_a_connection_sends_what_it_is_given_and_counts_it(configured: str, arrived: Arrived) -> None:
+def test_a_connection_sends_and_counts_messages(configured: str, arrived: Arrived) -> None:
     connection = connection_of()
     assert connection.send_messages([]) == 0
     assert connection.send_messages(None) == 0
@@ -92,7 +92,7 @@ def test_a_connection_sends_what_it_is_given_and_counts_it(configured: str, arri
     assert arrived() == [REQUEST_BODY] * 3
 
 
-def test_a_message_to_nobody_is_not_sent(configured: str, arrived: Arrived) -> None:
+def test_a_message_without_recipients_is_not_sent(configured: str, arrived: Arrived) -> None:
     assert django_message(to=[]).send() == 0
     assert (
         connection_of().send_messages([django_message(to=[]), django_message(to=[""]), django_message()]) == 1
@@ -100,7 +100,7 @@ def test_a_message_to_nobody_is_not_sent(configured: str, arrived: Arrived) -> N
     assert arrived() == [REQUEST_BODY]
 
 
-def test_the_checks_run_without_a_warning_of_djangos(configured: str, sendgrid: FakeSendGrid) -> None:
+def test_the_checks_issue_no_django_warning(configured: str, sendgrid: FakeSendGrid) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert [*checks.check_settings(), *checks.check_celery()] == []
@@ -109,9 +109,7 @@ def test_the_checks_run_without_a_warning_of_djangos(configured: str, sendgrid: 
 # fail_silently
 
 
-def test_the_first_message_that_cannot_be_sent_raises_and_the_rest_is_not_tried(
-    configured: str, arrived: Arrived
-) -> None:
+def test_the_first_invalid_message_raises_and_the_rest_is_not_sent(configured: str, arrived: Arrived) -> None:
     with pytest.raises(InvalidAddress) as caught:
         connection_of().send_messages(
             [django_message(), bad := django_message(to=["nobody"]), django_message()]
@@ -120,7 +118,7 @@ def test_the_first_message_that_cannot_be_sent_raises_and_the_rest_is_not_tried(
     assert arrived() == [REQUEST_BODY]
 
 
-def test_with_fail_silently_it_is_passed_over(configured: str, arrived: Arrived) -> None:
+def test_with_fail_silently_invalid_messages_are_skipped(configured: str, arrived: Arrived) -> None:
     connection = connection_of(fail_silently=True)
     assert (
         connection.send_messages(
@@ -132,7 +130,9 @@ def test_with_fail_silently_it_is_passed_over(configured: str, arrived: Arrived)
 
 
 @pytest.mark.filterwarnings("ignore:The 'fail_silently' argument is deprecated")
-def test_a_message_fails_silently(configured: str, arrived: Arrived) -> None:
+def test_send_with_fail_silently_returns_zero_for_an_invalid_message(
+    configured: str, arrived: Arrived
+) -> None:
     assert django_message(to=["nobody"]).send(fail_silently=True) == 0
     assert mail.send_mail("Hello", "", None, ["nobody"], fail_silently=True) == 0
     assert arrived() == []
@@ -154,13 +154,15 @@ def test_user_names_and_passwords_are_refused(configured: str, sendgrid: FakeSen
     connection_of(**{name: ""})
 
 
-def test_without_a_key_there_is_no_mailer(configured: str, sendgrid: FakeSendGrid, anymail: Change) -> None:
+def test_a_missing_api_key_raises_when_sending(
+    configured: str, sendgrid: FakeSendGrid, anymail: Change
+) -> None:
     anymail(SENDGRID_API_KEY=None)
     with pytest.raises(ConfigurationError, match=r"ANYMAIL\['SENDGRID_API_KEY'\]"):
         django_message().send()
 
 
-def test_an_option_of_none_is_not_set(configured: str, arrived: Arrived) -> None:
+def test_an_option_of_none_is_ignored(configured: str, arrived: Arrived) -> None:
     connection = connection_of(
         api_key=None, api_url=None, timeout=None, send_defaults=None, idna_encoder=None
     )
@@ -168,7 +170,7 @@ def test_an_option_of_none_is_not_set(configured: str, arrived: Arrived) -> None
     assert arrived() == [REQUEST_BODY]
 
 
-def test_options_in_code(configured: str, arrived: Arrived) -> None:
+def test_options_in_code_are_used(configured: str, arrived: Arrived) -> None:
     connection = connection_of(
         generate_message_id=False,
         merge_field_format="-{}-",
@@ -191,12 +193,12 @@ def test_options_in_code(configured: str, arrived: Arrived) -> None:
     ]
 
 
-def test_an_option_that_cannot_be_used_names_itself(configured: str, sendgrid: FakeSendGrid) -> None:
+def test_an_unusable_option_raises_an_error_that_names_it(configured: str, sendgrid: FakeSendGrid) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"The mailer 'default'.* REQUESTS_TIMEOUT: must be"):
         connection_of(timeout="long")
 
 
-def test_send_defaults_in_code_stand_in_the_place_of_those_in_the_settings(
+def test_send_defaults_in_code_replace_those_in_the_settings(
     configured: str, arrived: Arrived, anymail: Change
 ) -> None:
     anymail(SEND_DEFAULTS={"tags": ["a"]}, SENDGRID_SEND_DEFAULTS={"metadata": {"b": "1"}})
@@ -206,7 +208,7 @@ def test_send_defaults_in_code_stand_in_the_place_of_those_in_the_settings(
 
 @of_the_setting
 @pytest.mark.filterwarnings(r"ignore:sending_app\.backends\.\w+\.EmailBackend\.__init__\(\) does not support")
-def test_an_option_nobody_knows_is_passed_over_where_there_is_no_mailers(
+def test_an_unknown_option_is_ignored_without_mailers(
     backend: str, arrived: Arrived, settings: Settings
 ) -> None:
     use_email_backend(settings, backend)
@@ -261,7 +263,9 @@ def test_pre_send_may_take_all_recipients_away(configured: str, arrived: Arrived
 
 
 @pytest.mark.parametrize("silently", [False, True])
-def test_what_else_pre_send_raises_stops_the_send(configured: str, arrived: Arrived, silently: bool) -> None:
+def test_other_errors_of_a_pre_send_receiver_stop_the_send(
+    configured: str, arrived: Arrived, silently: bool
+) -> None:
     def receiver(message: Any, **_: Any) -> None:
         if message.to == ["bob@example.com"]:
             raise LookupError("no Bob")
@@ -275,7 +279,7 @@ def test_what_else_pre_send_raises_stops_the_send(configured: str, arrived: Arri
 # anymail_status
 
 
-def test_the_status_is_there_when_send_returns(configured: str, sendgrid: FakeSendGrid) -> None:
+def test_the_status_is_set_when_send_returns(configured: str, sendgrid: FakeSendGrid) -> None:
     message = django_message(to=["Ann <ann@example.com>"], cc=["cora@example.com"], bcc=["dan@example.com"])
     message.send()
     status = message.anymail_status
@@ -285,7 +289,7 @@ def test_the_status_is_there_when_send_returns(configured: str, sendgrid: FakeSe
     assert {one.message_id for one in status.recipients.values()} == {status.message_id}
 
 
-def test_the_status_is_a_new_one_at_each_send(configured: str, sendgrid: FakeSendGrid) -> None:
+def test_each_send_sets_a_new_status(configured: str, sendgrid: FakeSendGrid) -> None:
     message = django_message()
     message.send()
     first = message.anymail_status
@@ -308,7 +312,7 @@ def test_the_status_of_a_message_that_is_not_sent_is_empty(configured: str, send
     assert status.esp_response is None
 
 
-def test_an_address_for_answers_bears_the_id(configured: str, arrived: Arrived) -> None:
+def test_a_reply_to_address_contains_the_message_id(configured: str, arrived: Arrived) -> None:
     message = django_message(reply_to=["Shop <support+{message_id}@parse.example.com>"])
     message.send()
     short = message.anymail_status.message_id.replace("-", "")
@@ -319,7 +323,7 @@ def test_an_address_for_answers_bears_the_id(configured: str, arrived: Arrived) 
 # What messages are made of
 
 
-def test_lazy_text_is_forced(configured: str, arrived: Arrived) -> None:
+def test_lazy_text_is_evaluated(configured: str, arrived: Arrived) -> None:
     lazy = gettext_lazy("Yes")
     message = django_message(
         subject=lazy,
@@ -356,7 +360,7 @@ def test_lazy_text_is_forced(configured: str, arrived: Arrived) -> None:
         ("subject", OutboxMessage(pk=5)),
     ],
 )
-def test_a_models_instance_is_refused_where_it_stands(
+def test_a_model_instance_is_refused_with_its_path(
     configured: str, arrived: Arrived, attribute: str, value: Any
 ) -> None:
     message = django_message(template_id="d-1", **{attribute: value})
@@ -383,7 +387,7 @@ def test_a_sent_message_can_be_pickled_and_sent_again(sent_message: Any, arrived
     assert arrived() == [{**REQUEST_BODY, "categories": ["a"]}] * 2
 
 
-def test_a_copy_of_a_sent_message_is_sent_as_it_was(sent_message: Any, arrived: Arrived) -> None:
+def test_a_copy_of_a_sent_message_can_be_sent(sent_message: Any, arrived: Arrived) -> None:
     twin = copy.deepcopy(sent_message)
     twin.to = ["bob@example.com"]
     twin.send()
@@ -393,6 +397,6 @@ def test_a_copy_of_a_sent_message_is_sent_as_it_was(sent_message: Any, arrived: 
     ]
 
 
-def test_a_mailer_with_options_of_its_own_is_not_pickled(configured: str, sendgrid: FakeSendGrid) -> None:
+def test_a_mailer_with_its_own_options_cannot_be_pickled(configured: str, sendgrid: FakeSendGrid) -> None:
     with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(connection_of(send_defaults={"tags": ["a"]}))

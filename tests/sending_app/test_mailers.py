@@ -26,7 +26,7 @@ if not HAS_MAILERS:
 Change = Callable[..., None]
 
 
-def test_a_mailer_of_mailers_has_options_of_its_own(
+def test_a_mailer_in_mailers_has_its_own_options(
     backend: str, sendgrid: FakeSendGrid, arrived: Arrived, settings: Settings, anymail: Change
 ) -> None:
     anymail(SENDGRID_API_KEY=None, SENDGRID_API_URL=None)
@@ -58,7 +58,7 @@ def test_a_mailer_of_mailers_has_options_of_its_own(
     assert sendgrid.accepted[0].key == "SG.of-options"
 
 
-def test_each_alias_sends_by_its_own_account(
+def test_each_alias_sends_with_its_own_account(
     backend: str, sendgrid: FakeSendGrid, arrived: Arrived, settings: Settings
 ) -> None:
     settings.ADMINS, settings.SERVER_EMAIL = ["ann@example.com"], "root@example.com"
@@ -79,7 +79,7 @@ def test_each_alias_sends_by_its_own_account(
         assert set(OutboxMessage.objects.values_list("alias", flat=True)) == {"default", "news"}
 
 
-def test_an_option_nobody_knows_is_an_invalid_mailer(
+def test_an_unknown_option_is_an_invalid_mailer(
     backend: str, sendgrid: FakeSendGrid, settings: Settings
 ) -> None:
     use_backend(settings, backend, api_kye="SG.typo")
@@ -87,7 +87,7 @@ def test_an_option_nobody_knows_is_an_invalid_mailer(
         django_message().send()
 
 
-def test_a_missing_key_is_asked_for_in_mailers_too(
+def test_the_missing_key_error_names_the_options_of_mailers(
     backend: str, sendgrid: FakeSendGrid, settings: Settings, anymail: Change
 ) -> None:
     anymail(SENDGRID_API_KEY=None)

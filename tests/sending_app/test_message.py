@@ -40,7 +40,7 @@ ARGUMENTS: dict[str, Any] = {
 }
 
 
-def test_features_are_keyword_arguments() -> None:
+def test_sendgrid_features_are_keyword_arguments() -> None:
     message = SendGridMessage(
         "subject", "body", "f@x.example", ["a@x.example"], cc=["c@x.example"], **ARGUMENTS
     )
@@ -54,18 +54,18 @@ def test_features_are_keyword_arguments() -> None:
     assert set(ours.ATTRIBUTES) == set(ARGUMENTS)
 
 
-def test_what_is_not_passed_stays_unset() -> None:
+def test_attributes_not_passed_stay_unset() -> None:
     message = SendGridMessage(tags=None)
     assert message.tags is None
     assert not [name for name in ARGUMENTS if name != "tags" and hasattr(message, name)]
 
 
-def test_an_argument_nobody_knows_is_refused() -> None:
+def test_an_unknown_argument_is_refused() -> None:
     with pytest.raises(TypeError, match="tracks_opens"):
         SendGridMessage(tracks_opens=True)
 
 
-def test_the_mixin_fits_other_message_classes() -> None:
+def test_the_mixin_works_with_other_message_classes() -> None:
     class Plain(SendGridMessageMixin, EmailMessage):
         pass
 
@@ -80,7 +80,7 @@ def test_a_message_can_be_pickled_and_copied() -> None:
         assert twin.anymail_status.status is None
 
 
-def test_anymails_names() -> None:
+def test_anymail_names_are_aliases() -> None:
     assert ours.AnymailMessage is SendGridMessage
     assert ours.AnymailMessageMixin is SendGridMessageMixin
     assert ours.AnymailStatus is SendStatus
@@ -90,7 +90,7 @@ def test_anymails_names() -> None:
 # Pictures
 
 
-def test_a_picture_is_shown_by_its_id() -> None:
+def test_an_inline_image_has_a_content_id() -> None:
     message = SendGridMessage("s", "b", to=["a@x.example"])
     content_id = message.attach_inline_image(PNG, "logo.png")
     assert content_id.startswith("img.") or ".img@" in content_id
@@ -101,7 +101,7 @@ def test_a_picture_is_shown_by_its_id() -> None:
     assert found.content_id == content_id
 
 
-def test_a_picture_can_be_added_to_any_message() -> None:
+def test_an_inline_image_can_be_attached_to_any_message() -> None:
     message = EmailMultiAlternatives("s", "b", to=["a@x.example"])
     content_id = attach_inline_image(message, PNG, idstring="logo", domain="x.example")
     assert content_id.endswith(".logo@x.example")
@@ -109,7 +109,7 @@ def test_a_picture_can_be_added_to_any_message() -> None:
     assert (found.content, found.filename, found.content_id) == (PNG, "attachment.png", content_id)
 
 
-def test_a_picture_from_a_file(tmp_path: Path) -> None:
+def test_an_inline_image_can_be_read_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "logo.png"
     path.write_bytes(PNG)
     message = SendGridMessage()
@@ -128,18 +128,20 @@ def test_a_picture_from_a_file(tmp_path: Path) -> None:
         (b"what is it", "x", "webp", "image/webp"),
     ],
 )
-def test_the_type_of_a_picture(content: bytes, filename: str, subtype: str | None, expected: str) -> None:
+def test_the_content_type_of_an_inline_image_is_guessed(
+    content: bytes, filename: str, subtype: str | None, expected: str
+) -> None:
     message = SendGridMessage()
     message.attach_inline_image(content, filename, subtype)
     assert read(message.attachments[0]).type == expected
 
 
-def test_what_is_no_picture_needs_a_subtype() -> None:
+def test_an_inline_image_of_unknown_type_requires_a_subtype() -> None:
     with pytest.raises(TypeError):
         SendGridMessage().attach_inline_image(b"what is it", "it.txt")
 
 
-def test_a_message_with_a_picture_goes_by_smtp_too() -> None:
+def test_a_message_with_an_inline_image_works_with_smtp() -> None:
     message = SendGridMessage("s", "b", "f@x.example", ["a@x.example"])
     content_id = message.attach_inline_image(PNG, "logo.png")
     picture: Any = list(message.message().walk())[2]
@@ -162,7 +164,7 @@ def test_a_new_message_has_no_status() -> None:
     assert repr(status) == "SendStatus<status=None, message_id=None, 0 recipients>"
 
 
-def test_one_id_is_the_messages() -> None:
+def test_a_status_with_one_id_has_it_as_message_id() -> None:
     status = SendStatus()
     status.set_recipient_status(
         {"a@x.example": RecipientStatus("id-1", "queued"), "b@x.example": RecipientStatus("id-1", "queued")}
@@ -173,7 +175,7 @@ def test_one_id_is_the_messages() -> None:
     assert repr(status) == "SendStatus<status=queued, message_id='id-1', 2 recipients>"
 
 
-def test_several_ids_are_a_set() -> None:
+def test_a_status_with_several_ids_has_a_set_of_message_ids() -> None:
     status = SendStatus()
     status.set_recipient_status({"a@x.example": RecipientStatus("id-1", "queued")})
     status.set_recipient_status({"b@x.example": RecipientStatus("id-2", "rejected")})
@@ -182,7 +184,7 @@ def test_several_ids_are_a_set() -> None:
     assert repr(status) == "SendStatus<status=queued, rejected, message_id=2 ids, 2 recipients>"
 
 
-def test_no_ids_are_none() -> None:
+def test_a_status_without_ids_has_no_message_id() -> None:
     status = SendStatus()
     status.set_recipient_status({"a@x.example": RecipientStatus(message_id=None, status="queued")})
     assert status.message_id is None
@@ -192,7 +194,7 @@ def test_no_ids_are_none() -> None:
     "status",
     ["sent", "queued", "invalid", "rejected", "failed", "unknown", None, "deferred", "delivered", "bounced"],
 )
-def test_allowed_statuses(status: str | None) -> None:
+def test_all_anymail_statuses_are_accepted(status: str | None) -> None:
     assert RecipientStatus("id", status).status == status
 
 
@@ -201,7 +203,7 @@ def test_other_statuses_are_refused() -> None:
         RecipientStatus("id", "lost")
 
 
-def test_an_id_can_stand_in_a_set() -> None:
+def test_an_unhashable_message_id_is_refused() -> None:
     with pytest.raises(TypeError):
         RecipientStatus([], "sent")  # type: ignore[arg-type]
 

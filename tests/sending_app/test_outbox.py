@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transactio
 ODD = 'Grüße \0 \U0001f600 \u2028 \\ " </script>'
 
 
-def test_a_mail_becomes_a_message_with_a_part_and_its_recipients(database: str) -> None:
+def test_a_mail_is_stored_as_outbox_message_and_recipients(database: str) -> None:
     before = database_now(database)
     sent = mail("Ann@Example.com", cc=["bob@example.com"], bcc=["eve@example.com"])
     assert outbox.keep(sent, "default", 100) == Part.Lane.MAIL
@@ -40,7 +40,7 @@ def test_a_mail_becomes_a_message_with_a_part_and_its_recipients(database: str) 
     assert {str(one.message_id) for one in stored_recipients()} == {sent.envelopes[0].id}
 
 
-def test_what_is_read_back_is_what_was_kept(database: str) -> None:
+def test_shared_content_and_personalizations_are_read_back_unchanged(database: str) -> None:
     common = Common(
         body={"subject": ODD, "n": 2**53, "f": 0.1, "deep": [{"a": [None, True]}]},
         global_data={ODD: ODD},
@@ -62,7 +62,7 @@ def test_what_is_read_back_is_what_was_kept(database: str) -> None:
     assert outbox.envelopes_of(only_part()) == [one]
 
 
-def test_attachments_are_kept_once_for_all_parts(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attachments_are_stored_once_for_all_requests(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "MOST_RECIPIENTS", 2)
     files = [
         Attachment(content=bytes(range(256)), filename="a.bin", type="application/octet-stream"),
@@ -77,7 +77,7 @@ def test_attachments_are_kept_once_for_all_parts(database: str, monkeypatch: pyt
     assert [one.address for one in stored_recipients()] == [f"{n}@example.com" for n in range(5)]
 
 
-def test_a_batch_has_an_id_and_a_copy_for_each(database: str) -> None:
+def test_each_recipient_of_a_batch_has_an_id_and_a_copy(database: str) -> None:
     put_in_outbox(mail("ann@example.com", "bob@example.com", cc=["eve@example.com"], batch=True))
     assert [one.address for one in stored_recipients()] == [
         *("ann@example.com", "eve@example.com"),
@@ -97,7 +97,7 @@ def test_a_batch_has_an_id_and_a_copy_for_each(database: str) -> None:
         (3, True, False, "mail"),
     ],
 )
-def test_large_batches_and_what_is_marked_go_by_the_bulk_lane(
+def test_large_batches_and_bulk_mails_use_the_bulk_lane(
     database: str, to: int, batch: bool, bulk: bool | None, lane: str
 ) -> None:
     sent = mail(*(f"{n}@example.com" for n in range(to)), batch=batch, bulk=bulk)
@@ -105,7 +105,7 @@ def test_large_batches_and_what_is_marked_go_by_the_bulk_lane(
     assert only_part().lane == lane
 
 
-def test_what_the_callers_transaction_undoes_was_never_sent(database: str) -> None:
+def test_a_rolled_back_transaction_leaves_no_outbox_rows(database: str) -> None:
     with transaction.atomic(using=database):
         put_in_outbox()
         transaction.set_rollback(True, using=database)
@@ -113,7 +113,7 @@ def test_what_the_callers_transaction_undoes_was_never_sent(database: str) -> No
     assert not Part.objects.exists()
 
 
-def test_a_mail_that_cannot_be_kept_leaves_the_callers_transaction_whole(database: str) -> None:
+def test_an_invalid_mail_leaves_the_callers_transaction_intact(database: str) -> None:
     with transaction.atomic(using=database):
         put_in_outbox()
         with pytest.raises(parts.TooLarge):
@@ -124,7 +124,7 @@ def test_a_mail_that_cannot_be_kept_leaves_the_callers_transaction_whole(databas
     assert OutboxMessage.objects.count() == Part.objects.count() == Recipient.objects.count() == 2
 
 
-def test_a_mail_that_the_database_refuses_leaves_nothing_and_the_callers_transaction_whole(
+def test_a_mail_refused_by_the_database_leaves_the_callers_transaction_intact(
     database: str,
 ) -> None:
     sent = mail()
@@ -138,7 +138,7 @@ def test_a_mail_that_the_database_refuses_leaves_nothing_and_the_callers_transac
 
 
 @on_postgresql
-def test_in_one_statement_a_mail_becomes_the_same_rows(database: str) -> None:
+def test_insert_in_one_statement_creates_the_same_rows(database: str) -> None:
     def all_of_it() -> list[dict[str, Any]]:
         its_own = {"id", "part_id", "created_at", "due"}
         return [
@@ -166,7 +166,7 @@ def test_in_one_statement_a_mail_becomes_the_same_rows(database: str) -> None:
         ([f"{'x' * 320}1", f"{'x' * 320}2"], [], ["x" * 320]),
     ],
 )
-def test_addresses_that_are_the_same_once_folded_are_one_recipient(
+def test_duplicate_addresses_are_one_recipient(
     database: str, to: list[str], cc: list[str], expected: list[str]
 ) -> None:
     put_in_outbox(Mail(common=Common(body={}), envelopes=[personalization(*to, cc=cc)]))
@@ -175,26 +175,26 @@ def test_addresses_that_are_the_same_once_folded_are_one_recipient(
 
 
 @pytest.mark.parametrize("subject", [ODD, "", "x" * 300, None])
-def test_a_subject_is_kept_for_people(database: str, subject: Any) -> None:
+def test_the_cleaned_subject_is_stored(database: str, subject: Any) -> None:
     put_in_outbox(mail(subject=subject))
     assert OutboxMessage.objects.get().subject == str(subject).replace("\0", "")[:200]
 
 
-def test_a_time_for_it_to_be_sent(database: str) -> None:
+def test_send_at_is_stored_and_the_mail_due_at_once(database: str) -> None:
     at = database_now(database).replace(microsecond=0) + timedelta(hours=5)
     put_in_outbox(mail(send_at=int(at.timestamp())))
     assert only_part().send_at == at
     assert only_part().due == only_part().created_at
 
 
-def test_a_time_that_sendgrid_will_refuse_keeps_nothing_waiting_for_ever(database: str) -> None:
+def test_a_send_at_far_in_the_future_is_stored_with_a_limit(database: str) -> None:
     put_in_outbox(mail(send_at=253_402_300_000))
     found = only_part()
     assert found.send_at is not None
     assert timedelta(days=3) < found.send_at - found.created_at < timedelta(days=5)
 
 
-def test_many_recipients_take_few_statements(database: str) -> None:
+def test_many_recipients_are_stored_with_few_queries(database: str) -> None:
     with CaptureQueriesContext(connections[database]) as queries:
         put_in_outbox(mail(*(f"{n}@example.com" for n in range(1000)), batch=True))
     assert len(queries) < 20
@@ -202,7 +202,7 @@ def test_many_recipients_take_few_statements(database: str) -> None:
 
 
 @pytest.mark.parametrize("model", [OutboxMessage, Part, File, Recipient])
-def test_nothing_that_is_shown_of_a_row_says_to_whom_or_what(database: str, model: Any) -> None:
+def test_the_str_of_a_row_contains_no_address_or_content(database: str, model: Any) -> None:
     file = Attachment(content=b"x", filename="secret.pdf", type="application/pdf")
     put_in_outbox(mail(attachments=[file]))
     text = str(model.objects.get())

@@ -67,7 +67,7 @@ def ground(stream: str, anymail: Callable[..., None]) -> Iterator[None]:
 # list
 
 
-def test_the_newest_come_first_and_a_limit_says_what_it_leaves_out(database: str) -> None:
+def test_list_shows_the_newest_first_and_says_what_the_limit_leaves_out(database: str) -> None:
     put_in_outbox(mail("mira@example.net", subject=""))
     put_in_outbox(mail("lena@example.net", "bo@example.net"))
     message = OutboxMessage.objects.latest("pk")
@@ -83,12 +83,12 @@ def test_the_newest_come_first_and_a_limit_says_what_it_leaves_out(database: str
     assert run("list", "--limit", 1).splitlines()[-1] == "The newest 1 of 2 mails; --limit 0 lists all."
 
 
-def test_nothing_found_is_said(database: str) -> None:
+def test_list_says_when_no_mail_matches(database: str) -> None:
     assert run("list") == run("list", "--address", "nobody@example.net") == "No mail matches.\n"
     assert run_json("list") == []
 
 
-def test_a_list_for_programs_leaves_nothing_out(database: str) -> None:
+def test_list_as_json_leaves_nothing_out(database: str) -> None:
     made("failed", error="No such template.\nNone.", attempts=3)
     (found,) = run_json("list")
     assert (found["id"], found["message"], found["state"]) == (
@@ -101,7 +101,7 @@ def test_a_list_for_programs_leaves_nothing_out(database: str) -> None:
     assert found["subject"] == "Your order"
 
 
-def test_all_filters_are_passed_on(database: str) -> None:
+def test_list_applies_all_filters(database: str) -> None:
     put_in_outbox(mail("ann@example.com", subject="In May"), alias="news")
     put_in_outbox(mail(subject="In June"))
     pk, other = (one.pk for one in all_parts())
@@ -127,7 +127,7 @@ def test_all_filters_are_passed_on(database: str) -> None:
 
 
 @pytest.mark.parametrize("columns", [80, 100, 132, 200])
-def test_a_table_fits_its_terminal(database: str, columns: int) -> None:
+def test_list_fits_the_width_of_the_terminal(database: str, columns: int) -> None:
     for number in range(9):
         put_in_outbox(mail(f"{'mira' * number}@example.net", subject="s" * 100))
     Part.objects.filter(pk__in=made("failed", "parked")).update(error="A long story. " * 20)
@@ -136,7 +136,7 @@ def test_a_table_fits_its_terminal(database: str, columns: int) -> None:
     assert len([line for line in lines if "A long story." in line]) == 2
 
 
-def test_what_others_chose_the_words_of_does_nothing_to_a_terminal(database: str) -> None:
+def test_untrusted_text_sends_no_control_characters_to_the_terminal(database: str) -> None:
     put_in_outbox(mail("\x1b[2Jmira@example.net", subject="\x9b31m\u202e"), alias="\x1b]0;owned\x07")
     said = "\x1b[2J"
     pk = only_part().pk
@@ -149,7 +149,7 @@ def test_what_others_chose_the_words_of_does_nothing_to_a_terminal(database: str
 # show
 
 
-def test_everything_of_a_mail_is_shown(database: str) -> None:
+def test_show_prints_everything_of_a_mail(database: str) -> None:
     put_in_outbox(mail("ann@example.com", "bo@example.com", cc=["cy@example.com"], attachments=()))
     Attachment.objects.create(message=OutboxMessage.objects.get(), filename="a.pdf", type="x/y", content=b"")
     now = moved()
@@ -180,7 +180,7 @@ def test_everything_of_a_mail_is_shown(database: str) -> None:
     assert KEY not in shown
 
 
-def test_a_part_is_shown_among_the_others_and_not_all_of_it(database: str) -> None:
+def test_show_prints_one_batch_of_a_split_message_and_limits_its_recipients(database: str) -> None:
     put_in_outbox(mail(*(f"p{number}@example.net" for number in range(1060)), batch=True))
     first, second = (one.pk for one in all_parts())
     Part.objects.filter(pk=first).update(state="accepted")
@@ -198,7 +198,7 @@ def part_of(pk: int) -> int:
     return Part.objects.get(pk=pk).message_id
 
 
-def test_who_asks_for_one_recipient_sees_that_one(database: str) -> None:
+def test_show_by_address_prints_only_that_recipient(database: str) -> None:
     put_in_outbox(mail(*(f"p{number}@example.net" for number in range(99)), batch=True))
     receive_events(event_of_last_mail(1, "open", "p98@example.net"))
     shown = run("show", "--address", "P98@example.net")
@@ -208,7 +208,7 @@ def test_who_asks_for_one_recipient_sees_that_one(database: str) -> None:
     assert "opened" not in run("show", "--address", "p97@example.net")
 
 
-def test_who_shares_a_mail_has_their_own_events_alone(database: str) -> None:
+def test_show_by_address_prints_only_the_events_of_that_recipient(database: str) -> None:
     put_in_outbox(mail("ann@example.com", "bo@example.com", "stra\u00dfe@example.com"))
     receive_events(
         event_of_last_mail(1, "delivered", "Ann@Example.com"),
@@ -227,7 +227,7 @@ def test_who_shares_a_mail_has_their_own_events_alone(database: str) -> None:
     assert shown.count("  delivered  ") == 6
 
 
-def test_an_answer_is_shown_with_who_wrote_it(database: str) -> None:
+def test_show_prints_replies_with_their_sender(database: str) -> None:
     put_in_outbox()
     receive_events(event_of_last_mail(1, "open"))
     found = answer_to_last_mail(2, sender="boss@example.com", subject="Re:\x1b[31m your order")
@@ -239,7 +239,7 @@ def test_an_answer_is_shown_with_who_wrote_it(database: str) -> None:
     assert "boss@example.com" in [one["recipient"] for one in told["timeline"] if one["what"] == "answered"]
 
 
-def test_events_of_others_are_not_counted_as_left_out(database: str) -> None:
+def test_show_by_address_does_not_count_events_of_others_as_left_out(database: str) -> None:
     put_in_outbox(mail("ann@example.com", "bo@example.com"))
     receive_events(
         *(event_of_last_mail(seconds, "open") for seconds in range(60)),
@@ -250,7 +250,7 @@ def test_events_of_others_are_not_counted_as_left_out(database: str) -> None:
 
 
 @pytest.mark.parametrize("sender", [None, "shop@example.com", ["shop@example.com"], {"name": "Shop"}, 7])
-def test_a_mail_without_a_proper_sender_is_shown(database: str, sender: Any) -> None:
+def test_show_prints_a_mail_with_an_invalid_sender(database: str, sender: Any) -> None:
     put_in_outbox(mail(**{"from": sender}))
     assert "subject        Your order\n" in run("show", only_part().pk)
 
@@ -264,9 +264,7 @@ def test_a_mail_without_a_proper_sender_is_shown(database: str, sender: Any) -> 
         (b"", "cannot be read"),
     ],
 )
-def test_a_mail_that_cannot_be_read_is_shown_and_the_next_one(
-    database: str, content: bytes, says: str
-) -> None:
+def test_show_prints_an_unreadable_mail_and_the_next_one(database: str, content: bytes, says: str) -> None:
     put_in_outbox()
     OutboxMessage.objects.update(content=content)
     log = [{"at": "noon", "what": "x"}, "y", {}, {"at": 7, "what": 8}, {"at": "0001-01-01", "what": "z"}]
@@ -281,7 +279,7 @@ def test_a_mail_that_cannot_be_read_is_shown_and_the_next_one(
 
 
 @pytest.mark.parametrize("number", ["99999999999999999999", "9223372036854775808", "-1", "0"])
-def test_a_message_number_that_cannot_be_is_nobodys(database: str, number: str) -> None:
+def test_an_impossible_message_number_matches_no_mail(database: str, number: str) -> None:
     put_in_outbox()
     assert run("list", "--message", number) == "No mail matches.\n"
     with pytest.raises(CommandError, match="No mail matches"):
@@ -289,14 +287,14 @@ def test_a_message_number_that_cannot_be_is_nobodys(database: str, number: str) 
     assert run("cancel", "--message", number).startswith("Cancelled 0 of 0 mails.")
 
 
-def test_events_that_are_left_out_are_counted(database: str) -> None:
+def test_show_counts_the_events_it_leaves_out(database: str) -> None:
     made("accepted")
     receive_events(*(event_of_last_mail(seconds, "open") for seconds in range(60)))
     assert "  The first 50 of 60 events; --all shows all.\n" in run("show", only_part().pk)
     assert run("show", only_part().pk, "--all").count("  opened        ") == 60
 
 
-def test_what_happened_fits_a_terminal(database: str) -> None:
+def test_show_fits_the_timeline_into_the_terminal(database: str) -> None:
     log = [{"at": "2026-07-14T12:00:00+00:00", "what": "A long story. " * 20}]
     (pk,) = made("failed", log=log)
     lines = run("show", pk, terminal=80).partition("What happened")[2].splitlines()
@@ -305,13 +303,13 @@ def test_what_happened_fits_a_terminal(database: str) -> None:
     assert len(run("show", pk).partition("What happened")[2].splitlines()) == 3
 
 
-def test_a_mail_whose_words_are_gone_is_shown(database: str) -> None:
+def test_show_prints_a_mail_whose_content_was_removed(database: str) -> None:
     made("failed")
     OutboxMessage.objects.update(content=None, subject="")
     assert "content        gone, its time was over\n" in run("show", only_part().pk)
 
 
-def test_a_mail_for_programs(database: str) -> None:
+def test_show_prints_a_mail_as_json(database: str) -> None:
     made("failed", log=[{"at": "2026-07-14T12:00:00+00:00", "what": "Refused."}])
     (found,) = run_json("show", only_part().pk)
     assert (found["state"], found["log"][0]["what"]) == ("failed", "Refused.")
@@ -321,7 +319,7 @@ def test_a_mail_for_programs(database: str) -> None:
     assert recipient["message_id"] == str(Recipient.objects.get().message_id)
 
 
-def test_an_id_that_is_not_there_is_named_after_those_that_are(database: str) -> None:
+def test_show_names_missing_ids_after_the_mails_it_found(database: str) -> None:
     made("waiting")
     out = StringIO()
     with pytest.raises(CommandError, match="No mail has the id C3, 0") as raised:
@@ -330,7 +328,7 @@ def test_an_id_that_is_not_there_is_named_after_those_that_are(database: str) ->
     assert f"Mail {only_part().pk}\n" in out.getvalue()
 
 
-def test_show_wants_to_know_which(database: str) -> None:
+def test_show_requires_ids_or_filters(database: str) -> None:
     for options in ((), ("--all",)):
         with pytest.raises(CommandError, match="Say which mails"):
             run("show", *options)
@@ -341,7 +339,7 @@ def test_show_wants_to_know_which(database: str) -> None:
 # retry, cancel, settle
 
 
-def test_a_retry_takes_what_failed_and_rings(database: str) -> None:
+def test_retry_takes_failed_mails_and_wakes_workers(database: str) -> None:
     made("failed", "failed", "posting", "accepted", "parked")
     Part.objects.filter(pk=made("failed")[0]).update(envelopes=None)
     assert run("retry", "--since", "1h").splitlines() == [
@@ -355,7 +353,7 @@ def test_a_retry_takes_what_failed_and_rings(database: str) -> None:
     assert bells() == ["sending.deliver", "sending.deliver_bulk"]
 
 
-def test_a_cancelled_mail_rings_for_nobody(database: str) -> None:
+def test_cancel_wakes_no_worker(database: str) -> None:
     made("waiting", "parked", "failed")
     assert run("cancel", "--all").splitlines() == [
         "Cancelled 2 of 3 mails.",
@@ -364,7 +362,7 @@ def test_a_cancelled_mail_rings_for_nobody(database: str) -> None:
     assert bells() == []
 
 
-def test_what_was_sent_is_settled_for_good(database: str) -> None:
+def test_settle_as_sent_marks_mails_accepted(database: str) -> None:
     pks = made("parked", "unknown", "waiting")
     assert run("settle", *pks, "--sent").splitlines() == [
         "Settled 2 of 3 mails.",
@@ -374,7 +372,7 @@ def test_what_was_sent_is_settled_for_good(database: str) -> None:
     assert bells() == []
 
 
-def test_what_was_not_sent_is_posted_again_and_the_risk_is_said(database: str) -> None:
+def test_settle_as_not_sent_makes_mails_due_and_warns_of_a_second_send(database: str) -> None:
     (pk,) = made("parked")
     assert run("settle", pk, "--not-sent").splitlines() == [
         "Settled 1 of 1 mail.",
@@ -385,7 +383,7 @@ def test_what_was_not_sent_is_posted_again_and_the_risk_is_said(database: str) -
     assert bells() == ["sending.deliver", "sending.deliver_bulk"]
 
 
-def test_who_settles_says_how(database: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_settle_requires_sent_or_not_sent(database: str, capsys: pytest.CaptureFixture[str]) -> None:
     (pk,) = made("parked")
     for options in ((), ("--sent", "--not-sent")):
         with pytest.raises(CommandError, match="--not-sent"):
@@ -395,14 +393,14 @@ def test_who_settles_says_how(database: str, capsys: pytest.CaptureFixture[str])
     assert "recipients get\n            them TWICE" in capsys.readouterr().out
 
 
-def test_what_there_is_proof_of_is_said(database: str) -> None:
+def test_cancel_says_when_event_feedback_proves_acceptance(database: str) -> None:
     (pk,) = made("parked", accepted_at=moved())
     said = run("cancel", pk)
     assert said.startswith("Cancelled 0 of 1 mail.\n1 left alone: there is proof by now")
     assert only_part().state == "accepted"
 
 
-def test_what_was_done_for_programs(database: str) -> None:
+def test_retry_cancel_and_settle_print_their_counts_as_json(database: str) -> None:
     made("failed", "posting", "accepted")
     others = {"in_progress": 1, "accepted": 0, "empty": 0}
     assert run_json("retry", "--all") == [{"matched": 3, "retried": 1, **others}]
@@ -414,7 +412,7 @@ CHANGES = pytest.mark.parametrize("action", [["retry"], ["cancel"], ["settle", "
 
 
 @CHANGES
-def test_without_a_filter_nothing_is_changed_unless_all_are_meant(database: str, action: list[str]) -> None:
+def test_operator_actions_without_a_filter_require_all(database: str, action: list[str]) -> None:
     made("failed", "waiting", "parked")
     for options in ((), ("--dry-run",), ("--json",)):
         with pytest.raises(CommandError, match=r"Say which mails: .* Or --all\."):
@@ -423,7 +421,7 @@ def test_without_a_filter_nothing_is_changed_unless_all_are_meant(database: str,
 
 
 @CHANGES
-def test_an_id_that_is_not_there_is_named_and_the_others_are_taken(database: str, action: list[str]) -> None:
+def test_operator_actions_name_missing_ids_and_take_the_others(database: str, action: list[str]) -> None:
     taken = {"retry": "failed", "cancel": "waiting", "settle": "parked"}[action[0]]
     (pk,) = made(taken)
     said = run(*action, pk, "C3")
@@ -431,7 +429,7 @@ def test_an_id_that_is_not_there_is_named_and_the_others_are_taken(database: str
     assert " 1 of 1 mail.\n" in said
 
 
-def test_a_rehearsal_says_what_would_be_taken(database: str) -> None:
+def test_a_dry_run_prints_the_mails_it_would_take(database: str) -> None:
     made("waiting", "waiting", "parked", "posting")
     put_in_outbox(alias="news")
     before = list(Part.objects.order_by("pk").values())
@@ -453,7 +451,9 @@ def test_a_rehearsal_says_what_would_be_taken(database: str) -> None:
     assert bells() == []
 
 
-def test_in_slices_with_a_bar_where_somebody_looks(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retry_works_in_slices_and_shows_a_progress_bar_on_a_terminal(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(by_hand, "SLICE", 10)
     made(*["failed"] * 25)
     said = run("retry", "--all", terminal=80)
@@ -461,7 +461,7 @@ def test_in_slices_with_a_bar_where_somebody_looks(database: str, monkeypatch: p
     assert "Retried 25 of 25 mails.\n" in said
 
 
-def test_a_retry_that_is_interrupted_says_how_far_it_got(
+def test_an_interrupted_retry_prints_how_many_mails_it_retried(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(by_hand, "SLICE", 10)
@@ -478,7 +478,7 @@ def test_a_retry_that_is_interrupted_says_how_far_it_got(
 # status
 
 
-def test_an_empty_outbox(database: str) -> None:
+def test_status_of_an_empty_outbox(database: str) -> None:
     assert run("status").splitlines() == [
         "lane  state    mails",
         "mail  waiting      0",
@@ -486,7 +486,7 @@ def test_an_empty_outbox(database: str) -> None:
     ]
 
 
-def test_all_that_is_going_on(database: str) -> None:
+def test_status_prints_the_states_of_each_lane_and_warnings(database: str) -> None:
     made("waiting", due=moved(minutes=-20))
     made("waiting", due=moved(seconds=300))
     made("posting", "parked", "failed", "accepted", "cancelled")
@@ -511,7 +511,7 @@ def test_all_that_is_going_on(database: str) -> None:
     assert "bulk lane" not in said
 
 
-def test_who_is_paused_and_what_sendgrid_said(database: str) -> None:
+def test_status_prints_open_circuit_breakers_with_the_error_text(database: str) -> None:
     made("waiting", due=moved(minutes=-20))
     words = "The provided authorization grant is invalid, expired, or revoked"
     columns = {"since": moved(), "failures": 3, "status_code": 401}
@@ -529,7 +529,7 @@ def test_who_is_paused_and_what_sendgrid_said(database: str) -> None:
     assert [(pause["failures"], pause["in_use"]) for pause in pauses] == [(3, True), (3, False)]
 
 
-def test_a_mailer_without_a_key_is_said(database: str, anymail: Callable[..., None]) -> None:
+def test_status_warns_of_a_mailer_without_an_api_key(database: str, anymail: Callable[..., None]) -> None:
     put_in_outbox(alias="gone")
     assert "WARNING: 1 mail for the mailer gone, which has no API key.\n" in run("status")
     anymail(SENDGRID_API_KEY=None)
@@ -544,7 +544,7 @@ def test_a_mailer_without_a_key_is_said(database: str, anymail: Callable[..., No
     "action",
     [["list"], ["show", "1"], ["retry", "1"], ["cancel", "1"], ["settle", "1", "--sent"], ["status"]],
 )
-def test_without_the_database_an_error_says_so(database: str, action: list[str]) -> None:
+def test_actions_without_the_database_fail_with_a_plain_error(database: str, action: list[str]) -> None:
     with (
         database_away(database),
         pytest.raises(CommandError, match="cannot be asked: OperationalError") as raised,
@@ -553,7 +553,7 @@ def test_without_the_database_an_error_says_so(database: str, action: list[str])
     assert "migrate" not in str(raised.value)
 
 
-def test_a_database_without_our_tables_is_to_be_migrated(
+def test_a_missing_table_is_an_error_that_advises_migrate(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Part._meta, "db_table", "not_made_yet")
@@ -573,13 +573,13 @@ def test_a_database_without_our_tables_is_to_be_migrated(
         ([], "required: ACTION"),
     ],
 )
-def test_what_cannot_be_meant_is_an_error_that_says_what_can(args: list[str], says: str) -> None:
+def test_an_invalid_argument_is_an_error_with_advice(args: list[str], says: str) -> None:
     with pytest.raises(CommandError) as raised:
         run(*args)
     assert says in str(raised.value)
 
 
-def test_nothing_prints_a_key(database: str) -> None:
+def test_no_action_prints_an_api_key(database: str) -> None:
     made("waiting", "failed")
     Pause.objects.create(
         account=account.named("default").fingerprint, alias="default", since=moved(), until=moved()

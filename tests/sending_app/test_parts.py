@@ -41,46 +41,46 @@ def sizes(mail: Mail) -> list[int]:
     ("count", "expected"),
     [(0, []), (1, [1]), (1000, [1000]), (1001, [1000, 1]), (2500, [1000, 1000, 500])],
 )
-def test_a_batch_goes_out_a_thousand_at_a_time(count: int, expected: list[int]) -> None:
+def test_a_batch_is_split_into_requests_of_a_thousand_recipients(count: int, expected: list[int]) -> None:
     mail = batch(envelopes(count))
     assert sizes(mail) == expected
     assert [envelope for part in split(mail) for envelope in part] == mail.envelopes
 
 
-def test_copies_count() -> None:
+def test_cc_and_bcc_count_towards_the_recipient_limit() -> None:
     with_copies = envelopes(600, cc=addresses(1, "cc"), bcc=addresses(1, "bcc"))
     assert sizes(batch(with_copies)) == [333, 267]
 
 
-def test_an_envelope_that_fills_a_request_has_it_alone() -> None:
+def test_a_personalization_that_fills_a_request_is_alone_in_it() -> None:
     small, large = envelopes(1), Envelope(id="large", to=addresses(1), cc=addresses(999, "cc"))
     assert sizes(batch([*small, large, *small])) == [1, 1, 1]
 
 
-def test_a_mail_that_is_no_batch_may_have_a_thousand() -> None:
+def test_a_mail_that_is_no_batch_may_have_a_thousand_recipients() -> None:
     envelope = Envelope(id="one", to=addresses(500), cc=addresses(300, "cc"), bcc=addresses(200, "bcc"))
     assert split(Mail(common=COMMON, envelopes=[envelope])) == [[envelope]]
 
 
-def test_a_mail_that_is_no_batch_may_have_no_more() -> None:
+def test_a_mail_that_is_no_batch_with_more_than_a_thousand_recipients_is_refused() -> None:
     mail = Mail(common=COMMON, envelopes=[Envelope(id="one", to=addresses(1000), bcc=addresses(1, "bcc"))])
     with pytest.raises(TooLarge, match=r"up to 1000 recipients.*set `merge_data` \(\{\} will do\)"):
         split(mail)
 
 
-def test_personalizations_that_the_caller_wrote_are_not_split() -> None:
+def test_personalizations_given_by_the_caller_are_not_split() -> None:
     with pytest.raises(TooLarge, match=r"up to 1000 recipients.*Send several messages\."):
         split(Mail(common=COMMON, envelopes=envelopes(1001)))
 
 
-def test_a_request_has_so_many_personalizations(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_is_limited_in_personalizations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "MOST_PERSONALIZATIONS", 2)
     assert sizes(batch(envelopes(5))) == [2, 2, 1]
     with pytest.raises(TooLarge, match=r"up to 2 personalizations\. Send several messages\."):
         split(Mail(common=COMMON, envelopes=envelopes(3)))
 
 
-def test_too_many_copies_for_one_of_a_batch() -> None:
+def test_too_many_cc_and_bcc_for_one_personalization_are_refused() -> None:
     with pytest.raises(TooLarge, match=r"up to 1000 recipients.*fewer in cc and bcc"):
         split(batch(envelopes(2, bcc=addresses(1000, "bcc"))))
 
@@ -88,7 +88,7 @@ def test_too_many_copies_for_one_of_a_batch() -> None:
 # Bytes
 
 
-def test_a_mail_may_have_what_fits_in_a_request() -> None:
+def test_a_mail_up_to_the_size_limit_of_a_request_is_accepted() -> None:
     only = envelopes(1)
     [room] = [
         parts.SIZE_LIMIT - len(encode(build(COMMON, only, [Attachment(content=b"", filename="a", type="b")])))
@@ -100,26 +100,26 @@ def test_a_mail_may_have_what_fits_in_a_request() -> None:
         split(replace(mail, attachments=[replace(fits, content=fits.content + bytes(9))]))
 
 
-def test_attachments_are_in_every_part() -> None:
+def test_attachments_count_towards_the_size_of_every_request() -> None:
     large = Attachment(content=bytes(20_000_000), filename="a", type="b")
     mail = batch(envelopes(10, merge_data={"text": "x" * 1_000_000}), attachments=[large])
     assert sizes(mail) == [3, 3, 3, 1]
 
 
-def test_attachments_that_esp_extra_replaced_take_no_room() -> None:
+def test_attachments_replaced_by_esp_extra_are_not_counted() -> None:
     common = replace(COMMON, body={**COMMON.body, "attachments": [{"content": "aGk=", "filename": "a"}]})
     large = Attachment(content=bytes(30_000_000), filename="a", type="b")
     assert sizes(batch(envelopes(2), common, [large])) == [2]
 
 
-def test_content_alone_can_be_too_much() -> None:
+def test_content_over_the_size_limit_is_refused() -> None:
     common = replace(COMMON, body={"content": [{"type": "text/plain", "value": "é" * 15_000_000}]})
     for is_batch in (True, False):
         with pytest.raises(TooLarge, match="bytes of JSON"):
             split(Mail(common=common, envelopes=envelopes(2), is_batch=is_batch))
 
 
-def test_too_large_is_what_a_caller_may_expect() -> None:
+def test_too_large_is_a_mail_error_and_a_value_error() -> None:
     assert issubclass(TooLarge, MailError)
     assert issubclass(TooLarge, ValueError)
 
@@ -157,7 +157,7 @@ files = st.lists(
 
 
 @given(a_common, st.lists(an_envelope, max_size=8), files, st.integers(2, 12), st.integers(150, 1500))
-def test_no_recipient_is_lost_or_doubled_and_no_request_is_over_a_limit(
+def test_splitting_keeps_every_recipient_once_and_every_request_within_the_limits(
     common: Common, among: list[Envelope], attachments: list[Attachment], most: int, limit: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -175,14 +175,14 @@ def test_no_recipient_is_lost_or_doubled_and_no_request_is_over_a_limit(
 
 
 @given(a_common, an_envelope, files)
-def test_what_is_reckoned_is_never_too_small(
+def test_the_estimated_size_is_never_too_small(
     common: Common, envelope: Envelope, attachments: list[Attachment]
 ) -> None:
     size = parts._shared_size(common, attachments) + sum(parts._sizes(common, [envelope] * 3))
     assert size >= len(encode(build(common, [envelope] * 3, attachments)))
 
 
-def test_what_is_reckoned_has_the_id_that_goes_into_addresses() -> None:
+def test_the_estimated_size_includes_message_ids_in_reply_to_addresses() -> None:
     reply_to = [{"email": "a+{message_id}@x.example"}] * 100
     common = replace(COMMON, body={**COMMON.body, "reply_to_list": reply_to})
     envelope = Envelope(id=str(uuid.uuid4()), to=addresses(1))
@@ -191,7 +191,7 @@ def test_what_is_reckoned_has_the_id_that_goes_into_addresses() -> None:
 
 
 @given(a_common, an_envelope, files)
-def test_what_is_reckoned_is_not_far_too_large(
+def test_the_estimated_size_is_not_much_too_large(
     common: Common, envelope: Envelope, attachments: list[Attachment]
 ) -> None:
     alone = replace(common, global_data={}, extra={})

@@ -39,7 +39,7 @@ def be_over() -> None:
     Pause.objects.update(until=pause().since - timedelta(seconds=1))
 
 
-def test_a_pause_shuts_the_account_until_its_time_is_over(database: str, one: Account) -> None:
+def test_an_open_circuit_breaker_becomes_half_open_and_closes(database: str, one: Account) -> None:
     assert pauses.shut() == {}
     pauses.begin(one, paused(), trying=False)
     assert pauses.shut() == {one.fingerprint: False}
@@ -51,7 +51,9 @@ def test_a_pause_shuts_the_account_until_its_time_is_over(database: str, one: Ac
 
 
 @pytest.mark.parametrize("wait", [2.5, 42, 599])
-def test_it_never_ends_before_sendgrids_time_and_soon_after(database: str, one: Account, wait: float) -> None:
+def test_an_open_circuit_breaker_lasts_at_least_as_long_as_sendgrid_asks(
+    database: str, one: Account, wait: float
+) -> None:
     before = database_now(database)
     length = pauses.begin(one, paused(wait), trying=False)
     asked = timedelta(seconds=wait)
@@ -59,13 +61,13 @@ def test_it_never_ends_before_sendgrids_time_and_soon_after(database: str, one: 
     assert before + asked <= pause().until <= database_now(database) + length
 
 
-def test_it_is_no_longer_than_ten_minutes_whatever_sendgrid_says(database: str, one: Account) -> None:
+def test_an_open_circuit_breaker_lasts_at_most_ten_minutes(database: str, one: Account) -> None:
     for _ in range(14):
         assert pauses.begin(one, paused(86400), trying=True) <= timedelta(seconds=601)
         assert pauses.begin(one, paused(None, 401), trying=True) <= timedelta(seconds=601)
 
 
-def test_each_try_in_vain_doubles_it(database: str, one: Account) -> None:
+def test_each_failed_probe_doubles_the_backoff(database: str, one: Account) -> None:
     lengths = [pauses.begin(one, paused(status=401), trying=False)]
     lengths += [pauses.begin(one, paused(status=401), trying=True) for _ in range(6)]
     asked = [15, 30, 60, 120, 240, 480, 600]
@@ -73,7 +75,7 @@ def test_each_try_in_vain_doubles_it(database: str, one: Account) -> None:
     assert pause().failures == 7
 
 
-def test_of_keys_that_no_mailer_has_it_goes_when_it_is_over_by_more_than_a_day(
+def test_circuit_breakers_of_unused_keys_are_removed_after_a_day(
     database: str, one: Account, anymail: Callable[..., None]
 ) -> None:
     anymail(SENDGRID_API_KEY=KEY)
@@ -87,7 +89,7 @@ def test_of_keys_that_no_mailer_has_it_goes_when_it_is_over_by_more_than_a_day(
     assert pauses.shut().keys() == {one.fingerprint, old.fingerprint}
 
 
-def test_of_many_that_were_on_their_way_one_counts_and_the_longest_holds(database: str, one: Account) -> None:
+def test_concurrent_refusals_count_once_and_keep_the_longest_wait(database: str, one: Account) -> None:
     pauses.begin(one, paused(300), trying=False)
     since, until = pause().since, pause().until
     for wait in (None, 5, 200):
@@ -98,7 +100,9 @@ def test_of_many_that_were_on_their_way_one_counts_and_the_longest_holds(databas
     assert pause().failures == 1
 
 
-def test_many_at_once_begin_one_pause_that_is_the_longest(database: str, one: Account) -> None:
+def test_concurrent_workers_open_one_circuit_breaker_with_the_longest_wait(
+    database: str, one: Account
+) -> None:
     together = Barrier(4)
 
     def begin(wait: int) -> timedelta:
@@ -115,7 +119,7 @@ def test_many_at_once_begin_one_pause_that_is_the_longest(database: str, one: Ac
     assert pause().until >= before + timedelta(seconds=500)
 
 
-def test_of_many_workers_one_tries_it(database: str, one: Account) -> None:
+def test_only_one_of_many_workers_may_probe(database: str, one: Account) -> None:
     pauses.begin(one, paused(), trying=False)
     assert not pauses.may_try(one)
     be_over()
@@ -133,7 +137,7 @@ def test_of_many_workers_one_tries_it(database: str, one: Account) -> None:
     assert pauses.shut() == {one.fingerprint: False}
 
 
-def test_where_who_tries_it_is_never_heard_of_again_another_does(database: str, one: Account) -> None:
+def test_a_lost_probe_is_followed_by_another(database: str, one: Account) -> None:
     pauses.begin(one, paused(), trying=False)
     be_over()
     before = database_now(database)
@@ -144,11 +148,11 @@ def test_where_who_tries_it_is_never_heard_of_again_another_does(database: str, 
     assert pauses.may_try(one)
 
 
-def test_without_a_pause_there_is_nothing_to_try(database: str, one: Account) -> None:
+def test_a_closed_circuit_breaker_allows_no_probe(database: str, one: Account) -> None:
     assert not pauses.may_try(one)
 
 
-def test_a_new_key_begins_without_one(database: str, one: Account) -> None:
+def test_a_new_api_key_has_a_closed_circuit_breaker(database: str, one: Account) -> None:
     pauses.begin(one, paused(), trying=False)
     for other in (
         Account("default", "SG.another", one.api_url, one.timeout),
@@ -159,7 +163,7 @@ def test_a_new_key_begins_without_one(database: str, one: Account) -> None:
     assert one.fingerprint in pauses.shut()
 
 
-def test_who_shares_a_key_shares_its_pause(database: str, one: Account) -> None:
+def test_mailers_with_one_api_key_share_its_circuit_breaker(database: str, one: Account) -> None:
     other = Account("news", KEY, one.api_url, (1.0, 2.0))
     pauses.begin(one, paused(), trying=False)
     assert other.fingerprint in pauses.shut()
@@ -169,7 +173,7 @@ def test_who_shares_a_key_shares_its_pause(database: str, one: Account) -> None:
     assert not Pause.objects.exists()
 
 
-def test_sendgrids_last_words_are_kept_as_a_database_takes_them(database: str, one: Account) -> None:
+def test_the_cleaned_error_text_of_sendgrid_is_recorded(database: str, one: Account) -> None:
     pauses.begin(one, paused(status=401, detail="The provided key\0 is \ud800 expired"), trying=False)
     assert (pause().status_code, pause().reason) == (401, "The provided key is \ufffd expired")
     pauses.begin(one, paused(status=403, detail="access forbidden"), trying=True)
@@ -177,7 +181,7 @@ def test_sendgrids_last_words_are_kept_as_a_database_takes_them(database: str, o
     assert str(pause()) == "pause of default"
 
 
-def test_a_server_that_says_the_key_makes_nobody_else_say_it(
+def test_an_api_key_echoed_by_the_server_is_redacted(
     database: str, serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -192,7 +196,7 @@ def test_a_server_that_says_the_key_makes_nobody_else_say_it(
 
 
 @pytest.mark.parametrize("status", [429, 401, 403])
-def test_a_wait_is_a_warning_and_a_refusal_an_alert(
+def test_a_rate_limit_is_logged_as_a_warning_and_a_refused_key_as_an_error(
     database: str, one: Account, caplog: pytest.LogCaptureFixture, status: int
 ) -> None:
     pauses.begin(one, paused(status=status), trying=False)
@@ -201,7 +205,9 @@ def test_a_wait_is_a_warning_and_a_refusal_an_alert(
     assert ("API key" in record.getMessage()) == (status != 429)
 
 
-def test_its_end_is_said_once(database: str, one: Account, caplog: pytest.LogCaptureFixture) -> None:
+def test_closing_the_circuit_breaker_is_logged_once(
+    database: str, one: Account, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     pauses.begin(one, paused(), trying=False)
     caplog.clear()
@@ -210,12 +216,14 @@ def test_its_end_is_said_once(database: str, one: Account, caplog: pytest.LogCap
     assert caplog.messages == ["SendGrid takes the mails of the mailer 'default' again"]
 
 
-def test_times_are_spread(database: str, one: Account) -> None:
+def test_waits_of_a_circuit_breaker_have_jitter(database: str, one: Account) -> None:
     lengths: set[timedelta] = {pauses.begin(one, paused(100), trying=True) for _ in range(5)}
     assert len(lengths) == 5
 
 
-def test_the_settings_of_the_project_make_an_account(database: str, anymail: Callable[..., None]) -> None:
+def test_a_circuit_breaker_is_stored_under_the_fingerprint_of_the_account(
+    database: str, anymail: Callable[..., None]
+) -> None:
     anymail(SENDGRID_API_KEY=KEY)
     pauses.begin(account.named("default"), paused(), trying=False)
     assert pause().account == account.named("default").fingerprint

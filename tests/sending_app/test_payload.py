@@ -35,7 +35,7 @@ def personalization(common: Common, envelope: Envelope) -> dict[str, Any]:
 # What is there, and what is not
 
 
-def test_a_plain_mail() -> None:
+def test_a_plain_mail_is_built() -> None:
     assert build(COMMON, [MIRA], []) == {
         "personalizations": [{"to": MIRA.to, "custom_args": {"anymail_id": "id-of-mira"}}],
         "from": {"email": "shop@example.com"},
@@ -43,11 +43,11 @@ def test_a_plain_mail() -> None:
     }
 
 
-def test_an_untracked_mail_bears_no_id() -> None:
+def test_an_untracked_mail_has_no_message_id() -> None:
     assert personalization(replace(COMMON, tracked=False), MIRA) == {"to": MIRA.to}
 
 
-def test_an_envelope_with_all_it_may_have() -> None:
+def test_a_personalization_with_all_fields_is_built() -> None:
     envelope = replace(
         MIRA, cc=JON.to, bcc=[{"email": "file@example.com"}], metadata={"order": "7"}, headers={"X-Shop": "1"}
     )
@@ -60,7 +60,7 @@ def test_an_envelope_with_all_it_may_have() -> None:
     }
 
 
-def test_each_envelope_becomes_one_personalization_in_order() -> None:
+def test_personalizations_are_built_in_order() -> None:
     found = build(COMMON, [JON, MIRA], [])["personalizations"]
     assert [one["to"] for one in found] == [JON.to, MIRA.to]
     assert [one["custom_args"]["anymail_id"] for one in found] == ["id-of-jon", "id-of-mira"]
@@ -69,33 +69,33 @@ def test_each_envelope_becomes_one_personalization_in_order() -> None:
 # Merge data
 
 
-def test_a_dynamic_template_takes_merge_data_as_it_is() -> None:
+def test_a_dynamic_template_gets_merge_data_unchanged() -> None:
     common = replace(COMMON, dynamic=True, field_format="-{}-", global_data={"shop": "Acme", "items": []})
     found = personalization(common, replace(MIRA, merge_data={"items": [{"n": 1}], "vip": True}))
     assert found["dynamic_template_data"] == {"shop": "Acme", "items": [{"n": 1}], "vip": True}
     assert "substitutions" not in found
 
 
-def test_any_other_takes_substitutions_by_their_whole_names() -> None:
+def test_other_mails_get_substitutions_with_delimited_names() -> None:
     common = replace(COMMON, field_format="-{}-", global_data={"shop": "Acme", "name": "friend"})
     found = personalization(common, replace(MIRA, merge_data={"name": "Mira"}))
     assert found["substitutions"] == {"-shop-": "Acme", "-name-": "Mira"}
     assert "dynamic_template_data" not in found
 
 
-def test_names_of_substitutions_stay_as_they_are_without_a_format() -> None:
+def test_substitution_names_are_unchanged_without_a_merge_field_format() -> None:
     assert personalization(COMMON, replace(MIRA, merge_data={":name": "M"}))["substitutions"] == {
         ":name": "M"
     }
 
 
-def test_global_data_alone_goes_to_everybody() -> None:
+def test_global_data_is_in_every_personalization() -> None:
     common = replace(COMMON, dynamic=True, global_data={"shop": "Acme"})
     found = build(common, [MIRA, JON], [])["personalizations"]
     assert [one["dynamic_template_data"] for one in found] == [{"shop": "Acme"}] * 2
 
 
-def test_data_of_one_is_no_data_of_another() -> None:
+def test_merge_data_of_one_recipient_is_not_in_another_personalization() -> None:
     common = replace(COMMON, dynamic=True)
     found = build(common, [replace(MIRA, merge_data={"code": "m"}), JON], [])["personalizations"]
     assert "dynamic_template_data" not in found[1]
@@ -104,7 +104,7 @@ def test_data_of_one_is_no_data_of_another() -> None:
 # What the caller's extra changes
 
 
-def test_extra_reaches_every_recipient_beside_what_is_theirs() -> None:
+def test_extra_is_merged_into_every_personalization() -> None:
     common = replace(COMMON, extra={"custom_args": {"campaign": "may"}, "send_at": 1784000000})
     found = build(common, [replace(MIRA, metadata={"order": "7"}), JON], [])["personalizations"]
     assert [one["custom_args"] for one in found] == [
@@ -114,7 +114,7 @@ def test_extra_reaches_every_recipient_beside_what_is_theirs() -> None:
     assert [one["send_at"] for one in found] == [1784000000] * 2
 
 
-def test_no_two_recipients_share_what_comes_of_extra() -> None:
+def test_personalizations_share_no_object_of_extra() -> None:
     """Anymail's did: all of a batch went out with the last one's id."""
     extra = {"custom_args": {"campaign": "may"}, "headers": {"X-A": "1"}, "cc": [{"email": "c@example.com"}]}
     first, second = build(replace(COMMON, extra=extra), [MIRA, JON], [])["personalizations"]
@@ -124,7 +124,7 @@ def test_no_two_recipients_share_what_comes_of_extra() -> None:
 
 
 @given(st.booleans(), st.fixed_dictionaries({"all": args, "own": args, "extra": args}), args, args)
-def test_who_wins(
+def test_extra_overrides_recipient_data_and_the_message_id_overrides_all(
     dynamic: bool, data: dict[str, dict[str, str]], metadata: dict[str, str], extra_args: dict[str, str]
 ) -> None:
     """What is for all loses to the recipient's, that to the caller's extra, and all lose to the id."""
@@ -137,7 +137,7 @@ def test_who_wins(
 
 
 @pytest.mark.parametrize("nonsense", [None, "text", 1, ["list"]])
-def test_custom_args_that_are_none_give_way_to_the_id(nonsense: object) -> None:
+def test_invalid_custom_args_are_replaced_by_the_message_id(nonsense: object) -> None:
     found = personalization(replace(COMMON, extra={"custom_args": nonsense}), MIRA)
     assert found["custom_args"] == {"anymail_id": "id-of-mira"}
 
@@ -145,7 +145,7 @@ def test_custom_args_that_are_none_give_way_to_the_id(nonsense: object) -> None:
 # A personalization the caller wrote
 
 
-def test_a_given_personalization_stands_and_bears_the_id() -> None:
+def test_a_given_personalization_is_kept_and_gets_the_message_id() -> None:
     own = {"to": JON.to, "subject": "Theirs", "custom_args": {"a": "b", "anymail_id": "old"}}
     envelope = replace(JON, given=own, metadata={"not": "this"}, headers={"X-Not": "this"})
     assert personalization(replace(COMMON, global_data={"not": "this"}), envelope) == {
@@ -165,7 +165,7 @@ def test_a_given_personalization_is_not_shared_with_the_body() -> None:
 # Attachments
 
 
-def test_attachments() -> None:
+def test_attachments_are_encoded_as_base64() -> None:
     files = [
         Attachment(content=b"\x00\xffplain", filename="a.bin", type="application/octet-stream"),
         Attachment(content=b"", filename="i.png", type="image/png", content_id="logo@inline"),
@@ -182,7 +182,7 @@ def test_attachments() -> None:
     }
 
 
-def test_attachments_that_the_caller_wrote_stand_alone() -> None:
+def test_attachments_in_the_body_replace_all_others() -> None:
     theirs = [{"content": "aGk=", "filename": "hi.txt"}]
     common = replace(COMMON, body={**COMMON.body, "attachments": theirs})
     ours = [Attachment(content=b"x", filename="x", type="text/plain")]
@@ -192,7 +192,7 @@ def test_attachments_that_the_caller_wrote_stand_alone() -> None:
 # Where answers go
 
 
-def test_an_address_for_answers_bears_the_id() -> None:
+def test_a_reply_to_address_contains_the_message_id() -> None:
     reply_to = [{"email": "support+{message_id}@x.example", "name": "Shop"}, {"email": "b@x.example"}]
     common = replace(COMMON, body={**COMMON.body, "reply_to_list": reply_to})
     assert build(common, [replace(MIRA, id="0b7f6a5e-83c4-4d2f-9a3c-52a4b1f2c9d0")], [])["reply_to_list"] == [
@@ -207,7 +207,7 @@ def test_an_address_for_answers_bears_the_id() -> None:
 
 
 @given(json_values, json_values, json_values)
-def test_building_changes_nothing_it_was_given(data: Any, own: Any, extra: Any) -> None:
+def test_build_does_not_change_its_arguments(data: Any, own: Any, extra: Any) -> None:
     common = replace(
         COMMON,
         dynamic=True,
@@ -221,10 +221,10 @@ def test_building_changes_nothing_it_was_given(data: Any, own: Any, extra: Any) 
 
 
 @given(st.dictionaries(names, json_values, max_size=4))
-def test_the_body_is_read_as_it_was_built(data: dict[str, Any]) -> None:
+def test_the_encoded_body_is_read_back_unchanged(data: dict[str, Any]) -> None:
     body = build(replace(COMMON, dynamic=True, global_data=data), [MIRA], [])
     assert json.loads(encode(body)) == body
 
 
-def test_the_body_is_compact_utf8() -> None:
+def test_the_body_is_encoded_as_compact_utf8() -> None:
     assert encode({"a": ["é", 1, None, True]}) == '{"a":["é",1,null,true]}'.encode()

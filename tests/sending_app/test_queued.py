@@ -81,7 +81,7 @@ def kept() -> int:
 # The caller's transaction
 
 
-def test_without_a_transaction_the_mail_is_kept_when_send_returns(
+def test_without_a_transaction_the_mail_is_in_the_outbox_when_send_returns(
     database: str, bells: Bells, sendgrid: FakeSendGrid
 ) -> None:
     assert django_message().send() == 1
@@ -108,7 +108,7 @@ def test_the_mail_is_rolled_back_with_the_callers_transaction(
     assert not sendgrid.requests
 
 
-def test_the_bell_is_rung_once_the_transaction_is_committed_in_its_turn(database: str, bells: Bells) -> None:
+def test_the_wake_up_is_sent_on_commit_in_order(database: str, bells: Bells) -> None:
     seen = []
     with transaction.atomic(using=database):
         transaction.on_commit(lambda: seen.append(bells.mail), using=database)
@@ -119,7 +119,7 @@ def test_the_bell_is_rung_once_the_transaction_is_committed_in_its_turn(database
     assert bells.mail == 1
 
 
-def test_a_savepoint_that_is_rolled_back_takes_its_own_mail_alone(
+def test_a_rolled_back_savepoint_removes_only_its_own_mail(
     database: str, bells: Bells, sendgrid: FakeSendGrid
 ) -> None:
     with transaction.atomic(using=database):
@@ -135,7 +135,7 @@ def test_a_savepoint_that_is_rolled_back_takes_its_own_mail_alone(
     assert [one.body["subject"] for one in sendgrid.accepted] == ["outer", "another"]
 
 
-def test_another_databases_transaction_has_no_say(database: str, bells: Bells) -> None:
+def test_a_transaction_on_another_database_does_not_matter(database: str, bells: Bells) -> None:
     other = "postgres" if database == "default" else "default"
     with transaction.atomic(using=other):
         django_message().send()
@@ -144,7 +144,7 @@ def test_another_databases_transaction_has_no_say(database: str, bells: Bells) -
     assert OutboxMessage.objects.using(database).count() == 1
 
 
-def test_who_commits_by_hand_leaves_the_bell_to_the_tick(database: str, bells: Bells) -> None:
+def test_with_autocommit_off_the_wake_up_is_left_to_the_tick(database: str, bells: Bells) -> None:
     transaction.set_autocommit(False, using=database)
     try:
         django_message().send()
@@ -155,9 +155,7 @@ def test_who_commits_by_hand_leaves_the_bell_to_the_tick(database: str, bells: B
     assert bells.mail == 0
 
 
-def test_in_a_transaction_that_is_broken_send_raises_what_the_database_does(
-    database: str, bells: Bells
-) -> None:
+def test_send_in_a_broken_transaction_raises_the_database_error(database: str, bells: Bells) -> None:
     message = django_message()
     with transaction.atomic(using=database):
         transaction.set_rollback(True, using=database)
@@ -171,31 +169,31 @@ def test_in_a_transaction_that_is_broken_send_raises_what_the_database_does(
 # Bells
 
 
-def test_one_bell_for_all_messages_of_a_call(bells: Bells) -> None:
+def test_one_call_sends_one_wake_up_for_all_messages(bells: Bells) -> None:
     assert connection_of().send_messages([django_message() for _ in range(3)]) == 3
     assert bells.mail == 1
 
 
-def test_a_bell_for_each_lane(bells: Bells) -> None:
+def test_each_lane_gets_one_wake_up(bells: Bells) -> None:
     connection_of().send_messages(
         [django_message(), django_message(bulk=True), django_message(), django_message(bulk=True)]
     )
     assert (bells.mail, bells.bulk) == (1, 1)
 
 
-def test_a_large_batch_is_bulk(bells: Bells, anymail: Change) -> None:
+def test_a_large_batch_wakes_the_bulk_lane(bells: Bells, anymail: Change) -> None:
     anymail(SEND_BULK_ABOVE=2)
     django_message(to=["a@example.com", "b@example.com", "c@example.com"], merge_data={}).send()
     assert (bells.mail, bells.bulk) == (0, 1)
 
 
-def test_nothing_kept_rings_nothing(bells: Bells) -> None:
+def test_without_a_stored_mail_no_wake_up_is_sent(bells: Bells) -> None:
     connection = connection_of(fail_silently=True)
     assert connection.send_messages([django_message(to=["nobody"]), django_message(to=[])]) == 0
     assert (bells.mail, bells.bulk) == (0, 0)
 
 
-def test_messages_before_a_bad_one_stay_and_leave(bells: Bells, sendgrid: FakeSendGrid) -> None:
+def test_messages_before_an_invalid_one_are_stored_and_sent(bells: Bells, sendgrid: FakeSendGrid) -> None:
     with pytest.raises(InvalidAddress):
         connection_of().send_messages(
             [django_message(), django_message(bulk=True), django_message(to=["nobody"]), django_message()]
@@ -206,7 +204,7 @@ def test_messages_before_a_bad_one_stay_and_leave(bells: Bells, sendgrid: FakeSe
     assert len(sendgrid.accepted) == 2
 
 
-def test_they_do_so_in_a_transaction_whose_owner_goes_on(database: str, bells: Bells) -> None:
+def test_messages_before_an_invalid_one_are_stored_inside_a_transaction(database: str, bells: Bells) -> None:
     with transaction.atomic(using=database):
         with pytest.raises(InvalidAddress):
             connection_of().send_messages([django_message(), django_message(to=["nobody"])])
@@ -240,7 +238,7 @@ def test_a_receiver_of_pre_send_may_send_by_the_same_mailer(bells: Bells) -> Non
         ({"timeout": 7}, "REQUESTS_TIMEOUT"),
     ],
 )
-def test_what_a_worker_would_not_find_is_refused_by_the_name_of_its_setting(
+def test_options_in_code_that_workers_cannot_see_are_refused_with_their_setting(
     option: dict[str, Any], setting: str
 ) -> None:
     (name,) = option
@@ -249,24 +247,24 @@ def test_what_a_worker_would_not_find_is_refused_by_the_name_of_its_setting(
     assert "in-code" not in str(caught.value)
 
 
-def test_a_key_in_code_is_refused_where_there_is_no_other(anymail: Change) -> None:
+def test_an_api_key_in_code_is_refused_without_one_in_the_settings(anymail: Change) -> None:
     anymail(SENDGRID_API_KEY=None)
     with pytest.raises(ImproperlyConfigured, match="takes no api_key in code"):
         EmailBackend(api_key="SG.in-code")
 
 
-def test_what_the_settings_say_as_well_may_be_said_in_code(sendgrid: FakeSendGrid) -> None:
+def test_options_in_code_equal_to_the_settings_are_accepted(sendgrid: FakeSendGrid) -> None:
     connection = EmailBackend(api_key="SG.fake", api_url=sendgrid.url.removesuffix("/"))
     assert connection.send_messages([django_message()]) == 1
 
 
 @pytest.mark.parametrize("key", [None, "SG.in-code"])
-def test_an_alias_that_no_worker_finds_is_refused(key: str | None) -> None:
+def test_an_alias_unknown_to_workers_is_refused(key: str | None) -> None:
     with pytest.raises(ImproperlyConfigured):
         EmailBackend(alias="news", api_key=key)
 
 
-def test_no_row_has_the_key() -> None:
+def test_the_api_key_is_in_no_row() -> None:
     django_message().send()
     for model in (OutboxMessage, Part, Recipient):
         assert "SG.fake" not in str(
@@ -281,7 +279,7 @@ def test_no_row_has_the_key() -> None:
 # What is kept
 
 
-def test_b13_a_batch_of_2500_leaves_in_three_requests(sendgrid: FakeSendGrid) -> None:
+def test_b13_a_batch_of_2500_is_sent_in_three_requests(sendgrid: FakeSendGrid) -> None:
     message = django_message(to=[f"n{number}@example.com" for number in range(2500)], merge_data={})
     assert message.send() == 1
     assert Part.objects.count() == 3
@@ -295,7 +293,7 @@ def test_b13_a_batch_of_2500_leaves_in_three_requests(sendgrid: FakeSendGrid) ->
     assert len(status.message_id) == 2500
 
 
-def test_a_mail_too_large_raises_and_nothing_is_kept(bells: Bells) -> None:
+def test_a_mail_that_is_too_large_raises_and_stores_nothing(bells: Bells) -> None:
     message = django_message(bcc=[f"n{number}@example.com" for number in range(1000)])
     with pytest.raises(TooLarge) as caught:
         message.send()
@@ -307,7 +305,7 @@ def test_a_mail_too_large_raises_and_nothing_is_kept(bells: Bells) -> None:
 # post_send, from a worker
 
 
-def test_post_send_is_called_by_the_worker_and_not_by_send(sendgrid: FakeSendGrid) -> None:
+def test_post_send_is_sent_by_the_worker_and_not_by_send(sendgrid: FakeSendGrid) -> None:
     heard: list[dict[str, Any]] = []
     sent = django_message(to=["Ann <ann@example.com>"], tags=["a"])
     with receiver_connected(post_send, lambda **told: heard.append(told)):
@@ -326,7 +324,7 @@ def test_post_send_is_called_by_the_worker_and_not_by_send(sendgrid: FakeSendGri
     assert status.esp_response.status_code == 202
 
 
-def test_without_ids_the_worker_has_none_to_tell(anymail: Change) -> None:
+def test_without_message_ids_post_send_has_none(anymail: Change) -> None:
     anymail(SENDGRID_GENERATE_MESSAGE_ID=False)
     heard: list[Any] = []
     with receiver_connected(post_send, lambda status, **_: heard.append(status)):
@@ -336,7 +334,7 @@ def test_without_ids_the_worker_has_none_to_tell(anymail: Change) -> None:
     assert heard[0].recipients["ann@example.com"].message_id is None
 
 
-def test_b10_a_receivers_error_after_the_mail_is_out_does_not_send_it_again(sendgrid: FakeSendGrid) -> None:
+def test_b10_an_error_of_a_post_send_receiver_does_not_send_the_mail_twice(sendgrid: FakeSendGrid) -> None:
     def receiver(**_: Any) -> None:
         raise LookupError("a receiver's own")
 
@@ -348,7 +346,7 @@ def test_b10_a_receivers_error_after_the_mail_is_out_does_not_send_it_again(send
     assert Part.objects.get().state == Part.State.ACCEPTED
 
 
-def test_what_sendgrid_will_never_take_is_told_by_send_failed(sendgrid: FakeSendGrid) -> None:
+def test_a_refused_mail_sends_send_failed(sendgrid: FakeSendGrid) -> None:
     sendgrid.next(answers.refused(400))
     heard: list[dict[str, Any]] = []
     with receiver_connected(send_failed, lambda **told: heard.append(told)):
@@ -362,7 +360,7 @@ def test_what_sendgrid_will_never_take_is_told_by_send_failed(sendgrid: FakeSend
     assert len(sendgrid.requests) == 1
 
 
-def test_what_pre_send_has_changed_is_what_leaves(sendgrid: FakeSendGrid) -> None:
+def test_changes_of_a_pre_send_receiver_are_sent(sendgrid: FakeSendGrid) -> None:
     def receiver(message: Any, **_: Any) -> None:
         message.metadata = {"changed": 1}
 
@@ -375,7 +373,7 @@ def test_what_pre_send_has_changed_is_what_leaves(sendgrid: FakeSendGrid) -> Non
 
 
 @pytest.mark.skipif(not HAS_MAILERS, reason="There is no MAILERS before Django 6.1")
-def test_a_key_in_mailers_is_what_a_worker_finds(sendgrid: FakeSendGrid, settings: Settings) -> None:
+def test_workers_use_the_api_key_of_mailers(sendgrid: FakeSendGrid, settings: Settings) -> None:
     use_backend(settings, QUEUED, api_key="SG.of-options", timeout=[1, 5])
     django_message().send()
     connection_of(api_key="SG.of-options").send_messages([django_message()])

@@ -50,7 +50,7 @@ def again(state: Part.State = State.WAITING, **changes: Any) -> None:
 # The verdicts
 
 
-def test_accepted(database: str) -> None:
+def test_an_accepted_outcome_is_recorded(database: str) -> None:
     put_in_outbox()
     taken = take_lease()
     before = database_now(database)
@@ -69,13 +69,13 @@ def test_accepted(database: str) -> None:
     assert [one.status for one in stored_recipients()] == ["queued"]
 
 
-def test_accepted_without_an_id(database: str) -> None:
+def test_an_accepted_outcome_without_a_message_id_is_recorded(database: str) -> None:
     put_in_outbox()
     receipts.file(take_lease().part, accepted_outcome(""))
     assert (only_part().state, only_part().x_message_id) == ("accepted", "")
 
 
-def test_failed(database: str) -> None:
+def test_a_failed_outcome_is_recorded_with_its_recipients(database: str) -> None:
     put_in_outbox(mail("ann@example.com", "bob@example.com"))
     receipts.file(take_lease().part, outcome_of(Verdict.FAILED))
     found = only_part()
@@ -86,7 +86,7 @@ def test_failed(database: str) -> None:
     assert [one.status for one in stored_recipients()] == ["failed", "failed"]
 
 
-def test_paused_is_due_at_once(database: str) -> None:
+def test_a_mail_stopped_by_the_circuit_breaker_is_due_at_once(database: str) -> None:
     put_in_outbox()
     receipts.file(take_lease().part, outcome_of(Verdict.PAUSED))
     found = only_part()
@@ -94,7 +94,7 @@ def test_paused_is_due_at_once(database: str) -> None:
     assert found.due <= database_now(database)
 
 
-def test_each_retry_comes_later_than_the_one_before_up_to_a_bound(database: str) -> None:
+def test_retry_backoff_doubles_up_to_a_limit_with_jitter(database: str) -> None:
     put_in_outbox()
     waits = []
     for _ in range(10):
@@ -108,7 +108,7 @@ def test_each_retry_comes_later_than_the_one_before_up_to_a_bound(database: str)
     assert (only_part().state, only_part().unknowns, len(only_part().log)) == ("waiting", 0, 10)
 
 
-def test_unknown_is_due_when_its_events_have_had_their_time(
+def test_an_unknown_outcome_is_due_after_the_unknown_wait(
     database: str, anymail: Callable[..., None]
 ) -> None:
     anymail(SEND_UNKNOWN_WAIT=900)
@@ -122,7 +122,7 @@ def test_unknown_is_due_when_its_events_have_had_their_time(
     assert found.due == found.unknown_since + timedelta(seconds=900)
 
 
-def test_a_mail_for_later_has_its_events_later(database: str) -> None:
+def test_an_unknown_scheduled_mail_is_due_after_send_at_and_the_unknown_wait(database: str) -> None:
     put_in_outbox()
     send_at = only_part().created_at + timedelta(hours=30)
     Part.objects.update(send_at=send_at)
@@ -131,7 +131,7 @@ def test_a_mail_for_later_has_its_events_later(database: str) -> None:
 
 
 @pytest.mark.parametrize("verdict", NOT_ACCEPTED)
-def test_words_are_kept_as_a_database_takes_them(database: str, verdict: Verdict) -> None:
+def test_an_error_text_is_recorded_cleaned_and_cut(database: str, verdict: Verdict) -> None:
     put_in_outbox()
     receipts.file(take_lease().part, outcome_of(verdict, "no\0 such \ud800 thing" + "!" * 5000))
     assert only_part().error.startswith("no such \ufffd thing!")
@@ -139,7 +139,7 @@ def test_words_are_kept_as_a_database_takes_them(database: str, verdict: Verdict
     assert only_part().log[0]["what"] == only_part().error
 
 
-def test_the_log_keeps_its_last_entries(database: str) -> None:
+def test_the_log_keeps_only_its_last_entries(database: str) -> None:
     put_in_outbox()
     for number in range(receipts.MOST_LOG + 3):
         receipts.file(take_lease().part, outcome_of(Verdict.PAUSED, str(number)))
@@ -151,7 +151,7 @@ def test_the_log_keeps_its_last_entries(database: str) -> None:
 
 @pytest.mark.parametrize("verdict", NOT_ACCEPTED)
 @pytest.mark.parametrize("state", State)
-def test_what_else_came_of_an_older_attempt_changes_nothing(
+def test_other_outcomes_of_an_older_attempt_are_ignored(
     database: str, verdict: Verdict, state: Part.State
 ) -> None:
     put_in_outbox()
@@ -168,7 +168,7 @@ def test_what_else_came_of_an_older_attempt_changes_nothing(
 
 @pytest.mark.parametrize("verdict", NOT_ACCEPTED)
 @pytest.mark.parametrize("state", [one for one in State if one is not State.POSTING])
-def test_nor_does_what_came_of_one_that_has_been_settled(
+def test_an_outcome_of_a_reconciled_mail_is_ignored(
     database: str, verdict: Verdict, state: Part.State
 ) -> None:
     put_in_outbox()
@@ -184,7 +184,7 @@ def test_nor_does_what_came_of_one_that_has_been_settled(
 
 @pytest.mark.parametrize("state", [one for one in State if one not in (State.POSTING, State.ACCEPTED)])
 @pytest.mark.parametrize("attempts", [1, 2])
-def test_a_late_202_moves_the_part_from_wherever_it_is(
+def test_a_late_202_marks_a_mail_accepted_from_any_state(
     database: str, state: Part.State, attempts: int
 ) -> None:
     put_in_outbox()
@@ -204,7 +204,7 @@ def test_a_late_202_moves_the_part_from_wherever_it_is(
 
 @pytest.mark.parametrize("x_message_id", [FIRST_REQUEST, ""])
 @pytest.mark.parametrize("verdict", NOT_ACCEPTED)
-def test_a_202_of_an_older_attempt_counts_when_the_one_on_its_way_fails(
+def test_a_202_of_an_older_attempt_wins_over_a_failure_of_the_newer(
     database: str, verdict: Verdict, x_message_id: str
 ) -> None:
     put_in_outbox()
@@ -222,7 +222,7 @@ def test_a_202_of_an_older_attempt_counts_when_the_one_on_its_way_fails(
 
 
 @pytest.mark.parametrize(("second", "twice"), [(SECOND_REQUEST, True), (FIRST_REQUEST, False), ("", False)])
-def test_a_202_of_an_older_attempt_and_then_one_of_the_newer(
+def test_a_202_of_the_newer_attempt_after_one_of_the_older_marks_a_mail_sent_twice(
     database: str, caplog: pytest.LogCaptureFixture, second: str, twice: bool
 ) -> None:
     put_in_outbox()
@@ -239,7 +239,7 @@ def test_a_202_of_an_older_attempt_and_then_one_of_the_newer(
 
 
 @pytest.mark.parametrize(("first", "twice"), [(SECOND_REQUEST, True), (FIRST_REQUEST, False), ("", False)])
-def test_a_202_of_an_older_attempt_after_the_newer_was_accepted(
+def test_a_202_of_an_older_attempt_after_one_of_the_newer_marks_a_mail_sent_twice(
     database: str, caplog: pytest.LogCaptureFixture, first: str, twice: bool
 ) -> None:
     put_in_outbox()
@@ -257,7 +257,7 @@ def test_a_202_of_an_older_attempt_after_the_newer_was_accepted(
     assert caplog.messages == [f"SendGrid has accepted part {only_part().pk} twice"] * twice
 
 
-def test_a_202_of_a_part_that_is_gone_is_nobodys(database: str) -> None:
+def test_a_202_of_a_deleted_mail_is_ignored(database: str) -> None:
     put_in_outbox()
     taken = take_lease()
     Part.objects.all().delete()
@@ -270,7 +270,7 @@ def test_a_202_of_a_part_that_is_gone_is_nobodys(database: str) -> None:
 
 
 @pytest.mark.parametrize("verdict", NOT_ACCEPTED)
-def test_an_event_beats_every_other_verdict(database: str, verdict: Verdict) -> None:
+def test_event_feedback_wins_over_every_other_outcome(database: str, verdict: Verdict) -> None:
     put_in_outbox()
     taken = take_lease()
     receive_events(event_payload("delivered", stored_recipients()[0]))
@@ -284,7 +284,7 @@ def test_an_event_beats_every_other_verdict(database: str, verdict: Verdict) -> 
     assert heard.signals == ["post_send"]
 
 
-def test_an_event_and_the_answer_to_it_are_one_request(database: str) -> None:
+def test_an_event_and_the_202_of_one_request_are_not_a_second_send(database: str) -> None:
     put_in_outbox()
     taken = take_lease()
     receive_events(event_payload("processed", stored_recipients()[0]))
@@ -294,7 +294,7 @@ def test_an_event_and_the_answer_to_it_are_one_request(database: str) -> None:
     assert heard.signals == ["post_send"]
 
 
-def test_an_event_of_the_first_attempt_and_an_answer_to_the_second(database: str) -> None:
+def test_an_event_of_the_first_attempt_and_a_202_of_the_second_mark_a_mail_sent_twice(database: str) -> None:
     put_in_outbox()
     take_lease()
     again()
@@ -308,7 +308,7 @@ def test_an_event_of_the_first_attempt_and_an_answer_to_the_second(database: str
     )
 
 
-def test_what_a_worker_saves_lowers_nothing_that_an_event_has_set(database: str) -> None:
+def test_recording_an_outcome_does_not_lower_the_recipient_status(database: str) -> None:
     put_in_outbox()
     taken = take_lease()
     receive_events(
@@ -320,7 +320,7 @@ def test_what_a_worker_saves_lowers_nothing_that_an_event_has_set(database: str)
 
 
 @pytest.mark.parametrize("outcome", [accepted_outcome(), *(outcome_of(one) for one in NOT_ACCEPTED)])
-def test_a_final_state_has_its_moment_and_no_other_has(database: str, outcome: Outcome) -> None:
+def test_only_final_states_have_finished_at(database: str, outcome: Outcome) -> None:
     put_in_outbox()
     taken: Taken = take_lease()
     receipts.file(taken.part, outcome)

@@ -75,7 +75,7 @@ def smtp_id(request: str, host: str = "geopod-ismtpd-4") -> str:
 @pytest.mark.parametrize(
     "form", [str, lambda one: one.hex, lambda one: one.hex.upper(), lambda one: str(one).upper()]
 )
-def test_an_id_in_the_address_it_was_sent_to(
+def test_a_reply_is_matched_by_the_message_id_in_its_address(
     database: str, written: str, form: Callable[[uuid.UUID], str]
 ) -> None:
     (ours,) = sent()
@@ -85,7 +85,7 @@ def test_an_id_in_the_address_it_was_sent_to(
     assert answered(incoming("shop@example.com", cc=f"Ann <ann@example.com>, Support <{address}>")) == ours
 
 
-def test_whoever_answers_an_address_with_an_id(database: str) -> None:
+def test_a_reply_of_any_sender_is_matched_by_the_message_id_in_its_address(database: str) -> None:
     (ours,) = sent()
     assert answered(incoming(f"s+{ours}@x.example", sender="stranger@example.net")) == ours
     message = incoming(f"s+{ours}@x.example")
@@ -97,17 +97,17 @@ def test_whoever_answers_an_address_with_an_id(database: str) -> None:
     "local",
     [f"s+{NOBODY}", "s+7f3c3a4e", f"s+{NOBODY}0", f"a{NOBODY}", "support", "", "+", "ünï+ſ", "s+" + "0" * 33],
 )
-def test_an_address_without_an_id_of_ours(database: str, local: str) -> None:
+def test_an_address_without_our_message_id_matches_nothing(database: str, local: str) -> None:
     sent()
     assert answered(incoming(envelope=[f"{local}@x.example", local])) is None
 
 
-def test_an_id_in_the_domain_is_none(database: str) -> None:
+def test_a_message_id_in_the_domain_matches_nothing(database: str) -> None:
     (ours,) = sent()
     assert answered(incoming(f"support@{ours}.example.com", envelope=[f"@{ours}"])) is None
 
 
-def test_the_envelope_comes_before_the_headers_and_an_address_before_what_the_mail_refers_to(
+def test_a_reply_is_matched_by_envelope_then_headers_then_references(
     database: str,
 ) -> None:
     (first,), (second,), (third,) = sent(), sent(), sent(request=ONE)
@@ -123,7 +123,7 @@ def test_the_envelope_comes_before_the_headers_and_an_address_before_what_the_ma
 
 @pytest.mark.parametrize("request_id", [ONE, DOTTED])
 @pytest.mark.parametrize("host", ["geopod-ismtpd-4", "ismtpd0019p1las1.sendgrid.net", "anything"])
-def test_a_message_id_that_sendgrid_made(database: str, request_id: str, host: str) -> None:
+def test_a_reply_is_matched_by_the_smtp_id_of_sendgrid(database: str, request_id: str, host: str) -> None:
     (ours,) = sent(request=request_id)
     sent(request=OTHER)
     assert answered(incoming(in_reply_to=[smtp_id(request_id, host)])) == ours
@@ -131,7 +131,7 @@ def test_a_message_id_that_sendgrid_made(database: str, request_id: str, host: s
 
 
 @pytest.mark.parametrize("local", ["{}", "order-7.{}"])
-def test_a_message_id_with_our_id(database: str, local: str) -> None:
+def test_a_reply_is_matched_by_a_message_id_header_with_our_id(database: str, local: str) -> None:
     (ours,) = sent()
     assert answered(incoming(in_reply_to=[f"<{local.format(ours)}@shop.example>"])) == ours
 
@@ -150,13 +150,13 @@ def test_a_message_id_with_our_id(database: str, local: str) -> None:
         f"<{'x' * 300}@y>",
     ],
 )
-def test_a_message_id_of_nobodys(database: str, name: str) -> None:
+def test_an_unknown_message_id_matches_nothing(database: str, name: str) -> None:
     sent(request=ONE)
     sent()
     assert answered(incoming(in_reply_to=[name], references=[name])) is None
 
 
-def test_what_it_answers_comes_before_the_thread_and_of_that_the_last(database: str) -> None:
+def test_in_reply_to_takes_precedence_over_the_last_reference(database: str) -> None:
     (first,), (second,), (third,) = sent(request=ONE), sent(request=OTHER), sent(request=DOTTED)
     thread = [smtp_id(ONE), smtp_id(OTHER), "<a@x.example>"]
     assert answered(incoming(in_reply_to=[smtp_id(DOTTED)], references=thread)) == third
@@ -164,7 +164,7 @@ def test_what_it_answers_comes_before_the_thread_and_of_that_the_last(database: 
     assert answered(incoming(references=[f"<{third}@x.example>", smtp_id(ONE)])) == first
 
 
-def test_so_many_message_ids_are_looked_at(database: str) -> None:
+def test_the_number_of_looked_up_message_ids_is_limited(database: str) -> None:
     (ours,) = sent(request=ONE)
     others = [f"<{number}@x.example>" for number in range(100)]
     assert answered(incoming(references=[smtp_id(ONE), *others[: MOST - 1]])) == ours
@@ -175,18 +175,18 @@ def test_so_many_message_ids_are_looked_at(database: str) -> None:
 # A request of many
 
 
-def test_of_a_batch_the_senders_own(database: str) -> None:
+def test_a_reply_to_a_batch_is_matched_by_its_sender(database: str) -> None:
     ann, bob = sent(mail("ann@example.com", "Bob@Example.com", batch=True), ONE)
     assert answered(incoming(in_reply_to=[smtp_id(ONE)])) == ann
     assert answered(incoming(in_reply_to=[smtp_id(ONE)], sender="Bob B. <bOB@example.COM>")) == bob
 
 
-def test_a_sender_whose_domain_went_out_in_ascii(database: str) -> None:
+def test_a_sender_is_matched_by_the_ascii_form_of_its_domain(database: str) -> None:
     _, ours = sent(mail("ann@example.com", "jörg@xn--bcher-kva.example", batch=True), ONE)
     assert answered(incoming(in_reply_to=[smtp_id(ONE)], sender="Jörg@Bücher.example")) == ours
 
 
-def test_a_sender_whose_envelope_alone_is_known(database: str) -> None:
+def test_a_sender_is_matched_by_the_envelope_sender(database: str) -> None:
     _, bob = sent(mail("ann@example.com", "bob@example.com", batch=True), ONE)
     message = incoming(
         in_reply_to=[smtp_id(ONE)], sender="alias@example.com", envelope_sender="bob@example.com"
@@ -199,9 +199,7 @@ def test_a_sender_whose_envelope_alone_is_known(database: str) -> None:
 
 
 @pytest.mark.parametrize("sender", ["stranger@example.com", "a" * 400 + "@example.com", "nonsense"])
-def test_whoever_is_not_among_many_cannot_be_told_and_of_one_id_needs_not_be(
-    database: str, sender: str
-) -> None:
+def test_an_unknown_sender_matches_only_a_mail_with_one_id(database: str, sender: str) -> None:
     sent(mail("ann@example.com", "bob@example.com", batch=True), ONE)
     shared, *_ = sent(mail("ann@example.com", "bob@example.com", cc=["cy@example.com"]), OTHER)
     assert answered(incoming(in_reply_to=[smtp_id(ONE)], sender=sender)) is None
@@ -209,12 +207,12 @@ def test_whoever_is_not_among_many_cannot_be_told_and_of_one_id_needs_not_be(
     assert answered(incoming(references=[smtp_id(OTHER), smtp_id(ONE)], sender=sender)) == shared
 
 
-def test_who_got_several_copies_cannot_be_told(database: str) -> None:
+def test_a_sender_with_several_copies_matches_nothing(database: str) -> None:
     sent(mail("ann@example.com", "bob@example.com", cc=["eve@example.com"], batch=True), ONE)
     assert answered(incoming(in_reply_to=[smtp_id(ONE)], sender="eve@example.com")) is None
 
 
-def test_another_part_of_a_batch_is_another_request(database: str) -> None:
+def test_a_reply_is_matched_within_its_own_request_of_a_batch(database: str) -> None:
     put_in_outbox(mail(*(f"p{number}@example.net" for number in range(1001)), batch=True))
     first, second = all_parts()
     Part.objects.filter(pk=first.pk).update(x_message_id=ONE)
@@ -233,11 +231,11 @@ def queries(database: str, message: InboundMessage) -> int:
     return len(seen)
 
 
-def test_a_mail_that_refers_to_nothing_costs_no_query(database: str) -> None:
+def test_a_mail_without_references_needs_no_query(database: str) -> None:
     assert queries(database, incoming("support@example.com", envelope=["support@example.com"])) == 0
 
 
-def test_a_thousand_names_cost_few_queries(database: str) -> None:
+def test_a_thousand_references_need_few_queries(database: str) -> None:
     sent(mail("ann@example.com", "bob@example.com", batch=True), ONE)
     addresses = [f"s+{uuid.uuid4()}@x.example" for _ in range(1000)]
     names = [f"<{each}@x.example>" for number in range(500) for each in (f"id-{number}", uuid.uuid4())]
@@ -247,7 +245,7 @@ def test_a_thousand_names_cost_few_queries(database: str) -> None:
     assert queries(database, message) == 4
 
 
-def test_requests_are_looked_up_by_their_index(database: str) -> None:
+def test_requests_are_looked_up_by_an_index(database: str) -> None:
     if database == "postgres":
         with connections[database].cursor() as cursor:
             cursor.execute("SET enable_seqscan = off")  # a small table is read as a whole
@@ -257,7 +255,7 @@ def test_requests_are_looked_up_by_their_index(database: str) -> None:
         connections[database].close()
 
 
-def test_a_database_that_is_away_is_told(database: str) -> None:
+def test_a_database_outage_while_matching_raises(database: str) -> None:
     (ours,) = sent()
 
     def execute(*_: Any) -> Any:
@@ -267,7 +265,7 @@ def test_a_database_that_is_away_is_told(database: str) -> None:
         answered(incoming(f"s+{ours}@x.example"))
 
 
-def test_it_is_asked_when_a_mail_is_first_read(database: str) -> None:
+def test_matching_is_connected_to_the_answered_signal(database: str) -> None:
     (ours,) = sent(request=ONE)
     message = incoming(in_reply_to=[smtp_id(ONE)])
     assert signals.answered.send(None, message=message) == [(answered, ours)]
@@ -280,7 +278,7 @@ many = st.lists(texts | texts.map("<{}>".format), max_size=4)
 
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(200))
 @given(texts, texts | st.none(), st.tuples(many, many, many))
-def test_no_text_whatsoever_raises(
+def test_no_text_in_an_address_or_reference_raises(
     database: str, sender: str, envelope_sender: str | None, lists: tuple[list[str], list[str], list[str]]
 ) -> None:
     to, names, thread = lists
@@ -298,7 +296,7 @@ def test_no_text_whatsoever_raises(
 
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(50))
 @given(texts, texts | st.none())
-def test_no_sender_whatsoever_raises(database: str, sender: str, envelope_sender: str | None) -> None:
+def test_no_text_in_a_sender_raises(database: str, sender: str, envelope_sender: str | None) -> None:
     if not Part.objects.exists():
         sent(mail("ann@example.com", "bob@example.com", batch=True), ONE)
     message = cast(InboundMessage, message_from_string(f"From: {sender}\n\nHi.", policy=POLICY))

@@ -13,13 +13,13 @@ HEX = uuid.UUID(ID).hex
 addresses = st.lists(st.fixed_dictionaries({"email": st.text()}, optional={"name": st.text()}), max_size=4)
 
 
-def test_an_address_with_a_place_bears_the_id() -> None:
+def test_a_reply_to_placeholder_is_replaced_by_the_message_id() -> None:
     given = [{"email": "support+{message_id}@x.example", "name": "The {message_id} shop"}]
     assert filled(given, ID) == [{"email": f"support+{HEX}@x.example", "name": "The {message_id} shop"}]
     assert given[0]["email"] == "support+{message_id}@x.example"
 
 
 @given(addresses)
-def test_any_other_stays_as_it_is(given: list[dict[str, str]]) -> None:
+def test_reply_to_without_a_placeholder_is_unchanged(given: list[dict[str, str]]) -> None:
     plain = [one for one in given if MARKER not in one["email"]]
     assert filled(plain, ID) == plain

@@ -60,7 +60,7 @@ def full() -> list[int]:
     return sorted(with_body)
 
 
-def test_what_it_said_goes_and_then_the_rest(database: str) -> None:
+def test_retention_removes_the_content_first_and_the_rows_later(database: str) -> None:
     gone, empty, young = keep(database, 30.1, 7.1, 6.9)
     assert prune()
     assert (left(), full()) == ([empty, young], [young])
@@ -70,7 +70,7 @@ def test_what_it_said_goes_and_then_the_rest(database: str) -> None:
     assert (left(), full()) == ([empty, young], [young])
 
 
-def test_rows_stay_for_ever_unless_a_time_is_set(database: str, anymail: Callable[..., None]) -> None:
+def test_without_the_retention_setting_rows_are_kept(database: str, anymail: Callable[..., None]) -> None:
     anymail(OUTBOX_RETENTION_DAYS=None)
     old = keep(database, 4000)
     assert prune()
@@ -78,14 +78,14 @@ def test_rows_stay_for_ever_unless_a_time_is_set(database: str, anymail: Callabl
 
 
 @pytest.mark.parametrize("state", [one for one in State if one not in FINAL])
-def test_what_is_not_done_stays_whole(database: str, state: Part.State) -> None:
+def test_retention_keeps_unfinished_mails_whole(database: str, state: Part.State) -> None:
     old = keep(database, 4000, state=state)
     assert prune()
     assert (left(), full()) == (old, old)
 
 
 @pytest.mark.parametrize("state", FINAL)
-def test_what_is_done_has_its_time_from_then_on(database: str, state: Part.State) -> None:
+def test_retention_counts_from_the_time_a_mail_was_finished(database: str, state: Part.State) -> None:
     (old,) = keep(database, 100, state=state)
     Part.objects.update(finished_at=database_now(database) - timedelta(days=6))
     assert prune()
@@ -95,7 +95,7 @@ def test_what_is_done_has_its_time_from_then_on(database: str, state: Part.State
     assert (left(), full()) == ([old], [])
 
 
-def test_a_message_has_all_its_parts_or_none(database: str) -> None:
+def test_retention_keeps_a_message_with_any_unfinished_batch(database: str) -> None:
     (one,) = keep(database, 100)
     first = all_parts()[0]
     Part.objects.create(
@@ -106,7 +106,7 @@ def test_a_message_has_all_its_parts_or_none(database: str) -> None:
     assert full() == [one]
 
 
-def test_what_is_not_done_is_in_the_way_of_nothing_behind_it(
+def test_unfinished_mails_hide_no_old_mails_behind_them(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "SLICE", 2)
@@ -117,7 +117,7 @@ def test_what_is_not_done_is_in_the_way_of_nothing_behind_it(
     assert left() == stuck + young
 
 
-def test_it_goes_on_where_it_ran_out_of_time(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retention_continues_where_it_ran_out_of_time(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "SLICE", 2)
     old = keep(database, *[100] * 5)
     assert not prune(steps=2)
@@ -129,7 +129,9 @@ def test_it_goes_on_where_it_ran_out_of_time(database: str, monkeypatch: pytest.
     assert left() == []
 
 
-def test_large_messages_go_in_small_slices(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_with_many_recipients_are_removed_in_small_slices(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(retention, "MOST_RECIPIENTS", 5)
     old = keep(database, *[100] * 4)
     Part.objects.filter(message__in=old[1:3]).update(recipient_count=5)
@@ -139,16 +141,16 @@ def test_large_messages_go_in_small_slices(database: str, monkeypatch: pytest.Mo
     assert left() == []
 
 
-def test_nothing_to_do_is_done(database: str) -> None:
+def test_retention_of_an_empty_outbox_is_complete(database: str) -> None:
     assert prune()
 
 
-def test_a_database_that_is_away_is_the_callers(database: str) -> None:
+def test_retention_raises_when_the_database_is_away(database: str) -> None:
     with database_away(database), pytest.raises(OperationalError):
         prune()
 
 
-def test_an_event_of_a_mail_whose_words_are_gone_still_counts(
+def test_event_feedback_of_a_mail_whose_content_was_removed_is_applied(
     database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     keep(database, 8, state=State.FAILED)
@@ -161,7 +163,9 @@ def test_an_event_of_a_mail_whose_words_are_gone_still_counts(
     announce.accepted(all_parts()[0])  # with nobody to hear it
 
 
-def test_activity_that_no_decision_needs_any_more_goes(database: str, anymail: Callable[..., None]) -> None:
+def test_retention_removes_webhook_activity_no_longer_needed(
+    database: str, anymail: Callable[..., None]
+) -> None:
     anymail(OUTBOX_RETENTION_DAYS=None, SEND_MAX_AGE=3600)
     now = database_now(database)
     rows = [now - timedelta(days=1, hours=hours) for hours in (0.9, 1.1)]

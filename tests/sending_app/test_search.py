@@ -21,13 +21,13 @@ def id_of(address: str) -> str:
     return str(Recipient.objects.get(address=address).message_id)
 
 
-def test_nothing_asked_finds_all(database: str) -> None:
+def test_an_empty_filter_finds_all_mails(database: str) -> None:
     put_in_outbox()
     put_in_outbox()
     assert found() == [one.pk for one in all_parts()]
 
 
-def test_by_each_kind_of_id(database: str) -> None:
+def test_filter_by_each_kind_of_id(database: str) -> None:
     for name in "abcd":
         put_in_outbox(mail(f"{name}@example.net"))
     first, second, third, fourth = all_parts()
@@ -42,7 +42,7 @@ def test_by_each_kind_of_id(database: str) -> None:
     assert found(ids=("", ".", "0", str(10**17), "\0")) == []
 
 
-def test_ids_that_are_missing(database: str) -> None:
+def test_missing_returns_the_unknown_ids(database: str) -> None:
     put_in_outbox(mail("a@example.net"))
     there = [str(only_part().pk), id_of("a@example.net")]
     assert missing([*there, "c3", "0", "00000000-0000-4000-8000-000000000000"]) == [
@@ -53,7 +53,7 @@ def test_ids_that_are_missing(database: str) -> None:
     assert missing([]) == []
 
 
-def test_by_message_and_the_parts_of_it(database: str) -> None:
+def test_filter_by_message_finds_all_its_batches(database: str) -> None:
     message = put_in_outbox(mail(*(f"p{number}@example.net" for number in range(1001)), batch=True))
     put_in_outbox()
     assert found(message=message.pk) == [one.pk for one in all_parts()[:2]]
@@ -61,7 +61,7 @@ def test_by_message_and_the_parts_of_it(database: str) -> None:
     assert found(message_id="no id of ours") == []
 
 
-def test_by_address_in_whatever_case(database: str) -> None:
+def test_filter_by_address_ignores_case(database: str) -> None:
     put_in_outbox(mail("Ann@Example.COM", cc=["bo@example.com"]))
     put_in_outbox(mail("else@example.com"))
     assert found(address=" aNN@example.com ") == found(address="BO@example.com") == [all_parts()[0].pk]
@@ -77,21 +77,21 @@ def test_by_address_in_whatever_case(database: str) -> None:
         ("ann@xn--bcher-kva.example", "ann@xn--bcher-kva.example"),
     ],
 )
-def test_an_address_may_have_gone_out_in_ascii(given: str, out: str) -> None:
+def test_forms_include_the_ascii_form_of_an_address(given: str, out: str) -> None:
     assert out in forms(given)
 
 
-def test_an_address_by_the_rules_of_the_project(anymail: Callable[..., None]) -> None:
+def test_forms_include_the_address_by_the_projects_encoder(anymail: Callable[..., None]) -> None:
     anymail(IDNA_ENCODER=lambda domain: "of-our-own.example")
     assert "ann@of-our-own.example" in forms("ann@bücher.example")
 
 
-def test_a_domain_that_no_rules_know_is_looked_up_as_it_is() -> None:
+def test_an_unencodable_domain_is_looked_up_unchanged() -> None:
     assert forms("ann@\u2028.example") == {"ann@\u2028.example"}
     assert forms("\0") == {""}
 
 
-def test_an_address_and_an_id_must_be_one_recipients(database: str) -> None:
+def test_filter_by_address_and_message_id_must_match_one_recipient(database: str) -> None:
     put_in_outbox(mail("a@example.net", "b@example.net", batch=True))
     asked = Criteria(address="a@example.net", message_id=id_of("b@example.net"))
     assert (list(find(asked)), list(recipients(asked))) == ([], [])
@@ -99,7 +99,7 @@ def test_an_address_and_an_id_must_be_one_recipients(database: str) -> None:
     assert row.address == "a@example.net"
 
 
-def test_by_what_stands_in_its_row(database: str) -> None:
+def test_filter_by_subject_lane_mailer_and_state(database: str) -> None:
     put_in_outbox(mail(subject="The garden in May"))
     put_in_outbox(mail(bulk=True), alias="news")
     first, second = (one.pk for one in all_parts())
@@ -111,7 +111,7 @@ def test_by_what_stands_in_its_row(database: str) -> None:
     assert found(states=("waiting",), mailer="news") == []
 
 
-def test_by_the_time_it_was_sent_whenever_it_was_retried(database: str) -> None:
+def test_filter_by_time_uses_the_time_of_send(database: str) -> None:
     at = datetime(2026, 7, 14, 12, tzinfo=UTC)
     message = put_in_outbox()
     OutboxMessage.objects.filter(pk=message.pk).update(created_at=at)

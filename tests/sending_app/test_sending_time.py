@@ -20,26 +20,26 @@ def when(*given: Any, body: Any = None, extra: Any = None) -> int | None:
     return None if found is None else int(found.timestamp())
 
 
-def test_a_mail_without_a_time_is_sent_at_once() -> None:
+def test_a_mail_without_send_at_has_no_sending_time() -> None:
     assert sending_time(Common(body={}), [personalization("ann@example.com")]) is None
     assert sending_time(Common(body={}), []) is None
 
 
 @pytest.mark.parametrize("where", ["body", "extra", "given"])
-def test_a_time_may_stand_in_several_places(where: str) -> None:
+def test_send_at_is_found_in_every_place(where: str) -> None:
     found = when(AT) if where == "given" else when(**{where: AT})
     assert found == AT
 
 
-def test_the_latest_counts() -> None:
+def test_the_latest_send_at_is_used() -> None:
     assert when(AT + 5, AT + 9, body=AT, extra=AT + 7) == AT + 9
 
 
-def test_it_is_in_utc() -> None:
+def test_the_sending_time_is_in_utc() -> None:
     found = sending_time(Common(body={"send_at": AT}), [])
     assert found == datetime(2026, 7, 14, 12, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("odd", [None, True, "soon", str(AT), 1.5, [AT], {}, 10**20, -(10**20)])
-def test_what_is_no_time_is_left_to_sendgrid(odd: Any) -> None:
+def test_an_invalid_send_at_is_left_to_sendgrid(odd: Any) -> None:
     assert when(body=odd) is None

@@ -23,20 +23,20 @@ def post(wire: HttpServer) -> int:
         return session.post(wire.url, data=b"{}", timeout=20).status_code
 
 
-def test_a_connection_is_kept(serve: Serve) -> None:
+def test_a_connection_is_reused(serve: Serve) -> None:
     wire = serve(answering(ACCEPTED, response(400, b'{"errors": []}'), response(503), ACCEPTED))
     assert [post(wire) for _ in range(4)] == [202, 400, 503, 202]
     assert wire.connections == 1
 
 
-def test_each_address_has_its_own(serve: Serve) -> None:
+def test_each_host_has_its_own_connection(serve: Serve) -> None:
     one, other = serve(answering(ACCEPTED)), serve(answering(ACCEPTED))
     for wire in (one, other, one, other):
         post(wire)
     assert (one.connections, other.connections) == (1, 1)
 
 
-def test_each_thread_has_its_own(serve: Serve) -> None:
+def test_each_thread_has_its_own_connection(serve: Serve) -> None:
     wire = serve(answering(ACCEPTED))
     post(wire)
     thread = threading.Thread(target=post, args=[wire])
@@ -63,13 +63,13 @@ assert post() == 202
 """
 
 
-def test_a_fork_has_its_own(serve: Serve) -> None:
+def test_a_forked_process_has_its_own_connection(serve: Serve) -> None:
     wire = serve(answering(ACCEPTED))
     subprocess.run([sys.executable, "-c", FORKED, wire.url], check=True, timeout=60)
     assert (wire.connections, len(wire.requests)) == (2, 4)
 
 
-def test_a_connection_that_was_idle_is_not_used_again(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_connection_is_not_reused(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     wire = serve(answering(ACCEPTED))
     post(wire)
     monkeypatch.setattr(sessions, "LONGEST_IDLE", -1)
@@ -77,7 +77,7 @@ def test_a_connection_that_was_idle_is_not_used_again(serve: Serve, monkeypatch:
     assert wire.connections == 2
 
 
-def test_a_connection_that_was_closed_meanwhile_is_not_used_again(serve: Serve) -> None:
+def test_a_closed_connection_is_not_reused(serve: Serve) -> None:
     closed = threading.Event()
 
     def behave(peer: ClientConnection, requests: list[Request]) -> None:
@@ -93,7 +93,7 @@ def test_a_connection_that_was_closed_meanwhile_is_not_used_again(serve: Serve) 
     assert wire.connections == 2
 
 
-def test_a_connection_on_which_an_answer_may_still_come_is_not_used_again(serve: Serve) -> None:
+def test_an_interrupted_connection_is_not_reused(serve: Serve) -> None:
     wire = serve(answering(response(400), ACCEPTED))
 
     def interrupted() -> None:
@@ -107,7 +107,7 @@ def test_a_connection_on_which_an_answer_may_still_come_is_not_used_again(serve:
     assert wire.connections == 2
 
 
-def test_a_closed_session_opens_again(serve: Serve) -> None:
+def test_a_closed_session_reopens(serve: Serve) -> None:
     wire = serve(answering(ACCEPTED))
     post(wire)
     sessions.close()

@@ -107,7 +107,7 @@ def ours(one: Part) -> Part:
 # A worker that is gone
 
 
-def test_a_part_whose_worker_is_gone_is_unknown(database: str) -> None:
+def test_an_expired_lease_makes_a_mail_unknown(database: str) -> None:
     put_in_outbox()
     taken = take_lease()
     assert (settle(), settlement.anything_due()) == ({}, False)
@@ -123,7 +123,7 @@ def test_a_part_whose_worker_is_gone_is_unknown(database: str) -> None:
     assert (settle(), settlement.anything_due()) == ({}, False)
 
 
-def test_the_attempt_of_a_worker_that_is_gone_lasts_until_its_lease_ends(database: str) -> None:
+def test_an_attempt_of_a_dead_worker_lasts_until_its_lease_expires(database: str) -> None:
     put_in_outbox()
     taken = take_lease()
     lease = taken.part.due
@@ -134,7 +134,7 @@ def test_the_attempt_of_a_worker_that_is_gone_lasts_until_its_lease_ends(databas
     assert only_part().error.startswith("No event came between ")
 
 
-def test_where_an_event_has_come_it_is_accepted(database: str) -> None:
+def test_an_expired_mail_with_event_feedback_is_reconciled_as_accepted(database: str) -> None:
     put_in_outbox()
     take_lease()
     receive_events(event_payload("processed", stored_recipients()[0]))
@@ -144,7 +144,7 @@ def test_where_an_event_has_come_it_is_accepted(database: str) -> None:
     assert (only_part().state, only_part().unknowns, heard.signals) == ("accepted", 0, ["post_send"])
 
 
-def test_its_own_late_answer_still_counts(database: str) -> None:
+def test_a_late_202_of_an_expired_mail_marks_it_accepted(database: str) -> None:
     put_in_outbox()
     taken = take_lease()
     Part.objects.update(due=only_part().created_at)
@@ -156,7 +156,7 @@ def test_its_own_late_answer_still_counts(database: str) -> None:
 # Sent again
 
 
-def test_it_is_sent_again_where_all_shows_that_sendgrid_does_not_have_it(database: str) -> None:
+def test_an_unknown_mail_proven_not_delivered_is_retried(database: str) -> None:
     lost = unknown()
     neighbour(lost, -30 * SECOND, seen=40 * SECOND)
     neighbour(lost, 30 * SECOND, seen=40 * SECOND)
@@ -172,7 +172,7 @@ def test_it_is_sent_again_where_all_shows_that_sendgrid_does_not_have_it(databas
     assert (ours(lost).state, ours(lost).attempts) == ("posting", 2)
 
 
-def test_the_events_that_are_stored_show_that_posts_get_through(database: str) -> None:
+def test_stored_events_of_later_mails_prove_that_the_webhook_works(database: str) -> None:
     lost = unknown()
     assert lost.attempted_at
     put_in_outbox(mail("opens@example.com"))
@@ -198,7 +198,7 @@ def not_yet(lost: Part, database: str) -> str:
     return found.error
 
 
-def test_not_before_its_events_have_had_their_time(database: str) -> None:
+def test_an_unknown_mail_is_not_reconciled_before_the_unknown_wait_is_over(database: str) -> None:
     put_in_outbox()
     receipts.file(take_lease().part, outcome_of(Verdict.UNKNOWN))
     posts_get_through(only_part())
@@ -208,7 +208,7 @@ def test_not_before_its_events_have_had_their_time(database: str) -> None:
     assert settle() == {"waiting": 1}
 
 
-def test_the_wait_begins_when_a_long_attempt_has_ended(database: str) -> None:
+def test_the_unknown_wait_begins_at_the_end_of_the_attempt(database: str) -> None:
     put_in_outbox()
     taken = take_lease().part
     let_pass(30 * MINUTE)
@@ -228,7 +228,7 @@ MAY_NOT_HAVE_COME = (
 
 @pytest.mark.parametrize("attempted", [-59 * SECOND, timedelta(), 59 * SECOND])
 @pytest.mark.parametrize("seen", [None, 301 * SECOND, HOUR])
-def test_not_where_a_neighbour_was_not_heard_of_in_time(
+def test_an_accepted_neighbour_without_event_feedback_prevents_a_retry(
     database: str, attempted: timedelta, seen: timedelta | None
 ) -> None:
     lost = unknown()
@@ -241,7 +241,7 @@ def test_not_where_a_neighbour_was_not_heard_of_in_time(
     )
 
 
-def test_of_a_long_attempt_those_are_neighbours_too_that_came_during_it(database: str) -> None:
+def test_mails_accepted_during_a_long_attempt_are_neighbours(database: str) -> None:
     lost = unknown()
     assert lost.attempted_at
     Part.objects.filter(pk=lost.pk).update(unknown_since=lost.attempted_at + 10 * MINUTE)
@@ -258,7 +258,7 @@ def test_of_a_long_attempt_those_are_neighbours_too_that_came_during_it(database
         {"send_at": datetime(2100, 1, 1, tzinfo=UTC)},
     ],
 )
-def test_not_every_mail_is_a_neighbour(database: str, changes: dict[str, Any]) -> None:
+def test_mails_unsuitable_as_proof_are_not_neighbours(database: str, changes: dict[str, Any]) -> None:
     lost = unknown()
     posts_get_through(lost)
     neighbour(lost, timedelta(), seen=None, **changes)
@@ -266,14 +266,14 @@ def test_not_every_mail_is_a_neighbour(database: str, changes: dict[str, Any]) -
 
 
 @pytest.mark.parametrize("attempted", [-62 * SECOND, 62 * SECOND])
-def test_nor_is_one_of_another_time(database: str, attempted: timedelta) -> None:
+def test_mails_accepted_at_another_time_are_not_neighbours(database: str, attempted: timedelta) -> None:
     lost = unknown()
     posts_get_through(lost)
     neighbour(lost, attempted, seen=None)
     assert settle() == {"waiting": 1}
 
 
-def test_a_mail_whose_time_had_come_is_a_neighbour(database: str) -> None:
+def test_a_scheduled_mail_whose_time_has_come_is_a_neighbour(database: str) -> None:
     lost = unknown()
     posts_get_through(lost)
     neighbour(lost, timedelta(), seen=None, send_at=lost.attempted_at)
@@ -284,7 +284,7 @@ def test_a_mail_whose_time_had_come_is_a_neighbour(database: str) -> None:
 
 
 @pytest.mark.parametrize("silent_from", [-115, -60, 0, 175, 290, 465])
-def test_not_where_no_event_came_for_a_while(database: str, silent_from: int) -> None:
+def test_a_gap_in_webhook_activity_prevents_a_retry(database: str, silent_from: int) -> None:
     lost = unknown()
     posts_get_through(lost, every=5 * SECOND)
     assert lost.attempted_at
@@ -298,7 +298,9 @@ def test_not_where_no_event_came_for_a_while(database: str, silent_from: int) ->
 
 
 @pytest.mark.parametrize("silent_from", [-330, -1000, 500, 700])
-def test_a_silence_at_another_time_does_not_matter(database: str, silent_from: int) -> None:
+def test_a_gap_in_webhook_activity_at_another_time_does_not_prevent_a_retry(
+    database: str, silent_from: int
+) -> None:
     lost = unknown()
     posts_get_through(lost, every=5 * SECOND)
     assert lost.attempted_at
@@ -307,11 +309,11 @@ def test_a_silence_at_another_time_does_not_matter(database: str, silent_from: i
     assert settle() == {"waiting": 1}
 
 
-def test_not_where_no_event_ever_came(database: str) -> None:
+def test_no_webhook_activity_at_all_prevents_a_retry(database: str) -> None:
     assert not_yet(unknown(), database).startswith("No event came between ")
 
 
-def test_not_where_only_those_of_another_account_came(database: str) -> None:
+def test_webhook_activity_of_another_account_does_not_allow_a_retry(database: str) -> None:
     lost = unknown()
     posts_get_through(lost)
     WebhookActivity.objects.update(account="another")
@@ -330,7 +332,7 @@ def put_into_the_stream(at: datetime) -> None:
 WAIT_TO_BE_STORED = "Events wait to be stored; its own may be among them."
 
 
-def test_not_while_an_event_waits_that_came_before_the_wait_was_over(database: str) -> None:
+def test_a_backlog_from_within_the_unknown_wait_prevents_a_retry(database: str) -> None:
     lost = unknown()
     posts_get_through(lost)
     assert lost.unknown_since
@@ -339,7 +341,9 @@ def test_not_while_an_event_waits_that_came_before_the_wait_was_over(database: s
 
 
 @pytest.mark.parametrize("wait", [1, 10, 60])
-def test_a_short_wait_has_the_same_guard(database: str, anymail: Callable[..., None], wait: int) -> None:
+def test_a_backlog_prevents_a_retry_even_with_a_short_unknown_wait(
+    database: str, anymail: Callable[..., None], wait: int
+) -> None:
     anymail(SEND_UNKNOWN_WAIT=wait)
     put_in_outbox()
     receipts.file(take_lease().part, outcome_of(Verdict.UNKNOWN))
@@ -350,7 +354,7 @@ def test_a_short_wait_has_the_same_guard(database: str, anymail: Callable[..., N
     assert not_yet(lost, database) == WAIT_TO_BE_STORED
 
 
-def test_not_while_one_waits_that_came_later_and_waits_for_long(database: str) -> None:
+def test_a_long_waiting_backlog_prevents_a_retry(database: str) -> None:
     # After an hour in which no event was stored: of those the oldest are stored first.
     lost = unknown()
     posts_get_through(lost)
@@ -358,14 +362,14 @@ def test_not_while_one_waits_that_came_later_and_waits_for_long(database: str) -
     assert not_yet(lost, database) == WAIT_TO_BE_STORED
 
 
-def test_not_where_the_clock_of_redis_was_set_back(database: str) -> None:
+def test_a_redis_clock_set_back_prevents_a_retry(database: str) -> None:
     lost = unknown()
     posts_get_through(lost)
     put_into_the_stream(database_now(database) + HOUR)
     assert not_yet(lost, database) == WAIT_TO_BE_STORED
 
 
-def test_an_event_that_has_just_come_is_no_backlog(database: str) -> None:
+def test_an_event_that_has_just_arrived_does_not_prevent_a_retry(database: str) -> None:
     lost = unknown()
     posts_get_through(lost)
     stream.append("tracking", [b"{}"])
@@ -373,7 +377,7 @@ def test_an_event_that_has_just_come_is_no_backlog(database: str) -> None:
     assert ours(lost).state == "waiting"
 
 
-def test_not_where_an_event_of_it_is_stored_that_could_not_be_applied(database: str) -> None:
+def test_a_stored_event_that_could_not_be_applied_prevents_a_retry(database: str) -> None:
     lost = unknown()
     with updates_fail(database, ZeroDivisionError("ours")):
         receive_events(event_payload("processed", stored_recipients(lost)[0]))
@@ -396,7 +400,7 @@ def redis_ahead(of_us: timedelta) -> Iterator[None]:
 
 @pytest.mark.parametrize("ahead", [-20 * MINUTE, 20 * MINUTE])
 @pytest.mark.parametrize("fault", [None, "late", "waits", "silence"])
-def test_another_clock_of_redis_changes_nothing(
+def test_a_different_redis_clock_does_not_change_the_reconciliation(
     database: str, ahead: timedelta, fault: str | None, anymail: Callable[..., None]
 ) -> None:
     lost = unknown()
@@ -418,14 +422,14 @@ def test_another_clock_of_redis_changes_nothing(
             assert not_yet(lost, database).startswith(said)
 
 
-def test_not_where_redis_cannot_be_asked(database: str, anymail: Callable[..., None]) -> None:
+def test_a_redis_outage_prevents_a_retry(database: str, anymail: Callable[..., None]) -> None:
     lost = unknown()
     posts_get_through(lost)
     anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
     assert not_yet(lost, database) == "Whether events wait cannot be seen: ConnectionError."
 
 
-def test_a_scheduled_mail_has_its_events_after_its_time(database: str) -> None:
+def test_a_scheduled_mail_is_reconciled_after_its_send_at(database: str) -> None:
     put_in_outbox()
     send_at = database_now(database) + 30 * HOUR
     Part.objects.update(send_at=send_at)
@@ -452,7 +456,7 @@ def test_a_scheduled_mail_has_its_events_after_its_time(database: str) -> None:
 # To a person
 
 
-def test_it_is_parked_where_no_event_could_tell(database: str) -> None:
+def test_an_unknown_untracked_mail_is_parked(database: str) -> None:
     put_in_outbox(mail(tracked=False))
     receipts.file(take_lease().part, outcome_of(Verdict.UNKNOWN))
     let_pass(HOUR)
@@ -466,14 +470,16 @@ def test_it_is_parked_where_no_event_could_tell(database: str) -> None:
     assert (heard.calls, settle()) == ([], {})
 
 
-def test_it_is_parked_when_it_was_unknown_too_often(database: str) -> None:
+def test_a_mail_that_was_unknown_too_often_is_parked(database: str) -> None:
     lost = unknown(unknowns=settlement.MOST_UNKNOWNS - 1)
     posts_get_through(lost)
     assert settle() == {"parked": 1}
     assert "3 times" in ours(lost).error
 
 
-def test_it_is_parked_when_it_is_too_old(database: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unknown_mail_over_the_age_limit_is_parked(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
     lost = unknown()
     why = not_yet(lost, database)
     posts_get_through(lost)
@@ -483,7 +489,7 @@ def test_it_is_parked_when_it_is_too_old(database: str, caplog: pytest.LogCaptur
     assert f"Part {lost.pk} is parked: whether SendGrid has it nobody can tell" in caplog.messages
 
 
-def test_an_event_takes_it_back_from_there(database: str) -> None:
+def test_event_feedback_accepts_a_parked_mail(database: str) -> None:
     lost = unknown(unknowns=settlement.MOST_UNKNOWNS)
     assert settle() == {"parked": 1}
     receive_events(event_payload("delivered", stored_recipients()[0]))
@@ -493,7 +499,7 @@ def test_an_event_takes_it_back_from_there(database: str) -> None:
 # Evidence
 
 
-def test_what_there_is_evidence_of_is_never_sent_again(database: str) -> None:
+def test_an_unknown_mail_with_event_feedback_is_never_retried(database: str) -> None:
     lost = unknown()
     posts_get_through(lost)
     Part.objects.filter(pk=lost.pk).update(accepted_at=lost.created_at, x_message_id="A")
@@ -504,7 +510,7 @@ def test_what_there_is_evidence_of_is_never_sent_again(database: str) -> None:
 
 @pytest.mark.parametrize("step", [settlement._lose, settlement._decide, settlement._expire])
 @pytest.mark.parametrize("meanwhile", [{"attempt": 18}, {"state": "accepted"}])
-def test_what_has_changed_since_it_was_read_is_left_alone(
+def test_reconcile_leaves_a_concurrently_changed_mail_alone(
     database: str, step: Callable[[Part], str], meanwhile: dict[str, Any]
 ) -> None:
     lost = unknown()
@@ -518,7 +524,7 @@ def test_what_has_changed_since_it_was_read_is_left_alone(
 # Given up
 
 
-def test_what_waits_too_long_is_given_up(database: str) -> None:
+def test_a_waiting_mail_over_the_age_limit_fails(database: str) -> None:
     put_in_outbox()
     Part.objects.update(error="SendGrid asked for patience.", due=database_now(database) + HOUR)
     let_pass(timedelta(seconds=conf.MAX_AGE.get() - 60))
@@ -535,14 +541,14 @@ def test_what_waits_too_long_is_given_up(database: str) -> None:
     assert settle() == {}
 
 
-def test_what_nobody_ever_took_is_given_up_too(database: str) -> None:
+def test_a_mail_never_taken_by_a_worker_fails_at_the_age_limit(database: str) -> None:
     put_in_outbox(alias="gone")
     let_pass(timedelta(days=2))
     assert settle() == {"failed": 1}
     assert only_part().error.endswith("no worker came to it.")
 
 
-def test_a_mail_for_later_is_as_old_as_its_time(database: str) -> None:
+def test_the_age_of_a_scheduled_mail_counts_from_its_send_at(database: str) -> None:
     put_in_outbox()
     Part.objects.update(send_at=database_now(database) + 20 * HOUR)
     let_pass(30 * HOUR)
@@ -551,7 +557,7 @@ def test_a_mail_for_later_is_as_old_as_its_time(database: str) -> None:
     assert settle() == {"failed": 1}
 
 
-def test_what_there_is_evidence_of_is_not_given_up(database: str) -> None:
+def test_a_waiting_mail_with_event_feedback_does_not_fail_at_the_age_limit(database: str) -> None:
     put_in_outbox()
     Part.objects.update(accepted_at=only_part().created_at)
     let_pass(timedelta(days=2))
@@ -562,7 +568,7 @@ def test_what_there_is_evidence_of_is_not_given_up(database: str) -> None:
 
 
 @pytest.mark.parametrize("state", [State.ACCEPTED, State.FAILED, State.PARKED, State.CANCELLED])
-def test_what_is_settled_stays(database: str, state: Part.State) -> None:
+def test_reconcile_leaves_final_states_alone(database: str, state: Part.State) -> None:
     put_in_outbox()
     Part.objects.update(state=state)
     let_pass(timedelta(days=5))
@@ -574,7 +580,7 @@ def test_what_is_settled_stays(database: str, state: Part.State) -> None:
 # Many
 
 
-def test_each_of_many_is_decided_once(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reconcile_handles_each_of_many_mails_once(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settlement, "SLICE", 2)
     lost = [unknown() for _ in range(5)]
     assert settle() == {"unknown": 5}
@@ -584,7 +590,7 @@ def test_each_of_many_is_decided_once(database: str, monkeypatch: pytest.MonkeyP
     assert {ours(one).state for one in lost} == {"waiting"}
 
 
-def test_a_decision_costs_few_queries_by_index(database: str) -> None:
+def test_reconcile_needs_few_queries_and_uses_indexes(database: str) -> None:
     lost = unknown()
     posts_get_through(lost)
     for number in range(20):
@@ -613,7 +619,7 @@ def test_a_decision_costs_few_queries_by_index(database: str) -> None:
     assert name in plans[1]
 
 
-def test_one_that_cannot_be_read_is_in_the_way_of_no_other(
+def test_an_unreadable_mail_does_not_block_the_reconciliation_of_others(
     database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     poison, other = unknown(), unknown()
@@ -625,7 +631,7 @@ def test_one_that_cannot_be_read_is_in_the_way_of_no_other(
     assert (settle(), settlement.anything_due()) == ({}, False)
 
 
-def test_a_database_that_goes_away_is_the_callers(database: str) -> None:
+def test_reconcile_raises_when_the_database_goes_away(database: str) -> None:
     unknown()
 
     def execute(call: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:

@@ -60,7 +60,7 @@ def row(recipient: Recipient) -> dict[str, Any]:
     return {name: getattr(recipient, name) for name in names}
 
 
-def test_a_new_recipient_is_queued_here(database: str) -> None:
+def test_a_new_recipient_is_queued(database: str) -> None:
     put_in_outbox()
     assert (stored_recipients()[0].status, stored_recipients()[0].rank) == ("queued", 0)
 
@@ -76,7 +76,9 @@ def test_a_new_recipient_is_queued_here(database: str) -> None:
         ("blocked", ("bounced", "blocked")),
     ],
 )
-def test_an_event_of_its_delivery_moves_it(database: str, kind: str, expected: tuple[str, str]) -> None:
+def test_a_delivery_event_moves_the_recipient_status(
+    database: str, kind: str, expected: tuple[str, str]
+) -> None:
     put_in_outbox()
     hear(database, normalized_event(kind, stored_recipients()[0], 5))
     (moved,) = stored_recipients()
@@ -94,7 +96,9 @@ def test_an_event_of_its_delivery_moves_it(database: str, kind: str, expected: t
         ("group_unsubscribe", "unsubscribed_at"),
     ],
 )
-def test_what_people_do_with_it_is_a_moment_beside_that(database: str, kind: str, moment: str) -> None:
+def test_opens_clicks_complaints_and_unsubscribes_set_a_time_beside_the_status(
+    database: str, kind: str, moment: str
+) -> None:
     put_in_outbox()
     hear(
         database,
@@ -107,20 +111,20 @@ def test_what_people_do_with_it_is_a_moment_beside_that(database: str, kind: str
 
 
 @pytest.mark.parametrize("kind", ["teleported", "group_resubscribe"])
-def test_other_events_move_nothing(database: str, kind: str) -> None:
+def test_other_events_do_not_change_a_recipient(database: str, kind: str) -> None:
     put_in_outbox()
     before = row(stored_recipients()[0])
     hear(database, normalized_event(kind, stored_recipients()[0]))
     assert row(stored_recipients()[0]) == before
 
 
-def test_each_standing_is_beyond_those_before_it_and_beyond_what_we_say_ourselves() -> None:
+def test_status_ranks_ascend_and_exceed_our_own_statuses() -> None:
     assert [standing.rank for standing in STANDINGS.values()] == [2, 3, 4, 5, 6]
     assert status.QUEUED_HERE.rank < FAILED.rank < min(standing.rank for standing in STANDINGS.values())
     assert STANDINGS[EventType.BOUNCED].rank > STANDINGS[EventType.DELIVERED].rank
 
 
-def test_a_bounce_beats_a_delivery_that_is_heard_of_later(database: str) -> None:
+def test_a_bounce_wins_over_a_later_delivery(database: str) -> None:
     put_in_outbox()
     hear(database, normalized_event("bounce", stored_recipients()[0], 1))
     hear(database, normalized_event("delivered", stored_recipients()[0], 9))
@@ -128,7 +132,7 @@ def test_a_bounce_beats_a_delivery_that_is_heard_of_later(database: str) -> None
     assert (found["status"], found["status_at"], found["reject_reason"]) == ("bounced", at(1), "bounced")
 
 
-def test_it_was_the_first_event_of_its_kind_that_gave_it_its_status(database: str) -> None:
+def test_the_status_time_is_that_of_the_first_event_of_its_kind(database: str) -> None:
     put_in_outbox()
     hear(
         database,
@@ -141,7 +145,7 @@ def test_it_was_the_first_event_of_its_kind_that_gave_it_its_status(database: st
     assert row(stored_recipients()[0])["status_at"] == at(2)
 
 
-def test_an_event_without_a_readable_time_happened_when_it_is_heard_of(database: str) -> None:
+def test_an_event_without_a_valid_timestamp_gets_the_received_time(database: str) -> None:
     put_in_outbox()
     hear(
         database,
@@ -154,7 +158,7 @@ def test_an_event_without_a_readable_time_happened_when_it_is_heard_of(database:
 
 @hypothesis_settings(max_examples=examples(50), suppress_health_check=list(HealthCheck))
 @given(events=happened, data=st.data())
-def test_any_order_and_any_batches_lead_to_the_same(
+def test_the_recipient_status_is_independent_of_order_batches_and_duplicates(
     database: str, events: list[tuple[str, int]], data: st.DataObject
 ) -> None:
     put_in_outbox(mail("ann@example.com", "bob@example.com"))
@@ -173,7 +177,7 @@ def test_any_order_and_any_batches_lead_to_the_same(
 
 
 @on_postgresql  # SQLite does not say how many rows such a statement wrote
-def test_a_recipient_that_stays_as_it_is_is_not_written(database: str) -> None:
+def test_an_unchanged_recipient_is_not_written(database: str) -> None:
     put_in_outbox()
     events = [normalized_event(kind, stored_recipients()[0]) for kind in ("bounce", "open")]
     hear(database, *events)
@@ -186,7 +190,7 @@ def test_a_recipient_that_stays_as_it_is_is_not_written(database: str) -> None:
         assert cursor.rowcount == 0
 
 
-def test_many_are_moved_in_one_statement(database: str) -> None:
+def test_many_recipients_are_moved_in_one_statement(database: str) -> None:
     put_in_outbox(mail(*(f"{number}@example.com" for number in range(10))))
     moves = {}
     for number, one in enumerate(reversed(stored_recipients())):
@@ -200,7 +204,7 @@ def test_many_are_moved_in_one_statement(database: str) -> None:
     assert [one.opened_at or one.status_at for one in found] == [at(number) for number in range(10)]
 
 
-def test_nobody_to_move_asks_nothing(database: str) -> None:
+def test_moving_no_recipients_runs_no_query(database: str) -> None:
     with CaptureQueriesContext(connections[database]) as queries:
         status.move({}, database)
     assert len(queries) == 0
@@ -209,7 +213,7 @@ def test_nobody_to_move_asks_nothing(database: str) -> None:
 # Given up
 
 
-def test_recipients_of_a_part_that_is_given_up_have_failed(database: str) -> None:
+def test_recipients_of_a_failed_mail_are_failed(database: str) -> None:
     put_in_outbox()
     put_in_outbox(mail("bob@example.com", "eve@example.com"))
     other, *ours = stored_recipients()
@@ -218,14 +222,14 @@ def test_recipients_of_a_part_that_is_given_up_have_failed(database: str) -> Non
     assert row(other)["status"] == "queued"
 
 
-def test_what_an_event_has_said_stands_when_the_part_is_given_up(database: str) -> None:
+def test_event_feedback_wins_over_a_failed_mail(database: str) -> None:
     put_in_outbox()
     hear(database, normalized_event("processed", stored_recipients()[0]))
     status.fail(only_part())
     assert row(stored_recipients()[0])["status"] == "queued"
 
 
-def test_an_event_shows_that_sendgrid_has_it_after_all(database: str) -> None:
+def test_event_feedback_replaces_a_failed_status(database: str) -> None:
     put_in_outbox()
     status.fail(only_part())
     hear(database, normalized_event("open", stored_recipients()[0]))
@@ -234,7 +238,7 @@ def test_an_event_shows_that_sendgrid_has_it_after_all(database: str) -> None:
     assert row(stored_recipients()[0])["status"] == "queued"
 
 
-def test_a_save_does_not_lower_what_an_event_has_set(database: str) -> None:
+def test_a_recipient_status_is_never_lowered(database: str) -> None:
     """The only writers of a recipient's status are conditional: no worker holds one to save it back."""
     put_in_outbox()
     hear(
@@ -254,7 +258,7 @@ def test_a_save_does_not_lower_what_an_event_has_set(database: str) -> None:
     assert only_part().recipients.using(outbox.using()).count() == 1
 
 
-def test_recipients_are_queued_again_with_their_part(database: str) -> None:
+def test_recipients_of_a_retried_mail_are_queued_again(database: str) -> None:
     put_in_outbox(mail("ann@example.com", "bob@example.com"))
     one, other = stored_recipients()
     hear(database, normalized_event("bounce", one), pk=one.pk)
@@ -265,7 +269,7 @@ def test_recipients_are_queued_again_with_their_part(database: str) -> None:
     assert row(other)["rank"] == 0
 
 
-def test_moments_of_long_ago_and_far_ahead(database: str) -> None:
+def test_events_of_extreme_times_are_stored(database: str) -> None:
     put_in_outbox()
     hear(
         database,

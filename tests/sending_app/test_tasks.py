@@ -60,7 +60,7 @@ def run(task: Callable[[], Any]) -> Any:
 # The mails
 
 
-def test_a_task_posts_what_is_due_and_its_result_is_how_many(database: str, sendgrid: FakeSendGrid) -> None:
+def test_deliver_sends_due_mails_and_returns_their_counts(database: str, sendgrid: FakeSendGrid) -> None:
     sendgrid.next(answers.refused(400))
     for _ in range(3):
         put_in_outbox()
@@ -69,13 +69,13 @@ def test_a_task_posts_what_is_due_and_its_result_is_how_many(database: str, send
     assert [one.state for one in all_parts()] == ["failed", "accepted", "accepted"]
 
 
-def test_a_result_is_json_and_says_nothing_of_anybody(database: str, sendgrid: FakeSendGrid) -> None:
+def test_the_task_result_is_json_without_addresses(database: str, sendgrid: FakeSendGrid) -> None:
     put_in_outbox()
     result = run(tasks.deliver)
     assert json.loads(dumps(result)) == {"accepted": 1}
 
 
-def test_the_lanes_are_two_tasks_and_one_of_bulk_posts_one_part(
+def test_deliver_bulk_sends_one_request_at_a_time_in_its_own_lane(
     database: str, sendgrid: FakeSendGrid
 ) -> None:
     for _ in range(2):
@@ -88,7 +88,7 @@ def test_the_lanes_are_two_tasks_and_one_of_bulk_posts_one_part(
     assert [one.state for one in all_parts()] == ["accepted", "waiting", "accepted"]
 
 
-def test_a_worker_calls_another_and_asks_the_tick(database: str, sendgrid: FakeSendGrid) -> None:
+def test_deliver_wakes_another_worker_and_runs_the_tick(database: str, sendgrid: FakeSendGrid) -> None:
     put_in_outbox()
     put_in_outbox()
     assert run(tasks.deliver) == {"accepted": 2}
@@ -99,7 +99,7 @@ def test_a_worker_calls_another_and_asks_the_tick(database: str, sendgrid: FakeS
     assert (bells(), bells(tasks.BULK)) == ([], ["sending.deliver_bulk"])
 
 
-def test_a_mail_that_comes_while_a_worker_waits_for_more_needs_no_bell(
+def test_a_mail_that_arrives_while_a_worker_lingers_needs_no_wake_up(
     database: str, sendgrid: FakeSendGrid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def come_meanwhile(_: float) -> None:
@@ -119,7 +119,7 @@ def test_a_mail_that_comes_while_a_worker_waits_for_more_needs_no_bell(
     assert bells() == ["sending.deliver"]
 
 
-def test_one_mail_now_and_then_does_not_keep_a_worker_from_others(
+def test_an_occasional_mail_does_not_make_a_worker_linger_for_ever(
     database: str, sendgrid: FakeSendGrid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_in_outbox()
@@ -128,7 +128,7 @@ def test_one_mail_now_and_then_does_not_keep_a_worker_from_others(
     assert run(tasks.deliver) == {"accepted": 3}
 
 
-def test_where_several_came_meanwhile_it_calls_another(
+def test_several_mails_that_arrive_while_a_worker_lingers_wake_another(
     database: str, sendgrid: FakeSendGrid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def come_meanwhile(_: float) -> None:
@@ -143,7 +143,7 @@ def test_where_several_came_meanwhile_it_calls_another(
     assert bells() == ["sending.deliver"]
 
 
-def test_each_lane_has_its_bell_and_it_is_in_no_transactions_way(database: str) -> None:
+def test_each_lane_has_its_own_wake_up_outside_any_transaction(database: str) -> None:
     tasks.ring_for(Part.Lane.MAIL)
     tasks.ring_for(Part.Lane.BULK)
     assert (bells(), bells(tasks.BULK)) == (["sending.deliver"], ["sending.deliver_bulk"])
@@ -153,7 +153,7 @@ def test_each_lane_has_its_bell_and_it_is_in_no_transactions_way(database: str) 
 # Settling, the tick, retention
 
 
-def test_settle(database: str, anymail: Callable[..., None]) -> None:
+def test_settle_returns_the_counts_of_reconciled_mails(database: str, anymail: Callable[..., None]) -> None:
     anymail(SENDGRID_API_KEY="SG.one")
     put_in_outbox()
     take_lease()
@@ -162,7 +162,7 @@ def test_settle(database: str, anymail: Callable[..., None]) -> None:
     assert run(tasks.settle) is None
 
 
-def test_the_tick_rings_for_what_is_due(database: str, anymail: Callable[..., None]) -> None:
+def test_the_tick_wakes_the_due_tasks(database: str, anymail: Callable[..., None]) -> None:
     anymail(SENDGRID_API_KEY="SG.one")
     put_in_outbox()
     put_in_outbox(mail(bulk=True))
@@ -176,9 +176,7 @@ def test_the_tick_rings_for_what_is_due(database: str, anymail: Callable[..., No
     assert len(bells()) == 2
 
 
-def test_prune_rings_again_where_it_had_no_time_for_all(
-    database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_prune_out_of_budget_wakes_another(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tasks.prune()
     assert bells(tasks.BULK) == []
     put_in_outbox()
@@ -201,7 +199,7 @@ TASKS: list[Callable[[], Any]] = [
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
-def test_a_database_that_is_away_is_no_error(
+def test_a_database_outage_is_logged_as_one_warning(
     database: str, task: Callable[[], Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     with database_away(database):
@@ -212,7 +210,7 @@ def test_a_database_that_is_away_is_no_error(
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
-def test_what_one_task_could_not_write_the_next_one_does(
+def test_unwritten_outcomes_are_written_by_the_next_task(
     database: str, sendgrid: FakeSendGrid, task: Callable[[], Any]
 ) -> None:
     put_in_outbox()
@@ -224,7 +222,7 @@ def test_what_one_task_could_not_write_the_next_one_does(
     assert only_part().state == "accepted"
 
 
-def test_a_database_that_goes_away_after_the_post(
+def test_a_database_outage_after_the_request_loses_no_outcome(
     database: str, sendgrid: FakeSendGrid, caplog: pytest.LogCaptureFixture
 ) -> None:
     def execute(call: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -259,7 +257,7 @@ def interrupted(database: str, at: str, when: Callable[[], object] = lambda: Tru
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
-def test_a_task_that_is_cut_off_says_so_in_one_line(
+def test_a_task_interrupted_by_the_soft_time_limit_logs_one_line(
     database: str,
     sendgrid: FakeSendGrid,
     task: Callable[[], Any],
@@ -272,7 +270,7 @@ def test_a_task_that_is_cut_off_says_so_in_one_line(
     assert message.endswith(" at its time limit, to be taken up again")
 
 
-def test_a_task_that_is_cut_off_in_its_closing_tick_keeps_its_result(
+def test_a_task_interrupted_by_the_time_limit_in_its_closing_tick_keeps_its_result(
     database: str, sendgrid: FakeSendGrid, caplog: pytest.LogCaptureFixture
 ) -> None:
     put_in_outbox(mail(bulk=True))
@@ -281,7 +279,7 @@ def test_a_task_that_is_cut_off_in_its_closing_tick_keeps_its_result(
     assert caplog.messages == ["Left mails at its time limit, to be taken up again"]
 
 
-def test_an_outcome_whose_writing_is_cut_off_is_written_by_the_next_task(
+def test_an_outcome_whose_writing_is_interrupted_by_the_time_limit_is_written_by_the_next_task(
     database: str, sendgrid: FakeSendGrid
 ) -> None:
     put_in_outbox()
@@ -296,7 +294,7 @@ def test_an_outcome_whose_writing_is_cut_off_is_written_by_the_next_task(
 
 
 @on_postgresql
-def test_a_connection_that_broke_in_a_task_is_not_left_to_the_next_who_uses_it(
+def test_a_connection_broken_in_a_task_is_closed_before_the_result_is_stored(
     database: str, sendgrid: FakeSendGrid
 ) -> None:
     def post_then_break() -> Counter[str]:
@@ -309,9 +307,7 @@ def test_a_connection_that_broke_in_a_task_is_not_left_to_the_next_who_uses_it(
 
 
 @on_postgresql
-def test_a_task_keeps_no_result_where_the_database_is_gone_by_then(
-    database: str, sendgrid: FakeSendGrid
-) -> None:
+def test_a_task_result_is_ignored_when_the_database_is_away(database: str, sendgrid: FakeSendGrid) -> None:
     with ExitStack() as outage:
 
         def post_then_break() -> Counter[str]:
@@ -325,7 +321,7 @@ def test_a_task_keeps_no_result_where_the_database_is_gone_by_then(
     connections[database].close()
 
 
-def test_without_redis_mails_still_leave(
+def test_without_redis_mails_are_sent(
     database: str, sendgrid: FakeSendGrid, anymail: Callable[..., None]
 ) -> None:
     put_in_outbox()
@@ -336,7 +332,7 @@ def test_without_redis_mails_still_leave(
 # Celery
 
 
-def test_what_sits_on_the_tasks_holds_in_any_celery_app() -> None:
+def test_task_options_are_set_on_the_tasks_themselves() -> None:
     for task in (tasks.deliver, tasks.deliver_bulk, tasks.settle, tasks.prune, tasks.tick):
         assert (task.acks_late, task.max_retries, task.expires) == (False, 0, 3600)
         assert (task.soft_time_limit, task.time_limit) == (tasks.soft_limit(), tasks.hard_limit())
@@ -345,7 +341,7 @@ def test_what_sits_on_the_tasks_holds_in_any_celery_app() -> None:
     assert [task.ignore_result for task in (tasks.prune, tasks.tick)] == [True] * 2
 
 
-def test_the_limits_leave_a_post_its_time(anymail: Callable[..., None]) -> None:
+def test_time_limits_leave_a_request_its_timeout(anymail: Callable[..., None]) -> None:
     for timeout in (1, 30, (7, 1200)):
         anymail(REQUESTS_TIMEOUT=timeout, SENDGRID_API_KEY="SG.one")
         one = account.named("default")
@@ -361,7 +357,7 @@ def headers_of_the_bell(task: Any) -> dict[str, Any]:
     return headers
 
 
-def test_the_bells_header_tells_the_worker_what_to_keep() -> None:
+def test_the_wake_up_header_says_whether_to_keep_the_result() -> None:
     assert headers_of_the_bell(tasks.deliver)["ignore_result"] is False
     assert headers_of_the_bell(tasks.prune)["ignore_result"] is True
     assert celery_app.conf.task_ignore_result is True
@@ -380,7 +376,7 @@ def closing() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("closing")
-def test_a_worker_keeps_the_result_of_what_it_posted_and_of_nothing_else(sendgrid: FakeSendGrid) -> None:
+def test_a_worker_keeps_only_results_of_deliveries(sendgrid: FakeSendGrid) -> None:
     sendgrid.next(answers.refused(400))
     put_in_outbox()
     put_in_outbox()
@@ -396,7 +392,7 @@ def test_a_worker_keeps_the_result_of_what_it_posted_and_of_nothing_else(sendgri
     assert "example.com" not in everything
 
 
-def test_a_mail_that_comes_back_while_its_outcome_is_unwritten(database: str, sendgrid: FakeSendGrid) -> None:
+def test_event_feedback_wins_over_an_unwritten_outcome(database: str, sendgrid: FakeSendGrid) -> None:
     put_in_outbox()
     delivery._unwritten.append((take_lease(), outcome_of(Verdict.UNKNOWN)))
     receive_events(event_payload("processed", stored_recipients()[0]))

@@ -38,11 +38,11 @@ def look_again() -> None:
     redis.worker().delete(redis.key("sending-tick"))
 
 
-def test_nothing_waits(database: str) -> None:
+def test_a_tick_without_work_is_due_nothing(database: str) -> None:
     assert tick() == Due()
 
 
-def test_each_lane_has_a_bell_of_its_own(database: str) -> None:
+def test_each_lane_is_due_separately(database: str) -> None:
     put_in_outbox()
     assert tick() == Due(mail=True)
     put_in_outbox(mail(bulk=True))
@@ -53,7 +53,7 @@ def test_each_lane_has_a_bell_of_its_own(database: str) -> None:
     assert tick() == Due(bulk=True)
 
 
-def test_what_is_due_later_or_has_no_settings_wants_nothing(
+def test_mails_due_later_or_without_settings_make_nothing_due(
     database: str, anymail: Callable[..., None]
 ) -> None:
     put_in_outbox()
@@ -65,7 +65,7 @@ def test_what_is_due_later_or_has_no_settings_wants_nothing(
     assert tick() == Due()
 
 
-def test_a_pause_holds_the_bell_until_it_is_over(database: str) -> None:
+def test_an_open_circuit_breaker_makes_nothing_due_until_it_is_half_open(database: str) -> None:
     put_in_outbox()
     pauses.begin(account.named("default"), Outcome(Verdict.PAUSED, 429), trying=False)
     assert tick() == Due()
@@ -75,7 +75,7 @@ def test_a_pause_holds_the_bell_until_it_is_over(database: str) -> None:
 
 
 @pytest.mark.parametrize("state", ["posting", "unknown"])
-def test_what_nobody_will_finish_wants_to_be_settled(database: str, state: str) -> None:
+def test_expired_and_unknown_mails_make_reconciliation_due(database: str, state: str) -> None:
     put_in_outbox()
     Part.objects.update(state=state, due=only_part().created_at)
     assert tick() == Due(settle=True)
@@ -84,7 +84,7 @@ def test_what_nobody_will_finish_wants_to_be_settled(database: str, state: str) 
     assert tick() == Due()
 
 
-def test_now_and_then_it_is_looked_for_what_is_too_old(database: str) -> None:
+def test_reconciliation_and_prune_are_due_periodically(database: str) -> None:
     redis.worker().delete(redis.key("sending-settle"), redis.key("sending-prune"))
     assert tick() == Due(settle=True, prune=True)
     look_again()
@@ -96,18 +96,18 @@ def test_now_and_then_it_is_looked_for_what_is_too_old(database: str) -> None:
         assert 0 < redis.worker().pttl(redis.key(name)) <= seconds * 1000
 
 
-def test_of_many_one_looks(database: str) -> None:
+def test_only_one_tick_per_interval_looks_for_work(database: str) -> None:
     put_in_outbox()
     assert [tick(), tick(), tick()] == [Due(mail=True), Due(), Due()]
     assert 0 < redis.worker().pttl(redis.key("sending-tick")) < tick_module.INTERVAL * 1000
 
 
-def test_without_redis_everybody_looks(database: str, anymail: Callable[..., None]) -> None:
+def test_without_redis_every_tick_looks_for_work(database: str, anymail: Callable[..., None]) -> None:
     put_in_outbox()
     anymail(EVENT_REDIS_URL=CLOSED)
     assert [tick().mail, tick().mail] == [True, True]
 
 
-def test_a_database_that_is_away_is_the_callers(database: str) -> None:
+def test_tick_raises_when_the_database_is_away(database: str) -> None:
     with database_away(database), pytest.raises(DatabaseError):
         tick()

@@ -42,7 +42,7 @@ def noted(seconds: float, what: str) -> dict[str, str]:
 # What happened
 
 
-def test_a_mail_that_goes_the_plain_way(database: str) -> None:
+def test_the_timeline_of_a_delivered_mail_is_complete(database: str) -> None:
     columns = {
         "attempted_at": after_noon(1),
         "attempts": 1,
@@ -67,7 +67,7 @@ def test_a_mail_that_goes_the_plain_way(database: str) -> None:
     ]
 
 
-def test_what_went_wrong_before(database: str) -> None:
+def test_earlier_errors_are_notes_in_the_timeline(database: str) -> None:
     columns = {"attempted_at": after_noon(20.7), "attempts": 2, "finished_at": after_noon(20.9)}
     log = [noted(5, "503: busy"), noted(20, "400: Does not contain a valid address.")]
     kept_at_noon(state="failed", log=log, error=log[1]["what"], **columns)
@@ -79,18 +79,18 @@ def test_what_went_wrong_before(database: str) -> None:
 
 
 @pytest.mark.parametrize("state", ["failed", "unknown", "parked", "cancelled"])
-def test_the_last_words_are_of_the_state_it_came_to(database: str, state: str) -> None:
+def test_the_last_log_entry_has_the_final_state(database: str, state: str) -> None:
     kept_at_noon(state=state, log=[noted(1, "first"), noted(2, "last")])
     assert told()[1:] == [(1, "note", "first"), (2, state, "last")]
 
 
 @pytest.mark.parametrize("state", ["failed", "cancelled"])
-def test_an_end_without_words(database: str, state: str) -> None:
+def test_a_final_state_without_a_log_entry_is_in_the_timeline(database: str, state: str) -> None:
     kept_at_noon(state=state, finished_at=after_noon(3))
     assert told()[1:] == [(3, state, "")]
 
 
-def test_a_mail_that_was_sent_twice(database: str) -> None:
+def test_a_second_send_is_in_the_timeline(database: str) -> None:
     kept_at_noon(state="accepted", accepted_at=after_noon(1), x_message_id=ONE)
     receive_events(event_of_last_mail(2, "processed", sg_message_id=f"{ONE}.recvd-1"))
     receive_events(event_of_last_mail(3, "processed", sg_message_id=f"{OTHER}.recvd-1"))
@@ -104,7 +104,7 @@ def test_a_mail_that_was_sent_twice(database: str) -> None:
     assert told()[3][2] == f"SendGrid has it as {OTHER} as well"
 
 
-def test_a_mail_that_is_accepted_for_its_events(database: str) -> None:
+def test_acceptance_by_event_feedback_is_in_the_timeline(database: str) -> None:
     kept_at_noon(state="unknown", log=[noted(1, "Read timed out.")])
     receive_events(event_of_last_mail(2, "processed", sg_message_id=f"{ONE}.recvd-1"))
     assert [(what, said) for _, what, said in told()[1::2]] == [
@@ -113,7 +113,7 @@ def test_a_mail_that_is_accepted_for_its_events(database: str) -> None:
     ]
 
 
-def test_a_bounce_has_its_recipient_and_why(database: str) -> None:
+def test_a_bounce_has_its_recipient_and_reject_reason(database: str) -> None:
     kept_at_noon("ann@example.com", "Bo@Example.com")
     receive_events(
         event_of_last_mail(9, "bounce", "Bo@Example.com", reason="550 no such user", type="bounce")
@@ -123,7 +123,7 @@ def test_a_bounce_has_its_recipient_and_why(database: str) -> None:
     assert moment.said == "550 no such user"
 
 
-def test_what_happened_in_one_second_is_told_as_a_mail_goes(database: str) -> None:
+def test_entries_of_one_second_are_in_the_order_of_delivery(database: str) -> None:
     kept_at_noon(attempted_at=after_noon(0.2), attempts=1, accepted_at=after_noon(0.4))
     names = ("open", "bounce", "delivered", "deferred", "processed")
     receive_events(*(event_of_last_mail(0, name) for name in names))
@@ -131,20 +131,20 @@ def test_what_happened_in_one_second_is_told_as_a_mail_goes(database: str) -> No
     assert [what for _, what, _ in told()] == told_in_order
 
 
-def test_an_event_without_a_time_stands_where_it_was_received(database: str) -> None:
+def test_an_event_without_a_timestamp_has_the_received_time(database: str) -> None:
     kept_at_noon()
     receive_events(event_of_last_mail(0, "open", timestamp=None), event_of_last_mail(1, "delivered"), at=NOON)
     assert [what for _, what, _ in told()] == ["kept", "accepted", "opened", "delivered"]
 
 
-def test_no_more_events_than_are_asked_for(database: str) -> None:
+def test_the_number_of_events_is_limited(database: str) -> None:
     kept_at_noon()
     receive_events(*(event_of_last_mail(seconds, "open") for seconds in range(5, 0, -1)))
     assert [seconds for seconds, _, _ in told(most=3)][:-1] == [0, 1, 2, 3]
     assert timeline.events_of([uuid.UUID(last_message_id())]) == 5
 
 
-def test_another_mails_events_are_not_this_ones(database: str) -> None:
+def test_events_of_another_mail_are_left_out(database: str) -> None:
     kept_at_noon()
     receive_events(event_of_last_mail(1, "open"), event_of_last_mail(2, "open", anymail_id=str(uuid.uuid4())))
     assert [what for _, what, _ in told()] == ["kept", "opened", "accepted"]
@@ -152,7 +152,7 @@ def test_another_mails_events_are_not_this_ones(database: str) -> None:
     assert len(timeline.of_part(only_part(), [])) == 2
 
 
-def test_a_mail_that_left_without_the_outbox_has_its_events(database: str) -> None:
+def test_a_mail_outside_the_outbox_has_a_timeline_of_its_events(database: str) -> None:
     kept_at_noon()
     stranger = str(uuid.uuid4())
     receive_events(
@@ -164,7 +164,7 @@ def test_a_mail_that_left_without_the_outbox_has_its_events(database: str) -> No
     assert timeline.of("") == []
 
 
-def test_what_happened_to_a_batch_is_told_as_one(database: str) -> None:
+def test_the_timeline_of_a_batch_merges_its_recipients(database: str) -> None:
     kept_at_noon()
     put_in_outbox(mail("ann@example.com", "bo@example.com", batch=True))
     batch = {str(row.message_id) for row in Recipient.objects.order_by("pk")[1:]}
@@ -182,7 +182,7 @@ def test_what_happened_to_a_batch_is_told_as_one(database: str) -> None:
     assert len(everything) == 5
 
 
-def test_ids_may_be_of_any_kind(database: str) -> None:
+def test_message_ids_may_be_text_uuids_or_collections(database: str) -> None:
     kept_at_noon()
     receive_events(event_of_last_mail(1, "open"))
     ours = uuid.UUID(last_message_id())
@@ -196,7 +196,7 @@ def test_ids_may_be_of_any_kind(database: str) -> None:
     assert status_of().recipients == {}
 
 
-def test_thousands_of_ids_are_looked_up_in_slices(database: str) -> None:
+def test_thousands_of_message_ids_are_looked_up_in_slices(database: str) -> None:
     put_in_outbox(mail(*(f"p{number}@example.net" for number in range(2500)), batch=True))
     receive_events(event_of_last_mail(1, "open", "p2499@example.net"))
     outside = [str(uuid.uuid4()) for _ in range(1500)]
@@ -207,7 +207,7 @@ def test_thousands_of_ids_are_looked_up_in_slices(database: str) -> None:
 # Answers
 
 
-def test_answers_are_among_what_happened(database: str) -> None:
+def test_replies_are_in_the_timeline(database: str) -> None:
     kept_at_noon()
     receive_events(event_of_last_mail(60, "open"), event_of_last_mail(30, "delivered", response="250 OK"))
     late, early = answer_to_last_mail(90, sender="bo@example.com", subject=""), answer_to_last_mail(60.5)
@@ -223,21 +223,21 @@ def test_answers_are_among_what_happened(database: str) -> None:
     ]
 
 
-def test_an_answer_that_was_posted_twice_is_told_once(database: str) -> None:
+def test_a_duplicate_reply_is_left_out(database: str) -> None:
     kept_at_noon()
     first = answer_to_last_mail(1)
     answer_to_last_mail(2, repeat_of=first)
     assert [what for _, what, _ in told()] == ["kept", "answered"]
 
 
-def test_no_more_answers_than_are_asked_for_the_first_ones(database: str) -> None:
+def test_the_number_of_replies_is_limited_to_the_first(database: str) -> None:
     kept_at_noon()
     for seconds in (3, 2, 1):
         answer_to_last_mail(seconds)
     assert [seconds for seconds, _, _ in told(most=2)] == [0, 1, 2]
 
 
-def test_answers_of_one_sender(database: str) -> None:
+def test_replies_are_filtered_by_sender(database: str) -> None:
     kept_at_noon("ann@example.com", "bo@example.com")
     answer_to_last_mail(1)
     answer_to_last_mail(2, sender="bo@example.com")
@@ -248,7 +248,7 @@ def test_answers_of_one_sender(database: str) -> None:
     ]
 
 
-def test_answers_to_a_mail_that_is_not_in_the_outbox(database: str) -> None:
+def test_replies_to_a_mail_outside_the_outbox_are_in_its_timeline(database: str) -> None:
     stranger = str(uuid.uuid4())
     answer_to_last_mail(1, answers=stranger)
     answer_to_last_mail(2, answers="<theirs@x>")
@@ -264,7 +264,7 @@ def ids() -> dict[str, str]:
     return {row.address: str(row.message_id) for row in Recipient.objects.order_by("pk")}
 
 
-def test_the_status_of_what_was_sent(database: str) -> None:
+def test_status_of_returns_each_recipients_status(database: str) -> None:
     put_in_outbox(mail("ann@example.com", "bo@example.com", batch=True))
     receive_events(event_of_last_mail(1, "delivered", "bo@example.com"))
     found = status_of(*ids().values())
@@ -276,18 +276,18 @@ def test_the_status_of_what_was_sent(database: str) -> None:
     assert found.message_id == set(ids().values())
 
 
-def test_the_status_of_one(database: str) -> None:
+def test_status_of_one_message_id_returns_its_status(database: str) -> None:
     put_in_outbox()
     found = status_of(last_message_id())
     assert (found.message_id, found.status) == (last_message_id(), {"queued"})
 
 
-def test_the_status_of_what_is_not_there(database: str) -> None:
+def test_status_of_an_unknown_message_id_is_empty(database: str) -> None:
     found = status_of(str(uuid.uuid4()), "no id of ours")
     assert (found.message_id, found.status, found.recipients) == (None, None, {})
 
 
-def test_who_gets_copies_has_the_last_ones(database: str) -> None:
+def test_a_cc_recipient_has_the_message_id_of_the_last_copy(database: str) -> None:
     put_in_outbox(mail("ann@example.com", "bo@example.com", cc=["cy@example.com"], batch=True))
     found = status_of(*ids().values())
     assert found.recipients["cy@example.com"].message_id == found.recipients["bo@example.com"].message_id
@@ -299,7 +299,7 @@ def given(**statuses: Any) -> SendStatus:
     return status
 
 
-def test_a_status_is_brought_up_to_date_under_the_callers_addresses(database: str) -> None:
+def test_refresh_updates_a_status_under_the_callers_addresses(database: str) -> None:
     put_in_outbox(mail("Ann@example.com", "bo@xn--bcher-kva.example", "cy@example.com"))
     receive_events(
         event_of_last_mail(1, "delivered", "Ann@example.com"),
@@ -320,7 +320,7 @@ def test_a_status_is_brought_up_to_date_under_the_callers_addresses(database: st
     assert status.message_id == {last_message_id(), uuid.UUID(last_message_id())}
 
 
-def test_what_the_outbox_does_not_have_stays_as_it_is(database: str) -> None:
+def test_refresh_keeps_the_status_of_recipients_outside_the_outbox(database: str) -> None:
     put_in_outbox()
     receive_events(event_of_last_mail(1, "delivered"))
     status = given(
@@ -335,13 +335,13 @@ def test_what_the_outbox_does_not_have_stays_as_it_is(database: str) -> None:
     assert status.recipients == before
 
 
-def test_a_status_of_nobody(database: str) -> None:
+def test_refresh_of_an_empty_status_does_nothing(database: str) -> None:
     status = SendStatus()
     refresh(status)
     assert (status.recipients, status.status, status.message_id) == ({}, None, None)
 
 
-def test_a_status_of_thousands_is_read_in_slices(database: str) -> None:
+def test_refresh_of_thousands_of_recipients_reads_in_slices(database: str) -> None:
     put_in_outbox(mail(*(f"p{number}@example.net" for number in range(2500)), batch=True))
     Recipient.objects.filter(address="p2400@example.net").update(status="bounced", rank=6)
     status = given(**{address: RecipientStatus(one, "queued") for address, one in ids().items()})

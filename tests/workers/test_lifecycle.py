@@ -18,7 +18,7 @@ from workers import lifecycle
 from workers.app import EVENT_QUEUES, MAIL_QUEUES, QUEUES
 
 
-def test_it_names_the_receivers_it_will_call(
+def test_a_starting_worker_logs_its_receivers(
     tracking: ReceiverSignal, inbound: ReceiverSignal, caplog: pytest.LogCaptureFixture
 ) -> None:
     def listens(**_: Any) -> None: ...
@@ -33,12 +33,12 @@ def test_it_names_the_receivers_it_will_call(
     ]
 
 
-def test_it_warns_when_there_is_none(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_starting_worker_warns_when_there_are_no_receivers(caplog: pytest.LogCaptureFixture) -> None:
     lifecycle.log_receivers()
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
 
 
-def test_it_does_not_warn_of_inbound_mail_where_none_is_taken(
+def test_a_starting_worker_without_inbound_storage_does_not_warn_of_inbound_receivers(
     caplog: pytest.LogCaptureFixture, settings: Settings
 ) -> None:
     settings.STORAGES = {name: one for name, one in settings.STORAGES.items() if name != storage.ALIAS}
@@ -56,7 +56,7 @@ def test_it_does_not_warn_of_inbound_mail_where_none_is_taken(
         (threads.TaskPool, MAIL_QUEUES, 0),
     ],
 )
-def test_it_warns_of_a_pool_that_can_stop_no_receiver(
+def test_a_starting_worker_warns_of_a_pool_without_time_limits(
     caplog: pytest.LogCaptureFixture, pool: type[Any], queues: Sequence[str], warnings: int
 ) -> None:
     consumed = SimpleNamespace(
@@ -66,14 +66,16 @@ def test_it_warns_of_a_pool_that_can_stop_no_receiver(
     assert len(caplog.records) == warnings
 
 
-def test_it_looks_for_what_the_last_worker_left() -> None:
+def test_a_starting_worker_wakes_the_ticks() -> None:
     lifecycle.look_for_work()
     assert redis.worker().llen(tasks.EVENTS) == 1
     assert redis.worker().llen(MAIL) == 1
     redis.worker().delete(MAIL)
 
 
-def test_it_warns_of_receivers_that_could_hold_a_thread_that_posts(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_starting_mail_worker_warns_of_receivers_in_a_threads_pool(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     def told(**_: Any) -> None: ...
 
     sender = SimpleNamespace(

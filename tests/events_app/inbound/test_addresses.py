@@ -37,11 +37,11 @@ def addresses(value: str | bytes, times: int = 1) -> list[tuple[str, str, str]]:
         ("=?unknown?q?x=FF?= <x@y>", [("xÿ", "x@y", "xÿ <x@y>")]),
     ],
 )
-def test_reads(value: str | bytes, expected: list[tuple[str, str, str]]) -> None:
+def test_addresses_are_read_from_a_header(value: str | bytes, expected: list[tuple[str, str, str]]) -> None:
     assert addresses(value) == expected
 
 
-def test_a_list_too_long_to_be_parsed_is_read() -> None:
+def test_an_address_list_too_long_to_be_parsed_is_read() -> None:
     assert addresses(", ".join(f'"N, {at}" <n{at}@example.org>' for at in range(2000)))[1999] == (
         "N, 1999",
         "n1999@example.org",
@@ -49,11 +49,11 @@ def test_a_list_too_long_to_be_parsed_is_read() -> None:
     )
 
 
-def test_all_headers_of_a_name_are_read() -> None:
+def test_addresses_of_repeated_headers_are_all_read() -> None:
     assert len(addresses("a@b.example", times=2)) == 2
 
 
-def test_headers_too_long_together_are_read_without_their_structure() -> None:
+def test_headers_over_the_parsing_budget_are_read_without_structure() -> None:
     """To parse a header of each four addresses takes a hundred times as long, and 8 kB an address."""
     mail = raw.parse(b"To: G: a@b.example, c@d.example;, <e@f.example>\n" * 1000 + b"\n")
     assert [each.addr_spec for each in mail.to] == ["a@b.example", "c@d.example", "e@f.example"] * 1000

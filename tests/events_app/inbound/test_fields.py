@@ -15,7 +15,7 @@ def read(charsets: object = None, **values: bytes) -> Fields:
     return Fields(Form(values | named))
 
 
-def test_each_field_is_in_the_charset_that_is_named_for_it() -> None:
+def test_each_field_is_decoded_in_its_named_charset() -> None:
     charsets = {
         "text": "windows-1252",
         "html": "iso-8859-1",
@@ -37,11 +37,11 @@ def test_each_field_is_in_the_charset_that_is_named_for_it() -> None:
 
 
 @pytest.mark.parametrize("charsets", [None, [], "utf-8", 3, {"to": None}])
-def test_without_charsets_fields_are_utf_8(charsets: object) -> None:
+def test_fields_without_a_charset_are_decoded_as_utf_8(charsets: object) -> None:
     assert read(charsets, to="ü".encode())["to"] == "ü"
 
 
-def test_the_source_of_the_mail_is_no_field() -> None:
+def test_the_source_of_the_mail_is_not_listed_as_a_field() -> None:
     assert read(email=b"x", rawEmail=b"x", to=b"y") == {"to": "y"}
 
 
@@ -68,12 +68,12 @@ def test_fields_fit_a_json_column(values: dict[str, bytes], charsets: dict[str, 
         ('{"a": "ü"}'.encode("windows-1252"), {"a": "ü"}),
     ],
 )
-def test_an_object_is_one_or_empty(value: bytes, expected: object) -> None:
+def test_an_object_field_is_a_dict_or_empty(value: bytes, expected: object) -> None:
     assert read(envelope=value).object("envelope") == expected
     assert read().object("envelope") == {}
 
 
 @pytest.mark.parametrize(("value", "expected"), [(b" pass\n", "pass"), (b" ", None), (b"", None)])
-def test_a_line(value: bytes, expected: str | None) -> None:
+def test_a_line_field_is_one_line_or_none(value: bytes, expected: str | None) -> None:
     assert read(SPF=value).line("SPF") == expected
     assert read().line("SPF") is None

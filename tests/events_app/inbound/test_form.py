@@ -41,11 +41,11 @@ def test_file_names_keep_their_bytes() -> None:
     assert found.files["b"].filename == "ü".encode()
 
 
-def test_of_fields_with_one_name_the_first_counts() -> None:
+def test_the_first_of_duplicate_fields_is_kept() -> None:
     assert read_form([Part("to", b"first"), Part("to", b"second")]).fields == {"to": b"first"}
 
 
-def test_files_with_one_name_are_all_kept() -> None:
+def test_all_files_with_the_same_name_are_kept() -> None:
     found = read_form([Part("attachment1", data, "n") for data in (b"1", b"2", b"3")])
     assert {name: file.content for name, file in found.files.items()} == {
         "attachment1": b"1",
@@ -54,7 +54,7 @@ def test_files_with_one_name_are_all_kept() -> None:
     }
 
 
-def test_no_field_is_too_large() -> None:
+def test_a_large_field_is_read() -> None:
     data = bytes(3_000_000)
     assert read_form([Part("email", data)]).fields["email"] == data
 
@@ -81,7 +81,7 @@ def test_a_quoted_boundary_is_read() -> None:
         (body(fields({"to": SECRET})), "multipart/form-data; boundary=\ud800", "names no boundary"),
     ],
 )
-def test_says_why_a_form_is_unreadable(data: bytes, content_type: str, says: str) -> None:
+def test_an_unreadable_form_raises_an_error_with_a_reason(data: bytes, content_type: str, says: str) -> None:
     with pytest.raises(Unreadable) as caught:
         read(BytesIO(data), content_type)
     assert says in str(caught.value)
@@ -89,7 +89,7 @@ def test_says_why_a_form_is_unreadable(data: bytes, content_type: str, says: str
     assert caught.value.__context__ is None
 
 
-def test_as_many_parts_as_the_bound_are_read() -> None:
+def test_a_form_with_the_maximum_of_parts_is_read() -> None:
     assert len(read_form([Part(str(at), b"") for at in range(MOST_PARTS)]).fields) == MOST_PARTS
 
 

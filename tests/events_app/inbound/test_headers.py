@@ -40,7 +40,7 @@ def test_any_header_can_be_read_and_written(name: str, value: str) -> None:
         ("Subject", "x" * LONGEST * 2),
     ],
 )
-def test_a_header_that_cannot_be_parsed_is_its_text(name: str, value: str) -> None:
+def test_a_header_that_cannot_be_parsed_stays_text(name: str, value: str) -> None:
     assert message(name, value)[name] == value
 
 
@@ -60,7 +60,7 @@ def test_bytes_that_are_not_ascii_are_read(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("eol", ["\n", "\r\n"])
-def test_the_source_is_written_as_it_came(eol: str) -> None:
+def test_a_mail_is_written_as_it_was_read(eol: str) -> None:
     lines = (
         *("Received: from a.example", "\tby b.example;  Thu, 12 Feb 2026", f"Subject: {'x' * 200}"),
         *("From: =?utf-8?q?M=C3=BC?= <m@x.example>", "To: a@[", "", "a body", ""),
@@ -99,17 +99,17 @@ def test_a_message_can_be_copied() -> None:
         ("", None),
     ],
 )
-def test_a_file_name_is_read_in_all_the_ways_it_is_written(value: str, expected: str | None) -> None:
+def test_a_file_name_is_read_in_every_encoding(value: str, expected: str | None) -> None:
     assert file_name(message("Content-Disposition", value)) == expected
 
 
-def test_the_name_in_content_type_is_the_second_choice() -> None:
+def test_the_name_in_content_type_is_the_fallback_file_name() -> None:
     assert file_name(message("Content-Type", 'text/plain; name="a.txt"')) == "a.txt"
     both = b'Content-Disposition: inline; filename="b"\nContent-Type: text/plain; name="a"\n\n'
     assert file_name(raw.parse(both)) == "b"
 
 
-def test_a_file_name_in_a_header_that_is_too_long_is_read() -> None:
+def test_a_file_name_in_an_overlong_header_is_read() -> None:
     value = f'attachment; {"x=y; " * MOST_SEPARATORS}filename="a.txt"'
     assert file_name(message("Content-Disposition", value)) == "a.txt"
 
@@ -117,7 +117,7 @@ def test_a_file_name_in_a_header_that_is_too_long_is_read() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"), [(" a\r\nb\rc\nd ", "a b c d"), ("a\0b\ud800", "ab\ufffd"), ("a\udcc3\udcbc", "aü")]
 )
-def test_one_line(text: str, expected: str) -> None:
+def test_one_line_joins_the_lines_of_a_text(text: str, expected: str) -> None:
     assert one_line(text) == expected
 
 

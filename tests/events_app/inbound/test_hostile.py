@@ -107,7 +107,7 @@ class Parsed(list[str]):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", KILLED)
-def test_a_mail_that_took_a_worker_is_read_within_its_limit(name: str) -> None:
+def test_a_hostile_mail_is_read_within_its_limits(name: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.hostile", name],
         cwd=Path(hostile.__file__).parent.parent,
@@ -125,7 +125,7 @@ def test_a_mail_that_took_a_worker_is_read_within_its_limit(name: str) -> None:
     "unit", ['"', "(", "()", "[", "<", "\\", "a:", "a@b, ", "a ", ".", "; a=b", "=?utf-8?q?a?="]
 )
 @pytest.mark.parametrize("name", ["From", "Subject", "Content-Type"])
-def test_what_is_given_to_the_structured_parser_is_within_the_budget(
+def test_structured_header_parsing_stays_within_its_budget(
     name: str, unit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parsed = Parsed().of(monkeypatch)
@@ -139,7 +139,7 @@ def test_what_is_given_to_the_structured_parser_is_within_the_budget(
 
 
 @pytest.mark.parametrize(("unit", "most"), [(",a", 100), (",(" + "a" * 20, 30)])
-def test_addresses_and_comments_cost_more_than_words(
+def test_addresses_and_comments_cost_more_budget_than_words(
     unit: str, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Each of these took the structured parser 15 and 75 milliseconds.
@@ -149,7 +149,7 @@ def test_addresses_and_comments_cost_more_than_words(
     assert 0 < len(parsed) < most
 
 
-def test_all_parts_of_a_mail_have_one_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_parts_of_a_mail_share_one_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     parsed = Parsed().of(monkeypatch)
     part = b"--b\nContent-Type: " + b'"' * 3990 + b"\n\nx\n"
     mail = raw.parse(b"Content-Type: multipart/mixed; boundary=b\n\n" + part * 236 + b"--b--\n")
@@ -157,7 +157,7 @@ def test_all_parts_of_a_mail_have_one_budget(monkeypatch: pytest.MonkeyPatch) ->
     assert 0 < len(parsed) < 20
 
 
-def test_a_post_of_parsed_mode_has_one_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_post_in_parsed_mode_has_one_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     parsed = Parsed().of(monkeypatch)
     message = read_parsed(b"X-A: a\n", text="t", html="h").message
     for part in message.walk():
@@ -169,7 +169,7 @@ def test_a_post_of_parsed_mode_has_one_budget(monkeypatch: pytest.MonkeyPatch) -
     assert budget.left < BUDGET
 
 
-def test_what_the_budget_leaves_out_is_read_without_structure() -> None:
+def test_headers_over_the_budget_are_read_without_structure() -> None:
     source = (
         b'From: =?utf-8?q?M=C3=BC?= <m@x.example>\nTo: "A, B" <a@b.example>, c@d.example\n'
         b'Content-Type: multipart/mixed; boundary="b"\n\n'
@@ -202,7 +202,7 @@ def test_what_the_budget_leaves_out_is_read_without_structure() -> None:
         ("a@b.example," * (MOST + 5), ["a@b.example"] * MOST),
     ],
 )
-def test_addresses_are_read_from_a_header_that_is_not_parsed(value: str, expected: list[str]) -> None:
+def test_addresses_are_read_from_an_unparsed_header(value: str, expected: list[str]) -> None:
     assert [address.addr_spec for address in raw.parse(f"To: {value}\n\n".encode()).to] == expected
 
 
@@ -235,7 +235,7 @@ def test_reading_raises_nothing_for_any_header(name: str, unit: str, times: int,
         'Content-Disposition: attachment; filename="=?{}?q?=FF?="\n\n',
     ],
 )
-def test_a_charset_that_nobody_knows_is_not_remembered(source: str) -> None:
+def test_an_unknown_charset_is_not_cached(source: str) -> None:
     assert decode(b"\xff") == "ÿ"  # in windows-1252
     assert not known("idna")  # a codec of Python's, and no charset
     # "unknown-8bit" stands for all of them.
@@ -254,7 +254,7 @@ def test_a_charset_that_nobody_knows_is_not_remembered(source: str) -> None:
         assert encodings._cache == before
 
 
-def test_the_fields_of_a_post_bring_no_charset_in() -> None:
+def test_charsets_of_fields_are_not_cached() -> None:
     before = dict(encodings._cache)
     read_raw(b"a: b", charsets='{"subject": "klingon", "text": "utf----8"}', subject="ü", text="ü")
     assert encodings._cache == before
@@ -280,23 +280,23 @@ def test_the_fields_of_a_post_bring_no_charset_in() -> None:
         ),
     ],
 )
-def test_work_beyond_a_bound_is_refused(source: bytes, says: str) -> None:
+def test_a_mail_over_a_work_limit_is_unreadable(source: bytes, says: str) -> None:
     with pytest.raises(Unreadable, match=says):
         raw.parse(source)
 
 
-def test_damaged_utf_7_is_read_once() -> None:
+def test_damaged_utf_7_is_decoded_in_bounded_time() -> None:
     assert decode(b"\xff+AOk-", "utf-7") == "\ufffdé"
     assert decode(b"\xff+" + b"AOkA" * 300_000, "utf-7").startswith("ÿ+AOkA")
 
 
-def test_a_short_text_has_fewer_damaged_places() -> None:
+def test_the_number_of_tolerated_utf_8_errors_is_limited() -> None:
     text = "é".encode() * 5000
     assert decode(text + b"\xff" * 1000).startswith("é")
     assert decode(text + b"\xff" * 1500).startswith("Ã©")
 
 
-def test_json_beyond_the_bound_is_none() -> None:
+def test_json_over_the_size_limit_is_ignored() -> None:
     assert json_object(b'{"to": "' + b"x" * (MOST_JSON - 10) + b'"}')
     assert json_object(b'{"to": "' + b"x" * (MOST_JSON - 9) + b'"}') == {}
 
@@ -331,26 +331,26 @@ LONG = "<p>Yes.</p>" + SPAN * 500 + QUOTE
         "attributes of one character",
     ],
 )
-def test_html_that_would_take_long_stays_whole(spoil: Callable[[str], str]) -> None:
+def test_html_that_is_slow_to_strip_stays_whole(spoil: Callable[[str], str]) -> None:
     assert quoted.without_quotes_html(LONG).endswith("</span>")
     html = spoil(LONG)
     assert quoted.without_quotes_html(html) == html
 
 
 @pytest.mark.parametrize("name", ["b", "o:p", "h1", "custom-tag", "b@c"])
-def test_html_of_usual_tags_is_looked_at(name: str) -> None:
+def test_html_with_few_odd_tags_is_stripped(name: str) -> None:
     odd = "@" in name
     html = LONG.replace("<span", f"<{name}></{name}>" * (quoted.MOST_ODD_TAGS + (not odd)) + "<span", 1)
     assert quoted.without_quotes_html(html).endswith("</span>")
 
 
-def test_a_line_of_brackets_introduces_no_quote() -> None:
+def test_a_line_of_brackets_is_no_quote_introduction() -> None:
     line = "2026/5/1 Zoë <zoe@example.org>"
     assert quoted.without_quotes(f"Yes.\n{line}\n> a") == "Yes."
     odd = "2026/5/1" + " <@>" * 4
     assert quoted.without_quotes(f"Yes.\n{odd}\n> a\nb").startswith("Yes.\n2026")
 
 
-def test_so_many_quoted_lines_are_looked_at() -> None:
+def test_the_number_of_stripped_quoted_lines_is_limited() -> None:
     assert quoted.without_quotes("a\n" * 1100 + ">\n" * 50_000) == "a\n" * 1099 + "a"
     assert quoted.without_quotes("a\n" * 1100 + ">\n" * (quoted.MOST_QUOTED_LINES + 9)).count(">") == 9

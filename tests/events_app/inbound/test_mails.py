@@ -78,7 +78,7 @@ def work() -> InboundWork:
 # keep
 
 
-def test_a_post_that_is_kept_is_owed(database: str) -> None:
+def test_a_stored_post_is_pending(database: str) -> None:
     mail = keep_mail(sample_mail())
     assert (mail.door, mail.key, mail.message_id, mail.repeat_of_id) == ("inbound", None, "", None)
     assert (work().mail_id, work().state, work().claim) == (mail.pk, "owed", None)
@@ -90,7 +90,7 @@ def test_a_post_that_is_kept_is_owed(database: str) -> None:
 
 
 @either
-def test_a_receiver_is_called_as_anymails_are(database: str, inbound: ReceiverSignal) -> None:
+def test_a_receiver_is_called_with_the_arguments_of_anymail(database: str, inbound: ReceiverSignal) -> None:
     desk = Desk(inbound)
     mail = keep_mail(posts.parsed(sample_mail(), spam=6.5))
     assert deliver_mails()
@@ -108,7 +108,7 @@ def test_a_receiver_is_called_as_anymails_are(database: str, inbound: ReceiverSi
 
 
 @either
-def test_the_event_and_what_is_noted_of_it(
+def test_a_delivered_mail_has_an_event_and_recorded_columns(
     database: str, inbound: ReceiverSignal, answers: list[object]
 ) -> None:
     desk = Desk(inbound)
@@ -130,7 +130,7 @@ def test_the_event_and_what_is_noted_of_it(
 
 
 @either
-def test_each_receiver_gets_a_message_of_its_own(database: str, inbound: ReceiverSignal) -> None:
+def test_each_receiver_gets_its_own_message(database: str, inbound: ReceiverSignal) -> None:
     one, other = Desk(inbound, "one"), Desk(inbound, "other")
     keep_mail(sample_mail())
     deliver_mails()
@@ -139,7 +139,7 @@ def test_each_receiver_gets_a_message_of_its_own(database: str, inbound: Receive
 
 
 @either
-def test_only_the_receiver_that_failed_is_called_again(database: str, inbound: ReceiverSignal) -> None:
+def test_only_the_failed_receiver_is_retried(database: str, inbound: ReceiverSignal) -> None:
     one, other = Desk(inbound, "one", fails=1), Desk(inbound, "other")
     keep_mail(sample_mail())
     deliver_mails()
@@ -155,7 +155,7 @@ def test_only_the_receiver_that_failed_is_called_again(database: str, inbound: R
 # Repeats
 
 
-def test_a_repeat_is_marked_and_handed_on(database: str, inbound: ReceiverSignal) -> None:
+def test_a_duplicate_mail_is_marked_and_delivered(database: str, inbound: ReceiverSignal) -> None:
     desk = Desk(inbound)
     first, again = keep_mail(posts.parsed(sample_mail())), keep_mail(posts.parsed(sample_mail(), spam=0.1))
     keep_mail(sample_mail(2))
@@ -165,7 +165,7 @@ def test_a_repeat_is_marked_and_handed_on(database: str, inbound: ReceiverSignal
     assert counters.read()["mail_repeated"] == 1
 
 
-def test_whichever_is_read_first_the_first_post_stands_for_all(database: str) -> None:
+def test_a_duplicate_is_marked_against_the_first_post_in_any_reading_order(database: str) -> None:
     first, again = keep_mail(sample_mail()), keep_mail(sample_mail())
     mails.read(InboundMail.objects.get(pk=again.pk))
     assert not InboundMail.objects.exclude(repeat_of=None).exists()
@@ -173,7 +173,7 @@ def test_whichever_is_read_first_the_first_post_stands_for_all(database: str) ->
     assert InboundMail.objects.get(repeat_of=first) == again
 
 
-def test_a_repeat_is_marked_though_the_database_went_when_its_key_was_noted(
+def test_a_duplicate_is_marked_after_a_database_outage_while_its_key_was_recorded(
     database: str, inbound: ReceiverSignal
 ) -> None:
     desk = Desk(inbound)
@@ -209,7 +209,7 @@ def _away_after_the_first_update(database: str) -> Iterator[None]:
 # Answers
 
 
-def test_who_cannot_tell_what_a_mail_answers_is_in_nobodys_way(
+def test_an_error_while_matching_a_reply_does_not_stop_the_delivery(
     database: str, inbound: ReceiverSignal, answers: list[object], caplog: pytest.LogCaptureFixture
 ) -> None:
     desk = Desk(inbound)
@@ -221,7 +221,7 @@ def test_who_cannot_tell_what_a_mail_answers_is_in_nobodys_way(
     assert "zoe@" not in caplog.text
 
 
-def test_the_database_away_while_it_is_asked_costs_nothing(
+def test_a_database_outage_while_matching_a_reply_counts_no_failure(
     database: str, inbound: ReceiverSignal, answers: list[object]
 ) -> None:
     desk = Desk(inbound)
@@ -239,7 +239,7 @@ def test_the_database_away_while_it_is_asked_costs_nothing(
 
 
 @pytest.mark.parametrize("atomic", [False, True])
-def test_what_is_no_mail_is_dead_with_a_reason(
+def test_a_post_that_is_no_mail_becomes_a_dead_letter_with_a_reason(
     database: str, inbound: ReceiverSignal, anymail: Callable[..., None], atomic: bool
 ) -> None:
     anymail(ATOMIC_DISPATCH=atomic)
@@ -253,7 +253,7 @@ def test_what_is_no_mail_is_dead_with_a_reason(
 
 
 @either
-def test_a_fault_of_our_own_puts_the_one_mail_off_that_it_met(
+def test_an_internal_error_schedules_a_retry_of_only_its_own_mail(
     database: str,
     inbound: ReceiverSignal,
     monkeypatch: pytest.MonkeyPatch,
@@ -281,7 +281,7 @@ def test_a_fault_of_our_own_puts_the_one_mail_off_that_it_met(
     assert not InboundWork.objects.exists()
 
 
-def test_a_task_that_is_out_of_time_reading_is_not_kept_from_ending(
+def test_the_soft_time_limit_while_reading_ends_the_task(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def look(_: InboundMail) -> Reading:
@@ -294,7 +294,7 @@ def test_a_task_that_is_out_of_time_reading_is_not_kept_from_ending(
     assert (work().state, work().failures, work().claim is None) == ("owed", 0, False)
 
 
-def test_a_mail_whose_reading_is_cut_off_is_a_dead_letter_at_once(
+def test_a_mail_that_takes_too_long_to_read_becomes_a_dead_letter_at_once(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read(_: Form) -> Reading:
@@ -307,7 +307,7 @@ def test_a_mail_whose_reading_is_cut_off_is_a_dead_letter_at_once(
     assert (work().state, work().error) == ("dead", "The mail takes more than 0 seconds to be read.")
 
 
-def test_a_file_that_this_worker_does_not_see_puts_a_mail_off(database: str, inbound: ReceiverSignal) -> None:
+def test_a_missing_file_schedules_a_retry_with_backoff(database: str, inbound: ReceiverSignal) -> None:
     Desk(inbound)
     mail = keep_mail(sample_mail())
     storages[storage.ALIAS].delete(mail.file)
@@ -316,7 +316,9 @@ def test_a_file_that_this_worker_does_not_see_puts_a_mail_off(database: str, inb
     assert work().error.startswith("The file with the post is not in the storage.")
 
 
-def test_a_file_that_is_not_what_was_posted_puts_a_mail_off(database: str, inbound: ReceiverSignal) -> None:
+def test_a_file_with_a_wrong_digest_schedules_a_retry_with_backoff(
+    database: str, inbound: ReceiverSignal
+) -> None:
     desk = Desk(inbound)
     keep_mail(sample_mail())
     InboundMail.objects.update(digest=bytes(32))
@@ -325,7 +327,7 @@ def test_a_file_that_is_not_what_was_posted_puts_a_mail_off(database: str, inbou
     assert work().error.startswith("The file in the storage is not what was posted")
 
 
-def test_no_storage_puts_a_mail_off_and_says_what_to_do(
+def test_a_missing_storage_setting_schedules_a_retry_with_advice(
     database: str, inbound: ReceiverSignal, settings: Settings
 ) -> None:
     Desk(inbound)
@@ -336,7 +338,7 @@ def test_no_storage_puts_a_mail_off_and_says_what_to_do(
     assert 'STORAGES has no "sendgrid_inbound"' in work().error
 
 
-def test_a_storage_that_is_away_puts_a_mail_off(
+def test_a_storage_outage_schedules_retries_until_it_is_back(
     database: str, inbound: ReceiverSignal, monkeypatch: pytest.MonkeyPatch, anymail: Callable[..., None]
 ) -> None:
     anymail(RECEIVER_MAX_ATTEMPTS=3)
@@ -358,7 +360,7 @@ def test_a_storage_that_is_away_puts_a_mail_off(
     assert not InboundWork.objects.exists()
 
 
-def test_a_storage_that_stays_away_is_given_up_on_with_the_reason(
+def test_a_lasting_storage_outage_makes_a_dead_letter_with_a_reason(
     database: str, inbound: ReceiverSignal, monkeypatch: pytest.MonkeyPatch, anymail: Callable[..., None]
 ) -> None:
     anymail(RECEIVER_MAX_ATTEMPTS=2)

@@ -32,7 +32,7 @@ HTML = ("Content-Type: text/html", "<p>html")
 
 
 @given(st.binary(max_size=200) | mail_sources)
-def test_nothing_raises_on_any_mail(source: bytes) -> None:
+def test_attributes_of_any_mail_never_raise(source: bytes) -> None:
     message = raw.parse(source)
     for part in message.walk():
         assert isinstance(part, InboundMessage)
@@ -44,7 +44,7 @@ def test_nothing_raises_on_any_mail(source: bytes) -> None:
     message.as_bytes()
 
 
-def test_an_empty_message_has_nothing() -> None:
+def test_attributes_of_an_empty_message_are_empty() -> None:
     message = InboundMessage()
     found = {name: getattr(message, name) for name in MESSAGE_ATTRIBUTES}
     assert found.pop("text") == found.pop("stripped_text") == ""
@@ -59,7 +59,7 @@ def test_from_email_is_the_first_address() -> None:
     assert mail("From: nobody:;", "").from_email is None
 
 
-def test_bcc_is_that_of_the_header() -> None:
+def test_bcc_is_read_from_the_header() -> None:
     assert [address.addr_spec for address in mail("Bcc: a@x.example", "").bcc] == ["a@x.example"]
 
 
@@ -96,7 +96,7 @@ def test_the_message_id_is_the_text_of_its_header(value: str, expected: str | No
     assert mail(f"Message-ID: {value}", "").message_id == expected
 
 
-def test_message_ids_are_found_among_words() -> None:
+def test_message_ids_are_found_among_other_text() -> None:
     message = mail("In-Reply-To: your mail of today <a@b>", "References: <1@b>\n <2@b>,<3@b> < x > <4@b", "")
     assert message.in_reply_to == ["<a@b>"]
     assert message.references == ["<1@b>", "<2@b>", "<3@b>"]
@@ -114,7 +114,7 @@ def test_bodies_are_found_in_any_structure() -> None:
     assert (message.text, message.html) == ("plain", "<p>")
 
 
-def test_an_attached_text_or_mail_is_no_body() -> None:
+def test_an_attached_text_or_mail_is_not_the_body() -> None:
     message = multipart(
         ("Content-Disposition: attachment", "a file"),
         ("Content-Type: message/rfc822", "Subject: x\n\ninner"),
@@ -129,11 +129,11 @@ def test_a_body_in_a_wrong_charset_is_read(charset: str) -> None:
     assert raw.parse(source).text == "9 € – groß"
 
 
-def test_a_body_is_storable() -> None:
+def test_a_body_is_cleaned_for_storing() -> None:
     assert raw.parse(b"Content-Type: text/plain; charset=utf-7\n\na\0b+2D0-").text == "ab\ufffd"
 
 
-def test_a_reply_is_told_from_what_it_quotes() -> None:
+def test_stripped_text_and_html_leave_out_the_quote() -> None:
     message = multipart(
         ("Content-Type: text/plain", "Yes.\n\nOn 1 May, A wrote:\n> Is it?"),
         ("Content-Type: text/html", "<p>Yes.</p><p>On 1 May, A wrote:</p><blockquote>Is it?</blockquote>"),
@@ -142,7 +142,7 @@ def test_a_reply_is_told_from_what_it_quotes() -> None:
     assert (message.stripped_text, message.stripped_html) == ("Yes.", "<p>Yes.</p>")
 
 
-def test_a_body_that_cannot_be_stripped_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_that_cannot_be_stripped_stays_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_: str) -> str:
         raise RecursionError
 
@@ -153,7 +153,7 @@ def test_a_body_that_cannot_be_stripped_is_whole(monkeypatch: pytest.MonkeyPatch
 # --- Parts ---
 
 
-def test_attachments_and_inlines_are_told_apart() -> None:
+def test_attachments_and_inlines_are_distinguished() -> None:
     message = multipart(
         HTML,
         ("Content-Type: image/png\nContent-Disposition: inline\nContent-ID: <one>", "1"),
@@ -167,7 +167,7 @@ def test_attachments_and_inlines_are_told_apart() -> None:
     assert message.content_id_map == message.inline_attachments == {"one": message.inlines[0]}
 
 
-def test_a_part_that_does_not_say_what_it_is_is_not_lost() -> None:
+def test_a_part_without_a_disposition_is_an_inline_or_an_attachment() -> None:
     message = multipart(
         TEXT,
         HTML,
@@ -186,13 +186,13 @@ def test_a_part_that_does_not_say_what_it_is_is_not_lost() -> None:
     ]
 
 
-def test_a_mail_that_is_a_file_is_its_own_attachment() -> None:
+def test_a_mail_that_is_only_a_file_is_its_own_attachment() -> None:
     message = mail("Content-Type: application/pdf", "", "%PDF")
     assert message.attachments == [message]
     assert message.text is None
 
 
-def test_the_parts_of_an_attached_mail_are_in_its_own_message() -> None:
+def test_attachments_of_an_attached_mail_belong_to_that_mail() -> None:
     inner = (
         "Content-Type: multipart/mixed; boundary=c\n\n--c\nContent-Disposition: attachment\n\nfile\n--c--\n"
     )
@@ -205,7 +205,7 @@ def test_the_parts_of_an_attached_mail_are_in_its_own_message() -> None:
 
 
 @pytest.mark.parametrize("eol", ["\n", "\r\n"])
-def test_an_attached_mail_keeps_its_line_ends(eol: str) -> None:
+def test_an_attached_mail_keeps_its_line_endings(eol: str) -> None:
     source = eol.join(["Content-Type: message/rfc822", "", "Subject: x", "X:  y", "", "body", ""]).encode()
     assert raw.parse(source).get_content_bytes() == eol.join(["Subject: x", "X: y", "", "body", ""]).encode()
 
@@ -235,21 +235,21 @@ def test_an_uploaded_file_has_a_safe_name(name: str, safe: str) -> None:
     assert (file.name, file.read(), file.content_type) == (safe, b"content", "text/plain")
 
 
-def test_a_file_name_keeps_its_path_and_loses_its_line_ends() -> None:
+def test_a_file_name_keeps_its_path_and_loses_its_line_breaks() -> None:
     name = "attachment; filename*=utf-8''..%2F%0Aa%22b"
     assert mail(f"Content-Disposition: {name}", "").get_filename() == '../ a"b'
     assert mail("").get_filename("none") == "none"
     assert mail("").get_filename() is None
 
 
-def test_an_uploaded_file_of_a_long_name_can_be_kept() -> None:
+def test_an_uploaded_file_with_a_long_name_is_shortened() -> None:
     file = mail(f'Content-Disposition: attachment; filename="{"n" * 400}.txt"', "").as_uploaded_file()
     assert file.name is not None
     assert len(file.name) <= 255
     assert isinstance(file, ContentFile) or file.name.endswith(".txt")
 
 
-def test_text_can_be_asked_for_in_a_charset() -> None:
+def test_get_content_text_accepts_a_charset_and_errors() -> None:
     part = raw.parse("Content-Type: text/plain; charset=utf-8\n\nü".encode())
     assert part.get_content_text("cp1252") == "Ã¼"
     assert part.get_content_text(errors="strict") == "ü"
@@ -259,7 +259,7 @@ def test_text_can_be_asked_for_in_a_charset() -> None:
 
 
 @pytest.mark.parametrize("name", ["報" * 90 + ".pdf", "é" * 200, "a" * 300 + "." + "b" * 300, ".pdf" * 80])
-def test_an_uploaded_file_has_a_name_of_as_many_bytes_as_a_file_system_takes(name: str) -> None:
+def test_an_uploaded_file_name_fits_a_file_system(name: str) -> None:
     part = InboundMessage()
     part.add_header("Content-Disposition", "attachment", filename=name)
     safe = part.as_uploaded_file().name or ""
@@ -267,7 +267,7 @@ def test_an_uploaded_file_has_a_name_of_as_many_bytes_as_a_file_system_takes(nam
     assert safe.endswith(".pdf") == name.endswith(".pdf")
 
 
-def test_a_header_with_more_parameters_than_any_mail_has_stays_plain_text() -> None:
+def test_a_header_with_too_many_parameters_is_read_without_structure() -> None:
     part = InboundMessage()
     part.set_raw("Content-Type", "text/plain" + ";a=b" * 240)
     assert part.get_content_type() == "text/plain"

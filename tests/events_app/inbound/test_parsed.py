@@ -50,7 +50,7 @@ def only_file(file: Part, **more: str | bytes) -> InboundMessage:
         ),
     ],
 )
-def test_the_structure_is_that_of_mail(
+def test_a_parsed_mode_post_becomes_a_mail_with_the_usual_structure(
     bodies: dict[str, str], files: list[Part], expected: list[str]
 ) -> None:
     message = read_parsed(MESSAGE_ID, *files, **bodies).message
@@ -58,7 +58,7 @@ def test_the_structure_is_that_of_mail(
     assert structure(raw.parse(message.as_bytes())) == expected
 
 
-def test_headers_are_kept_but_for_those_of_the_content() -> None:
+def test_headers_are_kept_except_those_of_the_content() -> None:
     headers = (
         "Received: from a\n\tby b\nReceived: from c\nX-Odd:\n  folded\n"
         "MIME-Version: 1.0\nCONTENT-TYPE: text/html\nContent-Language: de\nX-Last: 1\n"
@@ -71,12 +71,12 @@ def test_headers_are_kept_but_for_those_of_the_content() -> None:
     ]
 
 
-def test_a_line_that_is_no_header_hides_none_behind_it() -> None:
+def test_an_invalid_header_line_hides_no_later_header() -> None:
     message = read_parsed(b"From a mbox line\nno header\n\nSubject: x\r\n\r\nMessage-ID: <a@b>").message
     assert (message.subject, message.message_id) == ("x", "<a@b>")
 
 
-def test_fields_stand_in_for_headers_that_are_missing() -> None:
+def test_fields_replace_missing_headers() -> None:
     fields = {
         "from": "Mü <m@x.example>",
         "to": "a@x.example, b@x.example",
@@ -91,7 +91,7 @@ def test_fields_stand_in_for_headers_that_are_missing() -> None:
     assert raw.parse(message.as_bytes()).subject == "Grüße Bcc: x"
 
 
-def test_headers_come_before_fields() -> None:
+def test_headers_take_precedence_over_fields() -> None:
     message = read_parsed("Subject: header\nFrom: h@x", subject="field", **{"from": "f@x"}).message
     assert (message.subject, str(message.from_email)) == ("header", "h@x")
 
@@ -110,7 +110,7 @@ def test_the_names_of_files_count_as_headers() -> None:
 @pytest.mark.parametrize(
     "content_ids", ['{"c": "attachment1"}', '{"attachment1": "<c>"}', '{"attachment1": 3}', "[", ""]
 )
-def test_the_content_ids_may_be_either_way_round(content_ids: str) -> None:
+def test_content_ids_are_read_in_both_directions(content_ids: str) -> None:
     known = {} if 'c"' in content_ids or "<c" in content_ids else {"attachment_info": info(content_id="<c>")}
     found = only_file(FILE, content_ids=content_ids, **known)
     assert found.is_inline()
@@ -120,7 +120,7 @@ def test_the_content_ids_may_be_either_way_round(content_ids: str) -> None:
 @pytest.mark.parametrize(
     "attachment_info", ["", "[]", "{", '{"attachment1": []}', '{"attachment1": {"filename": 1}}', '"x"']
 )
-def test_a_file_is_found_without_what_is_told_of_it(attachment_info: str) -> None:
+def test_a_file_without_valid_attachment_info_is_read(attachment_info: str) -> None:
     found = only_file(FILE, attachment_info=attachment_info, attachments="7")
     assert (found.get_filename(), found.get_content_type()) == ("a.pdf", "application/pdf")
     assert found.get_content_bytes() == b"%PDF"
@@ -139,13 +139,15 @@ def test_a_file_is_found_without_what_is_told_of_it(attachment_info: str) -> Non
         ("a.pdf", {"filename": "../a\r\nb\0\t;'%\\.pdf"}, "../a b\t;'%\\.pdf"),
     ],
 )
-def test_the_right_name_of_a_file_is_taken(filename: str, told: dict[str, str], expected: str | None) -> None:
+def test_a_file_name_is_taken_from_the_best_source(
+    filename: str, told: dict[str, str], expected: str | None
+) -> None:
     assert (
         only_file(FILE._replace(filename=filename), attachment_info=info(**told)).get_filename() == expected
     )
 
 
-def test_a_file_name_is_in_the_charset_named_for_it() -> None:
+def test_a_file_name_is_decoded_in_its_named_charset() -> None:
     file = FILE._replace(filename="\udc81.pdf")
     assert only_file(file, charsets='{"filename": "cp850"}').get_filename() == "ü.pdf"
 
@@ -158,7 +160,7 @@ def test_the_charset_of_a_file_is_kept() -> None:
 
 
 @pytest.mark.parametrize("kind", ["multipart/mixed", "text", "a/b\r\nX: y", "", "text/html; x"])
-def test_a_type_that_is_none_for_a_file_is_replaced(kind: str) -> None:
+def test_an_invalid_content_type_of_a_file_is_replaced(kind: str) -> None:
     found = only_file(FILE._replace(content_type=""), attachment_info=info(type=kind))
     assert found.get_content_type() == "application/octet-stream"
     assert found.keys() == ["Content-Type", "Content-Disposition", "Content-Transfer-Encoding"]
@@ -180,7 +182,7 @@ def test_an_attached_mail_is_kept_byte_for_byte(content: bytes) -> None:
     assert found.get_content_bytes() == content
 
 
-def test_an_attached_mail_can_be_read_as_one() -> None:
+def test_an_attached_mail_is_readable_as_a_message() -> None:
     found = only_file(Part("attachment1", b"Subject: x\r\n\r\nbody\r\n", "", "message/rfc822"))
     inside = found.get_payload(0)
     assert isinstance(inside, InboundMessage)
@@ -195,7 +197,7 @@ def test_an_attached_mail_can_be_read_as_one() -> None:
     ],
     ids=["headers", "parts"],
 )
-def test_the_bounds_of_a_mail_are_for_all_that_are_attached(mail: bytes) -> None:
+def test_the_limits_of_a_mail_include_all_attached_mails(mail: bytes) -> None:
     """Or a post could keep a worker for minutes."""
     files = [Part(f"attachment{at}", mail, "", "message/rfc822") for at in range(4)]
     attachments = read_parsed(MESSAGE_ID, *files).message.attachments
@@ -212,7 +214,7 @@ def test_files_are_in_the_order_of_their_numbers() -> None:
     ]
 
 
-def test_others_can_read_what_is_written() -> None:
+def test_the_written_mail_is_readable_by_the_standard_library() -> None:
     message = read_parsed("Subject: x\n", FILE, text="Grüße\r\n", html="<p>").message
     again = message_from_bytes(message.as_bytes(), policy=POLICY)
     assert again["Subject"] == "x"

@@ -26,16 +26,16 @@ INTRO = "On Thu, 12 Feb 2026 at 13:40, Zoë Customer <zoe@example.org> wrote:"
         ([""], [""]),
     ],
 )
-def test_own_words_are_what_stands_before_the_quote(lines: list[str], expected: list[str], eol: str) -> None:
+def test_text_before_the_quote_is_kept(lines: list[str], expected: list[str], eol: str) -> None:
     assert without_quotes(eol.join(lines)) == eol.join(expected)
 
 
-def test_a_long_text_is_not_cut_where_the_search_ends() -> None:
+def test_a_long_text_without_a_quote_is_kept_whole() -> None:
     text = "line\n" * (MOST_LINES * 3) + "end"
     assert without_quotes(text) == text
 
 
-def test_a_quote_below_the_bound_is_not_looked_for() -> None:
+def test_a_quote_beyond_the_search_limit_is_kept() -> None:
     text = "line\n" * MOST_LINES + INTRO + "\n> a\nb"
     assert without_quotes(text) == text
 
@@ -56,21 +56,21 @@ def test_a_long_line_is_kept() -> None:
         ("", ""),
     ],
 )
-def test_html_ends_where_the_quote_begins(html: str, expected: str) -> None:
+def test_html_is_cut_where_the_quote_begins(html: str, expected: str) -> None:
     assert without_quotes_html(html) == expected
 
 
 @pytest.mark.parametrize("lines", [MOST_LINES - 2, MOST_LINES, MOST_LINES * 3])
-def test_long_html_is_not_cut_where_the_search_ends(lines: int) -> None:
+def test_long_html_without_a_quote_is_kept_whole(lines: int) -> None:
     html = "<p>line</p>" * lines
     assert without_quotes_html(html) == html
 
 
-def test_a_short_answer_to_long_html_is_found() -> None:
+def test_a_short_reply_above_long_quoted_html_is_kept_alone() -> None:
     html = "<p>Yes.</p><p>On 1 May, A wrote:</p>" + "<p>line</p>" * MOST_LINES * 2
     assert without_quotes_html(html) == "<p>Yes.</p>"
 
 
-def test_html_beyond_the_bound_is_kept() -> None:
+def test_html_over_the_size_limit_is_kept() -> None:
     html = "<p>Yes.</p><p>On 1 May, A wrote:</p>" + "<p>line</p>" * 100_000
     assert without_quotes_html(html) == html

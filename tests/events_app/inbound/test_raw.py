@@ -28,12 +28,12 @@ def shape(mail: "Message[Any, Any]") -> tuple[Any, ...]:
 
 
 @given(mail_sources)
-def test_parts_are_those_the_standard_library_finds(source: bytes) -> None:
+def test_parts_equal_those_of_the_standard_library(source: bytes) -> None:
     assert shape(raw.parse(source)) == shape(message_from_bytes(source, policy=POLICY))
 
 
 @given(st.binary(max_size=300) | mail_sources)
-def test_any_source_is_read_and_every_part_is_our_own(source: bytes) -> None:
+def test_every_part_of_any_source_is_an_inbound_message(source: bytes) -> None:
     for part in raw.parse(source).walk():
         assert isinstance(part, InboundMessage)
 
@@ -54,12 +54,12 @@ def nested(levels: int, kind: str = "multipart/mixed; boundary=b{}") -> bytes:
         (nested(1) + (b"\n--b0\nA: " + b"x" * 9_000) * 200, "headers have more than 1000000 bytes"),
     ],
 )
-def test_a_mail_beyond_a_bound_is_unreadable(source: bytes, says: str) -> None:
+def test_a_mail_over_a_limit_is_unreadable(source: bytes, says: str) -> None:
     with pytest.raises(Unreadable, match=says):
         raw.parse(source)
 
 
-def test_a_mail_within_the_bounds_is_read() -> None:
+def test_a_mail_within_the_limits_is_read() -> None:
     mail = raw.parse(nested(raw.MOST_LEVELS) + b"\nthe end")
     assert mail.text == "the end"
     assert len(list(mail.walk())) == raw.MOST_LEVELS + 1
@@ -71,27 +71,27 @@ def test_blank_lines_take_no_memory() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["base64", "quoted-printable"])
-def test_an_attached_mail_that_is_encoded_is_kept_as_it_is(encoding: str) -> None:
+def test_an_encoded_attached_mail_stays_encoded(encoding: str) -> None:
     """No standard allows it, and some programs do it."""
     source = f"Content-Type: message/rfc822\nContent-Transfer-Encoding: {encoding}\n\nU3ViamVjdDogeA=="
     assert raw.parse(source.encode()).get_payload() == "U3ViamVjdDogeA=="
 
 
-def test_a_delivery_status_is_its_blocks_of_headers() -> None:
+def test_a_delivery_status_is_read_as_blocks_of_headers() -> None:
     source = b"Content-Type: message/delivery-status\r\n\r\nA: 1\r\nB: 2\r\n\r\n\r\nC: 3\r\n"
     blocks: Any = raw.parse(source).get_payload()
     assert [block.items() for block in blocks] == [[("A", "1"), ("B", "2")], [("C", "3")]]
 
 
 @pytest.mark.parametrize("head", [b"multipart/mixed", b"multipart/mixed; boundary=a", b"multipart/"])
-def test_a_multipart_without_parts_is_its_text(head: bytes) -> None:
+def test_a_multipart_without_parts_is_read_as_text(head: bytes) -> None:
     """The standard library makes a string of it, and raises when that is to be written."""
     mail = raw.parse(b"Content-Type: " + head + b"\n\nno parts\xff\n--a--")
     assert mail.text == "no parts\xff\n--a--"
     assert b"no parts\xff\n--a--" in mail.as_bytes()
 
 
-def test_a_multipart_is_written_as_it_came() -> None:
+def test_a_multipart_is_written_as_it_was_read() -> None:
     head = b"Content-Type: multipart/mixed; boundary=a\r\n\r\n"
     source = head + b"before\r\n--a\r\n\r\none\r\n--a\r\nX: y\r\n\r\ntwo\r\n--a--\r\nafter"
     mail = raw.parse(source)

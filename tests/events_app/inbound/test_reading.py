@@ -62,7 +62,7 @@ def plain(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_reads_what_sendgrid_posts(name: str) -> None:
+def test_sample_posts_of_sendgrid_are_read(name: str) -> None:
     case = CASES[name]
     message = read(parts_of(case)).message
     for attribute, expected in case["message"].items():
@@ -82,7 +82,7 @@ def check_files(case: dict[str, Any], files: list[InboundMessage], expected: lis
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_order_of_the_parts_makes_no_difference(name: str) -> None:
+def test_the_order_of_form_parts_does_not_matter(name: str) -> None:
     parts = parts_of(CASES[name])
     one = read(parts)
     other = read(parts[::-1])
@@ -90,19 +90,19 @@ def test_the_order_of_the_parts_makes_no_difference(name: str) -> None:
     assert one.message.items()[:5] == other.message.items()[:5]
 
 
-def test_the_fields_are_all_but_the_source() -> None:
+def test_fields_are_all_form_fields_except_the_source() -> None:
     case = CASES["raw mode, a delivery report with a body of 8 bits that are not UTF-8"]
     found = read(parts_of(case)).fields
     assert found == {part["name"]: part["value"] for part in case["parts"] if part["name"] != "email"}
 
 
 @pytest.mark.parametrize("name", ["email", "rawEmail"])
-def test_raw_mode_has_two_names(name: str) -> None:
+def test_raw_mode_accepts_both_field_names(name: str) -> None:
     found = read(fields({name: "Subject: x\n\nbody", "envelope": ENVELOPE}))
     assert (found.message.text, list(found.fields)) == ("body", ["envelope"])
 
 
-def test_an_empty_source_is_none() -> None:
+def test_an_empty_source_field_is_ignored() -> None:
     assert read(fields({"email": "", "rawEmail": "\nbody"})).message.text == "body"
     assert read(fields({"email": "", "headers": MESSAGE_ID})).message.message_id == "<one@example.org>"
 
@@ -127,7 +127,9 @@ def test_an_empty_source_is_none() -> None:
         ('{"to": ', None, []),
     ],
 )
-def test_the_envelope(envelope: str, sender: str | None, recipients: list[str]) -> None:
+def test_envelope_sender_and_recipients_are_read(
+    envelope: str, sender: str | None, recipients: list[str]
+) -> None:
     message = read_raw(b"\n", envelope=envelope).message
     assert (message.envelope_sender, message.envelope_recipients) == (sender, recipients)
     assert message.envelope_recipient == (recipients[0] if recipients else None)
@@ -144,16 +146,16 @@ def test_the_envelope(envelope: str, sender: str | None, recipients: list[str]) 
         ("{{@:,", {}),
     ],
 )
-def test_the_signatures(dkim: str, expected: dict[str, str]) -> None:
+def test_dkim_results_are_read(dkim: str, expected: dict[str, str]) -> None:
     assert read_raw(b"\n", dkim=dkim).message.dkim == expected
 
 
-def test_what_sendgrid_does_not_tell_is_none() -> None:
+def test_missing_sendgrid_fields_are_none() -> None:
     message = read_raw(b"\n", SPF=" ", sender_ip="").message
     assert (message.spf, message.sender_ip, message.spam_score, message.spam_detected) == (None,) * 4
 
 
-def test_headers_tell_of_spam_where_sendgrid_does_not() -> None:
+def test_spam_detected_falls_back_to_headers() -> None:
     assert read_raw(b"X-Spam-Status: Yes, score=7\n\n").message.spam_detected is True
     assert read_parsed("X-Spam-Flag: NO\n").message.spam_detected is False
 
@@ -180,7 +182,7 @@ def key(file: Part = FILE, **changed: str | bytes) -> bytes:
     ).key
 
 
-def test_what_sendgrid_finds_out_makes_no_other_mail() -> None:
+def test_fields_added_by_sendgrid_do_not_change_the_dedupe_key() -> None:
     found = {"SPF": "fail", "dkim": "none", "attachments": "1"}
     one = read([*fields(MAIL | found | {"spam_score": "1", "sender_ip": "192.0.2.1"}), FILE]).key
     other = read([FILE, *fields({"spam_report": "x", "SPF": "pass"} | MAIL)]).key
@@ -188,7 +190,7 @@ def test_what_sendgrid_finds_out_makes_no_other_mail() -> None:
     assert len(one) == 16
 
 
-def test_the_order_within_json_makes_no_other_mail() -> None:
+def test_the_key_order_in_json_does_not_change_the_dedupe_key() -> None:
     assert key() == key(
         envelope='{"from":"b@x","to":["a@x"]}',
         attachment_info='{"attachment1": {"name": "n", "type": "a/b"}}',
@@ -218,16 +220,16 @@ def test_the_order_within_json_makes_no_other_mail() -> None:
         {"file": FILE._replace(name="attachment2")},
     ],
 )
-def test_what_differs_in_content_or_envelope_is_another_mail(changed: dict[str, Any]) -> None:
+def test_a_difference_in_content_or_envelope_changes_the_dedupe_key(changed: dict[str, Any]) -> None:
     keys = {key(**changed), key()}
     assert len(keys) == 2
 
 
-def test_what_is_no_json_is_compared_as_it_is() -> None:
+def test_invalid_json_is_part_of_the_dedupe_key_as_bytes() -> None:
     assert key(envelope=b"\x80") != key(envelope=b"\x81")
 
 
-def test_the_source_and_the_envelope_make_the_key_in_raw_mode() -> None:
+def test_source_and_envelope_make_the_dedupe_key_in_raw_mode() -> None:
     one = read_raw(b"\nx").key
     assert one == read_raw(b"\nx", SPF="pass").key
     assert one != read_raw(b"\ny").key
@@ -247,7 +249,7 @@ def test_a_form_without_a_mail_is_unreadable(values: dict[str, str | bytes]) -> 
 
 
 @pytest.mark.parametrize("error", [RecursionError, MemoryError])
-def test_a_mail_that_is_too_much_is_unreadable(
+def test_a_mail_that_exhausts_the_parser_is_unreadable(
     error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(_: bytes) -> InboundMessage:
@@ -308,14 +310,14 @@ any_part = st.builds(
 
 
 @given(st.lists(any_part, max_size=8))
-def test_any_form_is_a_mail_or_unreadable(parts: list[Part]) -> None:
+def test_any_form_is_read_or_unreadable(parts: list[Part]) -> None:
     assume(b"--xYzZY" not in b"".join(part.content for part in parts))
     with suppress(Unreadable):
         look_at(read(parts))
 
 
 @given(st.sampled_from(sorted(CASES)), st.randoms(use_true_random=False), st.integers(1, 30))
-def test_a_damaged_post_is_a_mail_or_unreadable(name: str, dice: random.Random, times: int) -> None:
+def test_a_damaged_post_is_read_or_unreadable(name: str, dice: random.Random, times: int) -> None:
     data = bytearray(body(parts_of(CASES[name])))
     for _ in range(times):
         at = dice.randrange(len(data))
@@ -444,15 +446,15 @@ def check(found: InboundMessage, mail: Sent) -> None:
 
 
 @given(sent)
-def test_a_mail_in_raw_mode_is_what_was_sent(mail: Sent) -> None:
+def test_a_mail_in_raw_mode_equals_the_sent_mail(mail: Sent) -> None:
     check(read_raw(mail.source()).message, mail)
 
 
 @given(sent)
-def test_a_mail_in_parsed_mode_is_what_was_sent(mail: Sent) -> None:
+def test_a_mail_in_parsed_mode_equals_the_sent_mail(mail: Sent) -> None:
     check(read(mail.parts()).message, mail)
 
 
 @given(sent)
-def test_a_mail_that_was_put_together_can_be_read_again(mail: Sent) -> None:
+def test_a_mail_built_from_parsed_mode_is_read_again_unchanged(mail: Sent) -> None:
     check(read_raw(read(mail.parts()).message.as_bytes()).message, mail)

@@ -75,7 +75,9 @@ def orphan(folder: Path, *, hours: float = 25) -> str:
     return str(moved.relative_to(folder))
 
 
-def test_the_old_go_with_their_files_and_the_young_stay(database: str, folder: Path) -> None:
+def test_retention_removes_old_mails_with_their_files_and_keeps_young_ones(
+    database: str, folder: Path
+) -> None:
     _, _, *young = keep(database, 400, 30.01, 29.99, 0)
     assert prune()
     assert left() == [mail.pk for mail in young]
@@ -83,7 +85,7 @@ def test_the_old_go_with_their_files_and_the_young_stay(database: str, folder: P
     assert counters.read() == {"mail_pruned": 2}
 
 
-def test_what_is_owed_stays_until_it_is_done(database: str, folder: Path) -> None:
+def test_retention_keeps_pending_mails_until_they_are_done(database: str, folder: Path) -> None:
     _, owed = keep(database, 40, 40)
     owe(database, owed, failures=3)
     assert prune()
@@ -94,7 +96,9 @@ def test_what_is_owed_stays_until_it_is_done(database: str, folder: Path) -> Non
     assert (left(), stored_files(folder)) == ([], [])
 
 
-def test_the_dead_go_with_the_others_and_are_counted(database: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_retention_removes_old_dead_letters_and_counts_them(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
     _, dead, young = keep(database, 40, 40, 0)
     for mail in (dead, young):
         owe(database, mail, state="dead")
@@ -104,7 +108,7 @@ def test_the_dead_go_with_the_others_and_are_counted(database: str, caplog: pyte
     assert caplog.messages == ["Removed 1 inbound mails that were dead, at the end of their retention"]
 
 
-def test_the_first_post_of_a_mail_may_go_before_its_repeat(database: str) -> None:
+def test_the_first_post_may_be_removed_before_its_duplicate(database: str) -> None:
     (first,) = keep(database, 40)
     (repeat,) = keep(database, 20, repeat_of=first)
     assert prune()
@@ -114,7 +118,7 @@ def test_the_first_post_of_a_mail_may_go_before_its_repeat(database: str) -> Non
 
 @pytest.mark.usefixtures("slices_of_three")
 @pytest.mark.parametrize("count", [2, 3, 4, 10])
-def test_all_slices_are_gone_through(database: str, folder: Path, count: int) -> None:
+def test_retention_goes_through_all_slices(database: str, folder: Path, count: int) -> None:
     keep(database, *[40] * count)
     assert prune()
     assert (left(), stored_files(folder)) == ([], [])
@@ -122,7 +126,7 @@ def test_all_slices_are_gone_through(database: str, folder: Path, count: int) ->
 
 
 @pytest.mark.usefixtures("slices_of_three")
-def test_at_its_budgets_end_it_stops_and_the_next_goes_on(
+def test_retention_stops_out_of_budget_and_the_next_run_continues(
     database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mails = keep(database, *[40] * 4)
@@ -137,7 +141,7 @@ def test_at_its_budgets_end_it_stops_and_the_next_goes_on(
     monkeypatch.undo()
 
 
-def test_the_sweep_asks_for_no_more_time_than_there_is(
+def test_the_sweep_of_files_stops_out_of_budget(
     database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     orphan(folder)
@@ -160,7 +164,7 @@ def test_old_files_without_a_mail_are_swept(database: str, folder: Path) -> None
     assert counters.read() == {"file_swept": len(lost)}
 
 
-def test_what_a_killed_web_process_had_taken_half_is_swept(database: str, folder: Path) -> None:
+def test_half_received_files_of_a_killed_web_process_are_swept(database: str, folder: Path) -> None:
     for name in ("old", "new"):
         (folder / f"incoming/{name}.upload.form").write_bytes(b"half a po")
     make_older(folder, "incoming/old.upload.form", timedelta(hours=25))
@@ -175,7 +179,7 @@ class Stuck(FullStorage):
         return (["2026-01-01"], []) if not path else ([], ["lost.form"])
 
 
-def test_a_storage_that_is_away_is_a_line_in_the_log(
+def test_a_storage_outage_is_logged_in_one_line(
     database: str, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     keep(database, 40)
@@ -206,9 +210,7 @@ def test_files_that_could_not_be_removed_are_swept_later(
     assert stored_files(folder) == []
 
 
-def test_a_task_that_is_out_of_time_is_not_kept_from_ending(
-    database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_soft_time_limit_ends_retention(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(name: str) -> None:
         raise SoftTimeLimitExceeded
 
@@ -218,14 +220,14 @@ def test_a_task_that_is_out_of_time_is_not_kept_from_ending(
         prune()
 
 
-def test_with_the_database_away_it_raises_and_no_file_goes(database: str, folder: Path) -> None:
+def test_with_the_database_away_retention_raises_and_removes_no_file(database: str, folder: Path) -> None:
     keep(database, 40)
     with database_away(database), pytest.raises(DatabaseError):
         prune()
     assert len(stored_files(folder)) == 1
 
 
-def test_the_database_may_go_while_files_are_swept(
+def test_a_database_outage_while_files_are_swept_raises_and_removes_no_file(
     database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     orphan(folder)
@@ -235,7 +237,7 @@ def test_the_database_may_go_while_files_are_swept(
     assert len(stored_files(folder)) == 1
 
 
-def test_a_crash_between_row_and_file_leaves_the_file_alone(
+def test_a_crash_after_removing_the_row_leaves_its_file(
     database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep(database, 40)
@@ -245,7 +247,7 @@ def test_a_crash_between_row_and_file_leaves_the_file_alone(
     assert (left(), len(stored_files(folder))) == ([], 1)
 
 
-def test_the_task_does_it(database: str, folder: Path) -> None:
+def test_the_prune_task_removes_old_mails_and_files_without_a_mail(database: str, folder: Path) -> None:
     keep(database, 40)
     orphan(folder)
     tasks.prune_inbound()

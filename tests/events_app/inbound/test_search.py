@@ -19,12 +19,12 @@ def ids(**criteria: Any) -> list[int]:
     return sorted(find(Criteria(**criteria)).values_list("pk", flat=True))
 
 
-def test_nothing_asked_finds_all(database: str) -> None:
+def test_an_empty_filter_finds_all_mails(database: str) -> None:
     assert ids() == []
     assert [store_read_mail(), store_read_mail()] == ids()
 
 
-def test_by_our_id_or_the_message_id_with_its_brackets_or_without(database: str) -> None:
+def test_filter_by_our_id_or_the_message_id_with_or_without_brackets(database: str) -> None:
     first, second, bare = (
         store_read_mail(message_id="<a@b.example>"),
         store_read_mail(message_id="<c@d.example>"),
@@ -35,32 +35,32 @@ def test_by_our_id_or_the_message_id_with_its_brackets_or_without(database: str)
     assert ids(ids=("C@D.example",)) == []
 
 
-def test_a_message_id_finds_all_posts_of_a_mail(database: str) -> None:
+def test_filter_by_message_id_finds_all_posts_of_a_mail(database: str) -> None:
     posts = [store_read_mail(message_id="<a@b.example>") for _ in range(3)]
     assert ids(ids=("a@b.example",)) == posts
 
 
-def test_no_id_at_all_is_no_mails(database: str) -> None:
+def test_filter_by_an_empty_id_finds_nothing(database: str) -> None:
     store_read_mail(message_id="")
     assert ids(ids=("",)) == ids(ids=(" ",)) == []
     assert missing(["", "\0"]) == ["", "\0"]
 
 
-def test_a_message_id_that_is_longer_than_its_column(database: str) -> None:
+def test_filter_by_a_message_id_longer_than_its_column_finds_its_mail(database: str) -> None:
     whole = f"<{'a' * 300}@b.example>"
     pk = store_read_mail(message_id=whole[:255])
     assert ids(ids=(whole,)) == [pk]
     assert missing([whole]) == []
 
 
-def test_ids_that_are_missing(database: str) -> None:
+def test_missing_returns_the_unknown_ids(database: str) -> None:
     first = store_read_mail(message_id="<a@b.example>")
     asked = [str(first), "a@b.example", "<a@b.example>", "b", f"0{first}", "0", str(10**17), "9" * 30]
     assert missing(asked) == ["b", "0", str(10**17), "9" * 30]
     assert missing([]) == []
 
 
-def test_by_whoever_it_is_from_or_for(database: str) -> None:
+def test_filter_by_the_address_of_sender_or_recipient(database: str) -> None:
     first = store_read_mail(sender="mira@example.net", recipient="desk@example.com")
     second = store_read_mail(sender="desk@example.com", recipient="lena@example.org")
     assert ids(address=" Desk@Example.COM ") == [first, second]
@@ -68,24 +68,24 @@ def test_by_whoever_it_is_from_or_for(database: str) -> None:
     assert ids(address="mira") == []
 
 
-def test_by_what_it_answers(database: str) -> None:
+def test_filter_by_the_answered_message_id(database: str) -> None:
     first, _ = store_read_mail(answers="0c5c1a52"), store_read_mail()
     assert ids(answers="0c5c1a52") == [first]
     assert ids(answers="0c5c") == ids(answers="") == []
 
 
-def test_by_a_piece_of_its_subject(database: str) -> None:
+def test_filter_by_part_of_the_subject(database: str) -> None:
     first, _ = store_read_mail(subject="Where is my 100% order?"), store_read_mail(subject="Out of office")
     assert ids(subject="MY 100%") == [first]
     assert ids(subject="m_") == ids(subject="\\") == []
 
 
-def test_repeats_alone(database: str) -> None:
+def test_filter_by_duplicates(database: str) -> None:
     again = store_read_mail(repeat_of_id=store_read_mail())
     assert ids(repeats=True) == [again]
 
 
-def test_all_that_is_given_must_hold(database: str) -> None:
+def test_all_given_filters_must_match(database: str) -> None:
     first = store_read_mail(sender="mira@example.net", subject="Hello")
     second = store_read_mail(sender="mira@example.net", subject="Hello", answers="m1")
     add_pending_mail(first, state="dead", failures=1, receivers={"desk": "Traceback"})
@@ -104,7 +104,7 @@ def test_all_that_is_given_must_hold(database: str) -> None:
 @pytest.mark.parametrize(
     "term", ["7", "<a@b.example>", "a@b.example", "Mira@example.net", "desk@example.com", "0c5c1a52"]
 )
-def test_what_a_person_may_know_of_a_mail(database: str, term: str) -> None:
+def test_known_by_finds_a_mail_by_id_address_or_answered_message(database: str, term: str) -> None:
     fields = {"sender": "mira@example.net", "recipient": "desk@example.com", "answers": "0c5c1a52"}
     store_read_mail(pk=7, message_id="<a@b.example>", **fields)
     store_read_mail(pk=8)
@@ -115,7 +115,7 @@ def test_what_a_person_may_know_of_a_mail(database: str, term: str) -> None:
     max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
 @given(st.text(st.characters(codec=None), max_size=40))
-def test_any_text_at_all_finds_nothing_where_nothing_is(database: str, text: str) -> None:
+def test_filters_accept_any_text(database: str, text: str) -> None:
     assert ids(ids=(text,)) == ids(address=text) == ids(answers=text) == []
     assert ids(subject=text) == []
     assert not mails().filter(known_by(text)).exists()
@@ -152,13 +152,13 @@ def plan(database: str, **criteria: Any) -> str:
         {"known_by": "mira@example.net"},
     ],
 )
-def test_what_people_look_for_has_an_index(database: str, criteria: dict[str, Any]) -> None:
+def test_usual_filters_use_an_index(database: str, criteria: dict[str, Any]) -> None:
     found = plan(database, **criteria)
     assert "Seq Scan" not in found
     assert "SCAN" not in found
     assert "ndex" in found or "INDEX" in found or "PRIMARY KEY" in found
 
 
-def test_what_has_no_index_is_seen_to_have_none(database: str) -> None:
+def test_a_filter_by_subject_uses_no_index(database: str) -> None:
     found = plan(database, subject="hello")
     assert "Seq Scan" in found or "SCAN" in found

@@ -22,7 +22,7 @@ REPORT = "Content analysis details:   ({} points, {} required)\n\n pts rule name
         ("9" * 5000, 1e50),
     ],
 )
-def test_the_score_is_a_finite_number_or_none(text: str | None, expected: float | None) -> None:
+def test_the_spam_score_is_a_finite_number_or_none(text: str | None, expected: float | None) -> None:
     assert score(text) == expected
 
 
@@ -30,12 +30,12 @@ def test_the_score_is_a_finite_number_or_none(text: str | None, expected: float 
     ("points", "required", "expected"),
     [("0.9", "5.0", False), ("5.0", "5.0", True), ("12.3", "5.0", True), ("-2.1", "5.0", False)],
 )
-def test_the_report_tells_by_its_points(points: str, required: str, expected: bool) -> None:
+def test_spam_is_detected_by_the_points_of_the_report(points: str, required: str, expected: bool) -> None:
     assert detected(REPORT.format(points, required)) is expected
 
 
 @pytest.mark.parametrize("report", [None, "", "Spam detection software ...", REPORT.format("x", "5.0")])
-def test_without_points_nothing_is_told(report: str | None) -> None:
+def test_a_report_without_points_detects_nothing(report: str | None) -> None:
     assert detected(report) is None
 
 
@@ -49,11 +49,11 @@ def test_without_points_nothing_is_told(report: str | None) -> None:
         ("perhaps", "yesterday", None),
     ],
 )
-def test_without_a_report_the_headers_tell(
+def test_spam_is_detected_by_headers_without_a_report(
     flag: str | None, status: str | None, expected: bool | None
 ) -> None:
     assert detected(None, flag, status) is expected
 
 
-def test_the_report_counts_more_than_what_anybody_can_write() -> None:
+def test_the_report_takes_precedence_over_headers() -> None:
     assert detected(REPORT.format("9.0", "5.0"), "NO", "No") is True

@@ -50,12 +50,12 @@ def is_older(name: str, before: datetime) -> bool:
 
 @pytest.mark.usefixtures("kept")
 @pytest.mark.parametrize("content", [b"a post", b"\x00\xff" * 100_000])
-def test_what_was_kept_is_read_again(content: bytes) -> None:
+def test_a_stored_post_is_read_back_unchanged(content: bytes) -> None:
     assert storage.read(keep_file(content)) == content
 
 
 @pytest.mark.usefixtures("kept")
-def test_what_was_removed_is_not_there_and_to_remove_it_again_is_nothing() -> None:
+def test_removing_a_file_is_idempotent() -> None:
     name = keep_file()
     storage.remove(name)
     storage.remove(name)
@@ -64,7 +64,7 @@ def test_what_was_removed_is_not_there_and_to_remove_it_again_is_nothing() -> No
 
 
 @pytest.mark.usefixtures("kept")
-def test_names_tell_the_day_and_nothing_of_the_mail() -> None:
+def test_file_names_contain_the_day_and_nothing_of_the_mail() -> None:
     one, other = keep_file(), keep_file()
     assert one != other
     day, _, file = one.partition("/")
@@ -72,7 +72,7 @@ def test_names_tell_the_day_and_nothing_of_the_mail() -> None:
     assert len(file) == len("0" * 32 + ".form")
 
 
-def test_a_post_is_renamed_and_not_copied(folder: Path) -> None:
+def test_a_received_file_is_renamed_and_not_copied(folder: Path) -> None:
     with TemporaryUploadedFile("post.form", None, 1, None) as spooled:
         spooled.write(b"x")
         (came_in,) = stored_files(folder)
@@ -82,7 +82,7 @@ def test_a_post_is_renamed_and_not_copied(folder: Path) -> None:
     assert stored_files(folder) == [folder / name]
 
 
-def test_the_file_and_both_folders_reach_the_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_and_both_folders_are_fsynced(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
     path = folder / keep_file()
@@ -90,7 +90,7 @@ def test_the_file_and_both_folders_reach_the_disk(folder: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(("mode", "expected"), [(None, 0o600), (0o640, 0o640)])
-def test_others_may_read_it_as_the_settings_say(
+def test_file_permissions_follow_the_settings(
     settings: Settings, tmp_path: Path, mode: int | None, expected: int
 ) -> None:
     settings.FILE_UPLOAD_PERMISSIONS = mode
@@ -98,7 +98,7 @@ def test_others_may_read_it_as_the_settings_say(
     assert stat.S_IMODE((tmp_path / keep_file()).stat().st_mode) == expected
 
 
-def test_without_such_a_storage_the_error_says_what_to_put_into_the_settings(settings: Settings) -> None:
+def test_a_missing_storage_raises_an_error_with_the_setting_to_add(settings: Settings) -> None:
     settings.STORAGES = {alias: value for alias, value in settings.STORAGES.items() if alias != storage.ALIAS}
     assert not storage.is_there()
     calls: list[Callable[[], object]] = [keep_file, lambda: storage.read("x"), lambda: is_older("x", now())]
@@ -107,7 +107,7 @@ def test_without_such_a_storage_the_error_says_what_to_put_into_the_settings(set
             call()
 
 
-def test_a_storage_that_takes_nothing_says_why_without_a_name(settings: Settings) -> None:
+def test_a_storage_error_is_explained_without_names_and_urls(settings: Settings) -> None:
     use_full_storage(settings)
     with pytest.raises(OSError, match="No space") as raised:
         keep_file()
@@ -115,7 +115,7 @@ def test_a_storage_that_takes_nothing_says_why_without_a_name(settings: Settings
     assert storage.why(ConnectionError("https://user:secret@storage.example.com")) == "ConnectionError"
 
 
-def test_nothing_is_old_where_nothing_was_ever_put_in(settings: Settings, tmp_path: Path) -> None:
+def test_an_unused_storage_has_no_old_files(settings: Settings, tmp_path: Path) -> None:
     use_storage(
         settings, "django.core.files.storage.FileSystemStorage", location=str(tmp_path / "not" / "yet")
     )
@@ -123,7 +123,7 @@ def test_nothing_is_old_where_nothing_was_ever_put_in(settings: Settings, tmp_pa
 
 
 @pytest.mark.usefixtures("kept")
-def test_a_file_is_older_than_the_time_after_it_and_no_other() -> None:
+def test_older_than_finds_files_stored_before_the_given_time() -> None:
     before, name, after = now() - timedelta(seconds=5), keep_file(), now() + timedelta(seconds=5)
     assert not is_older(name, before)
     assert is_older(name, after)
@@ -132,7 +132,9 @@ def test_a_file_is_older_than_the_time_after_it_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("use_tz", [True, False])
-def test_the_projects_time_zone_does_not_matter(settings: Settings, folder: Path, use_tz: bool) -> None:
+def test_older_than_works_in_any_time_zone_of_the_project(
+    settings: Settings, folder: Path, use_tz: bool
+) -> None:
     settings.USE_TZ = use_tz
     name = keep_file()
     assert is_older(name, now() + timedelta(seconds=5))
@@ -140,7 +142,7 @@ def test_the_projects_time_zone_does_not_matter(settings: Settings, folder: Path
 
 
 @given(st.lists(st.integers(0, 10), max_size=20), st.integers(0, 10))
-def test_whole_days_are_told_by_their_names(days: list[int], last: int) -> None:
+def test_older_than_takes_whole_days_by_their_folder_names(days: list[int], last: int) -> None:
     class Days(FullStorage):
         def listdir(self, path: str) -> tuple[list[str], list[str]]:
             return (sorted({name(day)[:10] for day in days}), []) if not path else ([], [f"{path[-2:]}.form"])
@@ -159,19 +161,19 @@ def test_whole_days_are_told_by_their_names(days: list[int], last: int) -> None:
     assert sorted(found) == sorted({name(day) for day in days if day < last})
 
 
-def test_what_was_left_coming_in_is_old_by_its_own_time(folder: Path) -> None:
+def test_half_received_files_are_old_by_their_modification_time(folder: Path) -> None:
     (folder / "incoming/tmpold.upload.form").write_bytes(b"half a po")
     (folder / "incoming/tmpnew.upload.form").write_bytes(b"half a po")
     make_older(folder, "incoming/tmpold.upload.form", 2 * DAY)
     assert list(storage.older_than(now() - DAY)) == ["incoming/tmpold.upload.form"]
 
 
-def test_what_has_just_been_taken_out_is_not_old(folder: Path) -> None:
+def test_older_than_skips_a_file_that_has_just_been_removed(folder: Path) -> None:
     (folder / "incoming/gone").symlink_to("nowhere")
     assert list(storage.older_than(now() + DAY)) == []
 
 
-def test_other_folders_are_not_ours(folder: Path) -> None:
+def test_older_than_ignores_other_folders(folder: Path) -> None:
     for other in ("2026-02-30", "2026-1-01", "x2026-01-01", "20260101", "invoices"):
         (folder / other).mkdir()
         (folder / other / "file").write_bytes(b"")

@@ -39,11 +39,11 @@ def test_quoted_printable_and_8_bit_are_decoded(data: bytes) -> None:
         (b"===", b""),
     ],
 )
-def test_base64_that_breaks_off_is_read_as_far_as_it_goes(body: bytes, expected: bytes) -> None:
+def test_truncated_base64_is_decoded_as_far_as_possible(body: bytes, expected: bytes) -> None:
     assert decoded("base64", body) == expected
 
 
-def test_uuencoded_content_is_decoded_within_a_bound() -> None:
+def test_uuencoded_content_is_decoded_up_to_a_size_limit() -> None:
     line = binascii.b2a_uu(b"Cat")
     assert decoded("x-uuencode", b"begin 644 cat.txt\n" + line + b"`\nend\n") == b"Cat"
     long = b"begin 644 cat.txt\n" + line * (MOST_UUENCODED // len(line)) + b"`\nend\n"

@@ -54,20 +54,20 @@ def read(*texts: Any) -> list[Mailbox]:
         (lazystr("Bob <b@x.example>"), "Bob", "b@x.example"),
     ],
 )
-def test_one_address(written: Any, name: str, address: str) -> None:
+def test_one_address_is_read(written: Any, name: str, address: str) -> None:
     assert read(written) == [Mailbox(name, address, address)]
 
 
-def test_one_text_may_hold_several() -> None:
+def test_one_text_may_contain_several_addresses() -> None:
     found = read("a@x.example, Bob <b@x.example>", "c@x.example", "some: d@x.example, e@x.example;")
     assert [one.wire[0] for one in found] == ["a", "b", "c", "d", "e"]
 
 
-def test_empty_texts_are_passed_over() -> None:
+def test_empty_texts_are_skipped() -> None:
     assert read("", None, "a@x.example", "") == [Mailbox("", "a@x.example", "a@x.example")]
 
 
-def test_an_address_without_a_name_has_none() -> None:
+def test_a_mailbox_without_a_name_has_no_name_field() -> None:
     assert Mailbox("", "a@b", "a@b").address == {"email": "a@b"}
     assert Mailbox("B", "a@b", "a@b").address == {"email": "a@b", "name": "B"}
 
@@ -98,7 +98,7 @@ def test_an_address_without_a_name_has_none() -> None:
         ("b@" + "ü" * 80 + ".example", "its domain cannot be encoded"),
     ],
 )
-def test_what_is_no_address_is_refused_with_a_reason(written: str, why: str) -> None:
+def test_an_invalid_address_is_refused_with_a_reason(written: str, why: str) -> None:
     with pytest.raises(InvalidAddress) as caught:
         read("a@x.example", written)
     assert str(caught.value).startswith(f"Invalid address {written!r} in to: ")
@@ -126,12 +126,12 @@ def test_no_text_raises_anything_but_invalid_address(written: str) -> None:
 @example("Smith, Bob", "b@x.example")
 @example('Bob "B" \\ Smith', "b@x.example")
 @example("山田 太郎", "t@x.example")
-def test_what_was_written_is_read_again(name: str, address: str) -> None:
+def test_a_written_address_is_read_back_unchanged(name: str, address: str) -> None:
     assert read(write({"email": address, "name": name})) == [Mailbox(name, address, address)]
 
 
 @given(names, addresses)
-def test_what_the_standard_library_writes_is_read(name: str, address: str) -> None:
+def test_an_address_formatted_by_the_standard_library_is_read(name: str, address: str) -> None:
     assert read(formataddr((name, address))) == [Mailbox(name, address, address)]
 
 
@@ -158,7 +158,7 @@ def test_an_address_alone_is_written_bare() -> None:
         ("tests.sending_app.compose.test_address.shouted", "ü.example", "Ü.EXAMPLE"),
     ],
 )
-def test_encoder(setting: str, domain: str, expected: str) -> None:
+def test_encoder_encodes_domains_as_set(setting: str, domain: str, expected: str) -> None:
     assert encoder(setting)(domain) == expected
 
 
@@ -173,14 +173,14 @@ def test_an_encoder_may_be_a_function() -> None:
 @pytest.mark.parametrize(
     "setting", ["idna2099", "tests.sending_app.nowhere.at_all", f"{__name__}.names", ".names"]
 )
-def test_an_encoder_that_is_none_is_refused(setting: str) -> None:
+def test_an_unknown_encoder_is_refused(setting: str) -> None:
     with pytest.raises(
         ImproperlyConfigured, match=r"IDNA_ENCODER: .*'idna2008', 'idna2003', 'uts46', 'none'"
     ):
         encoder(setting)
 
 
-def test_the_domain_is_encoded_and_nothing_else() -> None:
+def test_only_the_domain_is_encoded() -> None:
     found = read("Jörg <jörg@Bücher.example>", "bu\u0308@bu\u0308cher.example")
     assert found == [
         Mailbox("Jörg", "jörg@Bücher.example", "jörg@xn--bcher-kva.example"),
@@ -188,7 +188,7 @@ def test_the_domain_is_encoded_and_nothing_else() -> None:
     ]
 
 
-def test_an_ascii_domain_is_not_asked_for() -> None:
+def test_an_ascii_domain_is_not_passed_to_the_encoder() -> None:
     def fails(domain: str) -> str:
         raise AssertionError(domain)
 

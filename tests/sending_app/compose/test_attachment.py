@@ -43,7 +43,7 @@ def part(kind: str, headers: dict[str, str], content: bytes = b"x") -> MIMEBase:
         (("a.txt", b"x", "text/plain\r\nX-A: b"), (b"x", "a.txt", "application/octet-stream")),
     ],
 )
-def test_a_file(given: tuple[Any, ...], expected: tuple[bytes, str, str]) -> None:
+def test_a_file_becomes_an_attachment(given: tuple[Any, ...], expected: tuple[bytes, str, str]) -> None:
     content, filename, kind = expected
     assert read(given) == Attachment(content=content, filename=filename, type=kind)
 
@@ -58,24 +58,24 @@ def test_a_file(given: tuple[Any, ...], expected: tuple[bytes, str, str]) -> Non
         MIMEText("é", "plain", "iso-8859-1"),
     ],
 )
-def test_b1_a_type_has_no_charset_and_text_is_utf8(given: Any) -> None:
+def test_b1_a_content_type_has_no_charset_and_text_is_utf8(given: Any) -> None:
     found = read(given)
     assert found.type == "text/plain"
     assert found.content == "é".encode()
 
 
-def test_lazy_text_is_made_text() -> None:
+def test_lazy_text_is_evaluated() -> None:
     found = read((lazystr("größe.txt"), lazystr("é"), lazystr("text/plain")))
     assert found == Attachment(content="é".encode(), filename="größe.txt", type="text/plain")
     assert type(found.filename) is type(found.type) is str
     assert read((lazystr("a.pdf"), b"%PDF")).type == "application/pdf"
 
 
-def test_other_parameters_of_a_type_are_left_out_too() -> None:
+def test_other_parameters_of_a_content_type_are_left_out() -> None:
     assert read(("a.ics", "BEGIN", "text/calendar; method=REQUEST")).type == "text/calendar"
 
 
-def test_text_of_a_charset_nobody_knows_is_bytes() -> None:
+def test_text_in_an_unknown_charset_is_attached_as_bytes() -> None:
     found = read(("a.txt", b"\xe9", "text/plain; charset=klingon"))
     assert (found.type, found.content) == ("application/octet-stream", b"\xe9")
 
@@ -94,11 +94,11 @@ def test_text_of_a_charset_nobody_knows_is_bytes() -> None:
         ("x" * 300 + ".txt", "text/plain", "x" * 251 + ".txt"),
     ],
 )
-def test_a_name_is_one_that_sendgrid_takes(name: str | None, kind: str, expected: str) -> None:
+def test_a_file_name_is_made_acceptable_to_sendgrid(name: str | None, kind: str, expected: str) -> None:
     assert read((name, b"x", kind)).filename == expected
 
 
-def test_what_is_no_file_is_refused() -> None:
+def test_content_other_than_text_or_bytes_is_refused() -> None:
     with pytest.raises(SerializationError, match=r"The attachment 'a.txt' is a list, not text or bytes"):
         read(("a.txt", [], "text/plain"))
 
@@ -106,14 +106,14 @@ def test_what_is_no_file_is_refused() -> None:
 # Parts
 
 
-def test_a_part() -> None:
+def test_a_mime_part_becomes_an_attachment() -> None:
     found = read(part("application/pdf", {"Content-Disposition": 'attachment; filename="a.pdf"'}, b"%PDF"))
     assert found == Attachment(content=b"%PDF", filename="a.pdf", type="application/pdf")
     found = read(MIMEApplication(b"\x00", "zip"))
     assert found == Attachment(content=b"\x00", filename="attachment.zip", type="application/zip")
 
 
-def test_a_part_of_the_newer_kind() -> None:
+def test_a_mime_part_of_the_modern_email_api_becomes_an_attachment() -> None:
     given = MIMEPart(email.policy.default)
     given.set_content(
         "é", subtype="csv", disposition="attachment", filename="größe.csv", charset="iso-8859-1"
@@ -133,11 +133,11 @@ def test_a_part_of_the_newer_kind() -> None:
         ({"Content-ID": "<>"}, None),
     ],
 )
-def test_what_is_shown_inline(headers: dict[str, str], content_id: str | None) -> None:
+def test_inline_images_keep_their_content_id(headers: dict[str, str], content_id: str | None) -> None:
     assert read(part("image/png", headers)).content_id == content_id
 
 
-def test_what_is_shown_inline_has_an_id() -> None:
+def test_inline_images_without_a_content_id_get_unique_ones() -> None:
     first, second = (read(part("image/png", {"Content-Disposition": "inline"})).content_id for _ in range(2))
     assert first
     assert second
@@ -149,7 +149,7 @@ def test_what_is_shown_inline_has_an_id() -> None:
 
 
 @pytest.mark.parametrize("name", ["a.eml", None])
-def test_a_django_message(name: str | None) -> None:
+def test_an_attached_django_message_becomes_an_attachment(name: str | None) -> None:
     inner = EmailMessage("Inside", "body", "f@x.example", ["t@x.example"])
     found = read((name, inner, "message/rfc822"))
     assert (found.filename, found.type) == (name or "attachment.eml", "message/rfc822")
@@ -157,7 +157,7 @@ def test_a_django_message(name: str | None) -> None:
 
 
 @pytest.mark.parametrize("kind", [Message, Email])
-def test_a_message_of_the_standard_library(kind: type[Message]) -> None:
+def test_an_attached_message_of_the_standard_library_becomes_an_attachment(kind: type[Message]) -> None:
     inner = kind()
     inner["Subject"] = "Inside"
     inner.set_payload("body")
@@ -169,11 +169,11 @@ def test_a_message_of_the_standard_library(kind: type[Message]) -> None:
     assert found.type == "message/rfc822"
 
 
-def test_a_message_as_text() -> None:
+def test_an_attached_message_given_as_text_becomes_an_attachment() -> None:
     assert read(("a.eml", "Subject: Inside\n\nbody", "message/rfc822")).content == b"Subject: Inside\n\nbody"
 
 
-def test_what_django_attaches() -> None:
+def test_attachments_made_by_django_are_read() -> None:
     message = EmailMessage()
     message.attach("a.txt", "é")
     message.attach("b.txt", b"\xff")

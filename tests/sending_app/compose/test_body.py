@@ -16,7 +16,7 @@ from sending_app.message import SendGridMessage
 from tests.support.sending.composed_messages import body_of, composed, rules
 
 
-def test_nothing_is_there_that_was_not_set() -> None:
+def test_the_body_of_a_plain_mail_has_no_unset_fields() -> None:
     assert body_of() == {
         "from": {"email": "f@x.example"},
         "subject": "s",
@@ -24,7 +24,7 @@ def test_nothing_is_there_that_was_not_set() -> None:
     }
 
 
-def test_all_of_it() -> None:
+def test_all_attributes_appear_in_the_body() -> None:
     found = body_of(
         from_email="Fé <f@bücher.example>",
         subject=lazystr("sübject"),
@@ -76,7 +76,7 @@ def test_defaults_are_read_like_attributes() -> None:
         {"esp_extra": {}},
     ],
 )
-def test_what_is_empty_is_left_out(attributes: dict[str, Any]) -> None:
+def test_empty_attributes_are_left_out(attributes: dict[str, Any]) -> None:
     found = body_of(rules(ignore_unsupported=True), **attributes).keys()
     assert found <= {"from", "subject", "content"}
     assert not found & attributes.keys()
@@ -85,14 +85,14 @@ def test_what_is_empty_is_left_out(attributes: dict[str, Any]) -> None:
 # The sender
 
 
-def test_several_senders_are_refused() -> None:
+def test_several_from_addresses_are_refused() -> None:
     with pytest.raises(UnsupportedFeature, match="several addresses in from_email"):
         body_of(from_email="a@x.example, b@x.example")
     lenient = rules(ignore_unsupported=True)
     assert body_of(lenient, from_email="a@x.example, b@x.example")["from"] == {"email": "a@x.example"}
 
 
-def test_no_sender_is_refused() -> None:
+def test_an_empty_from_email_is_refused() -> None:
     message = EmailMessage("s", "b", to=["t@x.example"])
     message.from_email = ""
     with pytest.raises(InvalidAddress, match="no address in from_email"):
@@ -106,7 +106,7 @@ def test_an_envelope_sender_is_refused() -> None:
 
 
 @pytest.mark.parametrize("field", ["from_email", "to", "cc", "bcc", "reply_to"])
-def test_an_invalid_address_is_refused_by_field(field: str) -> None:
+def test_an_invalid_address_is_refused_and_its_field_named(field: str) -> None:
     value = "no address" if field == "from_email" else ["no address"]
     with pytest.raises(InvalidAddress, match=f"Invalid address 'no address' in {field}"):
         composed(**{field: value})
@@ -132,18 +132,18 @@ def content_of(body: str, subtype: str, *alternatives: tuple[Any, str]) -> list[
     return [(part["type"], part["value"]) for part in found]
 
 
-def test_text_and_html() -> None:
+def test_text_and_html_become_content() -> None:
     expected = [("text/plain", "t"), ("text/html", "<h>")]
     assert content_of("t", "plain", ("<h>", "text/html")) == expected
     assert content_of("", "plain", ("<h>", "text/html")) == expected[1:]
     assert content_of("<h>", "html") == expected[1:]
 
 
-def test_b16_plain_text_comes_first_whatever_the_body_is() -> None:
+def test_b16_plain_text_comes_before_an_html_body() -> None:
     assert content_of("<h>", "html", ("t", "text/plain")) == [("text/plain", "t"), ("text/html", "<h>")]
 
 
-def test_any_alternative_may_follow() -> None:
+def test_other_alternatives_follow_text_and_html() -> None:
     found = content_of(
         "t",
         "plain",
@@ -162,7 +162,7 @@ def test_any_alternative_may_follow() -> None:
     ]
 
 
-def test_content_that_is_no_text_is_refused() -> None:
+def test_content_other_than_text_is_refused() -> None:
     with pytest.raises(SerializationError, match="The image/png content is not text"):
         content_of("t", "plain", (b"\x89PNG", "image/png"))
     with pytest.raises(SerializationError, match="surrogate"):
@@ -170,7 +170,7 @@ def test_content_that_is_no_text_is_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", ["text/calendar; method=REQUEST", "text/html\r\nX-A: b"])
-def test_parameters_of_a_type_are_refused(kind: str) -> None:
+def test_parameters_of_an_alternatives_content_type_are_refused(kind: str) -> None:
     with pytest.raises(UnsupportedFeature, match="parameters in the type of an alternative"):
         content_of("t", "plain", ("x", kind))
 
@@ -179,12 +179,12 @@ def test_parameters_of_a_type_are_refused(kind: str) -> None:
 
 
 @pytest.mark.parametrize("value", [None, [], {}, ["a"]])
-def test_b16_metadata_that_is_no_text_is_refused_by_name(value: Any) -> None:
+def test_b16_metadata_other_than_text_or_numbers_is_refused_by_name(value: Any) -> None:
     with pytest.raises(SerializationError, match=r"metadata\['order'\] is (None|a list|a dict)"):
         body_of(metadata={"order": value})
 
 
-def test_the_name_of_our_id_is_taken() -> None:
+def test_metadata_named_anymail_id_is_refused() -> None:
     with pytest.raises(UnsupportedFeature, match=r"metadata\['anymail_id'\] has the name"):
         body_of(metadata={"anymail_id": "1"})
     with pytest.raises(UnsupportedFeature, match=r"merge_metadata\['t@x.example'\]\['anymail_id'\]"):
@@ -193,7 +193,7 @@ def test_the_name_of_our_id_is_taken() -> None:
     assert body_of(untracked, metadata={"anymail_id": "1"})["custom_args"] == {"anymail_id": "1"}
 
 
-def test_tags_that_sendgrid_would_refuse_are_refused() -> None:
+def test_tags_over_the_limits_of_sendgrid_are_refused() -> None:
     with pytest.raises(UnsupportedFeature, match="more than 10 tags"):
         body_of(tags=[str(number) for number in range(11)])
     with pytest.raises(UnsupportedFeature, match="a tag that is not ASCII"):
@@ -205,7 +205,7 @@ def test_tags_that_sendgrid_would_refuse_are_refused() -> None:
 
 
 @pytest.mark.parametrize("value", ["yes", 1, []])
-def test_tracking_is_true_or_false(value: Any) -> None:
+def test_tracking_other_than_true_or_false_is_refused(value: Any) -> None:
     with pytest.raises(SerializationError, match=r"track_opens is .*; it takes True and False"):
         body_of(open_tracking=value)
 
@@ -227,13 +227,13 @@ EAST = timezone(timedelta(hours=9))
         (0, 0),
     ],
 )
-def test_send_at(given: Any, expected: int) -> None:
+def test_send_at_accepts_datetimes_dates_and_numbers(given: Any, expected: int) -> None:
     with django_timezone.override(EAST):
         assert body_of(send_at=given)["send_at"] == expected
 
 
 @pytest.mark.parametrize("given", ["2027-01-15", True, float("nan"), float("inf"), [1]])
-def test_a_time_that_is_none_is_refused(given: Any) -> None:
+def test_an_invalid_send_at_is_refused(given: Any) -> None:
     with pytest.raises(SerializationError, match=r"send_at is .*; it takes a datetime, a date, or a number"):
         body_of(send_at=given)
 
@@ -246,7 +246,7 @@ def test_a_time_that_is_none_is_refused(given: Any) -> None:
         *(datetime(1, 1, 1), date(9999, 12, 31)),  # noqa: DTZ001
     ],
 )
-def test_a_time_in_no_year_is_refused(given: Any) -> None:
+def test_a_send_at_out_of_range_is_refused(given: Any) -> None:
     says = "send_at is in no year between 2 and 9998; a number is of seconds since 1970, not milliseconds"
     with django_timezone.override(EAST), pytest.raises(SerializationError, match=says):
         body_of(send_at=given)

@@ -23,7 +23,7 @@ data = st.dictionaries(st.text(max_size=5), json_value, max_size=3)
 people = st.dictionaries(st.sampled_from(["a@x.example", "b@x.example"]), data, max_size=2)
 
 
-def test_a_plain_django_message() -> None:
+def test_a_plain_django_message_is_composed() -> None:
     found = compose(EmailMessage("s", "b", "f@x.example", ["t@x.example"]), rules())
     (envelope,) = found.mail.envelopes
     assert asdict(found.mail) == {
@@ -57,7 +57,7 @@ def test_a_plain_django_message() -> None:
     }
 
 
-def test_attributes_may_be_set_by_hand() -> None:
+def test_attributes_set_on_a_django_message_are_composed() -> None:
     message: Any = EmailMultiAlternatives("s", "b", "f@x.example", ["t@x.example"])
     message.tags = ["a"]
     message.open_tracking = False
@@ -66,7 +66,7 @@ def test_attributes_may_be_set_by_hand() -> None:
     assert body["tracking_settings"] == {"open_tracking": {"enable": False}}
 
 
-def test_attachments() -> None:
+def test_attachments_of_defaults_and_message_are_combined() -> None:
     mail = composed(
         rules(send_defaults={"attachments": [("terms.txt", "t", "text/plain")]}),
         attachments=[("a.txt", "é", "text/plain")],
@@ -78,23 +78,23 @@ def test_attachments() -> None:
 
 
 @pytest.mark.parametrize("bulk", [True, False, None])
-def test_the_lane_may_be_chosen(bulk: bool | None) -> None:
+def test_bulk_chooses_the_lane(bulk: bool | None) -> None:
     assert composed(bulk=bulk).mail.bulk is bulk
     assert composed(rules(send_defaults={"bulk": True}), bulk=bulk).mail.bulk is bulk
 
 
-def test_the_lane_is_true_or_false() -> None:
+def test_bulk_other_than_true_or_false_is_refused() -> None:
     with pytest.raises(SerializationError, match="bulk is 'yes'; it takes True and False"):
         composed(bulk="yes")
 
 
-def test_the_encoding_of_domains_is_a_rule() -> None:
+def test_domains_are_encoded_by_the_given_rule() -> None:
     found = composed(rules(idna=encoder("none")), to=["t@bücher.example"])
     assert found.mail.envelopes[0].to == [{"email": "t@bücher.example"}]
 
 
 @given(people, data, st.sampled_from(["d-1", "d-2"]))
-def test_whatever_is_composed_is_json(
+def test_a_composed_mail_is_serializable_as_json(
     merge_data: dict[str, Any], global_data: dict[str, Any], template: str
 ) -> None:
     attributes: dict[str, Any] = {
@@ -116,7 +116,7 @@ def test_whatever_is_composed_is_json(
 @given(
     *(st.dictionaries(st.sampled_from("abc"), st.text(max_size=3), max_size=3) for _ in range(4)),
 )
-def test_the_nearer_data_wins(
+def test_merge_data_of_the_recipient_overrides_global_data_and_defaults(
     default_global: dict[str, Any], own_global: dict[str, Any], default: dict[str, Any], own: dict[str, Any]
 ) -> None:
     """What payload.build lays over each other is, from the weakest: global, then the recipient's own."""
@@ -134,7 +134,7 @@ def test_the_nearer_data_wins(
     }
 
 
-def test_the_message_is_left_as_it_was() -> None:
+def test_compose_does_not_change_the_message() -> None:
     message: Any = EmailMultiAlternatives("s", "b", "f@x.example", ["t@x.example"])
     message.attach_alternative("<h>", "text/html")
     message.extra_headers = {"Reply-To": "r@x.example", "X-A": 1}
@@ -145,14 +145,14 @@ def test_the_message_is_left_as_it_was() -> None:
     assert vars(message) == before
 
 
-def test_an_error_bears_its_message() -> None:
+def test_an_error_has_its_email_message() -> None:
     message = EmailMessage("s", "b", "f@x.example", ["no address"])
     with pytest.raises(MailError) as caught:
         compose(message, rules())
     assert caught.value.email_message is message
 
 
-def test_nothing_of_a_message_is_warned_of() -> None:
+def test_composing_a_message_issues_no_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         composed(merge_data={"t@x.example": {"n": 1}}, template_id="d-1")

@@ -26,7 +26,7 @@ def combined(defaults: dict[str, Any], **attributes: Any) -> dict[str, Any]:
     return combine(message, defaults)
 
 
-def test_what_is_unset_is_not_there() -> None:
+def test_unset_attributes_are_absent() -> None:
     assert combine(EmailMessage("s", "b", "f@x", ["t@x"]), {}) == {
         "from_email": "f@x",
         "subject": "s",
@@ -66,7 +66,9 @@ def test_what_is_unset_is_not_there() -> None:
         ("send_at", 1, 2, 2),
     ],
 )
-def test_a_message_over_the_defaults(name: str, default: Any, own: Any, expected: Any) -> None:
+def test_message_attributes_are_combined_with_defaults(
+    name: str, default: Any, own: Any, expected: Any
+) -> None:
     assert combined({name: default}, **{name: own})[name] == expected
 
 
@@ -84,24 +86,24 @@ def test_a_message_over_the_defaults(name: str, default: Any, own: Any, expected
         ("track_clicks", True),
     ],
 )
-def test_a_default_holds_until_the_message_says_none(name: str, default: Any) -> None:
+def test_a_none_on_the_message_cancels_a_default(name: str, default: Any) -> None:
     assert combined({name: default})[name] == default
     assert name not in combined({name: default}, **{name: None})
 
 
-def test_none_is_no_default() -> None:
+def test_a_default_of_none_is_ignored() -> None:
     assert "tags" not in combined({"tags": None})
     assert combined({"tags": None}, tags=["a"])["tags"] == ["a"]
 
 
-def test_headers_are_extra_headers() -> None:
+def test_default_headers_are_combined_with_extra_headers() -> None:
     assert combined({"headers": {"X-A": "1"}}, extra_headers={"X-B": "2"})["extra_headers"] == {
         "X-A": "1",
         "X-B": "2",
     }
 
 
-def test_both_spellings_of_tracking_are_one_option() -> None:
+def test_both_spellings_of_a_tracking_option_are_equivalent() -> None:
     found = combined({}, open_tracking=True, click_tracking=False)
     assert (found["track_opens"], found["track_clicks"]) == (True, False)
     assert not found.keys() & {"open_tracking", "click_tracking"}
@@ -111,14 +113,14 @@ def test_both_spellings_of_tracking_are_one_option() -> None:
     assert "track_opens" not in combined({"track_opens": True}, open_tracking=None)
 
 
-def test_spellings_that_contradict_each_other_are_refused() -> None:
+def test_contradicting_spellings_of_a_tracking_option_are_refused() -> None:
     with pytest.raises(UnsupportedFeature, match="track_opens and open_tracking are one option"):
         combined({}, open_tracking=True, track_opens=False)
 
 
 @pytest.mark.parametrize("name", ["to", "cc", "bcc", "reply_to", "tags"])
 @pytest.mark.parametrize("value", ["a@x", lazystr("a@x"), 5])
-def test_a_list_must_be_one(name: str, value: Any) -> None:
+def test_a_list_attribute_of_another_type_is_refused(name: str, value: Any) -> None:
     with pytest.raises(TypeError, match=f'"{name}" must be a list or tuple'):
         combined({}, **{name: value})
     with pytest.raises(TypeError, match=f'"{name}" must be a list or tuple'):
@@ -128,17 +130,17 @@ def test_a_list_must_be_one(name: str, value: Any) -> None:
 @pytest.mark.parametrize(
     "name", ["metadata", "merge_data", "esp_extra", "merge_global_data", "extra_headers"]
 )
-def test_a_dict_must_be_one(name: str) -> None:
+def test_a_dict_attribute_of_another_type_is_refused(name: str) -> None:
     with pytest.raises(TypeError, match=f'"{name}" must be a dict'):
         combined({}, **{name: ["a"]})
 
 
-def test_what_is_a_recipients_own_must_be_a_dict() -> None:
+def test_merge_data_of_a_recipient_must_be_a_dict() -> None:
     with pytest.raises(TypeError, match=r"merge_data\['a@x'\]\" must be a dict"):
         combined({}, merge_data={"a@x": "text"})
 
 
-def test_lazy_text_is_forced_everywhere() -> None:
+def test_lazy_text_is_evaluated_in_all_attributes() -> None:
     lazy = lazystr("soon")
     found = combined(
         {"metadata": {"a": lazy}, "subject": lazy},
@@ -165,12 +167,12 @@ def test_lazy_text_is_forced_everywhere() -> None:
     assert type(found["subject"]) is str
 
 
-def test_what_json_cannot_say_is_refused_by_name() -> None:
+def test_a_value_that_is_not_serializable_is_refused_by_name() -> None:
     with pytest.raises(SerializationError, match=r"merge_data\['a@x'\]\['when'\] is a set"):
         combined({}, merge_data={"a@x": {"when": {1}}})
 
 
-def test_a_message_that_was_passed_nothing_leaves_the_defaults() -> None:
+def test_attributes_not_passed_to_a_message_leave_the_defaults() -> None:
     message = SendGridMessage(to=["a@x"], tags=None)
     found = combine(message, {"tags": ["a"], "metadata": {"b": 1}})
     assert "tags" not in found
@@ -178,12 +180,12 @@ def test_a_message_that_was_passed_nothing_leaves_the_defaults() -> None:
 
 
 @given(flat, flat)
-def test_shallow_merges_are_those_of_dicts(default: dict[str, Any], own: dict[str, Any]) -> None:
+def test_metadata_is_merged_like_dicts(default: dict[str, Any], own: dict[str, Any]) -> None:
     assert combined({"metadata": default}, metadata=own)["metadata"] == default | own
 
 
 @given(nested, nested)
-def test_a_recipients_own_is_merged_by_recipient(default: dict[str, Any], own: dict[str, Any]) -> None:
+def test_merge_data_is_merged_by_recipient(default: dict[str, Any], own: dict[str, Any]) -> None:
     before = copy.deepcopy((default, own))
     found = combined({"merge_data": default}, merge_data=own)["merge_data"]
     assert found == {
@@ -195,7 +197,7 @@ def test_a_recipients_own_is_merged_by_recipient(default: dict[str, Any], own: d
 
 
 @given(nested_dicts, nested_dicts)
-def test_a_deep_merge_takes_each_leaf_from_the_stronger_side(
+def test_a_deep_merge_prefers_each_leaf_of_the_second_dict(
     first: dict[str, Any], second: dict[str, Any]
 ) -> None:
     before = copy.deepcopy((first, second))

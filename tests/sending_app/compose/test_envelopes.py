@@ -12,7 +12,7 @@ from tests.support.sending.composed_messages import composed, rules
 A, B, C, D = ({"email": f"{letter}@x.example"} for letter in "abcd")
 
 
-def test_all_recipients_share_one_envelope() -> None:
+def test_all_recipients_of_a_plain_mail_share_one_personalization() -> None:
     found = composed(to=["a@x.example", "B <b@x.example>"], cc=["c@x.example"], bcc=["d@x.example"])
     (envelope,) = found.mail.envelopes
     assert envelope == Envelope(id=envelope.id, to=[A, {**B, "name": "B"}], cc=[C], bcc=[D])
@@ -21,7 +21,7 @@ def test_all_recipients_share_one_envelope() -> None:
     assert found.recipients == dict.fromkeys([f"{letter}@x.example" for letter in "abcd"], envelope.id)
 
 
-def test_each_of_a_batch_has_an_envelope_and_the_others_get_a_copy_of_each() -> None:
+def test_a_batch_has_a_personalization_for_each_recipient_with_all_cc_and_bcc() -> None:
     found = composed(
         to=["a@x.example", "b@x.example"],
         cc=["c@x.example"],
@@ -43,7 +43,7 @@ def test_each_of_a_batch_has_an_envelope_and_the_others_get_a_copy_of_each() -> 
 
 
 @pytest.mark.parametrize("name", ["merge_data", "merge_metadata", "merge_headers"])
-def test_b14_what_makes_a_batch(name: str) -> None:
+def test_b14_merge_attributes_make_a_batch(name: str) -> None:
     assert composed(**{name: {}}).mail.is_batch
     assert not composed(**{name: None}).mail.is_batch
     assert composed(rules(send_defaults={name: {}})).mail.is_batch
@@ -66,12 +66,14 @@ def test_b13_a_batch_of_any_size_is_composed() -> None:
 
 @pytest.mark.parametrize("attributes", [{"cc": ["c@x.example"]}, {"bcc": ["c@x.example"]}, {}])
 @pytest.mark.parametrize("batch", [{}, {"merge_data": {}}])
-def test_b4_a_mail_without_to_is_refused(attributes: dict[str, Any], batch: dict[str, Any]) -> None:
+def test_b4_a_mail_without_to_recipients_is_refused(
+    attributes: dict[str, Any], batch: dict[str, Any]
+) -> None:
     with pytest.raises(UnsupportedFeature, match='a mail without "to"'):
         composed(rules(ignore_unsupported=True), to=[], **attributes, **batch)
 
 
-def test_an_address_stands_once_in_an_envelope() -> None:
+def test_duplicate_addresses_appear_once_in_a_personalization() -> None:
     found = composed(
         to=["a@x.example", "A@X.example", "b@bücher.example"],
         cc=["b@xn--bcher-kva.example", "c@x.example", "c@x.example"],
@@ -83,7 +85,7 @@ def test_an_address_stands_once_in_an_envelope() -> None:
     assert found.recipients.keys() >= {"a@x.example", "A@X.example", "b@bücher.example", "C@x.example"}
 
 
-def test_a_copy_does_not_go_to_who_has_the_mail() -> None:
+def test_cc_leaves_out_the_to_recipient_of_a_personalization() -> None:
     found = composed(to=["a@x.example", "b@x.example"], cc=["A@x.example", "b@x.example"], merge_data={})
     first, second = found.mail.envelopes
     assert (first.to, first.cc) == ([A], [B])
@@ -92,14 +94,14 @@ def test_a_copy_does_not_go_to_who_has_the_mail() -> None:
     assert found.recipients["a@x.example"] == first.id
 
 
-def test_b3_recipients_are_known_by_the_address_that_was_given() -> None:
+def test_b3_recipients_are_reported_by_the_given_address() -> None:
     found = composed(to=["Jörg <j@Bücher.example>"], cc=["c@x.example"])
     (envelope,) = found.mail.envelopes
     assert envelope.to == [{"email": "j@xn--bcher-kva.example", "name": "Jörg"}]
     assert found.recipients == {"j@Bücher.example": envelope.id, "c@x.example": envelope.id}
 
 
-def test_where_no_ids_go_out_envelopes_are_still_told_apart() -> None:
+def test_untracked_personalizations_have_distinct_ids() -> None:
     found = composed(rules(generate_message_id=False), to=["a@x.example", "b@x.example"], merge_data={})
     first, second = found.mail.envelopes
     assert found.recipients == {"a@x.example": first.id, "b@x.example": second.id}

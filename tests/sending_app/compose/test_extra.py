@@ -18,7 +18,7 @@ from tests.support.strategies import nested_dicts
 TO = {"to": [{"email": "a@x.example"}]}
 
 
-def test_it_is_merged_into_the_body() -> None:
+def test_esp_extra_is_merged_into_the_body() -> None:
     found = body_of(
         open_tracking=True,
         metadata={"a": 1},
@@ -38,13 +38,13 @@ def test_it_is_merged_into_the_body() -> None:
     assert found["subject"] == "other"
 
 
-def test_its_reply_to_stands_in_the_place_of_ours() -> None:
+def test_reply_to_of_esp_extra_replaces_the_reply_to_list() -> None:
     found = body_of(reply_to=["r@x.example"], esp_extra={"reply_to": {"email": "o@x.example"}})
     assert found["reply_to"] == {"email": "o@x.example"}
     assert "reply_to_list" not in found
 
 
-def test_what_is_ours_is_taken_out() -> None:
+def test_our_own_options_are_removed_from_esp_extra() -> None:
     extra = {
         "merge_field_format": "-{}-",
         "use_dynamic_template": True,
@@ -56,7 +56,7 @@ def test_what_is_ours_is_taken_out() -> None:
     assert extra == before
 
 
-def test_defaults_are_merged_below() -> None:
+def test_esp_extra_of_the_message_overrides_the_defaults() -> None:
     defaults = {"esp_extra": {"asm": {"group_id": 1, "groups_to_display": [1]}, "ip_pool_name": "a"}}
     found = body_of(rules(send_defaults=defaults), esp_extra={"asm": {"group_id": 2}})
     assert found["asm"] == {"group_id": 2, "groups_to_display": [1]}
@@ -65,7 +65,9 @@ def test_defaults_are_merged_below() -> None:
 
 # Deep values below names that are not the message's own.
 @given(nested_dicts, nested_dicts, st.booleans())
-def test_the_strongest_say_the_last_word(default: dict[str, Any], own: dict[str, Any], tracked: bool) -> None:
+def test_esp_extra_overrides_attributes_and_defaults(
+    default: dict[str, Any], own: dict[str, Any], tracked: bool
+) -> None:
     found = body_of(
         rules(send_defaults={"esp_extra": {"mail_settings": default}}),
         esp_extra={"mail_settings": own, "tracking_settings": {"open_tracking": {"enable": True}}},
@@ -75,18 +77,18 @@ def test_the_strongest_say_the_last_word(default: dict[str, Any], own: dict[str,
     assert found["tracking_settings"] == {"open_tracking": {"enable": True}}
 
 
-def test_x_smtpapi_is_of_another_api() -> None:
+def test_x_smtpapi_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="x-smtpapi"):
         composed(esp_extra={"x-smtpapi": {}})
 
 
 @pytest.mark.parametrize("field_format", ["", "no place", "{", "{name}", 5])
-def test_a_format_that_is_none_is_refused(field_format: Any) -> None:
+def test_an_invalid_merge_field_format_is_refused(field_format: Any) -> None:
     with pytest.raises(SerializationError, match=r'esp_extra\["merge_field_format"\] must'):
         composed(esp_extra={"merge_field_format": field_format})
 
 
-def test_its_attachments_stand_in_the_place_of_ours() -> None:
+def test_attachments_of_esp_extra_replace_those_of_the_message() -> None:
     attachments = [{"content": "eA==", "filename": "x", "type": "a/b"}]
     mail = composed(attachments=[("a.txt", "a", "text/plain")], esp_extra={"attachments": attachments}).mail
     assert mail.attachments == []
@@ -96,7 +98,7 @@ def test_its_attachments_stand_in_the_place_of_ours() -> None:
 # Personalizations
 
 
-def test_b2_a_dict_is_kept_once_and_shared_with_nobody() -> None:
+def test_b2_personalizations_given_as_a_dict_are_copied_and_not_shared() -> None:
     extra: dict[str, Any] = {"personalizations": {"custom_args": {"a": "1"}}}
     mail = composed(to=["a@x.example", "b@x.example"], merge_data={}, esp_extra=extra).mail
     assert mail.common.extra == {"custom_args": {"a": "1"}}
@@ -105,7 +107,7 @@ def test_b2_a_dict_is_kept_once_and_shared_with_nobody() -> None:
     assert len({envelope.id for envelope in mail.envelopes}) == 2
 
 
-def test_a_list_stands_in_the_place_of_the_messages_recipients() -> None:
+def test_personalizations_given_as_a_list_replace_the_recipients() -> None:
     personalizations: list[dict[str, Any]] = [
         {"to": [{"email": "a@x.example", "name": "A"}], "subject": "for A"},
         {
@@ -138,12 +140,12 @@ def test_a_list_stands_in_the_place_of_the_messages_recipients() -> None:
     assert "personalizations" not in found.mail.common.body
 
 
-def test_one_personalization_is_no_batch() -> None:
+def test_one_given_personalization_is_not_a_batch() -> None:
     assert not composed(esp_extra={"personalizations": [TO]}).mail.is_batch
 
 
 @pytest.mark.parametrize("kind", ["to", "cc", "bcc"])
-def test_a_dict_has_no_recipients(kind: str) -> None:
+def test_personalizations_given_as_a_dict_with_recipients_are_refused(kind: str) -> None:
     with pytest.raises(UnsupportedFeature, match=f"cannot have '{kind}'"):
         composed(esp_extra={"personalizations": {kind: [{"email": "a@x.example"}]}})
 
@@ -162,6 +164,6 @@ def test_a_dict_has_no_recipients(kind: str) -> None:
         ([{**TO, "bcc": [{"email": 5}]}], r"\[0\]\['bcc'\] must be a list of"),
     ],
 )
-def test_personalizations_that_are_none_are_refused(personalizations: Any, says: str) -> None:
+def test_invalid_personalizations_are_refused(personalizations: Any, says: str) -> None:
     with pytest.raises(SerializationError, match=says):
         composed(esp_extra={"personalizations": personalizations})

@@ -10,7 +10,7 @@ from sending_app.compose.rules import UnsupportedFeature
 from tests.support.sending.composed_messages import body_of, composed, rules
 
 
-def test_headers() -> None:
+def test_header_values_are_sent_as_text() -> None:
     found = body_of(
         headers={"X-Text": "é", "X-Int": 17, "X-Float": 1.5, "X-Bool": True, "Message-ID": "<a@b>"}
     )
@@ -23,25 +23,25 @@ def test_headers() -> None:
     }
 
 
-def test_a_header_stands_once_whatever_its_case() -> None:
+def test_header_names_are_case_insensitive() -> None:
     found = body_of(rules(send_defaults={"headers": {"X-A": "1", "X-B": "1"}}), headers={"x-a": "2"})
     assert found["headers"] == {"x-a": "2", "X-B": "1"}
 
 
 @pytest.mark.parametrize("name", sorted(RESERVED - {"reply-to", "to", "from"}))
-def test_a_reserved_name_is_refused(name: str) -> None:
+def test_a_reserved_header_name_is_refused(name: str) -> None:
     with pytest.raises(UnsupportedFeature, match=rf"headers\['{name.title()}'\]: it sets this header itself"):
         body_of(headers={name.title(): "x"})
 
 
 @pytest.mark.parametrize("name", ["X Y", "X:Y", "X-é", "", "X-A\r\nB"])
-def test_a_name_that_is_none_is_refused(name: str) -> None:
+def test_an_invalid_header_name_is_refused(name: str) -> None:
     with pytest.raises(UnsupportedFeature, match="a header's name is ASCII without spaces and colons"):
         body_of(headers={name: "x"})
 
 
 @pytest.mark.parametrize("value", ["a\nBcc: b@x", "a\rb"])
-def test_a_header_of_two_lines_is_refused(value: str) -> None:
+def test_a_header_with_a_line_break_is_refused(value: str) -> None:
     with pytest.raises(UnsupportedFeature, match=r"headers\['X-A'\]: a header has one line"):
         body_of(headers={"X-A": value})
     with pytest.raises(
@@ -51,19 +51,19 @@ def test_a_header_of_two_lines_is_refused(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", [None, [], {}])
-def test_a_value_that_is_no_text_is_refused(value: Any) -> None:
+def test_a_header_value_other_than_text_or_a_number_is_refused(value: Any) -> None:
     with pytest.raises(SerializationError, match=r"headers\['X-A'\] is "):
         body_of(headers={"X-A": value})
 
 
-def test_where_such_features_are_ignored_the_header_is_left_out() -> None:
+def test_ignored_unsupported_headers_are_left_out() -> None:
     lenient = rules(ignore_unsupported=True)
     assert checked({"Received": "x", "X Y": "1", "X-A": "1", "X-B": "1\n"}, "headers", lenient) == {
         "X-A": "1"
     }
 
 
-def test_no_headers_are_not_sent() -> None:
+def test_empty_headers_are_left_out() -> None:
     assert "headers" not in body_of(headers={})
 
 
@@ -71,7 +71,7 @@ def test_no_headers_are_not_sent() -> None:
 
 
 @pytest.mark.parametrize("name", ["Reply-To", "reply-to", "REPLY-TO"])
-def test_a_reply_to_header_beats_the_attribute_and_is_no_header_any_more(name: str) -> None:
+def test_a_reply_to_header_overrides_the_attribute_and_is_not_sent_as_a_header(name: str) -> None:
     found = body_of(headers={name: "a@x.example, B <b@x.example>", "X-A": "1"}, reply_to=["c@x.example"])
     assert found["reply_to_list"] == [{"email": "a@x.example"}, {"email": "b@x.example", "name": "B"}]
     assert found["headers"] == {"X-A": "1"}

@@ -22,7 +22,7 @@ LENIENT = rules(ignore_unsupported=True)
         {"esp_extra": {"personalizations": {"headers": {"X-A": "1"}}}},
     ],
 )
-def test_a_mail_with_one_id_may_have_it(attributes: dict[str, Any]) -> None:
+def test_a_message_id_in_reply_to_is_accepted_for_a_mail_with_one_id(attributes: dict[str, Any]) -> None:
     body = body_of(reply_to=[f"The shop <{MARKED}>", "other@x.example"], **attributes)
     assert body["reply_to_list"] == [{"email": MARKED, "name": "The shop"}, {"email": "other@x.example"}]
 
@@ -45,7 +45,9 @@ def test_a_mail_with_one_id_may_have_it(attributes: dict[str, Any]) -> None:
     ],
 )
 @pytest.mark.parametrize("under", [rules(), LENIENT])
-def test_a_mail_with_several_ids_is_refused(attributes: dict[str, Any], several: Any, under: Any) -> None:
+def test_a_message_id_in_reply_to_is_refused_for_a_mail_with_several_ids(
+    attributes: dict[str, Any], several: Any, under: Any
+) -> None:
     both = {name: {**value, **several[name]} for name, value in attributes.items() if name in several}
     with pytest.raises(
         UnsupportedFeature, match=r"this mail has 2 ids.*batch \(merge_data.*Send each a mess"
@@ -54,13 +56,13 @@ def test_a_mail_with_several_ids_is_refused(attributes: dict[str, Any], several:
 
 
 @pytest.mark.parametrize("under", [{}, {"ignore_unsupported": True}])
-def test_a_mail_without_an_id_is_refused(under: Any) -> None:
+def test_a_message_id_in_reply_to_is_refused_for_an_untracked_mail(under: Any) -> None:
     with pytest.raises(UnsupportedFeature, match="SENDGRID_GENERATE_MESSAGE_ID is off"):
         composed(rules(generate_message_id=False, **under), reply_to=[MARKED])
 
 
 @pytest.mark.parametrize(("name", "fits"), [("a" * 31, True), ("a" * 32, False), ("ü" * 16, False)])
-def test_there_must_be_room_for_the_id(name: str, fits: bool) -> None:
+def test_a_reply_to_without_room_for_the_message_id_is_refused(name: str, fits: bool) -> None:
     reply_to = [f"{name}+{{message_id}}@x.example"]
     if fits:
         assert body_of(reply_to=reply_to)["reply_to_list"]
@@ -72,7 +74,7 @@ def test_there_must_be_room_for_the_id(name: str, fits: bool) -> None:
 @pytest.mark.parametrize(
     "address", ["support+{id}@x.example", f"{'a' * 70}@x.example", "message_id@x.example"]
 )
-def test_without_it_nothing_is_asked(address: str) -> None:
+def test_a_reply_to_without_a_message_id_is_always_accepted(address: str) -> None:
     untracked = rules(generate_message_id=False)
     body = body_of(untracked, reply_to=[address], to=["a@x.example", "b@x.example"], merge_data={})
     assert body["reply_to_list"] == [{"email": address}]

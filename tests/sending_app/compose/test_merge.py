@@ -21,7 +21,7 @@ def merged(**attributes: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return mail.common.global_data, [envelope.merge_data for envelope in mail.envelopes]
 
 
-def test_a_dynamic_template_takes_any_json() -> None:
+def test_merge_data_of_a_dynamic_template_may_be_any_json() -> None:
     data = {"n": 1, "f": 1.5, "no": None, "yes": True, "items": [{"a": 1}]}
     global_data, own = merged(
         template_id=DYNAMIC, merge_data={"t@x.example": data}, merge_global_data={"g": [1]}
@@ -31,7 +31,7 @@ def test_a_dynamic_template_takes_any_json() -> None:
 
 
 @pytest.mark.parametrize("template", [LEGACY, None, "D-1"])
-def test_any_other_takes_text(template: str | None) -> None:
+def test_merge_data_without_a_dynamic_template_becomes_text(template: str | None) -> None:
     mail = composed(
         template_id=template,
         merge_data={"t@x.example": {"n": 1, "f": 1.5, "yes": True, "no": None, "s": "x"}},
@@ -46,7 +46,7 @@ def test_any_other_takes_text(template: str | None) -> None:
 
 
 @pytest.mark.parametrize("value", [[1], {"a": 1}])
-def test_what_is_no_text_is_refused_without_a_dynamic_template(value: Any) -> None:
+def test_lists_and_dicts_are_refused_without_a_dynamic_template(value: Any) -> None:
     with pytest.raises(SerializationError, match=r"merge_data\['t@x.example'\]\['n'\] is a (list|dict)"):
         merged(merge_data={"t@x.example": {"n": value}}, esp_extra=HYPHENS)
     with pytest.raises(SerializationError, match=r"merge_global_data\['n'\] is .* Only a dynamic template"):
@@ -55,12 +55,12 @@ def test_what_is_no_text_is_refused_without_a_dynamic_template(value: Any) -> No
 
 @pytest.mark.parametrize("template", [DYNAMIC, LEGACY])
 @pytest.mark.parametrize(("value", "kind"), [(Decimal(1), "Decimal"), (datetime.now(UTC), "datetime")])
-def test_what_json_cannot_say_is_refused(template: str, value: Any, kind: str) -> None:
+def test_merge_data_that_is_not_serializable_is_refused(template: str, value: Any, kind: str) -> None:
     with pytest.raises(SerializationError, match=rf"merge_data\['t@x.example'\]\['n'\] is a {kind}"):
         merged(template_id=template, merge_data={"t@x.example": {"n": value}})
 
 
-def test_which_kind_a_template_is_can_be_said() -> None:
+def test_use_dynamic_template_overrides_the_detected_template_kind() -> None:
     forced = composed(
         template_id=LEGACY, merge_global_data={"g": [1]}, esp_extra={"use_dynamic_template": True}
     )
@@ -91,13 +91,13 @@ def test_which_kind_a_template_is_can_be_said() -> None:
         ("t@Bücher.example", "t@bücher.example"),
     ],
 )
-def test_b3_a_recipient_is_found_by_their_address(given: str, key: str) -> None:
+def test_b3_merge_data_is_found_by_any_form_of_the_address(given: str, key: str) -> None:
     attributes = {name: {key: {"a": "1"}} for name in ("merge_data", "merge_metadata", "merge_headers")}
     envelope = composed(to=[given], esp_extra=HYPHENS, **attributes).mail.envelopes[0]
     assert (envelope.merge_data, envelope.metadata, envelope.headers) == ({"a": "1"}, {"a": "1"}, {"a": "1"})
 
 
-def test_the_address_as_given_is_looked_for_first() -> None:
+def test_merge_data_of_the_exact_address_takes_precedence() -> None:
     find = finder({"t@x.example": {"n": 1}, "T@x.example": {"n": 2}, "o@x.example": {}})
     assert find(Mailbox("", "t@x.example", "t@x.example")) == {"n": 1}
     assert find(Mailbox("", "T@x.example", "T@x.example")) == {"n": 2}
@@ -117,13 +117,13 @@ def test_the_address_as_given_is_looked_for_first() -> None:
         {"merge_data": {"t@x.example": {"name": "1"}}, "template_id": LEGACY},
     ],
 )
-def test_bare_names_are_warned_of(attributes: dict[str, Any]) -> None:
+def test_merge_names_without_delimiters_issue_a_warning(attributes: dict[str, Any]) -> None:
     with pytest.warns(MissingDelimiters, match="SENDGRID_MERGE_FIELD_FORMAT"):
         composed(**attributes)
     assert AnymailWarning is MissingDelimiters
 
 
-def test_names_with_delimiters_are_fine() -> None:
+def test_merge_names_with_delimiters_issue_no_warning() -> None:
     merge_data = {"t@x.example": {"name": "1"}}
     composed(merge_data={"t@x.example": {"-name-": "1"}}, merge_global_data={"{{g}}": "1"})
     composed(merge_data=merge_data, template_id=DYNAMIC)
@@ -132,7 +132,7 @@ def test_names_with_delimiters_are_fine() -> None:
     composed(merge_data={}, merge_global_data={})
 
 
-def test_a_messages_own_format_beats_the_setting() -> None:
+def test_merge_field_format_of_the_message_overrides_the_setting() -> None:
     setting = rules(merge_field_format="-{}-")
     assert composed(setting).mail.common.field_format == "-{}-"
     assert composed(setting, esp_extra={"merge_field_format": "*{}*"}).mail.common.field_format == "*{}*"

@@ -22,7 +22,7 @@ class Size(IntEnum):
 
 
 @given(json_value)
-def test_json_is_left_as_it_is(value: Any) -> None:
+def test_json_values_are_unchanged(value: Any) -> None:
     found = plain(value, "merge_data")
     assert found == value
     assert json.loads(json.dumps(found, allow_nan=False)) == found
@@ -40,13 +40,13 @@ def test_json_is_left_as_it_is(value: Any) -> None:
         (mark_safe("é"), "é"),
     ],
 )
-def test_what_json_has_words_for_is_made_plain(value: Any, expected: Any) -> None:
+def test_convertible_values_become_plain_json(value: Any, expected: Any) -> None:
     found = plain(value, "merge_data")
     assert found == expected
     assert type(found) is type(expected)
 
 
-def test_nothing_is_shared_with_the_caller() -> None:
+def test_plain_shares_nothing_with_the_caller() -> None:
     value: dict[str, Any] = {"a": {"b": [1]}}
     plain(value, "esp_extra")["a"]["b"].append(2)
     assert value == {"a": {"b": [1]}}
@@ -71,7 +71,7 @@ def test_nothing_is_shared_with_the_caller() -> None:
         ({True: 1}, "merge_data has a key that is a bool, not text"),
     ],
 )
-def test_what_json_cannot_say_is_refused_with_its_place(value: Any, says: str) -> None:
+def test_a_value_that_is_not_serializable_is_refused_with_its_path(value: Any, says: str) -> None:
     with pytest.raises(SerializationError) as caught:
         plain(value, "merge_data")
     assert str(caught.value).startswith(says)
@@ -79,7 +79,7 @@ def test_what_json_cannot_say_is_refused_with_its_place(value: Any, says: str) -
     assert isinstance(caught.value, TypeError)
 
 
-def test_what_holds_itself_is_refused() -> None:
+def test_a_value_that_contains_itself_is_refused() -> None:
     value: list[Any] = []
     value.append(value)
     with pytest.raises(SerializationError, match="esp_extra holds itself"):
@@ -89,11 +89,11 @@ def test_what_holds_itself_is_refused() -> None:
 @pytest.mark.parametrize(
     ("value", "expected"), [("x", "x"), ("", ""), (17, "17"), (1.5, "1.5"), (True, "True"), (False, "False")]
 )
-def test_text(value: Any, expected: str) -> None:
+def test_text_converts_values_to_text(value: Any, expected: str) -> None:
     assert text(value, "metadata") == expected
 
 
 @pytest.mark.parametrize(("value", "kind"), [(None, "None"), ([], "a list"), ({}, "a dict")])
-def test_b16_what_is_neither_text_nor_a_number_is_refused(value: Any, kind: str) -> None:
+def test_b16_values_other_than_text_or_numbers_are_refused(value: Any, kind: str) -> None:
     with pytest.raises(SerializationError, match=rf"metadata\['a'\] is {kind}; SendGrid takes text"):
         text(value, "metadata['a']")

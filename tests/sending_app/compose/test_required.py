@@ -57,7 +57,9 @@ def test_a_mail_without_a_subject_is_refused(attributes: dict[str, Any]) -> None
         {"subject": "", "esp_extra": {"personalizations": [{**TO, "subject": "s"}]}},
     ],
 )
-def test_what_stands_elsewhere_is_not_missed(attributes: dict[str, Any]) -> None:
+def test_text_and_subject_may_come_from_a_template_an_alternative_or_esp_extra(
+    attributes: dict[str, Any],
+) -> None:
     composed(**attributes)
 
 

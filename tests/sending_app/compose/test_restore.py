@@ -17,7 +17,7 @@ def restored(**attributes: Any) -> SendGridMessage:
     return restore(mail.common, mail.envelopes)
 
 
-def test_a_message() -> None:
+def test_a_message_is_restored() -> None:
     message = restored(
         from_email='"F, Inc." <f@x.example>',
         to=["T <t@bücher.example>", "u@x.example"],
@@ -60,7 +60,7 @@ def test_a_message() -> None:
     assert not hasattr(message, "merge_data")
 
 
-def test_a_part_of_a_batch() -> None:
+def test_one_request_of_a_batch_is_restored() -> None:
     mail = composed(
         to=["a@x.example", "b@x.example", "c@x.example"],
         cc=["d@x.example"],
@@ -76,7 +76,7 @@ def test_a_part_of_a_batch() -> None:
 
 
 @pytest.mark.parametrize("subtype", ["plain", "html"])
-def test_a_message_of_one_part(subtype: str) -> None:
+def test_a_message_with_one_content_is_restored(subtype: str) -> None:
     message = SendGridMessage("s", "b", "f@x.example", ["t@x.example"])
     message.content_subtype = subtype
     mail = compose(message, rules()).mail
@@ -84,7 +84,7 @@ def test_a_message_of_one_part(subtype: str) -> None:
     assert (again.body, again.content_subtype, again.alternatives) == ("b", subtype, [])
 
 
-def test_a_message_of_a_template_alone() -> None:
+def test_a_message_with_only_a_template_is_restored() -> None:
     message = restored(subject="", body="", template_id="d-1")
     assert (message.subject, message.body) == ("", "")
 
@@ -123,7 +123,7 @@ TWO = ["A <a@x.example>", "b@x.example"]
         {"body": "", "alternatives": [("<1>", "text/html"), ("<2>", "text/html"), ("t", "text/plain")]},
     ],
 )
-def test_it_is_composed_to_the_same_mail(attributes: dict[str, Any]) -> None:
+def test_a_restored_message_is_composed_to_the_same_mail(attributes: dict[str, Any]) -> None:
     first = composed(**attributes).mail
     again = compose(restore(first.common, first.envelopes), rules()).mail
     assert again.common == first.common

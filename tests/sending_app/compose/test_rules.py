@@ -7,7 +7,7 @@ from sending_app.signals import MailError
 from tests.support.sending.composed_messages import rules
 
 
-def test_what_is_refused_raises() -> None:
+def test_refuse_raises_for_an_unsupported_feature() -> None:
     with pytest.raises(UnsupportedFeature, match="SendGrid does not support flying") as caught:
         rules().refuse("flying")
     assert isinstance(caught.value, MailError)
@@ -15,5 +15,5 @@ def test_what_is_refused_raises() -> None:
     assert AnymailUnsupportedFeature is UnsupportedFeature
 
 
-def test_what_is_ignored_does_not() -> None:
+def test_refuse_does_not_raise_when_unsupported_features_are_ignored() -> None:
     rules(ignore_unsupported=True).refuse("flying")

@@ -28,7 +28,7 @@ TO = {"to": [{"email": "a@x.example"}]}
         ("tracking_settings", [None, [], {"open_tracking": None}, {"click_tracking": True}]),
     ],
 )
-def test_what_cannot_be_read_back_is_refused_by_name(name: str, values: list[Any]) -> None:
+def test_esp_extra_of_an_invalid_shape_is_refused_by_name(name: str, values: list[Any]) -> None:
     for value in values:
         with pytest.raises(SerializationError, match=rf"^esp_extra\['{name}'\] must be "):
             composed(esp_extra={name: value})
@@ -46,7 +46,7 @@ def test_what_cannot_be_read_back_is_refused_by_name(name: str, values: list[Any
         ("send_at", "soon"),
     ],
 )
-def test_personalizations_are_looked_at_too(name: str, value: Any) -> None:
+def test_personalizations_of_an_invalid_shape_are_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(SerializationError, match=rf"^esp_extra\['personalizations'\]\['{name}'\] must be "):
         composed(esp_extra={"personalizations": {name: value}})
     with pytest.raises(
@@ -55,12 +55,12 @@ def test_personalizations_are_looked_at_too(name: str, value: Any) -> None:
         composed(esp_extra={"personalizations": [TO, {**TO, name: value}]})
 
 
-def test_a_time_in_milliseconds_is_told_what_unit_it_has() -> None:
+def test_send_at_in_milliseconds_is_refused_with_advice() -> None:
     with pytest.raises(SerializationError, match="a whole number of seconds since 1970"):
         composed(esp_extra={"send_at": 1_800_000_000_000})
 
 
-def test_what_can_be_read_back_is_left_as_it_is() -> None:
+def test_esp_extra_of_a_valid_shape_is_unchanged() -> None:
     extra = {
         "from": {"email": "o@x.example", "name": "O"},
         "reply_to_list": [{"email": "r@x.example"}, {"email": "s@x.example", "name": None}],
@@ -79,5 +79,5 @@ def test_what_can_be_read_back_is_left_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("value", [None, "x", 5, []])
-def test_what_nothing_reads_passes_untouched(value: Any) -> None:
+def test_unknown_keys_of_esp_extra_pass_unchanged(value: Any) -> None:
     assert body_of(esp_extra={"asm": value, "later": value}) == body_of() | {"asm": value, "later": value}

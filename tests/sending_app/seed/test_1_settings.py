@@ -24,7 +24,7 @@ Change = Callable[..., None]
 # EMAIL_BACKEND
 
 
-def test_a_django_message_goes_out_by_the_web_api_v3(sent: Sent, sendgrid: FakeSendGrid) -> None:
+def test_a_django_message_is_sent_by_the_web_api_v3(sent: Sent, sendgrid: FakeSendGrid) -> None:
     assert sent(django_message()) == {
         **SHARED_CONTENT,
         "personalizations": [personalization_to("ann@example.com")],
@@ -35,13 +35,15 @@ def test_a_django_message_goes_out_by_the_web_api_v3(sent: Sent, sendgrid: FakeS
 # SENDGRID_API_KEY
 
 
-def test_the_api_key_in_the_anymail_dict(sent: Sent, sendgrid: FakeSendGrid, anymail: Change) -> None:
+def test_the_api_key_is_read_from_the_anymail_dict(
+    sent: Sent, sendgrid: FakeSendGrid, anymail: Change
+) -> None:
     anymail(SENDGRID_API_KEY="SG.in-the-dict")
     sent(django_message())
     assert sendgrid.accepted[0].key == "SG.in-the-dict"
 
 
-def test_the_api_key_with_anymails_prefix(
+def test_the_api_key_is_read_with_the_anymail_prefix(
     sent: Sent, sendgrid: FakeSendGrid, anymail: Change, settings: Settings
 ) -> None:
     anymail(SENDGRID_API_KEY=None)
@@ -50,7 +52,7 @@ def test_the_api_key_with_anymails_prefix(
     assert sendgrid.accepted[0].key == "SG.prefixed"
 
 
-def test_the_api_key_at_the_root_of_the_settings(
+def test_the_api_key_is_read_from_the_root_of_the_settings(
     sent: Sent, sendgrid: FakeSendGrid, anymail: Change, settings: Settings
 ) -> None:
     anymail(SENDGRID_API_KEY=None)
@@ -59,7 +61,7 @@ def test_the_api_key_at_the_root_of_the_settings(
     assert sendgrid.accepted[0].key == "SG.at-the-root"
 
 
-def test_the_root_is_looked_at_last(
+def test_the_root_of_the_settings_is_looked_up_last(
     sent: Sent, sendgrid: FakeSendGrid, anymail: Change, settings: Settings
 ) -> None:
     settings.SENDGRID_API_KEY = "SG.at-the-root"
@@ -111,7 +113,7 @@ def test_without_ids_a_sent_message_has_a_message_id_of_none(sent: Sent, anymail
     ("field_format", "name"),
     [("-{}-", "-name-"), ("{{{{{}}}}}", "{{name}}"), ("%%{}%%", "%%name%%"), ("{{{}}}", "{name}")],
 )
-def test_a_field_format_delimits_the_names_of_a_legacy_templates_fields(
+def test_merge_field_format_delimits_the_field_names_of_a_legacy_template(
     sent: Sent, anymail: Change, field_format: str, name: str
 ) -> None:
     anymail(SENDGRID_MERGE_FIELD_FORMAT=field_format)
@@ -125,7 +127,7 @@ def test_a_field_format_delimits_the_names_of_a_legacy_templates_fields(
     }
 
 
-def test_the_field_format_is_not_used_with_dynamic_templates(sent: Sent, anymail: Change) -> None:
+def test_merge_field_format_is_not_used_with_dynamic_templates(sent: Sent, anymail: Change) -> None:
     anymail(SENDGRID_MERGE_FIELD_FORMAT="-{}-")
     message = django_message()
     message.template_id = "d-5a963add2ec84305813ff860db277d7a"
@@ -140,7 +142,7 @@ def test_the_field_format_is_not_used_with_dynamic_templates(sent: Sent, anymail
 # SENDGRID_API_URL
 
 
-def test_another_base_url_with_its_last_slash_and_without(
+def test_the_base_url_works_with_and_without_a_trailing_slash(
     sent: Sent, sendgrid: FakeSendGrid, anymail: Change
 ) -> None:
     for url in (sendgrid.url, sendgrid.url.removesuffix("/")):
@@ -149,6 +151,6 @@ def test_another_base_url_with_its_last_slash_and_without(
     assert len(sendgrid.accepted) == 2
 
 
-def test_the_base_url_is_sendgrids_by_default(sendgrid: FakeSendGrid, anymail: Change) -> None:
+def test_the_default_base_url_is_sendgrids(sendgrid: FakeSendGrid, anymail: Change) -> None:
     anymail(SENDGRID_API_URL=None)
     assert account.named("default").api_url == "https://api.sendgrid.com/v3/"

@@ -37,7 +37,7 @@ OF_THE_EXAMPLE = {
 }
 
 
-def test_the_example_of_the_seed(sent: Sent) -> None:
+def test_the_documented_esp_extra_example_is_sent(sent: Sent) -> None:
     message = django_message()
     message.open_tracking = True
     message.esp_extra = copy.deepcopy(EXAMPLE)
@@ -48,7 +48,7 @@ def test_the_example_of_the_seed(sent: Sent) -> None:
     assert message.esp_extra == EXAMPLE
 
 
-def test_the_example_with_anymails_real_attribute(sent: Sent) -> None:
+def test_the_documented_example_works_with_track_opens(sent: Sent) -> None:
     body = sent(django_message(track_opens=True, esp_extra=EXAMPLE))
     assert body["tracking_settings"] == OF_THE_EXAMPLE["tracking_settings"]
 
@@ -65,7 +65,7 @@ def test_personalizations_as_a_dict_reach_each_recipient(sent: Sent) -> None:
     }
 
 
-def test_personalizations_as_a_list_stand_in_the_place_of_those_of_the_message(sent: Sent) -> None:
+def test_personalizations_as_a_list_replace_those_of_the_message(sent: Sent) -> None:
     message = django_message(
         cc=["nobody@example.com"],
         esp_extra={
@@ -89,7 +89,7 @@ def test_personalizations_as_a_list_stand_in_the_place_of_those_of_the_message(s
     assert message.anymail_status.recipients.keys() == {"bob@example.com", "cora@example.com"}
 
 
-def test_it_wins_over_what_would_be_sent_without_it(sent: Sent) -> None:
+def test_esp_extra_overrides_the_generated_payload(sent: Sent) -> None:
     message = django_message(
         tags=["mine"],
         metadata={"kept": "1", "changed": "2"},
@@ -112,7 +112,7 @@ def test_it_wins_over_what_would_be_sent_without_it(sent: Sent) -> None:
     }
 
 
-def test_it_is_the_message_classes_argument_too(sent: Sent) -> None:
+def test_esp_extra_is_an_argument_of_the_message_class(sent: Sent) -> None:
     message = SendGridMessage(
         "Hello", "It is on its way.", to=["ann@example.com"], open_tracking=True, esp_extra=EXAMPLE
     )
@@ -122,7 +122,7 @@ def test_it_is_the_message_classes_argument_too(sent: Sent) -> None:
     }
 
 
-def test_in_the_global_send_defaults_it_is_for_all_messages(sent: Sent, anymail: Change) -> None:
+def test_esp_extra_in_send_defaults_applies_to_all_messages(sent: Sent, anymail: Change) -> None:
     anymail(SEND_DEFAULTS={"track_opens": True, "esp_extra": EXAMPLE})
     plain, own = django_message(), django_message(esp_extra={"asm": {"group_id": 7}})
     expected = {
@@ -133,7 +133,7 @@ def test_in_the_global_send_defaults_it_is_for_all_messages(sent: Sent, anymail:
     assert sent(own) == {**expected, "asm": {"group_id": 7, "groups_to_display": [1, 2, 3]}}
 
 
-def test_the_api_before_this_one_is_refused(sent: Sent, sendgrid: FakeSendGrid) -> None:
+def test_x_smtpapi_of_the_old_api_is_refused(sent: Sent, sendgrid: FakeSendGrid) -> None:
     with pytest.raises(ConfigurationError, match="x-smtpapi"):
         sent(django_message(esp_extra={"x-smtpapi": {"category": "a"}}))
     assert not sendgrid.requests

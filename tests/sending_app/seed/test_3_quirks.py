@@ -56,7 +56,7 @@ def test_one_message_has_one_id_for_all_its_recipients(sent: Sent, sendgrid: Fak
     }
 
 
-def test_in_a_batch_each_recipient_has_an_id(sent: Sent, sendgrid: FakeSendGrid) -> None:
+def test_each_recipient_of_a_batch_has_an_id(sent: Sent, sendgrid: FakeSendGrid) -> None:
     message = django_message(to=["ann@example.com", "Bob <bob@example.com>"], merge_data={})
     sent(message)
     first, second = ids(sendgrid)
@@ -66,7 +66,7 @@ def test_in_a_batch_each_recipient_has_an_id(sent: Sent, sendgrid: FakeSendGrid)
     assert status.recipients["bob@example.com"].message_id == second
 
 
-def test_without_ids_a_batch_has_none(sent: Sent, anymail: Change) -> None:
+def test_a_batch_without_message_ids_has_no_ids(sent: Sent, anymail: Change) -> None:
     anymail(SENDGRID_GENERATE_MESSAGE_ID=False)
     message = django_message(
         to=["ann@example.com", "bob@example.com"], merge_metadata={"bob@example.com": {"n": 1}}
@@ -86,7 +86,7 @@ def test_without_ids_a_batch_has_none(sent: Sent, anymail: Change) -> None:
     }
 
 
-def test_a_message_id_header_of_the_callers_is_left_alone(sent: Sent) -> None:
+def test_a_message_id_header_of_the_caller_is_unchanged(sent: Sent) -> None:
     message = django_message(headers={"Message-ID": "<of-ours@example.com>"})
     assert sent(message) == {
         **SHARED_CONTENT,
@@ -99,7 +99,7 @@ def test_a_message_id_header_of_the_callers_is_left_alone(sent: Sent) -> None:
 
 
 @pytest.mark.parametrize("backend", BOTH_BACKENDS)
-def test_just_about_anything_goes_to_sendgrid_as_from_email(
+def test_almost_any_from_email_is_passed_to_sendgrid(
     backend: str, serve: Serve, anymail: Change, settings: Settings
 ) -> None:
     wire = serve(answering(ACCEPTED))
@@ -128,7 +128,7 @@ def test_just_about_anything_goes_to_sendgrid_as_from_email(
         ("BEGIN:VCALENDAR ü", "text/calendar; method=REQUEST"),
     ],
 )
-def test_text_that_is_not_ascii_is_attached_in_utf8_and_no_charset_is_said(
+def test_non_ascii_text_is_attached_in_utf8_without_a_charset(
     sent: Sent, content: str | bytes, mimetype: str
 ) -> None:
     message = django_message()
@@ -146,7 +146,7 @@ def test_text_that_is_not_ascii_is_attached_in_utf8_and_no_charset_is_said(
     }
 
 
-def test_a_file_that_is_no_text_keeps_its_bytes_and_its_type(sent: Sent) -> None:
+def test_a_binary_file_keeps_its_bytes_and_content_type(sent: Sent) -> None:
     message = django_message(attachments=[("terms.pdf", b"%PDF-\xe4\xff", "application/pdf")])
     assert sent(message) == {
         **SHARED_CONTENT,
@@ -164,7 +164,7 @@ def test_a_file_that_is_no_text_keeps_its_bytes_and_its_type(sent: Sent) -> None
 # Arbitrary alternative parts; AMP for Email
 
 
-def test_arbitrary_alternative_parts(sent: Sent) -> None:
+def test_arbitrary_alternatives_are_sent(sent: Sent) -> None:
     message = django_message()
     message.attach_alternative(HTML, "text/html")
     message.attach_alternative("# It is on its way.", "text/markdown")
@@ -181,7 +181,7 @@ def test_arbitrary_alternative_parts(sent: Sent) -> None:
     }
 
 
-def test_amp_for_email(sent: Sent) -> None:
+def test_amp_content_is_sent_after_text_and_html(sent: Sent) -> None:
     message = django_message()
     message.attach_alternative(AMP, "text/x-amp-html")
     message.attach_alternative(HTML, "text/html")
@@ -207,7 +207,9 @@ def test_an_envelope_sender_is_refused(sent: Sent, sendgrid: FakeSendGrid) -> No
     assert not sendgrid.requests
 
 
-def test_an_envelope_sender_is_left_out_where_such_features_are_ignored(sent: Sent, anymail: Change) -> None:
+def test_an_envelope_sender_is_left_out_when_unsupported_features_are_ignored(
+    sent: Sent, anymail: Change
+) -> None:
     anymail(IGNORE_UNSUPPORTED_FEATURES=True)
     body = sent(django_message(envelope_sender="bounces@example.com"))
     assert body == {**SHARED_CONTENT, "personalizations": [personalization_to("ann@example.com")]}

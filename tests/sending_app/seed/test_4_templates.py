@@ -32,7 +32,7 @@ def merged(alice: dict[str, Any], bob: dict[str, Any]) -> list[dict[str, Any]]:
 # Dynamic transactional templates
 
 
-def test_the_example_with_a_dynamic_template(sent: Sent) -> None:
+def test_the_documented_dynamic_template_example_is_sent(sent: Sent) -> None:
     message: Any = EmailMessage(
         # omit subject and body (or set to None) to use template content
         to=TO
@@ -50,7 +50,7 @@ def test_the_example_with_a_dynamic_template(sent: Sent) -> None:
     }
 
 
-def test_subject_and_body_of_none_leave_a_dynamic_template_its_own(sent: Sent) -> None:
+def test_a_dynamic_template_keeps_its_own_subject_and_body_for_none(sent: Sent) -> None:
     message = django_message(template_id=DYNAMIC)
     message.subject = message.body = None
     assert sent(message) == {
@@ -60,13 +60,13 @@ def test_subject_and_body_of_none_leave_a_dynamic_template_its_own(sent: Sent) -
     }
 
 
-def test_a_dynamic_template_takes_lists_and_objects(sent: Sent) -> None:
+def test_merge_data_of_a_dynamic_template_may_have_lists_and_objects(sent: Sent) -> None:
     data = {"items": [{"name": "Tea", "price": 2.5}, {"name": "Cup", "price": 4}], "vip": True, "note": None}
     body = sent(django_message(template_id=DYNAMIC, merge_data={"ann@example.com": data}))
     assert body["personalizations"] == [personalization_to("ann@example.com", dynamic_template_data=data)]
 
 
-def test_global_data_alone_leaves_the_recipients_in_one_mail(sent: Sent) -> None:
+def test_merge_global_data_alone_makes_no_batch(sent: Sent) -> None:
     message = django_message(to=TO, template_id=DYNAMIC, merge_global_data={"ship_date": "May 15"})
     assert sent(message)["personalizations"] == [
         {
@@ -81,14 +81,14 @@ def test_global_data_alone_leaves_the_recipients_in_one_mail(sent: Sent) -> None
 
 
 @pytest.mark.parametrize("attribute", ["merge_data", "merge_metadata", "merge_headers"])
-def test_with_data_of_their_own_recipients_see_only_their_own_address(sent: Sent, attribute: str) -> None:
+def test_recipients_of_a_batch_see_only_their_own_address(sent: Sent, attribute: str) -> None:
     assert sent(django_message(to=TO, **{attribute: {}})) == {
         **SHARED_CONTENT,
         "personalizations": merged({}, {}),
     }
 
 
-def test_each_recipient_has_a_copy_of_each_cc_and_bcc(sent: Sent) -> None:
+def test_each_personalization_of_a_batch_has_all_cc_and_bcc(sent: Sent) -> None:
     copies = {
         "cc": [{"email": "cora@example.com", "name": "Cora"}],
         "bcc": [{"email": "dan@example.com"}],
@@ -125,18 +125,18 @@ def of_the_legacy_example(**more: Any) -> Any:
     )
 
 
-def test_the_field_format_in_esp_extra(sent: Sent, anymail: Change) -> None:
+def test_merge_field_format_in_esp_extra_delimits_substitutions(sent: Sent, anymail: Change) -> None:
     assert sent(of_the_legacy_example(esp_extra={"merge_field_format": "-{}-"})) == DELIMITED
     anymail(SENDGRID_MERGE_FIELD_FORMAT="%{}%")  # for any other message
     assert sent(of_the_legacy_example(esp_extra={"merge_field_format": "-{}-"})) == DELIMITED
 
 
-def test_the_field_format_in_the_settings(sent: Sent, anymail: Change) -> None:
+def test_merge_field_format_in_the_settings_delimits_substitutions(sent: Sent, anymail: Change) -> None:
     anymail(SENDGRID_MERGE_FIELD_FORMAT="-{}-")
     assert sent(of_the_legacy_example()) == DELIMITED
 
 
-def test_the_delimiters_in_the_keys(sent: Sent) -> None:
+def test_merge_keys_with_delimiters_are_sent_unchanged(sent: Sent) -> None:
     message = of_the_legacy_example(
         merge_data={
             "alice@example.com": {"-name-": "Alice", "-order_no-": "12345"},
@@ -147,7 +147,7 @@ def test_the_delimiters_in_the_keys(sent: Sent) -> None:
     assert sent(message) == DELIMITED
 
 
-def test_no_delimiters_at_all_are_warned_of(sent: Sent) -> None:
+def test_merge_keys_without_any_delimiters_issue_a_warning(sent: Sent) -> None:
     with pytest.warns(MissingDelimiters, match="SENDGRID_MERGE_FIELD_FORMAT"):
         sent(django_message(template_id=LEGACY, merge_data={"ann@example.com": {"name": "Ann"}}))
 
@@ -156,7 +156,7 @@ def test_no_delimiters_at_all_are_warned_of(sent: Sent) -> None:
 
 
 @pytest.mark.parametrize("nothing", ["", None])
-def test_no_subject_and_no_body_leave_a_legacy_template_its_own(sent: Sent, nothing: str | None) -> None:
+def test_a_legacy_template_keeps_its_own_subject_and_body(sent: Sent, nothing: str | None) -> None:
     message = django_message(template_id=LEGACY)
     message.subject = message.body = nothing
     assert sent(message) == {
@@ -166,7 +166,7 @@ def test_no_subject_and_no_body_leave_a_legacy_template_its_own(sent: Sent, noth
     }
 
 
-def test_a_subject_and_a_body_go_along_with_a_legacy_template(sent: Sent) -> None:
+def test_subject_and_body_are_sent_with_a_legacy_template(sent: Sent) -> None:
     body = sent(django_message(template_id=LEGACY))
     assert body == {
         **SHARED_CONTENT,
@@ -178,7 +178,7 @@ def test_a_subject_and_a_body_go_along_with_a_legacy_template(sent: Sent) -> Non
 # On-the-fly templates
 
 
-def test_the_example_with_an_on_the_fly_template(sent: Sent) -> None:
+def test_the_documented_on_the_fly_template_example_is_sent(sent: Sent) -> None:
     # on-the-fly template using merge fields in subject and body:
     message: Any = EmailMessage(
         subject="Your order {{order_no}} has shipped",

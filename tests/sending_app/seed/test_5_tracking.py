@@ -20,7 +20,7 @@ def events(sendgrid: FakeSendGrid) -> list[TrackingEvent]:
     return [normalize(one) for one in found]
 
 
-def test_a_tracking_events_message_id_is_the_sent_messages(sent: Sent, sendgrid: FakeSendGrid) -> None:
+def test_a_tracking_event_has_the_message_id_of_the_sent_message(sent: Sent, sendgrid: FakeSendGrid) -> None:
     message = django_message(to=["click@example.com"], tags=["orders"], metadata={"order": 5})
     sent(message)
     found = events(sendgrid)
@@ -32,7 +32,9 @@ def test_a_tracking_events_message_id_is_the_sent_messages(sent: Sent, sendgrid:
         assert event.metadata == {"order": "5"}
 
 
-def test_in_a_batch_it_is_the_recipients_own(sent: Sent, sendgrid: FakeSendGrid) -> None:
+def test_a_tracking_event_of_a_batch_has_the_message_id_of_its_recipient(
+    sent: Sent, sendgrid: FakeSendGrid
+) -> None:
     message: Any = django_message(to=["dropped@example.com", "bounce@example.com"], merge_data={})
     sent(message)
     found = {event.event_type.value: event for event in events(sendgrid)}
@@ -42,7 +44,9 @@ def test_in_a_batch_it_is_the_recipients_own(sent: Sent, sendgrid: FakeSendGrid)
     assert found["bounced"].message_id != found["rejected"].message_id
 
 
-def test_without_ids_it_is_the_smtp_id(sent: Sent, sendgrid: FakeSendGrid, anymail: Any) -> None:
+def test_without_message_ids_a_tracking_event_has_the_smtp_id(
+    sent: Sent, sendgrid: FakeSendGrid, anymail: Any
+) -> None:
     anymail(SENDGRID_GENERATE_MESSAGE_ID=False)
     sent(django_message())
     for event in events(sendgrid):

@@ -76,11 +76,11 @@ ONE = [personalization_to("ann@example.com")]
         ),
     ],
 )
-def test_an_attribute_of_a_message(sent: Sent, attributes: dict[str, Any], more: dict[str, Any]) -> None:
+def test_each_message_attribute_is_sent(sent: Sent, attributes: dict[str, Any], more: dict[str, Any]) -> None:
     assert sent(django_message(**attributes)) == {**SHARED_CONTENT, **more, "personalizations": ONE}
 
 
-def test_a_time_and_a_day_without_a_zone_are_djangos_current_zones(sent: Sent) -> None:
+def test_naive_send_at_values_are_in_djangos_current_time_zone(sent: Sent) -> None:
     tomorrow = SOON.date() + timedelta(days=1)
     midnight = datetime.combine(tomorrow, time())
     with timezone.override("Asia/Tokyo"):
@@ -89,7 +89,7 @@ def test_a_time_and_a_day_without_a_zone_are_djangos_current_zones(sent: Sent) -
         assert sent(django_message(send_at=tomorrow))["send_at"] == expected
 
 
-def test_merge_metadata_is_the_recipients_own_beside_the_metadata_of_all(sent: Sent) -> None:
+def test_merge_metadata_adds_custom_args_for_each_recipient(sent: Sent) -> None:
     message = django_message(
         to=["ann@example.com", "bob@example.com"],
         metadata={"campaign": "tea"},
@@ -105,7 +105,7 @@ def test_merge_metadata_is_the_recipients_own_beside_the_metadata_of_all(sent: S
     }
 
 
-def test_merge_headers_are_the_recipients_own_beside_the_headers_of_all(sent: Sent) -> None:
+def test_merge_headers_add_headers_for_each_recipient(sent: Sent) -> None:
     message = django_message(
         to=["ann@example.com", "bob@example.com"],
         headers={"X-All": "1"},
@@ -123,7 +123,7 @@ def test_merge_headers_are_the_recipients_own_beside_the_headers_of_all(sent: Se
     }
 
 
-def test_everything_as_keyword_arguments_of_the_message_class(sent: Sent) -> None:
+def test_all_attributes_are_keyword_arguments_of_the_message_class(sent: Sent) -> None:
     message = SendGridMessage(
         subject="Hello",
         body="It is on its way.",
@@ -185,7 +185,7 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def test_send_defaults_are_combined_with_what_the_message_has(sent: Sent, anymail: Change) -> None:
+def test_send_defaults_are_combined_with_message_attributes(sent: Sent, anymail: Change) -> None:
     anymail(SEND_DEFAULTS=DEFAULTS)
     message = django_message(
         from_email="own@example.com",
@@ -215,9 +215,7 @@ def test_none_on_the_message_cancels_a_default(sent: Sent, anymail: Change) -> N
     }
 
 
-def test_sendgrids_own_defaults_stand_in_the_place_of_the_global_ones_of_their_name(
-    sent: Sent, anymail: Change
-) -> None:
+def test_sendgrid_send_defaults_replace_global_ones_of_the_same_name(sent: Sent, anymail: Change) -> None:
     anymail(
         SEND_DEFAULTS={"tags": ["all"], "metadata": {"a": "1"}},
         SENDGRID_SEND_DEFAULTS={"metadata": {"b": "1"}, "template_id": "d-1"},
@@ -231,7 +229,7 @@ def test_sendgrids_own_defaults_stand_in_the_place_of_the_global_ones_of_their_n
     }
 
 
-def test_defaults_of_one_recipients_own_are_combined_one_level_deep(sent: Sent, anymail: Change) -> None:
+def test_default_merge_data_is_combined_by_recipient_one_level_deep(sent: Sent, anymail: Change) -> None:
     anymail(
         SEND_DEFAULTS={
             "merge_data": {"ann@example.com": {"-a-": "1", "-b-": "1"}},
@@ -249,7 +247,7 @@ def test_defaults_of_one_recipients_own_are_combined_one_level_deep(sent: Sent, 
 # Files and pictures
 
 
-def test_an_inline_picture(sent: Sent) -> None:
+def test_an_inline_image_is_attached_with_its_content_id(sent: Sent) -> None:
     message = django_message()
     content_id = attach_inline_image(message, PNG, "tea.png")
     message.attach_alternative(f'<img src="cid:{content_id}">', "text/html")
@@ -268,7 +266,7 @@ def test_an_inline_picture(sent: Sent) -> None:
     assert body["content"][1]["value"] == f'<img src="cid:{content_id}">'
 
 
-def test_an_inline_picture_of_a_file(sent: Sent, tmp_path: Path) -> None:
+def test_an_inline_image_from_a_file_is_attached_with_its_content_id(sent: Sent, tmp_path: Path) -> None:
     (tmp_path / "tea.png").write_bytes(PNG)
     message = SendGridMessage("Hello", "It is on its way.", to=["ann@example.com"])
     first = message.attach_inline_image_file(tmp_path / "tea.png")

@@ -16,7 +16,7 @@ from tests.support.sending.django_mail import SHARED_CONTENT, Sent, django_messa
 TWO = ["ann@example.com", "bob@example.com"]
 
 
-def test_b1_the_type_of_a_text_file_has_no_charset(sent: Sent) -> None:
+def test_b1_the_content_type_of_a_text_file_has_no_charset(sent: Sent) -> None:
     message = django_message(
         attachments=[("a.csv", "ä;b", "text/csv; charset=utf-8"), ("b.txt", "b", "text/plain")]
     )
@@ -26,7 +26,7 @@ def test_b1_the_type_of_a_text_file_has_no_charset(sent: Sent) -> None:
     ]
 
 
-def test_b2_custom_args_for_all_leave_each_recipient_an_id(sent: Sent) -> None:
+def test_b2_shared_custom_args_leave_each_recipient_its_message_id(sent: Sent) -> None:
     message = django_message(
         to=TWO, merge_data={}, esp_extra={"personalizations": {"custom_args": {"all": "1"}}}
     )
@@ -39,7 +39,7 @@ def test_b2_custom_args_for_all_leave_each_recipient_an_id(sent: Sent) -> None:
     }
 
 
-def test_b3_a_domain_that_is_not_ascii_is_found_as_it_was_written(sent: Sent, sendgrid: FakeSendGrid) -> None:
+def test_b3_merge_data_of_a_non_ascii_domain_is_found(sent: Sent, sendgrid: FakeSendGrid) -> None:
     written, wire = "jo@bücher.example", "jo@xn--bcher-kva.example"
     message = django_message(
         to=[written],
@@ -60,7 +60,9 @@ def test_b3_a_domain_that_is_not_ascii_is_found_as_it_was_written(sent: Sent, se
 
 
 @pytest.mark.parametrize("kind", ["cc", "bcc"])
-def test_b4_a_mail_of_copies_alone_has_a_clear_error(sent: Sent, sendgrid: FakeSendGrid, kind: str) -> None:
+def test_b4_a_mail_with_only_cc_or_bcc_raises_a_clear_error(
+    sent: Sent, sendgrid: FakeSendGrid, kind: str
+) -> None:
     with pytest.raises(UnsupportedFeature, match='without "to"'):
         sent(django_message(**{"to": [], kind: ["ann@example.com"]}))
     assert not sendgrid.requests
@@ -73,7 +75,7 @@ def test_b14_merge_headers_of_none_make_no_batch(sent: Sent) -> None:
     }
 
 
-def test_b14_numbers_in_merge_headers_are_text(sent: Sent) -> None:
+def test_b14_numbers_in_merge_headers_are_sent_as_text(sent: Sent) -> None:
     body = sent(django_message(merge_headers={"ann@example.com": {"X-Number": 5}}))
     assert body["personalizations"] == [personalization_to("ann@example.com", headers={"X-Number": "5"})]
 
@@ -89,7 +91,7 @@ def test_b16_plain_text_comes_before_html(sent: Sent) -> None:
 
 
 @pytest.mark.parametrize("value", [None, ["a"], {"a": 1}, object()])
-def test_b16_what_is_no_text_in_metadata_is_refused_by_name(
+def test_b16_metadata_other_than_text_or_numbers_is_refused_by_name(
     sent: Sent, sendgrid: FakeSendGrid, value: Any
 ) -> None:
     with pytest.raises(SerializationError, match="metadata"):
@@ -97,5 +99,5 @@ def test_b16_what_is_no_text_in_metadata_is_refused_by_name(
     assert not sendgrid.requests
 
 
-def test_b16_a_bool_in_metadata_is_text(sent: Sent) -> None:
+def test_b16_a_bool_in_metadata_is_sent_as_text(sent: Sent) -> None:
     assert sent(django_message(metadata={"gift": False}))["custom_args"] == {"gift": "False"}
