@@ -1,1 +1,1 @@
-"""What tests of every package share."""
+"""What several test modules need. No test module is imported by another."""

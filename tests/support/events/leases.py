@@ -46,7 +46,7 @@ def dead_letters() -> list[Work]:
     return list(Work.objects.filter(state=Work.State.DEAD).order_by("pk"))
 
 
-#: Token of a lease that another worker holds.
+#: A lease's token.
 TOKEN = 4711
 
 #: The pending receivers of a delivery that failed.
