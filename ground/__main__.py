@@ -13,6 +13,7 @@ COMMANDS = {
     "bench": "benchmarks.run",
     "chaos": "ground.chaos",
     "check": "ground.check",
+    "figures": "ground.figures",
 }
 
 
