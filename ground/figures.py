@@ -1,5 +1,6 @@
 """`./dev figures [FOLDER]`: how the code of the two apps is cut, linked and worded, in figures.
 
+`./dev figures --crossed` runs it, and has the files that an event, a mail and an inbound mail cross.
 They are for comparing one state of the code with another. No test holds them.
 """
 
@@ -89,6 +90,8 @@ def main(argv: list[str]) -> int:
     if len(argv) > 1:
         print("./dev figures takes one argument, the folder of another checkout.", file=sys.stderr)
         return 2
+    if argv == ["--crossed"]:
+        return show_crossed()
     for name, figure in figures(Path(argv[0]) if argv else ROOT).items():
         print(f"{name:<58}{figure:>16}")
     return 0
@@ -118,6 +121,16 @@ def figures(root: Path) -> dict[str, str]:
         "modules with errors a caller may catch": str(len(modules_with_errors(root, modules))),
         "annotated parameters and returns": share(*annotated(modules)),
     }
+
+
+def show_crossed() -> int:
+    from ground import crossings  # noqa: PLC0415 (it starts servers; the other figures need none)
+
+    for name, files in crossings.crossed().items():
+        print(f"{'files crossed by ' + name:<58}{len(files):>16}")
+        for file in files:
+            print(f"    {file}")
+    return 0
 
 
 def read(root: Path) -> list[Module]:
