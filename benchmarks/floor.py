@@ -36,8 +36,8 @@ def main() -> None:
 
 
 def _store(about: Traffic) -> None:
-    from events_app.split import split  # noqa: PLC0415 (it needs the apps)
     from events_app.tasks import BATCH  # noqa: PLC0415
+    from events_app.views.split import split  # noqa: PLC0415 (it needs the apps)
 
     raws = [raw for post in about.posts for raw in split(post.body)]
     for at in range(0, len(raws), BATCH):
@@ -51,7 +51,7 @@ def _store_batch(raws: Sequence[bytes]) -> None:
     from events_app.decode import dedupe_key  # noqa: PLC0415
     from events_app.models import Event, NewEvent, Work  # noqa: PLC0415
     from events_app.normalize import read  # noqa: PLC0415
-    from sending_app import evidence  # noqa: PLC0415
+    from sending_app.outcome import events as outcome_events  # noqa: PLC0415
 
     now = timezone.now()
     found = {dedupe_key(found): (raw, event) for raw in raws for found, event in [read(raw)]}
@@ -73,7 +73,7 @@ def _store_batch(raws: Sequence[bytes]) -> None:
         ids = Event.objects.insert_new(rows, "default")
         Work.objects.open(list(ids.values()), 1, now, "default")
         events = [found[key][1] for key in ids]
-        evidence.take_in(events, [now] * len(events))
+        outcome_events.take_in(events, [now] * len(events))
     for _ in ids:
         counting.count()
     Work.objects.filter(pk__in=list(ids.values())).delete()

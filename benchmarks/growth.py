@@ -168,7 +168,7 @@ def _seconds_again(ours: Ours, about: Traffic) -> float:
 
 def _look_up(database: psycopg.Connection, column: str) -> float:
     """Seconds until an operator has all events with one value of the column."""
-    from events_app.search import Criteria, find  # noqa: PLC0415 (it needs the apps)
+    from events_app.filters import Criteria, find  # noqa: PLC0415 (it needs the apps)
 
     values = database.execute(
         f"SELECT {column} FROM events_app_event TABLESAMPLE SYSTEM (0.5) "
@@ -184,8 +184,8 @@ def _look_up(database: psycopg.Connection, column: str) -> float:
 
 
 def _seconds_to_prune(database: psycopg.Connection) -> float:
-    from events_app.claims import Claim  # noqa: PLC0415
-    from events_app.retention import SLICE, remove  # noqa: PLC0415
+    from events_app.dispatch.leases import Claim  # noqa: PLC0415
+    from events_app.dispatch.retention import SLICE, remove  # noqa: PLC0415
 
     database.execute(_AGE.format(old=OLD).encode())
     database.execute("VACUUM events_app_event")

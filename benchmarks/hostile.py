@@ -389,10 +389,11 @@ def post(fields: dict[str, bytes]) -> bytes:
 def read_all(body: bytes) -> None:
     """Read a mail as a worker does, and ask it for all that a receiver can."""
     from events_app.decode import Unreadable  # noqa: PLC0415 (it needs the apps)
-    from events_app.inbound import form, reading  # noqa: PLC0415
+    from events_app.inbound.parse import form  # noqa: PLC0415
+    from events_app.inbound.parse import post as parse_post  # noqa: PLC0415
 
     try:
-        message = reading.read(form.read(BytesIO(body), _CONTENT_TYPE)).message
+        message = parse_post.read(form.read(BytesIO(body), _CONTENT_TYPE)).message
     except Unreadable:
         return
     for name in dir(type(message)):

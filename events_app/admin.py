@@ -1,56 +1,18 @@
 """Events, inbound mails and owed work, to look at. Nothing here can be changed by hand."""
 
-from typing import TYPE_CHECKING, Any
-
 from django.contrib import admin
-from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.utils.functional import cached_property
 from django.utils.text import Truncator
 
-from events_app.claims import Unavailable
 from events_app.decode import Unreadable
-from events_app.inbound import mails, search
+from events_app.dispatch.kinds import Unavailable
+from events_app.inbound import filters, store
 from events_app.models import Event, InboundMail, InboundWork, Owing, Work
-
-if TYPE_CHECKING:  # generic for the type checker alone
-    _ModelAdmin = admin.ModelAdmin[Any]
-    _Paginator = Paginator[Any]
-else:
-    _ModelAdmin = admin.ModelAdmin
-    _Paginator = Paginator
+from events_app.shared.admin import ReadOnly
 
 #: Characters of a mail's text that are shown.
 MOST_TEXT = 10_000
-
-
-class Capped(_Paginator):
-    """Pages of the first so many rows: counting a large table takes longer than reading the page."""
-
-    MOST = 10_000
-
-    @cached_property
-    def count(self) -> int:
-        rows: Any = self.object_list
-        found: int = rows.order_by().values("pk")[: self.MOST].count()
-        return found
-
-
-class ReadOnly(_ModelAdmin):
-    """What may be looked at."""
-
-    show_full_result_count = False
-    paginator = Capped
-
-    def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, *_: Any) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, *_: Any) -> bool:
-        return False
 
 
 @admin.register(Event)
@@ -90,13 +52,13 @@ class InboundMailAdmin(ReadOnly):
         self, request: HttpRequest, queryset: "QuerySet[InboundMail]", search_term: str
     ) -> "tuple[QuerySet[InboundMail], bool]":
         if term := search_term.strip():
-            queryset = queryset.filter(search.known_by(term))
+            queryset = queryset.filter(filters.known_by(term))
         return queryset, False
 
     @admin.display(description="Text, as it is read today; its HTML where it has none")
     def text(self, mail: InboundMail) -> str:
         try:
-            message = mails.look(mail).message
+            message = store.look(mail).message
         except (Unreadable, Unavailable) as error:
             return str(error)
         return Truncator(message.text or message.html or "").chars(MOST_TEXT)

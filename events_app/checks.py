@@ -19,7 +19,7 @@ from events_app import conf, tasks
 from events_app.inbound import storage
 from events_app.middleware import KeepInboundMail
 from events_app.models import Event
-from events_app.signature import load_key
+from events_app.views.signature import load_key
 
 #: Characters below which a password can be guessed.
 SHORTEST_PASSWORD = 16

@@ -1,11 +1,9 @@
-"""The settings of what comes in: `events_app.setting` says where each is looked up."""
+"""The settings of what comes in: `events_app.shared.setting` says where each is looked up."""
 
-from functools import lru_cache
 from typing import Any
 
-from redis.connection import parse_url
-
-from events_app.setting import Setting, flag, text, whole
+from events_app.shared.redis import REDIS_URL, STREAM
+from events_app.shared.setting import Setting, flag, whole
 
 
 def _texts(value: object) -> tuple[str, ...]:
@@ -13,16 +11,6 @@ def _texts(value: object) -> tuple[str, ...]:
     if not isinstance(given, list | tuple) or not all(isinstance(one, str) for one in given):
         raise ValueError("must be a string or a list of strings")
     return tuple(one for one in given if one.strip())
-
-
-# Each post asks for it.
-_parse_url = lru_cache(maxsize=4)(parse_url)
-
-
-def _redis_url(value: object) -> str:
-    url = text(value)
-    _parse_url(url)
-    return url
 
 
 def _days(value: object) -> int:
@@ -82,10 +70,7 @@ INBOUND_LIMIT = Setting("SENDGRID_INBOUND_WEBHOOK_BODY_LIMIT", 32 * 1024 * 1024,
 INBOUND_RETENTION_DAYS = Setting("INBOUND_RETENTION_DAYS", 30, _inbound_days)
 #: For development only: take posts that nothing authenticates.
 ALLOW_INSECURE = Setting("WEBHOOK_ALLOW_INSECURE", False, flag)
-#: The Redis (or Valkey) that keeps raw events until they are stored.
-REDIS_URL = Setting("EVENT_REDIS_URL", "redis://127.0.0.1:6379/0", _redis_url)
-#: The stream's key. Give each deployment that shares a Redis database its own.
-STREAM = Setting("EVENT_STREAM", "sendgrid:events", text)
+
 #: Events the stream may hold before posts are answered with 503 (SendGrid then keeps them).
 BACKLOG_LIMIT = Setting("EVENT_BACKLOG_LIMIT", 1_000_000, whole)
 #: "event_id": SendGrid's own id decides what is a repeat. "content": everything but that id does.

@@ -4,7 +4,6 @@ Whatever bytes come in, what comes out is an object, a key, or `Unreadable`.
 """
 
 import json
-import re
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
@@ -14,9 +13,6 @@ import msgspec
 #: SendGrid's own objects are two levels deep. Each Python has another bound at which reading,
 #: copying or dumping raises RecursionError; below this one no step after decoding can meet it.
 MAX_DEPTH = 100
-
-# PostgreSQL stores no NUL in text, and no database driver encodes half a surrogate pair.
-_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 _KINDS = {list: "an array", str: "a string", bool: "true or false", int: "a number", float: "a number"}
 
@@ -67,13 +63,6 @@ def _is_too_deep(event: dict[str, Any]) -> bool:
         if not level:
             return False
     return True
-
-
-def clean(text: str) -> str:
-    """`text` as any database takes it: NUL left out, lone surrogates replaced by U+FFFD."""
-    if "\0" in text:
-        text = text.replace("\0", "")
-    return text if text.isascii() else _LONE_SURROGATE.sub("\ufffd", text)
 
 
 def event_id(event: Mapping[str, Any]) -> str | None:

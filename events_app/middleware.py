@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import Resolver404, resolve
 
-from events_app import counters
-from events_app.views.door import Answer
+from events_app.shared import counters
+from events_app.views.base import Answer
 from events_app.views.inbound import SendGridInboundWebhookView
 
 logger = logging.getLogger(__name__)

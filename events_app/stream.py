@@ -2,6 +2,9 @@
 
 A worker reads entries under one consumer group, stores their events, and then deletes them; an entry
 that was read and not deleted for longer than the lease is handed out again. Needs Redis 6.2 or Valkey.
+
+An entry bears some raw events of one post. An entry an event would cost Redis and us several times as much:
+each has an id, a node and an answer of its own, whatever is in it.
 """
 
 from collections.abc import Sequence
@@ -10,11 +13,17 @@ from functools import cache
 from math import ceil
 from typing import Any, NamedTuple, cast
 
+import msgspec
 from redis import RedisError, ResponseError
 
-from events_app import redis
 from events_app.conf import BACKLOG_LIMIT
-from events_app.entry import MOST_EVENTS, Entry, events_in, pack, unpack
+from events_app.shared import redis
+
+#: Events an entry bears at most; they are read, stored and deleted together.
+MOST_EVENTS = 100
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[bytes]).decode
 
 GROUP = "pipeline"
 # One name for all workers: whose an entry was does not matter, only how long it has been idle,
@@ -57,6 +66,44 @@ else
     redis.call('DEL', KEYS[2])
 end
 """
+
+
+class Entry(NamedTuple):
+    """Raw events as they wait in the stream."""
+
+    id: bytes
+    door: str
+    events: list[bytes]
+
+    @property
+    def received_at(self) -> datetime:
+        """When the door took them, by the clock of Redis."""
+        milliseconds, _, _ = self.id.partition(b"-")
+        try:
+            return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
+        except (ValueError, OverflowError, OSError):
+            # Somebody put an entry here under an id of their own, and Redis counts on from there.
+            return datetime.now(UTC)
+
+
+def pack(events: Sequence[bytes]) -> list[bytes]:
+    """What is to wait, an item an entry."""
+    return [_encode(events[at : at + MOST_EVENTS]) for at in range(0, len(events), MOST_EVENTS)]
+
+
+def events_in(entries: Sequence[Entry]) -> int:
+    """How many events they bear together."""
+    return sum(len(entry.events) for entry in entries)
+
+
+def unpack(id: bytes, fields: dict[bytes, bytes]) -> Entry:
+    """The entry that Redis has under this id. What is not ours is one event, to be filed as unreadable."""
+    packed = fields.get(b"r", b"")
+    try:
+        events = _decode(packed) or [packed]
+    except (msgspec.MsgspecError, ValueError):
+        events = [packed]
+    return Entry(id, fields.get(b"d", b"").decode("utf-8", "replace"), events)
 
 
 class Unavailable(Exception):
@@ -201,16 +248,6 @@ def anything_to_read(idle: int) -> bool:
         redis.worker().xrange(redis.key(), min=after, count=1)
         or redis.worker().xpending_range(redis.key(), GROUP, "-", "+", 1, idle=idle)
     )
-
-
-def hold(name: str, milliseconds: int) -> bool:
-    """Take the lock `name` for a while. False while another process has it."""
-    return bool(redis.worker().set(redis.key(name), 1, nx=True, px=milliseconds))
-
-
-def let_go(name: str) -> None:
-    """Give the lock `name` back. After its time this may free the lock of another process."""
-    redis.worker().delete(redis.key(name))
 
 
 def _create_group() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from events_app.deadline import Late, Threads
+from events_app.shared.deadline import Late, Threads
 
 #: Requests at work at once. Each may hold a connection to the database.
 AT_WORK = 32

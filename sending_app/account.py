@@ -14,16 +14,10 @@ from django.utils.crypto import salted_hmac
 
 from sending_app import conf
 from sending_app.conf import Timeout
+from sending_app.exceptions import ConfigurationError
 
 #: The one alias there is without `MAILERS`.
 DEFAULT_ALIAS = "default"
-
-
-class ConfigurationError(ImproperlyConfigured):
-    """A setting that sending needs is missing."""
-
-
-AnymailConfigurationError = ConfigurationError
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.text import Truncator
 
-from events_app.admin import ReadOnly
+from events_app.shared.admin import ReadOnly
 from sending_app import timeline
+from sending_app.filters import Criteria, as_uuid, find, forms
 from sending_app.models import OutboxMessage, Part, Pause, Recipient
-from sending_app.search import Criteria, as_uuid, find, forms
 
 #: Rows that a page has beside its own, the first ones.
 FIRST = 50

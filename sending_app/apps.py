@@ -15,9 +15,10 @@ class SendingAppConfig(AppConfig):
                 'sending_app stands on events_app: add "events_app" to INSTALLED_APPS.'
             )
         from events_app.signals import answered, stored  # noqa: PLC0415 (they need the app registry)
-        from sending_app import announce, checks, evidence, replies, signals  # noqa: F401, PLC0415
+        from sending_app import checks, replies, signals  # noqa: F401, PLC0415
         from sending_app.backends import queued  # noqa: PLC0415
+        from sending_app.outcome import events, notify  # noqa: PLC0415
 
-        stored.connect(evidence.take_in, dispatch_uid="sending_app.evidence")
+        stored.connect(events.take_in, dispatch_uid="sending_app.outcome.events")
         answered.connect(replies.answered, dispatch_uid="sending_app.replies")
-        signals.backends[announce.QUEUED] = queued.EmailBackend
+        signals.backends[notify.QUEUED] = queued.EmailBackend

@@ -12,7 +12,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
 
 from sending_app import account, conf, tasks
-from sending_app.compose import address
+from sending_app.compose import addresses
 from sending_app.compose.defaults import KNOWN
 
 #: Seconds below which the wait for events proves nothing. SendGrid gathers events for 30 seconds before it
@@ -68,7 +68,7 @@ def _check_mailers() -> Iterable[CheckMessage]:
 
 def _check_encoders() -> Iterable[CheckMessage]:
     try:
-        address.encoder(conf.SENDGRID_IDNA_ENCODER.get() or conf.IDNA_ENCODER.get())
+        addresses.encoder(conf.SENDGRID_IDNA_ENCODER.get() or conf.IDNA_ENCODER.get())
     except ImproperlyConfigured as error:
         yield Error(str(error), id="sending_app.E001")
 

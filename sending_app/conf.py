@@ -1,4 +1,4 @@
-"""The settings of sending: `events_app.setting` says where each is looked up.
+"""The settings of sending: `events_app.shared.setting` says where each is looked up.
 
 Those with Anymail's names mean what they mean there.
 """
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-from events_app.setting import Setting, flag, text, whole
+from events_app.shared.setting import Setting, flag, text, whole
 
 #: Seconds to wait for a connection, and for the answer.
 Timeout: TypeAlias = tuple[float, float]

@@ -1,13 +1,20 @@
-"""A mail as plain values: `compose` makes it, the outbox keeps it, `payload` builds the request from it.
+"""A mail as plain values: `compose` makes it, the outbox keeps it, `api` builds the request from it.
 
 Everything in here can be written as JSON and read back the same.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 #: As SendGrid takes it: {"email": ...}, and "name" where there is one. The domain is in ASCII.
 Address: TypeAlias = dict[str, str]
+
+#: Where the id goes in an address of `reply_to`, so that an answer to it names the mail.
+MARKER = "{message_id}"
+
+#: Octets before an address's @ (RFC 5321).
+LONGEST_LOCAL = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,3 +81,9 @@ class Mail:
     is_batch: bool = False
     #: Which lane: None leaves it to the number of recipients.
     bulk: bool | None = None
+
+
+def fill_marker(addresses: Iterable[Address], message_id: str) -> list[Address]:
+    """The addresses with the id where it goes: without hyphens, for the room is small."""
+    short = message_id.replace("-", "")
+    return [{**one, "email": one["email"].replace(MARKER, short)} for one in addresses]

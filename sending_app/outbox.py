@@ -1,24 +1,37 @@
 """The writer of the outbox: one `send()` becomes rows, in the caller's transaction."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 from django.db import connections, router, transaction
+from django.db.models import Field, Model
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from events_app.models import database_now, its_now
-from sending_app import at_once, conf, parts
+from events_app.shared.database import database_now, its_now
+from sending_app import conf
+from sending_app.api import split as api_split
+from sending_app.api.split import FURTHEST, sending_time
 from sending_app.mail import Attachment as File
 from sending_app.mail import Common, Envelope, Mail
 from sending_app.models import Attachment, OutboxMessage, Part, Recipient
-from sending_app.sending_time import FURTHEST, sending_time
 
 #: Rows one statement inserts.
 SLICE = 1000
+
+_INSERT = """
+WITH message AS (INSERT INTO {message} ({message_columns}) VALUES {message_values} RETURNING id),
+part AS (
+    INSERT INTO {part} (message_id, {part_columns})
+    SELECT message.id, kept.* FROM message, (VALUES {part_values}) AS kept RETURNING id
+)
+INSERT INTO {recipient} (part_id, {recipient_columns})
+SELECT part.id, kept.* FROM part, (VALUES {recipient_values}) AS kept
+"""
 
 
 def using() -> str:
@@ -29,9 +42,9 @@ def using() -> str:
 def keep(mail: Mail, alias: str, bulk_above: int) -> Part.Lane:
     """Write the mail down, to be sent by the mailer `alias`; answer the lane it leaves by.
 
-    Raises parts.TooLarge, with nothing written, and what the database raises.
+    Raises exceptions.TooLarge, with nothing written, and what the database raises.
     """
-    split = parts.split(mail)
+    split = api_split.split(mail)
     lane = _lane(mail, bulk_above)
     database = using()
     if len(split) == 1 and not mail.attachments and connections[database].vendor == "postgresql":
@@ -50,7 +63,7 @@ def _keep_at_once(
     # One statement is its own transaction. Should it fail in the caller's, a savepoint leaves that whole.
     alone = connections[database].get_autocommit()
     with nullcontext() if alone else transaction.atomic(using=database):
-        at_once.insert(database, message, part, rows)
+        insert_at_once(database, message, part, rows)
 
 
 def _keep(
@@ -149,3 +162,43 @@ def _recipients(part: Part, envelopes: Sequence[Envelope]) -> list[Recipient]:
                 row = Recipient(part=part, message_id=uuid.UUID(envelope.id), address=address, kind=kind)
                 found.setdefault((envelope.id, address), row)
     return list(found.values())
+
+
+def insert_at_once(using: str, message: OutboxMessage, part: Part, recipients: Sequence[Recipient]) -> None:
+    """Insert a message, its only part and their recipients in one statement, or nothing.
+
+    The rows do not learn their keys. For PostgreSQL: SQLite inserts into one table a statement.
+    """
+    parameters: list[Any] = []
+    words: dict[str, str] = {}
+    for name, rows, beside in (
+        ("message", [message], "id"),
+        ("part", [part], "id message_id"),
+        ("recipient", recipients, "id part_id"),
+    ):
+        fields = _fields(rows[0], beside.split())
+        words[name] = rows[0]._meta.db_table
+        words[f"{name}_columns"] = ", ".join(str(field.column) for field in fields)
+        words[f"{name}_values"] = ", ".join(_values(row, fields, using, parameters) for row in rows)
+    with connections[using].cursor() as cursor:
+        cursor.execute(_INSERT.format(**words), parameters)
+
+
+def _fields(row: Model, beside: Iterable[str]) -> "list[Field[Any, Any]]":
+    # What is null is left out: among values it would be taken for a text.
+    fields = row._meta.concrete_fields
+    return [one for one in fields if one.attname not in beside and getattr(row, one.attname) is not None]
+
+
+def _values(row: Model, fields: "Iterable[Field[Any, Any]]", using: str, parameters: list[Any]) -> str:
+    """A row of placeholders; what is to stand there goes to the parameters."""
+    connection = connections[using]
+    places = []
+    for field in fields:
+        value = getattr(row, field.attname)
+        if isinstance(value, Now):
+            places.append("statement_timestamp()")
+        else:
+            places.append("%s")
+            parameters.append(field.get_db_prep_save(value, connection))
+    return f"({', '.join(places)})"

@@ -7,14 +7,16 @@ write either: it is no proof of who wrote.
 import re
 import uuid
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db.models import QuerySet
 
-from events_app.inbound.message import InboundMessage
+from sending_app.filters import forms, of_requests
 from sending_app.models import Recipient
 from sending_app.outbox import using
-from sending_app.search import forms, of_requests
+
+if TYPE_CHECKING:
+    from events_app.inbound.message import InboundMessage
 
 #: Ids and Message-IDs of one mail that are looked up, the nearest ones.
 MOST = 20
@@ -31,7 +33,7 @@ _ID = re.compile(
 _X_MESSAGE_ID = re.compile(r"[A-Za-z0-9_.-]{1,255}")
 
 
-def answered(message: InboundMessage, **_: Any) -> str | None:
+def answered(message: "InboundMessage", **_: Any) -> str | None:
     """The id of the mail it answers; the receiver of `events_app.signals.answered`.
 
     Raises what the database raises.
@@ -40,14 +42,14 @@ def answered(message: InboundMessage, **_: Any) -> str | None:
     return None if found is None else str(found)
 
 
-def _by_address(message: InboundMessage) -> uuid.UUID | None:
+def _by_address(message: "InboundMessage") -> uuid.UUID | None:
     headers = (one.addr_spec for one in (*message.to, *message.cc))
     named = _ids(_local(one) for one in (*message.envelope_recipients, *headers))
     ours = _ours(named)
     return next((one for one in named if one in ours), None)
 
 
-def _by_reference(message: InboundMessage) -> uuid.UUID | None:
+def _by_reference(message: "InboundMessage") -> uuid.UUID | None:
     # References has the whole thread: what is answered stands last.
     named = dict.fromkeys((*message.in_reply_to, *reversed(message.references)))
     names = [_local(one.strip("<>")) for one in named][:MOST]
@@ -83,7 +85,7 @@ def _parts(names: Iterable[str]) -> dict[str, int]:
     return dict(rows.values_list("x_message_id", "pk")[:MOST])
 
 
-def _senders(message: InboundMessage) -> list[set[str]]:
+def _senders(message: "InboundMessage") -> list[set[str]]:
     """Who wrote it as a recipient of ours would be written: by its From, then by its envelope."""
     written = message.from_email.addr_spec if message.from_email else None
     return [forms(one) for one in (written, message.envelope_sender) if one and len(one) <= _LONGEST]

@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 
-from events_app.models import database_now
-from sending_app import activity, conf
+from events_app.shared.database import database_now
+from sending_app import conf
 from sending_app.models import FINAL, Attachment, OutboxMessage, Part
 from sending_app.outbox import using
+from sending_app.outcome import activity
 
 #: Messages one transaction looks at.
 SLICE = 500

@@ -1,25 +1,31 @@
-"""The bells a Celery worker answers."""
+"""The Celery tasks of sending, and the tick, which finds the mails that are due.
+
+The tick is the answer to every lost message, every dead worker, and every pause that is over. Beat asks for
+it each few seconds, and a worker asks after each of its tasks.
+"""
 
 import logging
 import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from celery.exceptions import Ignore, SoftTimeLimitExceeded
 from django.db import DatabaseError, InterfaceError, close_old_connections, connections
+from redis import RedisError
 
-from events_app import bell
-from events_app.bell import Limits, heard, hush, ring, ring_once
-from events_app.models import DatabaseAway
-from sending_app import conf, delivery, retention, settlement
+from events_app.shared import redis, wakeup
+from events_app.shared.database import DatabaseAway
+from events_app.shared.wakeup import Limits, heard, hush, ring, ring_once
+from sending_app import conf, retention
+from sending_app.delivery import leases, reconcile, sender
 from sending_app.models import Part
 from sending_app.outbox import using
-from sending_app.tick import tick as look
 
 if TYPE_CHECKING:
     from celery import Task
+
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +42,12 @@ MOST_PATIENCE = 1.0
 #: Seconds one task posts mails, or removes old ones, before it leaves the rest to the next one.
 BUDGET = 10
 
+#: Seconds between two ticks, whoever asks.
+INTERVAL = 5
+
+#: Seconds between two looks for parts that are too old, and for what has had its time.
+SETTLE_EVERY, PRUNE_EVERY = 60, 3600
+
 
 def hard_limit() -> int:
     """Seconds after which a task's process is killed; a post begun at the budget's end has its time."""
@@ -50,31 +62,31 @@ def soft_limit() -> int:
 _LIMITS = Limits(soft_limit(), hard_limit())
 
 
-@bell.task("sending.deliver", queue=MAIL, keeps_result=True, limits=_LIMITS)
+@wakeup.task("sending.deliver", queue=MAIL, keeps_result=True, limits=_LIMITS)
 def deliver() -> dict[str, int]:
     """Post the mails that are due, for a while. Keeps as its result how many came to what."""
     return _deliver(Part.Lane.MAIL, BUDGET)
 
 
-@bell.task("sending.deliver_bulk", queue=BULK, keeps_result=True, limits=_LIMITS)
+@wakeup.task("sending.deliver_bulk", queue=BULK, keeps_result=True, limits=_LIMITS)
 def deliver_bulk() -> dict[str, int]:
     """Post one part of a bulk mail: where one worker serves both lanes, the other one has its turn then."""
     return _deliver(Part.Lane.BULK, 0)
 
 
-@bell.task("sending.settle", queue=MAIL, keeps_result=True, limits=_LIMITS)
+@wakeup.task("sending.settle", queue=MAIL, keeps_result=True, limits=_LIMITS)
 def settle() -> dict[str, int]:
     """Decide on parts whose outcome is unknown, and give up those that are too old."""
-    return _result(_run("what is unsettled", settlement.settle))
+    return _result(_run("what is unsettled", reconcile.settle))
 
 
-@bell.task("sending.prune", queue=BULK, limits=_LIMITS)
+@wakeup.task("sending.prune", queue=BULK, limits=_LIMITS)
 def prune() -> None:
     """Remove what mails said at the end of its retention."""
     _run("old mails", _prune)
 
 
-@bell.task("sending.tick", queue=MAIL, limits=_LIMITS)
+@wakeup.task("sending.tick", queue=MAIL, limits=_LIMITS)
 def tick() -> None:
     """Ring for everything that is due and that no bell announces."""
     _run("the tick", Counter)
@@ -99,7 +111,7 @@ def _post(lane: Part.Lane, seconds: float) -> Counter[str]:
     did: Counter[str] = Counter()
     waited = 0.0
     heard(_task(lane))
-    while more := delivery.deliver(lane, ends - time.monotonic(), partial(ring_for, lane)):
+    while more := sender.deliver(lane, ends - time.monotonic(), partial(ring_for, lane)):
         did += more
         waited += PATIENCE
         if waited > MOST_PATIENCE or time.monotonic() + PATIENCE > ends:
@@ -143,7 +155,7 @@ def _run(what: str, work: Callable[[], Counter[str]]) -> Counter[str]:
     try:
         # A connection that broke under an earlier task: Celery's fixup keeps it for many.
         close_old_connections()
-        delivery.write_what_is_left()
+        sender.write_what_is_left()
         did = work()
         _ring_for_what_waits()
     except (DatabaseError, InterfaceError, DatabaseAway) as away:
@@ -170,3 +182,34 @@ def _ring_for_what_waits() -> None:
     for is_due, task in bells:
         if is_due:
             ring(task)
+
+
+class Due(NamedTuple):
+    """Which bells are to be rung."""
+
+    mail: bool = False
+    bulk: bool = False
+    settle: bool = False
+    prune: bool = False
+
+
+def look() -> Due:
+    """Look once for all processes; a tick that another process has just made finds nothing due.
+
+    Raises a database error when the database is away. Without Redis everybody looks.
+    """
+    if not _hold("sending-tick", INTERVAL * 1000 - 500):
+        return Due()
+    return Due(
+        mail=leases.anything_due(Part.Lane.MAIL),
+        bulk=leases.anything_due(Part.Lane.BULK),
+        settle=reconcile.anything_due() or _hold("sending-settle", SETTLE_EVERY * 1000),
+        prune=_hold("sending-prune", PRUNE_EVERY * 1000),
+    )
+
+
+def _hold(name: str, milliseconds: int) -> bool:
+    try:
+        return redis.hold(name, milliseconds)
+    except RedisError:
+        return True

@@ -18,13 +18,13 @@ from django.db.models.functions import Coalesce
 from events_app.decode import Unreadable
 from events_app.models import Event, InboundMail
 from events_app.normalize import read
-from events_app.slices import SLICE
-from sending_app.evidence import requests_of
+from events_app.shared.database import SLICE
+from sending_app.filters import as_uuid, forms
 from sending_app.message import RecipientStatus, SendStatus
 from sending_app.models import Part, Recipient
 from sending_app.outbox import using
-from sending_app.search import as_uuid, forms
-from sending_app.status import MOMENTS, STANDINGS
+from sending_app.outcome.events import requests_of
+from sending_app.outcome.recipients import MOMENTS, STANDINGS
 
 _T = TypeVar("_T")
 

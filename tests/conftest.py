@@ -12,7 +12,8 @@ from django.contrib.contenttypes.management import create_contenttypes
 from django.db.models.signals import post_migrate
 from pytest_django import Settings
 
-from events_app import bell, receivers, redis, signals
+from events_app import signals
+from events_app.shared import redis, wakeup
 from tests.support import database_cleanup, examples
 from tests.support.databases import Router
 
@@ -68,7 +69,7 @@ def stream(settings: Settings) -> Iterator[str]:
     server = redis.worker()
     keys = [redis.key(beside) for beside in ("", "bell", "waiting", "tick", "counters", "inbound_prune")]
     # Before the test: what a test has patched is put back only after its own fixtures have ended.
-    redis._paused_until = bell._silent_until = bell._unasked_until = 0.0
+    redis._paused_until = wakeup._silent_until = wakeup._unasked_until = 0.0
     yield name
     server.delete(*keys, "sendgrid.events", "sendgrid.recovery", "sendgrid.inbound")
 
@@ -84,18 +85,18 @@ def anymail(settings: Settings) -> Callable[..., None]:
 
 
 @pytest.fixture(autouse=True)
-def tracking() -> Iterator[receivers.ReceiverSignal]:
+def tracking() -> Iterator[signals.ReceiverSignal]:
     """The signal with no receivers but those the test connects."""
     yield from _bare(signals.tracking)
 
 
 @pytest.fixture(autouse=True)
-def inbound() -> Iterator[receivers.ReceiverSignal]:
+def inbound() -> Iterator[signals.ReceiverSignal]:
     """As `tracking`."""
     yield from _bare(signals.inbound)
 
 
-def _bare(signal: receivers.ReceiverSignal) -> Iterator[receivers.ReceiverSignal]:
+def _bare(signal: signals.ReceiverSignal) -> Iterator[signals.ReceiverSignal]:
     connected, signal.receivers = signal.receivers, []
     yield signal
     signal.receivers = connected

@@ -1,6 +1,6 @@
 """The Celery app of a deployment: its queues, its schedule, and every number with its reason.
 
-What a bell needs sits on the tasks (`events_app.bell`), so that it holds in a host project's own
+What a bell needs sits on the tasks (`events_app.shared.wakeup`), so that it holds in a host project's own
 Celery app too. Here is what belongs to the process. Sources: Celery's and kombu's code where
 nothing else is named.
 """

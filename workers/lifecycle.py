@@ -7,12 +7,12 @@ from celery.signals import worker_ready
 
 import events_app.tasks
 import sending_app.tasks
-from events_app import bell
-from events_app.claims import EVENTS
+from events_app.dispatch.kinds import EVENTS
+from events_app.dispatch.replay import connected
 from events_app.inbound import storage
-from events_app.inbound.mails import MAILS
-from events_app.replay import connected
-from sending_app.announce import QUEUED
+from events_app.inbound.store import MAILS
+from events_app.shared import wakeup
+from sending_app.outcome.notify import QUEUED
 from sending_app.signals import backends, post_send, send_failed
 from workers.app import MAIL_QUEUES
 
@@ -50,4 +50,4 @@ def check_pool(sender: Any, **_: Any) -> None:
 def look_for_work(**_: Any) -> None:
     """What the last worker left is not to wait for beat."""
     for tick in (events_app.tasks.tick, sending_app.tasks.tick):
-        bell.ring(tick)
+        wakeup.ring(tick)

@@ -15,10 +15,10 @@ from typing import Any, cast
 from celery.exceptions import SoftTimeLimitExceeded
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from events_app.decode import clean
-from events_app.inbound import addresses, headers, quoted, transfer
-from events_app.inbound.charset import decode as decode_text
-from events_app.inbound.charset import known
+from events_app.inbound.text import addresses, decoding, headers, quotes
+from events_app.inbound.text.decoding import decode as decode_text
+from events_app.inbound.text.decoding import known
+from events_app.shared.database import clean
 
 #: Bytes of an uploaded file's name: file systems take 255.
 LONGEST_NAME = 200
@@ -141,12 +141,12 @@ class InboundMessage(EmailMessage):
         languages that quotequail knows, and at ">" lines after which nothing follows. Where a quote is not
         found in the first 1,000 lines it is the whole text; where it comes first, "".
         """
-        return _stripped(quoted.without_quotes, self.text)
+        return _stripped(quotes.without_quotes, self.text)
 
     @property
     def stripped_html(self) -> str | None:
         """`html` without the mail it answers: as `stripped_text`. Over a million characters stay whole."""
-        return _stripped(quoted.without_quotes_html, self.html)
+        return _stripped(quotes.without_quotes_html, self.html)
 
     def _body(self, content_type: str) -> "InboundMessage | None":
         found = (part for part in _leaves(self) if part.get_content_type() == content_type)
@@ -229,15 +229,15 @@ class InboundMessage(EmailMessage):
 
     def get_content_bytes(self) -> bytes:
         """The content as it was before it was encoded for transfer. An attached mail's is its source."""
-        return self._source() if self.is_multipart() else transfer.content(self)
+        return self._source() if self.is_multipart() else decoding.content(self)
 
     def get_payload(self, i: int | None = None, decode: bool = False) -> Any:
         """As the standard library has it: the parts, or the content as bytes or text."""
-        found = transfer.payload(self)
+        found = decoding.payload(self)
         if found is None or (found.isascii() and not decode):
             return super().get_payload(i, decode)  # type: ignore[call-overload]
         if decode:
-            return transfer.content(self)
+            return decoding.content(self)
         return decode_text(found.encode("utf-8", "surrogateescape"), self.get_content_charset(""))
 
     def _source(self) -> bytes:

@@ -9,12 +9,13 @@ from itertools import islice
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import DatabaseError, InterfaceError, router
 
-from events_app import counters, retention
-from events_app.claims import Claim
 from events_app.conf import INBOUND_RETENTION_DAYS
+from events_app.dispatch import retention
+from events_app.dispatch.leases import Claim
+from events_app.dispatch.retention import Gone
 from events_app.inbound import storage
 from events_app.models import InboundMail
-from events_app.retention import Gone
+from events_app.shared import counters
 
 logger = logging.getLogger(__name__)
 

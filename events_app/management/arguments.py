@@ -4,11 +4,11 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from events_app.inbound import search as inbound
-from events_app.management import options as alike
-from events_app.search import Criteria
+from events_app.dispatch.filters import State
+from events_app.filters import Criteria
+from events_app.inbound import filters as inbound
+from events_app.shared.console import options as alike
 from events_app.signals import EventType
-from events_app.standing import State
 
 
 def add_to(parser: CommandParser, filters: CommandParser, noun: str) -> Any:

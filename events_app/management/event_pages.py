@@ -6,11 +6,11 @@ from dataclasses import asdict
 from typing import Any
 
 from events_app.decode import Unreadable
+from events_app.dispatch.filters import state_of, work_of
 from events_app.management import rendering
-from events_app.management.terminal import Table, fields, indented, printable
 from events_app.models import Event
 from events_app.normalize import read
-from events_app.standing import state_of, work_of
+from events_app.shared.console.terminal import Table, fields, indented, printable
 
 _HEADER = ("id", "received (UTC)", "type", "state", "tries", "recipient", "why")
 _TRIES = 4

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from django.core.management.base import CommandError
 from django.db.models import QuerySet
 
-from events_app import replay
-from events_app.bell import ring
-from events_app.claims import Kind
-from events_app.management.console import Console, Options
-from events_app.management.terminal import Table, dump
+from events_app.dispatch import replay
+from events_app.dispatch.kinds import Kind
+from events_app.shared.console.command import Console, Options
+from events_app.shared.console.terminal import Table, dump
+from events_app.shared.wakeup import ring
 
 if TYPE_CHECKING:
     from celery import Task

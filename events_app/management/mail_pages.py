@@ -3,15 +3,15 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from events_app.claims import Unavailable
 from events_app.decode import Unreadable
-from events_app.inbound import mails
+from events_app.dispatch.filters import state_of, work_of
+from events_app.dispatch.kinds import Unavailable
+from events_app.inbound import store
+from events_app.inbound.filters import mails as all_mails
 from events_app.inbound.message import InboundMessage
-from events_app.inbound.search import mails as all_mails
 from events_app.management import rendering
-from events_app.management.terminal import Table, columns, cut, fields, indented, printable
 from events_app.models import InboundMail
-from events_app.standing import state_of, work_of
+from events_app.shared.console.terminal import Table, columns, cut, fields, indented, printable
 
 _HEADER = ("id", "received (UTC)", "state", "tries", "mark", "from: subject (to)", "why")
 _TRIES = 3
@@ -76,7 +76,7 @@ def in_full_as_json(mail: InboundMail) -> dict[str, Any]:
 def _read(mail: InboundMail) -> tuple[InboundMessage | None, str]:
     """The mail, and why it is none."""
     try:
-        return mails.look(mail).message, ""
+        return store.look(mail).message, ""
     except (Unreadable, Unavailable) as error:
         return None, str(error)
 

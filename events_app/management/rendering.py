@@ -6,9 +6,9 @@ from typing import Any
 
 from django.db.models import Model
 
-from events_app.management.terminal import indented, printable
+from events_app.dispatch.filters import state_of, work_of
 from events_app.models import Owing
-from events_app.standing import state_of, work_of
+from events_app.shared.console.terminal import indented, printable
 
 _OF_WORK = ("failures", "lapses", "replay", "due", "receivers", "error")
 

@@ -9,12 +9,15 @@ from django.db import DatabaseError, InterfaceError, connections, router
 from django.db.models import Count, Min, Q
 from redis import RedisError
 
-from events_app import counters, stream, tick
-from events_app.claims import EVENTS, NOBODY, Kind, rows
-from events_app.inbound.mails import MAILS
-from events_app.inbound.search import mails
-from events_app.management.terminal import columns, span
-from events_app.models import RELEASED, Owing, Work, database_now
+from events_app import stream, tasks
+from events_app.dispatch.kinds import EVENTS, Kind
+from events_app.dispatch.leases import NOBODY, rows
+from events_app.inbound.filters import mails
+from events_app.inbound.store import MAILS
+from events_app.models import RELEASED, Owing, Work
+from events_app.shared import counters
+from events_app.shared.console.terminal import columns, span
+from events_app.shared.database import database_now
 from events_app.tasks import INBOUND
 
 T = TypeVar("T")
@@ -40,7 +43,7 @@ def gather() -> tuple[dict[str, Any], list[str]]:
     away: list[str] = []
     found = {
         "waiting_in_redis": _ask("Redis", stream.backlog, away),
-        "seconds_since_beat": _ask("Redis", tick.since_beat, away),
+        "seconds_since_beat": _ask("Redis", tasks.since_beat, away),
         "work": _ask("The database", partial(_work, EVENTS), away),
         "failed_receivers": _ask("The database", partial(_failed_receivers, EVENTS), away),
         "counters": _ask("Redis", counters.read, away),
@@ -134,7 +137,7 @@ def _beat(seconds: int | None) -> str:
     if seconds is None:
         return "WARNING: beat has never been heard of: no worker and no beat has run with this Redis."
     heard = f"Beat was last heard of {span(seconds)} ago"
-    if seconds > tick.LATE:
+    if seconds > tasks.LATE:
         return f"WARNING: {heard}. Is it running, with events.tick in its schedule, and a worker?"
     return f"{heard}."
 

@@ -20,7 +20,7 @@ class InboundMail(models.Model):
 
     # What a worker has found in it; empty before, and where it cannot be read.
 
-    #: What all posts of one mail share (`inbound.reading`).
+    #: What all posts of one mail share (`inbound.parse.post`).
     key = models.BinaryField(max_length=16, null=True, editable=False)
     #: The first post of the same mail.
     repeat_of = models.ForeignKey("self", models.SET_NULL, null=True)

@@ -11,11 +11,6 @@ from django.db.models import Q
 from events_app.models.event import Event
 from events_app.models.inbound import InboundMail
 
-
-class DatabaseAway(Exception):
-    """The database could not be asked. Nothing is known to be wrong with what is owed."""
-
-
 OWED = Q(state="owed")
 #: The lanes of owed work: nobody has failed at it and nobody has it; it is to be tried again; somebody
 #: has it, or had it and is gone.

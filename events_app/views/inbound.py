@@ -16,9 +16,11 @@ from django.core.files.uploadedfile import TemporaryUploadedFile
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest
 
-from events_app import bell, conf, signature, tasks
-from events_app.inbound import mails, storage
-from events_app.views.door import Door, Refusal, fault, has_secret, usable
+from events_app import conf, tasks
+from events_app.inbound import storage, store
+from events_app.shared import wakeup
+from events_app.views import signature
+from events_app.views.base import Door, Refusal, fault, has_secret, usable
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -69,7 +71,7 @@ class SendGridInboundWebhookView(Door):
             if keys:
                 _check_signature(request, fitting, signed.digest())
             self._keep(request, body, size, plain.digest())
-        bell.ring(tasks.deliver_inbound)
+        wakeup.ring(tasks.deliver_inbound)
 
     def _keep(self, request: HttpRequest, body: TemporaryUploadedFile, size: int, digest: bytes) -> None:
         try:
@@ -78,7 +80,7 @@ class SendGridInboundWebhookView(Door):
             raise _again(f"the storage did not take the mail: {storage.why(error)}") from None
         content_type = request.META.get("CONTENT_TYPE", "")
         try:
-            mails.keep(self.door, file=file, size=size, digest=digest, content_type=content_type)
+            store.keep(self.door, file=file, size=size, digest=digest, content_type=content_type)
         except Exception:
             if not _is_kept_all_the_same(file):
                 _take_back(file)
@@ -160,7 +162,7 @@ def _is_kept_all_the_same(file: str) -> bool:
     # A connection that breaks at the commit does not tell what became of it. Where nobody can say, it is not
     # kept: SendGrid posts it again, and were all these files to stay, an outage would fill the storage.
     try:
-        return mails.is_kept(file)
+        return store.is_kept(file)
     except (DatabaseError, InterfaceError):
         return False
 

@@ -6,9 +6,11 @@ from http import HTTPStatus
 from django.http import HttpRequest
 from django.http.request import HttpHeaders, UnreadablePostError
 
-from events_app import bell, conf, signature, stream, tasks
-from events_app.split import NotAnArray, TooMany, split
-from events_app.views.door import Door, Refusal, fault, has_secret, usable
+from events_app import conf, stream, tasks
+from events_app.shared import wakeup
+from events_app.views import signature
+from events_app.views.base import Door, Refusal, fault, has_secret, usable
+from events_app.views.split import NotAnArray, TooMany, split
 
 # As WSGI calls them: `request.headers` would first make a dict of all there are, for each post.
 _SIGNATURE = HttpHeaders.to_wsgi_name(signature.SIGNATURE_HEADER)
@@ -36,7 +38,7 @@ class SendGridTrackingWebhookView(Door):
         try:
             events = split(body)
             if events and stream.append(self.door, events):
-                bell.ring(tasks.drain)
+                wakeup.ring(tasks.drain)
         except NotAnArray as error:
             raise Refusal(HTTPStatus.BAD_REQUEST, str(error)) from None
         except TooMany as error:

@@ -27,8 +27,8 @@ from celery import Task
 from celery.exceptions import SoftTimeLimitExceeded
 from celery.signals import task_postrun, task_prerun
 
-from events_app import bell
-from events_app.bell import Limits
+from events_app.shared import wakeup
+from events_app.shared.wakeup import Limits
 
 #: Seconds after Celery's limit. Celery's time runs from the main process's reading of the child's "accepted",
 #: a moment after the child's own start.
@@ -43,7 +43,7 @@ _STDERR = 2
 
 
 def install() -> None:
-    """Keep the limits of the tasks made by `bell.task`, in whatever Celery app runs them."""
+    """Keep the limits of the tasks made by `wakeup.task`, in whatever Celery app runs them."""
     task_prerun.connect(_begin, dispatch_uid="events_app.worker.time_limits")
     task_postrun.connect(_end, dispatch_uid="events_app.worker.time_limits")
 
@@ -81,7 +81,7 @@ def _begin(task: "Task[..., object]", **_: Any) -> None:
     if task.request.is_eager or pool_index() is None:
         return
     _end(task)  # a soft limit may have struck just before the last task's `_end`
-    ours = bell.registered.get(task.name)
+    ours = wakeup.registered.get(task.name)
     if ours:
         _keep(ours.limits)
 

@@ -39,8 +39,8 @@ from celery.signals import (
     worker_ready,
 )
 
-from events_app import bell
 from events_app.conf import WORKER_WATCHDOG
+from events_app.shared import wakeup
 from events_app.worker.time_limits import pool_index
 
 logger = logging.getLogger(__name__)
@@ -225,7 +225,7 @@ class Watchdog(threading.Thread):
         self._consumer.call_soon(self._turned.set)
 
     def _queues(self) -> list[str]:
-        ours = {task.queue for task in bell.registered.values()}
+        ours = {task.queue for task in wakeup.registered.values()}
         return [name for name in list(self._consumer.app.amqp.queues.consume_from) if name in ours]
 
     def _holds_messages_back(self) -> bool:

@@ -3,14 +3,14 @@
 from typing import Any
 
 from events_app.signals import ESP_NAME
-from sending_app import client, parts, payload
+from sending_app.api import client, payload, split
+from sending_app.backends.base import Mailer
 from sending_app.compose import Composed
-from sending_app.mailer import Mailer
 from sending_app.signals import post_send
 
 
 class EmailBackend(Mailer):
-    """`send()` returns once SendGrid has the mail, and raises client.RequestsAPIError where it has not.
+    """`send()` returns once SendGrid has the mail, and raises exceptions.RequestsAPIError where it has not.
 
     A large batch takes several requests. The first that fails ends it; the status, and what receivers of
     `post_send` are told, then has those recipients whose mail SendGrid has.
@@ -20,7 +20,7 @@ class EmailBackend(Mailer):
         mail, status = composed.mail, message.anymail_status
         accepted: set[str] = set()
         try:
-            for envelopes in parts.split(mail):
+            for envelopes in split.split(mail):
                 body = payload.encode(payload.build(mail.common, envelopes, mail.attachments))
                 outcome = client.post(self.account, body)
                 if outcome.error:

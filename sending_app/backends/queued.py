@@ -9,9 +9,9 @@ from django.db import DatabaseError, transaction
 from django.db.transaction import TransactionManagementError
 
 from sending_app import account, conf, outbox, tasks
-from sending_app.account import ConfigurationError
+from sending_app.backends.base import Mailer
 from sending_app.compose import Composed
-from sending_app.mailer import Mailer
+from sending_app.exceptions import ConfigurationError
 from sending_app.models import Part
 
 #: What a worker looks up where the settings have it.

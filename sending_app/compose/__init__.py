@@ -4,28 +4,17 @@ from dataclasses import dataclass
 
 from django.core.mail import EmailMessage
 
-from sending_app.compose import attachment, envelopes, extra, marker, required, shapes
-from sending_app.compose.address import AnymailInvalidAddress, InvalidAddress
+from sending_app.compose import attachment, extra, personalizations, required
 from sending_app.compose.body import build
 from sending_app.compose.defaults import Attributes, combine, merge_deep
-from sending_app.compose.envelopes import Recipients
-from sending_app.compose.merge import AnymailWarning, MissingDelimiters, substitutions, warn_of_bare_names
-from sending_app.compose.plain import AnymailSerializationError, SerializationError
-from sending_app.compose.rules import AnymailUnsupportedFeature, Rules, UnsupportedFeature
+from sending_app.compose.personalizations import Recipients, substitutions, warn_of_bare_names
+from sending_app.compose.rules import Rules, check_shapes
+from sending_app.exceptions import MailError, SerializationError
 from sending_app.mail import Attachment, Common, Envelope, Mail
-from sending_app.signals import MailError
 
 __all__ = [
-    "AnymailInvalidAddress",
-    "AnymailSerializationError",
-    "AnymailUnsupportedFeature",
-    "AnymailWarning",
     "Composed",
-    "InvalidAddress",
-    "MissingDelimiters",
     "Rules",
-    "SerializationError",
-    "UnsupportedFeature",
     "compose",
 ]
 
@@ -56,15 +45,15 @@ def _compose(message: EmailMessage, rules: Rules) -> Composed:
     special = extra.read(attributes.get("esp_extra", {}), rules)
     common = _common(message, attributes, special, rules)
     if special.personalizations is not None:
-        found = envelopes.given(special.personalizations)
+        found = personalizations.given(special.personalizations)
         ids = {one["email"]: envelope.id for envelope in found for one in envelope.recipients}
         batch = len(found) > 1
     else:
-        recipients = envelopes.read(attributes, rules)
-        batch = envelopes.is_batch(attributes)
+        recipients = personalizations.read(attributes, rules)
+        batch = personalizations.is_batch(attributes)
         found = _envelopes(recipients, attributes, common, batch, rules)
         ids = _ids(recipients, found)
-    marker.check(common, found)
+    required.check_marker(common, found)
     mail = Mail(
         common=common,
         envelopes=found,
@@ -77,7 +66,7 @@ def _compose(message: EmailMessage, rules: Rules) -> Composed:
 
 def _common(message: EmailMessage, attributes: Attributes, special: extra.Extra, rules: Rules) -> Common:
     body = merge_deep(build(attributes, message.content_subtype, rules), special.body)
-    shapes.check(body, "esp_extra")  # what we make is in shape
+    check_shapes(body, "esp_extra")  # what we make is in shape
     required.check(body, special, rules)
     if "reply_to" in special.body and "reply_to_list" not in special.body:
         body.pop("reply_to_list", None)  # SendGrid takes one of the two
@@ -99,9 +88,9 @@ def _envelopes(
     recipients: Recipients, attributes: Attributes, common: Common, batch: bool, rules: Rules
 ) -> list[Envelope]:
     if batch:
-        found = envelopes.for_each(recipients, attributes, common.dynamic, rules)
+        found = personalizations.for_each(recipients, attributes, common.dynamic, rules)
     else:
-        found = [envelopes.for_all(recipients)]
+        found = [personalizations.for_all(recipients)]
     if not common.dynamic and common.field_format is None:
         warn_of_bare_names((one.merge_data for one in found), common.global_data)
     return found

@@ -10,7 +10,7 @@ from typing import Any
 from django.core.mail import EmailMessage
 from django.utils.functional import Promise
 
-from sending_app.compose.plain import SerializationError
+from sending_app.exceptions import SerializationError
 from sending_app.mail import Attachment
 
 #: What Django says of a file it knows nothing of.

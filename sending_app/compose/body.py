@@ -2,19 +2,18 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time
 from typing import Any
 
 from django.utils.timezone import get_current_timezone, is_naive, make_aware
 
 from events_app.signals import MESSAGE_ID_ARG
-from sending_app.compose import headers
-from sending_app.compose.address import InvalidAddress, parse
+from sending_app.compose.addresses import parse
 from sending_app.compose.defaults import Attributes
-from sending_app.compose.plain import SerializationError, plain, text
-from sending_app.compose.rules import Rules, UnsupportedFeature
-from sending_app.compose.shapes import is_time
+from sending_app.compose.plain import plain, text
+from sending_app.compose.rules import Rules, is_time
+from sending_app.exceptions import InvalidAddress, SerializationError, UnsupportedFeature
 from sending_app.mail import Address
 
 #: Mail Send Errors: so many different ones, of so many ASCII characters.
@@ -23,6 +22,14 @@ LONGEST_TAG = 255
 
 #: Where a part of the content stands: SendGrid refuses another order (Mail Send Errors).
 _ORDER = {"text/plain": 0, "text/html": 1}
+
+#: Refused in `headers` (Mail Send Errors).
+RESERVED_HEADERS = frozenset(
+    {"x-sg-id", "x-sg-eid", "received", "dkim-signature", "content-type", "content-transfer-encoding"}
+    | {"to", "from", "subject", "reply-to", "cc", "bcc"}
+)
+
+_header_name = re.compile(r"[!-9;-~]+")
 
 
 def build(attributes: Attributes, content_subtype: str, rules: Rules) -> dict[str, Any]:
@@ -36,7 +43,7 @@ def build(attributes: Attributes, content_subtype: str, rules: Rules) -> dict[st
         # Empty text would stand in the place of the template's (django-anymail issue 32).
         "subject": _subject(attributes.get("subject", "")),
         "content": _content(attributes, content_subtype, rules),
-        "headers": headers.checked(rest, "headers", rules),
+        "headers": checked_headers(rest, "headers", rules),
         "custom_args": custom_args(attributes.get("metadata", {}), "metadata", rules),
         "categories": _categories(attributes.get("tags", []), rules),
         "tracking_settings": _tracking(attributes),
@@ -58,7 +65,7 @@ def custom_args(metadata: dict[str, Any], field: str, rules: Rules) -> dict[str,
 
 def _special_headers(attributes: Attributes, rules: Rules) -> tuple[dict[str, Any], dict[str, Any]]:
     """The headers that fields of the request are made of, by lower name, and the others."""
-    found = headers.by_lower_name(attributes.get("extra_headers", {}))
+    found = by_lower_name(attributes.get("extra_headers", {}))
     names = found.keys() & {"reply-to", "from", "to"}
     special = {name: found.pop(name)[1] for name in names}
     if special.get("from"):
@@ -163,3 +170,28 @@ def _seconds(value: Any) -> float:
     if isinstance(value, bool) or not number:
         raise SerializationError(f"send_at is {value!r}; it takes a datetime, a date, or a number of seconds")
     return value  # type: ignore[no-any-return]
+
+
+def by_lower_name(headers: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
+    """Each header once, whatever its case: the last one stands."""
+    return {name.lower(): (name, value) for name, value in headers.items()}
+
+
+def checked_headers(headers: Mapping[str, Any], field: str, rules: Rules) -> dict[str, str]:
+    """The headers as text, without those SendGrid refuses; raises UnsupportedFeature, SerializationError."""
+    found = {}
+    for lower, (name, value) in by_lower_name(headers).items():
+        written = text(value, f"{field}[{name!r}]")
+        if why := _header_fault(lower, written):
+            rules.refuse(f"{field}[{name!r}]: {why}")
+        else:
+            found[name] = written
+    return found
+
+
+def _header_fault(name: str, value: str) -> str:
+    if name in RESERVED_HEADERS:
+        return "it sets this header itself"
+    if not _header_name.fullmatch(name):
+        return "a header's name is ASCII without spaces and colons"
+    return "a header has one line" if "\n" in value or "\r" in value else ""

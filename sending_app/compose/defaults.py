@@ -7,7 +7,7 @@ from django.core.mail import EmailMessage
 from django.utils.functional import Promise
 
 from sending_app.compose.plain import plain
-from sending_app.compose.rules import UnsupportedFeature
+from sending_app.exceptions import UnsupportedFeature
 
 #: What is set, by the name of the attribute: plain values, but for attachments and times.
 Attributes: TypeAlias = dict[str, Any]

@@ -4,11 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sending_app.account import ConfigurationError
-from sending_app.compose import shapes
-from sending_app.compose.plain import SerializationError
-from sending_app.compose.rules import Rules, UnsupportedFeature
+from sending_app.compose.rules import Rules, are_addresses, check_shapes
 from sending_app.conf import MERGE_FIELD_FORMAT
+from sending_app.exceptions import ConfigurationError, SerializationError, UnsupportedFeature
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +55,7 @@ def _shared(given: dict[str, Any]) -> dict[str, Any]:
             f'esp_extra["personalizations"] as a dict is for all recipients and cannot have {named[0]!r}: '
             "set it on the message, or make it a list of personalizations"
         )
-    shapes.check(given, "esp_extra['personalizations']")
+    check_shapes(given, "esp_extra['personalizations']")
     return given
 
 
@@ -69,7 +67,7 @@ def _personalizations(given: Any) -> list[dict[str, Any]]:
         if not isinstance(one, dict) or not one.get("to"):
             raise SerializationError(f'{where} must be a dict with "to"')
         for kind in ("to", "cc", "bcc"):
-            if not shapes.are_addresses(one.get(kind, [])):
+            if not are_addresses(one.get(kind, [])):
                 raise SerializationError(f'{where}[{kind!r}] must be a list of {{"email": ..., "name": ...}}')
-        shapes.check(one, f"esp_extra['personalizations'][{number}]")
+        check_shapes(one, f"esp_extra['personalizations'][{number}]")
     return given

@@ -6,20 +6,13 @@ from typing import Any, TypeAlias
 
 from django.utils.functional import Promise
 
-from sending_app.signals import MailError
+from sending_app.exceptions import SerializationError
 
 #: Where a value stands: the path of what holds it, and its own key. The first one is a field's name.
 _Path: TypeAlias = tuple[Any, ...]
 
 #: Python writes numbers of at least so many digits whatever it is set to.
 _LARGE = 10**640
-
-
-class SerializationError(MailError, TypeError):
-    """A value that cannot be sent as JSON, or not where it stands; says where that is."""
-
-
-AnymailSerializationError = SerializationError
 
 
 def plain(value: Any, field: str) -> Any:

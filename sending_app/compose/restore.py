@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sending_app.compose.address import write
+from sending_app.compose.addresses import write
 from sending_app.mail import Address, Common, Envelope
 from sending_app.message import SendGridMessage
 

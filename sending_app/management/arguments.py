@@ -5,9 +5,9 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from events_app.management import options as alike
+from events_app.shared.console import options as alike
+from sending_app.filters import Criteria
 from sending_app.models import Part
-from sending_app.search import Criteria
 
 _SETTLE = """\
 Say whether SendGrid has mails of which nobody knows (unknown, parked). Look first: `show` has

@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 
-from events_app.management.terminal import Table, columns, counted, fields, printable
+from events_app.shared.console.terminal import Table, columns, counted, fields, printable
 from sending_app import outbox, timeline
 from sending_app.models import OutboxMessage, Part, Recipient
 from sending_app.outbox import using
-from sending_app.status import MOMENTS
+from sending_app.outcome.recipients import MOMENTS
 from sending_app.timeline import Moment
 
 #: Recipients and events that are shown, where not all are asked for.

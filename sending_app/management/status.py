@@ -6,8 +6,8 @@ from typing import Any
 
 from django.db.models import Count, Min, Q, QuerySet
 
-from events_app.management.terminal import columns, counted, printable, span
-from events_app.models import database_now
+from events_app.shared.console.terminal import columns, counted, printable, span
+from events_app.shared.database import database_now
 from sending_app import account
 from sending_app.models import Part, Pause
 from sending_app.outbox import using

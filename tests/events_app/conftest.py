@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from events_app import bell, redis, tasks, verdicts
-from events_app.deadline import Threads
+from events_app import tasks
+from events_app.dispatch import results
+from events_app.shared import redis, wakeup
+from events_app.shared.deadline import Threads
 from tests.support import brokers
 
 
@@ -17,7 +19,7 @@ def nothing_left(stream: str) -> Iterator[None]:
     keys = [redis.key(beside) for beside in ("beat", "late", "prune", "inbound_prune")]
     yield
     server.delete(*keys, tasks.RETRIES)
-    verdicts._unwritten.clear()
+    results._unwritten.clear()
 
 
 @pytest.fixture
@@ -37,4 +39,4 @@ def silent_broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[brokers.SilentBro
 def _use_broker(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("CELERY_BROKER_WRITE_URL", url)
     # New threads, for those there are have a connection to the other broker.
-    monkeypatch.setattr(bell, "_publishers", Threads("wake-up", bell._MOST_STUCK))
+    monkeypatch.setattr(wakeup, "_publishers", Threads("wake-up", wakeup._MOST_STUCK))

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from events_app import admin
-from events_app.inbound import mails, storage
+from events_app.inbound import storage, store
 from events_app.models import InboundMail
 from tests.support.events.stored_events import add_pending, open_event, store_done
 from tests.support.inbound.mails import add_pending_mail, keep_mail, sample_mail, store_read_mail
@@ -101,7 +101,7 @@ def test_an_unreadable_inbound_mail_page_says_why_it_has_no_text(database: str, 
     gone = keep_mail(sample_mail())
     storages[storage.ALIAS].delete(gone.file)
     assert "The file with the post is not in the storage." in page(client, "inboundmail", gone.pk)
-    mails.keep("inbound", file="nowhere", size=1, digest=b"", content_type="")
+    store.keep("inbound", file="nowhere", size=1, digest=b"", content_type="")
     assert "is not in the storage" in page(client, "inboundmail", InboundMail.objects.latest("pk").pk)
 
 

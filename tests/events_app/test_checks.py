@@ -14,9 +14,9 @@ from pytest_django import Settings
 from events_app.checks import check_celery, check_database, check_settings
 from events_app.inbound import storage
 from fake_sendgrid.webhook import Sender
-from project import celery_app
 from tests.support.databases import Router
 from tests.support.inbound.storages import use_memory, use_storage
+from workers.app import app
 
 KEY = "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY"
 INBOUND_KEY = "SENDGRID_INBOUND_WEBHOOK_VERIFICATION_KEY"
@@ -145,18 +145,18 @@ def test_the_celery_settings_of_workers_pass_the_checks() -> None:
 
 
 def test_eager_tasks_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(celery_app.conf, "task_always_eager", True)
+    monkeypatch.setitem(app.conf, "task_always_eager", True)
     assert [found.id for found in check_celery()] == ["events_app.E005"]
 
 
 def test_a_queue_missing_from_task_queues_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(celery_app.conf, "task_queues", [Queue("celery"), Queue("sendgrid.events")])
+    monkeypatch.setitem(app.conf, "task_queues", [Queue("celery"), Queue("sendgrid.events")])
     (found,) = check_celery()
     assert found.id == "events_app.E006"
     assert "lack sendgrid.inbound, sendgrid.recovery, sendgrid.retries" in found.msg
-    monkeypatch.setitem(celery_app.conf, "task_create_missing_queues", True)
+    monkeypatch.setitem(app.conf, "task_create_missing_queues", True)
     assert check_celery() == []
-    monkeypatch.setitem(celery_app.conf, "task_queues", None)
+    monkeypatch.setitem(app.conf, "task_queues", None)
     assert check_celery() == []
 
 
@@ -164,7 +164,7 @@ def test_the_inbound_queue_may_be_missing_without_inbound_storage(
     monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
     names = ("sendgrid.events", "sendgrid.retries", "sendgrid.recovery")
-    monkeypatch.setitem(celery_app.conf, "task_queues", [Queue(name) for name in names])
+    monkeypatch.setitem(app.conf, "task_queues", [Queue(name) for name in names])
     assert [found.id for found in check_celery()] == ["events_app.E006"]
     keep_no_mail(settings)
     assert check_celery() == []

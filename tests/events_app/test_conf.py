@@ -7,7 +7,7 @@ from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
 from events_app import conf
-from events_app.setting import Setting
+from events_app.shared.setting import Setting
 
 BARE = "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY"
 TOO_SHORT = "must be at least 2: SendGrid repeats events for a day or more, and must find them here"

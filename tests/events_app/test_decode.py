@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events_app.decode import MAX_DEPTH, Unreadable, clean, decode, dedupe_key, event_id, raw_key
+from events_app.decode import MAX_DEPTH, Unreadable, decode, dedupe_key, event_id, raw_key
+from events_app.shared.database import clean
 from tests.support.strategies import any_object, any_text
 
 PAYLOADS = Path(__file__).parent.parent / "payloads" / "events.json"

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events_app.entry import MOST_EVENTS, pack, unpack
+from events_app.stream import MOST_EVENTS, pack, unpack
 
 
 @given(st.lists(st.binary(max_size=20), max_size=MOST_EVENTS * 3))

@@ -13,7 +13,7 @@ from django.test import AsyncClient, Client
 from django.urls import include, path
 from pytest_django import Settings
 
-from events_app import counters
+from events_app.shared import counters
 from events_app.views import SendGridInboundWebhookView
 from tests.support.events.webhook_requests import SECRET
 from tests.support.inbound.storages import use_folder

@@ -9,7 +9,8 @@ from django.db import DataError, IntegrityError, connections, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
-from events_app.models import Event, Work, database_now
+from events_app.models import Event, Work
+from events_app.shared.database import database_now
 from tests.support.events.stored_events import NOON, new_event
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)

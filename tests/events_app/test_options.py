@@ -6,7 +6,7 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
-from events_app.management.options import moment
+from events_app.shared.console.options import moment
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.dispatch import receiver
 
-from events_app.receivers import NamedReceiver, ReceiverSignal
+from events_app.signals import NamedReceiver, ReceiverSignal
 
 HERE = __name__
 

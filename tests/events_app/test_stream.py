@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from redis import RedisError
 
-from events_app import redis, stream
-from events_app.entry import MOST_EVENTS, Entry
-from events_app.stream import Unavailable
+from events_app import stream
+from events_app.shared import redis
+from events_app.stream import MOST_EVENTS, Entry, Unavailable
 
 #: Long enough that no entry has been idle for it, and one that every entry has been.
 LEASE, NONE = 3_600_000, 0
@@ -352,11 +352,11 @@ def test_another_consumer_group_is_ignored() -> None:
 
 
 def test_a_lock_has_one_holder_until_it_is_released_or_expires() -> None:
-    assert stream.hold("tick", 60_000)
-    assert not stream.hold("tick", 60_000)
+    assert redis.hold("tick", 60_000)
+    assert not redis.hold("tick", 60_000)
     assert 0 < redis.worker().pttl(redis.key("tick")) <= 60_000
-    stream.let_go("tick")
-    assert stream.hold("tick", 60_000)
+    redis.let_go("tick")
+    assert redis.hold("tick", 60_000)
 
 
 # The entry that has waited longest

@@ -11,13 +11,15 @@ from celery.exceptions import SoftTimeLimitExceeded
 from django.db import DatabaseError, connections
 from django.test import Client
 
-from events_app import claims, counters, dispatch, redis, retention, stream, tasks
-from events_app.claims import Claim
+from events_app import stream, tasks
+from events_app.dispatch import dispatcher, leases, retention
+from events_app.dispatch.leases import Claim
 from events_app.inbound import retention as inbound_retention
-from events_app.models import Event, InboundMail, InboundWork, Work, database_now
-from events_app.receivers import ReceiverSignal
-from events_app.signals import EventType, InboundEvent, TrackingEvent
-from events_app.tick import since_beat
+from events_app.models import Event, InboundMail, InboundWork, Work
+from events_app.shared import counters, redis
+from events_app.shared.database import database_now
+from events_app.signals import EventType, InboundEvent, ReceiverSignal, TrackingEvent
+from events_app.tasks import since_beat
 from fake_sendgrid.events import history
 from fake_sendgrid.webhook import Sender, batch
 from tests.support.databases import database_away, on_postgresql, terminate_connection
@@ -145,7 +147,7 @@ def test_a_drain_that_leaves_work_wakes_another(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = Recorder(tracking)
-    monkeypatch.setattr(claims, "BUDGET", 0)
+    monkeypatch.setattr(leases, "BUDGET", 0)
     append(open_event("A1"), open_event("B2"))
     tasks.drain()
     assert (log.ids, bells()[0]) == (["A1"], "events.drain")
@@ -174,7 +176,7 @@ def test_a_drain_wakes_a_retry_for_due_events(database: str, tracking: ReceiverS
 
 
 def test_a_recovery_that_leaves_work_wakes_another(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "BUDGET", 0)
+    monkeypatch.setattr(leases, "BUDGET", 0)
     store_leased("A1", claim=Claim())
     make_due(database)
     tasks.recover()
@@ -184,7 +186,7 @@ def test_a_recovery_that_leaves_work_wakes_another(database: str, monkeypatch: p
 def test_a_recovery_releases_its_lock_before_it_wakes_another(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claims, "BUDGET", 0)
+    monkeypatch.setattr(leases, "BUDGET", 0)
     held: list[bool] = []
 
     def an_idle_process_answers_at_once(_: object) -> None:
@@ -205,7 +207,7 @@ def lapsed(database: str, *event_ids: str) -> None:
 def test_recovery_yields_to_fresh_events_and_makes_progress_at_each_tick(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch, waits: str
 ) -> None:
-    monkeypatch.setattr(dispatch, "RECOVERY_SLICE", 0.0)
+    monkeypatch.setattr(dispatcher, "RECOVERY_SLICE", 0.0)
     log = Recorder(tracking)
     if waits == "released":
         store_leased("fresh", claim=Claim())
@@ -222,7 +224,7 @@ def test_recovery_yields_to_fresh_events_and_makes_progress_at_each_tick(
 def test_recovery_does_not_yield_without_fresh_events(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatch, "RECOVERY_SLICE", 0.0)
+    monkeypatch.setattr(dispatcher, "RECOVERY_SLICE", 0.0)
     log = Recorder(tracking)
     lapsed(database, "A1", "B2")
     tasks.recover()
@@ -251,7 +253,7 @@ def test_the_recovery_lock_expires_within_the_hard_time_limit(
     Recorder(tracking, does=lambda: left.append(redis.worker().pttl(redis.key("recover"))))
     lapsed(database, "A1")
     tasks.recover()
-    assert 0 < left[0] <= claims.hard_limit() * 1000
+    assert 0 < left[0] <= leases.hard_limit() * 1000
     assert not redis.worker().exists(redis.key("recover"))
 
 
@@ -319,7 +321,7 @@ def test_retry_yields_to_released_events(
 def test_retry_stops_out_of_budget_and_wakes_another(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claims, "BUDGET", 0)
+    monkeypatch.setattr(leases, "BUDGET", 0)
     log = Recorder(tracking)
     to_retry(database, "A1", "B2")
     tasks.retry()
@@ -330,7 +332,7 @@ def test_retry_stops_out_of_budget_and_wakes_another(
 def test_retry_stops_out_of_budget_between_two_receivers_of_one_event(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claims, "BUDGET", 0)
+    monkeypatch.setattr(leases, "BUDGET", 0)
     logs = [Recorder(tracking, "first"), Recorder(tracking, "second"), Recorder(tracking, "third")]
     to_retry(database, "A1")
     tasks.retry()
@@ -424,7 +426,7 @@ def test_an_inbound_task_that_leaves_mails_wakes_another(
     reader = Reader(inbound)
     mails_owed(database, 1, 2, **changes)
     with monkeypatch.context() as patch:
-        patch.setattr(claims, "BUDGET", 0)
+        patch.setattr(leases, "BUDGET", 0)
         task()
     assert len(reader.read) <= 1
     assert task.name in bells("sendgrid.inbound")
@@ -457,7 +459,7 @@ def test_expired_inbound_mails_are_recovered_one_at_a_time(database: str, inboun
 def test_recovery_of_inbound_mails_yields_to_fresh_ones_and_runs_in_one_process(
     database: str, inbound: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatch, "RECOVERY_SLICE", 0.0)
+    monkeypatch.setattr(dispatcher, "RECOVERY_SLICE", 0.0)
     reader = Reader(inbound, sees=tasks.recover_inbound)
     mails_owed(database, 1, 2, claim=17)
     keep_mail(sample_mail(3))
@@ -687,4 +689,4 @@ def test_the_next_task_reopens_a_broken_connection(
 )
 def test_each_task_has_its_name_queue_and_time_limits(task: Any, name: str, queue: str) -> None:
     assert (task.name, task.queue) == (name, queue)
-    assert claims.BUDGET < task.soft_time_limit < task.time_limit < claims.lease().total_seconds()
+    assert leases.BUDGET < task.soft_time_limit < task.time_limit < leases.lease().total_seconds()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from events_app.management.terminal import span
+from events_app.shared.console.terminal import span
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,15 @@ from django.db import DatabaseError
 from pytest_django import Settings
 from redis import RedisError
 
-from events_app import claims, counters, redis, stream
-from events_app import tick as tick_module
-from events_app.claims import NOBODY, Claim
+from events_app import stream
+from events_app import tasks as tick_module
+from events_app.dispatch import leases
+from events_app.dispatch.leases import NOBODY, Claim
 from events_app.inbound import storage
-from events_app.models import InboundMail, InboundWork, Work, database_now
-from events_app.tick import Due, heard_from_beat, since_beat, tick
+from events_app.models import InboundMail, InboundWork, Work
+from events_app.shared import counters, redis
+from events_app.shared.database import database_now
+from events_app.tasks import Due, heard_from_beat, look, since_beat
 from tests.support.databases import database_away
 from tests.support.events.leases import make_due, store_leased
 
@@ -23,7 +26,7 @@ pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transactio
 @pytest.fixture(autouse=True)
 def nothing_to_prune() -> None:
     """Another process has just looked for inbound mails at the end of their retention."""
-    stream.hold("inbound_prune", 60_000)
+    redis.hold("inbound_prune", 60_000)
 
 
 def look_again() -> None:
@@ -32,53 +35,53 @@ def look_again() -> None:
 
 
 def test_a_tick_without_work_is_due_nothing(database: str) -> None:
-    assert tick() == Due()
+    assert look() == Due()
 
 
 def test_an_event_in_the_stream_makes_a_drain_due(database: str) -> None:
     stream.append("tracking", [b"{}"])
-    assert tick() == Due(drain=True)
+    assert look() == Due(drain=True)
 
 
 def test_an_event_read_before_a_worker_death_makes_a_drain_due(database: str) -> None:
     stream.append("tracking", [b"{}"])
-    stream.give_back(stream.read(1, claims.lease_ms()).entries, claims.lease_ms())
-    assert tick() == Due(drain=True)
+    stream.give_back(stream.read(1, leases.lease_ms()).entries, leases.lease_ms())
+    assert look() == Due(drain=True)
 
 
 def test_a_leased_event_makes_nothing_due(database: str) -> None:
     stream.append("tracking", [b"{}"])
-    stream.read(1, claims.lease_ms())
+    stream.read(1, leases.lease_ms())
     store_leased("A1", claim=Claim())
-    assert tick() == Due()
+    assert look() == Due()
 
 
 def test_released_work_makes_a_drain_due(database: str) -> None:
     store_leased("A1", claim=Claim())
     make_due(database, claim=None)
-    assert tick() == Due(drain=True)
+    assert look() == Due(drain=True)
 
 
 @pytest.mark.parametrize("changes", [{"failures": 1}, {"replay": True}])
 def test_failed_work_makes_a_retry_due_after_its_backoff(database: str, changes: dict[str, object]) -> None:
     store_leased("A1", claim=Claim())
     Work.objects.update(claim=None, **changes)
-    assert tick() == Due()
+    assert look() == Due()
     look_again()
     make_due(database)
-    assert tick() == Due(retry=True)
+    assert look() == Due(retry=True)
 
 
 def test_expired_work_makes_a_recovery_due(database: str) -> None:
     store_leased("A1", claim=Claim())
     make_due(database)
-    assert tick() == Due(recover=True)
+    assert look() == Due(recover=True)
 
 
 def test_orphaned_work_makes_a_recovery_due(database: str) -> None:
     store_leased("A1", claim=Claim())
     make_due(database, claim=NOBODY)
-    assert tick() == Due(recover=True)
+    assert look() == Due(recover=True)
 
 
 @pytest.mark.parametrize(
@@ -97,10 +100,10 @@ def test_pending_inbound_mail_makes_only_inbound_tasks_due(
 ) -> None:
     mail = InboundMail.objects.create(size=0, digest=b"", received_at=database_now(database))
     work = InboundWork.objects.create(mail=mail, due=database_now(database) + timedelta(hours=1), **changes)
-    assert tick() == Due()
+    assert look() == Due()
     look_again()
     InboundWork.objects.update(due=work.due - timedelta(hours=2))
-    assert tick() == due
+    assert look() == due
 
 
 def test_several_kinds_of_work_make_several_tasks_due(database: str, anymail: Callable[..., None]) -> None:
@@ -110,33 +113,33 @@ def test_several_kinds_of_work_make_several_tasks_due(database: str, anymail: Ca
     make_due(database, claim=None, failures=1)
     store_leased("B2", claim=Claim())
     make_due(database)
-    assert tick() == Due(drain=True, retry=True, recover=True, prune=True)
+    assert look() == Due(drain=True, retry=True, recover=True, prune=True)
 
 
 def test_a_dead_letter_makes_nothing_due(database: str) -> None:
     store_leased("A1", claim=Claim())
     make_due(database, state="dead")
-    assert tick() == Due()
+    assert look() == Due()
 
 
 def test_only_one_tick_per_interval_looks_for_work(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tick_module, "INTERVAL", 3600)
     stream.append("tracking", [b"{}"])
-    assert tick().drain
-    assert not tick().drain
+    assert look().drain
+    assert not look().drain
     look_again()
-    assert tick().drain
+    assert look().drain
 
 
 def test_tick_raises_when_redis_is_away(anymail: Callable[..., None]) -> None:
     anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
     with pytest.raises(RedisError):
-        tick()
+        look()
 
 
 def test_tick_raises_when_the_database_is_away(database: str) -> None:
     with database_away(database), pytest.raises(DatabaseError):
-        tick()
+        look()
 
 
 # Retention
@@ -144,33 +147,33 @@ def test_tick_raises_when_the_database_is_away(database: str) -> None:
 
 def test_with_a_retention_a_prune_is_due_each_hour(database: str, anymail: Callable[..., None]) -> None:
     anymail(EVENT_RETENTION_DAYS=30)
-    assert tick() == Due(prune=True)
+    assert look() == Due(prune=True)
     look_again()
-    assert tick() == Due()
+    assert look() == Due()
     left = redis.worker().pttl(redis.key("prune"))
     assert 3_500_000 < left <= 3_600_000
     redis.worker().delete(redis.key("prune"))
     look_again()
-    assert tick() == Due(prune=True)
+    assert look() == Due(prune=True)
 
 
 def test_without_a_retention_no_prune_is_due(database: str) -> None:
-    assert tick() == Due()
+    assert look() == Due()
     assert not redis.worker().exists(redis.key("prune"))
 
 
 def test_with_inbound_storage_an_inbound_prune_is_due_each_hour(database: str) -> None:
     redis.worker().delete(redis.key("inbound_prune"))
-    assert tick() == Due(inbound_prune=True)
+    assert look() == Due(inbound_prune=True)
     look_again()
-    assert tick() == Due()
+    assert look() == Due()
     assert 3_500_000 < redis.worker().pttl(redis.key("inbound_prune")) <= 3_600_000
 
 
 def test_without_inbound_storage_no_inbound_prune_is_due(database: str, settings: Settings) -> None:
     redis.worker().delete(redis.key("inbound_prune"))
     settings.STORAGES = {name: kept for name, kept in settings.STORAGES.items() if name != storage.ALIAS}
-    assert tick() == Due()
+    assert look() == Due()
 
 
 # Beat
@@ -183,7 +186,7 @@ def last_heard(seconds: int) -> None:
 
 def test_beat_is_expected_from_the_first_tick_on(database: str) -> None:
     assert since_beat() is None
-    tick()
+    look()
     heard = since_beat()
     assert heard is not None
     assert heard < 30
@@ -211,27 +214,27 @@ def test_a_late_beat_is_counted_and_warned_of_once_a_minute(
 ) -> None:
     last_heard(tick_module.LATE + 1)
     for _ in range(3):
-        tick()
+        look()
         look_again()
     (warning,) = caplog.messages
     assert warning.startswith("No tick of beat's for 3")
     assert counters.read() == {"tick_late": 1}
     assert 50_000 < redis.worker().pttl(redis.key("late")) <= 60_000
     redis.worker().delete(redis.key("late"))
-    tick()
+    look()
     assert len(caplog.messages) == 2
     assert counters.read() == {"tick_late": 2}
 
 
 def test_a_punctual_beat_is_not_warned_of(database: str, caplog: pytest.LogCaptureFixture) -> None:
     last_heard(0)
-    tick()
+    look()
     assert (caplog.messages, counters.read()) == ([], {})
 
 
 def test_a_tick_of_a_worker_does_not_count_as_beat(database: str) -> None:
     last_heard(20)
-    tick()
+    look()
     late = since_beat()
     assert late is not None
     assert late >= 20

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from events_app.signature import verify
+from events_app.views.signature import verify
 from fake_sendgrid.courier import Courier, Inbound
 from fake_sendgrid.form import Form, Part
 from fake_sendgrid.webhook import Sender

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from events_app.signature import verify
+from events_app.views.signature import verify
 from fake_sendgrid.answers import accept_and_hang_up, server_error
 from fake_sendgrid.postman import Post, Rates
 from fake_sendgrid.server import FakeSendGrid

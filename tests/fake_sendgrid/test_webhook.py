@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from events_app.signature import verify
+from events_app.views.signature import verify
 from fake_sendgrid.webhook import Sender, batch
 
 BODY = batch([{"event": "open"}, {"event": "click"}])

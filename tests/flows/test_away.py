@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from events_app import counters
+from events_app.shared import counters
 from fake_sendgrid.events import history
 from ground.postgres import Postgres
 from tests.support.flows.databases import on_sqlite

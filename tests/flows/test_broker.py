@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from kombu import Connection
 
-from events_app import counters
+from events_app.shared import counters
 from events_app.worker import watchdog
 from fake_sendgrid.events import history
 from ground.valkey import Valkey

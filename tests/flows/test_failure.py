@@ -2,7 +2,8 @@
 
 import pytest
 
-from events_app import claims, counters
+from events_app.dispatch import leases
+from events_app.shared import counters
 from fake_sendgrid.events import history
 from tests.support.flows.deployment import Deployment, event_ids, once_each
 from tests.support.flows.receivers_app import behaviours
@@ -124,7 +125,7 @@ def test_a_poison_event_kills_its_worker_alone_and_becomes_a_dead_letter(deploym
     poison = event_ids(events)[5]
     deployment.call_log.order(poison, behaviours.take_the_process_down)
 
-    for death in range(claims.MOST_DEATHS + 1):
+    for death in range(leases.MOST_DEATHS + 1):
         at = 10 * death
         assert deployment.post(events[at : at + 10]) == 200
         deployment.wait_for_call(poison, attempt=death + 1)
@@ -136,7 +137,7 @@ def test_a_poison_event_kills_its_worker_alone_and_becomes_a_dead_letter(deploym
     assert deployment.attempts(poison) == [1, 2, 3, 4, 5, 6]
     assert deployment.work().keys() == {poison}
     row = deployment.work()[poison]
-    assert (row.state, row.failures, row.lapses) == ("dead", 0, claims.MOST_DEATHS)
+    assert (row.state, row.failures, row.lapses) == ("dead", 0, leases.MOST_DEATHS)
     assert "its worker died" in row.error
     assert deployment.counted(counters.WORKER_DIED) == 1
     times = deployment.called("third")

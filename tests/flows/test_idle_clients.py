@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from events_app.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER
+from events_app.views.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER
 from fake_sendgrid.events import history
 from fake_sendgrid.webhook import Sender
 from ground.process import wait_for

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from events_app import counters
+from events_app.shared import counters
 from fake_sendgrid.events import Event, history
 from ground.process import Process
 from tests.support.flows.databases import on_postgres, on_sqlite

@@ -2,7 +2,7 @@
 
 import time
 
-from events_app import counters
+from events_app.shared import counters
 from fake_sendgrid.events import history
 from tests.support.flows.databases import on_sqlite
 from tests.support.flows.deployment import LONG_AGO, STREAM, Deployment, event_ids, once_each

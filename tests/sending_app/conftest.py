@@ -9,7 +9,8 @@ import pytest
 from pytest_django import Settings
 
 from fake_sendgrid.server import FakeSendGrid
-from sending_app import activity, sessions
+from sending_app.api import sessions
+from sending_app.outcome import activity
 from tests.support.http_server import HttpServer, Serve
 from tests.support.sending.django_mail import BOTH_BACKENDS, QUEUED, Arrived, post_due_mail, without_ids
 

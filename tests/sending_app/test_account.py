@@ -8,7 +8,8 @@ from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
 from sending_app import account
-from sending_app.account import Account, AnymailConfigurationError, ConfigurationError
+from sending_app.account import Account
+from sending_app.exceptions import AnymailConfigurationError, ConfigurationError
 
 BACKEND = "sending_app.backends.queued.EmailBackend"
 

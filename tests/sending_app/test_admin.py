@@ -9,8 +9,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from events_app.admin import Capped
-from events_app.models import database_now
+from events_app.shared.admin import Capped
+from events_app.shared.database import database_now
 from sending_app.models import Part, Pause, Recipient
 from tests.support.sending.mail_events import answer_to_last_mail, event_of_last_mail, receive_events
 from tests.support.sending.outbox_mails import all_parts, mail, only_part, put_in_outbox

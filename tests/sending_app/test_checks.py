@@ -7,11 +7,11 @@ from django.core import checks
 from kombu import Queue
 from pytest_django import Settings
 
-from project import celery_app
 from sending_app import conf
 from sending_app.checks import DIRECT, QUEUED, check_celery, check_settings
 from sending_app.tasks import BULK, MAIL
 from tests.support.sending.django_mail import use_backend
+from workers.app import app
 
 
 @pytest.fixture(autouse=True)
@@ -23,9 +23,9 @@ def key(anymail: Callable[..., None]) -> None:
 def celery() -> Iterator[None]:
     """The app's settings as they were, after the test."""
     names = ("task_always_eager", "task_queues", "task_create_missing_queues")
-    before = {name: celery_app.conf[name] for name in names}
+    before = {name: app.conf[name] for name in names}
     yield
-    celery_app.conf.update(before)
+    app.conf.update(before)
 
 
 def ids() -> list[str | None]:
@@ -99,27 +99,27 @@ def test_another_backend_needs_no_api_key(settings: Settings, anymail: Callable[
 @pytest.mark.usefixtures("celery")
 def test_eager_tasks_are_an_error_with_the_queued_backend(settings: Settings) -> None:
     use_backend(settings, QUEUED)
-    celery_app.conf.task_always_eager = True
+    app.conf.task_always_eager = True
     assert celery_ids() == ["sending_app.E002"]
 
 
 @pytest.mark.usefixtures("celery")
 def test_a_mail_queue_missing_from_task_queues_is_an_error(settings: Settings) -> None:
     use_backend(settings, QUEUED)
-    celery_app.conf.task_queues = [Queue(MAIL)]
+    app.conf.task_queues = [Queue(MAIL)]
     (found,) = check_celery()
     assert found.id == "sending_app.E003"
     assert BULK in found.msg
     assert MAIL not in found.msg
-    celery_app.conf.task_create_missing_queues = True
+    app.conf.task_create_missing_queues = True
     assert celery_ids() == []
 
 
 @pytest.mark.usefixtures("celery")
 def test_the_direct_backend_needs_no_worker(settings: Settings) -> None:
     use_backend(settings, DIRECT)
-    celery_app.conf.task_always_eager = True
-    celery_app.conf.task_queues = [Queue("other")]
+    app.conf.task_always_eager = True
+    app.conf.task_queues = [Queue("other")]
     assert celery_ids() == []
 
 

@@ -8,7 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
 from events_app import checks as events_checks
-from events_app.setting import Setting
+from events_app.shared.setting import Setting
 from sending_app import conf
 
 

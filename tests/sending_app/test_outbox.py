@@ -9,8 +9,9 @@ import pytest
 from django.db import IntegrityError, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from events_app.models import database_now
-from sending_app import outbox, parts
+from events_app.shared.database import database_now
+from sending_app import exceptions, outbox
+from sending_app.api import split
 from sending_app.mail import Attachment, Common, Envelope, Mail
 from sending_app.models import Attachment as File
 from sending_app.models import OutboxMessage, Part, Recipient
@@ -63,7 +64,7 @@ def test_shared_content_and_personalizations_are_read_back_unchanged(database: s
 
 
 def test_attachments_are_stored_once_for_all_requests(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "MOST_RECIPIENTS", 2)
+    monkeypatch.setattr(split, "MOST_RECIPIENTS", 2)
     files = [
         Attachment(content=bytes(range(256)), filename="a.bin", type="application/octet-stream"),
         Attachment(content=b"", filename="x" * 255, type="image/png", content_id="img"),
@@ -116,7 +117,7 @@ def test_a_rolled_back_transaction_leaves_no_outbox_rows(database: str) -> None:
 def test_an_invalid_mail_leaves_the_callers_transaction_intact(database: str) -> None:
     with transaction.atomic(using=database):
         put_in_outbox()
-        with pytest.raises(parts.TooLarge):
+        with pytest.raises(exceptions.TooLarge):
             outbox.keep(mail(*(f"{n}@example.com" for n in range(1001))), "default", 100)
         with pytest.raises(ValueError, match="badly formed"):
             outbox.keep(replace(mail(), envelopes=[Envelope(id="x", to=[{"email": "a@b.example"}])]), "d", 1)

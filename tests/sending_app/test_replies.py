@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from events_app import signals
 from events_app.inbound.message import POLICY, InboundMessage
+from sending_app.filters import of_requests
 from sending_app.mail import Mail
 from sending_app.models import Part
 from sending_app.replies import MOST, answered
-from sending_app.search import of_requests
 from tests.support.examples import examples
 from tests.support.sending.mail_events import stored_recipients
 from tests.support.sending.outbox_mails import all_parts, mail, put_in_outbox

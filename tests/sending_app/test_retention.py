@@ -6,11 +6,12 @@ from datetime import timedelta
 import pytest
 from django.db import OperationalError
 
-from events_app.models import database_now
-from sending_app import announce, retention
+from events_app.shared.database import database_now
+from sending_app import retention
 from sending_app.mail import Attachment
 from sending_app.models import FINAL, OutboxMessage, Part, Recipient, WebhookActivity
 from sending_app.models import Attachment as File
+from sending_app.outcome import notify
 from tests.support.databases import database_away
 from tests.support.recorded_calls import recorded_signals
 from tests.support.sending.mail_events import event_payload, receive_events, stored_recipients
@@ -160,7 +161,7 @@ def test_event_feedback_of_a_mail_whose_content_was_removed_is_applied(
     assert (all_parts()[0].state, stored_recipients()[0].status) == ("accepted", "delivered")
     assert heard.calls == []
     assert f"Receivers are not told of part {all_parts()[0].pk}: what it said is gone" in caplog.messages
-    announce.accepted(all_parts()[0])  # with nobody to hear it
+    notify.accepted(all_parts()[0])  # with nobody to hear it
 
 
 def test_retention_removes_webhook_activity_no_longer_needed(

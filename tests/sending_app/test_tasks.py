@@ -15,18 +15,19 @@ from django.db import OperationalError, connections, transaction
 from django_celery_results.models import TaskResult
 from kombu.utils.json import dumps
 
-from events_app import bell, redis
+from events_app.shared import redis, wakeup
 from fake_sendgrid import answers
 from fake_sendgrid.server import FakeSendGrid
 from ground.process import wait_for
-from project import celery_app
-from sending_app import account, claims, delivery, retention, tasks
-from sending_app.client import Verdict
+from sending_app import account, retention, tasks
+from sending_app.delivery import leases, sender
+from sending_app.exceptions import Verdict
 from sending_app.models import OutboxMessage, Part
 from tests.support.databases import database_away, on_postgresql, terminate_connection
 from tests.support.sending.delivery import accepted_outcome, outcome_of, take_lease
 from tests.support.sending.mail_events import event_payload, receive_events, stored_recipients
 from tests.support.sending.outbox_mails import all_parts, mail, only_part, put_in_outbox
+from workers.app import app
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -40,7 +41,7 @@ def no_bells(stream: str) -> Iterator[None]:
         server.set(redis.key(name), 1, px=60_000)
     yield
     server.delete(tasks.MAIL, tasks.BULK, *(redis.key(name) for name in names))
-    delivery._unwritten.clear()
+    sender._unwritten.clear()
 
 
 def bells(queue: str = tasks.MAIL) -> list[str]:
@@ -114,7 +115,7 @@ def test_a_mail_that_arrives_while_a_worker_lingers_needs_no_wake_up(
     monkeypatch.setattr(tasks, "MOST_PATIENCE", 10)
     assert run(tasks.deliver) == {"accepted": 4}
     assert bells() == []
-    bell.heard(tasks.deliver)  # as the time does
+    wakeup.heard(tasks.deliver)  # as the time does
     tasks.ring_for(Part.Lane.MAIL)
     assert bells() == ["sending.deliver"]
 
@@ -132,7 +133,7 @@ def test_several_mails_that_arrive_while_a_worker_lingers_wake_another(
     database: str, sendgrid: FakeSendGrid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def come_meanwhile(_: float) -> None:
-        bell.heard(tasks.deliver)  # the silence is over
+        wakeup.heard(tasks.deliver)  # the silence is over
         if len(all_parts()) == 1:
             put_in_outbox()
             put_in_outbox()
@@ -214,7 +215,7 @@ def test_unwritten_outcomes_are_written_by_the_next_task(
     database: str, sendgrid: FakeSendGrid, task: Callable[[], Any]
 ) -> None:
     put_in_outbox()
-    delivery._unwritten.append((take_lease(), accepted_outcome()))
+    sender._unwritten.append((take_lease(), accepted_outcome()))
     with database_away(database):
         assert not run(task)
     assert only_part().state == "posting"
@@ -347,11 +348,11 @@ def test_time_limits_leave_a_request_its_timeout(anymail: Callable[..., None]) -
         one = account.named("default")
         assert tasks.BUDGET + sum(one.timeout) < tasks.soft_limit() < tasks.hard_limit()
         # Whoever overruns is dead before anybody calls its last part unknown.
-        assert tasks.hard_limit() - tasks.BUDGET <= claims.lease(one).total_seconds()
+        assert tasks.hard_limit() - tasks.BUDGET <= leases.lease(one).total_seconds()
 
 
 def headers_of_the_bell(task: Any) -> dict[str, Any]:
-    bell.ring(task)
+    wakeup.ring(task)
     (message,) = redis.worker().lrange(task.queue, 0, -1)
     headers: dict[str, Any] = json.loads(message)["headers"]
     return headers
@@ -360,7 +361,7 @@ def headers_of_the_bell(task: Any) -> dict[str, Any]:
 def test_the_wake_up_header_says_whether_to_keep_the_result() -> None:
     assert headers_of_the_bell(tasks.deliver)["ignore_result"] is False
     assert headers_of_the_bell(tasks.prune)["ignore_result"] is True
-    assert celery_app.conf.task_ignore_result is True
+    assert app.conf.task_ignore_result is True
 
 
 @pytest.fixture
@@ -380,10 +381,10 @@ def test_a_worker_keeps_only_results_of_deliveries(sendgrid: FakeSendGrid) -> No
     sendgrid.next(answers.refused(400))
     put_in_outbox()
     put_in_outbox()
-    celery_app.autodiscover_tasks(force=True)
-    with start_worker(celery_app, pool="solo", perform_ping_check=False, queues=[tasks.MAIL, tasks.BULK]):
-        bell.ring(tasks.prune)
-        bell.ring(tasks.deliver)
+    app.autodiscover_tasks(force=True)
+    with start_worker(app, pool="solo", perform_ping_check=False, queues=[tasks.MAIL, tasks.BULK]):
+        wakeup.ring(tasks.prune)
+        wakeup.ring(tasks.deliver)
         wait_for(TaskResult.objects.exists, seconds=20, what="a result")
     kept_results = TaskResult.objects.all()
     assert [json.loads(one.result) for one in kept_results] == [{"failed": 1, "accepted": 1}]
@@ -394,7 +395,7 @@ def test_a_worker_keeps_only_results_of_deliveries(sendgrid: FakeSendGrid) -> No
 
 def test_event_feedback_wins_over_an_unwritten_outcome(database: str, sendgrid: FakeSendGrid) -> None:
     put_in_outbox()
-    delivery._unwritten.append((take_lease(), outcome_of(Verdict.UNKNOWN)))
+    sender._unwritten.append((take_lease(), outcome_of(Verdict.UNKNOWN)))
     receive_events(event_payload("processed", stored_recipients()[0]))
     run(tasks.deliver)
     assert only_part().state == "accepted"

@@ -9,7 +9,7 @@ from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES, virtual
 
-from events_app import redis
+from events_app.shared import redis
 
 #: Nobody listens on this port.
 UNREACHABLE = "redis://127.0.0.1:1/0"

@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from events_app.receivers import ReceiverSignal
-from events_app.signals import InboundEvent, TrackingEvent
+from events_app.signals import InboundEvent, ReceiverSignal, TrackingEvent
 from sending_app import signals
 
 

@@ -9,9 +9,10 @@ from celery.concurrency import prefork, solo
 from celery.concurrency import thread as threads
 from pytest_django import Settings
 
-from events_app import redis, tasks
+from events_app import tasks
 from events_app.inbound import storage
-from events_app.receivers import ReceiverSignal
+from events_app.shared import redis
+from events_app.signals import ReceiverSignal
 from sending_app.signals import post_send
 from sending_app.tasks import MAIL
 from workers import lifecycle

@@ -4,20 +4,22 @@ from typing import ClassVar
 
 from django.core.management.base import CommandError, CommandParser
 
-from events_app import claims, search, tasks
-from events_app.management import arguments, event_pages, options, status
-from events_app.management.console import Options
+from events_app import filters, tasks
+from events_app.dispatch import kinds
+from events_app.filters import Criteria
+from events_app.management import arguments, event_pages, status
 from events_app.management.incoming import Incoming, Pages, Search
-from events_app.management.terminal import dump
-from events_app.search import Criteria
+from events_app.shared.console import options
+from events_app.shared.console.command import Options
+from events_app.shared.console.terminal import dump
 
 
 class Command(Incoming):
     help = "Stored events: look them up, have them tried again, call receivers anew, see what is going on."
     name = "events"
     noun = "event"
-    kind = claims.EVENTS
-    search: ClassVar[Search] = search
+    kind = kinds.EVENTS
+    search: ClassVar[Search] = filters
     pages: ClassVar[Pages] = event_pages
     large = ("raw",)
     bells = (tasks.retry, tasks.recover)

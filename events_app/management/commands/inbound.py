@@ -6,23 +6,23 @@ from typing import Any, ClassVar, cast
 from django.core.management.base import CommandError, CommandParser
 
 from events_app import tasks
-from events_app.claims import Unavailable
 from events_app.decode import Unreadable
-from events_app.inbound import mails, search
-from events_app.inbound.search import Criteria
+from events_app.dispatch.kinds import Unavailable
+from events_app.inbound import filters, store
+from events_app.inbound.filters import Criteria
 from events_app.management import arguments, mail_pages
-from events_app.management.console import Options
 from events_app.management.incoming import Incoming, Pages, Search
-from events_app.management.terminal import counted
 from events_app.models import InboundMail
+from events_app.shared.console.command import Options
+from events_app.shared.console.terminal import counted
 
 
 class Command(Incoming):
     help = "Inbound mails: look them up, read them, have them tried again, call receivers anew."
     name = "inbound"
     noun = "mail"
-    kind = mails.MAILS
-    search: ClassVar[Search] = search
+    kind = store.MAILS
+    search: ClassVar[Search] = filters
     pages: ClassVar[Pages] = mail_pages
     bells = (tasks.retry_inbound, tasks.recover_inbound)
 
@@ -36,7 +36,7 @@ class Command(Incoming):
     def _save(self, options: Options) -> None:
         mail = self._one(options["id"])
         try:
-            content = mails.body(mail) if options["post"] else mails.look(mail).message.as_bytes()
+            content = store.body(mail) if options["post"] else store.look(mail).message.as_bytes()
         except Unreadable as error:
             hint = "" if options["post"] else " (--post saves what SendGrid posted, if it is there.)"
             raise CommandError(f"{error}{hint}") from error
@@ -45,7 +45,7 @@ class Command(Incoming):
         self._put(content, options["file"])
 
     def _one(self, id: str) -> InboundMail:
-        found = list(search.find(Criteria(ids=(id,))).order_by("pk")[:10])
+        found = list(filters.find(Criteria(ids=(id,))).order_by("pk")[:10])
         if not found:
             raise CommandError(self.without([id]))
         if len(found) > 1:

@@ -9,13 +9,14 @@ from itertools import chain
 from django.core.management.base import CommandParser
 from django.db.models import QuerySet
 
-from events_app.management.console import Console, Options
-from events_app.management.terminal import dump
-from sending_app import by_hand, search, tasks
-from sending_app.by_hand import Did
+from events_app.shared.console.command import Console, Options
+from events_app.shared.console.terminal import dump
+from sending_app import filters, tasks
+from sending_app.filters import Criteria
 from sending_app.management import arguments, rendering, status
 from sending_app.models import Part
-from sending_app.search import Criteria
+from sending_app.outcome import manual
+from sending_app.outcome.manual import Did
 
 #: States in which nothing is changed by hand.
 _AT_REST = (Part.State.ACCEPTED, Part.State.CANCELLED)
@@ -61,17 +62,17 @@ class Command(Console):
 
     def _list(self, options: Options) -> None:
         criteria = arguments.criteria(options)
-        self.warn_of(search.missing(criteria.ids))
-        parts = rendering.with_first(search.find(criteria))
+        self.warn_of(filters.missing(criteria.ids))
+        parts = rendering.with_first(filters.find(criteria))
         self.write_list(parts, options, rendering.table(self.width()), rendering.cells, rendering.as_json)
 
     def _show(self, options: Options) -> None:
         criteria = arguments.criteria(options)
         self.require(criteria != Criteria())
         most = None if options["all"] else rendering.FIRST
-        full = rendering.InFull(search.recipients(criteria), search.in_events(criteria), most, self.width())
-        parts = search.find(criteria).select_related("message").defer("envelopes", "message__content")
-        self.write_pages(parts, options, full.page, full.as_json, partial(search.missing, criteria.ids))
+        full = rendering.InFull(filters.recipients(criteria), filters.in_events(criteria), most, self.width())
+        parts = filters.find(criteria).select_related("message").defer("envelopes", "message__content")
+        self.write_pages(parts, options, full.page, full.as_json, partial(filters.missing, criteria.ids))
 
     def _status(self, options: Options) -> None:
         found = status.gather()
@@ -80,21 +81,21 @@ class Command(Console):
     # To change
 
     def _retry(self, options: Options) -> None:
-        self._change(_Change("retry", "retried", by_hand.retryable, by_hand.retry, posts=True), options)
+        self._change(_Change("retry", "retried", manual.retryable, manual.retry, posts=True), options)
 
     def _cancel(self, options: Options) -> None:
-        self._change(_Change("cancel", "cancelled", by_hand.cancellable, by_hand.cancel), options)
+        self._change(_Change("cancel", "cancelled", manual.cancellable, manual.cancel), options)
 
     def _settle(self, options: Options) -> None:
-        make = partial(by_hand.settle, sent=options["sent"])
-        change = _Change("settle", "settled", by_hand.unsettled, make, posts=options["not_sent"])
+        make = partial(manual.settle, sent=options["sent"])
+        change = _Change("settle", "settled", manual.unsettled, make, posts=options["not_sent"])
         self._change(change, options)
 
     def _change(self, change: _Change, options: Options) -> None:
         parts = self._to_change(options)
         did = Counter(matched=parts.count(), **dict.fromkeys((change.done, *_LEFT_ALONE), 0))
         # With most there is nothing to do.
-        pks = self.pks(parts.exclude(state__in=_AT_REST), options, by_hand.SLICE)
+        pks = self.pks(parts.exclude(state__in=_AT_REST), options, manual.SLICE)
         if options["dry_run"]:
             taken = chain.from_iterable(change.takes(some).values_list(*_GROUP) for some in pks)
             self.rehearse(change.what, Counter(taken), _NAMES, did["matched"], options)
@@ -112,8 +113,8 @@ class Command(Console):
     def _to_change(self, options: Options) -> "QuerySet[Part]":
         criteria = arguments.criteria(options)
         self.require(criteria != Criteria() or options["all"], or_all=True)
-        self.warn_of(search.missing(criteria.ids))
-        return search.find(criteria)
+        self.warn_of(filters.missing(criteria.ids))
+        return filters.find(criteria)
 
     def _tell(self, did: Counter[str], change: _Change, options: Options) -> None:
         if options["json"]:

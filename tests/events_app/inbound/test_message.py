@@ -7,14 +7,14 @@ from django.core.files.base import ContentFile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events_app.inbound import raw
 from events_app.inbound.message import LONGEST_NAME, InboundMessage
+from events_app.inbound.parse import mime
 from tests.support.inbound.forms import MESSAGE_ATTRIBUTES
 from tests.support.strategies import mail_sources
 
 
 def mail(*lines: str) -> InboundMessage:
-    return raw.parse("\n".join(lines).encode())
+    return mime.parse("\n".join(lines).encode())
 
 
 def multipart(*parts: tuple[str, str], kind: str = "mixed") -> InboundMessage:
@@ -33,7 +33,7 @@ HTML = ("Content-Type: text/html", "<p>html")
 
 @given(st.binary(max_size=200) | mail_sources)
 def test_attributes_of_any_mail_never_raise(source: bytes) -> None:
-    message = raw.parse(source)
+    message = mime.parse(source)
     for part in message.walk():
         assert isinstance(part, InboundMessage)
         for name in MESSAGE_ATTRIBUTES:
@@ -126,11 +126,11 @@ def test_an_attached_text_or_mail_is_not_the_body() -> None:
 @pytest.mark.parametrize("charset", ["windows-1252", "utf-8", "x-unheard-of", '"', "\xff"])
 def test_a_body_in_a_wrong_charset_is_read(charset: str) -> None:
     source = f"Content-Type: text/plain; charset={charset}\n\n".encode() + "9 € – groß".encode("windows-1252")
-    assert raw.parse(source).text == "9 € – groß"
+    assert mime.parse(source).text == "9 € – groß"
 
 
 def test_a_body_is_cleaned_for_storing() -> None:
-    assert raw.parse(b"Content-Type: text/plain; charset=utf-7\n\na\0b+2D0-").text == "ab\ufffd"
+    assert mime.parse(b"Content-Type: text/plain; charset=utf-7\n\na\0b+2D0-").text == "ab\ufffd"
 
 
 def test_stripped_text_and_html_leave_out_the_quote() -> None:
@@ -146,7 +146,7 @@ def test_a_body_that_cannot_be_stripped_stays_whole(monkeypatch: pytest.MonkeyPa
     def broken(_: str) -> str:
         raise RecursionError
 
-    monkeypatch.setattr("events_app.inbound.quoted.without_quotes_html", broken)
+    monkeypatch.setattr("events_app.inbound.text.quotes.without_quotes_html", broken)
     assert mail("Content-Type: text/html", "", "<p> ").stripped_html == "<p>"
 
 
@@ -207,7 +207,7 @@ def test_attachments_of_an_attached_mail_belong_to_that_mail() -> None:
 @pytest.mark.parametrize("eol", ["\n", "\r\n"])
 def test_an_attached_mail_keeps_its_line_endings(eol: str) -> None:
     source = eol.join(["Content-Type: message/rfc822", "", "Subject: x", "X:  y", "", "body", ""]).encode()
-    assert raw.parse(source).get_content_bytes() == eol.join(["Subject: x", "X: y", "", "body", ""]).encode()
+    assert mime.parse(source).get_content_bytes() == eol.join(["Subject: x", "X: y", "", "body", ""]).encode()
 
 
 # --- Content ---
@@ -250,12 +250,12 @@ def test_an_uploaded_file_with_a_long_name_is_shortened() -> None:
 
 
 def test_get_content_text_accepts_a_charset_and_errors() -> None:
-    part = raw.parse("Content-Type: text/plain; charset=utf-8\n\nü".encode())
+    part = mime.parse("Content-Type: text/plain; charset=utf-8\n\nü".encode())
     assert part.get_content_text("cp1252") == "Ã¼"
     assert part.get_content_text(errors="strict") == "ü"
-    assert raw.parse(b"\n\xff").get_content_text(errors="replace") == "\ufffd"
+    assert mime.parse(b"\n\xff").get_content_text(errors="replace") == "\ufffd"
     with pytest.raises(UnicodeDecodeError):
-        raw.parse(b"\n\xff").get_content_text(errors="strict")
+        mime.parse(b"\n\xff").get_content_text(errors="strict")
 
 
 @pytest.mark.parametrize("name", ["報" * 90 + ".pdf", "é" * 200, "a" * 300 + "." + "b" * 300, ".pdf" * 80])

@@ -10,11 +10,13 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from django.db import DatabaseError
 from pytest_django import Settings
 
-from events_app import counters, tasks
-from events_app.claims import Claim
+from events_app import tasks
+from events_app.dispatch.leases import Claim
 from events_app.inbound import retention, storage
-from events_app.inbound.mails import MAILS
-from events_app.models import InboundMail, InboundWork, database_now
+from events_app.inbound.store import MAILS
+from events_app.models import InboundMail, InboundWork
+from events_app.shared import counters
+from events_app.shared.database import database_now
 from tests.support.databases import database_away
 from tests.support.events.leases import out_of_budget
 from tests.support.inbound.storages import (
@@ -231,7 +233,7 @@ def test_a_database_outage_while_files_are_swept_raises_and_removes_no_file(
     database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     orphan(folder)
-    monkeypatch.setattr("events_app.retention.remove", lambda *_: True)
+    monkeypatch.setattr("events_app.dispatch.retention.remove", lambda *_: True)
     with database_away(database), pytest.raises(DatabaseError):
         prune()
     assert len(stored_files(folder)) == 1

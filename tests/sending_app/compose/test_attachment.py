@@ -14,7 +14,7 @@ from django.core.mail import EmailMessage
 from django.utils.functional import lazystr
 
 from sending_app.compose.attachment import read
-from sending_app.compose.plain import SerializationError
+from sending_app.exceptions import SerializationError
 from sending_app.mail import Attachment
 
 

@@ -9,9 +9,7 @@ from django.utils import timezone as django_timezone
 from django.utils.functional import lazystr
 
 from sending_app.compose import compose
-from sending_app.compose.address import InvalidAddress
-from sending_app.compose.plain import SerializationError
-from sending_app.compose.rules import UnsupportedFeature
+from sending_app.exceptions import InvalidAddress, SerializationError, UnsupportedFeature
 from sending_app.message import SendGridMessage
 from tests.support.sending.composed_messages import body_of, composed, rules
 

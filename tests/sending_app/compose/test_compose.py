@@ -12,10 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sending_app.compose import compose
-from sending_app.compose.address import encoder
-from sending_app.compose.plain import SerializationError
+from sending_app.compose.addresses import encoder
+from sending_app.exceptions import MailError, SerializationError
 from sending_app.mail import Attachment
-from sending_app.signals import MailError
 from tests.support.sending.composed_messages import composed, rules
 from tests.support.strategies import json_value
 

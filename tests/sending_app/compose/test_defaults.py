@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sending_app.compose.defaults import combine, merge_deep
-from sending_app.compose.plain import SerializationError
-from sending_app.compose.rules import UnsupportedFeature
+from sending_app.exceptions import SerializationError, UnsupportedFeature
 from sending_app.message import SendGridMessage
 from tests.support.strategies import leaves, nested_dicts
 

@@ -7,10 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sending_app.account import ConfigurationError
 from sending_app.compose.defaults import merge_deep
-from sending_app.compose.plain import SerializationError
-from sending_app.compose.rules import UnsupportedFeature
+from sending_app.exceptions import ConfigurationError, SerializationError, UnsupportedFeature
 from sending_app.mail import Envelope
 from tests.support.sending.composed_messages import body_of, composed, rules
 from tests.support.strategies import nested_dicts

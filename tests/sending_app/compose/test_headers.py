@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from sending_app.compose.headers import RESERVED, checked
-from sending_app.compose.plain import SerializationError
-from sending_app.compose.rules import UnsupportedFeature
+from sending_app.compose.body import RESERVED_HEADERS, checked_headers
+from sending_app.exceptions import SerializationError, UnsupportedFeature
 from tests.support.sending.composed_messages import body_of, composed, rules
 
 
@@ -28,7 +27,7 @@ def test_header_names_are_case_insensitive() -> None:
     assert found["headers"] == {"x-a": "2", "X-B": "1"}
 
 
-@pytest.mark.parametrize("name", sorted(RESERVED - {"reply-to", "to", "from"}))
+@pytest.mark.parametrize("name", sorted(RESERVED_HEADERS - {"reply-to", "to", "from"}))
 def test_a_reserved_header_name_is_refused(name: str) -> None:
     with pytest.raises(UnsupportedFeature, match=rf"headers\['{name.title()}'\]: it sets this header itself"):
         body_of(headers={name.title(): "x"})
@@ -58,7 +57,7 @@ def test_a_header_value_other_than_text_or_a_number_is_refused(value: Any) -> No
 
 def test_ignored_unsupported_headers_are_left_out() -> None:
     lenient = rules(ignore_unsupported=True)
-    assert checked({"Received": "x", "X Y": "1", "X-A": "1", "X-B": "1\n"}, "headers", lenient) == {
+    assert checked_headers({"Received": "x", "X Y": "1", "X-A": "1", "X-B": "1\n"}, "headers", lenient) == {
         "X-A": "1"
     }
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sending_app.compose import InvalidAddress, UnsupportedFeature
+from sending_app.exceptions import InvalidAddress, UnsupportedFeature
 from tests.support.sending.composed_messages import body_of, composed, rules
 
 MARKED = "support+{message_id}@parse.x.example"

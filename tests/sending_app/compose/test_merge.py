@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from sending_app.compose.address import Mailbox
-from sending_app.compose.merge import AnymailWarning, MissingDelimiters, finder
-from sending_app.compose.plain import SerializationError
+from sending_app.compose.addresses import Mailbox
+from sending_app.compose.personalizations import finder
+from sending_app.exceptions import AnymailWarning, MissingDelimiters, SerializationError
 from tests.support.sending.composed_messages import composed, rules
 
 HYPHENS = {"merge_field_format": "-{}-"}

@@ -12,8 +12,8 @@ from django.utils.functional import lazystr
 from django.utils.safestring import mark_safe
 from hypothesis import given
 
-from sending_app.compose.plain import SerializationError, plain, text
-from sending_app.signals import MailError
+from sending_app.compose.plain import plain, text
+from sending_app.exceptions import MailError, SerializationError
 from tests.support.strategies import json_value
 
 

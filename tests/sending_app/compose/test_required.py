@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sending_app.compose.rules import UnsupportedFeature
+from sending_app.exceptions import UnsupportedFeature
 from tests.support.sending.composed_messages import body_of, composed, rules
 
 LENIENT = rules(ignore_unsupported=True)

@@ -2,8 +2,7 @@
 
 import pytest
 
-from sending_app.compose.rules import AnymailUnsupportedFeature, UnsupportedFeature
-from sending_app.signals import MailError
+from sending_app.exceptions import AnymailUnsupportedFeature, MailError, UnsupportedFeature
 from tests.support.sending.composed_messages import rules
 
 

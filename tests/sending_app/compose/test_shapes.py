@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from sending_app.compose.plain import SerializationError
 from sending_app.compose.restore import restore
+from sending_app.exceptions import SerializationError
 from tests.support.sending.composed_messages import body_of, composed
 
 TO = {"to": [{"email": "a@x.example"}]}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from fake_sendgrid.server import FakeSendGrid
-from sending_app.account import ConfigurationError
+from sending_app.exceptions import ConfigurationError
 from sending_app.message import SendGridMessage
 from tests.support.sending.django_mail import SHARED_CONTENT, Sent, django_message, personalization_to
 

@@ -8,7 +8,7 @@ import pytest
 from pytest_django import Settings
 
 from fake_sendgrid.server import FakeSendGrid
-from sending_app.compose import UnsupportedFeature
+from sending_app.exceptions import UnsupportedFeature
 from tests.support.http_server import ACCEPTED, Serve, answering
 from tests.support.sending.django_mail import (
     BOTH_BACKENDS,

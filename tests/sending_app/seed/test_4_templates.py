@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.core.mail import EmailMessage
 
-from sending_app.compose.merge import MissingDelimiters
+from sending_app.exceptions import MissingDelimiters
 from tests.support.sending.django_mail import SHARED_CONTENT, Sent, django_message, personalization_to
 
 Change = Callable[..., None]

@@ -1,6 +1,6 @@
 """What Anymail 15.1 got wrong of sending, shown at the wire not to be wrong here.
 
-B10, B12 and B13 are shown in tests/sending_app/test_direct.py and test_queued.py.
+B10, B12 and B13 are shown in tests/sending_app/backends/test_direct.py and test_queued.py.
 """
 
 from base64 import b64encode
@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from fake_sendgrid.server import FakeSendGrid
-from sending_app.compose import UnsupportedFeature
-from sending_app.compose.plain import SerializationError
+from sending_app.exceptions import SerializationError, UnsupportedFeature
 from tests.support.sending.django_mail import SHARED_CONTENT, Sent, django_message, personalization_to
 
 TWO = ["ann@example.com", "bob@example.com"]

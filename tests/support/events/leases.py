@@ -5,23 +5,25 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from events_app import claims, inbox
 from events_app import normalize as tables
-from events_app.claims import Claim, Owed
-from events_app.models import Work, database_now
+from events_app.dispatch import leases, store
+from events_app.dispatch.kinds import Owed
+from events_app.dispatch.leases import Claim
+from events_app.models import Work
+from events_app.shared.database import database_now
 from tests.support.events.stored_events import open_event, stream_entries
 
 
 def store_leased(*event_ids: str, claim: Claim) -> list[Owed]:
-    return inbox.store(stream_entries(*map(open_event, event_ids)), claim).owed
+    return store.store(stream_entries(*map(open_event, event_ids)), claim).owed
 
 
 def out_of_budget(claim: Claim) -> Claim:
-    return replace(claim, started=claim.started - claims.BUDGET)
+    return replace(claim, started=claim.started - leases.BUDGET)
 
 
 def out_of_lease(claim: Claim) -> Claim:
-    return replace(claim, started=claim.started - claims.lease().total_seconds())
+    return replace(claim, started=claim.started - leases.lease().total_seconds())
 
 
 def make_due(database: str, **changes: object) -> None:
@@ -34,7 +36,7 @@ def pending_ids() -> list[str]:
 
 
 def take_expired(claim: Claim, _: int) -> list[Owed]:
-    taken = claims.take_lapsed(claim)
+    taken = leases.take_lapsed(claim)
     return [taken] if taken else []
 
 

@@ -4,10 +4,11 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from events_app import inbox
-from events_app.claims import Claim
-from events_app.entry import Entry
-from events_app.models import Event, NewEvent, Work, database_now
+from events_app.dispatch import store
+from events_app.dispatch.leases import Claim
+from events_app.models import Event, NewEvent, Work
+from events_app.shared.database import database_now
+from events_app.stream import Entry
 
 #: 2026-07-14T12:00:00Z, as Redis writes it.
 ENTRY_TIME = 1_784_030_400_000
@@ -66,7 +67,7 @@ def stored_pks() -> list[int]:
 def store_done(*events: dict[str, Any]) -> list[int]:
     """Store these events with no pending delivery; return their ids."""
     claim = Claim()
-    inbox.store(stream_entries(*events), claim)
+    store.store(stream_entries(*events), claim)
     Work.objects.filter(claim=claim.token).delete()
     pks = dict(Event.objects.values_list("event_id", "pk"))
     return [pks[event["sg_event_id"]] for event in events]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from redis import Redis
 
-from events_app import claims
+from events_app.dispatch import leases
 from fake_sendgrid.events import Event
 from fake_sendgrid.webhook import Sender, batch
 from ground.process import Process, wait_for
@@ -206,7 +206,7 @@ class Deployment:
             pending = redis.xpending_range(STREAM, "pipeline", "-", "+", 10_000)
             ids: Any = [entry["message_id"] for entry in pending]
             if ids:
-                redis.xclaim(STREAM, "pipeline", "worker", 0, ids, idle=claims.lease_ms(), justid=True)
+                redis.xclaim(STREAM, "pipeline", "worker", 0, ids, idle=leases.lease_ms(), justid=True)
             # The next tick is not too early, and a recovery that was killed holds up no other.
             redis.delete(*(f"{STREAM}:{name}" for name in ("tick", "recover")))
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from io import BytesIO
 from typing import NamedTuple
 
-from events_app.inbound import form, reading
-from events_app.inbound.reading import Reading
+from events_app.inbound.parse import form, post
+from events_app.inbound.parse.post import Reading
 
 BOUNDARY = "xYzZY"
 CONTENT_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
@@ -52,7 +52,7 @@ def read_form(parts: list[Part]) -> form.Form:
 
 
 def read(parts: list[Part]) -> Reading:
-    return reading.read(read_form(parts))
+    return post.read(read_form(parts))
 
 
 def read_raw(source: bytes, **more: str | bytes) -> Reading:

@@ -9,10 +9,11 @@ from typing import Any
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 
-from events_app import claims, dispatch
-from events_app.claims import Claim
-from events_app.inbound import mails, storage
-from events_app.models import InboundMail, InboundWork, database_now
+from events_app.dispatch import dispatcher, leases
+from events_app.dispatch.leases import Claim
+from events_app.inbound import storage, store
+from events_app.models import InboundMail, InboundWork
+from events_app.shared.database import database_now
 from fake_sendgrid import inbound
 from fake_sendgrid.form import Form
 
@@ -32,7 +33,7 @@ def keep_mail(mail: EmailMessage | Form | bytes) -> InboundMail:
     form = inbound.raw(mail) if isinstance(mail, EmailMessage) else mail
     body = form if isinstance(form, bytes) else form.body()
     file = storages[storage.ALIAS].save(f"tests/{uuid.uuid4().hex}.form", ContentFile(body))
-    mails.keep(
+    store.keep(
         "inbound",
         file=file,
         size=len(body),
@@ -44,8 +45,8 @@ def keep_mail(mail: EmailMessage | Form | bytes) -> InboundMail:
 
 def deliver_mails() -> bool:
     """Run one worker's delivery of fresh mails."""
-    claim = Claim(kind=mails.MAILS)
-    return dispatch.deliver(claims.take_released(claim, 100), claim)
+    claim = Claim(kind=store.MAILS)
+    return dispatcher.deliver(leases.take_released(claim, 100), claim)
 
 
 RECEIVED = datetime(2026, 7, 14, 12, tzinfo=UTC)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from sending_app.compose import Composed, Rules, compose
-from sending_app.compose.address import encoder
+from sending_app.compose.addresses import encoder
 from sending_app.message import SendGridMessage
 
 IDNA = encoder("idna2008")

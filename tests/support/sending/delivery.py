@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from fake_sendgrid.server import FakeSendGrid
-from sending_app import claims, delivery
-from sending_app.claims import Taken
-from sending_app.client import Outcome, Verdict
+from sending_app.api.client import Outcome
+from sending_app.delivery import leases, sender
+from sending_app.delivery.leases import Taken
+from sending_app.exceptions import Verdict
 from sending_app.models import Part
 from tests.support.sending.mail_events import FIRST_REQUEST
 
@@ -23,14 +24,14 @@ def sendgrid_double(anymail: Callable[..., None], **how: Any) -> Iterator[FakeSe
 
 
 def take_lease(lane: Part.Lane = Part.Lane.MAIL) -> Taken:
-    taken = claims.take(lane)
+    taken = leases.take(lane)
     assert taken
     return taken
 
 
 def deliver(lane: Part.Lane = Part.Lane.MAIL, seconds: float = 60) -> dict[str, int]:
     """Post for one lane; return the number of each outcome."""
-    return dict(delivery.deliver(lane, seconds, call_another=lambda: None))
+    return dict(sender.deliver(lane, seconds, call_another=lambda: None))
 
 
 def accepted_outcome(x_message_id: str = FIRST_REQUEST) -> Outcome:

@@ -14,7 +14,7 @@ from django.core.mail import EmailMultiAlternatives
 from django.dispatch import Signal
 from pytest_django import Settings
 
-from sending_app import delivery
+from sending_app.delivery import sender
 from sending_app.models import Part
 
 DIRECT = "sending_app.backends.direct.EmailBackend"
@@ -92,7 +92,7 @@ def receiver_connected(signal: Signal, receiver: Callable[..., Any]) -> Iterator
 def post_due_mail() -> None:
     """Post all due parts, as workers would."""
     for lane in Part.Lane:
-        while delivery.deliver(lane, 0, call_another=lambda: None):
+        while sender.deliver(lane, 0, call_another=lambda: None):
             pass
 
 

@@ -6,8 +6,8 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from events_app import inbox
-from events_app.claims import Claim
+from events_app.dispatch import store
+from events_app.dispatch.leases import Claim
 from events_app.models import InboundMail
 from events_app.normalize import normalize
 from events_app.signals import TrackingEvent
@@ -57,7 +57,7 @@ def receive_events(*posted: dict[str, Any], at: datetime | None = None) -> None:
     """Store these events as posted now, or at another time."""
     milliseconds = (at or datetime.now(UTC)).timestamp() * 1000
     made = stream_entries(*(json.loads(json.dumps(one)) for one in posted))
-    inbox.store([one._replace(id=b"%d-%d" % (milliseconds, n)) for n, one in enumerate(made)], Claim())
+    store.store([one._replace(id=b"%d-%d" % (milliseconds, n)) for n, one in enumerate(made)], Claim())
 
 
 def stored_recipients(part: Part | None = None) -> list[Recipient]:

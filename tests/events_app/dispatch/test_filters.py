@@ -1,0 +1,102 @@
+"""What came in is in one state, and is found by it and by the receivers that failed, on either database."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from typing import Any, NamedTuple
+
+import pytest
+from django.db.models import QuerySet
+
+from events_app.dispatch import leases
+from events_app.dispatch.filters import Standing, State, state_of, work_of
+from events_app.inbound.filters import mails
+from events_app.models import Event, Owing
+from tests.support.events.stored_events import add_pending, open_event, store_done
+from tests.support.inbound.mails import RECEIVED, add_pending_mail, store_read_mail
+
+pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+
+class Kind(NamedTuple):
+    rows: Callable[[], "QuerySet[Any]"]
+    #: Keeps so many, with nothing owed; answers their ids.
+    keep: Callable[[int], list[int]]
+    owe: Callable[..., Owing]
+
+    def found(self, **asked: Any) -> list[int]:
+        return sorted(row.pk for row in Standing(**asked).among(self.rows()))
+
+
+EVENTS = Kind(
+    Event.objects.all,
+    lambda count: store_done(*(open_event(f"{at:02d}") for at in range(count))),
+    add_pending,
+)
+MAILS = Kind(mails, lambda count: [store_read_mail() for _ in range(count)], add_pending_mail)
+
+
+@pytest.fixture(params=[EVENTS, MAILS], ids=["events", "mails"])
+def kind(request: pytest.FixtureRequest, database: str) -> Kind:
+    found: Kind = request.param
+    return found
+
+
+def test_filter_by_state(kind: Kind) -> None:
+    dead, done, owed, put_off, replay = kind.keep(5)
+    kind.owe(dead, state="dead")
+    kind.owe(owed)
+    kind.owe(put_off, failures=1)
+    kind.owe(replay, replay=True)
+    assert kind.found(states=("dead",)) == [dead]
+    assert kind.found(states=("done",)) == [done]
+    assert kind.found(states=("owed",)) == [owed]
+    assert kind.found(states=("retrying",)) == sorted([put_off, replay])
+    assert kind.found(states=("dead", "done")) == sorted([dead, done])
+    assert len(kind.found(states=tuple(State))) == 5
+
+
+def test_each_row_matches_exactly_the_state_shown_for_it(kind: Kind) -> None:
+    rows = list(product(("owed", "dead"), (0, 1), (False, True), (None, leases.NOBODY, 7), (0, 5)))
+    pks = kind.keep(len(rows) + 1)
+    for pk, (state, failures, replay, claim, lapses) in zip(pks, rows, strict=False):
+        kind.owe(pk, state=state, failures=failures, replay=replay, claim=claim, lapses=lapses)
+    found = {state: Standing(states=(state,)).among(kind.rows()).select_related("work") for state in State}
+    assert sum(map(len, found.values())) == len(pks)
+    for state, events in found.items():
+        assert {state_of(work_of(event)) for event in events} == {state}
+
+
+@pytest.mark.parametrize(
+    "name", ["shop.receivers.stop", "a__b", 'quo"ted', "7", "", "%s", "ünïcode", "back\\slash", "$.x[0]"]
+)
+def test_filter_by_failed_receiver(kind: Kind, name: str) -> None:
+    first, second, third, _ = kind.keep(4)
+    kind.owe(first, failures=1, receivers={"other": "Traceback", name: "Traceback"})
+    kind.owe(second, failures=1, receivers={"other": "Traceback"})
+    kind.owe(third)
+    assert kind.found(receiver=name) == [first]
+
+
+def test_filter_by_failed_receiver_ignores_uncalled_receivers(kind: Kind) -> None:
+    first, second = kind.keep(2)
+    kind.owe(first, failures=1, receivers={"shop": "", "bank": "Traceback"})
+    kind.owe(second, state="dead", receivers={"shop": "null"})
+    assert kind.found(receiver="shop") == [second]
+    assert kind.found(receiver="bank") == [first]
+
+
+def test_filter_by_received_time(kind: Kind) -> None:
+    first, second = kind.keep(2)
+    kind.rows().filter(pk=second).update(received_at=RECEIVED + timedelta(hours=1))
+    assert kind.found(since=RECEIVED) == sorted([first, second])
+    assert kind.found(since=RECEIVED + timedelta(seconds=1)) == [second]
+    assert kind.found(until=RECEIVED + timedelta(hours=1)) == [first]
+    assert kind.found(until=RECEIVED) == []
+
+
+def test_an_empty_filter_is_recognized() -> None:
+    assert not Standing().asks()
+    assert not Standing(states=()).asks()
+    for asked in ({"states": ("dead",)}, {"receiver": ""}, {"since": datetime(2026, 7, 14, tzinfo=UTC)}):
+        assert Standing(**asked).asks()

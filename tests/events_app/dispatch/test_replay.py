@@ -1,0 +1,325 @@
+"""What an operator asks for once more happens once more, and what a worker has in hand stays its own."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pytest
+from django.db import connections
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from events_app import models, tasks
+from events_app.dispatch import leases, replay
+from events_app.dispatch.replay import Replayed, Retried
+from events_app.models import Event, Work
+from events_app.shared import counters
+from events_app.shared.database import database_now
+from events_app.signals import ReceiverSignal
+from tests.support.events.leases import FAILED, TOKEN, later
+from tests.support.events.stored_events import add_pending, open_event, store_done
+from tests.support.examples import examples
+from tests.support.recorded_calls import Recorder
+
+pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+
+def lane(work: Work) -> str:
+    """The lane of owed work, of which there must be one, or `dead`."""
+    rows = Work.objects.filter(pk=work.pk)
+    if work.state == Work.State.DEAD:
+        assert work.claim is None
+        return "dead"
+    lanes = {"released": models.RELEASED, "to retry": models.TO_RETRY, "lapsed": models.CLAIMED}
+    (found,) = [name for name, condition in lanes.items() if rows.filter(condition).exists()]
+    return found
+
+
+# retry
+
+
+def test_retry_makes_dead_letters_due_for_their_failed_receivers(database: str) -> None:
+    (pk,) = store_done(open_event("A1"))
+    add_pending(
+        pk, state="dead", failures=15, lapses=2, due=later(database), receivers=FAILED, error="Given up."
+    )
+    assert replay.retry([pk]) == Retried(1, 0)
+    work = Work.objects.get()
+    assert (work.state, work.claim, work.failures, work.lapses) == ("owed", None, 15, 2)
+    assert (work.receivers, work.error) == (FAILED, "")
+    assert (work.due <= database_now(database), lane(work)) == (True, "to retry")
+    assert counters.read() == {"retried_by_hand": 1}
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"error": "The element is not JSON."},
+        {"lapses": leases.MOST_DEATHS, "error": "Given up: its worker died."},
+        {"lapses": leases.MOST_DEATHS, "failures": 3, "error": "Given up: its worker died."},
+        {"lapses": leases.MOST_DEATHS, "replay": True, "error": "Given up: its worker died."},
+    ],
+)
+def test_retry_orphans_dead_letters_without_a_failed_receiver(database: str, found: dict[str, Any]) -> None:
+    (pk,) = store_done(open_event("A1"))
+    add_pending(pk, state="dead", **found)
+    assert replay.retry([pk]) == Retried(1, 0)
+    work = Work.objects.get()
+    assert (work.state, work.claim, lane(work)) == ("owed", leases.NOBODY, "lapsed")
+    assert leases.take_lapsed(leases.Claim()) is not None
+
+
+@pytest.mark.parametrize("found", [{"failures": 3}, {"replay": True}, {"failures": 1, "replay": True}])
+def test_retry_makes_backed_off_events_due(database: str, found: dict[str, Any]) -> None:
+    (pk,) = store_done(open_event("A1"))
+    add_pending(pk, due=later(database), **found)
+    assert replay.retry([pk]) == Retried(1, 0)
+    assert (leases.anything_to_retry(), lane(Work.objects.get())) == (True, "to retry")
+
+
+def test_retry_keeps_an_orphaned_event_orphaned(database: str) -> None:
+    (pk,) = store_done(open_event("A1"))
+    add_pending(pk, failures=1, claim=leases.NOBODY)
+    assert replay.retry([pk]) == Retried(1, 0)
+    assert Work.objects.get().claim == leases.NOBODY
+
+
+def test_retry_leaves_leased_events_alone(database: str) -> None:
+    pks = store_done(open_event("A1"), open_event("B2"))
+    due = later(database)
+    add_pending(pks[0], failures=2, claim=TOKEN, due=due)
+    add_pending(pks[1], claim=TOKEN, due=due)
+    assert replay.retry(pks) == Retried(0, 2)
+    assert set(Work.objects.values_list("claim", "due")) == {(TOKEN, due)}
+    assert counters.read() == {}
+
+
+def test_retry_ignores_events_without_failures(database: str) -> None:
+    pks = store_done(open_event("A1"), open_event("B2"))
+    due = later(database)
+    add_pending(pks[0], due=due)
+    assert replay.retry(pks) == Retried(0, 0)
+    assert Work.objects.get().due == due
+
+
+def test_retry_takes_only_the_given_events(database: str) -> None:
+    pks = store_done(open_event("A1"), open_event("B2"))
+    for pk in pks:
+        add_pending(pk, state="dead", failures=1)
+    assert replay.retry(pks[1:]) == Retried(1, 0)
+    assert Work.objects.get(state="dead").pk == pks[0]
+
+
+def test_retryable_finds_the_events_that_retry_takes(database: str) -> None:
+    pks = store_done(*(open_event(name) for name in "ABCDE"))
+    add_pending(pks[0], state="dead", failures=1)
+    add_pending(pks[1], failures=1)
+    add_pending(pks[2], failures=1, claim=TOKEN)
+    add_pending(pks[3])
+    assert sorted(replay.retryable(pks).values_list("pk", flat=True)) == sorted(pks[:2])
+    assert replay.retry(pks).retried == 2
+
+
+def test_retry_calls_only_the_failed_receiver(database: str, tracking: ReceiverSignal) -> None:
+    shop, bank = Recorder(tracking, "shop"), Recorder(tracking, "bank")
+    (pk,) = store_done(open_event("A1"))
+    add_pending(pk, state="dead", failures=2, receivers=FAILED)
+    replay.retry([pk])
+    tasks.retry()
+    assert (shop.calls, bank.calls) == ([("A1", 3, False)], [])
+    assert not Work.objects.exists()
+
+
+def test_retry_of_a_dead_letter_without_a_failed_receiver_calls_all_receivers(
+    database: str, tracking: ReceiverSignal
+) -> None:
+    shop, bank = Recorder(tracking, "shop"), Recorder(tracking, "bank")
+    (pk,) = store_done(open_event("A1"))
+    add_pending(pk, state="dead", lapses=leases.MOST_DEATHS)
+    replay.retry([pk])
+    tasks.recover()
+    assert shop.calls == bank.calls == [("A1", leases.MOST_DEATHS + 1, False)]
+    assert not Work.objects.exists()
+
+
+def test_each_retry_of_a_dead_letter_allows_one_more_attempt(
+    database: str, tracking: ReceiverSignal, anymail: Any
+) -> None:
+    anymail(RECEIVER_MAX_ATTEMPTS=3)
+    shop = Recorder(tracking, "shop", fails=True)
+    (pk,) = store_done(open_event("A1"))
+    add_pending(pk, state="dead", failures=3, receivers=FAILED)
+    for failures in (4, 5):
+        replay.retry([pk])
+        tasks.retry()
+        work = Work.objects.get()
+        assert (work.state, work.failures) == ("dead", failures)
+        assert work.error == f"Given up: a receiver failed {failures} times."
+    assert len(shop.calls) == 2
+
+
+# replay
+
+
+def test_replay_makes_done_events_pending(database: str) -> None:
+    (pk,) = store_done(open_event("A1"))
+    assert replay.replay([pk], []) == Replayed(1, 0)
+    work = Work.objects.get()
+    assert (work.pk, work.state, work.claim, work.replay) == (pk, "owed", None, True)
+    assert (work.failures, work.lapses, work.receivers, work.error) == (0, 0, {}, "")
+    assert (leases.anything_to_retry(), lane(work)) == (True, "to retry")
+    assert counters.read() == {"replayed": 1}
+
+
+def test_replay_takes_dead_letters(database: str) -> None:
+    (pk,) = store_done(open_event("A1"))
+    add_pending(
+        pk, state="dead", failures=15, lapses=5, due=later(database), receivers=FAILED, error="Given up."
+    )
+    assert replay.replay([pk], ["bank"]) == Replayed(1, 0)
+    work = Work.objects.get()
+    assert (work.state, work.failures, work.lapses, work.replay) == ("owed", 0, 0, True)
+    assert (work.receivers, work.error, lane(work)) == ({"bank": ""}, "", "to retry")
+    assert work.due <= database_now(database)
+
+
+@pytest.mark.parametrize("found", [{}, {"claim": TOKEN}, {"failures": 3}, {"claim": leases.NOBODY}])
+def test_replay_leaves_pending_events_alone(database: str, found: dict[str, Any]) -> None:
+    (pk,) = store_done(open_event("A1"))
+    add_pending(pk, **found)
+    before = Work.objects.values().get()
+    assert replay.replay([pk], []) == Replayed(0, 1)
+    assert Work.objects.values().get() == before
+
+
+def test_replay_skips_a_deleted_event(database: str) -> None:
+    first, second = store_done(open_event("A1"), open_event("B2"))
+    Event.objects.filter(pk=first).delete()
+    assert replay.replay([first, second], []) == Replayed(1, 0)
+    assert Work.objects.get().pk == second
+
+
+def test_replayable_finds_the_events_that_replay_takes(database: str) -> None:
+    pks = store_done(*(open_event(name) for name in "ABC"))
+    add_pending(pks[0], state="dead")
+    add_pending(pks[1])
+    assert set(replay.replayable(pks).values_list("pk", flat=True)) == {pks[0], pks[2]}
+    assert replay.replay(pks, []) == Replayed(2, 1)
+
+
+def test_replay_calls_all_receivers_with_the_replay_mark(database: str, tracking: ReceiverSignal) -> None:
+    shop, bank = Recorder(tracking, "shop"), Recorder(tracking, "bank")
+    pks = store_done(open_event("A1"), open_event("B2"))
+    add_pending(pks[1], state="dead", failures=7, receivers=FAILED)
+    replay.replay(pks, [])
+    tasks.retry()
+    assert sorted(shop.calls) == sorted(bank.calls) == [("A1", 1, True), ("B2", 1, True)]
+    assert not Work.objects.exists()
+
+
+def test_replay_to_some_receivers_calls_no_others(database: str, tracking: ReceiverSignal) -> None:
+    logs = {name: Recorder(tracking, name) for name in ("shop", "bank", "post")}
+    replay.replay(store_done(open_event("A1")), ["shop", "post"])
+    tasks.retry()
+    assert [name for name, log in logs.items() if log.calls == [("A1", 1, True)]] == ["shop", "post"]
+    assert logs["bank"].calls == []
+
+
+def test_a_failed_replay_is_retried_with_the_replay_mark(database: str, tracking: ReceiverSignal) -> None:
+    shop, bank = Recorder(tracking, "shop", fails=True), Recorder(tracking, "bank")
+    (pk,) = store_done(open_event("A1"))
+    replay.replay([pk], [])
+    tasks.retry()
+    shop.fails = False
+    assert replay.retry([pk]) == Retried(1, 0)
+    tasks.retry()
+    assert (shop.calls, len(bank.calls)) == ([("A1", 1, True), ("A1", 2, True)], 1)
+    assert not Work.objects.exists()
+
+
+def test_concurrent_replays_take_each_event_once(database: str) -> None:
+    pks = store_done(*(open_event(f"{number:03d}") for number in range(100)))
+    for pk in pks[:50]:
+        add_pending(pk, state="dead")
+    together = Barrier(4)
+
+    def ask(_: int) -> int:
+        together.wait()
+        try:
+            return replay.replay(pks, []).replayed
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(ask, range(4))) == 100
+    assert Work.objects.filter(replay=True, state="owed").count() == 100
+
+
+def test_connected_lists_the_receiver_names(tracking: ReceiverSignal) -> None:
+    assert replay.connected() == []
+    Recorder(tracking, "shop")
+    Recorder(tracking, "bank")
+    tracking.connect(Recorder(tracking, "third"), sender=object, dispatch_uid="of another sender", weak=False)
+    assert replay.connected() == ["bank", "shop", "third"]
+
+
+# Whatever is asked, in whatever order
+
+found_work = st.none() | st.fixed_dictionaries(
+    {
+        "state": st.sampled_from(["owed", "dead"]),
+        "failures": st.integers(0, 20),
+        "lapses": st.integers(0, leases.MOST_DEATHS),
+        "replay": st.booleans(),
+        "receivers": st.sampled_from(
+            [{}, {"shop": ""}, {"shop": "Traceback"}, {"shop": "", "gone": "Traceback"}]
+        ),
+        "claim": st.sampled_from([None, leases.NOBODY, TOKEN]),
+    }
+)
+requests = st.tuples(
+    st.sampled_from(["retry", "replay", "replay to shop", "a worker"]), st.sets(st.integers(0, 3))
+)
+
+
+def ask(what: str, pks: list[int]) -> None:
+    if what == "retry":
+        before = replay.retryable(pks).count()
+        assert replay.retry(pks).retried == before
+    elif what == "a worker":
+        tasks.retry()
+        tasks.recover()
+    else:
+        before = replay.replayable(pks).count()
+        assert replay.replay(pks, ["shop"] if what.endswith("shop") else []).replayed == before
+
+
+@hypothesis_settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(found_work, min_size=4, max_size=4), st.lists(requests, max_size=6))
+def test_any_operator_action_leaves_each_event_in_a_lane_of_the_workers(
+    database: str, tracking: ReceiverSignal, works: list[Any], asked: list[Any]
+) -> None:
+    tracking.receivers = []
+    Event.objects.all().delete()
+    Recorder(tracking, "shop")
+    pks = store_done(*(open_event(name) for name in "ABCD"))
+    for pk, fields in zip(pks, works, strict=True):
+        if fields is not None:
+            claim = None if fields["state"] == "dead" else fields["claim"]
+            add_pending(pk, **{**fields, "claim": claim, "due": later(database)})
+    in_hand = list(Work.objects.filter(claim=TOKEN).order_by("pk").values())
+    for what, numbers in asked:
+        ask(what, [pks[number] for number in sorted(numbers)])
+        assert list(Work.objects.filter(claim=TOKEN).order_by("pk").values()) == in_hand
+        for work in Work.objects.all():
+            lane(work)
+    # And from there it gets on: all is done but what that worker has, and what no receiver can take.
+    replay.retry(pks)
+    ours = Work.objects.exclude(claim=TOKEN)
+    ours.update(due=database_now(database))
+    tasks.drain()
+    tasks.retry()
+    tasks.recover()
+    assert all("gone" in work.receivers and work.failures for work in ours.all())
+    assert list(Work.objects.filter(claim=TOKEN).order_by("pk").values()) == in_hand

@@ -1,0 +1,298 @@
+"""What became of an event is written once, by whoever has it; after an outage too."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from threading import Barrier
+
+import pytest
+from django.db import OperationalError, connections
+from hypothesis import HealthCheck, example, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from events_app.dispatch import leases, results
+from events_app.dispatch.leases import NOBODY, Claim
+from events_app.dispatch.results import LONGEST_DELAY, Verdicts
+from events_app.models import Work
+from events_app.shared import counters
+from events_app.shared.database import DatabaseAway, database_now
+from tests.support.databases import database_away
+from tests.support.events.leases import (
+    dead_letters,
+    leased_ids,
+    out_of_budget,
+    out_of_lease,
+    pending_ids,
+    store_leased,
+)
+
+pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+
+def told(claim: Claim, *, finished: str = "A1", begun: str = "B2", left: str = "C3") -> Verdicts:
+    """Verdicts on three events: done, ended by an outage, not begun."""
+    verdict = Verdicts(claim)
+    verdict.done = [pk(finished)]
+    verdict.handed_over = {pk(begun): {"shop": "Traceback \0 the end"}}
+    verdict.released = [pk(left)]
+    return verdict
+
+
+def pk(event_id: str) -> int:
+    return Work.objects.get(event__event_id=event_id).event_id
+
+
+def rows() -> dict[str, tuple[int | None, dict[str, str]]]:
+    found = Work.objects.filter(state="owed").values_list("event__event_id", "claim", "receivers")
+    return {event_id: (claim, receivers) for event_id, claim, receivers in found}
+
+
+# What is written at a batch's end
+
+
+def test_closing_results_deletes_done_events_and_releases_or_orphans_the_others(database: str) -> None:
+    claim = Claim()
+    store_leased("A1", "B2", "C3", claim=claim)
+    told(claim).close()
+    assert rows() == {"B2": (NOBODY, {"shop": "Traceback  the end"}), "C3": (None, {})}
+    assert counters.read() == {"released": 1}
+    assert leased_ids(leases.take_released(Claim(), 10)) == ["C3"]
+    taken = leases.take_lapsed(Claim())
+    assert taken is not None
+    assert (leased_ids([taken]), taken.lapses) == (["B2"], 0)
+
+
+def test_events_without_a_receiver_are_counted_once(database: str) -> None:
+    verdict = Verdicts(Claim())
+    verdict.met_nobody = 2
+    verdict.close()
+    verdict.close()
+    assert counters.read() == {"no_receiver": 2}
+
+
+def test_results_are_not_written_on_rows_leased_by_another_worker(database: str) -> None:
+    slow, fast = Claim(), Claim()
+    owed = store_leased("A1", "B2", "C3", "D4", "E5", "F6", claim=slow)
+    verdict = told(slow)
+    Work.objects.update(claim=fast.token)
+    verdict.close()
+    put_off, release, bury = owed[3:]
+    results.put_off(put_off, slow, {"shop": "Traceback"})
+    results.release(release, slow, {"shop": ""})
+    results.bury(bury, slow, "It is not JSON.")
+    assert rows() == dict.fromkeys(["A1", "B2", "C3", "D4", "E5", "F6"], (fast.token, {}))
+    assert counters.read() == {}
+
+
+def test_an_expired_lease_releases_nothing(database: str) -> None:
+    claim = Claim()
+    store_leased("A1", claim=claim)
+    verdict = Verdicts(out_of_lease(claim))
+    verdict.released = [pk("A1")]
+    verdict.close()
+    assert rows() == {"A1": (claim.token, {})}
+
+
+def test_done_marks_are_written_each_second(database: str) -> None:
+    claim = Claim()
+    store_leased("A1", "B2", "C3", claim=claim)
+    verdict = Verdicts(claim)
+    verdict.done = [pk("A1"), pk("B2")]
+    verdict._written += 3600
+    verdict.write_when_due()
+    assert pending_ids() == ["A1", "B2", "C3"]
+    verdict._written -= 7200
+    verdict.write_when_due()
+    assert pending_ids() == ["C3"]
+    verdict.done = [pk("C3")]
+    verdict.write_when_due()
+    assert pending_ids() == ["C3"]
+
+
+def test_done_marks_that_cannot_be_written_yet_are_written_at_the_end(database: str) -> None:
+    claim = Claim()
+    store_leased("A1", claim=claim)
+    verdict = Verdicts(claim)
+    verdict.done = [pk("A1")]
+    verdict._written -= 7200
+    with database_away(database), pytest.raises(DatabaseAway):
+        verdict.write_when_due()
+    verdict.close()
+    assert pending_ids() == []
+
+
+# What could not be written
+
+
+def test_unwritten_results_are_written_by_a_later_task(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    claim = Claim()
+    store_leased("A1", "B2", "C3", claim=claim)
+    verdict = told(claim)
+    with database_away(database):
+        verdict.close()
+        for _ in range(2):
+            results.write_what_is_left()
+    assert caplog.messages == ["Verdicts on events wait for the database: OperationalError"] * 3
+    assert rows() == dict.fromkeys(["A1", "B2", "C3"], (claim.token, {}))
+    results.write_what_is_left()
+    assert rows() == {"B2": (NOBODY, {"shop": "Traceback  the end"}), "C3": (None, {})}
+    assert not results._unwritten
+
+
+def test_unwritten_results_of_several_batches_wait_together(database: str) -> None:
+    for event_id in ("A1", "B2"):
+        claim = Claim()
+        store_leased(event_id, claim=claim)
+        verdict = Verdicts(claim)
+        verdict.done = [pk(event_id)]
+        with database_away(database):
+            verdict.close()
+    assert pending_ids() == ["A1", "B2"]
+    results.write_what_is_left()
+    assert pending_ids() == []
+
+
+def test_concurrent_threads_write_unwritten_results_once(database: str) -> None:
+    claim = Claim()
+    names = [f"A{number}" for number in range(12)]
+    store_leased(*names, claim=claim)
+    for name in names:
+        verdict = Verdicts(claim)
+        verdict.done = [pk(name)]
+        results._unwritten.append(verdict)
+    together = Barrier(3)
+
+    def write(_: int) -> None:
+        together.wait()
+        try:
+            results.write_what_is_left()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(write, range(3)))
+    assert pending_ids() == []
+
+
+def test_results_of_a_lease_out_of_budget_are_written(database: str) -> None:
+    claim = Claim()
+    store_leased("A1", "B2", "C3", claim=claim)
+    verdict = told(out_of_budget(claim))
+    with database_away(database):
+        verdict.close()
+    results.write_what_is_left()
+    assert pending_ids() == ["B2", "C3"]
+
+
+def test_unwritten_results_are_dropped_when_their_lease_expires(database: str) -> None:
+    claim = Claim()
+    store_leased("A1", "B2", "C3", claim=claim)
+    verdict = told(out_of_lease(claim))
+    with database_away(database):
+        verdict.close()
+    results.write_what_is_left()
+    assert rows() == dict.fromkeys(["A1", "B2", "C3"], (claim.token, {}))
+    assert not results._unwritten
+
+
+# A receiver has failed
+
+
+@pytest.fixture
+def thrice(anymail: Callable[..., None]) -> None:
+    anymail(RECEIVER_MAX_ATTEMPTS=3, RECEIVER_RETRY_DELAY=60)
+
+
+@pytest.mark.usefixtures("thrice")
+def test_a_failure_schedules_a_retry_with_backoff(database: str) -> None:
+    claim = Claim()
+    (item,) = store_leased("A1", claim=claim)
+    item = item._replace(failures=1)
+    before = database_now(database)
+    results.put_off(item, claim, {"shop": "Traceback"})
+    work = Work.objects.get()
+    assert (work.state, work.claim, work.failures, work.error) == ("owed", None, 2, "")
+    assert work.receivers == {"shop": "Traceback"}
+    earliest, latest = timedelta(seconds=120 * 0.75), timedelta(seconds=120 * 1.25)
+    assert before + earliest <= work.due <= database_now(database) + latest
+    assert counters.read() == {}
+
+
+@pytest.mark.usefixtures("thrice")
+def test_after_the_last_attempt_the_event_is_a_dead_letter_with_each_traceback(database: str) -> None:
+    claim = Claim()
+    (item,) = store_leased("A1", claim=claim)
+    results.put_off(item._replace(failures=2), claim, {"shop": "Traceback 1", "bank": "Traceback 2"})
+    (work,) = dead_letters()
+    assert (work.claim, work.failures) == (None, 3)
+    assert work.receivers == {"shop": "Traceback 1", "bank": "Traceback 2"}
+    assert work.error == "Given up: a receiver failed 3 times."
+    assert counters.read() == {"out_of_tries": 1}
+
+
+def test_an_unstorable_traceback_is_cleaned_and_cut(database: str) -> None:
+    claim = Claim()
+    (item,) = store_leased("A1", claim=claim)
+    results.put_off(item, claim, {"shop": "the start" + "x" * 30_000 + "\0\ud800 the end", "bank": ""})
+    kept = Work.objects.get().receivers
+    assert (len(kept["shop"]), kept["bank"]) == (20_000, "")
+    assert kept["shop"].endswith("x\ufffd the end")
+
+
+def test_released_receivers_stay_pending_without_a_failure(database: str) -> None:
+    claim = Claim()
+    (item,) = store_leased("A1", claim=claim)
+    results.release(item, claim, {"shop": "", "bank": ""})
+    assert rows() == {"A1": (None, {"shop": "", "bank": ""})}
+    (taken,) = leases.take_released(Claim(), 10)
+    assert (taken.failures, taken.receivers) == (0, {"shop": "", "bank": ""})
+
+
+def test_an_undeliverable_event_becomes_a_dead_letter_with_a_reason(database: str) -> None:
+    claim = Claim()
+    (item,) = store_leased("A1", claim=claim)
+    results.bury(item, claim, "It is\0 not JSON\ud800.")
+    (work,) = dead_letters()
+    assert (work.claim, work.failures, work.error) == (None, 0, "It is not JSON\ufffd.")
+
+
+def test_a_failure_that_cannot_be_written_raises(database: str) -> None:
+    claim = Claim()
+    (item,) = store_leased("A1", claim=claim)
+    with database_away(database), pytest.raises(OperationalError):
+        results.put_off(item, claim, {"shop": "Traceback"})
+    assert rows() == {"A1": (claim.token, {})}
+
+
+# The delay
+
+
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(first=st.integers(1, 10**6), failures=st.integers(1, 32_767))
+@example(first=30, failures=1)
+@example(first=30, failures=9)
+@example(first=30, failures=10)
+@example(first=10**6, failures=1)
+def test_backoff_doubles_up_to_a_limit_with_jitter(
+    anymail: Callable[..., None], first: int, failures: int
+) -> None:
+    anymail(RECEIVER_RETRY_DELAY=first)
+    seconds = min(first * 2 ** (failures - 1), LONGEST_DELAY)
+    for _ in range(5):
+        assert 0.75 * seconds <= results.delay(failures).total_seconds() + 1e-6
+        assert results.delay(failures).total_seconds() - 1e-6 <= 1.25 * seconds
+
+
+def test_jitter_spreads_retries_that_failed_together() -> None:
+    assert len({results.delay(5) for _ in range(50)}) > 40
+
+
+def test_default_backoff_spreads_all_attempts_over_about_a_day(anymail: Callable[..., None]) -> None:
+    shortest = sum(min(30 * 2**number, LONGEST_DELAY) * 0.75 for number in range(14))
+    longest = sum(min(30 * 2**number, LONGEST_DELAY) * 1.25 for number in range(14))
+    hours = sum(results.delay(failures).total_seconds() for failures in range(1, 15)) / 3600
+    assert shortest <= hours * 3600 <= longest
+    assert 18 < (shortest + longest) / 2 / 3600 < 30

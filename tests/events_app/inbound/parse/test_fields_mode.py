@@ -1,0 +1,226 @@
+"""A mail that SendGrid took apart is put together as it was."""
+
+import json
+from email import message_from_bytes
+
+import pytest
+
+from events_app.decode import Unreadable
+from events_app.inbound.message import POLICY, InboundMessage
+from events_app.inbound.parse import mime
+from tests.support.inbound.forms import MESSAGE_ID, Part, read_parsed
+
+FILE = Part("attachment1", b"%PDF", "a.pdf", "application/pdf")
+
+
+def structure(mail: InboundMessage) -> list[str]:
+    return [part.get_content_type().removeprefix("multipart/") for part in mail.walk()]
+
+
+def info(**values: str) -> str:
+    return json.dumps({"attachment1": {name.replace("_", "-"): value for name, value in values.items()}})
+
+
+def only_file(file: Part, **more: str | bytes) -> InboundMessage:
+    """The one file of a mail with a text."""
+    message = read_parsed(MESSAGE_ID, file, text="t", **more).message
+    (found,) = message.attachments + message.inlines
+    return found
+
+
+@pytest.mark.parametrize(
+    ("bodies", "files", "expected"),
+    [
+        ({}, [], ["text/plain"]),
+        ({"text": "t"}, [], ["text/plain"]),
+        ({"html": "h"}, [], ["text/html"]),
+        ({"html": "h", "text": ""}, [], ["text/html"]),
+        ({"text": "t", "html": "h"}, [], ["alternative", "text/plain", "text/html"]),
+        ({}, [FILE], ["mixed", "application/pdf"]),
+        ({"text": "t"}, [FILE], ["mixed", "text/plain", "application/pdf"]),
+        (
+            {"text": "t", "html": "h", "content_ids": '{"c": "attachment2"}'},
+            [FILE, Part("attachment2", b"", "b.png", "image/png")],
+            ["mixed", "alternative", "text/plain", "related", "text/html", "image/png", "application/pdf"],
+        ),
+        (
+            {"text": "t", "content_ids": '{"c": "attachment1"}'},
+            [Part("attachment1", b"", "b.png", "image/png")],
+            ["mixed", "text/plain", "image/png"],
+        ),
+    ],
+)
+def test_a_parsed_mode_post_becomes_a_mail_with_the_usual_structure(
+    bodies: dict[str, str], files: list[Part], expected: list[str]
+) -> None:
+    message = read_parsed(MESSAGE_ID, *files, **bodies).message
+    assert structure(message) == expected
+    assert structure(mime.parse(message.as_bytes())) == expected
+
+
+def test_headers_are_kept_except_those_of_the_content() -> None:
+    headers = (
+        "Received: from a\n\tby b\nReceived: from c\nX-Odd:\n  folded\n"
+        "MIME-Version: 1.0\nCONTENT-TYPE: text/html\nContent-Language: de\nX-Last: 1\n"
+    )
+    message = read_parsed(headers, text="t").message
+    assert message.get_all("Received") == ["from a\tby b", "from c"]
+    assert message.keys() == [
+        *("Received", "Received", "X-Odd", "X-Last"),
+        *("MIME-Version", "Content-Type", "Content-Transfer-Encoding"),
+    ]
+
+
+def test_an_invalid_header_line_hides_no_later_header() -> None:
+    message = read_parsed(b"From a mbox line\nno header\n\nSubject: x\r\n\r\nMessage-ID: <a@b>").message
+    assert (message.subject, message.message_id) == ("x", "<a@b>")
+
+
+def test_fields_replace_missing_headers() -> None:
+    fields = {
+        "from": "Mü <m@x.example>",
+        "to": "a@x.example, b@x.example",
+        "cc": "c@x",
+        "subject": "Grüße\nBcc: x",
+    }
+    message = read_parsed(MESSAGE_ID, **fields).message
+    assert str(message.from_email) == "Mü <m@x.example>"
+    assert [address.addr_spec for address in message.to] == ["a@x.example", "b@x.example"]
+    assert [address.addr_spec for address in message.cc] == ["c@x"]
+    assert message.subject == "Grüße Bcc: x"
+    assert mime.parse(message.as_bytes()).subject == "Grüße Bcc: x"
+
+
+def test_headers_take_precedence_over_fields() -> None:
+    message = read_parsed("Subject: header\nFrom: h@x", subject="field", **{"from": "f@x"}).message
+    assert (message.subject, str(message.from_email)) == ("header", "h@x")
+
+
+def test_too_many_headers_are_unreadable() -> None:
+    with pytest.raises(Unreadable, match="headers have more than"):
+        read_parsed("A: b\n" * 250_000)
+
+
+def test_the_names_of_files_count_as_headers() -> None:
+    files = [Part(f"attachment{at}", b"x", "ü" * 2000) for at in range(mime.MOST_HEADER_BYTES // 4000 + 1)]
+    with pytest.raises(Unreadable, match="headers have more than"):
+        read_parsed(MESSAGE_ID, *files)
+
+
+@pytest.mark.parametrize(
+    "content_ids", ['{"c": "attachment1"}', '{"attachment1": "<c>"}', '{"attachment1": 3}', "[", ""]
+)
+def test_content_ids_are_read_in_both_directions(content_ids: str) -> None:
+    known = {} if 'c"' in content_ids or "<c" in content_ids else {"attachment_info": info(content_id="<c>")}
+    found = only_file(FILE, content_ids=content_ids, **known)
+    assert found.is_inline()
+    assert found.content_id == "c"
+
+
+@pytest.mark.parametrize(
+    "attachment_info", ["", "[]", "{", '{"attachment1": []}', '{"attachment1": {"filename": 1}}', '"x"']
+)
+def test_a_file_without_valid_attachment_info_is_read(attachment_info: str) -> None:
+    found = only_file(FILE, attachment_info=attachment_info, attachments="7")
+    assert (found.get_filename(), found.get_content_type()) == ("a.pdf", "application/pdf")
+    assert found.get_content_bytes() == b"%PDF"
+
+
+@pytest.mark.parametrize(
+    ("filename", "told", "expected"),
+    [
+        ("a.pdf", {"filename": 'a "b".pdf'}, 'a "b".pdf'),
+        ("ü.pdf", {"filename": "\ufffd.pdf"}, "ü.pdf"),
+        ("ü.pdf", {}, "ü.pdf"),
+        ("\udcfc.pdf", {}, "ü.pdf"),
+        ("", {"filename": "", "name": "n.pdf"}, "n.pdf"),
+        ("", {}, None),
+        ("=?utf-8?q?=C3=BC.pdf?=", {}, "ü.pdf"),
+        ("a.pdf", {"filename": "../a\r\nb\0\t;'%\\.pdf"}, "../a b\t;'%\\.pdf"),
+    ],
+)
+def test_a_file_name_is_taken_from_the_best_source(
+    filename: str, told: dict[str, str], expected: str | None
+) -> None:
+    assert (
+        only_file(FILE._replace(filename=filename), attachment_info=info(**told)).get_filename() == expected
+    )
+
+
+def test_a_file_name_is_decoded_in_its_named_charset() -> None:
+    file = FILE._replace(filename="\udc81.pdf")
+    assert only_file(file, charsets='{"filename": "cp850"}').get_filename() == "ü.pdf"
+
+
+def test_the_charset_of_a_file_is_kept() -> None:
+    file = Part("attachment1", "ü".encode("cp850"), "a.txt", "text/plain; charset=cp850")
+    assert only_file(file).get_content_text() == "ü"
+    told = file._replace(content_type="text/plain")
+    assert only_file(told, attachment_info=info(charset="cp850")).get_content_text() == "ü"
+
+
+@pytest.mark.parametrize("kind", ["multipart/mixed", "text", "a/b\r\nX: y", "", "text/html; x"])
+def test_an_invalid_content_type_of_a_file_is_replaced(kind: str) -> None:
+    found = only_file(FILE._replace(content_type=""), attachment_info=info(type=kind))
+    assert found.get_content_type() == "application/octet-stream"
+    assert found.keys() == ["Content-Type", "Content-Disposition", "Content-Transfer-Encoding"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"Subject: x\r\n\r\nbody\r\n",
+        b"Subject: x\n\nbody",
+        b"Subject:x\n",
+        b"\0\xff",
+        b"",
+        b"Content-Type: message/rfc822\n\n" * 200,
+    ],
+)
+def test_an_attached_mail_is_kept_byte_for_byte(content: bytes) -> None:
+    found = only_file(Part("attachment1", content, "", "message/rfc822"))
+    assert found.get_content_bytes() == content
+
+
+def test_an_attached_mail_is_readable_as_a_message() -> None:
+    found = only_file(Part("attachment1", b"Subject: x\r\n\r\nbody\r\n", "", "message/rfc822"))
+    inside = found.get_payload(0)
+    assert isinstance(inside, InboundMessage)
+    assert inside.subject == "x"
+
+
+@pytest.mark.parametrize(
+    "mail",
+    [
+        b"".join(b"X-%d: y\n" % at for at in range(mime.MOST_HEADER_BYTES // 20)) + b"\nx",
+        b"Content-Type: multipart/mixed; boundary=b\n\n"
+        + b"--b\n\nx\n" * (mime.MOST_PARTS // 2)
+        + b"--b--\n",
+    ],
+    ids=["headers", "parts"],
+)
+def test_the_limits_of_a_mail_include_all_attached_mails(mail: bytes) -> None:
+    """Or a post could keep a worker for minutes."""
+    files = [Part(f"attachment{at}", mail, "", "message/rfc822") for at in range(4)]
+    attachments = read_parsed(MESSAGE_ID, *files).message.attachments
+    assert {part.get_content_bytes() for part in attachments} == {mail}
+    assert [part.is_multipart() for part in attachments] == [True, False, False, False]
+
+
+def test_files_are_in_the_order_of_their_numbers() -> None:
+    files = [FILE._replace(name=f"attachment{at}", content=str(at).encode()) for at in (10, 2, 1)]
+    assert [part.get_content_bytes() for part in read_parsed(MESSAGE_ID, *files).message.attachments] == [
+        b"1",
+        b"2",
+        b"10",
+    ]
+
+
+def test_the_written_mail_is_readable_by_the_standard_library() -> None:
+    message = read_parsed("Subject: x\n", FILE, text="Grüße\r\n", html="<p>").message
+    again = message_from_bytes(message.as_bytes(), policy=POLICY)
+    assert again["Subject"] == "x"
+    assert [part.get_content_type() for part in again.walk()] == [
+        part.get_content_type() for part in message.walk()
+    ]
+    assert again.get_body().get_content() == "<p>"  # type: ignore[attr-defined]

@@ -1,0 +1,524 @@
+"""`manage.py events`, as an operator and as a program call it."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from io import StringIO
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from events_app import stream, tasks
+from events_app.dispatch import leases, replay, store
+from events_app.management import rendering
+from events_app.management.commands import events as command
+from events_app.models import Event, Work
+from events_app.shared import counters, redis
+from events_app.shared import database as shared_database
+from events_app.signals import ReceiverSignal
+from tests.support.brokers import queued_tasks
+from tests.support.commands import TRACEBACK, interrupt_second_call, output_of
+from tests.support.databases import database_away
+from tests.support.events.leases import FAILED, TOKEN, later
+from tests.support.events.stored_events import add_pending, open_event, store_done, stream_entries
+from tests.support.recorded_calls import Recorder
+
+pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+
+run = partial(output_of, "events")
+
+
+def run_json(*args: object) -> list[Any]:
+    return [json.loads(line) for line in run(*args, "--json").splitlines()]
+
+
+@pytest.fixture(autouse=True)
+def quiet(stream: str) -> Iterator[None]:
+    """No bell is left in a queue by another test, or for one."""
+    server, left = redis.worker(), ["sendgrid.retries", "sendgrid.recovery", redis.key("beat")]
+    server.delete(*left)
+    yield
+    server.delete(*left)
+
+
+# list
+
+
+def test_list_shows_the_newest_first_and_says_what_the_limit_leaves_out(database: str) -> None:
+    store_done(open_event("A1", email="mira@example.net"), open_event("B2", email="lena@example.net"))
+    assert run("list", "--limit", 1).splitlines()[-1] == "The newest 1 of 2 events; --limit 0 lists all."
+    lines = run("list").splitlines()
+    assert len(lines) == 4
+    assert lines[0].split() == ["id", "received", "(UTC)", "type", "state", "tries", "recipient", "why"]
+    newest = Event.objects.order_by("-pk")[0]
+    assert lines[1].split() == [str(newest.pk), "2026-07-14", "12:00", "opened", "done", newest.recipient]
+    assert lines[-1] == "2 events"
+    assert run("list", "--limit", 0) == run("list")
+
+
+def test_list_says_when_no_event_matches(database: str) -> None:
+    assert run("list") == run("list", "--address", "nobody@example.net") == "No event matches.\n"
+    assert run_json("list") == []
+
+
+def test_list_as_json_leaves_nothing_out(database: str) -> None:
+    first, second = store_done(open_event("A1", email="m" * 300), open_event("B2"))
+    add_pending(first, state="dead", failures=15, receivers={"shop": TRACEBACK}, error="Given up.")
+    dead, done = sorted(run_json("list"), key=lambda found: found["state"])
+    assert (done["id"], done["event_id"], done["work"]) == (second, "B2", None)
+    assert (dead["id"], dead["recipient"], dead["event_type"]) == (first, "m" * 300, "opened")
+    assert dead["work"]["receivers"] == {"shop": TRACEBACK}
+    assert (dead["work"]["failures"], dead["work"]["error"]) == (15, "Given up.")
+    assert dead["received_at"].startswith("2026-07-14T12:00:00")
+
+
+def test_list_applies_all_filters(database: str) -> None:
+    pks = store_done(*(open_event(name, anymail_id="m1", event="bounce") for name in "ABC"), open_event("D"))
+    add_pending(pks[0], state="dead", failures=1, receivers=FAILED)
+    add_pending(pks[1], failures=1, receivers=FAILED)
+    filters = ["--message-id", "m1", "--address", "MIRA.okafor@example.net", "--type", "bounced"]
+    filters += ["--type", "opened", "--since", "2026-07-14", "--until", "2026-07-15"]
+    filters += ["--state", "dead", "--state", "done"]
+    assert {found["id"] for found in run_json("list", *filters)} == {pks[0], pks[2]}
+    assert [found["id"] for found in run_json("list", *filters, "--receiver", "shop")] == [pks[0]]
+    assert run_json("list", pks[1], *filters) == []
+
+
+def test_list_reads_many_events_in_slices(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_database, "SLICE", 10)
+    pks = store_done(*(open_event(f"{number:02d}") for number in range(25)))
+    lines = run("list", "--limit", 0).splitlines()
+    assert [int(line.split()[0]) for line in lines[1:-1]] == sorted(pks, reverse=True)
+    assert len(run_json("list", "--limit", 15)) == 15
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 132, 200])
+def test_list_fits_the_width_of_the_terminal(database: str, columns: int) -> None:
+    pks = store_done(
+        *(open_event(f"{at}", email=f"{'mira' * at}@example.net", event="bounce") for at in range(20))
+    )
+    for pk in pks[::2]:
+        add_pending(
+            pk,
+            state="dead",
+            failures=15,
+            receivers={"shop.receivers.stop_mailing": TRACEBACK, "x": "y" * 99},
+        )
+    lines = run("list", terminal=columns).splitlines()
+    assert max(map(len, lines)) <= columns
+    assert lines[0].startswith("id")
+    assert len([line for line in lines if "shop.receivers.stop_mailing: Conn" in line]) == 10
+    assert any(" dead " in line and "15" in line and "mira" in line for line in lines)
+
+
+def test_untrusted_text_sends_no_control_characters_to_the_terminal(database: str) -> None:
+    (pk,) = store_done(
+        open_event("A1", email="\x1b[2Jmira@example.net", useragent="\x9b31m\u202e", order="\ud800")
+    )
+    add_pending(pk, state="dead", failures=1, receivers={"shop": "ValueError: \x1b]0;owned\x07"})
+    for shown in (run("list"), run("list", terminal=80), run("show", pk)):
+        assert all(one.isprintable() or one == "\n" for one in shown)
+        assert "\\x1b[2jmira@example.net" in shown.replace("2J", "2j")
+
+
+# show
+
+
+def test_show_prints_everything_of_an_event(database: str) -> None:
+    (pk,) = store_done(
+        open_event("A1", event="click", url="https://example.net/?a=b", order="77", timestamp=1784000000)
+    )
+    add_pending(
+        pk,
+        due=later(database),
+        failures=3,
+        lapses=1,
+        receivers={"shop.stop": TRACEBACK, "bank.note": ""},
+    )
+    shown = run("show", "A1")
+    for said in (
+        f"Event {pk}\n",
+        "state          retrying\n",
+        "failed tries   3\n",
+        "died workers   1\n",
+        "failed         shop.stop\n",
+        "not reached    bank.note\n",
+        "received       2026-07-14 12:00:00 UTC\n",
+        "timestamp      2026-07-14 03:33:20 UTC\n",
+        "click_url      https://example.net/?a=b\n",
+        'metadata       {"order": "77"}\n',
+        "Receiver shop.stop\n    Traceback (most recent call last):\n",
+        "    ConnectionError: the shop is closed\n",
+        '      "url": "https://example.net/?a=b",\n',
+    ):
+        assert said in shown
+    assert "esp_event" not in shown
+
+
+def test_show_prints_an_unreadable_event_as_it_was_posted(database: str) -> None:
+    store.store(stream_entries(b'{"event": "op\xff'), leases.Claim())
+    (found,) = run_json("show", "--state", "dead")
+    assert found["raw"] == '{"event": "op\\xff'
+    assert (found["event"], found["state"]) == (None, "dead")
+    assert "is not JSON" in found["unreadable"]
+    shown = run("show", found["id"])
+    assert '    {"event": "op\\xff' in shown
+    assert "unreadable     The element is not JSON" in shown
+
+
+def test_show_prints_an_event_as_json(database: str) -> None:
+    first, _ = store_done(open_event("A1", order=float("nan")), open_event("B2"))
+    found, _ = run_json("show", "--type", "opened")
+    assert found["id"] == first
+    assert found["event"]["metadata"] == {"order": "NaN"}
+    assert found["event"]["event_type"] == "opened"
+    assert "esp_event" not in found["event"]
+    assert '"order": NaN' in found["raw"]
+
+
+def test_show_names_missing_ids_after_the_events_it_found(database: str) -> None:
+    (pk,) = store_done(open_event("A1"))
+    out = StringIO()
+    with pytest.raises(CommandError, match="No event has the id C3, 0") as raised:
+        call_command("events", "show", str(pk), "C3", "0", stdout=out)
+    assert raised.value.returncode == 1
+    assert f"Event {pk}\n" in out.getvalue()
+
+
+def test_show_requires_ids_or_filters(database: str) -> None:
+    store_done(open_event("A1"))
+    with pytest.raises(CommandError, match="Say which events"):
+        run("show")
+    with pytest.raises(CommandError, match="No event matches"):
+        run("show", "--type", "clicked")
+
+
+# retry
+
+
+def test_retry_takes_failed_events_and_wakes_workers(database: str, tracking: ReceiverSignal) -> None:
+    shop = Recorder(tracking, "shop")
+    pks = store_done(*(open_event(name) for name in "ABCDE"))
+    add_pending(pks[0], state="dead", failures=15, receivers=FAILED)
+    add_pending(pks[1], due=later(database), failures=2, receivers=FAILED)
+    add_pending(pks[2], due=later(database), failures=2, receivers=FAILED, claim=TOKEN)
+    add_pending(pks[3], state="dead", error="Given up: its worker died.")
+    said = run("retry", "--address", "mira.okafor@example.net")
+    assert said.splitlines() == [
+        "Retried 3 of 5 events.",
+        "1 left alone: a worker has them in hand.",
+        "1 with nothing to retry: done, or not tried yet.",
+        "A worker takes them up now, or at beat's next tick.",
+    ]
+    assert queued_tasks() == {"events.retry", "events.recover"}
+    assert counters.read() == {"retried_by_hand": 3}
+    tasks.retry()
+    tasks.recover()
+    assert sorted(name for name, _, _ in shop.calls if name) == ["A", "B", "D"]
+    assert Work.objects.get().pk == pks[2]
+
+
+def test_retry_prints_its_counts_as_json(database: str) -> None:
+    pks = store_done(open_event("A1"), open_event("B2"))
+    add_pending(pks[0], state="dead", failures=1)
+    add_pending(pks[1], failures=1, claim=TOKEN)
+    assert run_json("retry", *pks) == [{"matched": 2, "retried": 1, "in_progress": 1}]
+    assert run_json("retry", "--state", "dead") == [{"matched": 0, "retried": 0, "in_progress": 0}]
+
+
+@pytest.mark.parametrize("action", ["retry", "replay"])
+def test_retry_and_replay_without_a_filter_require_all(database: str, action: str) -> None:
+    (pk,) = store_done(open_event("A1"))
+    add_pending(pk, state="dead", failures=1)
+    for options in ((), ("--dry-run",), ("--json",)):
+        with pytest.raises(CommandError, match=r"Say which events: .* Or --all\."):
+            run(action, *options)
+    assert Work.objects.get().state == "dead"
+    run(action, "--all")
+    assert Work.objects.get().state == "owed"
+
+
+@pytest.mark.parametrize("action", ["retry", "replay"])
+def test_retry_and_replay_name_missing_ids_and_take_the_others(database: str, action: str) -> None:
+    (pk,) = store_done(open_event("A1"))
+    add_pending(pk, state="dead", failures=1)
+    said = run(action, pk, "C3")
+    assert "No event has the id C3" in said
+    assert " 1 of 1 event.\n" in said
+
+
+def test_retry_works_in_slices_and_shows_a_progress_bar_on_a_terminal(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_database, "SLICE", 10)
+    pks = store_done(*(open_event(f"{number:02d}") for number in range(25)))
+    for pk in pks:
+        add_pending(pk, state="dead", failures=1)
+    assert "%" not in run("retry", "--all", "--dry-run")
+    said = run("retry", "--all", terminal=80)
+    assert "100%" in said
+    assert "Retried 25 of 25 events.\n" in said
+    assert Work.objects.filter(state="owed").count() == 25
+    assert "%" not in run("retry", "--all", "--json", terminal=80)
+
+
+def test_an_interrupted_retry_prints_how_many_events_it_retried(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_database, "SLICE", 10)
+    for pk in store_done(*(open_event(f"{number:02d}") for number in range(25))):
+        add_pending(pk, state="dead", failures=1)
+    interrupt_second_call(monkeypatch, replay, "retry")
+    out = StringIO()
+    with pytest.raises(CommandError, match="Interrupted") as raised:
+        call_command("events", "retry", "--all", stdout=out)
+    assert raised.value.returncode == 130
+    assert out.getvalue().startswith("Retried 10 of 25 events.\n")
+    assert queued_tasks() == {"events.retry", "events.recover"}
+
+
+@pytest.mark.parametrize("action", ["retry", "replay"])
+def test_retry_and_replay_succeed_without_redis_and_broker(
+    database: str, anymail: Callable[..., None], action: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (pk,) = store_done(open_event("A1"))
+    add_pending(pk, state="dead", failures=1)
+    anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
+    monkeypatch.setattr("events_app.shared.wakeup._producer", mock.Mock(side_effect=ConnectionError))
+    assert "or at beat's next tick" in run(action, pk)
+    assert leases.anything_to_retry()
+
+
+# replay
+
+
+def test_replay_takes_done_events_and_dead_letters_and_wakes_workers(
+    database: str, tracking: ReceiverSignal
+) -> None:
+    shop = Recorder(tracking, "shop")
+    pks = store_done(open_event("A1"), open_event("B2"), open_event("C3"))
+    add_pending(pks[1], state="dead", failures=15, receivers=FAILED)
+    add_pending(pks[2], failures=1)
+    said = run("replay", "--all", "--to", "shop")
+    assert said.splitlines() == [
+        "Replayed 2 of 3 events.",
+        "1 left alone: receivers are still owed them (to hurry those that are put off: events retry).",
+        "A worker takes them up now, or at beat's next tick.",
+    ]
+    assert queued_tasks() == {"events.retry"}
+    assert counters.read() == {"replayed": 2}
+    Work.objects.filter(pk=pks[2]).delete()
+    tasks.retry()
+    assert sorted(shop.calls) == [("A1", 1, True), ("B2", 1, True)]
+
+
+def test_replay_prints_its_counts_as_json(database: str) -> None:
+    pks = store_done(open_event("A1"), open_event("B2"))
+    add_pending(pks[0])
+    assert run_json("replay", *pks) == [{"matched": 2, "replayed": 1, "owed": 1}]
+
+
+def test_replay_refuses_a_receiver_that_is_not_connected(database: str, tracking: ReceiverSignal) -> None:
+    (pk,) = store_done(open_event("A1"))
+    with pytest.raises(CommandError, match=r"No receiver shop is connected\. There are: none"):
+        run("replay", pk, "--to", "shop")
+    Recorder(tracking, "shop")
+    Recorder(tracking, "bank")
+    with pytest.raises(CommandError, match=r"No receiver post is connected\. There are:\n  bank\n  shop"):
+        run("replay", pk, "--to", "shop", "--to", "post")
+    assert not Work.objects.exists()
+
+
+# Before it is done
+
+
+def test_a_dry_run_prints_the_events_it_would_take(database: str) -> None:
+    pks = store_done(
+        *(open_event(name) for name in "ABC"), *(open_event(name, event="bounce") for name in "DEF")
+    )
+    add_pending(pks[0], state="dead", failures=1, receivers={"shop": "Traceback", "bank": ""})
+    add_pending(pks[1], state="dead", failures=1, receivers={"shop": "Traceback"})
+    add_pending(pks[3], failures=1, receivers={"shop": "Traceback", "bank": "Traceback"})
+    add_pending(pks[4], failures=1, claim=TOKEN)
+    before = list(Work.objects.order_by("pk").values())
+    assert run("retry", "--all", "--dry-run").splitlines() == [
+        "events  type     state     failed receivers",
+        "     2  opened   dead      shop",
+        "     1  bounced  retrying  bank, shop",
+        "Would retry 3 of 6 events. Nothing was changed.",
+    ]
+    assert run("replay", "--type", "opened", "--dry-run").splitlines()[-1].startswith("Would replay 3 of 3")
+    (found,) = run_json("replay", "--all", "--dry-run")
+    assert (found["dry_run"], found["matched"], found["would_replay"]) == (True, 6, 4)
+    assert {"type": "bounced", "state": "done", "receivers": [], "events": 1} in found["groups"]
+    assert list(Work.objects.order_by("pk").values()) == before
+    assert (queued_tasks(), counters.read()) == (set(), {})
+
+
+def test_a_dry_run_without_matches_prints_zero_events(database: str) -> None:
+    assert run("retry", "--all", "--dry-run") == "Would retry 0 of 0 events. Nothing was changed.\n"
+
+
+# status
+
+
+def test_status_of_an_idle_deployment(database: str) -> None:
+    tasks.heard_from_beat()
+    lines = run("status").splitlines()
+    assert lines[0] == "Waiting in Redis, to be stored: 0"
+    assert re.fullmatch(r"Beat was last heard of \d+ seconds? ago\.", lines[1])
+    assert [line.split()[:2] for line in lines[4:]] == [["owed", "0"], ["retrying", "0"], ["dead", "0"]]
+
+
+def test_status_prints_backlog_pending_events_failed_receivers_and_counters(database: str) -> None:
+    stream.append("tracking", [b"{}", b"{}"])
+    redis.worker().set(redis.key("beat"), redis.worker().time()[0] - 90)
+    counters.count(counters.DUPLICATE, 7)
+    counters.count(counters.REFUSED.format(status=403), 2)
+    counters.count("of another version")
+    pks = store_done(*(open_event(name) for name in "ABCDEFG"))
+    add_pending(pks[0])
+    add_pending(pks[1], failures=1, receivers={'the "shop"': "Traceback", "bank": ""})
+    add_pending(pks[2], failures=1, due=later(database, 600), receivers={"bank": "Traceback"})
+    add_pending(pks[3], state="dead", failures=9, receivers={"bank": "Traceback", 'the "shop"': "Traceback"})
+    add_pending(pks[4], state="dead")
+    add_pending(pks[5], claim=TOKEN, due=later(database))
+    add_pending(pks[6], claim=TOKEN, replay=True)
+    (found,) = run_json("status")
+    assert 90 <= found.pop("seconds_since_beat") < 120
+    assert 590 < found["work"].pop("seconds_to_next") <= 600
+    assert found == {
+        "waiting_in_redis": 2,
+        "work": {
+            "owed": 2,
+            "owed_in_hand": 1,
+            "retrying": 3,
+            "retrying_in_hand": 0,
+            "due_now": 1,
+            "to_recover": 1,
+            "dead": 2,
+        },
+        "failed_receivers": {"bank": {"retrying": 1, "dead": 1}, 'the "shop"': {"retrying": 1, "dead": 1}},
+        "counters": {"duplicate": 7, "of another version": 1, "refused_403": 2},
+    }
+    said = run("status")
+    assert "WARNING: Beat was last heard of 9" in said
+    assert "owed           2  1 in a worker's hands\n" in said
+    assert "retrying       3  1 due now, the next in " in said
+    assert "Being taken up one at a time, as their worker died or by hand: 1\n" in said
+    assert "refused_403         2  posts answered with 403\n" in said
+    assert 'the "shop"              1     1\n' in said
+
+
+def test_status_says_when_beat_never_ticked(database: str) -> None:
+    assert "beat has never been heard of" in run("status")
+
+
+def test_status_without_redis_prints_the_database_figures_and_fails(
+    database: str, anymail: Callable[..., None]
+) -> None:
+    anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
+    out = StringIO()
+    with pytest.raises(CommandError, match=r"^Redis cannot be asked: ConnectionError: .*$") as raised:
+        call_command("events", "status", stdout=out)
+    assert raised.value.returncode == 1
+    assert "dead           0" in out.getvalue()
+    out = StringIO()
+    with pytest.raises(CommandError):
+        call_command("events", "status", "--json", stdout=out)
+    assert json.loads(out.getvalue())["counters"] is None
+
+
+def test_status_without_the_database_prints_the_redis_figures_and_fails(database: str) -> None:
+    out = StringIO()
+    with (
+        database_away(database),
+        pytest.raises(CommandError, match=r"^The database cannot be asked: OperationalError"),
+    ):
+        call_command("events", "status", stdout=out)
+    assert out.getvalue().startswith("Waiting in Redis, to be stored: 0\n")
+
+
+@pytest.mark.parametrize("action", ["list", "show", "retry", "replay"])
+def test_actions_without_the_database_fail_with_a_plain_error(database: str, action: str) -> None:
+    with (
+        database_away(database),
+        pytest.raises(CommandError, match="The database cannot be asked: OperationalError"),
+    ):
+        run(action, "--state", "dead")
+
+
+def test_an_unusable_setting_is_named_in_the_error(database: str, anymail: Callable[..., None]) -> None:
+    anymail(DEDUPE_BY="luck")
+    with pytest.raises(CommandError, match="DEDUPE_BY"):
+        run("list", "A1")
+
+
+# Arguments
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["list", "--since", "yesterday"], "argument --since: 'yesterday' is no time. Write a date"),
+        (["list", "--limit", "-1"], "Write how many to list (1, 50, 1000), or 0 for all"),
+        (["list", "--state", "deadd"], "invalid choice: 'deadd'"),
+        (["retry", "--type", "bounce"], "invalid choice: 'bounce'"),
+        (["retry", "--limit", "3"], "unrecognized arguments"),
+        ([], "required: ACTION"),
+    ],
+)
+def test_an_invalid_argument_is_an_error_with_advice(args: list[str], says: str) -> None:
+    with pytest.raises(CommandError) as raised:
+        run(*args)
+    assert says in str(raised.value)
+
+
+@pytest.mark.parametrize("options", [["--verbosity", "0"], ["-v", "2"], ["--no-color"], ["--force-color"]])
+def test_django_options_are_accepted_before_and_after_the_action(database: str, options: list[str]) -> None:
+    assert run(*options, "list") == run("list", *options) == "No event matches.\n"
+
+
+def test_a_closed_output_pipe_is_no_error(database: str) -> None:
+    store_done(open_event("A1"))
+    with (
+        mock.patch.object(command.Command, "_list", side_effect=BrokenPipeError),
+        mock.patch("os.dup2") as redirected,
+        mock.patch("sys.stdout", mock.Mock(fileno=lambda: 1)),
+    ):
+        run("list")
+    assert redirected.called
+
+
+# Words
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (TRACEBACK, "ConnectionError: the shop is closed"),
+        ("No receiver of this name is connected.", "No receiver of this name is connected."),
+        ("Traceback (most recent call last):\n  File", "File"),
+        ("x" * 5, "xxxxx"),
+        (
+            "  + Exception Group Traceback (most recent call last):\n  | ExceptionGroup: two (2 in it)\n",
+            "| ExceptionGroup: two (2 in it)",
+        ),
+    ],
+)
+def test_the_last_line_of_a_traceback_is_shown(error: str, says: str) -> None:
+    assert rendering.last_words(error).strip() == says
+
+
+def test_every_counter_has_a_meaning() -> None:
+    names = {value for name, value in vars(counters).items() if name.isupper() and isinstance(value, str)}
+    assert names == counters.MEANINGS.keys()
+    page = (Path(__file__).parents[3] / "docs" / "operate.md").read_text()
+    assert not [name for name in names if f"| `{name.format(status='…')}` |" not in page]
+    assert counters.meaning("refused_503") == "posts answered with 503"
+    assert counters.meaning("of another version") == ""

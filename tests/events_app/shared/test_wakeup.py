@@ -1,0 +1,305 @@
+"""A bell reaches the broker within a second or so, or is counted as lost. It never raises."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.exceptions import SoftTimeLimitExceeded
+
+from events_app import tasks
+from events_app.shared import counters, redis, wakeup
+from events_app.shared.deadline import Threads
+from events_app.shared.wakeup import Limits
+from ground.process import wait_for
+from tests.support.brokers import UNREACHABLE, SilentBroker
+from workers.app import app
+
+
+def threads_connection() -> Any:
+    """The broker's connection that the thread of wake-ups has."""
+    return wakeup._publishers.run(lambda: wakeup._thread.connection, 10)
+
+
+def waiting(queue: str = "sendgrid.events") -> int:
+    return int(redis.worker().llen(queue))
+
+
+def test_each_wake_up_is_a_message_in_the_queue_of_its_task() -> None:
+    wakeup.ring(tasks.drain)
+    wakeup.ring(tasks.tick)
+    wakeup.ring(tasks.recover)
+    assert (waiting(), waiting("sendgrid.recovery")) == (2, 1)
+    assert counters.read() == {}
+
+
+def test_a_wake_up_message_has_no_arguments_and_expires() -> None:
+    wakeup.ring(tasks.drain)
+    with app.connection_for_read() as connection:
+        message = connection.SimpleQueue("sendgrid.events").get_nowait()
+    assert message.payload[:2] == [[], {}]
+    assert message.headers["task"] == "events.drain"
+    assert message.headers["expires"]
+    assert message.headers["ignore_result"]
+
+
+@pytest.mark.usefixtures("broker_away")
+def test_a_failed_wake_up_is_counted_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    wakeup.ring(tasks.drain)
+    wakeup.ring(tasks.drain)
+    assert counters.read() == {"bell_failed": 2}
+    assert "Could not ring events.drain: OperationalError. The next tick will." in caplog.messages
+
+
+def test_a_wake_up_reconnects_after_a_failure(monkeypatch: pytest.MonkeyPatch, broker_away: None) -> None:
+    wakeup.ring(tasks.drain)
+    monkeypatch.delenv("CELERY_BROKER_WRITE_URL")
+    wakeup._silent_until = 0.0  # some seconds later
+    wakeup.ring(tasks.drain)
+    assert waiting() == 1
+    assert counters.read() == {"bell_failed": 1}
+
+
+@pytest.mark.usefixtures("broker_away")
+def test_a_wake_up_without_broker_and_redis_raises_nothing(anymail: Callable[..., None]) -> None:
+    anymail(EVENT_REDIS_URL=UNREACHABLE)
+    wakeup.ring(tasks.drain)
+
+
+def test_all_wake_ups_of_a_thread_share_one_connection() -> None:
+    wakeup.ring(tasks.drain)
+    connection = threads_connection()
+    wakeup.ring(tasks.recover)
+    assert threads_connection() is connection
+
+
+def test_each_celery_app_has_its_own_connection() -> None:
+    wakeup._producer(app)
+    connection = wakeup._thread.connection
+    other = Celery("other", broker=app.conf.broker_url, set_as_current=False)
+    other.conf.broker_transport_options = {"max_retries": 7}
+    wakeup._producer(other)
+    assert wakeup._thread.connection is not connection
+    assert wakeup._thread.connection.transport_options["max_retries"] == 0
+    wakeup._hang_up()
+
+
+def test_wake_up_tasks_ack_early_ignore_results_and_have_no_retry() -> None:
+    for task in (tasks.drain, tasks.recover, tasks.tick):
+        assert (task.acks_late, task.ignore_result, task.max_retries) == (False, True, 0)
+        assert task.expires == 3600
+
+
+#: Threads in which the next one ran.
+ran: list[int] = []
+
+
+@wakeup.task("tests.kept", queue="sendgrid.events", limits=Limits(1, 2), keeps_result=True)
+def kept() -> int:
+    ran.append(threading.get_ident())
+    return 17
+
+
+def test_a_wake_up_message_asks_the_worker_to_keep_the_result_of_its_task() -> None:
+    wakeup.ring(kept)
+    with app.connection_for_read() as connection:
+        message = connection.SimpleQueue("sendgrid.events").get_nowait()
+    headers: Any = message.headers
+    assert headers["ignore_result"] is False
+    assert (kept.ignore_result, kept.acks_late) == (False, False)
+    assert (kept.soft_time_limit, kept.time_limit) == (1, 2)
+
+
+def test_a_wake_up_with_a_kept_result_does_not_contact_the_result_backend(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Celery would subscribe to a Redis with results before it sends: `ring` says that nothing is kept."""
+    asked: list[str] = []
+    monkeypatch.setattr(app.backend, "on_task_call", lambda *_: asked.append("asked"), raising=False)
+    wakeup.ring(kept)
+    assert (waiting(), asked) == (1, [])
+    kept.apply_async(retry=False)
+    assert asked == ["asked"]
+
+
+def test_a_second_wake_up_after_a_failure_does_not_wait_for_the_broker(
+    monkeypatch: pytest.MonkeyPatch, broker_away: None
+) -> None:
+    wakeup.ring(tasks.drain)
+    monkeypatch.setattr(wakeup, "_producer", lambda _: pytest.fail("it tried again"))
+    wakeup.ring(tasks.drain)
+    assert counters.read()[counters.BELL_FAILED] == 2
+
+
+# Whatever the transport does
+
+
+def test_a_soft_time_limit_interrupts_a_wake_up(
+    silent_broker: SilentBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wakeup, "_DEADLINE", 60.0)
+
+    def strike(*_: object) -> None:
+        raise SoftTimeLimitExceeded
+
+    def limit() -> None:
+        wait_for(lambda: silent_broker.connections, seconds=30, what="the publish waits")
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, strike)
+    celery = threading.Thread(target=limit)
+    celery.start()
+    try:
+        with pytest.raises(SoftTimeLimitExceeded):
+            wakeup.ring(tasks.drain)
+    finally:
+        celery.join()
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_wake_up_times_out_on_a_transport_that_never_returns(
+    silent_broker: SilentBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):  # after the first, none is tried
+        assert not wakeup.ring(tasks.drain)
+    assert "Could not ring events.drain: no answer. The next tick will." in caplog.messages
+    assert (len(silent_broker.connections), wakeup._publishers.late) == (1, 1)
+    assert counters.read() == {"bell_failed": 3}
+
+
+def test_backoff_of_a_hanging_broker_doubles_up_to_a_limit(
+    monkeypatch: pytest.MonkeyPatch, silent_broker: SilentBroker
+) -> None:
+    monkeypatch.setattr(wakeup, "_DEADLINE", 0.05)
+    waits = []
+    for _ in range(8):
+        wakeup._silent_until = 0.0  # some time later
+        before = time.monotonic()
+        wakeup.ring(tasks.drain)
+        waits.append(round(wakeup._silent_until - before) // 10)
+    assert waits == [1, 2, 4, 8, 16, 30, 30, 30]
+
+
+def test_concurrent_failed_wake_ups_raise_the_backoff_once(silent_broker: SilentBroker) -> None:
+    before = time.monotonic()
+    ringing = [threading.Thread(target=wakeup.ring, args=(tasks.drain,)) for _ in range(6)]
+    for thread in ringing:
+        thread.start()
+    for thread in ringing:
+        thread.join()
+    assert wakeup._publishers.late > 1
+    assert wakeup._silent_until - before < 2 * wakeup._SILENCE + 60
+
+
+def test_hanging_publisher_threads_are_limited(
+    monkeypatch: pytest.MonkeyPatch, silent_broker: SilentBroker
+) -> None:
+    monkeypatch.setattr(wakeup, "_publishers", Threads("test", 2))
+    monkeypatch.setattr(wakeup, "_DEADLINE", 0.05)
+    for _ in range(4):
+        wakeup._silent_until = 0.0  # some time later
+        wakeup.ring(tasks.drain)
+    assert wakeup._publishers.late == 2
+    silent_broker.hang_up()
+    wait_for(lambda: not wakeup._publishers.late, seconds=60, what="the threads are back")
+
+
+def test_a_wake_up_succeeds_once_the_broker_answers_again(
+    monkeypatch: pytest.MonkeyPatch, silent_broker: SilentBroker
+) -> None:
+    wakeup.ring(tasks.drain)
+    monkeypatch.delenv("CELERY_BROKER_WRITE_URL")
+    wakeup._silent_until = 0.0  # some time later
+    assert wakeup.ring(tasks.drain)
+    assert waiting() == 1
+
+
+def test_eager_tasks_run_in_the_thread_of_their_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(app.conf, "task_always_eager", True)
+    ran.clear()
+    assert wakeup.ring(kept)
+    assert ran == [threading.get_ident()]
+
+
+# Once for many
+
+
+def test_wake_ups_are_suppressed_until_a_worker_acknowledges_one() -> None:
+    for _ in range(3):
+        wakeup.ring_once(tasks.drain)
+    assert waiting() == 1
+    wakeup.heard(tasks.drain)
+    wakeup.ring_once(tasks.drain)
+    assert waiting() == 2
+
+
+def test_each_task_has_its_own_wake_up() -> None:
+    wakeup.ring_once(tasks.drain)
+    wakeup.ring_once(tasks.tick)
+    assert waiting() == 2
+
+
+def test_a_lost_wake_up_suppresses_others_for_2_seconds() -> None:
+    wakeup.ring_once(tasks.drain)
+    assert 0 < redis.worker().pttl(wakeup._flag(tasks.drain)) <= 2000
+
+
+def test_suppress_lasts_for_the_given_time() -> None:
+    wakeup.hush(tasks.drain, 1.5)
+    wakeup.ring_once(tasks.drain)
+    assert waiting() == 0
+    assert 0 < redis.worker().pttl(wakeup._flag(tasks.drain)) <= 1500
+
+
+def test_an_unusable_setting_does_not_suppress_wake_ups(anymail: Callable[..., None]) -> None:
+    anymail(EVENT_STREAM="")
+    wakeup.heard(tasks.drain)
+    wakeup.hush(tasks.drain, 1)
+    wakeup.ring_once(tasks.drain)
+    assert waiting() == 1
+
+
+def test_a_failed_wake_up_suppresses_no_other(broker_away: None) -> None:
+    for _ in range(2):  # the second time it is not even tried
+        wakeup.ring_once(tasks.drain)
+        assert not redis.worker().exists(wakeup._flag(tasks.drain))
+
+
+def test_a_wake_up_is_sent_when_redis_is_away(anymail: Callable[..., None]) -> None:
+    server = redis.worker()
+    anymail(EVENT_REDIS_URL=UNREACHABLE)
+    wakeup.hush(tasks.drain, 1)
+    for _ in range(2):
+        wakeup.ring_once(tasks.drain)
+        wakeup.heard(tasks.drain)
+    assert server.llen("sendgrid.events") == 2
+
+
+def test_a_second_wake_up_after_a_redis_failure_does_not_contact_redis(
+    monkeypatch: pytest.MonkeyPatch, anymail: Callable[..., None]
+) -> None:
+    server = redis.worker()
+    anymail(EVENT_REDIS_URL=UNREACHABLE)
+    wakeup.ring_once(tasks.drain)
+    monkeypatch.setattr(redis, "hasty", lambda: pytest.fail("it asked again"))
+    wakeup.ring_once(tasks.drain)
+    assert server.llen("sendgrid.events") == 2
+
+
+@pytest.mark.usefixtures("broker_away")
+def test_a_failed_wake_up_is_not_counted_while_redis_is_away(
+    monkeypatch: pytest.MonkeyPatch, anymail: Callable[..., None]
+) -> None:
+    anymail(EVENT_REDIS_URL=UNREACHABLE)
+    monkeypatch.setattr(counters, "count", lambda *_: pytest.fail("it counted"))
+    for _ in range(2):
+        wakeup.ring_once(tasks.drain)
+
+
+def test_a_failed_wake_up_check_does_not_pause_redis_for_posts(anymail: Callable[..., None]) -> None:
+    anymail(EVENT_REDIS_URL=UNREACHABLE)
+    wakeup.ring_once(tasks.drain)
+    assert not redis.is_paused()

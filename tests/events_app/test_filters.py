@@ -1,0 +1,68 @@
+"""Criteria mean the events an operator means, on either database."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from events_app.filters import Criteria, find, missing
+from tests.support.events.stored_events import open_event, store_done
+
+pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+
+def ids(**criteria: Any) -> list[str]:
+    return sorted(find(Criteria(**criteria)).values_list("event_id", flat=True))
+
+
+def test_an_empty_filter_finds_all_events(database: str) -> None:
+    store_done(open_event("A1"), open_event("B2"))
+    assert ids() == ["A1", "B2"]
+
+
+def test_filter_by_our_id_or_the_sendgrid_id(database: str) -> None:
+    first, *_ = store_done(open_event("A1"), open_event("b2=="), open_event("c3"))
+    assert ids(ids=(str(first), "b2==")) == ["A1", "b2=="]
+    assert ids(ids=("B2==", str(10**17))) == []
+
+
+def test_an_id_with_more_digits_than_ours_is_a_sendgrid_id(database: str) -> None:
+    number = "9" * 30
+    store_done(open_event(number))
+    assert ids(ids=(number,)) == [number]
+
+
+def test_filter_by_the_sendgrid_id_works_with_dedupe_by_content(
+    database: str, anymail: Callable[..., None]
+) -> None:
+    anymail(DEDUPE_BY="content")
+    store_done(open_event("A1"), open_event("B2", ip="203.0.113.9"))
+    assert ids(ids=("B2",)) == ["B2"]
+    assert missing(["B2", "C3"]) == ["C3"]
+
+
+def test_missing_returns_the_unknown_ids(database: str) -> None:
+    first, _ = store_done(open_event("A1"), open_event("B2"))
+    assert missing([str(first), "B2", "C3", "0", f"0{first}", str(10**17)]) == ["C3", "0", str(10**17)]
+    assert missing([]) == []
+
+
+def test_filter_by_message_id_and_by_address(database: str) -> None:
+    store_done(open_event("A1", anymail_id="our-id"), open_event("B2", email="Lena@Example.ORG"))
+    assert ids(message_id="our-id") == ["A1"]
+    assert ids(message_id="our") == []
+    assert ids(address="lENA@example.org") == ["B2"]
+    assert ids(address="lena") == []
+
+
+def test_filter_by_event_type(database: str) -> None:
+    store_done(open_event("A1"), open_event("B2", event="click"), open_event("C3", event="bounce"))
+    assert ids(types=("clicked",)) == ["B2"]
+    assert ids(types=("clicked", "bounced")) == ["B2", "C3"]
+
+
+def test_all_given_filters_must_match(database: str) -> None:
+    first, second = store_done(open_event("A1"), open_event("B2", email="lena@example.org"))
+    asked = {"ids": (str(first), str(second)), "address": "lena@example.org", "states": ("done",)}
+    assert ids(**asked) == ["B2"]
+    assert ids(**asked, types=("clicked",)) == []

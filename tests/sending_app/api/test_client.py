@@ -1,0 +1,548 @@
+"""What SendGrid surely does not have is told from what it may have, whatever breaks and wherever."""
+
+import json
+import logging
+import os
+import pickle
+import socket
+import ssl
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+import requests
+from billiard.exceptions import SoftTimeLimitExceeded
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from ground.process import wait_for
+from sending_app import exceptions
+from sending_app.account import Account
+from sending_app.api import client, sessions
+from sending_app.api.client import Outcome, post
+from sending_app.exceptions import APIError, MailError, RequestsAPIError, Verdict
+from tests.support.http_server import (
+    ACCEPTED,
+    Behaviour,
+    ClientConnection,
+    HttpServer,
+    Request,
+    Serve,
+    answering,
+    response,
+)
+
+KEY = "SG.a-key-that-is-nowhere.to-be-seen"
+ADDRESS = "mira.okafor@example.net"
+BODY = json.dumps({"personalizations": [{"to": [{"email": ADDRESS}]}]}).encode()
+
+#: More than the buffers of two sockets hold: who sends it notices when nobody reads.
+LARGE = b'"' + b"x" * 30_000_000 + b'"'
+
+
+def account(url: str, timeout: float = 0.2) -> Account:
+    return Account("default", api_key=KEY, api_url=url, timeout=(timeout, timeout))
+
+
+def patient(wire: HttpServer) -> Account:
+    """For what is to be answered, however slow the machine is."""
+    return account(wire.url, 20)
+
+
+def errors(*found: dict[str, object]) -> bytes:
+    return json.dumps({"errors": found}).encode()
+
+
+# What is posted
+
+
+def test_the_request_has_the_documented_line_headers_and_body(serve: Serve) -> None:
+    wire = serve(answering(ACCEPTED))
+    assert post(patient(wire), BODY).verdict is Verdict.ACCEPTED
+    [request] = wire.requests
+    assert request.line == "POST /v3/mail/send HTTP/1.1"
+    assert request.body == BODY
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+    assert request.headers["content-type"] == request.headers["accept"] == "application/json"
+    assert request.headers["content-length"] == str(len(BODY))
+    assert request.headers["user-agent"].startswith("django-sendgrid-pipeline/")
+    assert "transfer-encoding" not in request.headers
+
+
+def test_a_large_body_arrives_unchanged(serve: Serve) -> None:
+    wire = serve(answering(ACCEPTED))
+    assert post(patient(wire), LARGE).verdict is Verdict.ACCEPTED
+    assert wire.requests[0].body == LARGE
+
+
+def test_netrc_does_not_replace_the_api_key(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    wire = serve(answering(ACCEPTED))
+    post(patient(wire), BODY)
+    assert wire.requests[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+def test_a_proxy_of_the_environment_is_used(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy = serve(answering(ACCEPTED))
+    monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.address}")
+    outcome = post(account("http://sendgrid.invalid/v3/", 20), BODY)
+    assert outcome.verdict is Verdict.ACCEPTED
+    assert proxy.requests[0].line == "POST http://sendgrid.invalid/v3/mail/send HTTP/1.1"
+    assert proxy.requests[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+# What SendGrid answers
+
+
+def answered(serve: Serve, answer: bytes) -> Outcome:
+    return post(patient(serve(answering(answer))), BODY)
+
+
+def test_a_202_is_accepted_with_its_message_id(serve: Serve) -> None:
+    outcome = answered(serve, ACCEPTED)
+    assert outcome.status_code == 202
+    assert outcome.x_message_id == "fnY2B5dkT0K1cHFs9QmHzA"
+    assert outcome.response is not None
+    assert (outcome.detail, outcome.wait, outcome.error) == ("", None, None)
+
+
+def test_a_202_without_a_message_id_is_accepted(serve: Serve) -> None:
+    outcome = answered(serve, response(202))
+    assert (outcome.verdict, outcome.x_message_id) == (Verdict.ACCEPTED, "")
+
+
+SENDER = "The from address does not match a verified Sender Identity. Mail cannot be sent until resolved."
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "verdict"),
+    [
+        (200, b"", "accepted"),
+        (204, b"", "accepted"),
+        (301, b"", "paused"),
+        (302, b"<html>login</html>", "paused"),
+        (304, b"", "paused"),
+        (400, errors({"message": "Bad Request", "field": None, "help": None}), "failed"),
+        (401, errors({"message": "Maximum credits exceeded", "field": None}), "paused"),
+        (403, errors({"message": SENDER, "field": "from"}), "failed"),
+        (403, errors({"message": SENDER, "field": None}), "failed"),
+        (403, errors({"message": "no", "field": "personalizations.0.from.email"}), "failed"),
+        (403, errors({"message": "access forbidden", "field": None}), "paused"),
+        (403, b"", "paused"),
+        (404, b"", "paused"),
+        (405, b"", "paused"),
+        (406, b"", "paused"),
+        (407, b"", "paused"),
+        (408, b"", "retry"),
+        (413, b"<html>413</html>", "failed"),
+        (415, b"", "paused"),
+        (422, b"", "failed"),
+        (429, errors({"message": "too many requests", "field": None}), "paused"),
+        (451, b"", "paused"),
+        (500, errors({"message": "Internal", "field": None}), "unknown"),
+        (502, b"<html>502</html>", "unknown"),
+        (503, b"", "unknown"),
+        (504, b"<html>504</html>", "unknown"),
+        (999, b"", "unknown"),
+    ],
+)
+def test_each_status_code_has_its_result(serve: Serve, status: int, body: bytes, verdict: str) -> None:
+    outcome = answered(serve, response(status, body, "Location: https://elsewhere.invalid/"))
+    assert (outcome.verdict, outcome.status_code) == (verdict, status)
+    assert outcome.response is not None
+    assert (outcome.error is None) == (verdict == "accepted")
+    if outcome.error:
+        assert outcome.error.verdict == verdict
+        assert outcome.error.status_code == status
+        assert outcome.error.response is outcome.response
+        assert outcome.error.response.content == (b"" if status == 304 else body)
+        assert str(outcome.error).startswith(f"SendGrid API response {status}\n")
+
+
+@pytest.mark.parametrize("location", ["/v3/", "http://[::1", "http://./", "ftp://", "\xff"])
+@pytest.mark.parametrize("status", [301, 307])
+def test_a_redirect_is_not_followed(serve: Serve, status: int, location: str) -> None:
+    wire = serve(answering(response(status, b"", f"Location: {location}")))
+    outcome = post(patient(wire), BODY)
+    assert (outcome.verdict, outcome.status_code) == (Verdict.PAUSED, status)
+    assert len(wire.requests) == 1
+    assert KEY not in str(vars(outcome.response))
+
+
+def test_a_rate_limit_has_a_bounded_wait(serve: Serve) -> None:
+    outcome = answered(serve, response(429, b"", "X-RateLimit-Reset: 99999999999"))
+    assert (outcome.verdict, outcome.wait) == (Verdict.PAUSED, 600)
+    assert answered(serve, response(429)).wait is None
+    assert answered(serve, response(401, b"", "X-RateLimit-Reset: 99999999999")).wait is None
+
+
+def test_the_error_text_of_sendgrid_is_in_the_outcome(serve: Serve) -> None:
+    outcome = answered(serve, response(400, errors({"message": "No.", "field": "subject"})))
+    assert outcome.detail == "No. (subject)"
+    assert str(outcome.error) == (
+        'SendGrid API response 400\n{\n  "errors": [\n    {\n      "message": "No.",\n'
+        '      "field": "subject"\n    }\n  ]\n}'
+    )
+
+
+def breaks_off_its_answer(head: bytes) -> Behaviour:
+    def behave(peer: ClientConnection, requests: list[Request]) -> None:
+        peer.request()
+        peer.say(head + b"Content-Length: 100\r\n\r\n{")
+
+    return behave
+
+
+def test_a_truncated_response_counts_by_its_status_code(serve: Serve) -> None:
+    wire = serve(breaks_off_its_answer(b"HTTP/1.1 202 Accepted\r\nX-Message-Id: abc\r\n"))
+    outcome = post(patient(wire), BODY)
+    assert (outcome.verdict, outcome.x_message_id) == (Verdict.ACCEPTED, "abc")
+
+    outcome = post(patient(serve(breaks_off_its_answer(b"HTTP/1.1 400 Bad Request\r\n"))), BODY)
+    assert (outcome.verdict, outcome.detail) == (Verdict.FAILED, "400 Bad Request: an empty answer")
+    assert pickle.loads(pickle.dumps(outcome.error)).response.content == b""
+
+
+# What breaks before SendGrid can have the mail
+
+
+def broken(url: str, body: bytes = BODY) -> Outcome:
+    outcome = post(account(url), body)
+    assert (outcome.status_code, outcome.response, outcome.x_message_id) == (None, None, "")
+    assert outcome.error is not None
+    assert outcome.error.verdict is outcome.verdict
+    assert str(outcome.error) == outcome.detail
+    return outcome
+
+
+def refusing() -> str:
+    """An address where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        return f"127.0.0.1:{closed.getsockname()[1]}"
+
+
+def test_a_refused_connection_is_retried() -> None:
+    outcome = broken(f"http://{refusing()}/v3/")
+    assert outcome.verdict is Verdict.RETRY
+    assert outcome.detail == (
+        "The mail did not get to SendGrid: ConnectionRefusedError: "
+        f"{ConnectionRefusedError(111, os.strerror(111))}"
+    )
+    assert isinstance(outcome.error, requests.ConnectionError)
+
+
+def test_an_unresolved_host_name_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    outcome = broken("http://sendgrid.invalid/v3/")
+    assert outcome.verdict is Verdict.RETRY
+    assert "Name or service not known" in outcome.detail
+
+
+def test_a_connect_timeout_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    def time_out(*_: object) -> None:
+        raise TimeoutError("timed out")
+
+    # A full backlog or a silent host would do, but not the same on every system.
+    monkeypatch.setattr(socket.socket, "connect", time_out)
+    outcome = broken("http://127.0.0.1:9/v3/")
+    assert outcome.verdict is Verdict.RETRY
+    assert isinstance(outcome.error, requests.ConnectTimeout)
+
+
+def test_an_unreachable_proxy_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", f"http://{refusing()}")
+    outcome = broken("https://sendgrid.invalid/v3/")
+    assert outcome.verdict is Verdict.RETRY
+    assert isinstance(outcome.error, requests.exceptions.ProxyError)
+
+
+def test_a_proxy_that_refuses_the_tunnel_is_retried(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    def behave(peer: ClientConnection, requests: list[Request]) -> None:
+        peer.head()
+        peer.say(response(407))
+
+    monkeypatch.setenv("HTTPS_PROXY", f"http://{serve(behave).address}")
+    outcome = broken("https://sendgrid.invalid/v3/")
+    assert outcome.verdict is Verdict.RETRY
+    assert "407" in outcome.detail
+    assert isinstance(outcome.error, requests.exceptions.ProxyError)
+
+
+def test_a_connection_closed_before_the_end_of_the_body_is_retried(serve: Serve) -> None:
+    def behave(peer: ClientConnection, requests: list[Request]) -> None:
+        peer.head()
+        peer.read(100_000)
+
+    outcome = broken(serve(behave).url, LARGE)
+    assert outcome.verdict is Verdict.RETRY
+    assert isinstance(outcome.error, requests.ConnectionError)
+
+
+def test_a_timeout_while_sending_the_body_is_retried(serve: Serve) -> None:
+    def behave(peer: ClientConnection, requests: list[Request]) -> None:
+        peer.head()
+        peer.hang()
+
+    outcome = broken(serve(behave).url, LARGE)
+    assert outcome.verdict is Verdict.RETRY
+    assert outcome.detail == "The mail did not get to SendGrid: TimeoutError: timed out"
+
+
+@pytest.mark.parametrize(("status", "verdict"), [(503, "retry"), (413, "failed"), (401, "paused")])
+def test_an_early_response_before_the_end_of_the_body_counts_by_its_status_code(
+    serve: Serve, status: int, verdict: str
+) -> None:
+    """A balancer's 503 is then none of SendGrid's: it has not had the mail."""
+
+    def behave(peer: ClientConnection, requests: list[Request]) -> None:
+        peer.head()
+        peer.say(response(status, b"", "Connection: close"))
+        peer.stop_reading()
+
+    outcome = post(patient(serve(behave)), LARGE)
+    assert (outcome.verdict, outcome.status_code) == (verdict, status)
+
+
+@pytest.mark.parametrize("url", ["http://./v3/", "http://[::1/v3/", "http://" + "a" * 64 + ".example/v3/"])
+def test_an_invalid_url_is_retried(url: str) -> None:
+    assert broken(url).verdict is Verdict.RETRY
+
+
+def test_an_error_of_the_caller_is_not_in_the_detail() -> None:
+    try:
+        raise OSError("of the caller's")
+    except OSError:
+        assert broken("http://./v3/").detail == "The mail did not get to SendGrid: InvalidURL"
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\n", f"{KEY}\r\nX-Other: 1", f"{KEY}\u200b", "SG.ключ"])
+def test_an_invalid_api_key_opens_the_circuit_breaker_without_a_request(serve: Serve, key: str) -> None:
+    wire = serve(answering(ACCEPTED))
+    outcome = post(Account("default", api_key=key, api_url=wire.url, timeout=(20, 20)), BODY)
+    assert outcome.verdict is Verdict.PAUSED
+    assert key not in repr(outcome)
+    assert wire.connections == 0
+
+
+# What breaks when SendGrid may have the mail
+
+
+def hanging(peer: ClientConnection, requests: list[Request]) -> None:
+    peer.request()
+    peer.hang()
+
+
+def test_a_response_timeout_is_unknown(serve: Serve) -> None:
+    outcome = broken(serve(hanging).url)
+    assert outcome.verdict is Verdict.UNKNOWN
+    assert outcome.detail == "No answer from SendGrid: TimeoutError: timed out"
+    assert isinstance(outcome.error, requests.ReadTimeout)
+
+
+def hanging_up(peer: ClientConnection, requests: list[Request]) -> None:
+    peer.request()
+
+
+@pytest.mark.parametrize("body", [BODY, LARGE], ids=["small", "large"])
+def test_a_connection_closed_without_a_response_is_unknown(serve: Serve, body: bytes) -> None:
+    outcome = post(patient(serve(hanging_up)), body)
+    assert outcome.verdict is Verdict.UNKNOWN
+    assert outcome.detail.startswith("No answer from SendGrid: RemoteDisconnected: ")
+    assert isinstance(outcome.error, requests.ConnectionError)
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 20", b"220 smtp.example.com ESMTP\r\n\r\n", b"\x00" * 70_000])
+def test_an_invalid_response_is_unknown(serve: Serve, answer: bytes) -> None:
+    def behave(peer: ClientConnection, requests: list[Request]) -> None:
+        peer.request()
+        peer.say(answer)
+
+    assert post(patient(serve(behave)), BODY).verdict is Verdict.UNKNOWN
+
+
+# TLS
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A file with the key and the self-signed certificate of 127.0.0.1."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path / "certificate.pem"
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    return path
+
+
+@pytest.fixture
+def tls(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+@pytest.fixture
+def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+
+
+def test_an_untrusted_certificate_is_retried(tls: ssl.SSLContext) -> None:
+    with HttpServer(answering(ACCEPTED), tls) as wire:
+        outcome = post(patient(wire), BODY)
+    assert outcome.verdict is Verdict.RETRY
+    assert "certificate verify failed" in outcome.detail
+    assert isinstance(outcome.error, requests.exceptions.SSLError)
+    assert wire.requests == []
+
+
+@pytest.mark.usefixtures("trusted")
+def test_mails_are_sent_over_one_tls_connection(tls: ssl.SSLContext) -> None:
+    with HttpServer(answering(ACCEPTED), tls) as wire:
+        assert [post(patient(wire), LARGE).verdict for _ in range(2)] == [Verdict.ACCEPTED] * 2
+        assert wire.connections == 1
+        sessions.close()
+
+
+@pytest.mark.usefixtures("trusted")
+def test_a_tls_connection_closed_without_a_response_is_unknown(tls: ssl.SSLContext) -> None:
+    with HttpServer(hanging_up, tls) as wire:
+        assert post(patient(wire), BODY).verdict is Verdict.UNKNOWN
+
+
+def test_a_tls_handshake_timeout_is_retried(serve: Serve) -> None:
+    wire = serve(lambda peer, requests: peer.hang())
+    assert broken(wire.url.replace("http:", "https:")).verdict is Verdict.RETRY
+
+
+def test_a_server_without_tls_is_retried(serve: Serve) -> None:
+    wire = serve(lambda peer, requests: peer.say(b"220 smtp.example.com ESMTP\r\n"))
+    outcome = post(account(wire.url.replace("http:", "https:"), 20), BODY)
+    assert outcome.verdict is Verdict.RETRY
+    assert isinstance(outcome.error, requests.ConnectionError)
+
+
+def test_a_missing_ca_bundle_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+    outcome = broken("https://sendgrid.invalid/v3/")
+    assert outcome.verdict is Verdict.RETRY
+    assert "/nowhere/ca.pem" in outcome.detail
+
+
+# Time limits
+
+
+def test_a_soft_time_limit_passes_through_and_closes_the_connection(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire = serve(answering(response(400), ACCEPTED))
+
+    def interrupt(*_: object) -> None:
+        raise SoftTimeLimitExceeded
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HTTPConnection, "getresponse", interrupt)
+        with pytest.raises(SoftTimeLimitExceeded):
+            post(patient(wire), BODY)
+    # On the old connection it would be the answer to the first that comes now.
+    wait_for(lambda: wire.requests, seconds=20, what="the first mail")
+    assert post(patient(wire), BODY).verdict is Verdict.ACCEPTED
+    assert wire.connections == 2
+
+
+# Errors
+
+
+@pytest.mark.parametrize("kind", [RequestsAPIError, *client._ERRORS.values()])
+def test_an_api_error_has_the_expected_base_classes_and_can_be_pickled(
+    kind: type[RequestsAPIError], serve: Serve
+) -> None:
+    known = answered(serve, response(400, b'{"errors": []}', "Set-Cookie: a=b")).response
+    error = kind("Words.", verdict=Verdict.FAILED, status_code=400, response=known)
+    for found in (error, pickle.loads(pickle.dumps(error))):
+        assert type(found) is kind
+        assert isinstance(found, MailError | APIError)
+        assert isinstance(found, requests.HTTPError)
+        assert str(found) == "Words."
+        assert (found.verdict, found.status_code, found.esp_name) == (Verdict.FAILED, 400, "SendGrid")
+        assert found.response.json() == {"errors": []}
+
+
+@pytest.mark.parametrize(("theirs", "ours"), client._ERRORS.items())
+def test_api_errors_are_subclasses_of_requests_errors(
+    theirs: type[Exception], ours: type[RequestsAPIError]
+) -> None:
+    assert issubclass(ours, theirs)
+
+
+def test_api_errors_have_their_anymail_names() -> None:
+    assert exceptions.AnymailAPIError is APIError
+    assert exceptions.AnymailRequestsAPIError is RequestsAPIError
+
+
+def echoing(status: int) -> Behaviour:
+    """Answers with what it was sent, as some proxies do."""
+
+    def behave(peer: ClientConnection, requests: list[Request]) -> None:
+        while found := peer.request():
+            peer.say(response(status, json.dumps({"errors": [{"message": str(found.headers)}]}).encode()))
+
+    return behave
+
+
+@pytest.mark.parametrize(
+    "behave",
+    [answering(ACCEPTED), echoing(202), echoing(400), echoing(503), hanging_up, hanging],
+    ids=["202", "echo 202", "echo 400", "echo 503", "hangs up", "hangs"],
+)
+def test_the_api_key_and_addresses_leak_nowhere(
+    serve: Serve, behave: Behaviour, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        wire = serve(behave)
+        sender = account(wire.url, 1)
+        outcome = post(sender, BODY)
+    shown = [
+        repr(sender),
+        repr(outcome),
+        outcome.detail,
+        str(outcome.error),
+        repr(outcome.error),
+        caplog.text,
+    ]
+    shown += [str(record.__dict__) for record in caplog.records]
+    # Whoever reports errors follows these.
+    shown.append(str(pickle.dumps((outcome.error, outcome.response))))
+    if outcome.error:
+        assert (outcome.error.__cause__, outcome.error.__context__) == (None, None)
+    if outcome.response is not None:
+        shown += [outcome.response.text, str(outcome.response.request.__dict__)]
+    assert not [text for text in shown if KEY in text or ADDRESS in text]

@@ -1,0 +1,281 @@
+"""The life of mails under everything that can go wrong, told by a state machine.
+
+Whatever happens in whatever order: what SendGrid is known to have is never posted again, it has a mail twice
+only where the rules allowed a second post, and once things stop happening every part is accepted, failed,
+parked or due.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from events_app.models import Event
+from sending_app.api.client import Outcome
+from sending_app.delivery import circuit_breaker, leases, reconcile, sender
+from sending_app.delivery.leases import Taken
+from sending_app.exceptions import Verdict
+from sending_app.models import OutboxMessage, Part, Pause, Recipient, WebhookActivity
+from sending_app.outcome import activity
+from sending_app.outcome.recipients import STANDINGS
+from tests.support.examples import examples
+from tests.support.recorded_calls import RecordedSignals, recorded_signals
+from tests.support.sending.mail_events import event_payload, receive_events, stored_recipients
+from tests.support.sending.outbox_mails import all_parts, put_in_outbox
+
+pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+MAIL = Part.Lane.MAIL
+State = Part.State
+
+#: What SendGrid answers to a post, and whether it has taken the mail then.
+ANSWERS = {
+    "accepted": (Verdict.ACCEPTED, True),
+    "accepted without an id": (Verdict.ACCEPTED, True),
+    "retry": (Verdict.RETRY, False),
+    "paused": (Verdict.PAUSED, False),
+    "failed": (Verdict.FAILED, False),
+    "lost": (Verdict.UNKNOWN, False),
+    "taken and lost": (Verdict.UNKNOWN, True),
+}
+
+MOMENTS = (
+    *("created_at", "send_at", "due", "attempted_at", "unknown_since"),
+    *("accepted_at", "seen_at", "finished_at"),
+)
+
+indexes = st.integers(0, 5)
+
+
+class Lives(RuleBasedStateMachine):
+    """An outbox, its workers, and SendGrid."""
+
+    told: RecordedSignals
+
+    def __init__(self) -> None:
+        super().__init__()
+        for model in (Event, OutboxMessage, Pause, WebhookActivity):
+            model.objects.all().delete()
+        activity.forget()
+        sender._unwritten.clear()
+        self.told.calls.clear()
+        #: The requests with which SendGrid has taken each part.
+        self.taken: defaultdict[int, list[str]] = defaultdict(list)
+        #: Parts of which an event, or a 202, has been heard.
+        self.known: set[int] = set()
+        #: Parts that were settled as not sent: these alone may be taken twice.
+        self.sent_again: set[int] = set()
+        self.in_hand: list[Taken] = []
+        #: Answers that are on their way to a worker which is given up already.
+        self.late: list[tuple[Taken, Outcome]] = []
+        self.ranks: dict[int, int] = {}
+
+    # What happens
+
+    @rule()
+    def send(self) -> None:
+        if Part.objects.count() < 4:
+            put_in_outbox()
+
+    @rule()
+    def take(self) -> None:
+        taken = leases.take(MAIL)
+        if taken:
+            assert taken.part.pk not in self.known
+            if self.taken[taken.part.pk]:
+                assert taken.part.pk in self.sent_again
+            self.in_hand.append(taken)
+
+    @precondition(lambda self: self.in_hand)
+    @rule(index=indexes, answer=st.sampled_from(sorted(ANSWERS)), late=st.booleans())
+    def post(self, index: int, answer: str, late: bool) -> None:
+        """A worker posts and hears the answer; or its process is frozen before it has written that down."""
+        taken = self.in_hand.pop(index % len(self.in_hand))
+        outcome = self._answer(taken, answer)
+        if late:
+            self.late.append((taken, outcome))
+        else:
+            self._write(taken, outcome)
+
+    @precondition(lambda self: self.in_hand)
+    @rule(index=indexes, posted=st.booleans())
+    def die(self, index: int, posted: bool) -> None:
+        taken = self.in_hand.pop(index % len(self.in_hand))
+        if posted:
+            self._answer(taken, "taken and lost")
+
+    @precondition(lambda self: self.late)
+    @rule(index=indexes)
+    def hear_late(self, index: int) -> None:
+        self._write(*self.late.pop(index % len(self.late)))
+
+    @precondition(lambda self: any(self.taken.values()))
+    @rule(
+        index=indexes, first=st.booleans(), kind=st.sampled_from(["processed", "delivered", "bounce", "open"])
+    )
+    def event(self, index: int, first: bool, kind: str) -> None:
+        mails = sorted(pk for pk, requests in self.taken.items() if requests)
+        pk = mails[index % len(mails)]
+        base = self.taken[pk][0 if first else -1]
+        receive_events(event_payload(kind, stored_recipients(Part.objects.get(pk=pk))[0], base=base))
+        self.known.add(pk)
+
+    @precondition(lambda self: self.in_hand)
+    @rule(index=indexes, answer=st.sampled_from(sorted(ANSWERS)), another_takes_it=st.booleans())
+    def freeze_until_it_is_sent_again(self, index: int, answer: str, another_takes_it: bool) -> None:
+        """All that has to come together for a second post; seldom does it by chance."""
+        taken = self.in_hand.pop(index % len(self.in_hand))
+        self.late.append((taken, self._answer(taken, answer)))
+        self.time_passes(200)
+        self.settle()
+        self.time_passes(700)
+        Pause.objects.all().delete()
+        put_in_outbox()
+        while later := leases.take(MAIL):
+            self._write(later, self._answer(later, "accepted"))
+            receive_events(
+                event_payload(
+                    "processed", stored_recipients(later.part)[0], base=self.taken[later.part.pk][-1]
+                )
+            )
+        self.posts_got_through()
+        self.settle()
+        if another_takes_it:
+            self.take()
+
+    @rule(seconds=st.sampled_from([20, 200, 700, 40_000]))
+    def time_passes(self, seconds: int) -> None:
+        time = timedelta(seconds=seconds)
+        for one in all_parts():
+            earlier = {name: getattr(one, name) - time for name in MOMENTS if getattr(one, name)}
+            Part.objects.filter(pk=one.pk).update(**earlier)
+        for pause in Pause.objects.all():
+            Pause.objects.filter(pk=pause.pk).update(until=pause.until - time, since=pause.since - time)
+        for row in WebhookActivity.objects.order_by("at"):
+            WebhookActivity.objects.filter(pk=row.pk).update(at=row.at - time)
+        activity.forget()
+
+    @rule()
+    def posts_got_through(self) -> None:
+        """For the last half hour there were events of mails of each account."""
+        now = datetime.now(UTC)
+        accounts = set(Part.objects.exclude(account="").values_list("account", flat=True))
+        WebhookActivity.objects.bulk_create(
+            WebhookActivity(account=one, at=now - timedelta(minutes=minutes))
+            for one in accounts
+            for minutes in range(30)
+        )
+
+    @rule()
+    def settle(self) -> None:
+        before = {one.pk: one for one in all_parts()}
+        reconcile.settle()
+        for one in all_parts():
+            if (before[one.pk].state, one.state) == (State.UNKNOWN, State.WAITING):
+                self._may_be_sent_again(before[one.pk])
+                self.sent_again.add(one.pk)
+
+    def _may_be_sent_again(self, one: Part) -> None:
+        """Its events have had their time, and the mails accepted around it were heard of at once."""
+        assert one.attempted_at
+        assert one.unknown_since
+        assert one.pk not in self.known
+        assert one.unknown_since + timedelta(minutes=10) <= datetime.now(UTC)
+        around = (one.attempted_at - timedelta(minutes=1), one.unknown_since + timedelta(minutes=1))
+        for other in Part.objects.filter(accepted_at__isnull=False, attempted_at__range=around):
+            assert other.attempted_at
+            assert other.seen_at
+            assert other.seen_at - other.attempted_at <= timedelta(minutes=5)
+
+    def _answer(self, taken: Taken, answer: str) -> Outcome:
+        verdict, takes = ANSWERS[answer]
+        pk = taken.part.pk
+        x_message_id = f"part{pk:08d}request{len(self.taken[pk]):03d}"
+        if takes:
+            self.taken[pk].append(x_message_id)
+        told = x_message_id if answer == "accepted" else ""
+        return Outcome(verdict, 202 if verdict is Verdict.ACCEPTED else 429, told, detail=answer)
+
+    def _write(self, taken: Taken, outcome: Outcome) -> None:
+        sender._write(taken, outcome)
+        if outcome.verdict is Verdict.ACCEPTED:
+            self.known.add(taken.part.pk)
+
+    # What must hold
+
+    @invariant()
+    def what_sendgrid_is_known_to_have_is_accepted(self) -> None:
+        for one in all_parts():
+            if one.pk in self.known:
+                assert one.state in (State.ACCEPTED, State.POSTING)
+            elif one.state == State.ACCEPTED:
+                raise AssertionError("nothing shows that SendGrid has it")
+
+    @invariant()
+    def what_went_out_twice_is_recorded_as_far_as_its_ids_were_heard(self) -> None:
+        for one in all_parts():
+            if one.sent_twice:
+                assert len(self.taken[one.pk]) > 1
+            if len(self.taken[one.pk]) > 1:
+                assert one.pk in self.sent_again
+
+    @invariant()
+    def no_status_falls(self) -> None:
+        for one in Recipient.objects.all():
+            assert one.rank >= self.ranks.get(one.pk, 0) or self.ranks[one.pk] == 1
+            self.ranks[one.pk] = one.rank
+            if one.status == "failed":
+                assert one.part.state == State.FAILED
+
+    @invariant()
+    def receivers_are_told_once(self) -> None:
+        calls: Counter[tuple[str, Any]] = Counter()
+        for name, found in self.told.calls:
+            calls[name, found["status"].message_id] += 1
+        assert set(calls.values()) <= {1}
+
+    def teardown(self) -> None:
+        self.time_passes(200_000)
+        self.settle()
+        self.time_passes(200_000)
+        self.settle()
+        for one in all_parts():
+            assert one.state in (State.ACCEPTED, State.FAILED, State.PARKED)
+            assert one.state == State.ACCEPTED or one.error
+            if one.state == State.ACCEPTED:
+                assert one.accepted_at
+                told = [name for name, found in self.told.calls if self._is_of(found, one)]
+                assert "post_send" in told
+            if one.pk in self.known:
+                assert one.state == State.ACCEPTED
+        self.no_status_falls()
+        self.receivers_are_told_once()
+
+    @staticmethod
+    def _is_of(found: dict[str, Any], one: Part) -> bool:
+        return bool(found["status"].message_id == str(stored_recipients(one)[0].message_id))
+
+
+def test_no_mail_is_lost_or_knowingly_sent_twice(database: str, anymail: Callable[..., None]) -> None:
+    anymail(SENDGRID_API_KEY="SG.fake", SEND_UNKNOWN_WAIT=600)
+    assert STANDINGS
+    assert circuit_breaker.LONGEST < 700
+    with recorded_signals() as Lives.told:
+        run_state_machine_as_test(
+            Lives,
+            settings=hypothesis_settings(
+                max_examples=examples(40), stateful_step_count=25, suppress_health_check=list(HealthCheck)
+            ),
+        )

@@ -1,0 +1,405 @@
+"""One part after another is posted, and what came of it is written down, now or when the database is back."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Barrier
+from typing import Any
+
+import pytest
+import requests
+from celery.exceptions import SoftTimeLimitExceeded
+from django.db import OperationalError, connections
+
+from events_app.shared.database import DatabaseAway
+from fake_sendgrid import answers
+from fake_sendgrid.rules.fault import Fault
+from fake_sendgrid.server import FakeSendGrid
+from sending_app import account
+from sending_app.api import client
+from sending_app.api.client import Outcome
+from sending_app.delivery import circuit_breaker, leases, sender
+from sending_app.delivery.leases import Taken
+from sending_app.exceptions import Verdict
+from sending_app.mail import Attachment
+from sending_app.models import OutboxMessage, Part, Pause
+from sending_app.outcome import record
+from tests.support.databases import database_away
+from tests.support.recorded_calls import recorded_signals
+from tests.support.sending.delivery import (
+    API_KEY,
+    accepted_outcome,
+    deliver,
+    outcome_of,
+    sendgrid_double,
+    take_lease,
+)
+from tests.support.sending.mail_events import FIRST_REQUEST, event_payload, receive_events, stored_recipients
+from tests.support.sending.outbox_mails import all_parts, mail, only_part, put_in_outbox
+
+pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    yield
+    sender._unwritten.clear()
+
+
+@pytest.fixture
+def sendgrid(anymail: Callable[..., None]) -> Iterator[FakeSendGrid]:
+    with sendgrid_double(anymail) as found:
+        yield found
+
+
+def let_pauses_be_over() -> None:
+    for pause in Pause.objects.all():
+        Pause.objects.filter(pk=pause.pk).update(until=pause.since)
+
+
+# The way of a part
+
+
+def test_an_outbox_mail_is_sent_unchanged(database: str, sendgrid: FakeSendGrid) -> None:
+    file = Attachment(content=b"\0\xff", filename="terms.pdf", type="application/pdf")
+    put_in_outbox(
+        mail("ann@example.com", cc=["bob@example.com"], attachments=[file], subject="Grüße \U0001f600")
+    )
+    assert deliver() == {"accepted": 1}
+    (got,) = sendgrid.accepted
+    assert got.body["subject"] == "Grüße \U0001f600"
+    (one,) = got.body["personalizations"]
+    assert (one["to"], one["cc"]) == ([{"email": "ann@example.com"}], [{"email": "bob@example.com"}])
+    assert one["custom_args"]["anymail_id"] == str(stored_recipients()[0].message_id)
+    assert got.body["attachments"][0]["content"] == "AP8="
+    assert (only_part().state, only_part().x_message_id) == ("accepted", got.x_message_id)
+    assert only_part().account == account.named("default").fingerprint
+
+
+def test_no_transaction_is_open_during_the_request(database: str, anymail: Callable[..., None]) -> None:
+    def look(_: Any) -> None:
+        with connections[database].cursor() as cursor:  # the double's thread has a connection of its own
+            cursor.execute("SELECT state FROM sending_app_part")
+            seen.extend(cursor.fetchall())
+        connections.close_all()
+
+    seen: list[Any] = []
+    with sendgrid_double(anymail, on_request=look):
+        put_in_outbox()
+        deliver()
+    assert [tuple(one) for one in seen] == [("posting",)]
+
+
+def test_each_response_moves_the_mail_to_its_state(database: str, sendgrid: FakeSendGrid) -> None:
+    for answer, expected, state in (
+        (answers.accepted(tells_id=False), "accepted", "accepted"),
+        (answers.refused(400, Fault("Bad", "content")), "failed", "failed"),
+        (answers.server_error(), "unknown", "unknown"),
+        (answers.accept_and_hang_up(), "unknown", "unknown"),
+    ):
+        Part.objects.all().delete()
+        put_in_outbox()
+        sendgrid.next(answer)
+        assert deliver() == {expected: 1}
+        assert only_part().state == state
+
+
+def test_an_unreachable_server_is_retried(database: str, anymail: Callable[..., None]) -> None:
+    anymail(SENDGRID_API_KEY=API_KEY, SENDGRID_API_URL="http://127.0.0.1:1/v3/")
+    put_in_outbox()
+    assert deliver() == {"retry": 1}
+    assert (only_part().state, only_part().x_message_id) == ("waiting", "")
+    assert "The mail did not get to SendGrid" in only_part().error
+
+
+def test_the_error_text_of_sendgrid_is_recorded(database: str, sendgrid: FakeSendGrid) -> None:
+    put_in_outbox()
+    sendgrid.next(answers.refused(400, Fault("The subject is required.", "subject")))
+    deliver()
+    assert only_part().error == "The subject is required. (subject)"
+
+
+# How long
+
+
+def test_all_due_mails_are_sent_within_the_budget(database: str, sendgrid: FakeSendGrid) -> None:
+    for _ in range(5):
+        put_in_outbox()
+    assert deliver() == {"accepted": 5}
+    assert len(sendgrid.accepted) == 5
+    assert deliver() == {}
+
+
+def test_at_least_one_mail_is_sent_without_any_budget(database: str, sendgrid: FakeSendGrid) -> None:
+    for _ in range(3):
+        put_in_outbox()
+    assert deliver(seconds=0) == {"accepted": 1}
+    assert deliver(seconds=0) == {"accepted": 1}
+
+
+@pytest.mark.parametrize(("mails", "calls"), [(0, 0), (1, 0), (2, 1), (4, 1)])
+def test_another_worker_is_woken_when_a_second_mail_is_due(
+    database: str, sendgrid: FakeSendGrid, mails: int, calls: int
+) -> None:
+    called: list[int] = []
+    for _ in range(mails):
+        put_in_outbox()
+    sender.deliver(Part.Lane.MAIL, 60, call_another=lambda: called.append(len(sendgrid.requests)))
+    assert called == [0] * calls
+
+
+# Pauses
+
+
+def test_a_refused_api_key_opens_the_circuit_breaker_and_one_mail_probes_it_later(
+    database: str, sendgrid: FakeSendGrid, anymail: Callable[..., None]
+) -> None:
+    for _ in range(3):
+        put_in_outbox()
+    sendgrid.keys = set()
+    assert deliver() == {"paused": 1}
+    assert deliver() == {}
+    assert {one.state for one in all_parts()} == {"waiting"}
+    let_pauses_be_over()
+    assert deliver() == {"paused": 1}
+    assert (len(sendgrid.requests), Pause.objects.get().failures) == (2, 2)
+    let_pauses_be_over()
+    sendgrid.keys = {API_KEY}
+    assert deliver() == {"accepted": 3}
+    assert not Pause.objects.exists()
+
+
+def test_a_rate_limit_opens_the_circuit_breaker_until_its_reset(
+    database: str, sendgrid: FakeSendGrid
+) -> None:
+    put_in_outbox()
+    sendgrid.next(answers.rate_limited(120))
+    assert deliver() == {"paused": 1}
+    pause = Pause.objects.get()
+    assert (pause.until - pause.since).total_seconds() > 110
+    assert (pause.status_code, pause.reason) == (429, "too many requests")
+    assert only_part().state == "waiting"
+
+
+def test_a_probe_refused_for_its_content_closes_the_circuit_breaker(
+    database: str, sendgrid: FakeSendGrid
+) -> None:
+    put_in_outbox()
+    begin_and_let_be_over()
+    sendgrid.next(answers.refused(400))
+    assert deliver() == {"failed": 1}
+    assert not Pause.objects.exists()
+
+
+def test_a_probe_that_cannot_be_built_leaves_the_circuit_breaker_open(
+    database: str, sendgrid: FakeSendGrid
+) -> None:
+    put_in_outbox()
+    OutboxMessage.objects.update(content=b"{")
+    begin_and_let_be_over()
+    assert deliver() == {"failed": 1}
+    assert (Pause.objects.count(), len(sendgrid.requests)) == (1, 0)
+
+
+@pytest.mark.parametrize("answer", [answers.server_error(), answers.hang_up()])
+def test_an_inconclusive_probe_leaves_the_circuit_breaker_open(
+    database: str, sendgrid: FakeSendGrid, answer: answers.Answer
+) -> None:
+    put_in_outbox()
+    begin_and_let_be_over()
+    sendgrid.next(answer)
+    assert deliver() == {"unknown": 1}
+    assert list(circuit_breaker.shut().values()) == [False]
+
+
+def test_a_request_sent_before_the_circuit_breaker_opened_does_not_close_it(
+    database: str, sendgrid: FakeSendGrid
+) -> None:
+    put_in_outbox()
+    taken = take_lease()
+    circuit_breaker.begin(taken.account, Outcome(Verdict.PAUSED, 429, wait=60), trying=False)
+    sender._write(taken, accepted_outcome())
+    assert Pause.objects.exists()
+    assert only_part().state == "accepted"
+
+
+def begin_and_let_be_over() -> None:
+    circuit_breaker.begin(account.named("default"), Outcome(Verdict.PAUSED, 401), trying=False)
+    let_pauses_be_over()
+
+
+def test_the_api_key_is_in_no_row_and_no_log(
+    database: str, sendgrid: FakeSendGrid, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    for answer in (answers.refused(401), answers.accepted(), answers.server_error(), answers.hang_up()):
+        put_in_outbox()
+        body = answer.body.replace(b"nauthorized", API_KEY.encode())
+        sendgrid.next(answers.Answer(status=answer.status, body=body, accepts=answer.accepts))
+        deliver(seconds=0)
+        let_pauses_be_over()
+    rows = json.dumps([list(model.objects.values()) for model in (Part, Pause)], default=str)
+    assert API_KEY not in rows
+    assert API_KEY not in caplog.text
+    assert "example.com" not in "".join(
+        record.getMessage() for record in caplog.records if record.levelno > logging.DEBUG
+    )
+
+
+# What cannot be built
+
+
+def test_a_mail_that_cannot_be_built_fails_alone(
+    database: str, sendgrid: FakeSendGrid, caplog: pytest.LogCaptureFixture
+) -> None:
+    put_in_outbox()
+    Part.objects.update(envelopes=b'[{"id": 17}]')
+    put_in_outbox()
+    with recorded_signals() as heard:
+        assert deliver() == {"failed": 1, "accepted": 1}
+    assert [one.state for one in all_parts()] == ["failed", "accepted"]
+    assert "The request cannot be built: ValidationError" in all_parts()[0].error
+    assert f"Part {all_parts()[0].pk} cannot be built" in caplog.messages
+    assert heard.signals == ["post_send"]  # of what cannot be read no message can be made
+
+
+@pytest.mark.parametrize("error", [OperationalError("gone"), SoftTimeLimitExceeded()])
+def test_an_outage_or_time_limit_before_the_request_makes_a_retry(
+    database: str, sendgrid: FakeSendGrid, error: Exception
+) -> None:
+    def execute(call: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        if 'FROM "sending_app_attachment"' in sql:
+            raise error
+        return call(sql, params, many, context)
+
+    put_in_outbox(
+        mail(attachments=[Attachment(content=b"%PDF", filename="terms.pdf", type="application/pdf")])
+    )
+    with connections[database].execute_wrapper(execute), suppress(SoftTimeLimitExceeded):
+        assert deliver(seconds=0) == {"retry": 1}
+    assert (only_part().state, only_part().unknowns, len(sendgrid.requests)) == ("waiting", 0, 0)
+    assert type(error).__name__ in only_part().error
+
+
+@pytest.mark.parametrize("error", [SoftTimeLimitExceeded, SystemExit, KeyboardInterrupt])
+def test_a_request_interrupted_by_the_time_limit_is_unknown_at_once(
+    database: str, sendgrid: FakeSendGrid, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def cut_off(*_: object, **__: object) -> None:
+        raise error
+
+    put_in_outbox()
+    monkeypatch.setattr(requests.Session, "send", cut_off)  # the wire
+    with pytest.raises(error):
+        deliver()
+    assert (only_part().state, only_part().error) == ("unknown", f"The post was cut off: {error.__name__}.")
+
+
+# The database goes away
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_an_unwritten_outcome_is_written_once_the_database_is_back(
+    database: str, anymail: Callable[..., None], verdict: Verdict
+) -> None:
+    anymail(SENDGRID_API_KEY=API_KEY)
+    put_in_outbox()
+    taken = take_lease()
+    outcome = accepted_outcome() if verdict is Verdict.ACCEPTED else outcome_of(verdict)
+    with database_away(database):
+        with pytest.raises(DatabaseAway):
+            sender._write(taken, outcome)
+        with pytest.raises(DatabaseAway):
+            sender.write_what_is_left()
+    assert only_part().state == "posting"
+    sender.write_what_is_left()
+    assert (
+        only_part().state
+        == {
+            Verdict.ACCEPTED: "accepted",
+            Verdict.FAILED: "failed",
+            Verdict.UNKNOWN: "unknown",
+            Verdict.RETRY: "waiting",
+            Verdict.PAUSED: "waiting",
+        }[verdict]
+    )
+    before = only_part().log
+    sender.write_what_is_left()
+    assert only_part().log == before
+
+
+def test_an_open_circuit_breaker_and_the_outcome_are_recorded_together(
+    database: str, anymail: Callable[..., None]
+) -> None:
+    def execute(call: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith('UPDATE "sending_app_part"'):
+            raise OperationalError
+        return call(sql, params, many, context)
+
+    anymail(SENDGRID_API_KEY=API_KEY)
+    put_in_outbox()
+    taken = take_lease()
+    with connections[database].execute_wrapper(execute), pytest.raises(DatabaseAway):
+        sender._write(taken, outcome_of(Verdict.PAUSED))
+    assert not Pause.objects.exists()
+    sender.write_what_is_left()
+    assert (Pause.objects.get().failures, only_part().state) == (1, "waiting")
+
+
+def test_an_outcome_recorded_late_does_not_override_event_feedback(
+    database: str, anymail: Callable[..., None]
+) -> None:
+    anymail(SENDGRID_API_KEY=API_KEY)
+    put_in_outbox()
+    taken = take_lease()
+    with database_away(database), suppress(DatabaseAway):
+        sender._write(taken, outcome_of(Verdict.FAILED))
+    receive_events(event_payload("processed", stored_recipients()[0]))
+    sender.write_what_is_left()
+    assert (only_part().state, only_part().x_message_id) == ("accepted", FIRST_REQUEST)
+
+
+def test_concurrent_threads_write_unwritten_outcomes_once(
+    database: str, anymail: Callable[..., None]
+) -> None:
+    anymail(SENDGRID_API_KEY=API_KEY)
+    for _ in range(12):
+        put_in_outbox()
+    taken: list[Taken] = [take_lease() for _ in all_parts()]
+    sender._unwritten.extend((one, accepted_outcome()) for one in taken)
+    together = Barrier(3)
+
+    def write(_: int) -> None:
+        together.wait()
+        try:
+            sender.write_what_is_left()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(write, range(3)))
+    assert {one.state for one in all_parts()} == {"accepted"}
+
+
+# Two attempts
+
+
+def test_a_late_202_of_a_worker_with_an_expired_lease_is_recorded_as_sent_twice(
+    database: str, sendgrid: FakeSendGrid
+) -> None:
+    put_in_outbox()
+    taken = take_lease()
+    outcome = client.post(taken.account, sender.build(taken))
+    Part.objects.update(state="waiting", due=only_part().created_at)
+    newer = take_lease()
+    record.file(newer.part, client.post(newer.account, sender.build(newer)))
+    assert not only_part().sent_twice
+    sender._write(taken, outcome)
+    assert only_part().sent_twice
+    assert len({got.x_message_id for got in sendgrid.accepted}) == 2
+    assert (
+        len({got.body["personalizations"][0]["custom_args"]["anymail_id"] for got in sendgrid.accepted}) == 1
+    )
+    assert leases.take(Part.Lane.MAIL) is None

@@ -1,0 +1,211 @@
+"""What an operator decides is done, but for what a worker has in hand and what SendGrid is known to have."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import transaction
+
+from events_app.shared.database import database_now
+from sending_app import retention
+from sending_app.delivery import reconcile
+from sending_app.models import Part, Recipient
+from sending_app.outbox import using
+from sending_app.outcome import manual, recipients
+from sending_app.outcome.manual import Did
+from sending_app.outcome.recipients import Move, Standing
+from tests.support.sending.outbox_mails import mail, only_part, put_in_outbox
+
+pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+State = Part.State
+
+
+def in_state(state: str, **columns: Any) -> Part:
+    """A part to two that is in this state, and its recipients with it."""
+    put_in_outbox(mail("ann@example.com", "bo@example.com"))
+    Part.objects.filter(pk=only_part().pk).update(state=state, **columns)
+    if state in (State.FAILED, State.CANCELLED):
+        recipients.fail(only_part())
+    return only_part()
+
+
+def statuses() -> list[tuple[str, int]]:
+    return list(Recipient.objects.order_by("pk").values_list("status", "rank"))
+
+
+def ago(**time: int) -> Any:
+    return database_now(using()) - timedelta(**time)
+
+
+QUEUED, FAILED = ("queued", 0), ("failed", 1)
+
+
+# retry
+
+
+def test_retry_makes_a_failed_mail_due(database: str) -> None:
+    found = in_state("failed", error="No such template.", finished_at=ago(hours=1), attempts=2)
+    assert statuses() == [FAILED, FAILED]
+    assert manual.retry([found.pk]) == Did(1, 0)
+    again = only_part()
+    assert (again.state, again.error, again.finished_at, again.attempts) == ("waiting", "", None, 2)
+    assert again.due <= database_now(database)
+    assert again.log[-1]["what"] == "by hand: to be sent again"
+    assert statuses() == [QUEUED, QUEUED]
+
+
+def test_retry_keeps_the_recipient_status_set_by_events(database: str) -> None:
+    found = in_state("failed")
+    pk = Recipient.objects.earliest("pk").pk
+    with transaction.atomic(using=database):
+        recipients.move({pk: Move(Standing("delivered", 4), database_now(database))}, database)
+    manual.retry([found.pk])
+    assert statuses() == [("delivered", 4), QUEUED]
+
+
+def test_a_retried_old_mail_does_not_fail_for_its_age_at_once(
+    database: str, anymail: Callable[..., None]
+) -> None:
+    anymail(SEND_MAX_AGE=3600)
+    found = in_state("failed", created_at=ago(days=2), finished_at=ago(days=1))
+    manual.retry([found.pk])
+    reconcile.settle()
+    assert only_part().state == "waiting"
+    assert only_part().message.created_at <= found.message.created_at
+
+
+def test_retry_makes_a_deferred_mail_due_and_keeps_its_recipients_queued(database: str) -> None:
+    found = in_state("waiting", due=ago(hours=-1), error="503: busy")
+    assert manual.retry([found.pk]) == Did(1, 0)
+    assert only_part().due <= database_now(database)
+    assert statuses() == [QUEUED, QUEUED]
+
+
+def test_retry_leaves_a_due_mail_alone(database: str) -> None:
+    found = in_state("waiting")
+    assert manual.retry([found.pk]) == Did(0, 0)
+    assert only_part().log == []
+
+
+def test_retry_skips_a_mail_whose_content_was_removed(database: str, anymail: Callable[..., None]) -> None:
+    anymail(OUTBOX_BODY_DAYS=1)
+    found = in_state("failed", finished_at=ago(days=2))
+    type(found.message).objects.update(created_at=ago(days=3))
+    assert retention.prune(lambda: True)
+    assert manual.retry([found.pk]) == Did(0, 0, empty=1)
+    assert (only_part().state, statuses()) == ("failed", [FAILED, FAILED])
+
+
+# cancel
+
+
+@pytest.mark.parametrize("state", ["waiting", "unknown", "parked"])
+def test_cancel_takes_mails_not_known_to_be_accepted(database: str, state: str) -> None:
+    found = in_state(state, error="It is parked.")
+    assert manual.cancel([found.pk]) == Did(1, 0)
+    cancelled = only_part()
+    assert (cancelled.state, cancelled.log[-1]["what"]) == ("cancelled", "by hand: cancelled")
+    assert cancelled.finished_at is not None
+    assert statuses() == [FAILED, FAILED]
+
+
+# settle
+
+
+@pytest.mark.parametrize("state", ["unknown", "parked"])
+def test_settle_as_sent_marks_a_mail_accepted(database: str, state: str) -> None:
+    found = in_state(state, error="Nobody knows.")
+    assert manual.settle([found.pk], sent=True) == Did(1, 0)
+    settled = only_part()
+    assert (settled.state, settled.error) == ("accepted", "")
+    assert settled.accepted_at == settled.finished_at is not None
+    assert settled.log[-1]["what"] == "by hand: SendGrid has it"
+    assert statuses() == [QUEUED, QUEUED]
+
+
+@pytest.mark.parametrize("state", ["unknown", "parked"])
+def test_settle_as_not_sent_makes_a_mail_due_again(
+    database: str, state: str, anymail: Callable[..., None]
+) -> None:
+    anymail(SEND_MAX_AGE=3600)
+    found = in_state(state, created_at=ago(days=2), due=ago(hours=-1), unknowns=3)
+    assert manual.settle([found.pk], sent=False) == Did(1, 0)
+    reconcile.settle()
+    settled = only_part()
+    assert (settled.state, settled.accepted_at, settled.unknowns) == ("waiting", None, 3)
+    assert settled.due <= database_now(database)
+    assert "does not have it" in settled.log[-1]["what"]
+
+
+# Whatever is asked
+
+
+def settle_as_sent(pks: list[int]) -> Did:
+    return manual.settle(pks, sent=True)
+
+
+def settle_as_not_sent(pks: list[int]) -> Did:
+    return manual.settle(pks, sent=False)
+
+
+ALL = pytest.mark.parametrize("act", [manual.retry, manual.cancel, settle_as_sent, settle_as_not_sent])
+
+
+@ALL
+def test_operator_actions_leave_a_mail_in_delivery_alone(
+    database: str, act: Callable[[list[int]], Did]
+) -> None:
+    found = in_state("posting", attempt=7, due=ago(seconds=-60))
+    assert act([found.pk]) == Did(0, 1)
+    assert (only_part().state, only_part().attempt, only_part().log) == ("posting", 7, [])
+
+
+@ALL
+@pytest.mark.parametrize("state", ["accepted", "cancelled"])
+def test_operator_actions_leave_accepted_and_cancelled_mails_alone(
+    database: str, act: Callable[[list[int]], Did], state: str
+) -> None:
+    found = in_state(state, finished_at=ago(hours=1))
+    assert act([found.pk]) == Did(0, 0)
+    assert (only_part().state, only_part().finished_at) == (state, found.finished_at)
+
+
+@pytest.mark.parametrize(
+    ("act", "state"),
+    [
+        (manual.retry, "failed"),
+        (manual.cancel, "parked"),
+        (settle_as_not_sent, "parked"),
+        (settle_as_not_sent, "unknown"),
+    ],
+)
+def test_operator_actions_never_override_event_feedback(
+    database: str, act: Callable[[list[int]], Did], state: str
+) -> None:
+    found = in_state(state, accepted_at=ago(hours=1))
+    assert act([found.pk]) == Did(0, 0, accepted=1)
+    assert only_part().state == "accepted"
+
+
+@ALL
+def test_operator_actions_take_only_the_given_mails(database: str, act: Callable[[list[int]], Did]) -> None:
+    found = in_state("parked")
+    assert act([]) == act([found.pk + 1]) == Did(0, 0)
+    assert only_part().state == "parked"
+
+
+def test_the_querysets_of_operator_actions_match_the_mails_they_take(database: str) -> None:
+    for state in State:
+        put_in_outbox()
+        Part.objects.filter(pk=Part.objects.latest("pk").pk).update(state=state, attempt=1)
+    pks = list(Part.objects.values_list("pk", flat=True))
+    for takes, act in (
+        (manual.unsettled, settle_as_sent),
+        (manual.cancellable, manual.cancel),
+        (manual.retryable, manual.retry),
+    ):
+        count = takes(pks).count()
+        assert count
+        assert act(pks) == Did(count, in_progress=1)
