@@ -6,9 +6,11 @@ closes every connection after the test.
 
 from functools import cache
 
+import psycopg
 from django.apps import apps
 from django.db import connections, transaction
 from django.test import TransactionTestCase
+from psycopg.pq import TransactionStatus
 
 
 def install() -> None:
@@ -20,6 +22,9 @@ def install() -> None:
 def _delete_all_rows(case: TransactionTestCase) -> None:
     for alias in case._databases_names(include_mirrors=False):  # type: ignore[attr-defined]
         connection = connections[alias]
+        if connection.vendor == "postgresql" and _is_busy(connection.connection):
+            connection.connection.close()
+            connection.connect()  # forgets the transaction of the old connection
         # Django's foreign keys are checked at the commit, so the order of the tables does not matter.
         with transaction.atomic(using=alias), connection.cursor() as cursor:
             if connection.vendor == "postgresql":
@@ -27,6 +32,11 @@ def _delete_all_rows(case: TransactionTestCase) -> None:
             else:
                 for statement in _statements():
                     cursor.execute(statement)
+
+
+def _is_busy(connection: "psycopg.Connection | None") -> bool:
+    """Whether a test, interrupted by its timeout, left a statement or a transaction open."""
+    return connection is not None and connection.info.transaction_status != TransactionStatus.IDLE
 
 
 def _some_connection_is_unusable(case: TransactionTestCase) -> bool:

@@ -351,7 +351,8 @@ def test_a_backlog_prevents_a_retry_even_with_a_short_unknown_wait(
     put_in_outbox()
     record.file(take_lease().part, outcome_of(Verdict.UNKNOWN))
     lost = only_part()
-    posts_get_through(lost, every=wait * SECOND / 10)
+    around = 10 * wait * SECOND
+    posts_get_through(lost, before=around, after=around, every=around / 100)
     put_into_the_stream(database_now(database) - wait * SECOND / 2)
     let_pass(timedelta(seconds=wait))
     assert not_yet(lost, database) == WAIT_TO_BE_STORED
