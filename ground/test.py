@@ -25,6 +25,9 @@ HIDDEN = ("REDIS_URL", "DATABASE_URL", "CELERY_BROKER_URL")
 
 FAST = ("-m", "not slow", "--hypothesis-profile", "few")
 
+# The slow ones mostly wait for processes, so more of them run at once.
+ALL = ("--numprocesses", "6")
+
 
 def main(argv: list[str]) -> int:
     with ExitStack() as stack:
@@ -52,12 +55,10 @@ def main(argv: list[str]) -> int:
 def arguments(argv: list[str]) -> list[str]:
     """What pytest gets: those of the caller, and which tests to leave out."""
     rest = [word for word in argv if word != "--all"]
+    if len(rest) < len(argv):
+        return [*ALL, *rest]
     names_tests = any(word in ("-k", "-m") or Path(word.partition("::")[0]).exists() for word in rest)
-    return (
-        rest
-        if len(rest) < len(argv) or names_tests
-        else ["-m", "not slow", "--hypothesis-profile", "few", *rest]
-    )
+    return rest if names_tests else [*FAST, *rest]
 
 
 def place_of(url: str) -> str:

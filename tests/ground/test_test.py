@@ -18,4 +18,4 @@ def test_named_tests_include_slow_ones(argv: list[str]) -> None:
 
 
 def test_all_includes_slow_tests() -> None:
-    assert arguments(["--all", "-x"]) == ["-x"]
+    assert arguments(["--all", "-x"]) == ["--numprocesses", "6", "-x"]
