@@ -31,13 +31,13 @@ def main() -> None:
 
 
 def recipients_a_minute(merges: tuple[int, ...]) -> float:
-    from sending_app.models import Part  # noqa: PLC0415 (it needs the apps)
+    from sending_app.models import Mail  # noqa: PLC0415 (it needs the apps)
 
     messages = [merge(recipients) for recipients in merges]
     began = time.monotonic()
     for message in messages:
         message.send()
-    unsent = Part.objects.exclude(state=Part.State.ACCEPTED)
+    unsent = Mail.objects.exclude(state=Mail.State.ACCEPTED)
     wait_for(lambda: not unsent.exists(), seconds=300, what="the last part")
     return 60 * sum(merges) / (time.monotonic() - began)
 

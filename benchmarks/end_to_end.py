@@ -72,9 +72,9 @@ class Ours:
 
     def is_done(self) -> bool:
         from events_app import stream  # noqa: PLC0415
-        from events_app.models import Work  # noqa: PLC0415
+        from events_app.models import PendingDelivery  # noqa: PLC0415
 
-        return not stream.backlog() and not Work.objects.exists()
+        return not stream.backlog() and not PendingDelivery.objects.exists()
 
 
 class Rival:

@@ -49,7 +49,7 @@ def _store_batch(raws: Sequence[bytes]) -> None:
     from django.utils import timezone  # noqa: PLC0415
 
     from events_app.decode import dedupe_key  # noqa: PLC0415
-    from events_app.models import Event, NewEvent, Work  # noqa: PLC0415
+    from events_app.models import Event, NewEvent, PendingDelivery  # noqa: PLC0415
     from events_app.normalize import read  # noqa: PLC0415
     from sending_app.outcome import events as outcome_events  # noqa: PLC0415
 
@@ -64,19 +64,19 @@ def _store_batch(raws: Sequence[bytes]) -> None:
             recipient=event.recipient or "",
             timestamp=event.timestamp,
             received_at=now,
-            door="tracking",
+            webhook="tracking",
             raw=raw,
         )
         for key, (raw, event) in found.items()
     ]
     with transaction.atomic():
         ids = Event.objects.insert_new(rows, "default")
-        Work.objects.open(list(ids.values()), 1, now, "default")
+        PendingDelivery.objects.create_leased(list(ids.values()), 1, now, "default")
         events = [found[key][1] for key in ids]
-        outcome_events.take_in(events, [now] * len(events))
+        outcome_events.apply_events(events, [now] * len(events))
     for _ in ids:
         counting.count()
-    Work.objects.filter(pk__in=list(ids.values())).delete()
+    PendingDelivery.objects.filter(pk__in=list(ids.values())).delete()
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ LOOKS = 200
 _STEP = 250_000
 _FILL = """
 INSERT INTO events_app_event
-    (key, event_type, event_id, message_id, recipient, timestamp, received_at, door, raw)
+    (key, event_type, event_id, message_id, recipient, timestamp, received_at, webhook, raw)
 SELECT
     decode(md5('key' || n), 'hex'),
     (ARRAY['queued', 'delivered', 'opened', 'clicked'])[1 + n % 4],
@@ -66,7 +66,7 @@ FROM events_app_event
 
 _MAIL = """
 SELECT (
-    pg_total_relation_size('sending_app_outboxmessage') + pg_total_relation_size('sending_app_part')
+    pg_total_relation_size('sending_app_outboxmessage') + pg_total_relation_size('sending_app_mail')
     + pg_total_relation_size('sending_app_recipient')
 )::float / (SELECT count(*) FROM sending_app_recipient)
 """
@@ -184,13 +184,13 @@ def _look_up(database: psycopg.Connection, column: str) -> float:
 
 
 def _seconds_to_prune(database: psycopg.Connection) -> float:
-    from events_app.dispatch.leases import Claim  # noqa: PLC0415
+    from events_app.dispatch.leases import Lease  # noqa: PLC0415
     from events_app.dispatch.retention import SLICE, remove  # noqa: PLC0415
 
     database.execute(_AGE.format(old=OLD).encode())
     database.execute("VACUUM events_app_event")
     began = time.perf_counter()
-    while not remove(Claim(), 30, SLICE, "id", lambda _: None):
+    while not remove(Lease(), 30, SLICE, "id", lambda _: None):
         pass  # its budget was over
     return time.perf_counter() - began
 

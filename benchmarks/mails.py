@@ -30,7 +30,7 @@ def main() -> None:
         account = {"SENDGRID_API_KEY": "SG.fake", "SENDGRID_API_URL": url}
         ours = deployments.ours(**account)
         rival = deployments.rival_mailer(**account)
-        our_side = partial(mails_a_second, ours, "benchmarks.send", "sending_app_part")
+        our_side = partial(mails_a_second, ours, "benchmarks.send", "sending_app_mail")
         rivals = partial(mails_a_second, rival, "benchmarks.rival_mail.send", "rival_mail_message")
         with ours.mailer(*OURS), ours.beat(), rival.worker(*RIVAL, queues=("celery",)):
             our_side(100)

@@ -48,7 +48,7 @@ def ours() -> Callable[[Any], bytes]:
     def build(message: Any) -> bytes:
         mail = compose(message, backend.rules).mail
         (envelopes,) = split.split(mail)
-        return payload.encode(payload.build(mail.common, envelopes, mail.attachments))
+        return payload.encode(payload.build(mail.shared, envelopes, mail.attachments))
 
     return build
 

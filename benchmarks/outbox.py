@@ -6,7 +6,8 @@ from django.db import connection
 from django.utils import timezone
 
 from benchmarks.traffic import Mail
-from sending_app.models import OutboxMessage, Part, Recipient
+from sending_app.models import Mail as OutboxMail
+from sending_app.models import OutboxMessage, Recipient
 
 
 def keep(mails: Sequence[Mail]) -> None:
@@ -15,12 +16,12 @@ def keep(mails: Sequence[Mail]) -> None:
     messages = OutboxMessage.objects.bulk_create(
         (OutboxMessage(created_at=now, alias="default", subject="Benchmark") for _ in mails), batch_size=1000
     )
-    parts = Part.objects.bulk_create(
+    parts = OutboxMail.objects.bulk_create(
         (
-            Part(
+            OutboxMail(
                 message=message,
-                state=Part.State.ACCEPTED,
-                lane=Part.Lane.MAIL,
+                state=OutboxMail.State.ACCEPTED,
+                lane=OutboxMail.Lane.MAIL,
                 alias=message.alias,
                 created_at=now,
                 due=now,
@@ -37,7 +38,7 @@ def keep(mails: Sequence[Mail]) -> None:
     )
     Recipient.objects.bulk_create(
         (
-            Recipient(part=part, message_id=mail.id, address=mail.address, kind=Recipient.Kind.TO)
+            Recipient(mail=part, message_id=mail.id, address=mail.address, kind=Recipient.Kind.TO)
             for mail, part in zip(mails, parts, strict=True)
         ),
         batch_size=1000,

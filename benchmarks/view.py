@@ -50,7 +50,7 @@ def _requests(sendgrid: Sender) -> Iterator[dict[str, Any]]:
 
 
 def _after_reset(valkey: Redis, application: Any, environ: dict[str, Any]) -> float:
-    # Nothing reads here. Without its mark, each post rings the bell. SYNC: by itself it would answer first
+    # Nothing reads here. Without its mark, each post wakes a worker. SYNC: by itself it would answer first
     # and free the memory later.
     valkey.execute_command("FLUSHALL", "SYNC")  # type: ignore[no-untyped-call]
     return _time(application, environ)

@@ -1,4 +1,4 @@
-"""Events, inbound mails and owed work, to look at. Nothing here can be changed by hand."""
+"""Events, inbound mails and pending deliveries, to look at. Nothing here can be changed by hand."""
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
@@ -8,7 +8,13 @@ from django.utils.text import Truncator
 from events_app.decode import Unreadable
 from events_app.dispatch.kinds import Unavailable
 from events_app.inbound import filters, store
-from events_app.models import Event, InboundMail, InboundWork, Owing, Work
+from events_app.models import (
+    AbstractPendingDelivery,
+    Event,
+    InboundMail,
+    PendingDelivery,
+    PendingInboundDelivery,
+)
 from events_app.shared.admin import ReadOnly
 
 #: Characters of a mail's text that are shown.
@@ -41,7 +47,7 @@ class EventAdmin(ReadOnly):
 
 @admin.register(InboundMail)
 class InboundMailAdmin(ReadOnly):
-    list_display = ("id", "received_at", "sender", "recipient", "subject", "answers", "repeat_of_id")
+    list_display = ("id", "received_at", "sender", "recipient", "subject", "answers", "duplicate_of_id")
     search_fields = ("sender", "message_id")  # shows the box; get_search_results looks
     search_help_text = "A whole address, a Message-ID, a mail's number, or the id of the message it answers"
     exclude = ("digest",)
@@ -52,35 +58,35 @@ class InboundMailAdmin(ReadOnly):
         self, request: HttpRequest, queryset: "QuerySet[InboundMail]", search_term: str
     ) -> "tuple[QuerySet[InboundMail], bool]":
         if term := search_term.strip():
-            queryset = queryset.filter(filters.known_by(term))
+            queryset = queryset.filter(filters.matching(term))
         return queryset, False
 
     @admin.display(description="Text, as it is read today; its HTML where it has none")
     def text(self, mail: InboundMail) -> str:
         try:
-            message = store.look(mail).message
+            message = store.parse(mail).message
         except (Unreadable, Unavailable) as error:
             return str(error)
         return Truncator(message.text or message.html or "").chars(MOST_TEXT)
 
 
-class OwingAdmin(ReadOnly):
-    """What receivers are owed."""
+class AbstractPendingDeliveryAdmin(ReadOnly):
+    """Pending deliveries and dead letters."""
 
     list_filter = ("state",)
 
-    @admin.display(description="Receivers it is owed to")
-    def owed_to(self, work: Owing) -> str:
-        return ", ".join(work.receivers) or "all"
+    @admin.display(description="Receivers still to call")
+    def pending_receivers(self, pending: AbstractPendingDelivery) -> str:
+        return ", ".join(pending.receivers) or "all"
 
 
-@admin.register(Work)
-class WorkAdmin(OwingAdmin):
-    list_display = ("event_id", "state", "failures", "lapses", "due", "owed_to")
+@admin.register(PendingDelivery)
+class PendingDeliveryAdmin(AbstractPendingDeliveryAdmin):
+    list_display = ("event_id", "state", "failures", "worker_deaths", "due", "pending_receivers")
     list_select_related = ("event",)
 
 
-@admin.register(InboundWork)
-class InboundWorkAdmin(OwingAdmin):
-    list_display = ("mail_id", "state", "failures", "lapses", "due", "owed_to")
+@admin.register(PendingInboundDelivery)
+class PendingInboundDeliveryAdmin(AbstractPendingDeliveryAdmin):
+    list_display = ("mail_id", "state", "failures", "worker_deaths", "due", "pending_receivers")
     list_select_related = ("mail",)

@@ -12,5 +12,5 @@ class EventsAppConfig(AppConfig):
         from events_app import checks, signals, views, worker  # noqa: F401, PLC0415 (they need the app registry)
 
         for view in (views.SendGridTrackingWebhookView, views.SendGridInboundWebhookView):
-            signals.doors[view.door] = view
+            signals.webhook_views[view.webhook] = view
         worker.install()

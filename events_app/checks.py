@@ -65,8 +65,8 @@ def check_settings(**_: Any) -> list[CheckMessage]:
         *_check_keys(),
         *_check_secrets(),
         *_check_window(),
-        *_check_door(),
-        *_check_inbound_door(),
+        *_check_tracking_webhook(),
+        *_check_inbound_webhook(),
     ]
     return [*_unknown_names(), *found]
 
@@ -93,7 +93,7 @@ def check_database(**_: Any) -> list[CheckMessage]:
 
 @register()
 def check_celery(**_: Any) -> list[CheckMessage]:
-    """Settings of the Celery app that keep the bells from a worker."""
+    """Settings of the Celery app that keep wake-ups from a worker."""
     found: list[CheckMessage] = []
     if current_app.conf.task_always_eager:
         found.append(
@@ -104,7 +104,7 @@ def check_celery(**_: Any) -> list[CheckMessage]:
             )
         )
     consumed = {queue.name for queue in current_app.conf.task_queues or ()}
-    needed = {tasks.EVENTS, tasks.RETRIES, tasks.RECOVERY, *[tasks.INBOUND] * storage.is_there()}
+    needed = {tasks.EVENTS, tasks.RETRIES, tasks.RECOVERY, *[tasks.INBOUND] * storage.is_configured()}
     missing = sorted(needed - consumed)
     if consumed and missing and not current_app.conf.task_create_missing_queues:
         found.append(Error(f"The Celery app's task_queues lack {', '.join(missing)}.", id="events_app.E006"))
@@ -158,8 +158,8 @@ def _check_window() -> Iterable[CheckMessage]:
             )
 
 
-def _check_door() -> Iterable[CheckMessage]:
-    if not _has_address("sendgrid_tracking_webhook"):
+def _check_tracking_webhook() -> Iterable[CheckMessage]:
+    if not _has_url("sendgrid_tracking_webhook"):
         return
     if conf.ALLOW_INSECURE.get():
         if not settings.DEBUG:
@@ -175,16 +175,16 @@ def _check_door() -> Iterable[CheckMessage]:
         )
 
 
-def _check_inbound_door() -> Iterable[CheckMessage]:
-    wanted = conf.INBOUND_KEYS.get() or storage.is_there()
-    if not (wanted and _has_address("sendgrid_inbound_webhook")):
+def _check_inbound_webhook() -> Iterable[CheckMessage]:
+    wanted = conf.INBOUND_KEYS.get() or storage.is_configured()
+    if not (wanted and _has_url("sendgrid_inbound_webhook")):
         return
     try:
         kept_in = storage.backend()
     except ImproperlyConfigured as error:
         yield Error(f"No inbound mail can be kept: {error}.", id="events_app.E007")
     else:
-        if isinstance(kept_in, FileSystemStorage) and _is_shown(Path(kept_in.location)):
+        if isinstance(kept_in, FileSystemStorage) and _is_public(Path(kept_in.location)):
             yield checks.Warning(
                 "Inbound mails are kept among the files of MEDIA_ROOT, which the world can mostly read.",
                 hint=f'Give STORAGES["{storage.ALIAS}"] a location of its own.',
@@ -206,7 +206,7 @@ def _check_inbound_door() -> Iterable[CheckMessage]:
         )
 
 
-def _has_address(name: str) -> bool:
+def _has_url(name: str) -> bool:
     """Or this project only sends, or gives its views arguments of their own."""
     try:
         reverse(f"events_app:{name}")
@@ -215,7 +215,7 @@ def _has_address(name: str) -> bool:
     return True
 
 
-def _is_shown(folder: Path) -> bool:
+def _is_public(folder: Path) -> bool:
     shown = Path(os.path.abspath(settings.MEDIA_ROOT))
     # Without a MEDIA_ROOT, that is the working directory: who names no location keeps mails right there.
     return folder == shown or bool(settings.MEDIA_ROOT and folder.is_relative_to(shown))

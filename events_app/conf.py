@@ -73,7 +73,7 @@ ALLOW_INSECURE = Setting("WEBHOOK_ALLOW_INSECURE", False, flag)
 
 #: Events the stream may hold before posts are answered with 503 (SendGrid then keeps them).
 BACKLOG_LIMIT = Setting("EVENT_BACKLOG_LIMIT", 1_000_000, whole)
-#: "event_id": SendGrid's own id decides what is a repeat. "content": everything but that id does.
+#: "event_id": SendGrid's own id decides what is a duplicate. "content": everything but that id does.
 DEDUPE_BY = Setting("DEDUPE_BY", "event_id", _dedupe)
 #: Seconds a receiver may take with one event.
 RECEIVER_TIME_LIMIT = Setting("RECEIVER_TIME_LIMIT", 30, whole)

@@ -9,13 +9,13 @@ from django.db.models import QuerySet
 
 from events_app.conf import DEDUPE_BY
 from events_app.decode import dedupe_key
-from events_app.dispatch.filters import Standing, any_of, where
+from events_app.dispatch.filters import Filter, any_of, filter_columns
 from events_app.models import Event
 from events_app.shared.database import clean
 
 
 @dataclass(frozen=True, kw_only=True)
-class Criteria(Standing):
+class Criteria(Filter):
     """What an event must meet, all of it; what is empty or None asks for nothing."""
 
     #: Our ids or SendGrid's, any of them.
@@ -29,10 +29,10 @@ class Criteria(Standing):
 
 def find(criteria: Criteria) -> "QuerySet[Event]":
     """The events that meet the criteria."""
-    events = criteria.among(_events())
+    events = criteria.apply(_events())
     if criteria.ids:
         events = events.filter(any_of([*map(_column, criteria.ids)]))
-    return where(
+    return filter_columns(
         events,
         message_id=criteria.message_id,
         recipient=None if criteria.address is None else criteria.address.lower(),

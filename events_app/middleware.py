@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.urls import Resolver404, resolve
 
 from events_app.shared import counters
-from events_app.views.base import Answer
+from events_app.views.base import WebhookResponse
 from events_app.views.inbound import SendGridInboundWebhookView
 
 logger = logging.getLogger(__name__)
@@ -29,19 +29,19 @@ class KeepInboundMail:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
         status = response.status_code
-        if request.method != "POST" or not 300 <= status < 500 or isinstance(response, Answer):
+        if request.method != "POST" or not 300 <= status < 500 or isinstance(response, WebhookResponse):
             return response
-        if not _is_for_the_door(request):
+        if not _is_for_inbound_webhook(request):
             return response
         logger.error(
             "So that SendGrid keeps a mail, its post got 503 in place of %s", _what(request, response)
         )
         counters.count(counters.REFUSED.format(status=HTTPStatus.SERVICE_UNAVAILABLE.value))
         text = f"not taken, send again: this site answered {status} in the webhook's place\n"
-        return Answer(text, status=HTTPStatus.SERVICE_UNAVAILABLE, content_type="text/plain")
+        return WebhookResponse(text, status=HTTPStatus.SERVICE_UNAVAILABLE, content_type="text/plain")
 
 
-def _is_for_the_door(request: HttpRequest) -> bool:
+def _is_for_inbound_webhook(request: HttpRequest) -> bool:
     """By its path, with a slash at the end or without."""
     for path in (request.path_info, f"{request.path_info}/"):
         try:

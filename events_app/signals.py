@@ -26,7 +26,7 @@ MESSAGE_ID_ARG = "anymail_id"
 
 
 class NamedReceiver(NamedTuple):
-    """A connected receiver and the name its failures are filed under."""
+    """A connected receiver and the name its failures are recorded under."""
 
     name: str
     call: Callable[..., object]
@@ -97,7 +97,7 @@ def _name(receiver: Callable[..., object], dispatch_uid: Hashable | None) -> str
     name = _path(receiver) if dispatch_uid is None else str(dispatch_uid)
     if not name:
         raise ValueError(
-            f"{type(receiver).__name__} objects have no name a failure could be filed under: "
+            f"{type(receiver).__name__} objects have no name a failure could be recorded under: "
             "connect this receiver with dispatch_uid='...'."
         )
     return name
@@ -181,14 +181,14 @@ class InboundEvent:
     message: "InboundMessage"
     #: Ours: the same at every call for this mail, and no other mail's.
     event_id: str
-    #: When the door took it, in UTC.
+    #: When the webhook took it, in UTC.
     timestamp: datetime
     event_type: str = "inbound"
     #: The id of our message that this one answers, as `anymail_status` and its events have it; None where
     #: that cannot be told, or it answers none.
     answers: str | None = None
     #: The `event_id` of the first post of the same mail: SendGrid has posted it before. None on that one.
-    repeat_of: str | None = None
+    duplicate_of: str | None = None
     #: The fields SendGrid posted, as text, but for a raw mail itself and for files.
     esp_event: dict[str, Any] = field(default_factory=dict)
 
@@ -216,6 +216,6 @@ stored = Signal()
 #: Arguments: message (an `InboundMessage`).
 answered = Signal()
 
-#: The webhook view class behind each door's name, filled when the app is ready. A queued
-#: event bears its door's name; a worker looks up the `sender` to call receivers with.
-doors: dict[str, type] = {}
+#: The webhook view class behind each webhook's name, filled when the app is ready. A queued
+#: event bears its webhook's name; a worker looks up the `sender` to call receivers with.
+webhook_views: dict[str, type] = {}

@@ -34,7 +34,7 @@ CONSUMER = "worker"
 MOST_BYTES = 16 * 1024 * 1024
 
 # One script, so that a post is taken whole or not at all. It stops short of a full Redis: with no
-# memory left a worker can neither start nor take a bell from a broker in there, and nothing drains.
+# memory left a worker can neither start nor take a wake-up from a broker in there, and nothing drains.
 # How many events wait is a number beside the stream. It is right again as soon as the stream has
 # been empty, whoever took entries out of it by hand.
 _APPEND = """
@@ -54,7 +54,7 @@ return 0
 """
 
 # The ids of entries, each with how many events it bears.
-_DONE = """
+_DELETE = """
 local gone = 0
 for i = 2, #ARGV, 2 do
     redis.call('XACK', KEYS[1], ARGV[1], ARGV[i])
@@ -72,12 +72,12 @@ class Entry(NamedTuple):
     """Raw events as they wait in the stream."""
 
     id: bytes
-    door: str
+    webhook: str
     events: list[bytes]
 
     @property
     def received_at(self) -> datetime:
-        """When the door took them, by the clock of Redis."""
+        """When the webhook took them, by the clock of Redis."""
         milliseconds, _, _ = self.id.partition(b"-")
         try:
             return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
@@ -97,7 +97,7 @@ def events_in(entries: Sequence[Entry]) -> int:
 
 
 def unpack(id: bytes, fields: dict[bytes, bytes]) -> Entry:
-    """The entry that Redis has under this id. What is not ours is one event, to be filed as unreadable."""
+    """The entry that Redis has under this id. What is not ours is one event, to be stored as unreadable."""
     packed = fields.get(b"r", b"")
     try:
         events = _decode(packed) or [packed]
@@ -125,23 +125,23 @@ class Reading(NamedTuple):
     more: bool
 
 
-def append(door: str, events: Sequence[bytes]) -> bool:
-    """Keep every event, or none. True when the caller is to ring the bell.
+def append(webhook: str, events: Sequence[bytes]) -> bool:
+    """Keep every event, or none. True when the caller is to wake a worker.
 
     Takes 2 seconds at the most. Raises Unavailable; the events may have been taken all the same
     (the answer got lost), which is what the dedupe is for.
     """
-    if redis.is_paused():
+    if redis.is_circuit_open():
         raise Unavailable("Redis failed a moment ago")
     limit = BACKLOG_LIMIT.get()
     try:
         answer = _script(_APPEND)(
-            keys=[redis.key(), redis.key("bell"), redis.key("waiting")],
-            args=[door, limit, redis.BELL_LIFE, len(events), *pack(events)],
-            client=redis.door(),
+            keys=[redis.key(), redis.key("wakeup"), redis.key("waiting")],
+            args=[webhook, limit, redis.WAKE_UP_LIFETIME, len(events), *pack(events)],
+            client=redis.for_webhooks(),
         )
     except RedisError as error:
-        redis.pause()
+        redis.open_circuit()
         raise Unavailable(f"Redis: {type(error).__name__}") from error
     if answer == -2:
         raise Unavailable("Redis has used nine tenths of its memory")
@@ -155,11 +155,11 @@ def read(count: int, idle: int) -> Reading:
 
     They are read whole: where a stretch of small ones ends, it may be three times as many events.
 
-    Takes the bell down first, so that whatever is appended from here on rings again. Stops early
-    where entries are large: a body that could not be split is one event of up to the door's limit,
+    Acknowledges the wake-up first, so that whatever is appended from here on sends a new one. Stops early
+    where entries are large: a body that could not be split is one event of up to the webhook's limit,
     and some hundreds of those would be more than a worker can hold.
     """
-    redis.worker().delete(redis.key("bell"))
+    redis.for_workers().delete(redis.key("wakeup"))
     found: list[Entry] = []
     events = size = 0
     step = ceil(count / MOST_EVENTS)
@@ -184,12 +184,14 @@ def read(count: int, idle: int) -> Reading:
 
 def _read(count: int, idle: int) -> list[Entry]:
     try:
-        claimed: Any = redis.worker().xautoclaim(
+        claimed: Any = redis.for_workers().xautoclaim(
             redis.key(), GROUP, CONSUMER, min_idle_time=idle, start_id="0-0", count=count
         )
         found = claimed[1]
         if len(found) < count:
-            fresh = redis.worker().xreadgroup(GROUP, CONSUMER, {redis.key(): ">"}, count=count - len(found))
+            fresh = redis.for_workers().xreadgroup(
+                GROUP, CONSUMER, {redis.key(): ">"}, count=count - len(found)
+            )
             found += [entry for _, entries in cast(Any, fresh or ()) for entry in entries]
     except ResponseError as error:
         if not str(error).startswith("NOGROUP"):
@@ -200,27 +202,27 @@ def _read(count: int, idle: int) -> list[Entry]:
     return [unpack(entry_id, fields) for entry_id, fields in found if fields]
 
 
-def done(entries: Sequence[Entry]) -> None:
+def delete(entries: Sequence[Entry]) -> None:
     """Forget entries whose events are stored."""
     if entries:
-        _script(_DONE)(
+        _script(_DELETE)(
             keys=[redis.key(), redis.key("waiting")],
             args=[GROUP, *(word for entry in entries for word in (entry.id, len(entry.events)))],
-            client=redis.worker(),
+            client=redis.for_workers(),
         )
 
 
-def give_back(entries: Sequence[Entry], idle: int) -> None:
+def release(entries: Sequence[Entry], idle: int) -> None:
     """Let the next reader have these at once, as if they had lain unfinished for `idle` milliseconds."""
     if entries:
         ids = [entry.id for entry in entries]
-        redis.worker().xclaim(redis.key(), GROUP, CONSUMER, 0, ids, idle=idle, justid=True)  # type: ignore[arg-type]
+        redis.for_workers().xclaim(redis.key(), GROUP, CONSUMER, 0, ids, idle=idle, justid=True)  # type: ignore[arg-type]
 
 
 def backlog() -> int:
     """How many events wait: not yet read, or read and not yet stored."""
-    entries = redis.worker().xlen(redis.key())
-    return max(entries, int(redis.worker().get(redis.key("waiting")) or 0)) if entries else 0
+    entries = redis.for_workers().xlen(redis.key())
+    return max(entries, int(redis.for_workers().get(redis.key("waiting")) or 0)) if entries else 0
 
 
 def oldest() -> Oldest:
@@ -229,7 +231,7 @@ def oldest() -> Oldest:
     `received_at` is later than `now` where the clock of Redis has been set back.
     """
     # In one transaction and the time last: an entry that comes in between would seem to be of the future.
-    pipeline = redis.worker().pipeline(transaction=True)
+    pipeline = redis.for_workers().pipeline(transaction=True)
     pipeline.xrange(redis.key(), count=1)
     pipeline.time()
     entries, (seconds, microseconds) = pipeline.execute()
@@ -239,20 +241,20 @@ def oldest() -> Oldest:
 
 def anything_to_read(idle: int) -> bool:
     """Whether `read` would find an entry."""
-    groups = redis.worker().xinfo_groups(redis.key()) if redis.worker().exists(redis.key()) else []
+    groups = redis.for_workers().xinfo_groups(redis.key()) if redis.for_workers().exists(redis.key()) else []
     ours = next((group for group in groups if group["name"] == GROUP.encode()), None)
     if ours is None:
-        return redis.worker().xlen(redis.key()) > 0
+        return redis.for_workers().xlen(redis.key()) > 0
     after = f"({ours['last-delivered-id'].decode()}"
     return bool(
-        redis.worker().xrange(redis.key(), min=after, count=1)
-        or redis.worker().xpending_range(redis.key(), GROUP, "-", "+", 1, idle=idle)
+        redis.for_workers().xrange(redis.key(), min=after, count=1)
+        or redis.for_workers().xpending_range(redis.key(), GROUP, "-", "+", 1, idle=idle)
     )
 
 
 def _create_group() -> None:
     try:
-        redis.worker().xgroup_create(redis.key(), GROUP, id="0", mkstream=True)
+        redis.for_workers().xgroup_create(redis.key(), GROUP, id="0", mkstream=True)
     except ResponseError as error:
         if not str(error).startswith("BUSYGROUP"):  # another worker was first
             raise
@@ -260,4 +262,4 @@ def _create_group() -> None:
 
 @cache
 def _script(text: str) -> Any:
-    return redis.door().register_script(text)
+    return redis.for_webhooks().register_script(text)

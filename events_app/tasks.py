@@ -1,4 +1,4 @@
-"""The Celery tasks of events and inbound mail, and the tick, which finds the work that nobody is at.
+"""The Celery tasks of events and inbound mail, and the tick, which finds work that no worker is doing.
 
 The tick is the answer to every lost message and every dead worker. Beat asks for it each few seconds, and
 every drain asks too, so a missing beat only makes it slower.
@@ -16,13 +16,13 @@ from redis import RedisError
 from events_app import stream
 from events_app.conf import RETENTION_DAYS
 from events_app.dispatch import dispatcher, leases, results, retention, store
-from events_app.dispatch.leases import Claim
+from events_app.dispatch.leases import Lease
 from events_app.inbound import retention as inbound_retention
 from events_app.inbound import storage
-from events_app.inbound.store import MAILS
+from events_app.inbound.store import INBOUND_MAILS
 from events_app.shared import counters, redis, wakeup
-from events_app.shared.database import DatabaseAway
-from events_app.shared.wakeup import Limits, ring
+from events_app.shared.database import DatabaseUnavailable
+from events_app.shared.wakeup import Limits, wake
 
 if TYPE_CHECKING:
     from celery import Task
@@ -42,7 +42,7 @@ BATCH = 1000
 #: Events that are tried again in one go, before fresh ones are looked for.
 RETRIES_AT_ONCE = 100
 
-#: Inbound mails a worker claims at once. It reads one at a time.
+#: Inbound mails a worker leases at once. It reads one at a time.
 MAILS_AT_ONCE = 20
 
 _LIMITS = Limits(leases.soft_limit(), leases.hard_limit())
@@ -61,107 +61,107 @@ PRUNE_EVERY = 3600
 def drain() -> None:
     """Store what waits in the stream and hand it to the receivers."""
     with _task("drain"):
-        claim = Claim()
+        lease = Lease()
         # First what another drain had no time for: were fresh events first, these might never be
         # next, and the backlog would grow in the database, past its limit.
-        owed = leases.take_released(claim, BATCH)
-        with _quiet_while_away("the stream"):
-            entries, more = stream.read(BATCH - len(owed), leases.lease_ms())
-            owed += store.take_in(entries, claim)
+        deliveries = leases.take_released(lease, BATCH)
+        with _log_unavailable("the stream"):
+            entries, more = stream.read(BATCH - len(deliveries), leases.lease_duration_ms())
+            deliveries += store.ingest(entries, lease)
             if more:
-                ring(drain)
-        if not dispatcher.deliver(owed, claim):
-            ring(drain)
-        _ring_for_what_waits()
+                wake(drain)
+        if not dispatcher.deliver(deliveries, lease):
+            wake(drain)
+        _wake_for_due_work()
 
 
 @wakeup.task("events.retry", queue=RETRIES, limits=_LIMITS)
 def retry() -> None:
     """Try again what is due, for as long as no fresh event waits; the next tick goes on."""
     with _task("retry"):
-        claim = Claim()
-        while owed := leases.take_retries(claim, RETRIES_AT_ONCE):
-            if not dispatcher.deliver(owed, claim) or fresh_events_wait():
+        lease = Lease()
+        while deliveries := leases.take_retries(lease, RETRIES_AT_ONCE):
+            if not dispatcher.deliver(deliveries, lease) or has_fresh_events():
                 break
-        _ring_for_what_waits()
+        _wake_for_due_work()
 
 
 @wakeup.task("events.recover", queue=RECOVERY, limits=_LIMITS)
 def recover() -> None:
     """Take over events whose worker died with them; fresh events come first, and the next tick goes on."""
     with _task("recover"):
-        _recover("recover", Claim(), fresh_events_wait, again=recover)
+        _recover("recover", Lease(), has_fresh_events, again=recover)
 
 
 @wakeup.task("events.prune", queue=RETRIES, limits=_LIMITS)
 def prune() -> None:
     """Remove events at the end of their retention."""
     with _task("prune"):
-        if not retention.prune(Claim()):
-            ring(prune)
+        if not retention.prune(Lease()):
+            wake(prune)
 
 
 @wakeup.task("inbound.deliver", queue=INBOUND, limits=_LIMITS)
 def deliver_inbound() -> None:
     """Read the mails that have come in and hand them to the receivers."""
     with _task("inbound.deliver"):
-        claim = Claim(kind=MAILS)
-        while owed := leases.take_released(claim, MAILS_AT_ONCE):
-            if not dispatcher.deliver(owed, claim):
-                ring(deliver_inbound)
+        lease = Lease(kind=INBOUND_MAILS)
+        while deliveries := leases.take_released(lease, MAILS_AT_ONCE):
+            if not dispatcher.deliver(deliveries, lease):
+                wake(deliver_inbound)
                 break
-        _ring_for_what_waits()
+        _wake_for_due_work()
 
 
 @wakeup.task("inbound.retry", queue=INBOUND, limits=_LIMITS)
 def retry_inbound() -> None:
     """Try mails again that are due, for as long as no fresh one waits."""
     with _task("inbound.retry"):
-        claim = Claim(kind=MAILS)
-        while owed := leases.take_retries(claim, MAILS_AT_ONCE):
-            if not dispatcher.deliver(owed, claim) or fresh_mails_wait():
+        lease = Lease(kind=INBOUND_MAILS)
+        while deliveries := leases.take_retries(lease, MAILS_AT_ONCE):
+            if not dispatcher.deliver(deliveries, lease) or has_fresh_mails():
                 break
-        _ring_for_what_waits()
+        _wake_for_due_work()
 
 
 @wakeup.task("inbound.recover", queue=INBOUND, limits=_LIMITS)
 def recover_inbound() -> None:
     """Take over mails whose worker died with them; fresh mails come first, and the next tick goes on."""
     with _task("inbound.recover"):
-        _recover("inbound_recover", Claim(kind=MAILS), fresh_mails_wait, again=recover_inbound)
+        _recover("inbound_recover", Lease(kind=INBOUND_MAILS), has_fresh_mails, again=recover_inbound)
 
 
 @wakeup.task("inbound.prune", queue=INBOUND, limits=_LIMITS)
 def prune_inbound() -> None:
     """Remove mails at the end of their retention, and files that belong to none."""
     with _task("inbound.prune"):
-        if not inbound_retention.prune(Claim(kind=MAILS)):
-            ring(prune_inbound)
+        if not inbound_retention.prune(Lease(kind=INBOUND_MAILS)):
+            wake(prune_inbound)
 
 
 @wakeup.task("events.tick", queue=EVENTS, limits=_LIMITS)
 def tick() -> None:
-    """Ring for everything that waits and that no bell announces."""
+    """Wake a worker for everything that waits without a wake-up."""
     with _task("tick"):
-        heard_from_beat()
-        _ring_for_what_waits()
+        record_beat()
+        _wake_for_due_work()
 
 
-def _recover(lock: str, claim: Claim, yields: Callable[[], bool], again: "Task[[], object]") -> None:
-    # One process of all: lapsed events may be those that hang, and would hold every process at once. An
+def _recover(lock: str, lease: Lease, yields: Callable[[], bool], again: "Task[[], object]") -> None:
+    # One process of all: expired events may be those that hang, and would hold every process at once. An
     # event that kills its process leaves the lock, which therefore ends with the task's hard limit.
-    if redis.hold(lock, leases.hard_limit() * 1000):
+    if redis.take_lock(lock, leases.hard_limit() * 1000):
         try:
-            is_over = dispatcher.recover(claim, yields)
+            is_over = dispatcher.recover(lease, yields)
         finally:
-            redis.let_go(lock)
+            redis.release_lock(lock)
         if not is_over:
-            ring(again)  # not before: the process that answers needs the lock
+            wake(again)  # not before: the process that answers needs the lock
 
 
-def _ring_for_what_waits() -> None:
-    due = look()
-    bells: tuple[tuple[bool, Task[[], object]], ...] = (
+def _wake_for_due_work() -> None:
+    due = find_due()
+    wakes: tuple[tuple[bool, Task[[], object]], ...] = (
         (due.drain, drain),
         (due.retry, retry),
         (due.recover, recover),
@@ -171,18 +171,18 @@ def _ring_for_what_waits() -> None:
         (due.inbound_recover, recover_inbound),
         (due.inbound_prune, prune_inbound),
     )
-    for is_due, task in bells:
+    for is_due, task in wakes:
         if is_due:
-            ring(task)
+            wake(task)
 
 
 @contextmanager
 def _task(name: str) -> Iterator[None]:
     try:
-        with _quiet_while_away(name):
+        with _log_unavailable(name):
             # A connection that broke under an earlier task: Celery's fixup keeps it for many.
             close_old_connections()
-            results.write_what_is_left()
+            results.write_unwritten()
             yield
     except SoftTimeLimitExceeded:
         # The limit may have struck in mid statement. psycopg cancels that for KeyboardInterrupt and
@@ -192,11 +192,11 @@ def _task(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet_while_away(what: str) -> Iterator[None]:
+def _log_unavailable(what: str) -> Iterator[None]:
     # Redis or the database away is no error of a task: nothing is lost, the next tick goes on.
     try:
         yield
-    except (RedisError, DatabaseError, InterfaceError, DatabaseAway) as away:
+    except (RedisError, DatabaseError, InterfaceError, DatabaseUnavailable) as away:
         # The first line: a database's further lines may quote values.
         why = f"{type(away).__name__}: {away}".partition("\n")[0][:200]
         logger.warning("Left %s, to be taken up again: %s", what, why)
@@ -204,7 +204,7 @@ def _quiet_while_away(what: str) -> Iterator[None]:
 
 
 class Due(NamedTuple):
-    """Which bells are to be rung."""
+    """Which tasks need a wake-up."""
 
     drain: bool = False
     retry: bool = False
@@ -216,52 +216,52 @@ class Due(NamedTuple):
     inbound_prune: bool = False
 
 
-def look() -> Due:
+def find_due() -> Due:
     """Look once for all processes; a tick that another process has just made finds nothing due.
 
     Raises redis.RedisError or a database error when either is away.
     """
-    if not redis.hold("tick", INTERVAL * 1000 - 500):
+    if not redis.take_lock("tick", INTERVAL * 1000 - 500):
         return Due()
     _report_late_beat()
     return Due(
-        drain=fresh_events_wait(),
+        drain=has_fresh_events(),
         retry=leases.anything_to_retry(),
-        recover=leases.anything_lapsed(),
-        prune=RETENTION_DAYS.get() is not None and redis.hold("prune", PRUNE_EVERY * 1000),
-        inbound=fresh_mails_wait(),
-        inbound_retry=leases.anything_to_retry(MAILS),
-        inbound_recover=leases.anything_lapsed(MAILS),
-        inbound_prune=storage.is_there() and redis.hold("inbound_prune", PRUNE_EVERY * 1000),
+        recover=leases.anything_expired(),
+        prune=RETENTION_DAYS.get() is not None and redis.take_lock("prune", PRUNE_EVERY * 1000),
+        inbound=has_fresh_mails(),
+        inbound_retry=leases.anything_to_retry(INBOUND_MAILS),
+        inbound_recover=leases.anything_expired(INBOUND_MAILS),
+        inbound_prune=storage.is_configured() and redis.take_lock("inbound_prune", PRUNE_EVERY * 1000),
     )
 
 
-def fresh_events_wait() -> bool:
+def has_fresh_events() -> bool:
     """Whether a drain would find an event. Raises redis.RedisError or a database error."""
-    return stream.anything_to_read(leases.lease_ms()) or leases.anything_released()
+    return stream.anything_to_read(leases.lease_duration_ms()) or leases.anything_released()
 
 
-def fresh_mails_wait() -> bool:
+def has_fresh_mails() -> bool:
     """Whether there is an inbound mail that no worker has begun. Raises a database error."""
-    return leases.anything_released(MAILS)
+    return leases.anything_released(INBOUND_MAILS)
 
 
-def heard_from_beat() -> None:
+def record_beat() -> None:
     """This tick is one of beat's, or of a worker that has just started."""
-    redis.worker().set(redis.key("beat"), _now())
+    redis.for_workers().set(redis.key("beat"), _now())
 
 
 def since_beat() -> int | None:
     """Seconds since beat's last tick came; None where none has ever come. Raises redis.RedisError."""
-    last = cast("bytes | None", redis.worker().get(redis.key("beat")))
+    last = cast("bytes | None", redis.for_workers().get(redis.key("beat")))
     return None if last is None else max(0, _now() - int(last))
 
 
 def _report_late_beat() -> None:
     late = since_beat()
     if late is None:
-        heard_from_beat()  # a new deployment: from here on it is expected
-    elif late > LATE and redis.hold("late", 60_000):
+        record_beat()  # a new deployment: from here on it is expected
+    elif late > LATE and redis.take_lock("late", 60_000):
         counters.count(counters.TICK_LATE)
         logger.warning(
             "No tick of beat's for %d seconds: work that is due waits for the next drain to find it. "
@@ -272,4 +272,4 @@ def _report_late_beat() -> None:
 
 def _now() -> int:
     # By the clock of Redis, which all processes share.
-    return redis.worker().time()[0]
+    return redis.for_workers().time()[0]

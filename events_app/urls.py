@@ -1,4 +1,4 @@
-"""Where the doors are. SendGrid follows no redirect, so each is there with and without the slash."""
+"""Where the webhooks are. SendGrid follows no redirect, so each is there with and without the slash."""
 
 from django.urls import path
 

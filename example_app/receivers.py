@@ -22,7 +22,7 @@ def note_click(event: TrackingEvent, **_: Any) -> None:
 
 @receiver(inbound)
 def note_reply(event: InboundEvent, **_: Any) -> None:
-    if event.answers and not event.repeat_of:
+    if event.answers and not event.duplicate_of:
         text = event.message.stripped_text or ""
         Reply.objects.create(answers=event.answers, sender=str(event.message.from_email), text=text)
 

@@ -46,7 +46,7 @@ class Figures:
     events_stored: int
     events_lost: int
     events_stored_twice: int
-    events_owed: int
+    events_pending: int
     events_dead: int
     receiver_calls: int
     receivers_not_called: int
@@ -60,7 +60,7 @@ class Figures:
 
     @property
     def is_settled(self) -> bool:
-        return not (self.events_lost or self.events_owed or self.receivers_not_called or self.mails_lost)
+        return not (self.events_lost or self.events_pending or self.receivers_not_called or self.mails_lost)
 
 
 def main(argv: list[str]) -> int:
@@ -162,13 +162,13 @@ def _figures(database_url: str, folder: Path, poster: Poster, sendgrid: FakeSend
         # First what was taken in, then what came of it: both grow meanwhile.
         posted, sent = poster.posted, _lines(folder / MAILS)
         stored = Counter(column("SELECT event_id FROM events_app_event"))
-        (owed,) = column("SELECT count(*) FROM events_app_work WHERE state = 'owed'")
-        (dead,) = column("SELECT count(*) FROM events_app_work WHERE state = 'dead'")
+        (pending,) = column("SELECT count(*) FROM events_app_pendingdelivery WHERE state = 'pending'")
+        (dead,) = column("SELECT count(*) FROM events_app_pendingdelivery WHERE state = 'dead'")
         # SendGrid may have accepted a parked mail.
         parked = set(
             column(
-                "SELECT r.message_id::text FROM sending_app_part p JOIN sending_app_recipient r "
-                "ON r.part_id = p.id WHERE p.state = 'parked'"
+                "SELECT r.message_id::text FROM sending_app_mail p JOIN sending_app_recipient r "
+                "ON r.mail_id = p.id WHERE p.state = 'parked'"
             )
         )
     calls = _lines(folder / CALLS)
@@ -182,7 +182,7 @@ def _figures(database_url: str, folder: Path, poster: Poster, sendgrid: FakeSend
         events_stored=sum(stored.values()),
         events_lost=len(posted - stored.keys()),
         events_stored_twice=sum(stored.values()) - len(stored),
-        events_owed=owed,
+        events_pending=pending,
         events_dead=dead,
         receiver_calls=sum(calls.values()),
         receivers_not_called=len(stored.keys() - calls.keys()),
@@ -214,7 +214,7 @@ def _report(done: Counter[str], found: Figures, pauses: Pauses, supervisor: Supe
     must_be_none = {
         "events lost": found.events_lost,
         "events stored twice": found.events_stored_twice,
-        "events still owed to a receiver": found.events_owed,
+        "events still pending for a receiver": found.events_pending,
         "events given up": found.events_dead,
         "events that no receiver got": found.receivers_not_called,
         "mails lost": found.mails_lost,

@@ -28,7 +28,7 @@ class Figures:
     """What the database and the counters say."""
 
     stored: int
-    owed: int
+    pending: int
     dead: int
     duplicates: int
     receiver_calls: int
@@ -106,7 +106,7 @@ def run(deployment: Stack, sender: Sender, closed: Path) -> tuple[dict[str, int]
         ("stored, each once", figures.stored, plan.distinct),
         ("repeats recognized", figures.duplicates, plan.posted - plan.distinct),
         ("unreadable, kept as dead", figures.dead, 1),
-        ("still owed to a receiver", figures.owed, 0),
+        ("still pending for a receiver", figures.pending, 0),
         ("receiver calls, one an event", figures.receiver_calls, plan.distinct - 1),
         ("bounces noted", figures.bounces, plan.bounces),
         ("clicks noted", figures.clicks, plan.clicks),
@@ -140,12 +140,12 @@ def _wait(deployment: Stack, plan: Plan, dead: int) -> Figures:
     def settled() -> Figures | None:
         nonlocal shown
         figures = _figures(deployment.env)
-        line = f"  {figures.stored} of {plan.distinct} events stored, {figures.owed} with their receivers."
+        line = f"  {figures.stored} of {plan.distinct} events stored, {figures.pending} with their receivers."
         if line != shown and sys.stdout.isatty():
             print(f"\r{line:<70}", end="", flush=True)
         shown = line
         seen = figures.stored + figures.duplicates
-        settled = seen >= plan.posted and figures.owed == 0 and figures.dead == dead
+        settled = seen >= plan.posted and figures.pending == 0 and figures.dead == dead
         return figures if settled else None
 
     try:
@@ -158,8 +158,8 @@ def _wait(deployment: Stack, plan: Plan, dead: int) -> Figures:
 def _figures(env: Mapping[str, str]) -> Figures:
     tables = {
         "stored": "events_app_event",
-        "owed": "events_app_work WHERE state = 'owed'",
-        "dead": "events_app_work WHERE state = 'dead'",
+        "pending": "events_app_pendingdelivery WHERE state = 'pending'",
+        "dead": "events_app_pendingdelivery WHERE state = 'dead'",
         "receiver_calls": "example_app_call",
         "bounces": "example_app_bounce",
         "clicks": "example_app_click",

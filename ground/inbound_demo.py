@@ -19,7 +19,7 @@ class Figures:
     """What the database says."""
 
     inbound: int
-    owed: int
+    pending: int
     replies: int
     to_our_mail: int
 
@@ -44,13 +44,13 @@ def run(deployment: Stack, sendgrid: FakeSendGrid) -> tuple[dict[str, int], bool
 
 def _settled(env: Mapping[str, str]) -> Figures | None:
     found = _figures(env)
-    return found if found.replies and not found.owed else None
+    return found if found.replies and not found.pending else None
 
 
 def _figures(env: Mapping[str, str]) -> Figures:
     tables = {
         "inbound": "events_app_inboundmail",
-        "owed": "events_app_inboundwork",
+        "pending": "events_app_pendinginbounddelivery",
         "replies": "example_app_reply",
         "to_our_mail": (
             "example_app_reply JOIN sending_app_recipient ON replace(answers, '-', '') = message_id"

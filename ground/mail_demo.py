@@ -44,7 +44,7 @@ class Figures:
     unknown: int
     unknown_settled: int
     sent_twice: int
-    owed: int
+    pending: int
 
 
 def run(deployment: Stack, sendgrid: FakeSendGrid) -> tuple[dict[str, int], bool]:
@@ -55,7 +55,7 @@ def run(deployment: Stack, sendgrid: FakeSendGrid) -> tuple[dict[str, int], bool
     sendgrid.wait_until_posted(PATIENCE)
     found = _wait(
         deployment,
-        lambda found: found.delivered + found.bounced == RECIPIENTS and not found.owed,
+        lambda found: found.delivered + found.bounced == RECIPIENTS and not found.pending,
         "every mail delivered or bounced",
     )
     for number in range(1, MAILS + 1):
@@ -124,12 +124,12 @@ def _figures(env: Mapping[str, str]) -> Figures:
     tables = {
         "mails": "sending_app_outboxmessage",
         "recipients": "sending_app_recipient",
-        "accepted": "sending_app_part WHERE state = 'accepted'",
+        "accepted": "sending_app_mail WHERE state = 'accepted'",
         "delivered": "sending_app_recipient WHERE status = 'delivered'",
         "bounced": "sending_app_recipient WHERE status = 'bounced'",
-        "unknown": "sending_app_part WHERE state = 'unknown'",
-        "unknown_settled": "sending_app_part WHERE state = 'accepted' AND unknowns > 0",
-        "sent_twice": "sending_app_part WHERE sent_twice",
-        "owed": "events_app_work WHERE state = 'owed'",
+        "unknown": "sending_app_mail WHERE state = 'unknown'",
+        "unknown_settled": "sending_app_mail WHERE state = 'accepted' AND unknown_outcomes > 0",
+        "sent_twice": "sending_app_mail WHERE sent_twice",
+        "pending": "events_app_pendingdelivery WHERE state = 'pending'",
     }
     return Figures(**count(env, tables))

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from events_app.shared.deadline import Late, Threads
+from events_app.shared.deadline import DeadlineExceeded, Threads
 
 #: Requests at work at once. Each may hold a connection to the database.
 AT_WORK = 32
@@ -72,7 +72,7 @@ class _Body(io.RawIOBase):
         try:
             piece: bytes = _readers.run(lambda: self._source.read(size), self._patience)
             self._patience += len(piece) / SLOWEST - (time.monotonic() - began)
-        except Late:
+        except DeadlineExceeded:
             self.late = True
             raise TimeoutError("the body is late") from None
         finally:

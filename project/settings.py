@@ -93,7 +93,7 @@ else:
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 
 REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
-# Messages are only bells, so any broker Celery knows will do. By default it is the same Redis, in
+# Messages are only wake-ups, so any broker Celery knows will do. By default it is the same Redis, in
 # another database, so that clearing the one never touches the events in the other.
 _beside = "0" if urlsplit(REDIS_URL).path.strip("/") == "1" else "1"
 CELERY_BROKER_URL = env.str(

@@ -19,6 +19,6 @@ class SendingAppConfig(AppConfig):
         from sending_app.backends import queued  # noqa: PLC0415
         from sending_app.outcome import events, notify  # noqa: PLC0415
 
-        stored.connect(events.take_in, dispatch_uid="sending_app.outcome.events")
+        stored.connect(events.apply_events, dispatch_uid="sending_app.outcome.events")
         answered.connect(replies.answered, dispatch_uid="sending_app.replies")
         signals.backends[notify.QUEUED] = queued.EmailBackend

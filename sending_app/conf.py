@@ -13,10 +13,10 @@ from events_app.shared.setting import Setting, flag, text, whole
 Timeout: TypeAlias = tuple[float, float]
 
 #: Seconds to wait for a connection at the most, however long the answer may take.
-LONGEST_CONNECT = 10.0
+MAX_CONNECT_TIMEOUT = 10.0
 
 #: Leases and the time limits of tasks grow with it.
-LONGEST_TIMEOUT = 3600
+MAX_TIMEOUT = 3600
 
 
 def _key(value: object) -> str | None:
@@ -35,10 +35,10 @@ def _url(value: object) -> str:
 def _timeout(value: object) -> Timeout:
     pair = value if isinstance(value, list | tuple) else (value, value)
     numbers = [one for one in pair if isinstance(one, int | float) and not isinstance(one, bool)]
-    if len(pair) != 2 or len(numbers) != 2 or not all(0 < one <= LONGEST_TIMEOUT for one in numbers):
+    if len(pair) != 2 or len(numbers) != 2 or not all(0 < one <= MAX_TIMEOUT for one in numbers):
         raise ValueError("must be a number of seconds, up to an hour, or a pair: to connect, to answer")
     connect, answer = (float(one) for one in numbers)
-    return (connect if pair is value else min(connect, LONGEST_CONNECT)), answer
+    return (connect if pair is value else min(connect, MAX_CONNECT_TIMEOUT)), answer
 
 
 def _defaults(value: object) -> Mapping[str, Any]:
@@ -75,7 +75,7 @@ SENDGRID_SEND_DEFAULTS = Setting[Mapping[str, Any]]("SENDGRID_SEND_DEFAULTS", {}
 IDNA_ENCODER = Setting[str | Callable[[str], str]]("IDNA_ENCODER", "idna2008", _encoder)
 SENDGRID_IDNA_ENCODER = Setting[str | Callable[[str], str] | None]("SENDGRID_IDNA_ENCODER", None, _encoder)
 #: Seconds.
-REQUESTS_TIMEOUT = Setting[Timeout]("REQUESTS_TIMEOUT", (LONGEST_CONNECT, 30.0), _timeout)
+REQUESTS_TIMEOUT = Setting[Timeout]("REQUESTS_TIMEOUT", (MAX_CONNECT_TIMEOUT, 30.0), _timeout)
 #: What SendGrid cannot do is left out in silence, and does not raise.
 IGNORE_UNSUPPORTED = Setting("IGNORE_UNSUPPORTED_FEATURES", False, flag)
 #: Seconds after which a mail that could not be handed to SendGrid is given up.

@@ -83,7 +83,7 @@ class MissingDelimiters(UserWarning):
 AnymailWarning = MissingDelimiters
 
 
-class Verdict(StrEnum):
+class Outcome(StrEnum):
     #: SendGrid has it.
     ACCEPTED = "accepted"
     #: SendGrid does not have it, and may take it the next time.
@@ -99,9 +99,9 @@ class Verdict(StrEnum):
 class APIError(MailError):
     """SendGrid did not take a mail, or did not say that it has."""
 
-    def __init__(self, *args: object, verdict: Verdict | None = None, **known: Any) -> None:
+    def __init__(self, *args: object, outcome: Outcome | None = None, **known: Any) -> None:
         super().__init__(*args, **known)
-        self.verdict = verdict
+        self.outcome = outcome
 
 
 AnymailAPIError = APIError

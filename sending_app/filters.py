@@ -1,4 +1,4 @@
-"""Which mails an operator means: criteria, and the parts of the outbox that meet all of them."""
+"""Which mails an operator means: criteria, and the mails of the outbox that meet all of them."""
 
 import re
 import uuid
@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from events_app.shared.database import clean
 from sending_app import conf
 from sending_app.compose.addresses import encoder
-from sending_app.models import Part, Recipient
+from sending_app.models import Mail, Recipient
 from sending_app.outbox import using
 
 #: The rules by which a domain may have been made ASCII.
@@ -20,11 +20,11 @@ ENCODERS = ("idna2008", "idna2003", "uts46")
 
 @dataclass(frozen=True, kw_only=True)
 class Criteria:
-    """What a part must meet, all of it; what is empty or None asks for nothing."""
+    """What a mail must meet, all of it; what is empty or None asks for nothing."""
 
     #: Its number, an id of ours in it, or SendGrid's id of it; any of them.
     ids: tuple[str, ...] = ()
-    #: The number of the message it is a part of.
+    #: The number of its message.
     message: int | None = None
     #: An id of ours, as `anymail_status` and events have it.
     message_id: str | None = None
@@ -43,13 +43,13 @@ class Criteria:
     until: datetime | None = None
 
 
-def find(criteria: Criteria) -> "QuerySet[Part]":
-    """The parts that meet the criteria."""
-    parts = Part.objects.using(using())
+def find(criteria: Criteria) -> "QuerySet[Mail]":
+    """The mails that meet the criteria."""
+    mails = Mail.objects.using(using())
     if criteria.ids:
-        parts = parts.filter(pk__in=list(_numbers(criteria.ids)))
+        mails = mails.filter(pk__in=list(_numbers(criteria.ids)))
     if names_recipients(criteria):
-        parts = parts.filter(pk__in=recipients(criteria).values("part"))
+        mails = mails.filter(pk__in=recipients(criteria).values("mail"))
     columns: dict[str, object] = {
         "message__in": None if criteria.message is None else _storable(criteria.message),
         "message__subject__icontains": criteria.subject and clean(criteria.subject),
@@ -57,15 +57,15 @@ def find(criteria: Criteria) -> "QuerySet[Part]":
         "lane": criteria.lane,
         "state__in": criteria.states or None,
         "sent_twice": criteria.sent_twice or None,
-        # Not the part's own time, which a retry moves.
+        # Not the mail's own time, which a retry moves.
         "message__created_at__gte": criteria.since,
         "message__created_at__lt": criteria.until,
     }
-    return parts.filter(**{column: value for column, value in columns.items() if value is not None})
+    return mails.filter(**{column: value for column, value in columns.items() if value is not None})
 
 
 def names_recipients(criteria: Criteria) -> bool:
-    """Whether they are about some of a part's recipients."""
+    """Whether they are about some of a mail's recipients."""
     return criteria.message_id is not None or criteria.address is not None
 
 
@@ -86,14 +86,14 @@ def in_events(criteria: Criteria) -> set[str] | None:
 
 
 def missing(ids: Sequence[str]) -> list[str]:
-    """Those ids that no part has."""
-    return [one for one in ids if not Part.objects.using(using()).filter(pk__in=_numbers([one])).exists()]
+    """Those ids that no mail has."""
+    return [one for one in ids if not Mail.objects.using(using()).filter(pk__in=_numbers([one])).exists()]
 
 
-def of_requests(x_message_ids: Sequence[str]) -> "QuerySet[Part]":
-    """The parts that SendGrid has as these requests."""
+def of_requests(x_message_ids: Sequence[str]) -> "QuerySet[Mail]":
+    """The mails that SendGrid has as these requests."""
     # The index has those alone that have such an id, and SQLite takes it only where that is said.
-    return Part.objects.using(using()).filter(x_message_id__in=x_message_ids).exclude(x_message_id="")
+    return Mail.objects.using(using()).filter(x_message_id__in=x_message_ids).exclude(x_message_id="")
 
 
 def forms(address: str) -> set[str]:
@@ -119,7 +119,7 @@ def as_uuid(text: str) -> uuid.UUID | None:
 
 
 def _numbers(ids: Sequence[str]) -> Iterator[int]:
-    """The numbers of the parts these ids mean, as far as there are any."""
+    """The numbers of the mails these ids mean, as far as there are any."""
     # Looked up one kind at a time: in one condition they would be a scan of the table.
     ours: list[str] = []
     others: list[str] = []
@@ -130,7 +130,7 @@ def _numbers(ids: Sequence[str]) -> Iterator[int]:
             (others if as_uuid(one) is None else ours).append(one)
     if ours:
         rows = Recipient.objects.using(using()).filter(message_id__in=ours)
-        yield from rows.values_list("part", flat=True).distinct()
+        yield from rows.values_list("mail", flat=True).distinct()
     # An event's sg_message_id begins with the id of its request, up to a dot.
     theirs = [form for one in map(clean, others) for form in (one, one.partition(".")[0]) if form]
     yield from of_requests(theirs).values_list("pk", flat=True)

@@ -14,12 +14,12 @@ Address: TypeAlias = dict[str, str]
 MARKER = "{message_id}"
 
 #: Octets before an address's @ (RFC 5321).
-LONGEST_LOCAL = 64
+MAX_LOCAL_PART = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Envelope:
-    """One personalization to be: who gets the mail, and what is theirs alone. A part is some of these."""
+class Personalization:
+    """Who gets the mail, and what is theirs alone: one object of a request's `personalizations`."""
 
     #: Our id of it, a UUID. SendGrid brings it back in every event, as `signals.MESSAGE_ID_ARG`.
     id: str
@@ -41,7 +41,7 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
-    """A file that goes along, kept once for all parts."""
+    """A file that goes along, kept once for all mails of a message."""
 
     content: bytes
     #: SendGrid requires one.
@@ -53,8 +53,8 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Common:
-    """What stands once for all recipients."""
+class SharedContent:
+    """The content that all recipients share."""
 
     #: The request's body but `personalizations` and our attachments, in SendGrid's own words.
     body: dict[str, Any]
@@ -71,11 +71,11 @@ class Common:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mail:
-    """One `send()`."""
+class ComposedMail:
+    """One `send()`: the content all share, and a personalization for each recipient."""
 
-    common: Common
-    envelopes: list[Envelope]
+    shared: SharedContent
+    personalizations: list[Personalization]
     attachments: list[Attachment] = field(default_factory=list)
     #: Each of `to` gets a mail of their own; only such a mail is ever split.
     is_batch: bool = False

@@ -1,7 +1,7 @@
-"""The outbox: every mail as it was sent here, what became of its parts, and where each recipient has got to.
+"""The outbox: every mail as it was sent here, what became of it, and where each recipient has got to.
 
 `OutboxMessage` and `Attachment` never change but for losing their content at the end of its retention.
-`Part` is what is posted at once and what has a state. `Recipient` is moved by tracking events.
+`Mail` is what one request takes, and what has a state. `Recipient` is moved by tracking events.
 """
 
 from django.db import models
@@ -16,7 +16,7 @@ class OutboxMessage(models.Model):
     alias = models.CharField(max_length=64)
     #: For people.
     subject = models.CharField(max_length=200, blank=True)
-    #: A `mail.Common`, as JSON; null at the end of its retention. Bytes: PostgreSQL's jsonb refuses a NUL.
+    #: A `mail.SharedContent` as JSON; null after its retention. Bytes: PostgreSQL's jsonb refuses a NUL.
     content = models.BinaryField(null=True)
 
     class Meta:
@@ -29,7 +29,7 @@ class OutboxMessage(models.Model):
 
 
 class Attachment(models.Model):
-    """A file of a message, for all its parts."""
+    """A file of a message, for all its mails."""
 
     message = models.ForeignKey(OutboxMessage, models.CASCADE, related_name="attachments")
     filename = models.CharField(max_length=255)
@@ -41,7 +41,7 @@ class Attachment(models.Model):
         return f"attachment {self.pk} of message {self.message_id}"
 
 
-class Part(models.Model):
+class Mail(models.Model):
     """What one request to SendGrid takes. Most messages have one; a large batch has many."""
 
     class State(models.TextChoices):
@@ -64,7 +64,7 @@ class Part(models.Model):
         MAIL = "mail"
         BULK = "bulk"
 
-    message = models.ForeignKey(OutboxMessage, models.CASCADE, related_name="parts")
+    message = models.ForeignKey(OutboxMessage, models.CASCADE, related_name="mails")
     state = models.CharField(max_length=9, choices=State, default=State.WAITING)
     lane = models.CharField(max_length=4, choices=Lane)
     #: As its message's, so that a look for work reads this table alone.
@@ -73,13 +73,14 @@ class Part(models.Model):
     created_at = models.DateTimeField()
     #: When SendGrid is to send it; null: at once.
     send_at = models.DateTimeField(null=True)
-    #: When anybody may take it up: to post it, to call it unknown (`posting`), to settle it (`unknown`).
+    #: When a worker may take it up: to post it, to mark it unknown (`posting`: the end of
+    #: its lease), to reconcile it (`unknown`).
     due = models.DateTimeField()
     #: The token of the last attempt. A late answer to it still counts.
-    attempt = models.BigIntegerField(null=True)
+    attempt_token = models.BigIntegerField(null=True)
     attempts = models.PositiveIntegerField(default=0)
     #: How often an attempt's outcome was unknown.
-    unknowns = models.PositiveSmallIntegerField(default=0)
+    unknown_outcomes = models.PositiveSmallIntegerField(default=0)
     #: When the last attempt began.
     attempted_at = models.DateTimeField(null=True)
     #: When the last attempt of unknown outcome ended; of a worker that died, when its lease did.
@@ -88,7 +89,7 @@ class Part(models.Model):
     account = models.CharField(max_length=32, blank=True)
     accepted_at = models.DateTimeField(null=True)
     #: When the first event that bears one of its ids reached the webhook, by the clock of Redis.
-    seen_at = models.DateTimeField(null=True)
+    first_event_at = models.DateTimeField(null=True)
     #: When it came to its final state.
     finished_at = models.DateTimeField(null=True)
     #: SendGrid's id of the request.
@@ -100,35 +101,35 @@ class Part(models.Model):
     #: What did not go the plain way: objects of "at" and "what".
     log = models.JSONField(default=list)
     recipient_count = models.PositiveIntegerField()
-    #: The `mail.Envelope`s, as JSON; null at the end of their retention.
-    envelopes = models.BinaryField(null=True)
+    #: The `mail.Personalization`s, as JSON; null at the end of their retention.
+    personalizations = models.BinaryField(null=True)
 
     class Meta:
         # One for each look: what is done is in the way of none.
         indexes = (
-            models.Index(fields=["lane", "due"], name="part_waiting", condition=Q(state="waiting")),
-            models.Index(fields=["due"], name="part_posting", condition=Q(state="posting")),
-            models.Index(fields=["due"], name="part_unknown", condition=Q(state="unknown")),
+            models.Index(fields=["lane", "due"], name="mail_waiting", condition=Q(state="waiting")),
+            models.Index(fields=["due"], name="mail_posting", condition=Q(state="posting")),
+            models.Index(fields=["due"], name="mail_unknown", condition=Q(state="unknown")),
             # For the mails that were accepted around an attempt of unknown outcome.
             models.Index(
                 fields=["account", "attempted_at"],
-                name="part_accepted",
+                name="mail_accepted",
                 condition=Q(accepted_at__isnull=False),
             ),
             # For an operator's look, and to find what a mail answers.
-            models.Index(fields=["x_message_id"], name="part_request", condition=~Q(x_message_id="")),
+            models.Index(fields=["x_message_id"], name="mail_x_message_id", condition=~Q(x_message_id="")),
             # For an operator's look.
-            models.Index(fields=["id"], name="part_failed", condition=Q(state="failed")),
-            models.Index(fields=["id"], name="part_parked", condition=Q(state="parked")),
-            models.Index(fields=["id"], name="part_sent_twice", condition=Q(sent_twice=True)),
+            models.Index(fields=["id"], name="mail_failed", condition=Q(state="failed")),
+            models.Index(fields=["id"], name="mail_parked", condition=Q(state="parked")),
+            models.Index(fields=["id"], name="mail_sent_twice", condition=Q(sent_twice=True)),
         )
 
     def __str__(self) -> str:
-        return f"{self.state} part {self.pk}"
+        return f"{self.state} mail {self.pk}"
 
 
 #: States in which nothing is left to do.
-FINAL = (Part.State.ACCEPTED, Part.State.FAILED, Part.State.CANCELLED)
+FINAL = (Mail.State.ACCEPTED, Mail.State.FAILED, Mail.State.CANCELLED)
 
 
 class Recipient(models.Model):
@@ -139,13 +140,13 @@ class Recipient(models.Model):
         CC = "cc"
         BCC = "bcc"
 
-    part = models.ForeignKey(Part, models.CASCADE, related_name="recipients")
+    mail = models.ForeignKey(Mail, models.CASCADE, related_name="recipients")
     #: The personalization's id, which comes back in its events.
     message_id = models.UUIDField()
     #: As it went out, casefolded.
     address = models.CharField(max_length=320)
     kind = models.CharField(max_length=3, choices=Kind)
-    #: How far delivery has got; see `status`, which alone moves it.
+    #: How far delivery has got; see `outcome.recipients`, which alone moves it.
     status = models.CharField(max_length=9, default="queued")
     rank = models.PositiveSmallIntegerField(default=0)
     #: When the event happened that gave it its status.
@@ -169,24 +170,24 @@ class Recipient(models.Model):
         return f"{self.status} recipient {self.pk}"
 
 
-class Pause(models.Model):
-    """An account that nobody posts to for now. The first post that works removes it."""
+class OpenCircuit(models.Model):
+    """The open circuit breaker of an account: nobody posts to it for now. A post that works closes it."""
 
     #: `account.Account.fingerprint`
     account = models.CharField(max_length=32, primary_key=True)
     #: One of the mailers that use it.
     alias = models.CharField(max_length=64)
-    since = models.DateTimeField()
-    #: From then on one worker may try.
-    until = models.DateTimeField()
-    #: How often in a row it was tried in vain.
+    opened_at = models.DateTimeField()
+    #: From then on one worker may probe the account (half-open).
+    probe_at = models.DateTimeField()
+    #: Posts in a row that did not work.
     failures = models.PositiveIntegerField(default=1)
     status_code = models.PositiveSmallIntegerField(null=True)
     #: SendGrid's own words.
     reason = models.TextField(blank=True)
 
     def __str__(self) -> str:
-        return f"pause of {self.alias}"
+        return f"open circuit of {self.alias}"
 
 
 class WebhookActivity(models.Model):

@@ -12,25 +12,25 @@ from django.db.models import Field, Model
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from events_app.shared.database import database_now, its_now
+from events_app.shared.database import database_now, sql_now
 from sending_app import conf
 from sending_app.api import split as api_split
-from sending_app.api.split import FURTHEST, sending_time
+from sending_app.api.split import MAX_SCHEDULE_AHEAD, sending_time
 from sending_app.mail import Attachment as File
-from sending_app.mail import Common, Envelope, Mail
-from sending_app.models import Attachment, OutboxMessage, Part, Recipient
+from sending_app.mail import ComposedMail, Personalization, SharedContent
+from sending_app.models import Attachment, Mail, OutboxMessage, Recipient
 
 #: Rows one statement inserts.
 SLICE = 1000
 
 _INSERT = """
 WITH message AS (INSERT INTO {message} ({message_columns}) VALUES {message_values} RETURNING id),
-part AS (
-    INSERT INTO {part} (message_id, {part_columns})
-    SELECT message.id, kept.* FROM message, (VALUES {part_values}) AS kept RETURNING id
+mail AS (
+    INSERT INTO {mail} (message_id, {mail_columns})
+    SELECT message.id, kept.* FROM message, (VALUES {mail_values}) AS kept RETURNING id
 )
-INSERT INTO {recipient} (part_id, {recipient_columns})
-SELECT part.id, kept.* FROM part, (VALUES {recipient_values}) AS kept
+INSERT INTO {recipient} (mail_id, {recipient_columns})
+SELECT mail.id, kept.* FROM mail, (VALUES {recipient_values}) AS kept
 """
 
 
@@ -39,55 +39,63 @@ def using() -> str:
     return router.db_for_write(OutboxMessage)
 
 
-def keep(mail: Mail, alias: str, bulk_above: int) -> Part.Lane:
+def keep(composed: ComposedMail, alias: str, bulk_above: int) -> Mail.Lane:
     """Write the mail down, to be sent by the mailer `alias`; answer the lane it leaves by.
 
     Raises exceptions.TooLarge, with nothing written, and what the database raises.
     """
-    split = api_split.split(mail)
-    lane = _lane(mail, bulk_above)
+    split = api_split.split(composed)
+    lane = _lane(composed, bulk_above)
     database = using()
-    if len(split) == 1 and not mail.attachments and connections[database].vendor == "postgresql":
-        _keep_at_once(mail, alias, lane, split[0], database)
+    if len(split) == 1 and not composed.attachments and connections[database].vendor == "postgresql":
+        _keep_in_one_statement(composed, alias, lane, split[0], database)
     else:
-        _keep(mail, alias, lane, split, database)
+        _keep(composed, alias, lane, split, database)
     return lane
 
 
-def _keep_at_once(
-    mail: Mail, alias: str, lane: Part.Lane, envelopes: Sequence[Envelope], database: str
+def _keep_in_one_statement(
+    composed: ComposedMail,
+    alias: str,
+    lane: Mail.Lane,
+    personalizations: Sequence[Personalization],
+    database: str,
 ) -> None:
-    message = _message(mail, alias, its_now(database))
-    part = _part(message, lane, mail.common, envelopes)
-    rows = _recipients(part, envelopes)
+    message = _message(composed, alias, sql_now(database))
+    mail = _mail(message, lane, composed.shared, personalizations)
+    rows = _recipients(mail, personalizations)
     # One statement is its own transaction. Should it fail in the caller's, a savepoint leaves that whole.
     alone = connections[database].get_autocommit()
     with nullcontext() if alone else transaction.atomic(using=database):
-        insert_at_once(database, message, part, rows)
+        insert_in_one_statement(database, message, mail, rows)
 
 
 def _keep(
-    mail: Mail, alias: str, lane: Part.Lane, split: Sequence[Sequence[Envelope]], database: str
+    composed: ComposedMail,
+    alias: str,
+    lane: Mail.Lane,
+    split: Sequence[Sequence[Personalization]],
+    database: str,
 ) -> None:
     with transaction.atomic(using=database):
-        message = _message(mail, alias, database_now(database))
+        message = _message(composed, alias, database_now(database))
         message.save(using=database)
-        files = (_attachment(message, file) for file in mail.attachments)
+        files = (_attachment(message, file) for file in composed.attachments)
         Attachment.objects.using(database).bulk_create(files)
-        rows = [_part(message, lane, mail.common, envelopes) for envelopes in split]
-        Part.objects.using(database).bulk_create(rows)
+        rows = [_mail(message, lane, composed.shared, personalizations) for personalizations in split]
+        Mail.objects.using(database).bulk_create(rows)
         recipients = (row for pair in zip(rows, split, strict=True) for row in _recipients(*pair))
         Recipient.objects.using(database).bulk_create(recipients, batch_size=SLICE)
 
 
-def common_of(message: OutboxMessage) -> Common:
+def shared_content_of(message: OutboxMessage) -> SharedContent:
     """What was kept of the message; only while its content is."""
-    return msgspec.json.decode(bytes(message.content or b""), type=Common)
+    return msgspec.json.decode(bytes(message.content or b""), type=SharedContent)
 
 
-def envelopes_of(part: Part) -> list[Envelope]:
-    """What was kept of the part; only while its envelopes are."""
-    return msgspec.json.decode(bytes(part.envelopes or b""), type=list[Envelope])
+def personalizations_of(mail: Mail) -> list[Personalization]:
+    """What was kept of the mail; only while its personalizations are."""
+    return msgspec.json.decode(bytes(mail.personalizations or b""), type=list[Personalization])
 
 
 def files_of(message: OutboxMessage) -> list[File]:
@@ -98,12 +106,12 @@ def files_of(message: OutboxMessage) -> list[File]:
     ]
 
 
-def _message(mail: Mail, alias: str, now: datetime | Now) -> OutboxMessage:
+def _message(composed: ComposedMail, alias: str, now: datetime | Now) -> OutboxMessage:
     return OutboxMessage(
         created_at=now,
         alias=alias,
-        subject=_subject(mail),
-        content=msgspec.json.encode(mail.common),
+        subject=_subject(composed),
+        content=msgspec.json.encode(composed.shared),
     )
 
 
@@ -117,55 +125,68 @@ def _attachment(message: OutboxMessage, file: File) -> Attachment:
     )
 
 
-def _part(message: OutboxMessage, lane: Part.Lane, common: Common, envelopes: Sequence[Envelope]) -> Part:
+def _mail(
+    message: OutboxMessage,
+    lane: Mail.Lane,
+    shared: SharedContent,
+    personalizations: Sequence[Personalization],
+) -> Mail:
     now = message.created_at
-    return Part(
+    return Mail(
         message=message,
         lane=lane,
         alias=message.alias,
         created_at=now,
         due=now,
-        send_at=_send_at(common, envelopes),
-        recipient_count=sum(len(envelope.recipients) for envelope in envelopes),
-        envelopes=msgspec.json.encode(envelopes),
+        send_at=_send_at(shared, personalizations),
+        recipient_count=sum(len(personalization.recipients) for personalization in personalizations),
+        personalizations=msgspec.json.encode(personalizations),
     )
 
 
-def _send_at(common: Common, envelopes: Sequence[Envelope]) -> datetime | None:
+def _send_at(shared: SharedContent, personalizations: Sequence[Personalization]) -> datetime | None:
     """As near as it can be: what waits for a time that SendGrid refuses would wait for ever."""
-    asked = sending_time(common, envelopes)
-    longest = FURTHEST + timedelta(seconds=conf.MAX_AGE.get())
+    asked = sending_time(shared, personalizations)
+    longest = MAX_SCHEDULE_AHEAD + timedelta(seconds=conf.MAX_AGE.get())
     return asked and min(asked, timezone.now() + longest)
 
 
-def _lane(mail: Mail, bulk_above: int) -> Part.Lane:
-    bulk = mail.is_batch and len(mail.envelopes) > bulk_above if mail.bulk is None else mail.bulk
-    return Part.Lane.BULK if bulk else Part.Lane.MAIL
+def _lane(composed: ComposedMail, bulk_above: int) -> Mail.Lane:
+    bulk = (
+        composed.is_batch and len(composed.personalizations) > bulk_above
+        if composed.bulk is None
+        else composed.bulk
+    )
+    return Mail.Lane.BULK if bulk else Mail.Lane.MAIL
 
 
-def _subject(mail: Mail) -> str:
-    return str(mail.common.body.get("subject", "")).replace("\0", "")[:200]
+def _subject(composed: ComposedMail) -> str:
+    return str(composed.shared.body.get("subject", "")).replace("\0", "")[:200]
 
 
-def _recipients(part: Part, envelopes: Sequence[Envelope]) -> list[Recipient]:
+def _recipients(mail: Mail, personalizations: Sequence[Personalization]) -> list[Recipient]:
     # An address that a personalization has twice is one recipient: SendGrid will refuse it, or casefold()
     # took two for the same.
     found: dict[tuple[str, str], Recipient] = {}
-    for envelope in envelopes:
+    for personalization in personalizations:
         for kind, addresses in (
-            (Recipient.Kind.TO, envelope.to),
-            (Recipient.Kind.CC, envelope.cc),
-            (Recipient.Kind.BCC, envelope.bcc),
+            (Recipient.Kind.TO, personalization.to),
+            (Recipient.Kind.CC, personalization.cc),
+            (Recipient.Kind.BCC, personalization.bcc),
         ):
             for one in addresses:
                 address = one["email"].replace("\0", "").casefold()[:320]
-                row = Recipient(part=part, message_id=uuid.UUID(envelope.id), address=address, kind=kind)
-                found.setdefault((envelope.id, address), row)
+                row = Recipient(
+                    mail=mail, message_id=uuid.UUID(personalization.id), address=address, kind=kind
+                )
+                found.setdefault((personalization.id, address), row)
     return list(found.values())
 
 
-def insert_at_once(using: str, message: OutboxMessage, part: Part, recipients: Sequence[Recipient]) -> None:
-    """Insert a message, its only part and their recipients in one statement, or nothing.
+def insert_in_one_statement(
+    using: str, message: OutboxMessage, mail: Mail, recipients: Sequence[Recipient]
+) -> None:
+    """Insert a message, its only mail and their recipients in one statement, or nothing.
 
     The rows do not learn their keys. For PostgreSQL: SQLite inserts into one table a statement.
     """
@@ -173,8 +194,8 @@ def insert_at_once(using: str, message: OutboxMessage, part: Part, recipients: S
     words: dict[str, str] = {}
     for name, rows, beside in (
         ("message", [message], "id"),
-        ("part", [part], "id message_id"),
-        ("recipient", recipients, "id part_id"),
+        ("mail", [mail], "id message_id"),
+        ("recipient", recipients, "id mail_id"),
     ):
         fields = _fields(rows[0], beside.split())
         words[name] = rows[0]._meta.db_table

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from events_app.inbound.message import InboundMessage
 
 #: Ids and Message-IDs of one mail that are looked up, the nearest ones.
-MOST = 20
+MAX_IDS = 20
 
 #: Characters of an address that a recipient can have.
-_LONGEST = 320
+_MAX_ADDRESS = 320
 
 # Wherever it stands in the text, set off: "support+<id>", "<id>", "reply.<id>" ...
 _ID = re.compile(
@@ -52,13 +52,13 @@ def _by_address(message: "InboundMessage") -> uuid.UUID | None:
 def _by_reference(message: "InboundMessage") -> uuid.UUID | None:
     # References has the whole thread: what is answered stands last.
     named = dict.fromkeys((*message.in_reply_to, *reversed(message.references)))
-    names = [_local(one.strip("<>")) for one in named][:MOST]
-    ours, parts, senders = _ours(_ids(names)), _parts(names), _senders(message)
+    names = [_local(one.strip("<>")) for one in named][:MAX_IDS]
+    ours, mails, senders = _ours(_ids(names)), _mails(names), _senders(message)
     for name in names:
         if found := ours.intersection(_ids([name])):
             return found.pop()
-        if name in parts and (told := _in_part(parts[name], senders)):
-            return told
+        if name in mails and (answer_to := _in_mail(mails[name], senders)):
+            return answer_to
     return None
 
 
@@ -68,7 +68,7 @@ def _local(address: str) -> str:
 
 def _ids(texts: Iterable[str]) -> list[uuid.UUID]:
     """What may be ids of ours, the first ones."""
-    return [uuid.UUID(one) for text in texts for one in _ID.findall(text)][:MOST]
+    return [uuid.UUID(one) for text in texts for one in _ID.findall(text)][:MAX_IDS]
 
 
 def _ours(ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
@@ -77,25 +77,25 @@ def _ours(ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
     return set(rows.values_list("message_id", flat=True).distinct())
 
 
-def _parts(names: Iterable[str]) -> dict[str, int]:
-    """The parts that went out in requests of these names."""
+def _mails(names: Iterable[str]) -> dict[str, int]:
+    """The mails that went out in requests of these names."""
     # The mails that SendGrid makes of a request have been seen with a Message-ID of
     # "<X-Message-Id@geopod-ismtpd-4>" or the like, the same for all of them. Nobody has promised that.
     rows = of_requests([one for one in names if _X_MESSAGE_ID.fullmatch(one)])
-    return dict(rows.values_list("x_message_id", "pk")[:MOST])
+    return dict(rows.values_list("x_message_id", "pk")[:MAX_IDS])
 
 
 def _senders(message: "InboundMessage") -> list[set[str]]:
     """Who wrote it as a recipient of ours would be written: by its From, then by its envelope."""
     written = message.from_email.addr_spec if message.from_email else None
-    return [forms(one) for one in (written, message.envelope_sender) if one and len(one) <= _LONGEST]
+    return [forms(one) for one in (written, message.envelope_sender) if one and len(one) <= _MAX_ADDRESS]
 
 
-def _in_part(part: int, senders: Iterable[set[str]]) -> uuid.UUID | None:
-    """The only id the part has, or the only one of a sender."""
-    rows = Recipient.objects.using(using()).filter(part=part)
-    told = map(_only, (rows, *(rows.filter(address__in=one) for one in senders)))
-    return next(filter(None, told), None)
+def _in_mail(mail: int, senders: Iterable[set[str]]) -> uuid.UUID | None:
+    """The only id the mail has, or the only one of a sender."""
+    rows = Recipient.objects.using(using()).filter(mail=mail)
+    answer_to = map(_only, (rows, *(rows.filter(address__in=one) for one in senders)))
+    return next(filter(None, answer_to), None)
 
 
 def _only(rows: "QuerySet[Recipient]") -> uuid.UUID | None:

@@ -8,7 +8,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 
 from events_app.shared.database import database_now
 from sending_app import conf
-from sending_app.models import FINAL, Attachment, OutboxMessage, Part
+from sending_app.models import FINAL, Attachment, Mail, OutboxMessage
 from sending_app.outbox import using
 from sending_app.outcome import activity
 
@@ -16,7 +16,7 @@ from sending_app.outcome import activity
 SLICE = 500
 
 #: Recipients one transaction removes, or those of one message if it has more.
-MOST_RECIPIENTS = 20_000
+MAX_RECIPIENTS = 20_000
 
 
 def prune(has_time: Callable[[], bool]) -> bool:
@@ -40,8 +40,8 @@ def _each(
     has_time: Callable[[], bool],
 ) -> bool:
     """Do it to the messages that were finished before then, a slice at a time."""
-    # A message is no older than its parts' end, and ids follow the order in which messages were sent.
-    unfinished = Part.objects.filter(message=OuterRef("pk")).filter(
+    # A message is no older than its mails' end, and ids follow the order in which messages were sent.
+    unfinished = Mail.objects.filter(message=OuterRef("pk")).filter(
         ~Q(state__in=FINAL) | Q(finished_at__gte=before)
     )
     last = 0
@@ -52,8 +52,8 @@ def _each(
             return True
         with transaction.atomic(using=using()):
             # In order, as every multi-row write, and as events lock them.
-            parts = Part.objects.using(using()).filter(message__in=old).order_by("pk")
-            list(parts.select_for_update().values_list("pk"))
+            mails = Mail.objects.using(using()).filter(message__in=old).order_by("pk")
+            list(mails.select_for_update().values_list("pk"))
             going = messages.filter(pk__in=old).exclude(Exists(unfinished)).order_by("pk")
             act(list(going.select_for_update(of=("self",)).values_list("pk", flat=True)))
         last = found[-1][0]
@@ -63,12 +63,12 @@ def _each(
 def _slice(messages: "QuerySet[OutboxMessage]") -> list[tuple[int, datetime]]:
     """The first of these: so many, or as many as have so many recipients."""
     found = list(messages.order_by("pk").values_list("pk", "created_at")[:SLICE])
-    parts = Part.objects.using(using()).filter(message__in=[pk for pk, _ in found]).values_list("message")
-    counts = dict(parts.annotate(Sum("recipient_count")).values_list("message", "recipient_count__sum"))
+    mails = Mail.objects.using(using()).filter(message__in=[pk for pk, _ in found]).values_list("message")
+    counts = dict(mails.annotate(Sum("recipient_count")).values_list("message", "recipient_count__sum"))
     total = 0
     for number, (pk, _) in enumerate(found, 1):
         total += counts.get(pk, 0)
-        if total >= MOST_RECIPIENTS:
+        if total >= MAX_RECIPIENTS:
             return found[:number]
     return found
 
@@ -76,7 +76,7 @@ def _slice(messages: "QuerySet[OutboxMessage]") -> list[tuple[int, datetime]]:
 def _empty(pks: list[int]) -> None:
     OutboxMessage.objects.using(using()).filter(pk__in=pks).update(content=None, subject="")
     Attachment.objects.using(using()).filter(message__in=pks).delete()
-    Part.objects.using(using()).filter(message__in=pks).update(envelopes=None)
+    Mail.objects.using(using()).filter(message__in=pks).update(personalizations=None)
 
 
 def _remove(pks: list[int]) -> None:

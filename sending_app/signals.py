@@ -7,13 +7,13 @@ from django.dispatch import Signal
 #: Arguments: message, esp_name ("SendGrid"). Sender: the backend class.
 pre_send = Signal()
 
-#: Sent for each part once SendGrid has it: by the worker, with a message made from what the outbox keeps;
+#: Sent for each mail once SendGrid has it: by the worker, with a message made from what the outbox keeps;
 #: by `send()`, once, with the message itself where the direct backend is used. What receivers raise is
 #: logged. Arguments: message, status (an `AnymailStatus` of what SendGrid has), esp_name. Sender: the
 #: backend class.
 post_send = Signal()
 
-#: Sent by the worker for each part that is given up, under the same rules as `post_send`.
+#: Sent by the worker for each mail that is given up, under the same rules as `post_send`.
 #: Arguments: message, status, error (SendGrid's own words, or ours), esp_name. Sender: the backend class.
 send_failed = Signal()
 

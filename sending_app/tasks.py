@@ -1,7 +1,7 @@
 """The Celery tasks of sending, and the tick, which finds the mails that are due.
 
-The tick is the answer to every lost message, every dead worker, and every pause that is over. Beat asks for
-it each few seconds, and a worker asks after each of its tasks.
+The tick is the answer to every lost message, every dead worker, and every circuit that may be probed. Beat
+asks for it each few seconds, and a worker asks after each of its tasks.
 """
 
 import logging
@@ -16,11 +16,11 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 from redis import RedisError
 
 from events_app.shared import redis, wakeup
-from events_app.shared.database import DatabaseAway
-from events_app.shared.wakeup import Limits, heard, hush, ring, ring_once
+from events_app.shared.database import DatabaseUnavailable
+from events_app.shared.wakeup import Limits, acknowledge, suppress, wake, wake_once
 from sending_app import conf, retention
 from sending_app.delivery import leases, reconcile, sender
-from sending_app.models import Part
+from sending_app.models import Mail
 from sending_app.outbox import using
 
 if TYPE_CHECKING:
@@ -34,10 +34,10 @@ MAIL, BULK = "sendgrid.mail", "sendgrid.bulk"
 
 #: Seconds a task that has posted what there was waits for more. While mails keep coming, that is what lets
 #: them do without a task each, which costs as much as the mail.
-PATIENCE = 0.1
+IDLE_WAIT = 0.1
 
 #: Seconds one task waits so in all: somebody else may need its worker.
-MOST_PATIENCE = 1.0
+MAX_IDLE_WAIT = 1.0
 
 #: Seconds one task posts mails, or removes old ones, before it leaves the rest to the next one.
 BUDGET = 10
@@ -45,8 +45,8 @@ BUDGET = 10
 #: Seconds between two ticks, whoever asks.
 INTERVAL = 5
 
-#: Seconds between two looks for parts that are too old, and for what has had its time.
-SETTLE_EVERY, PRUNE_EVERY = 60, 3600
+#: Seconds between two looks for mails that are too old, and for what has had its time.
+RECONCILE_EVERY, PRUNE_EVERY = 60, 3600
 
 
 def hard_limit() -> int:
@@ -65,19 +65,19 @@ _LIMITS = Limits(soft_limit(), hard_limit())
 @wakeup.task("sending.deliver", queue=MAIL, keeps_result=True, limits=_LIMITS)
 def deliver() -> dict[str, int]:
     """Post the mails that are due, for a while. Keeps as its result how many came to what."""
-    return _deliver(Part.Lane.MAIL, BUDGET)
+    return _deliver(Mail.Lane.MAIL, BUDGET)
 
 
 @wakeup.task("sending.deliver_bulk", queue=BULK, keeps_result=True, limits=_LIMITS)
 def deliver_bulk() -> dict[str, int]:
-    """Post one part of a bulk mail: where one worker serves both lanes, the other one has its turn then."""
-    return _deliver(Part.Lane.BULK, 0)
+    """Post one bulk mail: where one worker serves both lanes, the other one has its turn then."""
+    return _deliver(Mail.Lane.BULK, 0)
 
 
-@wakeup.task("sending.settle", queue=MAIL, keeps_result=True, limits=_LIMITS)
-def settle() -> dict[str, int]:
-    """Decide on parts whose outcome is unknown, and give up those that are too old."""
-    return _result(_run("what is unsettled", reconcile.settle))
+@wakeup.task("sending.reconcile", queue=MAIL, keeps_result=True, limits=_LIMITS)
+def reconcile_unknown() -> dict[str, int]:
+    """Reconcile mails whose outcome is unknown, and give up those that are too old."""
+    return _result(_run("mails of unknown outcome", reconcile.reconcile_all))
 
 
 @wakeup.task("sending.prune", queue=BULK, limits=_LIMITS)
@@ -88,43 +88,43 @@ def prune() -> None:
 
 @wakeup.task("sending.tick", queue=MAIL, limits=_LIMITS)
 def tick() -> None:
-    """Ring for everything that is due and that no bell announces."""
+    """Wake workers for everything that is due and that woke nobody."""
     _run("the tick", Counter)
 
 
-def ring_for(lane: Part.Lane) -> None:
-    """Ring for a mail that has just been kept, or for another worker."""
-    ring_once(_task(lane))
+def wake_for(lane: Mail.Lane) -> None:
+    """Wake a worker for a mail that has just been kept, or wake another one."""
+    wake_once(_task(lane))
 
 
-def _task(lane: Part.Lane) -> "Task[[], object]":
-    return deliver_bulk if lane == Part.Lane.BULK else deliver
+def _task(lane: Mail.Lane) -> "Task[[], object]":
+    return deliver_bulk if lane == Mail.Lane.BULK else deliver
 
 
-def _deliver(lane: Part.Lane, seconds: float) -> dict[str, int]:
+def _deliver(lane: Mail.Lane, seconds: float) -> dict[str, int]:
     return _result(_run("mails", partial(_post, lane, seconds)))
 
 
-def _post(lane: Part.Lane, seconds: float) -> Counter[str]:
+def _post(lane: Mail.Lane, seconds: float) -> Counter[str]:
     """What is due, and what comes meanwhile."""
     ends = time.monotonic() + seconds
     did: Counter[str] = Counter()
     waited = 0.0
-    heard(_task(lane))
-    while more := sender.deliver(lane, ends - time.monotonic(), partial(ring_for, lane)):
+    acknowledge(_task(lane))
+    while more := sender.deliver(lane, ends - time.monotonic(), partial(wake_for, lane)):
         did += more
-        waited += PATIENCE
-        if waited > MOST_PATIENCE or time.monotonic() + PATIENCE > ends:
-            break  # whoever sends now rings: the last silence is over
-        hush(_task(lane), PATIENCE)
-        time.sleep(PATIENCE * 1.2)  # by its clock and ours the silence is over
+        waited += IDLE_WAIT
+        if waited > MAX_IDLE_WAIT or time.monotonic() + IDLE_WAIT > ends:
+            break  # whoever sends now wakes a worker: the last suppression is over
+        suppress(_task(lane), IDLE_WAIT)
+        time.sleep(IDLE_WAIT * 1.2)  # by its clock and ours the suppression is over
     return did
 
 
 def _prune() -> Counter[str]:
     ends = time.monotonic() + BUDGET
     if not retention.prune(lambda: time.monotonic() < ends):
-        ring(prune)
+        wake(prune)
     return Counter()
 
 
@@ -155,10 +155,10 @@ def _run(what: str, work: Callable[[], Counter[str]]) -> Counter[str]:
     try:
         # A connection that broke under an earlier task: Celery's fixup keeps it for many.
         close_old_connections()
-        sender.write_what_is_left()
+        sender.write_unwritten()
         did = work()
-        _ring_for_what_waits()
-    except (DatabaseError, InterfaceError, DatabaseAway) as away:
+        _wake_for_due_work()
+    except (DatabaseError, InterfaceError, DatabaseUnavailable) as away:
         # The first line: a database's further lines may quote values.
         why = f"{type(away).__name__}: {away}".partition("\n")[0][:200]
         logger.warning("Left %s, to be taken up again: %s", what, why)
@@ -171,45 +171,45 @@ def _run(what: str, work: Callable[[], Counter[str]]) -> Counter[str]:
     return did
 
 
-def _ring_for_what_waits() -> None:
-    due = look()
-    bells: tuple[tuple[bool, Task[[], object]], ...] = (
+def _wake_for_due_work() -> None:
+    due = find_due()
+    wakeups: tuple[tuple[bool, Task[[], object]], ...] = (
         (due.mail, deliver),
         (due.bulk, deliver_bulk),
-        (due.settle, settle),
+        (due.reconcile, reconcile_unknown),
         (due.prune, prune),
     )
-    for is_due, task in bells:
+    for is_due, task in wakeups:
         if is_due:
-            ring(task)
+            wake(task)
 
 
 class Due(NamedTuple):
-    """Which bells are to be rung."""
+    """The tasks that there is work for."""
 
     mail: bool = False
     bulk: bool = False
-    settle: bool = False
+    reconcile: bool = False
     prune: bool = False
 
 
-def look() -> Due:
+def find_due() -> Due:
     """Look once for all processes; a tick that another process has just made finds nothing due.
 
     Raises a database error when the database is away. Without Redis everybody looks.
     """
-    if not _hold("sending-tick", INTERVAL * 1000 - 500):
+    if not _take_lock("sending-tick", INTERVAL * 1000 - 500):
         return Due()
     return Due(
-        mail=leases.anything_due(Part.Lane.MAIL),
-        bulk=leases.anything_due(Part.Lane.BULK),
-        settle=reconcile.anything_due() or _hold("sending-settle", SETTLE_EVERY * 1000),
-        prune=_hold("sending-prune", PRUNE_EVERY * 1000),
+        mail=leases.anything_due(Mail.Lane.MAIL),
+        bulk=leases.anything_due(Mail.Lane.BULK),
+        reconcile=reconcile.anything_due() or _take_lock("sending-reconcile", RECONCILE_EVERY * 1000),
+        prune=_take_lock("sending-prune", PRUNE_EVERY * 1000),
     )
 
 
-def _hold(name: str, milliseconds: int) -> bool:
+def _take_lock(name: str, milliseconds: int) -> bool:
     try:
-        return redis.hold(name, milliseconds)
+        return redis.take_lock(name, milliseconds)
     except RedisError:
         return True

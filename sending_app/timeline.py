@@ -21,21 +21,21 @@ from events_app.normalize import read
 from events_app.shared.database import SLICE
 from sending_app.filters import as_uuid, forms
 from sending_app.message import RecipientStatus, SendStatus
-from sending_app.models import Part, Recipient
+from sending_app.models import Mail, Recipient
 from sending_app.outbox import using
 from sending_app.outcome.events import requests_of
-from sending_app.outcome.recipients import MOMENTS, STANDINGS
+from sending_app.outcome.recipients import ENGAGEMENT_TIMES, RANKED_STATUSES
 
 _T = TypeVar("_T")
 
 #: Events of a mail that are read, the first ones.
-MOST = 1000
+MAX_EVENTS = 1000
 
 #: What happened where an inbound mail answers this one.
 ANSWERED = "answered"
 
-#: States that a part comes to with words in its log.
-_LOGGED = (Part.State.FAILED, Part.State.UNKNOWN, Part.State.PARKED, Part.State.CANCELLED)
+#: States that a mail comes to with words in its log.
+_LOGGED = (Mail.State.FAILED, Mail.State.UNKNOWN, Mail.State.PARKED, Mail.State.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Moment:
     """Something that happened."""
 
     at: datetime
-    #: "kept", "posted", "accepted", "note", "sent twice", "answered", a `Part.State`, or an `EventType`.
+    #: "kept", "posted", "accepted", "note", "sent twice", "answered", a `Mail.State`, or an `EventType`.
     what: str
     #: Of an event, as SendGrid has it; of an answer, who wrote it.
     recipient: str = ""
@@ -58,31 +58,31 @@ Id: TypeAlias = str | uuid.UUID | None
 Ids: TypeAlias = Id | Collection[Id]
 
 
-def of(message_id: Ids, most: int | None = MOST) -> list[Moment]:
+def of(message_id: Ids, most: int | None = MAX_EVENTS) -> list[Moment]:
     """What happened to the mail of this id, or to those of several.
 
-    Of a mail that left without the outbox there are its events. `most` is of each part.
+    Of a mail that left without the outbox there are its events. `most` is of each mail.
     """
     ids = _each([message_id])
-    by_part = _parts(ids)
-    moments = [moment for part, its in by_part.items() for moment in of_part(part, its, most)]
-    outside = ids - {str(one) for its in by_part.values() for one in its}
+    by_mail = _mails(ids)
+    moments = [moment for mail, its in by_mail.items() for moment in of_mail(mail, its, most)]
+    outside = ids - {str(one) for its in by_mail.values() for one in its}
     for some in _slices(outside):
         moments += _in_order(None, some, most)
     return sorted(moments, key=_when)
 
 
-def of_part(
-    part: Part,
+def of_mail(
+    mail: Mail,
     message_ids: Collection[uuid.UUID],
-    most: int | None = MOST,
+    most: int | None = MAX_EVENTS,
     to: Collection[str] | None = None,
 ) -> list[Moment]:
-    """What happened to the part, with the events of these ids of its, or those alone `to` some addresses.
+    """What happened to the mail, with the events of these ids of its, or those alone `to` some addresses.
 
     And with the answers to it, or those alone of these addresses; `most` is of either.
     """
-    return _in_order(part, [str(one) for one in message_ids], most, to)
+    return _in_order(mail, [str(one) for one in message_ids], most, to)
 
 
 def events_of(message_ids: Collection[uuid.UUID], to: Collection[str] | None = None) -> int:
@@ -96,7 +96,7 @@ def status_of(*message_ids: Ids) -> SendStatus:
     Of whom several mails went to, it is the last one.
     """
     found = SendStatus()
-    rows = [row for part in _recipients(_each(message_ids)).values() for row in part.values()]
+    rows = [row for mail in _recipients(_each(message_ids)).values() for row in mail.values()]
     found.set_recipient_status(
         {row.address: RecipientStatus(str(row.message_id), row.status) for row in sorted(rows, key=_pk)}
     )
@@ -143,15 +143,17 @@ def _recipients(message_ids: Collection[str]) -> dict[str, dict[str, Recipient]]
     return found
 
 
-def _parts(message_ids: Collection[str]) -> dict[Part, set[uuid.UUID]]:
-    """The parts of these ids, each with those of them that it has."""
+def _mails(message_ids: Collection[str]) -> dict[Mail, set[uuid.UUID]]:
+    """The mails of these ids, each with those of them that it has."""
     found: defaultdict[int, set[uuid.UUID]] = defaultdict(set)
     for rows in _rows(message_ids):
-        for pk, message_id in rows.order_by().values_list("part", "message_id").distinct():
+        for pk, message_id in rows.order_by().values_list("mail", "message_id").distinct():
             found[pk].add(message_id)
-    parts = Part.objects.using(using()).select_related("message").defer("envelopes", "message__content")
-    slices = (parts.filter(pk__in=some).order_by("pk") for some in _slices(sorted(found)))
-    return {part: found[part.pk] for some in slices for part in some}
+    mails = (
+        Mail.objects.using(using()).select_related("message").defer("personalizations", "message__content")
+    )
+    slices = (mails.filter(pk__in=some).order_by("pk") for some in _slices(sorted(found)))
+    return {mail: found[mail.pk] for some in slices for mail in some}
 
 
 def _rows(message_ids: Collection[str]) -> "Iterator[QuerySet[Recipient]]":
@@ -170,10 +172,10 @@ _pk = attrgetter("pk")
 
 
 def _in_order(
-    part: Part | None, ids: Collection[str], most: int | None, to: Collection[str] | None = None
+    mail: Mail | None, ids: Collection[str], most: int | None, to: Collection[str] | None = None
 ) -> list[Moment]:
-    here = _here(part) if part else ()
-    moments = (*here, *_events(part, _stored(ids, to)[:most]), *_answers(ids, to, most))
+    here = _here(mail) if mail else ()
+    moments = (*here, *_events(mail, _stored(ids, to)[:most]), *_answers(ids, to, most))
     return sorted(moments, key=_when)
 
 
@@ -183,25 +185,25 @@ def _when(moment: Moment) -> tuple[datetime, int]:
 
 
 #: Of moments in one second: what is known here comes first, then all goes as a mail does.
-_ORDER: dict[str, int] = {kind.value: standing.rank for kind, standing in STANDINGS.items()}
-_ORDER |= dict.fromkeys([kind.value for kind in MOMENTS], max(_ORDER.values()) + 1)
+_ORDER: dict[str, int] = {kind.value: ranked.rank for kind, ranked in RANKED_STATUSES.items()}
+_ORDER |= dict.fromkeys([kind.value for kind in ENGAGEMENT_TIMES], max(_ORDER.values()) + 1)
 _ORDER[ANSWERED] = max(_ORDER.values()) + 1
 
 
-def _here(part: Part) -> Iterator[Moment]:
+def _here(mail: Mail) -> Iterator[Moment]:
     """What is known here."""
-    yield Moment(part.message.created_at, "kept", said=f"for the mailer {part.alias}")
-    if part.attempted_at:
-        yield Moment(part.attempted_at, "posted", said=f"attempt {part.attempts}")
-    for number, entry in enumerate(part.log, 1):
-        last = number == len(part.log) and part.state in _LOGGED
-        what = str(Part.State(part.state).value) if last else "note"
-        at, said = _noted(entry, part.message.created_at)
+    yield Moment(mail.message.created_at, "kept", said=f"for the mailer {mail.alias}")
+    if mail.attempted_at:
+        yield Moment(mail.attempted_at, "posted", said=f"attempt {mail.attempts}")
+    for number, entry in enumerate(mail.log, 1):
+        last = number == len(mail.log) and mail.state in _LOGGED
+        what = str(Mail.State(mail.state).value) if last else "note"
+        at, said = _noted(entry, mail.message.created_at)
         yield Moment(at, what, said=said)
-    if part.finished_at and part.state in _LOGGED and not part.log:
-        yield Moment(part.finished_at, str(Part.State(part.state).value), said=part.error)
-    if part.accepted_at:
-        yield Moment(part.accepted_at, "accepted", said=_proof(part))
+    if mail.finished_at and mail.state in _LOGGED and not mail.log:
+        yield Moment(mail.finished_at, str(Mail.State(mail.state).value), said=mail.error)
+    if mail.accepted_at:
+        yield Moment(mail.accepted_at, "accepted", said=_proof(mail))
 
 
 def _noted(entry: Any, otherwise: datetime) -> tuple[datetime, str]:
@@ -212,14 +214,14 @@ def _noted(entry: Any, otherwise: datetime) -> tuple[datetime, str]:
         return otherwise, str(entry)
 
 
-def _proof(part: Part) -> str:
-    said = f"X-Message-Id {part.x_message_id}" if part.x_message_id else ""
-    by_events = "as its events show" if part.accepted_at == part.seen_at else ""
+def _proof(mail: Mail) -> str:
+    said = f"X-Message-Id {mail.x_message_id}" if mail.x_message_id else ""
+    by_events = "as its events show" if mail.accepted_at == mail.first_event_at else ""
     return ", ".join(filter(None, (by_events, said)))
 
 
-def _events(part: Part | None, stored: "QuerySet[Event]") -> Iterator[Moment]:
-    twice = part is not None and part.sent_twice
+def _events(mail: Mail | None, stored: "QuerySet[Event]") -> Iterator[Moment]:
+    twice = mail is not None and mail.sent_twice
     for row in stored:
         at = row.timestamp or row.received_at
         try:
@@ -227,7 +229,7 @@ def _events(part: Part | None, stored: "QuerySet[Event]") -> Iterator[Moment]:
         except Unreadable as error:
             yield Moment(at, row.event_type, row.recipient, said=str(error))
             continue
-        other = set(requests_of(event)) - {part.x_message_id if part else ""}
+        other = set(requests_of(event)) - {mail.x_message_id if mail else ""}
         if twice and other:
             twice = False
             yield Moment(at, "sent twice", said=f"SendGrid has it as {other.pop()} as well")
@@ -248,7 +250,7 @@ def _answers(
     """The inbound mails that answer these, each once, however often SendGrid has posted it."""
     mails = InboundMail.objects.using(router.db_for_write(InboundMail))
     # The index has those alone that answer one, and SQLite takes it only where that is said.
-    mails = mails.filter(answers__in=message_ids, repeat_of=None).exclude(answers="")
+    mails = mails.filter(answers__in=message_ids, duplicate_of=None).exclude(answers="")
     if senders is not None:
         mails = mails.filter(sender__in=senders)
     for mail in mails.order_by("received_at", "pk")[:most]:

@@ -66,10 +66,10 @@ def stream(settings: Settings) -> Iterator[str]:
     name = f"test-{uuid.uuid4()}"
     settings.ANYMAIL = {**django_settings.ANYMAIL, "EVENT_STREAM": name}
     # Asked for now: the test may leave the settings pointing elsewhere.
-    server = redis.worker()
-    keys = [redis.key(beside) for beside in ("", "bell", "waiting", "tick", "counters", "inbound_prune")]
+    server = redis.for_workers()
+    keys = [redis.key(beside) for beside in ("", "wakeup", "waiting", "tick", "counters", "inbound_prune")]
     # Before the test: what a test has patched is put back only after its own fixtures have ended.
-    redis._paused_until = wakeup._silent_until = wakeup._unasked_until = 0.0
+    redis._open_until = wakeup._paused_until = wakeup._redis_paused_until = 0.0
     yield name
     server.delete(*keys, "sendgrid.events", "sendgrid.recovery", "sendgrid.inbound")
 

@@ -1,6 +1,6 @@
 """The Celery app of a deployment: its queues, its schedule, and every number with its reason.
 
-What a bell needs sits on the tasks (`events_app.shared.wakeup`), so that it holds in a host project's own
+What a wake-up needs sits on the tasks (`events_app.shared.wakeup`), so that it holds in a host project's own
 Celery app too. Here is what belongs to the process. Sources: Celery's and kombu's code where
 nothing else is named.
 """
@@ -58,7 +58,7 @@ def _configuration() -> dict[str, Any]:
         "task_ignore_result": True,
         "result_backend": "django-db",
         "result_expires": 7 * 86400,
-        # A bell is taken when there is a process for it: prefetched ones would wait behind a drain.
+        # A wake-up is taken when there is a process for it: prefetched ones would wait behind a drain.
         "worker_prefetch_multiplier": 1,
         # SQLite has one writer at a time; a second drain would only wait for its lock.
         "worker_concurrency": 1 if sqlite else None,

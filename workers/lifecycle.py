@@ -8,9 +8,9 @@ from celery.signals import worker_ready
 import events_app.tasks
 import sending_app.tasks
 from events_app.dispatch.kinds import EVENTS
-from events_app.dispatch.replay import connected
+from events_app.dispatch.replay import connected_receivers
 from events_app.inbound import storage
-from events_app.inbound.store import MAILS
+from events_app.inbound.store import INBOUND_MAILS
 from events_app.shared import wakeup
 from sending_app.outcome.notify import QUEUED
 from sending_app.signals import backends, post_send, send_failed
@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 @worker_ready.connect(dispatch_uid="workers.lifecycle.log_receivers")
 def log_receivers(**_: Any) -> None:
     """A receiver that is missing here is in no app's `ready()`, and would never be called."""
-    for kind, comes in ((EVENTS, True), (MAILS, storage.is_there())):
-        names = connected(kind)
+    for kind, comes in ((EVENTS, True), (INBOUND_MAILS, storage.is_configured())):
+        names = connected_receivers(kind)
         if names:
             logger.info("Receivers of %ss: %s", kind.noun, ", ".join(names))
         elif comes:
@@ -50,4 +50,4 @@ def check_pool(sender: Any, **_: Any) -> None:
 def look_for_work(**_: Any) -> None:
     """What the last worker left is not to wait for beat."""
     for tick in (events_app.tasks.tick, sending_app.tasks.tick):
-        wakeup.ring(tick)
+        wakeup.wake(tick)

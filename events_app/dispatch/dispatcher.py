@@ -15,18 +15,18 @@ from django.db import DatabaseError, InterfaceError, OperationalError, router, t
 from events_app.conf import ATOMIC_DISPATCH
 from events_app.decode import Unreadable
 from events_app.dispatch import results, transactions
-from events_app.dispatch.kinds import Owed, Unavailable
-from events_app.dispatch.leases import Claim, claimed, lease_ms, take_lapsed
-from events_app.dispatch.results import Verdicts
+from events_app.dispatch.kinds import Delivery, Unavailable
+from events_app.dispatch.leases import Lease, lease_duration_ms, leased, take_expired
+from events_app.dispatch.results import ResultBuffer
 from events_app.dispatch.transactions import Outside, TransactionLost
-from events_app.models import Work
+from events_app.models import PendingDelivery
 from events_app.shared import counters
-from events_app.shared.database import DatabaseAway
-from events_app.signals import ESP_NAME, NamedReceiver, doors
+from events_app.shared.database import DatabaseUnavailable
+from events_app.signals import ESP_NAME, NamedReceiver, webhook_views
 
 logger = logging.getLogger(__name__)
 
-_UNKNOWN = (
+_RECEIVER_UNKNOWN = (
     "No receiver of this name is connected in this worker. Let a worker start that has it; "
     "where it is gone for good, replay the event for the receivers there are."
 )
@@ -36,68 +36,75 @@ _UNKNOWN = (
 RECOVERY_SLICE = 1.0
 
 
-def deliver(owed: Sequence[Owed], claim: Claim) -> bool:
+def deliver(deliveries: Sequence[Delivery], lease: Lease) -> bool:
     """Call each event's receivers. False when the budget ended first; the rest is released then.
 
     The first event is begun whatever the budget says, so that every call of this gets somewhere.
     Raises DatabaseAway, with nothing counted against any event; the one at hand is taken up alone.
     """
-    told = Verdicts(claim)
-    receivers = {door: _receivers(door, claim) for door in {item.door for item in owed}}
-    call = _way_to_call(told)
+    buffer = ResultBuffer(lease)
+    receivers = {
+        webhook: _receivers(webhook, lease) for webhook in {delivery.webhook for delivery in deliveries}
+    }
+    call = _call_strategy(buffer)
     begun = 0
     try:
-        for item in owed:
-            if (begun and not claim.has_budget()) or not claim.is_held():
+        for delivery in deliveries:
+            if (begun and not lease.has_budget()) or not lease.is_held():
                 break
-            told.write_when_due()
+            buffer.write_when_due()
             begun += 1
-            _deliver(item, receivers[item.door], told, call)
+            _deliver(delivery, receivers[delivery.webhook], buffer, call)
     finally:
-        told.released += [item.pk for item in owed[begun:]]
-        told.close()
+        buffer.released += [delivery.pk for delivery in deliveries[begun:]]
+        buffer.close()
     # Where the budget is over, the last event may have been put down between two receivers.
-    return begun == len(owed) and (begun == 0 or claim.has_budget())
+    return begun == len(deliveries) and (begun == 0 or lease.has_budget())
 
 
-def recover(claim: Claim, yields: Callable[[], bool]) -> bool:
-    """Take over events whose lease has lapsed, one at a time. False when the budget ended first.
+def recover(lease: Lease, yields: Callable[[], bool]) -> bool:
+    """Take over events whose lease has expired, one at a time. False when the budget ended first.
 
     After an event, once its slice of time is over, recovery stops where `yields` says that fresh events wait.
     Raises DatabaseAway, and what `yields` raises.
     """
     slice_ends = time.monotonic() + RECOVERY_SLICE
-    while claim.has_budget():
-        item = take_lapsed(claim)
-        if item is None:
+    while lease.has_budget():
+        delivery = take_expired(lease)
+        if delivery is None:
             return True
-        told = Verdicts(claim)
+        buffer = ResultBuffer(lease)
         try:
-            _deliver(item, _receivers(item.door, claim), told, _way_to_call(told))
+            _deliver(delivery, _receivers(delivery.webhook, lease), buffer, _call_strategy(buffer))
         finally:
             # The database that went away now, while this event was alone, may have gone because of
-            # it: left to its lease, it has lost one of its lives.
-            told.handed_over.clear()
-            told.close()
+            # it: let the lease expire, which counts one worker death.
+            buffer.interrupted.clear()
+            buffer.close()
         if time.monotonic() >= slice_ends and yields():
             return True
     return False
 
 
-def _receivers(door: str, claim: Claim) -> dict[str, NamedReceiver]:
-    return {receiver.name: receiver for receiver in claim.kind.signal.named_receivers(doors.get(door))}
+def _receivers(webhook: str, lease: Lease) -> dict[str, NamedReceiver]:
+    return {
+        receiver.name: receiver for receiver in lease.kind.signal.named_receivers(webhook_views.get(webhook))
+    }
 
 
 class _Calls:
-    """The calls one event's receivers are owed."""
+    """The calls of one pending delivery."""
 
-    def __init__(self, item: Owed, receivers: dict[str, NamedReceiver], claim: Claim) -> None:
-        self.item, self.receivers, self.claim = item, receivers, claim
-        self._event = item.event or claim.kind.read(item.row)
+    def __init__(self, delivery: Delivery, receivers: dict[str, NamedReceiver], lease: Lease) -> None:
+        self.delivery, self.receivers, self.lease = delivery, receivers, lease
+        self._event = delivery.event or lease.kind.read(delivery.row)
         #: Receivers that have not succeeded yet, each with the traceback of its last failure.
-        self.left = dict(item.receivers) or dict.fromkeys(receivers, "")
+        self.remaining = dict(delivery.receivers) or dict.fromkeys(receivers, "")
         # In the order they were connected; PostgreSQL keeps the names in one of its own.
-        self.wanted = (*(name for name in receivers if name in self.left), *(self.left.keys() - receivers))
+        self.wanted = (
+            *(name for name in receivers if name in self.remaining),
+            *(self.remaining.keys() - receivers),
+        )
         self.failed = False
 
     def make(self, guard: Callable[[], AbstractContextManager[None]]) -> None:
@@ -105,147 +112,149 @@ class _Calls:
 
         Raises DatabaseAway or TransactionLost, and SystemExit where this process is told to end.
         """
-        if self.item.failures:
+        if self.delivery.failures:
             counters.count(counters.RETRIED)
         for number, name in enumerate(self.wanted):
-            if number and not self.claim.has_budget():
+            if number and not self.lease.has_budget():
                 break  # each is to have all of its time
             if name not in self.receivers:
-                self._file(name, _UNKNOWN, counters.RECEIVER_UNKNOWN)
+                self._record_failure(name, _RECEIVER_UNKNOWN, counters.RECEIVER_UNKNOWN)
                 continue
             try:
                 with guard():
                     self._call(self.receivers[name])
             except BaseException as error:  # a receiver may raise anything
-                if transactions.is_lost(router.db_for_write(Work)):
-                    raise DatabaseAway(type(error).__name__) from error
-                if isinstance(error, SystemExit) and _is_told_to_end():
+                if transactions.is_connection_lost(router.db_for_write(PendingDelivery)):
+                    raise DatabaseUnavailable(type(error).__name__) from error
+                if isinstance(error, SystemExit) and _is_shutting_down():
                     raise
                 timed_out = isinstance(error, SoftTimeLimitExceeded)
                 reason = counters.RECEIVER_TIMED_OUT if timed_out else counters.RECEIVER_FAILED
-                self._file(name, traceback.format_exc(), reason)
+                self._record_failure(name, traceback.format_exc(), reason)
                 if isinstance(error, TransactionLost):
                     raise
             else:
-                del self.left[name]
+                del self.remaining[name]
 
     def _call(self, receiver: NamedReceiver) -> None:
         receiver.call(
-            signal=self.claim.kind.signal,
-            sender=doors.get(self.item.door),
+            signal=self.lease.kind.signal,
+            sender=webhook_views.get(self.delivery.webhook),
             event=self._fresh(),
             esp_name=ESP_NAME,
-            attempt=self.item.failures + self.item.lapses + 1,
-            replay=self.item.replay,
+            attempt=self.delivery.failures + self.delivery.worker_deaths + 1,
+            replay=self.delivery.replay,
         )
 
-    def _file(self, name: str, error: str, reason: str) -> None:
-        self.left[name] = error
+    def _record_failure(self, name: str, error: str, reason: str) -> None:
+        self.remaining[name] = error
         self.failed = True
         counters.count(reason)
-        # What a receiver says of its error may hold an address; the work row keeps it.
-        logger.error("Receiver %s failed on %s %d", name, self.claim.kind.noun, self.item.pk)
+        # What a receiver says of its error may hold an address; the pending delivery keeps it.
+        logger.error("Receiver %s failed on %s %d", name, self.lease.kind.noun, self.delivery.pk)
 
     def _fresh(self) -> object:
         """The event, another one for each receiver: to read it again costs less than a deep copy."""
         event, self._event = self._event, None
-        return event or self.claim.kind.read(self.item.row)
+        return event or self.lease.kind.read(self.delivery.row)
 
 
 _Call: TypeAlias = Callable[[_Calls], None]
 
 
-def _way_to_call(told: Verdicts) -> _Call:
-    return _in_one_transaction if ATOMIC_DISPATCH.get() else partial(_one_by_one, told, Outside())
+def _call_strategy(buffer: ResultBuffer) -> _Call:
+    return _in_one_transaction if ATOMIC_DISPATCH.get() else partial(_one_by_one, buffer, Outside())
 
 
-def _deliver(item: Owed, receivers: dict[str, NamedReceiver], told: Verdicts, call: _Call) -> None:
+def _deliver(
+    delivery: Delivery, receivers: dict[str, NamedReceiver], buffer: ResultBuffer, call: _Call
+) -> None:
     calls = None
     try:
-        calls = _calls(item, receivers, told)
+        calls = _calls(delivery, receivers, buffer)
         if calls:
             call(calls)
-    except (OperationalError, InterfaceError, DatabaseAway, SystemExit) as error:
-        told.handed_over[item.pk] = calls.left if calls else item.receivers
-        if isinstance(error, DatabaseAway | SystemExit):
+    except (OperationalError, InterfaceError, DatabaseUnavailable, SystemExit) as error:
+        buffer.interrupted[delivery.pk] = calls.remaining if calls else delivery.receivers
+        if isinstance(error, DatabaseUnavailable | SystemExit):
             raise
-        raise DatabaseAway(type(error).__name__) from error
+        raise DatabaseUnavailable(type(error).__name__) from error
     except SoftTimeLimitExceeded:
         # Between the receivers, which is no fault of the event's. But one that takes too long to be read
-        # is left to its lease, which counts.
+        # is left to its lease, and counts as a worker death.
         if calls:
-            told.handed_over[item.pk] = calls.left
+            buffer.interrupted[delivery.pk] = calls.remaining
         raise
 
 
-def _is_told_to_end() -> bool:
+def _is_shutting_down() -> bool:
     # billiard's handler of SIGTERM raises SystemExit wherever the process is: at the hard limit, or when
     # a supervisor stops the worker with all its children. No fault of the receiver's.
     return bool(billiard.common._should_have_exited[0])  # type: ignore[attr-defined]
 
 
-def _calls(item: Owed, receivers: dict[str, NamedReceiver], told: Verdicts) -> "_Calls | None":
+def _calls(delivery: Delivery, receivers: dict[str, NamedReceiver], buffer: ResultBuffer) -> "_Calls | None":
     """The calls to be made for the event; None where it cannot be read."""
     try:
-        calls = _Calls(item, receivers, told.claim)
+        calls = _Calls(delivery, receivers, buffer.lease)
     except Unreadable as error:
-        results.bury(item, told.claim, str(error))
-        counters.count(counters.DEAD_ON_ARRIVAL)
+        results.move_to_dead_letters(delivery, buffer.lease, str(error))
+        counters.count(counters.DEAD_LETTER_ON_ARRIVAL)
         return None
     except Unavailable as error:
-        results.put_off(item, told.claim, item.receivers, str(error))
+        results.schedule_retry(delivery, buffer.lease, delivery.receivers, str(error))
         return None
     except (DatabaseError, InterfaceError, SoftTimeLimitExceeded):
         raise
     except Exception as error:  # noqa: BLE001 (a fault of ours, which costs this one alone)
-        noun, said = told.claim.kind.noun.capitalize(), traceback.format_exception_only(error)[-1].strip()
-        # What it says may hold an address; the work row keeps it.
-        logger.error("%s %d could not be read: %s", noun, item.pk, type(error).__name__)
-        results.put_off(item, told.claim, item.receivers, f"It could not be read: {said}")
+        noun, said = buffer.lease.kind.noun.capitalize(), traceback.format_exception_only(error)[-1].strip()
+        # What it says may hold an address; the pending delivery keeps it.
+        logger.error("%s %d could not be read: %s", noun, delivery.pk, type(error).__name__)
+        results.schedule_retry(delivery, buffer.lease, delivery.receivers, f"It could not be read: {said}")
         return None
-    told.met_nobody += not calls.left
+    buffer.without_receiver += not calls.remaining
     return calls
 
 
-def _one_by_one(told: Verdicts, outside: Outside, calls: _Calls) -> None:
+def _one_by_one(buffer: ResultBuffer, outside: Outside, calls: _Calls) -> None:
     calls.make(lambda: outside)
-    if calls.left:
-        _put_down(calls)
+    if calls.remaining:
+        _save_progress(calls)
     else:
-        told.done.append(calls.item.pk)
+        buffer.done.append(calls.delivery.pk)
 
 
 def _in_one_transaction(calls: _Calls) -> None:
-    """What the receivers write and the verdict on the event commit together, or not at all."""
-    using = router.db_for_write(Work)
-    pk, claim = calls.item.pk, calls.claim
+    """What the receivers write and the event's result commit together, or not at all."""
+    using = router.db_for_write(PendingDelivery)
+    pk, lease = calls.delivery.pk, calls.lease
     try:
         with transaction.atomic(using=using):
-            transactions.end_when_idle(using, lease_ms())
-            if not claimed([pk], claim).select_for_update().values_list("pk"):
+            transactions.end_when_idle(using, lease_duration_ms())
+            if not leased([pk], lease).select_for_update().values_list("pk"):
                 return  # another worker has it
             calls.make(partial(transactions.inside, using))
-            if calls.left:
-                _put_down(calls)
+            if calls.remaining:
+                _save_progress(calls)
             else:
-                results.delete_done([pk], claim)
-    except (OperationalError, InterfaceError, DatabaseAway, SystemExit, SoftTimeLimitExceeded):
-        calls.left = dict(calls.item.receivers)
+                results.delete_done([pk], lease)
+    except (OperationalError, InterfaceError, DatabaseUnavailable, SystemExit, SoftTimeLimitExceeded):
+        calls.remaining = dict(calls.delivery.receivers)
         raise
     except Exception as error:  # noqa: BLE001 (a constraint that is checked at the commit, say)
-        # None of it is kept, so all receivers are owed the event again. (Where it was only a receiver's
+        # None of it is kept, so all receivers are called again. (Where it was only a receiver's
         # on_commit that raised, all of it is kept, and the row is gone.)
         transactions.reset(using)
         blame = "" if isinstance(error, TransactionLost) else traceback.format_exc()
-        calls.left = {name: calls.left.get(name) or blame for name in calls.wanted}
+        calls.remaining = {name: calls.remaining.get(name) or blame for name in calls.wanted}
         calls.failed = True
-        noun = claim.kind.noun
+        noun = lease.kind.noun
         logger.error("The transaction around %s %d failed: %s", noun, pk, type(error).__name__)
-        _put_down(calls)
+        _save_progress(calls)
 
 
-def _put_down(calls: _Calls) -> None:
+def _save_progress(calls: _Calls) -> None:
     if calls.failed:
-        results.put_off(calls.item, calls.claim, calls.left)
+        results.schedule_retry(calls.delivery, calls.lease, calls.remaining)
     else:
-        results.release(calls.item, calls.claim, calls.left)
+        results.release(calls.delivery, calls.lease, calls.remaining)

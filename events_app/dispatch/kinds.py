@@ -1,35 +1,35 @@
-"""The kinds of things that come in, are kept, and are owed to receivers."""
+"""The kinds of things that come in, are stored, and are delivered to receivers."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from events_app.models import Owing, Work
+from events_app.models import AbstractPendingDelivery, PendingDelivery
 from events_app.normalize import read
 from events_app.signals import ReceiverSignal, tracking
 
 
 class Kind(NamedTuple):
-    """A kind of thing that comes in, is kept, and is owed to receivers."""
+    """A kind of thing that comes in, is stored, and is delivered to receivers."""
 
     #: One of it, for people.
     noun: str
-    #: Where it stands what is owed.
-    work: type[Owing]
+    #: The model that holds its pending deliveries.
+    pending_model: type[AbstractPendingDelivery]
     signal: ReceiverSignal
     #: What receivers get, made of the row that is kept: a new object each time.
     #: Raises Unreadable where there is nothing to make it of, Unavailable where that cannot be had now.
     read: Callable[[Any], Any]
 
 
-EVENTS = Kind("event", Work, tracking, lambda row: read(bytes(row.raw))[1])
+EVENTS = Kind("event", PendingDelivery, tracking, lambda row: read(bytes(row.raw))[1])
 
 
 class Unavailable(Exception):
     """What was kept cannot be had just now; says why. To be tried again."""
 
 
-class Owed(NamedTuple):
-    """One thing that receivers are owed."""
+class Delivery(NamedTuple):
+    """One pending delivery that a worker has leased."""
 
     pk: int
     #: As it is kept, an `Event` (a `NewEvent`, just after it was stored) or an `InboundMail`.
@@ -37,12 +37,12 @@ class Owed(NamedTuple):
     #: What receivers get; None until somebody reads it.
     event: Any = None
     failures: int = 0
-    lapses: int = 0
+    worker_deaths: int = 0
     replay: bool = False
-    #: As in `Owing`.
+    #: As in `AbstractPendingDelivery`.
     receivers: Mapping[str, str] = {}
 
     @property
-    def door(self) -> str:
-        found: str = self.row.door
+    def webhook(self) -> str:
+        found: str = self.row.webhook
         return found

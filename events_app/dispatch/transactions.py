@@ -57,7 +57,7 @@ def inside(using: str) -> Iterator[None]:
             raise TransactionLost("The receiver left the transaction in pieces.")
 
 
-def is_lost(using: str) -> bool:
+def is_connection_lost(using: str) -> bool:
     """Whether the server has hung up on us, or cannot be reached."""
     connection = connections[using]
     if connection.closed_in_transaction:

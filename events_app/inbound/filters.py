@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from django.db import router
 from django.db.models import Q, QuerySet
 
-from events_app.dispatch.filters import Standing, any_of, where
+from events_app.dispatch.filters import Filter, any_of, filter_columns
 from events_app.models import InboundMail
 from events_app.shared.database import clean
 
 
 @dataclass(frozen=True, kw_only=True)
-class Criteria(Standing):
+class Criteria(Filter):
     """What an inbound mail must meet, all of it; what is empty or None asks for nothing."""
 
     #: Our ids or Message-IDs, with or without their <>, any of them.
@@ -24,23 +24,23 @@ class Criteria(Standing):
     subject: str | None = None
     #: The id of the message of ours that it answers.
     answers: str | None = None
-    #: Those alone that SendGrid has posted before.
-    repeats: bool = False
+    #: Duplicates alone: mails that SendGrid has posted before.
+    duplicates: bool = False
 
 
 def find(criteria: Criteria) -> "QuerySet[InboundMail]":
     """The mails that meet the criteria."""
-    found = criteria.among(mails())
+    found = criteria.apply(mails())
     if criteria.ids:
         found = found.filter(any_of(_all_columns(criteria.ids)))
     if criteria.address is not None:
         found = found.filter(_with_address(criteria.address))
     if criteria.answers is not None:
         found = found.filter(_answering(criteria.answers))
-    return where(
+    return filter_columns(
         found,
         subject__icontains=criteria.subject and clean(criteria.subject),
-        repeat_of__isnull=False if criteria.repeats else None,
+        duplicate_of__isnull=False if criteria.duplicates else None,
     )
 
 
@@ -51,7 +51,7 @@ def missing(ids: Sequence[str]) -> list[str]:
     return [one for one in ids if there.isdisjoint(_columns(one))]
 
 
-def known_by(term: str) -> Q:
+def matching(term: str) -> Q:
     """The mails with this id or address, or that answer the message with this id. Each has an index."""
     return any_of(_columns(term)) | _with_address(term) | _answering(term)
 

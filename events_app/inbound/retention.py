@@ -11,8 +11,8 @@ from django.db import DatabaseError, InterfaceError, router
 
 from events_app.conf import INBOUND_RETENTION_DAYS
 from events_app.dispatch import retention
-from events_app.dispatch.leases import Claim
-from events_app.dispatch.retention import Gone
+from events_app.dispatch.leases import Lease
+from events_app.dispatch.retention import Removed
 from events_app.inbound import storage
 from events_app.models import InboundMail
 from events_app.shared import counters
@@ -26,33 +26,35 @@ SLICE = 100
 AGE = timedelta(hours=24)
 
 
-def prune(claim: Claim) -> bool:
+def prune(lease: Lease) -> bool:
     """Remove mails that came longer ago than INBOUND_RETENTION_DAYS, and files without a mail.
 
     False when the budget ended before the last mail. The sweep of files asks for no more time: each hour has
     its own, and begins elsewhere. Raises what the database raises.
     """
-    done = retention.remove(claim, INBOUND_RETENTION_DAYS.get(), SLICE, "file", _remove_files)
+    done = retention.remove(lease, INBOUND_RETENTION_DAYS.get(), SLICE, "file", _remove_files)
     if done:
-        _sweep(claim)
+        _sweep(lease)
     return done
 
 
-def _remove_files(gone: Gone) -> None:
+def _remove_files(gone: Removed) -> None:
     """Of mails whose rows are gone already: whatever keeps us from it, the sweep takes what is left."""
     counters.count(counters.MAIL_PRUNED, len(gone.values))
-    counters.count(counters.MAIL_PRUNED_DEAD, gone.dead)
-    if gone.dead:
-        logger.warning("Removed %d inbound mails that were dead, at the end of their retention", gone.dead)
+    counters.count(counters.MAIL_PRUNED_DEAD_LETTER, gone.dead_letters)
+    if gone.dead_letters:
+        logger.warning(
+            "Removed %d dead letters of inbound mails at the end of their retention", gone.dead_letters
+        )
     with _quiet_about_the_storage():
         for file in gone.values:
             storage.remove(file)
 
 
-def _sweep(claim: Claim) -> None:
+def _sweep(lease: Lease) -> None:
     with _quiet_about_the_storage():
         old = storage.older_than(datetime.now(UTC) - AGE)
-        while claim.has_budget() and (part := list(islice(old, SLICE))):
+        while lease.has_budget() and (part := list(islice(old, SLICE))):
             for file in set(part) - _known(part):
                 storage.remove(file)
                 counters.count(counters.FILE_SWEPT)

@@ -24,14 +24,14 @@ INCOMING = "incoming"
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
-def is_there() -> bool:
+def is_configured() -> bool:
     """Whether the settings have such a storage."""
     return ALIAS in storages.backends
 
 
 def backend() -> Storage:
     """Raises ImproperlyConfigured, saying what to put into the settings."""
-    if not is_there():
+    if not is_configured():
         raise ImproperlyConfigured(
             f'STORAGES has no "{ALIAS}", where inbound mails are kept. Put one there that the world cannot '
             f'read and that nobody else uses, such as {{"BACKEND": '
@@ -40,7 +40,7 @@ def backend() -> Storage:
     return storages[ALIAS]
 
 
-def keep(spooled: TemporaryUploadedFile) -> str:
+def save(spooled: TemporaryUploadedFile) -> str:
     """Put a file in; answer its name there. Raises what the storage raises."""
     storage = backend()
     spooled.flush()

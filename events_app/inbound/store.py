@@ -16,7 +16,7 @@ from events_app.inbound.message import InboundMessage
 from events_app.inbound.parse import form
 from events_app.inbound.parse import post as parse_post
 from events_app.inbound.parse.post import Reading
-from events_app.models import InboundMail, InboundWork
+from events_app.models import InboundMail, PendingInboundDelivery
 from events_app.shared import counters
 from events_app.shared.database import clean, database_now
 from events_app.signals import InboundEvent, answered, inbound
@@ -24,8 +24,8 @@ from events_app.signals import InboundEvent, answered, inbound
 logger = logging.getLogger(__name__)
 
 
-def keep(door: str, *, file: str, size: int, digest: bytes, content_type: str) -> None:
-    """Note a post whose body is in the storage; from here on receivers are owed it.
+def save(webhook: str, *, file: str, size: int, digest: bytes, content_type: str) -> None:
+    """Note a post whose body is in the storage; from here on its delivery is pending.
 
     Raises what the database raises.
     """
@@ -38,12 +38,12 @@ def keep(door: str, *, file: str, size: int, digest: bytes, content_type: str) -
             digest=digest,
             content_type=clean(content_type)[:255],
             received_at=now,
-            door=door,
+            webhook=webhook,
         )
-        InboundWork.objects.using(using).create(mail=mail, due=now)
+        PendingInboundDelivery.objects.using(using).create(mail=mail, due=now)
 
 
-def is_kept(file: str) -> bool:
+def is_saved(file: str) -> bool:
     """Whether the post in this file is noted. Raises what the database raises."""
     using = router.db_for_write(InboundMail)
     connections[using].close_if_unusable_or_obsolete()  # it may have failed us just now
@@ -56,24 +56,24 @@ def read(mail: InboundMail) -> InboundEvent:
     Raises Unreadable where it is none, Unavailable where the storage does not give it, and what the
     database raises.
     """
-    found = look(mail)
+    found = parse(mail)
     if mail.key is None:
-        _note(mail, found)
+        _save_parsed(mail, found)
     # Each time: a worker may have died, or met no database, right after it noted the key.
-    if mail.repeat_of_id is None:
-        _mark_repeats(mail)
+    if mail.duplicate_of_id is None:
+        _mark_duplicates(mail)
     return InboundEvent(
         message=found.message,
         event_id=str(mail.pk),
         timestamp=mail.received_at,
         answers=mail.answers or None,
-        repeat_of=None if mail.repeat_of_id is None else str(mail.repeat_of_id),
+        duplicate_of=None if mail.duplicate_of_id is None else str(mail.duplicate_of_id),
         esp_event=found.fields,
     )
 
 
 #: Inbound mails, as `dispatch.leases` and `dispatch` know them.
-MAILS = Kind("inbound mail", InboundWork, inbound, read)
+INBOUND_MAILS = Kind("inbound mail", PendingInboundDelivery, inbound, read)
 
 
 #: CPU seconds that the reading of a mail may take. Its work is bounded to far fewer.
@@ -82,7 +82,7 @@ LONGEST_READING = 10
 _NOT_THERE = "The file with the post is not in the storage."
 
 
-def look(mail: InboundMail) -> Reading:
+def parse(mail: InboundMail) -> Reading:
     """What the post says as it is read today, with nothing noted; raises Unreadable or Unavailable."""
     post = BytesIO(body(mail))
     began = time.thread_time()
@@ -112,7 +112,7 @@ def body(mail: InboundMail) -> bytes:
     return found
 
 
-def _note(mail: InboundMail, found: Reading) -> None:
+def _save_parsed(mail: InboundMail, found: Reading) -> None:
     message = found.message
     sender, recipient = message.from_email, message.envelope_recipient
     mail.key = found.key
@@ -137,13 +137,13 @@ def _answers(message: InboundMessage) -> str | None:
     return clean(str(said[0])) if said else None
 
 
-def _mark_repeats(mail: InboundMail) -> None:
-    """The first post of a mail stands for all. Two may be read at once: who is later sees both."""
+def _mark_duplicates(mail: InboundMail) -> None:
+    """Later posts of a mail are duplicates of its first. Two may be read at once: the later sees both."""
     posts = InboundMail.objects.using(router.db_for_write(InboundMail)).filter(key=mail.key)
-    (first, _), *later = posts.order_by("pk").values_list("pk", "repeat_of")
+    (first, _), *later = posts.order_by("pk").values_list("pk", "duplicate_of")
     # Mostly there are none: an update would lock rows for as long as a receiver's transaction lasts.
-    if unmarked := [pk for pk, repeat_of in later if repeat_of is None]:
-        posts.filter(pk__in=unmarked).update(repeat_of=first)
+    if unmarked := [pk for pk, duplicate_of in later if duplicate_of is None]:
+        posts.filter(pk__in=unmarked).update(duplicate_of=first)
     if mail.pk != first:
-        mail.repeat_of_id = first
-        counters.count(counters.MAIL_REPEATED)
+        mail.duplicate_of_id = first
+        counters.count(counters.MAIL_DUPLICATE)

@@ -21,10 +21,10 @@ def add_to(parser: CommandParser, filters: CommandParser, noun: str) -> Any:
     actions.add_parser("show", parents=looking, help=f"everything there is of {one}")
     changing = [*looking, alike.change()]
     actions.add_parser(
-        "retry", parents=changing, help=f"have dead {noun}s, and those put off, tried again now"
+        "retry", parents=changing, help=f"call receivers again now, for dead letters and deferred {noun}s"
     )
     replayed = actions.add_parser(
-        "replay", parents=changing, help=f"have receivers called anew with {noun}s that are done or dead"
+        "replay", parents=changing, help=f"call receivers anew, for {noun}s that are done or dead letters"
     )
     replayed.add_argument(
         "--to", action="append", default=[], metavar="NAME", help="this receiver alone; may be repeated"
@@ -49,7 +49,7 @@ def of_events() -> CommandParser:
     group.add_argument("--address", metavar="EMAIL", help="of the recipient, in whatever case")
     alike.add_choices(group, "--state", [state.value for state in State])
     alike.add_choices(group, "--type", [kind.value for kind in EventType])
-    _add_standing(group)
+    _add_common(group)
     return parser
 
 
@@ -60,7 +60,7 @@ def events(options: dict[str, Any]) -> Criteria:
         message_id=options["message_id"],
         address=options["address"],
         types=tuple(options["type"]),
-        **_standing(options),
+        **_common(options),
     )
 
 
@@ -72,9 +72,11 @@ def of_mails() -> CommandParser:
     group.add_argument("--address", metavar="EMAIL", help="it is from, or was for, in whatever case")
     group.add_argument("--subject", metavar="TEXT", help="with this in its subject")
     group.add_argument("--answers", metavar="ID", help="that answer this message of ours")
-    group.add_argument("--repeats", action="store_true", help="that SendGrid had posted before")
+    group.add_argument(
+        "--duplicates", action="store_true", help="duplicates: mails that SendGrid had posted before"
+    )
     alike.add_choices(group, "--state", [state.value for state in State])
-    _add_standing(group)
+    _add_common(group)
     return parser
 
 
@@ -85,17 +87,17 @@ def mails(options: dict[str, Any]) -> inbound.Criteria:
         address=options["address"],
         subject=options["subject"],
         answers=options["answers"],
-        repeats=options["repeats"],
-        **_standing(options),
+        duplicates=options["duplicates"],
+        **_common(options),
     )
 
 
-def _add_standing(group: Any) -> None:
-    group.add_argument("--receiver", metavar="NAME", help="that failed with it, and is still owed it")
+def _add_common(group: Any) -> None:
+    group.add_argument("--receiver", metavar="NAME", help="that failed with it, and is still pending")
     alike.add_times(group, "received")
 
 
-def _standing(options: dict[str, Any]) -> dict[str, Any]:
+def _common(options: dict[str, Any]) -> dict[str, Any]:
     return {
         "states": tuple(options["state"]),
         **{name: options[name] for name in ("receiver", "since", "until")},

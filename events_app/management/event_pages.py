@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from events_app.decode import Unreadable
-from events_app.dispatch.filters import state_of, work_of
+from events_app.dispatch.filters import pending_of, state_of
 from events_app.management import rendering
 from events_app.models import Event
 from events_app.normalize import read
@@ -15,7 +15,7 @@ from events_app.shared.console.terminal import Table, fields, indented, printabl
 _HEADER = ("id", "received (UTC)", "type", "state", "tries", "recipient", "why")
 _TRIES = 4
 
-#: What a rehearsal counts by.
+#: What a dry run counts by.
 GROUPS: Mapping[str, str] = {"type": "type", "state": "state", "receivers": "failed receivers"}
 
 
@@ -25,27 +25,27 @@ def table(width: int | None) -> Table:
 
 def cells(event: Event) -> tuple[str, ...]:
     """The event's row in a table."""
-    work = work_of(event)
+    pending = pending_of(event)
     return (
         str(event.pk),
         rendering.minute(event.received_at),
         event.event_type,
-        state_of(work),
-        rendering.tries(work),
+        state_of(pending),
+        rendering.tries(pending),
         printable(event.recipient),
-        rendering.why(work),
+        rendering.why(pending),
     )
 
 
 def group(event: Event) -> tuple[str | tuple[str, ...], ...]:
-    """Where a rehearsal counts it."""
-    work = work_of(event)
-    return event.event_type, state_of(work).value, tuple(rendering.failed_receivers(work))
+    """Where a dry run counts it."""
+    pending = pending_of(event)
+    return event.event_type, state_of(pending).value, tuple(rendering.failed_receivers(pending))
 
 
 def as_json(event: Event) -> dict[str, Any]:
-    """All there is in the columns, and the work."""
-    columns = ("event_type", "event_id", "message_id", "recipient", "timestamp", "received_at", "door")
+    """All there is in the columns, and the pending delivery."""
+    columns = ("event_type", "event_id", "message_id", "recipient", "timestamp", "received_at", "webhook")
     return {
         "id": event.pk,
         **{name: getattr(event, name) for name in columns},
@@ -73,7 +73,7 @@ def page(event: Event) -> Iterator[str]:
     """Everything there is of one event."""
     raw, found, unreadable = _read(event)
     yield f"Event {event.pk}"
-    yield from fields({**rendering.facts(event), "received": event.received_at, "door": event.door})
+    yield from fields({**rendering.facts(event), "received": event.received_at, "webhook": event.webhook})
     yield "\nAs it is read today"
     yield from fields({"unreadable": unreadable} if found is None else found)
     yield from rendering.failures(event)

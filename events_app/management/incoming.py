@@ -13,14 +13,14 @@ from events_app.dispatch import replay
 from events_app.dispatch.kinds import Kind
 from events_app.shared.console.command import Console, Options
 from events_app.shared.console.terminal import Table, dump
-from events_app.shared.wakeup import ring
+from events_app.shared.wakeup import wake
 
 if TYPE_CHECKING:
     from celery import Task
 
 _LEFT_ALONE = {
     "in_progress": "a worker has them in hand",
-    "owed": "receivers are still owed them (to hurry those that are put off: {} retry)",
+    "pending": "still pending (to call the receivers of deferred ones now: {} retry)",
 }
 
 
@@ -51,17 +51,17 @@ class Pages(Protocol):
 
 
 class Incoming(Console):
-    """A command about one kind of what came in, is kept, and is owed to receivers."""
+    """A command about one kind of what came in, is stored, and is delivered to receivers."""
 
     #: What it is called by.
     name: ClassVar[str]
     kind: ClassVar[Kind]
     search: ClassVar[Search]
     pages: ClassVar[Pages]
-    #: Columns that a list and a rehearsal have no use for, and that are large.
+    #: Columns that a list and a dry run have no use for, and that are large.
     large: ClassVar[tuple[str, ...]] = ()
-    #: The tasks for what is tried again, and for what is taken up alone.
-    bells: ClassVar["tuple[Task[[], object], Task[[], object]]"]
+    #: The tasks that retry, and that recover what is taken up alone.
+    to_wake: ClassVar["tuple[Task[[], object], Task[[], object]]"]
 
     def criteria(self, options: Options) -> Any:
         """What the filters ask for."""
@@ -75,8 +75,8 @@ class Incoming(Console):
 
     def _show(self, options: Options) -> None:
         criteria = self.criteria(options)
-        self.require(criteria.asks())
-        rows = self.search.find(criteria).select_related("work")
+        self.require(not criteria.is_empty())
+        rows = self.search.find(criteria).select_related("pending")
         missing = partial(self.search.missing, criteria.ids)
         self.write_pages(rows, options, self.pages.page, self.pages.in_full_as_json, missing)
 
@@ -84,42 +84,42 @@ class Incoming(Console):
 
     def _retry(self, options: Options) -> None:
         rows = self._to_change(options)
-        with_work = rows.filter(work__isnull=False)
+        with_pending = rows.filter(pending__isnull=False)
         did: Counter[str] = Counter(matched=rows.count(), retried=0, in_progress=0)
         if options["dry_run"]:
-            parts = (replay.retryable(pks, self.kind) for pks in self.pks(with_work, options))
-            self._rehearse("retry", parts, did["matched"], options)
+            parts = (replay.retryable(pks, self.kind) for pks in self.pks(with_pending, options))
+            self._dry_run("retry", parts, did["matched"], options)
             return
         try:
-            for pks in self.pks(with_work, options):
+            for pks in self.pks(with_pending, options):
                 did.update(replay.retry(pks, self.kind)._asdict())
         finally:
             if did["retried"]:
-                for bell in self.bells:
-                    ring(bell)
-            self._tell(did, "retried", "in_progress", options)
+                for task in self.to_wake:
+                    wake(task)
+            self._report(did, "retried", "in_progress", options)
 
     def _replay(self, options: Options) -> None:
-        connected = replay.connected(self.kind)
+        connected = replay.connected_receivers(self.kind)
         if unknown := [name for name in options["to"] if name not in connected]:
             there = "".join(f"\n  {name}" for name in connected) or " none"
             raise CommandError(f"No receiver {', '.join(unknown)} is connected. There are:{there}")
         rows = self._to_change(options)
-        did: Counter[str] = Counter(matched=rows.count(), replayed=0, owed=0)
+        did: Counter[str] = Counter(matched=rows.count(), replayed=0, pending=0)
         if options["dry_run"]:
             parts = (replay.replayable(pks, self.kind) for pks in self.pks(rows, options))
-            self._rehearse("replay", parts, did["matched"], options)
+            self._dry_run("replay", parts, did["matched"], options)
             return
         try:
             for pks in self.pks(rows, options):
                 did.update(replay.replay(pks, options["to"], self.kind)._asdict())
         finally:
             if did["replayed"]:
-                ring(self.bells[0])
-            self._tell(did, "replayed", "owed", options)
+                wake(self.to_wake[0])
+            self._report(did, "replayed", "pending", options)
 
     def _to_change(self, options: Options) -> "QuerySet[Any]":
-        self.require(self.criteria(options).asks() or options["all"], or_all=True)
+        self.require(options["all"] or not self.criteria(options).is_empty(), or_all=True)
         return self._found(options)
 
     def _found(self, options: Options) -> "QuerySet[Any]":
@@ -128,13 +128,13 @@ class Incoming(Console):
         return self.search.find(criteria)
 
     def _light(self, rows: "QuerySet[Any]") -> "QuerySet[Any]":
-        return rows.select_related("work").defer(*self.large)
+        return rows.select_related("pending").defer(*self.large)
 
-    def _rehearse(self, what: str, parts: "Iterable[QuerySet[Any]]", matched: int, options: Options) -> None:
+    def _dry_run(self, what: str, parts: "Iterable[QuerySet[Any]]", matched: int, options: Options) -> None:
         found = chain.from_iterable(map(self._light, parts))
-        self.rehearse(what, Counter(map(self.pages.group, found)), self.pages.GROUPS, matched, options)
+        self.write_dry_run(what, Counter(map(self.pages.group, found)), self.pages.GROUPS, matched, options)
 
-    def _tell(self, did: Counter[str], what: str, left_alone: str, options: Options) -> None:
+    def _report(self, did: Counter[str], what: str, left_alone: str, options: Options) -> None:
         if options["json"]:
             self.stdout.write(dump(did))
             return

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from events_app.decode import Unreadable
-from events_app.dispatch.filters import state_of, work_of
+from events_app.dispatch.filters import pending_of, state_of
 from events_app.dispatch.kinds import Unavailable
 from events_app.inbound import store
 from events_app.inbound.filters import mails as all_mails
@@ -16,7 +16,7 @@ from events_app.shared.console.terminal import Table, columns, cut, fields, inde
 _HEADER = ("id", "received (UTC)", "state", "tries", "mark", "from: subject (to)", "why")
 _TRIES = 3
 
-#: What a rehearsal counts by.
+#: What a dry run counts by.
 GROUPS: Mapping[str, str] = {"state": "state", "receivers": "failed receivers"}
 
 #: Characters of a mail's text that are shown.
@@ -33,34 +33,44 @@ def table(width: int | None) -> Table:
 
 def cells(mail: InboundMail) -> tuple[str, ...]:
     """The mail's row in a table."""
-    work = work_of(mail)
-    marks = {"answer": mail.answers, "repeat": mail.repeat_of_id}
+    pending = pending_of(mail)
+    marks = {"answer": mail.answers, "duplicate": mail.duplicate_of_id}
     mailed = ": ".join(filter(None, (mail.sender, mail.subject)))
     to = f" ({mail.recipient})" if mail.recipient else ""
     return (
         str(mail.pk),
         rendering.minute(mail.received_at),
-        state_of(work),
-        rendering.tries(work),
+        state_of(pending),
+        rendering.tries(pending),
         ", ".join(mark for mark, holds in marks.items() if holds),
         printable(mailed + to).replace("\n", " ").strip(),
-        rendering.why(work),
+        rendering.why(pending),
     )
 
 
 def group(mail: InboundMail) -> tuple[str | tuple[str, ...], ...]:
-    """Where a rehearsal counts it."""
-    work = work_of(mail)
-    return state_of(work).value, tuple(rendering.failed_receivers(work))
+    """Where a dry run counts it."""
+    pending = pending_of(mail)
+    return state_of(pending).value, tuple(rendering.failed_receivers(pending))
 
 
 def as_json(mail: InboundMail) -> dict[str, Any]:
-    """All there is in the columns, and the work."""
-    names = ("sender", "recipient", "subject", "message_id", "answers", "received_at", "door", "file", "size")
+    """All there is in the columns, and the pending delivery."""
+    names = (
+        "sender",
+        "recipient",
+        "subject",
+        "message_id",
+        "answers",
+        "received_at",
+        "webhook",
+        "file",
+        "size",
+    )
     return {
         "id": mail.pk,
         **{name: getattr(mail, name) for name in names},
-        "repeat_of": mail.repeat_of_id,
+        "duplicate_of": mail.duplicate_of_id,
         **rendering.as_json(mail),
     }
 
@@ -76,7 +86,7 @@ def in_full_as_json(mail: InboundMail) -> dict[str, Any]:
 def _read(mail: InboundMail) -> tuple[InboundMessage | None, str]:
     """The mail, and why it is none."""
     try:
-        return store.look(mail).message, ""
+        return store.parse(mail).message, ""
     except (Unreadable, Unavailable) as error:
         return None, str(error)
 
@@ -134,14 +144,14 @@ def page(mail: InboundMail) -> Iterator[str]:
 
 
 def _of_row(mail: InboundMail) -> dict[str, object]:
-    repeats = all_mails().filter(repeat_of=mail.pk).order_by("pk").values_list("pk", flat=True)
+    duplicates = all_mails().filter(duplicate_of=mail.pk).order_by("pk").values_list("pk", flat=True)
     return {
         "answers": mail.answers,
-        "repeat of": mail.repeat_of_id,
-        "repeated as": ", ".join(map(str, repeats)),
+        "duplicate of": mail.duplicate_of_id,
+        "duplicates": ", ".join(map(str, duplicates)),
         "Message-ID": mail.message_id,
         "received": mail.received_at,
-        "door": mail.door,
+        "webhook": mail.webhook,
         "file": mail.file,
         "bytes": mail.size,
     }

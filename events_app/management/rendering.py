@@ -1,4 +1,4 @@
-"""What receivers are owed, as text for a terminal, and as JSON for a pipe."""
+"""Pending deliveries, as text for a terminal, and as JSON for a pipe."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -6,11 +6,11 @@ from typing import Any
 
 from django.db.models import Model
 
-from events_app.dispatch.filters import state_of, work_of
-from events_app.models import Owing
+from events_app.dispatch.filters import pending_of, state_of
+from events_app.models import AbstractPendingDelivery
 from events_app.shared.console.terminal import indented, printable
 
-_OF_WORK = ("failures", "lapses", "replay", "due", "receivers", "error")
+_PENDING_FIELDS = ("failures", "worker_deaths", "replay", "due", "receivers", "error")
 
 
 def minute(at: datetime) -> str:
@@ -18,23 +18,23 @@ def minute(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
-def tries(work: Owing | None) -> str:
+def tries(pending: AbstractPendingDelivery | None) -> str:
     """How often it was tried in vain, in a table."""
-    return str(work.failures + work.lapses) if work else ""
+    return str(pending.failures + pending.worker_deaths) if pending else ""
 
 
-def why(work: Owing | None) -> str:
-    """In one line: which receivers failed and with what, or else why it stands where it does."""
-    if work is None:
+def why(pending: AbstractPendingDelivery | None) -> str:
+    """In one line: which receivers failed and with what, or else why it is pending or a dead letter."""
+    if pending is None:
         return ""
-    failed = [f"{name}: {last_words(work.receivers[name])}" for name in failed_receivers(work)]
-    replay = "replay" if work.replay else ""
-    return printable(" | ".join(failed) or work.error or replay).replace("\n", " ")
+    failed = [f"{name}: {last_words(pending.receivers[name])}" for name in failed_receivers(pending)]
+    replay = "replay" if pending.replay else ""
+    return printable(" | ".join(failed) or pending.error or replay).replace("\n", " ")
 
 
-def failed_receivers(work: Owing | None) -> list[str]:
-    """Those whose last call failed; others may be owed it as well."""
-    return sorted(name for name, error in work.receivers.items() if error) if work else []
+def failed_receivers(pending: AbstractPendingDelivery | None) -> list[str]:
+    """Those whose last call failed; others may be pending as well."""
+    return sorted(name for name, error in pending.receivers.items() if error) if pending else []
 
 
 def last_words(error: str) -> str:
@@ -45,34 +45,37 @@ def last_words(error: str) -> str:
 
 
 def as_json(row: Model) -> dict[str, Any]:
-    """The state of an event or a mail, and its work."""
-    work = work_of(row)
-    return {"state": state_of(work), "work": work and {name: getattr(work, name) for name in _OF_WORK}}
+    """The state of an event or a mail, and its pending delivery."""
+    pending = pending_of(row)
+    return {
+        "state": state_of(pending),
+        "pending": pending and {name: getattr(pending, name) for name in _PENDING_FIELDS},
+    }
 
 
 def facts(row: Model) -> dict[str, object]:
     """The same, for people."""
-    work = work_of(row)
-    return {"state": state_of(work), **(_of_work(work) if work else {})}
+    pending = pending_of(row)
+    return {"state": state_of(pending), **(_pending_facts(pending) if pending else {})}
 
 
-def _of_work(work: Owing) -> dict[str, object]:
-    waiting = sorted(work.receivers.keys() - failed_receivers(work))
+def _pending_facts(pending: AbstractPendingDelivery) -> dict[str, object]:
+    waiting = sorted(pending.receivers.keys() - failed_receivers(pending))
     return {
-        "reason": work.error,
-        "failed tries": work.failures,
-        "died workers": work.lapses,
-        "replay": "yes" if work.replay else "",
-        "due": work.due if work.state == Owing.State.OWED else "",
-        "failed": ", ".join(failed_receivers(work)),
+        "reason": pending.error,
+        "failed tries": pending.failures,
+        "worker deaths": pending.worker_deaths,
+        "replay": "yes" if pending.replay else "",
+        "due": pending.due if pending.state == AbstractPendingDelivery.State.PENDING else "",
+        "failed": ", ".join(failed_receivers(pending)),
         "not reached": ", ".join(waiting),
-        "owed to": "" if work.receivers else "all receivers",
+        "still to call": "" if pending.receivers else "all receivers",
     }
 
 
 def failures(row: Model) -> Iterator[str]:
     """The traceback of each receiver that failed."""
-    work = work_of(row)
-    for name in failed_receivers(work):
+    pending = pending_of(row)
+    for name in failed_receivers(pending):
         yield f"\nReceiver {printable(name)}"
-        yield from indented(work.receivers[name] if work else "")
+        yield from indented(pending.receivers[name] if pending else "")

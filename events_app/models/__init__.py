@@ -1,18 +1,26 @@
-"""What the database keeps: all that came in, and what receivers are still owed of it."""
+"""What the database keeps: all that came in, and the pending deliveries to receivers."""
 
 from events_app.models.event import Event, NewEvent
 from events_app.models.inbound import InboundMail
-from events_app.models.work import CLAIMED, OWED, RELEASED, TO_RETRY, InboundWork, Owing, Work
+from events_app.models.pending import (
+    LEASED,
+    PENDING,
+    RELEASED,
+    TO_RETRY,
+    AbstractPendingDelivery,
+    PendingDelivery,
+    PendingInboundDelivery,
+)
 
 __all__ = [
-    "CLAIMED",
-    "OWED",
+    "LEASED",
+    "PENDING",
     "RELEASED",
     "TO_RETRY",
+    "AbstractPendingDelivery",
     "Event",
     "InboundMail",
-    "InboundWork",
     "NewEvent",
-    "Owing",
-    "Work",
+    "PendingDelivery",
+    "PendingInboundDelivery",
 ]

@@ -1,4 +1,4 @@
-"""Every event as it came. It is only ever inserted; its unique key decides what is a repeat."""
+"""Every event as it came. It is only ever inserted; its unique key decides what is a duplicate."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,7 +16,7 @@ class NewEvent(msgspec.Struct):
 
     key: bytes
     received_at: datetime
-    door: str
+    webhook: str
     raw: bytes
     event_type: str = EventType.UNKNOWN.value
     event_id: str = ""
@@ -52,10 +52,10 @@ class Event(models.Model):
     recipient = models.CharField(max_length=320, blank=True)
     #: When it happened; null where SendGrid's own timestamp is unreadable.
     timestamp = models.DateTimeField(null=True)
-    #: When the door took it.
+    #: When the webhook took it.
     received_at = models.DateTimeField()
-    #: The door it came through: names the webhook view that receivers get as `sender`.
-    door = models.CharField(max_length=32)
+    #: The webhook it came through, "tracking" or "inbound": names the view that receivers get as `sender`.
+    webhook = models.CharField(max_length=32)
     raw = models.BinaryField()
 
     objects: ClassVar[EventManager] = EventManager()

@@ -15,15 +15,15 @@ class InboundMail(models.Model):
     #: As the request had it: it names the boundary.
     content_type = models.CharField(max_length=255)
     received_at = models.DateTimeField()
-    #: The door it came through: names the webhook view that receivers get as `sender`.
-    door = models.CharField(max_length=32)
+    #: The webhook it came through, "tracking" or "inbound": names the view that receivers get as `sender`.
+    webhook = models.CharField(max_length=32)
 
     # What a worker has found in it; empty before, and where it cannot be read.
 
     #: What all posts of one mail share (`inbound.parse.post`).
     key = models.BinaryField(max_length=16, null=True, editable=False)
     #: The first post of the same mail.
-    repeat_of = models.ForeignKey("self", models.SET_NULL, null=True)
+    duplicate_of = models.ForeignKey("self", models.SET_NULL, null=True)
     #: Its own Message-ID, of its sender's making.
     message_id = models.CharField(max_length=255, blank=True)
     #: The id of the message of ours that it answers, as `anymail_status` has it.

@@ -16,8 +16,8 @@ from django.db.models.sql.compiler import SQLCompiler
 from django.utils import timezone
 
 
-class DatabaseAway(Exception):
-    """The database could not be asked. Nothing is known to be wrong with what is owed."""
+class DatabaseUnavailable(Exception):
+    """The database could not be asked. Nothing is known to be wrong with the pending deliveries."""
 
 
 def database_now(using: str) -> datetime:
@@ -31,12 +31,12 @@ def database_now(using: str) -> datetime:
         return found
 
 
-def its_now(using: str) -> datetime | Now:
+def sql_now(using: str) -> datetime | Now:
     """The same as a value in a query, which takes no query of its own: when its statement begins."""
     return timezone.now() if connections[using].vendor == "sqlite" else Now()
 
 
-class Among(Func):
+class AnyOf(Func):
     """A condition on a column of numbers or UUIDs, for `filter`.
 
     `__in` writes a placeholder for each value, has each quoted by itself and has the database read a longer

@@ -17,7 +17,7 @@ T = TypeVar("T")
 _IDLE = 30.0
 
 
-class Late(Exception):
+class DeadlineExceeded(Exception):
     """The call has not returned in time, or too many calls before have not returned yet."""
 
 
@@ -37,9 +37,9 @@ class Threads:
         os.register_at_fork(after_in_child=self._forget)
 
     def run(self, call: Callable[[], T], seconds: float) -> T:
-        """The call's result, or the exception it raised. Raises Late."""
+        """The call's result, or the exception it raised. Raises DeadlineExceeded."""
         if self.late >= self._most_late:
-            raise Late
+            raise DeadlineExceeded
         try:
             thread = self._idle.pop()
         except IndexError:
@@ -50,7 +50,7 @@ class Threads:
             result, error = job.outcome.get(timeout=seconds)
         except Empty:
             self._abandon(thread, job)
-            raise Late from None
+            raise DeadlineExceeded from None
         except BaseException:  # a time limit of Celery's, say
             self._abandon(thread, job)
             raise

@@ -26,26 +26,26 @@ REDIS_URL = Setting("EVENT_REDIS_URL", "redis://127.0.0.1:6379/0", _redis_url)
 STREAM = Setting("EVENT_STREAM", "sendgrid:events", text)
 
 # Seconds a process answers its web requests without asking Redis, after Redis failed one of them.
-_PAUSE = 0.5
+_OPEN_SECONDS = 0.5
 
-#: Milliseconds a bell stays hung up. A bell that got lost keeps others from ringing only so long.
-BELL_LIFE = 2000
+#: Milliseconds for which a wake-up suppresses others; after that a lost one is made good by the next.
+WAKE_UP_LIFETIME = 2000
 
-_paused_until = 0.0
+_open_until = 0.0
 
 
-def door() -> Redis:
+def for_webhooks() -> Redis:
     """For web requests: gives up after a second, so that a post is answered within two."""
     return _client(REDIS_URL.get(), 1.0)
 
 
-def worker() -> Redis:
+def for_workers() -> Redis:
     """For background work, which can wait a little longer."""
     return _client(REDIS_URL.get(), 5.0)
 
 
-def hasty() -> Redis:
-    """For what nobody is to wait for: whether a bell has been rung. Gives up after half a second."""
+def for_wake_ups() -> Redis:
+    """For asking whether a wake-up is already on its way. Gives up after half a second."""
     return _client(REDIS_URL.get(), 0.5)
 
 
@@ -55,21 +55,21 @@ def key(name: str = "") -> str:
     return f"{{{STREAM.get()}}}:{name}" if name else f"{{{STREAM.get()}}}"
 
 
-def pause() -> None:
-    """Redis failed a web request: spare the next ones the wait."""
-    global _paused_until  # noqa: PLW0603 (one process, one Redis: the pause is the process's)
-    _paused_until = time.monotonic() + _PAUSE
+def open_circuit() -> None:
+    """Redis failed a web request: open the circuit breaker, so that the next ones do not wait."""
+    global _open_until  # noqa: PLW0603 (one process, one Redis: the pause is the process's)
+    _open_until = time.monotonic() + _OPEN_SECONDS
 
 
-def is_paused() -> bool:
-    """Whether Redis failed a web request of this process a moment ago."""
-    return time.monotonic() < _paused_until
+def is_circuit_open() -> bool:
+    """Whether the circuit breaker of Redis is open: it failed a web request of this process a moment ago."""
+    return time.monotonic() < _open_until
 
 
 @cache
 def _client(url: str, timeout: float) -> Redis:
     # No retries: redis-py's own wait for up to a minute, and they repeat an append whose answer
-    # got lost. A door would rather say 503, and a worker's next bell comes anyway.
+    # got lost. A webhook would rather say 503, and a worker's next wake-up comes anyway.
     return Redis.from_url(
         url,
         socket_timeout=timeout,
@@ -79,11 +79,11 @@ def _client(url: str, timeout: float) -> Redis:
     )
 
 
-def hold(name: str, milliseconds: int) -> bool:
+def take_lock(name: str, milliseconds: int) -> bool:
     """Take the lock `name` for a while. False while another process has it."""
-    return bool(worker().set(key(name), 1, nx=True, px=milliseconds))
+    return bool(for_workers().set(key(name), 1, nx=True, px=milliseconds))
 
 
-def let_go(name: str) -> None:
+def release_lock(name: str) -> None:
     """Give the lock `name` back. After its time this may free the lock of another process."""
-    worker().delete(key(name))
+    for_workers().delete(key(name))

@@ -1,4 +1,4 @@
-"""A task message that may be lost: how to ring it, and what a failed ring does.
+"""A wake-up is a task message that may be lost: how to send it, and what a failure does.
 
 No data travels in it and nothing waits for it. Where it is lost, the next tick finds what waits.
 """
@@ -17,7 +17,7 @@ from kombu import Connection, Producer
 from redis import Redis, RedisError
 
 from events_app.shared import counters, redis
-from events_app.shared.deadline import Late, Threads
+from events_app.shared.deadline import DeadlineExceeded, Threads
 
 logger = logging.getLogger(__name__)
 
@@ -26,26 +26,26 @@ _NO_REPRS: dict[str, Any] = {"argsrepr": "()", "kwargsrepr": "{}"}
 
 # Seconds until a broker that does not answer is given up. Celery and kombu by themselves wait for
 # seconds to minutes, or for ever: kombu hands redis-py socket_timeout=None.
-_PATIENCE = 1.0
+_BROKER_TIMEOUT = 1.0
 
-# Seconds until `ring` returns, whatever the transport does. Each transport has its own options for time
+# Seconds until `wake` returns, whatever the transport does. Each transport has its own options for time
 # limits, and some have none that we know: boto3 waits a minute for a silent SQS, and tries again.
-_DEADLINE = 1.2
+_WAKE_TIMEOUT = 1.2
 
-# Seconds a process rings no other bell after one that failed. Who sends many mails in a row is to wait once
-# for a broker that does not answer; the tick rings for all of them. And as long nobody asks Redis again
-# whether a bell has been rung, where it did not say.
-_SILENCE = 5.0
+# Seconds a process sends no wake-up after one that failed. Who sends many mails in a row is to wait once
+# for a broker that does not answer; the tick wakes a worker for all of them. And as long nobody asks Redis
+# again whether a wake-up is on its way, where it did not say.
+_PAUSE = 5.0
 
 # The same, at most: each publish that has not returned doubles the wait.
-_LONGEST_SILENCE = 300.0
+_LONGEST_PAUSE = 300.0
 
 # Publishes that may hang at once. Above that a process wakes nobody until one of them returns; ticks do.
 _MOST_STUCK = 32
 
 _publishers = Threads("wake-up", _MOST_STUCK)
 _thread = threading.local()
-_silent_until = _unasked_until = 0.0
+_paused_until = _redis_paused_until = 0.0
 
 
 class Limits(NamedTuple):
@@ -69,7 +69,7 @@ registered: dict[str, Registered] = {}
 def task(
     name: str, *, queue: str, limits: Limits, keeps_result: bool = False
 ) -> Callable[[Callable[[], object]], "Task[[], object]"]:
-    """A decorator for what a bell rings: acked when a worker has it, forgotten after an hour.
+    """A decorator for a task that a wake-up starts: acked when a worker has it, forgotten after an hour.
 
     These, the limits and the queue sit on the task, so that they hold in whatever Celery app runs it.
     """
@@ -83,7 +83,7 @@ def task(
         acks_late=False,
         ignore_result=not keeps_result,
         # By the sender's clock and the worker's. An hour, so that no clock is that wrong: one that runs
-        # a minute ahead would have every bell thrown away unheard.
+        # a minute ahead would have every wake-up thrown away.
         expires=3600,
         max_retries=0,
     )
@@ -102,55 +102,55 @@ def _publishes_to(queue: str) -> "classmethod[Any, Any, None]":
     return classmethod(set_queue)
 
 
-def ring_once(task: "Task[[], object]") -> None:
-    """Ring, unless it has been rung for the task and no worker has heard that yet. Never raises.
+def wake_once(task: "Task[[], object]") -> None:
+    """Wake a worker, unless a wake-up for the task is not yet acknowledged. Never raises.
 
-    What is rung for is to be there before, and the worker to look for it after `heard` or at the end of its
-    `hush`. A bell that got lost keeps others from ringing for 2 seconds. It is Redis that tells; where it
-    does not, all ring.
+    Commit the work before calling this. The worker looks for work after `acknowledge()`, or when its
+    suppression ends. A lost wake-up suppresses others for 2 seconds. Redis keeps the flag; while it is
+    unavailable, every call sends a wake-up.
     """
-    rung = _ask(task, lambda server, flag: not server.set(flag, 1, nx=True, px=redis.BELL_LIFE))
-    if not rung and not ring(task):
-        heard(task)  # another process may have a broker that answers
+    sent = _ask_redis(task, lambda server, flag: not server.set(flag, 1, nx=True, px=redis.WAKE_UP_LIFETIME))
+    if not sent and not wake(task):
+        acknowledge(task)  # another process may have a broker that answers
 
 
-def hush(task: "Task[[], object]", seconds: float) -> None:
-    """Whoever says so looks when these are over, and not before: until then nobody needs to ring."""
-    _ask(task, lambda server, flag: server.set(flag, 1, px=int(seconds * 1000)))
+def suppress(task: "Task[[], object]", seconds: float) -> None:
+    """The caller looks for work when these are over, and not before: until then no wake-up is needed."""
+    _ask_redis(task, lambda server, flag: server.set(flag, 1, px=int(seconds * 1000)))
 
 
-def heard(task: "Task[[], object]") -> None:
-    """A worker is about to look: what comes from here on rings again."""
-    _ask(task, lambda server, flag: server.delete(flag))
+def acknowledge(task: "Task[[], object]") -> None:
+    """A worker is about to look for work: what comes from here on needs a new wake-up."""
+    _ask_redis(task, lambda server, flag: server.delete(flag))
 
 
-def _ask(task: "Task[[], object]", question: Callable[[Redis, str], object]) -> object:
+def _ask_redis(task: "Task[[], object]", question: Callable[[Redis, str], object]) -> object:
     """What Redis answers about the task's flag; None where it does not, and for some seconds after that."""
-    global _unasked_until  # noqa: PLW0603 (one process, one Redis)
-    if not _asks_redis():
+    global _redis_paused_until  # noqa: PLW0603 (one process, one Redis)
+    if not _may_ask_redis():
         return None
     try:
-        return question(redis.hasty(), _flag(task))
+        return question(redis.for_wake_ups(), _flag(task))
     except (RedisError, ImproperlyConfigured):
-        _unasked_until = time.monotonic() + _SILENCE
+        _redis_paused_until = time.monotonic() + _PAUSE
         return None
 
 
-def _asks_redis() -> bool:
-    return time.monotonic() >= _unasked_until
+def _may_ask_redis() -> bool:
+    return time.monotonic() >= _redis_paused_until
 
 
 def _flag(task: "Task[[], object]") -> str:
-    return redis.key(f"bell:{task.name}")
+    return redis.key(f"wakeup:{task.name}")
 
 
-def ring(task: "Task[[], object]") -> bool:
+def wake(task: "Task[[], object]") -> bool:
     """Send `task` to a worker, if the broker takes it within a second or so. Whether it did.
 
     Raises SoftTimeLimitExceeded, the caller's own, and nothing else.
     """
-    global _silent_until  # noqa: PLW0603 (one process, one broker)
-    if time.monotonic() < _silent_until:
+    global _paused_until  # noqa: PLW0603 (one process, one broker)
+    if time.monotonic() < _paused_until:
         _count_failure()
         return False
     stuck = _publishers.late  # asked first: threads that try at the same time count as one
@@ -158,14 +158,14 @@ def ring(task: "Task[[], object]") -> bool:
         if task.app.conf.task_always_eager:  # the task runs here: its caller's thread has the transaction
             _publish(task)
         else:
-            _publishers.run(lambda: _publish(task), _DEADLINE)
+            _publishers.run(lambda: _publish(task), _WAKE_TIMEOUT)
     except SoftTimeLimitExceeded:  # of a task that wakes another one: its receiver, its drain must end
         raise
     except Exception as error:  # noqa: BLE001 (each transport has errors of its own)
-        is_late = isinstance(error, Late)
-        _silent_until = time.monotonic() + min(_SILENCE * 2 ** (stuck + is_late), _LONGEST_SILENCE)
+        is_late = isinstance(error, DeadlineExceeded)
+        _paused_until = time.monotonic() + min(_PAUSE * 2 ** (stuck + is_late), _LONGEST_PAUSE)
         why = "no answer" if is_late else type(error).__name__
-        logger.warning("Could not ring %s: %s. The next tick will.", task.name, why)
+        logger.warning("Could not wake a worker for %s (%s); the next tick retries.", task.name, why)
         _count_failure()
         return False
     return True
@@ -184,14 +184,14 @@ def _publish(task: "Task[[], object]") -> None:
             **_NO_REPRS,
         )
     except BaseException:
-        _hang_up()
+        _disconnect()
         raise
 
 
 def _count_failure() -> None:
     # Where Redis has just not answered, who sends a mail is not to wait for it a second time.
-    if _asks_redis():
-        counters.count(counters.BELL_FAILED)
+    if _may_ask_redis():
+        counters.count(counters.WAKE_UP_FAILED)
 
 
 def _producer(app: Celery) -> Producer:
@@ -201,12 +201,12 @@ def _producer(app: Celery) -> Producer:
         # What a fork inherited is its parent's to hang up.
         _thread.__dict__.clear()
         connection: Connection = app.connection_for_write(
-            connect_timeout=_PATIENCE,
+            connect_timeout=_BROKER_TIMEOUT,
             transport_options={
                 "max_retries": 0,
                 "retry_on_timeout": False,
-                "socket_timeout": _PATIENCE,
-                "socket_connect_timeout": _PATIENCE,
+                "socket_timeout": _BROKER_TIMEOUT,
+                "socket_connect_timeout": _BROKER_TIMEOUT,
             },
         )
         _thread.producer = Producer(connection, auto_declare=False)
@@ -215,9 +215,9 @@ def _producer(app: Celery) -> Producer:
     return producer
 
 
-def _hang_up() -> None:
+def _disconnect() -> None:
     # Not close(), which waits for an answer of a broker that has just given none.
     connection = getattr(_thread, "connection", None)
     _thread.__dict__.clear()
     if connection is not None:
-        connection.collect(socket_timeout=_PATIENCE)
+        connection.collect(socket_timeout=_BROKER_TIMEOUT)

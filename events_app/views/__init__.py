@@ -1,4 +1,4 @@
-"""The doors SendGrid posts to."""
+"""The webhook views SendGrid posts to."""
 
 from events_app.views.inbound import SendGridInboundWebhookView
 from events_app.views.tracking import SendGridTrackingWebhookView

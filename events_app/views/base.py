@@ -1,4 +1,4 @@
-"""What the doors have in common: whom they let in, and how they say no."""
+"""What the webhook views have in common: whom they let in, and how they say no."""
 
 import base64
 import binascii
@@ -26,10 +26,10 @@ logger = logging.getLogger(__package__)
 MOST_AHEAD = 3600
 
 
-class Answer(HttpResponse):
-    """The door's own answer to a post. No middleware of the site makes one."""
+class WebhookResponse(HttpResponse):
+    """The webhook view's own answer to a post. No middleware of the site makes one."""
 
-    # Read by django/utils/log.py, `log_response`. The door logs each refusal once, as a warning; Django would
+    # Read by django/utils/log.py, `log_response`. The view logs each refusal once, as a warning; Django would
     # log each 503 once more, as an error. But a 503 is normal here: SendGrid posts again.
     _has_been_logged = True
 
@@ -44,13 +44,13 @@ class Refusal(Exception):
 
 # non_atomic_requests: with ATOMIC_REQUESTS, Django would not get here while the database is away.
 @method_decorator([csrf_exempt, login_not_required, non_atomic_requests], name="dispatch")
-class Door(View):
+class WebhookView(View):
     """Takes posts, or says why not."""
 
     http_method_names = ["post", "head"]  # noqa: RUF012 (as Django has it)
 
     #: Its name, which is kept with what came through it.
-    door = ""
+    webhook = ""
     basic_auth: str | Sequence[str] | None = None
 
     def head(self, request: HttpRequest) -> HttpResponse:
@@ -59,25 +59,25 @@ class Door(View):
 
     def post(self, request: HttpRequest) -> HttpResponse:
         try:
-            self.take(request)
+            self.accept(request)
         except Refusal as refusal:
             return self._refuse(refusal)
         except ImproperlyConfigured as error:
             logger.error("A setting is unusable: %s", error)
             return self._refuse(Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "a setting here is unusable"))
-        return Answer()
+        return WebhookResponse()
 
-    def take(self, request: HttpRequest) -> None:
+    def accept(self, request: HttpRequest) -> None:
         """Raises Refusal, or ImproperlyConfigured."""
         raise NotImplementedError
 
     def _refuse(self, refusal: Refusal) -> HttpResponse:
         logger.warning("Webhook post refused with %d: %s", refusal.status, refusal)
         counters.count(counters.REFUSED.format(status=refusal.status.value))
-        return Answer(f"{refusal}\n", status=refusal.status, content_type="text/plain")
+        return WebhookResponse(f"{refusal}\n", status=refusal.status, content_type="text/plain")
 
 
-def fault(timestamp: str, given: str, longest: int | None) -> str:
+def signature_fault(timestamp: str, given: str, longest: int | None) -> str:
     """Why the headers alone refute a signature; empty where they do not. `longest` is in seconds."""
     if not signature.is_well_formed(timestamp=timestamp, signature=given):
         return "the signature or its timestamp is malformed"
@@ -101,7 +101,7 @@ def has_secret(request: HttpRequest, secrets: Sequence[str]) -> bool:
     return scheme.lower() == "basic" and any(matches)
 
 
-def usable(setting: Setting[tuple[str, ...]], keys: Sequence[str]) -> list[str]:
+def usable_keys(setting: Setting[tuple[str, ...]], keys: Sequence[str]) -> list[str]:
     """The keys that are keys: one that was pasted badly must not lock out the others.
 
     Raises ImproperlyConfigured where none is.

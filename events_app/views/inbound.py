@@ -1,4 +1,4 @@
-"""The door for mail that comes in: keep the post, note it, ring, answer.
+"""The webhook view for mail that comes in: save the post, record it, wake a worker, answer.
 
 After any 3xx or 4xx SendGrid drops a mail for good; after a 5xx it tries again for 72 hours (Twilio docs,
 "Inbound Parse Webhook"). So all that is not kept is answered with 503, whosever fault it is, but for whoever
@@ -20,7 +20,7 @@ from events_app import conf, tasks
 from events_app.inbound import storage, store
 from events_app.shared import wakeup
 from events_app.views import signature
-from events_app.views.base import Door, Refusal, fault, has_secret, usable
+from events_app.views.base import Refusal, WebhookView, has_secret, signature_fault, usable_keys
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -31,36 +31,36 @@ logger = logging.getLogger(__name__)
 CHUNK = 256 * 1024
 
 
-class SendGridInboundWebhookView(Door):
-    """Inbound Parse's door. 2xx means: the storage has the post, and the database knows of it.
+class SendGridInboundWebhookView(WebhookView):
+    """Inbound Parse's webhook. 2xx means: the storage has the post, and the database knows of it.
 
     What an authentic post holds does not matter here: a worker reads it. `as_view()` takes settings of its
     own for one URL: `basic_auth` ("user:password", or several) and `inbound_webhook_verification_key` (one,
     or several).
     """
 
-    door = "inbound"
+    webhook = "inbound"
 
     inbound_webhook_verification_key: str | Sequence[str] | None = None
 
-    def take(self, request: HttpRequest) -> None:
+    def accept(self, request: HttpRequest) -> None:
         try:
-            self._take(request)
+            self._accept(request)
         except (Refusal, ImproperlyConfigured):
             raise
         except (DatabaseError, InterfaceError) as error:
-            raise _again(f"the database did not take the mail: {type(error).__name__}") from None
+            raise _retry_later(f"the database did not take the mail: {type(error).__name__}") from None
         except OSError as error:  # the disk of the file that the post comes into
-            raise _again(f"the storage did not take the mail: {storage.why(error)}") from None
+            raise _retry_later(f"the storage did not take the mail: {storage.why(error)}") from None
         except Exception:
             logger.exception("A mail could not be taken")
-            raise _again("something went wrong here") from None
+            raise _retry_later("something went wrong here") from None
 
-    def _take(self, request: HttpRequest) -> None:
+    def _accept(self, request: HttpRequest) -> None:
         secrets = conf.BASIC_AUTH.get(self.basic_auth)
         keys = conf.INBOUND_KEYS.get(self.inbound_webhook_verification_key)
         _check_credentials(request, secrets, keys)
-        fitting = usable(conf.INBOUND_KEYS, keys) if keys else []
+        fitting = usable_keys(conf.INBOUND_KEYS, keys) if keys else []
         # All that can be said without the body is said before we wait for it.
         storage.backend()
         limit = conf.INBOUND_LIMIT.get()
@@ -70,24 +70,24 @@ class SendGridInboundWebhookView(Door):
             size = _receive(request, length, limit, body, plain, signed)
             if keys:
                 _check_signature(request, fitting, signed.digest())
-            self._keep(request, body, size, plain.digest())
-        wakeup.ring(tasks.deliver_inbound)
+            self._save(request, body, size, plain.digest())
+        wakeup.wake(tasks.deliver_inbound)
 
-    def _keep(self, request: HttpRequest, body: TemporaryUploadedFile, size: int, digest: bytes) -> None:
+    def _save(self, request: HttpRequest, body: TemporaryUploadedFile, size: int, digest: bytes) -> None:
         try:
-            file = storage.keep(body)
+            file = storage.save(body)
         except Exception as error:  # noqa: BLE001 (each storage has errors of its own)
-            raise _again(f"the storage did not take the mail: {storage.why(error)}") from None
+            raise _retry_later(f"the storage did not take the mail: {storage.why(error)}") from None
         content_type = request.META.get("CONTENT_TYPE", "")
         try:
-            store.keep(self.door, file=file, size=size, digest=digest, content_type=content_type)
+            store.save(self.webhook, file=file, size=size, digest=digest, content_type=content_type)
         except Exception:
-            if not _is_kept_all_the_same(file):
-                _take_back(file)
+            if not _was_saved(file):
+                _remove_file(file)
                 raise
 
 
-def _again(why: str) -> Refusal:
+def _retry_later(why: str) -> Refusal:
     return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, f"not taken, send again: {why}")
 
 
@@ -96,17 +96,19 @@ def _check_credentials(request: HttpRequest, secrets: Sequence[str], keys: Seque
     if not (secrets or keys):
         if conf.ALLOW_INSECURE.get():
             return
-        raise _again(f"neither {conf.INBOUND_KEYS.name} nor {conf.BASIC_AUTH.name} is set on this server")
+        raise _retry_later(
+            f"neither {conf.INBOUND_KEYS.name} nor {conf.BASIC_AUTH.name} is set on this server"
+        )
     signed = request.headers.get(signature.SIGNATURE_HEADER, "")
     timestamp = request.headers.get(signature.TIMESTAMP_HEADER, "")
     if not (signed or request.headers.get("Authorization")):
         raise Refusal(HTTPStatus.FORBIDDEN, "neither basic auth nor a signature")
     if secrets and not has_secret(request, secrets):
-        raise _again("basic auth is missing or wrong")
+        raise _retry_later("basic auth is missing or wrong")
     if keys and not (signed and timestamp):
-        raise _again("the signature is missing")
-    if keys and (why := fault(timestamp, signed, conf.INBOUND_SIGNATURE_MAX_AGE.get())):
-        raise _again(why)
+        raise _retry_later("the signature is missing")
+    if keys and (why := signature_fault(timestamp, signed, conf.INBOUND_SIGNATURE_MAX_AGE.get())):
+        raise _retry_later(why)
 
 
 def _length(request: HttpRequest, limit: int) -> int | None:
@@ -115,12 +117,12 @@ def _length(request: HttpRequest, limit: int) -> int | None:
     if announced.isdecimal():
         length = int(announced)
         if length > limit:
-            raise _again(f"the body has more than {limit} bytes")
+            raise _retry_later(f"the body has more than {limit} bytes")
         return length
     # The server knows where it ends; under ASGI Django has all of it by now.
     if request.META.get("wsgi.input_terminated", "wsgi.input" not in request.META):
         return None
-    raise _again("no Content-Length says how long the body is")
+    raise _retry_later("no Content-Length says how long the body is")
 
 
 def _receive(
@@ -136,11 +138,11 @@ def _receive(
             digest.update(chunk)
         body.write(chunk)
     if not received:
-        raise _again("the body is empty")
+        raise _retry_later("the body is empty")
     if received > limit:
-        raise _again(f"the body has more than {limit} bytes")
+        raise _retry_later(f"the body has more than {limit} bytes")
     if length is not None and received != length:
-        raise _again("the body is not as long as its Content-Length says")
+        raise _retry_later("the body is not as long as its Content-Length says")
     return received
 
 
@@ -148,26 +150,26 @@ def _read(source: Any) -> bytes:
     try:
         return bytes(source.read(CHUNK))
     except OSError:
-        raise _again("the connection broke before the body was complete") from None
+        raise _retry_later("the connection broke before the body was complete") from None
 
 
 def _check_signature(request: HttpRequest, keys: Sequence[str], digest: bytes) -> None:
     timestamp = request.headers.get(signature.TIMESTAMP_HEADER, "")
     given = request.headers.get(signature.SIGNATURE_HEADER, "")
     if not signature.verify_digest(keys, timestamp=timestamp, signature=given, digest=digest):
-        raise _again(f"the signature fits no key of {conf.INBOUND_KEYS.name}")
+        raise _retry_later(f"the signature fits no key of {conf.INBOUND_KEYS.name}")
 
 
-def _is_kept_all_the_same(file: str) -> bool:
+def _was_saved(file: str) -> bool:
     # A connection that breaks at the commit does not tell what became of it. Where nobody can say, it is not
     # kept: SendGrid posts it again, and were all these files to stay, an outage would fill the storage.
     try:
-        return store.is_kept(file)
+        return store.is_saved(file)
     except (DatabaseError, InterfaceError):
         return False
 
 
-def _take_back(file: str) -> None:
+def _remove_file(file: str) -> None:
     try:
         storage.remove(file)
     except Exception as error:  # noqa: BLE001 (each storage has errors of its own)

@@ -1,7 +1,7 @@
 """One posted body -> the raw bytes of its elements, without decoding them.
 
-The door keeps bytes; what they mean is a worker's business. So one unreadable element never
-costs its neighbours anything, and the door never pays for decoding.
+The webhook view keeps bytes; what they mean is a worker's business. So one unreadable element never
+costs its neighbours anything, and the view never pays for decoding.
 """
 
 import json
@@ -38,7 +38,7 @@ class TooMany(ValueError):
 def split(body: bytes) -> list[bytes]:
     """The body's elements as they stand in it.
 
-    What is no JSON is an element too, up to where the next event begins: a worker files it as
+    What is no JSON is an element too, up to where the next event begins: a worker stores it as
     unreadable, and nothing is lost. Raises NotAnArray or TooMany.
     """
     body = body.removeprefix(b"\xef\xbb\xbf")

@@ -1,4 +1,4 @@
-"""The door for events: authenticate, split, append, ring, answer."""
+"""The webhook view for events: authenticate, split, append, wake a worker, answer."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -9,7 +9,7 @@ from django.http.request import HttpHeaders, UnreadablePostError
 from events_app import conf, stream, tasks
 from events_app.shared import wakeup
 from events_app.views import signature
-from events_app.views.base import Door, Refusal, fault, has_secret, usable
+from events_app.views.base import Refusal, WebhookView, has_secret, signature_fault, usable_keys
 from events_app.views.split import NotAnArray, TooMany, split
 
 # As WSGI calls them: `request.headers` would first make a dict of all there are, for each post.
@@ -17,18 +17,18 @@ _SIGNATURE = HttpHeaders.to_wsgi_name(signature.SIGNATURE_HEADER)
 _TIMESTAMP = HttpHeaders.to_wsgi_name(signature.TIMESTAMP_HEADER)
 
 
-class SendGridTrackingWebhookView(Door):
-    """The Event Webhook's door. 2xx means: Redis has every event of the post.
+class SendGridTrackingWebhookView(WebhookView):
+    """The Event Webhook's view. 2xx means: Redis has every event of the post.
 
     SendGrid tries again for 24 hours after any non-2xx. `as_view()` takes settings of its own for one URL:
     `basic_auth` ("user:password", or several) and `tracking_webhook_verification_key` (one, or several).
     """
 
-    door = "tracking"
+    webhook = "tracking"
 
     tracking_webhook_verification_key: str | Sequence[str] | None = None
 
-    def take(self, request: HttpRequest) -> None:
+    def accept(self, request: HttpRequest) -> None:
         secrets = conf.BASIC_AUTH.get(self.basic_auth)
         keys = conf.VERIFICATION_KEYS.get(self.tracking_webhook_verification_key)
         _check_headers(request, secrets, keys)
@@ -37,8 +37,8 @@ class SendGridTrackingWebhookView(Door):
             _check_signature(request, body, keys)
         try:
             events = split(body)
-            if events and stream.append(self.door, events):
-                wakeup.ring(tasks.drain)
+            if events and stream.append(self.webhook, events):
+                wakeup.wake(tasks.drain)
         except NotAnArray as error:
             raise Refusal(HTTPStatus.BAD_REQUEST, str(error)) from None
         except TooMany as error:
@@ -58,7 +58,7 @@ def _check_headers(request: HttpRequest, secrets: Sequence[str], keys: Sequence[
         raise Refusal(HTTPStatus.FORBIDDEN, "basic auth is missing or wrong")
     if keys and not request.META.get(_SIGNATURE):
         raise Refusal(HTTPStatus.FORBIDDEN, "the signature is missing")
-    if keys and (why := fault(*_signature(request), conf.SIGNATURE_MAX_AGE.get())):
+    if keys and (why := signature_fault(*_signature(request), conf.SIGNATURE_MAX_AGE.get())):
         raise Refusal(HTTPStatus.FORBIDDEN, why)
 
 
@@ -89,6 +89,6 @@ def _read(request: HttpRequest, limit: int) -> bytes:
 
 def _check_signature(request: HttpRequest, body: bytes, keys: Sequence[str]) -> None:
     timestamp, given = _signature(request)
-    fitting = usable(conf.VERIFICATION_KEYS, keys)
+    fitting = usable_keys(conf.VERIFICATION_KEYS, keys)
     if not signature.verify(fitting, timestamp=timestamp, signature=given, body=body):
         raise Refusal(HTTPStatus.FORBIDDEN, f"the signature fits no key of {conf.VERIFICATION_KEYS.name}")

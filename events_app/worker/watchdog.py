@@ -55,7 +55,7 @@ ROUNDS = 12
 _ROUNDS_UNASKED = 2
 
 #: Seconds the broker has for an answer.
-_BROKER_PATIENCE = 2.0
+_BROKER_TIMEOUT = 2.0
 
 #: The exit status of a worker that ends itself. Not 0: some supervisors restart only what failed.
 EXIT_STATUS = os.EX_SOFTWARE
@@ -204,7 +204,7 @@ class Watchdog(threading.Thread):
             logger.error('This worker can do no work: %s. It goes on: WORKER_WATCHDOG is "log".', why)
             return
         # In a thread of its own: the main thread may be stuck in a log handler, with the handler's lock.
-        last_words = threading.Thread(target=_say, args=(why,), daemon=True)
+        last_words = threading.Thread(target=_log_exit, args=(why,), daemon=True)
         last_words.start()
         last_words.join(5)
         if self._runs_a_task():  # the loop came back meanwhile
@@ -249,22 +249,22 @@ class Watchdog(threading.Thread):
     def _waiting(self, queues: Iterable[str]) -> list[str]:
         """Which queues hold messages. Raises any error of the broker's transport."""
         connection = self._consumer.app.connection_for_read(
-            connect_timeout=_BROKER_PATIENCE,
+            connect_timeout=_BROKER_TIMEOUT,
             # A transport ignores unknown options: redis reads the first four, amqp the last two.
             transport_options={
                 "max_retries": 0,
                 "retry_on_timeout": False,
-                "socket_timeout": _BROKER_PATIENCE,
-                "socket_connect_timeout": _BROKER_PATIENCE,
-                "read_timeout": _BROKER_PATIENCE,
-                "write_timeout": _BROKER_PATIENCE,
+                "socket_timeout": _BROKER_TIMEOUT,
+                "socket_connect_timeout": _BROKER_TIMEOUT,
+                "read_timeout": _BROKER_TIMEOUT,
+                "write_timeout": _BROKER_TIMEOUT,
             },
         )
         try:
             connection.connect()
             return [name for name in queues if _length(connection, name)]
         finally:
-            connection.collect(socket_timeout=_BROKER_PATIENCE)
+            connection.collect(socket_timeout=_BROKER_TIMEOUT)
 
 
 def _length(connection: Any, queue: str) -> int:
@@ -285,10 +285,10 @@ def _is_busy(child: Any) -> bool:
     if _reports is None or child.index >= _MOST_CHILDREN:
         return True
     pid, tasks = _REPORT.unpack_from(_reports, child.index * _REPORT.size)
-    return (pid != child.pid or tasks > 0) and _lives(child.pid)
+    return (pid != child.pid or tasks > 0) and _is_alive(child.pid)
 
 
-def _lives(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     """Whether a child has not ended. One that ended stays to be reaped by billiard."""
     if not hasattr(os, "waitid"):  # macOS before Python 3.13
         return True
@@ -298,6 +298,6 @@ def _lives(pid: int) -> bool:
         return False
 
 
-def _say(why: str) -> None:
+def _log_exit(why: str) -> None:
     logger.critical("This worker ends itself, to be started anew: %s.", why)
     logging.shutdown()

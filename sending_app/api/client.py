@@ -19,11 +19,11 @@ from sending_app.api.response import Answer, printable
 from sending_app.exceptions import (
     ConnectionFailed,
     ConnectTimedOut,
+    Outcome,
     ProxyFailed,
     ReadTimedOut,
     RequestsAPIError,
     TLSFailed,
-    Verdict,
 )
 
 # The first that fits: some of requests' errors are two of these.
@@ -37,8 +37,8 @@ _ERRORS: dict[type[Exception], type[RequestsAPIError]] = {
 
 
 @dataclass(frozen=True)
-class Outcome:
-    verdict: Verdict
+class SendResult:
+    outcome: Outcome
     #: None where no answer came.
     status_code: int | None = None
     #: SendGrid's id of the request, for all its recipients. It can be missing (sendgrid/docs issue 3855).
@@ -111,20 +111,20 @@ _HEADERS = {
 }
 
 
-def post(account: Account, body: bytes) -> Outcome:
+def post(account: Account, body: bytes) -> SendResult:
     """Post the body of a mail; what goes wrong with that is an outcome and not raised."""
     if not (account.api_key.isascii() and account.api_key.isprintable()):
         # Checked here: an error of http.client's would quote it.
-        return _unanswered(Verdict.PAUSED, "The API key has characters that no key has: a line's end?")
+        return _unanswered(Outcome.PAUSED, "The API key has characters that no key has: a line's end?")
     upload, callers = _Upload(body), sys.exception()
     try:
         with sessions.session(account.api_url) as session:
             response = _exchange(session, account, upload)
     # Errors of requests are OSErrors. It lets through some of urllib3's, and a missing CA bundle's as it is.
     except (OSError, urllib3.exceptions.HTTPError) as fault:
-        verdict = _unless_cut_short(upload)
+        outcome = _unless_cut_short(upload)
         what = "No answer from SendGrid" if upload.is_whole else "The mail did not get to SendGrid"
-        return _unanswered(verdict, printable(f"{what}: {_words(fault, callers)}"), fault)
+        return _unanswered(outcome, printable(f"{what}: {_cause(fault, callers)}"), fault)
     return _answered(response, upload)
 
 
@@ -151,41 +151,41 @@ def _exchange(session: requests.Session, account: Account, upload: _Upload) -> r
     return response
 
 
-def _answered(response: requests.Response, upload: _Upload) -> Outcome:
+def _answered(response: requests.Response, upload: _Upload) -> SendResult:
     answer = Answer(response.status_code, response.reason or "", response.headers, response.content)
-    verdict = _verdict(answer, upload)
-    if verdict is Verdict.ACCEPTED:
+    outcome = _outcome_of(answer, upload)
+    if outcome is Outcome.ACCEPTED:
         x_message_id = printable(response.headers.get("X-Message-Id", "")).strip()[:255]
-        return Outcome(verdict, answer.status, x_message_id, response=response)
+        return SendResult(outcome, answer.status, x_message_id, response=response)
     wait = answer.wait() if answer.status == 429 else None
     text = f"SendGrid API response {answer.status}\n{answer.full_text()}"
-    error = RequestsAPIError(text, verdict=verdict, status_code=answer.status, response=response)
-    return Outcome(verdict, answer.status, "", answer.detail(), wait, error, response)
+    error = RequestsAPIError(text, outcome=outcome, status_code=answer.status, response=response)
+    return SendResult(outcome, answer.status, "", answer.detail(), wait, error, response)
 
 
-def _verdict(answer: Answer, upload: _Upload) -> Verdict:
+def _outcome_of(answer: Answer, upload: _Upload) -> Outcome:
     status = answer.status
     if 200 <= status < 300:
-        return Verdict.ACCEPTED
+        return Outcome.ACCEPTED
     if 300 <= status < 400 or status in ABOUT_THE_ACCOUNT:
-        return Verdict.PAUSED
+        return Outcome.PAUSED
     if status == 403:  # from; or the key's scope, or a block (API Responses)
-        return Verdict.FAILED if answer.refuses_the_sender() else Verdict.PAUSED
+        return Outcome.FAILED if answer.refuses_the_sender() else Outcome.PAUSED
     if status == 408:  # it has waited for the rest of the request in vain (RFC 9110)
-        return Verdict.RETRY
-    return Verdict.FAILED if 400 <= status < 500 else _unless_cut_short(upload)
+        return Outcome.RETRY
+    return Outcome.FAILED if 400 <= status < 500 else _unless_cut_short(upload)
 
 
-def _unless_cut_short(upload: _Upload) -> Verdict:
-    return Verdict.UNKNOWN if upload.is_whole else Verdict.RETRY
+def _unless_cut_short(upload: _Upload) -> Outcome:
+    return Outcome.UNKNOWN if upload.is_whole else Outcome.RETRY
 
 
-def _unanswered(verdict: Verdict, detail: str, fault: Exception | None = None) -> Outcome:
+def _unanswered(outcome: Outcome, detail: str, fault: Exception | None = None) -> SendResult:
     kind = next((ours for theirs, ours in _ERRORS.items() if isinstance(fault, theirs)), RequestsAPIError)
-    return Outcome(verdict, detail=detail, error=kind(detail, verdict=verdict))
+    return SendResult(outcome, detail=detail, error=kind(detail, outcome=outcome))
 
 
-def _words(fault: BaseException, callers: BaseException | None) -> str:
+def _cause(fault: BaseException, callers: BaseException | None) -> str:
     """What lies under all that requests and urllib3 have put around it."""
     seen: BaseException | None = fault
     while isinstance(seen, requests.RequestException | urllib3.exceptions.HTTPError):

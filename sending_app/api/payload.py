@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from events_app.signals import MESSAGE_ID_ARG
-from sending_app.mail import Attachment, Common, Envelope, fill_marker
+from sending_app.mail import Attachment, Personalization, SharedContent, fill_marker
 
 _encoder = msgspec.json.Encoder()
 
@@ -21,55 +21,63 @@ def encode(body: Any) -> bytes:
     return _encoder.encode(body)
 
 
-def build(common: Common, envelopes: Sequence[Envelope], attachments: Sequence[Attachment]) -> dict[str, Any]:
+def build(
+    shared: SharedContent, personalizations: Sequence[Personalization], attachments: Sequence[Attachment]
+) -> dict[str, Any]:
     """The body of the request that sends this mail to these."""
-    body = {"personalizations": [personalization(common, one) for one in envelopes], **common.body}
+    body = {
+        "personalizations": [build_personalization(shared, one) for one in personalizations],
+        **shared.body,
+    }
     if "reply_to_list" in body:
         # One to nobody is only measured: any id will do.
-        message_id = envelopes[0].id if envelopes else str(uuid.UUID(int=0))
+        message_id = personalizations[0].id if personalizations else str(uuid.UUID(int=0))
         body["reply_to_list"] = fill_marker(body["reply_to_list"], message_id)
-    if sends(common, attachments):
+    if has_attachments(shared, attachments):
         body["attachments"] = [_attachment(one) for one in attachments]
     return body
 
 
-def sends(common: Common, attachments: Sequence[Attachment]) -> bool:
+def has_attachments(shared: SharedContent, attachments: Sequence[Attachment]) -> bool:
     """Whether these go along: `esp_extra` may have put others in their place."""
-    return bool(attachments) and "attachments" not in common.body
+    return bool(attachments) and "attachments" not in shared.body
 
 
-def personalization(common: Common, envelope: Envelope) -> dict[str, Any]:
+def build_personalization(shared: SharedContent, personalization: Personalization) -> dict[str, Any]:
     """One object of `personalizations`: in each of its dicts the caller's extra wins, and our id over all."""
-    found = _own(common, envelope) if envelope.given is None else _copied(envelope.given)
-    if common.extra and envelope.given is None:
-        found = _merged(found, common.extra)
-    if common.tracked:
+    found = _own(shared, personalization) if personalization.given is None else _copied(personalization.given)
+    if shared.extra and personalization.given is None:
+        found = _merged(found, shared.extra)
+    if shared.tracked:
         args = found.get("custom_args")
-        found["custom_args"] = {**(args if isinstance(args, dict) else {}), MESSAGE_ID_ARG: envelope.id}
+        found["custom_args"] = {
+            **(args if isinstance(args, dict) else {}),
+            MESSAGE_ID_ARG: personalization.id,
+        }
     return found
 
 
-def _own(common: Common, envelope: Envelope) -> dict[str, Any]:
-    merge_data, merged_as = _merge_data(common, envelope)
+def _own(shared: SharedContent, personalization: Personalization) -> dict[str, Any]:
+    merge_data, merged_as = _merge_data(shared, personalization)
     # An empty object or list can be an error to SendGrid (custom_args: Mail Send Errors): left out.
     fields: tuple[tuple[str, Any], ...] = (
-        ("to", envelope.to),
-        ("cc", envelope.cc),
-        ("bcc", envelope.bcc),
+        ("to", personalization.to),
+        ("cc", personalization.cc),
+        ("bcc", personalization.bcc),
         (merged_as, merge_data),
-        ("headers", envelope.headers),
-        ("custom_args", envelope.metadata),
+        ("headers", personalization.headers),
+        ("custom_args", personalization.metadata),
     )
     return {name: value for name, value in fields if value}
 
 
-def _merge_data(common: Common, envelope: Envelope) -> tuple[dict[str, Any], str]:
-    data = common.global_data | envelope.merge_data
-    if common.dynamic:
+def _merge_data(shared: SharedContent, personalization: Personalization) -> tuple[dict[str, Any], str]:
+    data = shared.global_data | personalization.merge_data
+    if shared.dynamic:
         return data, "dynamic_template_data"
     # SendGrid puts in the value wherever it finds the name, so delimiters are part of the name.
-    if common.field_format:
-        data = {common.field_format.format(name): value for name, value in data.items()}
+    if shared.field_format:
+        data = {shared.field_format.format(name): value for name, value in data.items()}
     return data, "substitutions"
 
 

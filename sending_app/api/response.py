@@ -9,10 +9,10 @@ from functools import cached_property
 from typing import Any
 
 #: Characters of SendGrid's words that are kept.
-MOST_WORDS = 2000
+MAX_TEXT = 2000
 
 #: Seconds to stay away, whatever a rate limit's reset says.
-LONGEST_WAIT = 600.0
+MAX_WAIT = 600.0
 
 # "The from address does not match a verified Sender Identity." (Mail Send Errors)
 _SENDER_IDENTITY = re.compile("sender identity", re.IGNORECASE)
@@ -50,7 +50,7 @@ class Answer:
         """SendGrid's own words in one line."""
         said = " ".join(_sentence(error) for error in self.errors if error.get("message"))
         line = " ".join(printable(said or self._text()).split())
-        return line[:MOST_WORDS] or f"{self.status} {self.reason}"
+        return line[:MAX_TEXT] or f"{self.status} {self.reason}"
 
     def full_text(self) -> str:
         """All that came, in lines."""
@@ -58,20 +58,20 @@ class Answer:
             text = json.dumps(self._json, indent=2, ensure_ascii=False) if self._json else self._text()
         except RecursionError:  # laid out in Python; read in C, which goes deeper
             text = self._text()
-        return printable(text)[:MOST_WORDS]
+        return printable(text)[:MAX_TEXT]
 
     def _text(self) -> str:
         text = self.content.decode("utf-8", "replace").strip()
         # nginx in front of it answers in HTML: 413, 502, 504 (anymail issue 55).
         what = "a page of HTML" if text.startswith("<") else "an empty answer"
-        return text[:MOST_WORDS] if text[:1] not in ("", "<") else f"{self.status} {self.reason}: {what}"
+        return text[:MAX_TEXT] if text[:1] not in ("", "<") else f"{self.status} {self.reason}: {what}"
 
     def wait(self) -> float | None:
         """Seconds until a rate limit is over; None where it does not say."""
         reset = self.headers.get("X-RateLimit-Reset", "").strip()  # in epoch seconds (API Responses)
         if not (reset.isascii() and reset.isdecimal()):
             return None
-        return min(max(float(reset) - time.time(), 1.0), LONGEST_WAIT)
+        return min(max(float(reset) - time.time(), 1.0), MAX_WAIT)
 
 
 def printable(text: str) -> str:

@@ -16,7 +16,7 @@ from requests.adapters import HTTPAdapter
 #: Seconds after which an idle connection is not used again. A server that hangs up on it in the very
 #: moment we post makes the outcome unknown of a mail that was never read. Servers wait for a minute or
 #: more (60 s is the default of AWS's balancers); half of that is far from their moment.
-LONGEST_IDLE = 30.0
+MAX_IDLE = 30.0
 
 
 class _Thread(threading.local):
@@ -34,7 +34,7 @@ def session(url: str) -> Iterator[requests.Session]:
     """This thread's session for what is posted to `url`."""
     kept = _kept()
     found, last_used = kept.pop(url) if url in kept else (_new(), 0.0)
-    if time.monotonic() - last_used > LONGEST_IDLE:
+    if time.monotonic() - last_used > MAX_IDLE:
         found.close()  # its connections; it makes itself new ones
     try:
         yield found

@@ -9,19 +9,19 @@ from datetime import UTC, datetime, timedelta
 
 from sending_app.api import payload
 from sending_app.exceptions import TooLarge
-from sending_app.mail import Attachment, Common, Envelope, Mail
+from sending_app.mail import Attachment, ComposedMail, Personalization, SharedContent
 
 #: To, cc and bcc together, over all personalizations of a request (Mail Send Overview, Mail Send Errors).
-MOST_RECIPIENTS = 1000
+MAX_RECIPIENTS = 1000
 
 #: In a request (the Mail Send specification).
-MOST_PERSONALIZATIONS = 1000
+MAX_PERSONALIZATIONS = 1000
 
 #: A request has fewer bytes than this. "30MB" (Mail Send Overview) may be meant so or in a larger unit.
 SIZE_LIMIT = 30_000_000
 
 #: How long before its time SendGrid takes a mail (Mail Send Errors).
-FURTHEST = timedelta(hours=72)
+MAX_SCHEDULE_AHEAD = timedelta(hours=72)
 
 
 @dataclass(frozen=True)
@@ -32,16 +32,16 @@ class _Request:
     recipients: int = 0
     personalizations: int = 0
 
-    def grown(self, envelope: Envelope, size: int) -> "_Request":
-        recipients = len(envelope.to) + len(envelope.cc) + len(envelope.bcc)
+    def grown(self, personalization: Personalization, size: int) -> "_Request":
+        recipients = len(personalization.to) + len(personalization.cc) + len(personalization.bcc)
         return _Request(self.size + size, self.recipients + recipients, self.personalizations + 1)
 
     def fault(self) -> str:
         """The limit it is over, and what to do then; empty where it is over none."""
-        if self.recipients > MOST_RECIPIENTS:
-            return f"{MOST_RECIPIENTS} recipients, to, cc and bcc together. {self._for_fewer()}"
-        if self.personalizations > MOST_PERSONALIZATIONS:
-            return f"{MOST_PERSONALIZATIONS} personalizations. {self._for_fewer()}"
+        if self.recipients > MAX_RECIPIENTS:
+            return f"{MAX_RECIPIENTS} recipients, to, cc and bcc together. {self._for_fewer()}"
+        if self.personalizations > MAX_PERSONALIZATIONS:
+            return f"{MAX_PERSONALIZATIONS} personalizations. {self._for_fewer()}"
         if self.size >= SIZE_LIMIT:
             return (
                 f"{SIZE_LIMIT - 1} bytes of JSON, attachments in base64. Link to files, do not attach them."
@@ -57,49 +57,53 @@ class _Request:
         )
 
 
-def split(mail: Mail) -> list[list[Envelope]]:
-    """The mail's envelopes, in their order, as one list for each request.
+def split(mail: ComposedMail) -> list[list[Personalization]]:
+    """The mail's personalizations, in their order, as one list for each request.
 
     Raises TooLarge.
     """
-    empty = request = _Request(_shared_size(mail.common, mail.attachments))
-    found: list[list[Envelope]] = []
-    for envelope, size in zip(mail.envelopes, _sizes(mail.common, mail.envelopes), strict=True):
-        request = request.grown(envelope, size)
+    empty = request = _Request(_shared_size(mail.shared, mail.attachments))
+    found: list[list[Personalization]] = []
+    for personalization, size in zip(
+        mail.personalizations, _sizes(mail.shared, mail.personalizations), strict=True
+    ):
+        request = request.grown(personalization, size)
         if not found or (mail.is_batch and request.fault()):
-            request = empty.grown(envelope, size)
+            request = empty.grown(personalization, size)
             found.append([])
         if fault := request.fault():
             raise TooLarge(f"This mail cannot be sent: one request to SendGrid takes up to {fault}")
-        found[-1].append(envelope)
+        found[-1].append(personalization)
     return found
 
 
-def _shared_size(common: Common, attachments: list[Attachment]) -> int:
+def _shared_size(shared: SharedContent, attachments: list[Attachment]) -> int:
     """Bytes of a request with nobody to send to."""
     names = [replace(file, content=b"") for file in attachments]
-    size = len(payload.encode(payload.build(common, [], names)))
-    if payload.sends(common, attachments):
+    size = len(payload.encode(payload.build(shared, [], names)))
+    if payload.has_attachments(shared, attachments):
         size += sum(-(-len(file.content) // 3) * 4 for file in attachments)
     return size
 
 
-def _sizes(common: Common, envelopes: list[Envelope]) -> Iterator[int]:
+def _sizes(shared: SharedContent, personalizations: list[Personalization]) -> Iterator[int]:
     """Bytes each personalization takes, at the most, with the comma after it."""
     # What is merged is no longer than its two sides beside each other. So the side that is the same
     # for all is written once, and theirs without it.
-    nobody = Envelope(id="", to=[])
-    same = len(payload.encode(payload.personalization(replace(common, tracked=False), nobody)))
-    theirs = replace(common, global_data={}, extra={})
-    for envelope in envelopes:
-        yield len(payload.encode(payload.personalization(theirs, envelope))) + same + 1
+    nobody = Personalization(id="", to=[])
+    same = len(payload.encode(payload.build_personalization(replace(shared, tracked=False), nobody)))
+    theirs = replace(shared, global_data={}, extra={})
+    for personalization in personalizations:
+        yield len(payload.encode(payload.build_personalization(theirs, personalization))) + same + 1
 
 
-def sending_time(common: Common, envelopes: Sequence[Envelope]) -> datetime | None:
+def sending_time(shared: SharedContent, personalizations: Sequence[Personalization]) -> datetime | None:
     """The latest time any of these is to be sent at; None where there is none, or none that can be read."""
     # A personalization may have a time of its own (Mail Send API).
-    times = [common.body.get("send_at"), common.extra.get("send_at")]
-    times += [envelope.given.get("send_at") for envelope in envelopes if envelope.given]
+    times = [shared.body.get("send_at"), shared.extra.get("send_at")]
+    times += [
+        personalization.given.get("send_at") for personalization in personalizations if personalization.given
+    ]
     seconds = [time for time in times if isinstance(time, int) and not isinstance(time, bool)]
     try:
         return datetime.fromtimestamp(max(seconds), UTC) if seconds else None

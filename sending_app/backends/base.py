@@ -93,9 +93,9 @@ class Mailer(BaseEmailBackend, ABC):
     def _dispatch(self, message: Any, composed: Composed) -> None:
         """Hand it on, and fill in the message's status. Raises MailError."""
 
-    def _note(self, message: Any, composed: Composed, accepted: Container[str] | None = None) -> None:
+    def _set_status(self, message: Any, composed: Composed, accepted: Container[str] | None = None) -> None:
         """Into the message's status, its recipients, or those of them whose ids are accepted."""
-        tracked = composed.mail.common.tracked
+        tracked = composed.mail.shared.tracked
         message.anymail_status.set_recipient_status(
             {
                 address: RecipientStatus(message_id if tracked else None, "queued")

@@ -20,16 +20,16 @@ class EmailBackend(Mailer):
         mail, status = composed.mail, message.anymail_status
         accepted: set[str] = set()
         try:
-            for envelopes in split.split(mail):
-                body = payload.encode(payload.build(mail.common, envelopes, mail.attachments))
-                outcome = client.post(self.account, body)
-                if outcome.error:
-                    raise outcome.error
-                status.esp_response = outcome.response
-                accepted.update(envelope.id for envelope in envelopes)
+            for personalizations in split.split(mail):
+                body = payload.encode(payload.build(mail.shared, personalizations, mail.attachments))
+                result = client.post(self.account, body)
+                if result.error:
+                    raise result.error
+                status.esp_response = result.response
+                accepted.update(personalization.id for personalization in personalizations)
         finally:
             if accepted:
-                self._note(message, composed, accepted)
+                self._set_status(message, composed, accepted)
                 # Robust, and nothing is raised again: what is out is out; a caller that tried again would
                 # send it twice.
                 post_send.send_robust(type(self), message=message, status=status, esp_name=ESP_NAME)

@@ -12,7 +12,7 @@ from sending_app import account, conf, outbox, tasks
 from sending_app.backends.base import Mailer
 from sending_app.compose import Composed
 from sending_app.exceptions import ConfigurationError
-from sending_app.models import Part
+from sending_app.models import Mail
 
 #: What a worker looks up where the settings have it.
 OF_THE_ACCOUNT = {"api_key": "SENDGRID_API_KEY", "api_url": "SENDGRID_API_URL", "timeout": "REQUESTS_TIMEOUT"}
@@ -26,7 +26,7 @@ class EmailBackend(Mailer):
     def __init__(self, fail_silently: bool = False, *, alias: str | None = None, **options: Any) -> None:
         super().__init__(fail_silently, alias=alias, **options)
         self._check_account()
-        self._lanes: set[Part.Lane] = set()
+        self._lanes: set[Mail.Lane] = set()
 
     def _check_account(self) -> None:
         """What sends the mail must be what a worker finds under the alias."""
@@ -48,11 +48,11 @@ class EmailBackend(Mailer):
     def _dispatch(self, message: Any, composed: Composed) -> None:
         lane = outbox.keep(composed.mail, self.alias, conf.BULK_ABOVE.get())
         self._lanes.add(lane)
-        self._note(message, composed)
+        self._set_status(message, composed)
 
     @contextmanager
     def _together(self) -> Iterator[None]:
-        """One bell for all of them, once they are committed."""
+        """One wake-up for all of them, once they are committed."""
         outer, self._lanes = self._lanes, set()  # a receiver of pre_send may send by the same mailer
         try:
             yield
@@ -61,4 +61,4 @@ class EmailBackend(Mailer):
             for lane in sorted(lanes):
                 # Who commits by hand has no such moment; the tick will find it.
                 with suppress(TransactionManagementError):
-                    transaction.on_commit(partial(tasks.ring_for, lane), using=outbox.using(), robust=True)
+                    transaction.on_commit(partial(tasks.wake_for, lane), using=outbox.using(), robust=True)

@@ -10,7 +10,7 @@ from sending_app.compose.defaults import Attributes, combine, merge_deep
 from sending_app.compose.personalizations import Recipients, substitutions, warn_of_bare_names
 from sending_app.compose.rules import Rules, check_shapes
 from sending_app.exceptions import MailError, SerializationError
-from sending_app.mail import Attachment, Common, Envelope, Mail
+from sending_app.mail import Attachment, ComposedMail, Personalization, SharedContent
 
 __all__ = [
     "Composed",
@@ -21,9 +21,9 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    mail: Mail
-    #: The envelope's id by the address as the caller wrote it, without its name. Who gets several copies
-    #: (cc and bcc of a batch) has the last one's.
+    mail: ComposedMail
+    #: The personalization's id by the address as the caller wrote it, without its name. Who gets several
+    #: copies (cc and bcc of a batch) has the last one's.
     recipients: dict[str, str]
 
 
@@ -43,28 +43,34 @@ def compose(message: EmailMessage, rules: Rules) -> Composed:
 def _compose(message: EmailMessage, rules: Rules) -> Composed:
     attributes = combine(message, rules.send_defaults)
     special = extra.read(attributes.get("esp_extra", {}), rules)
-    common = _common(message, attributes, special, rules)
+    shared = _shared_content(message, attributes, special, rules)
     if special.personalizations is not None:
         found = personalizations.given(special.personalizations)
-        ids = {one["email"]: envelope.id for envelope in found for one in envelope.recipients}
+        ids = {
+            one["email"]: personalization.id
+            for personalization in found
+            for one in personalization.recipients
+        }
         batch = len(found) > 1
     else:
         recipients = personalizations.read(attributes, rules)
         batch = personalizations.is_batch(attributes)
-        found = _envelopes(recipients, attributes, common, batch, rules)
+        found = _personalizations(recipients, attributes, shared, batch, rules)
         ids = _ids(recipients, found)
-    required.check_marker(common, found)
-    mail = Mail(
-        common=common,
-        envelopes=found,
-        attachments=_attachments(attributes, common, rules),
+    required.check_marker(shared, found)
+    mail = ComposedMail(
+        shared=shared,
+        personalizations=found,
+        attachments=_attachments(attributes, shared, rules),
         is_batch=batch,
         bulk=_bulk(attributes),
     )
     return Composed(mail, ids)
 
 
-def _common(message: EmailMessage, attributes: Attributes, special: extra.Extra, rules: Rules) -> Common:
+def _shared_content(
+    message: EmailMessage, attributes: Attributes, special: extra.Extra, rules: Rules
+) -> SharedContent:
     body = merge_deep(build(attributes, message.content_subtype, rules), special.body)
     check_shapes(body, "esp_extra")  # what we make is in shape
     required.check(body, special, rules)
@@ -74,7 +80,7 @@ def _common(message: EmailMessage, attributes: Attributes, special: extra.Extra,
     if dynamic is None:
         dynamic = str(body.get("template_id", "")).startswith("d-")
     global_data = attributes.get("merge_global_data", {})
-    return Common(
+    return SharedContent(
         body=body,
         global_data=global_data if dynamic else substitutions(global_data, "merge_global_data"),
         dynamic=bool(dynamic),
@@ -84,27 +90,30 @@ def _common(message: EmailMessage, attributes: Attributes, special: extra.Extra,
     )
 
 
-def _envelopes(
-    recipients: Recipients, attributes: Attributes, common: Common, batch: bool, rules: Rules
-) -> list[Envelope]:
+def _personalizations(
+    recipients: Recipients, attributes: Attributes, shared: SharedContent, batch: bool, rules: Rules
+) -> list[Personalization]:
     if batch:
-        found = personalizations.for_each(recipients, attributes, common.dynamic, rules)
+        found = personalizations.for_each(recipients, attributes, shared.dynamic, rules)
     else:
         found = [personalizations.for_all(recipients)]
-    if not common.dynamic and common.field_format is None:
-        warn_of_bare_names((one.merge_data for one in found), common.global_data)
+    if not shared.dynamic and shared.field_format is None:
+        warn_of_bare_names((one.merge_data for one in found), shared.global_data)
     return found
 
 
-def _ids(recipients: Recipients, found: list[Envelope]) -> dict[str, str]:
+def _ids(recipients: Recipients, found: list[Personalization]) -> dict[str, str]:
     copied = dict.fromkeys((one.given for one in (*recipients.cc, *recipients.bcc)), found[-1].id)
     each = found if len(found) > 1 else found * len(recipients.to)
-    own = {mailbox.given: envelope.id for mailbox, envelope in zip(recipients.to, each, strict=True)}
+    own = {
+        mailbox.given: personalization.id
+        for mailbox, personalization in zip(recipients.to, each, strict=True)
+    }
     return copied | own
 
 
-def _attachments(attributes: Attributes, common: Common, rules: Rules) -> list[Attachment]:
-    if "attachments" in common.body:
+def _attachments(attributes: Attributes, shared: SharedContent, rules: Rules) -> list[Attachment]:
+    if "attachments" in shared.body:
         return []
     found = [attachment.read(one) for one in attributes.get("attachments", [])]
     required.check_files(found, rules)

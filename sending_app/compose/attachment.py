@@ -17,7 +17,7 @@ from sending_app.mail import Attachment
 UNKNOWN_TYPE = "application/octet-stream"
 
 #: The outbox's columns hold so many characters.
-LONGEST_NAME = 255
+MAX_FILENAME = 255
 
 # SendGrid refuses line breaks and semicolons in names and ids (Mail Send Errors).
 _bad = re.compile(r"[;\x00-\x1f\x7f\ud800-\udfff]+")
@@ -97,4 +97,4 @@ def _filename(given: str | None, kind: str) -> str:
     if not name:
         return f"attachment{mimetypes.guess_extension(kind) or '.bin'}"
     # From the end, or it would lose what tells programs how to open it.
-    return name if len(name) <= LONGEST_NAME else name[-LONGEST_NAME:]
+    return name if len(name) <= MAX_FILENAME else name[-MAX_FILENAME:]

@@ -17,8 +17,8 @@ from sending_app.exceptions import InvalidAddress, SerializationError, Unsupport
 from sending_app.mail import Address
 
 #: Mail Send Errors: so many different ones, of so many ASCII characters.
-MOST_TAGS = 10
-LONGEST_TAG = 255
+MAX_TAGS = 10
+MAX_TAG_LENGTH = 255
 
 #: Where a part of the content stands: SendGrid refuses another order (Mail Send Errors).
 _ORDER = {"text/plain": 0, "text/html": 1}
@@ -130,10 +130,10 @@ def _value(value: Any, mimetype: Any) -> str:
 
 def _categories(tags: Iterable[Any], rules: Rules) -> list[str]:
     found = list(dict.fromkeys(text(tag, "tags") for tag in tags))
-    if len(found) > MOST_TAGS:
-        rules.refuse(f"more than {MOST_TAGS} tags")
-    if not all(tag.isascii() and len(tag) <= LONGEST_TAG for tag in found):
-        rules.refuse(f"a tag that is not ASCII, or longer than {LONGEST_TAG} characters")
+    if len(found) > MAX_TAGS:
+        rules.refuse(f"more than {MAX_TAGS} tags")
+    if not all(tag.isascii() and len(tag) <= MAX_TAG_LENGTH for tag in found):
+        rules.refuse(f"a tag that is not ASCII, or longer than {MAX_TAG_LENGTH} characters")
     return found
 
 

@@ -13,7 +13,7 @@ from sending_app.compose.defaults import Attributes
 from sending_app.compose.plain import text
 from sending_app.compose.rules import Rules
 from sending_app.exceptions import MissingDelimiters, SerializationError, UnsupportedFeature
-from sending_app.mail import Address, Envelope
+from sending_app.mail import Address, Personalization
 
 _ByAddress: TypeAlias = dict[str, dict[str, str]]
 
@@ -42,20 +42,22 @@ def is_batch(attributes: Attributes) -> bool:
     return any(name in attributes for name in BATCH_ATTRIBUTES)
 
 
-def for_all(recipients: Recipients) -> Envelope:
-    """The one envelope of a mail whose recipients see each other."""
-    return Envelope(id=_id(), **_once(recipients.to, recipients))
+def for_all(recipients: Recipients) -> Personalization:
+    """The one personalization of a mail whose recipients see each other."""
+    return Personalization(id=_id(), **_once(recipients.to, recipients))
 
 
-def for_each(recipients: Recipients, attributes: Attributes, dynamic: bool, rules: Rules) -> list[Envelope]:
-    """An envelope for each of `to`, with what is theirs alone; cc and bcc get a copy of each."""
+def for_each(
+    recipients: Recipients, attributes: Attributes, dynamic: bool, rules: Rules
+) -> list[Personalization]:
+    """A personalization for each of `to`, with what is theirs alone; cc and bcc get a copy of each."""
     data = finder(
         attributes.get("merge_data", {}) if dynamic else _each(attributes, "merge_data", substitutions)
     )
     metadata = finder(_each(attributes, "merge_metadata", partial(custom_args, rules=rules)))
     extra_headers = finder(_each(attributes, "merge_headers", partial(checked_headers, rules=rules)))
     return [
-        Envelope(
+        Personalization(
             id=_id(),
             merge_data=data(mailbox),
             metadata=metadata(mailbox),
@@ -66,10 +68,10 @@ def for_each(recipients: Recipients, attributes: Attributes, dynamic: bool, rule
     ]
 
 
-def given(personalizations: Iterable[dict[str, Any]]) -> list[Envelope]:
+def given(personalizations: Iterable[dict[str, Any]]) -> list[Personalization]:
     """Those the caller wrote."""
     return [
-        Envelope(
+        Personalization(
             id=_id(),
             to=_addresses(one["to"]),
             cc=_addresses(one.get("cc", [])),

@@ -1,8 +1,8 @@
-"""Accounts that nobody posts to for now: SendGrid asked for patience, or the key does not work.
+"""The circuit breaker of each account: open while SendGrid asks for patience, or the key does not work.
 
-A pause is in the database, so it holds for all workers. When its time is over one of them tries; if that
-works the pause is gone, if not it is longer. The others wait: many who knock with a bad key get an account
-blocked (Twilio docs, "API Responses").
+The row of an open circuit is in the database, so it holds for all workers. When its time is over (half-open)
+one of them probes. If that works the circuit closes, if not it stays open for longer. The others wait: many
+posts with a bad key get an account blocked (Twilio docs, "API Responses").
 """
 
 import logging
@@ -13,91 +13,95 @@ from django.db import transaction
 
 from events_app.shared.database import clean, database_now
 from sending_app.account import Account, usable
-from sending_app.api.client import Outcome
-from sending_app.models import Pause
+from sending_app.api.client import SendResult
+from sending_app.models import OpenCircuit
 from sending_app.outbox import using
 
 logger = logging.getLogger(__name__)
 
-#: Seconds of the first pause, where SendGrid names no time; each further one doubles them.
-FIRST = 15
+#: Seconds a circuit stays open at first, where SendGrid names no time; each failed probe doubles them.
+FIRST_OPEN_TIME = 15
 
-#: Seconds no pause is longer than, whatever SendGrid says.
-LONGEST = 600
+#: Seconds a circuit stays open at the most, whatever SendGrid says.
+MAX_OPEN_TIME = 600
 
 
-def shut() -> dict[str, bool]:
-    """The accounts that are paused, by fingerprint, each with whether one worker may try it now."""
-    paused = list(Pause.objects.using(using()))
-    if not paused:  # as a rule, and this is asked often: the clock would be one more query
+def open_circuits() -> dict[str, bool]:
+    """The accounts with an open circuit, by fingerprint, each with whether one worker may probe it now."""
+    circuits = list(OpenCircuit.objects.using(using()))
+    if not circuits:  # as a rule, and this is asked often: the clock would be one more query
         return {}
     now = database_now(using())
-    return {pause.account: pause.until <= now for pause in paused}
+    return {circuit.account: circuit.probe_at <= now for circuit in circuits}
 
 
-def may_try(account: Account) -> bool:
-    """Whether the caller is the one who tries; the others wait until it must have had its answer."""
+def start_probe(account: Account) -> bool:
+    """Whether the caller makes the probe; the others wait until it must have had its answer."""
     now = database_now(using())
-    over = Pause.objects.using(using()).filter(account=account.fingerprint, until__lte=now)
+    over = OpenCircuit.objects.using(using()).filter(account=account.fingerprint, probe_at__lte=now)
     patience = timedelta(seconds=sum(account.timeout) + 10)
-    return bool(over.update(until=now + patience))
+    return bool(over.update(probe_at=now + patience))
 
 
-def begin(account: Account, outcome: Outcome, trying: bool) -> timedelta:
-    """SendGrid has paused the account with this outcome; answer for how long nobody posts to it.
+def trip(account: Account, result: SendResult, is_probe: bool) -> timedelta:
+    """Open the account's circuit after this result; answer for how long nobody posts to it.
 
-    `trying` says that the caller was let through a pause that there was already.
+    `is_probe` says that the caller was let through a circuit that was open already.
     """
-    pauses = Pause.objects.using(using())
+    circuits = OpenCircuit.objects.using(using())
     with transaction.atomic(using=using()):
         now = database_now(using())
-        # There is one from here on, and it is ours until the commit: several workers may be the first.
-        fresh = Pause(account=account.fingerprint, alias=account.alias, since=now, until=now, failures=0)
-        pauses.bulk_create([fresh], update_conflicts=True, unique_fields=["account"], update_fields=["alias"])
-        known = pauses.get(account=account.fingerprint)
-        failures = known.failures + 1 if trying or not known.failures else known.failures
-        until = now + _length(failures, outcome.wait)
-        if not trying:  # it was on its way when the pause began
-            until = max(until, known.until)
-        pauses.filter(account=account.fingerprint).update(
-            until=until,
-            failures=failures,
-            status_code=outcome.status_code,
-            reason=clean(outcome.detail),
+        # The row is there from here on, and ours until the commit: several workers may be the first.
+        fresh = OpenCircuit(
+            account=account.fingerprint, alias=account.alias, opened_at=now, probe_at=now, failures=0
         )
-    _report(account, outcome, until - now)
-    return until - now
+        circuits.bulk_create(
+            [fresh], update_conflicts=True, unique_fields=["account"], update_fields=["alias"]
+        )
+        known = circuits.get(account=account.fingerprint)
+        failures = known.failures + 1 if is_probe or not known.failures else known.failures
+        probe_at = now + _open_time(failures, result.wait)
+        if not is_probe:  # it was on its way when the circuit opened
+            probe_at = max(probe_at, known.probe_at)
+        circuits.filter(account=account.fingerprint).update(
+            probe_at=probe_at,
+            failures=failures,
+            status_code=result.status_code,
+            reason=clean(result.detail),
+        )
+    _report(account, result, probe_at - now)
+    return probe_at - now
 
 
-def end(account: Account) -> None:
-    """A post has worked."""
-    if Pause.objects.using(using()).filter(account=account.fingerprint).delete()[0]:
+def close(account: Account) -> None:
+    """Close the circuit: a post has worked."""
+    if OpenCircuit.objects.using(using()).filter(account=account.fingerprint).delete()[0]:
         logger.info("SendGrid takes the mails of the mailer %r again", account.alias)
 
 
-def forget_old_keys() -> None:
-    """Remove the pauses of keys that no mailer has any more: no post will ever end them."""
+def remove_unused() -> None:
+    """Remove the circuits of keys that no mailer has any more: no post will ever close them."""
     known = [one.fingerprint for one in usable()]
-    # A day: this worker may have older settings than the others. While mails wait for a key, its pause is
-    # never over for long.
+    # A day: this worker may have older settings than the others. While mails wait for a key, its circuit is
+    # never half-open for long.
     long_over = database_now(using()) - timedelta(days=1)
-    Pause.objects.using(using()).filter(until__lt=long_over).exclude(account__in=known).delete()
+    OpenCircuit.objects.using(using()).filter(probe_at__lt=long_over).exclude(account__in=known).delete()
 
 
-def _length(failures: int, seconds: float | None) -> timedelta:
+def _open_time(failures: int, seconds: float | None) -> timedelta:
     if seconds is None:
-        seconds = FIRST * 2.0 ** min(failures - 1, 10)
+        seconds = FIRST_OPEN_TIME * 2.0 ** min(failures - 1, 10)
     # Never before SendGrid's time; spread after it, so that not all workers come in one moment.
-    return timedelta(seconds=min(seconds, LONGEST) + random.uniform(0, 1))  # noqa: S311
+    return timedelta(seconds=min(seconds, MAX_OPEN_TIME) + random.uniform(0, 1))  # noqa: S311
 
 
-def _report(account: Account, outcome: Outcome, length: timedelta) -> None:
-    if outcome.status_code == 429:
+def _report(account: Account, result: SendResult, length: timedelta) -> None:
+    if result.status_code == 429:
         logger.warning("SendGrid asks the mailer %r to wait for %d s", account.alias, length.total_seconds())
         return
     logger.error(
         "SendGrid refuses the mailer %r with %s; its mails wait. Is its API key right, with the "
         '"Mail Send" permission? `manage.py outbox status` has SendGrid\'s own words.',
         account.alias,
-        outcome.status_code,
+        result.status_code,
     )

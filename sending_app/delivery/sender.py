@@ -1,4 +1,4 @@
-"""One part after another: claimed, built, posted in no transaction, and what came of it written down."""
+"""One mail after another: leased, built, posted in no transaction, and its result recorded."""
 
 import logging
 import time
@@ -8,41 +8,41 @@ from collections.abc import Callable
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import InterfaceError, OperationalError, transaction
 
-from events_app.shared.database import DatabaseAway
+from events_app.shared.database import DatabaseUnavailable
 from sending_app import outbox
 from sending_app.api import client, payload
-from sending_app.api.client import Outcome
+from sending_app.api.client import SendResult
 from sending_app.delivery import circuit_breaker, leases
-from sending_app.delivery.leases import Taken
-from sending_app.exceptions import Verdict
-from sending_app.models import Part
+from sending_app.delivery.leases import Lease
+from sending_app.exceptions import Outcome
+from sending_app.models import Mail
 from sending_app.outcome import record
 
 logger = logging.getLogger(__name__)
 
 # Outcomes that could not be written while the database was away. Of this process: should it die, their
-# parts' leases end, and SendGrid's events tell.
-_unwritten: deque[tuple[Taken, Outcome]] = deque()
+# mails' leases end, and SendGrid's events tell.
+_unwritten: deque[tuple[Lease, SendResult]] = deque()
 
 
-def deliver(lane: Part.Lane, seconds: float, call_another: Callable[[], None]) -> Counter[str]:
-    """Post what is due for so many seconds, at least one part; answer how many came to which outcome.
+def deliver(lane: Mail.Lane, seconds: float, wake_another: Callable[[], None]) -> Counter[str]:
+    """Post what is due for so many seconds, at least one mail; answer how many came to which outcome.
 
-    `call_another` is called before the first post, where there is work for another worker beside this one.
+    `wake_another` is called before the first post, where there is work for another worker beside this one.
     Raises DatabaseAway.
     """
     ends = time.monotonic() + seconds
     outcomes: Counter[str] = Counter()
-    while taken := leases.take(lane):
+    while lease := leases.acquire(lane):
         if not outcomes and leases.anything_due(lane):
-            call_another()
-        outcomes[_deliver(taken)] += 1
+            wake_another()
+        outcomes[_deliver(lease)] += 1
         if time.monotonic() >= ends:
             break
     return outcomes
 
 
-def write_what_is_left() -> None:
+def write_unwritten() -> None:
     """Write the outcomes that could not be written while the database was away."""
     for _ in range(len(_unwritten)):
         try:
@@ -52,62 +52,66 @@ def write_what_is_left() -> None:
         _write(*left)
 
 
-def _deliver(taken: Taken) -> Verdict:
-    outcome = _build_and_post(taken)
-    _write(taken, outcome)
-    return outcome.verdict
+def _deliver(lease: Lease) -> Outcome:
+    result = _build_and_post(lease)
+    _write(lease, result)
+    return result.outcome
 
 
-def _build_and_post(taken: Taken) -> Outcome:
+def _build_and_post(lease: Lease) -> SendResult:
     # Until it is posted SendGrid surely does not have it.
-    worst = Verdict.RETRY
+    worst = Outcome.RETRY
     try:
-        body = _built(taken)
-        if isinstance(body, Outcome):
+        body = _build_safely(lease)
+        if isinstance(body, SendResult):
             return body
-        worst = Verdict.UNKNOWN
-        return client.post(taken.account, body)
+        worst = Outcome.UNKNOWN
+        return client.post(lease.account, body)
     except BaseException as error:
         # A time limit, say. Whether SendGrid had the mail by then nobody knows.
-        _write(taken, Outcome(worst, detail=f"The post was cut off: {type(error).__name__}."))
+        _write(lease, SendResult(worst, detail=f"The post was cut off: {type(error).__name__}."))
         raise
 
 
-def _built(taken: Taken) -> bytes | Outcome:
+def _build_safely(lease: Lease) -> bytes | SendResult:
     """The body of the request, or what came of building it."""
     try:
-        return build(taken)
+        return build(lease)
     except (OperationalError, InterfaceError) as error:
-        return Outcome(Verdict.RETRY, detail=f"The database went away: {type(error).__name__}.")
+        return SendResult(Outcome.RETRY, detail=f"The database went away: {type(error).__name__}.")
     except SoftTimeLimitExceeded:
         raise
     except Exception as error:
-        logger.exception("Part %d cannot be built", taken.part.pk)
-        return Outcome(Verdict.FAILED, detail=f"The request cannot be built: {type(error).__name__}: {error}")
+        logger.exception("Mail %d cannot be built", lease.mail.pk)
+        return SendResult(
+            Outcome.FAILED, detail=f"The request cannot be built: {type(error).__name__}: {error}"
+        )
 
 
-def build(taken: Taken) -> bytes:
-    """The body of the request that takes this part."""
-    message = taken.part.message
-    files = outbox.files_of(message) if taken.has_files else []
-    return payload.encode(payload.build(outbox.common_of(message), outbox.envelopes_of(taken.part), files))
+def build(lease: Lease) -> bytes:
+    """The body of the request that takes this mail."""
+    message = lease.mail.message
+    files = outbox.files_of(message) if lease.has_files else []
+    return payload.encode(
+        payload.build(outbox.shared_content_of(message), outbox.personalizations_of(lease.mail), files)
+    )
 
 
-def _write(taken: Taken, outcome: Outcome) -> None:
+def _write(lease: Lease, result: SendResult) -> None:
     """Raises DatabaseAway or SoftTimeLimitExceeded, and keeps what is to be written."""
     try:
-        if outcome.verdict == Verdict.PAUSED:
+        if result.outcome == Outcome.PAUSED:
             with transaction.atomic(using=outbox.using()):
-                circuit_breaker.begin(taken.account, outcome, taken.trying)
-                record.file(taken.part, outcome)
+                circuit_breaker.trip(lease.account, result, lease.is_probe)
+                record.record_result(lease.mail, result)
             return
         # Where SendGrid has judged the mail, it takes the key.
-        if taken.trying and outcome.status_code and outcome.verdict in (Verdict.ACCEPTED, Verdict.FAILED):
-            circuit_breaker.end(taken.account)
-        record.file(taken.part, outcome)
+        if lease.is_probe and result.status_code and result.outcome in (Outcome.ACCEPTED, Outcome.FAILED):
+            circuit_breaker.close(lease.account)
+        record.record_result(lease.mail, result)
     except (OperationalError, InterfaceError) as error:
-        _unwritten.append((taken, outcome))
-        raise DatabaseAway(type(error).__name__) from error
+        _unwritten.append((lease, result))
+        raise DatabaseUnavailable(type(error).__name__) from error
     except SoftTimeLimitExceeded:
-        _unwritten.append((taken, outcome))
+        _unwritten.append((lease, result))
         raise

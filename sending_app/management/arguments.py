@@ -7,7 +7,7 @@ from django.core.management.base import CommandParser
 
 from events_app.shared.console import options as alike
 from sending_app.filters import Criteria
-from sending_app.models import Part
+from sending_app.models import Mail
 
 _SETTLE = """\
 Say whether SendGrid has mails of which nobody knows (unknown, parked). Look first: `show` has
@@ -31,7 +31,7 @@ def add_to(parser: CommandParser) -> None:
     )
     shown.add_argument("--all", action="store_true", help="all recipients and events, not the first 50")
     changing = [*looking, alike.change()]
-    actions.add_parser("retry", parents=changing, help="have failed mails, and those put off, posted now")
+    actions.add_parser("retry", parents=changing, help="post failed and deferred mails now")
     actions.add_parser("cancel", parents=changing, help="give up mails that wait, or are unknown or parked")
     settled = actions.add_parser(
         "settle",
@@ -69,14 +69,14 @@ def _filters() -> CommandParser:
     group.add_argument(
         "ids", nargs="*", metavar="ID", help="a mail's number here, its message id, or its X-Message-Id"
     )
-    group.add_argument("--message", type=int, metavar="NUMBER", help="all parts of this message")
+    group.add_argument("--message", type=int, metavar="NUMBER", help="all mails (batches) of this message")
     group.add_argument(
         "--message-id", metavar="ID", help="with this id, as events and anymail_status have it"
     )
     group.add_argument("--address", metavar="EMAIL", help="to this recipient, in whatever case")
     group.add_argument("--subject", metavar="TEXT", help="with this in its subject")
-    alike.add_choices(group, "--state", [state.value for state in Part.State])
-    group.add_argument("--lane", choices=[lane.value for lane in Part.Lane])
+    alike.add_choices(group, "--state", [state.value for state in Mail.State])
+    group.add_argument("--lane", choices=[lane.value for lane in Mail.Lane])
     group.add_argument("--mailer", metavar="ALIAS", help="that this mailer sends")
     group.add_argument("--sent-twice", action="store_true", help="that SendGrid has accepted twice")
     alike.add_times(group, "sent here")

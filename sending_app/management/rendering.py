@@ -1,4 +1,4 @@
-"""Parts of the outbox as text for a terminal, and as JSON for a pipe."""
+"""Mails of the outbox as text for a terminal, and as JSON for a pipe."""
 
 import textwrap
 import uuid
@@ -12,9 +12,9 @@ from django.db.models import Count, OuterRef, QuerySet, Subquery
 
 from events_app.shared.console.terminal import Table, columns, counted, fields, printable
 from sending_app import outbox, timeline
-from sending_app.models import OutboxMessage, Part, Recipient
+from sending_app.models import Mail, OutboxMessage, Recipient
 from sending_app.outbox import using
-from sending_app.outcome.recipients import MOMENTS
+from sending_app.outcome.recipients import ENGAGEMENT_TIMES
 from sending_app.timeline import Moment
 
 #: Recipients and events that are shown, where not all are asked for.
@@ -27,19 +27,19 @@ _HEADER = ("id", "sent here (UTC)", "state", "lane", "mailer", "to", "tries", "m
 _NUMBERS = frozenset({5, 6})
 
 _COLUMNS = (
-    *("state", "lane", "send_at", "due", "attempts", "unknowns", "attempted_at", "accepted_at"),
-    *("seen_at", "finished_at", "x_message_id", "sent_twice", "error", "recipient_count"),
+    *("state", "lane", "send_at", "due", "attempts", "unknown_outcomes", "attempted_at", "accepted_at"),
+    *("first_event_at", "finished_at", "x_message_id", "sent_twice", "error", "recipient_count"),
 )
-_MOMENTS = tuple(MOMENTS.values())
+_ENGAGEMENT_TIMES = tuple(ENGAGEMENT_TIMES.values())
 
 
-def with_first(parts: "QuerySet[Part]") -> "QuerySet[Part]":
-    """The parts with what a line of them says, and without what is large."""
-    first = Recipient.objects.filter(part=OuterRef("pk")).order_by("pk").values("address")[:1]
+def with_first(mails: "QuerySet[Mail]") -> "QuerySet[Mail]":
+    """The mails with what a line of them says, and without what is large."""
+    first = Recipient.objects.filter(mail=OuterRef("pk")).order_by("pk").values("address")[:1]
     return (
-        parts.annotate(first=Subquery(first))
+        mails.annotate(first=Subquery(first))
         .select_related("message")
-        .defer("envelopes", "message__content", "log")
+        .defer("personalizations", "message__content", "log")
     )
 
 
@@ -47,86 +47,86 @@ def table(width: int | None) -> Table:
     return Table(_HEADER, _NUMBERS, width, most=60)
 
 
-def cells(part: Any) -> tuple[str, ...]:
-    """The part's row in a table; it is one `with_first`."""
-    mail = ": ".join(filter(None, (part.first, part.message.subject)))
+def cells(mail: Any) -> tuple[str, ...]:
+    """The mail's row in a table; it is one `with_first`."""
+    summary = ": ".join(filter(None, (mail.first, mail.message.subject)))
     return (
-        str(part.pk),
-        f"{part.message.created_at.astimezone(UTC):%Y-%m-%d %H:%M}",
-        part.state,
-        part.lane,
-        printable(part.alias),
-        str(part.recipient_count),
-        str(part.attempts),
-        printable(mail).replace("\n", " "),
-        printable(part.error).replace("\n", " "),
+        str(mail.pk),
+        f"{mail.message.created_at.astimezone(UTC):%Y-%m-%d %H:%M}",
+        mail.state,
+        mail.lane,
+        printable(mail.alias),
+        str(mail.recipient_count),
+        str(mail.attempts),
+        printable(summary).replace("\n", " "),
+        printable(mail.error).replace("\n", " "),
     )
 
 
-def as_json(part: Any) -> dict[str, Any]:
-    """All there is in the columns; the part is one `with_first`."""
-    return {**_as_json(part), "first_recipient": part.first}
+def as_json(mail: Any) -> dict[str, Any]:
+    """All there is in the columns; the mail is one `with_first`."""
+    return {**_as_json(mail), "first_recipient": mail.first}
 
 
-def _as_json(part: Part) -> dict[str, Any]:
-    message = part.message
+def _as_json(mail: Mail) -> dict[str, Any]:
+    message = mail.message
     return {
-        "id": part.pk,
+        "id": mail.pk,
         "message": message.pk,
         "created_at": message.created_at,
         "subject": message.subject,
-        "mailer": part.alias,
-        **{name: getattr(part, name) for name in _COLUMNS},
+        "mailer": mail.alias,
+        **{name: getattr(mail, name) for name in _COLUMNS},
     }
 
 
 @dataclass(frozen=True)
-class InFull:
-    """Parts with everything there is of them."""
+class MailPages:
+    """Mails with everything there is of them."""
 
-    #: Those to show, of whichever part.
+    #: Those to show, of whichever mail.
     recipients: "QuerySet[Recipient]"
     #: Addresses whose events alone are shown; None: all.
     to: Collection[str] | None
-    #: Recipients and events of each part, at the most.
+    #: Recipients and events of each mail, at the most.
     most: int | None
     #: Of the terminal; None: lines are of any length.
     width: int | None = None
 
-    def page(self, part: Part) -> Iterator[str]:
+    def page(self, mail: Mail) -> Iterator[str]:
         """For people."""
-        ids = self._ids(part)
-        yield f"Mail {part.pk}"
-        yield from fields(_fields(part, ids))
+        ids = self._ids(mail)
+        yield f"Mail {mail.pk}"
+        yield from fields(_fields(mail, ids))
         yield "\nRecipients"
-        yield from self._recipients(part)
+        yield from self._recipients(mail)
         yield "\nWhat happened (UTC)"
-        for moment in timeline.of_part(part, ids, self.most, self.to):
-            yield from self._wrapped(_line(moment, alone=part.recipient_count == 1))
+        for moment in timeline.of_mail(mail, ids, self.most, self.to):
+            yield from self._wrapped(_line(moment, alone=mail.recipient_count == 1))
         yield from self._left_out(timeline.events_of(ids, self.to), "events")
 
-    def as_json(self, part: Part) -> dict[str, Any]:
+    def as_json(self, mail: Mail) -> dict[str, Any]:
         """For programs."""
-        moments = timeline.of_part(part, self._ids(part), self.most, self.to)
-        names = ("address", "kind", "message_id", "status", "status_at", "reject_reason", *_MOMENTS)
+        moments = timeline.of_mail(mail, self._ids(mail), self.most, self.to)
+        names = ("address", "kind", "message_id", "status", "status_at", "reject_reason", *_ENGAGEMENT_TIMES)
         return {
-            **_as_json(part),
-            "log": part.log,
-            "recipients": list(self._of(part).order_by("pk")[: self.most].values(*names)),
+            **_as_json(mail),
+            "log": mail.log,
+            "recipients": list(self._of(mail).order_by("pk")[: self.most].values(*names)),
             "timeline": [asdict(one) for one in moments],
         }
 
-    def _of(self, part: Part) -> "QuerySet[Recipient]":
-        return self.recipients.filter(part=part)
+    def _of(self, mail: Mail) -> "QuerySet[Recipient]":
+        return self.recipients.filter(mail=mail)
 
-    def _ids(self, part: Part) -> set[uuid.UUID]:
-        return set(self._of(part).values_list("message_id", flat=True))
+    def _ids(self, mail: Mail) -> set[uuid.UUID]:
+        return set(self._of(mail).values_list("message_id", flat=True))
 
-    def _recipients(self, part: Part) -> Iterator[str]:
-        rows = [_recipient(row) for row in self._of(part).order_by("pk")[: self.most]]
+    def _recipients(self, mail: Mail) -> Iterator[str]:
+        rows = [_recipient(row) for row in self._of(mail).order_by("pk")[: self.most]]
         header = ("address", "as", "status", "since (UTC)", "")
         yield from (f"  {line}" for line in columns(header, rows))
-        yield from self._left_out(self._of(part).count(), "recipients")
+        yield from self._left_out(self._of(mail).count(), "recipients")
 
     def _wrapped(self, line: str) -> list[str]:
         if self.width is None or len(line) <= self.width:
@@ -138,45 +138,45 @@ class InFull:
             yield f"  The first {self.most} of {count} {what}; --all shows all."
 
 
-def _fields(part: Part, ids: set[uuid.UUID]) -> dict[str, Any]:
-    message = part.message
+def _fields(mail: Mail, ids: set[uuid.UUID]) -> dict[str, Any]:
+    message = mail.message
     return {
-        "state": part.state,
-        "why": part.error,
-        "sent twice": "SendGrid has accepted it in two requests." if part.sent_twice else "",
-        "part": _among(part),
+        "state": mail.state,
+        "why": mail.error,
+        "sent twice": "SendGrid has accepted it in two requests." if mail.sent_twice else "",
+        "batch": _position(mail),
         "subject": message.subject,
         **(_of_content(message) if message.content is not None else {"content": "gone, its time was over"}),
-        "mailer": part.alias,
-        "lane": part.lane,
+        "mailer": mail.alias,
+        "lane": mail.lane,
         "sent here": message.created_at,
-        "not before": part.send_at,
-        _DUE.get(part.state, ""): part.due if part.state in _DUE else "",
-        "attempts": part.attempts,
-        "unknown": counted(part.unknowns, "time") if part.unknowns else "",
-        "X-Message-Id": part.x_message_id,
+        "not before": mail.send_at,
+        _DUE.get(mail.state, ""): mail.due if mail.state in _DUE else "",
+        "attempts": mail.attempts,
+        "unknown": counted(mail.unknown_outcomes, "time") if mail.unknown_outcomes else "",
+        "X-Message-Id": mail.x_message_id,
         "message id": str(*ids) if len(ids) == 1 else "",
     }
 
 
-#: What the time a part is due means.
+#: What the time a mail is due means.
 _DUE = {
-    Part.State.WAITING.value: "due",
-    Part.State.POSTING.value: "in hand until",
-    Part.State.UNKNOWN.value: "looked at again",
+    Mail.State.WAITING.value: "due",
+    Mail.State.POSTING.value: "leased until",
+    Mail.State.UNKNOWN.value: "looked at again",
 }
 
 
-def _among(part: Part) -> str:
-    """Which part it is of its message, and where these have got to; of one that is all, nothing."""
-    parts = Part.objects.using(using()).filter(message=part.message)
-    states = dict(parts.order_by("state").values_list("state").annotate(Count("pk")))
+def _position(mail: Mail) -> str:
+    """Which batch of its message the mail is, with the states of all of them; empty for the only one."""
+    mails = Mail.objects.using(using()).filter(message=mail.message)
+    states = dict(mails.order_by("state").values_list("state").annotate(Count("pk")))
     total = sum(states.values())
     if total == 1:
         return ""
-    number = parts.filter(pk__lte=part.pk).count()
+    number = mails.filter(pk__lte=mail.pk).count()
     words = ", ".join(f"{count} {state}" for state, count in states.items())
-    return f"{number} of {total} of message {part.message_id} ({words})"
+    return f"{number} of {total} of message {mail.message_id} ({words})"
 
 
 def _of_content(message: OutboxMessage) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def _of_content(message: OutboxMessage) -> dict[str, Any]:
 
 def _of_body(message: OutboxMessage) -> dict[str, Any]:
     try:
-        body = outbox.common_of(message).body
+        body = outbox.shared_content_of(message).body
     except (msgspec.MsgspecError, ValueError) as error:
         return {"content": f"cannot be read: {error}"}
     # esp_extra may have put anything there.
@@ -200,7 +200,7 @@ def _of_body(message: OutboxMessage) -> dict[str, Any]:
 
 
 def _recipient(row: Recipient) -> tuple[str, ...]:
-    did = [name.removesuffix("_at") for name in _MOMENTS if getattr(row, name)]
+    did = [name.removesuffix("_at") for name in _ENGAGEMENT_TIMES if getattr(row, name)]
     return (
         row.address,
         row.kind,

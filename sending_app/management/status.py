@@ -9,10 +9,10 @@ from django.db.models import Count, Min, Q, QuerySet
 from events_app.shared.console.terminal import columns, counted, printable, span
 from events_app.shared.database import database_now
 from sending_app import account
-from sending_app.models import Part, Pause
+from sending_app.models import Mail, OpenCircuit
 from sending_app.outbox import using
 
-State = Part.State
+State = Mail.State
 
 #: With something left to do, or to look at. What is accepted or cancelled is not counted: it may be millions.
 STATES = (State.WAITING, State.POSTING, State.UNKNOWN, State.PARKED, State.FAILED)
@@ -24,29 +24,29 @@ LATE = 60
 def gather() -> dict[str, Any]:
     """All there is to say."""
     return {
-        "parts": {lane.value: _counts(lane) for lane in Part.Lane},
-        "sent_twice": _parts(sent_twice=True).count(),
-        "waiting": {lane.value: _waiting(lane) for lane in Part.Lane},
-        "seconds_to_settle": _seconds(_parts(state=State.UNKNOWN).aggregate(due=Min("due"))["due"]),
+        "mails": {lane.value: _counts(lane) for lane in Mail.Lane},
+        "sent_twice": _mails(sent_twice=True).count(),
+        "waiting": {lane.value: _waiting(lane) for lane in Mail.Lane},
+        "seconds_to_reconcile": _seconds(_mails(state=State.UNKNOWN).aggregate(due=Min("due"))["due"]),
         "without_account": _without_account(),
-        "pauses": _pauses(),
+        "open_circuits": _open_circuits(),
     }
 
 
-def _parts(**conditions: object) -> "QuerySet[Part]":
-    return Part.objects.using(using()).filter(**conditions)
+def _mails(**conditions: object) -> "QuerySet[Mail]":
+    return Mail.objects.using(using()).filter(**conditions)
 
 
-def _counts(lane: Part.Lane) -> dict[str, int]:
+def _counts(lane: Mail.Lane) -> dict[str, int]:
     # One question for each: each state has its index.
-    return {state.value: _parts(state=state, lane=lane).count() for state in STATES}
+    return {state.value: _mails(state=state, lane=lane).count() for state in STATES}
 
 
-def _waiting(lane: Part.Lane) -> dict[str, Any]:
+def _waiting(lane: Mail.Lane) -> dict[str, Any]:
     """Of those that wait: how many could be posted now, and for how long the first one has been due."""
     now = database_now(using())
     due = Q(due__lte=now)
-    found = _parts(state=State.WAITING, lane=lane).aggregate(
+    found = _mails(state=State.WAITING, lane=lane).aggregate(
         due_now=Count("pk", filter=due),
         due_since=Min("due", filter=due),
         next_due=Min("due", filter=~due),
@@ -66,28 +66,28 @@ def _seconds(until: Any) -> int | None:
 def _without_account() -> dict[str, int]:
     """Mails whose mailer the settings have not all of, which nobody can post."""
     known = [one.alias for one in account.usable()]
-    rows = _parts(state=State.WAITING).exclude(alias__in=known).order_by("alias")
+    rows = _mails(state=State.WAITING).exclude(alias__in=known).order_by("alias")
     return dict(rows.values_list("alias").annotate(Count("pk")))
 
 
-def _pauses() -> list[dict[str, Any]]:
-    names = ("since", "until", "failures", "status_code", "reason")
+def _open_circuits() -> list[dict[str, Any]]:
+    names = ("opened_at", "probe_at", "failures", "status_code", "reason")
     used = {one.fingerprint for one in account.usable()}
     return [
         {
-            "mailer": pause.alias,
-            **{name: getattr(pause, name) for name in names},
-            "in_use": pause.account in used,
+            "mailer": circuit.alias,
+            **{name: getattr(circuit, name) for name in names},
+            "in_use": circuit.account in used,
         }
-        for pause in Pause.objects.using(using()).order_by("alias", "since")
+        for circuit in OpenCircuit.objects.using(using()).order_by("alias", "opened_at")
     ]
 
 
 def page(found: dict[str, Any]) -> Iterator[str]:
     """The same for people."""
     rows = [
-        (lane, state, count, _words(state, found["waiting"][lane], found["seconds_to_settle"]))
-        for lane, counts in found["parts"].items()
+        (lane, state, count, _words(state, found["waiting"][lane], found["seconds_to_reconcile"]))
+        for lane, counts in found["mails"].items()
         for state, count in counts.items()
         if count or state == State.WAITING
     ]
@@ -97,14 +97,14 @@ def page(found: dict[str, Any]) -> Iterator[str]:
     if warnings := [*_unserved(found), *_late(found)]:
         yield ""
         yield from warnings
-    if found["pauses"]:
+    if found["open_circuits"]:
         yield ""
         yield from columns(
-            ("paused mailer", "tried again (UTC)", "tries", "SendGrid's words"), _paused(found)
+            ("paused mailer", "tried again (UTC)", "tries", "SendGrid's words"), _open_circuit_rows(found)
         )
 
 
-def _words(state: str, waiting: dict[str, Any], to_settle: int | None) -> str:
+def _words(state: str, waiting: dict[str, Any], to_reconcile: int | None) -> str:
     if state == State.WAITING:
         said = {
             f"{waiting['due_now']} due now": waiting["due_now"],
@@ -113,7 +113,9 @@ def _words(state: str, waiting: dict[str, Any], to_settle: int | None) -> str:
         }
         return ", ".join(words for words, is_so in said.items() if is_so)
     if state == State.UNKNOWN:
-        return f"SendGrid may have them; its events tell, or it is decided in {span(max(to_settle or 0, 0))}"
+        return (
+            f"SendGrid may have them; its events tell, or it is decided in {span(max(to_reconcile or 0, 0))}"
+        )
     return _MEANINGS[state]
 
 
@@ -130,7 +132,7 @@ def _unserved(found: dict[str, Any]) -> Iterator[str]:
 
 
 def _late(found: dict[str, Any]) -> Iterator[str]:
-    if found["without_account"] or any(pause["in_use"] for pause in found["pauses"]):
+    if found["without_account"] or any(circuit["in_use"] for circuit in found["open_circuits"]):
         return  # reason enough
     for lane, waiting in found["waiting"].items():
         if (waiting["seconds_due"] or 0) > LATE:
@@ -138,14 +140,15 @@ def _late(found: dict[str, Any]) -> Iterator[str]:
             yield f"WARNING: Nobody posts the {lane} lane. Does a worker run, with the queue {queue}?"
 
 
-def _paused(found: dict[str, Any]) -> list[tuple[str | int, ...]]:
+def _open_circuit_rows(found: dict[str, Any]) -> list[tuple[str | int, ...]]:
     return [
         (
-            # A pause is the key's, and ends with a post that works: that of a key put aside stays for a day.
-            pause["mailer"] if pause["in_use"] else f"{pause['mailer']} (old key)",
-            f"{pause['until'].astimezone(UTC):%Y-%m-%d %H:%M:%S}",
-            pause["failures"],
-            " ".join(filter(None, (str(pause["status_code"] or ""), pause["reason"].partition("\n")[0]))),
+            # A circuit is the key's, and closes with a post that works: that of a key put aside stays for a
+            # day.
+            circuit["mailer"] if circuit["in_use"] else f"{circuit['mailer']} (old key)",
+            f"{circuit['probe_at'].astimezone(UTC):%Y-%m-%d %H:%M:%S}",
+            circuit["failures"],
+            " ".join(filter(None, (str(circuit["status_code"] or ""), circuit["reason"].partition("\n")[0]))),
         )
-        for pause in found["pauses"]
+        for circuit in found["open_circuits"]
     ]

@@ -19,7 +19,7 @@ from sending_app.outbox import using
 logger = logging.getLogger(__name__)
 
 #: Steps a process remembers to have written.
-MOST_REMEMBERED = 10_000
+MAX_REMEMBERED = 10_000
 
 #: An account, and when a step begins: seconds since 1970.
 _Step: TypeAlias = tuple[str, int]
@@ -52,7 +52,7 @@ def _write(steps: Sequence[_Step]) -> None:
     except (DatabaseError, InterfaceError) as error:
         logger.warning("Could not record when %d events came: %s", len(rows), type(error).__name__)
         return
-    if len(_written) > MOST_REMEMBERED:
+    if len(_written) > MAX_REMEMBERED:
         _written.clear()
     _written.update(steps)
 

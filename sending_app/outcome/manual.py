@@ -1,6 +1,6 @@
 """What an operator decides about mails: to try them again now, to give them up, whether SendGrid has them.
 
-A part that is being posted is left to its worker, and what shows that SendGrid has a part stands above what
+A mail that is being posted is left to its worker, and what shows that SendGrid has a mail stands above what
 anybody decides: then it is accepted.
 """
 
@@ -13,17 +13,17 @@ from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Coalesce
 
 from events_app.shared.database import database_now
-from sending_app.models import Part
+from sending_app.models import Mail
 from sending_app.outbox import using
 from sending_app.outcome import recipients, record
 
-State = Part.State
+State = Mail.State
 
-#: Parts that are changed in one transaction; each can have a thousand recipients.
+#: Mails that are changed in one transaction; each can have a thousand recipients.
 SLICE = 100
 
 
-class Did(NamedTuple):
+class ActionResult(NamedTuple):
     """What came of it."""
 
     #: Done as was asked.
@@ -36,84 +36,86 @@ class Did(NamedTuple):
     empty: int = 0
 
 
-def retry(pks: Sequence[int]) -> Did:
-    """Have failed parts, and those put off to a later time, posted now.
+def retry(pks: Sequence[int]) -> ActionResult:
+    """Have failed mails, and those put off to a later time, posted now.
 
     The count of their attempts goes on. Their age begins anew, or they would be given up for it at once.
     """
-    empty = _parts(pks).filter(state=State.FAILED, envelopes=None).count()
-    return _each(retryable(pks), _again, pks)._replace(empty=empty)
+    empty = _mails(pks).filter(state=State.FAILED, personalizations=None).count()
+    return _each(retryable(pks), _retry, pks)._replace(empty=empty)
 
 
-def retryable(pks: Sequence[int]) -> "QuerySet[Part]":
-    """The parts that `retry` would take."""
+def retryable(pks: Sequence[int]) -> "QuerySet[Mail]":
+    """The mails that `retry` would take."""
     put_off = Q(state=State.WAITING, due__gt=database_now(using()))
-    return _parts(pks).filter(put_off | Q(state=State.FAILED, envelopes__isnull=False))
+    return _mails(pks).filter(put_off | Q(state=State.FAILED, personalizations__isnull=False))
 
 
-def cancel(pks: Sequence[int]) -> Did:
-    """Give up parts that wait or are unsettled. What SendGrid has already it sends all the same."""
-    return _each(cancellable(pks), _give_up, pks)
+def cancel(pks: Sequence[int]) -> ActionResult:
+    """Give up mails that wait or are unsettled. What SendGrid has already it sends all the same."""
+    return _each(cancellable(pks), _cancel, pks)
 
 
-def cancellable(pks: Sequence[int]) -> "QuerySet[Part]":
-    """The parts that `cancel` would take."""
-    return _parts(pks).filter(state__in=(State.WAITING, State.UNKNOWN, State.PARKED))
+def cancellable(pks: Sequence[int]) -> "QuerySet[Mail]":
+    """The mails that `cancel` would take."""
+    return _mails(pks).filter(state__in=(State.WAITING, State.UNKNOWN, State.PARKED))
 
 
-def settle(pks: Sequence[int], sent: bool) -> Did:
-    """Say whether SendGrid has parts of which nobody knows. Those it does not have are posted again."""
-    return _each(unsettled(pks), _take_as_sent if sent else _take_as_not_sent, pks)
+def settle(pks: Sequence[int], sent: bool) -> ActionResult:
+    """Say whether SendGrid has mails of which nobody knows. Those it does not have are posted again."""
+    return _each(unsettled(pks), _mark_sent if sent else _mark_not_sent, pks)
 
 
-def unsettled(pks: Sequence[int]) -> "QuerySet[Part]":
-    """The parts that `settle` would take."""
-    return _parts(pks).filter(state__in=(State.UNKNOWN, State.PARKED))
+def unsettled(pks: Sequence[int]) -> "QuerySet[Mail]":
+    """The mails that `settle` would take."""
+    return _mails(pks).filter(state__in=(State.UNKNOWN, State.PARKED))
 
 
-def _parts(pks: Sequence[int]) -> "QuerySet[Part]":
-    return Part.objects.using(using()).filter(pk__in=sorted(pks))
+def _mails(pks: Sequence[int]) -> "QuerySet[Mail]":
+    return Mail.objects.using(using()).filter(pk__in=sorted(pks))
 
 
-def _each(rows: "QuerySet[Part]", act: Callable[[Part, datetime], bool], pks: Sequence[int]) -> Did:
+def _each(rows: "QuerySet[Mail]", act: Callable[[Mail, datetime], bool], pks: Sequence[int]) -> ActionResult:
     with transaction.atomic(using=using()):
-        in_progress = _parts(pks).filter(state=State.POSTING).count()
+        in_progress = _mails(pks).filter(state=State.POSTING).count()
         # Locked in order, as every multi-row write; what a worker has taken since is none of these any more.
-        locked = rows.order_by("pk").select_for_update().defer("envelopes")
+        locked = rows.order_by("pk").select_for_update().defer("personalizations")
         now = database_now(using())
-        done = [act(part, now) for part in locked]
-    return Did(sum(done), in_progress, accepted=len(done) - sum(done))
+        done = [act(mail, now) for mail in locked]
+    return ActionResult(sum(done), in_progress, accepted=len(done) - sum(done))
 
 
-def _again(part: Part, now: datetime) -> bool:
-    again = _change(part, now, "to be sent again", **_due(now), finished_at=None)
-    if again and part.state == State.FAILED:
-        recipients.queue_again(part)
+def _retry(mail: Mail, now: datetime) -> bool:
+    again = _change(mail, now, "to be sent again", **_due(now), finished_at=None)
+    if again and mail.state == State.FAILED:
+        recipients.requeue(mail)
     return again
 
 
-def _give_up(part: Part, now: datetime) -> bool:
-    cancelled = _change(part, now, "cancelled", state=State.CANCELLED, finished_at=now)
+def _cancel(mail: Mail, now: datetime) -> bool:
+    cancelled = _change(mail, now, "cancelled", state=State.CANCELLED, finished_at=now)
     if cancelled:
-        recipients.fail(part)
+        recipients.fail(mail)
     return cancelled
 
 
-def _take_as_sent(part: Part, now: datetime) -> bool:
+def _mark_sent(mail: Mail, now: datetime) -> bool:
     accepted_at = Coalesce("accepted_at", Value(now))
     has_it = {"state": State.ACCEPTED, "accepted_at": accepted_at, "finished_at": now, "error": ""}
-    return _change(part, now, "SendGrid has it", **has_it)
+    return _change(mail, now, "SendGrid has it", **has_it)
 
 
-def _take_as_not_sent(part: Part, now: datetime) -> bool:
-    return _change(part, now, "SendGrid does not have it; to be sent again", **_due(now))
+def _mark_not_sent(mail: Mail, now: datetime) -> bool:
+    return _change(mail, now, "SendGrid does not have it; to be sent again", **_due(now))
 
 
 def _due(now: datetime) -> dict[str, Any]:
     return {"state": State.WAITING, "due": now, "created_at": now, "error": ""}
 
 
-def _change(part: Part, now: datetime, what: str, **changes: Any) -> bool:
+def _change(mail: Mail, now: datetime, what: str, **changes: Any) -> bool:
     # The state once more: on SQLite rows are not locked.
-    row = Part.objects.using(using()).filter(pk=part.pk, state=part.state, attempt=part.attempt)
-    return record.change(row, {**changes, "log": record.logged(part, now, f"by hand: {what}")})
+    row = Mail.objects.using(using()).filter(pk=mail.pk, state=mail.state, attempt_token=mail.attempt_token)
+    return record.update_unless_accepted(
+        row, {**changes, "log": record.log_with(mail, now, f"by hand: {what}")}
+    )

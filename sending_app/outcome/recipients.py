@@ -13,13 +13,13 @@ import msgspec
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from events_app.shared.database import Among
+from events_app.shared.database import AnyOf
 from events_app.signals import EventType, TrackingEvent
-from sending_app.models import Part, Recipient
+from sending_app.models import Mail, Recipient
 from sending_app.outbox import using
 
 
-class Standing(NamedTuple):
+class RankedStatus(NamedTuple):
     """A status and how far it is along."""
 
     status: str
@@ -27,23 +27,23 @@ class Standing(NamedTuple):
 
 
 #: Not handed to SendGrid, as far as we know. New rows have it.
-QUEUED_HERE = Standing("queued", 0)
+QUEUED_HERE = RankedStatus("queued", 0)
 
 #: Given up here. Below all that SendGrid says: an event shows that it has the mail after all.
-FAILED = Standing("failed", 1)
+FAILED = RankedStatus("failed", 1)
 
 #: Each beats those before it. A bounce can follow a delivery (an asynchronous one, hours later), and a
 #: mail that is deferred for days ends as a bounce. Where a mail went out twice, the worst that came of it
 #: is what its sender has to know.
-STANDINGS = {
-    EventType.QUEUED: Standing("queued", 2),
-    EventType.DEFERRED: Standing("deferred", 3),
-    EventType.DELIVERED: Standing("delivered", 4),
-    EventType.REJECTED: Standing("rejected", 5),
-    EventType.BOUNCED: Standing("bounced", 6),
+RANKED_STATUSES = {
+    EventType.QUEUED: RankedStatus("queued", 2),
+    EventType.DEFERRED: RankedStatus("deferred", 3),
+    EventType.DELIVERED: RankedStatus("delivered", 4),
+    EventType.REJECTED: RankedStatus("rejected", 5),
+    EventType.BOUNCED: RankedStatus("bounced", 6),
 }
 
-MOMENTS = {
+ENGAGEMENT_TIMES = {
     EventType.OPENED: "opened_at",
     EventType.CLICKED: "clicked_at",
     EventType.COMPLAINED: "complained_at",
@@ -52,52 +52,52 @@ MOMENTS = {
 
 
 @dataclass(slots=True)
-class Move:
+class RecipientUpdate:
     """What some events say of one recipient."""
 
-    standing: Standing = QUEUED_HERE
+    ranked: RankedStatus = QUEUED_HERE
     status_at: datetime | None = None
     reject_reason: str = ""
-    moments: dict[str, datetime] = field(default_factory=dict)
+    engagement_times: dict[str, datetime] = field(default_factory=dict)
 
-    def hear(self, event: TrackingEvent, now: datetime) -> None:
+    def apply(self, event: TrackingEvent, now: datetime) -> None:
         at = event.timestamp or now
-        standing = STANDINGS.get(event.event_type)
+        ranked = RANKED_STATUSES.get(event.event_type)
         reason = event.reject_reason or ""
-        if standing and self._is_less_than(standing.rank, at, reason):
-            self.standing, self.status_at, self.reject_reason = standing, at, reason
-        moment = MOMENTS.get(event.event_type)
+        if ranked and self._is_less_than(ranked.rank, at, reason):
+            self.ranked, self.status_at, self.reject_reason = ranked, at, reason
+        moment = ENGAGEMENT_TIMES.get(event.event_type)
         if moment:
-            self.moments[moment] = min(at, self.moments.get(moment, at))
+            self.engagement_times[moment] = min(at, self.engagement_times.get(moment, at))
 
     def _is_less_than(self, rank: int, at: datetime, reason: str) -> bool:
         # Of several events of one rank the first to happen gave the status. The reason is for two of one
         # second, so that it is the same whichever is heard of first.
-        if rank != self.standing.rank or self.status_at is None:
-            return rank > self.standing.rank
+        if rank != self.ranked.rank or self.status_at is None:
+            return rank > self.ranked.rank
         return (at, reason) < (self.status_at, self.reject_reason)
 
 
-def fail(part: Part) -> None:
-    """The part is given up; what an event has said of a recipient stands."""
-    recipients = Recipient.objects.using(using()).filter(part=part, rank__lt=FAILED.rank)
+def fail(mail: Mail) -> None:
+    """The mail is given up; what an event has said of a recipient stands."""
+    recipients = Recipient.objects.using(using()).filter(mail=mail, rank__lt=FAILED.rank)
     recipients.update(status=FAILED.status, rank=FAILED.rank)
 
 
-def queue_again(part: Part | int) -> None:
-    """The part is to be sent after all, or was; what an event has said of a recipient stands."""
-    recipients = Recipient.objects.using(using()).filter(part=part, rank=FAILED.rank)
+def requeue(mail: Mail | int) -> None:
+    """The mail is to be sent after all, or was; what an event has said of a recipient stands."""
+    recipients = Recipient.objects.using(using()).filter(mail=mail, rank=FAILED.rank)
     recipients.update(status=QUEUED_HERE.status, rank=QUEUED_HERE.rank)
 
 
-def move(recipients: dict[int, Move], database: str) -> None:
-    """Move recipients, by their primary key, as far as the moves go beyond where they are."""
+def apply_updates(recipients: dict[int, RecipientUpdate], database: str) -> None:
+    """Update recipients, by their primary key, where the updates go beyond what they have."""
     if not recipients:
         return
     connection = connections[database]
     if connection.vendor == "postgresql":
         # In order, as every multi-row write: two workers that took the rows crosswise would deadlock.
-        locked = Recipient.objects.using(database).filter(Among("pk", list(recipients))).order_by("pk")
+        locked = Recipient.objects.using(database).filter(AnyOf("pk", list(recipients))).order_by("pk")
         list(locked.select_for_update().values_list("pk"))
     with connection.cursor() as cursor:
         cursor.execute(_update(connection), [_rows(connection, recipients)])
@@ -109,7 +109,7 @@ _TYPES = {
     "status": "varchar",
     "status_at": "timestamptz",
     "reject_reason": "varchar",
-    **dict.fromkeys(MOMENTS.values(), "timestamptz"),
+    **dict.fromkeys(ENGAGEMENT_TIMES.values(), "timestamptz"),
 }
 
 
@@ -138,12 +138,12 @@ def _update(connection: BaseDatabaseWrapper) -> str:
     firsts = ", ".join(
         f"{name} = COALESCE(CASE WHEN new.{name} < {table}.{name} THEN new.{name} ELSE {table}.{name} END, "
         f"new.{name})"
-        for name in MOMENTS.values()
+        for name in ENGAGEMENT_TIMES.values()
     )
     # A row that would stay as it is is not written.
     news = " OR ".join(
         f"new.{name} < {table}.{name} OR (new.{name} IS NOT NULL AND {table}.{name} IS NULL)"
-        for name in MOMENTS.values()
+        for name in ENGAGEMENT_TIMES.values()
     )
     return (
         f"WITH new AS ({rows_of(connection, _TYPES)}) "  # noqa: S608
@@ -152,17 +152,17 @@ def _update(connection: BaseDatabaseWrapper) -> str:
     )
 
 
-def _rows(connection: BaseDatabaseWrapper, recipients: dict[int, Move]) -> str:
+def _rows(connection: BaseDatabaseWrapper, recipients: dict[int, RecipientUpdate]) -> str:
     adapt = connection.ops.adapt_datetimefield_value
     rows = [
         {
             "pk": pk,
-            "rank": move.standing.rank,
-            "status": move.standing.status,
-            "status_at": adapt(move.status_at),
-            "reject_reason": move.reject_reason,
-            **{name: adapt(at) for name, at in move.moments.items()},
+            "rank": update.ranked.rank,
+            "status": update.ranked.status,
+            "status_at": adapt(update.status_at),
+            "reject_reason": update.reject_reason,
+            **{name: adapt(at) for name, at in update.engagement_times.items()},
         }
-        for pk, move in recipients.items()
+        for pk, update in recipients.items()
     ]
     return msgspec.json.encode(rows).decode()

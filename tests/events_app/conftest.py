@@ -13,9 +13,9 @@ from tests.support import brokers
 
 @pytest.fixture(autouse=True)
 def nothing_left(stream: str) -> Iterator[None]:
-    """No bell for a retry, and no verdict that waits for its database, is handed on."""
+    """No wake-up for a retry, and no verdict that waits for its database, is handed on."""
     # Asked for now: the test may leave the settings pointing elsewhere.
-    server = redis.worker()
+    server = redis.for_workers()
     keys = [redis.key(beside) for beside in ("beat", "late", "prune", "inbound_prune")]
     yield
     server.delete(*keys, tasks.RETRIES)

@@ -20,7 +20,7 @@ from tests.support.inbound.mails import add_pending_mail, keep_mail, sample_mail
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
 
-MODELS = ("event", "work", "inboundmail", "inboundwork")
+MODELS = ("event", "pendingdelivery", "inboundmail", "pendinginbounddelivery")
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def one_of_each() -> dict[str, int]:
     (event,) = store_done(open_event("A1"))
     mail = keep_mail(sample_mail()).pk
     add_pending(event, state="dead", receivers={"shop": "Traceback"})
-    return {"event": event, "work": event, "inboundmail": mail, "inboundwork": mail}
+    return {"event": event, "pendingdelivery": event, "inboundmail": mail, "pendinginbounddelivery": mail}
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -54,14 +54,14 @@ def test_admin_pages_are_read_only(database: str, client: Client, model: str) ->
     assert "Delete" not in shown
     for action, args in (("add", []), ("change", [pk]), ("delete", [pk])):
         url = reverse(f"admin:events_app_{model}_{action}", args=args)
-        assert client.post(url, {"state": "owed", "door": "x"}).status_code == 403
+        assert client.post(url, {"state": "pending", "webhook": "x"}).status_code == 403
 
 
 def test_the_list_of_inbound_mails_shows_sender_recipient_subject_and_duplicates(
     database: str, client: Client
 ) -> None:
     first = store_read_mail(sender="mira@example.net", recipient="desk@example.com", subject="Where is <it>?")
-    store_read_mail(answers="0c5c1a52", repeat_of_id=first)
+    store_read_mail(answers="0c5c1a52", duplicate_of_id=first)
     shown = page(client, "inboundmail")
     for said in (
         "mira@example.net",
@@ -71,7 +71,7 @@ def test_the_list_of_inbound_mails_shows_sender_recipient_subject_and_duplicates
         "2 inbound mails",
     ):
         assert said in shown
-    assert f'<td class="field-repeat_of_id">{first}</td>' in shown
+    assert f'<td class="field-duplicate_of_id">{first}</td>' in shown
 
 
 def test_an_inbound_mail_page_shows_its_escaped_text(database: str, client: Client) -> None:
@@ -101,7 +101,7 @@ def test_an_unreadable_inbound_mail_page_says_why_it_has_no_text(database: str, 
     gone = keep_mail(sample_mail())
     storages[storage.ALIAS].delete(gone.file)
     assert "The file with the post is not in the storage." in page(client, "inboundmail", gone.pk)
-    store.keep("inbound", file="nowhere", size=1, digest=b"", content_type="")
+    store.save("inbound", file="nowhere", size=1, digest=b"", content_type="")
     assert "is not in the storage" in page(client, "inboundmail", InboundMail.objects.latest("pk").pk)
 
 
@@ -134,10 +134,10 @@ def test_a_list_page_needs_a_constant_number_of_queries(
     for more in (1, 20):
         first = store_read_mail(sender="mira@example.net")
         for _ in range(more):
-            add_pending_mail(store_read_mail(sender="mira@example.net", repeat_of_id=first))
+            add_pending_mail(store_read_mail(sender="mira@example.net", duplicate_of_id=first))
         with CaptureQueriesContext(connections[database]) as asked:
             page(client, "inboundmail", **query)
-            page(client, "inboundwork")
+            page(client, "pendinginbounddelivery")
         counts.append(len(asked))
     assert counts[0] == counts[1]
 
@@ -147,7 +147,9 @@ def test_pending_work_is_filtered_by_state_and_shows_its_pending_receivers(
 ) -> None:
     add_pending_mail(store_read_mail(), state="dead", receivers={"desk": "Traceback", "bank": ""})
     add_pending_mail(store_read_mail())
-    shown = page(client, "inboundwork", state__exact="dead")
-    assert "1 inbound work" in shown
+    shown = page(client, "pendinginbounddelivery", state__exact="dead")
+    assert "1 pending inbound delivery" in shown
     assert "desk" in shown
-    assert '<td class="field-owed_to">all</td>' in page(client, "inboundwork", state__exact="owed")
+    assert '<td class="field-pending_receivers">all</td>' in page(
+        client, "pendinginbounddelivery", state__exact="pending"
+    )

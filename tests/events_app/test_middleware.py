@@ -76,8 +76,8 @@ def test_a_redirect_to_https_becomes_503(settings: Settings, caplog: pytest.LogC
 
 
 def test_a_redirect_to_the_trailing_slash_becomes_503(settings: Settings) -> None:
-    door = SendGridInboundWebhookView.as_view()
-    settings.ROOT_URLCONF = (path("mail/in/", door), path("mail/out/", lambda request: HttpResponse()))
+    webhook = SendGridInboundWebhookView.as_view()
+    settings.ROOT_URLCONF = (path("mail/in/", webhook), path("mail/out/", lambda request: HttpResponse()))
     assert post("/mail/in").status_code == 503
     assert post("/mail/out").status_code == 301
     settings.APPEND_SLASH = False

@@ -1,15 +1,13 @@
 """What the databases keep, and that each key is kept once."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.db import DataError, IntegrityError, connections, transaction
-from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
-from events_app.models import Event, Work
+from events_app.models import Event, PendingDelivery
 from events_app.shared.database import database_now
 from tests.support.events.stored_events import NOON, new_event
 
@@ -77,7 +75,7 @@ def test_postgresql_refuses_a_value_too_long_for_its_column(database: str) -> No
 
 def test_one_refused_row_prevents_the_whole_insert(database: str) -> None:
     with pytest.raises(IntegrityError):
-        Event.objects.insert_new([new_event(1), new_event(2, door=None), new_event(3)], database)
+        Event.objects.insert_new([new_event(1), new_event(2, webhook=None), new_event(3)], database)
     assert not Event.objects.exists()
 
 
@@ -89,77 +87,16 @@ def test_database_now_advances_within_a_transaction(database: str) -> None:
 
 def test_pending_work_has_defaults_and_a_readable_name(database: str) -> None:
     ((_, pk),) = Event.objects.insert_new([new_event(1)], database).items()
-    work = Work.objects.create(event_id=pk, due=NOON)
-    assert (work.state, work.claim, work.error) == (Work.State.OWED, None, "")
-    assert (work.failures, work.lapses, work.replay, work.receivers) == (0, 0, False, {})
-    assert (str(work), str(work.event)) == (f"owed work for event {pk}", f"opened event {pk}")
-
-
-# The way from one version's tables to the next one's
-
-
-@pytest.fixture
-def migrate(database: str) -> Iterator[Callable[[str], Any]]:
-    """Takes the tables to a migration; answers the models of that time."""
-
-    def to(name: str) -> Any:
-        executor = MigrationExecutor(connections[database])
-        state = executor.migrate([("events_app", name)])
-        assert state is not None
-        return state.apps
-
-    yield to
-    executor = MigrationExecutor(connections[database])
-    executor.migrate(executor.loader.graph.leaf_nodes("events_app"))
-
-
-def test_the_migration_keeps_pending_work_and_dead_letters(
-    database: str, migrate: Callable[[str], Any]
-) -> None:
-    before = migrate("0001_initial")
-    rows: list[dict[str, Any]] = [
-        {"state": "owed", "claim": 17, "attempts": 1},
-        {"state": "owed", "claim": 17, "attempts": 3},
-        {"state": "owed", "claim": None, "attempts": 0},
-        {"state": "dead", "attempts": 1, "failed": ["shop", "bank"], "error": "Traceback"},
-        {"state": "dead", "attempts": 0, "error": "It is not JSON."},
-        {"state": "dead", "attempts": 6, "error": "Its worker died."},
-    ]
-    for number, row in enumerate(rows):
-        kept = before.get_model("events_app", "Event").objects.using(database)
-        given = {
-            field: getattr(new_event(number), field) for field in ("key", "event_type", "received_at", "raw")
-        }
-        made = kept.create(**given, door="tracking")
-        before.get_model("events_app", "Work").objects.using(database).create(event=made, due=NOON, **row)
-
-    migrate("0002_retry_and_replay")
-
-    found = Work.objects.order_by("event__key").values_list(
-        "state", "claim", "failures", "lapses", "receivers", "error"
-    )
-    assert list(found) == [
-        ("owed", 17, 0, 0, {}, ""),
-        ("owed", 17, 0, 2, {}, ""),
-        ("owed", None, 0, 0, {}, ""),
-        ("dead", None, 1, 0, {"shop": "Traceback", "bank": "Traceback"}, "Given up: a receiver failed."),
-        ("dead", None, 0, 0, {}, "It is not JSON."),
-        ("dead", None, 0, 5, {}, "Its worker died."),
-    ]
-    assert set(Work.objects.values_list("due", "replay")) == {(NOON, False)}
-
-
-def test_the_migration_can_be_reversed(database: str, migrate: Callable[[str], Any]) -> None:
-    ((_, pk),) = Event.objects.insert_new([new_event(1)], database).items()
-    Work.objects.create(event_id=pk, due=NOON, failures=2, receivers={"shop": "Traceback"})
-    work = migrate("0001_initial").get_model("events_app", "Work").objects.using(database).get()
-    assert (work.event_id, work.state, work.failed) == (pk, "owed", [])
+    work = PendingDelivery.objects.create(event_id=pk, due=NOON)
+    assert (work.state, work.lease, work.error) == (PendingDelivery.State.PENDING, None, "")
+    assert (work.failures, work.worker_deaths, work.replay, work.receivers) == (0, 0, False, {})
+    assert (str(work), str(work.event)) == (f"pending delivery of event {pk}", f"opened event {pk}")
 
 
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)
 def test_autovacuum_of_pending_work_uses_fixed_thresholds(database: str) -> None:
     with connections[database].cursor() as cursor:
-        cursor.execute("SELECT reloptions FROM pg_class WHERE oid = 'events_app_work'::regclass")
+        cursor.execute("SELECT reloptions FROM pg_class WHERE oid = 'events_app_pendingdelivery'::regclass")
         (found,) = cursor.fetchone()
     assert {
         "autovacuum_vacuum_scale_factor=0",

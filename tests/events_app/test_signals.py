@@ -6,7 +6,7 @@ from events_app.views import SendGridInboundWebhookView, SendGridTrackingWebhook
 
 
 def test_webhook_views_are_registered_by_name() -> None:
-    assert signals.doors == {
+    assert signals.webhook_views == {
         "tracking": SendGridTrackingWebhookView,
         "inbound": SendGridInboundWebhookView,
     }

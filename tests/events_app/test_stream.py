@@ -39,7 +39,7 @@ def fresh(count: int = 100) -> list[Entry]:
 def test_appended_events_are_read_in_order_with_their_webhook_view() -> None:
     append(b'{"a": 1}', b"\xff\x00 no text", b"")
     append(b"[]")
-    assert [(entry.door, entry.events) for entry in fresh()] == [
+    assert [(entry.webhook, entry.events) for entry in fresh()] == [
         ("tracking", [b'{"a": 1}', b"\xff\x00 no text", b""]),
         ("tracking", [b"[]"]),
     ]
@@ -54,7 +54,7 @@ def test_a_large_post_is_split_into_several_entries() -> None:
 
 
 def test_append_asks_for_one_wake_up_until_a_worker_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis, "BELL_LIFE", 3_600_000)
+    monkeypatch.setattr(redis, "WAKE_UP_LIFETIME", 3_600_000)
     assert append(b"1")
     assert not append(b"2")
     fresh()
@@ -63,14 +63,14 @@ def test_append_asks_for_one_wake_up_until_a_worker_reads(monkeypatch: pytest.Mo
 
 def test_the_wake_up_flag_expires() -> None:
     append(b"1")
-    assert 0 < redis.worker().pttl(redis.key("bell")) <= redis.BELL_LIFE
+    assert 0 < redis.for_workers().pttl(redis.key("wakeup")) <= redis.WAKE_UP_LIFETIME
 
 
 def test_an_entry_has_the_time_it_was_received() -> None:
-    before, _ = redis.worker().time()
+    before, _ = redis.for_workers().time()
     append(b"1")
     (entry,) = fresh()
-    after, _ = redis.worker().time()
+    after, _ = redis.for_workers().time()
     assert before <= entry.received_at.timestamp() < after + 1
     assert entry.received_at.tzinfo is UTC
 
@@ -96,7 +96,7 @@ def test_done_entries_make_room_in_the_backlog(anymail: Callable[..., None]) -> 
     entries = fresh()
     with pytest.raises(Unavailable):
         append(b"2")
-    stream.done(entries)
+    stream.delete(entries)
     append(b"2")
 
 
@@ -104,8 +104,8 @@ def test_done_is_idempotent_for_the_backlog(anymail: Callable[..., None]) -> Non
     append(b"1", b"2")
     first = fresh()
     append(b"3", b"4", b"5")
-    stream.done(first)
-    stream.done(first)
+    stream.delete(first)
+    stream.delete(first)
     assert stream.backlog() == 3
     anymail(EVENT_BACKLOG_LIMIT=4)
     with pytest.raises(Unavailable):
@@ -115,7 +115,7 @@ def test_done_is_idempotent_for_the_backlog(anymail: Callable[..., None]) -> Non
 def test_trimming_the_stream_by_hand_empties_the_backlog(anymail: Callable[..., None]) -> None:
     anymail(EVENT_BACKLOG_LIMIT=3)
     append(b"1", b"2", b"3")
-    redis.worker().xtrim(redis.key(), maxlen=0)
+    redis.for_workers().xtrim(redis.key(), maxlen=0)
     assert stream.backlog() == 0
     append(b"4", b"5")
     assert stream.backlog() == 2
@@ -124,11 +124,11 @@ def test_trimming_the_stream_by_hand_empties_the_backlog(anymail: Callable[..., 
 def test_uncounted_entries_count_towards_the_backlog(anymail: Callable[..., None]) -> None:
     anymail(EVENT_BACKLOG_LIMIT=3)
     for _ in range(3):
-        redis.worker().xadd(redis.key(), {"r": b"{}"})
+        redis.for_workers().xadd(redis.key(), {"r": b"{}"})
     assert stream.backlog() == 3
     with pytest.raises(Unavailable):
         append(b"1")
-    stream.done(fresh())
+    stream.delete(fresh())
     append(b"1", b"2", b"3")
 
 
@@ -136,7 +136,7 @@ def test_a_full_backlog_does_not_pause_redis(anymail: Callable[..., None]) -> No
     anymail(EVENT_BACKLOG_LIMIT=1)
     with pytest.raises(Unavailable):
         append(b"1", b"2")
-    assert not redis.is_paused()
+    assert not redis.is_circuit_open()
 
 
 def test_with_redis_away_append_is_refused_and_redis_is_paused(
@@ -150,7 +150,7 @@ def test_with_redis_away_append_is_refused_and_redis_is_paused(
 
 
 def test_append_to_a_key_of_another_type_is_refused() -> None:
-    redis.worker().set(redis.key(), "a text")
+    redis.for_workers().set(redis.key(), "a text")
     with pytest.raises(Unavailable):
         append(b"1")
 
@@ -186,14 +186,14 @@ def test_entries_read_but_not_stored_are_read_again() -> None:
 
 def test_expired_entries_are_read_together_with_fresh_ones() -> None:
     append(b"1", b"2")
-    stream.give_back(fresh(), LEASE)
+    stream.release(fresh(), LEASE)
     append(b"3")
     assert sorted(raws(fresh())) == [b"1", b"2", b"3"]
 
 
 def test_expired_entries_are_read_before_fresh_ones() -> None:
     append_each(b"1", b"2", b"3")
-    stream.give_back(fresh(), LEASE)
+    stream.release(fresh(), LEASE)
     append_each(b"4", b"5", b"6")
     assert raws(fresh(2)) == [b"1", b"2"]
     assert raws(fresh(2)) == [b"3", b"4"]
@@ -217,27 +217,27 @@ def test_a_read_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_done_entries_are_deleted() -> None:
     append(b"1", b"2")
-    stream.done(fresh())
+    stream.delete(fresh())
     assert stream.backlog() == 0
     assert stream.read(100, NONE).entries == []
-    assert redis.worker().xpending(redis.key(), stream.GROUP)["pending"] == 0
+    assert redis.for_workers().xpending(redis.key(), stream.GROUP)["pending"] == 0
 
 
 def test_entries_given_back_are_read_at_once() -> None:
     append_each(b"1", b"2")
     one, other = fresh()
-    stream.give_back([other], LEASE)
+    stream.release([other], LEASE)
     assert raws(fresh()) == [b"2"]
     assert fresh() == []
-    stream.done([one, other])
+    stream.delete([one, other])
     assert stream.backlog() == 0
 
 
 def test_giving_back_entries_stored_by_another_worker_restores_nothing() -> None:
     append(b"1")
     entries = fresh()
-    stream.done(entries)
-    stream.give_back(entries, LEASE)
+    stream.delete(entries)
+    stream.release(entries, LEASE)
     assert fresh() == []
     assert not stream.anything_to_read(LEASE)
 
@@ -245,15 +245,15 @@ def test_giving_back_entries_stored_by_another_worker_restores_nothing() -> None
 def test_an_entry_deleted_while_pending_is_skipped() -> None:
     append_each(b"1", b"2")
     entries = fresh()
-    redis.worker().xdel(redis.key(), entries[0].id)
-    stream.give_back(entries, LEASE)
+    redis.for_workers().xdel(redis.key(), entries[0].id)
+    stream.release(entries, LEASE)
     assert raws(fresh()) == [b"2"]
 
 
 def test_done_and_give_back_without_entries_need_no_redis(anymail: Callable[..., None]) -> None:
     anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
-    stream.done([])
-    stream.give_back([], LEASE)
+    stream.delete([])
+    stream.release([], LEASE)
 
 
 def test_reading_with_redis_away_raises(anymail: Callable[..., None]) -> None:
@@ -263,7 +263,7 @@ def test_reading_with_redis_away_raises(anymail: Callable[..., None]) -> None:
 
 
 def test_reading_a_key_of_another_type_raises() -> None:
-    redis.worker().set(redis.key(), "a text")
+    redis.for_workers().set(redis.key(), "a text")
     with pytest.raises(RedisError, match="WRONGTYPE"):
         fresh()
 
@@ -271,7 +271,7 @@ def test_reading_a_key_of_another_type_raises() -> None:
 def test_a_lost_consumer_group_is_recreated_without_losing_events() -> None:
     append(b"1", b"2")
     fresh()
-    redis.worker().xgroup_destroy(redis.key(), stream.GROUP)
+    redis.for_workers().xgroup_destroy(redis.key(), stream.GROUP)
     append(b"3")
     assert raws(fresh()) == [b"1", b"2", b"3"]
 
@@ -279,7 +279,7 @@ def test_a_lost_consumer_group_is_recreated_without_losing_events() -> None:
 def test_a_lost_stream_is_recreated() -> None:
     append(b"1")
     fresh()
-    redis.worker().delete(redis.key())
+    redis.for_workers().delete(redis.key())
     assert fresh() == []
     append(b"2")
     assert raws(fresh()) == [b"2"]
@@ -296,9 +296,9 @@ def test_foreign_entries_do_not_stop_a_read() -> None:
     append(b"1")
     aliens: list[dict[Any, Any]] = [{"other": 1}, {"d": b"\xff", "r": b"2"}, {"d": "tracking"}, {"r": b"3"}]
     for fields in aliens:
-        redis.worker().xadd(redis.key(), fields)
+        redis.for_workers().xadd(redis.key(), fields)
     append(b"4")
-    assert [(entry.door, entry.events) for entry in fresh()] == [
+    assert [(entry.webhook, entry.events) for entry in fresh()] == [
         ("tracking", [b"1"]),
         ("", [b""]),
         ("\ufffd", [b"2"]),
@@ -319,12 +319,12 @@ def test_anything_to_read_is_true_for_unread_and_expired_entries() -> None:
     states.append(("one unread", stream.anything_to_read(LEASE)))
     entries = fresh(1)
     states.append(("all in hand", stream.anything_to_read(LEASE)))
-    stream.give_back(entries, LEASE)
+    stream.release(entries, LEASE)
     states.append(("one given back", stream.anything_to_read(LEASE)))
-    stream.done(fresh())
+    stream.delete(fresh())
     states.append(("one in hand", stream.anything_to_read(LEASE)))
     states.append(("one lapsed", stream.anything_to_read(NONE)))
-    stream.done(stream.read(100, NONE).entries)
+    stream.delete(stream.read(100, NONE).entries)
     states.append(("all stored", stream.anything_to_read(NONE)))
     assert dict(states) == {
         "no stream": False,
@@ -340,23 +340,23 @@ def test_anything_to_read_is_true_for_unread_and_expired_entries() -> None:
 
 def test_an_empty_stream_without_a_consumer_group_has_nothing_to_read() -> None:
     append(b"1")
-    stream.done(fresh())
-    redis.worker().xgroup_destroy(redis.key(), stream.GROUP)
+    stream.delete(fresh())
+    redis.for_workers().xgroup_destroy(redis.key(), stream.GROUP)
     assert not stream.anything_to_read(NONE)
 
 
 def test_another_consumer_group_is_ignored() -> None:
     append(b"1")
-    redis.worker().xgroup_create(redis.key(), "another", id="$")
+    redis.for_workers().xgroup_create(redis.key(), "another", id="$")
     assert stream.anything_to_read(LEASE)
 
 
 def test_a_lock_has_one_holder_until_it_is_released_or_expires() -> None:
-    assert redis.hold("tick", 60_000)
-    assert not redis.hold("tick", 60_000)
-    assert 0 < redis.worker().pttl(redis.key("tick")) <= 60_000
-    redis.let_go("tick")
-    assert redis.hold("tick", 60_000)
+    assert redis.take_lock("tick", 60_000)
+    assert not redis.take_lock("tick", 60_000)
+    assert 0 < redis.for_workers().pttl(redis.key("tick")) <= 60_000
+    redis.release_lock("tick")
+    assert redis.take_lock("tick", 60_000)
 
 
 # The entry that has waited longest
@@ -379,12 +379,12 @@ def test_oldest_includes_events_read_but_not_stored() -> None:
     stream.append("tracking", [b"1"])
     entries = stream.read(10, idle=60_000).entries
     assert stream.oldest().received_at == entries[0].received_at
-    stream.done(entries)
+    stream.delete(entries)
     assert stream.oldest().received_at is None
 
 
 def test_oldest_accepts_an_entry_later_than_the_redis_clock() -> None:
-    redis.worker().xadd(redis.key(), {"d": "tracking", "r": b"1"}, id=f"{2**42}-0")
+    redis.for_workers().xadd(redis.key(), {"d": "tracking", "r": b"1"}, id=f"{2**42}-0")
     now, received_at = stream.oldest()
     assert received_at is not None
     assert received_at > now

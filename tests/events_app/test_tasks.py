@@ -1,4 +1,4 @@
-"""What a worker does when a bell rings, from the stream to the receivers, in this process."""
+"""What a worker does when a wake-up comes, from the stream to the receivers, in this process."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -13,9 +13,9 @@ from django.test import Client
 
 from events_app import stream, tasks
 from events_app.dispatch import dispatcher, leases, retention
-from events_app.dispatch.leases import Claim
+from events_app.dispatch.leases import Lease
 from events_app.inbound import retention as inbound_retention
-from events_app.models import Event, InboundMail, InboundWork, Work
+from events_app.models import Event, InboundMail, PendingDelivery, PendingInboundDelivery
 from events_app.shared import counters, redis
 from events_app.shared.database import database_now
 from events_app.signals import EventType, InboundEvent, ReceiverSignal, TrackingEvent
@@ -41,9 +41,9 @@ def append(*events: Any) -> None:
     stream.append("tracking", raw)
 
 
-def bells(queue: str = "sendgrid.events") -> list[str]:
-    """The tasks that were rung for, oldest first."""
-    messages = redis.worker().lrange(queue, 0, -1)
+def wake_ups(queue: str = "sendgrid.events") -> list[str]:
+    """The tasks that were woken, oldest first."""
+    messages = redis.for_workers().lrange(queue, 0, -1)
     return [json.loads(message)["headers"]["task"] for message in reversed(messages)]
 
 
@@ -73,13 +73,13 @@ def test_signed_posts_reach_sync_and_async_receivers_once(
             headers=sender.headers(body),
         )
         assert answer.status_code == 200
-    assert bells()
+    assert wake_ups()
     tasks.drain()
     assert came_async == [*(event["sg_event_id"] for event in events), "new"]
     assert [event_id for event_id, _ in came] == came_async
     assert came[-1] == ("new", EventType.UNKNOWN)
-    assert [work.state for work in Work.objects.all()] == ["dead"]
-    assert counters.read() == {"duplicate": 44, "dead_on_arrival": 1}
+    assert [work.state for work in PendingDelivery.objects.all()] == ["dead"]
+    assert counters.read() == {"duplicate": 44, "dead_letter_on_arrival": 1}
 
 
 def test_a_drain_stores_and_delivers_all_waiting_events(database: str, tracking: ReceiverSignal) -> None:
@@ -88,32 +88,32 @@ def test_a_drain_stores_and_delivers_all_waiting_events(database: str, tracking:
     tasks.drain()
     assert log.ids == ["A1", "B2"]
     assert (stream.backlog(), Event.objects.count()) == (0, 3)
-    assert [work.state for work in Work.objects.all()] == ["dead"]
-    assert counters.read() == {"duplicate": 1, "dead_on_arrival": 1}
+    assert [work.state for work in PendingDelivery.objects.all()] == ["dead"]
+    assert counters.read() == {"duplicate": 1, "dead_letter_on_arrival": 1}
 
 
 def test_a_drain_with_nothing_to_do_does_nothing(database: str) -> None:
     tasks.drain()
-    assert bells() == []
+    assert wake_ups() == []
 
 
 def test_a_drain_that_filled_its_batch_wakes_another(database: str, tracking: ReceiverSignal) -> None:
     log = Recorder(tracking)
     append(*(open_event(str(number)) for number in range(tasks.BATCH + 1)))
     tasks.drain()
-    assert (len(log.ids), bells()[0]) == (tasks.BATCH, "events.drain")
+    assert (len(log.ids), wake_ups()[0]) == (tasks.BATCH, "events.drain")
     tasks.drain()
     assert (len(log.ids), stream.backlog()) == (tasks.BATCH + 1, 0)
 
 
 def test_a_drain_takes_released_events(database: str, tracking: ReceiverSignal) -> None:
     log = Recorder(tracking)
-    store_leased("A1", claim=Claim())
-    make_due(database, claim=None)
+    store_leased("A1", lease=Lease())
+    make_due(database, lease=None)
     append(open_event("B2"))
     tasks.drain()
     assert log.ids == ["A1", "B2"]
-    assert not Work.objects.exists()
+    assert not PendingDelivery.objects.exists()
 
 
 def test_a_drain_takes_released_events_before_fresh_ones(
@@ -121,17 +121,17 @@ def test_a_drain_takes_released_events_before_fresh_ones(
 ) -> None:
     log = Recorder(tracking)
     monkeypatch.setattr(tasks, "BATCH", 2)
-    store_leased("A1", "B2", "C3", claim=Claim())
-    make_due(database, claim=None)
+    store_leased("A1", "B2", "C3", lease=Lease())
+    make_due(database, lease=None)
     append(open_event("D4"))
     append(open_event("E5"))
     tasks.drain()
-    assert (len(log.ids), stream.backlog(), bells()[0]) == (2, 2, "events.drain")
+    assert (len(log.ids), stream.backlog(), wake_ups()[0]) == (2, 2, "events.drain")
     assert set(log.ids) < {"A1", "B2", "C3"}
     tasks.drain()
     assert (set(log.ids), stream.backlog()) == ({"A1", "B2", "C3", "D4"}, 1)
     tasks.drain()
-    assert (log.ids[4:], stream.backlog(), Work.objects.count()) == (["E5"], 0, 0)
+    assert (log.ids[4:], stream.backlog(), PendingDelivery.objects.count()) == (["E5"], 0, 0)
 
 
 def test_a_drain_does_not_retry_failed_receivers(database: str, tracking: ReceiverSignal) -> None:
@@ -150,37 +150,37 @@ def test_a_drain_that_leaves_work_wakes_another(
     monkeypatch.setattr(leases, "BUDGET", 0)
     append(open_event("A1"), open_event("B2"))
     tasks.drain()
-    assert (log.ids, bells()[0]) == (["A1"], "events.drain")
+    assert (log.ids, wake_ups()[0]) == (["A1"], "events.drain")
     tasks.drain()
-    assert (log.ids, Work.objects.count()) == (["A1", "B2"], 0)
+    assert (log.ids, PendingDelivery.objects.count()) == (["A1", "B2"], 0)
 
 
 def test_a_drain_runs_the_tick_without_beat(database: str, tracking: ReceiverSignal) -> None:
     log = Recorder(tracking)
-    store_leased("A1", claim=Claim())
+    store_leased("A1", lease=Lease())
     make_due(database)
     tasks.drain()
-    assert bells("sendgrid.recovery") == ["events.recover"]
+    assert wake_ups("sendgrid.recovery") == ["events.recover"]
     tasks.recover()
     assert log.ids == ["A1"]
 
 
 def test_a_drain_wakes_a_retry_for_due_events(database: str, tracking: ReceiverSignal) -> None:
     log = Recorder(tracking)
-    store_leased("A1", claim=Claim())
-    make_due(database, claim=None, failures=1)
+    store_leased("A1", lease=Lease())
+    make_due(database, lease=None, failures=1)
     tasks.drain()
-    assert (log.ids, bells("sendgrid.retries")) == ([], ["events.retry"])
+    assert (log.ids, wake_ups("sendgrid.retries")) == ([], ["events.retry"])
     tasks.retry()
     assert log.calls == [Call("A1", 2)]
 
 
 def test_a_recovery_that_leaves_work_wakes_another(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "BUDGET", 0)
-    store_leased("A1", claim=Claim())
+    store_leased("A1", lease=Lease())
     make_due(database)
     tasks.recover()
-    assert bells("sendgrid.recovery") == ["events.recover"]
+    assert wake_ups("sendgrid.recovery") == ["events.recover"]
 
 
 def test_a_recovery_releases_its_lock_before_it_wakes_another(
@@ -190,16 +190,16 @@ def test_a_recovery_releases_its_lock_before_it_wakes_another(
     held: list[bool] = []
 
     def an_idle_process_answers_at_once(_: object) -> None:
-        held.append(bool(redis.worker().exists(redis.key("recover"))))
+        held.append(bool(redis.for_workers().exists(redis.key("recover"))))
 
-    monkeypatch.setattr(tasks, "ring", an_idle_process_answers_at_once)
-    lapsed(database, "A1")
+    monkeypatch.setattr(tasks, "wake", an_idle_process_answers_at_once)
+    expired(database, "A1")
     tasks.recover()
     assert held == [False]
 
 
-def lapsed(database: str, *event_ids: str) -> None:
-    store_leased(*event_ids, claim=Claim())
+def expired(database: str, *event_ids: str) -> None:
+    store_leased(*event_ids, lease=Lease())
     make_due(database)
 
 
@@ -210,14 +210,14 @@ def test_recovery_yields_to_fresh_events_and_makes_progress_at_each_tick(
     monkeypatch.setattr(dispatcher, "RECOVERY_SLICE", 0.0)
     log = Recorder(tracking)
     if waits == "released":
-        store_leased("fresh", claim=Claim())
-        make_due(database, claim=None)
+        store_leased("fresh", lease=Lease())
+        make_due(database, lease=None)
     else:
         append(open_event("fresh"))
-    lapsed(database, "A1", "B2")
+    expired(database, "A1", "B2")
     for recovered in (1, 2):
         tasks.recover()
-        assert (len(log.ids), bells("sendgrid.recovery")) == (recovered, [])
+        assert (len(log.ids), wake_ups("sendgrid.recovery")) == (recovered, [])
     assert sorted(filter(None, log.ids)) == ["A1", "B2"]
 
 
@@ -226,7 +226,7 @@ def test_recovery_does_not_yield_without_fresh_events(
 ) -> None:
     monkeypatch.setattr(dispatcher, "RECOVERY_SLICE", 0.0)
     log = Recorder(tracking)
-    lapsed(database, "A1", "B2")
+    expired(database, "A1", "B2")
     tasks.recover()
     assert sorted(filter(None, log.ids)) == ["A1", "B2"]
 
@@ -240,7 +240,7 @@ def test_only_one_process_recovers_at_a_time(database: str, tracking: ReceiverSi
         seen.append(len(log.ids) - before)
 
     log = Recorder(tracking, does=another_process)
-    lapsed(database, "A1", "B2")
+    expired(database, "A1", "B2")
     tasks.recover()
     assert sorted(filter(None, log.ids)) == ["A1", "B2"]
     assert seen == [0, 0]
@@ -250,16 +250,16 @@ def test_the_recovery_lock_expires_within_the_hard_time_limit(
     database: str, tracking: ReceiverSignal
 ) -> None:
     left: list[int] = []
-    Recorder(tracking, does=lambda: left.append(redis.worker().pttl(redis.key("recover"))))
-    lapsed(database, "A1")
+    Recorder(tracking, does=lambda: left.append(redis.for_workers().pttl(redis.key("recover"))))
+    expired(database, "A1")
     tasks.recover()
     assert 0 < left[0] <= leases.hard_limit() * 1000
-    assert not redis.worker().exists(redis.key("recover"))
+    assert not redis.for_workers().exists(redis.key("recover"))
 
 
 def test_a_recovery_without_the_database_releases_its_lock(database: str, tracking: ReceiverSignal) -> None:
     log = Recorder(tracking)
-    lapsed(database, "A1")
+    expired(database, "A1")
     with database_away(database):
         tasks.recover()
     tasks.recover()
@@ -270,21 +270,21 @@ def test_a_recovery_without_the_database_releases_its_lock(database: str, tracki
 
 
 def to_retry(database: str, *event_ids: str) -> None:
-    store_leased(*event_ids, claim=Claim())
-    make_due(database, claim=None, failures=1)
+    store_leased(*event_ids, lease=Lease())
+    make_due(database, lease=None, failures=1)
 
 
 def test_retry_takes_all_due_events_in_small_batches(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claimed: list[int] = []
+    leased: list[int] = []
     monkeypatch.setattr(tasks, "RETRIES_AT_ONCE", 2)
     to_retry(database, "A1", "B2", "C3", "D4", "E5")
-    log = Recorder(tracking, does=lambda: claimed.append(Work.objects.exclude(claim=None).count()))
+    log = Recorder(tracking, does=lambda: leased.append(PendingDelivery.objects.exclude(lease=None).count()))
     tasks.retry()
     assert (sorted(filter(None, log.ids)), pending_ids()) == (["A1", "B2", "C3", "D4", "E5"], [])
-    assert claimed == [2, 2, 2, 2, 1]
-    assert bells("sendgrid.retries") == []
+    assert leased == [2, 2, 2, 2, 1]
+    assert wake_ups("sendgrid.retries") == []
 
 
 def test_retry_calls_a_failing_receiver_once_per_run(database: str, tracking: ReceiverSignal) -> None:
@@ -303,7 +303,7 @@ def test_retry_yields_to_fresh_events(
     append(open_event("fresh"))
     tasks.retry()
     assert (len(log.ids), len(pending_ids()), stream.backlog()) == (2, 1, 1)
-    assert (bells(), bells("sendgrid.retries")) == (["events.drain"], ["events.retry"])
+    assert (wake_ups(), wake_ups("sendgrid.retries")) == (["events.drain"], ["events.retry"])
 
 
 def test_retry_yields_to_released_events(
@@ -312,8 +312,10 @@ def test_retry_yields_to_released_events(
     log = Recorder(tracking)
     monkeypatch.setattr(tasks, "RETRIES_AT_ONCE", 1)
     to_retry(database, "A1", "B2")
-    store_leased("fresh", claim=Claim())
-    Work.objects.filter(failures=0).update(claim=None, due=database_now(database) - timedelta(seconds=1))
+    store_leased("fresh", lease=Lease())
+    PendingDelivery.objects.filter(failures=0).update(
+        lease=None, due=database_now(database) - timedelta(seconds=1)
+    )
     tasks.retry()
     assert len(log.ids) == 1
 
@@ -326,7 +328,7 @@ def test_retry_stops_out_of_budget_and_wakes_another(
     to_retry(database, "A1", "B2")
     tasks.retry()
     assert (len(log.ids), len(pending_ids())) == (1, 1)
-    assert bells("sendgrid.retries") == ["events.retry"]
+    assert wake_ups("sendgrid.retries") == ["events.retry"]
 
 
 def test_retry_stops_out_of_budget_between_two_receivers_of_one_event(
@@ -337,7 +339,7 @@ def test_retry_stops_out_of_budget_between_two_receivers_of_one_event(
     to_retry(database, "A1")
     tasks.retry()
     assert [log.ids for log in logs] == [["A1"], [], []]
-    assert Work.objects.get().receivers == {"second": "", "third": ""}
+    assert PendingDelivery.objects.get().receivers == {"second": "", "third": ""}
 
 
 # Retention
@@ -347,10 +349,10 @@ def test_a_tick_wakes_a_prune_that_removes_old_events(database: str, anymail: Ca
     anymail(EVENT_RETENTION_DAYS=30)
     _, young = store_aged(database, 40, 0)
     tasks.tick()
-    assert bells("sendgrid.retries") == ["events.prune"]
+    assert wake_ups("sendgrid.retries") == ["events.prune"]
     tasks.prune()
     assert stored_pks() == [young]
-    assert bells("sendgrid.retries") == ["events.prune"]
+    assert wake_ups("sendgrid.retries") == ["events.prune"]
 
 
 def test_a_prune_that_leaves_events_wakes_another(
@@ -360,9 +362,9 @@ def test_a_prune_that_leaves_events_wakes_another(
     store_aged(database, 40, 40)
     monkeypatch.setattr(retention, "SLICE", 1)
     budget = iter([True, False])
-    monkeypatch.setattr(Claim, "has_budget", lambda _: next(budget))
+    monkeypatch.setattr(Lease, "has_budget", lambda _: next(budget))
     tasks.prune()
-    assert (len(stored_pks()), bells("sendgrid.retries")) == (1, ["events.prune"])
+    assert (len(stored_pks()), wake_ups("sendgrid.retries")) == (1, ["events.prune"])
 
 
 # Inbound mails
@@ -371,11 +373,11 @@ def test_a_prune_that_leaves_events_wakes_another(
 def mails_owed(database: str, *numbers: int, **changes: object) -> None:
     for number in numbers:
         keep_mail(sample_mail(number))
-    InboundWork.objects.update(due=database_now(database) - timedelta(seconds=1), **changes)
+    PendingInboundDelivery.objects.update(due=database_now(database) - timedelta(seconds=1), **changes)
 
 
 def mails_in_hand() -> int:
-    return InboundWork.objects.exclude(claim=None).count()
+    return PendingInboundDelivery.objects.exclude(lease=None).count()
 
 
 class Reader:
@@ -404,8 +406,8 @@ def test_inbound_mails_are_delivered_in_small_batches(
     mails_owed(database, 1, 2, 3)
     tasks.deliver_inbound()
     assert (reader.read, reader.saw) == (message_ids(1, 2, 3), [2, 2, 1])
-    assert not InboundWork.objects.exists()
-    assert "inbound.deliver" not in bells("sendgrid.inbound")
+    assert not PendingInboundDelivery.objects.exists()
+    assert "inbound.deliver" not in wake_ups("sendgrid.inbound")
 
 
 @pytest.mark.parametrize(
@@ -413,7 +415,7 @@ def test_inbound_mails_are_delivered_in_small_batches(
     [
         (tasks.deliver_inbound, {}),
         (tasks.retry_inbound, {"failures": 1}),
-        (tasks.recover_inbound, {"claim": 17}),
+        (tasks.recover_inbound, {"lease": 17}),
     ],
 )
 def test_an_inbound_task_that_leaves_mails_wakes_another(
@@ -429,10 +431,10 @@ def test_an_inbound_task_that_leaves_mails_wakes_another(
         patch.setattr(leases, "BUDGET", 0)
         task()
     assert len(reader.read) <= 1
-    assert task.name in bells("sendgrid.inbound")
+    assert task.name in wake_ups("sendgrid.inbound")
     task()
     assert sorted(filter(None, reader.read)) == message_ids(1, 2)
-    assert not InboundWork.objects.exists()
+    assert not PendingInboundDelivery.objects.exists()
 
 
 def test_retry_of_inbound_mails_yields_to_fresh_ones(
@@ -443,17 +445,19 @@ def test_retry_of_inbound_mails_yields_to_fresh_ones(
     mails_owed(database, 1, 2, failures=1)
     keep_mail(sample_mail(3))
     tasks.retry_inbound()
-    assert (len(reader.read), InboundWork.objects.filter(failures=1).count()) == (1, 1)
-    assert {"inbound.deliver", "inbound.retry"} <= set(bells("sendgrid.inbound"))
+    assert (len(reader.read), PendingInboundDelivery.objects.filter(failures=1).count()) == (1, 1)
+    assert {"inbound.deliver", "inbound.retry"} <= set(wake_ups("sendgrid.inbound"))
 
 
 def test_expired_inbound_mails_are_recovered_one_at_a_time(database: str, inbound: ReceiverSignal) -> None:
-    reader = Reader(inbound, sees=lambda: sorted(InboundWork.objects.values_list("lapses", flat=True)))
-    mails_owed(database, 1, 2, claim=17)
+    reader = Reader(
+        inbound, sees=lambda: sorted(PendingInboundDelivery.objects.values_list("worker_deaths", flat=True))
+    )
+    mails_owed(database, 1, 2, lease=17)
     tasks.recover_inbound()
     assert sorted(filter(None, reader.read)) == message_ids(1, 2)
     assert reader.saw == [[0, 1], [1]]
-    assert not InboundWork.objects.exists()
+    assert not PendingInboundDelivery.objects.exists()
 
 
 def test_recovery_of_inbound_mails_yields_to_fresh_ones_and_runs_in_one_process(
@@ -461,7 +465,7 @@ def test_recovery_of_inbound_mails_yields_to_fresh_ones_and_runs_in_one_process(
 ) -> None:
     monkeypatch.setattr(dispatcher, "RECOVERY_SLICE", 0.0)
     reader = Reader(inbound, sees=tasks.recover_inbound)
-    mails_owed(database, 1, 2, claim=17)
+    mails_owed(database, 1, 2, lease=17)
     keep_mail(sample_mail(3))
     for recovered in (1, 2):
         tasks.recover_inbound()
@@ -475,24 +479,24 @@ def test_a_prune_removes_old_inbound_mails(
     anymail(INBOUND_RETENTION_DAYS=30)
     for number in range(2):
         keep_mail(sample_mail(number))
-    InboundWork.objects.all().delete()
+    PendingInboundDelivery.objects.all().delete()
     InboundMail.objects.update(received_at=database_now(database) - timedelta(days=31))
     monkeypatch.setattr(inbound_retention, "SLICE", 1)
     budget = iter([True, False])
     with monkeypatch.context() as patch:
-        patch.setattr(Claim, "has_budget", lambda _: next(budget))
+        patch.setattr(Lease, "has_budget", lambda _: next(budget))
         tasks.prune_inbound()
-    assert (InboundMail.objects.count(), bells("sendgrid.inbound")) == (1, ["inbound.prune"])
+    assert (InboundMail.objects.count(), wake_ups("sendgrid.inbound")) == (1, ["inbound.prune"])
     tasks.prune_inbound()
     assert not InboundMail.objects.exists()
-    assert bells("sendgrid.inbound") == ["inbound.prune"]
+    assert wake_ups("sendgrid.inbound") == ["inbound.prune"]
 
 
 def test_a_tick_wakes_the_inbound_tasks(database: str) -> None:
     mails_owed(database, 1, failures=1)
     mails_owed(database, 2)
     tasks.tick()
-    assert set(bells("sendgrid.inbound")) == {"inbound.deliver", "inbound.retry", "inbound.prune"}
+    assert set(wake_ups("sendgrid.inbound")) == {"inbound.deliver", "inbound.retry", "inbound.prune"}
 
 
 # The tick
@@ -501,17 +505,17 @@ def test_a_tick_wakes_the_inbound_tasks(database: str) -> None:
 def test_a_tick_wakes_workers_despite_a_suppressed_wake_up(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis, "BELL_LIFE", 3_600_000)
+    monkeypatch.setattr(redis, "WAKE_UP_LIFETIME", 3_600_000)
     append(open_event("A1"))
-    assert redis.worker().exists(redis.key("bell"))
-    store_leased("B2", claim=Claim())
+    assert redis.for_workers().exists(redis.key("wakeup"))
+    store_leased("B2", lease=Lease())
     make_due(database)
     tasks.tick()
-    assert (bells(), bells("sendgrid.recovery")) == (["events.drain"], ["events.recover"])
+    assert (wake_ups(), wake_ups("sendgrid.recovery")) == (["events.drain"], ["events.recover"])
 
 
 def test_only_a_tick_counts_as_a_sign_of_beat(database: str) -> None:
-    redis.worker().set(redis.key("beat"), 1)
+    redis.for_workers().set(redis.key("beat"), 1)
     tasks.drain()
     late = since_beat()
     assert late is not None
@@ -588,13 +592,13 @@ def test_a_drain_interrupted_by_the_time_limit_in_its_closing_tick_loses_nothing
 ) -> None:
     log = Recorder(tracking)
     append(open_event("A1"))
-    with interrupted(database, at="events_app_inboundwork"):
+    with interrupted(database, at="events_app_pendinginbounddelivery"):
         tasks.drain()
     assert caplog.messages == ["Left drain at its time limit, to be taken up again"]
     assert (log.ids, stream.backlog(), pending_ids()) == (["A1"], 0, [])
 
 
-@pytest.mark.parametrize("at", ['INSERT INTO "events_app_event"', 'INSERT INTO "events_app_work"'])
+@pytest.mark.parametrize("at", ['INSERT INTO "events_app_event"', 'INSERT INTO "events_app_pendingdelivery"'])
 def test_events_whose_storing_is_interrupted_by_the_time_limit_are_read_again_at_once(
     database: str, tracking: ReceiverSignal, at: str
 ) -> None:
@@ -624,18 +628,20 @@ def test_a_time_limit_after_the_receivers_counts_no_worker_death(
 ) -> None:
     fine, shop = Recorder(tracking, "fine"), Recorder(tracking, "shop", "A1")
     append(open_event("A1"), open_event("B2"))
-    with interrupted(database, at='UPDATE "events_app_work"'):  # the failure of "shop" is to be written
+    with interrupted(
+        database, at='UPDATE "events_app_pendingdelivery"'
+    ):  # the failure of "shop" is to be written
         tasks.drain()
     tasks.drain()
     make_due(database)
     tasks.recover()
     assert fine.ids == ["A1", "B2"]
     assert shop.ids == ["A1", "B2", "A1"]
-    assert Work.objects.get().lapses == 0
+    assert PendingDelivery.objects.get().worker_deaths == 0
 
 
 def test_the_log_quotes_no_values_of_a_database_error(caplog: pytest.LogCaptureFixture) -> None:
-    with tasks._quiet_while_away("drain"):
+    with tasks._log_unavailable("drain"):
         raise DatabaseError("duplicate key\nDETAIL: Key (recipient)=(mira.okafor@example.net)")
     assert "Left drain, to be taken up again: DatabaseError: duplicate key" in caplog.messages
     assert "mira" not in caplog.text
@@ -663,7 +669,7 @@ def test_the_next_task_reopens_a_broken_connection(
     log = Recorder(tracking)
     monkeypatch.setitem(connections[database].settings_dict, "CONN_MAX_AGE", None)
     connections[database].close()
-    store_leased("A1", claim=Claim())
+    store_leased("A1", lease=Lease())
     make_due(database)
     terminate_connection(database)
     tasks.recover()
@@ -689,4 +695,4 @@ def test_the_next_task_reopens_a_broken_connection(
 )
 def test_each_task_has_its_name_queue_and_time_limits(task: Any, name: str, queue: str) -> None:
     assert (task.name, task.queue) == (name, queue)
-    assert leases.BUDGET < task.soft_time_limit < task.time_limit < leases.lease().total_seconds()
+    assert leases.BUDGET < task.soft_time_limit < task.time_limit < leases.lease_duration().total_seconds()

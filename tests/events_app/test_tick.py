@@ -11,12 +11,12 @@ from redis import RedisError
 from events_app import stream
 from events_app import tasks as tick_module
 from events_app.dispatch import leases
-from events_app.dispatch.leases import NOBODY, Claim
+from events_app.dispatch.leases import ORPHANED, Lease
 from events_app.inbound import storage
-from events_app.models import InboundMail, InboundWork, Work
+from events_app.models import InboundMail, PendingDelivery, PendingInboundDelivery
 from events_app.shared import counters, redis
 from events_app.shared.database import database_now
-from events_app.tasks import Due, heard_from_beat, look, since_beat
+from events_app.tasks import Due, find_due, record_beat, since_beat
 from tests.support.databases import database_away
 from tests.support.events.leases import make_due, store_leased
 
@@ -26,62 +26,62 @@ pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transactio
 @pytest.fixture(autouse=True)
 def nothing_to_prune() -> None:
     """Another process has just looked for inbound mails at the end of their retention."""
-    redis.hold("inbound_prune", 60_000)
+    redis.take_lock("inbound_prune", 60_000)
 
 
 def look_again() -> None:
     """The last tick is long ago."""
-    redis.worker().delete(redis.key("tick"))
+    redis.for_workers().delete(redis.key("tick"))
 
 
 def test_a_tick_without_work_is_due_nothing(database: str) -> None:
-    assert look() == Due()
+    assert find_due() == Due()
 
 
 def test_an_event_in_the_stream_makes_a_drain_due(database: str) -> None:
     stream.append("tracking", [b"{}"])
-    assert look() == Due(drain=True)
+    assert find_due() == Due(drain=True)
 
 
 def test_an_event_read_before_a_worker_death_makes_a_drain_due(database: str) -> None:
     stream.append("tracking", [b"{}"])
-    stream.give_back(stream.read(1, leases.lease_ms()).entries, leases.lease_ms())
-    assert look() == Due(drain=True)
+    stream.release(stream.read(1, leases.lease_duration_ms()).entries, leases.lease_duration_ms())
+    assert find_due() == Due(drain=True)
 
 
 def test_a_leased_event_makes_nothing_due(database: str) -> None:
     stream.append("tracking", [b"{}"])
-    stream.read(1, leases.lease_ms())
-    store_leased("A1", claim=Claim())
-    assert look() == Due()
+    stream.read(1, leases.lease_duration_ms())
+    store_leased("A1", lease=Lease())
+    assert find_due() == Due()
 
 
 def test_released_work_makes_a_drain_due(database: str) -> None:
-    store_leased("A1", claim=Claim())
-    make_due(database, claim=None)
-    assert look() == Due(drain=True)
+    store_leased("A1", lease=Lease())
+    make_due(database, lease=None)
+    assert find_due() == Due(drain=True)
 
 
 @pytest.mark.parametrize("changes", [{"failures": 1}, {"replay": True}])
 def test_failed_work_makes_a_retry_due_after_its_backoff(database: str, changes: dict[str, object]) -> None:
-    store_leased("A1", claim=Claim())
-    Work.objects.update(claim=None, **changes)
-    assert look() == Due()
+    store_leased("A1", lease=Lease())
+    PendingDelivery.objects.update(lease=None, **changes)
+    assert find_due() == Due()
     look_again()
     make_due(database)
-    assert look() == Due(retry=True)
+    assert find_due() == Due(retry=True)
 
 
 def test_expired_work_makes_a_recovery_due(database: str) -> None:
-    store_leased("A1", claim=Claim())
+    store_leased("A1", lease=Lease())
     make_due(database)
-    assert look() == Due(recover=True)
+    assert find_due() == Due(recover=True)
 
 
 def test_orphaned_work_makes_a_recovery_due(database: str) -> None:
-    store_leased("A1", claim=Claim())
-    make_due(database, claim=NOBODY)
-    assert look() == Due(recover=True)
+    store_leased("A1", lease=Lease())
+    make_due(database, lease=ORPHANED)
+    assert find_due() == Due(recover=True)
 
 
 @pytest.mark.parametrize(
@@ -90,8 +90,8 @@ def test_orphaned_work_makes_a_recovery_due(database: str) -> None:
         ({}, Due(inbound=True)),
         ({"failures": 1}, Due(inbound_retry=True)),
         ({"replay": True}, Due(inbound_retry=True)),
-        ({"claim": 17}, Due(inbound_recover=True)),
-        ({"claim": NOBODY}, Due(inbound_recover=True)),
+        ({"lease": 17}, Due(inbound_recover=True)),
+        ({"lease": ORPHANED}, Due(inbound_recover=True)),
         ({"state": "dead"}, Due()),
     ],
 )
@@ -99,47 +99,49 @@ def test_pending_inbound_mail_makes_only_inbound_tasks_due(
     database: str, changes: dict[str, object], due: Due
 ) -> None:
     mail = InboundMail.objects.create(size=0, digest=b"", received_at=database_now(database))
-    work = InboundWork.objects.create(mail=mail, due=database_now(database) + timedelta(hours=1), **changes)
-    assert look() == Due()
+    work = PendingInboundDelivery.objects.create(
+        mail=mail, due=database_now(database) + timedelta(hours=1), **changes
+    )
+    assert find_due() == Due()
     look_again()
-    InboundWork.objects.update(due=work.due - timedelta(hours=2))
-    assert look() == due
+    PendingInboundDelivery.objects.update(due=work.due - timedelta(hours=2))
+    assert find_due() == due
 
 
 def test_several_kinds_of_work_make_several_tasks_due(database: str, anymail: Callable[..., None]) -> None:
     anymail(EVENT_RETENTION_DAYS=30)
     stream.append("tracking", [b"{}"])
-    store_leased("A1", claim=Claim())
-    make_due(database, claim=None, failures=1)
-    store_leased("B2", claim=Claim())
+    store_leased("A1", lease=Lease())
+    make_due(database, lease=None, failures=1)
+    store_leased("B2", lease=Lease())
     make_due(database)
-    assert look() == Due(drain=True, retry=True, recover=True, prune=True)
+    assert find_due() == Due(drain=True, retry=True, recover=True, prune=True)
 
 
 def test_a_dead_letter_makes_nothing_due(database: str) -> None:
-    store_leased("A1", claim=Claim())
+    store_leased("A1", lease=Lease())
     make_due(database, state="dead")
-    assert look() == Due()
+    assert find_due() == Due()
 
 
 def test_only_one_tick_per_interval_looks_for_work(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tick_module, "INTERVAL", 3600)
     stream.append("tracking", [b"{}"])
-    assert look().drain
-    assert not look().drain
+    assert find_due().drain
+    assert not find_due().drain
     look_again()
-    assert look().drain
+    assert find_due().drain
 
 
 def test_tick_raises_when_redis_is_away(anymail: Callable[..., None]) -> None:
     anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
     with pytest.raises(RedisError):
-        look()
+        find_due()
 
 
 def test_tick_raises_when_the_database_is_away(database: str) -> None:
     with database_away(database), pytest.raises(DatabaseError):
-        look()
+        find_due()
 
 
 # Retention
@@ -147,33 +149,33 @@ def test_tick_raises_when_the_database_is_away(database: str) -> None:
 
 def test_with_a_retention_a_prune_is_due_each_hour(database: str, anymail: Callable[..., None]) -> None:
     anymail(EVENT_RETENTION_DAYS=30)
-    assert look() == Due(prune=True)
+    assert find_due() == Due(prune=True)
     look_again()
-    assert look() == Due()
-    left = redis.worker().pttl(redis.key("prune"))
+    assert find_due() == Due()
+    left = redis.for_workers().pttl(redis.key("prune"))
     assert 3_500_000 < left <= 3_600_000
-    redis.worker().delete(redis.key("prune"))
+    redis.for_workers().delete(redis.key("prune"))
     look_again()
-    assert look() == Due(prune=True)
+    assert find_due() == Due(prune=True)
 
 
 def test_without_a_retention_no_prune_is_due(database: str) -> None:
-    assert look() == Due()
-    assert not redis.worker().exists(redis.key("prune"))
+    assert find_due() == Due()
+    assert not redis.for_workers().exists(redis.key("prune"))
 
 
 def test_with_inbound_storage_an_inbound_prune_is_due_each_hour(database: str) -> None:
-    redis.worker().delete(redis.key("inbound_prune"))
-    assert look() == Due(inbound_prune=True)
+    redis.for_workers().delete(redis.key("inbound_prune"))
+    assert find_due() == Due(inbound_prune=True)
     look_again()
-    assert look() == Due()
-    assert 3_500_000 < redis.worker().pttl(redis.key("inbound_prune")) <= 3_600_000
+    assert find_due() == Due()
+    assert 3_500_000 < redis.for_workers().pttl(redis.key("inbound_prune")) <= 3_600_000
 
 
 def test_without_inbound_storage_no_inbound_prune_is_due(database: str, settings: Settings) -> None:
-    redis.worker().delete(redis.key("inbound_prune"))
+    redis.for_workers().delete(redis.key("inbound_prune"))
     settings.STORAGES = {name: kept for name, kept in settings.STORAGES.items() if name != storage.ALIAS}
-    assert look() == Due()
+    assert find_due() == Due()
 
 
 # Beat
@@ -181,12 +183,12 @@ def test_without_inbound_storage_no_inbound_prune_is_due(database: str, settings
 
 def last_heard(seconds: int) -> None:
     """The last tick of beat's came so long ago."""
-    redis.worker().set(redis.key("beat"), redis.worker().time()[0] - seconds)
+    redis.for_workers().set(redis.key("beat"), redis.for_workers().time()[0] - seconds)
 
 
 def test_beat_is_expected_from_the_first_tick_on(database: str) -> None:
     assert since_beat() is None
-    look()
+    find_due()
     heard = since_beat()
     assert heard is not None
     assert heard < 30
@@ -198,7 +200,7 @@ def test_a_tick_of_beat_resets_the_time_since_beat(database: str) -> None:
     late = since_beat()
     assert late is not None
     assert 3600 <= late < 3630
-    heard_from_beat()
+    record_beat()
     heard = since_beat()
     assert heard is not None
     assert heard < 30
@@ -214,27 +216,27 @@ def test_a_late_beat_is_counted_and_warned_of_once_a_minute(
 ) -> None:
     last_heard(tick_module.LATE + 1)
     for _ in range(3):
-        look()
+        find_due()
         look_again()
     (warning,) = caplog.messages
     assert warning.startswith("No tick of beat's for 3")
     assert counters.read() == {"tick_late": 1}
-    assert 50_000 < redis.worker().pttl(redis.key("late")) <= 60_000
-    redis.worker().delete(redis.key("late"))
-    look()
+    assert 50_000 < redis.for_workers().pttl(redis.key("late")) <= 60_000
+    redis.for_workers().delete(redis.key("late"))
+    find_due()
     assert len(caplog.messages) == 2
     assert counters.read() == {"tick_late": 2}
 
 
 def test_a_punctual_beat_is_not_warned_of(database: str, caplog: pytest.LogCaptureFixture) -> None:
     last_heard(0)
-    look()
+    find_due()
     assert (caplog.messages, counters.read()) == ([], {})
 
 
 def test_a_tick_of_a_worker_does_not_count_as_beat(database: str) -> None:
     last_heard(20)
-    look()
+    find_due()
     late = since_beat()
     assert late is not None
     assert late >= 20

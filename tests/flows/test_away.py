@@ -47,7 +47,7 @@ def test_postgresql_outage_in_mid_drain_loses_no_event(
     worker.freeze()
     postgres.start()
     assert len(deployment.pending()) == 20 - 5 * atomic
-    assert {(row.failures, row.lapses) for row in deployment.work().values()} == {(0, 0)}
+    assert {(row.failures, row.worker_deaths) for row in deployment.work().values()} == {(0, 0)}
     worker.thaw()
 
     deployment.wait_until_received(stored=60)
@@ -104,7 +104,7 @@ def test_sqlite_locked_longer_than_the_busy_timeout_loses_no_event(deployment: D
         deployment.wait_until(
             lambda: "wait for the database" in worker.output(), "the worker's patience over"
         )
-        assert {(row.failures, row.lapses) for row in deployment.work().values()} == {(0, 0)}
+        assert {(row.failures, row.worker_deaths) for row in deployment.work().values()} == {(0, 0)}
 
     deployment.wait_until_received(stored=60)
     assert {call.attempt for call in deployment.call_log.calls()} == {1}

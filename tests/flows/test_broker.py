@@ -1,4 +1,4 @@
-"""Another broker: messages are only bells, so any that Celery knows will do."""
+"""Another broker: messages are only wake-ups, so any that Celery knows will do."""
 
 import fcntl
 import os
@@ -62,14 +62,14 @@ def test_rabbitmq_delivers_wake_ups_for_events_and_mails(on_rabbitmq: MailDeploy
 
     on_rabbitmq.wait_until_received(stored=300)
     assert on_rabbitmq.called() == once_each(events)
-    assert on_rabbitmq.counted(counters.BELL_FAILED) == 0
+    assert on_rabbitmq.counted(counters.WAKE_UP_FAILED) == 0
 
     on_rabbitmq.mailer()
     on_rabbitmq.call("send_many", mails=[[f"reader{number}@example.com"] for number in range(20)])
     on_rabbitmq.call("campaign", recipients=1500)
 
     on_rabbitmq.wait_until(lambda: on_rabbitmq.states() == ["accepted"] * 22, "all mails accepted")
-    assert on_rabbitmq.counted(counters.BELL_FAILED) == 0
+    assert on_rabbitmq.counted(counters.WAKE_UP_FAILED) == 0
 
 
 @needs_rabbitmq

@@ -35,7 +35,7 @@ def locked(database_url: str, table: str) -> Iterator[None]:
 @on_postgres
 def test_the_soft_time_limit_in_the_closing_tick_is_logged_in_one_line(deployment: Deployment) -> None:
     deployment.web()
-    with locked(deployment.database_url, "events_app_inboundwork"):
+    with locked(deployment.database_url, "events_app_pendinginbounddelivery"):
         # At its start it ticks, and waits for the table.
         worker = deployment.worker_without_beat("--concurrency", "1")
         deployment.wait_until(lambda: deployment.query(_WAIT_FOR_LOCK), "the tick waits for the lock")
@@ -77,7 +77,7 @@ def test_a_broken_connection_after_a_delivery_does_not_break_the_task_result(
     mail_deployment.call("campaign", recipients=2, bulk=True)
     mail_deployment.wait_until(held.arrived.is_set, "the mail accepted")
 
-    with locked(mail_deployment.database_url, "sending_app_pause"):
+    with locked(mail_deployment.database_url, "sending_app_opencircuit"):
         with mail_deployment.redis() as redis:
             redis.delete(f"{STREAM}:sending-tick")  # the closing tick is not too early
         held.release()

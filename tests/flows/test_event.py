@@ -48,7 +48,7 @@ def test_every_sample_event_passes_the_webhook_view_and_is_stored(deployment: De
         event_id = case["raw"].get("sg_event_id")
         if event_id:
             assert stored[event_id[:255]] == case["expect"]["event_type"], case["case"]
-    assert deployment.query("SELECT count(*) FROM events_app_work") == [(0,)]
+    assert deployment.query("SELECT count(*) FROM events_app_pendingdelivery") == [(0,)]
 
 
 def test_duplicate_batches_posted_by_ten_clients_are_stored_once(deployment: Deployment) -> None:
@@ -211,7 +211,7 @@ def test_unreadable_elements_become_dead_letters_and_their_neighbours_are_receiv
     deployment.wait_until_received(stored=8)
 
     assert deployment.called() == once_each(events)
-    dead = deployment.query("SELECT error FROM events_app_work WHERE state = 'dead'")
+    dead = deployment.query("SELECT error FROM events_app_pendingdelivery WHERE state = 'dead'")
     assert len(dead) == 5
     assert all(error for (error,) in dead)
 

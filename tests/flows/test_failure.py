@@ -50,10 +50,10 @@ def test_an_event_whose_receiver_always_fails_becomes_a_dead_letter_with_the_tra
     assert deployment.called("first") == deployment.called("third") == once_each(events)
     assert deployment.work().keys() == {lost}
     row = deployment.work()[lost]
-    assert (row.state, row.failures, row.lapses) == ("dead", 2, 0)
+    assert (row.state, row.failures, row.worker_deaths) == ("dead", 2, 0)
     assert row.receivers.keys() == {"second"}
     assert "ValueError: as ordered" in row.receivers["second"]
-    assert deployment.counted(counters.OUT_OF_TRIES) == 1
+    assert deployment.counted(counters.RETRIES_EXHAUSTED) == 1
 
 
 def test_a_hanging_receiver_is_interrupted_by_its_time_limit_and_fails_only_its_own_event(
@@ -125,7 +125,7 @@ def test_a_poison_event_kills_its_worker_alone_and_becomes_a_dead_letter(deploym
     poison = event_ids(events)[5]
     deployment.call_log.order(poison, behaviours.take_the_process_down)
 
-    for death in range(leases.MOST_DEATHS + 1):
+    for death in range(leases.MOST_WORKER_DEATHS + 1):
         at = 10 * death
         assert deployment.post(events[at : at + 10]) == 200
         deployment.wait_for_call(poison, attempt=death + 1)
@@ -137,7 +137,7 @@ def test_a_poison_event_kills_its_worker_alone_and_becomes_a_dead_letter(deploym
     assert deployment.attempts(poison) == [1, 2, 3, 4, 5, 6]
     assert deployment.work().keys() == {poison}
     row = deployment.work()[poison]
-    assert (row.state, row.failures, row.lapses) == ("dead", 0, leases.MOST_DEATHS)
+    assert (row.state, row.failures, row.worker_deaths) == ("dead", 0, leases.MOST_WORKER_DEATHS)
     assert "its worker died" in row.error
     assert deployment.counted(counters.WORKER_DIED) == 1
     times = deployment.called("third")
@@ -192,7 +192,7 @@ def test_a_failed_receiver_unknown_to_one_worker_is_retried_by_another(
     deployment.wait_until(lambda: deployment.counted(counters.RECEIVER_UNKNOWN), "a try in vain")
     lacks.stop()
     row = deployment.work()[late]
-    assert row.state == "owed"
+    assert row.state == "pending"
     assert row.receivers.keys() == {"second"}
     assert "No receiver of this name is connected" in row.receivers["second"]
 

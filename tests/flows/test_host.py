@@ -80,7 +80,9 @@ class Host:
         expected = {(receiver, event["sg_event_id"]): 1 for event in events for receiver in ("sync", "async")}
 
         def settled() -> bool:
-            return len(self.heard()) >= len(expected) and not self._query("SELECT 1 FROM events_app_work")
+            return len(self.heard()) >= len(expected) and not self._query(
+                "SELECT 1 FROM events_app_pendingdelivery"
+            )
 
         try:
             wait_for(settled, seconds=PATIENCE, what=f"{len(events)} events at both receivers")

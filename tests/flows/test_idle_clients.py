@@ -48,16 +48,16 @@ def test_clients_with_a_malformed_signature_are_refused_before_their_body_comes(
             assert deployment.post(history(1), timeout=HELD_UP) == 200
 
 
-@pytest.mark.parametrize(("door", "status"), [("tracking", 400), ("inbound", 503)])
+@pytest.mark.parametrize(("webhook", "status"), [("tracking", 400), ("inbound", 503)])
 @pytest.mark.parametrize("sent", [b"", b"x" * 999], ids=["none of it", "most of it"])
 def test_a_missing_body_is_answered_after_the_timeout_and_its_connection_closed(
-    deployment: Deployment, tmp_path: Path, door: str, status: int, sent: bytes
+    deployment: Deployment, tmp_path: Path, webhook: str, status: int, sent: bytes
 ) -> None:
     deployment.configure(
         SENDGRID_INBOUND_WEBHOOK_VERIFICATION_KEY=deployment.sender.public_key, INBOUND_FOLDER=tmp_path / "in"
     )
     deployment.web()
-    url = f"{deployment.stack.url}anymail/sendgrid/{door}/"
+    url = f"{deployment.stack.url}anymail/sendgrid/{webhook}/"
     with socket.create_connection(("127.0.0.1", deployment.stack.port), timeout=PATIENCE) as client:
         client.sendall(promise(url, WELL_FORMED) + sent)
         assert client.recv(12) == f"HTTP/1.1 {status}".encode()

@@ -52,7 +52,7 @@ def test_an_inbound_mail_reaches_each_receiver_once(
     assert letter.text.strip() == "Wo bleibt die Bestellung?"
     assert letter.envelope_recipients == ["desk@parse.example.com", "shop@parse.example.com"]
     assert letter.attachments == {"Überblick.png": sha256(blob).hexdigest()}
-    assert (letter.answers, letter.repeat_of) == (None, None)
+    assert (letter.answers, letter.duplicate_of) == (None, None)
     assert {call.receiver for call in inbound_deployment.call_log.calls()} == {"reader", "clerk"}
     assert len(inbound_deployment.files()) == 1
 
@@ -176,7 +176,7 @@ def test_inbound_mail_on_its_own_worker_delays_no_event(
     events = history(10)
     assert inbound_deployment.post(events) == 200
     inbound_deployment.wait_until_received(len(events))
-    assert inbound_deployment.states() == ["owed"]
+    assert inbound_deployment.states() == ["pending"]
     inbound_deployment.call_log.withdraw(held)
     inbound_deployment.wait_for_states("done")
 
@@ -256,8 +256,8 @@ def test_a_duplicate_mail_is_marked_and_not_dropped(inbound_deployment: InboundD
     )
 
     inbound_deployment.wait_for_states("done", "done", "done")
-    assert [row.repeat_of for row in inbound_deployment.mails()] == [None, 1, None]
-    assert [letter.repeat_of for letter in inbound_deployment.received_mails()] == [None, "1", None]
+    assert [row.duplicate_of for row in inbound_deployment.mails()] == [None, 1, None]
+    assert [letter.duplicate_of for letter in inbound_deployment.received_mails()] == [None, "1", None]
 
 
 @on_sqlite
@@ -320,7 +320,7 @@ def test_a_broker_outage_only_delays_an_inbound_mail(inbound_deployment: Inbound
     inbound_deployment.worker()
     inbound_deployment.valkey.stop()
     assert inbound_deployment.post_mail(sample_mail(1)) == 200
-    assert inbound_deployment.states() == ["owed"]
+    assert inbound_deployment.states() == ["pending"]
     inbound_deployment.valkey.start()
 
     inbound_deployment.wait_for_states("done")

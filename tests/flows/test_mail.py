@@ -96,7 +96,9 @@ def test_a_wrong_api_key_opens_the_circuit_breaker_and_fails_no_mail(mail_deploy
     mailer = mail_deployment.mailer()
     mail_deployment.call("send_many", mails=[[f"reader{number}@example.com"] for number in range(20)])
 
-    mail_deployment.wait_until(lambda: mail_deployment.query("SELECT 1 FROM sending_app_pause"), "the pause")
+    mail_deployment.wait_until(
+        lambda: mail_deployment.query("SELECT 1 FROM sending_app_opencircuit"), "the pause"
+    )
     mail_deployment.wait_for_tick(mailer)
     assert mail_deployment.states() == ["waiting"] * 20
     # Those that were on their way when the first was refused; nobody else has knocked.
@@ -113,7 +115,7 @@ def test_a_wrong_api_key_opens_the_circuit_breaker_and_fails_no_mail(mail_deploy
     mail_deployment.pass_time_until(
         lambda: mail_deployment.states() == ["accepted"] * 20, "all accepted with the key mended"
     )
-    assert not mail_deployment.query("SELECT 1 FROM sending_app_pause")
+    assert not mail_deployment.query("SELECT 1 FROM sending_app_opencircuit")
     assert len(mail_deployment.sendgrid.accepted) == 20
 
 
@@ -255,7 +257,9 @@ def test_no_worker_sends_before_the_rate_limit_reset_of_a_429(mail_deployment: M
     for name in ("one", "other"):
         mail_deployment.mailer("--concurrency", "1", name=name)
     mail_deployment.call("send", to=[ANN])
-    mail_deployment.wait_until(lambda: mail_deployment.query("SELECT 1 FROM sending_app_pause"), "the pause")
+    mail_deployment.wait_until(
+        lambda: mail_deployment.query("SELECT 1 FROM sending_app_opencircuit"), "the pause"
+    )
     mail_deployment.call("send_many", mails=[[f"reader{number}@example.com"] for number in range(10)])
 
     mail_deployment.wait_until(lambda: {*mail_deployment.states()} == {"accepted"}, "all accepted")

@@ -38,7 +38,7 @@ def test_postgresql_outage_during_a_request_loses_no_outcome(
 
     mail_deployment.wait_for_states("accepted")
     mine = mail_deployment.parts()[0]
-    assert (mine.attempts, mine.unknowns, mine.sent_twice) == (1, 0, False)
+    assert (mine.attempts, mine.unknown_outcomes, mine.sent_twice) == (1, 0, False)
     assert len(mail_deployment.accepted(ANN)) == 1
 
 
@@ -61,7 +61,7 @@ def test_redis_outage_during_a_request_loses_no_outcome(mail_deployment: MailDep
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Valkey]:
-    """Another server than the one that keeps events and says whether a bell has been rung."""
+    """Another server than the one that keeps events and says whether a wake-up is on its way."""
     with Valkey(tmp_path / "broker") as server:
         yield server
 

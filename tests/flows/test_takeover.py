@@ -51,7 +51,7 @@ def test_a_worker_terminated_with_its_children_counts_no_worker_death_for_the_le
 
     os.killpg(worker.pid, signal.SIGTERM)  # as a supervisor may, where only the main process should get it
     worker.wait(30)
-    assert deployment.work()[held].lapses == 0
+    assert deployment.work()[held].worker_deaths == 0
     deployment.let_go(held)
     deployment.worker(name="successor")
 
@@ -78,7 +78,7 @@ def test_a_frozen_workers_expired_leases_are_recovered_and_after_the_thaw_it_cha
     deployment.worker(name="successor")
     deployment.wait_until(lambda: deployment.pending() == {failing}, "all taken over, and one to be retried")
     taken_over = deployment.work()
-    assert (taken_over[failing].failures, taken_over[failing].lapses) == (1, 1)
+    assert (taken_over[failing].failures, taken_over[failing].worker_deaths) == (1, 1)
     deployment.let_go(held)
     frozen.thaw()
     deployment.wait_for_end_of("events.drain", by=frozen)

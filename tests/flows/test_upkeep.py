@@ -27,7 +27,7 @@ def test_retention_removes_old_events_and_keeps_pending_ones(deployment: Deploym
     deployment.worker(name="pruning")
 
     deployment.wait_until(lambda: deployment.counted(counters.PRUNED) == 10, "ten events removed")
-    assert deployment.counted(counters.PRUNED_DEAD) == 1
+    assert deployment.counted(counters.PRUNED_DEAD_LETTER) == 1
     kept = {event_id for (event_id,) in deployment.query("SELECT event_id FROM events_app_event")}
     assert kept == {owed, *event_ids(events)[10:]}
     assert deployment.work().keys() == {owed}

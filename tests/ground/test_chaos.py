@@ -19,7 +19,7 @@ from ground.process import Process, wait_for
 from ground.pulse import MAILS
 from ground.stack import ROOT
 from ground.storm import KINDS, plan
-from sending_app.models import Part
+from sending_app.models import Mail
 from tests.settings import POSTGRES_URL
 from tests.support.databases import Router
 from tests.support.sending.outbox_mails import put_in_outbox
@@ -81,9 +81,9 @@ def test_a_parked_mail_that_was_accepted_hides_no_lost_mail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Router, "events", "postgres")
-    parts = [put_in_outbox().parts.get() for _ in range(3)]
+    parts = [put_in_outbox().mails.get() for _ in range(3)]
     accepted, parked, lost = (str(part.recipients.get().message_id) for part in parts)
-    Part.objects.using("postgres").filter(pk__in=[part.pk for part in parts[:2]]).update(state="parked")
+    Mail.objects.using("postgres").filter(pk__in=[part.pk for part in parts[:2]]).update(state="parked")
     (tmp_path / MAILS).write_text(f"{accepted}\n{parked}\n")
     name = connections["postgres"].settings_dict["NAME"]
     url = urlsplit(POSTGRES_URL)._replace(path=f"/{name}").geturl()

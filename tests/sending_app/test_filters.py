@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sending_app.filters import Criteria, find, forms, missing, recipients
-from sending_app.models import OutboxMessage, Part, Recipient
+from sending_app.models import Mail, OutboxMessage, Recipient
 from tests.support.sending.outbox_mails import all_parts, mail, only_part, put_in_outbox
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
@@ -31,8 +31,8 @@ def test_filter_by_each_kind_of_id(database: str) -> None:
     for name in "abcd":
         put_in_outbox(mail(f"{name}@example.net"))
     first, second, third, fourth = all_parts()
-    Part.objects.filter(pk=third.pk).update(x_message_id="14c5d75ce93")
-    Part.objects.filter(pk=fourth.pk).update(x_message_id="older.with.dots")
+    Mail.objects.filter(pk=third.pk).update(x_message_id="14c5d75ce93")
+    Mail.objects.filter(pk=fourth.pk).update(x_message_id="older.with.dots")
     ours = id_of("b@example.net")
     assert found(ids=(str(first.pk),)) == [first.pk]
     assert found(ids=(ours.upper(),)) == [second.pk]
@@ -103,7 +103,7 @@ def test_filter_by_subject_lane_mailer_and_state(database: str) -> None:
     put_in_outbox(mail(subject="The garden in May"))
     put_in_outbox(mail(bulk=True), alias="news")
     first, second = (one.pk for one in all_parts())
-    Part.objects.filter(pk=second).update(state="parked", sent_twice=True)
+    Mail.objects.filter(pk=second).update(state="parked", sent_twice=True)
     assert found(subject="GARDEN") == [first]
     assert found(lane="bulk") == found(mailer="news") == found(sent_twice=True) == [second]
     assert found(states=("parked",)) == [second]

@@ -12,9 +12,9 @@ from django.test.utils import CaptureQueriesContext
 from events_app.shared.database import database_now
 from sending_app import exceptions, outbox
 from sending_app.api import split
-from sending_app.mail import Attachment, Common, Envelope, Mail
+from sending_app.mail import Attachment, ComposedMail, Personalization, SharedContent
 from sending_app.models import Attachment as File
-from sending_app.models import OutboxMessage, Part, Recipient
+from sending_app.models import Mail, OutboxMessage, Recipient
 from tests.support.databases import on_postgresql
 from tests.support.sending.mail_events import stored_recipients
 from tests.support.sending.outbox_mails import all_parts, mail, only_part, personalization, put_in_outbox
@@ -28,21 +28,21 @@ ODD = 'Grüße \0 \U0001f600 \u2028 \\ " </script>'
 def test_a_mail_is_stored_as_outbox_message_and_recipients(database: str) -> None:
     before = database_now(database)
     sent = mail("Ann@Example.com", cc=["bob@example.com"], bcc=["eve@example.com"])
-    assert outbox.keep(sent, "default", 100) == Part.Lane.MAIL
+    assert outbox.keep(sent, "default", 100) == Mail.Lane.MAIL
     message = OutboxMessage.objects.get()
     assert before <= message.created_at <= database_now(database)
     assert (message.alias, message.subject) == ("default", "Your order")
     found = only_part()
     assert (found.state, found.lane, found.alias) == ("waiting", "mail", "default")
     assert found.due == found.created_at == message.created_at
-    assert (found.send_at, found.recipient_count, found.attempt, found.attempts) == (None, 3, None, 0)
+    assert (found.send_at, found.recipient_count, found.attempt_token, found.attempts) == (None, 3, None, 0)
     expected = [("ann@example.com", "to"), ("bob@example.com", "cc"), ("eve@example.com", "bcc")]
     assert [(one.address, one.kind) for one in stored_recipients()] == expected
-    assert {str(one.message_id) for one in stored_recipients()} == {sent.envelopes[0].id}
+    assert {str(one.message_id) for one in stored_recipients()} == {sent.personalizations[0].id}
 
 
 def test_shared_content_and_personalizations_are_read_back_unchanged(database: str) -> None:
-    common = Common(
+    common = SharedContent(
         body={"subject": ODD, "n": 2**53, "f": 0.1, "deep": [{"a": [None, True]}]},
         global_data={ODD: ODD},
         dynamic=True,
@@ -50,7 +50,7 @@ def test_shared_content_and_personalizations_are_read_back_unchanged(database: s
         extra={"send_at": 17},
         tracked=False,
     )
-    one = Envelope(
+    one = Personalization(
         id=str(uuid.uuid4()),
         to=[{"email": "a@example.com", "name": ODD}],
         merge_data={"x": [1, {"y": ODD}]},
@@ -58,13 +58,13 @@ def test_shared_content_and_personalizations_are_read_back_unchanged(database: s
         headers={"X-A": "b"},
         given={"to": [{"email": "a@example.com"}], "headers": {}},
     )
-    put_in_outbox(Mail(common=common, envelopes=[one]))
-    assert outbox.common_of(OutboxMessage.objects.get()) == common
-    assert outbox.envelopes_of(only_part()) == [one]
+    put_in_outbox(ComposedMail(shared=common, personalizations=[one]))
+    assert outbox.shared_content_of(OutboxMessage.objects.get()) == common
+    assert outbox.personalizations_of(only_part()) == [one]
 
 
 def test_attachments_are_stored_once_for_all_requests(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(split, "MOST_RECIPIENTS", 2)
+    monkeypatch.setattr(split, "MAX_RECIPIENTS", 2)
     files = [
         Attachment(content=bytes(range(256)), filename="a.bin", type="application/octet-stream"),
         Attachment(content=b"", filename="x" * 255, type="image/png", content_id="img"),
@@ -111,7 +111,7 @@ def test_a_rolled_back_transaction_leaves_no_outbox_rows(database: str) -> None:
         put_in_outbox()
         transaction.set_rollback(True, using=database)
     assert not OutboxMessage.objects.exists()
-    assert not Part.objects.exists()
+    assert not Mail.objects.exists()
 
 
 def test_an_invalid_mail_leaves_the_callers_transaction_intact(database: str) -> None:
@@ -120,9 +120,13 @@ def test_an_invalid_mail_leaves_the_callers_transaction_intact(database: str) ->
         with pytest.raises(exceptions.TooLarge):
             outbox.keep(mail(*(f"{n}@example.com" for n in range(1001))), "default", 100)
         with pytest.raises(ValueError, match="badly formed"):
-            outbox.keep(replace(mail(), envelopes=[Envelope(id="x", to=[{"email": "a@b.example"}])]), "d", 1)
+            outbox.keep(
+                replace(mail(), personalizations=[Personalization(id="x", to=[{"email": "a@b.example"}])]),
+                "d",
+                1,
+            )
         put_in_outbox()
-    assert OutboxMessage.objects.count() == Part.objects.count() == Recipient.objects.count() == 2
+    assert OutboxMessage.objects.count() == Mail.objects.count() == Recipient.objects.count() == 2
 
 
 def test_a_mail_refused_by_the_database_leaves_the_callers_transaction_intact(
@@ -135,24 +139,24 @@ def test_a_mail_refused_by_the_database_leaves_the_callers_transaction_intact(
             put_in_outbox(sent)
     with pytest.raises(IntegrityError):
         put_in_outbox(sent)
-    assert OutboxMessage.objects.count() == Part.objects.count() == Recipient.objects.count() == 1
+    assert OutboxMessage.objects.count() == Mail.objects.count() == Recipient.objects.count() == 1
 
 
 @on_postgresql
 def test_insert_in_one_statement_creates_the_same_rows(database: str) -> None:
     def all_of_it() -> list[dict[str, Any]]:
-        its_own = {"id", "part_id", "created_at", "due"}
+        its_own = {"id", "mail_id", "created_at", "due"}
         return [
             {name: value for name, value in row.items() if name not in its_own and "message" not in name}
-            for model in (OutboxMessage, Part, Recipient)
+            for model in (OutboxMessage, Mail, Recipient)
             for row in model.objects.order_by("pk").values()
         ]
 
     sent = mail("Ann@Example.com", cc=["bob@example.com"], send_at=253_402_300)
-    outbox._keep_at_once(sent, "default", Part.Lane.MAIL, sent.envelopes, database)
+    outbox._keep_in_one_statement(sent, "default", Mail.Lane.MAIL, sent.personalizations, database)
     at_once = all_of_it()
     OutboxMessage.objects.all().delete()
-    outbox._keep(sent, "default", Part.Lane.MAIL, [sent.envelopes], database)
+    outbox._keep(sent, "default", Mail.Lane.MAIL, [sent.personalizations], database)
     assert at_once == all_of_it()
     assert len(at_once) == 4
 
@@ -170,7 +174,7 @@ def test_insert_in_one_statement_creates_the_same_rows(database: str) -> None:
 def test_duplicate_addresses_are_one_recipient(
     database: str, to: list[str], cc: list[str], expected: list[str]
 ) -> None:
-    put_in_outbox(Mail(common=Common(body={}), envelopes=[personalization(*to, cc=cc)]))
+    put_in_outbox(ComposedMail(shared=SharedContent(body={}), personalizations=[personalization(*to, cc=cc)]))
     assert [(one.address, one.kind) for one in stored_recipients()] == [(one, "to") for one in expected]
     assert only_part().recipient_count == 2
 
@@ -202,7 +206,7 @@ def test_many_recipients_are_stored_with_few_queries(database: str) -> None:
     assert Recipient.objects.count() == 1000
 
 
-@pytest.mark.parametrize("model", [OutboxMessage, Part, File, Recipient])
+@pytest.mark.parametrize("model", [OutboxMessage, Mail, File, Recipient])
 def test_the_str_of_a_row_contains_no_address_or_content(database: str, model: Any) -> None:
     file = Attachment(content=b"x", filename="secret.pdf", type="application/pdf")
     put_in_outbox(mail(attachments=[file]))

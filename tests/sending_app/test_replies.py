@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from events_app import signals
 from events_app.inbound.message import POLICY, InboundMessage
 from sending_app.filters import of_requests
-from sending_app.mail import Mail
-from sending_app.models import Part
-from sending_app.replies import MOST, answered
+from sending_app.mail import ComposedMail
+from sending_app.models import Mail
+from sending_app.replies import MAX_IDS, answered
 from tests.support.examples import examples
 from tests.support.sending.mail_events import stored_recipients
 from tests.support.sending.outbox_mails import all_parts, mail, put_in_outbox
@@ -54,11 +54,11 @@ def incoming(
     return message
 
 
-def sent(found: Mail | None = None, request: str = "") -> list[str]:
+def sent(found: ComposedMail | None = None, request: str = "") -> list[str]:
     """The mail is in the outbox, and SendGrid has it as this request; its ids."""
     message = put_in_outbox(found)
-    Part.objects.filter(message=message).update(x_message_id=request)
-    return [str(row.message_id) for part in message.parts.order_by("pk") for row in stored_recipients(part)]
+    Mail.objects.filter(message=message).update(x_message_id=request)
+    return [str(row.message_id) for part in message.mails.order_by("pk") for row in stored_recipients(part)]
 
 
 def smtp_id(request: str, host: str = "geopod-ismtpd-4") -> str:
@@ -167,7 +167,7 @@ def test_in_reply_to_takes_precedence_over_the_last_reference(database: str) -> 
 def test_the_number_of_looked_up_message_ids_is_limited(database: str) -> None:
     (ours,) = sent(request=ONE)
     others = [f"<{number}@x.example>" for number in range(100)]
-    assert answered(incoming(references=[smtp_id(ONE), *others[: MOST - 1]])) == ours
+    assert answered(incoming(references=[smtp_id(ONE), *others[: MAX_IDS - 1]])) == ours
     assert answered(incoming(references=[smtp_id(ONE), *others])) is None
     assert answered(incoming(references=[smtp_id(ONE), *others[:1] * 100])) == ours
 
@@ -215,8 +215,8 @@ def test_a_sender_with_several_copies_matches_nothing(database: str) -> None:
 def test_a_reply_is_matched_within_its_own_request_of_a_batch(database: str) -> None:
     put_in_outbox(mail(*(f"p{number}@example.net" for number in range(1001)), batch=True))
     first, second = all_parts()
-    Part.objects.filter(pk=first.pk).update(x_message_id=ONE)
-    Part.objects.filter(pk=second.pk).update(x_message_id=OTHER)
+    Mail.objects.filter(pk=first.pk).update(x_message_id=ONE)
+    Mail.objects.filter(pk=second.pk).update(x_message_id=OTHER)
     ids = [str(row.message_id) for row in stored_recipients()]
     assert answered(incoming(in_reply_to=[smtp_id(ONE)], sender="p7@example.net")) == ids[7]
     assert answered(incoming(in_reply_to=[smtp_id(OTHER)], sender="p7@example.net")) == ids[1000]
@@ -250,7 +250,7 @@ def test_requests_are_looked_up_by_an_index(database: str) -> None:
         with connections[database].cursor() as cursor:
             cursor.execute("SET enable_seqscan = off")  # a small table is read as a whole
     try:
-        assert "part_request" in of_requests([ONE, OTHER]).explain()
+        assert "mail_x_message_id" in of_requests([ONE, OTHER]).explain()
     finally:
         connections[database].close()
 
@@ -297,7 +297,7 @@ def test_no_text_in_an_address_or_reference_raises(
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(50))
 @given(texts, texts | st.none())
 def test_no_text_in_a_sender_raises(database: str, sender: str, envelope_sender: str | None) -> None:
-    if not Part.objects.exists():
+    if not Mail.objects.exists():
         sent(mail("ann@example.com", "bob@example.com", batch=True), ONE)
     message = cast(InboundMessage, message_from_string(f"From: {sender}\n\nHi.", policy=POLICY))
     message.envelope_sender = envelope_sender

@@ -9,7 +9,7 @@ from django.db import OperationalError
 from events_app.shared.database import database_now
 from sending_app import retention
 from sending_app.mail import Attachment
-from sending_app.models import FINAL, OutboxMessage, Part, Recipient, WebhookActivity
+from sending_app.models import FINAL, Mail, OutboxMessage, Recipient, WebhookActivity
 from sending_app.models import Attachment as File
 from sending_app.outcome import notify
 from tests.support.databases import database_away
@@ -19,7 +19,7 @@ from tests.support.sending.outbox_mails import all_parts, mail, put_in_outbox
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
-State = Part.State
+State = Mail.State
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def days(anymail: Callable[..., None]) -> None:
     anymail(OUTBOX_BODY_DAYS=7, OUTBOX_RETENTION_DAYS=30)
 
 
-def keep(database: str, *ages: float, state: Part.State = State.ACCEPTED) -> list[int]:
+def keep(database: str, *ages: float, state: Mail.State = State.ACCEPTED) -> list[int]:
     """A mail for each number of days, that long ago sent and done; their ids."""
     now = database_now(database)
     made = []
@@ -37,7 +37,7 @@ def keep(database: str, *ages: float, state: Part.State = State.ACCEPTED) -> lis
         at = now - timedelta(days=age)
         OutboxMessage.objects.filter(pk=message.pk).update(created_at=at)
         done = at if state in FINAL else None
-        Part.objects.filter(message=message).update(created_at=at, finished_at=done, state=state)
+        Mail.objects.filter(message=message).update(created_at=at, finished_at=done, state=state)
         made.append(message.pk)
     return made
 
@@ -54,7 +54,7 @@ def left() -> list[int]:
 def full() -> list[int]:
     """Of which it is still known what they said."""
     with_body = set(OutboxMessage.objects.exclude(content=None).values_list("pk", flat=True))
-    with_envelopes = set(Part.objects.exclude(envelopes=None).values_list("message", flat=True))
+    with_envelopes = set(Mail.objects.exclude(personalizations=None).values_list("message", flat=True))
     with_files = set(File.objects.values_list("message", flat=True))
     assert with_body == with_envelopes == with_files
     assert with_body == set(OutboxMessage.objects.exclude(subject="").values_list("pk", flat=True))
@@ -65,7 +65,7 @@ def test_retention_removes_the_content_first_and_the_rows_later(database: str) -
     gone, empty, young = keep(database, 30.1, 7.1, 6.9)
     assert prune()
     assert (left(), full()) == ([empty, young], [young])
-    assert Recipient.objects.count() == Part.objects.count() == 2
+    assert Recipient.objects.count() == Mail.objects.count() == 2
     assert gone not in left()
     assert prune()
     assert (left(), full()) == ([empty, young], [young])
@@ -79,19 +79,19 @@ def test_without_the_retention_setting_rows_are_kept(database: str, anymail: Cal
 
 
 @pytest.mark.parametrize("state", [one for one in State if one not in FINAL])
-def test_retention_keeps_unfinished_mails_whole(database: str, state: Part.State) -> None:
+def test_retention_keeps_unfinished_mails_whole(database: str, state: Mail.State) -> None:
     old = keep(database, 4000, state=state)
     assert prune()
     assert (left(), full()) == (old, old)
 
 
 @pytest.mark.parametrize("state", FINAL)
-def test_retention_counts_from_the_time_a_mail_was_finished(database: str, state: Part.State) -> None:
+def test_retention_counts_from_the_time_a_mail_was_finished(database: str, state: Mail.State) -> None:
     (old,) = keep(database, 100, state=state)
-    Part.objects.update(finished_at=database_now(database) - timedelta(days=6))
+    Mail.objects.update(finished_at=database_now(database) - timedelta(days=6))
     assert prune()
     assert full() == [old]
-    Part.objects.update(finished_at=database_now(database) - timedelta(days=8))
+    Mail.objects.update(finished_at=database_now(database) - timedelta(days=8))
     assert prune()
     assert (left(), full()) == ([old], [])
 
@@ -99,9 +99,9 @@ def test_retention_counts_from_the_time_a_mail_was_finished(database: str, state
 def test_retention_keeps_a_message_with_any_unfinished_batch(database: str) -> None:
     (one,) = keep(database, 100)
     first = all_parts()[0]
-    Part.objects.create(
+    Mail.objects.create(
         message_id=one, lane="mail", alias="default", created_at=first.created_at, due=first.due,
-        recipient_count=1, envelopes=b"[]", state=State.PARKED,
+        recipient_count=1, personalizations=b"[]", state=State.PARKED,
     )  # fmt: skip
     assert prune()
     assert full() == [one]
@@ -133,9 +133,9 @@ def test_retention_continues_where_it_ran_out_of_time(database: str, monkeypatch
 def test_messages_with_many_recipients_are_removed_in_small_slices(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "MOST_RECIPIENTS", 5)
+    monkeypatch.setattr(retention, "MAX_RECIPIENTS", 5)
     old = keep(database, *[100] * 4)
-    Part.objects.filter(message__in=old[1:3]).update(recipient_count=5)
+    Mail.objects.filter(message__in=old[1:3]).update(recipient_count=5)
     assert not prune(steps=2)
     assert full() == old[3:]
     assert prune()
@@ -160,7 +160,7 @@ def test_event_feedback_of_a_mail_whose_content_was_removed_is_applied(
         receive_events(event_payload("delivered", stored_recipients()[0]))
     assert (all_parts()[0].state, stored_recipients()[0].status) == ("accepted", "delivered")
     assert heard.calls == []
-    assert f"Receivers are not told of part {all_parts()[0].pk}: what it said is gone" in caplog.messages
+    assert f"Receivers are not told of mail {all_parts()[0].pk}: what it said is gone" in caplog.messages
     notify.accepted(all_parts()[0])  # with nobody to hear it
 
 

@@ -21,8 +21,8 @@ from fake_sendgrid.server import FakeSendGrid
 from ground.process import wait_for
 from sending_app import account, retention, tasks
 from sending_app.delivery import leases, sender
-from sending_app.exceptions import Verdict
-from sending_app.models import OutboxMessage, Part
+from sending_app.exceptions import Outcome
+from sending_app.models import Mail, OutboxMessage
 from tests.support.databases import database_away, on_postgresql, terminate_connection
 from tests.support.sending.delivery import accepted_outcome, outcome_of, take_lease
 from tests.support.sending.mail_events import event_payload, receive_events, stored_recipients
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transactio
 @pytest.fixture(autouse=True)
 def no_bells(stream: str) -> Iterator[None]:
     """None that another test has rung, and none for another; nothing is to be settled or pruned."""
-    server, names = redis.worker(), ("sending-tick", "sending-settle", "sending-prune")
+    server, names = redis.for_workers(), ("sending-tick", "sending-reconcile", "sending-prune")
     server.delete(tasks.MAIL, tasks.BULK)
     for name in names[1:]:
         server.set(redis.key(name), 1, px=60_000)
@@ -46,7 +46,7 @@ def no_bells(stream: str) -> Iterator[None]:
 
 def bells(queue: str = tasks.MAIL) -> list[str]:
     """The tasks that were rung for, oldest first."""
-    messages = redis.worker().lrange(queue, 0, -1)
+    messages = redis.for_workers().lrange(queue, 0, -1)
     return [json.loads(message)["headers"]["task"] for message in reversed(messages)]
 
 
@@ -94,7 +94,7 @@ def test_deliver_wakes_another_worker_and_runs_the_tick(database: str, sendgrid:
     put_in_outbox()
     assert run(tasks.deliver) == {"accepted": 2}
     assert bells() == ["sending.deliver"]
-    redis.worker().delete(tasks.MAIL, redis.key("sending-tick"))
+    redis.for_workers().delete(tasks.MAIL, redis.key("sending-tick"))
     put_in_outbox(mail(bulk=True))
     run(tasks.deliver)
     assert (bells(), bells(tasks.BULK)) == ([], ["sending.deliver_bulk"])
@@ -106,17 +106,17 @@ def test_a_mail_that_arrives_while_a_worker_lingers_needs_no_wake_up(
     def come_meanwhile(_: float) -> None:
         for _ in range(came.pop() if came else 0):
             put_in_outbox()
-            tasks.ring_for(Part.Lane.MAIL)
+            tasks.wake_for(Mail.Lane.MAIL)
 
     came = [1, 2]
     put_in_outbox()
     monkeypatch.setattr("time.sleep", come_meanwhile)
-    monkeypatch.setattr(tasks, "PATIENCE", 1)
-    monkeypatch.setattr(tasks, "MOST_PATIENCE", 10)
+    monkeypatch.setattr(tasks, "IDLE_WAIT", 1)
+    monkeypatch.setattr(tasks, "MAX_IDLE_WAIT", 10)
     assert run(tasks.deliver) == {"accepted": 4}
     assert bells() == []
-    wakeup.heard(tasks.deliver)  # as the time does
-    tasks.ring_for(Part.Lane.MAIL)
+    wakeup.acknowledge(tasks.deliver)  # as the time does
+    tasks.wake_for(Mail.Lane.MAIL)
     assert bells() == ["sending.deliver"]
 
 
@@ -125,7 +125,7 @@ def test_an_occasional_mail_does_not_make_a_worker_linger_for_ever(
 ) -> None:
     put_in_outbox()
     monkeypatch.setattr("time.sleep", lambda _: put_in_outbox())
-    monkeypatch.setattr(tasks, "PATIENCE", 0.5)
+    monkeypatch.setattr(tasks, "IDLE_WAIT", 0.5)
     assert run(tasks.deliver) == {"accepted": 3}
 
 
@@ -133,7 +133,7 @@ def test_several_mails_that_arrive_while_a_worker_lingers_wake_another(
     database: str, sendgrid: FakeSendGrid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def come_meanwhile(_: float) -> None:
-        wakeup.heard(tasks.deliver)  # the silence is over
+        wakeup.acknowledge(tasks.deliver)  # the silence is over
         if len(all_parts()) == 1:
             put_in_outbox()
             put_in_outbox()
@@ -145,8 +145,8 @@ def test_several_mails_that_arrive_while_a_worker_lingers_wake_another(
 
 
 def test_each_lane_has_its_own_wake_up_outside_any_transaction(database: str) -> None:
-    tasks.ring_for(Part.Lane.MAIL)
-    tasks.ring_for(Part.Lane.BULK)
+    tasks.wake_for(Mail.Lane.MAIL)
+    tasks.wake_for(Mail.Lane.BULK)
     assert (bells(), bells(tasks.BULK)) == (["sending.deliver"], ["sending.deliver_bulk"])
     assert not transaction.get_connection(database).in_atomic_block
 
@@ -158,9 +158,9 @@ def test_settle_returns_the_counts_of_reconciled_mails(database: str, anymail: C
     anymail(SENDGRID_API_KEY="SG.one")
     put_in_outbox()
     take_lease()
-    Part.objects.update(due=only_part().created_at)
-    assert run(tasks.settle) == {"unknown": 1}
-    assert run(tasks.settle) is None
+    Mail.objects.update(due=only_part().created_at)
+    assert run(tasks.reconcile_unknown) == {"unknown": 1}
+    assert run(tasks.reconcile_unknown) is None
 
 
 def test_the_tick_wakes_the_due_tasks(database: str, anymail: Callable[..., None]) -> None:
@@ -168,10 +168,10 @@ def test_the_tick_wakes_the_due_tasks(database: str, anymail: Callable[..., None
     put_in_outbox()
     put_in_outbox(mail(bulk=True))
     put_in_outbox()
-    Part.objects.filter(pk=all_parts()[-1].pk).update(state="unknown", due=all_parts()[0].created_at)
-    redis.worker().delete(redis.key("sending-prune"))
+    Mail.objects.filter(pk=all_parts()[-1].pk).update(state="unknown", due=all_parts()[0].created_at)
+    redis.for_workers().delete(redis.key("sending-prune"))
     tasks.tick()
-    assert sorted(bells()) == ["sending.deliver", "sending.settle"]
+    assert sorted(bells()) == ["sending.deliver", "sending.reconcile"]
     assert bells(tasks.BULK) == ["sending.deliver_bulk", "sending.prune"]
     tasks.tick()
     assert len(bells()) == 2
@@ -181,7 +181,7 @@ def test_a_prune_out_of_budget_wakes_another(database: str, monkeypatch: pytest.
     tasks.prune()
     assert bells(tasks.BULK) == []
     put_in_outbox()
-    Part.objects.update(state="accepted", finished_at=only_part().created_at.replace(year=2020))
+    Mail.objects.update(state="accepted", finished_at=only_part().created_at.replace(year=2020))
     OutboxMessage.objects.update(created_at=only_part().created_at.replace(year=2020))
     monkeypatch.setattr(tasks, "BUDGET", 0)
     tasks.prune()
@@ -195,7 +195,7 @@ def test_a_prune_out_of_budget_wakes_another(database: str, monkeypatch: pytest.
 # The database away
 
 TASKS: list[Callable[[], Any]] = [
-    *(tasks.deliver, tasks.deliver_bulk, tasks.settle, tasks.prune, tasks.tick),
+    *(tasks.deliver, tasks.deliver_bulk, tasks.reconcile_unknown, tasks.prune, tasks.tick),
 ]
 
 
@@ -227,7 +227,7 @@ def test_a_database_outage_after_the_request_loses_no_outcome(
     database: str, sendgrid: FakeSendGrid, caplog: pytest.LogCaptureFixture
 ) -> None:
     def execute(call: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
-        if sql.split()[:2] == ["UPDATE", "sending_app_part"] and sendgrid.requests:
+        if sql.split()[:2] == ["UPDATE", "sending_app_mail"] and sendgrid.requests:
             raise OperationalError("gone\nwith ann@example.com in it")
         return call(sql, params, many, context)
 
@@ -284,11 +284,11 @@ def test_an_outcome_whose_writing_is_interrupted_by_the_time_limit_is_written_by
     database: str, sendgrid: FakeSendGrid
 ) -> None:
     put_in_outbox()
-    with interrupted(database, at="UPDATE sending_app_part\nSET state = 'accepted'"):
+    with interrupted(database, at="UPDATE sending_app_mail\nSET state = 'accepted'"):
         assert run(tasks.deliver) is None
     assert (only_part().state, len(sendgrid.accepted)) == ("posting", 1)
     run(tasks.deliver)
-    assert (only_part().state, only_part().unknowns, len(sendgrid.accepted)) == ("accepted", 0, 1)
+    assert (only_part().state, only_part().unknown_outcomes, len(sendgrid.accepted)) == ("accepted", 0, 1)
 
 
 # A connection that broke, and Celery's result
@@ -302,9 +302,9 @@ def test_a_connection_broken_in_a_task_is_closed_before_the_result_is_stored(
         terminate_connection(database)
         return Counter(accepted=1)
 
-    redis.worker().set(redis.key("sending-tick"), 1, px=60_000)  # the closing tick asks nothing
+    redis.for_workers().set(redis.key("sending-tick"), 1, px=60_000)  # the closing tick asks nothing
     assert tasks._result(tasks._run("mails", post_then_break)) == {"accepted": 1}
-    assert Part.objects.count() == 0
+    assert Mail.objects.count() == 0
 
 
 @on_postgresql
@@ -316,7 +316,7 @@ def test_a_task_result_is_ignored_when_the_database_is_away(database: str, sendg
             outage.enter_context(mock.patch.dict(connections[database].settings_dict, {"PORT": 1}))
             return Counter(accepted=1)
 
-        redis.worker().set(redis.key("sending-tick"), 1, px=60_000)
+        redis.for_workers().set(redis.key("sending-tick"), 1, px=60_000)
         with pytest.raises(Ignore):
             tasks._result(tasks._run("mails", post_then_break))
     connections[database].close()
@@ -334,11 +334,13 @@ def test_without_redis_mails_are_sent(
 
 
 def test_task_options_are_set_on_the_tasks_themselves() -> None:
-    for task in (tasks.deliver, tasks.deliver_bulk, tasks.settle, tasks.prune, tasks.tick):
+    for task in (tasks.deliver, tasks.deliver_bulk, tasks.reconcile_unknown, tasks.prune, tasks.tick):
         assert (task.acks_late, task.max_retries, task.expires) == (False, 0, 3600)
         assert (task.soft_time_limit, task.time_limit) == (tasks.soft_limit(), tasks.hard_limit())
         assert getattr(task, "queue", None) in (tasks.MAIL, tasks.BULK)
-    assert [task.ignore_result for task in (tasks.deliver, tasks.deliver_bulk, tasks.settle)] == [False] * 3
+    assert [task.ignore_result for task in (tasks.deliver, tasks.deliver_bulk, tasks.reconcile_unknown)] == [
+        False
+    ] * 3
     assert [task.ignore_result for task in (tasks.prune, tasks.tick)] == [True] * 2
 
 
@@ -348,12 +350,12 @@ def test_time_limits_leave_a_request_its_timeout(anymail: Callable[..., None]) -
         one = account.named("default")
         assert tasks.BUDGET + sum(one.timeout) < tasks.soft_limit() < tasks.hard_limit()
         # Whoever overruns is dead before anybody calls its last part unknown.
-        assert tasks.hard_limit() - tasks.BUDGET <= leases.lease(one).total_seconds()
+        assert tasks.hard_limit() - tasks.BUDGET <= leases.lease_duration(one).total_seconds()
 
 
 def headers_of_the_bell(task: Any) -> dict[str, Any]:
-    wakeup.ring(task)
-    (message,) = redis.worker().lrange(task.queue, 0, -1)
+    wakeup.wake(task)
+    (message,) = redis.for_workers().lrange(task.queue, 0, -1)
     headers: dict[str, Any] = json.loads(message)["headers"]
     return headers
 
@@ -383,8 +385,8 @@ def test_a_worker_keeps_only_results_of_deliveries(sendgrid: FakeSendGrid) -> No
     put_in_outbox()
     app.autodiscover_tasks(force=True)
     with start_worker(app, pool="solo", perform_ping_check=False, queues=[tasks.MAIL, tasks.BULK]):
-        wakeup.ring(tasks.prune)
-        wakeup.ring(tasks.deliver)
+        wakeup.wake(tasks.prune)
+        wakeup.wake(tasks.deliver)
         wait_for(TaskResult.objects.exists, seconds=20, what="a result")
     kept_results = TaskResult.objects.all()
     assert [json.loads(one.result) for one in kept_results] == [{"failed": 1, "accepted": 1}]
@@ -395,7 +397,7 @@ def test_a_worker_keeps_only_results_of_deliveries(sendgrid: FakeSendGrid) -> No
 
 def test_event_feedback_wins_over_an_unwritten_outcome(database: str, sendgrid: FakeSendGrid) -> None:
     put_in_outbox()
-    sender._unwritten.append((take_lease(), outcome_of(Verdict.UNKNOWN)))
+    sender._unwritten.append((take_lease(), outcome_of(Outcome.UNKNOWN)))
     receive_events(event_payload("processed", stored_recipients()[0]))
     run(tasks.deliver)
     assert only_part().state == "accepted"

@@ -7,7 +7,7 @@ import pytest
 
 from sending_app import timeline
 from sending_app.message import RecipientStatus, SendStatus
-from sending_app.models import OutboxMessage, Part, Recipient
+from sending_app.models import Mail, OutboxMessage, Recipient
 from sending_app.timeline import refresh, status_of
 from tests.support.sending.mail_events import (
     NOON,
@@ -32,7 +32,7 @@ def told(most: int = 1000) -> list[tuple[float, str, str]]:
 def kept_at_noon(*to: str, **columns: Any) -> None:
     message = put_in_outbox(mail(*to))
     OutboxMessage.objects.filter(pk=message.pk).update(created_at=NOON)
-    Part.objects.filter(pk=only_part().pk).update(**columns)
+    Mail.objects.filter(pk=only_part().pk).update(**columns)
 
 
 def noted(seconds: float, what: str) -> dict[str, str]:
@@ -148,8 +148,8 @@ def test_events_of_another_mail_are_left_out(database: str) -> None:
     kept_at_noon()
     receive_events(event_of_last_mail(1, "open"), event_of_last_mail(2, "open", anymail_id=str(uuid.uuid4())))
     assert [what for _, what, _ in told()] == ["kept", "opened", "accepted"]
-    assert len(timeline.of_part(only_part(), [uuid.UUID(last_message_id())])) == 3
-    assert len(timeline.of_part(only_part(), [])) == 2
+    assert len(timeline.of_mail(only_part(), [uuid.UUID(last_message_id())])) == 3
+    assert len(timeline.of_mail(only_part(), [])) == 2
 
 
 def test_a_mail_outside_the_outbox_has_a_timeline_of_its_events(database: str) -> None:
@@ -226,7 +226,7 @@ def test_replies_are_in_the_timeline(database: str) -> None:
 def test_a_duplicate_reply_is_left_out(database: str) -> None:
     kept_at_noon()
     first = answer_to_last_mail(1)
-    answer_to_last_mail(2, repeat_of=first)
+    answer_to_last_mail(2, duplicate_of=first)
     assert [what for _, what, _ in told()] == ["kept", "answered"]
 
 
@@ -241,7 +241,7 @@ def test_replies_are_filtered_by_sender(database: str) -> None:
     kept_at_noon("ann@example.com", "bo@example.com")
     answer_to_last_mail(1)
     answer_to_last_mail(2, sender="bo@example.com")
-    found = timeline.of_part(only_part(), [uuid.UUID(last_message_id())], to={"bo@example.com"})
+    found = timeline.of_mail(only_part(), [uuid.UUID(last_message_id())], to={"bo@example.com"})
     assert [(moment.what, moment.recipient) for moment in found] == [
         ("kept", ""),
         ("answered", "bo@example.com"),

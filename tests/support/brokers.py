@@ -67,5 +67,5 @@ def silent_broker() -> Iterator[SilentBroker]:
 def queued_tasks() -> set[str]:
     """Names of the tasks whose messages wait in the queues of events."""
     queues = ("sendgrid.events", "sendgrid.retries", "sendgrid.recovery", "sendgrid.inbound")
-    messages = [message for queue in queues for message in redis.worker().lrange(queue, 0, -1)]
+    messages = [message for queue in queues for message in redis.for_workers().lrange(queue, 0, -1)]
     return {json.loads(message)["headers"]["task"] for message in messages}

@@ -46,7 +46,7 @@ on_postgresql = pytest.mark.parametrize("database", ["postgres"], indirect=True)
 
 
 @contextmanager
-def updates_fail(database: str, error: Exception, table: str = "sending_app_part") -> Iterator[None]:
+def updates_fail(database: str, error: Exception, table: str = "sending_app_mail") -> Iterator[None]:
     """Every UPDATE of the table raises `error`."""
 
     def execute(call: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:

@@ -69,9 +69,9 @@ def test_a_starting_worker_warns_of_a_pool_without_time_limits(
 
 def test_a_starting_worker_wakes_the_ticks() -> None:
     lifecycle.look_for_work()
-    assert redis.worker().llen(tasks.EVENTS) == 1
-    assert redis.worker().llen(MAIL) == 1
-    redis.worker().delete(MAIL)
+    assert redis.for_workers().llen(tasks.EVENTS) == 1
+    assert redis.for_workers().llen(MAIL) == 1
+    redis.for_workers().delete(MAIL)
 
 
 def test_a_starting_mail_worker_warns_of_receivers_in_a_threads_pool(

@@ -15,14 +15,14 @@ from events_app.shared.console.terminal import dump
 
 
 class Command(Incoming):
-    help = "Stored events: look them up, have them tried again, call receivers anew, see what is going on."
+    help = "Stored events: look them up, retry, replay, see what is going on."
     name = "events"
     noun = "event"
     kind = kinds.EVENTS
     search: ClassVar[Search] = filters
     pages: ClassVar[Pages] = event_pages
     large = ("raw",)
-    bells = (tasks.retry, tasks.recover)
+    to_wake = (tasks.retry, tasks.recover)
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = arguments.add_to(parser, arguments.of_events(), self.noun)

@@ -18,13 +18,13 @@ from events_app.shared.console.terminal import counted
 
 
 class Command(Incoming):
-    help = "Inbound mails: look them up, read them, have them tried again, call receivers anew."
+    help = "Inbound mails: look them up, read them, retry, replay."
     name = "inbound"
     noun = "mail"
-    kind = store.MAILS
+    kind = store.INBOUND_MAILS
     search: ClassVar[Search] = filters
     pages: ClassVar[Pages] = mail_pages
-    bells = (tasks.retry_inbound, tasks.recover_inbound)
+    to_wake = (tasks.retry_inbound, tasks.recover_inbound)
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = arguments.add_to(parser, arguments.of_mails(), self.noun)
@@ -36,7 +36,7 @@ class Command(Incoming):
     def _save(self, options: Options) -> None:
         mail = self._one(options["id"])
         try:
-            content = store.body(mail) if options["post"] else store.look(mail).message.as_bytes()
+            content = store.body(mail) if options["post"] else store.parse(mail).message.as_bytes()
         except Unreadable as error:
             hint = "" if options["post"] else " (--post saves what SendGrid posted, if it is there.)"
             raise CommandError(f"{error}{hint}") from error

@@ -144,7 +144,7 @@ class Console(BaseCommand):
                 yield part
                 bar.update(len(part))
 
-    def rehearse(
+    def write_dry_run(
         self, what: str, groups: Counter[Any], names: Mapping[str, str], matched: int, options: Options
     ) -> None:
         """Say what would be taken. A group is a tuple of what those in it have under the names.

@@ -14,12 +14,12 @@ from events_app.shared.console.terminal import dump
 from sending_app import filters, tasks
 from sending_app.filters import Criteria
 from sending_app.management import arguments, rendering, status
-from sending_app.models import Part
+from sending_app.models import Mail
 from sending_app.outcome import manual
-from sending_app.outcome.manual import Did
+from sending_app.outcome.manual import ActionResult
 
 #: States in which nothing is changed by hand.
-_AT_REST = (Part.State.ACCEPTED, Part.State.CANCELLED)
+_AT_REST = (Mail.State.ACCEPTED, Mail.State.CANCELLED)
 
 _LEFT_ALONE = {
     "in_progress": "a worker is posting them",
@@ -45,8 +45,8 @@ class _Change:
     what: str
     done: str
     #: Which of them it would take.
-    takes: Callable[[Sequence[int]], "QuerySet[Part]"]
-    make: Callable[[Sequence[int]], Did]
+    takes: Callable[[Sequence[int]], "QuerySet[Mail]"]
+    make: Callable[[Sequence[int]], ActionResult]
     #: Whether workers have work then.
     posts: bool = False
 
@@ -63,16 +63,18 @@ class Command(Console):
     def _list(self, options: Options) -> None:
         criteria = arguments.criteria(options)
         self.warn_of(filters.missing(criteria.ids))
-        parts = rendering.with_first(filters.find(criteria))
-        self.write_list(parts, options, rendering.table(self.width()), rendering.cells, rendering.as_json)
+        mails = rendering.with_first(filters.find(criteria))
+        self.write_list(mails, options, rendering.table(self.width()), rendering.cells, rendering.as_json)
 
     def _show(self, options: Options) -> None:
         criteria = arguments.criteria(options)
         self.require(criteria != Criteria())
         most = None if options["all"] else rendering.FIRST
-        full = rendering.InFull(filters.recipients(criteria), filters.in_events(criteria), most, self.width())
-        parts = filters.find(criteria).select_related("message").defer("envelopes", "message__content")
-        self.write_pages(parts, options, full.page, full.as_json, partial(filters.missing, criteria.ids))
+        full = rendering.MailPages(
+            filters.recipients(criteria), filters.in_events(criteria), most, self.width()
+        )
+        mails = filters.find(criteria).select_related("message").defer("personalizations", "message__content")
+        self.write_pages(mails, options, full.page, full.as_json, partial(filters.missing, criteria.ids))
 
     def _status(self, options: Options) -> None:
         found = status.gather()
@@ -92,13 +94,13 @@ class Command(Console):
         self._change(change, options)
 
     def _change(self, change: _Change, options: Options) -> None:
-        parts = self._to_change(options)
-        did = Counter(matched=parts.count(), **dict.fromkeys((change.done, *_LEFT_ALONE), 0))
+        mails = self._to_change(options)
+        did = Counter(matched=mails.count(), **dict.fromkeys((change.done, *_LEFT_ALONE), 0))
         # With most there is nothing to do.
-        pks = self.pks(parts.exclude(state__in=_AT_REST), options, manual.SLICE)
+        pks = self.pks(mails.exclude(state__in=_AT_REST), options, manual.SLICE)
         if options["dry_run"]:
             taken = chain.from_iterable(change.takes(some).values_list(*_GROUP) for some in pks)
-            self.rehearse(change.what, Counter(taken), _NAMES, did["matched"], options)
+            self.write_dry_run(change.what, Counter(taken), _NAMES, did["matched"], options)
             return
         try:
             for some in pks:
@@ -106,11 +108,11 @@ class Command(Console):
                 did.update({change.done: came.pop("changed"), **came})
         finally:
             if change.posts and did[change.done]:
-                for lane in Part.Lane:
-                    tasks.ring_for(lane)
+                for lane in Mail.Lane:
+                    tasks.wake_for(lane)
             self._tell(did, change, options)
 
-    def _to_change(self, options: Options) -> "QuerySet[Part]":
+    def _to_change(self, options: Options) -> "QuerySet[Mail]":
         criteria = arguments.criteria(options)
         self.require(criteria != Criteria() or options["all"], or_all=True)
         self.warn_of(filters.missing(criteria.ids))

@@ -14,10 +14,10 @@ from django.db import IntegrityError, OperationalError, close_old_connections, c
 
 from events_app import signals
 from events_app.dispatch import dispatcher, leases, results, store
-from events_app.dispatch.leases import NOBODY, Claim
-from events_app.models import Event, Work
+from events_app.dispatch.leases import ORPHANED, Lease
+from events_app.models import Event, PendingDelivery
 from events_app.shared import counters
-from events_app.shared.database import DatabaseAway, database_now
+from events_app.shared.database import DatabaseUnavailable, database_now
 from events_app.signals import ReceiverSignal, TrackingEvent
 from events_app.views import SendGridTrackingWebhookView
 from example_app.models import Bounce
@@ -39,15 +39,15 @@ pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transactio
 
 
 def deliver(*event_ids: str) -> bool:
-    claim = Claim()
-    return dispatcher.deliver(store_leased(*event_ids, claim=claim), claim)
+    lease = Lease()
+    return dispatcher.deliver(store_leased(*event_ids, lease=lease), lease)
 
 
 def retry(database: str) -> bool:
     """Deliver what is to be tried again, as if its time had come."""
     make_due(database)
-    claim = Claim()
-    return dispatcher.deliver(leases.take_retries(claim, 100), claim)
+    lease = Lease()
+    return dispatcher.deliver(leases.take_retries(lease, 100), lease)
 
 
 @pytest.fixture(params=[False, True], ids=["one by one", "in one transaction"])
@@ -69,7 +69,7 @@ def test_every_receiver_gets_every_event_once_and_nothing_stays_pending(
     one, other = Recorder(tracking, "one"), Recorder(tracking, "other")
     assert deliver("A1", "B2", "C3")
     assert one.ids == other.ids == ["A1", "B2", "C3"]
-    assert not Work.objects.exists()
+    assert not PendingDelivery.objects.exists()
     assert counters.read() == {}
 
 
@@ -80,9 +80,9 @@ def test_a_receiver_is_called_with_the_arguments_of_anymail(database: str, track
         calls.append({"sender": sender, **kwargs})
 
     tracking.connect(receiver)
-    claim = Claim()
-    owed = store_leased("A1", claim=claim)
-    dispatcher.deliver(owed, claim)
+    lease = Lease()
+    owed = store_leased("A1", lease=lease)
+    dispatcher.deliver(owed, lease)
     assert calls == [
         {
             "sender": SendGridTrackingWebhookView,
@@ -109,9 +109,9 @@ def test_changes_of_a_receiver_to_its_event_are_invisible_to_the_next_receiver(
     tracking.connect(spoils, dispatch_uid="first")
     tracking.connect(spoils, sender=SendGridTrackingWebhookView, dispatch_uid="second")
     tracking.connect(spoils, weak=False, dispatch_uid="third")
-    claim = Claim()
+    lease = Lease()
     raw = open_event("A1", category=["spring"], order="77")
-    dispatcher.deliver(store.store(stream_entries(raw), claim).owed, claim)
+    dispatcher.deliver(store.store(stream_entries(raw), lease).deliveries, lease)
     assert seen == [({"order": "77"}, ["spring"], raw)] * 3
 
 
@@ -124,7 +124,7 @@ def test_an_async_receiver_is_called(database: str, tracking: ReceiverSignal) ->
     tracking.connect(receiver)
     deliver("A1", "B2")
     assert came == ["A1", "B2"]
-    assert not Work.objects.exists()
+    assert not PendingDelivery.objects.exists()
 
 
 def test_a_receiver_of_another_sender_is_not_called(database: str, tracking: ReceiverSignal) -> None:
@@ -138,7 +138,7 @@ def test_a_receiver_of_another_sender_is_not_called(database: str, tracking: Rec
 
 def test_events_without_a_receiver_are_done_and_counted(database: str) -> None:
     assert deliver("A1", "B2")
-    assert not Work.objects.exists()
+    assert not PendingDelivery.objects.exists()
     assert counters.read() == {"no_receiver": 2}
 
 
@@ -146,13 +146,13 @@ def test_an_event_of_a_removed_webhook_view_is_delivered_without_a_sender(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = Recorder(tracking)
-    monkeypatch.delitem(signals.doors, "tracking")
+    monkeypatch.delitem(signals.webhook_views, "tracking")
     deliver("A1")
     assert log.ids == ["A1"]
 
 
 def test_delivering_no_events_succeeds() -> None:
-    assert dispatcher.deliver([], Claim())
+    assert dispatcher.deliver([], Lease())
 
 
 # A receiver that fails
@@ -182,7 +182,7 @@ def test_only_the_failed_receiver_is_retried(database: str, tracking: ReceiverSi
     assert pending_ids() == ["B2"]
     shop.fails_at = None
     retry(database)
-    assert not Work.objects.exists()
+    assert not PendingDelivery.objects.exists()
     assert shop.calls == [Call("A1"), *(Call("B2", attempt) for attempt in (1, 2, 3, 4))]
     assert first.calls == last.calls == [Call("A1"), Call("B2")]
     assert counters.read() == {"receiver_failed": 3, "retried": 3}
@@ -196,8 +196,8 @@ def test_a_failed_event_records_its_receivers_and_tracebacks(
     Recorder(tracking, "shop", "B2")
     Recorder(tracking, "bank", "B2")
     deliver("A1", "B2", "C3")
-    work = Work.objects.get()
-    assert (work.event.event_id, work.state, work.claim, work.failures) == ("B2", "owed", None, 1)
+    work = PendingDelivery.objects.get()
+    assert (work.event.event_id, work.state, work.lease, work.failures) == ("B2", "pending", None, 1)
     assert work.due > database_now(database)
     assert (sorted(work.receivers), work.error) == (["bank", "shop"], "")
     for traceback in work.receivers.values():
@@ -214,12 +214,12 @@ def test_two_failed_receivers_are_retried_independently(database: str, tracking:
     deliver("A1")
     bank.fails_at = None
     retry(database)
-    assert list(Work.objects.get().receivers) == ["shop"]
+    assert list(PendingDelivery.objects.get().receivers) == ["shop"]
     retry(database)
-    assert (len(shop.calls), len(bank.calls), Work.objects.get().failures) == (3, 2, 3)
+    assert (len(shop.calls), len(bank.calls), PendingDelivery.objects.get().failures) == (3, 2, 3)
     shop.fails_at = None
     retry(database)
-    assert (len(shop.calls), len(bank.calls), Work.objects.count()) == (4, 2, 0)
+    assert (len(shop.calls), len(bank.calls), PendingDelivery.objects.count()) == (4, 2, 0)
 
 
 @either
@@ -231,12 +231,12 @@ def test_after_the_last_attempt_only_the_failed_event_becomes_a_dead_letter(
     deliver("A1", "B2")
     retry(database)
     (work,) = dead_letters()
-    assert (work.claim, work.failures, list(work.receivers)) == (None, 2, ["shop"])
+    assert (work.lease, work.failures, list(work.receivers)) == (None, 2, ["shop"])
     assert work.error == "Given up: a receiver failed 2 times."
     assert "the shop is closed" in work.receivers["shop"]
     retry(database)
     assert (shop.calls, log.calls) == ([Call("A1"), Call("B2"), Call("A1", 2)], [Call("A1"), Call("B2")])
-    assert counters.read() == {"receiver_failed": 2, "retried": 1, "out_of_tries": 1}
+    assert counters.read() == {"receiver_failed": 2, "retried": 1, "retries_exhausted": 1}
 
 
 def test_with_a_maximum_of_one_attempt_the_first_failure_makes_a_dead_letter(
@@ -254,7 +254,7 @@ def test_an_unstorable_traceback_is_cleaned_and_cut(database: str, tracking: Rec
 
     tracking.connect(talks, dispatch_uid="talks")
     deliver("A1")
-    traceback = Work.objects.get().receivers["talks"]
+    traceback = PendingDelivery.objects.get().receivers["talks"]
     assert len(traceback) == 20_000
     assert traceback.endswith("the end\n")
 
@@ -266,7 +266,7 @@ def test_an_async_receiver_that_raises_fails_its_event(database: str, tracking: 
 
     tracking.connect(closed, dispatch_uid="closed")
     deliver("A1")
-    assert list(Work.objects.get().receivers) == ["closed"]
+    assert list(PendingDelivery.objects.get().receivers) == ["closed"]
 
 
 class Death(BaseException):
@@ -282,7 +282,7 @@ class Death(BaseException):
         (CancelledError, "receiver_failed"),
         (Death, "receiver_failed"),
         (OperationalError, "receiver_failed"),
-        (DatabaseAway, "receiver_failed"),
+        (DatabaseUnavailable, "receiver_failed"),
         (SoftTimeLimitExceeded, "receiver_timed_out"),
     ],
 )
@@ -296,7 +296,9 @@ def test_any_exception_of_a_receiver_counts_as_its_failure(
     log = Recorder(tracking)
     assert deliver("A1", "B2")
     assert log.ids == ["A1", "B2"]
-    assert [(work.failures, list(work.receivers)) for work in Work.objects.all()] == [(1, ["leaves"])] * 2
+    assert [(work.failures, list(work.receivers)) for work in PendingDelivery.objects.all()] == [
+        (1, ["leaves"])
+    ] * 2
     assert counters.read() == {reason: 2}
 
 
@@ -314,8 +316,8 @@ def test_a_terminated_process_orphans_its_event_without_counting_a_failure(
     tracking.connect(told_to_end, dispatch_uid="second")
     with pytest.raises(SystemExit):
         deliver("A1", "B2", "C3")
-    found = {work.event.event_id: (work.claim, work.failures) for work in Work.objects.all()}
-    assert found == {"B2": (leases.NOBODY, 0), "C3": (None, 0)}
+    found = {work.event.event_id: (work.lease, work.failures) for work in PendingDelivery.objects.all()}
+    assert found == {"B2": (leases.ORPHANED, 0), "C3": (None, 0)}
     assert counters.read() == {"released": 1}
 
 
@@ -328,8 +330,8 @@ def test_a_disconnected_receiver_counts_as_failed_until_reconnected(
     tracking.disconnect(dispatch_uid="shop")
     bank.fails_at = None
     retry(database)
-    work = Work.objects.get()
-    assert (work.state, work.failures, list(work.receivers)) == ("owed", 2, ["shop"])
+    work = PendingDelivery.objects.get()
+    assert (work.state, work.failures, list(work.receivers)) == ("pending", 2, ["shop"])
     assert work.due > database_now(database)
     assert work.receivers["shop"].startswith("No receiver of this name is connected in this worker.")
     assert (len(shop.calls), len(bank.calls)) == (1, 2)
@@ -337,7 +339,7 @@ def test_a_disconnected_receiver_counts_as_failed_until_reconnected(
     tracking.connect(shop, dispatch_uid="shop")
     shop.fails_at = None
     retry(database)
-    assert (shop.calls[-1], Work.objects.count()) == (Call("A1", 3), 0)
+    assert (shop.calls[-1], PendingDelivery.objects.count()) == (Call("A1", 3), 0)
 
 
 def test_a_newly_connected_receiver_gets_fresh_events_and_no_retries(
@@ -358,8 +360,8 @@ def test_a_replay_is_marked_for_receivers_and_not_counted_as_a_retry(
     database: str, tracking: ReceiverSignal
 ) -> None:
     log = Recorder(tracking, "log", "A1")
-    store_leased("A1", claim=Claim())
-    make_due(database, claim=None, replay=True)
+    store_leased("A1", lease=Lease())
+    make_due(database, lease=None, replay=True)
     retry(database)
     retry(database)
     assert log.calls == [Call("A1", 1, replay=True), Call("A1", 2, replay=True)]
@@ -368,10 +370,10 @@ def test_a_replay_is_marked_for_receivers_and_not_counted_as_a_retry(
 
 def test_a_replay_to_some_receivers_calls_no_others(database: str, tracking: ReceiverSignal) -> None:
     shop, bank = Recorder(tracking, "shop"), Recorder(tracking, "bank")
-    store_leased("A1", claim=Claim())
-    make_due(database, claim=None, replay=True, receivers={"bank": ""})
+    store_leased("A1", lease=Lease())
+    make_due(database, lease=None, replay=True, receivers={"bank": ""})
     retry(database)
-    assert (shop.calls, bank.calls, Work.objects.count()) == ([], [Call("A1", 1, replay=True)], 0)
+    assert (shop.calls, bank.calls, PendingDelivery.objects.count()) == ([], [Call("A1", 1, replay=True)], 0)
 
 
 @either
@@ -381,11 +383,11 @@ def test_an_event_that_became_unreadable_becomes_a_dead_letter_with_a_reason(
     log, shop = Recorder(tracking), Recorder(tracking, "shop", "A1")
     deliver("A1")
     Event.objects.update(raw=b"nonsense")
-    store_leased("B2", claim=Claim())
-    Work.objects.filter(event__event_id="B2").update(claim=None, failures=1)
+    store_leased("B2", lease=Lease())
+    PendingDelivery.objects.filter(event__event_id="B2").update(lease=None, failures=1)
     assert retry(database)
     (work,) = dead_letters()
-    assert (work.event.event_id, work.claim, work.failures) == ("A1", None, 1)
+    assert (work.event.event_id, work.lease, work.failures) == ("A1", None, 1)
     assert "is not JSON" in work.error
     assert (log.ids, shop.ids, pending_ids()) == (["A1", "B2"], ["A1", "B2"], [])
 
@@ -398,22 +400,22 @@ def test_out_of_budget_a_worker_delivers_one_event_and_releases_the_rest(
     database: str, tracking: ReceiverSignal
 ) -> None:
     log = Recorder(tracking)
-    claim = Claim()
-    owed = store_leased("A1", "B2", "C3", claim=claim)
-    assert not dispatcher.deliver(owed, out_of_budget(claim))
+    lease = Lease()
+    owed = store_leased("A1", "B2", "C3", lease=lease)
+    assert not dispatcher.deliver(owed, out_of_budget(lease))
     assert (log.ids, pending_ids()) == (["A1"], ["B2", "C3"])
-    assert set(Work.objects.values_list("claim", "failures", "lapses")) == {(None, 0, 0)}
+    assert set(PendingDelivery.objects.values_list("lease", "failures", "worker_deaths")) == {(None, 0, 0)}
     assert leases.anything_released()
-    assert not leases.anything_lapsed()
+    assert not leases.anything_expired()
 
 
 def test_released_events_are_delivered_by_the_next_worker(database: str, tracking: ReceiverSignal) -> None:
     log = Recorder(tracking)
-    first, second = Claim(), Claim()
-    dispatcher.deliver(store_leased("A1", "B2", "C3", claim=first), out_of_budget(first))
+    first, second = Lease(), Lease()
+    dispatcher.deliver(store_leased("A1", "B2", "C3", lease=first), out_of_budget(first))
     assert dispatcher.deliver(leases.take_released(second, 10), second)
     assert sorted(log.calls) == [Call("A1"), Call("B2"), Call("C3")]
-    assert not Work.objects.exists()
+    assert not PendingDelivery.objects.exists()
 
 
 @either
@@ -421,16 +423,16 @@ def test_out_of_budget_a_worker_calls_one_receiver_and_releases_the_others(
     database: str, tracking: ReceiverSignal
 ) -> None:
     first, second, third = (Recorder(tracking, name) for name in ("first", "second", "third"))
-    claim = Claim()
-    dispatcher.deliver(store_leased("A1", claim=claim), out_of_budget(claim))
+    lease = Lease()
+    dispatcher.deliver(store_leased("A1", lease=lease), out_of_budget(lease))
     assert (first.ids, second.ids, third.ids) == (["A1"], [], [])
-    work = Work.objects.get()
-    assert (work.claim, work.failures, work.receivers) == (None, 0, {"second": "", "third": ""})
+    work = PendingDelivery.objects.get()
+    assert (work.lease, work.failures, work.receivers) == (None, 0, {"second": "", "third": ""})
     assert work.due <= database_now(database)
-    claim = Claim()
-    assert dispatcher.deliver(leases.take_released(claim, 10), claim)
+    lease = Lease()
+    assert dispatcher.deliver(leases.take_released(lease, 10), lease)
     assert first.calls == second.calls == third.calls == [Call("A1")]
-    assert not Work.objects.exists()
+    assert not PendingDelivery.objects.exists()
     assert "receiver_failed" not in counters.read()
 
 
@@ -440,8 +442,8 @@ def test_an_event_released_between_two_receivers_ends_the_delivery(
 ) -> None:
     Recorder(tracking, "first")
     Recorder(tracking, "second")
-    claim = Claim()
-    assert not dispatcher.deliver(store_leased("A1", claim=claim), out_of_budget(claim))
+    lease = Lease()
+    assert not dispatcher.deliver(store_leased("A1", lease=lease), out_of_budget(lease))
     assert pending_ids() == ["A1"]
 
 
@@ -451,9 +453,9 @@ def test_a_failure_before_the_end_of_the_budget_keeps_uncalled_receivers_pending
 ) -> None:
     Recorder(tracking, "first", "A1")
     second = Recorder(tracking, "second")
-    claim = Claim()
-    dispatcher.deliver(store_leased("A1", claim=claim), out_of_budget(claim))
-    work = Work.objects.get()
+    lease = Lease()
+    dispatcher.deliver(store_leased("A1", lease=lease), out_of_budget(lease))
+    work = PendingDelivery.objects.get()
     assert (work.failures, sorted(work.receivers), work.receivers["second"]) == (1, ["first", "second"], "")
     retry(database)
     assert second.calls == [Call("A1", 2)]
@@ -464,48 +466,48 @@ def test_a_worker_with_an_expired_lease_calls_no_receiver_and_changes_no_row(
     database: str, tracking: ReceiverSignal
 ) -> None:
     log = Recorder(tracking)
-    claim = Claim()
-    owed = store_leased("A1", "B2", claim=claim)
-    assert not dispatcher.deliver(owed, out_of_lease(claim))
+    lease = Lease()
+    owed = store_leased("A1", "B2", lease=lease)
+    assert not dispatcher.deliver(owed, out_of_lease(lease))
     assert log.ids == []
-    assert set(Work.objects.values_list("claim", "failures")) == {(claim.token, 0)}
+    assert set(PendingDelivery.objects.values_list("lease", "failures")) == {(lease.token, 0)}
 
 
 # recover
 
 
-def recover(claim: Claim) -> bool:
+def recover(lease: Lease) -> bool:
     """Recovery while no fresh event waits."""
-    return dispatcher.recover(claim, yields=lambda: False)
+    return dispatcher.recover(lease, yields=lambda: False)
 
 
 @either
 def test_an_expired_event_is_recovered(database: str, tracking: ReceiverSignal) -> None:
     log = Recorder(tracking)
-    store_leased("A1", "B2", claim=Claim())
-    assert recover(Claim())
+    store_leased("A1", "B2", lease=Lease())
+    assert recover(Lease())
     assert log.ids == []
     make_due(database)
-    assert recover(Claim())
+    assert recover(Lease())
     assert sorted(log.calls) == [Call("A1", 2), Call("B2", 2)]
-    assert not Work.objects.exists()
+    assert not PendingDelivery.objects.exists()
     assert counters.read() == {"recovered": 2}
 
 
 def test_recovery_takes_one_event_at_a_time_and_counts_the_worker_death_before_the_call(
     database: str, tracking: ReceiverSignal
 ) -> None:
-    claim = Claim()
+    lease = Lease()
     seen: list[list[tuple[int, bool]]] = []
 
     def receiver(**_: Any) -> None:
-        rows = Work.objects.order_by("-lapses").values_list("lapses", "claim")
-        seen.append([(lapses, token == claim.token) for lapses, token in rows])
+        rows = PendingDelivery.objects.order_by("-worker_deaths").values_list("worker_deaths", "lease")
+        seen.append([(worker_deaths, token == lease.token) for worker_deaths, token in rows])
 
     tracking.connect(receiver)
-    store_leased("A1", "B2", "C3", claim=Claim())
+    store_leased("A1", "B2", "C3", lease=Lease())
     make_due(database)
-    recover(claim)
+    recover(lease)
     assert seen == [
         [(1, True), (0, False), (0, False)],
         [(1, True), (0, False)],
@@ -516,11 +518,11 @@ def test_recovery_takes_one_event_at_a_time_and_counts_the_worker_death_before_t
 @either
 def test_a_recovered_event_whose_receiver_raises_is_retried(database: str, tracking: ReceiverSignal) -> None:
     fine, shop = Recorder(tracking, "fine"), Recorder(tracking, "shop", "A1")
-    store_leased("A1", claim=Claim())
+    store_leased("A1", lease=Lease())
     make_due(database)
-    assert recover(Claim())
-    work = Work.objects.get()
-    assert (work.failures, work.lapses, list(work.receivers)) == (1, 1, ["shop"])
+    assert recover(Lease())
+    work = PendingDelivery.objects.get()
+    assert (work.failures, work.worker_deaths, list(work.receivers)) == (1, 1, ["shop"])
     shop.fails_at = None
     retry(database)
     assert (fine.calls, shop.calls) == ([Call("A1", 2)], [Call("A1", 2), Call("A1", 3)])
@@ -530,17 +532,17 @@ def test_a_recovered_event_is_delivered_only_to_its_pending_receivers(
     database: str, tracking: ReceiverSignal
 ) -> None:
     fine, shop = Recorder(tracking, "fine"), Recorder(tracking, "shop")
-    store_leased("A1", claim=Claim())
+    store_leased("A1", lease=Lease())
     make_due(database, receivers={"shop": "Traceback"}, failures=1)
-    assert recover(Claim())
+    assert recover(Lease())
     assert (fine.calls, shop.calls) == ([], [Call("A1", 3)])
 
 
 def test_out_of_budget_a_worker_recovers_nothing(database: str) -> None:
-    store_leased("A1", claim=Claim())
+    store_leased("A1", lease=Lease())
     make_due(database)
-    assert not recover(out_of_budget(Claim()))
-    assert Work.objects.get().lapses == 0
+    assert not recover(out_of_budget(Lease()))
+    assert PendingDelivery.objects.get().worker_deaths == 0
 
 
 def test_recovery_yields_after_one_event_and_continues_at_the_next_call(
@@ -548,11 +550,11 @@ def test_recovery_yields_after_one_event_and_continues_at_the_next_call(
 ) -> None:
     monkeypatch.setattr(dispatcher, "RECOVERY_SLICE", 0.0)
     log = Recorder(tracking)
-    store_leased("A1", "B2", claim=Claim())
+    store_leased("A1", "B2", lease=Lease())
     make_due(database)
-    assert dispatcher.recover(Claim(), yields=lambda: True)
+    assert dispatcher.recover(Lease(), yields=lambda: True)
     assert len(log.ids) == 1
-    assert dispatcher.recover(Claim(), yields=lambda: True)
+    assert dispatcher.recover(Lease(), yields=lambda: True)
     assert sorted(filter(None, log.ids)) == ["A1", "B2"]
 
 
@@ -561,9 +563,9 @@ def test_recovery_yields_only_after_its_time_slice(
 ) -> None:
     monkeypatch.setattr(dispatcher, "RECOVERY_SLICE", 3600.0)
     log = Recorder(tracking)
-    store_leased("A1", "B2", claim=Claim())
+    store_leased("A1", "B2", lease=Lease())
     make_due(database)
-    assert dispatcher.recover(Claim(), yields=lambda: True)
+    assert dispatcher.recover(Lease(), yields=lambda: True)
     assert sorted(filter(None, log.ids)) == ["A1", "B2"]
 
 
@@ -571,35 +573,37 @@ def test_recovery_yields_only_after_its_time_slice(
 def test_a_worker_that_lost_its_lease_deletes_and_reschedules_nothing(
     database: str, tracking: ReceiverSignal
 ) -> None:
-    slow, fast = Claim(), Claim()
-    owed = store_leased("A1", "B2", claim=slow)
-    Recorder(tracking, "log", "B2", does=lambda: Work.objects.update(claim=fast.token))
+    slow, fast = Lease(), Lease()
+    owed = store_leased("A1", "B2", lease=slow)
+    Recorder(tracking, "log", "B2", does=lambda: PendingDelivery.objects.update(lease=fast.token))
     dispatcher.deliver(owed, slow)
-    assert set(Work.objects.values_list("claim", "state", "failures")) == {(fast.token, "owed", 0)}
+    assert set(PendingDelivery.objects.values_list("lease", "state", "failures")) == {
+        (fast.token, "pending", 0)
+    }
 
 
 @either
 def test_a_worker_that_lost_its_lease_releases_nothing(database: str, tracking: ReceiverSignal) -> None:
     Recorder(tracking)
-    slow, fast = Claim(), Claim()
-    owed = store_leased("A1", "B2", claim=slow)
-    Work.objects.update(claim=fast.token)
+    slow, fast = Lease(), Lease()
+    owed = store_leased("A1", "B2", lease=slow)
+    PendingDelivery.objects.update(lease=fast.token)
     dispatcher.deliver(owed, out_of_budget(slow))
-    assert list(Work.objects.values_list("claim", flat=True)) == [fast.token] * 2
+    assert list(PendingDelivery.objects.values_list("lease", flat=True)) == [fast.token] * 2
 
 
 @either
 def test_concurrent_recoveries_call_no_receiver_twice(database: str, tracking: ReceiverSignal) -> None:
     log = Recorder(tracking)
     event_ids = [f"{number:02d}" for number in range(20)]
-    store_leased(*event_ids, claim=Claim())
+    store_leased(*event_ids, lease=Lease())
     make_due(database)
     together = Barrier(3)
 
     def work(_: int) -> bool:
         together.wait()
         try:
-            return recover(Claim())
+            return recover(Lease())
         finally:
             connections.close_all()
 
@@ -622,7 +626,7 @@ def test_a_receiver_with_a_sql_error_breaks_no_other_receiver(
     log = Recorder(tracking)
     deliver("A1", "B2")
     assert log.ids == ["A1", "B2"]
-    assert [list(work.receivers) for work in Work.objects.all()] == [["breaks"], ["breaks"]]
+    assert [list(work.receivers) for work in PendingDelivery.objects.all()] == [["breaks"], ["breaks"]]
 
 
 def enter_atomic(database: str) -> None:
@@ -655,7 +659,7 @@ def test_a_receiver_that_leaves_a_transaction_open_loses_no_other_receivers_resu
     deliver("A1", "B2")
     connections[database].close()
     assert noted(database) == ["first", "first", "last", "last"]
-    for work in Work.objects.all():
+    for work in PendingDelivery.objects.all():
         assert (work.failures, list(work.receivers)) == (1, ["leaves open"])
         assert "returned in the middle of a transaction" in work.receivers["leaves open"]
 
@@ -700,7 +704,7 @@ def test_atomic_dispatch_rolls_back_only_the_writes_of_the_failed_receiver(
     shop = Recorder(tracking, "shop", "A1", does=lambda: note(database, "shop"))
     Recorder(tracking, "last", does=lambda: note(database, "last"))
     deliver("A1")
-    assert (noted(database), list(Work.objects.get().receivers)) == (["first", "last"], ["shop"])
+    assert (noted(database), list(PendingDelivery.objects.get().receivers)) == (["first", "last"], ["shop"])
     shop.fails_at = None
     retry(database)
     assert (noted(database), pending_ids()) == (["first", "last", "shop"], [])
@@ -734,7 +738,7 @@ def test_atomic_dispatch_fails_only_a_receiver_that_swallows_a_database_error(
     Recorder(tracking, "swallows", does=lambda: swallow(database))
     Recorder(tracking, "last", does=lambda: note(database, "last"))
     deliver("A1")
-    work = Work.objects.get()
+    work = PendingDelivery.objects.get()
     assert (work.failures, list(work.receivers)) == (1, ["swallows"])
     assert "went on after a database error" in work.receivers["swallows"]
     assert noted(database) == ["first", "last"]
@@ -758,8 +762,8 @@ def test_a_receiver_that_ends_the_outer_transaction_makes_all_receivers_retried(
     tears = Recorder(tracking, "tears", does=lambda: tear(database))
     last = Recorder(tracking, "last", does=lambda: note(database, "last"))
     assert deliver("A1")
-    work = Work.objects.get()
-    assert (work.state, work.claim, work.failures) == ("owed", None, 1)
+    work = PendingDelivery.objects.get()
+    assert (work.state, work.lease, work.failures) == ("pending", None, 1)
     assert (sorted(work.receivers), work.receivers["first"]) == (["first", "last", "tears"], "")
     assert "TransactionLost" in work.receivers["tears"]
     # COMMIT cannot be taken back.
@@ -790,13 +794,13 @@ def test_an_error_at_commit_keeps_the_event_pending_for_all_receivers_with_a_rea
     def writes() -> None:
         note(database, "one")
         # The constraint on it is looked at when the transaction commits.
-        Work.objects.create(event_id=2**40, due=database_now(database))
+        PendingDelivery.objects.create(event_id=2**40, due=database_now(database))
 
     orphan = Recorder(tracking, "orphan", does=writes)
     other = Recorder(tracking, "other")
     assert deliver("A1")
-    work = Work.objects.get()
-    assert (work.claim, work.failures, sorted(work.receivers)) == (None, 1, ["orphan", "other"])
+    work = PendingDelivery.objects.get()
+    assert (work.lease, work.failures, sorted(work.receivers)) == (None, 1, ["orphan", "other"])
     assert all("IntegrityError" in traceback for traceback in work.receivers.values())
     assert noted(database) == []
     assert f"The transaction around event {work.pk} failed: IntegrityError" in caplog.messages
@@ -843,12 +847,12 @@ def test_atomic_dispatch_skips_an_event_leased_by_another_worker(
     database: str, tracking: ReceiverSignal
 ) -> None:
     log = Recorder(tracking)
-    slow, fast = Claim(), Claim()
-    owed = store_leased("A1", "B2", claim=slow)
-    Work.objects.filter(pk=owed[0].pk).update(claim=fast.token)
+    slow, fast = Lease(), Lease()
+    owed = store_leased("A1", "B2", lease=slow)
+    PendingDelivery.objects.filter(pk=owed[0].pk).update(lease=fast.token)
     assert dispatcher.deliver(owed, slow)
     assert (log.ids, pending_ids()) == (["B2"], ["A1"])
-    assert Work.objects.get().claim == fast.token
+    assert PendingDelivery.objects.get().lease == fast.token
 
 
 @on_postgresql
@@ -866,7 +870,7 @@ def test_atomic_dispatch_sets_the_idle_transaction_timeout_of_postgresql_to_the_
     Recorder(tracking, does=look)
     deliver("A1")
     look()
-    assert found[0] == leases.lease().total_seconds() != found[1]
+    assert found[0] == leases.lease_duration().total_seconds() != found[1]
 
 
 # The database away, in the middle
@@ -874,42 +878,42 @@ def test_atomic_dispatch_sets_the_idle_transaction_timeout_of_postgresql_to_the_
 
 def test_unwritten_done_marks_are_written_by_a_later_task(database: str, tracking: ReceiverSignal) -> None:
     log = Recorder(tracking)
-    claim = Claim()
-    owed = store_leased("A1", "B2", claim=claim)
+    lease = Lease()
+    owed = store_leased("A1", "B2", lease=lease)
     with database_away(database):
-        assert dispatcher.deliver(owed, claim)
+        assert dispatcher.deliver(owed, lease)
     assert (log.ids, pending_ids()) == (["A1", "B2"], ["A1", "B2"])
-    results.write_what_is_left()
+    results.write_unwritten()
     assert pending_ids() == []
 
 
 def test_a_failure_that_cannot_be_written_orphans_its_event(database: str, tracking: ReceiverSignal) -> None:
     fine, shop = Recorder(tracking, "fine"), Recorder(tracking, "shop", "B2")
-    claim = Claim()
-    owed = store_leased("A1", "B2", "C3", claim=claim)
-    with database_away(database), pytest.raises(DatabaseAway):
-        dispatcher.deliver(owed, claim)
+    lease = Lease()
+    owed = store_leased("A1", "B2", "C3", lease=lease)
+    with database_away(database), pytest.raises(DatabaseUnavailable):
+        dispatcher.deliver(owed, lease)
     assert pending_ids() == ["A1", "B2", "C3"]
-    results.write_what_is_left()
-    assert leased_ids(leases.take_released(Claim(), 10)) == ["C3"]
-    (begun,) = take_expired(Claim(), 1)
-    assert (leased_ids([begun]), list(begun.receivers), begun.failures, begun.lapses) == (
+    results.write_unwritten()
+    assert leased_ids(leases.take_released(Lease(), 10)) == ["C3"]
+    (begun,) = take_expired(Lease(), 1)
+    assert (leased_ids([begun]), list(begun.receivers), begun.failures, begun.worker_deaths) == (
         ["B2"],
         ["shop"],
         0,
         0,
     )
-    assert (fine.ids, shop.ids, Work.objects.count()) == (["A1", "B2"], ["A1", "B2"], 2)
+    assert (fine.ids, shop.ids, PendingDelivery.objects.count()) == (["A1", "B2"], ["A1", "B2"], 2)
 
 
 def test_a_dead_letter_that_cannot_be_written_is_orphaned(database: str) -> None:
-    claim = Claim()
-    (item,) = store_leased("A1", claim=claim)
-    unreadable = item._replace(row=Event(raw=b"nonsense", door="tracking"), event=None)
-    with database_away(database), pytest.raises(DatabaseAway):
-        dispatcher.deliver([unreadable], claim)
-    results.write_what_is_left()
-    assert Work.objects.get().claim == NOBODY
+    lease = Lease()
+    (item,) = store_leased("A1", lease=lease)
+    unreadable = item._replace(row=Event(raw=b"nonsense", webhook="tracking"), event=None)
+    with database_away(database), pytest.raises(DatabaseUnavailable):
+        dispatcher.deliver([unreadable], lease)
+    results.write_unwritten()
+    assert PendingDelivery.objects.get().lease == ORPHANED
 
 
 def loses_the_database(tracking: ReceiverSignal, database: str) -> tuple[Recorder, Recorder, Recorder]:
@@ -929,7 +933,7 @@ def loses_the_database(tracking: ReceiverSignal, database: str) -> tuple[Recorde
 def next_task() -> None:
     """What each task does first."""
     close_old_connections()
-    results.write_what_is_left()
+    results.write_unwritten()
 
 
 @on_postgresql
@@ -937,20 +941,20 @@ def test_an_event_hit_by_a_database_outage_is_recovered_for_its_pending_receiver
     database: str, tracking: ReceiverSignal
 ) -> None:
     first, second, third = loses_the_database(tracking, database)
-    claim = Claim()
-    with pytest.raises(DatabaseAway) as raised:
-        dispatcher.deliver(store_leased("A1", "B2", claim=claim), claim)
+    lease = Lease()
+    with pytest.raises(DatabaseUnavailable) as raised:
+        dispatcher.deliver(store_leased("A1", "B2", lease=lease), lease)
     assert (first.ids, second.ids, third.ids) == (["A1"], ["A1"], [])
     next_task()
     assert counters.read() == {"released": 1}
-    work = Work.objects.get(event__event_id="A1")
-    assert (work.claim, work.failures, work.lapses) == (NOBODY, 0, 0)
+    work = PendingDelivery.objects.get(event__event_id="A1")
+    assert (work.lease, work.failures, work.worker_deaths) == (ORPHANED, 0, 0)
     assert work.receivers == {"second": "", "third": ""}
     second.does = None
-    assert recover(Claim())
+    assert recover(Lease())
     assert (first.calls, second.calls, third.calls) == ([Call("A1")], [Call("A1")] * 2, [Call("A1")])
     assert pending_ids() == ["B2"]
-    assert leased_ids(leases.take_released(Claim(), 10)) == ["B2"]
+    assert leased_ids(leases.take_released(Lease(), 10)) == ["B2"]
     assert str(raised.value) == "OperationalError"
 
 
@@ -960,15 +964,15 @@ def test_atomic_dispatch_recovers_an_event_hit_by_an_outage_for_all_receivers(
     database: str, tracking: ReceiverSignal
 ) -> None:
     first, second, third = loses_the_database(tracking, database)
-    claim = Claim()
-    with pytest.raises(DatabaseAway):
-        dispatcher.deliver(store_leased("A1", "B2", claim=claim), claim)
+    lease = Lease()
+    with pytest.raises(DatabaseUnavailable):
+        dispatcher.deliver(store_leased("A1", "B2", lease=lease), lease)
     next_task()
     assert counters.read() == {"released": 1}
-    work = Work.objects.get(event__event_id="A1")
-    assert (work.claim, work.failures, work.lapses, work.receivers) == (NOBODY, 0, 0, {})
+    work = PendingDelivery.objects.get(event__event_id="A1")
+    assert (work.lease, work.failures, work.worker_deaths, work.receivers) == (ORPHANED, 0, 0, {})
     second.does = None
-    assert recover(Claim())
+    assert recover(Lease())
     assert first.calls == second.calls == [Call("A1")] * 2
     assert (third.calls, noted(database), pending_ids()) == ([Call("A1")], ["first"], ["B2"])
 
@@ -979,16 +983,16 @@ def test_a_recovered_event_hit_by_another_outage_counts_a_worker_death_when_its_
     database: str, tracking: ReceiverSignal
 ) -> None:
     loses_the_database(tracking, database)
-    store_leased("A1", claim=Claim())
-    make_due(database, claim=NOBODY)
-    for lapses in (0, 1, 2):
-        claim = Claim()
-        with pytest.raises(DatabaseAway):
-            recover(claim)
+    store_leased("A1", lease=Lease())
+    make_due(database, lease=ORPHANED)
+    for worker_deaths in (0, 1, 2):
+        lease = Lease()
+        with pytest.raises(DatabaseUnavailable):
+            recover(lease)
         next_task()
-        work = Work.objects.get()
-        assert (work.claim, work.lapses, work.failures) == (claim.token, lapses, 0)
-        assert not leases.anything_lapsed()
+        work = PendingDelivery.objects.get()
+        assert (work.lease, work.worker_deaths, work.failures) == (lease.token, worker_deaths, 0)
+        assert not leases.anything_expired()
         make_due(database)
 
 
@@ -1006,10 +1010,10 @@ def test_atomic_dispatch_recovers_an_event_whose_done_mark_hit_an_outage(
     database: str, tracking: ReceiverSignal
 ) -> None:
     log = Recorder(tracking, "log", does=lambda: terminate_connection(database))
-    with pytest.raises(DatabaseAway):
+    with pytest.raises(DatabaseUnavailable):
         deliver("A1")
     next_task()
-    assert Work.objects.get().claim == NOBODY
+    assert PendingDelivery.objects.get().lease == ORPHANED
     log.does = None
-    assert recover(Claim())
+    assert recover(Lease())
     assert (log.ids, pending_ids()) == (["A1", "A1"], [])

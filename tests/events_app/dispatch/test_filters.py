@@ -9,9 +9,9 @@ import pytest
 from django.db.models import QuerySet
 
 from events_app.dispatch import leases
-from events_app.dispatch.filters import Standing, State, state_of, work_of
+from events_app.dispatch.filters import Filter, State, pending_of, state_of
 from events_app.inbound.filters import mails
-from events_app.models import Event, Owing
+from events_app.models import AbstractPendingDelivery, Event
 from tests.support.events.stored_events import add_pending, open_event, store_done
 from tests.support.inbound.mails import RECEIVED, add_pending_mail, store_read_mail
 
@@ -20,12 +20,12 @@ pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transactio
 
 class Kind(NamedTuple):
     rows: Callable[[], "QuerySet[Any]"]
-    #: Keeps so many, with nothing owed; answers their ids.
+    #: Keeps so many, with nothing pending; answers their ids.
     keep: Callable[[int], list[int]]
-    owe: Callable[..., Owing]
+    owe: Callable[..., AbstractPendingDelivery]
 
     def found(self, **asked: Any) -> list[int]:
-        return sorted(row.pk for row in Standing(**asked).among(self.rows()))
+        return sorted(row.pk for row in Filter(**asked).apply(self.rows()))
 
 
 EVENTS = Kind(
@@ -50,21 +50,21 @@ def test_filter_by_state(kind: Kind) -> None:
     kind.owe(replay, replay=True)
     assert kind.found(states=("dead",)) == [dead]
     assert kind.found(states=("done",)) == [done]
-    assert kind.found(states=("owed",)) == [owed]
+    assert kind.found(states=("pending",)) == [owed]
     assert kind.found(states=("retrying",)) == sorted([put_off, replay])
     assert kind.found(states=("dead", "done")) == sorted([dead, done])
     assert len(kind.found(states=tuple(State))) == 5
 
 
 def test_each_row_matches_exactly_the_state_shown_for_it(kind: Kind) -> None:
-    rows = list(product(("owed", "dead"), (0, 1), (False, True), (None, leases.NOBODY, 7), (0, 5)))
+    rows = list(product(("pending", "dead"), (0, 1), (False, True), (None, leases.ORPHANED, 7), (0, 5)))
     pks = kind.keep(len(rows) + 1)
-    for pk, (state, failures, replay, claim, lapses) in zip(pks, rows, strict=False):
-        kind.owe(pk, state=state, failures=failures, replay=replay, claim=claim, lapses=lapses)
-    found = {state: Standing(states=(state,)).among(kind.rows()).select_related("work") for state in State}
+    for pk, (state, failures, replay, lease, worker_deaths) in zip(pks, rows, strict=False):
+        kind.owe(pk, state=state, failures=failures, replay=replay, lease=lease, worker_deaths=worker_deaths)
+    found = {state: Filter(states=(state,)).apply(kind.rows()).select_related("pending") for state in State}
     assert sum(map(len, found.values())) == len(pks)
     for state, events in found.items():
-        assert {state_of(work_of(event)) for event in events} == {state}
+        assert {state_of(pending_of(event)) for event in events} == {state}
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_filter_by_received_time(kind: Kind) -> None:
 
 
 def test_an_empty_filter_is_recognized() -> None:
-    assert not Standing().asks()
-    assert not Standing(states=()).asks()
+    assert Filter().is_empty()
+    assert Filter(states=()).is_empty()
     for asked in ({"states": ("dead",)}, {"receiver": ""}, {"since": datetime(2026, 7, 14, tzinfo=UTC)}):
-        assert Standing(**asked).asks()
+        assert not Filter(**asked).is_empty()

@@ -24,10 +24,10 @@ from hypothesis.stateful import (
 )
 
 from events_app.dispatch import dispatcher, leases, replay, results, store
-from events_app.dispatch.kinds import Owed
-from events_app.dispatch.leases import Claim
-from events_app.models import Event, Work
-from events_app.shared.database import DatabaseAway, database_now
+from events_app.dispatch.kinds import Delivery
+from events_app.dispatch.leases import Lease
+from events_app.models import Event, PendingDelivery
+from events_app.shared.database import DatabaseUnavailable, database_now
 from events_app.signals import ReceiverSignal, TrackingEvent
 from tests.support.databases import database_away
 from tests.support.events.stored_events import open_event, stream_entries
@@ -50,7 +50,7 @@ class Lives(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        Work.objects.all().delete()
+        PendingDelivery.objects.all().delete()
         Event.objects.all().delete()
         results._unwritten.clear()
         self.signal.receivers = []
@@ -91,31 +91,31 @@ class Lives(RuleBasedStateMachine):
     @rule(ids=some_ids)
     def deliver_and_die(self, ids: list[str]) -> None:
         """A worker that is killed when it has called everybody and told the database nothing of it."""
-        owed, claim = self._store(ids)
-        receivers = dispatcher._receivers("tracking", claim)
-        with self._database_back(), suppress(DatabaseAway):
+        owed, lease = self._store(ids)
+        receivers = dispatcher._receivers("tracking", lease)
+        with self._database_back(), suppress(DatabaseUnavailable):
             for item in owed:
-                dispatcher._Calls(item, receivers, claim).make(nullcontext)
+                dispatcher._Calls(item, receivers, lease).make(nullcontext)
 
     @rule(ids=some_ids)
     def run_out_of_time(self, ids: list[str]) -> None:
-        owed, claim = self._store(ids)
-        self._deliver(owed, Claim(claim.token, claim.started - leases.BUDGET))
+        owed, lease = self._store(ids)
+        self._deliver(owed, Lease(lease.token, lease.started - leases.BUDGET))
 
     @rule()
     def drain(self) -> None:
-        claim = Claim()
-        self._deliver(leases.take_released(claim, 3), claim)
+        lease = Lease()
+        self._deliver(leases.take_released(lease, 3), lease)
 
     @rule()
     def retry(self) -> None:
-        claim = Claim()
-        self._deliver(leases.take_retries(claim, 3), claim)
+        lease = Lease()
+        self._deliver(leases.take_retries(lease, 3), lease)
 
     @rule()
     def recover(self) -> None:
-        with self._database_back(), suppress(DatabaseAway):
-            dispatcher.recover(Claim(), yields=lambda: False)
+        with self._database_back(), suppress(DatabaseUnavailable):
+            dispatcher.recover(Lease(), yields=lambda: False)
 
     @rule(event_id=st.sampled_from(IDS), name=st.sampled_from(NAMES))
     def break_receiver(self, event_id: str, name: str) -> None:
@@ -133,8 +133,8 @@ class Lives(RuleBasedStateMachine):
     @rule()
     def time_passes(self) -> None:
         """Every lease ends, every delay is over. What a dead worker had in hand is called once more."""
-        owed = Work.objects.filter(state="owed")
-        for work in owed.exclude(claim=None).exclude(claim=leases.NOBODY).select_related("event"):
+        owed = PendingDelivery.objects.filter(state="pending")
+        for work in owed.exclude(lease=None).exclude(lease=leases.ORPHANED).select_related("event"):
             self._forget(work.event.event_id, work.receivers)
         owed.update(due=database_now(self.database) - timedelta(seconds=1))
 
@@ -144,7 +144,9 @@ class Lives(RuleBasedStateMachine):
 
     @rule(ids=some_ids)
     def replay_by_hand(self, ids: list[str]) -> None:
-        settled = [pk for pk in pks_of(ids) if not Work.objects.filter(pk=pk, state="owed").exists()]
+        settled = [
+            pk for pk in pks_of(ids) if not PendingDelivery.objects.filter(pk=pk, state="pending").exists()
+        ]
         for event in Event.objects.filter(pk__in=settled):
             self._forget(event.event_id)
         replay.replay(settled, [])
@@ -161,43 +163,43 @@ class Lives(RuleBasedStateMachine):
 
     @invariant()
     def the_dead_have_a_reason(self) -> None:
-        for work in Work.objects.filter(state="dead"):
+        for work in PendingDelivery.objects.filter(state="dead"):
             assert work.error
-            assert work.claim is None
+            assert work.lease is None
 
     def teardown(self) -> None:
         self.failing.clear()
         self.goes_away_under = None
-        for _ in range(leases.MOST_DEATHS + TRIES):
+        for _ in range(leases.MOST_WORKER_DEATHS + TRIES):
             self.time_passes()
             self.drain()
             self.drain()
             self.retry()
             self.retry()
             self.recover()
-        assert not Work.objects.filter(state="owed").exists()
+        assert not PendingDelivery.objects.filter(state="pending").exists()
         self.the_dead_have_a_reason()
-        dead = set(Work.objects.values_list("event__event_id", flat=True))
+        dead = set(PendingDelivery.objects.values_list("event__event_id", flat=True))
         for event_id in self.stored - dead:
             for name in NAMES:
                 assert self.successes[event_id, name] == 1, (event_id, name)
         self.signal.receivers = []
 
-    def _store(self, ids: list[str]) -> tuple[list[Owed], Claim]:
-        claim = Claim()
+    def _store(self, ids: list[str]) -> tuple[list[Delivery], Lease]:
+        lease = Lease()
         self.stored |= set(ids)
-        return store.store(stream_entries(*map(open_event, ids)), claim).owed, claim
+        return store.store(stream_entries(*map(open_event, ids)), lease).deliveries, lease
 
-    def _deliver(self, owed: list[Owed], claim: Claim) -> None:
-        with self._database_back(), suppress(DatabaseAway):
-            dispatcher.deliver(owed, claim)
+    def _deliver(self, owed: list[Delivery], lease: Lease) -> None:
+        with self._database_back(), suppress(DatabaseUnavailable):
+            dispatcher.deliver(owed, lease)
 
     @contextmanager
     def _database_back(self) -> Iterator[None]:
         """Wherever it went in there, it is back afterwards, and the worker goes on to its next task."""
         with ExitStack() as self.absence:
             yield
-        results.write_what_is_left()
+        results.write_unwritten()
 
     def _forget(self, event_id: str, receivers: Iterable[str] = ()) -> None:
         """These receivers, or all, may be called with this event again, whatever they have done."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from events_app import models, tasks
 from events_app.dispatch import leases, replay
 from events_app.dispatch.replay import Replayed, Retried
-from events_app.models import Event, Work
+from events_app.models import Event, PendingDelivery
 from events_app.shared import counters
 from events_app.shared.database import database_now
 from events_app.signals import ReceiverSignal
@@ -25,13 +25,13 @@ from tests.support.recorded_calls import Recorder
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
 
-def lane(work: Work) -> str:
+def lane(work: PendingDelivery) -> str:
     """The lane of owed work, of which there must be one, or `dead`."""
-    rows = Work.objects.filter(pk=work.pk)
-    if work.state == Work.State.DEAD:
-        assert work.claim is None
+    rows = PendingDelivery.objects.filter(pk=work.pk)
+    if work.state == PendingDelivery.State.DEAD_LETTER:
+        assert work.lease is None
         return "dead"
-    lanes = {"released": models.RELEASED, "to retry": models.TO_RETRY, "lapsed": models.CLAIMED}
+    lanes = {"released": models.RELEASED, "to retry": models.TO_RETRY, "lapsed": models.LEASED}
     (found,) = [name for name, condition in lanes.items() if rows.filter(condition).exists()]
     return found
 
@@ -42,32 +42,38 @@ def lane(work: Work) -> str:
 def test_retry_makes_dead_letters_due_for_their_failed_receivers(database: str) -> None:
     (pk,) = store_done(open_event("A1"))
     add_pending(
-        pk, state="dead", failures=15, lapses=2, due=later(database), receivers=FAILED, error="Given up."
+        pk,
+        state="dead",
+        failures=15,
+        worker_deaths=2,
+        due=later(database),
+        receivers=FAILED,
+        error="Given up.",
     )
     assert replay.retry([pk]) == Retried(1, 0)
-    work = Work.objects.get()
-    assert (work.state, work.claim, work.failures, work.lapses) == ("owed", None, 15, 2)
+    work = PendingDelivery.objects.get()
+    assert (work.state, work.lease, work.failures, work.worker_deaths) == ("pending", None, 15, 2)
     assert (work.receivers, work.error) == (FAILED, "")
     assert (work.due <= database_now(database), lane(work)) == (True, "to retry")
-    assert counters.read() == {"retried_by_hand": 1}
+    assert counters.read() == {"retried_by_operator": 1}
 
 
 @pytest.mark.parametrize(
     "found",
     [
         {"error": "The element is not JSON."},
-        {"lapses": leases.MOST_DEATHS, "error": "Given up: its worker died."},
-        {"lapses": leases.MOST_DEATHS, "failures": 3, "error": "Given up: its worker died."},
-        {"lapses": leases.MOST_DEATHS, "replay": True, "error": "Given up: its worker died."},
+        {"worker_deaths": leases.MOST_WORKER_DEATHS, "error": "Given up: its worker died."},
+        {"worker_deaths": leases.MOST_WORKER_DEATHS, "failures": 3, "error": "Given up: its worker died."},
+        {"worker_deaths": leases.MOST_WORKER_DEATHS, "replay": True, "error": "Given up: its worker died."},
     ],
 )
 def test_retry_orphans_dead_letters_without_a_failed_receiver(database: str, found: dict[str, Any]) -> None:
     (pk,) = store_done(open_event("A1"))
     add_pending(pk, state="dead", **found)
     assert replay.retry([pk]) == Retried(1, 0)
-    work = Work.objects.get()
-    assert (work.state, work.claim, lane(work)) == ("owed", leases.NOBODY, "lapsed")
-    assert leases.take_lapsed(leases.Claim()) is not None
+    work = PendingDelivery.objects.get()
+    assert (work.state, work.lease, lane(work)) == ("pending", leases.ORPHANED, "lapsed")
+    assert leases.take_expired(leases.Lease()) is not None
 
 
 @pytest.mark.parametrize("found", [{"failures": 3}, {"replay": True}, {"failures": 1, "replay": True}])
@@ -75,23 +81,23 @@ def test_retry_makes_backed_off_events_due(database: str, found: dict[str, Any])
     (pk,) = store_done(open_event("A1"))
     add_pending(pk, due=later(database), **found)
     assert replay.retry([pk]) == Retried(1, 0)
-    assert (leases.anything_to_retry(), lane(Work.objects.get())) == (True, "to retry")
+    assert (leases.anything_to_retry(), lane(PendingDelivery.objects.get())) == (True, "to retry")
 
 
 def test_retry_keeps_an_orphaned_event_orphaned(database: str) -> None:
     (pk,) = store_done(open_event("A1"))
-    add_pending(pk, failures=1, claim=leases.NOBODY)
+    add_pending(pk, failures=1, lease=leases.ORPHANED)
     assert replay.retry([pk]) == Retried(1, 0)
-    assert Work.objects.get().claim == leases.NOBODY
+    assert PendingDelivery.objects.get().lease == leases.ORPHANED
 
 
 def test_retry_leaves_leased_events_alone(database: str) -> None:
     pks = store_done(open_event("A1"), open_event("B2"))
     due = later(database)
-    add_pending(pks[0], failures=2, claim=TOKEN, due=due)
-    add_pending(pks[1], claim=TOKEN, due=due)
+    add_pending(pks[0], failures=2, lease=TOKEN, due=due)
+    add_pending(pks[1], lease=TOKEN, due=due)
     assert replay.retry(pks) == Retried(0, 2)
-    assert set(Work.objects.values_list("claim", "due")) == {(TOKEN, due)}
+    assert set(PendingDelivery.objects.values_list("lease", "due")) == {(TOKEN, due)}
     assert counters.read() == {}
 
 
@@ -100,7 +106,7 @@ def test_retry_ignores_events_without_failures(database: str) -> None:
     due = later(database)
     add_pending(pks[0], due=due)
     assert replay.retry(pks) == Retried(0, 0)
-    assert Work.objects.get().due == due
+    assert PendingDelivery.objects.get().due == due
 
 
 def test_retry_takes_only_the_given_events(database: str) -> None:
@@ -108,14 +114,14 @@ def test_retry_takes_only_the_given_events(database: str) -> None:
     for pk in pks:
         add_pending(pk, state="dead", failures=1)
     assert replay.retry(pks[1:]) == Retried(1, 0)
-    assert Work.objects.get(state="dead").pk == pks[0]
+    assert PendingDelivery.objects.get(state="dead").pk == pks[0]
 
 
 def test_retryable_finds_the_events_that_retry_takes(database: str) -> None:
     pks = store_done(*(open_event(name) for name in "ABCDE"))
     add_pending(pks[0], state="dead", failures=1)
     add_pending(pks[1], failures=1)
-    add_pending(pks[2], failures=1, claim=TOKEN)
+    add_pending(pks[2], failures=1, lease=TOKEN)
     add_pending(pks[3])
     assert sorted(replay.retryable(pks).values_list("pk", flat=True)) == sorted(pks[:2])
     assert replay.retry(pks).retried == 2
@@ -128,7 +134,7 @@ def test_retry_calls_only_the_failed_receiver(database: str, tracking: ReceiverS
     replay.retry([pk])
     tasks.retry()
     assert (shop.calls, bank.calls) == ([("A1", 3, False)], [])
-    assert not Work.objects.exists()
+    assert not PendingDelivery.objects.exists()
 
 
 def test_retry_of_a_dead_letter_without_a_failed_receiver_calls_all_receivers(
@@ -136,11 +142,11 @@ def test_retry_of_a_dead_letter_without_a_failed_receiver_calls_all_receivers(
 ) -> None:
     shop, bank = Recorder(tracking, "shop"), Recorder(tracking, "bank")
     (pk,) = store_done(open_event("A1"))
-    add_pending(pk, state="dead", lapses=leases.MOST_DEATHS)
+    add_pending(pk, state="dead", worker_deaths=leases.MOST_WORKER_DEATHS)
     replay.retry([pk])
     tasks.recover()
-    assert shop.calls == bank.calls == [("A1", leases.MOST_DEATHS + 1, False)]
-    assert not Work.objects.exists()
+    assert shop.calls == bank.calls == [("A1", leases.MOST_WORKER_DEATHS + 1, False)]
+    assert not PendingDelivery.objects.exists()
 
 
 def test_each_retry_of_a_dead_letter_allows_one_more_attempt(
@@ -153,7 +159,7 @@ def test_each_retry_of_a_dead_letter_allows_one_more_attempt(
     for failures in (4, 5):
         replay.retry([pk])
         tasks.retry()
-        work = Work.objects.get()
+        work = PendingDelivery.objects.get()
         assert (work.state, work.failures) == ("dead", failures)
         assert work.error == f"Given up: a receiver failed {failures} times."
     assert len(shop.calls) == 2
@@ -165,9 +171,9 @@ def test_each_retry_of_a_dead_letter_allows_one_more_attempt(
 def test_replay_makes_done_events_pending(database: str) -> None:
     (pk,) = store_done(open_event("A1"))
     assert replay.replay([pk], []) == Replayed(1, 0)
-    work = Work.objects.get()
-    assert (work.pk, work.state, work.claim, work.replay) == (pk, "owed", None, True)
-    assert (work.failures, work.lapses, work.receivers, work.error) == (0, 0, {}, "")
+    work = PendingDelivery.objects.get()
+    assert (work.pk, work.state, work.lease, work.replay) == (pk, "pending", None, True)
+    assert (work.failures, work.worker_deaths, work.receivers, work.error) == (0, 0, {}, "")
     assert (leases.anything_to_retry(), lane(work)) == (True, "to retry")
     assert counters.read() == {"replayed": 1}
 
@@ -175,29 +181,35 @@ def test_replay_makes_done_events_pending(database: str) -> None:
 def test_replay_takes_dead_letters(database: str) -> None:
     (pk,) = store_done(open_event("A1"))
     add_pending(
-        pk, state="dead", failures=15, lapses=5, due=later(database), receivers=FAILED, error="Given up."
+        pk,
+        state="dead",
+        failures=15,
+        worker_deaths=5,
+        due=later(database),
+        receivers=FAILED,
+        error="Given up.",
     )
     assert replay.replay([pk], ["bank"]) == Replayed(1, 0)
-    work = Work.objects.get()
-    assert (work.state, work.failures, work.lapses, work.replay) == ("owed", 0, 0, True)
+    work = PendingDelivery.objects.get()
+    assert (work.state, work.failures, work.worker_deaths, work.replay) == ("pending", 0, 0, True)
     assert (work.receivers, work.error, lane(work)) == ({"bank": ""}, "", "to retry")
     assert work.due <= database_now(database)
 
 
-@pytest.mark.parametrize("found", [{}, {"claim": TOKEN}, {"failures": 3}, {"claim": leases.NOBODY}])
+@pytest.mark.parametrize("found", [{}, {"lease": TOKEN}, {"failures": 3}, {"lease": leases.ORPHANED}])
 def test_replay_leaves_pending_events_alone(database: str, found: dict[str, Any]) -> None:
     (pk,) = store_done(open_event("A1"))
     add_pending(pk, **found)
-    before = Work.objects.values().get()
+    before = PendingDelivery.objects.values().get()
     assert replay.replay([pk], []) == Replayed(0, 1)
-    assert Work.objects.values().get() == before
+    assert PendingDelivery.objects.values().get() == before
 
 
 def test_replay_skips_a_deleted_event(database: str) -> None:
     first, second = store_done(open_event("A1"), open_event("B2"))
     Event.objects.filter(pk=first).delete()
     assert replay.replay([first, second], []) == Replayed(1, 0)
-    assert Work.objects.get().pk == second
+    assert PendingDelivery.objects.get().pk == second
 
 
 def test_replayable_finds_the_events_that_replay_takes(database: str) -> None:
@@ -215,7 +227,7 @@ def test_replay_calls_all_receivers_with_the_replay_mark(database: str, tracking
     replay.replay(pks, [])
     tasks.retry()
     assert sorted(shop.calls) == sorted(bank.calls) == [("A1", 1, True), ("B2", 1, True)]
-    assert not Work.objects.exists()
+    assert not PendingDelivery.objects.exists()
 
 
 def test_replay_to_some_receivers_calls_no_others(database: str, tracking: ReceiverSignal) -> None:
@@ -235,7 +247,7 @@ def test_a_failed_replay_is_retried_with_the_replay_mark(database: str, tracking
     assert replay.retry([pk]) == Retried(1, 0)
     tasks.retry()
     assert (shop.calls, len(bank.calls)) == ([("A1", 1, True), ("A1", 2, True)], 1)
-    assert not Work.objects.exists()
+    assert not PendingDelivery.objects.exists()
 
 
 def test_concurrent_replays_take_each_event_once(database: str) -> None:
@@ -253,29 +265,29 @@ def test_concurrent_replays_take_each_event_once(database: str) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(ask, range(4))) == 100
-    assert Work.objects.filter(replay=True, state="owed").count() == 100
+    assert PendingDelivery.objects.filter(replay=True, state="pending").count() == 100
 
 
 def test_connected_lists_the_receiver_names(tracking: ReceiverSignal) -> None:
-    assert replay.connected() == []
+    assert replay.connected_receivers() == []
     Recorder(tracking, "shop")
     Recorder(tracking, "bank")
     tracking.connect(Recorder(tracking, "third"), sender=object, dispatch_uid="of another sender", weak=False)
-    assert replay.connected() == ["bank", "shop", "third"]
+    assert replay.connected_receivers() == ["bank", "shop", "third"]
 
 
 # Whatever is asked, in whatever order
 
 found_work = st.none() | st.fixed_dictionaries(
     {
-        "state": st.sampled_from(["owed", "dead"]),
+        "state": st.sampled_from(["pending", "dead"]),
         "failures": st.integers(0, 20),
-        "lapses": st.integers(0, leases.MOST_DEATHS),
+        "worker_deaths": st.integers(0, leases.MOST_WORKER_DEATHS),
         "replay": st.booleans(),
         "receivers": st.sampled_from(
             [{}, {"shop": ""}, {"shop": "Traceback"}, {"shop": "", "gone": "Traceback"}]
         ),
-        "claim": st.sampled_from([None, leases.NOBODY, TOKEN]),
+        "lease": st.sampled_from([None, leases.ORPHANED, TOKEN]),
     }
 )
 requests = st.tuples(
@@ -306,20 +318,20 @@ def test_any_operator_action_leaves_each_event_in_a_lane_of_the_workers(
     pks = store_done(*(open_event(name) for name in "ABCD"))
     for pk, fields in zip(pks, works, strict=True):
         if fields is not None:
-            claim = None if fields["state"] == "dead" else fields["claim"]
-            add_pending(pk, **{**fields, "claim": claim, "due": later(database)})
-    in_hand = list(Work.objects.filter(claim=TOKEN).order_by("pk").values())
+            lease = None if fields["state"] == "dead" else fields["lease"]
+            add_pending(pk, **{**fields, "lease": lease, "due": later(database)})
+    in_hand = list(PendingDelivery.objects.filter(lease=TOKEN).order_by("pk").values())
     for what, numbers in asked:
         ask(what, [pks[number] for number in sorted(numbers)])
-        assert list(Work.objects.filter(claim=TOKEN).order_by("pk").values()) == in_hand
-        for work in Work.objects.all():
+        assert list(PendingDelivery.objects.filter(lease=TOKEN).order_by("pk").values()) == in_hand
+        for work in PendingDelivery.objects.all():
             lane(work)
     # And from there it gets on: all is done but what that worker has, and what no receiver can take.
     replay.retry(pks)
-    ours = Work.objects.exclude(claim=TOKEN)
+    ours = PendingDelivery.objects.exclude(lease=TOKEN)
     ours.update(due=database_now(database))
     tasks.drain()
     tasks.retry()
     tasks.recover()
     assert all("gone" in work.receivers and work.failures for work in ours.all())
-    assert list(Work.objects.filter(claim=TOKEN).order_by("pk").values()) == in_hand
+    assert list(PendingDelivery.objects.filter(lease=TOKEN).order_by("pk").values()) == in_hand

@@ -12,11 +12,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from events_app.dispatch import leases, results
-from events_app.dispatch.leases import NOBODY, Claim
-from events_app.dispatch.results import LONGEST_DELAY, Verdicts
-from events_app.models import Work
+from events_app.dispatch.leases import ORPHANED, Lease
+from events_app.dispatch.results import LONGEST_BACKOFF, ResultBuffer
+from events_app.models import PendingDelivery
 from events_app.shared import counters
-from events_app.shared.database import DatabaseAway, database_now
+from events_app.shared.database import DatabaseUnavailable, database_now
 from tests.support.databases import database_away
 from tests.support.events.leases import (
     dead_letters,
@@ -30,74 +30,76 @@ from tests.support.events.leases import (
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
 
-def told(claim: Claim, *, finished: str = "A1", begun: str = "B2", left: str = "C3") -> Verdicts:
+def told(lease: Lease, *, finished: str = "A1", begun: str = "B2", left: str = "C3") -> ResultBuffer:
     """Verdicts on three events: done, ended by an outage, not begun."""
-    verdict = Verdicts(claim)
+    verdict = ResultBuffer(lease)
     verdict.done = [pk(finished)]
-    verdict.handed_over = {pk(begun): {"shop": "Traceback \0 the end"}}
+    verdict.interrupted = {pk(begun): {"shop": "Traceback \0 the end"}}
     verdict.released = [pk(left)]
     return verdict
 
 
 def pk(event_id: str) -> int:
-    return Work.objects.get(event__event_id=event_id).event_id
+    return PendingDelivery.objects.get(event__event_id=event_id).event_id
 
 
 def rows() -> dict[str, tuple[int | None, dict[str, str]]]:
-    found = Work.objects.filter(state="owed").values_list("event__event_id", "claim", "receivers")
-    return {event_id: (claim, receivers) for event_id, claim, receivers in found}
+    found = PendingDelivery.objects.filter(state="pending").values_list(
+        "event__event_id", "lease", "receivers"
+    )
+    return {event_id: (lease, receivers) for event_id, lease, receivers in found}
 
 
 # What is written at a batch's end
 
 
 def test_closing_results_deletes_done_events_and_releases_or_orphans_the_others(database: str) -> None:
-    claim = Claim()
-    store_leased("A1", "B2", "C3", claim=claim)
-    told(claim).close()
-    assert rows() == {"B2": (NOBODY, {"shop": "Traceback  the end"}), "C3": (None, {})}
+    lease = Lease()
+    store_leased("A1", "B2", "C3", lease=lease)
+    told(lease).close()
+    assert rows() == {"B2": (ORPHANED, {"shop": "Traceback  the end"}), "C3": (None, {})}
     assert counters.read() == {"released": 1}
-    assert leased_ids(leases.take_released(Claim(), 10)) == ["C3"]
-    taken = leases.take_lapsed(Claim())
+    assert leased_ids(leases.take_released(Lease(), 10)) == ["C3"]
+    taken = leases.take_expired(Lease())
     assert taken is not None
-    assert (leased_ids([taken]), taken.lapses) == (["B2"], 0)
+    assert (leased_ids([taken]), taken.worker_deaths) == (["B2"], 0)
 
 
 def test_events_without_a_receiver_are_counted_once(database: str) -> None:
-    verdict = Verdicts(Claim())
-    verdict.met_nobody = 2
+    verdict = ResultBuffer(Lease())
+    verdict.without_receiver = 2
     verdict.close()
     verdict.close()
     assert counters.read() == {"no_receiver": 2}
 
 
 def test_results_are_not_written_on_rows_leased_by_another_worker(database: str) -> None:
-    slow, fast = Claim(), Claim()
-    owed = store_leased("A1", "B2", "C3", "D4", "E5", "F6", claim=slow)
+    slow, fast = Lease(), Lease()
+    owed = store_leased("A1", "B2", "C3", "D4", "E5", "F6", lease=slow)
     verdict = told(slow)
-    Work.objects.update(claim=fast.token)
+    PendingDelivery.objects.update(lease=fast.token)
     verdict.close()
     put_off, release, bury = owed[3:]
-    results.put_off(put_off, slow, {"shop": "Traceback"})
+    results.schedule_retry(put_off, slow, {"shop": "Traceback"})
     results.release(release, slow, {"shop": ""})
-    results.bury(bury, slow, "It is not JSON.")
+    results.move_to_dead_letters(bury, slow, "It is not JSON.")
     assert rows() == dict.fromkeys(["A1", "B2", "C3", "D4", "E5", "F6"], (fast.token, {}))
     assert counters.read() == {}
 
 
 def test_an_expired_lease_releases_nothing(database: str) -> None:
-    claim = Claim()
-    store_leased("A1", claim=claim)
-    verdict = Verdicts(out_of_lease(claim))
+    lease = Lease()
+    store_leased("A1", lease=lease)
+    verdict = ResultBuffer(out_of_lease(lease))
     verdict.released = [pk("A1")]
     verdict.close()
-    assert rows() == {"A1": (claim.token, {})}
+    assert rows() == {"A1": (lease.token, {})}
 
 
 def test_done_marks_are_written_each_second(database: str) -> None:
-    claim = Claim()
-    store_leased("A1", "B2", "C3", claim=claim)
-    verdict = Verdicts(claim)
+    lease = Lease()
+    store_leased("A1", "B2", "C3", lease=lease)
+    verdict = ResultBuffer(lease)
     verdict.done = [pk("A1"), pk("B2")]
     verdict._written += 3600
     verdict.write_when_due()
@@ -111,12 +113,12 @@ def test_done_marks_are_written_each_second(database: str) -> None:
 
 
 def test_done_marks_that_cannot_be_written_yet_are_written_at_the_end(database: str) -> None:
-    claim = Claim()
-    store_leased("A1", claim=claim)
-    verdict = Verdicts(claim)
+    lease = Lease()
+    store_leased("A1", lease=lease)
+    verdict = ResultBuffer(lease)
     verdict.done = [pk("A1")]
     verdict._written -= 7200
-    with database_away(database), pytest.raises(DatabaseAway):
+    with database_away(database), pytest.raises(DatabaseUnavailable):
         verdict.write_when_due()
     verdict.close()
     assert pending_ids() == []
@@ -128,39 +130,39 @@ def test_done_marks_that_cannot_be_written_yet_are_written_at_the_end(database: 
 def test_unwritten_results_are_written_by_a_later_task(
     database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    claim = Claim()
-    store_leased("A1", "B2", "C3", claim=claim)
-    verdict = told(claim)
+    lease = Lease()
+    store_leased("A1", "B2", "C3", lease=lease)
+    verdict = told(lease)
     with database_away(database):
         verdict.close()
         for _ in range(2):
-            results.write_what_is_left()
-    assert caplog.messages == ["Verdicts on events wait for the database: OperationalError"] * 3
-    assert rows() == dict.fromkeys(["A1", "B2", "C3"], (claim.token, {}))
-    results.write_what_is_left()
-    assert rows() == {"B2": (NOBODY, {"shop": "Traceback  the end"}), "C3": (None, {})}
+            results.write_unwritten()
+    assert caplog.messages == ["Results of deliveries wait for the database: OperationalError"] * 3
+    assert rows() == dict.fromkeys(["A1", "B2", "C3"], (lease.token, {}))
+    results.write_unwritten()
+    assert rows() == {"B2": (ORPHANED, {"shop": "Traceback  the end"}), "C3": (None, {})}
     assert not results._unwritten
 
 
 def test_unwritten_results_of_several_batches_wait_together(database: str) -> None:
     for event_id in ("A1", "B2"):
-        claim = Claim()
-        store_leased(event_id, claim=claim)
-        verdict = Verdicts(claim)
+        lease = Lease()
+        store_leased(event_id, lease=lease)
+        verdict = ResultBuffer(lease)
         verdict.done = [pk(event_id)]
         with database_away(database):
             verdict.close()
     assert pending_ids() == ["A1", "B2"]
-    results.write_what_is_left()
+    results.write_unwritten()
     assert pending_ids() == []
 
 
 def test_concurrent_threads_write_unwritten_results_once(database: str) -> None:
-    claim = Claim()
+    lease = Lease()
     names = [f"A{number}" for number in range(12)]
-    store_leased(*names, claim=claim)
+    store_leased(*names, lease=lease)
     for name in names:
-        verdict = Verdicts(claim)
+        verdict = ResultBuffer(lease)
         verdict.done = [pk(name)]
         results._unwritten.append(verdict)
     together = Barrier(3)
@@ -168,7 +170,7 @@ def test_concurrent_threads_write_unwritten_results_once(database: str) -> None:
     def write(_: int) -> None:
         together.wait()
         try:
-            results.write_what_is_left()
+            results.write_unwritten()
         finally:
             connections.close_all()
 
@@ -178,23 +180,23 @@ def test_concurrent_threads_write_unwritten_results_once(database: str) -> None:
 
 
 def test_results_of_a_lease_out_of_budget_are_written(database: str) -> None:
-    claim = Claim()
-    store_leased("A1", "B2", "C3", claim=claim)
-    verdict = told(out_of_budget(claim))
+    lease = Lease()
+    store_leased("A1", "B2", "C3", lease=lease)
+    verdict = told(out_of_budget(lease))
     with database_away(database):
         verdict.close()
-    results.write_what_is_left()
+    results.write_unwritten()
     assert pending_ids() == ["B2", "C3"]
 
 
 def test_unwritten_results_are_dropped_when_their_lease_expires(database: str) -> None:
-    claim = Claim()
-    store_leased("A1", "B2", "C3", claim=claim)
-    verdict = told(out_of_lease(claim))
+    lease = Lease()
+    store_leased("A1", "B2", "C3", lease=lease)
+    verdict = told(out_of_lease(lease))
     with database_away(database):
         verdict.close()
-    results.write_what_is_left()
-    assert rows() == dict.fromkeys(["A1", "B2", "C3"], (claim.token, {}))
+    results.write_unwritten()
+    assert rows() == dict.fromkeys(["A1", "B2", "C3"], (lease.token, {}))
     assert not results._unwritten
 
 
@@ -208,13 +210,13 @@ def thrice(anymail: Callable[..., None]) -> None:
 
 @pytest.mark.usefixtures("thrice")
 def test_a_failure_schedules_a_retry_with_backoff(database: str) -> None:
-    claim = Claim()
-    (item,) = store_leased("A1", claim=claim)
+    lease = Lease()
+    (item,) = store_leased("A1", lease=lease)
     item = item._replace(failures=1)
     before = database_now(database)
-    results.put_off(item, claim, {"shop": "Traceback"})
-    work = Work.objects.get()
-    assert (work.state, work.claim, work.failures, work.error) == ("owed", None, 2, "")
+    results.schedule_retry(item, lease, {"shop": "Traceback"})
+    work = PendingDelivery.objects.get()
+    assert (work.state, work.lease, work.failures, work.error) == ("pending", None, 2, "")
     assert work.receivers == {"shop": "Traceback"}
     earliest, latest = timedelta(seconds=120 * 0.75), timedelta(seconds=120 * 1.25)
     assert before + earliest <= work.due <= database_now(database) + latest
@@ -223,48 +225,48 @@ def test_a_failure_schedules_a_retry_with_backoff(database: str) -> None:
 
 @pytest.mark.usefixtures("thrice")
 def test_after_the_last_attempt_the_event_is_a_dead_letter_with_each_traceback(database: str) -> None:
-    claim = Claim()
-    (item,) = store_leased("A1", claim=claim)
-    results.put_off(item._replace(failures=2), claim, {"shop": "Traceback 1", "bank": "Traceback 2"})
+    lease = Lease()
+    (item,) = store_leased("A1", lease=lease)
+    results.schedule_retry(item._replace(failures=2), lease, {"shop": "Traceback 1", "bank": "Traceback 2"})
     (work,) = dead_letters()
-    assert (work.claim, work.failures) == (None, 3)
+    assert (work.lease, work.failures) == (None, 3)
     assert work.receivers == {"shop": "Traceback 1", "bank": "Traceback 2"}
     assert work.error == "Given up: a receiver failed 3 times."
-    assert counters.read() == {"out_of_tries": 1}
+    assert counters.read() == {"retries_exhausted": 1}
 
 
 def test_an_unstorable_traceback_is_cleaned_and_cut(database: str) -> None:
-    claim = Claim()
-    (item,) = store_leased("A1", claim=claim)
-    results.put_off(item, claim, {"shop": "the start" + "x" * 30_000 + "\0\ud800 the end", "bank": ""})
-    kept = Work.objects.get().receivers
+    lease = Lease()
+    (item,) = store_leased("A1", lease=lease)
+    results.schedule_retry(item, lease, {"shop": "the start" + "x" * 30_000 + "\0\ud800 the end", "bank": ""})
+    kept = PendingDelivery.objects.get().receivers
     assert (len(kept["shop"]), kept["bank"]) == (20_000, "")
     assert kept["shop"].endswith("x\ufffd the end")
 
 
 def test_released_receivers_stay_pending_without_a_failure(database: str) -> None:
-    claim = Claim()
-    (item,) = store_leased("A1", claim=claim)
-    results.release(item, claim, {"shop": "", "bank": ""})
+    lease = Lease()
+    (item,) = store_leased("A1", lease=lease)
+    results.release(item, lease, {"shop": "", "bank": ""})
     assert rows() == {"A1": (None, {"shop": "", "bank": ""})}
-    (taken,) = leases.take_released(Claim(), 10)
+    (taken,) = leases.take_released(Lease(), 10)
     assert (taken.failures, taken.receivers) == (0, {"shop": "", "bank": ""})
 
 
 def test_an_undeliverable_event_becomes_a_dead_letter_with_a_reason(database: str) -> None:
-    claim = Claim()
-    (item,) = store_leased("A1", claim=claim)
-    results.bury(item, claim, "It is\0 not JSON\ud800.")
+    lease = Lease()
+    (item,) = store_leased("A1", lease=lease)
+    results.move_to_dead_letters(item, lease, "It is\0 not JSON\ud800.")
     (work,) = dead_letters()
-    assert (work.claim, work.failures, work.error) == (None, 0, "It is not JSON\ufffd.")
+    assert (work.lease, work.failures, work.error) == (None, 0, "It is not JSON\ufffd.")
 
 
 def test_a_failure_that_cannot_be_written_raises(database: str) -> None:
-    claim = Claim()
-    (item,) = store_leased("A1", claim=claim)
+    lease = Lease()
+    (item,) = store_leased("A1", lease=lease)
     with database_away(database), pytest.raises(OperationalError):
-        results.put_off(item, claim, {"shop": "Traceback"})
-    assert rows() == {"A1": (claim.token, {})}
+        results.schedule_retry(item, lease, {"shop": "Traceback"})
+    assert rows() == {"A1": (lease.token, {})}
 
 
 # The delay
@@ -280,19 +282,19 @@ def test_backoff_doubles_up_to_a_limit_with_jitter(
     anymail: Callable[..., None], first: int, failures: int
 ) -> None:
     anymail(RECEIVER_RETRY_DELAY=first)
-    seconds = min(first * 2 ** (failures - 1), LONGEST_DELAY)
+    seconds = min(first * 2 ** (failures - 1), LONGEST_BACKOFF)
     for _ in range(5):
-        assert 0.75 * seconds <= results.delay(failures).total_seconds() + 1e-6
-        assert results.delay(failures).total_seconds() - 1e-6 <= 1.25 * seconds
+        assert 0.75 * seconds <= results.backoff(failures).total_seconds() + 1e-6
+        assert results.backoff(failures).total_seconds() - 1e-6 <= 1.25 * seconds
 
 
 def test_jitter_spreads_retries_that_failed_together() -> None:
-    assert len({results.delay(5) for _ in range(50)}) > 40
+    assert len({results.backoff(5) for _ in range(50)}) > 40
 
 
 def test_default_backoff_spreads_all_attempts_over_about_a_day(anymail: Callable[..., None]) -> None:
-    shortest = sum(min(30 * 2**number, LONGEST_DELAY) * 0.75 for number in range(14))
-    longest = sum(min(30 * 2**number, LONGEST_DELAY) * 1.25 for number in range(14))
-    hours = sum(results.delay(failures).total_seconds() for failures in range(1, 15)) / 3600
+    shortest = sum(min(30 * 2**number, LONGEST_BACKOFF) * 0.75 for number in range(14))
+    longest = sum(min(30 * 2**number, LONGEST_BACKOFF) * 1.25 for number in range(14))
+    hours = sum(results.backoff(failures).total_seconds() for failures in range(1, 15)) / 3600
     assert shortest <= hours * 3600 <= longest
     assert 18 < (shortest + longest) / 2 / 3600 < 30

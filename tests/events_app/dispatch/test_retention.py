@@ -6,8 +6,8 @@ import pytest
 from django.db import DatabaseError
 
 from events_app.dispatch import leases, retention
-from events_app.dispatch.leases import Claim
-from events_app.models import Work
+from events_app.dispatch.leases import Lease
+from events_app.models import PendingDelivery
 from events_app.shared import counters
 from events_app.shared.database import database_now
 from tests.support.databases import database_away
@@ -28,12 +28,12 @@ def slices_of_three(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def owe(database: str, pk: int, **fields: object) -> None:
-    Work.objects.create(event_id=pk, due=database_now(database), **fields)
+    PendingDelivery.objects.create(event_id=pk, due=database_now(database), **fields)
 
 
 def test_retention_removes_old_events_and_keeps_young_ones(database: str) -> None:
     _, _, *young = store_aged(database, 400, 30.01, 29.99, 0)
-    assert retention.prune(Claim())
+    assert retention.prune(Lease())
     assert stored_pks() == young
     assert counters.read() == {"pruned": 2}
 
@@ -43,24 +43,24 @@ def test_without_the_retention_setting_all_events_are_kept(
 ) -> None:
     anymail(EVENT_RETENTION_DAYS=None)
     old = store_aged(database, 4000)
-    assert retention.prune(Claim())
+    assert retention.prune(Lease())
     assert (stored_pks(), counters.read()) == (old, {})
 
 
 def test_retention_of_an_empty_table_removes_nothing(database: str) -> None:
-    assert retention.prune(Claim())
+    assert retention.prune(Lease())
     assert counters.read() == {}
 
 
-@pytest.mark.parametrize("claim", [None, 17, leases.NOBODY])
-def test_retention_keeps_pending_events_until_they_are_done(database: str, claim: int | None) -> None:
+@pytest.mark.parametrize("lease", [None, 17, leases.ORPHANED])
+def test_retention_keeps_pending_events_until_they_are_done(database: str, lease: int | None) -> None:
     _, owed = store_aged(database, 40, 40)
-    owe(database, owed, claim=claim, failures=3)
-    assert retention.prune(Claim())
+    owe(database, owed, lease=lease, failures=3)
+    assert retention.prune(Lease())
     assert stored_pks() == [owed]
-    assert Work.objects.get().event_id == owed
-    Work.objects.all().delete()
-    assert retention.prune(Claim())
+    assert PendingDelivery.objects.get().event_id == owed
+    PendingDelivery.objects.all().delete()
+    assert retention.prune(Lease())
     assert stored_pks() == []
 
 
@@ -70,18 +70,18 @@ def test_retention_removes_old_dead_letters_and_counts_them(
     _, dead, young = store_aged(database, 40, 40, 0)
     for pk in (dead, young):
         owe(database, pk, state="dead")
-    assert retention.prune(Claim())
+    assert retention.prune(Lease())
     assert stored_pks() == [young]
-    assert Work.objects.get().event_id == young
-    assert counters.read() == {"pruned": 2, "pruned_dead": 1}
-    assert caplog.messages == ["Removed 1 events that were dead, at the end of their retention"]
+    assert PendingDelivery.objects.get().event_id == young
+    assert counters.read() == {"pruned": 2, "pruned_dead_letter": 1}
+    assert caplog.messages == ["Removed 1 dead letters at the end of their retention"]
 
 
 @pytest.mark.usefixtures("slices_of_three")
 @pytest.mark.parametrize("count", [2, 3, 4, 9, 10])
 def test_retention_goes_through_all_slices(database: str, count: int) -> None:
     store_aged(database, *[40] * count)
-    assert retention.prune(Claim())
+    assert retention.prune(Lease())
     assert stored_pks() == []
     assert counters.read() == {"pruned": count}
 
@@ -91,7 +91,7 @@ def test_a_slice_of_pending_events_hides_no_old_events_behind_it(database: str) 
     pks = store_aged(database, *[40] * 7)
     for pk in pks[:6]:
         owe(database, pk)
-    assert retention.prune(Claim())
+    assert retention.prune(Lease())
     assert stored_pks() == pks[:6]
 
 
@@ -100,10 +100,10 @@ def test_an_old_event_among_young_ones_is_removed_once_its_neighbours_are_old(
     database: str, anymail: Callable[..., None]
 ) -> None:
     _, young, _, *slice_of_young, late = store_aged(database, 40, 29, 40, 29, 29, 29, 40)
-    assert retention.prune(Claim())
+    assert retention.prune(Lease())
     assert stored_pks() == [young, *slice_of_young, late]
     anymail(EVENT_RETENTION_DAYS=28)
-    assert retention.prune(Claim())
+    assert retention.prune(Lease())
     assert stored_pks() == []
 
 
@@ -112,18 +112,18 @@ def test_retention_stops_out_of_budget_and_the_next_run_continues(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pks = store_aged(database, *[40] * 7)
-    assert not retention.prune(out_of_budget(Claim()))
+    assert not retention.prune(out_of_budget(Lease()))
     assert stored_pks() == pks
     budget = iter([True, True, False])
-    monkeypatch.setattr(Claim, "has_budget", lambda _: next(budget))
-    assert not retention.prune(Claim())
+    monkeypatch.setattr(Lease, "has_budget", lambda _: next(budget))
+    assert not retention.prune(Lease())
     assert stored_pks() == pks[6:]
     monkeypatch.undo()
-    anew = Claim()
+    anew = Lease()
     assert retention.prune(anew)
     assert stored_pks() == []
 
 
 def test_retention_raises_when_the_database_is_away(database: str) -> None:
     with database_away(database), pytest.raises(DatabaseError):
-        retention.prune(Claim())
+        retention.prune(Lease())

@@ -22,11 +22,11 @@ from hypothesis import strategies as st
 from events_app import normalize as tables
 from events_app import signals, stream
 from events_app.dispatch import dispatcher, leases, results, store
-from events_app.dispatch.leases import Claim
-from events_app.models import Event, Work
+from events_app.dispatch.leases import Lease
+from events_app.models import Event, PendingDelivery
 from events_app.normalize import normalize
 from events_app.shared import counters
-from events_app.shared.database import DatabaseAway, database_now
+from events_app.shared.database import DatabaseUnavailable, database_now
 from events_app.signals import EventType, ReceiverSignal, TrackingEvent
 from events_app.stream import Entry
 from fake_sendgrid.events import history
@@ -47,95 +47,95 @@ def stored_ids() -> list[str]:
 
 
 def test_a_new_event_is_stored_and_pending_under_the_lease(database: str) -> None:
-    claim = Claim()
+    lease = Lease()
     before = database_now(database)
     stored = store.store(
         stream_entries(
             open_event("A1", timestamp=1784000000, anymail_id="our-id", email="Mira.Okafor@Example.NET")
         ),
-        claim,
+        lease,
     )
     event = Event.objects.get()
     assert (event.event_type, event.event_id, event.message_id) == ("opened", "A1", "our-id")
-    assert (event.recipient, event.door) == ("mira.okafor@example.net", "tracking")
+    assert (event.recipient, event.webhook) == ("mira.okafor@example.net", "tracking")
     assert event.timestamp is not None
     assert event.timestamp.timestamp() == 1784000000
     assert event.received_at.timestamp() == ENTRY_TIME / 1000
     assert json.loads(bytes(event.raw))["email"] == "Mira.Okafor@Example.NET"
-    work = event.work
-    assert (work.claim, work.state, work.receivers) == (claim.token, "owed", {})
-    assert (work.failures, work.lapses, work.replay) == (0, 0, False)
-    assert before + leases.lease() <= work.due <= database_now(database) + leases.lease()
-    (owed,) = stored.owed
-    assert (owed.pk, owed.door, owed.row.raw) == (event.pk, "tracking", bytes(event.raw))
+    work = event.pending
+    assert (work.lease, work.state, work.receivers) == (lease.token, "pending", {})
+    assert (work.failures, work.worker_deaths, work.replay) == (0, 0, False)
+    assert before + leases.lease_duration() <= work.due <= database_now(database) + leases.lease_duration()
+    (owed,) = stored.deliveries
+    assert (owed.pk, owed.webhook, owed.row.raw) == (event.pk, "tracking", bytes(event.raw))
     assert owed.event is not None
     assert owed.event.recipient == "Mira.Okafor@Example.NET"
-    assert (stored.dead, stored.duplicates) == (0, 0)
+    assert (stored.dead_letters, stored.duplicates) == (0, 0)
 
 
 def test_a_batch_is_stored_in_its_order(database: str) -> None:
     events = history(300)
-    stored = store.store(stream_entries(*events), Claim())
-    assert leased_ids(stored.owed) == [event["sg_event_id"] for event in events]
-    assert Event.objects.count() == Work.objects.count() == 300
+    stored = store.store(stream_entries(*events), Lease())
+    assert leased_ids(stored.deliveries) == [event["sg_event_id"] for event in events]
+    assert Event.objects.count() == PendingDelivery.objects.count() == 300
 
 
 def test_a_duplicate_in_one_batch_is_stored_once(database: str) -> None:
     stored = store.store(
-        stream_entries(open_event("A1"), open_event("B2"), open_event("A1", useragent="later")), Claim()
+        stream_entries(open_event("A1"), open_event("B2"), open_event("A1", useragent="later")), Lease()
     )
-    assert (len(stored.owed), stored.duplicates) == (2, 1)
+    assert (len(stored.deliveries), stored.duplicates) == (2, 1)
     assert stored_ids() == ["A1", "B2"]
     assert counters.read() == {"duplicate": 1}
 
 
 def test_a_duplicate_of_an_earlier_batch_creates_no_pending_work(database: str) -> None:
-    first = Claim()
+    first = Lease()
     store.store(stream_entries(open_event("A1")), first)
-    stored = store.store(stream_entries(open_event("A1")), Claim())
+    stored = store.store(stream_entries(open_event("A1")), Lease())
     assert stored == ([], 0, 1)
-    assert Work.objects.get().claim == first.token
+    assert PendingDelivery.objects.get().lease == first.token
 
 
 def test_only_the_new_events_of_overlapping_batches_are_pending(database: str) -> None:
-    store.store(stream_entries(open_event("A1"), open_event("B2")), Claim())
-    stored = store.store(stream_entries(open_event("C3"), open_event("B2"), open_event("D4")), Claim())
-    assert leased_ids(stored.owed) == ["C3", "D4"]
+    store.store(stream_entries(open_event("A1"), open_event("B2")), Lease())
+    stored = store.store(stream_entries(open_event("C3"), open_event("B2"), open_event("D4")), Lease())
+    assert leased_ids(stored.deliveries) == ["C3", "D4"]
     assert (stored.duplicates, stored_ids()) == (1, ["A1", "B2", "C3", "D4"])
 
 
 def test_ids_that_differ_in_letter_case_are_two_events(database: str) -> None:
-    assert len(store.store(stream_entries(open_event("aB"), open_event("Ab")), Claim()).owed) == 2
+    assert len(store.store(stream_entries(open_event("aB"), open_event("Ab")), Lease()).deliveries) == 2
 
 
 def test_dedupe_by_content_ignores_the_event_id(database: str, anymail: Callable[..., None]) -> None:
     anymail(DEDUPE_BY="content")
     stored = store.store(
-        stream_entries(open_event("A1"), open_event("B2"), open_event("C3", ip="203.0.113.9")), Claim()
+        stream_entries(open_event("A1"), open_event("B2"), open_event("C3", ip="203.0.113.9")), Lease()
     )
-    assert (len(stored.owed), stored.duplicates) == (2, 1)
+    assert (len(stored.deliveries), stored.duplicates) == (2, 1)
 
 
 def test_an_unreadable_element_is_stored_as_a_dead_letter_with_a_reason(database: str) -> None:
     stored = store.store(
-        stream_entries(open_event("A1"), b'{"event": "op', b"[1]", open_event("B2")), Claim()
+        stream_entries(open_event("A1"), b'{"event": "op', b"[1]", open_event("B2")), Lease()
     )
-    assert (leased_ids(stored.owed), stored.dead) == (["A1", "B2"], 2)
+    assert (leased_ids(stored.deliveries), stored.dead_letters) == (["A1", "B2"], 2)
     cut, array = dead_letters()
     assert "is not JSON" in cut.error
     assert "an array and not an object" in array.error
-    assert (cut.claim, cut.failures, cut.lapses) == (None, 0, 0)
+    assert (cut.lease, cut.failures, cut.worker_deaths) == (None, 0, 0)
     assert (bytes(cut.event.raw), cut.event.event_type) == (b'{"event": "op', "unknown")
-    assert counters.read() == {"dead_on_arrival": 2}
+    assert counters.read() == {"dead_letter_on_arrival": 2}
 
 
 def test_the_same_unreadable_element_is_a_duplicate(database: str) -> None:
-    store.store(stream_entries(b"nonsense"), Claim())
-    assert store.store(stream_entries(b"nonsense", b"nonsense"), Claim()) == ([], 0, 2)
+    store.store(stream_entries(b"nonsense"), Lease())
+    assert store.store(stream_entries(b"nonsense", b"nonsense"), Lease()) == ([], 0, 2)
 
 
 def test_an_unknown_event_type_is_pending_like_any_other(database: str) -> None:
-    (owed,) = store.store(stream_entries({"event": "teleported", "sg_event_id": "A1"}), Claim()).owed
+    (owed,) = store.store(stream_entries({"event": "teleported", "sg_event_id": "A1"}), Lease()).deliveries
     assert owed.event is not None
     assert owed.event.event_type is EventType.UNKNOWN
 
@@ -143,7 +143,7 @@ def test_an_unknown_event_type_is_pending_like_any_other(database: str) -> None:
 def test_storing_no_entries_needs_no_database() -> None:
     Router.events = "a database nobody has"
     try:
-        assert store.store([], Claim()) == ([], 0, 0)
+        assert store.store([], Lease()) == ([], 0, 0)
     finally:
         Router.events = "default"
 
@@ -158,17 +158,17 @@ def test_unstorable_values_are_cleaned(database: str) -> None:
             open_event("late", timestamp=253_402_300_799),
             open_event("never", timestamp=10**30),
         ),
-        Claim(),
+        Lease(),
     )
-    assert (len(stored.owed), stored.dead, dead_letters()) == (6, 0, [])
+    assert (len(stored.deliveries), stored.dead_letters, dead_letters()) == (6, 0, [])
     assert Event.objects.get(event_id="nul\ufffd")
     assert len(Event.objects.get(event_id="long").recipient) == 320
 
 
 def test_a_foreign_stream_entry_is_stored_as_a_dead_letter(database: str) -> None:
-    stored = store.store([Entry(b"18446744073709551615-1", "\0no such door\ud800" * 9, [b""])], Claim())
+    stored = store.store([Entry(b"18446744073709551615-1", "\0no such door\ud800" * 9, [b""])], Lease())
     assert stored == ([], 1, 0)
-    assert len(Event.objects.get().door) == 32
+    assert len(Event.objects.get().webhook) == 32
 
 
 # What the database refuses
@@ -207,27 +207,27 @@ TRIGGERS = {
 def test_a_refused_row_becomes_a_dead_letter_and_its_neighbours_are_stored(refused: str, at: int) -> None:
     events = [open_event(f"{number:03d}") for number in range(100)]
     events[at]["email"] = refused
-    stored = store.store(stream_entries(*events), Claim())
-    assert (len(stored.owed), stored.dead, stored.duplicates) == (99, 1, 0)
+    stored = store.store(stream_entries(*events), Lease())
+    assert (len(stored.deliveries), stored.dead_letters, stored.duplicates) == (99, 1, 0)
     (parked,) = dead_letters()
     assert parked.error.startswith("The database refused it as it was: ")
     assert refused not in parked.error
     assert json.loads(bytes(parked.event.raw)) == events[at]
-    assert (parked.event.recipient, parked.event.event_id, parked.claim) == ("", "", None)
-    assert counters.read() == {"dead_on_arrival": 1}
+    assert (parked.event.recipient, parked.event.event_id, parked.lease) == ("", "", None)
+    assert counters.read() == {"dead_letter_on_arrival": 1}
 
 
 def test_several_refused_rows_become_dead_letters(refused: str) -> None:
     events = [open_event(f"{n:02d}", email=refused if n % 3 == 0 else "mira@example.net") for n in range(20)]
-    stored = store.store(stream_entries(*events), Claim())
-    assert (len(stored.owed), stored.dead) == (13, 7)
+    stored = store.store(stream_entries(*events), Lease())
+    assert (len(stored.deliveries), stored.dead_letters) == (13, 7)
     assert len(dead_letters()) == 7
 
 
 def test_a_refused_event_posted_twice_is_a_duplicate(refused: str) -> None:
-    store.store(stream_entries(open_event("A1", email=refused)), Claim())
-    stored = store.store(stream_entries(open_event("A1", email=refused), open_event("B2")), Claim())
-    assert (leased_ids(stored.owed), stored.dead, stored.duplicates) == (["B2"], 0, 1)
+    store.store(stream_entries(open_event("A1", email=refused)), Lease())
+    stored = store.store(stream_entries(open_event("A1", email=refused), open_event("B2")), Lease())
+    assert (leased_ids(stored.deliveries), stored.dead_letters, stored.duplicates) == (["B2"], 0, 1)
     assert len(dead_letters()) == 1
 
 
@@ -235,18 +235,18 @@ def test_a_refused_event_posted_twice_is_a_duplicate(refused: str) -> None:
 
 
 def test_a_database_outage_raises_an_error_without_event_data(database: str) -> None:
-    with database_away(database), pytest.raises(DatabaseAway) as raised:
-        store.store(stream_entries(open_event("A1")), Claim())
+    with database_away(database), pytest.raises(DatabaseUnavailable) as raised:
+        store.store(stream_entries(open_event("A1")), Lease())
     assert str(raised.value) == "OperationalError"
 
 
 @on_postgresql
 def test_a_broken_connection_raises_database_away(database: str) -> None:
     terminate_connection(database)
-    with pytest.raises(DatabaseAway):
-        store.store(stream_entries(open_event("A1")), Claim())
+    with pytest.raises(DatabaseUnavailable):
+        store.store(stream_entries(open_event("A1")), Lease())
     connections[database].close()
-    assert len(store.store(stream_entries(open_event("A1")), Claim()).owed) == 1
+    assert len(store.store(stream_entries(open_event("A1")), Lease()).deliveries) == 1
 
 
 @on_postgresql
@@ -256,20 +256,20 @@ def test_a_locked_table_raises_database_away(database: str) -> None:
     with closing(connections.create_connection(database)) as other, other.cursor() as cursor:
         cursor.execute("BEGIN")
         cursor.execute("LOCK TABLE events_app_event IN ACCESS EXCLUSIVE MODE")
-        with pytest.raises(DatabaseAway):
-            store.store(stream_entries(open_event("A1")), Claim())
-    assert len(store.store(stream_entries(open_event("A1")), Claim()).owed) == 1
+        with pytest.raises(DatabaseUnavailable):
+            store.store(stream_entries(open_event("A1")), Lease())
+    assert len(store.store(stream_entries(open_event("A1")), Lease()).deliveries) == 1
     connections[database].close()
 
 
 def test_a_missing_table_raises_database_away_and_makes_no_dead_letters(database: str) -> None:
     with connections[database].cursor() as cursor:
-        cursor.execute("ALTER TABLE events_app_work RENAME TO work_elsewhere")
+        cursor.execute("ALTER TABLE events_app_pendingdelivery RENAME TO work_elsewhere")
         try:
-            with pytest.raises(DatabaseAway):
-                store.store(stream_entries(*history(100)), Claim())
+            with pytest.raises(DatabaseUnavailable):
+                store.store(stream_entries(*history(100)), Lease())
         finally:
-            cursor.execute("ALTER TABLE work_elsewhere RENAME TO events_app_work")
+            cursor.execute("ALTER TABLE work_elsewhere RENAME TO events_app_pendingdelivery")
     assert not Event.objects.exists()
 
 
@@ -295,13 +295,13 @@ def test_a_half_batch_stored_before_an_outage_is_released_for_any_worker(
 ) -> None:
     mixed = stream_entries(open_event("A1"), open_event("B2", email=refused))
     # The whole is refused, the first half goes in, the second never arrives.
-    with away_at_insert(3, database, for_long=for_long), pytest.raises(DatabaseAway):
-        store.store(mixed, Claim())
+    with away_at_insert(3, database, for_long=for_long), pytest.raises(DatabaseUnavailable):
+        store.store(mixed, Lease())
     assert stored_ids() == ["A1"]
     assert leases.anything_released() is not for_long
-    results.write_what_is_left()
-    assert leased_ids(leases.take_released(Claim(), 10)) == ["A1"]
-    assert store.store(mixed, Claim()) == ([], 1, 1)
+    results.write_unwritten()
+    assert leased_ids(leases.take_released(Lease(), 10)) == ["A1"]
+    assert store.store(mixed, Lease()) == ([], 1, 1)
 
 
 def test_a_half_batch_stored_before_the_time_limit_is_released_for_any_worker(
@@ -316,15 +316,15 @@ def test_a_half_batch_stored_before_the_time_limit_is_released_for_any_worker(
 
     mixed = stream_entries(open_event("A1"), open_event("B2", email=refused))
     with connections[database].execute_wrapper(execute), pytest.raises(SoftTimeLimitExceeded):
-        store.store(mixed, Claim())
-    assert leased_ids(leases.take_released(Claim(), 10)) == ["A1"]
+        store.store(mixed, Lease())
+    assert leased_ids(leases.take_released(Lease(), 10)) == ["A1"]
 
 
 # take_in
 
 
 def read() -> list[Entry]:
-    return stream.read(100, leases.lease_ms()).entries
+    return stream.read(100, leases.lease_duration_ms()).entries
 
 
 def append(*events: Any) -> None:
@@ -333,7 +333,7 @@ def append(*events: Any) -> None:
 
 def test_stored_events_are_deleted_from_the_stream(database: str) -> None:
     append(open_event("A1"), open_event("B2"), b"nonsense")
-    owed = store.take_in(read(), Claim())
+    owed = store.ingest(read(), Lease())
     assert leased_ids(owed) == ["A1", "B2"]
     assert (stream.backlog(), Event.objects.count()) == (0, 3)
 
@@ -342,9 +342,9 @@ def test_a_database_outage_returns_entries_to_the_stream(
     database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     append(open_event("A1"), open_event("B2"))
-    with database_away(database), pytest.raises(DatabaseAway, match="OperationalError"):
-        store.take_in(read(), Claim())
-    assert len(store.take_in(read(), Claim())) == 2
+    with database_away(database), pytest.raises(DatabaseUnavailable, match="OperationalError"):
+        store.ingest(read(), Lease())
+    assert len(store.ingest(read(), Lease())) == 2
     assert (stored_ids(), stream.backlog()) == (["A1", "B2"], 0)
 
 
@@ -355,11 +355,11 @@ def test_events_are_pending_although_redis_is_away_after_the_commit(
     append(open_event("A1"))
     waiting = read()
     anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
-    assert leased_ids(store.take_in(waiting, Claim())) == ["A1"]
+    assert leased_ids(store.ingest(waiting, Lease())) == ["A1"]
     assert "1 stored events stay in Redis: ConnectionError" in caplog.messages
     settings.ANYMAIL = there
-    stream.give_back(waiting, leases.lease_ms())
-    assert store.take_in(read(), Claim()) == []
+    stream.release(waiting, leases.lease_duration_ms())
+    assert store.ingest(read(), Lease()) == []
     assert (stored_ids(), stream.backlog()) == (["A1"], 0)
 
 
@@ -374,13 +374,13 @@ def test_concurrent_workers_with_overlapping_events_store_each_once(database: st
         mine = random.Random(seed).sample(events, 120)
         together.wait()
         try:
-            return [owed.pk for owed in store.store(mine, Claim()).owed]
+            return [owed.pk for owed in store.store(mine, Lease()).deliveries]
         finally:
             connections.close_all()
 
     with ThreadPoolExecutor(10) as pool:
         owed = list(itertools.chain.from_iterable(pool.map(work, range(10))))
-    assert len(owed) == len(set(owed)) == Event.objects.count() == Work.objects.count()
+    assert len(owed) == len(set(owed)) == Event.objects.count() == PendingDelivery.objects.count()
     assert counters.read()["duplicate"] == 10 * 120 - len(owed)
 
 
@@ -407,15 +407,15 @@ def test_no_bytes_affect_their_neighbours(
         came.append(event.event_id)
 
     tracking.connect(receiver, dispatch_uid="property")
-    claim = Claim()
+    lease = Lease()
     try:
-        stored = store.store(stream_entries(*mixed), claim)
-        assert dispatcher.deliver(stored.owed, claim)
+        stored = store.store(stream_entries(*mixed), lease)
+        assert dispatcher.deliver(stored.deliveries, lease)
     finally:
         tracking.disconnect(dispatch_uid="property")
     assert [event_id for event_id in came if event_id in good] == good
-    assert len(stored.owed) + stored.dead + stored.duplicates == len(mixed)
-    assert not Work.objects.filter(state=Work.State.OWED).exists()
+    assert len(stored.deliveries) + stored.dead_letters + stored.duplicates == len(mixed)
+    assert not PendingDelivery.objects.filter(state=PendingDelivery.State.PENDING).exists()
 
 
 def test_an_internal_error_makes_a_dead_letter_of_only_its_own_event(database: str) -> None:
@@ -427,8 +427,8 @@ def test_an_internal_error_makes_a_dead_letter_of_only_its_own_event(database: s
         return real(raw)
 
     with mock.patch.object(tables, "normalize", faulty):
-        stored = store.store(stream_entries(open_event("A1"), open_event("B2"), open_event("C3")), Claim())
-    assert leased_ids(stored.owed) == ["A1", "C3"]
+        stored = store.store(stream_entries(open_event("A1"), open_event("B2"), open_event("C3")), Lease())
+    assert leased_ids(stored.deliveries) == ["A1", "C3"]
     assert [work.error for work in dead_letters()] == ["Reading it failed: ZeroDivisionError."]
 
 
@@ -453,11 +453,11 @@ def test_the_stored_signal_is_sent_once_inside_the_transaction(database: str) ->
     told: list[tuple[list[str | None], str]] = []
     with hearing(hear):
         store.store(
-            stream_entries(open_event("A1"), b"nonsense", open_event("B2"), open_event("A1")), Claim()
+            stream_entries(open_event("A1"), b"nonsense", open_event("B2"), open_event("A1")), Lease()
         )
-        store.store(stream_entries(open_event("B2")), Claim())
-        store.store(stream_entries(open_event("B2"), open_event("C3")), Claim())
-        store.store(stream_entries(b"more nonsense"), Claim())
+        store.store(stream_entries(open_event("B2")), Lease())
+        store.store(stream_entries(open_event("B2"), open_event("C3")), Lease())
+        store.store(stream_entries(b"more nonsense"), Lease())
     assert told == [(["A1", "B2"], database), (["C3"], database)]
 
 
@@ -469,7 +469,7 @@ def test_an_error_in_a_stored_signal_receiver_rolls_back_the_storing(
         assert Event.objects.exists()
         raise error
 
-    with hearing(hear), pytest.raises(DatabaseAway if error is OperationalError else error):
-        store.store(stream_entries(open_event("A1")), Claim())
+    with hearing(hear), pytest.raises(DatabaseUnavailable if error is OperationalError else error):
+        store.store(stream_entries(open_event("A1")), Lease())
     assert not Event.objects.exists()
-    assert not Work.objects.exists()
+    assert not PendingDelivery.objects.exists()

@@ -242,19 +242,19 @@ def test_a_receiver_that_ends_the_outer_transaction_raises_transaction_lost(
 @on_postgresql
 def test_a_connection_is_lost_only_when_the_server_closed_it(database: str) -> None:
     connections[database].close()
-    assert not transactions.is_lost(database)
+    assert not transactions.is_connection_lost(database)
     terminate_connection(database)
     with pytest.raises(OperationalError):
         writes("one")(database)
-    assert transactions.is_lost(database)
+    assert transactions.is_connection_lost(database)
     transactions.reset(database)
-    assert not transactions.is_lost(database)
+    assert not transactions.is_connection_lost(database)
 
 
 def test_a_connection_closed_by_a_receiver_is_not_lost(database: str) -> None:
     with suppress(TransactionManagementError), transaction.atomic(using=database):
         connections[database].close()
-        assert not transactions.is_lost(database)
+        assert not transactions.is_connection_lost(database)
     transactions.reset(database)
 
 

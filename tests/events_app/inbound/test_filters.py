@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from events_app.inbound.filters import Criteria, find, known_by, mails, missing
+from events_app.inbound.filters import Criteria, find, mails, matching, missing
 from tests.support.inbound.mails import RECEIVED, add_pending_mail, store_read_mail
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
@@ -81,8 +81,8 @@ def test_filter_by_part_of_the_subject(database: str) -> None:
 
 
 def test_filter_by_duplicates(database: str) -> None:
-    again = store_read_mail(repeat_of_id=store_read_mail())
-    assert ids(repeats=True) == [again]
+    again = store_read_mail(duplicate_of_id=store_read_mail())
+    assert ids(duplicates=True) == [again]
 
 
 def test_all_given_filters_must_match(database: str) -> None:
@@ -108,7 +108,7 @@ def test_known_by_finds_a_mail_by_id_address_or_answered_message(database: str, 
     fields = {"sender": "mira@example.net", "recipient": "desk@example.com", "answers": "0c5c1a52"}
     store_read_mail(pk=7, message_id="<a@b.example>", **fields)
     store_read_mail(pk=8)
-    assert [mail.pk for mail in mails().filter(known_by(term))] == [7]
+    assert [mail.pk for mail in mails().filter(matching(term))] == [7]
 
 
 @hypothesis_settings(
@@ -118,7 +118,7 @@ def test_known_by_finds_a_mail_by_id_address_or_answered_message(database: str, 
 def test_filters_accept_any_text(database: str, text: str) -> None:
     assert ids(ids=(text,)) == ids(address=text) == ids(answers=text) == []
     assert ids(subject=text) == []
-    assert not mails().filter(known_by(text)).exists()
+    assert not mails().filter(matching(text)).exists()
     assert missing([text]) == [text]
 
 
@@ -127,7 +127,7 @@ def test_filters_accept_any_text(database: str, text: str) -> None:
 
 def plan(database: str, **criteria: Any) -> str:
     rows = (
-        mails().filter(known_by(criteria["known_by"]))
+        mails().filter(matching(criteria["known_by"]))
         if "known_by" in criteria
         else find(Criteria(**criteria))
     )

@@ -11,10 +11,10 @@ from django.db import DatabaseError
 from pytest_django import Settings
 
 from events_app import tasks
-from events_app.dispatch.leases import Claim
+from events_app.dispatch.leases import Lease
 from events_app.inbound import retention, storage
-from events_app.inbound.store import MAILS
-from events_app.models import InboundMail, InboundWork
+from events_app.inbound.store import INBOUND_MAILS
+from events_app.models import InboundMail, PendingInboundDelivery
 from events_app.shared import counters
 from events_app.shared.database import database_now
 from tests.support.databases import database_away
@@ -45,7 +45,7 @@ def slices_of_three(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def keep(database: str, *days: float, **fields: object) -> list[InboundMail]:
-    """Keep a mail for each number of days that it has been here, in that order; nothing is owed of it."""
+    """Keep a mail for each number of days that it has been here, in that order; nothing is pending of it."""
     now = database_now(database)
     return [
         InboundMail.objects.create(
@@ -56,11 +56,11 @@ def keep(database: str, *days: float, **fields: object) -> list[InboundMail]:
 
 
 def owe(database: str, mail: InboundMail, **fields: object) -> None:
-    InboundWork.objects.create(mail=mail, due=database_now(database), **fields)
+    PendingInboundDelivery.objects.create(mail=mail, due=database_now(database), **fields)
 
 
 def prune() -> bool:
-    return retention.prune(Claim(kind=MAILS))
+    return retention.prune(Lease(kind=INBOUND_MAILS))
 
 
 def left() -> list[int]:
@@ -93,7 +93,7 @@ def test_retention_keeps_pending_mails_until_they_are_done(database: str, folder
     assert prune()
     assert left() == [owed.pk]
     assert stored_files(folder) == [folder / owed.file]
-    InboundWork.objects.all().delete()
+    PendingInboundDelivery.objects.all().delete()
     assert prune()
     assert (left(), stored_files(folder)) == ([], [])
 
@@ -106,16 +106,16 @@ def test_retention_removes_old_dead_letters_and_counts_them(
         owe(database, mail, state="dead")
     assert prune()
     assert left() == [young.pk]
-    assert counters.read() == {"mail_pruned": 2, "mail_pruned_dead": 1}
-    assert caplog.messages == ["Removed 1 inbound mails that were dead, at the end of their retention"]
+    assert counters.read() == {"mail_pruned": 2, "mail_pruned_dead_letter": 1}
+    assert caplog.messages == ["Removed 1 dead letters of inbound mails at the end of their retention"]
 
 
 def test_the_first_post_may_be_removed_before_its_duplicate(database: str) -> None:
     (first,) = keep(database, 40)
-    (repeat,) = keep(database, 20, repeat_of=first)
+    (repeat,) = keep(database, 20, duplicate_of=first)
     assert prune()
     repeat.refresh_from_db()
-    assert (left(), repeat.repeat_of_id) == ([repeat.pk], None)
+    assert (left(), repeat.duplicate_of_id) == ([repeat.pk], None)
 
 
 @pytest.mark.usefixtures("slices_of_three")
@@ -133,10 +133,10 @@ def test_retention_stops_out_of_budget_and_the_next_run_continues(
 ) -> None:
     mails = keep(database, *[40] * 4)
     lost = orphan(folder)
-    assert not retention.prune(out_of_budget(Claim(kind=MAILS)))
+    assert not retention.prune(out_of_budget(Lease(kind=INBOUND_MAILS)))
     assert len(left()) == 4
     budget = iter([True, False])
-    monkeypatch.setattr(Claim, "has_budget", lambda _: next(budget))
+    monkeypatch.setattr(Lease, "has_budget", lambda _: next(budget))
     assert not prune()
     assert left() == [mails[3].pk]
     assert set(stored_files(folder)) == {folder / mails[3].file, folder / lost}
@@ -148,7 +148,7 @@ def test_the_sweep_of_files_stops_out_of_budget(
 ) -> None:
     orphan(folder)
     budget = iter([True, False])
-    monkeypatch.setattr(Claim, "has_budget", lambda _: next(budget))
+    monkeypatch.setattr(Lease, "has_budget", lambda _: next(budget))
     assert prune()
     assert len(stored_files(folder)) == 1
     monkeypatch.undo()

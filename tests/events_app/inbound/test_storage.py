@@ -77,7 +77,7 @@ def test_a_received_file_is_renamed_and_not_copied(folder: Path) -> None:
         spooled.write(b"x")
         (came_in,) = stored_files(folder)
         inode = came_in.stat().st_ino
-        name = storage.keep(spooled)
+        name = storage.save(spooled)
     assert (folder / name).stat().st_ino == inode
     assert stored_files(folder) == [folder / name]
 
@@ -100,7 +100,7 @@ def test_file_permissions_follow_the_settings(
 
 def test_a_missing_storage_raises_an_error_with_the_setting_to_add(settings: Settings) -> None:
     settings.STORAGES = {alias: value for alias, value in settings.STORAGES.items() if alias != storage.ALIAS}
-    assert not storage.is_there()
+    assert not storage.is_configured()
     calls: list[Callable[[], object]] = [keep_file, lambda: storage.read("x"), lambda: is_older("x", now())]
     for call in calls:
         with pytest.raises(ImproperlyConfigured, match=r'STORAGES has no "sendgrid_inbound".*location'):

@@ -12,15 +12,15 @@ from pytest_django import Settings
 
 from events_app import signals
 from events_app.dispatch import dispatcher, leases
-from events_app.dispatch.leases import Claim
+from events_app.dispatch.leases import Lease
 from events_app.inbound import storage, store
 from events_app.inbound.parse import post
 from events_app.inbound.parse.form import Form
 from events_app.inbound.parse.post import Reading
-from events_app.inbound.store import MAILS
-from events_app.models import InboundMail, InboundWork
+from events_app.inbound.store import INBOUND_MAILS
+from events_app.models import InboundMail, PendingInboundDelivery
 from events_app.shared import counters
-from events_app.shared.database import DatabaseAway
+from events_app.shared.database import DatabaseUnavailable
 from events_app.signals import AnymailInboundEvent, InboundEvent, ReceiverSignal
 from events_app.views import SendGridInboundWebhookView
 from fake_sendgrid import inbound as posts
@@ -74,8 +74,8 @@ def answers() -> Iterator[list[object]]:
     signals.answered.sender_receivers_cache.clear()
 
 
-def work() -> InboundWork:
-    return InboundWork.objects.get()
+def work() -> PendingInboundDelivery:
+    return PendingInboundDelivery.objects.get()
 
 
 # keep
@@ -83,9 +83,9 @@ def work() -> InboundWork:
 
 def test_a_stored_post_is_pending(database: str) -> None:
     mail = keep_mail(sample_mail())
-    assert (mail.door, mail.key, mail.message_id, mail.repeat_of_id) == ("inbound", None, "", None)
-    assert (work().mail_id, work().state, work().claim) == (mail.pk, "owed", None)
-    assert leases.anything_released(MAILS)
+    assert (mail.webhook, mail.key, mail.message_id, mail.duplicate_of_id) == ("inbound", None, "", None)
+    assert (work().mail_id, work().state, work().lease) == (mail.pk, "pending", None)
+    assert leases.anything_released(INBOUND_MAILS)
     assert not leases.anything_released()
 
 
@@ -106,7 +106,7 @@ def test_a_receiver_is_called_with_the_arguments_of_anymail(database: str, inbou
         "attempt": 1,
         "replay": False,
     }
-    assert not InboundWork.objects.exists()
+    assert not PendingInboundDelivery.objects.exists()
     assert InboundMail.objects.get() == mail
 
 
@@ -121,7 +121,7 @@ def test_a_delivered_mail_has_an_event_and_recorded_columns(
     (event,) = desk.events
     assert isinstance(event, AnymailInboundEvent)
     assert (event.event_type, event.event_id, event.timestamp) == ("inbound", str(mail.pk), mail.received_at)
-    assert (event.answers, event.repeat_of) == ("our-id", None)
+    assert (event.answers, event.duplicate_of) == ("our-id", None)
     assert event.esp_event["SPF"] == "pass"
     assert "email" not in event.esp_event
     assert event.message.subject == "A question"
@@ -147,12 +147,12 @@ def test_only_the_failed_receiver_is_retried(database: str, inbound: ReceiverSig
     keep_mail(sample_mail())
     deliver_mails()
     assert work().receivers.keys() == {"one"}
-    InboundWork.objects.update(due=work().due - leases.lease() * 100)
-    claim = Claim(kind=MAILS)
-    assert dispatcher.deliver(leases.take_retries(claim, 10), claim)
+    PendingInboundDelivery.objects.update(due=work().due - leases.lease_duration() * 100)
+    lease = Lease(kind=INBOUND_MAILS)
+    assert dispatcher.deliver(leases.take_retries(lease, 10), lease)
     assert [call["attempt"] for call in one.calls] == [1, 2]
     assert len(other.calls) == 1
-    assert not InboundWork.objects.exists()
+    assert not PendingInboundDelivery.objects.exists()
 
 
 # Repeats
@@ -163,17 +163,17 @@ def test_a_duplicate_mail_is_marked_and_delivered(database: str, inbound: Receiv
     first, again = keep_mail(posts.parsed(sample_mail())), keep_mail(posts.parsed(sample_mail(), spam=0.1))
     keep_mail(sample_mail(2))
     deliver_mails()
-    assert [event.repeat_of for event in desk.events] == [None, str(first.pk), None]
-    assert InboundMail.objects.get(repeat_of=first) == again
-    assert counters.read()["mail_repeated"] == 1
+    assert [event.duplicate_of for event in desk.events] == [None, str(first.pk), None]
+    assert InboundMail.objects.get(duplicate_of=first) == again
+    assert counters.read()["mail_duplicate"] == 1
 
 
 def test_a_duplicate_is_marked_against_the_first_post_in_any_reading_order(database: str) -> None:
     first, again = keep_mail(sample_mail()), keep_mail(sample_mail())
     store.read(InboundMail.objects.get(pk=again.pk))
-    assert not InboundMail.objects.exclude(repeat_of=None).exists()
+    assert not InboundMail.objects.exclude(duplicate_of=None).exists()
     store.read(InboundMail.objects.get(pk=first.pk))
-    assert InboundMail.objects.get(repeat_of=first) == again
+    assert InboundMail.objects.get(duplicate_of=first) == again
 
 
 def test_a_duplicate_is_marked_after_a_database_outage_while_its_key_was_recorded(
@@ -182,15 +182,15 @@ def test_a_duplicate_is_marked_after_a_database_outage_while_its_key_was_recorde
     desk = Desk(inbound)
     first, again = keep_mail(sample_mail()), keep_mail(sample_mail())
     store.read(InboundMail.objects.get(pk=first.pk))
-    InboundWork.objects.get(pk=first.pk).delete()
-    with _away_after_the_first_update(database), pytest.raises(DatabaseAway):
+    PendingInboundDelivery.objects.get(pk=first.pk).delete()
+    with _away_after_the_first_update(database), pytest.raises(DatabaseUnavailable):
         deliver_mails()
     again.refresh_from_db()
-    assert (again.key is None, again.repeat_of_id) == (False, None)
-    dispatcher.recover(Claim(kind=MAILS), yields=lambda: False)
-    assert [event.repeat_of for event in desk.events] == [str(first.pk)]
-    assert InboundMail.objects.get(repeat_of=first) == again
-    assert counters.read()["mail_repeated"] == 1
+    assert (again.key is None, again.duplicate_of_id) == (False, None)
+    dispatcher.recover(Lease(kind=INBOUND_MAILS), yields=lambda: False)
+    assert [event.duplicate_of for event in desk.events] == [str(first.pk)]
+    assert InboundMail.objects.get(duplicate_of=first) == again
+    assert counters.read()["mail_duplicate"] == 1
 
 
 @contextmanager
@@ -230,12 +230,12 @@ def test_a_database_outage_while_matching_a_reply_counts_no_failure(
     desk = Desk(inbound)
     answers.append(OperationalError("away"))
     keep_mail(sample_mail())
-    with pytest.raises(DatabaseAway):
+    with pytest.raises(DatabaseUnavailable):
         deliver_mails()
-    assert (work().failures, work().lapses, work().state) == (0, 0, "owed")
-    dispatcher.recover(Claim(kind=MAILS), yields=lambda: False)
+    assert (work().failures, work().worker_deaths, work().state) == (0, 0, "pending")
+    dispatcher.recover(Lease(kind=INBOUND_MAILS), yields=lambda: False)
     assert [call["attempt"] for call in desk.calls] == [1]
-    assert not InboundWork.objects.exists()
+    assert not PendingInboundDelivery.objects.exists()
 
 
 # What cannot be read
@@ -271,17 +271,17 @@ def test_an_internal_error_schedules_a_retry_of_only_its_own_mail(
             raise ZeroDivisionError("zoe@example.org")
         return looked(one)
 
-    looked = store.look
+    looked = store.parse
     with monkeypatch.context() as patch:
-        patch.setattr(store, "look", look)
+        patch.setattr(store, "parse", look)
         assert deliver_mails()
     assert [event.message.message_id for event in desk.events] == ["<2@mail.example.org>"]
-    assert (work().state, work().claim, work().failures, work().lapses) == ("owed", None, 1, 0)
+    assert (work().state, work().lease, work().failures, work().worker_deaths) == ("pending", None, 1, 0)
     assert work().error == "It could not be read: ZeroDivisionError: zoe@example.org"
     assert f"Inbound mail {mail.pk} could not be read: ZeroDivisionError" in caplog.text
     assert "zoe@" not in caplog.text
     _retry()
-    assert not InboundWork.objects.exists()
+    assert not PendingInboundDelivery.objects.exists()
 
 
 def test_the_soft_time_limit_while_reading_ends_the_task(
@@ -290,11 +290,11 @@ def test_the_soft_time_limit_while_reading_ends_the_task(
     def look(_: InboundMail) -> Reading:
         raise SoftTimeLimitExceeded
 
-    monkeypatch.setattr(store, "look", look)
+    monkeypatch.setattr(store, "parse", look)
     keep_mail(sample_mail())
     with pytest.raises(SoftTimeLimitExceeded):
         deliver_mails()
-    assert (work().state, work().failures, work().claim is None) == ("owed", 0, False)
+    assert (work().state, work().failures, work().lease is None) == ("pending", 0, False)
 
 
 def test_a_mail_that_takes_too_long_to_read_becomes_a_dead_letter_at_once(
@@ -315,7 +315,7 @@ def test_a_missing_file_schedules_a_retry_with_backoff(database: str, inbound: R
     mail = keep_mail(sample_mail())
     storages[storage.ALIAS].delete(mail.file)
     deliver_mails()
-    assert (work().state, work().failures) == ("owed", 1)
+    assert (work().state, work().failures) == ("pending", 1)
     assert work().error.startswith("The file with the post is not in the storage.")
 
 
@@ -326,7 +326,7 @@ def test_a_file_with_a_wrong_digest_schedules_a_retry_with_backoff(
     keep_mail(sample_mail())
     InboundMail.objects.update(digest=bytes(32))
     deliver_mails()
-    assert (work().state, work().failures, desk.calls) == ("owed", 1, [])
+    assert (work().state, work().failures, desk.calls) == ("pending", 1, [])
     assert work().error.startswith("The file in the storage is not what was posted")
 
 
@@ -337,7 +337,7 @@ def test_a_missing_storage_setting_schedules_a_retry_with_advice(
     keep_mail(sample_mail())
     settings.STORAGES = {name: one for name, one in settings.STORAGES.items() if name != storage.ALIAS}
     deliver_mails()
-    assert (work().state, work().failures) == ("owed", 1)
+    assert (work().state, work().failures) == ("pending", 1)
     assert 'STORAGES has no "sendgrid_inbound"' in work().error
 
 
@@ -354,13 +354,13 @@ def test_a_storage_outage_schedules_retries_until_it_is_back(
     with monkeypatch.context() as patch:
         patch.setattr(storage, "read", away)
         deliver_mails()
-        assert (work().state, work().failures, work().receivers) == ("owed", 1, {})
+        assert (work().state, work().failures, work().receivers) == ("pending", 1, {})
         assert work().error == "The storage did not give the post: ConnectionResetError."
         _retry()
     assert work().failures == 2
     _retry()
     assert [call["attempt"] for call in desk.calls] == [3]
-    assert not InboundWork.objects.exists()
+    assert not PendingInboundDelivery.objects.exists()
 
 
 def test_a_lasting_storage_outage_makes_a_dead_letter_with_a_reason(
@@ -381,6 +381,6 @@ def test_a_lasting_storage_outage_makes_a_dead_letter_with_a_reason(
 
 
 def _retry() -> None:
-    InboundWork.objects.update(due=work().due - leases.lease() * 100)
-    claim = Claim(kind=MAILS)
-    dispatcher.deliver(leases.take_retries(claim, 10), claim)
+    PendingInboundDelivery.objects.update(due=work().due - leases.lease_duration() * 100)
+    lease = Lease(kind=INBOUND_MAILS)
+    dispatcher.deliver(leases.take_retries(lease, 10), lease)

@@ -16,7 +16,7 @@ from events_app import stream, tasks
 from events_app.dispatch import leases, replay, store
 from events_app.management import rendering
 from events_app.management.commands import events as command
-from events_app.models import Event, Work
+from events_app.models import Event, PendingDelivery
 from events_app.shared import counters, redis
 from events_app.shared import database as shared_database
 from events_app.signals import ReceiverSignal
@@ -39,8 +39,8 @@ def run_json(*args: object) -> list[Any]:
 
 @pytest.fixture(autouse=True)
 def quiet(stream: str) -> Iterator[None]:
-    """No bell is left in a queue by another test, or for one."""
-    server, left = redis.worker(), ["sendgrid.retries", "sendgrid.recovery", redis.key("beat")]
+    """No wake-up is left in a queue by another test, or for one."""
+    server, left = redis.for_workers(), ["sendgrid.retries", "sendgrid.recovery", redis.key("beat")]
     server.delete(*left)
     yield
     server.delete(*left)
@@ -70,10 +70,10 @@ def test_list_as_json_leaves_nothing_out(database: str) -> None:
     first, second = store_done(open_event("A1", email="m" * 300), open_event("B2"))
     add_pending(first, state="dead", failures=15, receivers={"shop": TRACEBACK}, error="Given up.")
     dead, done = sorted(run_json("list"), key=lambda found: found["state"])
-    assert (done["id"], done["event_id"], done["work"]) == (second, "B2", None)
+    assert (done["id"], done["event_id"], done["pending"]) == (second, "B2", None)
     assert (dead["id"], dead["recipient"], dead["event_type"]) == (first, "m" * 300, "opened")
-    assert dead["work"]["receivers"] == {"shop": TRACEBACK}
-    assert (dead["work"]["failures"], dead["work"]["error"]) == (15, "Given up.")
+    assert dead["pending"]["receivers"] == {"shop": TRACEBACK}
+    assert (dead["pending"]["failures"], dead["pending"]["error"]) == (15, "Given up.")
     assert dead["received_at"].startswith("2026-07-14T12:00:00")
 
 
@@ -137,7 +137,7 @@ def test_show_prints_everything_of_an_event(database: str) -> None:
         pk,
         due=later(database),
         failures=3,
-        lapses=1,
+        worker_deaths=1,
         receivers={"shop.stop": TRACEBACK, "bank.note": ""},
     )
     shown = run("show", "A1")
@@ -145,7 +145,7 @@ def test_show_prints_everything_of_an_event(database: str) -> None:
         f"Event {pk}\n",
         "state          retrying\n",
         "failed tries   3\n",
-        "died workers   1\n",
+        "worker deaths  1\n",
         "failed         shop.stop\n",
         "not reached    bank.note\n",
         "received       2026-07-14 12:00:00 UTC\n",
@@ -161,7 +161,7 @@ def test_show_prints_everything_of_an_event(database: str) -> None:
 
 
 def test_show_prints_an_unreadable_event_as_it_was_posted(database: str) -> None:
-    store.store(stream_entries(b'{"event": "op\xff'), leases.Claim())
+    store.store(stream_entries(b'{"event": "op\xff'), leases.Lease())
     (found,) = run_json("show", "--state", "dead")
     assert found["raw"] == '{"event": "op\\xff'
     assert (found["event"], found["state"]) == (None, "dead")
@@ -206,7 +206,7 @@ def test_retry_takes_failed_events_and_wakes_workers(database: str, tracking: Re
     pks = store_done(*(open_event(name) for name in "ABCDE"))
     add_pending(pks[0], state="dead", failures=15, receivers=FAILED)
     add_pending(pks[1], due=later(database), failures=2, receivers=FAILED)
-    add_pending(pks[2], due=later(database), failures=2, receivers=FAILED, claim=TOKEN)
+    add_pending(pks[2], due=later(database), failures=2, receivers=FAILED, lease=TOKEN)
     add_pending(pks[3], state="dead", error="Given up: its worker died.")
     said = run("retry", "--address", "mira.okafor@example.net")
     assert said.splitlines() == [
@@ -216,17 +216,17 @@ def test_retry_takes_failed_events_and_wakes_workers(database: str, tracking: Re
         "A worker takes them up now, or at beat's next tick.",
     ]
     assert queued_tasks() == {"events.retry", "events.recover"}
-    assert counters.read() == {"retried_by_hand": 3}
+    assert counters.read() == {"retried_by_operator": 3}
     tasks.retry()
     tasks.recover()
     assert sorted(name for name, _, _ in shop.calls if name) == ["A", "B", "D"]
-    assert Work.objects.get().pk == pks[2]
+    assert PendingDelivery.objects.get().pk == pks[2]
 
 
 def test_retry_prints_its_counts_as_json(database: str) -> None:
     pks = store_done(open_event("A1"), open_event("B2"))
     add_pending(pks[0], state="dead", failures=1)
-    add_pending(pks[1], failures=1, claim=TOKEN)
+    add_pending(pks[1], failures=1, lease=TOKEN)
     assert run_json("retry", *pks) == [{"matched": 2, "retried": 1, "in_progress": 1}]
     assert run_json("retry", "--state", "dead") == [{"matched": 0, "retried": 0, "in_progress": 0}]
 
@@ -238,9 +238,9 @@ def test_retry_and_replay_without_a_filter_require_all(database: str, action: st
     for options in ((), ("--dry-run",), ("--json",)):
         with pytest.raises(CommandError, match=r"Say which events: .* Or --all\."):
             run(action, *options)
-    assert Work.objects.get().state == "dead"
+    assert PendingDelivery.objects.get().state == "dead"
     run(action, "--all")
-    assert Work.objects.get().state == "owed"
+    assert PendingDelivery.objects.get().state == "pending"
 
 
 @pytest.mark.parametrize("action", ["retry", "replay"])
@@ -263,7 +263,7 @@ def test_retry_works_in_slices_and_shows_a_progress_bar_on_a_terminal(
     said = run("retry", "--all", terminal=80)
     assert "100%" in said
     assert "Retried 25 of 25 events.\n" in said
-    assert Work.objects.filter(state="owed").count() == 25
+    assert PendingDelivery.objects.filter(state="pending").count() == 25
     assert "%" not in run("retry", "--all", "--json", terminal=80)
 
 
@@ -307,12 +307,12 @@ def test_replay_takes_done_events_and_dead_letters_and_wakes_workers(
     said = run("replay", "--all", "--to", "shop")
     assert said.splitlines() == [
         "Replayed 2 of 3 events.",
-        "1 left alone: receivers are still owed them (to hurry those that are put off: events retry).",
+        "1 left alone: still pending (to call the receivers of deferred ones now: events retry).",
         "A worker takes them up now, or at beat's next tick.",
     ]
     assert queued_tasks() == {"events.retry"}
     assert counters.read() == {"replayed": 2}
-    Work.objects.filter(pk=pks[2]).delete()
+    PendingDelivery.objects.filter(pk=pks[2]).delete()
     tasks.retry()
     assert sorted(shop.calls) == [("A1", 1, True), ("B2", 1, True)]
 
@@ -320,7 +320,7 @@ def test_replay_takes_done_events_and_dead_letters_and_wakes_workers(
 def test_replay_prints_its_counts_as_json(database: str) -> None:
     pks = store_done(open_event("A1"), open_event("B2"))
     add_pending(pks[0])
-    assert run_json("replay", *pks) == [{"matched": 2, "replayed": 1, "owed": 1}]
+    assert run_json("replay", *pks) == [{"matched": 2, "replayed": 1, "pending": 1}]
 
 
 def test_replay_refuses_a_receiver_that_is_not_connected(database: str, tracking: ReceiverSignal) -> None:
@@ -331,7 +331,7 @@ def test_replay_refuses_a_receiver_that_is_not_connected(database: str, tracking
     Recorder(tracking, "bank")
     with pytest.raises(CommandError, match=r"No receiver post is connected\. There are:\n  bank\n  shop"):
         run("replay", pk, "--to", "shop", "--to", "post")
-    assert not Work.objects.exists()
+    assert not PendingDelivery.objects.exists()
 
 
 # Before it is done
@@ -344,8 +344,8 @@ def test_a_dry_run_prints_the_events_it_would_take(database: str) -> None:
     add_pending(pks[0], state="dead", failures=1, receivers={"shop": "Traceback", "bank": ""})
     add_pending(pks[1], state="dead", failures=1, receivers={"shop": "Traceback"})
     add_pending(pks[3], failures=1, receivers={"shop": "Traceback", "bank": "Traceback"})
-    add_pending(pks[4], failures=1, claim=TOKEN)
-    before = list(Work.objects.order_by("pk").values())
+    add_pending(pks[4], failures=1, lease=TOKEN)
+    before = list(PendingDelivery.objects.order_by("pk").values())
     assert run("retry", "--all", "--dry-run").splitlines() == [
         "events  type     state     failed receivers",
         "     2  opened   dead      shop",
@@ -356,7 +356,7 @@ def test_a_dry_run_prints_the_events_it_would_take(database: str) -> None:
     (found,) = run_json("replay", "--all", "--dry-run")
     assert (found["dry_run"], found["matched"], found["would_replay"]) == (True, 6, 4)
     assert {"type": "bounced", "state": "done", "receivers": [], "events": 1} in found["groups"]
-    assert list(Work.objects.order_by("pk").values()) == before
+    assert list(PendingDelivery.objects.order_by("pk").values()) == before
     assert (queued_tasks(), counters.read()) == (set(), {})
 
 
@@ -368,16 +368,16 @@ def test_a_dry_run_without_matches_prints_zero_events(database: str) -> None:
 
 
 def test_status_of_an_idle_deployment(database: str) -> None:
-    tasks.heard_from_beat()
+    tasks.record_beat()
     lines = run("status").splitlines()
     assert lines[0] == "Waiting in Redis, to be stored: 0"
-    assert re.fullmatch(r"Beat was last heard of \d+ seconds? ago\.", lines[1])
-    assert [line.split()[:2] for line in lines[4:]] == [["owed", "0"], ["retrying", "0"], ["dead", "0"]]
+    assert re.fullmatch(r"The last tick of beat's came \d+ seconds? ago\.", lines[1])
+    assert [line.split()[:2] for line in lines[4:]] == [["pending", "0"], ["retrying", "0"], ["dead", "0"]]
 
 
 def test_status_prints_backlog_pending_events_failed_receivers_and_counters(database: str) -> None:
     stream.append("tracking", [b"{}", b"{}"])
-    redis.worker().set(redis.key("beat"), redis.worker().time()[0] - 90)
+    redis.for_workers().set(redis.key("beat"), redis.for_workers().time()[0] - 90)
     counters.count(counters.DUPLICATE, 7)
     counters.count(counters.REFUSED.format(status=403), 2)
     counters.count("of another version")
@@ -387,18 +387,18 @@ def test_status_prints_backlog_pending_events_failed_receivers_and_counters(data
     add_pending(pks[2], failures=1, due=later(database, 600), receivers={"bank": "Traceback"})
     add_pending(pks[3], state="dead", failures=9, receivers={"bank": "Traceback", 'the "shop"': "Traceback"})
     add_pending(pks[4], state="dead")
-    add_pending(pks[5], claim=TOKEN, due=later(database))
-    add_pending(pks[6], claim=TOKEN, replay=True)
+    add_pending(pks[5], lease=TOKEN, due=later(database))
+    add_pending(pks[6], lease=TOKEN, replay=True)
     (found,) = run_json("status")
     assert 90 <= found.pop("seconds_since_beat") < 120
-    assert 590 < found["work"].pop("seconds_to_next") <= 600
+    assert 590 < found["pending"].pop("seconds_to_next") <= 600
     assert found == {
         "waiting_in_redis": 2,
-        "work": {
-            "owed": 2,
-            "owed_in_hand": 1,
+        "pending": {
+            "pending": 2,
+            "pending_in_progress": 1,
             "retrying": 3,
-            "retrying_in_hand": 0,
+            "retrying_in_progress": 0,
             "due_now": 1,
             "to_recover": 1,
             "dead": 2,
@@ -407,8 +407,8 @@ def test_status_prints_backlog_pending_events_failed_receivers_and_counters(data
         "counters": {"duplicate": 7, "of another version": 1, "refused_403": 2},
     }
     said = run("status")
-    assert "WARNING: Beat was last heard of 9" in said
-    assert "owed           2  1 in a worker's hands\n" in said
+    assert "WARNING: The last tick of beat's came 9" in said
+    assert "pending        2  1 in a worker's hands\n" in said
     assert "retrying       3  1 due now, the next in " in said
     assert "Being taken up one at a time, as their worker died or by hand: 1\n" in said
     assert "refused_403         2  posts answered with 403\n" in said
@@ -416,7 +416,7 @@ def test_status_prints_backlog_pending_events_failed_receivers_and_counters(data
 
 
 def test_status_says_when_beat_never_ticked(database: str) -> None:
-    assert "beat has never been heard of" in run("status")
+    assert "no tick of beat's has ever come" in run("status")
 
 
 def test_status_without_redis_prints_the_database_figures_and_fails(

@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 
 from events_app import tasks
 from events_app.inbound import storage, store
-from events_app.models import InboundMail, InboundWork
+from events_app.models import InboundMail, PendingInboundDelivery
 from events_app.shared import counters
 from events_app.signals import ReceiverSignal
 from fake_sendgrid import inbound as posts
@@ -35,10 +35,10 @@ def run_json(*args: object) -> list[Any]:
 
 
 def kept(mail: Any) -> int:
-    """One that a worker has read, with nothing owed; its id."""
+    """One that a worker has read, with nothing pending; its id."""
     row = keep_mail(mail)
     store.read(row)
-    InboundWork.objects.filter(pk=row.pk).delete()
+    PendingInboundDelivery.objects.filter(pk=row.pk).delete()
     return row.pk
 
 
@@ -62,18 +62,18 @@ def test_list_shows_the_newest_first_with_sender_subject_and_error(database: str
         sender="mira@example.net", recipient="desk@example.com", subject="Where is it?", answers="0c5c1a52"
     )
     again = store_read_mail(
-        sender="mira@example.net", subject="Where\nis it?", repeat_of_id=first, answers="0c5c1a52"
+        sender="mira@example.net", subject="Where\nis it?", duplicate_of_id=first, answers="0c5c1a52"
     )
     unread = store_read_mail()
-    add_pending_mail(first, state="dead", failures=15, lapses=1, receivers={"desk": TRACEBACK})
+    add_pending_mail(first, state="dead", failures=15, worker_deaths=1, receivers={"desk": TRACEBACK})
     add_pending_mail(unread)
     lines = [line.split("  ") for line in run("list").splitlines()]
     header, *cells = [[cell.strip() for cell in line if cell] for line in lines]
     assert header == ["id", "received (UTC)", "state", "tries", "mark", "from: subject (to)", "why"]
     at, mail = "2026-07-14 12:00", "mira@example.net: Where is it? (desk@example.com)"
     assert cells == [
-        [str(unread), at, "owed", "0"],
-        [str(again), at, "done", "answer, repeat", "mira@example.net: Where is it?"],
+        [str(unread), at, "pending", "0"],
+        [str(again), at, "done", "answer, duplicate", "mira@example.net: Where is it?"],
         [str(first), at, "dead", "16", "answer", mail, "desk: ConnectionError: the shop is closed"],
         ["3 mails"],
     ]
@@ -82,7 +82,7 @@ def test_list_shows_the_newest_first_with_sender_subject_and_error(database: str
 def test_list_says_what_the_limit_leaves_out(database: str) -> None:
     store_read_mail(), store_read_mail()
     assert run("list", "--limit", 1).splitlines()[-1] == "The newest 1 of 2 mails; --limit 0 lists all."
-    assert run("list", "--repeats") == "No mail matches.\n"
+    assert run("list", "--duplicates") == "No mail matches.\n"
 
 
 @pytest.mark.parametrize("columns", [60, 80, 132])
@@ -98,31 +98,31 @@ def test_list_fits_the_terminal_and_sends_it_no_control_characters(database: str
 
 def test_list_prints_mails_as_json(database: str) -> None:
     first = store_read_mail(sender="mira@example.net", message_id="<a@b.example>", subject="Hello", size=77)
-    again = store_read_mail(repeat_of_id=first, answers="0c5c1a52")
+    again = store_read_mail(duplicate_of_id=first, answers="0c5c1a52")
     add_pending_mail(first, state="dead", failures=15, receivers={"desk": TRACEBACK}, error="Given up.")
     done, dead = run_json("list")
-    assert (done["id"], done["repeat_of"], done["answers"]) == (again, first, "0c5c1a52")
-    assert (done["state"], done["work"]) == ("done", None)
+    assert (done["id"], done["duplicate_of"], done["answers"]) == (again, first, "0c5c1a52")
+    assert (done["state"], done["pending"]) == ("done", None)
     assert (dead["sender"], dead["message_id"], dead["subject"]) == (
         "mira@example.net",
         "<a@b.example>",
         "Hello",
     )
-    assert (dead["size"], dead["door"]) == (77, "inbound")
+    assert (dead["size"], dead["webhook"]) == (77, "inbound")
     assert dead["file"] == InboundMail.objects.get(pk=first).file
-    assert dead["work"]["receivers"] == {"desk": TRACEBACK}
+    assert dead["pending"]["receivers"] == {"desk": TRACEBACK}
 
 
 def test_list_applies_all_filters(database: str) -> None:
     pks = [store_read_mail(sender="mira@example.net", subject="An Order", answers="m1") for _ in range(3)]
     add_pending_mail(pks[0], state="dead", failures=1, receivers=FAILED)
     add_pending_mail(pks[1], failures=1, receivers=FAILED)
-    InboundMail.objects.filter(pk__in=pks[1:]).update(repeat_of=pks[0])
+    InboundMail.objects.filter(pk__in=pks[1:]).update(duplicate_of=pks[0])
     filters = ["--address", "Mira@example.net", "--subject", "order", "--answers", "m1"]
     filters += ["--since", "2026-07-14", "--until", "2026-07-15", "--state", "dead", "--state", "done"]
     assert {found["id"] for found in run_json("list", *filters)} == {pks[0], pks[2]}
     assert [found["id"] for found in run_json("list", *filters, "--receiver", "shop")] == [pks[0]]
-    assert [found["id"] for found in run_json("list", *filters, "--repeats")] == [pks[2]]
+    assert [found["id"] for found in run_json("list", *filters, "--duplicates")] == [pks[2]]
     assert run_json("list", pks[1], *filters) == []
 
 
@@ -142,7 +142,7 @@ def test_show_prints_everything_of_a_mail(database: str) -> None:
         "failed         desk.open\n",
         "not reached    bank.note\n",
         "answers        0c5c1a52\n",
-        f"repeated as    {again}\n",
+        f"duplicates     {again}\n",
         "Message-ID     <1@mail.example.org>\n",
         f"file           {InboundMail.objects.get(pk=pk).file}\n",
         f"bytes          {len(form.body())}\n",
@@ -170,7 +170,7 @@ def test_show_prints_everything_of_a_mail(database: str) -> None:
         "  logo.png         image/png            4  inline",
     ]
     assert "<img" not in shown
-    assert f"repeat of      {pk}\n" in run("show", again)
+    assert f"duplicate of   {pk}\n" in run("show", again)
 
 
 def test_show_of_an_unprocessed_mail_records_nothing(database: str) -> None:
@@ -247,7 +247,7 @@ def test_show_requires_ids_or_filters(database: str) -> None:
     with pytest.raises(CommandError, match="Say which mails"):
         run("show")
     with pytest.raises(CommandError, match="No mail matches"):
-        run("show", "--repeats")
+        run("show", "--duplicates")
     with pytest.raises(CommandError, match=r"No mail has the id <x@y\.example>\."):
         run("show", "<x@y.example>")
 
@@ -310,7 +310,7 @@ def test_retry_takes_failed_mails_and_wakes_workers(database: str, inbound: Rece
     pks = [kept(sample_mail(number)) for number in range(5)]
     add_pending_mail(pks[0], state="dead", failures=15, receivers=FAILED)
     add_pending_mail(pks[1], due=later(database), failures=2, receivers=FAILED)
-    add_pending_mail(pks[2], due=later(database), failures=2, receivers=FAILED, claim=TOKEN)
+    add_pending_mail(pks[2], due=later(database), failures=2, receivers=FAILED, lease=TOKEN)
     add_pending_mail(pks[3], state="dead", error="The file with the post is not in the storage.")
     said = run("retry", "--address", "zoe@example.org")
     assert said.splitlines() == [
@@ -320,12 +320,12 @@ def test_retry_takes_failed_mails_and_wakes_workers(database: str, inbound: Rece
         "A worker takes them up now, or at beat's next tick.",
     ]
     assert queued_tasks() == {"inbound.retry", "inbound.recover"}
-    assert counters.read() == {"retried_by_hand": 3}
+    assert counters.read() == {"retried_by_operator": 3}
     tasks.retry_inbound()
     tasks.recover_inbound()
     assert {pk for pk, _, _ in desk.calls} == set(map(str, [pks[0], pks[1], pks[3]]))
     assert len(desk.calls) == 3
-    assert InboundWork.objects.get().pk == pks[2]
+    assert PendingInboundDelivery.objects.get().pk == pks[2]
 
 
 def test_replay_takes_done_mails_and_dead_letters_and_wakes_workers(
@@ -338,7 +338,7 @@ def test_replay_takes_done_mails_and_dead_letters_and_wakes_workers(
     said = run("replay", "--all", "--to", "shop")
     assert said.splitlines() == [
         "Replayed 2 of 3 mails.",
-        "1 left alone: receivers are still owed them (to hurry those that are put off: inbound retry).",
+        "1 left alone: still pending (to call the receivers of deferred ones now: inbound retry).",
         "A worker takes them up now, or at beat's next tick.",
     ]
     assert queued_tasks() == {"inbound.retry"}
@@ -349,9 +349,9 @@ def test_replay_takes_done_mails_and_dead_letters_and_wakes_workers(
 def test_retry_and_replay_print_their_counts_as_json(database: str) -> None:
     pks = [store_read_mail(), store_read_mail()]
     add_pending_mail(pks[0], state="dead", failures=1)
-    add_pending_mail(pks[1], failures=1, claim=TOKEN)
+    add_pending_mail(pks[1], failures=1, lease=TOKEN)
     assert run_json("retry", *pks) == [{"matched": 2, "retried": 1, "in_progress": 1}]
-    assert run_json("replay", *pks) == [{"matched": 2, "replayed": 0, "owed": 2}]
+    assert run_json("replay", *pks) == [{"matched": 2, "replayed": 0, "pending": 2}]
 
 
 def test_replay_refuses_a_receiver_of_events(database: str, tracking: ReceiverSignal) -> None:
@@ -365,9 +365,9 @@ def test_retry_and_replay_without_a_filter_require_all(database: str, action: st
     add_pending_mail(store_read_mail(), state="dead", failures=1)
     with pytest.raises(CommandError, match=r"Say which mails: .* Or --all\."):
         run(action)
-    assert InboundWork.objects.get().state == "dead"
+    assert PendingInboundDelivery.objects.get().state == "dead"
     run(action, "--all")
-    assert InboundWork.objects.get().state == "owed"
+    assert PendingInboundDelivery.objects.get().state == "pending"
 
 
 def test_a_dry_run_prints_the_mails_it_would_take(database: str) -> None:
@@ -375,7 +375,7 @@ def test_a_dry_run_prints_the_mails_it_would_take(database: str) -> None:
     add_pending_mail(pks[0], state="dead", failures=1, receivers={"shop": "Traceback", "bank": ""})
     add_pending_mail(pks[1], state="dead", failures=1, receivers={"shop": "Traceback"})
     add_pending_mail(pks[2], failures=1, receivers={"shop": "Traceback", "bank": "Traceback"})
-    before = list(InboundWork.objects.order_by("pk").values())
+    before = list(PendingInboundDelivery.objects.order_by("pk").values())
     assert run("retry", "--all", "--dry-run").splitlines() == [
         "mails  state     failed receivers",
         "    2  dead      shop",
@@ -384,7 +384,7 @@ def test_a_dry_run_prints_the_mails_it_would_take(database: str) -> None:
     ]
     (found,) = run_json("replay", "--all", "--dry-run")
     assert {"state": "done", "receivers": [], "mails": 1} in found["groups"]
-    assert list(InboundWork.objects.order_by("pk").values()) == before
+    assert list(PendingInboundDelivery.objects.order_by("pk").values()) == before
     assert (queued_tasks(), counters.read()) == (set(), {})
 
 
@@ -427,26 +427,26 @@ def test_events_status_prints_inbound_mails(database: str, anymail: Callable[...
         pks[1], failures=1, due=later(database, 600), receivers={"desk": "Traceback", "bank": ""}
     )
     add_pending_mail(pks[2], state="dead", failures=9, receivers={"desk": "Traceback"})
-    add_pending_mail(pks[3], claim=TOKEN, due=later(database, -1))
+    add_pending_mail(pks[3], lease=TOKEN, due=later(database, -1))
     (found,) = map(json.loads, status("--json").splitlines())
     inbound = found["inbound"]
-    assert 590 < inbound["work"].pop("seconds_to_next") <= 600
+    assert 590 < inbound["pending"].pop("seconds_to_next") <= 600
     assert 7500 <= inbound["seconds_waiting"] < 7600
     assert inbound["failed_receivers"] == {"desk": {"retrying": 1, "dead": 1}}
-    assert inbound["work"] == {
-        "owed": 2,
-        "owed_in_hand": 0,
+    assert inbound["pending"] == {
+        "pending": 2,
+        "pending_in_progress": 0,
         "retrying": 1,
-        "retrying_in_hand": 0,
+        "retrying_in_progress": 0,
         "due_now": 0,
         "to_recover": 1,
         "dead": 1,
     }
-    assert (found["work"]["owed"], found["failed_receivers"]) == (0, {})
+    assert (found["pending"]["pending"], found["failed_receivers"]) == (0, {})
     said = status()
     assert said[said.index("state     inbound") :].splitlines()[:9] == [
         "state     inbound mails",
-        "owed                  2  0 in a worker's hands",
+        "pending               2  0 in a worker's hands",
         "retrying              1  0 due now, the next in 10 minutes",
         "dead                  1  given up",
         "Being taken up one at a time, as their worker died or by hand: 1",
@@ -468,4 +468,4 @@ def test_events_status_does_not_warn_of_mails_that_are_on_time(database: str) ->
 def test_events_status_omits_inbound_mails_where_there_are_none(database: str) -> None:
     assert "inbound" not in status() + status("--json")
     store_read_mail()
-    assert "owed                  0" in status()
+    assert "pending               0" in status()

@@ -40,7 +40,7 @@ def mail(mime: bytes, monkeypatch: pytest.MonkeyPatch) -> InboundMail:
         content_type=form.content_type,
         size=len(body),
         digest=sha256(body).digest(),
-        door="inbound",
+        webhook="inbound",
         received_at=datetime(2026, 7, 14, tzinfo=UTC),
     )
 
@@ -59,4 +59,4 @@ def test_any_mail_can_be_shown_and_saved(
     shown = "\n".join(mail_pages.page(row))
     assert all(one.isprintable() or one in "\n\t" for one in shown)
     assert json.loads(dump(mail_pages.in_full_as_json(row)))["unreadable"] == ""
-    assert isinstance(store.look(row).message.as_bytes(), bytes)
+    assert isinstance(store.parse(row).message.as_bytes(), bytes)

@@ -10,10 +10,10 @@ from events_app.shared import counters, redis
 
 def test_counts_add_up_and_are_read_by_name() -> None:
     counters.count(counters.DUPLICATE, 3)
-    counters.count(counters.BELL_FAILED)
+    counters.count(counters.WAKE_UP_FAILED)
     counters.count(counters.DUPLICATE)
     counters.count(counters.REFUSED.format(status=403))
-    assert counters.read() == {"bell_failed": 1, "duplicate": 4, "refused_403": 1}
+    assert counters.read() == {"wake_up_failed": 1, "duplicate": 4, "refused_403": 1}
 
 
 def test_a_count_of_zero_is_not_stored() -> None:
@@ -24,7 +24,7 @@ def test_a_count_of_zero_is_not_stored() -> None:
 def test_with_redis_away_a_count_is_lost_and_redis_paused(anymail: Callable[..., None]) -> None:
     anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
     counters.count(counters.DUPLICATE)
-    assert redis.is_paused()
+    assert redis.is_circuit_open()
     with pytest.raises(RedisError):
         counters.read()
 

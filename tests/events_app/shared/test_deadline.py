@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from events_app.shared import deadline
-from events_app.shared.deadline import Late, Threads
+from events_app.shared.deadline import DeadlineExceeded, Threads
 from ground.process import wait_for
 
 #: Seconds that no test waits for.
@@ -59,7 +59,7 @@ def test_sequential_calls_share_one_thread() -> None:
 
 def test_a_call_that_does_not_return_times_out(gate: Gate) -> None:
     threads = Threads("test", 2)
-    with pytest.raises(Late):
+    with pytest.raises(DeadlineExceeded):
         threads.run(gate, 0.01)
     assert threads.late == 1
     assert threads.run(lambda: 17, LONG) == 17
@@ -70,9 +70,9 @@ def test_a_call_that_does_not_return_times_out(gate: Gate) -> None:
 def test_no_call_is_made_while_all_threads_hang(gate: Gate) -> None:
     threads = Threads("test", 2)
     for _ in range(2):
-        with pytest.raises(Late):
+        with pytest.raises(DeadlineExceeded):
             threads.run(gate, 0.01)
-    with pytest.raises(Late):
+    with pytest.raises(DeadlineExceeded):
         threads.run(lambda: pytest.fail("it was made"), LONG)
     gate.open()
     all_are_back(threads)
@@ -81,7 +81,7 @@ def test_no_call_is_made_while_all_threads_hang(gate: Gate) -> None:
 
 def test_a_timed_out_thread_ends_with_its_call(gate: Gate) -> None:
     threads = Threads("given up", 1)
-    with pytest.raises(Late):
+    with pytest.raises(DeadlineExceeded):
         threads.run(gate, 0.01)
     gate.open()
     wait_for(lambda: not alive("given up"), seconds=LONG, what="the thread ends")
@@ -115,7 +115,7 @@ def test_concurrent_callers_get_their_own_results() -> None:
 def test_a_forked_child_starts_its_own_threads(gate: Gate) -> None:
     threads = Threads("test", 1)
     threads.run(lambda: None, LONG)
-    with pytest.raises(Late):
+    with pytest.raises(DeadlineExceeded):
         threads.run(gate, 0.01)
     child = os.fork()
     if not child:

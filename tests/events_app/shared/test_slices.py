@@ -3,7 +3,7 @@
 import pytest
 
 from events_app.filters import Criteria, find
-from events_app.models import Work
+from events_app.models import PendingDelivery
 from events_app.shared.database import slices
 from tests.support.events.stored_events import add_pending, open_event, store_done
 
@@ -18,7 +18,7 @@ def test_slices_yield_each_event_once_despite_changes(database: str) -> None:
     for part in slices(find(Criteria(states=("dead",))), 10):
         met += [event.pk for event in part]
         # One of those met comes back, one of those to come goes.
-        Work.objects.filter(pk__in=[event.pk for event in part[1:]]).delete()
+        PendingDelivery.objects.filter(pk__in=[event.pk for event in part[1:]]).delete()
     assert met == sorted(pks)
 
 

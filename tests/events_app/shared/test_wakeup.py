@@ -1,4 +1,4 @@
-"""A bell reaches the broker within a second or so, or is counted as lost. It never raises."""
+"""A wake-up reaches the broker within a second or so, or is counted as lost. It never raises."""
 
 import signal
 import threading
@@ -25,19 +25,19 @@ def threads_connection() -> Any:
 
 
 def waiting(queue: str = "sendgrid.events") -> int:
-    return int(redis.worker().llen(queue))
+    return int(redis.for_workers().llen(queue))
 
 
 def test_each_wake_up_is_a_message_in_the_queue_of_its_task() -> None:
-    wakeup.ring(tasks.drain)
-    wakeup.ring(tasks.tick)
-    wakeup.ring(tasks.recover)
+    wakeup.wake(tasks.drain)
+    wakeup.wake(tasks.tick)
+    wakeup.wake(tasks.recover)
     assert (waiting(), waiting("sendgrid.recovery")) == (2, 1)
     assert counters.read() == {}
 
 
 def test_a_wake_up_message_has_no_arguments_and_expires() -> None:
-    wakeup.ring(tasks.drain)
+    wakeup.wake(tasks.drain)
     with app.connection_for_read() as connection:
         message = connection.SimpleQueue("sendgrid.events").get_nowait()
     assert message.payload[:2] == [[], {}]
@@ -48,31 +48,34 @@ def test_a_wake_up_message_has_no_arguments_and_expires() -> None:
 
 @pytest.mark.usefixtures("broker_away")
 def test_a_failed_wake_up_is_counted_and_logged(caplog: pytest.LogCaptureFixture) -> None:
-    wakeup.ring(tasks.drain)
-    wakeup.ring(tasks.drain)
-    assert counters.read() == {"bell_failed": 2}
-    assert "Could not ring events.drain: OperationalError. The next tick will." in caplog.messages
+    wakeup.wake(tasks.drain)
+    wakeup.wake(tasks.drain)
+    assert counters.read() == {"wake_up_failed": 2}
+    assert (
+        "Could not wake a worker for events.drain (OperationalError); the next tick retries."
+        in caplog.messages
+    )
 
 
 def test_a_wake_up_reconnects_after_a_failure(monkeypatch: pytest.MonkeyPatch, broker_away: None) -> None:
-    wakeup.ring(tasks.drain)
+    wakeup.wake(tasks.drain)
     monkeypatch.delenv("CELERY_BROKER_WRITE_URL")
-    wakeup._silent_until = 0.0  # some seconds later
-    wakeup.ring(tasks.drain)
+    wakeup._paused_until = 0.0  # some seconds later
+    wakeup.wake(tasks.drain)
     assert waiting() == 1
-    assert counters.read() == {"bell_failed": 1}
+    assert counters.read() == {"wake_up_failed": 1}
 
 
 @pytest.mark.usefixtures("broker_away")
 def test_a_wake_up_without_broker_and_redis_raises_nothing(anymail: Callable[..., None]) -> None:
     anymail(EVENT_REDIS_URL=UNREACHABLE)
-    wakeup.ring(tasks.drain)
+    wakeup.wake(tasks.drain)
 
 
 def test_all_wake_ups_of_a_thread_share_one_connection() -> None:
-    wakeup.ring(tasks.drain)
+    wakeup.wake(tasks.drain)
     connection = threads_connection()
-    wakeup.ring(tasks.recover)
+    wakeup.wake(tasks.recover)
     assert threads_connection() is connection
 
 
@@ -84,7 +87,7 @@ def test_each_celery_app_has_its_own_connection() -> None:
     wakeup._producer(other)
     assert wakeup._thread.connection is not connection
     assert wakeup._thread.connection.transport_options["max_retries"] == 0
-    wakeup._hang_up()
+    wakeup._disconnect()
 
 
 def test_wake_up_tasks_ack_early_ignore_results_and_have_no_retry() -> None:
@@ -104,7 +107,7 @@ def kept() -> int:
 
 
 def test_a_wake_up_message_asks_the_worker_to_keep_the_result_of_its_task() -> None:
-    wakeup.ring(kept)
+    wakeup.wake(kept)
     with app.connection_for_read() as connection:
         message = connection.SimpleQueue("sendgrid.events").get_nowait()
     headers: Any = message.headers
@@ -116,10 +119,10 @@ def test_a_wake_up_message_asks_the_worker_to_keep_the_result_of_its_task() -> N
 def test_a_wake_up_with_a_kept_result_does_not_contact_the_result_backend(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Celery would subscribe to a Redis with results before it sends: `ring` says that nothing is kept."""
+    """Celery would subscribe to a Redis with results before it sends: `wake` says that nothing is kept."""
     asked: list[str] = []
     monkeypatch.setattr(app.backend, "on_task_call", lambda *_: asked.append("asked"), raising=False)
-    wakeup.ring(kept)
+    wakeup.wake(kept)
     assert (waiting(), asked) == (1, [])
     kept.apply_async(retry=False)
     assert asked == ["asked"]
@@ -128,10 +131,10 @@ def test_a_wake_up_with_a_kept_result_does_not_contact_the_result_backend(
 def test_a_second_wake_up_after_a_failure_does_not_wait_for_the_broker(
     monkeypatch: pytest.MonkeyPatch, broker_away: None
 ) -> None:
-    wakeup.ring(tasks.drain)
+    wakeup.wake(tasks.drain)
     monkeypatch.setattr(wakeup, "_producer", lambda _: pytest.fail("it tried again"))
-    wakeup.ring(tasks.drain)
-    assert counters.read()[counters.BELL_FAILED] == 2
+    wakeup.wake(tasks.drain)
+    assert counters.read()[counters.WAKE_UP_FAILED] == 2
 
 
 # Whatever the transport does
@@ -140,7 +143,7 @@ def test_a_second_wake_up_after_a_failure_does_not_wait_for_the_broker(
 def test_a_soft_time_limit_interrupts_a_wake_up(
     silent_broker: SilentBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wakeup, "_DEADLINE", 60.0)
+    monkeypatch.setattr(wakeup, "_WAKE_TIMEOUT", 60.0)
 
     def strike(*_: object) -> None:
         raise SoftTimeLimitExceeded
@@ -154,7 +157,7 @@ def test_a_soft_time_limit_interrupts_a_wake_up(
     celery.start()
     try:
         with pytest.raises(SoftTimeLimitExceeded):
-            wakeup.ring(tasks.drain)
+            wakeup.wake(tasks.drain)
     finally:
         celery.join()
         signal.signal(signal.SIGUSR1, before)
@@ -164,44 +167,44 @@ def test_a_wake_up_times_out_on_a_transport_that_never_returns(
     silent_broker: SilentBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):  # after the first, none is tried
-        assert not wakeup.ring(tasks.drain)
-    assert "Could not ring events.drain: no answer. The next tick will." in caplog.messages
+        assert not wakeup.wake(tasks.drain)
+    assert "Could not wake a worker for events.drain (no answer); the next tick retries." in caplog.messages
     assert (len(silent_broker.connections), wakeup._publishers.late) == (1, 1)
-    assert counters.read() == {"bell_failed": 3}
+    assert counters.read() == {"wake_up_failed": 3}
 
 
 def test_backoff_of_a_hanging_broker_doubles_up_to_a_limit(
     monkeypatch: pytest.MonkeyPatch, silent_broker: SilentBroker
 ) -> None:
-    monkeypatch.setattr(wakeup, "_DEADLINE", 0.05)
+    monkeypatch.setattr(wakeup, "_WAKE_TIMEOUT", 0.05)
     waits = []
     for _ in range(8):
-        wakeup._silent_until = 0.0  # some time later
+        wakeup._paused_until = 0.0  # some time later
         before = time.monotonic()
-        wakeup.ring(tasks.drain)
-        waits.append(round(wakeup._silent_until - before) // 10)
+        wakeup.wake(tasks.drain)
+        waits.append(round(wakeup._paused_until - before) // 10)
     assert waits == [1, 2, 4, 8, 16, 30, 30, 30]
 
 
 def test_concurrent_failed_wake_ups_raise_the_backoff_once(silent_broker: SilentBroker) -> None:
     before = time.monotonic()
-    ringing = [threading.Thread(target=wakeup.ring, args=(tasks.drain,)) for _ in range(6)]
+    ringing = [threading.Thread(target=wakeup.wake, args=(tasks.drain,)) for _ in range(6)]
     for thread in ringing:
         thread.start()
     for thread in ringing:
         thread.join()
     assert wakeup._publishers.late > 1
-    assert wakeup._silent_until - before < 2 * wakeup._SILENCE + 60
+    assert wakeup._paused_until - before < 2 * wakeup._PAUSE + 60
 
 
 def test_hanging_publisher_threads_are_limited(
     monkeypatch: pytest.MonkeyPatch, silent_broker: SilentBroker
 ) -> None:
     monkeypatch.setattr(wakeup, "_publishers", Threads("test", 2))
-    monkeypatch.setattr(wakeup, "_DEADLINE", 0.05)
+    monkeypatch.setattr(wakeup, "_WAKE_TIMEOUT", 0.05)
     for _ in range(4):
-        wakeup._silent_until = 0.0  # some time later
-        wakeup.ring(tasks.drain)
+        wakeup._paused_until = 0.0  # some time later
+        wakeup.wake(tasks.drain)
     assert wakeup._publishers.late == 2
     silent_broker.hang_up()
     wait_for(lambda: not wakeup._publishers.late, seconds=60, what="the threads are back")
@@ -210,17 +213,17 @@ def test_hanging_publisher_threads_are_limited(
 def test_a_wake_up_succeeds_once_the_broker_answers_again(
     monkeypatch: pytest.MonkeyPatch, silent_broker: SilentBroker
 ) -> None:
-    wakeup.ring(tasks.drain)
+    wakeup.wake(tasks.drain)
     monkeypatch.delenv("CELERY_BROKER_WRITE_URL")
-    wakeup._silent_until = 0.0  # some time later
-    assert wakeup.ring(tasks.drain)
+    wakeup._paused_until = 0.0  # some time later
+    assert wakeup.wake(tasks.drain)
     assert waiting() == 1
 
 
 def test_eager_tasks_run_in_the_thread_of_their_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(app.conf, "task_always_eager", True)
     ran.clear()
-    assert wakeup.ring(kept)
+    assert wakeup.wake(kept)
     assert ran == [threading.get_ident()]
 
 
@@ -229,63 +232,63 @@ def test_eager_tasks_run_in_the_thread_of_their_caller(monkeypatch: pytest.Monke
 
 def test_wake_ups_are_suppressed_until_a_worker_acknowledges_one() -> None:
     for _ in range(3):
-        wakeup.ring_once(tasks.drain)
+        wakeup.wake_once(tasks.drain)
     assert waiting() == 1
-    wakeup.heard(tasks.drain)
-    wakeup.ring_once(tasks.drain)
+    wakeup.acknowledge(tasks.drain)
+    wakeup.wake_once(tasks.drain)
     assert waiting() == 2
 
 
 def test_each_task_has_its_own_wake_up() -> None:
-    wakeup.ring_once(tasks.drain)
-    wakeup.ring_once(tasks.tick)
+    wakeup.wake_once(tasks.drain)
+    wakeup.wake_once(tasks.tick)
     assert waiting() == 2
 
 
 def test_a_lost_wake_up_suppresses_others_for_2_seconds() -> None:
-    wakeup.ring_once(tasks.drain)
-    assert 0 < redis.worker().pttl(wakeup._flag(tasks.drain)) <= 2000
+    wakeup.wake_once(tasks.drain)
+    assert 0 < redis.for_workers().pttl(wakeup._flag(tasks.drain)) <= 2000
 
 
 def test_suppress_lasts_for_the_given_time() -> None:
-    wakeup.hush(tasks.drain, 1.5)
-    wakeup.ring_once(tasks.drain)
+    wakeup.suppress(tasks.drain, 1.5)
+    wakeup.wake_once(tasks.drain)
     assert waiting() == 0
-    assert 0 < redis.worker().pttl(wakeup._flag(tasks.drain)) <= 1500
+    assert 0 < redis.for_workers().pttl(wakeup._flag(tasks.drain)) <= 1500
 
 
 def test_an_unusable_setting_does_not_suppress_wake_ups(anymail: Callable[..., None]) -> None:
     anymail(EVENT_STREAM="")
-    wakeup.heard(tasks.drain)
-    wakeup.hush(tasks.drain, 1)
-    wakeup.ring_once(tasks.drain)
+    wakeup.acknowledge(tasks.drain)
+    wakeup.suppress(tasks.drain, 1)
+    wakeup.wake_once(tasks.drain)
     assert waiting() == 1
 
 
 def test_a_failed_wake_up_suppresses_no_other(broker_away: None) -> None:
     for _ in range(2):  # the second time it is not even tried
-        wakeup.ring_once(tasks.drain)
-        assert not redis.worker().exists(wakeup._flag(tasks.drain))
+        wakeup.wake_once(tasks.drain)
+        assert not redis.for_workers().exists(wakeup._flag(tasks.drain))
 
 
 def test_a_wake_up_is_sent_when_redis_is_away(anymail: Callable[..., None]) -> None:
-    server = redis.worker()
+    server = redis.for_workers()
     anymail(EVENT_REDIS_URL=UNREACHABLE)
-    wakeup.hush(tasks.drain, 1)
+    wakeup.suppress(tasks.drain, 1)
     for _ in range(2):
-        wakeup.ring_once(tasks.drain)
-        wakeup.heard(tasks.drain)
+        wakeup.wake_once(tasks.drain)
+        wakeup.acknowledge(tasks.drain)
     assert server.llen("sendgrid.events") == 2
 
 
 def test_a_second_wake_up_after_a_redis_failure_does_not_contact_redis(
     monkeypatch: pytest.MonkeyPatch, anymail: Callable[..., None]
 ) -> None:
-    server = redis.worker()
+    server = redis.for_workers()
     anymail(EVENT_REDIS_URL=UNREACHABLE)
-    wakeup.ring_once(tasks.drain)
-    monkeypatch.setattr(redis, "hasty", lambda: pytest.fail("it asked again"))
-    wakeup.ring_once(tasks.drain)
+    wakeup.wake_once(tasks.drain)
+    monkeypatch.setattr(redis, "for_wake_ups", lambda: pytest.fail("it asked again"))
+    wakeup.wake_once(tasks.drain)
     assert server.llen("sendgrid.events") == 2
 
 
@@ -296,10 +299,10 @@ def test_a_failed_wake_up_is_not_counted_while_redis_is_away(
     anymail(EVENT_REDIS_URL=UNREACHABLE)
     monkeypatch.setattr(counters, "count", lambda *_: pytest.fail("it counted"))
     for _ in range(2):
-        wakeup.ring_once(tasks.drain)
+        wakeup.wake_once(tasks.drain)
 
 
 def test_a_failed_wake_up_check_does_not_pause_redis_for_posts(anymail: Callable[..., None]) -> None:
     anymail(EVENT_REDIS_URL=UNREACHABLE)
-    wakeup.ring_once(tasks.drain)
-    assert not redis.is_paused()
+    wakeup.wake_once(tasks.drain)
+    assert not redis.is_circuit_open()

@@ -1,4 +1,4 @@
-"""The door for mail: who is let in, what is kept, and that all that is not kept is to come again."""
+"""The webhook for mail: who is let in, what is kept, and that all that is not kept is to come again."""
 
 import io
 import logging
@@ -25,7 +25,7 @@ from django.urls import path, reverse
 from pytest_django import Settings
 
 from events_app.inbound import storage
-from events_app.models import InboundMail, InboundWork
+from events_app.models import InboundMail, PendingInboundDelivery
 from events_app.shared import counters, redis
 from events_app.views import SendGridInboundWebhookView
 from events_app.views.inbound import CHUNK
@@ -85,23 +85,23 @@ def folder(settings: Settings, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def signatures(anymail: Anymail) -> None:
-    """Signatures of one key are all that opens the door."""
+    """Signatures of one key alone are accepted."""
     anymail(WEBHOOK_SECRET=[], **{KEY: SENDER.public_key})
 
 
 @pytest.fixture
-def door(settings: Settings) -> Callable[..., str]:
-    """Makes a door with arguments of its own; answers its URL."""
+def webhook(settings: Settings) -> Callable[..., str]:
+    """Makes a webhook with arguments of its own; answers its URL."""
 
     def make(**arguments: object) -> str:
-        settings.ROOT_URLCONF = (path("door", SendGridInboundWebhookView.as_view(**arguments)),)
-        return "/door"
+        settings.ROOT_URLCONF = (path("webhook", SendGridInboundWebhookView.as_view(**arguments)),)
+        return "/webhook"
 
     return make
 
 
-def rung() -> int:
-    return int(redis.worker().llen("sendgrid.inbound"))
+def wake_ups() -> int:
+    return int(redis.for_workers().llen("sendgrid.inbound"))
 
 
 def kept() -> list[bytes]:
@@ -109,7 +109,7 @@ def kept() -> list[bytes]:
 
 
 def nothing_is_kept(folder: Path) -> bool:
-    return (kept(), stored_files(folder), rung()) == ([], [], 0)
+    return (kept(), stored_files(folder), wake_ups()) == ([], [], 0)
 
 
 # What is kept
@@ -131,10 +131,10 @@ def test_a_post_is_stored_recorded_pending_and_wakes_a_worker(database: str, fol
     mail = InboundMail.objects.get()
     assert stored_files(folder) == [folder / mail.file]
     assert (mail.size, bytes(mail.digest)) == (len(BODY), sha256(BODY).digest())
-    assert (mail.content_type, mail.door, mail.key) == (FORM.content_type, "inbound", None)
-    work = InboundWork.objects.get()
-    assert (work.mail_id, work.state, work.claim, work.failures) == (mail.pk, "owed", None, 0)
-    assert rung() == 1
+    assert (mail.content_type, mail.webhook, mail.key) == (FORM.content_type, "inbound", None)
+    work = PendingInboundDelivery.objects.get()
+    assert (work.mail_id, work.state, work.lease, work.failures) == (mail.pk, "pending", None, 0)
+    assert wake_ups() == 1
 
 
 def test_duplicate_posts_are_both_stored(database: str) -> None:
@@ -304,16 +304,18 @@ def test_with_signature_key_and_secret_both_must_match(database: str, folder: Pa
     ids=["one", "several", "PEM", "beside a bad one"],
 )
 def test_several_keys_work_in_the_settings_and_in_the_view(
-    database: str, anymail: Anymail, door: Callable[..., str], keys: Any
+    database: str, anymail: Anymail, webhook: Callable[..., str], keys: Any
 ) -> None:
     anymail(WEBHOOK_SECRET=[], **{KEY: keys})
     assert post(headers=signed()) == 200
     anymail(**{KEY: Sender().public_key})
-    assert post(headers=signed(), url=door(inbound_webhook_verification_key=keys)) == 200
+    assert post(headers=signed(), url=webhook(inbound_webhook_verification_key=keys)) == 200
 
 
-def test_secrets_of_the_view_replace_those_of_the_settings(database: str, door: Callable[..., str]) -> None:
-    url = door(basic_auth=["one:first-secret", "two:second-secret"])
+def test_secrets_of_the_view_replace_those_of_the_settings(
+    database: str, webhook: Callable[..., str]
+) -> None:
+    url = webhook(basic_auth=["one:first-secret", "two:second-secret"])
     assert post(headers=basic_auth("two:second-secret"), url=url) == 200
     assert post(headers=SECRET, url=url) == 503
 
@@ -415,7 +417,7 @@ class Quiet(WSGIRequestHandler):
 
 @contextmanager
 def served() -> Iterator[str]:
-    """The site on a port; answers the door's URL."""
+    """The site on a port; answers the webhook's URL."""
     with make_server("127.0.0.1", 0, get_wsgi_application(), handler_class=Quiet) as server:
         thread = Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
@@ -468,7 +470,7 @@ def test_a_full_storage_gets_503_and_a_later_retry_is_stored(
 ) -> None:
     use_full_storage(settings)
     refused = answer()
-    assert (refused.status_code, InboundMail.objects.count(), rung()) == (503, 0, 0)
+    assert (refused.status_code, InboundMail.objects.count(), wake_ups()) == (503, 0, 0)
     assert b"the storage did not take the mail: OSError: No space left on device" in refused.content
     assert "secret" not in caplog.text
     use_folder(settings, folder)
@@ -501,7 +503,7 @@ def test_a_database_outage_gets_503_and_a_later_retry_is_stored(
 
 def test_a_row_refused_by_the_database_gets_503_and_stores_nothing(database: str, folder: Path) -> None:
     def execute(call: Callable[..., Any], sql: str, *rest: Any) -> Any:
-        if sql.startswith('INSERT INTO "events_app_inboundwork"'):
+        if sql.startswith('INSERT INTO "events_app_pendinginbounddelivery"'):
             raise DatabaseError
         return call(sql, *rest)
 
@@ -545,7 +547,7 @@ def test_a_file_that_cannot_be_removed_is_left_for_retention(
     (left,) = stored_files(folder)
     assert "stays until it is swept: PermissionError: Permission denied" in caplog.text
     assert left.name not in caplog.text
-    assert (kept(), rung()) == ([], 0)
+    assert (kept(), wake_ups()) == ([], 0)
 
 
 @pytest.mark.parametrize("broker", ["broker_away", "silent_broker"])
@@ -569,7 +571,7 @@ def test_an_unexpected_error_gets_503_and_a_logged_traceback(
     def fails(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("events_app.inbound.store.keep", fails)
+    monkeypatch.setattr("events_app.inbound.store.save", fails)
     refused = answer()
     assert (refused.status_code, refused.content) == (
         503,

@@ -1,4 +1,4 @@
-"""The door: who is let in, what is kept, what is answered. None of these tests may touch a database."""
+"""The webhook: who is let in, what is kept, what is answered. None of these tests may touch a database."""
 
 import io
 import json
@@ -54,22 +54,22 @@ def answer(body: bytes = BODY, headers: dict[str, str] = SECRET, url: str = URL)
 
 
 def kept() -> list[bytes]:
-    return [raw for entry in stream.read(100_000, leases.lease_ms()).entries for raw in entry.events]
+    return [raw for entry in stream.read(100_000, leases.lease_duration_ms()).entries for raw in entry.events]
 
 
 @pytest.fixture
 def signed(anymail: Anymail) -> None:
-    """Signatures of one key are all that opens the door."""
+    """Signatures of one key alone are accepted."""
     anymail(WEBHOOK_SECRET=[], **{KEY: SENDER.public_key})
 
 
 @pytest.fixture
-def door(settings: Settings) -> Callable[..., str]:
-    """Makes a door with arguments of its own; answers its URL."""
+def webhook(settings: Settings) -> Callable[..., str]:
+    """Makes a webhook with arguments of its own; answers its URL."""
 
     def make(**arguments: object) -> str:
-        settings.ROOT_URLCONF = (path("door", SendGridTrackingWebhookView.as_view(**arguments)),)
-        return "/door"
+        settings.ROOT_URLCONF = (path("webhook", SendGridTrackingWebhookView.as_view(**arguments)),)
+        return "/webhook"
 
     return make
 
@@ -168,9 +168,9 @@ def test_the_case_of_the_basic_auth_scheme_does_not_matter() -> None:
 
 @pytest.mark.parametrize("pairs", ["one:first-secret", ["one:first-secret", "two:x"], ("one:first-secret",)])
 def test_b15_the_view_accepts_secrets_as_text_or_list(
-    door: Callable[..., str], pairs: str | Sequence[str]
+    webhook: Callable[..., str], pairs: str | Sequence[str]
 ) -> None:
-    url = door(basic_auth=pairs)
+    url = webhook(basic_auth=pairs)
     assert post(headers=basic_auth("one:first-secret"), url=url) == 200
     assert post(headers=SECRET, url=url) == 403
 
@@ -230,12 +230,12 @@ def test_with_signature_key_and_secret_both_must_match(anymail: Anymail) -> None
     ids=["bare", "list", "PEM", "PEM with literal backslash-n", "list with PEM"],
 )
 def test_b15_several_keys_and_pem_are_accepted(
-    anymail: Anymail, door: Callable[..., str], keys: str | Sequence[str]
+    anymail: Anymail, webhook: Callable[..., str], keys: str | Sequence[str]
 ) -> None:
     anymail(WEBHOOK_SECRET=[], **{KEY: keys})
     assert post(headers=SENDER.headers(BODY)) == 200
     anymail(**{KEY: Sender().public_key})
-    url = door(tracking_webhook_verification_key=keys)
+    url = webhook(tracking_webhook_verification_key=keys)
     assert post(headers=SENDER.headers(BODY), url=url) == 200
     assert post(headers=Sender().headers(BODY), url=url) == 403
 
@@ -351,7 +351,7 @@ def test_a_body_that_is_no_array_is_refused(body: bytes) -> None:
 
 def test_an_empty_array_gets_200_and_stores_nothing(anymail: Anymail) -> None:
     assert post(b"[]\r\n") == 200
-    assert (kept(), rung()) == ([], 0)
+    assert (kept(), wake_ups()) == ([], 0)
     anymail(EVENT_REDIS_URL=UNREACHABLE)
     assert post(b"[]\r\n") == 200
 
@@ -402,8 +402,10 @@ def test_an_invalid_redis_url_gets_503(anymail: Anymail) -> None:
 
 def test_elements_are_stored_unchanged_with_the_name_of_the_webhook_view() -> None:
     assert post(b'[{"b":1,"a":NaN},\r\n "text" ,[ 1 ]]') == 200
-    entries = stream.read(10, leases.lease_ms()).entries
-    assert [(e.door, e.events) for e in entries] == [("tracking", [b'{"b":1,"a":NaN}', b'"text"', b"[ 1 ]"])]
+    entries = stream.read(10, leases.lease_duration_ms()).entries
+    assert [(e.webhook, e.events) for e in entries] == [
+        ("tracking", [b'{"b":1,"a":NaN}', b'"text"', b"[ 1 ]"])
+    ]
 
 
 def test_a_broken_connection_gets_400() -> None:
@@ -429,14 +431,14 @@ def test_with_redis_away_a_post_gets_503(
     anymail: Anymail, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = settings.ANYMAIL
-    monkeypatch.setattr(redis, "_PAUSE", 3600)
+    monkeypatch.setattr(redis, "_OPEN_SECONDS", 3600)
     anymail(EVENT_REDIS_URL=UNREACHABLE)
     assert post() == 503
     # Redis is back, and for a moment nobody asks.
     settings.ANYMAIL = there
     assert post() == 503
     assert kept() == []
-    redis._paused_until = 0.0
+    redis._open_until = 0.0
     assert post() == 200
 
 
@@ -461,7 +463,7 @@ def connections_to(server: socket.socket) -> int:
 def test_a_frozen_redis_delays_only_one_post(
     anymail: Anymail, silent: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis, "_PAUSE", 3600)
+    monkeypatch.setattr(redis, "_OPEN_SECONDS", 3600)
     anymail(EVENT_REDIS_URL=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
     assert [post(), post(), post(headers={})] == [503, 503, 403]
     assert connections_to(silent) == 1
@@ -483,7 +485,7 @@ def test_a_filling_redis_stores_a_post_whole_or_not_at_all(anymail: Anymail, tmp
         server.config_set("maxmemory", 0)
         assert answers[-1] == 503
         assert stream.backlog() == len(kept()) == 100 + 100 * answers.count(200)
-        redis.door().close()
+        redis.for_webhooks().close()
 
 
 def test_a_full_redis_gets_503_and_stores_nothing(anymail: Anymail, tmp_path: Path) -> None:
@@ -493,7 +495,7 @@ def test_a_full_redis_gets_503_and_stores_nothing(anymail: Anymail, tmp_path: Pa
         refused = answer()
         assert (refused.status_code, b"nine tenths of its memory" in refused.content) == (503, True)
         assert server.exists(redis.key()) == 0
-        redis.door().close()
+        redis.for_webhooks().close()
 
 
 def test_a_nearly_full_redis_refuses_posts_with_503(anymail: Anymail, tmp_path: Path) -> None:
@@ -504,39 +506,39 @@ def test_a_nearly_full_redis_refuses_posts_with_503(anymail: Anymail, tmp_path: 
         server.config_set("maxmemory", int(server.info("memory")["used_memory"] / 0.95))
         refused = answer()
         assert (refused.status_code, b"nine tenths" in refused.content) == (503, True)
-        assert not redis.is_paused()
+        assert not redis.is_circuit_open()
         assert len(kept()) == 3
-        redis.door().close()
-        redis.worker().close()
+        redis.for_webhooks().close()
+        redis.for_workers().close()
 
 
-# The bell
+# The wake-up
 
 
-def rung() -> int:
-    return int(redis.worker().llen("sendgrid.events"))
+def wake_ups() -> int:
+    return int(redis.for_workers().llen("sendgrid.events"))
 
 
 def test_only_the_first_post_wakes_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis, "BELL_LIFE", 3_600_000)
+    monkeypatch.setattr(redis, "WAKE_UP_LIFETIME", 3_600_000)
     assert [post(), post(), post()] == [200, 200, 200]
-    assert rung() == 1
+    assert wake_ups() == 1
     kept()
     post()
-    assert rung() == 2
+    assert wake_ups() == 2
 
 
 def test_a_refused_post_wakes_no_worker() -> None:
     post(headers={})
     post(b"{}")
-    assert rung() == 0
+    assert wake_ups() == 0
 
 
 @pytest.mark.parametrize("broker", ["broker_away", "silent_broker"])
 def test_with_the_broker_away_a_post_is_stored(request: pytest.FixtureRequest, broker: str) -> None:
     request.getfixturevalue(broker)
     assert post() == 200
-    assert counters.read() == {"bell_failed": 1}
+    assert counters.read() == {"wake_up_failed": 1}
     assert len(kept()) == 3
 
 

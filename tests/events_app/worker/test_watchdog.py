@@ -54,7 +54,7 @@ def worker() -> Iterator[Worker]:
     """A worker of `sendgrid.events`; no message waits there."""
     found = Worker("sendgrid.events")
     yield found
-    redis.worker().delete("sendgrid.events")
+    redis.for_workers().delete("sendgrid.events")
 
 
 @pytest.fixture(autouse=True)
@@ -129,7 +129,7 @@ def test_a_task_that_begins_while_the_exit_is_logged_keeps_the_worker(
 ) -> None:
     ended: list[int] = []
     monkeypatch.setattr(
-        watchdog, "_say", lambda _: watchdog._on_begin("one")
+        watchdog, "_log_exit", lambda _: watchdog._on_begin("one")
     )  # a log handler that takes long
     monkeypatch.setattr(os, "_exit", ended.append)
     Watchdog(worker, ends=True)._end("the main loop has not turned")
@@ -193,7 +193,7 @@ def test_a_stopping_worker_is_not_watched(worker: Worker, monkeypatch: pytest.Mo
 
 def test_waiting_messages_end_a_worker_that_receives_none(worker: Worker) -> None:
     dog = watch(worker)
-    redis.worker().lpush("sendgrid.events", "a wake-up")
+    redis.for_workers().lpush("sendgrid.events", "a wake-up")
     let_rounds_pass(dog, ROUNDS - 2)
     assert not dog.verdicts
     dog.look()
@@ -202,7 +202,7 @@ def test_waiting_messages_end_a_worker_that_receives_none(worker: Worker) -> Non
 
 def test_a_worker_that_receives_messages_is_kept(worker: Worker) -> None:
     dog = watch(worker)
-    redis.worker().lpush("sendgrid.events", "a wake-up")
+    redis.for_workers().lpush("sendgrid.events", "a wake-up")
     for _ in range(3):
         let_rounds_pass(dog, ROUNDS - 2)
         watchdog._on_received()
@@ -213,16 +213,16 @@ def test_a_worker_that_receives_messages_is_kept(worker: Worker) -> None:
 def test_a_queue_that_is_sometimes_empty_keeps_the_worker(worker: Worker) -> None:
     dog = watch(worker)
     for _ in range(3):
-        redis.worker().lpush("sendgrid.events", "a wake-up")
+        redis.for_workers().lpush("sendgrid.events", "a wake-up")
         let_rounds_pass(dog, ROUNDS - 2)
-        redis.worker().delete("sendgrid.events")
+        redis.for_workers().delete("sendgrid.events")
         dog.look()
     assert not dog.verdicts
 
 
 def test_messages_in_queues_it_does_not_consume_keep_the_worker(worker: Worker) -> None:
     dog = watch(worker)
-    redis.worker().lpush("sendgrid.inbound", "a wake-up")
+    redis.for_workers().lpush("sendgrid.inbound", "a wake-up")
     let_rounds_pass(dog, 3 * ROUNDS)
     assert not dog.verdicts
 
@@ -237,14 +237,14 @@ def test_messages_in_queues_it_does_not_consume_keep_the_worker(worker: Worker) 
 def test_a_worker_filled_up_by_the_hosts_limits_is_kept(worker: Worker, held: dict[str, Any]) -> None:
     vars(worker).update(held)
     dog = watch(worker)
-    redis.worker().lpush("sendgrid.events", "a wake-up")
+    redis.for_workers().lpush("sendgrid.events", "a wake-up")
     let_rounds_pass(dog, 3 * ROUNDS)
     assert not dog.verdicts
 
 
 def test_a_message_received_at_the_last_moment_keeps_the_worker(worker: Worker) -> None:
     dog = watch(worker)
-    redis.worker().lpush("sendgrid.events", "a wake-up")
+    redis.for_workers().lpush("sendgrid.events", "a wake-up")
     let_rounds_pass(dog, ROUNDS - 2)
     worker.turns = False  # the verdict waits for the main loop
     dog.look()

@@ -23,8 +23,8 @@ from ground.process import wait_for
 from sending_app import exceptions
 from sending_app.account import Account
 from sending_app.api import client, sessions
-from sending_app.api.client import Outcome, post
-from sending_app.exceptions import APIError, MailError, RequestsAPIError, Verdict
+from sending_app.api.client import SendResult, post
+from sending_app.exceptions import APIError, MailError, Outcome, RequestsAPIError
 from tests.support.http_server import (
     ACCEPTED,
     Behaviour,
@@ -62,7 +62,7 @@ def errors(*found: dict[str, object]) -> bytes:
 
 def test_the_request_has_the_documented_line_headers_and_body(serve: Serve) -> None:
     wire = serve(answering(ACCEPTED))
-    assert post(patient(wire), BODY).verdict is Verdict.ACCEPTED
+    assert post(patient(wire), BODY).outcome is Outcome.ACCEPTED
     [request] = wire.requests
     assert request.line == "POST /v3/mail/send HTTP/1.1"
     assert request.body == BODY
@@ -75,7 +75,7 @@ def test_the_request_has_the_documented_line_headers_and_body(serve: Serve) -> N
 
 def test_a_large_body_arrives_unchanged(serve: Serve) -> None:
     wire = serve(answering(ACCEPTED))
-    assert post(patient(wire), LARGE).verdict is Verdict.ACCEPTED
+    assert post(patient(wire), LARGE).outcome is Outcome.ACCEPTED
     assert wire.requests[0].body == LARGE
 
 
@@ -94,8 +94,8 @@ def test_netrc_does_not_replace_the_api_key(
 def test_a_proxy_of_the_environment_is_used(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     proxy = serve(answering(ACCEPTED))
     monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.address}")
-    outcome = post(account("http://sendgrid.invalid/v3/", 20), BODY)
-    assert outcome.verdict is Verdict.ACCEPTED
+    result = post(account("http://sendgrid.invalid/v3/", 20), BODY)
+    assert result.outcome is Outcome.ACCEPTED
     assert proxy.requests[0].line == "POST http://sendgrid.invalid/v3/mail/send HTTP/1.1"
     assert proxy.requests[0].headers["authorization"] == f"Bearer {KEY}"
 
@@ -103,21 +103,21 @@ def test_a_proxy_of_the_environment_is_used(serve: Serve, monkeypatch: pytest.Mo
 # What SendGrid answers
 
 
-def answered(serve: Serve, answer: bytes) -> Outcome:
+def answered(serve: Serve, answer: bytes) -> SendResult:
     return post(patient(serve(answering(answer))), BODY)
 
 
 def test_a_202_is_accepted_with_its_message_id(serve: Serve) -> None:
-    outcome = answered(serve, ACCEPTED)
-    assert outcome.status_code == 202
-    assert outcome.x_message_id == "fnY2B5dkT0K1cHFs9QmHzA"
-    assert outcome.response is not None
-    assert (outcome.detail, outcome.wait, outcome.error) == ("", None, None)
+    result = answered(serve, ACCEPTED)
+    assert result.status_code == 202
+    assert result.x_message_id == "fnY2B5dkT0K1cHFs9QmHzA"
+    assert result.response is not None
+    assert (result.detail, result.wait, result.error) == ("", None, None)
 
 
 def test_a_202_without_a_message_id_is_accepted(serve: Serve) -> None:
-    outcome = answered(serve, response(202))
-    assert (outcome.verdict, outcome.x_message_id) == (Verdict.ACCEPTED, "")
+    result = answered(serve, response(202))
+    assert (result.outcome, result.x_message_id) == (Outcome.ACCEPTED, "")
 
 
 SENDER = "The from address does not match a verified Sender Identity. Mail cannot be sent until resolved."
@@ -156,39 +156,39 @@ SENDER = "The from address does not match a verified Sender Identity. Mail canno
     ],
 )
 def test_each_status_code_has_its_result(serve: Serve, status: int, body: bytes, verdict: str) -> None:
-    outcome = answered(serve, response(status, body, "Location: https://elsewhere.invalid/"))
-    assert (outcome.verdict, outcome.status_code) == (verdict, status)
-    assert outcome.response is not None
-    assert (outcome.error is None) == (verdict == "accepted")
-    if outcome.error:
-        assert outcome.error.verdict == verdict
-        assert outcome.error.status_code == status
-        assert outcome.error.response is outcome.response
-        assert outcome.error.response.content == (b"" if status == 304 else body)
-        assert str(outcome.error).startswith(f"SendGrid API response {status}\n")
+    result = answered(serve, response(status, body, "Location: https://elsewhere.invalid/"))
+    assert (result.outcome, result.status_code) == (verdict, status)
+    assert result.response is not None
+    assert (result.error is None) == (verdict == "accepted")
+    if result.error:
+        assert result.error.outcome == verdict
+        assert result.error.status_code == status
+        assert result.error.response is result.response
+        assert result.error.response.content == (b"" if status == 304 else body)
+        assert str(result.error).startswith(f"SendGrid API response {status}\n")
 
 
 @pytest.mark.parametrize("location", ["/v3/", "http://[::1", "http://./", "ftp://", "\xff"])
 @pytest.mark.parametrize("status", [301, 307])
 def test_a_redirect_is_not_followed(serve: Serve, status: int, location: str) -> None:
     wire = serve(answering(response(status, b"", f"Location: {location}")))
-    outcome = post(patient(wire), BODY)
-    assert (outcome.verdict, outcome.status_code) == (Verdict.PAUSED, status)
+    result = post(patient(wire), BODY)
+    assert (result.outcome, result.status_code) == (Outcome.PAUSED, status)
     assert len(wire.requests) == 1
-    assert KEY not in str(vars(outcome.response))
+    assert KEY not in str(vars(result.response))
 
 
 def test_a_rate_limit_has_a_bounded_wait(serve: Serve) -> None:
-    outcome = answered(serve, response(429, b"", "X-RateLimit-Reset: 99999999999"))
-    assert (outcome.verdict, outcome.wait) == (Verdict.PAUSED, 600)
+    result = answered(serve, response(429, b"", "X-RateLimit-Reset: 99999999999"))
+    assert (result.outcome, result.wait) == (Outcome.PAUSED, 600)
     assert answered(serve, response(429)).wait is None
     assert answered(serve, response(401, b"", "X-RateLimit-Reset: 99999999999")).wait is None
 
 
 def test_the_error_text_of_sendgrid_is_in_the_outcome(serve: Serve) -> None:
-    outcome = answered(serve, response(400, errors({"message": "No.", "field": "subject"})))
-    assert outcome.detail == "No. (subject)"
-    assert str(outcome.error) == (
+    result = answered(serve, response(400, errors({"message": "No.", "field": "subject"})))
+    assert result.detail == "No. (subject)"
+    assert str(result.error) == (
         'SendGrid API response 400\n{\n  "errors": [\n    {\n      "message": "No.",\n'
         '      "field": "subject"\n    }\n  ]\n}'
     )
@@ -204,24 +204,24 @@ def breaks_off_its_answer(head: bytes) -> Behaviour:
 
 def test_a_truncated_response_counts_by_its_status_code(serve: Serve) -> None:
     wire = serve(breaks_off_its_answer(b"HTTP/1.1 202 Accepted\r\nX-Message-Id: abc\r\n"))
-    outcome = post(patient(wire), BODY)
-    assert (outcome.verdict, outcome.x_message_id) == (Verdict.ACCEPTED, "abc")
+    result = post(patient(wire), BODY)
+    assert (result.outcome, result.x_message_id) == (Outcome.ACCEPTED, "abc")
 
-    outcome = post(patient(serve(breaks_off_its_answer(b"HTTP/1.1 400 Bad Request\r\n"))), BODY)
-    assert (outcome.verdict, outcome.detail) == (Verdict.FAILED, "400 Bad Request: an empty answer")
-    assert pickle.loads(pickle.dumps(outcome.error)).response.content == b""
+    result = post(patient(serve(breaks_off_its_answer(b"HTTP/1.1 400 Bad Request\r\n"))), BODY)
+    assert (result.outcome, result.detail) == (Outcome.FAILED, "400 Bad Request: an empty answer")
+    assert pickle.loads(pickle.dumps(result.error)).response.content == b""
 
 
 # What breaks before SendGrid can have the mail
 
 
-def broken(url: str, body: bytes = BODY) -> Outcome:
-    outcome = post(account(url), body)
-    assert (outcome.status_code, outcome.response, outcome.x_message_id) == (None, None, "")
-    assert outcome.error is not None
-    assert outcome.error.verdict is outcome.verdict
-    assert str(outcome.error) == outcome.detail
-    return outcome
+def broken(url: str, body: bytes = BODY) -> SendResult:
+    result = post(account(url), body)
+    assert (result.status_code, result.response, result.x_message_id) == (None, None, "")
+    assert result.error is not None
+    assert result.error.outcome is result.outcome
+    assert str(result.error) == result.detail
+    return result
 
 
 def refusing() -> str:
@@ -231,13 +231,13 @@ def refusing() -> str:
 
 
 def test_a_refused_connection_is_retried() -> None:
-    outcome = broken(f"http://{refusing()}/v3/")
-    assert outcome.verdict is Verdict.RETRY
-    assert outcome.detail == (
+    result = broken(f"http://{refusing()}/v3/")
+    assert result.outcome is Outcome.RETRY
+    assert result.detail == (
         "The mail did not get to SendGrid: ConnectionRefusedError: "
         f"{ConnectionRefusedError(111, os.strerror(111))}"
     )
-    assert isinstance(outcome.error, requests.ConnectionError)
+    assert isinstance(result.error, requests.ConnectionError)
 
 
 def test_an_unresolved_host_name_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,9 +245,9 @@ def test_an_unresolved_host_name_is_retried(monkeypatch: pytest.MonkeyPatch) -> 
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
-    outcome = broken("http://sendgrid.invalid/v3/")
-    assert outcome.verdict is Verdict.RETRY
-    assert "Name or service not known" in outcome.detail
+    result = broken("http://sendgrid.invalid/v3/")
+    assert result.outcome is Outcome.RETRY
+    assert "Name or service not known" in result.detail
 
 
 def test_a_connect_timeout_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,16 +256,16 @@ def test_a_connect_timeout_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
 
     # A full backlog or a silent host would do, but not the same on every system.
     monkeypatch.setattr(socket.socket, "connect", time_out)
-    outcome = broken("http://127.0.0.1:9/v3/")
-    assert outcome.verdict is Verdict.RETRY
-    assert isinstance(outcome.error, requests.ConnectTimeout)
+    result = broken("http://127.0.0.1:9/v3/")
+    assert result.outcome is Outcome.RETRY
+    assert isinstance(result.error, requests.ConnectTimeout)
 
 
 def test_an_unreachable_proxy_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", f"http://{refusing()}")
-    outcome = broken("https://sendgrid.invalid/v3/")
-    assert outcome.verdict is Verdict.RETRY
-    assert isinstance(outcome.error, requests.exceptions.ProxyError)
+    result = broken("https://sendgrid.invalid/v3/")
+    assert result.outcome is Outcome.RETRY
+    assert isinstance(result.error, requests.exceptions.ProxyError)
 
 
 def test_a_proxy_that_refuses_the_tunnel_is_retried(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,10 +274,10 @@ def test_a_proxy_that_refuses_the_tunnel_is_retried(serve: Serve, monkeypatch: p
         peer.say(response(407))
 
     monkeypatch.setenv("HTTPS_PROXY", f"http://{serve(behave).address}")
-    outcome = broken("https://sendgrid.invalid/v3/")
-    assert outcome.verdict is Verdict.RETRY
-    assert "407" in outcome.detail
-    assert isinstance(outcome.error, requests.exceptions.ProxyError)
+    result = broken("https://sendgrid.invalid/v3/")
+    assert result.outcome is Outcome.RETRY
+    assert "407" in result.detail
+    assert isinstance(result.error, requests.exceptions.ProxyError)
 
 
 def test_a_connection_closed_before_the_end_of_the_body_is_retried(serve: Serve) -> None:
@@ -285,9 +285,9 @@ def test_a_connection_closed_before_the_end_of_the_body_is_retried(serve: Serve)
         peer.head()
         peer.read(100_000)
 
-    outcome = broken(serve(behave).url, LARGE)
-    assert outcome.verdict is Verdict.RETRY
-    assert isinstance(outcome.error, requests.ConnectionError)
+    result = broken(serve(behave).url, LARGE)
+    assert result.outcome is Outcome.RETRY
+    assert isinstance(result.error, requests.ConnectionError)
 
 
 def test_a_timeout_while_sending_the_body_is_retried(serve: Serve) -> None:
@@ -295,9 +295,9 @@ def test_a_timeout_while_sending_the_body_is_retried(serve: Serve) -> None:
         peer.head()
         peer.hang()
 
-    outcome = broken(serve(behave).url, LARGE)
-    assert outcome.verdict is Verdict.RETRY
-    assert outcome.detail == "The mail did not get to SendGrid: TimeoutError: timed out"
+    result = broken(serve(behave).url, LARGE)
+    assert result.outcome is Outcome.RETRY
+    assert result.detail == "The mail did not get to SendGrid: TimeoutError: timed out"
 
 
 @pytest.mark.parametrize(("status", "verdict"), [(503, "retry"), (413, "failed"), (401, "paused")])
@@ -311,13 +311,13 @@ def test_an_early_response_before_the_end_of_the_body_counts_by_its_status_code(
         peer.say(response(status, b"", "Connection: close"))
         peer.stop_reading()
 
-    outcome = post(patient(serve(behave)), LARGE)
-    assert (outcome.verdict, outcome.status_code) == (verdict, status)
+    result = post(patient(serve(behave)), LARGE)
+    assert (result.outcome, result.status_code) == (verdict, status)
 
 
 @pytest.mark.parametrize("url", ["http://./v3/", "http://[::1/v3/", "http://" + "a" * 64 + ".example/v3/"])
 def test_an_invalid_url_is_retried(url: str) -> None:
-    assert broken(url).verdict is Verdict.RETRY
+    assert broken(url).outcome is Outcome.RETRY
 
 
 def test_an_error_of_the_caller_is_not_in_the_detail() -> None:
@@ -330,9 +330,9 @@ def test_an_error_of_the_caller_is_not_in_the_detail() -> None:
 @pytest.mark.parametrize("key", [f"{KEY}\n", f"{KEY}\r\nX-Other: 1", f"{KEY}\u200b", "SG.ключ"])
 def test_an_invalid_api_key_opens_the_circuit_breaker_without_a_request(serve: Serve, key: str) -> None:
     wire = serve(answering(ACCEPTED))
-    outcome = post(Account("default", api_key=key, api_url=wire.url, timeout=(20, 20)), BODY)
-    assert outcome.verdict is Verdict.PAUSED
-    assert key not in repr(outcome)
+    result = post(Account("default", api_key=key, api_url=wire.url, timeout=(20, 20)), BODY)
+    assert result.outcome is Outcome.PAUSED
+    assert key not in repr(result)
     assert wire.connections == 0
 
 
@@ -345,10 +345,10 @@ def hanging(peer: ClientConnection, requests: list[Request]) -> None:
 
 
 def test_a_response_timeout_is_unknown(serve: Serve) -> None:
-    outcome = broken(serve(hanging).url)
-    assert outcome.verdict is Verdict.UNKNOWN
-    assert outcome.detail == "No answer from SendGrid: TimeoutError: timed out"
-    assert isinstance(outcome.error, requests.ReadTimeout)
+    result = broken(serve(hanging).url)
+    assert result.outcome is Outcome.UNKNOWN
+    assert result.detail == "No answer from SendGrid: TimeoutError: timed out"
+    assert isinstance(result.error, requests.ReadTimeout)
 
 
 def hanging_up(peer: ClientConnection, requests: list[Request]) -> None:
@@ -357,10 +357,10 @@ def hanging_up(peer: ClientConnection, requests: list[Request]) -> None:
 
 @pytest.mark.parametrize("body", [BODY, LARGE], ids=["small", "large"])
 def test_a_connection_closed_without_a_response_is_unknown(serve: Serve, body: bytes) -> None:
-    outcome = post(patient(serve(hanging_up)), body)
-    assert outcome.verdict is Verdict.UNKNOWN
-    assert outcome.detail.startswith("No answer from SendGrid: RemoteDisconnected: ")
-    assert isinstance(outcome.error, requests.ConnectionError)
+    result = post(patient(serve(hanging_up)), body)
+    assert result.outcome is Outcome.UNKNOWN
+    assert result.detail.startswith("No answer from SendGrid: RemoteDisconnected: ")
+    assert isinstance(result.error, requests.ConnectionError)
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 20", b"220 smtp.example.com ESMTP\r\n\r\n", b"\x00" * 70_000])
@@ -369,7 +369,7 @@ def test_an_invalid_response_is_unknown(serve: Serve, answer: bytes) -> None:
         peer.request()
         peer.say(answer)
 
-    assert post(patient(serve(behave)), BODY).verdict is Verdict.UNKNOWN
+    assert post(patient(serve(behave)), BODY).outcome is Outcome.UNKNOWN
 
 
 # TLS
@@ -417,17 +417,17 @@ def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_untrusted_certificate_is_retried(tls: ssl.SSLContext) -> None:
     with HttpServer(answering(ACCEPTED), tls) as wire:
-        outcome = post(patient(wire), BODY)
-    assert outcome.verdict is Verdict.RETRY
-    assert "certificate verify failed" in outcome.detail
-    assert isinstance(outcome.error, requests.exceptions.SSLError)
+        result = post(patient(wire), BODY)
+    assert result.outcome is Outcome.RETRY
+    assert "certificate verify failed" in result.detail
+    assert isinstance(result.error, requests.exceptions.SSLError)
     assert wire.requests == []
 
 
 @pytest.mark.usefixtures("trusted")
 def test_mails_are_sent_over_one_tls_connection(tls: ssl.SSLContext) -> None:
     with HttpServer(answering(ACCEPTED), tls) as wire:
-        assert [post(patient(wire), LARGE).verdict for _ in range(2)] == [Verdict.ACCEPTED] * 2
+        assert [post(patient(wire), LARGE).outcome for _ in range(2)] == [Outcome.ACCEPTED] * 2
         assert wire.connections == 1
         sessions.close()
 
@@ -435,26 +435,26 @@ def test_mails_are_sent_over_one_tls_connection(tls: ssl.SSLContext) -> None:
 @pytest.mark.usefixtures("trusted")
 def test_a_tls_connection_closed_without_a_response_is_unknown(tls: ssl.SSLContext) -> None:
     with HttpServer(hanging_up, tls) as wire:
-        assert post(patient(wire), BODY).verdict is Verdict.UNKNOWN
+        assert post(patient(wire), BODY).outcome is Outcome.UNKNOWN
 
 
 def test_a_tls_handshake_timeout_is_retried(serve: Serve) -> None:
     wire = serve(lambda peer, requests: peer.hang())
-    assert broken(wire.url.replace("http:", "https:")).verdict is Verdict.RETRY
+    assert broken(wire.url.replace("http:", "https:")).outcome is Outcome.RETRY
 
 
 def test_a_server_without_tls_is_retried(serve: Serve) -> None:
     wire = serve(lambda peer, requests: peer.say(b"220 smtp.example.com ESMTP\r\n"))
-    outcome = post(account(wire.url.replace("http:", "https:"), 20), BODY)
-    assert outcome.verdict is Verdict.RETRY
-    assert isinstance(outcome.error, requests.ConnectionError)
+    result = post(account(wire.url.replace("http:", "https:"), 20), BODY)
+    assert result.outcome is Outcome.RETRY
+    assert isinstance(result.error, requests.ConnectionError)
 
 
 def test_a_missing_ca_bundle_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
-    outcome = broken("https://sendgrid.invalid/v3/")
-    assert outcome.verdict is Verdict.RETRY
-    assert "/nowhere/ca.pem" in outcome.detail
+    result = broken("https://sendgrid.invalid/v3/")
+    assert result.outcome is Outcome.RETRY
+    assert "/nowhere/ca.pem" in result.detail
 
 
 # Time limits
@@ -474,7 +474,7 @@ def test_a_soft_time_limit_passes_through_and_closes_the_connection(
             post(patient(wire), BODY)
     # On the old connection it would be the answer to the first that comes now.
     wait_for(lambda: wire.requests, seconds=20, what="the first mail")
-    assert post(patient(wire), BODY).verdict is Verdict.ACCEPTED
+    assert post(patient(wire), BODY).outcome is Outcome.ACCEPTED
     assert wire.connections == 2
 
 
@@ -486,13 +486,13 @@ def test_an_api_error_has_the_expected_base_classes_and_can_be_pickled(
     kind: type[RequestsAPIError], serve: Serve
 ) -> None:
     known = answered(serve, response(400, b'{"errors": []}', "Set-Cookie: a=b")).response
-    error = kind("Words.", verdict=Verdict.FAILED, status_code=400, response=known)
+    error = kind("Words.", outcome=Outcome.FAILED, status_code=400, response=known)
     for found in (error, pickle.loads(pickle.dumps(error))):
         assert type(found) is kind
         assert isinstance(found, MailError | APIError)
         assert isinstance(found, requests.HTTPError)
         assert str(found) == "Words."
-        assert (found.verdict, found.status_code, found.esp_name) == (Verdict.FAILED, 400, "SendGrid")
+        assert (found.outcome, found.status_code, found.esp_name) == (Outcome.FAILED, 400, "SendGrid")
         assert found.response.json() == {"errors": []}
 
 
@@ -529,20 +529,20 @@ def test_the_api_key_and_addresses_leak_nowhere(
     with caplog.at_level(logging.DEBUG):
         wire = serve(behave)
         sender = account(wire.url, 1)
-        outcome = post(sender, BODY)
+        result = post(sender, BODY)
     shown = [
         repr(sender),
-        repr(outcome),
-        outcome.detail,
-        str(outcome.error),
-        repr(outcome.error),
+        repr(result),
+        result.detail,
+        str(result.error),
+        repr(result.error),
         caplog.text,
     ]
     shown += [str(record.__dict__) for record in caplog.records]
     # Whoever reports errors follows these.
-    shown.append(str(pickle.dumps((outcome.error, outcome.response))))
-    if outcome.error:
-        assert (outcome.error.__cause__, outcome.error.__context__) == (None, None)
-    if outcome.response is not None:
-        shown += [outcome.response.text, str(outcome.response.request.__dict__)]
+    shown.append(str(pickle.dumps((result.error, result.response))))
+    if result.error:
+        assert (result.error.__cause__, result.error.__context__) == (None, None)
+    if result.response is not None:
+        shown += [result.response.text, str(result.response.request.__dict__)]
     assert not [text for text in shown if KEY in text or ADDRESS in text]

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sending_app.api.payload import build, encode
-from sending_app.mail import Attachment, Common, Envelope
+from sending_app.mail import Attachment, Personalization, SharedContent
 
-COMMON = Common(body={"from": {"email": "shop@example.com"}, "subject": "Hello"})
-MIRA = Envelope(id="id-of-mira", to=[{"email": "mira@example.net", "name": "Mira Okafor"}])
-JON = Envelope(id="id-of-jon", to=[{"email": "jon@example.net"}])
+COMMON = SharedContent(body={"from": {"email": "shop@example.com"}, "subject": "Hello"})
+MIRA = Personalization(id="id-of-mira", to=[{"email": "mira@example.net", "name": "Mira Okafor"}])
+JON = Personalization(id="id-of-jon", to=[{"email": "jon@example.net"}])
 
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 json_values = st.recursive(
@@ -26,7 +26,7 @@ json_values = st.recursive(
 args = st.dictionaries(st.sampled_from(["a", "b", "c", "anymail_id"]), names, max_size=4)
 
 
-def personalization(common: Common, envelope: Envelope) -> dict[str, Any]:
+def personalization(common: SharedContent, envelope: Personalization) -> dict[str, Any]:
     [found] = build(common, [envelope], [])["personalizations"]
     assert isinstance(found, dict)
     return found

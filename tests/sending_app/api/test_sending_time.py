@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sending_app.api.split import sending_time
-from sending_app.mail import Common
+from sending_app.mail import SharedContent
 from tests.support.sending.outbox_mails import personalization
 
 AT = 1_784_030_400
@@ -16,13 +16,13 @@ AT = 1_784_030_400
 def when(*given: Any, body: Any = None, extra: Any = None) -> int | None:
     envelopes = [replace(personalization("ann@example.com"), given={"send_at": one}) for one in given]
     envelopes.append(personalization("bob@example.com"))
-    found = sending_time(Common(body={"send_at": body}, extra={"send_at": extra}), envelopes)
+    found = sending_time(SharedContent(body={"send_at": body}, extra={"send_at": extra}), envelopes)
     return None if found is None else int(found.timestamp())
 
 
 def test_a_mail_without_send_at_has_no_sending_time() -> None:
-    assert sending_time(Common(body={}), [personalization("ann@example.com")]) is None
-    assert sending_time(Common(body={}), []) is None
+    assert sending_time(SharedContent(body={}), [personalization("ann@example.com")]) is None
+    assert sending_time(SharedContent(body={}), []) is None
 
 
 @pytest.mark.parametrize("where", ["body", "extra", "given"])
@@ -36,7 +36,7 @@ def test_the_latest_send_at_is_used() -> None:
 
 
 def test_the_sending_time_is_in_utc() -> None:
-    found = sending_time(Common(body={"send_at": AT}), [])
+    found = sending_time(SharedContent(body={"send_at": AT}), [])
     assert found == datetime(2026, 7, 14, 12, 0, tzinfo=UTC)
 
 

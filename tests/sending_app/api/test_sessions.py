@@ -72,7 +72,7 @@ def test_a_forked_process_has_its_own_connection(serve: Serve) -> None:
 def test_an_idle_connection_is_not_reused(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     wire = serve(answering(ACCEPTED))
     post(wire)
-    monkeypatch.setattr(sessions, "LONGEST_IDLE", -1)
+    monkeypatch.setattr(sessions, "MAX_IDLE", -1)
     post(wire)
     assert wire.connections == 2
 

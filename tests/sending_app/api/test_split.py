@@ -13,24 +13,26 @@ from sending_app.api import split as api_split
 from sending_app.api.payload import build, encode
 from sending_app.api.split import split
 from sending_app.exceptions import MailError, TooLarge
-from sending_app.mail import Address, Attachment, Common, Envelope, Mail
+from sending_app.mail import Address, Attachment, ComposedMail, Personalization, SharedContent
 
-COMMON = Common(body={"from": {"email": "shop@example.com"}, "subject": "Hello"})
+COMMON = SharedContent(body={"from": {"email": "shop@example.com"}, "subject": "Hello"})
 
 
 def addresses(count: int, name: str = "person") -> list[Address]:
     return [{"email": f"{name}{number}@example.net"} for number in range(count)]
 
 
-def envelopes(count: int, **what: Any) -> list[Envelope]:
-    return [Envelope(id=f"id-{number}", to=[to], **what) for number, to in enumerate(addresses(count))]
+def envelopes(count: int, **what: Any) -> list[Personalization]:
+    return [Personalization(id=f"id-{number}", to=[to], **what) for number, to in enumerate(addresses(count))]
 
 
-def batch(among: list[Envelope], common: Common = COMMON, attachments: Sequence[Attachment] = ()) -> Mail:
-    return Mail(common=common, envelopes=among, attachments=list(attachments), is_batch=True)
+def batch(
+    among: list[Personalization], common: SharedContent = COMMON, attachments: Sequence[Attachment] = ()
+) -> ComposedMail:
+    return ComposedMail(shared=common, personalizations=among, attachments=list(attachments), is_batch=True)
 
 
-def sizes(mail: Mail) -> list[int]:
+def sizes(mail: ComposedMail) -> list[int]:
     return [len(part) for part in split(mail)]
 
 
@@ -44,7 +46,7 @@ def sizes(mail: Mail) -> list[int]:
 def test_a_batch_is_split_into_requests_of_a_thousand_recipients(count: int, expected: list[int]) -> None:
     mail = batch(envelopes(count))
     assert sizes(mail) == expected
-    assert [envelope for part in split(mail) for envelope in part] == mail.envelopes
+    assert [envelope for part in split(mail) for envelope in part] == mail.personalizations
 
 
 def test_cc_and_bcc_count_towards_the_recipient_limit() -> None:
@@ -53,31 +55,36 @@ def test_cc_and_bcc_count_towards_the_recipient_limit() -> None:
 
 
 def test_a_personalization_that_fills_a_request_is_alone_in_it() -> None:
-    small, large = envelopes(1), Envelope(id="large", to=addresses(1), cc=addresses(999, "cc"))
+    small, large = envelopes(1), Personalization(id="large", to=addresses(1), cc=addresses(999, "cc"))
     assert sizes(batch([*small, large, *small])) == [1, 1, 1]
 
 
 def test_a_mail_that_is_no_batch_may_have_a_thousand_recipients() -> None:
-    envelope = Envelope(id="one", to=addresses(500), cc=addresses(300, "cc"), bcc=addresses(200, "bcc"))
-    assert split(Mail(common=COMMON, envelopes=[envelope])) == [[envelope]]
+    envelope = Personalization(
+        id="one", to=addresses(500), cc=addresses(300, "cc"), bcc=addresses(200, "bcc")
+    )
+    assert split(ComposedMail(shared=COMMON, personalizations=[envelope])) == [[envelope]]
 
 
 def test_a_mail_that_is_no_batch_with_more_than_a_thousand_recipients_is_refused() -> None:
-    mail = Mail(common=COMMON, envelopes=[Envelope(id="one", to=addresses(1000), bcc=addresses(1, "bcc"))])
+    mail = ComposedMail(
+        shared=COMMON,
+        personalizations=[Personalization(id="one", to=addresses(1000), bcc=addresses(1, "bcc"))],
+    )
     with pytest.raises(TooLarge, match=r"up to 1000 recipients.*set `merge_data` \(\{\} will do\)"):
         split(mail)
 
 
 def test_personalizations_given_by_the_caller_are_not_split() -> None:
     with pytest.raises(TooLarge, match=r"up to 1000 recipients.*Send several messages\."):
-        split(Mail(common=COMMON, envelopes=envelopes(1001)))
+        split(ComposedMail(shared=COMMON, personalizations=envelopes(1001)))
 
 
 def test_a_request_is_limited_in_personalizations(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api_split, "MOST_PERSONALIZATIONS", 2)
+    monkeypatch.setattr(api_split, "MAX_PERSONALIZATIONS", 2)
     assert sizes(batch(envelopes(5))) == [2, 2, 1]
     with pytest.raises(TooLarge, match=r"up to 2 personalizations\. Send several messages\."):
-        split(Mail(common=COMMON, envelopes=envelopes(3)))
+        split(ComposedMail(shared=COMMON, personalizations=envelopes(3)))
 
 
 def test_too_many_cc_and_bcc_for_one_personalization_are_refused() -> None:
@@ -95,7 +102,7 @@ def test_a_mail_up_to_the_size_limit_of_a_request_is_accepted() -> None:
         - len(encode(build(COMMON, only, [Attachment(content=b"", filename="a", type="b")])))
     ]
     fits = Attachment(content=bytes(room // 4 * 3 - 6), filename="a", type="b")
-    mail = Mail(common=COMMON, envelopes=only, attachments=[fits])
+    mail = ComposedMail(shared=COMMON, personalizations=only, attachments=[fits])
     assert split(mail) == [only]
     with pytest.raises(TooLarge, match=r"up to 29999999 bytes of JSON, .*Link to files"):
         split(replace(mail, attachments=[replace(fits, content=fits.content + bytes(9))]))
@@ -117,7 +124,7 @@ def test_content_over_the_size_limit_is_refused() -> None:
     common = replace(COMMON, body={"content": [{"type": "text/plain", "value": "é" * 15_000_000}]})
     for is_batch in (True, False):
         with pytest.raises(TooLarge, match="bytes of JSON"):
-            split(Mail(common=common, envelopes=envelopes(2), is_batch=is_batch))
+            split(ComposedMail(shared=common, personalizations=envelopes(2), is_batch=is_batch))
 
 
 def test_too_large_is_a_mail_error_and_a_value_error() -> None:
@@ -129,7 +136,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 args = st.dictionaries(texts, texts, max_size=3)
 emails = st.lists(st.builds(lambda name: {"email": name}, texts), max_size=3)
 an_envelope = st.builds(
-    Envelope,
+    Personalization,
     id=texts,
     to=st.lists(st.builds(lambda name: {"email": name, "name": name}, texts), min_size=1, max_size=2),
     cc=emails,
@@ -140,7 +147,7 @@ an_envelope = st.builds(
     given=st.none() | st.dictionaries(texts, texts, max_size=2),
 )
 a_common = st.builds(
-    Common,
+    SharedContent,
     body=st.fixed_dictionaries({"subject": texts}),
     global_data=args,
     dynamic=st.booleans(),
@@ -159,10 +166,10 @@ files = st.lists(
 
 @given(a_common, st.lists(an_envelope, max_size=8), files, st.integers(2, 12), st.integers(150, 1500))
 def test_splitting_keeps_every_recipient_once_and_every_request_within_the_limits(
-    common: Common, among: list[Envelope], attachments: list[Attachment], most: int, limit: int
+    common: SharedContent, among: list[Personalization], attachments: list[Attachment], most: int, limit: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(api_split, "MOST_RECIPIENTS", most)
+        patch.setattr(api_split, "MAX_RECIPIENTS", most)
         patch.setattr(api_split, "SIZE_LIMIT", limit)
         try:
             found = split(batch(among, common, attachments))
@@ -177,7 +184,7 @@ def test_splitting_keeps_every_recipient_once_and_every_request_within_the_limit
 
 @given(a_common, an_envelope, files)
 def test_the_estimated_size_is_never_too_small(
-    common: Common, envelope: Envelope, attachments: list[Attachment]
+    common: SharedContent, envelope: Personalization, attachments: list[Attachment]
 ) -> None:
     size = api_split._shared_size(common, attachments) + sum(api_split._sizes(common, [envelope] * 3))
     assert size >= len(encode(build(common, [envelope] * 3, attachments)))
@@ -186,14 +193,14 @@ def test_the_estimated_size_is_never_too_small(
 def test_the_estimated_size_includes_message_ids_in_reply_to_addresses() -> None:
     reply_to = [{"email": "a+{message_id}@x.example"}] * 100
     common = replace(COMMON, body={**COMMON.body, "reply_to_list": reply_to})
-    envelope = Envelope(id=str(uuid.uuid4()), to=addresses(1))
+    envelope = Personalization(id=str(uuid.uuid4()), to=addresses(1))
     size = api_split._shared_size(common, []) + sum(api_split._sizes(common, [envelope]))
     assert 0 <= size - len(encode(build(common, [envelope], []))) < 50
 
 
 @given(a_common, an_envelope, files)
 def test_the_estimated_size_is_not_much_too_large(
-    common: Common, envelope: Envelope, attachments: list[Attachment]
+    common: SharedContent, envelope: Personalization, attachments: list[Attachment]
 ) -> None:
     alone = replace(common, global_data={}, extra={})
     size = api_split._shared_size(alone, attachments) + sum(api_split._sizes(alone, [envelope] * 3))

@@ -16,7 +16,7 @@ from sending_app import tasks
 from sending_app.backends.queued import EmailBackend
 from sending_app.exceptions import InvalidAddress, TooLarge
 from sending_app.message import SendGridMessage
-from sending_app.models import Attachment, OutboxMessage, Part, Recipient
+from sending_app.models import Attachment, Mail, OutboxMessage, Recipient
 from sending_app.signals import post_send, pre_send, send_failed
 from tests.support.sending.django_mail import (
     HAS_MAILERS,
@@ -47,7 +47,7 @@ class Bells:
     """What waits in the broker."""
 
     def __init__(self) -> None:
-        self._server = redis.worker()
+        self._server = redis.for_workers()
 
     def of(self, queue: str) -> int:
         return int(self._server.llen(queue))
@@ -100,7 +100,7 @@ def test_the_mail_is_rolled_back_with_the_callers_transaction(
         assert kept() == 1
         assert message.anymail_status.message_id
         transaction.set_rollback(True, using=database)
-    for model in (OutboxMessage, Part, Recipient, Attachment):
+    for model in (OutboxMessage, Mail, Recipient, Attachment):
         assert model._default_manager.using(database).count() == 0
     assert bells.mail == 0
     post_due_mail()
@@ -265,7 +265,7 @@ def test_an_alias_unknown_to_workers_is_refused(key: str | None) -> None:
 
 def test_the_api_key_is_in_no_row() -> None:
     django_message().send()
-    for model in (OutboxMessage, Part, Recipient):
+    for model in (OutboxMessage, Mail, Recipient):
         assert "SG.fake" not in str(
             [
                 bytes(v) if isinstance(v, memoryview) else v
@@ -281,7 +281,7 @@ def test_the_api_key_is_in_no_row() -> None:
 def test_b13_a_batch_of_2500_is_sent_in_three_requests(sendgrid: FakeSendGrid) -> None:
     message = django_message(to=[f"n{number}@example.com" for number in range(2500)], merge_data={})
     assert message.send() == 1
-    assert Part.objects.count() == 3
+    assert Mail.objects.count() == 3
     post_due_mail()
     arrived = [one for mail in sendgrid.accepted for one in mail.body["personalizations"]]
     assert [len(mail.body["personalizations"]) for mail in sendgrid.accepted] == [1000, 1000, 500]
@@ -342,7 +342,7 @@ def test_b10_an_error_of_a_post_send_receiver_does_not_send_the_mail_twice(sendg
         post_due_mail()
         post_due_mail()
     assert len(sendgrid.requests) == 1
-    assert Part.objects.get().state == Part.State.ACCEPTED
+    assert Mail.objects.get().state == Mail.State.ACCEPTED
 
 
 def test_a_refused_mail_sends_send_failed(sendgrid: FakeSendGrid) -> None:

@@ -126,7 +126,7 @@ def test_a_subject_of_two_lines_is_refused(subject: Any) -> None:
 def content_of(body: str, subtype: str, *alternatives: tuple[Any, str]) -> list[tuple[str, str]]:
     message = SendGridMessage("s", body, "f@x.example", ["t@x.example"], alternatives=alternatives)
     message.content_subtype = subtype
-    found = compose(message, rules()).mail.common.body.get("content", [])
+    found = compose(message, rules()).mail.shared.body.get("content", [])
     return [(part["type"], part["value"]) for part in found]
 
 

@@ -24,9 +24,9 @@ people = st.dictionaries(st.sampled_from(["a@x.example", "b@x.example"]), data, 
 
 def test_a_plain_django_message_is_composed() -> None:
     found = compose(EmailMessage("s", "b", "f@x.example", ["t@x.example"]), rules())
-    (envelope,) = found.mail.envelopes
+    (envelope,) = found.mail.personalizations
     assert asdict(found.mail) == {
-        "common": {
+        "shared": {
             "body": {
                 "from": {"email": "f@x.example"},
                 "subject": "s",
@@ -38,7 +38,7 @@ def test_a_plain_django_message_is_composed() -> None:
             "extra": {},
             "tracked": True,
         },
-        "envelopes": [
+        "personalizations": [
             {
                 "id": envelope.id,
                 "to": [{"email": "t@x.example"}],
@@ -60,7 +60,7 @@ def test_attributes_set_on_a_django_message_are_composed() -> None:
     message: Any = EmailMultiAlternatives("s", "b", "f@x.example", ["t@x.example"])
     message.tags = ["a"]
     message.open_tracking = False
-    body = compose(message, rules()).mail.common.body
+    body = compose(message, rules()).mail.shared.body
     assert body["categories"] == ["a"]
     assert body["tracking_settings"] == {"open_tracking": {"enable": False}}
 
@@ -89,7 +89,7 @@ def test_bulk_other_than_true_or_false_is_refused() -> None:
 
 def test_domains_are_encoded_by_the_given_rule() -> None:
     found = composed(rules(idna=encoder("none")), to=["t@bücher.example"])
-    assert found.mail.envelopes[0].to == [{"email": "t@bücher.example"}]
+    assert found.mail.personalizations[0].to == [{"email": "t@bücher.example"}]
 
 
 @given(people, data, st.sampled_from(["d-1", "d-2"]))
@@ -104,12 +104,15 @@ def test_a_composed_mail_is_serializable_as_json(
     before = copy.deepcopy(attributes)
     mail = composed(to=["a@x.example", "b@x.example"], template_id=template, **attributes).mail
     assert attributes == before
-    written = {"common": asdict(mail.common), "envelopes": [asdict(one) for one in mail.envelopes]}
+    written = {
+        "shared": asdict(mail.shared),
+        "personalizations": [asdict(one) for one in mail.personalizations],
+    }
     assert json.loads(json.dumps(written, allow_nan=False)) == written
-    assert [one.merge_data for one in mail.envelopes] == [
+    assert [one.merge_data for one in mail.personalizations] == [
         merge_data.get(address, {}) for address in ("a@x.example", "b@x.example")
     ]
-    assert mail.common.global_data == global_data
+    assert mail.shared.global_data == global_data
 
 
 @given(
@@ -125,7 +128,7 @@ def test_merge_data_of_the_recipient_overrides_global_data_and_defaults(
         merge_data={"t@x.example": own},
         template_id="d-1",
     ).mail
-    assert mail.common.global_data | mail.envelopes[0].merge_data == {
+    assert mail.shared.global_data | mail.personalizations[0].merge_data == {
         **default_global,
         **own_global,
         **default,

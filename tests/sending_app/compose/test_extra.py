@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sending_app.compose.defaults import merge_deep
 from sending_app.exceptions import ConfigurationError, SerializationError, UnsupportedFeature
-from sending_app.mail import Envelope
+from sending_app.mail import Personalization
 from tests.support.sending.composed_messages import body_of, composed, rules
 from tests.support.strategies import nested_dicts
 
@@ -90,7 +90,7 @@ def test_attachments_of_esp_extra_replace_those_of_the_message() -> None:
     attachments = [{"content": "eA==", "filename": "x", "type": "a/b"}]
     mail = composed(attachments=[("a.txt", "a", "text/plain")], esp_extra={"attachments": attachments}).mail
     assert mail.attachments == []
-    assert mail.common.body["attachments"] == attachments
+    assert mail.shared.body["attachments"] == attachments
 
 
 # Personalizations
@@ -99,10 +99,10 @@ def test_attachments_of_esp_extra_replace_those_of_the_message() -> None:
 def test_b2_personalizations_given_as_a_dict_are_copied_and_not_shared() -> None:
     extra: dict[str, Any] = {"personalizations": {"custom_args": {"a": "1"}}}
     mail = composed(to=["a@x.example", "b@x.example"], merge_data={}, esp_extra=extra).mail
-    assert mail.common.extra == {"custom_args": {"a": "1"}}
-    assert mail.common.extra["custom_args"] is not extra["personalizations"]["custom_args"]
-    assert [envelope.given for envelope in mail.envelopes] == [None, None]
-    assert len({envelope.id for envelope in mail.envelopes}) == 2
+    assert mail.shared.extra == {"custom_args": {"a": "1"}}
+    assert mail.shared.extra["custom_args"] is not extra["personalizations"]["custom_args"]
+    assert [envelope.given for envelope in mail.personalizations] == [None, None]
+    assert len({envelope.id for envelope in mail.personalizations}) == 2
 
 
 def test_personalizations_given_as_a_list_replace_the_recipients() -> None:
@@ -115,11 +115,11 @@ def test_personalizations_given_as_a_list_replace_the_recipients() -> None:
         },
     ]
     found = composed(to=["t@x.example"], metadata={"m": 1}, esp_extra={"personalizations": personalizations})
-    first, second = found.mail.envelopes
-    assert first == Envelope(
+    first, second = found.mail.personalizations
+    assert first == Personalization(
         id=first.id, to=[{"email": "a@x.example", "name": "A"}], given=personalizations[0]
     )
-    assert second == Envelope(
+    assert second == Personalization(
         id=second.id,
         to=[{"email": "b@x.example"}],
         cc=[{"email": "c@x.example"}],
@@ -134,8 +134,8 @@ def test_personalizations_given_as_a_list_replace_the_recipients() -> None:
         "d@x.example": second.id,
     }
     assert found.mail.is_batch
-    assert found.mail.common.extra == {}
-    assert "personalizations" not in found.mail.common.body
+    assert found.mail.shared.extra == {}
+    assert "personalizations" not in found.mail.shared.body
 
 
 def test_one_given_personalization_is_not_a_batch() -> None:

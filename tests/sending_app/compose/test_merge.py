@@ -18,7 +18,7 @@ LEGACY = "5997fcf6-2b9f-484d-acd5-7e9a99f0dc1f"
 
 def merged(**attributes: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     mail = composed(**attributes).mail
-    return mail.common.global_data, [envelope.merge_data for envelope in mail.envelopes]
+    return mail.shared.global_data, [envelope.merge_data for envelope in mail.personalizations]
 
 
 def test_merge_data_of_a_dynamic_template_may_be_any_json() -> None:
@@ -38,11 +38,11 @@ def test_merge_data_without_a_dynamic_template_becomes_text(template: str | None
         merge_global_data={"g": 2, "none": None},
         esp_extra=HYPHENS,
     ).mail
-    assert not mail.common.dynamic
-    assert mail.common.field_format == "-{}-"
-    assert mail.common.global_data == {"g": "2"}
-    assert mail.envelopes[0].merge_data == {"n": "1", "f": "1.5", "yes": "True", "s": "x"}
-    assert mail.common.body.get("template_id") == template
+    assert not mail.shared.dynamic
+    assert mail.shared.field_format == "-{}-"
+    assert mail.shared.global_data == {"g": "2"}
+    assert mail.personalizations[0].merge_data == {"n": "1", "f": "1.5", "yes": "True", "s": "x"}
+    assert mail.shared.body.get("template_id") == template
 
 
 @pytest.mark.parametrize("value", [[1], {"a": 1}])
@@ -64,15 +64,15 @@ def test_use_dynamic_template_overrides_the_detected_template_kind() -> None:
     forced = composed(
         template_id=LEGACY, merge_global_data={"g": [1]}, esp_extra={"use_dynamic_template": True}
     )
-    assert forced.mail.common.dynamic
+    assert forced.mail.shared.dynamic
     forced = composed(
         template_id=DYNAMIC,
         merge_global_data={"g": 1},
         esp_extra={"use_dynamic_template": False, "merge_field_format": "-{}-"},
     )
-    assert not forced.mail.common.dynamic
-    assert forced.mail.common.global_data == {"g": "1"}
-    assert composed(esp_extra={"template_id": DYNAMIC}).mail.common.dynamic
+    assert not forced.mail.shared.dynamic
+    assert forced.mail.shared.global_data == {"g": "1"}
+    assert composed(esp_extra={"template_id": DYNAMIC}).mail.shared.dynamic
 
 
 # Whose it is
@@ -93,7 +93,7 @@ def test_use_dynamic_template_overrides_the_detected_template_kind() -> None:
 )
 def test_b3_merge_data_is_found_by_any_form_of_the_address(given: str, key: str) -> None:
     attributes = {name: {key: {"a": "1"}} for name in ("merge_data", "merge_metadata", "merge_headers")}
-    envelope = composed(to=[given], esp_extra=HYPHENS, **attributes).mail.envelopes[0]
+    envelope = composed(to=[given], esp_extra=HYPHENS, **attributes).mail.personalizations[0]
     assert (envelope.merge_data, envelope.metadata, envelope.headers) == ({"a": "1"}, {"a": "1"}, {"a": "1"})
 
 
@@ -134,6 +134,6 @@ def test_merge_names_with_delimiters_issue_no_warning() -> None:
 
 def test_merge_field_format_of_the_message_overrides_the_setting() -> None:
     setting = rules(merge_field_format="-{}-")
-    assert composed(setting).mail.common.field_format == "-{}-"
-    assert composed(setting, esp_extra={"merge_field_format": "*{}*"}).mail.common.field_format == "*{}*"
-    assert composed(setting, esp_extra={"merge_field_format": None}).mail.common.field_format is None
+    assert composed(setting).mail.shared.field_format == "-{}-"
+    assert composed(setting, esp_extra={"merge_field_format": "*{}*"}).mail.shared.field_format == "*{}*"
+    assert composed(setting, esp_extra={"merge_field_format": None}).mail.shared.field_format is None

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from sending_app.exceptions import UnsupportedFeature
-from sending_app.mail import Envelope
+from sending_app.mail import Personalization
 from tests.support.sending.composed_messages import composed, rules
 
 A, B, C, D = ({"email": f"{letter}@x.example"} for letter in "abcd")
@@ -14,8 +14,8 @@ A, B, C, D = ({"email": f"{letter}@x.example"} for letter in "abcd")
 
 def test_all_recipients_of_a_plain_mail_share_one_personalization() -> None:
     found = composed(to=["a@x.example", "B <b@x.example>"], cc=["c@x.example"], bcc=["d@x.example"])
-    (envelope,) = found.mail.envelopes
-    assert envelope == Envelope(id=envelope.id, to=[A, {**B, "name": "B"}], cc=[C], bcc=[D])
+    (envelope,) = found.mail.personalizations
+    assert envelope == Personalization(id=envelope.id, to=[A, {**B, "name": "B"}], cc=[C], bcc=[D])
     assert str(UUID(envelope.id)) == envelope.id
     assert not found.mail.is_batch
     assert found.recipients == dict.fromkeys([f"{letter}@x.example" for letter in "abcd"], envelope.id)
@@ -29,9 +29,9 @@ def test_a_batch_has_a_personalization_for_each_recipient_with_all_cc_and_bcc() 
         merge_metadata={"a@x.example": {"n": 1}},
         merge_headers={"b@x.example": {"X-N": 2}},
     )
-    first, second = found.mail.envelopes
-    assert first == Envelope(id=first.id, to=[A], cc=[C], bcc=[D], metadata={"n": "1"})
-    assert second == Envelope(id=second.id, to=[B], cc=[C], bcc=[D], headers={"X-N": "2"})
+    first, second = found.mail.personalizations
+    assert first == Personalization(id=first.id, to=[A], cc=[C], bcc=[D], metadata={"n": "1"})
+    assert second == Personalization(id=second.id, to=[B], cc=[C], bcc=[D], headers={"X-N": "2"})
     assert first.id != second.id
     assert found.mail.is_batch
     assert found.recipients == {
@@ -53,13 +53,15 @@ def test_b14_merge_attributes_make_a_batch(name: str) -> None:
 def test_global_data_alone_makes_no_batch() -> None:
     mail = composed(to=["a@x.example", "b@x.example"], template_id="d-1", merge_global_data={"g": 1}).mail
     assert not mail.is_batch
-    assert len(mail.envelopes) == 1
+    assert len(mail.personalizations) == 1
 
 
 def test_b13_a_batch_of_any_size_is_composed() -> None:
     to = [f"r{number}@x.example" for number in range(1001)]
     found = composed(to=to, merge_data={})
-    assert [envelope.to for envelope in found.mail.envelopes] == [[{"email": address}] for address in to]
+    assert [envelope.to for envelope in found.mail.personalizations] == [
+        [{"email": address}] for address in to
+    ]
     assert list(found.recipients) == to
     assert len(set(found.recipients.values())) == 1001
 
@@ -79,7 +81,7 @@ def test_duplicate_addresses_appear_once_in_a_personalization() -> None:
         cc=["b@xn--bcher-kva.example", "c@x.example", "c@x.example"],
         bcc=["C@x.example", "d@x.example", "a@x.example"],
     )
-    (envelope,) = found.mail.envelopes
+    (envelope,) = found.mail.personalizations
     assert (envelope.to, envelope.cc, envelope.bcc) == ([A, {"email": "b@xn--bcher-kva.example"}], [C], [D])
     assert set(found.recipients.values()) == {envelope.id}
     assert found.recipients.keys() >= {"a@x.example", "A@X.example", "b@bücher.example", "C@x.example"}
@@ -87,7 +89,7 @@ def test_duplicate_addresses_appear_once_in_a_personalization() -> None:
 
 def test_cc_leaves_out_the_to_recipient_of_a_personalization() -> None:
     found = composed(to=["a@x.example", "b@x.example"], cc=["A@x.example", "b@x.example"], merge_data={})
-    first, second = found.mail.envelopes
+    first, second = found.mail.personalizations
     assert (first.to, first.cc) == ([A], [B])
     assert (second.to, second.cc) == ([B], [{"email": "A@x.example"}])
     assert found.recipients["b@x.example"] == second.id
@@ -96,14 +98,14 @@ def test_cc_leaves_out_the_to_recipient_of_a_personalization() -> None:
 
 def test_b3_recipients_are_reported_by_the_given_address() -> None:
     found = composed(to=["Jörg <j@Bücher.example>"], cc=["c@x.example"])
-    (envelope,) = found.mail.envelopes
+    (envelope,) = found.mail.personalizations
     assert envelope.to == [{"email": "j@xn--bcher-kva.example", "name": "Jörg"}]
     assert found.recipients == {"j@Bücher.example": envelope.id, "c@x.example": envelope.id}
 
 
 def test_untracked_personalizations_have_distinct_ids() -> None:
     found = composed(rules(generate_message_id=False), to=["a@x.example", "b@x.example"], merge_data={})
-    first, second = found.mail.envelopes
+    first, second = found.mail.personalizations
     assert found.recipients == {"a@x.example": first.id, "b@x.example": second.id}
-    assert not found.mail.common.tracked
+    assert not found.mail.shared.tracked
     assert first.id != second.id

@@ -14,7 +14,7 @@ from tests.support.sending.composed_messages import composed, rules
 
 def restored(**attributes: Any) -> SendGridMessage:
     mail = composed(**attributes).mail
-    return restore(mail.common, mail.envelopes)
+    return restore(mail.shared, mail.personalizations)
 
 
 def test_a_message_is_restored() -> None:
@@ -68,7 +68,7 @@ def test_one_request_of_a_batch_is_restored() -> None:
         merge_data={"a@x.example": {"n": 1}, "c@x.example": {"n": 3}},
         merge_metadata={"b@x.example": {"m": 2}},
     ).mail
-    message = restore(mail.common, mail.envelopes[:2])
+    message = restore(mail.shared, mail.personalizations[:2])
     assert (message.to, message.cc) == (["a@x.example", "b@x.example"], ["d@x.example"])
     assert message.merge_data == {"a@x.example": {"n": 1}, "b@x.example": {}}
     assert message.merge_metadata == {"a@x.example": {}, "b@x.example": {"m": "2"}}
@@ -80,7 +80,7 @@ def test_a_message_with_one_content_is_restored(subtype: str) -> None:
     message = SendGridMessage("s", "b", "f@x.example", ["t@x.example"])
     message.content_subtype = subtype
     mail = compose(message, rules()).mail
-    again = restore(mail.common, mail.envelopes)
+    again = restore(mail.shared, mail.personalizations)
     assert (again.body, again.content_subtype, again.alternatives) == ("b", subtype, [])
 
 
@@ -125,9 +125,9 @@ TWO = ["A <a@x.example>", "b@x.example"]
 )
 def test_a_restored_message_is_composed_to_the_same_mail(attributes: dict[str, Any]) -> None:
     first = composed(**attributes).mail
-    again = compose(restore(first.common, first.envelopes), rules()).mail
-    assert again.common == first.common
-    assert [replace(one, id="") for one in again.envelopes] == [
-        replace(one, id="") for one in first.envelopes
+    again = compose(restore(first.shared, first.personalizations), rules()).mail
+    assert again.shared == first.shared
+    assert [replace(one, id="") for one in again.personalizations] == [
+        replace(one, id="") for one in first.personalizations
     ]
     assert again.is_batch == first.is_batch

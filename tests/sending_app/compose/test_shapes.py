@@ -73,8 +73,8 @@ def test_esp_extra_of_a_valid_shape_is_unchanged() -> None:
         "tracking_settings": {"click_tracking": {"enable": True}, "ganalytics": None},
     }
     mail = composed(esp_extra=extra).mail
-    assert mail.common.body == extra
-    message = restore(mail.common, mail.envelopes)
+    assert mail.shared.body == extra
+    message = restore(mail.shared, mail.personalizations)
     assert (message.from_email, message.subject, message.body) == ("O <o@x.example>", "other", "<h>")
 
 

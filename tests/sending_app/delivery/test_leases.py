@@ -13,17 +13,17 @@ from pytest_django import Settings
 from events_app.shared.database import database_now
 from sending_app import account
 from sending_app.account import Account
-from sending_app.api.client import Outcome
+from sending_app.api.client import SendResult
 from sending_app.delivery import circuit_breaker, leases
-from sending_app.delivery.leases import Taken
-from sending_app.exceptions import Verdict
-from sending_app.models import Part, Pause
+from sending_app.delivery.leases import Lease
+from sending_app.exceptions import Outcome
+from sending_app.models import Mail, OpenCircuit
 from tests.support.databases import on_postgresql
 from tests.support.sending.outbox_mails import all_parts, mail, only_part, put_in_outbox
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
-MAIL, BULK = Part.Lane.MAIL, Part.Lane.BULK
+MAIL, BULK = Mail.Lane.MAIL, Mail.Lane.BULK
 
 
 @pytest.fixture(autouse=True)
@@ -43,25 +43,25 @@ def two_mailers(settings: Settings) -> None:
     }
 
 
-def take(lane: Part.Lane = MAIL) -> Taken:
-    taken = leases.take(lane)
+def take(lane: Mail.Lane = MAIL) -> Lease:
+    taken = leases.acquire(lane)
     assert taken
     return taken
 
 
 def pause(one: Account) -> None:
-    circuit_breaker.begin(one, Outcome(Verdict.PAUSED, 429), trying=False)
+    circuit_breaker.trip(one, SendResult(Outcome.PAUSED, 429), is_probe=False)
 
 
 def let_it_be_over(one: Account) -> None:
-    row = Pause.objects.filter(account=one.fingerprint)
-    row.update(until=row.get().since - timedelta(seconds=1))
+    row = OpenCircuit.objects.filter(account=one.fingerprint)
+    row.update(probe_at=row.get().opened_at - timedelta(seconds=1))
 
 
-def make_due_in(seconds: float, *which: Part) -> None:
-    now = database_now(Part.objects.db)
+def make_due_in(seconds: float, *which: Mail) -> None:
+    now = database_now(Mail.objects.db)
     for one in which:
-        Part.objects.filter(pk=one.pk).update(due=now + timedelta(seconds=seconds))
+        Mail.objects.filter(pk=one.pk).update(due=now + timedelta(seconds=seconds))
 
 
 def test_a_taken_mail_is_leased_until_the_lease_expires(database: str) -> None:
@@ -70,24 +70,24 @@ def test_a_taken_mail_is_leased_until_the_lease_expires(database: str) -> None:
     taken = take()
     row = only_part()
     after = database_now(database)
-    assert taken.part.pk == row.pk
-    assert (row.state, row.attempts, row.unknowns) == ("posting", 1, 0)
-    assert row.attempt == taken.part.attempt
+    assert taken.mail.pk == row.pk
+    assert (row.state, row.attempts, row.unknown_outcomes) == ("posting", 1, 0)
+    assert row.attempt_token == taken.mail.attempt_token
     assert row.attempted_at is not None
     assert before <= row.attempted_at <= after
-    assert row.due == row.attempted_at + leases.lease(taken.account)
+    assert row.due == row.attempted_at + leases.lease_duration(taken.account)
     assert row.account == taken.account.fingerprint
-    assert (taken.account, taken.trying) == (account.named("default"), False)
-    assert taken.part.message.content is not None
-    assert leases.take(MAIL) is None
+    assert (taken.account, taken.is_probe) == (account.named("default"), False)
+    assert taken.mail.message.content is not None
+    assert leases.acquire(MAIL) is None
 
 
 def test_each_attempt_has_a_unique_lease_token(database: str) -> None:
     put_in_outbox()
     tokens = set()
     for _ in range(5):
-        tokens.add(take().part.attempt)
-        Part.objects.update(state="waiting", due=only_part().created_at)
+        tokens.add(take().mail.attempt_token)
+        Mail.objects.update(state="waiting", due=only_part().created_at)
     assert len(tokens) == 5
     assert all(token and 0 < token < 2**63 for token in tokens)
     assert only_part().attempts == 5
@@ -95,7 +95,7 @@ def test_each_attempt_has_a_unique_lease_token(database: str) -> None:
 
 def test_a_lease_is_longer_than_the_request_timeouts() -> None:
     one = Account("default", "k", "u", (10.0, 30.0))
-    assert leases.lease(one) > timedelta(seconds=2 * 40)
+    assert leases.lease_duration(one) > timedelta(seconds=2 * 40)
 
 
 def test_the_longest_due_mail_is_taken_first(database: str) -> None:
@@ -106,25 +106,25 @@ def test_the_longest_due_mail_is_taken_first(database: str) -> None:
     make_due_in(-30, second)
     make_due_in(-20, third)
     make_due_in(30, later)
-    taken = [take().part.pk for _ in range(3)]
+    taken = [take().mail.pk for _ in range(3)]
     assert taken == [second.pk, third.pk, first.pk]
-    assert leases.take(MAIL) is None
+    assert leases.acquire(MAIL) is None
     assert not leases.anything_due(MAIL)
 
 
-@pytest.mark.parametrize("state", [one for one in Part.State if one is not Part.State.WAITING])
-def test_only_waiting_mails_are_taken(database: str, state: Part.State) -> None:
+@pytest.mark.parametrize("state", [one for one in Mail.State if one is not Mail.State.WAITING])
+def test_only_waiting_mails_are_taken(database: str, state: Mail.State) -> None:
     put_in_outbox()
-    Part.objects.update(state=state)
+    Mail.objects.update(state=state)
     assert not leases.anything_due(MAIL)
-    assert leases.take(MAIL) is None
+    assert leases.acquire(MAIL) is None
 
 
 def test_each_lane_takes_only_its_own_mails(database: str) -> None:
     put_in_outbox(mail("ann@example.com", "bob@example.com", batch=True), bulk_above=1)
     assert (leases.anything_due(MAIL), leases.anything_due(BULK)) == (False, True)
-    assert leases.take(MAIL) is None
-    assert take(BULK).part.pk == only_part().pk
+    assert leases.acquire(MAIL) is None
+    assert take(BULK).mail.pk == only_part().pk
 
 
 # Accounts
@@ -143,13 +143,13 @@ def test_mails_of_a_mailer_without_settings_are_not_taken(
 ) -> None:
     put_in_outbox(alias="gone")
     assert not leases.anything_due(MAIL)
-    assert leases.take(MAIL) is None
+    assert leases.acquire(MAIL) is None
     put_in_outbox()
-    assert take().part.alias == "default"
+    assert take().mail.alias == "default"
     anymail(SENDGRID_API_KEY=None)
     put_in_outbox()
     assert not leases.anything_due(MAIL)
-    assert leases.take(MAIL) is None
+    assert leases.acquire(MAIL) is None
     assert sorted(one.state for one in all_parts()) == ["posting", "waiting", "waiting"]
 
 
@@ -159,9 +159,9 @@ def test_mails_of_an_account_with_an_open_circuit_breaker_are_skipped(database: 
     put_in_outbox(alias="news")
     pause(account.named("default"))
     assert leases.anything_due(MAIL)
-    assert take().part.alias == "news"
+    assert take().mail.alias == "news"
     assert not leases.anything_due(MAIL)
-    assert leases.take(MAIL) is None
+    assert leases.acquire(MAIL) is None
 
 
 def test_a_half_open_circuit_breaker_allows_one_probe(database: str) -> None:
@@ -171,11 +171,11 @@ def test_a_half_open_circuit_breaker_allows_one_probe(database: str) -> None:
     pause(one)
     let_it_be_over(one)
     assert leases.anything_due(MAIL)
-    assert take().trying
+    assert take().is_probe
     assert not leases.anything_due(MAIL)
-    assert leases.take(MAIL) is None
-    circuit_breaker.end(one)
-    assert [take().trying for _ in range(2)] == [False, False]
+    assert leases.acquire(MAIL) is None
+    circuit_breaker.close(one)
+    assert [take().is_probe for _ in range(2)] == [False, False]
 
 
 def test_a_half_open_circuit_breaker_without_due_mails_is_not_probed(database: str) -> None:
@@ -184,8 +184,8 @@ def test_a_half_open_circuit_breaker_without_due_mails_is_not_probed(database: s
     one = account.named("default")
     pause(one)
     let_it_be_over(one)
-    assert leases.take(MAIL) is None
-    assert circuit_breaker.shut() == {one.fingerprint: True}
+    assert leases.acquire(MAIL) is None
+    assert circuit_breaker.open_circuits() == {one.fingerprint: True}
 
 
 def test_a_new_api_key_is_not_blocked_by_the_circuit_breaker_of_the_old_one(
@@ -193,7 +193,7 @@ def test_a_new_api_key_is_not_blocked_by_the_circuit_breaker_of_the_old_one(
 ) -> None:
     put_in_outbox()
     pause(account.named("default"))
-    assert leases.take(MAIL) is None
+    assert leases.acquire(MAIL) is None
     anymail(SENDGRID_API_KEY="SG.new")
     assert take().account.api_key == "SG.new"
 
@@ -204,8 +204,8 @@ def test_only_one_of_many_workers_probes_a_half_open_circuit_breaker(database: s
     one = account.named("default")
     pause(one)
     let_it_be_over(one)
-    taken = [found for found in at_once(4, lambda: [leases.take(MAIL)]) if found]
-    assert [found.trying for found in taken] == [True]
+    taken = [found for found in at_once(4, lambda: [leases.acquire(MAIL)]) if found]
+    assert [found.is_probe for found in taken] == [True]
 
 
 @pytest.mark.usefixtures("two_mailers")
@@ -219,16 +219,16 @@ def test_a_worker_whose_probe_mail_is_locked_takes_another_due_mail(
     pause(one)
     let_it_be_over(one)
     with locked(database, all_parts()[0]):
-        assert take().part.alias == "news"
+        assert take().mail.alias == "news"
 
 
 # Many workers
 
 
-def at_once(workers: int, work: Callable[[], list[Taken | None]]) -> list[Taken | None]:
+def at_once(workers: int, work: Callable[[], list[Lease | None]]) -> list[Lease | None]:
     together = Barrier(workers)
 
-    def run(_: int) -> list[Taken | None]:
+    def run(_: int) -> list[Lease | None]:
         together.wait()
         try:
             return work()
@@ -243,24 +243,24 @@ def test_concurrent_workers_never_lease_the_same_mail(database: str) -> None:
     for _ in range(30):
         put_in_outbox()
 
-    def work() -> list[Taken | None]:
-        found: list[Taken | None] = []
-        while taken := leases.take(MAIL):
+    def work() -> list[Lease | None]:
+        found: list[Lease | None] = []
+        while taken := leases.acquire(MAIL):
             found.append(taken)
         return found
 
-    taken = [found.part.pk for found in at_once(4, work) if found]
+    taken = [found.mail.pk for found in at_once(4, work) if found]
     # Each may have passed over what another was just about to take.
-    taken += [found.part.pk for found in work() if found]
+    taken += [found.mail.pk for found in work() if found]
     assert sorted(taken) == [one.pk for one in all_parts()]
     assert {one.attempts for one in all_parts()} == {1}
 
 
 @contextmanager
-def locked(database: str, one: Part) -> Iterator[None]:
+def locked(database: str, one: Mail) -> Iterator[None]:
     with closing(connections.create_connection(database)) as other, other.cursor() as cursor:
         cursor.execute("BEGIN")
-        cursor.execute("SELECT 1 FROM sending_app_part WHERE id = %s FOR UPDATE", [one.pk])
+        cursor.execute("SELECT 1 FROM sending_app_mail WHERE id = %s FOR UPDATE", [one.pk])
         yield
         cursor.execute("ROLLBACK")  # answered once the lock is gone, as a hang-up is not
 
@@ -271,6 +271,6 @@ def test_a_locked_mail_is_skipped_without_waiting(database: str) -> None:
     put_in_outbox()
     first, second = all_parts()
     with locked(database, first):
-        assert take().part.pk == second.pk
-        assert leases.take(MAIL) is None
-    assert take().part.pk == first.pk
+        assert take().mail.pk == second.pk
+        assert leases.acquire(MAIL) is None
+    assert take().mail.pk == first.pk

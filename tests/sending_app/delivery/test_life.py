@@ -23,13 +23,13 @@ from hypothesis.stateful import (
 )
 
 from events_app.models import Event
-from sending_app.api.client import Outcome
+from sending_app.api.client import SendResult
 from sending_app.delivery import circuit_breaker, leases, reconcile, sender
-from sending_app.delivery.leases import Taken
-from sending_app.exceptions import Verdict
-from sending_app.models import OutboxMessage, Part, Pause, Recipient, WebhookActivity
+from sending_app.delivery.leases import Lease
+from sending_app.exceptions import Outcome
+from sending_app.models import Mail, OpenCircuit, OutboxMessage, Recipient, WebhookActivity
 from sending_app.outcome import activity
-from sending_app.outcome.recipients import STANDINGS
+from sending_app.outcome.recipients import RANKED_STATUSES
 from tests.support.examples import examples
 from tests.support.recorded_calls import RecordedSignals, recorded_signals
 from tests.support.sending.mail_events import event_payload, receive_events, stored_recipients
@@ -37,23 +37,23 @@ from tests.support.sending.outbox_mails import all_parts, put_in_outbox
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
-MAIL = Part.Lane.MAIL
-State = Part.State
+MAIL = Mail.Lane.MAIL
+State = Mail.State
 
 #: What SendGrid answers to a post, and whether it has taken the mail then.
 ANSWERS = {
-    "accepted": (Verdict.ACCEPTED, True),
-    "accepted without an id": (Verdict.ACCEPTED, True),
-    "retry": (Verdict.RETRY, False),
-    "paused": (Verdict.PAUSED, False),
-    "failed": (Verdict.FAILED, False),
-    "lost": (Verdict.UNKNOWN, False),
-    "taken and lost": (Verdict.UNKNOWN, True),
+    "accepted": (Outcome.ACCEPTED, True),
+    "accepted without an id": (Outcome.ACCEPTED, True),
+    "retry": (Outcome.RETRY, False),
+    "paused": (Outcome.PAUSED, False),
+    "failed": (Outcome.FAILED, False),
+    "lost": (Outcome.UNKNOWN, False),
+    "taken and lost": (Outcome.UNKNOWN, True),
 }
 
 MOMENTS = (
     *("created_at", "send_at", "due", "attempted_at", "unknown_since"),
-    *("accepted_at", "seen_at", "finished_at"),
+    *("accepted_at", "first_event_at", "finished_at"),
 )
 
 indexes = st.integers(0, 5)
@@ -66,7 +66,7 @@ class Lives(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        for model in (Event, OutboxMessage, Pause, WebhookActivity):
+        for model in (Event, OutboxMessage, OpenCircuit, WebhookActivity):
             model.objects.all().delete()
         activity.forget()
         sender._unwritten.clear()
@@ -77,25 +77,25 @@ class Lives(RuleBasedStateMachine):
         self.known: set[int] = set()
         #: Parts that were settled as not sent: these alone may be taken twice.
         self.sent_again: set[int] = set()
-        self.in_hand: list[Taken] = []
+        self.in_hand: list[Lease] = []
         #: Answers that are on their way to a worker which is given up already.
-        self.late: list[tuple[Taken, Outcome]] = []
+        self.late: list[tuple[Lease, SendResult]] = []
         self.ranks: dict[int, int] = {}
 
     # What happens
 
     @rule()
     def send(self) -> None:
-        if Part.objects.count() < 4:
+        if Mail.objects.count() < 4:
             put_in_outbox()
 
     @rule()
     def take(self) -> None:
-        taken = leases.take(MAIL)
+        taken = leases.acquire(MAIL)
         if taken:
-            assert taken.part.pk not in self.known
-            if self.taken[taken.part.pk]:
-                assert taken.part.pk in self.sent_again
+            assert taken.mail.pk not in self.known
+            if self.taken[taken.mail.pk]:
+                assert taken.mail.pk in self.sent_again
             self.in_hand.append(taken)
 
     @precondition(lambda self: self.in_hand)
@@ -103,11 +103,11 @@ class Lives(RuleBasedStateMachine):
     def post(self, index: int, answer: str, late: bool) -> None:
         """A worker posts and hears the answer; or its process is frozen before it has written that down."""
         taken = self.in_hand.pop(index % len(self.in_hand))
-        outcome = self._answer(taken, answer)
+        result = self._answer(taken, answer)
         if late:
-            self.late.append((taken, outcome))
+            self.late.append((taken, result))
         else:
-            self._write(taken, outcome)
+            self._write(taken, result)
 
     @precondition(lambda self: self.in_hand)
     @rule(index=indexes, posted=st.booleans())
@@ -129,7 +129,7 @@ class Lives(RuleBasedStateMachine):
         mails = sorted(pk for pk, requests in self.taken.items() if requests)
         pk = mails[index % len(mails)]
         base = self.taken[pk][0 if first else -1]
-        receive_events(event_payload(kind, stored_recipients(Part.objects.get(pk=pk))[0], base=base))
+        receive_events(event_payload(kind, stored_recipients(Mail.objects.get(pk=pk))[0], base=base))
         self.known.add(pk)
 
     @precondition(lambda self: self.in_hand)
@@ -141,13 +141,13 @@ class Lives(RuleBasedStateMachine):
         self.time_passes(200)
         self.settle()
         self.time_passes(700)
-        Pause.objects.all().delete()
+        OpenCircuit.objects.all().delete()
         put_in_outbox()
-        while later := leases.take(MAIL):
+        while later := leases.acquire(MAIL):
             self._write(later, self._answer(later, "accepted"))
             receive_events(
                 event_payload(
-                    "processed", stored_recipients(later.part)[0], base=self.taken[later.part.pk][-1]
+                    "processed", stored_recipients(later.mail)[0], base=self.taken[later.mail.pk][-1]
                 )
             )
         self.posts_got_through()
@@ -160,9 +160,11 @@ class Lives(RuleBasedStateMachine):
         time = timedelta(seconds=seconds)
         for one in all_parts():
             earlier = {name: getattr(one, name) - time for name in MOMENTS if getattr(one, name)}
-            Part.objects.filter(pk=one.pk).update(**earlier)
-        for pause in Pause.objects.all():
-            Pause.objects.filter(pk=pause.pk).update(until=pause.until - time, since=pause.since - time)
+            Mail.objects.filter(pk=one.pk).update(**earlier)
+        for pause in OpenCircuit.objects.all():
+            OpenCircuit.objects.filter(pk=pause.pk).update(
+                probe_at=pause.probe_at - time, opened_at=pause.opened_at - time
+            )
         for row in WebhookActivity.objects.order_by("at"):
             WebhookActivity.objects.filter(pk=row.pk).update(at=row.at - time)
         activity.forget()
@@ -171,7 +173,7 @@ class Lives(RuleBasedStateMachine):
     def posts_got_through(self) -> None:
         """For the last half hour there were events of mails of each account."""
         now = datetime.now(UTC)
-        accounts = set(Part.objects.exclude(account="").values_list("account", flat=True))
+        accounts = set(Mail.objects.exclude(account="").values_list("account", flat=True))
         WebhookActivity.objects.bulk_create(
             WebhookActivity(account=one, at=now - timedelta(minutes=minutes))
             for one in accounts
@@ -181,37 +183,37 @@ class Lives(RuleBasedStateMachine):
     @rule()
     def settle(self) -> None:
         before = {one.pk: one for one in all_parts()}
-        reconcile.settle()
+        reconcile.reconcile_all()
         for one in all_parts():
             if (before[one.pk].state, one.state) == (State.UNKNOWN, State.WAITING):
                 self._may_be_sent_again(before[one.pk])
                 self.sent_again.add(one.pk)
 
-    def _may_be_sent_again(self, one: Part) -> None:
+    def _may_be_sent_again(self, one: Mail) -> None:
         """Its events have had their time, and the mails accepted around it were heard of at once."""
         assert one.attempted_at
         assert one.unknown_since
         assert one.pk not in self.known
         assert one.unknown_since + timedelta(minutes=10) <= datetime.now(UTC)
         around = (one.attempted_at - timedelta(minutes=1), one.unknown_since + timedelta(minutes=1))
-        for other in Part.objects.filter(accepted_at__isnull=False, attempted_at__range=around):
+        for other in Mail.objects.filter(accepted_at__isnull=False, attempted_at__range=around):
             assert other.attempted_at
-            assert other.seen_at
-            assert other.seen_at - other.attempted_at <= timedelta(minutes=5)
+            assert other.first_event_at
+            assert other.first_event_at - other.attempted_at <= timedelta(minutes=5)
 
-    def _answer(self, taken: Taken, answer: str) -> Outcome:
+    def _answer(self, taken: Lease, answer: str) -> SendResult:
         verdict, takes = ANSWERS[answer]
-        pk = taken.part.pk
+        pk = taken.mail.pk
         x_message_id = f"part{pk:08d}request{len(self.taken[pk]):03d}"
         if takes:
             self.taken[pk].append(x_message_id)
         told = x_message_id if answer == "accepted" else ""
-        return Outcome(verdict, 202 if verdict is Verdict.ACCEPTED else 429, told, detail=answer)
+        return SendResult(verdict, 202 if verdict is Outcome.ACCEPTED else 429, told, detail=answer)
 
-    def _write(self, taken: Taken, outcome: Outcome) -> None:
-        sender._write(taken, outcome)
-        if outcome.verdict is Verdict.ACCEPTED:
-            self.known.add(taken.part.pk)
+    def _write(self, taken: Lease, result: SendResult) -> None:
+        sender._write(taken, result)
+        if result.outcome is Outcome.ACCEPTED:
+            self.known.add(taken.mail.pk)
 
     # What must hold
 
@@ -237,7 +239,7 @@ class Lives(RuleBasedStateMachine):
             assert one.rank >= self.ranks.get(one.pk, 0) or self.ranks[one.pk] == 1
             self.ranks[one.pk] = one.rank
             if one.status == "failed":
-                assert one.part.state == State.FAILED
+                assert one.mail.state == State.FAILED
 
     @invariant()
     def receivers_are_told_once(self) -> None:
@@ -264,14 +266,14 @@ class Lives(RuleBasedStateMachine):
         self.receivers_are_told_once()
 
     @staticmethod
-    def _is_of(found: dict[str, Any], one: Part) -> bool:
+    def _is_of(found: dict[str, Any], one: Mail) -> bool:
         return bool(found["status"].message_id == str(stored_recipients(one)[0].message_id))
 
 
 def test_no_mail_is_lost_or_knowingly_sent_twice(database: str, anymail: Callable[..., None]) -> None:
     anymail(SENDGRID_API_KEY="SG.fake", SEND_UNKNOWN_WAIT=600)
-    assert STANDINGS
-    assert circuit_breaker.LONGEST < 700
+    assert RANKED_STATUSES
+    assert circuit_breaker.MAX_OPEN_TIME < 700
     with recorded_signals() as Lives.told:
         run_state_machine_as_test(
             Lives,

@@ -16,8 +16,8 @@ from events_app.shared import redis
 from events_app.shared.database import database_now
 from sending_app import conf
 from sending_app.delivery import leases, reconcile
-from sending_app.exceptions import Verdict
-from sending_app.models import OutboxMessage, Part, Recipient, WebhookActivity
+from sending_app.exceptions import Outcome
+from sending_app.models import Mail, OutboxMessage, Recipient, WebhookActivity
 from sending_app.outcome import record
 from tests.support.databases import updates_fail
 from tests.support.recorded_calls import recorded_signals
@@ -27,7 +27,7 @@ from tests.support.sending.outbox_mails import all_parts, mail, only_part, put_i
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
-State = Part.State
+State = Mail.State
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 
@@ -44,7 +44,7 @@ MOMENTS = (
     "attempted_at",
     "unknown_since",
     "accepted_at",
-    "seen_at",
+    "first_event_at",
     "finished_at",
 )
 
@@ -53,27 +53,27 @@ def let_pass(time: timedelta) -> None:
     """As if all rows were as they are that much earlier."""
     for one in all_parts():
         earlier = {name: getattr(one, name) - time for name in MOMENTS if getattr(one, name)}
-        Part.objects.filter(pk=one.pk).update(**earlier)
+        Mail.objects.filter(pk=one.pk).update(**earlier)
     for row in WebhookActivity.objects.order_by("at"):
         WebhookActivity.objects.filter(pk=row.pk).update(at=row.at - time)
 
 
 def settle() -> dict[str, int]:
-    return dict(reconcile.settle())
+    return dict(reconcile.reconcile_all())
 
 
-def unknown(**changes: Any) -> Part:
+def unknown(**changes: Any) -> Mail:
     """A part whose fate nobody knows, an hour ago."""
     put_in_outbox()
-    pk = take_lease().part.pk
-    Part.objects.filter(pk=pk).update(**changes)
-    record.file(Part.objects.select_related("message").get(pk=pk), outcome_of(Verdict.UNKNOWN))
+    pk = take_lease().mail.pk
+    Mail.objects.filter(pk=pk).update(**changes)
+    record.record_result(Mail.objects.select_related("message").get(pk=pk), outcome_of(Outcome.UNKNOWN))
     let_pass(HOUR)
-    return Part.objects.get(pk=pk)
+    return Mail.objects.get(pk=pk)
 
 
 def posts_get_through(
-    lost: Part, *, before: timedelta = HOUR, after: timedelta = HOUR, every: timedelta = MINUTE
+    lost: Mail, *, before: timedelta = HOUR, after: timedelta = HOUR, every: timedelta = MINUTE
 ) -> None:
     """Events of other mails of its account come, from so long before its last attempt to so long after."""
     lost.refresh_from_db()
@@ -88,21 +88,21 @@ def posts_get_through(
     )
 
 
-def neighbour(lost: Part, attempted: timedelta, seen: timedelta | None, **changes: Any) -> Part:
+def neighbour(lost: Mail, attempted: timedelta, seen: timedelta | None, **changes: Any) -> Mail:
     """An accepted mail: attempted so long after the lost one, and heard of so long after its attempt."""
     put_in_outbox(mail("neighbour@example.com"))
     taken = take_lease()
-    record.file(taken.part, accepted_outcome())
+    record.record_result(taken.mail, accepted_outcome())
     lost.refresh_from_db()
     assert lost.attempted_at
     at = lost.attempted_at + attempted
     seen_at = at + seen if seen is not None else None
-    had = {"account": lost.account, "attempted_at": at, "seen_at": seen_at}
-    Part.objects.filter(pk=taken.part.pk).update(**{**had, **changes})
-    return taken.part
+    had = {"account": lost.account, "attempted_at": at, "first_event_at": seen_at}
+    Mail.objects.filter(pk=taken.mail.pk).update(**{**had, **changes})
+    return taken.mail
 
 
-def ours(one: Part) -> Part:
+def ours(one: Mail) -> Mail:
     one.refresh_from_db()
     return one
 
@@ -114,11 +114,15 @@ def test_an_expired_lease_makes_a_mail_unknown(database: str) -> None:
     put_in_outbox()
     taken = take_lease()
     assert (settle(), reconcile.anything_due()) == ({}, False)
-    Part.objects.update(due=only_part().created_at)
+    Mail.objects.update(due=only_part().created_at)
     assert reconcile.anything_due()
     assert settle() == {"unknown": 1}
     found = only_part()
-    assert (found.state, found.unknowns, found.attempt) == ("unknown", 1, taken.part.attempt)
+    assert (found.state, found.unknown_outcomes, found.attempt_token) == (
+        "unknown",
+        1,
+        taken.mail.attempt_token,
+    )
     assert found.error == "Its worker died over it, or was cut off."
     assert [entry["what"] for entry in found.log] == [found.error]
     assert found.attempted_at is not None
@@ -129,7 +133,7 @@ def test_an_expired_lease_makes_a_mail_unknown(database: str) -> None:
 def test_an_attempt_of_a_dead_worker_lasts_until_its_lease_expires(database: str) -> None:
     put_in_outbox()
     taken = take_lease()
-    lease = taken.part.due
+    lease = taken.mail.due
     let_pass(HOUR)
     # Nobody has looked for an hour: it is time to decide as well.
     assert settle() == {"unknown": 2}
@@ -141,18 +145,18 @@ def test_an_expired_mail_with_event_feedback_is_reconciled_as_accepted(database:
     put_in_outbox()
     take_lease()
     receive_events(event_payload("processed", stored_recipients()[0]))
-    Part.objects.update(due=only_part().created_at)
+    Mail.objects.update(due=only_part().created_at)
     with recorded_signals() as heard:
-        assert settle() == {"settled otherwise": 1}
-    assert (only_part().state, only_part().unknowns, heard.signals) == ("accepted", 0, ["post_send"])
+        assert settle() == {"changed meanwhile": 1}
+    assert (only_part().state, only_part().unknown_outcomes, heard.signals) == ("accepted", 0, ["post_send"])
 
 
 def test_a_late_202_of_an_expired_mail_marks_it_accepted(database: str) -> None:
     put_in_outbox()
     taken = take_lease()
-    Part.objects.update(due=only_part().created_at)
+    Mail.objects.update(due=only_part().created_at)
     settle()
-    record.file(taken.part, accepted_outcome())
+    record.record_result(taken.mail, accepted_outcome())
     assert only_part().state == "accepted"
 
 
@@ -167,10 +171,10 @@ def test_an_unknown_mail_proven_not_delivered_is_retried(database: str) -> None:
     assert reconcile.anything_due()
     assert settle() == {"waiting": 1}
     found = ours(lost)
-    assert (found.state, found.attempts, found.unknowns) == ("waiting", 1, 1)
+    assert (found.state, found.attempts, found.unknown_outcomes) == ("waiting", 1, 1)
     assert found.due <= database_now(database)
     assert found.log[-1]["what"].endswith("It is sent again.")
-    assert leases.anything_due(Part.Lane.MAIL)
+    assert leases.anything_due(Mail.Lane.MAIL)
     take_lease()
     assert (ours(lost).state, ours(lost).attempts) == ("posting", 2)
 
@@ -179,8 +183,8 @@ def test_stored_events_of_later_mails_prove_that_the_webhook_works(database: str
     lost = unknown()
     assert lost.attempted_at
     put_in_outbox(mail("opens@example.com"))
-    other = take_lease().part
-    record.file(other, accepted_outcome())
+    other = take_lease().mail
+    record.record_result(other, accepted_outcome())
     let_pass(HOUR)
     lost.refresh_from_db()
     for number in range(-2, 11):
@@ -190,20 +194,20 @@ def test_stored_events_of_later_mails_prove_that_the_webhook_works(database: str
     assert settle() == {"waiting": 1}
 
 
-def not_yet(lost: Part, database: str) -> str:
+def not_yet(lost: Mail, database: str) -> str:
     """It is not decided, and will be looked at again; answer why."""
     before = database_now(database)
     assert settle() == {"unknown": 1}
     found = ours(lost)
-    assert (found.state, found.unknowns) == ("unknown", 1)
-    assert found.due >= before + timedelta(seconds=reconcile.LOOK_AGAIN)
+    assert (found.state, found.unknown_outcomes) == ("unknown", 1)
+    assert found.due >= before + timedelta(seconds=reconcile.RECHECK_DELAY)
     assert (settle(), reconcile.anything_due()) == ({}, False)
     return found.error
 
 
 def test_an_unknown_mail_is_not_reconciled_before_the_unknown_wait_is_over(database: str) -> None:
     put_in_outbox()
-    record.file(take_lease().part, outcome_of(Verdict.UNKNOWN))
+    record.record_result(take_lease().mail, outcome_of(Outcome.UNKNOWN))
     posts_get_through(only_part())
     let_pass(timedelta(seconds=conf.UNKNOWN_WAIT.get() - 5))
     assert (settle(), reconcile.anything_due()) == ({}, False)
@@ -213,9 +217,9 @@ def test_an_unknown_mail_is_not_reconciled_before_the_unknown_wait_is_over(datab
 
 def test_the_unknown_wait_begins_at_the_end_of_the_attempt(database: str) -> None:
     put_in_outbox()
-    taken = take_lease().part
+    taken = take_lease().mail
     let_pass(30 * MINUTE)
-    record.file(taken, outcome_of(Verdict.UNKNOWN))
+    record.record_result(taken, outcome_of(Outcome.UNKNOWN))
     found = only_part()
     assert found.unknown_since is not None
     assert found.due == found.unknown_since + timedelta(seconds=conf.UNKNOWN_WAIT.get())
@@ -247,7 +251,7 @@ def test_an_accepted_neighbour_without_event_feedback_prevents_a_retry(
 def test_mails_accepted_during_a_long_attempt_are_neighbours(database: str) -> None:
     lost = unknown()
     assert lost.attempted_at
-    Part.objects.filter(pk=lost.pk).update(unknown_since=lost.attempted_at + 10 * MINUTE)
+    Mail.objects.filter(pk=lost.pk).update(unknown_since=lost.attempted_at + 10 * MINUTE)
     posts_get_through(lost)
     late = neighbour(lost, 10 * MINUTE, seen=None)
     assert f"SendGrid accepted mail {late.pk} around" in not_yet(lost, database)
@@ -329,7 +333,7 @@ def test_webhook_activity_of_another_account_does_not_allow_a_retry(database: st
 def put_into_the_stream(at: datetime) -> None:
     """A raw event that waits since then."""
     entry = f"{int(at.timestamp() * 1000)}-0"
-    redis.worker().xadd(redis.key(), {"d": "tracking", "r": json.dumps({"event": "open"})}, id=entry)
+    redis.for_workers().xadd(redis.key(), {"d": "tracking", "r": json.dumps({"event": "open"})}, id=entry)
 
 
 WAIT_TO_BE_STORED = "Events wait to be stored; its own may be among them."
@@ -349,7 +353,7 @@ def test_a_backlog_prevents_a_retry_even_with_a_short_unknown_wait(
 ) -> None:
     anymail(SEND_UNKNOWN_WAIT=wait)
     put_in_outbox()
-    record.file(take_lease().part, outcome_of(Verdict.UNKNOWN))
+    record.record_result(take_lease().mail, outcome_of(Outcome.UNKNOWN))
     lost = only_part()
     around = 10 * wait * SECOND
     posts_get_through(lost, before=around, after=around, every=around / 100)
@@ -393,7 +397,7 @@ def test_a_stored_event_that_could_not_be_applied_prevents_a_retry(database: str
 def redis_ahead(of_us: timedelta) -> Iterator[None]:
     """Redis has another time than the database, as a server that nobody sets has."""
     seconds = of_us // SECOND
-    client = redis.worker()
+    client = redis.for_workers()
     right = client.response_callbacks["TIME"]
     client.set_response_callback("TIME", lambda found: (int(found[0]) + seconds, int(found[1])))
     try:
@@ -436,8 +440,8 @@ def test_a_redis_outage_prevents_a_retry(database: str, anymail: Callable[..., N
 def test_a_scheduled_mail_is_reconciled_after_its_send_at(database: str) -> None:
     put_in_outbox()
     send_at = database_now(database) + 30 * HOUR
-    Part.objects.update(send_at=send_at)
-    record.file(take_lease().part, outcome_of(Verdict.UNKNOWN))
+    Mail.objects.update(send_at=send_at)
+    record.record_result(take_lease().mail, outcome_of(Outcome.UNKNOWN))
     lost = only_part()
     let_pass(29 * HOUR)
     assert settle() == {}
@@ -449,10 +453,10 @@ def test_a_scheduled_mail_is_reconciled_after_its_send_at(database: str) -> None
     assert not_yet(lost, database).startswith("No event came between ")
     late = neighbour(lost, 30 * HOUR, seen=None)
     posts_get_through(lost)
-    Part.objects.filter(pk=lost.pk).update(due=lost.created_at)
+    Mail.objects.filter(pk=lost.pk).update(due=lost.created_at)
     assert f"SendGrid accepted mail {late.pk} around" in not_yet(lost, database)
-    Part.objects.filter(pk=late.pk).update(seen_at=F("attempted_at") + MINUTE)
-    Part.objects.filter(pk=lost.pk).update(due=lost.created_at)
+    Mail.objects.filter(pk=late.pk).update(first_event_at=F("attempted_at") + MINUTE)
+    Mail.objects.filter(pk=lost.pk).update(due=lost.created_at)
     assert settle() == {"waiting": 1}
     assert settle() == {}
 
@@ -462,7 +466,7 @@ def test_a_scheduled_mail_is_reconciled_after_its_send_at(database: str) -> None
 
 def test_an_unknown_untracked_mail_is_parked(database: str) -> None:
     put_in_outbox(mail(tracked=False))
-    record.file(take_lease().part, outcome_of(Verdict.UNKNOWN))
+    record.record_result(take_lease().mail, outcome_of(Outcome.UNKNOWN))
     let_pass(HOUR)
     posts_get_through(only_part())
     with recorded_signals() as heard:
@@ -475,7 +479,7 @@ def test_an_unknown_untracked_mail_is_parked(database: str) -> None:
 
 
 def test_a_mail_that_was_unknown_too_often_is_parked(database: str) -> None:
-    lost = unknown(unknowns=reconcile.MOST_UNKNOWNS - 1)
+    lost = unknown(unknown_outcomes=reconcile.MAX_UNKNOWN_OUTCOMES - 1)
     posts_get_through(lost)
     assert settle() == {"parked": 1}
     assert "3 times" in ours(lost).error
@@ -490,11 +494,11 @@ def test_an_unknown_mail_over_the_age_limit_is_parked(
     let_pass(timedelta(seconds=conf.MAX_AGE.get()))
     assert settle() == {"parked": 1}
     assert ours(lost).error == f"Nothing has shown in time whether SendGrid has it. {why}"
-    assert f"Part {lost.pk} is parked: whether SendGrid has it nobody can tell" in caplog.messages
+    assert f"Mail {lost.pk} is parked: whether SendGrid has it nobody can tell" in caplog.messages
 
 
 def test_event_feedback_accepts_a_parked_mail(database: str) -> None:
-    lost = unknown(unknowns=reconcile.MOST_UNKNOWNS)
+    lost = unknown(unknown_outcomes=reconcile.MAX_UNKNOWN_OUTCOMES)
     assert settle() == {"parked": 1}
     receive_events(event_payload("delivered", stored_recipients()[0]))
     assert ours(lost).state == "accepted"
@@ -506,23 +510,23 @@ def test_event_feedback_accepts_a_parked_mail(database: str) -> None:
 def test_an_unknown_mail_with_event_feedback_is_never_retried(database: str) -> None:
     lost = unknown()
     posts_get_through(lost)
-    Part.objects.filter(pk=lost.pk).update(accepted_at=lost.created_at, x_message_id="A")
+    Mail.objects.filter(pk=lost.pk).update(accepted_at=lost.created_at, x_message_id="A")
     with recorded_signals() as heard:
-        assert settle() == {"settled otherwise": 1}
+        assert settle() == {"changed meanwhile": 1}
     assert (ours(lost).state, heard.signals) == ("accepted", ["post_send"])
 
 
-@pytest.mark.parametrize("step", [reconcile._lose, reconcile._decide, reconcile._expire])
-@pytest.mark.parametrize("meanwhile", [{"attempt": 18}, {"state": "accepted"}])
+@pytest.mark.parametrize("step", [reconcile._mark_unknown, reconcile._resolve, reconcile._fail_too_old])
+@pytest.mark.parametrize("meanwhile", [{"attempt_token": 18}, {"state": "accepted"}])
 def test_reconcile_leaves_a_concurrently_changed_mail_alone(
-    database: str, step: Callable[[Part], str], meanwhile: dict[str, Any]
+    database: str, step: Callable[[Mail], str], meanwhile: dict[str, Any]
 ) -> None:
     lost = unknown()
     posts_get_through(lost)
-    Part.objects.filter(pk=lost.pk).update(**meanwhile)
-    before = Part.objects.values().get(pk=lost.pk)
-    assert step(lost) == "settled otherwise"
-    assert Part.objects.values().get(pk=lost.pk) == before
+    Mail.objects.filter(pk=lost.pk).update(**meanwhile)
+    before = Mail.objects.values().get(pk=lost.pk)
+    assert step(lost) == "changed meanwhile"
+    assert Mail.objects.values().get(pk=lost.pk) == before
 
 
 # Given up
@@ -530,7 +534,7 @@ def test_reconcile_leaves_a_concurrently_changed_mail_alone(
 
 def test_a_waiting_mail_over_the_age_limit_fails(database: str) -> None:
     put_in_outbox()
-    Part.objects.update(error="SendGrid asked for patience.", due=database_now(database) + HOUR)
+    Mail.objects.update(error="SendGrid asked for patience.", due=database_now(database) + HOUR)
     let_pass(timedelta(seconds=conf.MAX_AGE.get() - 60))
     assert settle() == {}
     let_pass(timedelta(seconds=60))
@@ -554,7 +558,7 @@ def test_a_mail_never_taken_by_a_worker_fails_at_the_age_limit(database: str) ->
 
 def test_the_age_of_a_scheduled_mail_counts_from_its_send_at(database: str) -> None:
     put_in_outbox()
-    Part.objects.update(send_at=database_now(database) + 20 * HOUR)
+    Mail.objects.update(send_at=database_now(database) + 20 * HOUR)
     let_pass(30 * HOUR)
     assert settle() == {}
     let_pass(15 * HOUR)
@@ -563,22 +567,22 @@ def test_the_age_of_a_scheduled_mail_counts_from_its_send_at(database: str) -> N
 
 def test_a_waiting_mail_with_event_feedback_does_not_fail_at_the_age_limit(database: str) -> None:
     put_in_outbox()
-    Part.objects.update(accepted_at=only_part().created_at)
+    Mail.objects.update(accepted_at=only_part().created_at)
     let_pass(timedelta(days=2))
     with recorded_signals() as heard:
-        assert settle() == {"settled otherwise": 1}
+        assert settle() == {"changed meanwhile": 1}
     assert (only_part().state, heard.signals) == ("accepted", ["post_send"])
     assert [one.status for one in stored_recipients()] == ["queued"]
 
 
 @pytest.mark.parametrize("state", [State.ACCEPTED, State.FAILED, State.PARKED, State.CANCELLED])
-def test_reconcile_leaves_final_states_alone(database: str, state: Part.State) -> None:
+def test_reconcile_leaves_final_states_alone(database: str, state: Mail.State) -> None:
     put_in_outbox()
-    Part.objects.update(state=state)
+    Mail.objects.update(state=state)
     let_pass(timedelta(days=5))
-    before = Part.objects.values().get()
+    before = Mail.objects.values().get()
     assert settle() == {}
-    assert Part.objects.values().get() == before
+    assert Mail.objects.values().get() == before
 
 
 # Many
@@ -589,7 +593,7 @@ def test_reconcile_handles_each_of_many_mails_once(database: str, monkeypatch: p
     lost = [unknown() for _ in range(5)]
     assert settle() == {"unknown": 5}
     posts_get_through(lost[0], after=6 * HOUR)
-    let_pass(timedelta(seconds=reconcile.LOOK_AGAIN))
+    let_pass(timedelta(seconds=reconcile.RECHECK_DELAY))
     assert settle() == {"waiting": 5}
     assert {ours(one).state for one in lost} == {"waiting"}
 
@@ -600,7 +604,7 @@ def test_reconcile_needs_few_queries_and_uses_indexes(database: str) -> None:
     for number in range(20):
         neighbour(lost, number * SECOND, seen=MINUTE)
     with CaptureQueriesContext(connections[database]) as queries:
-        assert reconcile._decide(Part.objects.select_related("message").get(pk=lost.pk)) == "waiting"
+        assert reconcile._resolve(Mail.objects.select_related("message").get(pk=lost.pk)) == "waiting"
     assert len(queries) <= 10
     looks = [
         query["sql"] for query in queries if query["sql"].startswith("SELECT") and "account" in query["sql"]
@@ -615,7 +619,7 @@ def test_reconcile_needs_few_queries_and_uses_indexes(database: str) -> None:
             plans.append(str(cursor.fetchall()))
         if database == "postgres":
             cursor.execute("RESET enable_seqscan")
-    assert "part_accepted" in plans[0]
+    assert "mail_accepted" in plans[0]
     # SQLite has a name of its own for the index of a constraint.
     name = (
         "activity_of_an_account" if database == "postgres" else "sqlite_autoindex_sending_app_webhookactivity"
@@ -631,7 +635,7 @@ def test_an_unreadable_mail_does_not_block_the_reconciliation_of_others(
     posts_get_through(other)
     assert settle() == {"undecidable": 1, "waiting": 1}
     assert (ours(poison).state, ours(other).state) == ("unknown", "waiting")
-    assert f"Nothing can be decided on part {poison.pk}" in caplog.messages
+    assert f"Nothing can be decided on mail {poison.pk}" in caplog.messages
     assert (settle(), reconcile.anything_due()) == ({}, False)
 
 

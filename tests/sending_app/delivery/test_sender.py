@@ -13,18 +13,18 @@ import requests
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import OperationalError, connections
 
-from events_app.shared.database import DatabaseAway
+from events_app.shared.database import DatabaseUnavailable
 from fake_sendgrid import answers
 from fake_sendgrid.rules.fault import Fault
 from fake_sendgrid.server import FakeSendGrid
 from sending_app import account
 from sending_app.api import client
-from sending_app.api.client import Outcome
+from sending_app.api.client import SendResult
 from sending_app.delivery import circuit_breaker, leases, sender
-from sending_app.delivery.leases import Taken
-from sending_app.exceptions import Verdict
+from sending_app.delivery.leases import Lease
+from sending_app.exceptions import Outcome
 from sending_app.mail import Attachment
-from sending_app.models import OutboxMessage, Part, Pause
+from sending_app.models import Mail, OpenCircuit, OutboxMessage
 from sending_app.outcome import record
 from tests.support.databases import database_away
 from tests.support.recorded_calls import recorded_signals
@@ -55,8 +55,8 @@ def sendgrid(anymail: Callable[..., None]) -> Iterator[FakeSendGrid]:
 
 
 def let_pauses_be_over() -> None:
-    for pause in Pause.objects.all():
-        Pause.objects.filter(pk=pause.pk).update(until=pause.since)
+    for pause in OpenCircuit.objects.all():
+        OpenCircuit.objects.filter(pk=pause.pk).update(probe_at=pause.opened_at)
 
 
 # The way of a part
@@ -81,7 +81,7 @@ def test_an_outbox_mail_is_sent_unchanged(database: str, sendgrid: FakeSendGrid)
 def test_no_transaction_is_open_during_the_request(database: str, anymail: Callable[..., None]) -> None:
     def look(_: Any) -> None:
         with connections[database].cursor() as cursor:  # the double's thread has a connection of its own
-            cursor.execute("SELECT state FROM sending_app_part")
+            cursor.execute("SELECT state FROM sending_app_mail")
             seen.extend(cursor.fetchall())
         connections.close_all()
 
@@ -99,7 +99,7 @@ def test_each_response_moves_the_mail_to_its_state(database: str, sendgrid: Fake
         (answers.server_error(), "unknown", "unknown"),
         (answers.accept_and_hang_up(), "unknown", "unknown"),
     ):
-        Part.objects.all().delete()
+        Mail.objects.all().delete()
         put_in_outbox()
         sendgrid.next(answer)
         assert deliver() == {expected: 1}
@@ -146,7 +146,7 @@ def test_another_worker_is_woken_when_a_second_mail_is_due(
     called: list[int] = []
     for _ in range(mails):
         put_in_outbox()
-    sender.deliver(Part.Lane.MAIL, 60, call_another=lambda: called.append(len(sendgrid.requests)))
+    sender.deliver(Mail.Lane.MAIL, 60, wake_another=lambda: called.append(len(sendgrid.requests)))
     assert called == [0] * calls
 
 
@@ -164,11 +164,11 @@ def test_a_refused_api_key_opens_the_circuit_breaker_and_one_mail_probes_it_late
     assert {one.state for one in all_parts()} == {"waiting"}
     let_pauses_be_over()
     assert deliver() == {"paused": 1}
-    assert (len(sendgrid.requests), Pause.objects.get().failures) == (2, 2)
+    assert (len(sendgrid.requests), OpenCircuit.objects.get().failures) == (2, 2)
     let_pauses_be_over()
     sendgrid.keys = {API_KEY}
     assert deliver() == {"accepted": 3}
-    assert not Pause.objects.exists()
+    assert not OpenCircuit.objects.exists()
 
 
 def test_a_rate_limit_opens_the_circuit_breaker_until_its_reset(
@@ -177,8 +177,8 @@ def test_a_rate_limit_opens_the_circuit_breaker_until_its_reset(
     put_in_outbox()
     sendgrid.next(answers.rate_limited(120))
     assert deliver() == {"paused": 1}
-    pause = Pause.objects.get()
-    assert (pause.until - pause.since).total_seconds() > 110
+    pause = OpenCircuit.objects.get()
+    assert (pause.probe_at - pause.opened_at).total_seconds() > 110
     assert (pause.status_code, pause.reason) == (429, "too many requests")
     assert only_part().state == "waiting"
 
@@ -190,7 +190,7 @@ def test_a_probe_refused_for_its_content_closes_the_circuit_breaker(
     begin_and_let_be_over()
     sendgrid.next(answers.refused(400))
     assert deliver() == {"failed": 1}
-    assert not Pause.objects.exists()
+    assert not OpenCircuit.objects.exists()
 
 
 def test_a_probe_that_cannot_be_built_leaves_the_circuit_breaker_open(
@@ -200,7 +200,7 @@ def test_a_probe_that_cannot_be_built_leaves_the_circuit_breaker_open(
     OutboxMessage.objects.update(content=b"{")
     begin_and_let_be_over()
     assert deliver() == {"failed": 1}
-    assert (Pause.objects.count(), len(sendgrid.requests)) == (1, 0)
+    assert (OpenCircuit.objects.count(), len(sendgrid.requests)) == (1, 0)
 
 
 @pytest.mark.parametrize("answer", [answers.server_error(), answers.hang_up()])
@@ -211,7 +211,7 @@ def test_an_inconclusive_probe_leaves_the_circuit_breaker_open(
     begin_and_let_be_over()
     sendgrid.next(answer)
     assert deliver() == {"unknown": 1}
-    assert list(circuit_breaker.shut().values()) == [False]
+    assert list(circuit_breaker.open_circuits().values()) == [False]
 
 
 def test_a_request_sent_before_the_circuit_breaker_opened_does_not_close_it(
@@ -219,14 +219,14 @@ def test_a_request_sent_before_the_circuit_breaker_opened_does_not_close_it(
 ) -> None:
     put_in_outbox()
     taken = take_lease()
-    circuit_breaker.begin(taken.account, Outcome(Verdict.PAUSED, 429, wait=60), trying=False)
+    circuit_breaker.trip(taken.account, SendResult(Outcome.PAUSED, 429, wait=60), is_probe=False)
     sender._write(taken, accepted_outcome())
-    assert Pause.objects.exists()
+    assert OpenCircuit.objects.exists()
     assert only_part().state == "accepted"
 
 
 def begin_and_let_be_over() -> None:
-    circuit_breaker.begin(account.named("default"), Outcome(Verdict.PAUSED, 401), trying=False)
+    circuit_breaker.trip(account.named("default"), SendResult(Outcome.PAUSED, 401), is_probe=False)
     let_pauses_be_over()
 
 
@@ -240,7 +240,7 @@ def test_the_api_key_is_in_no_row_and_no_log(
         sendgrid.next(answers.Answer(status=answer.status, body=body, accepts=answer.accepts))
         deliver(seconds=0)
         let_pauses_be_over()
-    rows = json.dumps([list(model.objects.values()) for model in (Part, Pause)], default=str)
+    rows = json.dumps([list(model.objects.values()) for model in (Mail, OpenCircuit)], default=str)
     assert API_KEY not in rows
     assert API_KEY not in caplog.text
     assert "example.com" not in "".join(
@@ -255,13 +255,13 @@ def test_a_mail_that_cannot_be_built_fails_alone(
     database: str, sendgrid: FakeSendGrid, caplog: pytest.LogCaptureFixture
 ) -> None:
     put_in_outbox()
-    Part.objects.update(envelopes=b'[{"id": 17}]')
+    Mail.objects.update(personalizations=b'[{"id": 17}]')
     put_in_outbox()
     with recorded_signals() as heard:
         assert deliver() == {"failed": 1, "accepted": 1}
     assert [one.state for one in all_parts()] == ["failed", "accepted"]
     assert "The request cannot be built: ValidationError" in all_parts()[0].error
-    assert f"Part {all_parts()[0].pk} cannot be built" in caplog.messages
+    assert f"Mail {all_parts()[0].pk} cannot be built" in caplog.messages
     assert heard.signals == ["post_send"]  # of what cannot be read no message can be made
 
 
@@ -279,7 +279,7 @@ def test_an_outage_or_time_limit_before_the_request_makes_a_retry(
     )
     with connections[database].execute_wrapper(execute), suppress(SoftTimeLimitExceeded):
         assert deliver(seconds=0) == {"retry": 1}
-    assert (only_part().state, only_part().unknowns, len(sendgrid.requests)) == ("waiting", 0, 0)
+    assert (only_part().state, only_part().unknown_outcomes, len(sendgrid.requests)) == ("waiting", 0, 0)
     assert type(error).__name__ in only_part().error
 
 
@@ -300,33 +300,33 @@ def test_a_request_interrupted_by_the_time_limit_is_unknown_at_once(
 # The database goes away
 
 
-@pytest.mark.parametrize("verdict", Verdict)
+@pytest.mark.parametrize("verdict", Outcome)
 def test_an_unwritten_outcome_is_written_once_the_database_is_back(
-    database: str, anymail: Callable[..., None], verdict: Verdict
+    database: str, anymail: Callable[..., None], verdict: Outcome
 ) -> None:
     anymail(SENDGRID_API_KEY=API_KEY)
     put_in_outbox()
     taken = take_lease()
-    outcome = accepted_outcome() if verdict is Verdict.ACCEPTED else outcome_of(verdict)
+    outcome = accepted_outcome() if verdict is Outcome.ACCEPTED else outcome_of(verdict)
     with database_away(database):
-        with pytest.raises(DatabaseAway):
+        with pytest.raises(DatabaseUnavailable):
             sender._write(taken, outcome)
-        with pytest.raises(DatabaseAway):
-            sender.write_what_is_left()
+        with pytest.raises(DatabaseUnavailable):
+            sender.write_unwritten()
     assert only_part().state == "posting"
-    sender.write_what_is_left()
+    sender.write_unwritten()
     assert (
         only_part().state
         == {
-            Verdict.ACCEPTED: "accepted",
-            Verdict.FAILED: "failed",
-            Verdict.UNKNOWN: "unknown",
-            Verdict.RETRY: "waiting",
-            Verdict.PAUSED: "waiting",
+            Outcome.ACCEPTED: "accepted",
+            Outcome.FAILED: "failed",
+            Outcome.UNKNOWN: "unknown",
+            Outcome.RETRY: "waiting",
+            Outcome.PAUSED: "waiting",
         }[verdict]
     )
     before = only_part().log
-    sender.write_what_is_left()
+    sender.write_unwritten()
     assert only_part().log == before
 
 
@@ -334,18 +334,18 @@ def test_an_open_circuit_breaker_and_the_outcome_are_recorded_together(
     database: str, anymail: Callable[..., None]
 ) -> None:
     def execute(call: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
-        if sql.startswith('UPDATE "sending_app_part"'):
+        if sql.startswith('UPDATE "sending_app_mail"'):
             raise OperationalError
         return call(sql, params, many, context)
 
     anymail(SENDGRID_API_KEY=API_KEY)
     put_in_outbox()
     taken = take_lease()
-    with connections[database].execute_wrapper(execute), pytest.raises(DatabaseAway):
-        sender._write(taken, outcome_of(Verdict.PAUSED))
-    assert not Pause.objects.exists()
-    sender.write_what_is_left()
-    assert (Pause.objects.get().failures, only_part().state) == (1, "waiting")
+    with connections[database].execute_wrapper(execute), pytest.raises(DatabaseUnavailable):
+        sender._write(taken, outcome_of(Outcome.PAUSED))
+    assert not OpenCircuit.objects.exists()
+    sender.write_unwritten()
+    assert (OpenCircuit.objects.get().failures, only_part().state) == (1, "waiting")
 
 
 def test_an_outcome_recorded_late_does_not_override_event_feedback(
@@ -354,10 +354,10 @@ def test_an_outcome_recorded_late_does_not_override_event_feedback(
     anymail(SENDGRID_API_KEY=API_KEY)
     put_in_outbox()
     taken = take_lease()
-    with database_away(database), suppress(DatabaseAway):
-        sender._write(taken, outcome_of(Verdict.FAILED))
+    with database_away(database), suppress(DatabaseUnavailable):
+        sender._write(taken, outcome_of(Outcome.FAILED))
     receive_events(event_payload("processed", stored_recipients()[0]))
-    sender.write_what_is_left()
+    sender.write_unwritten()
     assert (only_part().state, only_part().x_message_id) == ("accepted", FIRST_REQUEST)
 
 
@@ -367,14 +367,14 @@ def test_concurrent_threads_write_unwritten_outcomes_once(
     anymail(SENDGRID_API_KEY=API_KEY)
     for _ in range(12):
         put_in_outbox()
-    taken: list[Taken] = [take_lease() for _ in all_parts()]
+    taken: list[Lease] = [take_lease() for _ in all_parts()]
     sender._unwritten.extend((one, accepted_outcome()) for one in taken)
     together = Barrier(3)
 
     def write(_: int) -> None:
         together.wait()
         try:
-            sender.write_what_is_left()
+            sender.write_unwritten()
         finally:
             connections.close_all()
 
@@ -392,9 +392,9 @@ def test_a_late_202_of_a_worker_with_an_expired_lease_is_recorded_as_sent_twice(
     put_in_outbox()
     taken = take_lease()
     outcome = client.post(taken.account, sender.build(taken))
-    Part.objects.update(state="waiting", due=only_part().created_at)
+    Mail.objects.update(state="waiting", due=only_part().created_at)
     newer = take_lease()
-    record.file(newer.part, client.post(newer.account, sender.build(newer)))
+    record.record_result(newer.mail, client.post(newer.account, sender.build(newer)))
     assert not only_part().sent_twice
     sender._write(taken, outcome)
     assert only_part().sent_twice
@@ -402,4 +402,4 @@ def test_a_late_202_of_a_worker_with_an_expired_lease_is_recorded_as_sent_twice(
     assert (
         len({got.body["personalizations"][0]["custom_args"]["anymail_id"] for got in sendgrid.accepted}) == 1
     )
-    assert leases.take(Part.Lane.MAIL) is None
+    assert leases.acquire(Mail.Lane.MAIL) is None

@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from events_app.shared import redis
 from events_app.shared.database import database_now
 from sending_app import account
-from sending_app.models import Attachment, OutboxMessage, Part, Pause, Recipient
+from sending_app.models import Attachment, Mail, OpenCircuit, OutboxMessage, Recipient
 from sending_app.outbox import using
 from sending_app.outcome import manual
 from tests.support.commands import interrupt_second_call, output_of
@@ -35,7 +35,7 @@ def run_json(*args: object) -> list[Any]:
 
 def bells() -> list[str]:
     """The tasks that were rung for."""
-    messages = [one for queue in QUEUES for one in redis.worker().lrange(queue, 0, -1)]
+    messages = [one for queue in QUEUES for one in redis.for_workers().lrange(queue, 0, -1)]
     return [json.loads(message)["headers"]["task"] for message in messages]
 
 
@@ -44,8 +44,8 @@ def made(*states: str, **columns: Any) -> list[int]:
     pks = []
     for state in states:
         put_in_outbox()
-        pks.append(Part.objects.latest("pk").pk)
-        Part.objects.filter(pk=pks[-1]).update(state=state, **columns)
+        pks.append(Mail.objects.latest("pk").pk)
+        Mail.objects.filter(pk=pks[-1]).update(state=state, **columns)
     return pks
 
 
@@ -60,9 +60,9 @@ QUEUES = ("sendgrid.mail", "sendgrid.bulk")
 def ground(stream: str, anymail: Callable[..., None]) -> Iterator[None]:
     """A key, and no bell left in a queue by another test, or for one."""
     anymail(SENDGRID_API_KEY=KEY)
-    redis.worker().delete(*QUEUES)
+    redis.for_workers().delete(*QUEUES)
     yield
-    redis.worker().delete(*QUEUES)
+    redis.for_workers().delete(*QUEUES)
 
 
 # list
@@ -106,8 +106,8 @@ def test_list_applies_all_filters(database: str) -> None:
     put_in_outbox(mail("ann@example.com", subject="In May"), alias="news")
     put_in_outbox(mail(subject="In June"))
     pk, other = (one.pk for one in all_parts())
-    row = Recipient.objects.get(part=pk)
-    Part.objects.update(sent_twice=True, state="parked")
+    row = Recipient.objects.get(mail=pk)
+    Mail.objects.update(sent_twice=True, state="parked")
     filters = ["--address", "ANN@example.com", "--message-id", row.message_id, "--subject", "may"]
     filters += [
         "--mailer",
@@ -120,7 +120,7 @@ def test_list_applies_all_filters(database: str) -> None:
         "--until",
         "9999-01-01",
     ]
-    filters += ["--message", row.part.message_id, "--state", "parked", "--state", "failed"]
+    filters += ["--message", row.mail.message_id, "--state", "parked", "--state", "failed"]
     assert [found["id"] for found in run_json("list", *filters)] == [pk]
     assert run_json("list", other, *filters) == []
     for changed in (["--state", "failed"], ["--lane", "bulk"], ["--until", "1d"], ["--mailer", "other"]):
@@ -131,7 +131,7 @@ def test_list_applies_all_filters(database: str) -> None:
 def test_list_fits_the_width_of_the_terminal(database: str, columns: int) -> None:
     for number in range(9):
         put_in_outbox(mail(f"{'mira' * number}@example.net", subject="s" * 100))
-    Part.objects.filter(pk__in=made("failed", "parked")).update(error="A long story. " * 20)
+    Mail.objects.filter(pk__in=made("failed", "parked")).update(error="A long story. " * 20)
     lines = run("list", terminal=columns).splitlines()
     assert max(map(len, lines)) <= columns
     assert len([line for line in lines if "A long story." in line]) == 2
@@ -141,8 +141,8 @@ def test_untrusted_text_sends_no_control_characters_to_the_terminal(database: st
     put_in_outbox(mail("\x1b[2Jmira@example.net", subject="\x9b31m\u202e"), alias="\x1b]0;owned\x07")
     said = "\x1b[2J"
     pk = only_part().pk
-    Part.objects.update(state="failed", error=said, log=[{"at": "2026-07-14T12:00:00+00:00", "what": said}])
-    Pause.objects.create(account="x", alias=said, since=moved(), until=moved(), reason=said)
+    Mail.objects.update(state="failed", error=said, log=[{"at": "2026-07-14T12:00:00+00:00", "what": said}])
+    OpenCircuit.objects.create(account="x", alias=said, opened_at=moved(), probe_at=moved(), reason=said)
     for shown in (run("list"), run("list", terminal=80), run("show", pk), run("status")):
         assert all(one.isprintable() or one == "\n" for one in shown)
 
@@ -154,7 +154,7 @@ def test_show_prints_everything_of_a_mail(database: str) -> None:
     put_in_outbox(mail("ann@example.com", "bo@example.com", cc=["cy@example.com"], attachments=()))
     Attachment.objects.create(message=OutboxMessage.objects.get(), filename="a.pdf", type="x/y", content=b"")
     now = moved()
-    Part.objects.update(state="accepted", attempts=1, attempted_at=now, accepted_at=now, x_message_id="14c5d")
+    Mail.objects.update(state="accepted", attempts=1, attempted_at=now, accepted_at=now, x_message_id="14c5d")
     receive_events(
         event_of_last_mail(1, "delivered", response="250 OK"),
         event_of_last_mail(2, "bounce", "bo@example.com", reason="550 no"),
@@ -184,9 +184,9 @@ def test_show_prints_everything_of_a_mail(database: str) -> None:
 def test_show_prints_one_batch_of_a_split_message_and_limits_its_recipients(database: str) -> None:
     put_in_outbox(mail(*(f"p{number}@example.net" for number in range(1060)), batch=True))
     first, second = (one.pk for one in all_parts())
-    Part.objects.filter(pk=first).update(state="accepted")
+    Mail.objects.filter(pk=first).update(state="accepted")
     shown = run("show", second)
-    assert f"part           2 of 2 of message {part_of(second)} (1 accepted, 1 waiting)\n" in shown
+    assert f"batch          2 of 2 of message {part_of(second)} (1 accepted, 1 waiting)\n" in shown
     assert "p1049@example.net" in shown
     assert "p1050@example.net" not in shown
     assert "  The first 50 of 60 recipients; --all shows all.\n" in shown
@@ -196,7 +196,7 @@ def test_show_prints_one_batch_of_a_split_message_and_limits_its_recipients(data
 
 
 def part_of(pk: int) -> int:
-    return Part.objects.get(pk=pk).message_id
+    return Mail.objects.get(pk=pk).message_id
 
 
 def test_show_by_address_prints_only_that_recipient(database: str) -> None:
@@ -269,7 +269,7 @@ def test_show_prints_an_unreadable_mail_and_the_next_one(database: str, content:
     put_in_outbox()
     OutboxMessage.objects.update(content=content)
     log = [{"at": "noon", "what": "x"}, "y", {}, {"at": 7, "what": 8}, {"at": "0001-01-01", "what": "z"}]
-    Part.objects.update(state="failed", log=log)
+    Mail.objects.update(state="failed", log=log)
     put_in_outbox()
     for options in ([], ["--json"]):
         run("show", *(one.pk for one in all_parts()), *options)
@@ -342,7 +342,7 @@ def test_show_requires_ids_or_filters(database: str) -> None:
 
 def test_retry_takes_failed_mails_and_wakes_workers(database: str) -> None:
     made("failed", "failed", "posting", "accepted", "parked")
-    Part.objects.filter(pk=made("failed")[0]).update(envelopes=None)
+    Mail.objects.filter(pk=made("failed")[0]).update(personalizations=None)
     assert run("retry", "--since", "1h").splitlines() == [
         "Retried 2 of 6 mails.",
         "1 left alone: a worker is posting them.",
@@ -350,7 +350,7 @@ def test_retry_takes_failed_mails_and_wakes_workers(database: str) -> None:
         "2 with nothing to retry: accepted, due already, cancelled, or to be settled first.",
         "A worker posts them now, or at beat's next tick.",
     ]
-    assert Part.objects.filter(state="waiting").count() == 2
+    assert Mail.objects.filter(state="waiting").count() == 2
     assert bells() == ["sending.deliver", "sending.deliver_bulk"]
 
 
@@ -369,7 +369,7 @@ def test_settle_as_sent_marks_mails_accepted(database: str) -> None:
         "Settled 2 of 3 mails.",
         "1 with nothing to settle: neither unknown nor parked.",
     ]
-    assert Part.objects.filter(state="accepted").count() == 2
+    assert Mail.objects.filter(state="accepted").count() == 2
     assert bells() == []
 
 
@@ -433,7 +433,7 @@ def test_operator_actions_name_missing_ids_and_take_the_others(database: str, ac
 def test_a_dry_run_prints_the_mails_it_would_take(database: str) -> None:
     made("waiting", "waiting", "parked", "posting")
     put_in_outbox(alias="news")
-    before = list(Part.objects.order_by("pk").values())
+    before = list(Mail.objects.order_by("pk").values())
     assert run("cancel", "--all", "--dry-run").splitlines() == [
         "mails  state    lane  mailer",
         "    2  waiting  mail  default",
@@ -448,7 +448,7 @@ def test_a_dry_run_prints_the_mails_it_would_take(database: str) -> None:
         "would_settle": 1,
         "groups": [{"state": "parked", "lane": "mail", "mailer": "default", "mails": 1}],
     }
-    assert list(Part.objects.order_by("pk").values()) == before
+    assert list(Mail.objects.order_by("pk").values()) == before
     assert bells() == []
 
 
@@ -496,13 +496,13 @@ def test_status_prints_the_states_of_each_lane_and_warnings(database: str) -> No
     put_in_outbox(mail(bulk=True))
     (found,) = run_json("status")
     waiting = found["waiting"]
-    assert found["parts"]["mail"] == {"waiting": 2, "posting": 1, "unknown": 1, "parked": 1, "failed": 1}
-    assert found["parts"]["bulk"]["waiting"] == waiting["bulk"]["due_now"] == 1
+    assert found["mails"]["mail"] == {"waiting": 2, "posting": 1, "unknown": 1, "parked": 1, "failed": 1}
+    assert found["mails"]["bulk"]["waiting"] == waiting["bulk"]["due_now"] == 1
     assert waiting["mail"]["due_now"] == 1
     assert 1200 <= waiting["mail"]["seconds_due"] < 1260
     assert 240 < waiting["mail"]["seconds_to_next"] <= 300
-    assert 240 < found["seconds_to_settle"] <= 301
-    assert (found["sent_twice"], found["without_account"], found["pauses"]) == (1, {}, [])
+    assert 240 < found["seconds_to_reconcile"] <= 301
+    assert (found["sent_twice"], found["without_account"], found["open_circuits"]) == (1, {}, [])
     said = run("status")
     assert "mail  waiting      2  1 due now, the first for 20 minutes, the next in " in said
     assert "mail  unknown      1  SendGrid may have them; its events tell, or it is decided in " in said
@@ -515,10 +515,12 @@ def test_status_prints_the_states_of_each_lane_and_warnings(database: str) -> No
 def test_status_prints_open_circuit_breakers_with_the_error_text(database: str) -> None:
     made("waiting", due=moved(minutes=-20))
     words = "The provided authorization grant is invalid, expired, or revoked"
-    columns = {"since": moved(), "failures": 3, "status_code": 401}
+    columns = {"opened_at": moved(), "failures": 3, "status_code": 401}
     mine = {"account": account.named("default").fingerprint, "alias": "default"}
-    until = Pause.objects.create(**mine, until=moved(seconds=30), reason=f"{words}\nmore", **columns).until
-    Pause.objects.create(account="old", alias="default", until=moved(), **columns)
+    until = OpenCircuit.objects.create(
+        **mine, probe_at=moved(seconds=30), reason=f"{words}\nmore", **columns
+    ).probe_at
+    OpenCircuit.objects.create(account="old", alias="default", probe_at=moved(), **columns)
     said = run("status").splitlines()
     assert said[-3].split() == ["paused", "mailer", "tried", "again", "(UTC)", "tries", "SendGrid's", "words"]
     assert said[-2].split()[0] == "default"
@@ -526,7 +528,7 @@ def test_status_prints_open_circuit_breakers_with_the_error_text(database: str) 
     assert said[-2].endswith(f"      3  401 {words}")
     assert said[-1].startswith("default (old key)")
     assert "WARNING" not in "".join(said)
-    pauses = run_json("status")[0]["pauses"]
+    pauses = run_json("status")[0]["open_circuits"]
     assert [(pause["failures"], pause["in_use"]) for pause in pauses] == [(3, True), (3, False)]
 
 
@@ -557,7 +559,7 @@ def test_actions_without_the_database_fail_with_a_plain_error(database: str, act
 def test_a_missing_table_is_an_error_that_advises_migrate(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Part._meta, "db_table", "not_made_yet")
+    monkeypatch.setattr(Mail._meta, "db_table", "not_made_yet")
     with pytest.raises(CommandError, match=r"not_made_yet.*\(Did manage\.py migrate run\?\)"):
         run("list")
 
@@ -582,8 +584,8 @@ def test_an_invalid_argument_is_an_error_with_advice(args: list[str], says: str)
 
 def test_no_action_prints_an_api_key(database: str) -> None:
     made("waiting", "failed")
-    Pause.objects.create(
-        account=account.named("default").fingerprint, alias="default", since=moved(), until=moved()
+    OpenCircuit.objects.create(
+        account=account.named("default").fingerprint, alias="default", opened_at=moved(), probe_at=moved()
     )
     printed = "".join(
         run(*args, *more)

@@ -92,7 +92,7 @@ def test_webhook_activity_that_cannot_be_written_is_written_next_time(
 def test_the_number_of_remembered_intervals_is_limited(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(activity, "MOST_REMEMBERED", 3)
+    monkeypatch.setattr(activity, "MAX_REMEMBERED", 3)
     for number in range(50):
         record(("a", at(6 * number)))
         assert len(activity._written) <= 4

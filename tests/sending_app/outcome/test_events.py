@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from events_app import signals
 from events_app.dispatch import store
-from events_app.dispatch.leases import Claim
+from events_app.dispatch.leases import Lease
 from events_app.models import Event
-from events_app.shared.database import DatabaseAway
+from events_app.shared.database import DatabaseUnavailable
 from sending_app import outbox
-from sending_app.models import Part, Recipient
+from sending_app.models import Mail, Recipient
 from sending_app.outcome import events as outcome_events
 from tests.support.databases import updates_fail
 from tests.support.events.stored_events import stream_entries
@@ -40,22 +40,22 @@ from tests.support.sending.outbox_mails import all_parts, mail, only_part, put_i
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
-State = Part.State
+State = Mail.State
 
 
-def be(state: Part.State, **changes: object) -> Part:
+def be(state: Mail.State, **changes: object) -> Mail:
     """The only part there is, in this state."""
-    Part.objects.update(state=state, **changes)
+    Mail.objects.update(state=state, **changes)
     return only_part()
 
 
 def take_in(*events: Any) -> None:
     with transaction.atomic(using=outbox.using()):
-        outcome_events.take_in(events, [datetime.now(UTC)] * len(events))
+        outcome_events.apply_events(events, [datetime.now(UTC)] * len(events))
 
 
 @pytest.mark.parametrize("state", [one for one in State if one is not State.POSTING])
-def test_event_feedback_marks_a_mail_accepted_from_any_state(database: str, state: Part.State) -> None:
+def test_event_feedback_marks_a_mail_accepted_from_any_state(database: str, state: Mail.State) -> None:
     put_in_outbox()
     be(state, error="who knows")
     receive_events(event_payload("processed", stored_recipients()[0]))
@@ -66,17 +66,17 @@ def test_event_feedback_marks_a_mail_accepted_from_any_state(database: str, stat
         FIRST_REQUEST,
         False,
     )
-    assert found.seen_at is not None
-    assert found.seen_at == found.accepted_at
+    assert found.first_event_at is not None
+    assert found.first_event_at == found.accepted_at
     assert found.finished_at is not None
 
 
 def test_event_feedback_leaves_the_lease_of_a_mail_in_delivery(database: str) -> None:
     put_in_outbox()
-    be(State.POSTING, attempt=17)
+    be(State.POSTING, attempt_token=17)
     receive_events(event_payload("processed", stored_recipients()[0]))
     found = only_part()
-    assert (found.state, found.x_message_id, found.attempt) == ("posting", FIRST_REQUEST, 17)
+    assert (found.state, found.x_message_id, found.attempt_token) == ("posting", FIRST_REQUEST, 17)
     assert found.accepted_at is not None
 
 
@@ -84,10 +84,10 @@ def test_event_feedback_keeps_the_first_times(database: str) -> None:
     put_in_outbox()
     receive_events(event_payload("processed", stored_recipients()[0]))
     first = only_part()
-    Part.objects.update(accepted_at=first.created_at, finished_at=first.created_at)
+    Mail.objects.update(accepted_at=first.created_at, finished_at=first.created_at)
     receive_events(event_payload("delivered", stored_recipients()[0]))
     found = only_part()
-    assert (found.seen_at, found.accepted_at) == (first.seen_at, first.created_at)
+    assert (found.first_event_at, found.accepted_at) == (first.first_event_at, first.created_at)
     assert found.finished_at == first.created_at
 
 
@@ -147,7 +147,7 @@ def test_events_of_two_requests_mark_a_mail_sent_twice(
         receive_events(second)
     receive_events(event_payload("delivered", stored_recipients()[0], base=SECOND_REQUEST))
     assert (only_part().sent_twice, only_part().x_message_id) == (True, FIRST_REQUEST)
-    assert caplog.messages == [f"SendGrid has accepted part {only_part().pk} twice"]
+    assert caplog.messages == [f"SendGrid has accepted mail {only_part().pk} twice"]
 
 
 def test_an_event_of_another_request_than_the_answered_one_marks_a_mail_sent_twice(database: str) -> None:
@@ -155,7 +155,7 @@ def test_an_event_of_another_request_than_the_answered_one_marks_a_mail_sent_twi
     be(
         State.ACCEPTED,
         x_message_id=SECOND_REQUEST,
-        seen_at=only_part().created_at,
+        first_event_at=only_part().created_at,
         accepted_at=only_part().created_at,
     )
     receive_events(event_payload("processed", stored_recipients()[0], base=SECOND_REQUEST))
@@ -251,7 +251,7 @@ def test_events_without_a_valid_message_id_need_no_query(database: str, message_
     put_in_outbox()
     one = normalized_event("open", stored_recipients()[0], anymail_id=message_id)
     with CaptureQueriesContext(connections[database]) as queries, transaction.atomic(using=database):
-        outcome_events.take_in([one], [datetime.now(UTC)])
+        outcome_events.apply_events([one], [datetime.now(UTC)])
     assert [query["sql"] for query in queries if "SELECT" in query["sql"]] == []
 
 
@@ -285,15 +285,15 @@ def test_event_feedback_is_rolled_back_with_the_stored_events(database: str) -> 
     )
 
 
-@pytest.mark.parametrize("table", ["sending_app_part", "sending_app_recipient"])
+@pytest.mark.parametrize("table", ["sending_app_mail", "sending_app_recipient"])
 def test_an_internal_error_in_event_feedback_loses_no_event(
     database: str, table: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     put_in_outbox()
     with updates_fail(database, ZeroDivisionError("ours"), table):
-        stored = store.store(stream_entries(event_payload("delivered", stored_recipients()[0])), Claim())
-    assert (len(stored.owed), Event.objects.count()) == (1, 1)
-    assert (only_part().state, only_part().seen_at, stored_recipients()[0].status) == (
+        stored = store.store(stream_entries(event_payload("delivered", stored_recipients()[0])), Lease())
+    assert (len(stored.deliveries), Event.objects.count()) == (1, 1)
+    assert (only_part().state, only_part().first_event_at, stored_recipients()[0].status) == (
         "waiting",
         None,
         "queued",
@@ -304,7 +304,7 @@ def test_an_internal_error_in_event_feedback_loses_no_event(
 
 def test_a_database_outage_in_event_feedback_rolls_back_the_events(database: str) -> None:
     put_in_outbox()
-    with updates_fail(database, OperationalError()), pytest.raises(DatabaseAway):
+    with updates_fail(database, OperationalError()), pytest.raises(DatabaseUnavailable):
         receive_events(event_payload("delivered", stored_recipients()[0]))
     assert (Event.objects.count(), only_part().state) == (0, "waiting")
     receive_events(event_payload("delivered", stored_recipients()[0]))
@@ -327,7 +327,7 @@ def test_event_feedback_is_connected_once() -> None:
 
 
 @pytest.mark.parametrize("state", [State.UNKNOWN, State.PARKED, State.WAITING, State.FAILED])
-def test_receivers_are_notified_once_after_the_events_are_committed(database: str, state: Part.State) -> None:
+def test_receivers_are_notified_once_after_the_events_are_committed(database: str, state: Mail.State) -> None:
     put_in_outbox()
     be(state)
     with recorded_signals() as heard:
@@ -341,7 +341,7 @@ def test_receivers_are_notified_once_after_the_events_are_committed(database: st
 
 @pytest.mark.parametrize("state", [State.ACCEPTED, State.POSTING])
 def test_event_feedback_does_not_notify_of_mails_that_the_delivery_notifies_of(
-    database: str, state: Part.State
+    database: str, state: Mail.State
 ) -> None:
     put_in_outbox()
     be(state)
@@ -408,12 +408,12 @@ KINDS = ("processed", "deferred", "delivered", "bounce", "open")
     data=st.data(),
 )
 def test_event_feedback_is_independent_of_order_and_batches(
-    database: str, facts: list[tuple[str, str, int, bool]], state: Part.State, data: st.DataObject
+    database: str, facts: list[tuple[str, str, int, bool]], state: Mail.State, data: st.DataObject
 ) -> None:
-    Part.objects.all().delete()
+    Mail.objects.all().delete()
     for _ in range(2):
         put_in_outbox(mail("ann@example.com", "bob@example.com"))
-    be_all = Part.objects.update(state=state)
+    be_all = Mail.objects.update(state=state)
     assert be_all == 2
     one, other = all_parts()
     made = {
@@ -433,7 +433,7 @@ def test_event_feedback_is_independent_of_order_and_batches(
     assert outcome(one) == outcome(other)
 
 
-def outcome(found: Part) -> list[Any]:
+def outcome(found: Mail) -> list[Any]:
     found.refresh_from_db()
     names = ("address", "status", "rank", "status_at", "reject_reason", "opened_at")
     return [
@@ -458,12 +458,15 @@ def test_seen_at_is_the_received_time_of_the_first_event(
     events = [normalized_event(kind, ann, seconds=-10 * 86400) for kind in ("processed", "delivered")]
     with transaction.atomic(using=database):
         if together:
-            outcome_events.take_in([*events, normalized_event("processed", other)], [*order, LATER])
+            outcome_events.apply_events([*events, normalized_event("processed", other)], [*order, LATER])
         else:
-            outcome_events.take_in(events[:1], order[:1])
-            outcome_events.take_in([normalized_event("processed", other)], [LATER])
-            outcome_events.take_in(events[1:], order[1:])
-    assert [(one.seen_at, one.accepted_at) for one in all_parts()] == [(EARLIER, EARLIER), (LATER, LATER)]
+            outcome_events.apply_events(events[:1], order[:1])
+            outcome_events.apply_events([normalized_event("processed", other)], [LATER])
+            outcome_events.apply_events(events[1:], order[1:])
+    assert [(one.first_event_at, one.accepted_at) for one in all_parts()] == [
+        (EARLIER, EARLIER),
+        (LATER, LATER),
+    ]
 
 
 def test_an_earlier_event_keeps_the_accepted_time_of_a_202(database: str) -> None:
@@ -473,7 +476,7 @@ def test_an_earlier_event_keeps_the_accepted_time_of_a_202(database: str) -> Non
     receive_events(event_payload("processed", stored_recipients()[0]), at=LATER - timedelta(seconds=1))
     found = only_part()
     assert (found.accepted_at, found.finished_at) == (EARLIER, EARLIER)
-    assert found.seen_at == LATER - timedelta(seconds=1)
+    assert found.first_event_at == LATER - timedelta(seconds=1)
 
 
 def test_an_internal_error_in_event_feedback_is_logged_as_an_error(

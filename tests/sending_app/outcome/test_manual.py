@@ -10,22 +10,22 @@ from django.db import transaction
 from events_app.shared.database import database_now
 from sending_app import retention
 from sending_app.delivery import reconcile
-from sending_app.models import Part, Recipient
+from sending_app.models import Mail, Recipient
 from sending_app.outbox import using
 from sending_app.outcome import manual, recipients
-from sending_app.outcome.manual import Did
-from sending_app.outcome.recipients import Move, Standing
+from sending_app.outcome.manual import ActionResult
+from sending_app.outcome.recipients import RankedStatus, RecipientUpdate
 from tests.support.sending.outbox_mails import mail, only_part, put_in_outbox
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
-State = Part.State
+State = Mail.State
 
 
-def in_state(state: str, **columns: Any) -> Part:
+def in_state(state: str, **columns: Any) -> Mail:
     """A part to two that is in this state, and its recipients with it."""
     put_in_outbox(mail("ann@example.com", "bo@example.com"))
-    Part.objects.filter(pk=only_part().pk).update(state=state, **columns)
+    Mail.objects.filter(pk=only_part().pk).update(state=state, **columns)
     if state in (State.FAILED, State.CANCELLED):
         recipients.fail(only_part())
     return only_part()
@@ -48,7 +48,7 @@ QUEUED, FAILED = ("queued", 0), ("failed", 1)
 def test_retry_makes_a_failed_mail_due(database: str) -> None:
     found = in_state("failed", error="No such template.", finished_at=ago(hours=1), attempts=2)
     assert statuses() == [FAILED, FAILED]
-    assert manual.retry([found.pk]) == Did(1, 0)
+    assert manual.retry([found.pk]) == ActionResult(1, 0)
     again = only_part()
     assert (again.state, again.error, again.finished_at, again.attempts) == ("waiting", "", None, 2)
     assert again.due <= database_now(database)
@@ -60,7 +60,9 @@ def test_retry_keeps_the_recipient_status_set_by_events(database: str) -> None:
     found = in_state("failed")
     pk = Recipient.objects.earliest("pk").pk
     with transaction.atomic(using=database):
-        recipients.move({pk: Move(Standing("delivered", 4), database_now(database))}, database)
+        recipients.apply_updates(
+            {pk: RecipientUpdate(RankedStatus("delivered", 4), database_now(database))}, database
+        )
     manual.retry([found.pk])
     assert statuses() == [("delivered", 4), QUEUED]
 
@@ -71,21 +73,21 @@ def test_a_retried_old_mail_does_not_fail_for_its_age_at_once(
     anymail(SEND_MAX_AGE=3600)
     found = in_state("failed", created_at=ago(days=2), finished_at=ago(days=1))
     manual.retry([found.pk])
-    reconcile.settle()
+    reconcile.reconcile_all()
     assert only_part().state == "waiting"
     assert only_part().message.created_at <= found.message.created_at
 
 
 def test_retry_makes_a_deferred_mail_due_and_keeps_its_recipients_queued(database: str) -> None:
     found = in_state("waiting", due=ago(hours=-1), error="503: busy")
-    assert manual.retry([found.pk]) == Did(1, 0)
+    assert manual.retry([found.pk]) == ActionResult(1, 0)
     assert only_part().due <= database_now(database)
     assert statuses() == [QUEUED, QUEUED]
 
 
 def test_retry_leaves_a_due_mail_alone(database: str) -> None:
     found = in_state("waiting")
-    assert manual.retry([found.pk]) == Did(0, 0)
+    assert manual.retry([found.pk]) == ActionResult(0, 0)
     assert only_part().log == []
 
 
@@ -94,7 +96,7 @@ def test_retry_skips_a_mail_whose_content_was_removed(database: str, anymail: Ca
     found = in_state("failed", finished_at=ago(days=2))
     type(found.message).objects.update(created_at=ago(days=3))
     assert retention.prune(lambda: True)
-    assert manual.retry([found.pk]) == Did(0, 0, empty=1)
+    assert manual.retry([found.pk]) == ActionResult(0, 0, empty=1)
     assert (only_part().state, statuses()) == ("failed", [FAILED, FAILED])
 
 
@@ -104,7 +106,7 @@ def test_retry_skips_a_mail_whose_content_was_removed(database: str, anymail: Ca
 @pytest.mark.parametrize("state", ["waiting", "unknown", "parked"])
 def test_cancel_takes_mails_not_known_to_be_accepted(database: str, state: str) -> None:
     found = in_state(state, error="It is parked.")
-    assert manual.cancel([found.pk]) == Did(1, 0)
+    assert manual.cancel([found.pk]) == ActionResult(1, 0)
     cancelled = only_part()
     assert (cancelled.state, cancelled.log[-1]["what"]) == ("cancelled", "by hand: cancelled")
     assert cancelled.finished_at is not None
@@ -117,7 +119,7 @@ def test_cancel_takes_mails_not_known_to_be_accepted(database: str, state: str) 
 @pytest.mark.parametrize("state", ["unknown", "parked"])
 def test_settle_as_sent_marks_a_mail_accepted(database: str, state: str) -> None:
     found = in_state(state, error="Nobody knows.")
-    assert manual.settle([found.pk], sent=True) == Did(1, 0)
+    assert manual.settle([found.pk], sent=True) == ActionResult(1, 0)
     settled = only_part()
     assert (settled.state, settled.error) == ("accepted", "")
     assert settled.accepted_at == settled.finished_at is not None
@@ -130,11 +132,11 @@ def test_settle_as_not_sent_makes_a_mail_due_again(
     database: str, state: str, anymail: Callable[..., None]
 ) -> None:
     anymail(SEND_MAX_AGE=3600)
-    found = in_state(state, created_at=ago(days=2), due=ago(hours=-1), unknowns=3)
-    assert manual.settle([found.pk], sent=False) == Did(1, 0)
-    reconcile.settle()
+    found = in_state(state, created_at=ago(days=2), due=ago(hours=-1), unknown_outcomes=3)
+    assert manual.settle([found.pk], sent=False) == ActionResult(1, 0)
+    reconcile.reconcile_all()
     settled = only_part()
-    assert (settled.state, settled.accepted_at, settled.unknowns) == ("waiting", None, 3)
+    assert (settled.state, settled.accepted_at, settled.unknown_outcomes) == ("waiting", None, 3)
     assert settled.due <= database_now(database)
     assert "does not have it" in settled.log[-1]["what"]
 
@@ -142,11 +144,11 @@ def test_settle_as_not_sent_makes_a_mail_due_again(
 # Whatever is asked
 
 
-def settle_as_sent(pks: list[int]) -> Did:
+def settle_as_sent(pks: list[int]) -> ActionResult:
     return manual.settle(pks, sent=True)
 
 
-def settle_as_not_sent(pks: list[int]) -> Did:
+def settle_as_not_sent(pks: list[int]) -> ActionResult:
     return manual.settle(pks, sent=False)
 
 
@@ -155,20 +157,20 @@ ALL = pytest.mark.parametrize("act", [manual.retry, manual.cancel, settle_as_sen
 
 @ALL
 def test_operator_actions_leave_a_mail_in_delivery_alone(
-    database: str, act: Callable[[list[int]], Did]
+    database: str, act: Callable[[list[int]], ActionResult]
 ) -> None:
-    found = in_state("posting", attempt=7, due=ago(seconds=-60))
-    assert act([found.pk]) == Did(0, 1)
-    assert (only_part().state, only_part().attempt, only_part().log) == ("posting", 7, [])
+    found = in_state("posting", attempt_token=7, due=ago(seconds=-60))
+    assert act([found.pk]) == ActionResult(0, 1)
+    assert (only_part().state, only_part().attempt_token, only_part().log) == ("posting", 7, [])
 
 
 @ALL
 @pytest.mark.parametrize("state", ["accepted", "cancelled"])
 def test_operator_actions_leave_accepted_and_cancelled_mails_alone(
-    database: str, act: Callable[[list[int]], Did], state: str
+    database: str, act: Callable[[list[int]], ActionResult], state: str
 ) -> None:
     found = in_state(state, finished_at=ago(hours=1))
-    assert act([found.pk]) == Did(0, 0)
+    assert act([found.pk]) == ActionResult(0, 0)
     assert (only_part().state, only_part().finished_at) == (state, found.finished_at)
 
 
@@ -182,25 +184,27 @@ def test_operator_actions_leave_accepted_and_cancelled_mails_alone(
     ],
 )
 def test_operator_actions_never_override_event_feedback(
-    database: str, act: Callable[[list[int]], Did], state: str
+    database: str, act: Callable[[list[int]], ActionResult], state: str
 ) -> None:
     found = in_state(state, accepted_at=ago(hours=1))
-    assert act([found.pk]) == Did(0, 0, accepted=1)
+    assert act([found.pk]) == ActionResult(0, 0, accepted=1)
     assert only_part().state == "accepted"
 
 
 @ALL
-def test_operator_actions_take_only_the_given_mails(database: str, act: Callable[[list[int]], Did]) -> None:
+def test_operator_actions_take_only_the_given_mails(
+    database: str, act: Callable[[list[int]], ActionResult]
+) -> None:
     found = in_state("parked")
-    assert act([]) == act([found.pk + 1]) == Did(0, 0)
+    assert act([]) == act([found.pk + 1]) == ActionResult(0, 0)
     assert only_part().state == "parked"
 
 
 def test_the_querysets_of_operator_actions_match_the_mails_they_take(database: str) -> None:
     for state in State:
         put_in_outbox()
-        Part.objects.filter(pk=Part.objects.latest("pk").pk).update(state=state, attempt=1)
-    pks = list(Part.objects.values_list("pk", flat=True))
+        Mail.objects.filter(pk=Mail.objects.latest("pk").pk).update(state=state, attempt_token=1)
+    pks = list(Mail.objects.values_list("pk", flat=True))
     for takes, act in (
         (manual.unsettled, settle_as_sent),
         (manual.cancellable, manual.cancel),
@@ -208,4 +212,4 @@ def test_the_querysets_of_operator_actions_match_the_mails_they_take(database: s
     ):
         count = takes(pks).count()
         assert count
-        assert act(pks) == Did(count, in_progress=1)
+        assert act(pks) == ActionResult(count, in_progress=1)

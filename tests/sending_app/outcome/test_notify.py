@@ -14,7 +14,7 @@ from sending_app import signals
 from sending_app.backends.queued import EmailBackend
 from sending_app.mail import Attachment
 from sending_app.message import SendGridMessage, SendStatus
-from sending_app.models import OutboxMessage, Part
+from sending_app.models import Mail, OutboxMessage
 from sending_app.outcome import notify
 from tests.support.recorded_calls import recorded_signals
 from tests.support.sending.delivery import deliver, sendgrid_double
@@ -66,7 +66,7 @@ def test_send_failed_has_the_message_status_and_error(database: str, sendgrid: F
 def test_receivers_are_notified_of_each_mail_of_a_split_message(
     database: str, sendgrid: FakeSendGrid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sending_app.api.split.MOST_RECIPIENTS", 2)
+    monkeypatch.setattr("sending_app.api.split.MAX_RECIPIENTS", 2)
     put_in_outbox(mail(*(f"{n}@example.com" for n in range(3)), batch=True))
     assert len(all_parts()) == 2
     with recorded_signals() as heard:
@@ -112,7 +112,7 @@ def test_receivers_are_notified_outside_a_transaction_after_the_outcome_is_recor
     try:
         put_in_outbox()
         deliver()
-        Part.objects.all().delete()
+        Mail.objects.all().delete()
         put_in_outbox()
         sendgrid.next(answers.refused(400))
         deliver()
@@ -125,7 +125,7 @@ def test_receivers_are_notified_outside_a_transaction_after_the_outcome_is_recor
 def test_notify_without_receivers_runs_no_query(database: str) -> None:
     put_in_outbox()
     found = only_part()
-    found.envelopes = None
+    found.personalizations = None
     with CaptureQueriesContext(connections[database]) as queries:
         notify.accepted(found)
         notify.failed(found, "why")
@@ -140,7 +140,7 @@ def test_an_unreadable_mail_is_logged_and_notifies_no_receiver(
     with recorded_signals() as heard:
         notify.failed(only_part(), "why")
     assert heard.calls == []
-    assert f"Receivers cannot be told of part {only_part().pk}: it cannot be read" in caplog.messages
+    assert f"Receivers cannot be told of mail {only_part().pk}: it cannot be read" in caplog.messages
 
 
 def test_the_log_names_a_failed_mail_without_addresses(
@@ -153,7 +153,7 @@ def test_the_log_names_a_failed_mail_without_addresses(
     assert record.levelno == logging.ERROR
     pk = only_part().pk
     assert record.getMessage() == (
-        f"Part {pk} of message {only_part().message_id} is given up: `manage.py outbox show {pk}` says why"
+        f"Mail {pk} of message {only_part().message_id} is given up: `manage.py outbox show {pk}` says why"
     )
 
 

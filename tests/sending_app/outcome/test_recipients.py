@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from events_app.signals import EventType, TrackingEvent
 from sending_app import outbox
-from sending_app.models import Part, Recipient
+from sending_app.models import Mail, Recipient
 from sending_app.outcome import recipients
-from sending_app.outcome.recipients import FAILED, MOMENTS, STANDINGS, Move
+from sending_app.outcome.recipients import ENGAGEMENT_TIMES, FAILED, RANKED_STATUSES, RecipientUpdate
 from tests.support.databases import on_postgresql
 from tests.support.examples import examples
 from tests.support.sending.mail_events import EVENT_TIME, normalized_event, stored_recipients
@@ -47,17 +47,17 @@ def at(seconds: int) -> datetime:
 
 def hear(database: str, *events: TrackingEvent, pk: int | None = None) -> None:
     """All in one batch."""
-    moved = Move()
+    moved = RecipientUpdate()
     for one in events:
-        moved.hear(one, NOW)
+        moved.apply(one, NOW)
     with transaction.atomic(using=database):
-        recipients.move({pk or stored_recipients()[0].pk: moved}, database)
+        recipients.apply_updates({pk or stored_recipients()[0].pk: moved}, database)
 
 
 def row(recipient: Recipient) -> dict[str, Any]:
     """All of it that may change."""
     recipient.refresh_from_db()
-    names = ("status", "rank", "status_at", "reject_reason", *MOMENTS.values())
+    names = ("status", "rank", "status_at", "reject_reason", *ENGAGEMENT_TIMES.values())
     return {name: getattr(recipient, name) for name in names}
 
 
@@ -108,7 +108,7 @@ def test_opens_clicks_complaints_and_unsubscribes_set_a_time_beside_the_status(
     )
     found = row(stored_recipients()[0])
     assert (found["status"], found[moment]) == ("delivered", at(7))
-    assert [name for name in MOMENTS.values() if found[name]] == [moment]
+    assert [name for name in ENGAGEMENT_TIMES.values() if found[name]] == [moment]
 
 
 @pytest.mark.parametrize("kind", ["teleported", "group_resubscribe"])
@@ -120,9 +120,13 @@ def test_other_events_do_not_change_a_recipient(database: str, kind: str) -> Non
 
 
 def test_status_ranks_ascend_and_exceed_our_own_statuses() -> None:
-    assert [standing.rank for standing in STANDINGS.values()] == [2, 3, 4, 5, 6]
-    assert recipients.QUEUED_HERE.rank < FAILED.rank < min(standing.rank for standing in STANDINGS.values())
-    assert STANDINGS[EventType.BOUNCED].rank > STANDINGS[EventType.DELIVERED].rank
+    assert [standing.rank for standing in RANKED_STATUSES.values()] == [2, 3, 4, 5, 6]
+    assert (
+        recipients.QUEUED_HERE.rank
+        < FAILED.rank
+        < min(standing.rank for standing in RANKED_STATUSES.values())
+    )
+    assert RANKED_STATUSES[EventType.BOUNCED].rank > RANKED_STATUSES[EventType.DELIVERED].rank
 
 
 def test_a_bounce_wins_over_a_later_delivery(database: str) -> None:
@@ -182,9 +186,9 @@ def test_an_unchanged_recipient_is_not_written(database: str) -> None:
     put_in_outbox()
     events = [normalized_event(kind, stored_recipients()[0]) for kind in ("bounce", "open")]
     hear(database, *events)
-    again = Move()
+    again = RecipientUpdate()
     for one in events:
-        again.hear(one, NOW)
+        again.apply(one, NOW)
     with connections[database].cursor() as cursor:
         rows = recipients._rows(cursor.db, {stored_recipients()[0].pk: again})
         cursor.execute(recipients._update(cursor.db), [rows])
@@ -195,10 +199,10 @@ def test_many_recipients_are_moved_in_one_statement(database: str) -> None:
     put_in_outbox(mail(*(f"{number}@example.com" for number in range(10))))
     moves = {}
     for number, one in enumerate(reversed(stored_recipients())):
-        moves[one.pk] = Move()
-        moves[one.pk].hear(normalized_event("delivered" if number % 2 else "open", one, number), NOW)
+        moves[one.pk] = RecipientUpdate()
+        moves[one.pk].apply(normalized_event("delivered" if number % 2 else "open", one, number), NOW)
     with CaptureQueriesContext(connections[database]) as queries, transaction.atomic(using=database):
-        recipients.move(moves, database)
+        recipients.apply_updates(moves, database)
     assert sum(query["sql"].startswith("WITH") for query in queries) == 1
     found = list(reversed(stored_recipients()))
     assert [one.status for one in found] == ["queued", "delivered"] * 5
@@ -207,7 +211,7 @@ def test_many_recipients_are_moved_in_one_statement(database: str) -> None:
 
 def test_moving_no_recipients_runs_no_query(database: str) -> None:
     with CaptureQueriesContext(connections[database]) as queries:
-        recipients.move({}, database)
+        recipients.apply_updates({}, database)
     assert len(queries) == 0
 
 
@@ -218,8 +222,8 @@ def test_recipients_of_a_failed_mail_are_failed(database: str) -> None:
     put_in_outbox()
     put_in_outbox(mail("bob@example.com", "eve@example.com"))
     other, *ours = stored_recipients()
-    recipients.fail(Part.objects.get(pk=ours[0].part_id))
-    assert [one.status for one in stored_recipients(ours[0].part)] == ["failed", "failed"]
+    recipients.fail(Mail.objects.get(pk=ours[0].mail_id))
+    assert [one.status for one in stored_recipients(ours[0].mail)] == ["failed", "failed"]
     assert row(other)["status"] == "queued"
 
 
@@ -249,7 +253,7 @@ def test_a_recipient_status_is_never_lowered(database: str) -> None:
     )
     before = row(stored_recipients()[0])
     recipients.fail(only_part())
-    recipients.queue_again(only_part())
+    recipients.requeue(only_part())
     hear(
         database,
         normalized_event("deferred", stored_recipients()[0]),
@@ -265,7 +269,7 @@ def test_recipients_of_a_retried_mail_are_queued_again(database: str) -> None:
     hear(database, normalized_event("bounce", one), pk=one.pk)
     recipients.fail(only_part())
     assert row(other)["status"] == "failed"
-    recipients.queue_again(only_part())
+    recipients.requeue(only_part())
     assert (row(one)["status"], row(other)["status"]) == ("bounced", "queued")
     assert row(other)["rank"] == 0
 

@@ -8,11 +8,11 @@ import pytest
 
 from events_app.shared.database import database_now
 from sending_app import conf
-from sending_app.api.client import Outcome
+from sending_app.api.client import SendResult
 from sending_app.delivery import leases
-from sending_app.delivery.leases import Taken
-from sending_app.exceptions import Verdict
-from sending_app.models import FINAL, Part, Recipient
+from sending_app.delivery.leases import Lease
+from sending_app.exceptions import Outcome
+from sending_app.models import FINAL, Mail, Recipient
 from sending_app.outcome import record
 from tests.support.recorded_calls import recorded_signals
 from tests.support.sending.delivery import accepted_outcome, outcome_of, take_lease
@@ -27,9 +27,9 @@ from tests.support.sending.outbox_mails import mail, only_part, put_in_outbox
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
-State = Part.State
+State = Mail.State
 
-NOT_ACCEPTED = [one for one in Verdict if one is not Verdict.ACCEPTED]
+NOT_ACCEPTED = [one for one in Outcome if one is not Outcome.ACCEPTED]
 
 
 @pytest.fixture(autouse=True)
@@ -40,14 +40,14 @@ def key(anymail: Callable[..., None]) -> None:
 def row() -> dict[str, Any]:
     """All that the database has of the only part, and of its recipients."""
     return {
-        "part": Part.objects.values().get(),
+        "part": Mail.objects.values().get(),
         "recipients": list(Recipient.objects.order_by("pk").values()),
     }
 
 
-def again(state: Part.State = State.WAITING, **changes: Any) -> None:
+def again(state: Mail.State = State.WAITING, **changes: Any) -> None:
     """Nobody heard of the attempt, and something else came of the part meanwhile."""
-    Part.objects.update(state=state, due=only_part().created_at, **changes)
+    Mail.objects.update(state=state, due=only_part().created_at, **changes)
 
 
 # The verdicts
@@ -57,7 +57,7 @@ def test_an_accepted_outcome_is_recorded(database: str) -> None:
     put_in_outbox()
     taken = take_lease()
     before = database_now(database)
-    record.file(taken.part, accepted_outcome())
+    record.record_result(taken.mail, accepted_outcome())
     found = only_part()
     assert (found.state, found.x_message_id, found.sent_twice, found.error) == (
         "accepted",
@@ -68,19 +68,19 @@ def test_an_accepted_outcome_is_recorded(database: str) -> None:
     assert found.accepted_at is not None
     assert before <= found.accepted_at <= database_now(database)
     assert found.finished_at == found.accepted_at
-    assert (found.seen_at, found.log) == (None, [])
+    assert (found.first_event_at, found.log) == (None, [])
     assert [one.status for one in stored_recipients()] == ["queued"]
 
 
 def test_an_accepted_outcome_without_a_message_id_is_recorded(database: str) -> None:
     put_in_outbox()
-    record.file(take_lease().part, accepted_outcome(""))
+    record.record_result(take_lease().mail, accepted_outcome(""))
     assert (only_part().state, only_part().x_message_id) == ("accepted", "")
 
 
 def test_a_failed_outcome_is_recorded_with_its_recipients(database: str) -> None:
     put_in_outbox(mail("ann@example.com", "bob@example.com"))
-    record.file(take_lease().part, outcome_of(Verdict.FAILED))
+    record.record_result(take_lease().mail, outcome_of(Outcome.FAILED))
     found = only_part()
     assert (found.state, found.error) == ("failed", "SendGrid's own words")
     assert found.finished_at is not None
@@ -91,7 +91,7 @@ def test_a_failed_outcome_is_recorded_with_its_recipients(database: str) -> None
 
 def test_a_mail_stopped_by_the_circuit_breaker_is_due_at_once(database: str) -> None:
     put_in_outbox()
-    record.file(take_lease().part, outcome_of(Verdict.PAUSED))
+    record.record_result(take_lease().mail, outcome_of(Outcome.PAUSED))
     found = only_part()
     assert (found.state, found.error, found.finished_at) == ("waiting", "SendGrid's own words", None)
     assert found.due <= database_now(database)
@@ -103,12 +103,12 @@ def test_retry_backoff_doubles_up_to_a_limit_with_jitter(database: str) -> None:
     for _ in range(10):
         taken = take_lease()
         before = database_now(database)
-        record.file(taken.part, outcome_of(Verdict.RETRY))
+        record.record_result(taken.mail, outcome_of(Outcome.RETRY))
         waits.append((only_part().due - before).total_seconds())
-        Part.objects.update(due=only_part().created_at)
-    asked = [min(record.FIRST_DELAY * 2**number, record.LONGEST_DELAY) for number in range(10)]
+        Mail.objects.update(due=only_part().created_at)
+    asked = [min(record.FIRST_BACKOFF * 2**number, record.MAX_BACKOFF) for number in range(10)]
     assert all(0.75 * most <= wait <= 1.25 * most + 5 for wait, most in zip(waits, asked, strict=True))
-    assert (only_part().state, only_part().unknowns, len(only_part().log)) == ("waiting", 0, 10)
+    assert (only_part().state, only_part().unknown_outcomes, len(only_part().log)) == ("waiting", 0, 10)
 
 
 def test_an_unknown_outcome_is_due_after_the_unknown_wait(
@@ -116,9 +116,9 @@ def test_an_unknown_outcome_is_due_after_the_unknown_wait(
 ) -> None:
     anymail(SEND_UNKNOWN_WAIT=900)
     put_in_outbox()
-    record.file(take_lease().part, outcome_of(Verdict.UNKNOWN))
+    record.record_result(take_lease().mail, outcome_of(Outcome.UNKNOWN))
     found = only_part()
-    assert (found.state, found.unknowns, found.finished_at) == ("unknown", 1, None)
+    assert (found.state, found.unknown_outcomes, found.finished_at) == ("unknown", 1, None)
     assert found.attempted_at is not None
     assert found.unknown_since is not None
     assert found.attempted_at <= found.unknown_since
@@ -128,25 +128,27 @@ def test_an_unknown_outcome_is_due_after_the_unknown_wait(
 def test_an_unknown_scheduled_mail_is_due_after_send_at_and_the_unknown_wait(database: str) -> None:
     put_in_outbox()
     send_at = only_part().created_at + timedelta(hours=30)
-    Part.objects.update(send_at=send_at)
-    record.file(take_lease().part, outcome_of(Verdict.UNKNOWN))
+    Mail.objects.update(send_at=send_at)
+    record.record_result(take_lease().mail, outcome_of(Outcome.UNKNOWN))
     assert only_part().due == send_at + timedelta(seconds=conf.UNKNOWN_WAIT.get())
 
 
 @pytest.mark.parametrize("verdict", NOT_ACCEPTED)
-def test_an_error_text_is_recorded_cleaned_and_cut(database: str, verdict: Verdict) -> None:
+def test_an_error_text_is_recorded_cleaned_and_cut(database: str, verdict: Outcome) -> None:
     put_in_outbox()
-    record.file(take_lease().part, outcome_of(verdict, "no\0 such \ud800 thing" + "!" * 5000))
+    record.record_result(take_lease().mail, outcome_of(verdict, "no\0 such \ud800 thing" + "!" * 5000))
     assert only_part().error.startswith("no such \ufffd thing!")
-    assert len(only_part().error) == record.MOST_WORDS
+    assert len(only_part().error) == record.MAX_TEXT
     assert only_part().log[0]["what"] == only_part().error
 
 
 def test_the_log_keeps_only_its_last_entries(database: str) -> None:
     put_in_outbox()
-    for number in range(record.MOST_LOG + 3):
-        record.file(take_lease().part, outcome_of(Verdict.PAUSED, str(number)))
-    assert [entry["what"] for entry in only_part().log] == [str(n) for n in range(3, record.MOST_LOG + 3)]
+    for number in range(record.MAX_LOG_ENTRIES + 3):
+        record.record_result(take_lease().mail, outcome_of(Outcome.PAUSED, str(number)))
+    assert [entry["what"] for entry in only_part().log] == [
+        str(n) for n in range(3, record.MAX_LOG_ENTRIES + 3)
+    ]
 
 
 # An attempt that is not the last one any more
@@ -155,7 +157,7 @@ def test_the_log_keeps_only_its_last_entries(database: str) -> None:
 @pytest.mark.parametrize("verdict", NOT_ACCEPTED)
 @pytest.mark.parametrize("state", State)
 def test_other_outcomes_of_an_older_attempt_are_ignored(
-    database: str, verdict: Verdict, state: Part.State
+    database: str, verdict: Outcome, state: Mail.State
 ) -> None:
     put_in_outbox()
     older = take_lease()
@@ -164,7 +166,7 @@ def test_other_outcomes_of_an_older_attempt_are_ignored(
     again(state)
     before = row()
     with recorded_signals() as heard:
-        record.file(older.part, outcome_of(verdict))
+        record.record_result(older.mail, outcome_of(verdict))
     assert row() == before
     assert heard.calls == []
 
@@ -172,13 +174,13 @@ def test_other_outcomes_of_an_older_attempt_are_ignored(
 @pytest.mark.parametrize("verdict", NOT_ACCEPTED)
 @pytest.mark.parametrize("state", [one for one in State if one is not State.POSTING])
 def test_an_outcome_of_a_reconciled_mail_is_ignored(
-    database: str, verdict: Verdict, state: Part.State
+    database: str, verdict: Outcome, state: Mail.State
 ) -> None:
     put_in_outbox()
     taken = take_lease()
     again(state)
     before = row()
-    record.file(taken.part, outcome_of(verdict))
+    record.record_result(taken.mail, outcome_of(verdict))
     assert row() == before
 
 
@@ -188,7 +190,7 @@ def test_an_outcome_of_a_reconciled_mail_is_ignored(
 @pytest.mark.parametrize("state", [one for one in State if one not in (State.POSTING, State.ACCEPTED)])
 @pytest.mark.parametrize("attempts", [1, 2])
 def test_a_late_202_marks_a_mail_accepted_from_any_state(
-    database: str, state: Part.State, attempts: int
+    database: str, state: Mail.State, attempts: int
 ) -> None:
     put_in_outbox()
     taken = take_lease()
@@ -198,8 +200,8 @@ def test_a_late_202_marks_a_mail_accepted_from_any_state(
     again(state, error="who knows")
     Recipient.objects.update(status="failed", rank=1)
     with recorded_signals() as heard:
-        record.file(taken.part, accepted_outcome())
-        record.file(taken.part, accepted_outcome())
+        record.record_result(taken.mail, accepted_outcome())
+        record.record_result(taken.mail, accepted_outcome())
     assert (only_part().state, only_part().error, only_part().sent_twice) == ("accepted", "", False)
     assert heard.signals == ["post_send"]
     assert [one.status for one in stored_recipients()] == ["queued"]
@@ -208,20 +210,20 @@ def test_a_late_202_marks_a_mail_accepted_from_any_state(
 @pytest.mark.parametrize("x_message_id", [FIRST_REQUEST, ""])
 @pytest.mark.parametrize("verdict", NOT_ACCEPTED)
 def test_a_202_of_an_older_attempt_wins_over_a_failure_of_the_newer(
-    database: str, verdict: Verdict, x_message_id: str
+    database: str, verdict: Outcome, x_message_id: str
 ) -> None:
     put_in_outbox()
     older = take_lease()
     again()
     newer = take_lease()
     with recorded_signals() as heard:
-        record.file(older.part, accepted_outcome(x_message_id))
-        assert (only_part().state, only_part().attempt) == ("posting", newer.part.attempt)
+        record.record_result(older.mail, accepted_outcome(x_message_id))
+        assert (only_part().state, only_part().attempt_token) == ("posting", newer.mail.attempt_token)
         assert heard.calls == []
-        record.file(newer.part, outcome_of(verdict))
+        record.record_result(newer.mail, outcome_of(verdict))
     assert (only_part().state, only_part().error, only_part().sent_twice) == ("accepted", "", False)
     assert heard.signals == ["post_send"]
-    assert leases.take(Part.Lane.MAIL) is None
+    assert leases.acquire(Mail.Lane.MAIL) is None
 
 
 @pytest.mark.parametrize(("second", "twice"), [(SECOND_REQUEST, True), (FIRST_REQUEST, False), ("", False)])
@@ -233,12 +235,12 @@ def test_a_202_of_the_newer_attempt_after_one_of_the_older_marks_a_mail_sent_twi
     again()
     newer = take_lease()
     with recorded_signals() as heard:
-        record.file(older.part, accepted_outcome(FIRST_REQUEST))
-        record.file(newer.part, accepted_outcome(second))
+        record.record_result(older.mail, accepted_outcome(FIRST_REQUEST))
+        record.record_result(newer.mail, accepted_outcome(second))
     found = only_part()
     assert (found.state, found.x_message_id, found.sent_twice) == ("accepted", FIRST_REQUEST, twice)
     assert heard.signals == ["post_send"]
-    assert caplog.messages == [f"SendGrid has accepted part {found.pk} twice"] * twice
+    assert caplog.messages == [f"SendGrid has accepted mail {found.pk} twice"] * twice
 
 
 @pytest.mark.parametrize(("first", "twice"), [(SECOND_REQUEST, True), (FIRST_REQUEST, False), ("", False)])
@@ -249,23 +251,23 @@ def test_a_202_of_an_older_attempt_after_one_of_the_newer_marks_a_mail_sent_twic
     older = take_lease()
     again()
     with recorded_signals() as heard:
-        record.file(take_lease().part, accepted_outcome(FIRST_REQUEST))
-        record.file(older.part, accepted_outcome(first))
+        record.record_result(take_lease().mail, accepted_outcome(FIRST_REQUEST))
+        record.record_result(older.mail, accepted_outcome(first))
     assert (only_part().state, only_part().x_message_id, only_part().sent_twice) == (
         "accepted",
         FIRST_REQUEST,
         twice,
     )
     assert heard.signals == ["post_send"]
-    assert caplog.messages == [f"SendGrid has accepted part {only_part().pk} twice"] * twice
+    assert caplog.messages == [f"SendGrid has accepted mail {only_part().pk} twice"] * twice
 
 
 def test_a_202_of_a_deleted_mail_is_ignored(database: str) -> None:
     put_in_outbox()
     taken = take_lease()
-    Part.objects.all().delete()
+    Mail.objects.all().delete()
     with recorded_signals() as heard:
-        record.file(taken.part, accepted_outcome())
+        record.record_result(taken.mail, accepted_outcome())
     assert heard.calls == []
 
 
@@ -273,15 +275,15 @@ def test_a_202_of_a_deleted_mail_is_ignored(database: str) -> None:
 
 
 @pytest.mark.parametrize("verdict", NOT_ACCEPTED)
-def test_event_feedback_wins_over_every_other_outcome(database: str, verdict: Verdict) -> None:
+def test_event_feedback_wins_over_every_other_outcome(database: str, verdict: Outcome) -> None:
     put_in_outbox()
     taken = take_lease()
     receive_events(event_payload("delivered", stored_recipients()[0]))
     with recorded_signals() as heard:
-        record.file(taken.part, outcome_of(verdict))
-        record.file(taken.part, outcome_of(verdict))
+        record.record_result(taken.mail, outcome_of(verdict))
+        record.record_result(taken.mail, outcome_of(verdict))
     found = only_part()
-    assert (found.state, found.error, found.log, found.unknowns) == ("accepted", "", [], 0)
+    assert (found.state, found.error, found.log, found.unknown_outcomes) == ("accepted", "", [], 0)
     assert found.finished_at is not None
     assert [one.status for one in stored_recipients()] == ["delivered"]
     assert heard.signals == ["post_send"]
@@ -292,7 +294,7 @@ def test_an_event_and_the_202_of_one_request_are_not_a_second_send(database: str
     taken = take_lease()
     receive_events(event_payload("processed", stored_recipients()[0]))
     with recorded_signals() as heard:
-        record.file(taken.part, accepted_outcome(FIRST_REQUEST))
+        record.record_result(taken.mail, accepted_outcome(FIRST_REQUEST))
     assert (only_part().state, only_part().sent_twice) == ("accepted", False)
     assert heard.signals == ["post_send"]
 
@@ -303,7 +305,7 @@ def test_an_event_of_the_first_attempt_and_a_202_of_the_second_mark_a_mail_sent_
     again()
     second = take_lease()
     receive_events(event_payload("processed", stored_recipients()[0]))
-    record.file(second.part, accepted_outcome(SECOND_REQUEST))
+    record.record_result(second.mail, accepted_outcome(SECOND_REQUEST))
     assert (only_part().state, only_part().x_message_id, only_part().sent_twice) == (
         "accepted",
         FIRST_REQUEST,
@@ -318,13 +320,13 @@ def test_recording_an_outcome_does_not_lower_the_recipient_status(database: str)
         event_payload("delivered", stored_recipients()[0]), event_payload("open", stored_recipients()[0])
     )
     before = row()["recipients"]
-    record.file(taken.part, accepted_outcome())
+    record.record_result(taken.mail, accepted_outcome())
     assert row()["recipients"] == before
 
 
 @pytest.mark.parametrize("outcome", [accepted_outcome(), *(outcome_of(one) for one in NOT_ACCEPTED)])
-def test_only_final_states_have_finished_at(database: str, outcome: Outcome) -> None:
+def test_only_final_states_have_finished_at(database: str, outcome: SendResult) -> None:
     put_in_outbox()
-    taken: Taken = take_lease()
-    record.file(taken.part, outcome)
+    taken: Lease = take_lease()
+    record.record_result(taken.mail, outcome)
     assert (only_part().finished_at is not None) == (only_part().state in FINAL)

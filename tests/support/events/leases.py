@@ -7,45 +7,45 @@ from typing import Any
 
 from events_app import normalize as tables
 from events_app.dispatch import leases, store
-from events_app.dispatch.kinds import Owed
-from events_app.dispatch.leases import Claim
-from events_app.models import Work
+from events_app.dispatch.kinds import Delivery
+from events_app.dispatch.leases import Lease
+from events_app.models import PendingDelivery
 from events_app.shared.database import database_now
 from tests.support.events.stored_events import open_event, stream_entries
 
 
-def store_leased(*event_ids: str, claim: Claim) -> list[Owed]:
-    return store.store(stream_entries(*map(open_event, event_ids)), claim).owed
+def store_leased(*event_ids: str, lease: Lease) -> list[Delivery]:
+    return store.store(stream_entries(*map(open_event, event_ids)), lease).deliveries
 
 
-def out_of_budget(claim: Claim) -> Claim:
-    return replace(claim, started=claim.started - leases.BUDGET)
+def out_of_budget(lease: Lease) -> Lease:
+    return replace(lease, started=lease.started - leases.BUDGET)
 
 
-def out_of_lease(claim: Claim) -> Claim:
-    return replace(claim, started=claim.started - leases.lease().total_seconds())
+def out_of_lease(lease: Lease) -> Lease:
+    return replace(lease, started=lease.started - leases.lease_duration().total_seconds())
 
 
 def make_due(database: str, **changes: object) -> None:
     """Make all pending deliveries due now; leased ones expire."""
-    Work.objects.update(due=database_now(database) - timedelta(seconds=1), **changes)
+    PendingDelivery.objects.update(due=database_now(database) - timedelta(seconds=1), **changes)
 
 
 def pending_ids() -> list[str]:
-    return sorted(Work.objects.filter(state="owed").values_list("event__event_id", flat=True))
+    return sorted(PendingDelivery.objects.filter(state="pending").values_list("event__event_id", flat=True))
 
 
-def take_expired(claim: Claim, _: int) -> list[Owed]:
-    taken = leases.take_lapsed(claim)
+def take_expired(lease: Lease, _: int) -> list[Delivery]:
+    taken = leases.take_expired(lease)
     return [taken] if taken else []
 
 
-def leased_ids(owed: Sequence[Owed]) -> list[str | None]:
+def leased_ids(owed: Sequence[Delivery]) -> list[str | None]:
     return [tables.read(item.row.raw)[1].event_id for item in owed]
 
 
-def dead_letters() -> list[Work]:
-    return list(Work.objects.filter(state=Work.State.DEAD).order_by("pk"))
+def dead_letters() -> list[PendingDelivery]:
+    return list(PendingDelivery.objects.filter(state=PendingDelivery.State.DEAD_LETTER).order_by("pk"))
 
 
 #: A lease's token.

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from events_app.dispatch import store
-from events_app.dispatch.leases import Claim
-from events_app.models import Event, NewEvent, Work
+from events_app.dispatch.leases import Lease
+from events_app.models import Event, NewEvent, PendingDelivery
 from events_app.shared.database import database_now
 from events_app.stream import Entry
 
@@ -42,7 +42,7 @@ def new_event(number: int, **fields: Any) -> NewEvent:
         "recipient": "mira.okafor@example.net",
         "timestamp": NOON,
         "received_at": NOON,
-        "door": "tracking",
+        "webhook": "tracking",
         "raw": b'{"event": "open"}',
     }
     return NewEvent(**values | fields)
@@ -66,14 +66,14 @@ def stored_pks() -> list[int]:
 
 def store_done(*events: dict[str, Any]) -> list[int]:
     """Store these events with no pending delivery; return their ids."""
-    claim = Claim()
-    store.store(stream_entries(*events), claim)
-    Work.objects.filter(claim=claim.token).delete()
+    lease = Lease()
+    store.store(stream_entries(*events), lease)
+    PendingDelivery.objects.filter(lease=lease.token).delete()
     pks = dict(Event.objects.values_list("event_id", "pk"))
     return [pks[event["sg_event_id"]] for event in events]
 
 
-def add_pending(pk: int, **fields: Any) -> Work:
+def add_pending(pk: int, **fields: Any) -> PendingDelivery:
     """A pending delivery of a stored event."""
     using = Event.objects.db
-    return Work.objects.create(event_id=pk, **{"due": database_now(using), **fields})
+    return PendingDelivery.objects.create(event_id=pk, **{"due": database_now(using), **fields})

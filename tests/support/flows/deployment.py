@@ -35,7 +35,7 @@ class PendingRow(NamedTuple):
 
     state: str
     failures: int
-    lapses: int
+    worker_deaths: int
     #: Pending receivers, each with the traceback of its last failure.
     receivers: dict[str, str]
     error: str
@@ -145,24 +145,24 @@ class Deployment:
     def work(self) -> dict[str, PendingRow]:
         """All pending deliveries and dead letters, by the event's SendGrid id."""
         found = self.query(
-            "SELECT e.event_id, w.state, w.failures, w.lapses, w.receivers, w.error "
-            "FROM events_app_event e JOIN events_app_work w ON w.event_id = e.id"
+            "SELECT e.event_id, w.state, w.failures, w.worker_deaths, w.receivers, w.error "
+            "FROM events_app_event e JOIN events_app_pendingdelivery w ON w.event_id = e.id"
         )
         return {
             # SQLite has JSON as text.
             event_id: PendingRow(
                 state,
                 failures,
-                lapses,
+                worker_deaths,
                 json.loads(receivers) if isinstance(receivers, str) else receivers,
                 error,
             )
-            for event_id, state, failures, lapses, receivers, error in found
+            for event_id, state, failures, worker_deaths, receivers, error in found
         }
 
     def pending(self) -> set[str]:
         """The SendGrid ids of events with a pending delivery."""
-        return {event_id for event_id, row in self.work().items() if row.state == "owed"}
+        return {event_id for event_id, row in self.work().items() if row.state == "pending"}
 
     def dead_letters(self) -> dict[str, PendingRow]:
         return {event_id: row for event_id, row in self.work().items() if row.state == "dead"}
@@ -198,15 +198,17 @@ class Deployment:
 
     def expire_leases(self) -> None:
         """Let time pass: every lease expires, every entry that was read has been idle for long."""
-        owed = "SELECT event_id FROM events_app_work WHERE state = 'owed'"
+        owed = "SELECT event_id FROM events_app_pendingdelivery WHERE state = 'pending'"
         if is_postgres(self.database_url):
             owed += " FOR UPDATE SKIP LOCKED"  # the end of another's transaction is not to be waited for
-        self.execute(f"UPDATE events_app_work SET due = '{LONG_AGO}' WHERE event_id IN ({owed})")
+        self.execute(f"UPDATE events_app_pendingdelivery SET due = '{LONG_AGO}' WHERE event_id IN ({owed})")
         with self.redis() as redis:
             pending = redis.xpending_range(STREAM, "pipeline", "-", "+", 10_000)
             ids: Any = [entry["message_id"] for entry in pending]
             if ids:
-                redis.xclaim(STREAM, "pipeline", "worker", 0, ids, idle=leases.lease_ms(), justid=True)
+                redis.xclaim(
+                    STREAM, "pipeline", "worker", 0, ids, idle=leases.lease_duration_ms(), justid=True
+                )
             # The next tick is not too early, and a recovery that was killed holds up no other.
             redis.delete(*(f"{STREAM}:{name}" for name in ("tick", "recover")))
 
@@ -219,9 +221,9 @@ class Deployment:
     def state(self) -> str:
         """Counts and logs for the message of a failed wait."""
         events = self.query("SELECT count(*) FROM events_app_event")
-        rows = Counter((row.state, row.failures, row.lapses) for row in self.work().values())
+        rows = Counter((row.state, row.failures, row.worker_deaths) for row in self.work().values())
         logs = "\n".join(f"{process.log}\n{process.output()[-3000:]}" for process in self.processes)
-        return f"events {events}, work (state, failures, lapses) {dict(rows)}\n{logs}"
+        return f"events {events}, pending deliveries (state, failures, worker deaths) {dict(rows)}\n{logs}"
 
     def _keep(self, process: Process) -> Process:
         self.processes.append(process)

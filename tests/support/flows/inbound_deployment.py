@@ -19,7 +19,7 @@ class MailRow(NamedTuple):
     """A stored post and its pending delivery."""
 
     message_id: str
-    repeat_of: int | None
+    duplicate_of: int | None
     answers: str
     #: "done" without a pending delivery.
     state: str
@@ -55,9 +55,9 @@ class InboundDeployment(MailDeployment):
 
     def mails(self) -> list[MailRow]:
         found = self.query(
-            "SELECT m.message_id, m.repeat_of_id, m.answers, coalesce(w.state, 'done'), "
+            "SELECT m.message_id, m.duplicate_of_id, m.answers, coalesce(w.state, 'done'), "
             "coalesce(w.failures, 0), coalesce(w.error, '') "
-            "FROM events_app_inboundmail m LEFT JOIN events_app_inboundwork w ON w.mail_id = m.id "
+            "FROM events_app_inboundmail m LEFT JOIN events_app_pendinginbounddelivery w ON w.mail_id = m.id "
             "ORDER BY m.id"
         )
         return [MailRow(*row) for row in found]
@@ -77,10 +77,12 @@ class InboundDeployment(MailDeployment):
 
     def expire_leases(self) -> None:
         """Let time pass: every lease on a mail expires."""
-        owed = "SELECT mail_id FROM events_app_inboundwork WHERE state = 'owed'"
+        owed = "SELECT mail_id FROM events_app_pendinginbounddelivery WHERE state = 'pending'"
         if is_postgres(self.database_url):
             owed += " FOR UPDATE SKIP LOCKED"
-        self.execute(f"UPDATE events_app_inboundwork SET due = '{LONG_AGO}' WHERE mail_id IN ({owed})")
+        self.execute(
+            f"UPDATE events_app_pendinginbounddelivery SET due = '{LONG_AGO}' WHERE mail_id IN ({owed})"
+        )
         with self.redis() as redis:
             # The next tick is not too early, and a recovery that was killed holds up no other.
             redis.delete(*(f"{STREAM}:{name}" for name in ("tick", "inbound_recover")))

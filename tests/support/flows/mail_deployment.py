@@ -39,7 +39,7 @@ class PartRow(NamedTuple):
 
     state: str
     attempts: int
-    unknowns: int
+    unknown_outcomes: int
     seen: bool
     sent_twice: bool
     error: str
@@ -126,13 +126,14 @@ class MailDeployment(Deployment):
 
     def part_to(self, address: str) -> PartRow:
         """The one that goes to this address."""
-        of_recipient = f"SELECT part_id FROM sending_app_recipient WHERE address = '{address}'"
+        of_recipient = f"SELECT mail_id FROM sending_app_recipient WHERE address = '{address}'"
         (found,) = self._parts(f"WHERE id IN ({of_recipient})")
         return found
 
     def _parts(self, which: str) -> list[PartRow]:
         found = self.query(
-            f"SELECT state, attempts, unknowns, seen_at, sent_twice, error FROM sending_app_part {which}"
+            f"SELECT state, attempts, unknown_outcomes, first_event_at, sent_twice, error "
+            f"FROM sending_app_mail {which}"
         )
         return [
             PartRow(state, attempts, unknowns, seen_at is not None, bool(twice), error)
@@ -166,12 +167,12 @@ class MailDeployment(Deployment):
 
     def pass_time(self) -> None:
         """Leases end, delays are over, and so is the wait for events but for four fifths of it."""
-        due = f"UPDATE sending_app_part SET due = '{LONG_AGO}' WHERE state"
+        due = f"UPDATE sending_app_mail SET due = '{LONG_AGO}' WHERE state"
         self.execute(f"{due} IN ('waiting', 'unknown')")
         # Not those that somebody alive is at: nobody has been at one for longer.
         since = f"{datetime.now(UTC) - timedelta(seconds=3):%Y-%m-%d %H:%M:%S}+00"
         self.execute(f"{due} = 'posting' AND attempted_at < '{since}'")
-        self.execute(f"UPDATE sending_app_pause SET until = '{LONG_AGO}'")
+        self.execute(f"UPDATE sending_app_opencircuit SET probe_at = '{LONG_AGO}'")
         self.tick_now()
 
     def wait_for_tick(self, mailer: Process) -> None:
@@ -182,7 +183,7 @@ class MailDeployment(Deployment):
     def tick_now(self) -> None:
         """As beat does every few seconds; and whoever looks next is not too early."""
         with self.redis() as redis:
-            redis.delete(*(f"{STREAM}:{name}" for name in ("sending-tick", "sending-settle")))
+            redis.delete(*(f"{STREAM}:{name}" for name in ("sending-tick", "sending-reconcile")))
         with Celery(broker=self.valkey.url(1), set_as_current=False) as beat:
             beat.send_task("sending.tick", queue=MAIL_QUEUES[0], ignore_result=True)
 

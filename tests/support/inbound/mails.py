@@ -10,9 +10,9 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 
 from events_app.dispatch import dispatcher, leases
-from events_app.dispatch.leases import Claim
+from events_app.dispatch.leases import Lease
 from events_app.inbound import storage, store
-from events_app.models import InboundMail, InboundWork
+from events_app.models import InboundMail, PendingInboundDelivery
 from events_app.shared.database import database_now
 from fake_sendgrid import inbound
 from fake_sendgrid.form import Form
@@ -33,7 +33,7 @@ def keep_mail(mail: EmailMessage | Form | bytes) -> InboundMail:
     form = inbound.raw(mail) if isinstance(mail, EmailMessage) else mail
     body = form if isinstance(form, bytes) else form.body()
     file = storages[storage.ALIAS].save(f"tests/{uuid.uuid4().hex}.form", ContentFile(body))
-    store.keep(
+    store.save(
         "inbound",
         file=file,
         size=len(body),
@@ -45,8 +45,8 @@ def keep_mail(mail: EmailMessage | Form | bytes) -> InboundMail:
 
 def deliver_mails() -> bool:
     """Run one worker's delivery of fresh mails."""
-    claim = Claim(kind=store.MAILS)
-    return dispatcher.deliver(leases.take_released(claim, 100), claim)
+    lease = Lease(kind=store.INBOUND_MAILS)
+    return dispatcher.deliver(leases.take_released(lease, 100), lease)
 
 
 RECEIVED = datetime(2026, 7, 14, 12, tzinfo=UTC)
@@ -54,11 +54,17 @@ RECEIVED = datetime(2026, 7, 14, 12, tzinfo=UTC)
 
 def store_read_mail(**fields: Any) -> int:
     """Store the row of a read mail with no pending delivery; return its id."""
-    given = {"file": uuid.uuid4().hex, "size": 1, "digest": b"", "door": "inbound", "received_at": RECEIVED}
+    given = {
+        "file": uuid.uuid4().hex,
+        "size": 1,
+        "digest": b"",
+        "webhook": "inbound",
+        "received_at": RECEIVED,
+    }
     return InboundMail.objects.create(**{**given, **fields}).pk
 
 
-def add_pending_mail(pk: int, **fields: Any) -> InboundWork:
+def add_pending_mail(pk: int, **fields: Any) -> PendingInboundDelivery:
     """A pending delivery of a stored mail."""
     now = database_now(InboundMail.objects.db)
-    return InboundWork.objects.create(mail_id=pk, **{"due": now, **fields})
+    return PendingInboundDelivery.objects.create(mail_id=pk, **{"due": now, **fields})

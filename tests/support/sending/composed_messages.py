@@ -22,4 +22,4 @@ def composed(under: Rules | None = None, /, **attributes: Any) -> Composed:
 
 
 def body_of(under: Rules | None = None, /, **attributes: Any) -> dict[str, Any]:
-    return composed(under, **attributes).mail.common.body
+    return composed(under, **attributes).mail.shared.body

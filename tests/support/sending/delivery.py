@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from fake_sendgrid.server import FakeSendGrid
-from sending_app.api.client import Outcome
+from sending_app.api.client import SendResult
 from sending_app.delivery import leases, sender
-from sending_app.delivery.leases import Taken
-from sending_app.exceptions import Verdict
-from sending_app.models import Part
+from sending_app.delivery.leases import Lease
+from sending_app.exceptions import Outcome
+from sending_app.models import Mail
 from tests.support.sending.mail_events import FIRST_REQUEST
 
 API_KEY = "SG.fake"
@@ -23,20 +23,20 @@ def sendgrid_double(anymail: Callable[..., None], **how: Any) -> Iterator[FakeSe
         yield sendgrid
 
 
-def take_lease(lane: Part.Lane = Part.Lane.MAIL) -> Taken:
-    taken = leases.take(lane)
+def take_lease(lane: Mail.Lane = Mail.Lane.MAIL) -> Lease:
+    taken = leases.acquire(lane)
     assert taken
     return taken
 
 
-def deliver(lane: Part.Lane = Part.Lane.MAIL, seconds: float = 60) -> dict[str, int]:
+def deliver(lane: Mail.Lane = Mail.Lane.MAIL, seconds: float = 60) -> dict[str, int]:
     """Post for one lane; return the number of each outcome."""
-    return dict(sender.deliver(lane, seconds, call_another=lambda: None))
+    return dict(sender.deliver(lane, seconds, wake_another=lambda: None))
 
 
-def accepted_outcome(x_message_id: str = FIRST_REQUEST) -> Outcome:
-    return Outcome(Verdict.ACCEPTED, 202, x_message_id)
+def accepted_outcome(x_message_id: str = FIRST_REQUEST) -> SendResult:
+    return SendResult(Outcome.ACCEPTED, 202, x_message_id)
 
 
-def outcome_of(verdict: Verdict, detail: str = "SendGrid's own words") -> Outcome:
-    return Outcome(verdict, detail=detail)
+def outcome_of(verdict: Outcome, detail: str = "SendGrid's own words") -> SendResult:
+    return SendResult(verdict, detail=detail)

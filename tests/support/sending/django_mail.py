@@ -15,7 +15,7 @@ from django.dispatch import Signal
 from pytest_django import Settings
 
 from sending_app.delivery import sender
-from sending_app.models import Part
+from sending_app.models import Mail
 
 DIRECT = "sending_app.backends.direct.EmailBackend"
 QUEUED = "sending_app.backends.queued.EmailBackend"
@@ -91,8 +91,8 @@ def receiver_connected(signal: Signal, receiver: Callable[..., Any]) -> Iterator
 
 def post_due_mail() -> None:
     """Post all due parts, as workers would."""
-    for lane in Part.Lane:
-        while sender.deliver(lane, 0, call_another=lambda: None):
+    for lane in Mail.Lane:
+        while sender.deliver(lane, 0, wake_another=lambda: None):
             pass
 
 

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from events_app.dispatch import store
-from events_app.dispatch.leases import Claim
+from events_app.dispatch.leases import Lease
 from events_app.models import InboundMail
 from events_app.normalize import normalize
 from events_app.signals import TrackingEvent
 from sending_app import outbox
-from sending_app.models import Part, Recipient
+from sending_app.models import Mail, Recipient
 from tests.support.events.stored_events import stream_entries
 
 #: Timestamp of an event at second 0.
@@ -57,12 +57,12 @@ def receive_events(*posted: dict[str, Any], at: datetime | None = None) -> None:
     """Store these events as posted now, or at another time."""
     milliseconds = (at or datetime.now(UTC)).timestamp() * 1000
     made = stream_entries(*(json.loads(json.dumps(one)) for one in posted))
-    store.store([one._replace(id=b"%d-%d" % (milliseconds, n)) for n, one in enumerate(made)], Claim())
+    store.store([one._replace(id=b"%d-%d" % (milliseconds, n)) for n, one in enumerate(made)], Lease())
 
 
-def stored_recipients(part: Part | None = None) -> list[Recipient]:
+def stored_recipients(part: Mail | None = None) -> list[Recipient]:
     found = Recipient.objects.using(outbox.using()).order_by("pk")
-    return list(found.filter(part=part) if part else found)
+    return list(found.filter(mail=part) if part else found)
 
 
 NOON = datetime(2026, 7, 14, 12, tzinfo=UTC)

@@ -35,7 +35,7 @@ class ReceivedMail(NamedTuple):
     #: SHA-256 of each, by the file's name.
     attachments: dict[str, str]
     answers: str | None
-    repeat_of: str | None
+    duplicate_of: str | None
 
 
 class CallLog:

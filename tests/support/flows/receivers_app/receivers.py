@@ -54,7 +54,7 @@ def reader(event: InboundEvent, attempt: int, replay: bool, **_: Any) -> None:
             message.envelope_recipients,
             {file.get_filename(""): _digest(file.get_content_bytes()) for file in message.attachments},
             event.answers,
-            event.repeat_of,
+            event.duplicate_of,
         )
     )
 
