@@ -185,8 +185,9 @@ class Lives(RuleBasedStateMachine):
         before = {one.pk: one for one in all_parts()}
         reconcile.reconcile_all()
         for one in all_parts():
-            if (before[one.pk].state, one.state) == (State.UNKNOWN, State.WAITING):
-                self._may_be_sent_again(before[one.pk])
+            # One sweep may take a mail from posting through unknown to waiting.
+            if before[one.pk].state in (State.POSTING, State.UNKNOWN) and one.state == State.WAITING:
+                self._may_be_sent_again(one)
                 self.sent_again.add(one.pk)
 
     def _may_be_sent_again(self, one: Mail) -> None:
@@ -281,3 +282,22 @@ def test_no_mail_is_lost_or_knowingly_sent_twice(database: str, anymail: Callabl
                 max_examples=examples(40), stateful_step_count=25, suppress_health_check=list(HealthCheck)
             ),
         )
+
+
+def test_one_sweep_may_send_again_a_mail_whose_worker_died_long_ago(
+    database: str, anymail: Callable[..., None]
+) -> None:
+    anymail(SENDGRID_API_KEY="SG.fake", SEND_UNKNOWN_WAIT=600)
+    with recorded_signals() as Lives.told:
+        lives = Lives()
+        lives.send()
+        lives.take()
+        lives.post(index=0, answer="accepted", late=True)
+        lives.posts_got_through()
+        lives.time_passes(900)
+        lives.posts_got_through()
+        lives.settle()
+        lives.take()
+        lives.post(index=0, answer="accepted", late=False)
+        assert len(*lives.taken.values()) == 2
+        lives.what_went_out_twice_is_recorded_as_far_as_its_ids_were_heard()
