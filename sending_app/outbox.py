@@ -1,8 +1,9 @@
-"""The writer of the outbox: one `send()` becomes rows, in the caller's transaction."""
+"""The writer of the outbox: `send()` inserts a message's rows in the caller's transaction."""
 
 import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,7 +21,7 @@ from sending_app.mail import Attachment as File
 from sending_app.mail import ComposedMail, Personalization, SharedContent
 from sending_app.models import Attachment, Mail, OutboxMessage, Recipient
 
-#: Rows one statement inserts.
+#: Rows of an insert statement.
 SLICE = 1000
 
 _INSERT = """
@@ -40,12 +41,15 @@ def using() -> str:
 
 
 def keep(composed: ComposedMail, alias: str, bulk_above: int) -> Mail.Lane:
-    """Write the mail down, to be sent by the mailer `alias`; answer the lane it leaves by.
+    """Insert the rows of a message of the mailer `alias`, and return the lane of its mails.
 
-    Raises exceptions.TooLarge, with nothing written, and what the database raises.
+    Raises exceptions.TooLarge before any insert, and database errors.
     """
     split = api_split.split(composed)
-    lane = _lane(composed, bulk_above)
+    bulk = composed.bulk
+    if bulk is None:
+        bulk = composed.is_batch and len(composed.personalizations) > bulk_above
+    lane = Mail.Lane.BULK if bulk else Mail.Lane.MAIL
     database = using()
     if len(split) == 1 and not composed.attachments and connections[database].vendor == "postgresql":
         _keep_in_one_statement(composed, alias, lane, split[0], database)
@@ -64,9 +68,9 @@ def _keep_in_one_statement(
     message = _message(composed, alias, sql_now(database))
     mail = _mail(message, lane, composed.shared, personalizations)
     rows = _recipients(mail, personalizations)
-    # One statement is its own transaction. Should it fail in the caller's, a savepoint leaves that whole.
-    alone = connections[database].get_autocommit()
-    with nullcontext() if alone else transaction.atomic(using=database):
+    # A statement is its own transaction. Inside the caller's transaction, a savepoint contains a failure.
+    is_autocommit = connections[database].get_autocommit()
+    with nullcontext() if is_autocommit else transaction.atomic(using=database):
         insert_in_one_statement(database, message, mail, rows)
 
 
@@ -80,26 +84,26 @@ def _keep(
     with transaction.atomic(using=database):
         message = _message(composed, alias, database_now(database))
         message.save(using=database)
-        files = (_attachment(message, file) for file in composed.attachments)
+        files = (Attachment(message=message, **asdict(file)) for file in composed.attachments)
         Attachment.objects.using(database).bulk_create(files)
-        rows = [_mail(message, lane, composed.shared, personalizations) for personalizations in split]
-        Mail.objects.using(database).bulk_create(rows)
-        recipients = (row for pair in zip(rows, split, strict=True) for row in _recipients(*pair))
+        mails = [_mail(message, lane, composed.shared, personalizations) for personalizations in split]
+        Mail.objects.using(database).bulk_create(mails)
+        recipients = (row for pair in zip(mails, split, strict=True) for row in _recipients(*pair))
         Recipient.objects.using(database).bulk_create(recipients, batch_size=SLICE)
 
 
 def shared_content_of(message: OutboxMessage) -> SharedContent:
-    """What was kept of the message; only while its content is."""
+    """The message's shared content, during its retention."""
     return msgspec.json.decode(bytes(message.content or b""), type=SharedContent)
 
 
 def personalizations_of(mail: Mail) -> list[Personalization]:
-    """What was kept of the mail; only while its personalizations are."""
+    """The mail's personalizations, during their retention."""
     return msgspec.json.decode(bytes(mail.personalizations or b""), type=list[Personalization])
 
 
 def files_of(message: OutboxMessage) -> list[File]:
-    """Its attachments, in the order in which they were attached; only while its content is kept."""
+    """The message's attachments in their order, during the retention of the content."""
     return [
         File(filename=row.filename, type=row.type, content_id=row.content_id, content=bytes(row.content))
         for row in message.attachments.order_by("pk")
@@ -110,18 +114,8 @@ def _message(composed: ComposedMail, alias: str, now: datetime | Now) -> OutboxM
     return OutboxMessage(
         created_at=now,
         alias=alias,
-        subject=_subject(composed),
+        subject=str(composed.shared.body.get("subject", "")).replace("\0", "")[:200],
         content=msgspec.json.encode(composed.shared),
-    )
-
-
-def _attachment(message: OutboxMessage, file: File) -> Attachment:
-    return Attachment(
-        message=message,
-        filename=file.filename,
-        type=file.type,
-        content_id=file.content_id,
-        content=file.content,
     )
 
 
@@ -138,88 +132,74 @@ def _mail(
         alias=message.alias,
         created_at=now,
         due=now,
-        send_at=_send_at(shared, personalizations),
+        send_at=_capped_send_at(shared, personalizations),
         recipient_count=sum(len(personalization.recipients) for personalization in personalizations),
         personalizations=msgspec.json.encode(personalizations),
     )
 
 
-def _send_at(shared: SharedContent, personalizations: Sequence[Personalization]) -> datetime | None:
-    """As near as it can be: what waits for a time that SendGrid refuses would wait for ever."""
-    asked = sending_time(shared, personalizations)
+def _capped_send_at(shared: SharedContent, personalizations: Sequence[Personalization]) -> datetime | None:
+    # The age limit counts from send_at, so a mail for a distant time would never fail.
+    send_at = sending_time(shared, personalizations)
     longest = MAX_SCHEDULE_AHEAD + timedelta(seconds=conf.MAX_AGE.get())
-    return asked and min(asked, timezone.now() + longest)
-
-
-def _lane(composed: ComposedMail, bulk_above: int) -> Mail.Lane:
-    bulk = (
-        composed.is_batch and len(composed.personalizations) > bulk_above
-        if composed.bulk is None
-        else composed.bulk
-    )
-    return Mail.Lane.BULK if bulk else Mail.Lane.MAIL
-
-
-def _subject(composed: ComposedMail) -> str:
-    return str(composed.shared.body.get("subject", "")).replace("\0", "")[:200]
+    return send_at and min(send_at, timezone.now() + longest)
 
 
 def _recipients(mail: Mail, personalizations: Sequence[Personalization]) -> list[Recipient]:
-    # An address that a personalization has twice is one recipient: SendGrid will refuse it, or casefold()
-    # took two for the same.
-    found: dict[tuple[str, str], Recipient] = {}
+    # A row per personalization and address. Two equal addresses in a personalization are a mistake that
+    # SendGrid refuses, or different addresses that casefold() makes equal.
+    rows: dict[tuple[str, str], Recipient] = {}
     for personalization in personalizations:
-        for kind, addresses in (
+        for role, addresses in (
             (Recipient.Kind.TO, personalization.to),
             (Recipient.Kind.CC, personalization.cc),
             (Recipient.Kind.BCC, personalization.bcc),
         ):
-            for one in addresses:
-                address = one["email"].replace("\0", "").casefold()[:320]
+            for recipient in addresses:
+                address = recipient["email"].replace("\0", "").casefold()[:320]
                 row = Recipient(
-                    mail=mail, message_id=uuid.UUID(personalization.id), address=address, kind=kind
+                    mail=mail, message_id=uuid.UUID(personalization.id), address=address, kind=role
                 )
-                found.setdefault((personalization.id, address), row)
-    return list(found.values())
+                rows.setdefault((personalization.id, address), row)
+    return list(rows.values())
 
 
 def insert_in_one_statement(
     using: str, message: OutboxMessage, mail: Mail, recipients: Sequence[Recipient]
 ) -> None:
-    """Insert a message, its only mail and their recipients in one statement, or nothing.
+    """Insert a message, its only mail and the recipients in a single statement.
 
-    The rows do not learn their keys. For PostgreSQL: SQLite inserts into one table a statement.
+    The instances get no primary keys. PostgreSQL only: a statement of SQLite inserts into a single table.
     """
     parameters: list[Any] = []
-    words: dict[str, str] = {}
-    for name, rows, beside in (
+    names: dict[str, str] = {}
+    for name, rows, generated in (
         ("message", [message], "id"),
         ("mail", [mail], "id message_id"),
         ("recipient", recipients, "id mail_id"),
     ):
-        fields = _fields(rows[0], beside.split())
-        words[name] = rows[0]._meta.db_table
-        words[f"{name}_columns"] = ", ".join(str(field.column) for field in fields)
-        words[f"{name}_values"] = ", ".join(_values(row, fields, using, parameters) for row in rows)
+        # Fields with NULL are left out: PostgreSQL would take a NULL among VALUES for text.
+        fields = [
+            field
+            for field in rows[0]._meta.concrete_fields
+            if field.attname not in generated.split() and getattr(rows[0], field.attname) is not None
+        ]
+        names[name] = rows[0]._meta.db_table
+        names[f"{name}_columns"] = ", ".join(str(field.column) for field in fields)
+        names[f"{name}_values"] = ", ".join(_placeholders(row, fields, using, parameters) for row in rows)
     with connections[using].cursor() as cursor:
-        cursor.execute(_INSERT.format(**words), parameters)
+        cursor.execute(_INSERT.format(**names), parameters)
 
 
-def _fields(row: Model, beside: Iterable[str]) -> "list[Field[Any, Any]]":
-    # What is null is left out: among values it would be taken for a text.
-    fields = row._meta.concrete_fields
-    return [one for one in fields if one.attname not in beside and getattr(row, one.attname) is not None]
-
-
-def _values(row: Model, fields: "Iterable[Field[Any, Any]]", using: str, parameters: list[Any]) -> str:
-    """A row of placeholders; what is to stand there goes to the parameters."""
+def _placeholders(row: Model, fields: "Iterable[Field[Any, Any]]", using: str, parameters: list[Any]) -> str:
+    """The row's placeholders. Appends the values to `parameters`."""
     connection = connections[using]
-    places = []
+    placeholders = []
     for field in fields:
-        value = getattr(row, field.attname)
-        if isinstance(value, Now):
-            places.append("statement_timestamp()")
+        column = getattr(row, field.attname)
+        if isinstance(column, Now):
+            placeholders.append("statement_timestamp()")
         else:
-            places.append("%s")
-            parameters.append(field.get_db_prep_save(value, connection))
-    return f"({', '.join(places)})"
+            placeholders.append("%s")
+            parameters.append(field.get_db_prep_save(column, connection))
+    return f"({', '.join(placeholders)})"

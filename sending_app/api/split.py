@@ -88,13 +88,16 @@ def _shared_size(shared: SharedContent, attachments: list[Attachment]) -> int:
 
 def _sizes(shared: SharedContent, personalizations: list[Personalization]) -> Iterator[int]:
     """Bytes each personalization takes, at the most, with the comma after it."""
-    # What is merged is no longer than its two sides beside each other. So the side that is the same
-    # for all is written once, and theirs without it.
-    nobody = Personalization(id="", to=[])
-    same = len(payload.encode(payload.build_personalization(replace(shared, tracked=False), nobody)))
-    theirs = replace(shared, global_data={}, extra={})
+    merged_size = 0
+    if shared.global_data or shared.extra:
+        # Merged data is no longer than both sides beside each other: the side that all share is built once.
+        nobody = Personalization(id="", to=[])
+        everyone = payload.build_personalization(replace(shared, tracked=False), nobody)
+        merged_size = len(payload.encode(everyone))
+        shared = replace(shared, global_data={}, extra={})
     for personalization in personalizations:
-        yield len(payload.encode(payload.build_personalization(theirs, personalization))) + same + 1
+        size = len(payload.encode(payload.build_personalization(shared, personalization)))
+        yield size + merged_size + 1
 
 
 def sending_time(shared: SharedContent, personalizations: Sequence[Personalization]) -> datetime | None:

@@ -4,6 +4,7 @@ import uuid
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.db import IntegrityError, connections, transaction
@@ -11,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from events_app.shared.database import database_now
 from sending_app import exceptions, outbox
-from sending_app.api import split
+from sending_app.api import payload, split
 from sending_app.mail import Attachment, ComposedMail, Personalization, SharedContent
 from sending_app.models import Attachment as File
 from sending_app.models import Mail, OutboxMessage, Recipient
@@ -39,6 +40,16 @@ def test_a_mail_is_stored_as_outbox_message_and_recipients(database: str) -> Non
     expected = [("ann@example.com", "to"), ("bob@example.com", "cc"), ("eve@example.com", "bcc")]
     assert [(one.address, one.kind) for one in stored_recipients()] == expected
     assert {str(one.message_id) for one in stored_recipients()} == {sent.personalizations[0].id}
+
+
+def test_keep_builds_each_piece_of_a_plain_mail_once(database: str) -> None:
+    with (
+        mock.patch.object(payload, "build", wraps=payload.build) as build,
+        mock.patch.object(payload, "build_personalization", wraps=payload.build_personalization) as piece,
+    ):
+        put_in_outbox()
+    assert (build.call_count, piece.call_count) == (1, 1)
+    assert build.call_args.args[1] == []
 
 
 def test_shared_content_and_personalizations_are_read_back_unchanged(database: str) -> None:
