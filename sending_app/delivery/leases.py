@@ -1,6 +1,6 @@
-"""The lease of a mail: one conditional update gives it to one worker, for as long as a post can take.
+"""The lease of a mail: a conditional update gives the mail to a single worker for the time of a post.
 
-The token of the attempt is in the row, so whatever a worker writes later it writes on its own attempt.
+The row keeps the token of the attempt. So a late worker cannot write over the result of a newer attempt.
 """
 
 import secrets
@@ -14,8 +14,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from events_app.shared.database import sql_now
-from sending_app import account
-from sending_app.account import Account
+from sending_app.account import Account, usable
 from sending_app.delivery import circuit_breaker
 from sending_app.models import Mail, OutboxMessage
 from sending_app.outbox import using
@@ -23,60 +22,55 @@ from sending_app.outbox import using
 
 @dataclass(frozen=True)
 class Lease:
-    """A mail that is leased to this worker, to post it."""
+    """A mail leased by a worker, with the account for the post."""
 
     mail: Mail
     account: Account
-    #: Whether its message has attachments.
+    #: Whether the message has attachments.
     has_files: bool
     #: The account's circuit is half-open, and this post is the probe.
     is_probe: bool = False
 
 
 def acquire(lane: Mail.Lane) -> Lease | None:
-    """The mail of this lane that is due longest, if there is one."""
-    accounts = account.usable()
-    # As a rule no circuit is open, and one statement will do.
-    return _acquire(lane, accounts) or _acquire_beside_open_circuits(lane, accounts)
+    """Lease the lane's longest due mail. None if no mail is due."""
+    accounts = usable()
+    # Usually no circuit is open, and one statement is enough.
+    lease = _acquire(lane, accounts)
+    if lease or not (open_circuits := circuit_breaker.open_circuits()):
+        return lease
+    for candidate in accounts:
+        if not open_circuits.get(candidate.fingerprint) or not _due(lane, [candidate]).exists():
+            continue
+        if circuit_breaker.start_probe(candidate) and (lease := _acquire(lane, [candidate], is_probe=True)):
+            return lease
+    return _acquire(lane, [account for account in accounts if account.fingerprint not in open_circuits])
 
 
 def anything_due(lane: Mail.Lane) -> bool:
     """Whether `acquire` would find a mail."""
-    accounts = account.usable()
     open_circuits = circuit_breaker.open_circuits()
-    may_post = [one for one in accounts if open_circuits.get(one.fingerprint, True)]
-    return _due(lane, may_post).exists()
+    allowed = [account for account in usable() if open_circuits.get(account.fingerprint, True)]
+    return _due(lane, allowed).exists()
 
 
-def lease_duration(one: Account) -> timedelta:
-    """How long a lease is: a mail that is still being posted when it ends has lost its worker."""
-    # Twice: a large body takes its time to go out, and each wait for the socket may be as long.
-    return timedelta(seconds=2 * sum(one.timeout) + 30)
-
-
-def _acquire_beside_open_circuits(lane: Mail.Lane, accounts: Sequence[Account]) -> Lease | None:
-    open_circuits = circuit_breaker.open_circuits()
-    if not open_circuits:
-        return None
-    for one in accounts:
-        if not open_circuits.get(one.fingerprint) or not _due(lane, [one]).exists():
-            continue
-        if circuit_breaker.start_probe(one) and (lease := _acquire(lane, [one], is_probe=True)):
-            return lease
-    return _acquire(lane, [one for one in accounts if one.fingerprint not in open_circuits])
+def lease_duration(account: Account) -> timedelta:
+    """Duration of a lease. If a mail is still posting at the end, the worker has died."""
+    # Twice the timeout: a large body takes a while to upload, and every socket operation may wait so long.
+    return timedelta(seconds=2 * sum(account.timeout) + 30)
 
 
 def _due(lane: Mail.Lane, accounts: Sequence[Account]) -> "QuerySet[Mail]":
-    """The mails of a lane that may be posted now through one of these accounts."""
+    """The lane's due mails of the mailers with these accounts."""
     return Mail.objects.using(using()).filter(
         state=Mail.State.WAITING,
         lane=lane,
         due__lte=sql_now(using()),
-        alias__in=[one.alias for one in accounts],
+        alias__in=[account.alias for account in accounts],
     )
 
 
-# Written by hand, and answering all that a post takes: it is most of what a mail costs the database.
+# Raw SQL that returns everything a post needs: this statement is most of a mail's cost in the database.
 _ACQUIRE = """
 UPDATE sending_app_mail SET
     state = 'posting', attempt_token = %(attempt)s, attempts = attempts + 1, attempted_at = {now},
@@ -96,42 +90,41 @@ _ALL_CIRCUITS_CLOSED = "NOT EXISTS (SELECT 1 FROM sending_app_opencircuit WHERE 
 
 
 def _acquire(lane: Mail.Lane, accounts: Sequence[Account], is_probe: bool = False) -> Lease | None:
-    """Only if no circuit of these accounts is open, unless this is a probe."""
+    """Lease a due mail if no circuit of these accounts is open. A probe ignores the circuit."""
     if not accounts:
         return None
-    parameters = {"lane": lane.value, "attempt": secrets.randbits(62) + 1}
-    for number, one in enumerate(accounts):
-        parameters |= {f"alias{number}": one.alias, f"account{number}": one.fingerprint}
-    parameters |= _clock(accounts)
-    for mail in Mail.objects.using(using()).raw(_acquire_sql(len(accounts), is_probe), parameters):
-        one = next(one for one in accounts if one.alias == mail.alias)
-        beside = vars(mail)  # what is no field of its own
-        mail.message = OutboxMessage.from_db(using(), ("id", "content"), (mail.message_id, beside["content"]))
-        return Lease(mail, one, bool(beside["has_files"]), is_probe)
+    for mail in Mail.objects.using(using()).raw(*_statement(lane, accounts, is_probe)):
+        annotations = vars(mail)  # the columns that are no field of the model
+        message_row = (mail.message_id, annotations["content"])
+        mail.message = OutboxMessage.from_db(using(), ("id", "content"), message_row)
+        leased = next(account for account in accounts if account.alias == mail.alias)
+        return Lease(mail, leased, bool(annotations["has_files"]), is_probe)
     return None
 
 
-def _acquire_sql(accounts: int, is_probe: bool) -> str:
-    each = range(accounts)
-    fingerprints = ", ".join(f"%(account{one})s" for one in each)
-    is_sqlite = connections[using()].vendor == "sqlite"  # its clock is ours, and its writer one at a time
+def _statement(lane: Mail.Lane, accounts: Sequence[Account], is_probe: bool) -> tuple[str, dict[str, Any]]:
+    connection = connections[using()]
+    is_sqlite = connection.vendor == "sqlite"  # the clock of this process, and a single writer
     now, later = ("%(now)s", "") if is_sqlite else ("statement_timestamp()", "statement_timestamp() + ")
-    return _ACQUIRE.format(
+    parameters: dict[str, Any] = {"lane": lane.value, "attempt": secrets.randbits(62) + 1}
+    clock = timezone.now()
+    adapt = connection.ops.adapt_datetimefield_value
+    if is_sqlite:
+        parameters["now"] = adapt(clock)
+    for number, account in enumerate(accounts):
+        duration = lease_duration(account)
+        parameters[f"alias{number}"] = account.alias
+        parameters[f"account{number}"] = account.fingerprint
+        parameters[f"lease{number}"] = adapt(clock + duration) if is_sqlite else duration
+    numbers = range(len(accounts))
+    fingerprints = ", ".join(f"%(account{number})s" for number in numbers)
+    sql = _ACQUIRE.format(
         now=now,
-        fingerprints=" ".join(f"WHEN %(alias{one})s THEN %(account{one})s" for one in each),
-        leases=" ".join(f"WHEN %(alias{one})s THEN {later}%(lease{one})s" for one in each),
-        aliases=", ".join(f"%(alias{one})s" for one in each),
+        fingerprints=" ".join(f"WHEN %(alias{number})s THEN %(account{number})s" for number in numbers),
+        leases=" ".join(f"WHEN %(alias{number})s THEN {later}%(lease{number})s" for number in numbers),
+        aliases=", ".join(f"%(alias{number})s" for number in numbers),
         may_post="TRUE" if is_probe else _ALL_CIRCUITS_CLOSED.format(fingerprints=fingerprints),
         lock="" if is_sqlite else "FOR UPDATE SKIP LOCKED",
         columns=", ".join(str(field.column) for field in Mail._meta.concrete_fields),
     )
-
-
-def _clock(accounts: Sequence[Account]) -> dict[str, Any]:
-    """What the statement takes of the time, and when each account's lease ends."""
-    connection = connections[using()]
-    leases = {f"lease{number}": lease_duration(one) for number, one in enumerate(accounts)}
-    if connection.vendor != "sqlite":
-        return leases
-    now, adapt = timezone.now(), connection.ops.adapt_datetimefield_value
-    return {name: adapt(now + length) for name, length in leases.items()} | {"now": adapt(now)}
+    return sql, parameters

@@ -1,19 +1,19 @@
-"""Mails that no worker will finish: the worker is gone, the outcome is unknown, or the mail is too old.
+"""Reconcile mails without a known outcome: a dead worker, an unknown outcome, or an age over the limit.
 
-SendGrid has no idempotency, so what may have been taken is not simply sent again. Its events tell: one that
-bears an id of the mail makes it accepted (`events`). The lack of events proves only something if events
-would have come. SendGrid repeats a refused post for 24 hours, with growing gaps, while it posts newer events
-at once: a later mail that has been heard of proves nothing. So a mail is sent again only if
+SendGrid is not idempotent, so a second post of a mail may send the mail twice. An event that bears an id of
+the mail proves acceptance (`outcome.events`). Missing events prove the opposite only if events would have
+come: SendGrid retries a refused post of events for 24 hours, with growing gaps, and posts newer events at
+once, so an event of a later mail proves nothing. A mail is sent again only if
 
-- the wait for its events is over, no event of it is stored, and none that reached the webhook by then still
-  waits in the stream;
-- every mail that the account had accepted around the attempt was heard of within half of the wait;
+- the wait for events is over, no event of the mail is stored, and no event from before the end of the wait
+  is left in the stream;
+- for every mail that the account had accepted around the attempt, an event came within half of the wait;
 - from a fifth of the wait before the attempt to the end of the wait, an event of the account's mails came at
-  least once in each fifth of the wait.
+  least once in every fifth of the wait.
 
-An interruption that these do not see is shorter than a fifth of the wait. It must have struck the post of
-this mail and of no neighbour, and no repeat of the post got through in the rest of the wait. They do not see
-either that SendGrid itself takes longer than the wait over this mail, and over no neighbour.
+Two cases remain undetected. An interruption shorter than a fifth of the wait hits the events of this mail
+and of no neighbour, and no retry gets through in the rest of the wait. Or SendGrid takes longer than the
+wait over this mail, and over no neighbour.
 """
 
 import logging
@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import chain
+from typing import Any
 
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import DatabaseError, InterfaceError
@@ -37,50 +38,54 @@ from sending_app.outcome import activity, record
 
 logger = logging.getLogger(__name__)
 
-#: Seconds until it is looked again, where nothing can be decided.
+#: Seconds until the next try to reconcile a mail that stays unknown.
 RECHECK_DELAY = 60
 
-#: How often a mail is posted with unknown outcome before a person is to decide.
+#: Unknown outcomes of a mail before the mail is parked for an operator.
 MAX_UNKNOWN_OUTCOMES = 3
 
-#: Mails that are read in one go.
+#: Mails in one query.
 SLICE = 100
 
-_SENT_AGAIN = "No event came while SendGrid's posts got through: SendGrid does not have it. It is sent again."
+_RETRIED = "No event came while SendGrid's posts got through: SendGrid does not have the mail. Sent again."
 
-_MAY_NOT_HAVE_COME = (
-    "SendGrid's posts may not have reached us then. Only an event of this mail, or a person, can settle it."
+_EVENTS_MAY_BE_LOST = (
+    "SendGrid's posts may not have reached us then. Only an event of this mail or an operator can settle it."
 )
 
 
 def reconcile_all() -> Counter[str]:
-    """Reconcile all that is due; answer how many came to which state. Remove the circuits of unused keys."""
-    did: Counter[str] = Counter()
-    for resolve, rows in (
+    """Reconcile all due mails and count the new states. Remove the circuits of unused keys."""
+    states: Counter[str] = Counter()
+    oldest = database_now(using()) - timedelta(seconds=conf.MAX_AGE.get())
+    too_old = _mails().filter(
+        Q(send_at=None) | Q(send_at__lte=oldest), state=Mail.State.WAITING, created_at__lte=oldest
+    )
+    for reconcile, rows in (
         (_mark_unknown, _expired_leases()),
         (_resolve, _unknown_due()),
-        (_fail_too_old, _too_old()),
+        (_fail_too_old, too_old),
     ):
-        # Each once: those on which nothing could be decided stay where they are.
+        # Slices by id, so that a mail without a decision is read only once.
         for mail in chain.from_iterable(slices(rows.select_related("message"), SLICE)):
-            did[_isolated(resolve, mail)] += 1
+            states[_isolated(reconcile, mail)] += 1
     circuit_breaker.remove_unused()
-    return did
+    return states
 
 
 def anything_due() -> bool:
-    """Whether a worker is gone with a mail, or it is time to decide on one."""
+    """Whether a lease has expired, or the wait of an unknown mail is over."""
     return _expired_leases().exists() or _unknown_due().exists()
 
 
-def _isolated(resolve: Callable[[Mail], str], mail: Mail) -> str:
-    """A mail on which nothing can be decided is in the way of no other."""
+def _isolated(reconcile: Callable[[Mail], str], mail: Mail) -> str:
+    """Reconcile the mail. An unexpected error delays this mail alone."""
     try:
-        return resolve(mail)
+        return reconcile(mail)
     except (DatabaseError, InterfaceError, SoftTimeLimitExceeded):
         raise
     except Exception:
-        logger.exception("Nothing can be decided on mail %d", mail.pk)
+        logger.exception("Mail %d could not be reconciled", mail.pk)
         _unchanged(mail).update(due=database_now(using()) + timedelta(seconds=RECHECK_DELAY))
         return "undecidable"
 
@@ -93,52 +98,37 @@ def _unknown_due() -> "QuerySet[Mail]":
     return _mails().filter(state=Mail.State.UNKNOWN, due__lte=database_now(using()))
 
 
-def _too_old() -> "QuerySet[Mail]":
-    oldest = database_now(using()) - timedelta(seconds=conf.MAX_AGE.get())
-    scheduled = Q(send_at=None) | Q(send_at__lte=oldest)
-    return _mails().filter(scheduled, state=Mail.State.WAITING, created_at__lte=oldest)
-
-
 def _mails() -> "QuerySet[Mail]":
     return Mail.objects.using(using())
 
 
 def _mark_unknown(mail: Mail) -> str:
-    why = "Its worker died over it, or was cut off."
-    changes = {
-        # Until its lease ended, the worker may have been at it.
-        **record.unknown_changes(mail, ended=mail.due),
-        "error": why,
-        "log": record.log_with(mail, database_now(using()), why),
-    }
-    return _state(record.update_unless_accepted(_unchanged(mail), changes), Mail.State.UNKNOWN)
+    # The worker may have been posting until the end of the lease.
+    changes = record.unknown_changes(mail, ended=mail.due)
+    return _transition(mail, Mail.State.UNKNOWN, "The worker died or was interrupted.", changes)
 
 
 def _resolve(mail: Mail) -> str:
     now = database_now(using())
     if why := _why_park(mail, now):
-        logger.error("Mail %d is parked: whether SendGrid has it nobody can tell", mail.pk)
-        return _transition(mail, Mail.State.PARKED, now, why)
+        logger.error("Mail %d is parked: its outcome is unknown", mail.pk)
+        return _transition(mail, Mail.State.PARKED, why, {"due": now})
     if why := _why_wait(mail, now):
-        again = now + timedelta(seconds=RECHECK_DELAY)
-        return _state(
-            record.update_unless_accepted(_unchanged(mail), {"due": again, "error": why}), Mail.State.UNKNOWN
-        )
-    return _transition(mail, Mail.State.WAITING, now, _SENT_AGAIN)
+        changes = {"due": now + timedelta(seconds=RECHECK_DELAY), "error": why}
+        return _state(record.update_unless_accepted(_unchanged(mail), changes), Mail.State.UNKNOWN)
+    return _transition(mail, Mail.State.WAITING, _RETRIED, {"due": now})
 
 
 def _fail_too_old(mail: Mail) -> str:
     age = timedelta(seconds=conf.MAX_AGE.get())
-    why = f"Given up after {age}: {mail.error or 'no worker came to it.'}"
-    now = database_now(using())
-    failed = record.fail(mail, _unchanged(mail), {"error": why, "log": record.log_with(mail, now, why)})
-    return _state(failed, Mail.State.FAILED)
-
-
-def _transition(mail: Mail, to: Mail.State, due: datetime, why: str) -> str:
-    """To the state, with the reason in its log."""
+    why = f"Given up after {age}: {mail.error or 'no worker leased the mail.'}"
     log = record.log_with(mail, database_now(using()), why)
-    changes = {"state": to, "due": due, "error": why, "log": log}
+    return _state(record.fail(mail, _unchanged(mail), {"error": why, "log": log}), Mail.State.FAILED)
+
+
+def _transition(mail: Mail, to: Mail.State, why: str, changes: dict[str, Any]) -> str:
+    log = record.log_with(mail, database_now(using()), why)
+    changes |= {"state": to, "error": why, "log": log}
     return _state(record.update_unless_accepted(_unchanged(mail), changes), to)
 
 
@@ -151,64 +141,59 @@ def _state(changed: bool, to: Mail.State) -> str:
 
 
 def _why_park(mail: Mail, now: datetime) -> str:
-    """Why waiting for events is of no use, or of no more."""
+    """Why an operator must decide on the mail. Empty if events may still decide."""
     if not outbox.shared_content_of(mail.message).tracked:
-        return "SENDGRID_GENERATE_MESSAGE_ID is off: no event can tell whether SendGrid has it."
+        return "SENDGRID_GENERATE_MESSAGE_ID is off: no event can tell whether SendGrid has the mail."
     if mail.unknown_outcomes >= MAX_UNKNOWN_OUTCOMES:
-        return f"It was posted {mail.unknown_outcomes} times, and each time nobody knows what came of it."
-    # A mail that is to be sent later is no older than that.
+        return f"Posted {mail.unknown_outcomes} times, each time with an unknown outcome."
+    # The age of a scheduled mail counts from its send_at.
     if now - max(mail.created_at, mail.send_at or mail.created_at) > timedelta(seconds=conf.MAX_AGE.get()):
-        return f"Nothing has shown in time whether SendGrid has it. {mail.error}".strip()
+        return f"No proof came in time that SendGrid has the mail, or not. {mail.error}".strip()
     return ""
 
 
 def _why_wait(mail: Mail, now: datetime) -> str:
-    """Why "no event came" does not prove that SendGrid does not have it."""
+    """Why missing events do not prove that SendGrid does not have the mail. Empty if they do."""
     began = record.events_expected(mail, mail.attempted_at)
     ended = record.events_expected(mail, mail.unknown_since)
     wait = timedelta(seconds=conf.UNKNOWN_WAIT.get())
-    # In this order: what the first finds stored, the others see.
+    # The stream first: events that leave the stream meanwhile are visible to the later queries.
     try:
         oldest = stream.oldest()
     except RedisError as error:
-        return f"Whether events wait cannot be seen: {type(error).__name__}."
-    # Events bear the time of Redis, and attempts that of the database.
+        return f"Redis cannot tell whether events are waiting: {type(error).__name__}."
+    # Events bear the time of Redis, attempts the time of the database.
     ahead = oldest.now - now
-    # After the wait events may come at any time: none may wait for long.
+    # An event may come after the wait too: no event may have been waiting for over a tenth of the wait.
     stored_until = max(ended + wait, now - wait / 10) + ahead
     if oldest.received_at and not stored_until <= oldest.received_at <= oldest.now:
-        return "Events wait to be stored; its own may be among them."
+        return "Events wait to be stored; an event of this mail may be among them."
     ids = Recipient.objects.using(using()).filter(mail=mail).values_list("message_id", flat=True).distinct()
-    # A fault of ours (`events` logs it) keeps an event from the mail, and not from being stored.
+    # An event is stored even if applying the event to the mail failed (`outcome.events` logs the error).
     if timeline.events_of(list(ids)):
-        return "SendGrid has it: an event of it is stored, and could not be applied."
-    return _missing_feedback(mail, began, ended, wait, ahead) or _feedback_gap(
-        mail, began + ahead, ended + ahead, wait
-    )
+        return "SendGrid has the mail: an event of the mail is stored, but could not be applied."
+    if why := _missing_feedback(mail, began, ended, wait, ahead):
+        return why
+    # A longer interruption may begin a fifth of the wait before the attempt, or during the wait.
+    since, until = began + ahead - wait / 5, ended + ahead + wait
+    if gap := activity.silence(mail.account, since, until, longest=wait / 5):
+        first, last = (f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}" for moment in gap)
+        return f"No event came between {first} and {last} (UTC): {_EVENTS_MAY_BE_LOST}"
+    return ""
 
 
 def _missing_feedback(mail: Mail, began: datetime, ended: datetime, wait: timedelta, ahead: timedelta) -> str:
-    """Why nothing is decided where a mail that was accepted around the attempt was not heard of in time."""
+    """Why to wait if no event, or a late event, came for a mail that was accepted around the attempt."""
     around = (began - wait / 10, ended + wait / 10)
     accepted = _mails().filter(account=mail.account, accepted_at__isnull=False, attempted_at__range=around)
-    at_once = accepted.filter(Q(send_at=None) | Q(send_at__lte=F("attempted_at")))
-    late = at_once.filter(
+    unscheduled = accepted.filter(Q(send_at=None) | Q(send_at__lte=F("attempted_at")))
+    late = unscheduled.filter(
         Q(first_event_at=None) | Q(first_event_at__gt=F("attempted_at") + (wait / 2 + ahead))
     )
     pk = late.order_by("attempted_at").values_list("pk", flat=True).first()
     if pk is None:
         return ""
     return (
-        f"SendGrid accepted mail {pk} around the same time, and no event of that came within {wait / 2}: "
-        f"{_MAY_NOT_HAVE_COME}"
+        f"SendGrid accepted mail {pk} around the same time, but no event of mail {pk} came within "
+        f"{wait / 2}: {_EVENTS_MAY_BE_LOST}"
     )
-
-
-def _feedback_gap(mail: Mail, began: datetime, ended: datetime, wait: timedelta) -> str:
-    """Why nothing is decided where no event came for a while around the attempt. By the clock of Redis."""
-    # An interruption that lasts longer may begin a fifth before, or in the midst of the wait.
-    gap = activity.silence(mail.account, began - wait / 5, ended + wait, longest=wait / 5)
-    if gap is None:
-        return ""
-    since, until = (f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}" for moment in gap)
-    return f"No event came between {since} and {until} (UTC): {_MAY_NOT_HAVE_COME}"

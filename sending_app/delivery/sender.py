@@ -1,4 +1,4 @@
-"""One mail after another: leased, built, posted in no transaction, and its result recorded."""
+"""Lease due mails, build and post each mail outside a transaction, and record the result."""
 
 import logging
 import time
@@ -20,65 +20,61 @@ from sending_app.outcome import record
 
 logger = logging.getLogger(__name__)
 
-# Outcomes that could not be written while the database was away. Of this process: should it die, their
-# mails' leases end, and SendGrid's events tell.
+# Results that this process could not write while the database was unavailable. If the process dies, the
+# leases expire and SendGrid's events decide.
 _unwritten: deque[tuple[Lease, SendResult]] = deque()
 
 
 def deliver(lane: Mail.Lane, seconds: float, wake_another: Callable[[], None]) -> Counter[str]:
-    """Post what is due for so many seconds, at least one mail; answer how many came to which outcome.
+    """Post due mails for `seconds`, at least one mail, and count the outcomes.
 
-    `wake_another` is called before the first post, where there is work for another worker beside this one.
-    Raises DatabaseAway.
+    Calls `wake_another` before the first post if more mails are due. Raises DatabaseUnavailable.
     """
-    ends = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds
     outcomes: Counter[str] = Counter()
     while lease := leases.acquire(lane):
         if not outcomes and leases.anything_due(lane):
             wake_another()
-        outcomes[_deliver(lease)] += 1
-        if time.monotonic() >= ends:
+        result = _build_and_post(lease)
+        _write(lease, result)
+        outcomes[result.outcome] += 1
+        if time.monotonic() >= deadline:
             break
     return outcomes
 
 
 def write_unwritten() -> None:
-    """Write the outcomes that could not be written while the database was away."""
+    """Write the results that are left from a time without the database."""
     for _ in range(len(_unwritten)):
         try:
-            left = _unwritten.popleft()
+            lease, result = _unwritten.popleft()
         except IndexError:  # another thread of this process was faster
             return
-        _write(*left)
-
-
-def _deliver(lease: Lease) -> Outcome:
-    result = _build_and_post(lease)
-    _write(lease, result)
-    return result.outcome
+        _write(lease, result)
 
 
 def _build_and_post(lease: Lease) -> SendResult:
-    # Until it is posted SendGrid surely does not have it.
-    worst = Outcome.RETRY
+    # Before the post begins, SendGrid cannot have the mail.
+    if_interrupted = Outcome.RETRY
     try:
         body = _build_safely(lease)
         if isinstance(body, SendResult):
             return body
-        worst = Outcome.UNKNOWN
+        if_interrupted = Outcome.UNKNOWN
         return client.post(lease.account, body)
     except BaseException as error:
-        # A time limit, say. Whether SendGrid had the mail by then nobody knows.
-        _write(lease, SendResult(worst, detail=f"The post was cut off: {type(error).__name__}."))
+        # For example a time limit.
+        detail = f"The post was interrupted: {type(error).__name__}."
+        _write(lease, SendResult(if_interrupted, detail=detail))
         raise
 
 
 def _build_safely(lease: Lease) -> bytes | SendResult:
-    """The body of the request, or what came of building it."""
+    """Build the request's body, or return the result of the failure."""
     try:
-        return build(lease)
+        return request_body(lease)
     except (OperationalError, InterfaceError) as error:
-        return SendResult(Outcome.RETRY, detail=f"The database went away: {type(error).__name__}.")
+        return SendResult(Outcome.RETRY, detail=f"The database is unavailable: {type(error).__name__}.")
     except SoftTimeLimitExceeded:
         raise
     except Exception as error:
@@ -88,8 +84,8 @@ def _build_safely(lease: Lease) -> bytes | SendResult:
         )
 
 
-def build(lease: Lease) -> bytes:
-    """The body of the request that takes this mail."""
+def request_body(lease: Lease) -> bytes:
+    """The body of the request that sends the leased mail."""
     message = lease.mail.message
     files = outbox.files_of(message) if lease.has_files else []
     return payload.encode(
@@ -98,14 +94,14 @@ def build(lease: Lease) -> bytes:
 
 
 def _write(lease: Lease, result: SendResult) -> None:
-    """Raises DatabaseAway or SoftTimeLimitExceeded, and keeps what is to be written."""
+    """Record the result. On DatabaseUnavailable or SoftTimeLimitExceeded, keep the result for later."""
     try:
         if result.outcome == Outcome.PAUSED:
             with transaction.atomic(using=outbox.using()):
                 circuit_breaker.trip(lease.account, result, lease.is_probe)
                 record.record_result(lease.mail, result)
             return
-        # Where SendGrid has judged the mail, it takes the key.
+        # A verdict on the mail shows that SendGrid accepts the key.
         if lease.is_probe and result.status_code and result.outcome in (Outcome.ACCEPTED, Outcome.FAILED):
             circuit_breaker.close(lease.account)
         record.record_result(lease.mail, result)

@@ -218,7 +218,7 @@ def test_closing_the_circuit_breaker_is_logged_once(
     caplog.clear()
     circuit_breaker.close(one)
     circuit_breaker.close(one)
-    assert caplog.messages == ["SendGrid takes the mails of the mailer 'default' again"]
+    assert caplog.messages == ["SendGrid accepts mails of the mailer 'default' again"]
 
 
 def test_waits_of_a_circuit_breaker_have_jitter(database: str, one: Account) -> None:

@@ -123,7 +123,7 @@ def test_an_expired_lease_makes_a_mail_unknown(database: str) -> None:
         1,
         taken.mail.attempt_token,
     )
-    assert found.error == "Its worker died over it, or was cut off."
+    assert found.error == "The worker died or was interrupted."
     assert [entry["what"] for entry in found.log] == [found.error]
     assert found.attempted_at is not None
     assert found.due == found.attempted_at + timedelta(seconds=conf.UNKNOWN_WAIT.get())
@@ -173,7 +173,7 @@ def test_an_unknown_mail_proven_not_delivered_is_retried(database: str) -> None:
     found = ours(lost)
     assert (found.state, found.attempts, found.unknown_outcomes) == ("waiting", 1, 1)
     assert found.due <= database_now(database)
-    assert found.log[-1]["what"].endswith("It is sent again.")
+    assert found.log[-1]["what"].endswith("Sent again.")
     assert leases.anything_due(Mail.Lane.MAIL)
     take_lease()
     assert (ours(lost).state, ours(lost).attempts) == ("posting", 2)
@@ -227,7 +227,7 @@ def test_the_unknown_wait_begins_at_the_end_of_the_attempt(database: str) -> Non
 
 
 MAY_NOT_HAVE_COME = (
-    "SendGrid's posts may not have reached us then. Only an event of this mail, or a person, can settle it."
+    "SendGrid's posts may not have reached us then. Only an event of this mail or an operator can settle it."
 )
 
 # Not where a mail that was accepted around the same time was not heard of
@@ -243,7 +243,8 @@ def test_an_accepted_neighbour_without_event_feedback_prevents_a_retry(
     neighbour(lost, attempted - SECOND, seen=20 * SECOND)
     late = neighbour(lost, attempted, seen=seen)
     assert not_yet(lost, database) == (
-        f"SendGrid accepted mail {late.pk} around the same time, and no event of that came within 0:05:00: "
+        f"SendGrid accepted mail {late.pk} around the same time, but no event of mail {late.pk} came within "
+        "0:05:00: "
         f"{MAY_NOT_HAVE_COME}"
     )
 
@@ -336,7 +337,7 @@ def put_into_the_stream(at: datetime) -> None:
     redis.for_workers().xadd(redis.key(), {"d": "tracking", "r": json.dumps({"event": "open"})}, id=entry)
 
 
-WAIT_TO_BE_STORED = "Events wait to be stored; its own may be among them."
+WAIT_TO_BE_STORED = "Events wait to be stored; an event of this mail may be among them."
 
 
 def test_a_backlog_from_within_the_unknown_wait_prevents_a_retry(database: str) -> None:
@@ -390,7 +391,10 @@ def test_a_stored_event_that_could_not_be_applied_prevents_a_retry(database: str
     with updates_fail(database, ZeroDivisionError("ours")):
         receive_events(event_payload("processed", stored_recipients(lost)[0]))
     posts_get_through(lost)
-    assert not_yet(lost, database) == "SendGrid has it: an event of it is stored, and could not be applied."
+    assert (
+        not_yet(lost, database)
+        == "SendGrid has the mail: an event of the mail is stored, but could not be applied."
+    )
 
 
 @contextmanager
@@ -434,7 +438,7 @@ def test_a_redis_outage_prevents_a_retry(database: str, anymail: Callable[..., N
     lost = unknown()
     posts_get_through(lost)
     anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
-    assert not_yet(lost, database) == "Whether events wait cannot be seen: ConnectionError."
+    assert not_yet(lost, database) == "Redis cannot tell whether events are waiting: ConnectionError."
 
 
 def test_a_scheduled_mail_is_reconciled_after_its_send_at(database: str) -> None:
@@ -493,8 +497,8 @@ def test_an_unknown_mail_over_the_age_limit_is_parked(
     posts_get_through(lost)
     let_pass(timedelta(seconds=conf.MAX_AGE.get()))
     assert settle() == {"parked": 1}
-    assert ours(lost).error == f"Nothing has shown in time whether SendGrid has it. {why}"
-    assert f"Mail {lost.pk} is parked: whether SendGrid has it nobody can tell" in caplog.messages
+    assert ours(lost).error == f"No proof came in time that SendGrid has the mail, or not. {why}"
+    assert f"Mail {lost.pk} is parked: its outcome is unknown" in caplog.messages
 
 
 def test_event_feedback_accepts_a_parked_mail(database: str) -> None:
@@ -553,7 +557,7 @@ def test_a_mail_never_taken_by_a_worker_fails_at_the_age_limit(database: str) ->
     put_in_outbox(alias="gone")
     let_pass(timedelta(days=2))
     assert settle() == {"failed": 1}
-    assert only_part().error.endswith("no worker came to it.")
+    assert only_part().error.endswith("no worker leased the mail.")
 
 
 def test_the_age_of_a_scheduled_mail_counts_from_its_send_at(database: str) -> None:
@@ -635,7 +639,7 @@ def test_an_unreadable_mail_does_not_block_the_reconciliation_of_others(
     posts_get_through(other)
     assert settle() == {"undecidable": 1, "waiting": 1}
     assert (ours(poison).state, ours(other).state) == ("unknown", "waiting")
-    assert f"Nothing can be decided on mail {poison.pk}" in caplog.messages
+    assert f"Mail {poison.pk} could not be reconciled" in caplog.messages
     assert (settle(), reconcile.anything_due()) == ({}, False)
 
 

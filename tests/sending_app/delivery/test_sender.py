@@ -294,7 +294,10 @@ def test_a_request_interrupted_by_the_time_limit_is_unknown_at_once(
     monkeypatch.setattr(requests.Session, "send", cut_off)  # the wire
     with pytest.raises(error):
         deliver()
-    assert (only_part().state, only_part().error) == ("unknown", f"The post was cut off: {error.__name__}.")
+    assert (only_part().state, only_part().error) == (
+        "unknown",
+        f"The post was interrupted: {error.__name__}.",
+    )
 
 
 # The database goes away
@@ -391,10 +394,10 @@ def test_a_late_202_of_a_worker_with_an_expired_lease_is_recorded_as_sent_twice(
 ) -> None:
     put_in_outbox()
     taken = take_lease()
-    outcome = client.post(taken.account, sender.build(taken))
+    outcome = client.post(taken.account, sender.request_body(taken))
     Mail.objects.update(state="waiting", due=only_part().created_at)
     newer = take_lease()
-    record.record_result(newer.mail, client.post(newer.account, sender.build(newer)))
+    record.record_result(newer.mail, client.post(newer.account, sender.request_body(newer)))
     assert not only_part().sent_twice
     sender._write(taken, outcome)
     assert only_part().sent_twice
