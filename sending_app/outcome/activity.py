@@ -1,7 +1,7 @@
-"""When events of an account's mails reached the webhook: SendGrid's posts got through then.
+"""Webhook activity: when events of an account's mails reached the webhook.
 
-A row stands for an account and a step of time, whatever the number of events in it. Only "no event came"
-needs the rows, so a lost row costs a mail of unknown outcome its second attempt, and no event.
+A row is a step of time in which at least one event of an account came. The rows prove that SendGrid's posts
+got through. A lost row loses no event; an unknown mail may be parked instead of sent again.
 """
 
 import logging
@@ -18,30 +18,30 @@ from sending_app.outbox import using
 
 logger = logging.getLogger(__name__)
 
-#: Steps a process remembers to have written.
+#: Written steps that a process remembers.
 MAX_REMEMBERED = 10_000
 
 #: An account, and when a step begins: seconds since 1970.
 _Step: TypeAlias = tuple[str, int]
 
-# Most events come in a step that another event has had written.
+# Most events fall into a step that is written already.
 _written: set[_Step] = set()
 
 
 def step() -> timedelta:
-    """How long a step is: a hundredth of the wait for events, which is a twentieth of a silence that counts.
+    """Length of a step: a hundredth of the wait for events, a twentieth of the shortest gap that counts.
 
-    A second at least: a wait of some seconds proves nothing then, and mails of unknown outcome are parked.
+    At least a second. So a wait of a few seconds proves nothing, and unknown mails are parked.
     """
     return timedelta(seconds=max(1, conf.UNKNOWN_WAIT.get() // 100))
 
 
 def record(arrivals: Iterable[tuple[str, datetime]]) -> None:
-    """Write, once the transaction has committed, that events of these accounts reached the webhook then."""
+    """Write the steps of these accounts and times after the commit."""
     length = step() // timedelta(seconds=1)
     steps = {(account, int(at.timestamp()) // length * length) for account, at in arrivals if account}
     if new := steps - _written:
-        # Not in the transaction: drains that meet in a step would wait for each other's end.
+        # Inside the transaction, drains that write the same step would wait for each other.
         transaction.on_commit(partial(_write, sorted(new)), using=using(), robust=True)
 
 
@@ -50,7 +50,7 @@ def _write(steps: Sequence[_Step]) -> None:
     try:
         WebhookActivity.objects.using(using()).bulk_create(rows, ignore_conflicts=True)
     except (DatabaseError, InterfaceError) as error:
-        logger.warning("Could not record when %d events came: %s", len(rows), type(error).__name__)
+        logger.warning("Could not record webhook activity (%d rows): %s", len(rows), type(error).__name__)
         return
     if len(_written) > MAX_REMEMBERED:
         _written.clear()
@@ -58,16 +58,16 @@ def _write(steps: Sequence[_Step]) -> None:
 
 
 def forget() -> None:
-    """Let this process write every step anew: its rows may be gone."""
+    """Write every step anew from now on: the rows may have been deleted."""
     _written.clear()
 
 
 def silence(
     account: str, since: datetime, until: datetime, longest: timedelta
 ) -> tuple[datetime, datetime] | None:
-    """The first time between `since` and `until` in which no event came for longer than `longest`.
+    """The first gap between `since` and `until` without an event for longer than `longest`.
 
-    All moments are by the clock of Redis.
+    All times are by the clock of Redis.
     """
     length = step()
     rows = WebhookActivity.objects.using(using()).filter(account=account, at__gt=since - length, at__lt=until)
@@ -77,10 +77,10 @@ def silence(
 def first_gap(
     steps: Iterable[datetime], length: timedelta, since: datetime, until: datetime, longest: timedelta
 ) -> tuple[datetime, datetime] | None:
-    """The first time between two of the steps that may have been without an event for longer than `longest`.
+    """The first gap between two steps that may be longer than `longest`. `steps` are in order.
 
-    `steps` are in order. Where in its step an event came is not known, so a gap counts from the beginning of
-    one step to the end of the next; the answer is the time that surely had none.
+    An event may have come at any moment of a step. So a gap is measured from the beginning of a step to the
+    end of the next; the returned period surely had no event.
     """
     last = silent_from = since
     for at in steps:
@@ -91,5 +91,5 @@ def first_gap(
 
 
 def remove(before: datetime) -> None:
-    """Remove what is older."""
+    """Remove older rows."""
     WebhookActivity.objects.using(using()).filter(at__lt=before).delete()

@@ -1,4 +1,4 @@
-"""Events that are being stored: they move the recipients of our mails, and show that SendGrid has them."""
+"""Apply event feedback: events move recipients' statuses and prove that SendGrid accepted a mail."""
 
 import logging
 import re
@@ -24,8 +24,8 @@ from sending_app.outcome.recipients import RecipientUpdate, apply_updates, reque
 
 logger = logging.getLogger(__name__)
 
-# What sg_message_id begins with, and an answer bears as X-Message-Id (SendGrid's glossary). Older ids have
-# dots inside; of those the beginning tells nothing.
+# The beginning of sg_message_id, equal to the X-Message-Id of SendGrid's response (SendGrid's glossary).
+# Older ids contain dots, so their beginning tells nothing.
 _MODERN = re.compile(r"[A-Za-z0-9_-]{22}")
 
 
@@ -33,12 +33,12 @@ _MODERN = re.compile(r"[A-Za-z0-9_-]{22}")
 class Feedback:
     """Event feedback on a mail."""
 
-    #: Before these events.
+    #: Value of the row before these events.
     first_event_at: datetime | None
     x_message_id: str
     #: When the first of these events reached the webhook.
     first_at: datetime
-    #: The requests these events name.
+    #: Ids of the requests in these events.
     request_ids: set[str] = field(default_factory=set)
 
     def apply(self, event: TrackingEvent, received_at: datetime) -> None:
@@ -47,7 +47,7 @@ class Feedback:
 
     @property
     def is_new(self) -> bool:
-        # Events may be stored in another order than they came in.
+        # The order of storing may differ from the order of arrival.
         return (
             not self.first_event_at
             or self.first_at < self.first_event_at
@@ -56,10 +56,10 @@ class Feedback:
 
 
 def apply_events(events: Sequence[TrackingEvent], received_at: Sequence[datetime], **_: Any) -> None:
-    """Apply the feedback of these events; the receiver of `events_app.signals.stored`.
+    """Apply the feedback of these events. The receiver of `events_app.signals.stored`.
 
-    Raises OperationalError or InterfaceError, or what a time limit raises: the events must wait as well then.
-    Whatever else goes wrong is logged, and the events are stored.
+    Raises OperationalError, InterfaceError and SoftTimeLimitExceeded: the events must wait too. Any other
+    error is logged, and the events are stored.
     """
     by_id: _ById = defaultdict(list)
     for event, at in zip(events, received_at, strict=True):
@@ -73,24 +73,24 @@ def apply_events(events: Sequence[TrackingEvent], received_at: Sequence[datetime
     except (OperationalError, InterfaceError, SoftTimeLimitExceeded):
         raise
     except Exception:
-        logger.exception("What %d events say of our mails could not be written down", len(events))
+        logger.exception("The feedback of %d events could not be applied", len(events))
 
 
-#: Events with when they reached the webhook.
+#: Events with their time of arrival at the webhook.
 _ById: TypeAlias = defaultdict[uuid.UUID, list[tuple[TrackingEvent, datetime]]]
 
 
 def _apply_events(by_id: _ById, database: str) -> None:
     recipients = Recipient.objects.using(database).filter(AnyOf("message_id", list(by_id)))
     of_mail = ("mail", "mail__account", "mail__first_event_at", "mail__x_message_id")
-    found = list(recipients.values_list("pk", "message_id", "address", *of_mail))
-    if not found:
+    rows = list(recipients.values_list("pk", "message_id", "address", *of_mail))
+    if not rows:
         return
     now = database_now(database)
     mails: dict[int, Feedback] = {}
     updates: dict[int, RecipientUpdate] = {}
     arrivals: set[tuple[str, datetime]] = set()
-    for pk, message_id, address, mail, account, first_event_at, x_message_id in found:
+    for pk, message_id, address, mail, account, first_event_at, x_message_id in rows:
         arrived = by_id[message_id]
         feedback = mails.setdefault(mail, Feedback(first_event_at, x_message_id, arrived[0][1]))
         for event, at in arrived:
@@ -98,16 +98,16 @@ def _apply_events(by_id: _ById, database: str) -> None:
             feedback.apply(event, at)
             if (event.recipient or "").casefold() == address:
                 updates.setdefault(pk, RecipientUpdate()).apply(event, now)
-    # Mails before their recipients: as a mail that is given up locks them.
+    # Mails before recipients, the order in which a failing mail locks rows.
     _apply_feedback({pk: mail for pk, mail in mails.items() if mail.is_new}, database, now)
     apply_updates(updates, database)
     activity.record(arrivals)
 
 
 def _apply_feedback(feedback: dict[int, Feedback], database: str, now: datetime) -> None:
-    """SendGrid has these mails, and has given them to the requests that their events name."""
+    """Mark these mails accepted, and record the requests that the events name."""
     rows = Mail.objects.using(database)
-    # As they are now that nobody else writes them: a 202 may have been written down meanwhile.
+    # Read again under the lock: a worker may have recorded a 202 meanwhile.
     locked = rows.filter(AnyOf("pk", list(feedback))).order_by("pk").select_for_update()
     before = list(locked.values_list("pk", "state", "x_message_id"))
     _accept({pk: feedback[pk].first_at for pk, _, _ in before}, database, now)
@@ -120,8 +120,8 @@ def _apply_feedback(feedback: dict[int, Feedback], database: str, now: datetime)
         transaction.on_commit(partial(_notify, newly_accepted), using=database, robust=True)
 
 
-# A mail that is being posted is left to its worker, which records the outcome. An acceptance that is known by
-# events alone has their time.
+# The state of a mail in posting is left to the worker that posts. An acceptance that only events prove has
+# the time of the first event.
 _ACCEPT = """
 WITH new AS ({new})
 UPDATE {table} SET
@@ -138,20 +138,20 @@ FROM new WHERE {table}.id = new.pk
 """
 
 
-def _accept(seen: dict[int, datetime], database: str, now: datetime) -> None:
-    """Record when the first event of each mail reached the webhook, where none came before it."""
-    if not seen:
+def _accept(first_events: dict[int, datetime], database: str, now: datetime) -> None:
+    """Accept the mails and record the arrival of the first event, unless an earlier event is recorded."""
+    if not first_events:
         return
     connection = connections[database]
     adapt = connection.ops.adapt_datetimefield_value
     new = rows_of(connection, {"pk": "bigint", "first_event_at": "timestamptz"})
-    rows = [{"pk": pk, "first_event_at": adapt(at)} for pk, at in seen.items()]
+    rows = [{"pk": pk, "first_event_at": adapt(at)} for pk, at in first_events.items()]
     with connection.cursor() as cursor:
         sql = _ACCEPT.format(new=new, table=connection.ops.quote_name(Mail._meta.db_table))
         cursor.execute(sql, [msgspec.json.encode(rows).decode(), adapt(now)])
 
 
-# Receivers have been told that SendGrid has it, or whoever posts it will tell them.
+# Receivers were notified, or the worker that posts will notify them.
 _NOTIFIED = (Mail.State.ACCEPTED, Mail.State.POSTING)
 
 _GIVEN_UP = (Mail.State.FAILED, Mail.State.CANCELLED)
@@ -160,7 +160,7 @@ _GIVEN_UP = (Mail.State.FAILED, Mail.State.CANCELLED)
 def _record_requests(rows: "QuerySet[Mail]", pk: int, x_message_id: str, request_ids: set[str]) -> None:
     if request_ids and not x_message_id:
         rows.filter(pk=pk).update(x_message_id=min(request_ids))
-    # One that does not look like what events name tells nothing of them.
+    # An id of another form cannot be compared with the ids in events.
     known = {x_message_id} if _MODERN.fullmatch(x_message_id) else set()
     if len(request_ids | known) > 1 and rows.filter(pk=pk, sent_twice=False).update(sent_twice=True):
         logger.error("SendGrid has accepted mail %d twice", pk)
@@ -172,9 +172,9 @@ def _notify(pks: list[int]) -> None:
 
 
 def requests_of(event: TrackingEvent) -> Iterator[str]:
-    """The X-Message-Id of the request the event's mail came with: its sg_message_id begins with it."""
-    found = event.esp_event.get("sg_message_id")
-    base, dot, _ = found.strip().partition(".") if isinstance(found, str) else ("", "", "")
+    """The X-Message-Id of the request that sent the event's mail: the beginning of sg_message_id."""
+    full_id = event.esp_event.get("sg_message_id")
+    base, dot, _ = full_id.strip().partition(".") if isinstance(full_id, str) else ("", "", "")
     if dot and _MODERN.fullmatch(base):
         yield base
 

@@ -1,7 +1,7 @@
-"""What an operator decides about mails: to try them again now, to give them up, whether SendGrid has them.
+"""Operator actions on mails: retry, cancel, and settle an unknown outcome.
 
-A mail that is being posted is left to its worker, and what shows that SendGrid has a mail stands above what
-anybody decides: then it is accepted.
+No action changes a mail while a worker is posting the mail. Proof of acceptance overrides an operator: the
+mail is accepted.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,55 +19,55 @@ from sending_app.outcome import recipients, record
 
 State = Mail.State
 
-#: Mails that are changed in one transaction; each can have a thousand recipients.
+#: Mails that a transaction changes; a mail may have a thousand recipients.
 SLICE = 100
 
 
 class ActionResult(NamedTuple):
-    """What came of it."""
+    """Numbers of mails."""
 
-    #: Done as was asked.
+    #: Changed by the action.
     changed: int
-    #: Left alone: a worker posts them.
+    #: Left alone: a worker is posting.
     in_progress: int
-    #: Left alone: there is proof that SendGrid has them. They are accepted.
+    #: Proof of acceptance exists, so the mails are accepted.
     accepted: int = 0
-    #: Left alone: what they said is gone, at the end of its retention.
+    #: Left alone: retention has deleted the content.
     empty: int = 0
 
 
 def retry(pks: Sequence[int]) -> ActionResult:
-    """Have failed mails, and those put off to a later time, posted now.
+    """Post failed and deferred mails now.
 
-    The count of their attempts goes on. Their age begins anew, or they would be given up for it at once.
+    The count of attempts goes on. The age begins anew, or the age limit would fail the mails at once.
     """
     empty = _mails(pks).filter(state=State.FAILED, personalizations=None).count()
-    return _each(retryable(pks), _retry, pks)._replace(empty=empty)
+    return _apply(retryable(pks), _retry, pks)._replace(empty=empty)
 
 
 def retryable(pks: Sequence[int]) -> "QuerySet[Mail]":
-    """The mails that `retry` would take."""
-    put_off = Q(state=State.WAITING, due__gt=database_now(using()))
-    return _mails(pks).filter(put_off | Q(state=State.FAILED, personalizations__isnull=False))
+    """The mails that `retry` would change."""
+    deferred = Q(state=State.WAITING, due__gt=database_now(using()))
+    return _mails(pks).filter(deferred | Q(state=State.FAILED, personalizations__isnull=False))
 
 
 def cancel(pks: Sequence[int]) -> ActionResult:
-    """Give up mails that wait or are unsettled. What SendGrid has already it sends all the same."""
-    return _each(cancellable(pks), _cancel, pks)
+    """Cancel waiting and unsettled mails. SendGrid still sends a mail that it has accepted."""
+    return _apply(cancellable(pks), _cancel, pks)
 
 
 def cancellable(pks: Sequence[int]) -> "QuerySet[Mail]":
-    """The mails that `cancel` would take."""
+    """The mails that `cancel` would change."""
     return _mails(pks).filter(state__in=(State.WAITING, State.UNKNOWN, State.PARKED))
 
 
 def settle(pks: Sequence[int], sent: bool) -> ActionResult:
-    """Say whether SendGrid has mails of which nobody knows. Those it does not have are posted again."""
-    return _each(unsettled(pks), _mark_sent if sent else _mark_not_sent, pks)
+    """Mark unknown and parked mails as sent, or post the mails again as not sent."""
+    return _apply(unsettled(pks), _mark_sent if sent else _mark_not_sent, pks)
 
 
 def unsettled(pks: Sequence[int]) -> "QuerySet[Mail]":
-    """The mails that `settle` would take."""
+    """The mails that `settle` would change."""
     return _mails(pks).filter(state__in=(State.UNKNOWN, State.PARKED))
 
 
@@ -75,47 +75,46 @@ def _mails(pks: Sequence[int]) -> "QuerySet[Mail]":
     return Mail.objects.using(using()).filter(pk__in=sorted(pks))
 
 
-def _each(rows: "QuerySet[Mail]", act: Callable[[Mail, datetime], bool], pks: Sequence[int]) -> ActionResult:
+def _apply(rows: "QuerySet[Mail]", act: Callable[[Mail, datetime], bool], pks: Sequence[int]) -> ActionResult:
     with transaction.atomic(using=using()):
         in_progress = _mails(pks).filter(state=State.POSTING).count()
-        # Locked in order, as every multi-row write; what a worker has taken since is none of these any more.
+        # Locked in order, like every multi-row write. Mails that a worker has leased meanwhile drop out.
         locked = rows.order_by("pk").select_for_update().defer("personalizations")
         now = database_now(using())
-        done = [act(mail, now) for mail in locked]
-    return ActionResult(sum(done), in_progress, accepted=len(done) - sum(done))
+        changed = [act(mail, now) for mail in locked]
+    return ActionResult(sum(changed), in_progress, accepted=len(changed) - sum(changed))
 
 
 def _retry(mail: Mail, now: datetime) -> bool:
-    again = _change(mail, now, "to be sent again", **_due(now), finished_at=None)
-    if again and mail.state == State.FAILED:
+    retried = _change(mail, now, "retried", **_due(now), finished_at=None)
+    if retried and mail.state == State.FAILED:
         recipients.requeue(mail)
-    return again
+    return retried
 
 
 def _cancel(mail: Mail, now: datetime) -> bool:
     cancelled = _change(mail, now, "cancelled", state=State.CANCELLED, finished_at=now)
     if cancelled:
-        recipients.fail(mail)
+        recipients.mark_failed(mail)
     return cancelled
 
 
 def _mark_sent(mail: Mail, now: datetime) -> bool:
     accepted_at = Coalesce("accepted_at", Value(now))
-    has_it = {"state": State.ACCEPTED, "accepted_at": accepted_at, "finished_at": now, "error": ""}
-    return _change(mail, now, "SendGrid has it", **has_it)
+    changes = {"state": State.ACCEPTED, "accepted_at": accepted_at, "finished_at": now, "error": ""}
+    return _change(mail, now, "settled as sent", **changes)
 
 
 def _mark_not_sent(mail: Mail, now: datetime) -> bool:
-    return _change(mail, now, "SendGrid does not have it; to be sent again", **_due(now))
+    return _change(mail, now, "settled as not sent", **_due(now))
 
 
 def _due(now: datetime) -> dict[str, Any]:
     return {"state": State.WAITING, "due": now, "created_at": now, "error": ""}
 
 
-def _change(mail: Mail, now: datetime, what: str, **changes: Any) -> bool:
-    # The state once more: on SQLite rows are not locked.
-    row = Mail.objects.using(using()).filter(pk=mail.pk, state=mail.state, attempt_token=mail.attempt_token)
-    return record.update_unless_accepted(
-        row, {**changes, "log": record.log_with(mail, now, f"by hand: {what}")}
-    )
+def _change(mail: Mail, now: datetime, action: str, **changes: Any) -> bool:
+    # Check the state again: SQLite locks no rows.
+    row = _mails([mail.pk]).filter(state=mail.state, attempt_token=mail.attempt_token)
+    log = record.log_with(mail, now, f"by hand: {action}")
+    return record.update_unless_accepted(row, {**changes, "log": log})

@@ -1,7 +1,7 @@
-"""Where each recipient has got to. Tracking events move it, in whatever order they come.
+"""The delivery status of recipients. Tracking events move the status, in any order of arrival.
 
-Delivery climbs by rank and never falls: what came later counts for more, whenever it is heard of. What
-people do with a mail (open it, complain of it) are moments of their own beside that.
+A status has a rank, and the rank only climbs: a later step of a delivery wins, even if its event arrives
+first. Engagement (opened, clicked, complained, unsubscribed) is stored as separate times.
 """
 
 from collections.abc import Mapping
@@ -20,21 +20,20 @@ from sending_app.outbox import using
 
 
 class RankedStatus(NamedTuple):
-    """A status and how far it is along."""
+    """A status and its rank in the course of a delivery."""
 
     status: str
     rank: int
 
 
-#: Not handed to SendGrid, as far as we know. New rows have it.
+#: Not known to be with SendGrid. The status of new rows.
 QUEUED_HERE = RankedStatus("queued", 0)
 
-#: Given up here. Below all that SendGrid says: an event shows that it has the mail after all.
+#: The mail failed. Any event ranks higher, as an event proves that SendGrid has the mail.
 FAILED = RankedStatus("failed", 1)
 
-#: Each beats those before it. A bounce can follow a delivery (an asynchronous one, hours later), and a
-#: mail that is deferred for days ends as a bounce. Where a mail went out twice, the worst that came of it
-#: is what its sender has to know.
+#: In climbing order. A bounce can follow a delivery hours later (asynchronous bounce), and a mail that is
+#: deferred for days ends as a bounce. Of a mail sent twice, the sender must know the worse result.
 RANKED_STATUSES = {
     EventType.QUEUED: RankedStatus("queued", 2),
     EventType.DEFERRED: RankedStatus("deferred", 3),
@@ -53,7 +52,7 @@ ENGAGEMENT_TIMES = {
 
 @dataclass(slots=True)
 class RecipientUpdate:
-    """What some events say of one recipient."""
+    """The combined effect of several events on a recipient."""
 
     ranked: RankedStatus = QUEUED_HERE
     status_at: datetime | None = None
@@ -64,39 +63,38 @@ class RecipientUpdate:
         at = event.timestamp or now
         ranked = RANKED_STATUSES.get(event.event_type)
         reason = event.reject_reason or ""
-        if ranked and self._is_less_than(ranked.rank, at, reason):
+        if ranked and self._is_outranked(ranked.rank, at, reason):
             self.ranked, self.status_at, self.reject_reason = ranked, at, reason
-        moment = ENGAGEMENT_TIMES.get(event.event_type)
-        if moment:
-            self.engagement_times[moment] = min(at, self.engagement_times.get(moment, at))
+        if column := ENGAGEMENT_TIMES.get(event.event_type):
+            self.engagement_times[column] = min(at, self.engagement_times.get(column, at))
 
-    def _is_less_than(self, rank: int, at: datetime, reason: str) -> bool:
-        # Of several events of one rank the first to happen gave the status. The reason is for two of one
-        # second, so that it is the same whichever is heard of first.
+    def _is_outranked(self, rank: int, at: datetime, reason: str) -> bool:
+        # Among events of equal rank the earliest wins. Within a second the reason decides, so that the order
+        # of arrival does not.
         if rank != self.ranked.rank or self.status_at is None:
             return rank > self.ranked.rank
         return (at, reason) < (self.status_at, self.reject_reason)
 
 
-def fail(mail: Mail) -> None:
-    """The mail is given up; what an event has said of a recipient stands."""
+def mark_failed(mail: Mail) -> None:
+    """Mark the mail's recipients as failed, unless an event has set a status."""
     recipients = Recipient.objects.using(using()).filter(mail=mail, rank__lt=FAILED.rank)
     recipients.update(status=FAILED.status, rank=FAILED.rank)
 
 
 def requeue(mail: Mail | int) -> None:
-    """The mail is to be sent after all, or was; what an event has said of a recipient stands."""
+    """Undo `mark_failed`: the mail is due again, or SendGrid has the mail after all."""
     recipients = Recipient.objects.using(using()).filter(mail=mail, rank=FAILED.rank)
     recipients.update(status=QUEUED_HERE.status, rank=QUEUED_HERE.rank)
 
 
 def apply_updates(recipients: dict[int, RecipientUpdate], database: str) -> None:
-    """Update recipients, by their primary key, where the updates go beyond what they have."""
+    """Apply updates, by primary key, to the recipients that an update moves forward."""
     if not recipients:
         return
     connection = connections[database]
     if connection.vendor == "postgresql":
-        # In order, as every multi-row write: two workers that took the rows crosswise would deadlock.
+        # In order, like every multi-row write: workers that lock rows in different orders deadlock.
         locked = Recipient.objects.using(database).filter(AnyOf("pk", list(recipients))).order_by("pk")
         list(locked.select_for_update().values_list("pk"))
     with connection.cursor() as cursor:
@@ -114,12 +112,12 @@ _TYPES = {
 
 
 def rows_of(connection: BaseDatabaseWrapper, types: Mapping[str, str]) -> str:
-    """A query whose rows are those of a JSON array of objects, its only parameter. `types` are PostgreSQL's.
+    """A query that turns a JSON array of objects, its only parameter, into rows. `types` are PostgreSQL's.
 
-    One parameter, whatever the number of rows: to quote each value by itself costs more than an update.
+    A single parameter, as quoting every value costs more than the update.
     """
     if connection.vendor == "postgresql":
-        columns = ", ".join(f"{name} {kind}" for name, kind in types.items())
+        columns = ", ".join(f"{name} {column_type}" for name, column_type in types.items())
         return f"SELECT * FROM json_to_recordset(%s) AS new ({columns})"  # noqa: S608 (our own column names)
     columns = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in types)
     return f"SELECT {columns} FROM json_each(%s)"  # noqa: S608
@@ -140,15 +138,15 @@ def _update(connection: BaseDatabaseWrapper) -> str:
         f"new.{name})"
         for name in ENGAGEMENT_TIMES.values()
     )
-    # A row that would stay as it is is not written.
-    news = " OR ".join(
+    # Rows without a change are not written.
+    earlier = " OR ".join(
         f"new.{name} < {table}.{name} OR (new.{name} IS NOT NULL AND {table}.{name} IS NULL)"
         for name in ENGAGEMENT_TIMES.values()
     )
     return (
         f"WITH new AS ({rows_of(connection, _TYPES)}) "  # noqa: S608
         f"UPDATE {table} SET {climbs}, {firsts} FROM new "
-        f"WHERE {table}.id = new.pk AND ({beyond} OR {news})"
+        f"WHERE {table}.id = new.pk AND ({beyond} OR {earlier})"
     )
 
 

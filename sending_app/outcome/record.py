@@ -1,7 +1,6 @@
 """Record the result of an attempt. Only the current attempt may write, and proof of acceptance always wins.
 
-An event that bears one of a mail's ids, or a 202 that came late, shows that SendGrid has the mail, whatever
-another attempt came to.
+Proof is an event that bears an id of the mail, or a 202 of any attempt, even a late response.
 """
 
 import logging
@@ -25,24 +24,24 @@ from sending_app.outcome import notify, recipients
 
 logger = logging.getLogger(__name__)
 
-#: Seconds before SendGrid is tried again where it could not be reached; each further try doubles them.
+#: Seconds before the first retry. Each further retry doubles the backoff.
 FIRST_BACKOFF = 5
 
-#: Seconds between two tries at the most.
+#: Longest backoff in seconds.
 MAX_BACKOFF = 600
 
-#: Entries of a mail's log that are kept, the last ones.
+#: Entries of a mail's log; older entries are dropped.
 MAX_LOG_ENTRIES = 50
 
-#: Characters of an entry.
+#: Characters of a log entry.
 MAX_TEXT = 2000
 
-#: SendGrid is known to have it: by its events, a 202 of any attempt, or a person's word.
+#: SendGrid is known to have the mail: by an event, a 202 of any attempt, or an operator's decision.
 PROVEN_ACCEPTED = Q(accepted_at__isnull=False)
 
 
 def record_result(mail: Mail, result: SendResult) -> None:
-    """Record the result of an attempt at the mail, and notify receivers when it is final."""
+    """Record the result of an attempt, and notify receivers of a final state."""
     if result.outcome == Outcome.ACCEPTED:
         accept(mail, result)
         return
@@ -57,22 +56,24 @@ def record_result(mail: Mail, result: SendResult) -> None:
     if result.outcome == Outcome.UNKNOWN:
         changes |= unknown_changes(mail, now)
     else:
-        # While its account is paused nobody takes the mail, however due it is.
+        # A paused mail is due at once: the open circuit of its account holds the mail back.
         delay = _backoff(mail.attempts) if result.outcome == Outcome.RETRY else timedelta()
         changes |= {"state": Mail.State.WAITING, "due": now + delay}
     update_unless_accepted(being_posted(mail), changes)
 
 
 def accept(mail: Mail, result: SendResult) -> None:
-    """SendGrid has taken this attempt. If it had taken another one too, the mail has gone out twice."""
-    mine = result.x_message_id[:255]
-    if _accept_plainly(mail, mine):
+    """Mark the mail accepted by this attempt, and `sent_twice` if SendGrid accepted two attempts."""
+    x_message_id = result.x_message_id[:255]
+    if _accept_plainly(mail, x_message_id):
         notify.accepted(mail, result)
         return
     now = sql_now(using())
+    # SendGrid has answered 202 without an id (sendgrid/docs issue 3855), which proves no second request.
+    other_request = ~Q(x_message_id__in=["", x_message_id]) if x_message_id else Q(pk__isnull=True)
     changes = {
-        "x_message_id": Case(When(x_message_id="", then=Value(mine)), default=F("x_message_id")),
-        "sent_twice": Case(When(_another_than(mine), then=Value(True)), default=F("sent_twice")),
+        "x_message_id": Case(When(x_message_id="", then=Value(x_message_id)), default=F("x_message_id")),
+        "sent_twice": Case(When(other_request, then=Value(True)), default=F("sent_twice")),
         "accepted_at": Coalesce("accepted_at", now),
         "finished_at": now,
         "error": "",
@@ -85,21 +86,22 @@ def accept(mail: Mail, result: SendResult) -> None:
     notify.accepted(mail, result)
 
 
-# As a rule it is the first that is heard of the mail, and nothing is to be weighed. Written by hand: Django
-# takes longer to write it than the database to do it.
+# The usual case: the first proof of acceptance. Raw SQL, as Django takes longer to build this statement than
+# the database to run it.
 _ACCEPT_PLAINLY = """
 UPDATE sending_app_mail
-SET state = 'accepted', x_message_id = %(mine)s, accepted_at = {now}, finished_at = {now}, error = ''
+SET state = 'accepted', x_message_id = %(x_message_id)s, accepted_at = {now}, finished_at = {now}, error = ''
 WHERE id = %(id)s AND attempt_token = %(attempt)s AND state = 'posting'
     AND accepted_at IS NULL AND x_message_id = ''
 """
 
 
-def _accept_plainly(mail: Mail, mine: str) -> bool:
+def _accept_plainly(mail: Mail, x_message_id: str) -> bool:
     connection = connections[using()]
-    now = "%(now)s" if connection.vendor == "sqlite" else "statement_timestamp()"  # SQLite's clock is ours
+    # SQLite takes the clock of this process.
+    now = "%(now)s" if connection.vendor == "sqlite" else "statement_timestamp()"
     parameters: dict[str, Any] = {
-        "mine": mine,
+        "x_message_id": x_message_id,
         "id": mail.pk,
         "attempt": mail.attempt_token,
         "now": connection.ops.adapt_datetimefield_value(timezone.now()),
@@ -110,11 +112,11 @@ def _accept_plainly(mail: Mail, mine: str) -> bool:
 
 
 def _accept_late(mail: Mail, result: SendResult, changes: dict[str, Any]) -> None:
-    """The attempt has been given up meanwhile, and others may have been made."""
+    """Accept a mail whose lease had expired before the response came. Another attempt may have begun."""
     with transaction.atomic(using=using()):
         row = Mail.objects.using(using()).filter(pk=mail.pk)
         state = row.select_for_update().values_list("state", flat=True).first()
-        # Another attempt that is on its way stays its worker's to write down.
+        # The worker of a newer attempt records the state.
         row.update(**changes, **({} if state == Mail.State.POSTING else {"state": Mail.State.ACCEPTED}))
         recipients.requeue(mail)
     _report_if_sent_twice(mail)
@@ -128,42 +130,39 @@ def _report_if_sent_twice(mail: Mail) -> None:
 
 
 def fail(mail: Mail, rows: "QuerySet[Mail]", changes: dict[str, Any]) -> bool:
-    """Give the mail up if `rows` still has it, and there is no proof that SendGrid does."""
+    """Mark the mail in `rows` failed, unless acceptance is proven. Whether the mail failed."""
     with transaction.atomic(using=using()):
         now = database_now(using())
         failed = update_unless_accepted(rows, {**changes, "state": Mail.State.FAILED, "finished_at": now})
         if failed:
-            recipients.fail(mail)
+            recipients.mark_failed(mail)
     if failed:
         notify.failed(mail, changes["error"])
     return failed
 
 
 def update_unless_accepted(rows: "QuerySet[Mail]", changes: dict[str, Any]) -> bool:
-    """Make the changes to the one mail in `rows`, unless SendGrid is known to have it: then it is accepted.
-
-    Answers whether they were made.
-    """
+    """Change the mail in `rows`. If acceptance is proven, mark the mail accepted instead and return False."""
     if rows.exclude(PROVEN_ACCEPTED).update(**changes):
         return True
     now = database_now(using())
     for mail in rows.filter(PROVEN_ACCEPTED).select_related("message"):
-        same = Mail.objects.using(using()).filter(
+        unchanged = Mail.objects.using(using()).filter(
             pk=mail.pk, state=mail.state, attempt_token=mail.attempt_token
         )
-        if same.update(state=Mail.State.ACCEPTED, finished_at=now, error=""):
+        if unchanged.update(state=Mail.State.ACCEPTED, finished_at=now, error=""):
             transaction.on_commit(partial(notify.accepted, mail), using=using(), robust=True)
     return False
 
 
 def being_posted(mail: Mail) -> "QuerySet[Mail]":
-    """The mail, while it is being posted and no other attempt has begun."""
+    """The row of the mail, while this attempt is the current attempt."""
     rows = Mail.objects.using(using())
     return rows.filter(pk=mail.pk, attempt_token=mail.attempt_token, state=Mail.State.POSTING)
 
 
 def unknown_changes(mail: Mail, ended: datetime) -> dict[str, Any]:
-    """The changes for an attempt that ended then with unknown outcome."""
+    """The changes for an attempt that ended with an unknown outcome."""
     return {
         "state": Mail.State.UNKNOWN,
         "unknown_since": ended,
@@ -173,25 +172,17 @@ def unknown_changes(mail: Mail, ended: datetime) -> dict[str, Any]:
 
 
 def events_expected(mail: Mail, attempted: datetime | None) -> datetime:
-    """When SendGrid begins to post events of an attempt that was under way then.
-
-    A mail that SendGrid is to send later has its events later.
-    """
+    """When SendGrid begins to post events of an attempt. Events of a scheduled mail come after `send_at`."""
     return max(moment for moment in (attempted, mail.attempted_at, mail.send_at) if moment)
 
 
-def log_with(mail: Mail, now: datetime, what: str) -> list[dict[str, str]]:
-    """The mail's log with one entry more."""
-    entry = {"at": now.isoformat(timespec="seconds"), "what": clean(what)[:MAX_TEXT]}
+def log_with(mail: Mail, now: datetime, text: str) -> list[dict[str, str]]:
+    """The mail's log with a new entry."""
+    entry = {"at": now.isoformat(timespec="seconds"), "what": clean(text)[:MAX_TEXT]}
     return [*mail.log, entry][-MAX_LOG_ENTRIES:]
-
-
-def _another_than(x_message_id: str) -> Q:
-    # SendGrid has answered 202 without one (sendgrid/docs issue 3855): that tells nothing.
-    return ~Q(x_message_id__in=["", x_message_id]) if x_message_id else Q(pk__isnull=True)
 
 
 def _backoff(attempts: int) -> timedelta:
     seconds = min(FIRST_BACKOFF * 2.0 ** min(attempts - 1, 30), MAX_BACKOFF)
-    # Spread, so that what failed together does not come back together.
+    # Jitter, so that mails that failed together are not retried together.
     return timedelta(seconds=seconds * random.uniform(0.75, 1.25))  # noqa: S311

@@ -160,7 +160,9 @@ def test_event_feedback_of_a_mail_whose_content_was_removed_is_applied(
         receive_events(event_payload("delivered", stored_recipients()[0]))
     assert (all_parts()[0].state, stored_recipients()[0].status) == ("accepted", "delivered")
     assert heard.calls == []
-    assert f"Receivers are not told of mail {all_parts()[0].pk}: what it said is gone" in caplog.messages
+    assert (
+        f"Mail {all_parts()[0].pk}: receivers are not notified, as the content is deleted" in caplog.messages
+    )
     notify.accepted(all_parts()[0])  # with nobody to hear it
 
 

@@ -84,7 +84,7 @@ def test_webhook_activity_that_cannot_be_written_is_written_next_time(
 
     with connections[database].execute_wrapper(execute):
         record(("a", at(0)))
-    assert caplog.messages == ["Could not record when 1 events came: OperationalError"]
+    assert caplog.messages == ["Could not record webhook activity (1 rows): OperationalError"]
     record(("a", at(1)))
     assert rows() == [("a", 0)]
 

@@ -298,7 +298,7 @@ def test_an_internal_error_in_event_feedback_loses_no_event(
         None,
         "queued",
     )
-    assert caplog.messages == ["What 1 events say of our mails could not be written down"]
+    assert caplog.messages == ["The feedback of 1 events could not be applied"]
     assert "ann@example.com" not in caplog.text
 
 

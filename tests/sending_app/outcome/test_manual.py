@@ -27,7 +27,7 @@ def in_state(state: str, **columns: Any) -> Mail:
     put_in_outbox(mail("ann@example.com", "bo@example.com"))
     Mail.objects.filter(pk=only_part().pk).update(state=state, **columns)
     if state in (State.FAILED, State.CANCELLED):
-        recipients.fail(only_part())
+        recipients.mark_failed(only_part())
     return only_part()
 
 
@@ -52,7 +52,7 @@ def test_retry_makes_a_failed_mail_due(database: str) -> None:
     again = only_part()
     assert (again.state, again.error, again.finished_at, again.attempts) == ("waiting", "", None, 2)
     assert again.due <= database_now(database)
-    assert again.log[-1]["what"] == "by hand: to be sent again"
+    assert again.log[-1]["what"] == "by hand: retried"
     assert statuses() == [QUEUED, QUEUED]
 
 
@@ -123,7 +123,7 @@ def test_settle_as_sent_marks_a_mail_accepted(database: str, state: str) -> None
     settled = only_part()
     assert (settled.state, settled.error) == ("accepted", "")
     assert settled.accepted_at == settled.finished_at is not None
-    assert settled.log[-1]["what"] == "by hand: SendGrid has it"
+    assert settled.log[-1]["what"] == "by hand: settled as sent"
     assert statuses() == [QUEUED, QUEUED]
 
 
@@ -138,7 +138,7 @@ def test_settle_as_not_sent_makes_a_mail_due_again(
     settled = only_part()
     assert (settled.state, settled.accepted_at, settled.unknown_outcomes) == ("waiting", None, 3)
     assert settled.due <= database_now(database)
-    assert "does not have it" in settled.log[-1]["what"]
+    assert settled.log[-1]["what"] == "by hand: settled as not sent"
 
 
 # Whatever is asked

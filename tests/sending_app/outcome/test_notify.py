@@ -140,7 +140,9 @@ def test_an_unreadable_mail_is_logged_and_notifies_no_receiver(
     with recorded_signals() as heard:
         notify.failed(only_part(), "why")
     assert heard.calls == []
-    assert f"Receivers cannot be told of mail {only_part().pk}: it cannot be read" in caplog.messages
+    assert (
+        f"Mail {only_part().pk}: receivers are not notified, as the content cannot be read" in caplog.messages
+    )
 
 
 def test_the_log_names_a_failed_mail_without_addresses(
@@ -153,7 +155,7 @@ def test_the_log_names_a_failed_mail_without_addresses(
     assert record.levelno == logging.ERROR
     pk = only_part().pk
     assert record.getMessage() == (
-        f"Mail {pk} of message {only_part().message_id} is given up: `manage.py outbox show {pk}` says why"
+        f"Mail {pk} of message {only_part().message_id} failed: `manage.py outbox show {pk}` shows the error"
     )
 
 

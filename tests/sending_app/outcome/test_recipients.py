@@ -222,7 +222,7 @@ def test_recipients_of_a_failed_mail_are_failed(database: str) -> None:
     put_in_outbox()
     put_in_outbox(mail("bob@example.com", "eve@example.com"))
     other, *ours = stored_recipients()
-    recipients.fail(Mail.objects.get(pk=ours[0].mail_id))
+    recipients.mark_failed(Mail.objects.get(pk=ours[0].mail_id))
     assert [one.status for one in stored_recipients(ours[0].mail)] == ["failed", "failed"]
     assert row(other)["status"] == "queued"
 
@@ -230,13 +230,13 @@ def test_recipients_of_a_failed_mail_are_failed(database: str) -> None:
 def test_event_feedback_wins_over_a_failed_mail(database: str) -> None:
     put_in_outbox()
     hear(database, normalized_event("processed", stored_recipients()[0]))
-    recipients.fail(only_part())
+    recipients.mark_failed(only_part())
     assert row(stored_recipients()[0])["status"] == "queued"
 
 
 def test_event_feedback_replaces_a_failed_status(database: str) -> None:
     put_in_outbox()
-    recipients.fail(only_part())
+    recipients.mark_failed(only_part())
     hear(database, normalized_event("open", stored_recipients()[0]))
     assert row(stored_recipients()[0])["status"] == "failed"
     hear(database, normalized_event("processed", stored_recipients()[0]))
@@ -252,7 +252,7 @@ def test_a_recipient_status_is_never_lowered(database: str) -> None:
         normalized_event("open", stored_recipients()[0], 3),
     )
     before = row(stored_recipients()[0])
-    recipients.fail(only_part())
+    recipients.mark_failed(only_part())
     recipients.requeue(only_part())
     hear(
         database,
@@ -267,7 +267,7 @@ def test_recipients_of_a_retried_mail_are_queued_again(database: str) -> None:
     put_in_outbox(mail("ann@example.com", "bob@example.com"))
     one, other = stored_recipients()
     hear(database, normalized_event("bounce", one), pk=one.pk)
-    recipients.fail(only_part())
+    recipients.mark_failed(only_part())
     assert row(other)["status"] == "failed"
     recipients.requeue(only_part())
     assert (row(one)["status"], row(other)["status"]) == ("bounced", "queued")
