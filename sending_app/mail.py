@@ -1,16 +1,16 @@
-"""A mail as plain values: `compose` makes it, the outbox keeps it, `api` builds the request from it.
+"""A mail as plain values: made by `compose`, stored by the outbox, turned into requests by `api`.
 
-Everything in here can be written as JSON and read back the same.
+JSON keeps every value here unchanged.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-#: As SendGrid takes it: {"email": ...}, and "name" where there is one. The domain is in ASCII.
+#: SendGrid's format: {"email": ...}, with an optional "name". The domain is in ASCII.
 Address: TypeAlias = dict[str, str]
 
-#: Where the id goes in an address of `reply_to`, so that an answer to it names the mail.
+#: Replaced by the id in an address of `reply_to`, so that a reply names the mail.
 MARKER = "{message_id}"
 
 #: Octets before an address's @ (RFC 5321).
@@ -19,9 +19,9 @@ MAX_LOCAL_PART = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Personalization:
-    """Who gets the mail, and what is theirs alone: one object of a request's `personalizations`."""
+    """Recipients and their merge data: an object of a request's `personalizations`."""
 
-    #: Our id of it, a UUID. SendGrid brings it back in every event, as `signals.MESSAGE_ID_ARG`.
+    #: Our UUID. SendGrid returns the id in every event, as `signals.MESSAGE_ID_ARG`.
     id: str
     to: list[Address]
     cc: list[Address] = field(default_factory=list)
@@ -30,8 +30,8 @@ class Personalization:
     merge_data: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
-    #: A personalization the caller wrote (`esp_extra["personalizations"]` as a list): it stands as it is,
-    #: and `to`, `cc` and `bcc` repeat its addresses.
+    #: The caller's own personalization (`esp_extra["personalizations"]` as a list), sent unchanged.
+    #: `to`, `cc` and `bcc` repeat its addresses.
     given: dict[str, Any] | None = None
 
     @property
@@ -41,14 +41,14 @@ class Personalization:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
-    """A file that goes along, kept once for all mails of a message."""
+    """An attached file, stored once for all mails of a message."""
 
     content: bytes
-    #: SendGrid requires one.
+    #: Required by SendGrid.
     filename: str
     #: Without parameters: SendGrid refuses a charset here.
     type: str
-    #: Set on what is shown inline, without angle brackets.
+    #: Set for an inline file, without angle brackets.
     content_id: str | None = None
 
 
@@ -56,13 +56,13 @@ class Attachment:
 class SharedContent:
     """The content that all recipients share."""
 
-    #: The request's body but `personalizations` and our attachments, in SendGrid's own words.
+    #: The request's body without `personalizations` and our attachments, in SendGrid's format.
     body: dict[str, Any]
     #: Merged below each recipient's own merge data.
     global_data: dict[str, Any] = field(default_factory=dict)
-    #: A dynamic template takes merge data as it is; a legacy one, or none, as substitutions.
+    #: A dynamic template takes merge data unchanged; any other mail takes substitutions.
     dynamic: bool = False
-    #: What makes a merge field's name a substitution: a `str.format` text such as "-{}-".
+    #: Turns a merge field's name into a substitution: a `str.format` text such as "-{}-".
     field_format: str | None = None
     #: `esp_extra["personalizations"]` as a dict: merged into every personalization.
     extra: dict[str, Any] = field(default_factory=dict)
@@ -72,18 +72,27 @@ class SharedContent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComposedMail:
-    """One `send()`: the content all share, and a personalization for each recipient."""
+    """One `send()`: the shared content and the personalizations."""
 
     shared: SharedContent
     personalizations: list[Personalization]
     attachments: list[Attachment] = field(default_factory=list)
-    #: Each of `to` gets a mail of their own; only such a mail is ever split.
+    #: Each `to` recipient gets a separate mail. Only a batch is ever split.
     is_batch: bool = False
-    #: Which lane: None leaves it to the number of recipients.
+    #: The lane. None: the number of recipients decides.
     bulk: bool | None = None
 
 
 def fill_marker(addresses: Iterable[Address], message_id: str) -> list[Address]:
-    """The addresses with the id where it goes: without hyphens, for the room is small."""
+    """Replace `MARKER` in the addresses by the id, without hyphens to save characters."""
     short = message_id.replace("-", "")
-    return [{**one, "email": one["email"].replace(MARKER, short)} for one in addresses]
+    return [{**address, "email": address["email"].replace(MARKER, short)} for address in addresses]
+
+
+def merge_deep(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge `second` over `first`, dict in dict. Lists and scalars of `second` replace those of `first`."""
+    merged = {**first, **second}
+    for name in first.keys() & second.keys():
+        if isinstance(first[name], Mapping) and isinstance(second[name], Mapping):
+            merged[name] = merge_deep(first[name], second[name])
+    return merged

@@ -1,4 +1,4 @@
-"""One attachment of a Django message becomes a file as SendGrid takes it."""
+"""Make a file for SendGrid from an attachment of a Django message."""
 
 import mimetypes
 import re
@@ -13,56 +13,56 @@ from django.utils.functional import Promise
 from sending_app.exceptions import SerializationError
 from sending_app.mail import Attachment
 
-#: What Django says of a file it knows nothing of.
+#: Django's type of an unknown file.
 UNKNOWN_TYPE = "application/octet-stream"
 
-#: The outbox's columns hold so many characters.
+#: Size of the outbox's column.
 MAX_FILENAME = 255
 
 # SendGrid refuses line breaks and semicolons in names and ids (Mail Send Errors).
 _bad = re.compile(r"[;\x00-\x1f\x7f\ud800-\udfff]+")
 
 
-def read(attachment: Any) -> Attachment:
-    """The file in an item of `message.attachments`; raises SerializationError."""
+def read_attachment(attachment: Any) -> Attachment:
+    """Read an entry of `message.attachments`. Raises SerializationError."""
     if isinstance(attachment, Message):
-        return _of_part(attachment)
+        return _from_mime(attachment)
     filename, content, mimetype = (
-        str(one) if isinstance(one, Promise) else one for one in (*attachment, None, None)[:3]
+        str(field) if isinstance(field, Promise) else field for field in (*attachment, None, None)[:3]
     )
     declared = mimetype or mimetypes.guess_type(filename or "")[0] or UNKNOWN_TYPE
-    kind, charset = _kind(declared)
-    data = _bytes(content, filename)
-    if kind.startswith("text/"):
-        data, kind = _in_utf8(data, "utf-8" if isinstance(content, str) else charset, kind)
-    return Attachment(content=data, filename=_filename(filename, kind), type=kind)
+    media_type, charset = _media_type(declared)
+    file = _bytes(content, filename)
+    if media_type.startswith("text/"):
+        file, media_type = _in_utf8(file, "utf-8" if isinstance(content, str) else charset, media_type)
+    return Attachment(content=file, filename=_filename(filename, media_type), type=media_type)
 
 
-def _of_part(part: Message) -> Attachment:
-    kind = part.get_content_type()
-    if part.is_multipart():
-        # A mail in a mail is the first of its parts; anything else of several has no bytes but its own.
-        content = part.get_payload(0) if part.get_content_maintype() == "message" else part
-        data = content.as_bytes()  # type: ignore[union-attr]
+def _from_mime(entity: Message) -> Attachment:
+    media_type = entity.get_content_type()
+    if entity.is_multipart():
+        # An attached mail is the first child. Any other multipart has no bytes but the whole entity.
+        source = entity.get_payload(0) if entity.get_content_maintype() == "message" else entity
+        file = source.as_bytes()  # type: ignore[union-attr]
     else:
-        payload = part.get_payload(decode=True)
-        data = payload if isinstance(payload, bytes) else b""
-        if kind.startswith("text/"):
-            data, kind = _in_utf8(data, part.get_content_charset() or "utf-8", kind)
-    filename = _filename(part.get_filename(), kind)
-    return Attachment(content=data, filename=filename, type=kind, content_id=_content_id(part))
+        payload = entity.get_payload(decode=True)
+        file = payload if isinstance(payload, bytes) else b""
+        if media_type.startswith("text/"):
+            file, media_type = _in_utf8(file, entity.get_content_charset() or "utf-8", media_type)
+    filename = _filename(entity.get_filename(), media_type)
+    return Attachment(content=file, filename=filename, type=media_type, content_id=_content_id(entity))
 
 
-def _content_id(part: Message) -> str | None:
-    """None where the file is not to be shown inline."""
-    disposition = part.get_content_disposition()
-    given = _bad.sub("", str(part.get("Content-ID", ""))).strip(" <>")
+def _content_id(entity: Message) -> str | None:
+    """The id of an inline file; None for any other file."""
+    disposition = entity.get_content_disposition()
+    content_id = _bad.sub("", str(entity.get("Content-ID", ""))).strip(" <>")
     if disposition == "inline":
-        return given or make_msgid("inline", "inline")[1:-1]
-    return (given or None) if disposition is None else None
+        return content_id or make_msgid("inline", "inline")[1:-1]
+    return (content_id or None) if disposition is None else None
 
 
-def _kind(declared: str) -> tuple[str, str]:
+def _media_type(declared: str) -> tuple[str, str]:
     """The type without its parameters, and its charset."""
     header = Email()
     try:
@@ -84,17 +84,17 @@ def _bytes(content: Any, filename: str | None) -> bytes:
     raise SerializationError(f"The attachment {filename!r} is a {type(content).__name__}, not text or bytes")
 
 
-def _in_utf8(data: bytes, charset: str, kind: str) -> tuple[bytes, str]:
-    """Text in UTF-8, since its charset cannot be said; what is no text, as bytes of no known type."""
+def _in_utf8(text: bytes, charset: str, media_type: str) -> tuple[bytes, str]:
+    """Text in UTF-8, because SendGrid takes no charset. Undecodable text becomes an unknown type."""
     try:
-        return data.decode(charset).encode(), kind
+        return text.decode(charset).encode(), media_type
     except (UnicodeError, LookupError):
-        return data, UNKNOWN_TYPE
+        return text, UNKNOWN_TYPE
 
 
-def _filename(given: str | None, kind: str) -> str:
-    name = _bad.sub("_", str(given or "").strip())
+def _filename(written: str | None, media_type: str) -> str:
+    name = _bad.sub("_", str(written or "").strip())
     if not name:
-        return f"attachment{mimetypes.guess_extension(kind) or '.bin'}"
-    # From the end, or it would lose what tells programs how to open it.
-    return name if len(name) <= MAX_FILENAME else name[-MAX_FILENAME:]
+        return f"attachment{mimetypes.guess_extension(media_type) or '.bin'}"
+    # Keep the end: programs choose by the extension.
+    return name[-MAX_FILENAME:]

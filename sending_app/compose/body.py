@@ -1,4 +1,4 @@
-"""What stands once in a request, in SendGrid's words, from a message's attributes."""
+"""Build the content that a request has once, in SendGrid's format, from a message's attributes."""
 
 import math
 import re
@@ -9,18 +9,18 @@ from typing import Any
 from django.utils.timezone import get_current_timezone, is_naive, make_aware
 
 from events_app.signals import MESSAGE_ID_ARG
-from sending_app.compose.addresses import parse
+from sending_app.compose.addresses import parse_addresses
 from sending_app.compose.defaults import Attributes
-from sending_app.compose.plain import plain, text
+from sending_app.compose.plain import as_text, plain
 from sending_app.compose.rules import Rules, is_time
 from sending_app.exceptions import InvalidAddress, SerializationError, UnsupportedFeature
 from sending_app.mail import Address
 
-#: Mail Send Errors: so many different ones, of so many ASCII characters.
+#: Limits of distinct tags, and of their ASCII characters (Mail Send Errors).
 MAX_TAGS = 10
 MAX_TAG_LENGTH = 255
 
-#: Where a part of the content stands: SendGrid refuses another order (Mail Send Errors).
+#: Order of alternatives: SendGrid refuses any other order (Mail Send Errors).
 _ORDER = {"text/plain": 0, "text/html": 1}
 
 #: Refused in `headers` (Mail Send Errors).
@@ -32,51 +32,55 @@ RESERVED_HEADERS = frozenset(
 _header_name = re.compile(r"[!-9;-~]+")
 
 
-def build(attributes: Attributes, content_subtype: str, rules: Rules) -> dict[str, Any]:
-    """The request's body without recipients and attachments; nothing is in it that was not set."""
+def build_body(attributes: Attributes, content_subtype: str, rules: Rules) -> dict[str, Any]:
+    """Build the request's body without recipients and attachments. Unset attributes add no field."""
     if "envelope_sender" in attributes:
         rules.refuse("an envelope_sender of one message: it is set up with the account")
-    special, rest = _special_headers(attributes, rules)
-    found = {
+    special, headers = _special_headers(attributes, rules)
+    reply_to = special.get("reply-to")
+    fields = {
         "from": _sender(special.get("from") or attributes.get("from_email"), rules),
-        "reply_to_list": _reply_to(special.get("reply-to"), attributes.get("reply_to", []), rules),
-        # Empty text would stand in the place of the template's (django-anymail issue 32).
+        # The header wins, as with Django's own backends.
+        "reply_to_list": _distinct([reply_to], 'headers["Reply-To"]', rules)
+        if reply_to
+        else _distinct(attributes.get("reply_to", []), "reply_to", rules),
+        # Empty text would override the template's text (django-anymail issue 32).
         "subject": _subject(attributes.get("subject", "")),
         "content": _content(attributes, content_subtype, rules),
-        "headers": checked_headers(rest, "headers", rules),
+        "headers": checked_headers(headers, "headers", rules),
         "custom_args": custom_args(attributes.get("metadata", {}), "metadata", rules),
         "categories": _categories(attributes.get("tags", []), rules),
         "tracking_settings": _tracking(attributes),
         "send_at": _send_at(attributes.get("send_at")),
-        "template_id": text(attributes.get("template_id", ""), "template_id"),
+        "template_id": as_text(attributes.get("template_id", ""), "template_id"),
     }
-    return {name: value for name, value in found.items() if value not in ("", None, [], {})}
+    return {name: content for name, content in fields.items() if content not in ("", None, [], {})}
 
 
 def custom_args(metadata: dict[str, Any], field: str, rules: Rules) -> dict[str, str]:
-    """Metadata as text; raises SerializationError, and UnsupportedFeature where it has our id's name."""
+    """Metadata as text. Raises SerializationError, and UnsupportedFeature for the name of our own id."""
     if rules.generate_message_id and MESSAGE_ID_ARG in metadata:
         raise UnsupportedFeature(
-            f"{field}[{MESSAGE_ID_ARG!r}] has the name under which SendGrid brings our own id back: "
+            f"{field}[{MESSAGE_ID_ARG!r}] has the name under which SendGrid returns our own id: "
             "choose another, or set SENDGRID_GENERATE_MESSAGE_ID to False"
         )
-    return {name: text(value, f"{field}[{name!r}]") for name, value in metadata.items()}
+    return {name: as_text(written, f"{field}[{name!r}]") for name, written in metadata.items()}
 
 
 def _special_headers(attributes: Attributes, rules: Rules) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The headers that fields of the request are made of, by lower name, and the others."""
-    found = by_lower_name(attributes.get("extra_headers", {}))
-    names = found.keys() & {"reply-to", "from", "to"}
-    special = {name: found.pop(name)[1] for name in names}
+    """Split off the headers that become fields of the request, by lower name."""
+    headers = by_lower_name(attributes.get("extra_headers", {}))
+    names = headers.keys() & {"reply-to", "from", "to"}
+    special = {name: headers.pop(name)[1] for name in names}
     if special.get("from"):
         rules.refuse('a "From" header, since from_email would then be the envelope\'s: set from_email alone')
     if special.get("to"):
         rules.refuse('a "To" header other than the recipients ("spoofing")')
-    return special, dict(found.values())
+    return special, dict(headers.values())
 
 
 def _sender(written: Any, rules: Rules) -> Address:
-    senders = parse([written], "from_email", rules.idna)
+    senders = parse_addresses([written], "from_email", rules.idna)
     if not senders:
         raise InvalidAddress("There is no address in from_email")
     if len(senders) > 1:
@@ -84,76 +88,76 @@ def _sender(written: Any, rules: Rules) -> Address:
     return senders[0].address
 
 
-def _reply_to(header: Any, attribute: list[Any], rules: Rules) -> list[Address]:
-    # The header wins, as with Django's own backends.
-    field = 'headers["Reply-To"]' if header else "reply_to"
-    found = parse([header] if header else attribute, field, rules.idna)
-    return list({one.wire.casefold(): one.address for one in found}.values())  # each but once (Overview)
+def _distinct(written: list[Any], field: str, rules: Rules) -> list[Address]:
+    # SendGrid refuses duplicates in reply_to_list (Mail Send Overview).
+    mailboxes = parse_addresses(written, field, rules.idna)
+    return list({mailbox.wire.casefold(): mailbox.address for mailbox in mailboxes}.values())
 
 
-def _subject(value: Any) -> str:
-    found = text(value, "subject")
-    # Django's own backends refuse it too: whoever wrote that may have meant to add a header.
-    if "\n" in found or "\r" in found:
+def _subject(written: Any) -> str:
+    subject = as_text(written, "subject")
+    # Django's own backends refuse a line break too: the text may be an attempt to add a header.
+    if "\n" in subject or "\r" in subject:
         raise UnsupportedFeature("The subject has a line break; a header has one line")
-    return found
+    return subject
 
 
 def _content(attributes: Attributes, content_subtype: str, rules: Rules) -> list[dict[str, str]]:
     body = (attributes.get("body", ""), f"text/{content_subtype}")
-    found = [
-        {"type": _type(mimetype, rules), "value": _value(value, mimetype)}
-        for value, mimetype in [body, *attributes.get("alternatives", [])]
+    alternatives = [
+        {"type": _type(mimetype, rules), "value": _content_text(content, mimetype)}
+        for content, mimetype in [body, *attributes.get("alternatives", [])]
     ]
-    # Empty ones are an error, or make SendGrid render the wrong part of a template (anymail issue 32).
-    return sorted((part for part in found if part["value"]), key=lambda part: _ORDER.get(part["type"], 2))
+    # An empty alternative is an error, or SendGrid renders the template's wrong part (anymail issue 32).
+    alternatives = [alternative for alternative in alternatives if alternative["value"]]
+    return sorted(alternatives, key=lambda alternative: _ORDER.get(alternative["type"], 2))
 
 
 def _type(mimetype: Any, rules: Rules) -> str:
-    found, *parameters = re.split(r"[;\r\n]", str(mimetype))
+    media_type, *parameters = re.split(r"[;\r\n]", str(mimetype))
     if parameters:
         rules.refuse(f"parameters in the type of an alternative ({str(mimetype)!r})")
-    return found.strip().lower()
+    return media_type.strip().lower()
 
 
-def _value(value: Any, mimetype: Any) -> str:
+def _content_text(content: Any, mimetype: Any) -> str:
     field = f"The {mimetype} content"
-    if isinstance(value, bytes):
+    if isinstance(content, bytes):
         try:
-            return value.decode()
+            return content.decode()
         except UnicodeDecodeError:
-            value = None
-    if value is None:
+            content = None
+    if content is None:
         raise SerializationError(f"{field} is not text")
-    return text(plain(value, field), field)
+    return as_text(plain(content, field), field)
 
 
 def _categories(tags: Iterable[Any], rules: Rules) -> list[str]:
-    found = list(dict.fromkeys(text(tag, "tags") for tag in tags))
-    if len(found) > MAX_TAGS:
+    categories = list(dict.fromkeys(as_text(tag, "tags") for tag in tags))
+    if len(categories) > MAX_TAGS:
         rules.refuse(f"more than {MAX_TAGS} tags")
-    if not all(tag.isascii() and len(tag) <= MAX_TAG_LENGTH for tag in found):
+    if not all(tag.isascii() and len(tag) <= MAX_TAG_LENGTH for tag in categories):
         rules.refuse(f"a tag that is not ASCII, or longer than {MAX_TAG_LENGTH} characters")
-    return found
+    return categories
 
 
 def _tracking(attributes: Attributes) -> dict[str, Any]:
-    found = {}
+    settings = {}
     for name, setting in (("track_clicks", "click_tracking"), ("track_opens", "open_tracking")):
-        value = attributes.get(name)
-        if value is None:
+        enable = attributes.get(name)
+        if enable is None:
             continue
-        if not isinstance(value, bool):
-            raise SerializationError(f"{name} is {value!r}; it takes True and False")
-        found[setting] = {"enable": value}
-    return found
+        if not isinstance(enable, bool):
+            raise SerializationError(f"{name} is {enable!r}; it takes True and False")
+        settings[setting] = {"enable": enable}
+    return settings
 
 
-def _send_at(value: Any) -> int | None:
-    """Seconds from 1970; a time without a zone, and a date's midnight, in Django's current one."""
-    if value is None:
+def _send_at(written: Any) -> int | None:
+    """Seconds since 1970. A date means midnight; a time without a zone is in Django's current zone."""
+    if written is None:
         return None
-    seconds = _seconds(value)
+    seconds = _seconds(written)
     if not is_time(seconds):
         raise SerializationError(
             "send_at is in no year between 2 and 9998; a number is of seconds since 1970, not milliseconds"
@@ -161,37 +165,39 @@ def _send_at(value: Any) -> int | None:
     return int(seconds)
 
 
-def _seconds(value: Any) -> float:
-    if isinstance(value, date):
-        moment = value if isinstance(value, datetime) else datetime.combine(value, time())
+def _seconds(written: Any) -> float:
+    if isinstance(written, date):
+        moment = written if isinstance(written, datetime) else datetime.combine(written, time())
         return (make_aware(moment, get_current_timezone()) if is_naive(moment) else moment).timestamp()
     # An int may be too large for isfinite.
-    number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
-    if isinstance(value, bool) or not number:
-        raise SerializationError(f"send_at is {value!r}; it takes a datetime, a date, or a number of seconds")
-    return value  # type: ignore[no-any-return]
+    number = isinstance(written, int) or (isinstance(written, float) and math.isfinite(written))
+    if isinstance(written, bool) or not number:
+        raise SerializationError(
+            f"send_at is {written!r}; it takes a datetime, a date, or a number of seconds"
+        )
+    return written  # type: ignore[no-any-return]
 
 
 def by_lower_name(headers: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
-    """Each header once, whatever its case: the last one stands."""
-    return {name.lower(): (name, value) for name, value in headers.items()}
+    """Headers by lower name. Of names that differ only in case, the last header wins."""
+    return {name.lower(): (name, content) for name, content in headers.items()}
 
 
 def checked_headers(headers: Mapping[str, Any], field: str, rules: Rules) -> dict[str, str]:
-    """The headers as text, without those SendGrid refuses; raises UnsupportedFeature, SerializationError."""
-    found = {}
-    for lower, (name, value) in by_lower_name(headers).items():
-        written = text(value, f"{field}[{name!r}]")
-        if why := _header_fault(lower, written):
+    """Headers as text. Raises SerializationError, and UnsupportedFeature for headers SendGrid refuses."""
+    checked = {}
+    for lower, (name, written) in by_lower_name(headers).items():
+        header = as_text(written, f"{field}[{name!r}]")
+        if why := _header_fault(lower, header):
             rules.refuse(f"{field}[{name!r}]: {why}")
         else:
-            found[name] = written
-    return found
+            checked[name] = header
+    return checked
 
 
-def _header_fault(name: str, value: str) -> str:
+def _header_fault(name: str, header: str) -> str:
     if name in RESERVED_HEADERS:
         return "it sets this header itself"
     if not _header_name.fullmatch(name):
         return "a header's name is ASCII without spaces and colons"
-    return "a header has one line" if "\n" in value or "\r" in value else ""
+    return "a header has one line" if "\n" in header or "\r" in header else ""

@@ -1,4 +1,4 @@
-"""A message's attributes over the project's send defaults: one dict, each attribute under one name."""
+"""Merge a message's attributes over the project's send defaults. Aliases become one name."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
@@ -8,57 +8,44 @@ from django.utils.functional import Promise
 
 from sending_app.compose.plain import plain
 from sending_app.exceptions import UnsupportedFeature
+from sending_app.mail import merge_deep
 
-#: What is set, by the name of the attribute: plain values, but for attachments and times.
+#: Set attributes by name, as plain values. Attachments and times are still as the caller wrote them.
 Attributes: TypeAlias = dict[str, Any]
 
 _Merge: TypeAlias = Callable[[str, Any, Any], Any]
 
-#: Anymail's documents have both spellings of the first two; the third is how Django's constructor says it.
+#: Anymail's documents have both spellings of the first two. Django's constructor takes `headers`.
 ALIASES = {"open_tracking": "track_opens", "click_tracking": "track_clicks", "headers": "extra_headers"}
 
-#: Taken as they are; whoever reads them checks them.
+#: Kept as the caller wrote them: the code that reads them also checks them.
 _NOT_PLAIN = {"alternatives", "attachments", "send_at"}
 
 
 def combine(message: EmailMessage, defaults: Mapping[str, Any]) -> Attributes:
-    """What is set for this message. None on it cancels the default; what is unset is not in the dict."""
-    own = _under_one_name({name: getattr(message, name) for name in _NAMES if hasattr(message, name)})
-    by_default = _under_one_name(defaults)
-    found = {name: _combined(name, by_default, own) for name in _MERGES}
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def merge_deep(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """`second` over `first`, dict in dict; all else of `second` stands in the place of what was there."""
-    merged = {**first, **second}
-    for name in first.keys() & second.keys():
-        if isinstance(first[name], Mapping) and isinstance(second[name], Mapping):
-            merged[name] = merge_deep(first[name], second[name])
-    return merged
-
-
-def _combined(name: str, defaults: Attributes, own: Attributes) -> Any:
-    found = [source[name] for source in (defaults, own) if name in source]
-    if not found or found[-1] is None:
-        return None
-    first, *second = [value for value in found if value is not None]
-    merge = _MERGES[name]
-    merged = merge(name, first, second[0]) if second else merge(name, None, first)
-    return merged if name in _NOT_PLAIN else plain(merged, name)
+    """Attributes of a message over the defaults, without unset attributes. None cancels a default."""
+    written = _under_one_name({name: getattr(message, name) for name in _NAMES if hasattr(message, name)})
+    defaults = _under_one_name(defaults)
+    attributes = {}
+    for name, merge in _MERGES.items():
+        set_values = [source[name] for source in (defaults, written) if name in source]
+        if not set_values or set_values[-1] is None:
+            continue
+        first, *second = [setting for setting in set_values if setting is not None]
+        merged = merge(name, first, second[0]) if second else merge(name, None, first)
+        attributes[name] = merged if name in _NOT_PLAIN else plain(merged, name)
+    return attributes
 
 
 def _under_one_name(source: Mapping[str, Any]) -> Attributes:
-    found = {name: value for name, value in source.items() if name not in ALIASES}
+    attributes = {name: setting for name, setting in source.items() if name not in ALIASES}
     for alias, name in ALIASES.items():
         if alias not in source:
             continue
-        if name in found and found[name] != source[alias]:
-            raise UnsupportedFeature(
-                f"{name} and {alias} are one option, and here they contradict each other"
-            )
-        found[name] = source[alias]
-    return found
+        if name in attributes and attributes[name] != source[alias]:
+            raise UnsupportedFeature(f"{name} and {alias} are one option, but their values differ")
+        attributes[name] = source[alias]
+    return attributes
 
 
 def _last(_name: str, _first: Any, second: Any) -> Any:
@@ -84,17 +71,17 @@ def _deep(name: str, first: Any, second: Any) -> dict[str, Any]:
     return merge_deep(_dict(name, first), _dict(name, second))
 
 
-def _list(name: str, value: Any) -> Any:
-    # Each letter of a string would be one item.
-    if isinstance(value, str | Promise | Mapping) or not (value is None or isinstance(value, Iterable)):
+def _list(name: str, written: Any) -> Any:
+    # A string would become a list of letters.
+    if isinstance(written, str | Promise | Mapping) or not (written is None or isinstance(written, Iterable)):
         raise TypeError(f'"{name}" must be a list or tuple')
-    return value or ()
+    return written or ()
 
 
-def _dict(name: str, value: Any) -> Mapping[Any, Any]:
-    if value is not None and not isinstance(value, Mapping):
+def _dict(name: str, written: Any) -> Mapping[Any, Any]:
+    if written is not None and not isinstance(written, Mapping):
         raise TypeError(f'"{name}" must be a dict')
-    return value or {}
+    return written or {}
 
 
 _MERGES: dict[str, _Merge] = {
@@ -106,7 +93,7 @@ _MERGES: dict[str, _Merge] = {
     "esp_extra": _deep,
 }
 
-#: What send defaults may name.
+#: Names that send defaults may have.
 KNOWN = frozenset({*_MERGES, *ALIASES})
 
 #: `headers` is no attribute of a message.

@@ -1,4 +1,4 @@
-"""`esp_extra`: what is the request's, and what is meant for us."""
+"""Read `esp_extra`: fields for the request, and options for this package."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,59 +15,62 @@ class Extra:
     body: dict[str, Any]
     #: Merged into each personalization.
     shared: dict[str, Any]
-    #: In the place of all that would be made.
+    #: Replace the personalizations that would be made from the recipients.
     personalizations: list[dict[str, Any]] | None
     field_format: str | None
-    #: None: the template's id tells.
+    #: None: the template's id decides.
     dynamic: bool | None
 
 
-def read(esp_extra: Mapping[str, Any], rules: Rules) -> Extra:
-    """Its parts; raises ConfigurationError, SerializationError, UnsupportedFeature."""
+def read_extra(esp_extra: Mapping[str, Any], rules: Rules) -> Extra:
+    """Raises ConfigurationError, SerializationError, UnsupportedFeature."""
     if "x-smtpapi" in esp_extra:
         raise ConfigurationError(
-            'esp_extra["x-smtpapi"] is of the API before this one: '
+            'esp_extra["x-smtpapi"] belongs to an older API: '
             "use the fields of SendGrid's v3 Mail Send in esp_extra."
         )
     body = dict(esp_extra)
-    given = body.pop("personalizations", None)
+    written = body.pop("personalizations", None)
+    shared = written if isinstance(written, dict) else {}
+    _check_shared(shared)
     return Extra(
         field_format=_field_format(body.pop("merge_field_format", rules.merge_field_format)),
         dynamic=body.pop("use_dynamic_template", None),
-        shared=_shared(given) if isinstance(given, dict) else {},
-        personalizations=None if given is None or isinstance(given, dict) else _personalizations(given),
+        shared=shared,
+        personalizations=None if written is None or written is shared else _personalizations(written),
         body=body,
     )
 
 
-def _field_format(value: Any) -> str | None:
+def _field_format(written: Any) -> str | None:
     try:
-        return None if value is None else MERGE_FIELD_FORMAT.read(value)
+        return None if written is None else MERGE_FIELD_FORMAT.read(written)
     except ValueError as error:
         why = f'esp_extra["merge_field_format"] {error}'
     raise SerializationError(why)
 
 
-def _shared(given: dict[str, Any]) -> dict[str, Any]:
-    named = sorted(given.keys() & {"to", "cc", "bcc"})
-    if named:
+def _check_shared(fields: dict[str, Any]) -> None:
+    recipients = sorted(fields.keys() & {"to", "cc", "bcc"})
+    if recipients:
         raise UnsupportedFeature(
-            f'esp_extra["personalizations"] as a dict is for all recipients and cannot have {named[0]!r}: '
-            "set it on the message, or make it a list of personalizations"
+            'esp_extra["personalizations"] as a dict is for all recipients and cannot have '
+            f"{recipients[0]!r}: set it on the message, or write a list of personalizations"
         )
-    check_shapes(given, "esp_extra['personalizations']")
-    return given
+    check_shapes(fields, "esp_extra['personalizations']")
 
 
-def _personalizations(given: Any) -> list[dict[str, Any]]:
-    if not isinstance(given, list) or not given:
+def _personalizations(written: Any) -> list[dict[str, Any]]:
+    if not isinstance(written, list) or not written:
         raise SerializationError('esp_extra["personalizations"] must be a dict, or a list that is not empty')
-    for number, one in enumerate(given):
+    for number, personalization in enumerate(written):
         where = f'esp_extra["personalizations"][{number}]'
-        if not isinstance(one, dict) or not one.get("to"):
+        if not isinstance(personalization, dict) or not personalization.get("to"):
             raise SerializationError(f'{where} must be a dict with "to"')
-        for kind in ("to", "cc", "bcc"):
-            if not are_addresses(one.get(kind, [])):
-                raise SerializationError(f'{where}[{kind!r}] must be a list of {{"email": ..., "name": ...}}')
-        check_shapes(one, f"esp_extra['personalizations'][{number}]")
-    return given
+        for field in ("to", "cc", "bcc"):
+            if not are_addresses(personalization.get(field, [])):
+                raise SerializationError(
+                    f'{where}[{field!r}] must be a list of {{"email": ..., "name": ...}}'
+                )
+        check_shapes(personalization, f"esp_extra['personalizations'][{number}]")
+    return written

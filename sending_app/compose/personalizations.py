@@ -1,4 +1,4 @@
-"""Who gets the mail, and in how many personalizations: one for all, or in a batch one for each of `to`."""
+"""Build personalizations: a single personalization, or in a batch one for each `to` recipient."""
 
 import uuid
 import warnings
@@ -7,148 +7,144 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
-from sending_app.compose.addresses import Mailbox, parse
+from sending_app.compose.addresses import Mailbox, parse_addresses
 from sending_app.compose.body import checked_headers, custom_args
 from sending_app.compose.defaults import Attributes
-from sending_app.compose.plain import text
+from sending_app.compose.plain import as_text
 from sending_app.compose.rules import Rules
 from sending_app.exceptions import MissingDelimiters, SerializationError, UnsupportedFeature
 from sending_app.mail import Address, Personalization
 
 _ByAddress: TypeAlias = dict[str, dict[str, str]]
 
-#: Setting one of these, be it to {}, makes a message a batch.
+#: Each of these attributes makes a message a batch, even if set to {}.
 BATCH_ATTRIBUTES = ("merge_data", "merge_metadata", "merge_headers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipients:
-    """The addresses of a message, as its sender wrote them."""
+    """The addresses of a message, as the caller wrote them."""
 
     to: list[Mailbox]
     cc: list[Mailbox]
     bcc: list[Mailbox]
 
 
-def read(attributes: Attributes, rules: Rules) -> Recipients:
-    """Raises InvalidAddress, and UnsupportedFeature where there is no `to`."""
-    to, cc, bcc = (parse(attributes.get(kind, []), kind, rules.idna) for kind in ("to", "cc", "bcc"))
+def read_recipients(attributes: Attributes, rules: Rules) -> Recipients:
+    """Raises InvalidAddress, and UnsupportedFeature for a message without `to`."""
+    to, cc, bcc = (
+        parse_addresses(attributes.get(field, []), field, rules.idna) for field in ("to", "cc", "bcc")
+    )
     if not to:
         raise UnsupportedFeature('SendGrid does not support a mail without "to": cc and bcc are not enough')
     return Recipients(to=to, cc=cc, bcc=bcc)
 
 
-def is_batch(attributes: Attributes) -> bool:
-    return any(name in attributes for name in BATCH_ATTRIBUTES)
-
-
 def for_all(recipients: Recipients) -> Personalization:
-    """The one personalization of a mail whose recipients see each other."""
-    return Personalization(id=_id(), **_once(recipients.to, recipients))
+    """Build a personalization for all recipients together."""
+    return Personalization(id=_new_id(), **_without_duplicates(recipients.to, recipients))
 
 
 def for_each(
     recipients: Recipients, attributes: Attributes, dynamic: bool, rules: Rules
 ) -> list[Personalization]:
-    """A personalization for each of `to`, with what is theirs alone; cc and bcc get a copy of each."""
-    data = finder(
+    """Build a personalization for each `to` recipient. Every cc and bcc recipient gets every copy."""
+    merge_data = finder(
         attributes.get("merge_data", {}) if dynamic else _each(attributes, "merge_data", substitutions)
     )
     metadata = finder(_each(attributes, "merge_metadata", partial(custom_args, rules=rules)))
-    extra_headers = finder(_each(attributes, "merge_headers", partial(checked_headers, rules=rules)))
+    headers = finder(_each(attributes, "merge_headers", partial(checked_headers, rules=rules)))
     return [
         Personalization(
-            id=_id(),
-            merge_data=data(mailbox),
+            id=_new_id(),
+            merge_data=merge_data(mailbox),
             metadata=metadata(mailbox),
-            headers=extra_headers(mailbox),
-            **_once([mailbox], recipients),
+            headers=headers(mailbox),
+            **_without_duplicates([mailbox], recipients),
         )
         for mailbox in recipients.to
     ]
 
 
-def given(personalizations: Iterable[dict[str, Any]]) -> list[Personalization]:
-    """Those the caller wrote."""
+def from_dicts(written: Iterable[dict[str, Any]]) -> list[Personalization]:
+    """Wrap the personalizations that the caller wrote in `esp_extra`."""
     return [
         Personalization(
-            id=_id(),
-            to=_addresses(one["to"]),
-            cc=_addresses(one.get("cc", [])),
-            bcc=_addresses(one.get("bcc", [])),
-            given=one,
+            id=_new_id(),
+            to=_addresses(personalization["to"]),
+            cc=_addresses(personalization.get("cc", [])),
+            bcc=_addresses(personalization.get("bcc", [])),
+            given=personalization,
         )
-        for one in personalizations
+        for personalization in written
     ]
 
 
-def _id() -> str:
+def _new_id() -> str:
     return str(uuid.uuid4())
 
 
 def _each(attributes: Attributes, name: str, read: Callable[[Any, str], dict[str, str]]) -> _ByAddress:
-    return {address: read(own, f"{name}[{address!r}]") for address, own in attributes.get(name, {}).items()}
+    return {
+        address: read(fields, f"{name}[{address!r}]") for address, fields in attributes.get(name, {}).items()
+    }
 
 
-def _once(to: list[Mailbox], recipients: Recipients) -> dict[str, Any]:
-    """`to` with all of cc and bcc, no address twice: SendGrid would refuse that (Mail Send Errors)."""
+def _without_duplicates(to: list[Mailbox], recipients: Recipients) -> dict[str, Any]:
+    """`to` with all of cc and bcc. SendGrid refuses duplicate addresses (Mail Send Errors)."""
     if len(to) == 1 and not recipients.cc and not recipients.bcc:
         return {"to": [to[0].address]}
     seen: set[str] = set()
-    found: dict[str, list[Address]] = {"to": [], "cc": [], "bcc": []}
-    for kind, mailboxes in (("to", to), ("cc", recipients.cc), ("bcc", recipients.bcc)):
+    fields: dict[str, list[Address]] = {"to": [], "cc": [], "bcc": []}
+    for field, mailboxes in (("to", to), ("cc", recipients.cc), ("bcc", recipients.bcc)):
         for mailbox in mailboxes:
             if (folded := mailbox.wire.casefold()) not in seen:
                 seen.add(folded)
-                found[kind].append(mailbox.address)
-    return found
+                fields[field].append(mailbox.address)
+    return fields
 
 
 def _addresses(written: Iterable[dict[str, Any]]) -> list[Address]:
-    return [{name: one[name] for name in ("email", "name") if one.get(name)} for one in written]
+    return [{name: address[name] for name in ("email", "name") if address.get(name)} for address in written]
 
 
-def finder(data: Mapping[str, dict[str, Any]]) -> Callable[[Mailbox], dict[str, Any]]:
-    """What looks a recipient's part of `data` up: by their address as given, as sent, then without case."""
-    if not data:
-        return _nothing
-    folded = {address.casefold(): found for address, found in data.items()}
+def finder(by_address: Mapping[str, dict[str, Any]]) -> Callable[[Mailbox], dict[str, Any]]:
+    """Make a lookup by recipient: by the address as written, as sent, then without case."""
+    if not by_address:
+        return lambda _: {}
+    folded = {address.casefold(): fields for address, fields in by_address.items()}
 
     def find(mailbox: Mailbox) -> dict[str, Any]:
-        found = data.get(mailbox.given)
-        if found is None:
-            found = data.get(mailbox.wire)
-        if found is None:
-            found = folded.get(mailbox.given.casefold())
-        return folded.get(mailbox.wire.casefold(), {}) if found is None else found
+        fields = by_address.get(mailbox.given)
+        if fields is None:
+            fields = by_address.get(mailbox.wire)
+        if fields is None:
+            fields = folded.get(mailbox.given.casefold())
+        return folded.get(mailbox.wire.casefold(), {}) if fields is None else fields
 
     return find
 
 
-def substitutions(data: Mapping[str, Any], field: str) -> dict[str, str]:
-    """Merge data for a template that is not dynamic. SendGrid takes text alone there: None is left out."""
-    return {name: _substitution(value, field, name) for name, value in data.items() if value is not None}
+def substitutions(merge_data: Mapping[str, Any], field: str) -> dict[str, str]:
+    """Merge data for a legacy template. SendGrid takes only text for legacy templates; None is left out."""
+    try:
+        return {
+            name: as_text(content, f"{field}[{name!r}]")
+            for name, content in merge_data.items()
+            if content is not None
+        }
+    except SerializationError as error:
+        why = f"{error}. Only a dynamic template takes more"
+    raise SerializationError(why)
 
 
 def warn_of_bare_names(recipients: Iterable[Mapping[str, Any]], global_data: Mapping[str, Any]) -> None:
-    """Warn where no field has delimiters, though no format says what to put round them."""
-    names = set(global_data).union(*recipients)
-    if any(found and all(name.isalnum() for name in found) for found in (names, set(global_data))):
+    """Warn if no merge field has delimiters. Call only without a field format, which adds delimiters."""
+    all_names = set(global_data).union(*recipients)
+    if any(names and all(name.isalnum() for name in names) for names in (all_names, set(global_data))):
         warnings.warn(
-            "The merge fields have no delimiters, so SendGrid puts a value wherever it finds the name, "
+            "The merge fields have no delimiters, so SendGrid replaces a name wherever it occurs, "
             'in the middle of a word too. Set SENDGRID_MERGE_FIELD_FORMAT, for example to "-{}-".',
             MissingDelimiters,
             stacklevel=2,
         )
-
-
-def _nothing(_: Mailbox) -> dict[str, Any]:
-    return {}
-
-
-def _substitution(value: Any, field: str, name: str) -> str:
-    try:
-        return text(value, f"{field}[{name!r}]")
-    except SerializationError as error:
-        why = f"{error}. Only a dynamic template takes more"
-    raise SerializationError(why)

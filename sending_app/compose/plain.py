@@ -1,4 +1,4 @@
-"""What a caller wrote as plain values: lazy text forced, everything copied, nothing JSON cannot say."""
+"""Copy a caller's values as plain JSON values. Lazy text becomes text."""
 
 import math
 from collections.abc import Mapping
@@ -8,92 +8,85 @@ from django.utils.functional import Promise
 
 from sending_app.exceptions import SerializationError
 
-#: Where a value stands: the path of what holds it, and its own key. The first one is a field's name.
+#: A nested path: the path of the container, and the key. The outermost path is a field's name.
 _Path: TypeAlias = tuple[Any, ...]
 
-#: Python writes numbers of at least so many digits whatever it is set to.
+#: Python always writes numbers of up to so many digits, whatever limit is configured.
 _LARGE = 10**640
 
 
-def plain(value: Any, field: str) -> Any:
-    """A copy of `value` that is the same after a way through JSON; raises SerializationError."""
+def plain(written: Any, field: str) -> Any:
+    """Copy `written` as a value that JSON keeps unchanged. Raises SerializationError."""
     try:
-        return _plain(value, (field,))
+        return _plain(written, (field,))
     except RecursionError:
         why = f"{field} holds itself, or is nested too deep"
     raise SerializationError(why)
 
 
-def text(value: Any, where: str) -> str:
-    """A plain value as the string SendGrid requires; raises SerializationError."""
-    # For anything else its answer is "Bad Request", without a word of why (django-anymail issue 422).
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int | float):
-        return str(value)
-    kind = "None" if value is None else f"a {type(value).__name__}"
-    raise SerializationError(f"{where} is {kind}; SendGrid takes text there, or a number")
+def as_text(written: Any, where: str) -> str:
+    """A plain value as text, where SendGrid requires text. Raises SerializationError."""
+    # For any other type SendGrid only answers "Bad Request", without a reason (django-anymail issue 422).
+    if isinstance(written, str):
+        return written
+    if isinstance(written, int | float):
+        return str(written)
+    wrong_type = "None" if written is None else f"a {type(written).__name__}"
+    raise SerializationError(f"{where} is {wrong_type}; SendGrid takes text there, or a number")
 
 
-def is_unicode(value: str) -> bool:
-    """Whether UTF-8 can say it: half of a surrogate pair it cannot."""
+def is_unicode(text: str) -> bool:
+    """Whether UTF-8 can encode the text: half of a surrogate pair cannot be encoded."""
     try:
-        value.encode()
+        text.encode()
     except UnicodeEncodeError:
         return False
     return True
 
 
-def _plain(value: Any, path: _Path) -> Any:
-    # Merge data for thousands is made of little else, so these are asked for first.
-    kind = type(value)
-    if value is None or kind is bool or (kind is str and value.isascii()):
-        return value
-    if kind is int and -_LARGE < value < _LARGE:
-        return value
-    if kind is dict:
-        return _dict(value, path)
-    if isinstance(value, list | tuple):
-        return [_plain(item, (path, number)) for number, item in enumerate(value)]
-    return _dict(value, path) if isinstance(value, Mapping) else _scalar(value, path)
-
-
-def _scalar(value: Any, path: _Path) -> Any:
-    if isinstance(value, str | Promise):
-        return _text(str.__str__(value) if isinstance(value, str) else str(value), path)
-    if isinstance(value, int | float):
-        return _number(value, path)
+def _plain(written: Any, path: _Path) -> Any:
+    # The common types of large merge data come first.
+    exact_type = type(written)
+    if written is None or exact_type is bool or (exact_type is str and written.isascii()):
+        return written
+    if exact_type is int and -_LARGE < written < _LARGE:
+        return written
+    if exact_type is dict or isinstance(written, Mapping):
+        return {
+            key if type(key) is str and key.isascii() else _key(key, path): _plain(inner, (path, key))
+            for key, inner in written.items()
+        }
+    if isinstance(written, list | tuple):
+        return [_plain(inner, (path, index)) for index, inner in enumerate(written)]
+    if isinstance(written, str | Promise):
+        return _text(written, path)
+    if isinstance(written, int | float):
+        return _number(written, path)
     raise SerializationError(
-        f"{_words(path)} is a {type(value).__name__}, which JSON has no word for; make it text or a number"
+        f"{_words(path)} is a {type(written).__name__}, which JSON cannot express; make it text or a number"
     )
 
 
-def _dict(value: Mapping[Any, Any], path: _Path) -> dict[str, Any]:
-    return {
-        key if type(key) is str and key.isascii() else _key(key, path): _plain(item, (path, key))
-        for key, item in value.items()
-    }
-
-
-def _text(value: str, path: _Path) -> str:
-    if not value.isascii() and not is_unicode(value):
+def _text(written: str | Promise, path: _Path) -> str:
+    text = str.__str__(written) if isinstance(written, str) else str(written)
+    if not text.isascii() and not is_unicode(text):
         raise SerializationError(f"{_words(path)} holds half of a surrogate pair, which is no text")
-    return value
+    return text
 
 
-def _number(value: float, path: _Path) -> float:
-    if isinstance(value, int):
-        if not _is_written(value):
+def _number(number: float, path: _Path) -> float:
+    if isinstance(number, int):
+        if not _is_written(number):
             raise SerializationError(f"{_words(path)} has more digits than Python writes")
-        return int(value)
-    if not math.isfinite(value):
-        raise SerializationError(f"{_words(path)} is {float(value)}, which JSON has no word for")
-    return float(value)
+        return int(number)
+    if not math.isfinite(number):
+        raise SerializationError(f"{_words(path)} is {float(number)}, which JSON cannot express")
+    return float(number)
 
 
-def _is_written(value: int) -> bool:
+def _is_written(number: int) -> bool:
     try:
-        int.__repr__(value)
+        int.__repr__(number)
     except ValueError:
         return False
     return True
@@ -102,9 +95,11 @@ def _is_written(value: int) -> bool:
 def _key(key: Any, path: _Path) -> str:
     if isinstance(key, bool) or not isinstance(key, str | int | Promise):
         raise SerializationError(f"{_words(path)} has a key that is a {type(key).__name__}, not text")
-    if isinstance(key, int) and not _is_written(key):
-        raise SerializationError(f"{_words(path)} has a key with more digits than Python writes")
-    return _text(str.__str__(key) if isinstance(key, str) else str(key), path)
+    if isinstance(key, int):
+        if not _is_written(key):
+            raise SerializationError(f"{_words(path)} has a key with more digits than Python writes")
+        return str(key)
+    return _text(key, path)
 
 
 def _words(path: _Path) -> str:

@@ -1,6 +1,6 @@
-"""A message made from what the outbox keeps: what receivers get in a worker, where nobody has the first one.
+"""Make a message from the outbox's content, for receivers in a worker.
 
-It is composed to the same mail again, but for attachments, and for what the send defaults add.
+Composing the message again makes the same mail, without attachments and send defaults.
 """
 
 from collections.abc import Iterable, Sequence
@@ -8,21 +8,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sending_app.compose.addresses import write
-from sending_app.mail import Address, Personalization, SharedContent
+from sending_app.mail import Personalization, SharedContent
 from sending_app.message import SendGridMessage
 
-#: Our names of what both have.
+#: Attributes of a message by the names of SendGrid's fields.
 _NAMES = {"custom_args": "metadata", "categories": "tags", "template_id": "template_id"}
 
 
 def restore(shared: SharedContent, personalizations: Sequence[Personalization]) -> SendGridMessage:
-    """The message these personalizations are part of, as if it had been written for them alone."""
+    """Restore a message as if the caller had written the message for these personalizations alone."""
     body = dict(shared.body)
     content = list(body.pop("content", []))
     message = SendGridMessage(
         subject=body.pop("subject", ""),
         from_email=write(body.pop("from")),
-        reply_to=_written(body.pop("reply_to_list", [])),
+        reply_to=[write(address) for address in body.pop("reply_to_list", [])],
         headers=dict(body.pop("headers", {})),
         **_recipients(personalizations),
         **{ours: body.pop(name) for name, ours in _NAMES.items() if name in body},
@@ -37,17 +37,15 @@ def restore(shared: SharedContent, personalizations: Sequence[Personalization]) 
 
 def _recipients(personalizations: Iterable[Personalization]) -> dict[str, list[str]]:
     return {
-        kind: list(
+        field: list(
             dict.fromkeys(
-                write(one) for personalization in personalizations for one in getattr(personalization, kind)
+                write(address)
+                for personalization in personalizations
+                for address in getattr(personalization, field)
             )
         )
-        for kind in ("to", "cc", "bcc")
+        for field in ("to", "cc", "bcc")
     }
-
-
-def _written(addresses: Iterable[Address]) -> list[str]:
-    return [write(one) for one in addresses]
 
 
 def _set_content(message: SendGridMessage, content: list[dict[str, str]]) -> None:
@@ -55,14 +53,14 @@ def _set_content(message: SendGridMessage, content: list[dict[str, str]]) -> Non
         first = content.pop(0)
         message.body = first["value"]
         message.content_subtype = first["type"].removeprefix("text/")
-    for part in content:
-        message.attach_alternative(part["value"], part["type"])
+    for alternative in content:
+        message.attach_alternative(alternative["value"], alternative["type"])
 
 
 def _set_merge(
     message: SendGridMessage, shared: SharedContent, personalizations: Sequence[Personalization]
 ) -> None:
-    own = {
+    by_address = {
         personalization.to[0]["email"]: personalization
         for personalization in personalizations
         if personalization.given is None
@@ -74,9 +72,9 @@ def _set_merge(
         ("merge_metadata", "metadata"),
         ("merge_headers", "headers"),
     ):
-        found = {address: getattr(personalization, name) for address, personalization in own.items()}
-        if any(found.values()) or (attribute == "merge_data" and len(own) > 1):
-            setattr(message, attribute, found)
+        fields = {address: getattr(personalization, name) for address, personalization in by_address.items()}
+        if any(fields.values()) or (attribute == "merge_data" and len(by_address) > 1):
+            setattr(message, attribute, fields)
 
 
 def _set_extra(
@@ -89,14 +87,14 @@ def _set_extra(
         enabled = body.get("tracking_settings", {}).get(setting, {}).get("enable")
         if enabled is not None:
             setattr(message, name, enabled)
-    given = [
+    written = [
         personalization.given for personalization in personalizations if personalization.given is not None
     ]
     extra = {
         **body,
-        "personalizations": given or shared.extra,
+        "personalizations": written or shared.extra,
         "merge_field_format": shared.field_format,
     }
     if shared.dynamic != str(shared.body.get("template_id", "")).startswith("d-"):
         extra["use_dynamic_template"] = shared.dynamic
-    message.esp_extra = {name: value for name, value in extra.items() if value not in (None, {})}
+    message.esp_extra = {name: field for name, field in extra.items() if field not in (None, {})}

@@ -1,7 +1,7 @@
-"""What composing needs to know of the settings, and what fields of a request must be.
+"""Settings for composing, and the required shapes of a request's fields.
 
-`esp_extra` can put anything anywhere. The fields that are named here must have their shape for a mail to be
-read back from the outbox. SendGrid refuses them as well; it is the judge of all other fields.
+`esp_extra` can set every field. The outbox can only read a mail back if the fields below have their shape.
+SendGrid refuses a wrong shape too, and decides about every field not listed here.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from sending_app.exceptions import SerializationError, UnsupportedFeature
 
 _Shape: TypeAlias = tuple[Callable[[Any], bool], str]
 
-#: A year from the ends of what a datetime can say: it is reckoned with, and shown in any zone.
+#: A year inside datetime's range, so that arithmetic and any time zone stay in range.
 _EARLIEST, _LATEST = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (2, 9999))
 
 
@@ -26,26 +26,26 @@ class Rules:
     generate_message_id: bool = True
     ignore_unsupported: bool = False
 
-    def refuse(self, what: str) -> None:
-        """Raise UnsupportedFeature; where such features are ignored, the caller goes on without this one."""
+    def refuse(self, feature: str) -> None:
+        """Raise UnsupportedFeature, or return if IGNORE_UNSUPPORTED_FEATURES is on."""
         if not self.ignore_unsupported:
-            raise UnsupportedFeature(f"SendGrid does not support {what}")
+            raise UnsupportedFeature(f"SendGrid does not support {feature}")
 
 
 def check_shapes(fields: Mapping[str, Any], where: str) -> None:
-    """Raise SerializationError for a field that is not what stands there."""
+    """Raise SerializationError for a field of a wrong shape."""
     for name, (fits, words) in _SHAPES.items():
         if name in fields and not fits(fields[name]):
             raise SerializationError(f"{where}[{name!r}] must be {words}")
 
 
 def is_time(seconds: float) -> bool:
-    """Whether these seconds from 1970 are in years that can be written: milliseconds are not."""
+    """Whether the seconds since 1970 are in the years 2 to 9998: milliseconds are not."""
     return _EARLIEST <= seconds < _LATEST
 
 
-def are_addresses(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_is_address, value))
+def are_addresses(field: Any) -> bool:
+    return isinstance(field, list) and all(map(_is_address, field))
 
 
 def _is_address(value: Any) -> bool:
@@ -56,27 +56,17 @@ def _is_address(value: Any) -> bool:
     )
 
 
-def _is_dict(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list)
-
-
 def _is_line(value: Any) -> bool:
     return isinstance(value, str) and "\n" not in value and "\r" not in value
 
 
 def _is_content(value: Any) -> bool:
     return isinstance(value, list) and all(
-        isinstance(part, dict) and isinstance(part.get("type"), str) and isinstance(part.get("value"), str)
-        for part in value
+        isinstance(content, dict)
+        and isinstance(content.get("type"), str)
+        and isinstance(content.get("value"), str)
+        for content in value
     )
-
-
-def _is_seconds(value: Any) -> bool:
-    return type(value) is int and is_time(value)
 
 
 def _is_tracking(value: Any) -> bool:
@@ -85,15 +75,18 @@ def _is_tracking(value: Any) -> bool:
     )
 
 
-_DICT: _Shape = (_is_dict, "a dict")
+_DICT: _Shape = (lambda field: isinstance(field, dict), "a dict")
 
 _SHAPES: dict[str, _Shape] = {
     "from": (_is_address, '{"email": ..., "name": ...}'),
     "reply_to_list": (are_addresses, 'a list of {"email": ..., "name": ...}'),
     "subject": (_is_line, "text of one line"),
     "content": (_is_content, 'a list of {"type": ..., "value": ...}, both text'),
-    "categories": (_is_list, "a list"),
-    "send_at": (_is_seconds, "a whole number of seconds since 1970, before the year 9999"),
+    "categories": (lambda field: isinstance(field, list), "a list"),
+    "send_at": (
+        lambda field: type(field) is int and is_time(field),
+        "a whole number of seconds since 1970, before the year 9999",
+    ),
     "tracking_settings": (_is_tracking, "a dict of dicts"),
     **dict.fromkeys(("headers", "custom_args", "substitutions", "dynamic_template_data"), _DICT),
 }

@@ -9,7 +9,7 @@ import pytest
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 
 from sending_app import message as ours
-from sending_app.compose.attachment import read
+from sending_app.compose.attachment import read_attachment
 from sending_app.message import (
     RecipientStatus,
     SendGridMessage,
@@ -96,7 +96,7 @@ def test_an_inline_image_has_a_content_id() -> None:
     assert content_id.startswith("img.") or ".img@" in content_id
     assert content_id.endswith("@inline")
     assert "<" not in content_id
-    found = read(message.attachments[0])
+    found = read_attachment(message.attachments[0])
     assert (found.content, found.filename, found.type) == (PNG, "logo.png", "image/png")
     assert found.content_id == content_id
 
@@ -105,7 +105,7 @@ def test_an_inline_image_can_be_attached_to_any_message() -> None:
     message = EmailMultiAlternatives("s", "b", to=["a@x.example"])
     content_id = attach_inline_image(message, PNG, idstring="logo", domain="x.example")
     assert content_id.endswith(".logo@x.example")
-    found = read(message.attachments[0])
+    found = read_attachment(message.attachments[0])
     assert (found.content, found.filename, found.content_id) == (PNG, "attachment.png", content_id)
 
 
@@ -114,7 +114,7 @@ def test_an_inline_image_can_be_read_from_a_file(tmp_path: Path) -> None:
     path.write_bytes(PNG)
     message = SendGridMessage()
     ids = [message.attach_inline_image_file(path), attach_inline_image_file(message, str(path))]
-    found = [read(attachment) for attachment in message.attachments]
+    found = [read_attachment(attachment) for attachment in message.attachments]
     assert [one.content_id for one in found] == ids
     assert [one.filename for one in found] == ["logo.png", "logo.png"]
     assert ids[0] != ids[1]
@@ -133,7 +133,7 @@ def test_the_content_type_of_an_inline_image_is_guessed(
 ) -> None:
     message = SendGridMessage()
     message.attach_inline_image(content, filename, subtype)
-    assert read(message.attachments[0]).type == expected
+    assert read_attachment(message.attachments[0]).type == expected
 
 
 def test_an_inline_image_of_unknown_type_requires_a_subtype() -> None:

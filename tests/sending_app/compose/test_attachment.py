@@ -13,7 +13,7 @@ import pytest
 from django.core.mail import EmailMessage
 from django.utils.functional import lazystr
 
-from sending_app.compose.attachment import read
+from sending_app.compose.attachment import read_attachment
 from sending_app.exceptions import SerializationError
 from sending_app.mail import Attachment
 
@@ -45,7 +45,7 @@ def part(kind: str, headers: dict[str, str], content: bytes = b"x") -> MIMEBase:
 )
 def test_a_file_becomes_an_attachment(given: tuple[Any, ...], expected: tuple[bytes, str, str]) -> None:
     content, filename, kind = expected
-    assert read(given) == Attachment(content=content, filename=filename, type=kind)
+    assert read_attachment(given) == Attachment(content=content, filename=filename, type=kind)
 
 
 @pytest.mark.parametrize(
@@ -59,24 +59,24 @@ def test_a_file_becomes_an_attachment(given: tuple[Any, ...], expected: tuple[by
     ],
 )
 def test_b1_a_content_type_has_no_charset_and_text_is_utf8(given: Any) -> None:
-    found = read(given)
+    found = read_attachment(given)
     assert found.type == "text/plain"
     assert found.content == "é".encode()
 
 
 def test_lazy_text_is_evaluated() -> None:
-    found = read((lazystr("größe.txt"), lazystr("é"), lazystr("text/plain")))
+    found = read_attachment((lazystr("größe.txt"), lazystr("é"), lazystr("text/plain")))
     assert found == Attachment(content="é".encode(), filename="größe.txt", type="text/plain")
     assert type(found.filename) is type(found.type) is str
-    assert read((lazystr("a.pdf"), b"%PDF")).type == "application/pdf"
+    assert read_attachment((lazystr("a.pdf"), b"%PDF")).type == "application/pdf"
 
 
 def test_other_parameters_of_a_content_type_are_left_out() -> None:
-    assert read(("a.ics", "BEGIN", "text/calendar; method=REQUEST")).type == "text/calendar"
+    assert read_attachment(("a.ics", "BEGIN", "text/calendar; method=REQUEST")).type == "text/calendar"
 
 
 def test_text_in_an_unknown_charset_is_attached_as_bytes() -> None:
-    found = read(("a.txt", b"\xe9", "text/plain; charset=klingon"))
+    found = read_attachment(("a.txt", b"\xe9", "text/plain; charset=klingon"))
     assert (found.type, found.content) == ("application/octet-stream", b"\xe9")
 
 
@@ -95,21 +95,23 @@ def test_text_in_an_unknown_charset_is_attached_as_bytes() -> None:
     ],
 )
 def test_a_file_name_is_made_acceptable_to_sendgrid(name: str | None, kind: str, expected: str) -> None:
-    assert read((name, b"x", kind)).filename == expected
+    assert read_attachment((name, b"x", kind)).filename == expected
 
 
 def test_content_other_than_text_or_bytes_is_refused() -> None:
     with pytest.raises(SerializationError, match=r"The attachment 'a.txt' is a list, not text or bytes"):
-        read(("a.txt", [], "text/plain"))
+        read_attachment(("a.txt", [], "text/plain"))
 
 
 # Parts
 
 
 def test_a_mime_part_becomes_an_attachment() -> None:
-    found = read(part("application/pdf", {"Content-Disposition": 'attachment; filename="a.pdf"'}, b"%PDF"))
+    found = read_attachment(
+        part("application/pdf", {"Content-Disposition": 'attachment; filename="a.pdf"'}, b"%PDF")
+    )
     assert found == Attachment(content=b"%PDF", filename="a.pdf", type="application/pdf")
-    found = read(MIMEApplication(b"\x00", "zip"))
+    found = read_attachment(MIMEApplication(b"\x00", "zip"))
     assert found == Attachment(content=b"\x00", filename="attachment.zip", type="application/zip")
 
 
@@ -118,7 +120,7 @@ def test_a_mime_part_of_the_modern_email_api_becomes_an_attachment() -> None:
     given.set_content(
         "é", subtype="csv", disposition="attachment", filename="größe.csv", charset="iso-8859-1"
     )
-    assert read(given) == Attachment(content="é\n".encode(), filename="größe.csv", type="text/csv")
+    assert read_attachment(given) == Attachment(content="é\n".encode(), filename="größe.csv", type="text/csv")
 
 
 @pytest.mark.parametrize(
@@ -134,11 +136,13 @@ def test_a_mime_part_of_the_modern_email_api_becomes_an_attachment() -> None:
     ],
 )
 def test_inline_images_keep_their_content_id(headers: dict[str, str], content_id: str | None) -> None:
-    assert read(part("image/png", headers)).content_id == content_id
+    assert read_attachment(part("image/png", headers)).content_id == content_id
 
 
 def test_inline_images_without_a_content_id_get_unique_ones() -> None:
-    first, second = (read(part("image/png", {"Content-Disposition": "inline"})).content_id for _ in range(2))
+    first, second = (
+        read_attachment(part("image/png", {"Content-Disposition": "inline"})).content_id for _ in range(2)
+    )
     assert first
     assert second
     assert first != second
@@ -151,7 +155,7 @@ def test_inline_images_without_a_content_id_get_unique_ones() -> None:
 @pytest.mark.parametrize("name", ["a.eml", None])
 def test_an_attached_django_message_becomes_an_attachment(name: str | None) -> None:
     inner = EmailMessage("Inside", "body", "f@x.example", ["t@x.example"])
-    found = read((name, inner, "message/rfc822"))
+    found = read_attachment((name, inner, "message/rfc822"))
     assert (found.filename, found.type) == (name or "attachment.eml", "message/rfc822")
     assert b"Subject: Inside" in found.content
 
@@ -161,16 +165,19 @@ def test_an_attached_message_of_the_standard_library_becomes_an_attachment(kind:
     inner = kind()
     inner["Subject"] = "Inside"
     inner.set_payload("body")
-    assert b"Subject: Inside" in read(("a.eml", inner, "message/rfc822")).content
+    assert b"Subject: Inside" in read_attachment(("a.eml", inner, "message/rfc822")).content
     outer = MIMEBase("message", "rfc822")
     outer.attach(inner)
-    found = read(outer)
+    found = read_attachment(outer)
     assert found.content == inner.as_bytes()
     assert found.type == "message/rfc822"
 
 
 def test_an_attached_message_given_as_text_becomes_an_attachment() -> None:
-    assert read(("a.eml", "Subject: Inside\n\nbody", "message/rfc822")).content == b"Subject: Inside\n\nbody"
+    assert (
+        read_attachment(("a.eml", "Subject: Inside\n\nbody", "message/rfc822")).content
+        == b"Subject: Inside\n\nbody"
+    )
 
 
 def test_attachments_made_by_django_are_read() -> None:
@@ -178,7 +185,7 @@ def test_attachments_made_by_django_are_read() -> None:
     message.attach("a.txt", "é")
     message.attach("b.txt", b"\xff")
     message.attach("c.png", b"\x89PNG", "image/png")
-    assert [(one.filename, one.type) for one in map(read, message.attachments)] == [
+    assert [(one.filename, one.type) for one in map(read_attachment, message.attachments)] == [
         ("a.txt", "text/plain"),
         ("b.txt", "application/octet-stream"),
         ("c.png", "image/png"),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sending_app.compose import compose
 from sending_app.compose.addresses import encoder
-from sending_app.exceptions import MailError, SerializationError
+from sending_app.exceptions import SerializationError
 from sending_app.mail import Attachment
 from tests.support.sending.composed_messages import composed, rules
 from tests.support.strategies import json_value
@@ -145,13 +145,6 @@ def test_compose_does_not_change_the_message() -> None:
     before = copy.deepcopy(vars(message))
     compose(message, rules(send_defaults={"esp_extra": {"asm": {"group_id": 1}}, "headers": {"X-B": 1}}))
     assert vars(message) == before
-
-
-def test_an_error_has_its_email_message() -> None:
-    message = EmailMessage("s", "b", "f@x.example", ["no address"])
-    with pytest.raises(MailError) as caught:
-        compose(message, rules())
-    assert caught.value.email_message is message
 
 
 def test_composing_a_message_issues_no_warning() -> None:

@@ -9,8 +9,9 @@ from django.utils.functional import lazystr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sending_app.compose.defaults import combine, merge_deep
+from sending_app.compose.defaults import combine
 from sending_app.exceptions import SerializationError, UnsupportedFeature
+from sending_app.mail import merge_deep
 from sending_app.message import SendGridMessage
 from tests.support.strategies import leaves, nested_dicts
 

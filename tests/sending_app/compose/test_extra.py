@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sending_app.compose.defaults import merge_deep
 from sending_app.exceptions import ConfigurationError, SerializationError, UnsupportedFeature
-from sending_app.mail import Personalization
+from sending_app.mail import Personalization, merge_deep
 from tests.support.sending.composed_messages import body_of, composed, rules
 from tests.support.strategies import nested_dicts
 

@@ -50,7 +50,7 @@ def test_a_message_id_in_reply_to_is_refused_for_a_mail_with_several_ids(
 ) -> None:
     both = {name: {**value, **several[name]} for name, value in attributes.items() if name in several}
     with pytest.raises(
-        UnsupportedFeature, match=r"this mail has 2 ids.*batch \(merge_data.*Send each a mess"
+        UnsupportedFeature, match=r"this mail has 2 ids.*batch \(merge_data.*Send each recipient a"
     ):
         composed(under, **{**attributes, **several, **both})
 

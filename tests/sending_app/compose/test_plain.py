@@ -12,7 +12,7 @@ from django.utils.functional import lazystr
 from django.utils.safestring import mark_safe
 from hypothesis import given
 
-from sending_app.compose.plain import plain, text
+from sending_app.compose.plain import as_text, plain
 from sending_app.exceptions import MailError, SerializationError
 from tests.support.strategies import json_value
 
@@ -55,7 +55,7 @@ def test_plain_shares_nothing_with_the_caller() -> None:
 @pytest.mark.parametrize(
     ("value", "says"),
     [
-        ({"a": [0, Decimal("1.5")]}, "merge_data['a'][1] is a Decimal, which JSON has no word for"),
+        ({"a": [0, Decimal("1.5")]}, "merge_data['a'][1] is a Decimal, which JSON cannot express"),
         ({"a": datetime(2026, 1, 1, tzinfo=UTC)}, "merge_data['a'] is a datetime"),
         ({"a": b"x"}, "merge_data['a'] is a bytes"),
         ({"a": {1, 2}}, "merge_data['a'] is a set"),
@@ -90,10 +90,10 @@ def test_a_value_that_contains_itself_is_refused() -> None:
     ("value", "expected"), [("x", "x"), ("", ""), (17, "17"), (1.5, "1.5"), (True, "True"), (False, "False")]
 )
 def test_text_converts_values_to_text(value: Any, expected: str) -> None:
-    assert text(value, "metadata") == expected
+    assert as_text(value, "metadata") == expected
 
 
 @pytest.mark.parametrize(("value", "kind"), [(None, "None"), ([], "a list"), ({}, "a dict")])
 def test_b16_values_other_than_text_or_numbers_are_refused(value: Any, kind: str) -> None:
     with pytest.raises(SerializationError, match=rf"metadata\['a'\] is {kind}; SendGrid takes text"):
-        text(value, "metadata['a']")
+        as_text(value, "metadata['a']")
