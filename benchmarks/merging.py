@@ -47,7 +47,7 @@ def ours() -> Callable[[Any], bytes]:
 
     def build(message: Any) -> bytes:
         mail = compose(message, backend.rules).mail
-        (envelopes,) = split.split(mail)
+        (envelopes,) = split.split_into_requests(mail)
         return payload.encode(payload.build(mail.shared, envelopes, mail.attachments))
 
     return build

@@ -15,8 +15,7 @@ from django.utils import timezone
 
 from events_app.shared.database import database_now, sql_now
 from sending_app import conf
-from sending_app.api import split as api_split
-from sending_app.api.split import MAX_SCHEDULE_AHEAD, sending_time
+from sending_app.api.split import MAX_SCHEDULE_AHEAD, sending_time, split_into_requests
 from sending_app.mail import Attachment as File
 from sending_app.mail import ComposedMail, Personalization, SharedContent
 from sending_app.models import Attachment, Mail, OutboxMessage, Recipient
@@ -45,7 +44,7 @@ def keep(composed: ComposedMail, alias: str, bulk_above: int) -> Mail.Lane:
 
     Raises exceptions.TooLarge before any insert, and database errors.
     """
-    split = api_split.split(composed)
+    split = split_into_requests(composed)
     bulk = composed.bulk
     if bulk is None:
         bulk = composed.is_batch and len(composed.personalizations) > bulk_above

@@ -1,7 +1,7 @@
-"""One POST to SendGrid, and what its outcome is worth.
+"""Post a mail to SendGrid and classify the outcome.
 
-SendGrid has no way to say "this is the mail I sent before" (Mail Send's specification), so what matters
-most is to tell a mail that SendGrid surely does not have from one that it may have.
+Mail Send takes no idempotency key, so a retry is only safe if SendGrid surely does not have the mail. The
+outcome tells whether SendGrid may have the mail.
 """
 
 import io
@@ -15,7 +15,7 @@ from requests.auth import AuthBase
 
 from sending_app.account import Account
 from sending_app.api import sessions
-from sending_app.api.response import Answer, printable
+from sending_app.api.response import Answer, without_control_characters
 from sending_app.exceptions import (
     ConnectionFailed,
     ConnectTimedOut,
@@ -26,7 +26,7 @@ from sending_app.exceptions import (
     TLSFailed,
 )
 
-# The first that fits: some of requests' errors are two of these.
+# In this order: some errors of requests are subclasses of two of these.
 _ERRORS: dict[type[Exception], type[RequestsAPIError]] = {
     requests.exceptions.SSLError: TLSFailed,
     requests.exceptions.ProxyError: ProxyFailed,
@@ -39,38 +39,38 @@ _ERRORS: dict[type[Exception], type[RequestsAPIError]] = {
 @dataclass(frozen=True)
 class SendResult:
     outcome: Outcome
-    #: None where no answer came.
+    #: None: no answer came.
     status_code: int | None = None
-    #: SendGrid's id of the request, for all its recipients. It can be missing (sendgrid/docs issue 3855).
+    #: SendGrid's id of the request. An answer may lack the id (sendgrid/docs issue 3855).
     x_message_id: str = ""
-    #: SendGrid's own words, or ours where it said nothing.
+    #: SendGrid's error text, or ours if SendGrid sent no text.
     detail: str = ""
-    #: Seconds until SendGrid's rate limit is over, where it says so.
+    #: Seconds until SendGrid's rate limit ends, if the answer says so.
     wait: float | None = None
-    #: For who sends without a queue; None where the mail is accepted.
+    #: For a sender without a queue; None if the mail is accepted.
     error: RequestsAPIError | None = None
-    #: Without the key and the body in its request.
+    #: Its request has lost the key and the body.
     response: requests.Response | None = None
 
 
-#: Any other 4xx is about the one mail.
+#: Statuses that pause the account. Other 4xx are about a single mail.
 ABOUT_THE_ACCOUNT = {
-    401,  # the key; also "Maximum credits exceeded" (sendgrid-nodejs issue 1032)
+    401,  # a wrong key; also "Maximum credits exceeded" (sendgrid-nodejs issue 1032)
     404,  # `SENDGRID_API_URL`
-    405,  # the same
-    406,  # something between us changes the headers
-    407,  # a proxy's
+    405,  # as 404
+    406,  # a proxy changes the headers
+    407,  # a proxy asks for a login
     415,  # as 406
-    429,  # too many requests
+    429,  # rate limit
     451,  # this host is in another region than the account (API Errors)
 }
 
 
 class _Upload(io.BytesIO):
-    """A body that knows whether it was read to its end.
+    """A body that records whether urllib3 has read the last block.
 
-    urllib3 takes it block by block, each when the one before is with the socket. While the last one is
-    not taken, SendGrid cannot have the mail, whatever broke: it has fewer bytes than Content-Length says.
+    urllib3 reads a block after the socket took the block before. Until the last block is read, SendGrid
+    cannot have the mail: SendGrid has received fewer bytes than Content-Length says.
     """
 
     def __init__(self, body: bytes) -> None:
@@ -88,7 +88,7 @@ class _Upload(io.BytesIO):
 
 
 class _Bearer(AuthBase):
-    # Not a plain header: a netrc entry for the host would take its place.
+    # Not a plain header: a netrc entry for the host would replace a plain header.
     def __init__(self, key: str) -> None:
         self._key = key
 
@@ -97,34 +97,32 @@ class _Bearer(AuthBase):
         return request
 
 
-def _version() -> str:
-    try:
-        return metadata.version("django-sendgrid-pipeline")
-    except metadata.PackageNotFoundError:  # a checkout
-        return "source"
-
+try:
+    _VERSION = metadata.version("django-sendgrid-pipeline")
+except metadata.PackageNotFoundError:  # a checkout
+    _VERSION = "source"
 
 _HEADERS = {
     "Content-Type": "application/json",
     "Accept": "application/json",  # without it, SendGrid may answer 406 (API Errors)
-    "User-Agent": f"django-sendgrid-pipeline/{_version()}",
+    "User-Agent": f"django-sendgrid-pipeline/{_VERSION}",
 }
 
 
 def post(account: Account, body: bytes) -> SendResult:
-    """Post the body of a mail; what goes wrong with that is an outcome and not raised."""
+    """Post the body of a mail. Failures are outcomes; nothing is raised."""
     if not (account.api_key.isascii() and account.api_key.isprintable()):
-        # Checked here: an error of http.client's would quote it.
-        return _unanswered(Outcome.PAUSED, "The API key has characters that no key has: a line's end?")
+        # Checked here, because the error of http.client quotes the key.
+        return _unanswered(Outcome.PAUSED, "The API key has characters that no key has: a line break?")
     upload, callers = _Upload(body), sys.exception()
     try:
         with sessions.session(account.api_url) as session:
             response = _exchange(session, account, upload)
-    # Errors of requests are OSErrors. It lets through some of urllib3's, and a missing CA bundle's as it is.
+    # Errors of requests are OSErrors. Some errors of urllib3 and of a missing CA bundle are not wrapped.
     except (OSError, urllib3.exceptions.HTTPError) as fault:
         outcome = _unless_cut_short(upload)
-        what = "No answer from SendGrid" if upload.is_whole else "The mail did not get to SendGrid"
-        return _unanswered(outcome, printable(f"{what}: {_cause(fault, callers)}"), fault)
+        failure = "No answer from SendGrid" if upload.is_whole else "The mail did not get to SendGrid"
+        return _unanswered(outcome, without_control_characters(f"{failure}: {_cause(fault, callers)}"), fault)
     return _answered(response, upload)
 
 
@@ -142,9 +140,9 @@ def _exchange(session: requests.Session, account: Account, upload: _Upload) -> r
         try:
             content = response.content
         except (OSError, urllib3.exceptions.HTTPError):
-            content = b""  # the status is here, and it is what counts
-    # Responses go to loggers, error trackers, result backends: without the mail, and without the key, which
-    # a server that is not SendGrid might even send back.
+            content = b""  # the status is enough
+    # Loggers, error trackers and result backends get the response, so it must hold neither the mail nor the
+    # key. A server other than SendGrid may even send the key back.
     response._content = content.replace(account.api_key.encode(), b"(the key)")
     response.request.headers.pop("Authorization", None)
     response.request.body = None
@@ -155,7 +153,7 @@ def _answered(response: requests.Response, upload: _Upload) -> SendResult:
     answer = Answer(response.status_code, response.reason or "", response.headers, response.content)
     outcome = _outcome_of(answer, upload)
     if outcome is Outcome.ACCEPTED:
-        x_message_id = printable(response.headers.get("X-Message-Id", "")).strip()[:255]
+        x_message_id = without_control_characters(response.headers.get("X-Message-Id", "")).strip()[:255]
         return SendResult(outcome, answer.status, x_message_id, response=response)
     wait = answer.wait() if answer.status == 429 else None
     text = f"SendGrid API response {answer.status}\n{answer.full_text()}"
@@ -169,9 +167,9 @@ def _outcome_of(answer: Answer, upload: _Upload) -> Outcome:
         return Outcome.ACCEPTED
     if 300 <= status < 400 or status in ABOUT_THE_ACCOUNT:
         return Outcome.PAUSED
-    if status == 403:  # from; or the key's scope, or a block (API Responses)
+    if status == 403:  # a refused sender, a missing scope, a block (API Responses)
         return Outcome.FAILED if answer.refuses_the_sender() else Outcome.PAUSED
-    if status == 408:  # it has waited for the rest of the request in vain (RFC 9110)
+    if status == 408:  # SendGrid did not get the whole request (RFC 9110)
         return Outcome.RETRY
     return Outcome.FAILED if 400 <= status < 500 else _unless_cut_short(upload)
 
@@ -181,16 +179,15 @@ def _unless_cut_short(upload: _Upload) -> Outcome:
 
 
 def _unanswered(outcome: Outcome, detail: str, fault: Exception | None = None) -> SendResult:
-    kind = next((ours for theirs, ours in _ERRORS.items() if isinstance(fault, theirs)), RequestsAPIError)
-    return SendResult(outcome, detail=detail, error=kind(detail, outcome=outcome))
+    error = next((ours for theirs, ours in _ERRORS.items() if isinstance(fault, theirs)), RequestsAPIError)
+    return SendResult(outcome, detail=detail, error=error(detail, outcome=outcome))
 
 
 def _cause(fault: BaseException, callers: BaseException | None) -> str:
-    """What lies under all that requests and urllib3 have put around it."""
-    seen: BaseException | None = fault
-    while isinstance(seen, requests.RequestException | urllib3.exceptions.HTTPError):
-        seen = seen.__cause__ or seen.__context__
-    # At the chain's end is what the caller was handling. Where theirs is all there is, its words may
-    # quote the URL.
-    known = isinstance(seen, OSError) and seen is not callers
-    return f"{type(seen).__name__}: {seen}" if known else type(fault).__name__
+    """Describe the operating system's error below the wrappers of requests and urllib3."""
+    cause: BaseException | None = fault
+    while isinstance(cause, requests.RequestException | urllib3.exceptions.HTTPError):
+        cause = cause.__cause__ or cause.__context__
+    # The chain may end at an error that the caller was handling. The text of a wrapper may quote the URL.
+    known = isinstance(cause, OSError) and cause is not callers
+    return f"{type(cause).__name__}: {cause}" if known else type(fault).__name__

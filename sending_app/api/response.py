@@ -1,4 +1,4 @@
-"""What SendGrid's answer says about a mail it did not take; nothing in an answer makes this raise."""
+"""Read SendGrid's answer about a refused mail. No answer makes the code here raise."""
 
 import json
 import re
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-#: Characters of SendGrid's words that are kept.
+#: Characters of SendGrid's text that are kept.
 MAX_TEXT = 2000
 
-#: Seconds to stay away, whatever a rate limit's reset says.
+#: Longest wait in seconds for the reset of a rate limit.
 MAX_WAIT = 600.0
 
 # "The from address does not match a verified Sender Identity." (Mail Send Errors)
@@ -22,7 +22,7 @@ _SENDER_IDENTITY = re.compile("sender identity", re.IGNORECASE)
 class Answer:
     status: int
     reason: str
-    #: By name, in any case.
+    #: Case-insensitive.
     headers: Mapping[str, str]
     content: bytes
 
@@ -35,50 +35,51 @@ class Answer:
 
     @property
     def errors(self) -> list[dict[str, Any]]:
-        """SendGrid's list of objects with "message", "field" and "help", any of which may be null."""
+        """SendGrid's error objects with "message", "field" and "help". Each field may be null."""
         errors = self._json.get("errors") if isinstance(self._json, dict) else None
         return [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
 
     def refuses_the_sender(self) -> bool:
-        """Whether it is the mail's `from` that is refused."""
+        """Whether SendGrid refuses the `from` of the mail."""
         return any(
             "from" in str(error.get("field")).split(".") or _SENDER_IDENTITY.search(str(error.get("message")))
             for error in self.errors
         )
 
     def detail(self) -> str:
-        """SendGrid's own words in one line."""
-        said = " ".join(_sentence(error) for error in self.errors if error.get("message"))
-        line = " ".join(printable(said or self._text()).split())
+        """SendGrid's error text in one line."""
+        sentences = [
+            f"{error['message']} ({error['field']})" if error.get("field") else str(error["message"])
+            for error in self.errors
+            if error.get("message")
+        ]
+        line = " ".join(without_control_characters(" ".join(sentences) or self._text()).split())
         return line[:MAX_TEXT] or f"{self.status} {self.reason}"
 
     def full_text(self) -> str:
-        """All that came, in lines."""
+        """The whole answer, indented."""
         try:
             text = json.dumps(self._json, indent=2, ensure_ascii=False) if self._json else self._text()
-        except RecursionError:  # laid out in Python; read in C, which goes deeper
+        except RecursionError:  # indenting (in Python) allows less depth than parsing (in C)
             text = self._text()
-        return printable(text)[:MAX_TEXT]
+        return without_control_characters(text)[:MAX_TEXT]
 
     def _text(self) -> str:
         text = self.content.decode("utf-8", "replace").strip()
-        # nginx in front of it answers in HTML: 413, 502, 504 (anymail issue 55).
-        what = "a page of HTML" if text.startswith("<") else "an empty answer"
-        return text[:MAX_TEXT] if text[:1] not in ("", "<") else f"{self.status} {self.reason}: {what}"
+        if not text:
+            return f"{self.status} {self.reason}: an empty answer"
+        if text.startswith("<"):  # nginx in front of SendGrid: 413, 502, 504 (anymail issue 55)
+            return f"{self.status} {self.reason}: a page of HTML"
+        return text[:MAX_TEXT]
 
     def wait(self) -> float | None:
-        """Seconds until a rate limit is over; None where it does not say."""
+        """Seconds until a rate limit ends; None if the answer has no time."""
         reset = self.headers.get("X-RateLimit-Reset", "").strip()  # in epoch seconds (API Responses)
         if not (reset.isascii() and reset.isdecimal()):
             return None
         return min(max(float(reset) - time.time(), 1.0), MAX_WAIT)
 
 
-def printable(text: str) -> str:
-    """`text` as any database takes it and any terminal shows it."""
-    return "".join(one if one.isprintable() or one == "\n" else " " for one in text)
-
-
-def _sentence(error: Mapping[str, Any]) -> str:
-    field = error.get("field")
-    return f"{error['message']} ({field})" if field else f"{error['message']}"
+def without_control_characters(text: str) -> str:
+    """Text that any database stores and any terminal shows."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)

@@ -1,6 +1,6 @@
-"""Which recipients of a mail share a request: SendGrid takes so many of them at once, and so many bytes.
+"""Split a mail into requests: SendGrid limits the recipients and the bytes of a request.
 
-Sizes are reckoned without building the request. They may come out too large, never too small.
+Sizes are estimated without building the request. An estimate may be too large, never too small.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,19 +14,19 @@ from sending_app.mail import Attachment, ComposedMail, Personalization, SharedCo
 #: To, cc and bcc together, over all personalizations of a request (Mail Send Overview, Mail Send Errors).
 MAX_RECIPIENTS = 1000
 
-#: In a request (the Mail Send specification).
+#: Per request (Mail Send specification).
 MAX_PERSONALIZATIONS = 1000
 
-#: A request has fewer bytes than this. "30MB" (Mail Send Overview) may be meant so or in a larger unit.
+#: A request must be smaller. "30MB" (Mail Send Overview) may also mean a larger unit.
 SIZE_LIMIT = 30_000_000
 
-#: How long before its time SendGrid takes a mail (Mail Send Errors).
+#: How far ahead SendGrid accepts `send_at` (Mail Send Errors).
 MAX_SCHEDULE_AHEAD = timedelta(hours=72)
 
 
 @dataclass(frozen=True)
 class _Request:
-    """What is in a request so far."""
+    """Running totals of a request."""
 
     size: int
     recipients: int = 0
@@ -37,7 +37,7 @@ class _Request:
         return _Request(self.size + size, self.recipients + recipients, self.personalizations + 1)
 
     def fault(self) -> str:
-        """The limit it is over, and what to do then; empty where it is over none."""
+        """The exceeded limit, with advice; empty within all limits."""
         if self.recipients > MAX_RECIPIENTS:
             return f"{MAX_RECIPIENTS} recipients, to, cc and bcc together. {self._for_fewer()}"
         if self.personalizations > MAX_PERSONALIZATIONS:
@@ -49,36 +49,33 @@ class _Request:
         return ""
 
     def _for_fewer(self) -> str:
-        if self.personalizations > 1:  # the caller's own list of them
+        if self.personalizations > 1:  # the caller wrote the list
             return "Send several messages."
         return (
-            "Send it to fewer in cc and bcc, and set `merge_data` ({} will do): each of `to` then gets "
-            "a mail of their own, in as many requests as it takes."
+            "Send it to fewer in cc and bcc, and set `merge_data` ({} will do): each `to` recipient then "
+            "gets a separate mail, in as many requests as needed."
         )
 
 
-def split(mail: ComposedMail) -> list[list[Personalization]]:
-    """The mail's personalizations, in their order, as one list for each request.
-
-    Raises TooLarge.
-    """
+def split_into_requests(mail: ComposedMail) -> list[list[Personalization]]:
+    """Split the mail's personalizations, in order, into a list for each request. Raises TooLarge."""
     empty = request = _Request(_shared_size(mail.shared, mail.attachments))
-    found: list[list[Personalization]] = []
+    requests: list[list[Personalization]] = []
     for personalization, size in zip(
         mail.personalizations, _sizes(mail.shared, mail.personalizations), strict=True
     ):
         request = request.grown(personalization, size)
-        if not found or (mail.is_batch and request.fault()):
+        if not requests or (mail.is_batch and request.fault()):
             request = empty.grown(personalization, size)
-            found.append([])
+            requests.append([])
         if fault := request.fault():
             raise TooLarge(f"This mail cannot be sent: one request to SendGrid takes up to {fault}")
-        found[-1].append(personalization)
-    return found
+        requests[-1].append(personalization)
+    return requests
 
 
 def _shared_size(shared: SharedContent, attachments: list[Attachment]) -> int:
-    """Bytes of a request with nobody to send to."""
+    """Bytes of a request without recipients."""
     names = [replace(file, content=b"") for file in attachments]
     size = len(payload.encode(payload.build(shared, [], names)))
     if payload.has_attachments(shared, attachments):
@@ -87,22 +84,23 @@ def _shared_size(shared: SharedContent, attachments: list[Attachment]) -> int:
 
 
 def _sizes(shared: SharedContent, personalizations: list[Personalization]) -> Iterator[int]:
-    """Bytes each personalization takes, at the most, with the comma after it."""
-    merged_size = 0
+    """Bytes of each personalization at most, with a comma."""
+    shared_size = 0
     if shared.global_data or shared.extra:
-        # Merged data is no longer than both sides beside each other: the side that all share is built once.
+        # Merged content is no longer than both sides together. So the shared side is encoded once, and each
+        # personalization without the shared side.
         nobody = Personalization(id="", to=[])
         everyone = payload.build_personalization(replace(shared, tracked=False), nobody)
-        merged_size = len(payload.encode(everyone))
+        shared_size = len(payload.encode(everyone))
         shared = replace(shared, global_data={}, extra={})
     for personalization in personalizations:
         size = len(payload.encode(payload.build_personalization(shared, personalization)))
-        yield size + merged_size + 1
+        yield size + shared_size + 1
 
 
 def sending_time(shared: SharedContent, personalizations: Sequence[Personalization]) -> datetime | None:
-    """The latest time any of these is to be sent at; None where there is none, or none that can be read."""
-    # A personalization may have a time of its own (Mail Send API).
+    """The latest `send_at`; None without a readable `send_at`."""
+    # A personalization may have its own `send_at` (Mail Send API).
     times = [shared.body.get("send_at"), shared.extra.get("send_at")]
     times += [
         personalization.given.get("send_at") for personalization in personalizations if personalization.given

@@ -1,1 +1,1 @@
-"""The backends: `EMAIL_BACKEND = "sending_app.backends.queued.EmailBackend"`, or the same under `MAILERS`."""
+"""The backends: `EMAIL_BACKEND = "sending_app.backends.queued.EmailBackend"`, or a mailer under `MAILERS`."""

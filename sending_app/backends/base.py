@@ -1,8 +1,7 @@
-"""What Django's mail API asks of a backend: what both of ours do before they differ in where a mail goes."""
+"""Base class of both email backends."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import django
@@ -19,7 +18,7 @@ from sending_app.exceptions import CancelSend, ConfigurationError, MailError
 from sending_app.message import RecipientStatus, SendStatus
 from sending_app.signals import pre_send
 
-#: What a mailer can be told: the OPTIONS of `MAILERS`, or arguments of `get_connection()`.
+#: OPTIONS of a mailer in `MAILERS`, or arguments of `get_connection()`.
 OPTIONS = (
     *("api_key", "api_url", "timeout", "generate_message_id", "merge_field_format", "send_defaults"),
     *("idna_encoder", "ignore_unsupported_features"),
@@ -27,16 +26,18 @@ OPTIONS = (
 
 
 class Mailer(BaseEmailBackend, ABC):
-    """Reads each message, asks `pre_send`, and hands it on."""
+    """Sends `pre_send` for each message, composes a mail, and dispatches the mail."""
 
     esp_name: ClassVar[str] = ESP_NAME
 
-    #: What `fail_silently` passes over.
+    #: Errors that `fail_silently` ignores.
     failures: ClassVar[tuple[type[Exception], ...]] = (MailError,)
 
     def __init__(self, fail_silently: bool = False, *, alias: str | None = None, **options: Any) -> None:
-        named = {name: options.pop(name) for name in OPTIONS if name in options}
-        own = {name: value for name, value in named.items() if value is not None}
+        passed = {name: options.pop(name) for name in OPTIONS if name in options}
+        self.options: Mapping[str, Any] = {
+            name: option for name, option in passed.items() if option is not None
+        }
         for name in ("username", "password"):  # Django 5.2 passes both, mostly as None
             if options.pop(name, None):
                 raise ConfigurationError(f"SendGrid takes an API key, and no {name}.")
@@ -46,40 +47,38 @@ class Mailer(BaseEmailBackend, ABC):
             super().__init__(**options)
         self.alias = alias or DEFAULT_ALIAS
         self.fail_silently = fail_silently
-        self.account = account.with_options(self.alias, own)
-        self.rules = _rules(own, f"The mailer {self.alias!r}")
-        self.options: Mapping[str, Any] = own
+        self.account = account.with_options(self.alias, self.options)
+        self.rules = _rules(self.options, f"The mailer {self.alias!r}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # On Django 5.2 a sent message holds its mailer, and the mailer a key, which is not to lie in caches
-        # and result backends. A message that comes back without a mailer asks for one when it is sent.
+        # On Django 5.2 a sent message holds its mailer, and the mailer holds a key that must not get into
+        # caches and result backends. An unpickled message without a mailer finds a mailer when sent.
         if self.options:
             raise TypeError(f"The mailer {self.alias!r} has options of its own and cannot be pickled")
         return type(None), ()
 
     def __deepcopy__(self, _: Any) -> Self:
-        return self  # so that copies of a message are sent as it is
+        return self  # copies of a message share the mailer
 
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
-        """Send them; answer how many were. The first that cannot be sent raises, and the rest is not tried.
+        """Send the messages and return how many were sent.
 
-        With `fail_silently` it is passed over instead.
+        The first failure raises, and the later messages are not tried. `fail_silently` skips failures.
         """
         sent = 0
-        with self._together():
-            for message in email_messages or ():
-                try:
-                    sent += self._send_one(message)
-                except self.failures:
-                    if not self.fail_silently:
-                        raise
+        for message in email_messages or ():
+            try:
+                sent += self._send_one(message)
+            except self.failures:
+                if not self.fail_silently:
+                    raise
         return sent
 
     def _send_one(self, message: Any) -> bool:
         message.anymail_status = SendStatus()
         try:
             pre_send.send(type(self), message=message, esp_name=ESP_NAME)
-            if not message.recipients():  # asked now: a receiver may have taken the last one away
+            if not message.recipients():  # checked now: a receiver may have removed the last recipient
                 return False
             self._dispatch(message, compose(message, self.rules))
         except CancelSend:
@@ -91,10 +90,10 @@ class Mailer(BaseEmailBackend, ABC):
 
     @abstractmethod
     def _dispatch(self, message: Any, composed: Composed) -> None:
-        """Hand it on, and fill in the message's status. Raises MailError."""
+        """Store or post the mail, and set the message's status. Raises MailError."""
 
     def _set_status(self, message: Any, composed: Composed, accepted: Container[str] | None = None) -> None:
-        """Into the message's status, its recipients, or those of them whose ids are accepted."""
+        """Set the status of the recipients, or only of recipients with ids in `accepted`."""
         tracked = composed.mail.shared.tracked
         message.anymail_status.set_recipient_status(
             {
@@ -103,11 +102,6 @@ class Mailer(BaseEmailBackend, ABC):
                 if accepted is None or message_id in accepted
             }
         )
-
-    @contextmanager
-    def _together(self) -> Iterator[None]:
-        """Around the messages of one call."""
-        yield
 
 
 def _rules(options: Mapping[str, Any], mailer: str) -> Rules:

@@ -1,10 +1,11 @@
-"""The backend that keeps mails in the outbox, in the caller's transaction, for workers to send."""
+"""The backend that stores mails in the outbox, in the caller's transaction. Workers send the mails."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from django.core.mail import EmailMessage
 from django.db import DatabaseError, transaction
 from django.db.transaction import TransactionManagementError
 
@@ -14,12 +15,12 @@ from sending_app.compose import Composed
 from sending_app.exceptions import ConfigurationError
 from sending_app.models import Mail
 
-#: What a worker looks up where the settings have it.
+#: Options that a worker reads from the settings.
 OF_THE_ACCOUNT = {"api_key": "SENDGRID_API_KEY", "api_url": "SENDGRID_API_URL", "timeout": "REQUESTS_TIMEOUT"}
 
 
 class EmailBackend(Mailer):
-    """`send()` returns once the mail is in the outbox; it leaves if and only if the transaction commits."""
+    """`send()` returns once the mail is in the outbox. It is sent if and only if the transaction commits."""
 
     failures = (*Mailer.failures, DatabaseError)
 
@@ -29,16 +30,16 @@ class EmailBackend(Mailer):
         self._lanes: set[Mail.Lane] = set()
 
     def _check_account(self) -> None:
-        """What sends the mail must be what a worker finds under the alias."""
-        given = self.options.keys() & OF_THE_ACCOUNT.keys()
+        """Raise for options in code that a worker does not find under the alias."""
+        in_code = self.options.keys() & OF_THE_ACCOUNT.keys()
         try:
-            found = account.named(self.alias)
+            in_settings = account.named(self.alias)
         except ConfigurationError:
-            if not given:
+            if not in_code:
                 raise
-            found = None
-        for option in sorted(given):
-            if getattr(self.account, option) != getattr(found, option, None):
+            in_settings = None
+        for option in sorted(in_code):
+            if getattr(self.account, option) != getattr(in_settings, option, None):
                 raise ConfigurationError(
                     f"The queued backend takes no {option} in code: a worker sends the mail, and rows keep "
                     f"no keys. Set ANYMAIL[{OF_THE_ACCOUNT[option]!r}], or {option!r} in the OPTIONS of a "
@@ -46,19 +47,16 @@ class EmailBackend(Mailer):
                 )
 
     def _dispatch(self, message: Any, composed: Composed) -> None:
-        lane = outbox.keep(composed.mail, self.alias, conf.BULK_ABOVE.get())
-        self._lanes.add(lane)
+        self._lanes.add(outbox.keep(composed.mail, self.alias, conf.BULK_ABOVE.get()))
         self._set_status(message, composed)
 
-    @contextmanager
-    def _together(self) -> Iterator[None]:
-        """One wake-up for all of them, once they are committed."""
-        outer, self._lanes = self._lanes, set()  # a receiver of pre_send may send by the same mailer
+    def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
+        outer, self._lanes = self._lanes, set()  # a receiver of pre_send may use the same mailer
         try:
-            yield
+            return super().send_messages(email_messages)
         finally:
             lanes, self._lanes = self._lanes, outer
             for lane in sorted(lanes):
-                # Who commits by hand has no such moment; the tick will find it.
+                # Manual commits have no on_commit; the next tick finds the mail.
                 with suppress(TransactionManagementError):
                     transaction.on_commit(partial(tasks.wake_for, lane), using=outbox.using(), robust=True)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sending_app.api import split as api_split
 from sending_app.api.payload import build, encode
-from sending_app.api.split import split
+from sending_app.api.split import split_into_requests
 from sending_app.exceptions import MailError, TooLarge
 from sending_app.mail import Address, Attachment, ComposedMail, Personalization, SharedContent
 
@@ -33,7 +33,7 @@ def batch(
 
 
 def sizes(mail: ComposedMail) -> list[int]:
-    return [len(part) for part in split(mail)]
+    return [len(part) for part in split_into_requests(mail)]
 
 
 # Recipients
@@ -46,7 +46,7 @@ def sizes(mail: ComposedMail) -> list[int]:
 def test_a_batch_is_split_into_requests_of_a_thousand_recipients(count: int, expected: list[int]) -> None:
     mail = batch(envelopes(count))
     assert sizes(mail) == expected
-    assert [envelope for part in split(mail) for envelope in part] == mail.personalizations
+    assert [envelope for part in split_into_requests(mail) for envelope in part] == mail.personalizations
 
 
 def test_cc_and_bcc_count_towards_the_recipient_limit() -> None:
@@ -63,7 +63,7 @@ def test_a_mail_that_is_no_batch_may_have_a_thousand_recipients() -> None:
     envelope = Personalization(
         id="one", to=addresses(500), cc=addresses(300, "cc"), bcc=addresses(200, "bcc")
     )
-    assert split(ComposedMail(shared=COMMON, personalizations=[envelope])) == [[envelope]]
+    assert split_into_requests(ComposedMail(shared=COMMON, personalizations=[envelope])) == [[envelope]]
 
 
 def test_a_mail_that_is_no_batch_with_more_than_a_thousand_recipients_is_refused() -> None:
@@ -72,24 +72,24 @@ def test_a_mail_that_is_no_batch_with_more_than_a_thousand_recipients_is_refused
         personalizations=[Personalization(id="one", to=addresses(1000), bcc=addresses(1, "bcc"))],
     )
     with pytest.raises(TooLarge, match=r"up to 1000 recipients.*set `merge_data` \(\{\} will do\)"):
-        split(mail)
+        split_into_requests(mail)
 
 
 def test_personalizations_given_by_the_caller_are_not_split() -> None:
     with pytest.raises(TooLarge, match=r"up to 1000 recipients.*Send several messages\."):
-        split(ComposedMail(shared=COMMON, personalizations=envelopes(1001)))
+        split_into_requests(ComposedMail(shared=COMMON, personalizations=envelopes(1001)))
 
 
 def test_a_request_is_limited_in_personalizations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_split, "MAX_PERSONALIZATIONS", 2)
     assert sizes(batch(envelopes(5))) == [2, 2, 1]
     with pytest.raises(TooLarge, match=r"up to 2 personalizations\. Send several messages\."):
-        split(ComposedMail(shared=COMMON, personalizations=envelopes(3)))
+        split_into_requests(ComposedMail(shared=COMMON, personalizations=envelopes(3)))
 
 
 def test_too_many_cc_and_bcc_for_one_personalization_are_refused() -> None:
     with pytest.raises(TooLarge, match=r"up to 1000 recipients.*fewer in cc and bcc"):
-        split(batch(envelopes(2, bcc=addresses(1000, "bcc"))))
+        split_into_requests(batch(envelopes(2, bcc=addresses(1000, "bcc"))))
 
 
 # Bytes
@@ -103,9 +103,9 @@ def test_a_mail_up_to_the_size_limit_of_a_request_is_accepted() -> None:
     ]
     fits = Attachment(content=bytes(room // 4 * 3 - 6), filename="a", type="b")
     mail = ComposedMail(shared=COMMON, personalizations=only, attachments=[fits])
-    assert split(mail) == [only]
+    assert split_into_requests(mail) == [only]
     with pytest.raises(TooLarge, match=r"up to 29999999 bytes of JSON, .*Link to files"):
-        split(replace(mail, attachments=[replace(fits, content=fits.content + bytes(9))]))
+        split_into_requests(replace(mail, attachments=[replace(fits, content=fits.content + bytes(9))]))
 
 
 def test_attachments_count_towards_the_size_of_every_request() -> None:
@@ -124,7 +124,7 @@ def test_content_over_the_size_limit_is_refused() -> None:
     common = replace(COMMON, body={"content": [{"type": "text/plain", "value": "é" * 15_000_000}]})
     for is_batch in (True, False):
         with pytest.raises(TooLarge, match="bytes of JSON"):
-            split(ComposedMail(shared=common, personalizations=envelopes(2), is_batch=is_batch))
+            split_into_requests(ComposedMail(shared=common, personalizations=envelopes(2), is_batch=is_batch))
 
 
 def test_too_large_is_a_mail_error_and_a_value_error() -> None:
@@ -172,7 +172,7 @@ def test_splitting_keeps_every_recipient_once_and_every_request_within_the_limit
         patch.setattr(api_split, "MAX_RECIPIENTS", most)
         patch.setattr(api_split, "SIZE_LIMIT", limit)
         try:
-            found = split(batch(among, common, attachments))
+            found = split_into_requests(batch(among, common, attachments))
         except TooLarge:
             return
     assert [envelope for part in found for envelope in part] == among
