@@ -1,6 +1,6 @@
-"""An account at SendGrid: the key to it, where it is, how long it is waited for.
+"""An account at SendGrid: API key, URL and timeout.
 
-Rows name a mailer's alias and never a key, so whoever sends looks the key up where the settings have it.
+Rows store a mailer's alias and never a key. A worker reads the key from the settings.
 """
 
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ from sending_app import conf
 from sending_app.conf import Timeout
 from sending_app.exceptions import ConfigurationError
 
-#: The one alias there is without `MAILERS`.
+#: The only alias without `MAILERS`.
 DEFAULT_ALIAS = "default"
 
 
 @dataclass(frozen=True)
 class Account:
-    #: The mailer that sends through it.
+    #: Of the mailer.
     alias: str
     api_key: str = field(repr=False)
     #: Ends with a slash.
@@ -31,34 +31,38 @@ class Account:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The same for all who send with this key, and no way back to it."""
-        # Two aliases may share a key, and a pause is the key's. A new key starts without one.
+        """A hash of URL and key that does not reveal the key."""
+        # Aliases with the same key share a circuit breaker. A new key starts with a closed circuit.
         return salted_hmac(
             "sending_app.account", f"{self.api_url} {self.api_key}", algorithm="sha256"
         ).hexdigest()[:32]
 
 
 def named(alias: str) -> Account:
-    """The account the mailer of this alias sends through.
-
-    Raises ConfigurationError (an ImproperlyConfigured) where the settings do not have all it needs.
-    """
-    return with_options(alias, options_of(alias))
+    """The account of a mailer. Raises ConfigurationError (an ImproperlyConfigured) for missing settings."""
+    if has_mailers():
+        mailers: Mapping[str, Any] = settings.MAILERS
+        if alias not in mailers:
+            raise ConfigurationError(f"There is no mailer {alias!r} in MAILERS.")
+        return with_options(alias, mailers[alias].get("OPTIONS", {}))
+    if alias != DEFAULT_ALIAS:
+        raise ConfigurationError(f"There is no mailer {alias!r}: there is no MAILERS setting.")
+    return with_options(alias, {})
 
 
 def usable() -> list[Account]:
-    """The accounts that the settings have all of."""
-    found = []
+    """All accounts with complete settings."""
+    accounts = []
     for alias in getattr(settings, "MAILERS", {DEFAULT_ALIAS: {}}):
         try:
-            found.append(named(alias))
+            accounts.append(named(alias))
         except ImproperlyConfigured:
-            continue  # its mails wait; the checks tell
-    return found
+            continue  # the mails wait, and the system checks report the mailer
+    return accounts
 
 
 def with_options(alias: str, options: Mapping[str, Any]) -> Account:
-    """The same, where the mailer's options are at hand."""
+    """The account of a mailer with these options."""
     mailer = f"The mailer {alias!r}"
     key = conf.API_KEY.get(options.get("api_key"), mailer)
     if key is None:
@@ -75,19 +79,6 @@ def with_options(alias: str, options: Mapping[str, Any]) -> Account:
     )
 
 
-def options_of(alias: str) -> Mapping[str, Any]:
-    """What `MAILERS` has for the mailer of this alias; empty without `MAILERS`."""
-    if has_mailers():
-        mailers: Mapping[str, Any] = getattr(settings, "MAILERS", {})
-        if alias not in mailers:
-            raise ConfigurationError(f"There is no mailer {alias!r} in MAILERS.")
-        options: Mapping[str, Any] = mailers[alias].get("OPTIONS", {})
-        return options
-    if alias != DEFAULT_ALIAS:
-        raise ConfigurationError(f"There is no mailer {alias!r}: there is no MAILERS setting.")
-    return {}
-
-
 def has_mailers() -> bool:
-    """Whether the project names its mailers, as it can on Django 6.1."""
+    """Whether the project has the `MAILERS` of Django 6.1."""
     return hasattr(settings, "MAILERS")

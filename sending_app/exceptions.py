@@ -1,4 +1,4 @@
-"""Every error a caller may catch. Anymail's names stand beside ours."""
+"""Every error that a caller may catch. Anymail's names are aliases."""
 
 from copy import copy
 from enum import StrEnum
@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 
 class MailError(Exception):
-    """Something about sending a mail. Attributes that are not known are None."""
+    """Base class of errors about sending. Unknown attributes are None."""
 
     def __init__(
         self,
@@ -25,19 +25,16 @@ class MailError(Exception):
         self.esp_name = "SendGrid"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), self.args, {**vars(self), "email_message": _without_mailer(self.email_message)}
-
-
-def _without_mailer(message: Any) -> Any:
-    """What goes along to result backends: a mailer has a key, and may have what no pickle takes."""
-    alone = copy(message)
-    for name in {"connection", "_connection"} & getattr(alone, "__dict__", {}).keys():  # Django 5.2's, 6.1's
-        alone.__dict__[name] = None
-    return alone
+        # Result backends pickle errors. The mailer stays out: a mailer has a key, and may not be picklable.
+        message = copy(self.email_message)
+        for name in ("connection", "_connection"):  # of Django 5.2, of Django 6.1
+            if name in getattr(message, "__dict__", {}):
+                message.__dict__[name] = None
+        return type(self), self.args, {**vars(self), "email_message": message}
 
 
 class CancelSend(MailError):
-    """Raise it in a `pre_send` receiver: this message is not sent, and `send()` does not fail."""
+    """Raise in a `pre_send` receiver to skip the message. `send()` does not fail."""
 
 
 AnymailError = MailError
@@ -52,32 +49,32 @@ AnymailConfigurationError = ConfigurationError
 
 
 class InvalidAddress(MailError, ValueError):
-    """Something that is no address stands where one must."""
+    """An address field holds text that is not an address."""
 
 
 AnymailInvalidAddress = InvalidAddress
 
 
 class SerializationError(MailError, TypeError):
-    """A value that cannot be sent as JSON, or not where it stands; says where that is."""
+    """JSON or SendGrid does not take a value; the error text names the place."""
 
 
 AnymailSerializationError = SerializationError
 
 
 class UnsupportedFeature(MailError, ValueError):
-    """The message asks for something SendGrid cannot do, or refuses."""
+    """The message needs a feature that SendGrid does not have, or refuses."""
 
 
 AnymailUnsupportedFeature = UnsupportedFeature
 
 
 class TooLarge(MailError, ValueError):
-    """SendGrid cannot take this mail in one request, and it cannot be split."""
+    """The mail is too large for a request to SendGrid, and cannot be split."""
 
 
 class MissingDelimiters(UserWarning):
-    """Merge fields would be replaced wherever their bare names stand in the text."""
+    """SendGrid would replace the bare names of merge fields anywhere in the text."""
 
 
 AnymailWarning = MissingDelimiters
@@ -86,18 +83,18 @@ AnymailWarning = MissingDelimiters
 class Outcome(StrEnum):
     #: SendGrid has it.
     ACCEPTED = "accepted"
-    #: SendGrid does not have it, and may take it the next time.
+    #: SendGrid does not have it, but may accept a retry.
     RETRY = "retry"
-    #: SendGrid does not have it, and takes nothing from this account for now.
+    #: SendGrid does not have it, and accepts no mail of this account for now.
     PAUSED = "paused"
-    #: SendGrid does not have it, and will never take it.
+    #: SendGrid does not have it, and would refuse a retry.
     FAILED = "failed"
     #: SendGrid may have it or not.
     UNKNOWN = "unknown"
 
 
 class APIError(MailError):
-    """SendGrid did not take a mail, or did not say that it has."""
+    """SendGrid did not confirm a mail."""
 
     def __init__(self, *args: object, outcome: Outcome | None = None, **known: Any) -> None:
         super().__init__(*args, **known)
@@ -107,9 +104,9 @@ class APIError(MailError):
 AnymailAPIError = APIError
 
 
-# Classes as they stand, none made for the occasion: errors travel pickled to result backends.
+# Static classes, because result backends pickle errors.
 class RequestsAPIError(APIError, requests.HTTPError):
-    """The same, by what came of the request. `status_code` and `response` are None where none came."""
+    """An APIError of a request. `status_code` and `response` are None without an answer."""
 
 
 AnymailRequestsAPIError = RequestsAPIError

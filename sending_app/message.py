@@ -1,6 +1,6 @@
-"""What users import: a message with SendGrid's features, pictures inside its text, and what became of it.
+"""Public: a message with SendGrid's features, inline pictures, and the status of a sent message.
 
-Plain Django messages take the same attributes, set by hand.
+Plain Django messages take the same attributes.
 """
 
 import mimetypes
@@ -17,7 +17,7 @@ from typing import Any
 import django
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 
-#: A recipient's state, from what SendGrid said when the mail was handed over and from its events since.
+#: States of a recipient, from SendGrid's answer and from later events.
 STATUSES = frozenset(
     {"sent", "queued", "invalid", "rejected", "failed", "unknown", "deferred", "delivered", "bounced", None}
 )
@@ -25,7 +25,7 @@ STATUSES = frozenset(
 
 @dataclass(frozen=True)
 class RecipientStatus:
-    """What became of the mail to one address."""
+    """The status of the mail to an address."""
 
     message_id: Hashable
     status: str | None
@@ -37,23 +37,23 @@ class RecipientStatus:
 
 
 class SendStatus:
-    """What became of a message: `message.anymail_status` after `send()`."""
+    """The status of a message: `message.anymail_status` after `send()`."""
 
     def __init__(self) -> None:
-        #: The id of all recipients, or a set where there are several.
+        #: The id, or a set of several ids.
         self.message_id: Any = None
-        #: All different states of its recipients.
+        #: Distinct states of the recipients.
         self.status: set[str | None] | None = None
-        #: By the address as it was given, without its name.
+        #: By the address as the caller wrote the address, without the name.
         self.recipients: dict[str, RecipientStatus] = {}
-        #: SendGrid's answer, where `send()` waited for it.
+        #: SendGrid's answer, if `send()` waited for an answer.
         self.esp_response: Any = None
 
     def set_recipient_status(self, recipients: Mapping[str, RecipientStatus]) -> None:
-        """Add recipients, or what is new about them."""
+        """Add or update recipients."""
         self.recipients.update(recipients)
-        self.status = {one.status for one in self.recipients.values()} or None
-        ids = {one.message_id for one in self.recipients.values()}
+        self.status = {recipient.status for recipient in self.recipients.values()} or None
+        ids = {recipient.message_id for recipient in self.recipients.values()}
         self.message_id = ids if len(ids) > 1 else next(iter(ids), None)
 
     def __repr__(self) -> str:
@@ -65,40 +65,40 @@ class SendStatus:
 
 
 class SendGridMessageMixin:
-    """Makes SendGrid's features keyword arguments of any message class.
+    """Adds SendGrid's features to a message class, as keyword arguments.
 
-    What is not passed stays unset, so that the project's send defaults hold; None cancels them.
+    An attribute that is not passed stays unset, so the project's send defaults apply. None cancels a default.
     """
 
-    #: SendGrid takes none for one message: it raises, unless such features are ignored.
+    #: Raises unless IGNORE_UNSUPPORTED_FEATURES is on: SendGrid has no envelope sender per message.
     envelope_sender: str | None
-    #: Comes back in each event. Text or numbers.
+    #: Returned in each event. Text or numbers.
     metadata: Mapping[str, Any] | None
-    #: By address, for that recipient alone. As with the next two, each of `to` gets a mail of their own.
+    #: By address. With this attribute or the next two, each `to` recipient gets a separate mail.
     merge_data: Mapping[str, Mapping[str, Any]] | None
     merge_metadata: Mapping[str, Mapping[str, Any]] | None
     merge_headers: Mapping[str, Mapping[str, Any]] | None
-    #: For all recipients, below each one's own.
+    #: For all recipients; `merge_data` overrides this.
     merge_global_data: Mapping[str, Any] | None
     tags: Sequence[str] | None
     track_opens: bool | None
     track_clicks: bool | None
-    #: Other names of the two before.
+    #: Aliases of the two attributes above.
     open_tracking: bool | None
     click_tracking: bool | None
-    #: A time without a zone is in Django's current one; a number counts seconds from 1970.
+    #: A time without a zone is in Django's current zone; a number counts seconds since 1970.
     send_at: datetime | date | float | None
     template_id: str | None
-    #: Merged into the request, and stronger than all of the above.
+    #: Merged into the request; overrides all attributes above.
     esp_extra: Mapping[str, Any] | None
-    #: By which lane the mail leaves; unset, the number of its recipients decides.
+    #: Whether the mail uses the bulk lane. Unset: the number of recipients decides.
     bulk: bool | None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         ours = {name: kwargs.pop(name) for name in ATTRIBUTES if name in kwargs}
         super().__init__(*args, **kwargs)
-        for name, value in ours.items():
-            setattr(self, name, value)
+        for name, setting in ours.items():
+            setattr(self, name, setting)
         self.anymail_status = SendStatus()
 
     def attach_inline_image(
@@ -109,7 +109,7 @@ class SendGridMessageMixin:
         idstring: str = "img",
         domain: str | None = None,
     ) -> str:
-        """Add a picture to be shown by `<img src="cid:...">`, and return the id that goes in there."""
+        """Attach a picture for `<img src="cid:...">`, and return the id for the `src`."""
         assert isinstance(self, EmailMessage)
         return attach_inline_image(self, content, filename, subtype, idstring, domain)
 
@@ -120,7 +120,7 @@ class SendGridMessageMixin:
         idstring: str = "img",
         domain: str | None = None,
     ) -> str:
-        """The same with a file, under its own name."""
+        """Attach a picture file under the name of the file; see `attach_inline_image`."""
         assert isinstance(self, EmailMessage)
         return attach_inline_image_file(self, path, subtype, idstring, domain)
 
@@ -145,13 +145,22 @@ def attach_inline_image(  # noqa: PLR0913, PLR0917 (as in Anymail)
     idstring: str = "img",
     domain: str | None = None,
 ) -> str:
-    """Add a picture to be shown by `<img src="cid:...">`, and return the id that goes in there."""
-    # Not this machine's name: some mail programs show no picture whose id ends like a program's name
-    # (.com); and what it is called is nobody's business.
+    """Attach a picture for `<img src="cid:...">`, and return the id for the `src`."""
+    # Not the host name: the host name is private, and some mail programs show no picture whose id ends like
+    # a program's name (.com).
     content_id = make_msgid(idstring, domain or "inline")
     subtype = subtype or _subtype(content, filename)
-    attach_here = _attach_mime_base if django.VERSION < (6, 0) else _attach_part
-    attach_here(message, content, filename, subtype, content_id)
+    picture: MIMEImage | MIMEPart
+    if django.VERSION < (6, 0):  # takes only MIMEBase; Django 6 warns about MIMEBase
+        picture = MIMEImage(content, subtype)
+        picture.add_header("Content-Disposition", "inline", **({"filename": filename} if filename else {}))
+        picture.add_header("Content-ID", content_id)
+    else:
+        picture = MIMEPart()
+        picture.set_content(
+            *(content, "image", subtype), disposition="inline", filename=filename, cid=content_id
+        )
+    message.attach(picture)
     return content_id[1:-1]
 
 
@@ -162,13 +171,13 @@ def attach_inline_image_file(
     idstring: str = "img",
     domain: str | None = None,
 ) -> str:
-    """The same with a file, under its own name."""
+    """Attach a picture file under the name of the file; see `attach_inline_image`."""
     path = Path(path)
     return attach_inline_image(message, path.read_bytes(), path.name, subtype, idstring, domain)
 
 
 def _subtype(content: bytes, filename: str | None) -> str:
-    """By its first bytes, else by its name. Raises TypeError where neither tells."""
+    """Guess from the first bytes, else from the name. Raises TypeError if both fail."""
     try:
         return MIMEImage(content).get_content_subtype()
     except TypeError:
@@ -176,23 +185,3 @@ def _subtype(content: bytes, filename: str | None) -> str:
         if not guessed.startswith("image/"):
             raise
         return guessed.removeprefix("image/")
-
-
-def _attach_part(
-    message: EmailMessage, content: bytes, filename: str | None, subtype: str, content_id: str
-) -> None:
-    part = MIMEPart()
-    part.set_content(
-        content, maintype="image", subtype=subtype, disposition="inline", filename=filename, cid=content_id
-    )
-    message.attach(part)
-
-
-def _attach_mime_base(
-    message: EmailMessage, content: bytes, filename: str | None, subtype: str, content_id: str
-) -> None:
-    # Django 5.2 takes these alone, and 6 warns of them.
-    part = MIMEImage(content, subtype)
-    part.add_header("Content-Disposition", "inline", **({"filename": filename} if filename else {}))
-    part.add_header("Content-ID", content_id)
-    message.attach(part)

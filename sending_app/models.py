@@ -1,7 +1,7 @@
-"""The outbox: every mail as it was sent here, what became of it, and where each recipient has got to.
+"""The outbox: every mail with its content, state, and recipients.
 
-`OutboxMessage` and `Attachment` never change but for losing their content at the end of its retention.
-`Mail` is what one request takes, and what has a state. `Recipient` is moved by tracking events.
+`OutboxMessage` and `Attachment` only change when retention removes their content. `Mail` is the unit of a
+request, and has the state. Tracking events update `Recipient`.
 """
 
 from django.db import models
@@ -9,14 +9,14 @@ from django.db.models import Q
 
 
 class OutboxMessage(models.Model):
-    """One message that was sent: what all its recipients share."""
+    """A sent message: the content that all recipients share."""
 
     created_at = models.DateTimeField()
-    #: The mailer that sends it; the worker looks its key up in the settings.
+    #: Of the mailer. The worker reads the key from the settings.
     alias = models.CharField(max_length=64)
-    #: For people.
+    #: For the admin and the commands.
     subject = models.CharField(max_length=200, blank=True)
-    #: A `mail.SharedContent` as JSON; null after its retention. Bytes: PostgreSQL's jsonb refuses a NUL.
+    #: A `mail.SharedContent` as JSON; null after retention. Bytes: PostgreSQL's jsonb refuses a NUL.
     content = models.BinaryField(null=True)
 
     class Meta:
@@ -29,7 +29,7 @@ class OutboxMessage(models.Model):
 
 
 class Attachment(models.Model):
-    """A file of a message, for all its mails."""
+    """A file of a message, stored once for all mails."""
 
     message = models.ForeignKey(OutboxMessage, models.CASCADE, related_name="attachments")
     filename = models.CharField(max_length=255)
@@ -42,20 +42,20 @@ class Attachment(models.Model):
 
 
 class Mail(models.Model):
-    """What one request to SendGrid takes. Most messages have one; a large batch has many."""
+    """The unit of a request to SendGrid. Most messages have one mail; a large batch has many."""
 
     class State(models.TextChoices):
-        #: To be posted when it is due.
+        #: To be posted when due.
         WAITING = "waiting"
-        #: A worker posts it, or has died over it.
+        #: A worker holds the lease, or has died.
         POSTING = "posting"
-        #: SendGrid has it.
+        #: SendGrid has the mail.
         ACCEPTED = "accepted"
-        #: Given up: `error` says why.
+        #: A dead letter: `error` says why.
         FAILED = "failed"
-        #: SendGrid may have it or not; its events will tell.
+        #: SendGrid may have the mail; events decide.
         UNKNOWN = "unknown"
-        #: No events came, and nothing shows that they would have: for a person to decide.
+        #: No events came, and nothing proves non-delivery: an operator decides.
         PARKED = "parked"
         #: By an operator.
         CANCELLED = "cancelled"
@@ -67,58 +67,58 @@ class Mail(models.Model):
     message = models.ForeignKey(OutboxMessage, models.CASCADE, related_name="mails")
     state = models.CharField(max_length=9, choices=State, default=State.WAITING)
     lane = models.CharField(max_length=4, choices=Lane)
-    #: As its message's, so that a look for work reads this table alone.
+    #: The message's alias, repeated so that a query for due mails needs no join.
     alias = models.CharField(max_length=64)
-    #: Its age counts from then; who has it tried again by hand moves it.
+    #: Start of the mail's age. A retry by an operator resets the time.
     created_at = models.DateTimeField()
-    #: When SendGrid is to send it; null: at once.
+    #: When SendGrid should send the mail; null: at once.
     send_at = models.DateTimeField(null=True)
-    #: When a worker may take it up: to post it, to mark it unknown (`posting`: the end of
-    #: its lease), to reconcile it (`unknown`).
+    #: When a worker may take the mail: to post (`waiting`), to mark as unknown (`posting`: the end of the
+    #: lease), to reconcile (`unknown`).
     due = models.DateTimeField()
-    #: The token of the last attempt. A late answer to it still counts.
+    #: Token of the last attempt. A late answer to the attempt still counts.
     attempt_token = models.BigIntegerField(null=True)
     attempts = models.PositiveIntegerField(default=0)
-    #: How often an attempt's outcome was unknown.
+    #: Number of attempts with an unknown outcome.
     unknown_outcomes = models.PositiveSmallIntegerField(default=0)
     #: When the last attempt began.
     attempted_at = models.DateTimeField(null=True)
-    #: When the last attempt of unknown outcome ended; of a worker that died, when its lease did.
+    #: When the last attempt with an unknown outcome ended; after a worker death, the end of the lease.
     unknown_since = models.DateTimeField(null=True)
     #: The account of the last attempt (`account.Account.fingerprint`).
     account = models.CharField(max_length=32, blank=True)
     accepted_at = models.DateTimeField(null=True)
-    #: When the first event that bears one of its ids reached the webhook, by the clock of Redis.
+    #: When the first event of the mail reached the webhook, by the clock of Redis.
     first_event_at = models.DateTimeField(null=True)
-    #: When it came to its final state.
+    #: When the mail reached a final state.
     finished_at = models.DateTimeField(null=True)
     #: SendGrid's id of the request.
     x_message_id = models.CharField(max_length=255, blank=True)
-    #: SendGrid has accepted it twice, for all we know.
+    #: Events show that SendGrid accepted the mail twice.
     sent_twice = models.BooleanField(default=False)
-    #: SendGrid's own words, or ours.
+    #: SendGrid's text, or ours.
     error = models.TextField(blank=True)
-    #: What did not go the plain way: objects of "at" and "what".
+    #: Exceptional steps: objects of "at" and "what".
     log = models.JSONField(default=list)
     recipient_count = models.PositiveIntegerField()
-    #: The `mail.Personalization`s, as JSON; null at the end of their retention.
+    #: The `mail.Personalization`s as JSON; null after retention.
     personalizations = models.BinaryField(null=True)
 
     class Meta:
-        # One for each look: what is done is in the way of none.
+        # Partial indexes for each kind of query, so that finished mails cost no query anything.
         indexes = (
             models.Index(fields=["lane", "due"], name="mail_waiting", condition=Q(state="waiting")),
             models.Index(fields=["due"], name="mail_posting", condition=Q(state="posting")),
             models.Index(fields=["due"], name="mail_unknown", condition=Q(state="unknown")),
-            # For the mails that were accepted around an attempt of unknown outcome.
+            # For mails accepted around an attempt with an unknown outcome.
             models.Index(
                 fields=["account", "attempted_at"],
                 name="mail_accepted",
                 condition=Q(accepted_at__isnull=False),
             ),
-            # For an operator's look, and to find what a mail answers.
+            # For operators, and to match replies.
             models.Index(fields=["x_message_id"], name="mail_x_message_id", condition=~Q(x_message_id="")),
-            # For an operator's look.
+            # For operators.
             models.Index(fields=["id"], name="mail_failed", condition=Q(state="failed")),
             models.Index(fields=["id"], name="mail_parked", condition=Q(state="parked")),
             models.Index(fields=["id"], name="mail_sent_twice", condition=Q(sent_twice=True)),
@@ -128,12 +128,12 @@ class Mail(models.Model):
         return f"{self.state} mail {self.pk}"
 
 
-#: States in which nothing is left to do.
+#: States of finished mails.
 FINAL = (Mail.State.ACCEPTED, Mail.State.FAILED, Mail.State.CANCELLED)
 
 
 class Recipient(models.Model):
-    """One address one personalization goes to. In a batch, cc and bcc get one a copy."""
+    """An address of a personalization. In a batch, every copy to a cc or bcc address has a row."""
 
     class Kind(models.TextChoices):
         TO = "to"
@@ -141,19 +141,19 @@ class Recipient(models.Model):
         BCC = "bcc"
 
     mail = models.ForeignKey(Mail, models.CASCADE, related_name="recipients")
-    #: The personalization's id, which comes back in its events.
+    #: The personalization's id, returned in events.
     message_id = models.UUIDField()
-    #: As it went out, casefolded.
+    #: As sent, casefolded.
     address = models.CharField(max_length=320)
     kind = models.CharField(max_length=3, choices=Kind)
-    #: How far delivery has got; see `outcome.recipients`, which alone moves it.
+    #: Progress of delivery. Only `outcome.recipients` updates the status.
     status = models.CharField(max_length=9, default="queued")
     rank = models.PositiveSmallIntegerField(default=0)
-    #: When the event happened that gave it its status.
+    #: When the event behind `status` happened.
     status_at = models.DateTimeField(null=True)
-    #: Of `bounced` and `rejected`.
+    #: Set for `bounced` and `rejected`.
     reject_reason = models.CharField(max_length=12, blank=True)
-    #: The first time each.
+    #: First time of each engagement.
     opened_at = models.DateTimeField(null=True)
     clicked_at = models.DateTimeField(null=True)
     complained_at = models.DateTimeField(null=True)
@@ -163,7 +163,7 @@ class Recipient(models.Model):
         constraints = (
             models.UniqueConstraint(fields=["message_id", "address"], name="recipient_of_a_personalization"),
         )
-        # Not db_index: for text that makes a second index on PostgreSQL, for LIKE.
+        # Not db_index: for text, db_index adds a second index on PostgreSQL, for LIKE.
         indexes = (models.Index(fields=["address"], name="recipient_address"),)
 
     def __str__(self) -> str:
@@ -171,19 +171,19 @@ class Recipient(models.Model):
 
 
 class OpenCircuit(models.Model):
-    """The open circuit breaker of an account: nobody posts to it for now. A post that works closes it."""
+    """An open circuit breaker: workers do not post to the account. A successful post closes the circuit."""
 
     #: `account.Account.fingerprint`
     account = models.CharField(max_length=32, primary_key=True)
-    #: One of the mailers that use it.
+    #: A mailer that uses the account.
     alias = models.CharField(max_length=64)
     opened_at = models.DateTimeField()
-    #: From then on one worker may probe the account (half-open).
+    #: When a single worker may probe the account (half-open).
     probe_at = models.DateTimeField()
-    #: Posts in a row that did not work.
+    #: Consecutive failed posts.
     failures = models.PositiveIntegerField(default=1)
     status_code = models.PositiveSmallIntegerField(null=True)
-    #: SendGrid's own words.
+    #: SendGrid's text.
     reason = models.TextField(blank=True)
 
     def __str__(self) -> str:
@@ -191,11 +191,11 @@ class OpenCircuit(models.Model):
 
 
 class WebhookActivity(models.Model):
-    """A step of time in which an event of an account's mails reached the webhook."""
+    """A time step in which the webhook received events of an account's mails."""
 
     #: `account.Account.fingerprint`
     account = models.CharField(max_length=32)
-    #: When the step begins, by the clock of Redis.
+    #: Start of the step, by the clock of Redis.
     at = models.DateTimeField()
 
     class Meta:

@@ -1,15 +1,13 @@
-"""Which mail of ours an inbound mail answers, where that can be told.
+"""Find the mail that an inbound mail replies to.
 
-By an id of ours in an address that it was sent to; else by a Message-ID that it says it answers. Anybody can
-write either: it is no proof of who wrote.
+First by our id in a recipient's address, then by the Message-IDs in the headers. Anybody can forge both: a
+match does not prove the sender.
 """
 
 import re
 import uuid
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
-
-from django.db.models import QuerySet
 
 from sending_app.filters import forms, of_requests
 from sending_app.models import Recipient
@@ -18,86 +16,85 @@ from sending_app.outbox import using
 if TYPE_CHECKING:
     from events_app.inbound.message import InboundMessage
 
-#: Ids and Message-IDs of one mail that are looked up, the nearest ones.
+#: Most ids and Message-IDs of a reply to look up, nearest first.
 MAX_IDS = 20
 
-#: Characters of an address that a recipient can have.
+#: Size of the address column of recipients.
 _MAX_ADDRESS = 320
 
-# Wherever it stands in the text, set off: "support+<id>", "<id>", "reply.<id>" ...
+# Anywhere between delimiters: "support+<id>", "<id>", "reply.<id>" ...
 _ID = re.compile(
     r"(?<![0-9a-f])(?:[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?![0-9a-f])",
     re.IGNORECASE | re.ASCII,
 )
-# As SendGrid's answers have them; old ones with dots inside.
+# The form of SendGrid's X-Message-Id; old ids have dots inside.
 _X_MESSAGE_ID = re.compile(r"[A-Za-z0-9_.-]{1,255}")
 
 
 def answered(message: "InboundMessage", **_: Any) -> str | None:
-    """The id of the mail it answers; the receiver of `events_app.signals.answered`.
+    """The id of the mail that the message replies to: the receiver of `events_app.signals.answered`.
 
-    Raises what the database raises.
+    Lets errors of the database through.
     """
-    found = _by_address(message) or _by_reference(message)
-    return None if found is None else str(found)
+    message_id = _by_address(message) or _by_reference(message)
+    return None if message_id is None else str(message_id)
 
 
 def _by_address(message: "InboundMessage") -> uuid.UUID | None:
-    headers = (one.addr_spec for one in (*message.to, *message.cc))
-    named = _ids(_local(one) for one in (*message.envelope_recipients, *headers))
-    ours = _ours(named)
-    return next((one for one in named if one in ours), None)
+    headers = (address.addr_spec for address in (*message.to, *message.cc))
+    candidates = _ids(_local_part(address) for address in (*message.envelope_recipients, *headers))
+    known = _known(candidates)
+    return next((message_id for message_id in candidates if message_id in known), None)
 
 
 def _by_reference(message: "InboundMessage") -> uuid.UUID | None:
-    # References has the whole thread: what is answered stands last.
-    named = dict.fromkeys((*message.in_reply_to, *reversed(message.references)))
-    names = [_local(one.strip("<>")) for one in named][:MAX_IDS]
-    ours, mails, senders = _ours(_ids(names)), _mails(names), _senders(message)
+    # References lists the whole thread; the direct parent comes last.
+    references = dict.fromkeys((*message.in_reply_to, *reversed(message.references)))
+    names = [_local_part(reference.strip("<>")) for reference in references][:MAX_IDS]
+    known, mails, senders = _known(_ids(names)), _mails(names), _senders(message)
     for name in names:
-        if found := ours.intersection(_ids([name])):
-            return found.pop()
-        if name in mails and (answer_to := _in_mail(mails[name], senders)):
-            return answer_to
+        if matches := known.intersection(_ids([name])):
+            return matches.pop()
+        if name in mails and (message_id := _only_id(mails[name], senders)):
+            return message_id
     return None
 
 
-def _local(address: str) -> str:
+def _local_part(address: str) -> str:
     return address.rpartition("@")[0]
 
 
 def _ids(texts: Iterable[str]) -> list[uuid.UUID]:
-    """What may be ids of ours, the first ones."""
-    return [uuid.UUID(one) for text in texts for one in _ID.findall(text)][:MAX_IDS]
+    """Texts that look like our ids, the first `MAX_IDS`."""
+    return [uuid.UUID(match) for text in texts for match in _ID.findall(text)][:MAX_IDS]
 
 
-def _ours(ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
-    """Those of them that the outbox has."""
+def _known(ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+    """Ids that the outbox has."""
     rows = Recipient.objects.using(using()).filter(message_id__in=ids)
     return set(rows.values_list("message_id", flat=True).distinct())
 
 
 def _mails(names: Iterable[str]) -> dict[str, int]:
-    """The mails that went out in requests of these names."""
-    # The mails that SendGrid makes of a request have been seen with a Message-ID of
-    # "<X-Message-Id@geopod-ismtpd-4>" or the like, the same for all of them. Nobody has promised that.
-    rows = of_requests([one for one in names if _X_MESSAGE_ID.fullmatch(one)])
+    """Mails by the X-Message-Id of their request."""
+    # SendGrid has been seen to use a Message-ID like "<X-Message-Id@geopod-ismtpd-4>" for all mails of a
+    # request. No document promises the form.
+    rows = of_requests([name for name in names if _X_MESSAGE_ID.fullmatch(name)])
     return dict(rows.values_list("x_message_id", "pk")[:MAX_IDS])
 
 
 def _senders(message: "InboundMessage") -> list[set[str]]:
-    """Who wrote it as a recipient of ours would be written: by its From, then by its envelope."""
-    written = message.from_email.addr_spec if message.from_email else None
-    return [forms(one) for one in (written, message.envelope_sender) if one and len(one) <= _MAX_ADDRESS]
+    """Forms of the sender's address as a recipient: of From, then of the envelope."""
+    from_email = message.from_email.addr_spec if message.from_email else None
+    addresses = (from_email, message.envelope_sender)
+    return [forms(address) for address in addresses if address and len(address) <= _MAX_ADDRESS]
 
 
-def _in_mail(mail: int, senders: Iterable[set[str]]) -> uuid.UUID | None:
-    """The only id the mail has, or the only one of a sender."""
-    rows = Recipient.objects.using(using()).filter(mail=mail)
-    answer_to = map(_only, (rows, *(rows.filter(address__in=one) for one in senders)))
-    return next(filter(None, answer_to), None)
-
-
-def _only(rows: "QuerySet[Recipient]") -> uuid.UUID | None:
-    ids = list(rows.order_by().values_list("message_id", flat=True).distinct()[:2])
-    return ids[0] if len(ids) == 1 else None
+def _only_id(mail: int, senders: Iterable[set[str]]) -> uuid.UUID | None:
+    """The mail's id if the mail has a single id, else the single id of a sender."""
+    rows = Recipient.objects.using(using()).filter(mail=mail).order_by()
+    for recipients in (rows, *(rows.filter(address__in=addresses) for addresses in senders)):
+        ids = list(recipients.values_list("message_id", flat=True).distinct()[:2])
+        if len(ids) == 1:
+            return ids[0]
+    return None

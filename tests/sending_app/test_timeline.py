@@ -101,7 +101,7 @@ def test_a_second_send_is_in_the_timeline(database: str) -> None:
         (3, "queued"),
         (4, "delivered"),
     ]
-    assert told()[3][2] == f"SendGrid has it as {OTHER} as well"
+    assert told()[3][2] == f"SendGrid also accepted it as {OTHER}"
 
 
 def test_acceptance_by_event_feedback_is_in_the_timeline(database: str) -> None:
