@@ -1,4 +1,4 @@
-"""What is stored -> its receivers: each receiver by itself, so that what one does harms no other."""
+"""Stored events and inbound mails -> receivers. A receiver's failure never affects the next receiver."""
 
 import logging
 import time
@@ -27,20 +27,20 @@ from events_app.signals import ESP_NAME, NamedReceiver, webhook_views
 logger = logging.getLogger(__name__)
 
 _RECEIVER_UNKNOWN = (
-    "No receiver of this name is connected in this worker. Let a worker start that has it; "
-    "where it is gone for good, replay the event for the receivers there are."
+    "No receiver of this name is connected in this worker. Start a worker with this receiver. "
+    "If the receiver was removed for good, replay the event for the connected receivers."
 )
 
 
-#: Seconds of recovery, and one event at least, before it yields to fresh events.
+#: Seconds of recovery (and at least one event) before recovery yields to fresh events.
 RECOVERY_SLICE = 1.0
 
 
 def deliver(deliveries: Sequence[Delivery], lease: Lease) -> bool:
-    """Call each event's receivers. False when the budget ended first; the rest is released then.
+    """Call the receivers of these deliveries. When the budget ends first, release the rest and return False.
 
-    The first event is begun whatever the budget says, so that every call of this gets somewhere.
-    Raises DatabaseAway, with nothing counted against any event; the one at hand is taken up alone.
+    The first delivery starts even without budget, so every call makes progress.
+    Raises DatabaseUnavailable and counts no failure; the current delivery is orphaned.
     """
     buffer = ResultBuffer(lease)
     receivers = {
@@ -58,15 +58,15 @@ def deliver(deliveries: Sequence[Delivery], lease: Lease) -> bool:
     finally:
         buffer.released += [delivery.pk for delivery in deliveries[begun:]]
         buffer.close()
-    # Where the budget is over, the last event may have been put down between two receivers.
+    # When the budget is over, the last event may have stopped between two receivers.
     return begun == len(deliveries) and (begun == 0 or lease.has_budget())
 
 
 def recover(lease: Lease, yields: Callable[[], bool]) -> bool:
-    """Take over events whose lease has expired, one at a time. False when the budget ended first.
+    """Take over expired deliveries one by one. Return False when the budget ended first.
 
-    After an event, once its slice of time is over, recovery stops where `yields` says that fresh events wait.
-    Raises DatabaseAway, and what `yields` raises.
+    After `RECOVERY_SLICE`, recovery stops when `yields` returns True: fresh events wait.
+    Raises DatabaseUnavailable, and any error from `yields`.
     """
     slice_ends = time.monotonic() + RECOVERY_SLICE
     while lease.has_budget():
@@ -77,8 +77,8 @@ def recover(lease: Lease, yields: Callable[[], bool]) -> bool:
         try:
             _deliver(delivery, _receivers(delivery.webhook, lease), buffer, _call_strategy(buffer))
         finally:
-            # The database that went away now, while this event was alone, may have gone because of
-            # it: let the lease expire, which counts one worker death.
+            # This event was alone when the database went away, so the event may be the cause. Let the
+            # lease expire, which counts one worker death.
             buffer.interrupted.clear()
             buffer.close()
         if time.monotonic() >= slice_ends and yields():
@@ -93,14 +93,14 @@ def _receivers(webhook: str, lease: Lease) -> dict[str, NamedReceiver]:
 
 
 class _Calls:
-    """The calls of one pending delivery."""
+    """The calls of a pending delivery's receivers."""
 
     def __init__(self, delivery: Delivery, receivers: dict[str, NamedReceiver], lease: Lease) -> None:
         self.delivery, self.receivers, self.lease = delivery, receivers, lease
         self._event = delivery.event or lease.kind.read(delivery.row)
         #: Receivers that have not succeeded yet, each with the traceback of its last failure.
         self.remaining = dict(delivery.receivers) or dict.fromkeys(receivers, "")
-        # In the order they were connected; PostgreSQL keeps the names in one of its own.
+        # In the order of connection: PostgreSQL reorders the names in its JSON.
         self.wanted = (
             *(name for name in receivers if name in self.remaining),
             *(self.remaining.keys() - receivers),
@@ -108,15 +108,15 @@ class _Calls:
         self.failed = False
 
     def make(self, guard: Callable[[], AbstractContextManager[None]]) -> None:
-        """Call them, each inside a `guard`; `left` and `failed` say what came of it.
+        """Call the receivers, each inside a `guard`; set `remaining` and `failed`.
 
-        Raises DatabaseAway or TransactionLost, and SystemExit where this process is told to end.
+        Raises DatabaseUnavailable, TransactionLost, or SystemExit when this process is told to end.
         """
         if self.delivery.failures:
             counters.count(counters.RETRIED)
         for number, name in enumerate(self.wanted):
             if number and not self.lease.has_budget():
-                break  # each is to have all of its time
+                break  # every receiver gets its full time limit
             if name not in self.receivers:
                 self._record_failure(name, _RECEIVER_UNKNOWN, counters.RECEIVER_UNKNOWN)
                 continue
@@ -137,10 +137,12 @@ class _Calls:
                 del self.remaining[name]
 
     def _call(self, receiver: NamedReceiver) -> None:
+        # Each receiver gets a new event: reading it again costs less than a deep copy.
+        event, self._event = self._event or self.lease.kind.read(self.delivery.row), None
         receiver.call(
             signal=self.lease.kind.signal,
             sender=webhook_views.get(self.delivery.webhook),
-            event=self._fresh(),
+            event=event,
             esp_name=ESP_NAME,
             attempt=self.delivery.failures + self.delivery.worker_deaths + 1,
             replay=self.delivery.replay,
@@ -150,13 +152,8 @@ class _Calls:
         self.remaining[name] = error
         self.failed = True
         counters.count(reason)
-        # What a receiver says of its error may hold an address; the pending delivery keeps it.
+        # A receiver's error may contain an address: the pending delivery keeps it, the log does not.
         logger.error("Receiver %s failed on %s %d", name, self.lease.kind.noun, self.delivery.pk)
-
-    def _fresh(self) -> object:
-        """The event, another one for each receiver: to read it again costs less than a deep copy."""
-        event, self._event = self._event, None
-        return event or self.lease.kind.read(self.delivery.row)
 
 
 _Call: TypeAlias = Callable[[_Calls], None]
@@ -180,21 +177,21 @@ def _deliver(
             raise
         raise DatabaseUnavailable(type(error).__name__) from error
     except SoftTimeLimitExceeded:
-        # Between the receivers, which is no fault of the event's. But one that takes too long to be read
-        # is left to its lease, and counts as a worker death.
+        # Between two receivers the event is not to blame. An event that takes too long to read is: let its
+        # lease expire, which counts one worker death.
         if calls:
             buffer.interrupted[delivery.pk] = calls.remaining
         raise
 
 
 def _is_shutting_down() -> bool:
-    # billiard's handler of SIGTERM raises SystemExit wherever the process is: at the hard limit, or when
-    # a supervisor stops the worker with all its children. No fault of the receiver's.
+    # billiard's SIGTERM handler raises SystemExit in the middle of a receiver: at the hard limit, or when a
+    # supervisor stops the worker and its children. The receiver is not to blame.
     return bool(billiard.common._should_have_exited[0])  # type: ignore[attr-defined]
 
 
 def _calls(delivery: Delivery, receivers: dict[str, NamedReceiver], buffer: ResultBuffer) -> "_Calls | None":
-    """The calls to be made for the event; None where it cannot be read."""
+    """The calls to make for the delivery; None when its row cannot be read."""
     try:
         calls = _Calls(delivery, receivers, buffer.lease)
     except Unreadable as error:
@@ -206,11 +203,12 @@ def _calls(delivery: Delivery, receivers: dict[str, NamedReceiver], buffer: Resu
         return None
     except (DatabaseError, InterfaceError, SoftTimeLimitExceeded):
         raise
-    except Exception as error:  # noqa: BLE001 (a fault of ours, which costs this one alone)
-        noun, said = buffer.lease.kind.noun.capitalize(), traceback.format_exception_only(error)[-1].strip()
-        # What it says may hold an address; the pending delivery keeps it.
-        logger.error("%s %d could not be read: %s", noun, delivery.pk, type(error).__name__)
-        results.schedule_retry(delivery, buffer.lease, delivery.receivers, f"It could not be read: {said}")
+    except Exception as error:  # noqa: BLE001 (our own bug must not stop the other deliveries)
+        # The error's text may contain an address: the pending delivery keeps it, the log does not.
+        noun, error_text = buffer.lease.kind.noun, traceback.format_exception_only(error)[-1].strip()
+        logger.error("Could not read %s %d: %s", noun, delivery.pk, type(error).__name__)
+        why = f"Could not read the {noun}: {error_text}"
+        results.schedule_retry(delivery, buffer.lease, delivery.receivers, why)
         return None
     buffer.without_receiver += not calls.remaining
     return calls
@@ -225,14 +223,14 @@ def _one_by_one(buffer: ResultBuffer, outside: Outside, calls: _Calls) -> None:
 
 
 def _in_one_transaction(calls: _Calls) -> None:
-    """What the receivers write and the event's result commit together, or not at all."""
+    """Commit the receivers' writes and the delivery's result together, or neither."""
     using = router.db_for_write(PendingDelivery)
     pk, lease = calls.delivery.pk, calls.lease
     try:
         with transaction.atomic(using=using):
             transactions.end_when_idle(using, lease_duration_ms())
             if not leased([pk], lease).select_for_update().values_list("pk"):
-                return  # another worker has it
+                return  # another worker holds the lease
             calls.make(partial(transactions.inside, using))
             if calls.remaining:
                 _save_progress(calls)
@@ -241,9 +239,9 @@ def _in_one_transaction(calls: _Calls) -> None:
     except (OperationalError, InterfaceError, DatabaseUnavailable, SystemExit, SoftTimeLimitExceeded):
         calls.remaining = dict(calls.delivery.receivers)
         raise
-    except Exception as error:  # noqa: BLE001 (a constraint that is checked at the commit, say)
-        # None of it is kept, so all receivers are called again. (Where it was only a receiver's
-        # on_commit that raised, all of it is kept, and the row is gone.)
+    except Exception as error:  # noqa: BLE001 (for example a constraint checked at the commit)
+        # The transaction is rolled back, so all receivers are called again. (If only a receiver's on_commit
+        # function raised, the transaction is committed, and the row is gone.)
         transactions.reset(using)
         blame = "" if isinstance(error, TransactionLost) else traceback.format_exc()
         calls.remaining = {name: calls.remaining.get(name) or blame for name in calls.wanted}

@@ -1,4 +1,4 @@
-"""The kinds of things that come in, are stored, and are delivered to receivers."""
+"""The kinds of stored rows with receivers: events and inbound mails."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -9,15 +9,15 @@ from events_app.signals import ReceiverSignal, tracking
 
 
 class Kind(NamedTuple):
-    """A kind of thing that comes in, is stored, and is delivered to receivers."""
+    """A kind of stored row with receivers: its models, its signal and its reader."""
 
-    #: One of it, for people.
+    #: The word for a row in log lines and error texts.
     noun: str
     #: The model that holds its pending deliveries.
     pending_model: type[AbstractPendingDelivery]
     signal: ReceiverSignal
-    #: What receivers get, made of the row that is kept: a new object each time.
-    #: Raises Unreadable where there is nothing to make it of, Unavailable where that cannot be had now.
+    #: Makes a new object for a receiver from a stored row.
+    #: Raises Unreadable for malformed content, Unavailable when the content cannot be loaded now.
     read: Callable[[Any], Any]
 
 
@@ -25,16 +25,16 @@ EVENTS = Kind("event", PendingDelivery, tracking, lambda row: read(bytes(row.raw
 
 
 class Unavailable(Exception):
-    """What was kept cannot be had just now; says why. To be tried again."""
+    """Stored content cannot be loaded now, for the reason in the text. Retry later."""
 
 
 class Delivery(NamedTuple):
-    """One pending delivery that a worker has leased."""
+    """A pending delivery leased by a worker."""
 
     pk: int
-    #: As it is kept, an `Event` (a `NewEvent`, just after it was stored) or an `InboundMail`.
+    #: The stored `Event` (a `NewEvent` just after it was stored) or `InboundMail`.
     row: Any
-    #: What receivers get; None until somebody reads it.
+    #: The object for the first receiver; None until the row is read.
     event: Any = None
     failures: int = 0
     worker_deaths: int = 0
@@ -44,5 +44,4 @@ class Delivery(NamedTuple):
 
     @property
     def webhook(self) -> str:
-        found: str = self.row.webhook
-        return found
+        return str(self.row.webhook)

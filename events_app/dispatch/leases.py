@@ -1,11 +1,11 @@
-"""Who may call the receivers of an event or an inbound mail, and for how long.
+"""Leases: the right of one worker to call the receivers of an event or inbound mail, for a limited time.
 
-A lease is a token in the rows of pending deliveries, and a time by the database's clock: while it lasts
-nobody else calls these receivers. A worker writes on the rows that still bear its lease's token, so a worker
-that was frozen past its lease can spoil nothing.
+A lease is a token in the rows of pending deliveries, and an end by the database's clock. Until then no second
+worker calls the receivers. A worker only updates rows with its own token, so a worker frozen past the end of
+its lease changes nothing.
 
-Pending deliveries wait in one of three lanes: released (none has failed; a drain takes it), to be
-retried (a receiver failed, or an operator asked for a replay), expired (its worker is gone).
+A pending delivery waits in a lane. Released: no receiver has failed; a drain takes the delivery. To be
+retried: a receiver failed, or an operator asked for a replay. Expired: the worker is gone.
 """
 
 import secrets
@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from django.db import router, transaction
 from django.db.models import Manager, Q, QuerySet
@@ -24,44 +24,45 @@ from events_app.models import LEASED, PENDING, RELEASED, TO_RETRY, AbstractPendi
 from events_app.shared import counters
 from events_app.shared.database import AnyOf, database_now
 
-#: Seconds a task calls receivers before it leaves the rest to the next one.
+#: Seconds a task calls receivers before it leaves the rest to the next task.
 BUDGET = 20
 
-#: Workers an event may take down with it, each time alone, before it is given up.
+#: Worker deaths during an event's deliveries, each time alone, before the event becomes a dead letter.
 MOST_WORKER_DEATHS = 5
 
-#: The token of an orphaned delivery: taken up alone, as a dead worker's is, without counting a worker death.
+#: The token of an orphaned delivery. A worker recovers it alone, like an expired lease, but counts no worker
+#: death.
 ORPHANED = 0
 
 
 def soft_limit() -> int:
-    """Seconds after which a task is interrupted: a receiver begun at the budget's end has its time."""
+    """Seconds until Celery interrupts a task: a receiver called at the budget's end still has its time."""
     return BUDGET + RECEIVER_TIME_LIMIT.get()
 
 
 def hard_limit() -> int:
-    """Seconds after which a task's process is killed."""
+    """Seconds until Celery kills a task's process."""
     return soft_limit() + 10
 
 
 def lease_duration() -> timedelta:
-    """How long a lease lasts: longer than any process that works under it can live."""
+    """The duration of a lease: longer than the life of any process working under the lease."""
     return timedelta(seconds=hard_limit() + 30)
 
 
 def lease_duration_ms() -> int:
-    """The same for Redis and PostgreSQL."""
+    """`lease_duration` in milliseconds, for Redis and PostgreSQL."""
     return int(lease_duration().total_seconds() * 1000)
 
 
 @dataclass(frozen=True)
 class Lease:
-    """One task's right to the rows it takes. Create it before reading rows: the lease starts now."""
+    """The right of a task to the rows it takes. Create it before reading rows: the lease starts now."""
 
     token: int = field(default_factory=lambda: secrets.randbits(62) + 1)
     started: float = field(default_factory=time.monotonic)
     kind: Kind = EVENTS
-    #: Seconds; read once, for it is asked before each event whether the lease is held.
+    #: Seconds; computed once, because the dispatcher calls `is_held` before each event.
     lasts: float = field(default_factory=lambda: lease_duration().total_seconds())
 
     def has_budget(self) -> bool:
@@ -72,25 +73,25 @@ class Lease:
 
 
 def leased(pks: Sequence[int], lease: Lease) -> "QuerySet[AbstractPendingDelivery]":
-    """Those rows that still bear the lease."""
+    """The rows of these ids still under the lease."""
     return _pending(lease.kind).filter(AnyOf("pk", sorted(pks)), lease=lease.token)
 
 
 def take_released(lease: Lease, limit: int) -> list[Delivery]:
-    """Take up to `limit` events that no worker has begun, or that a budget's end left over."""
+    """Lease up to `limit` released deliveries."""
     return _take(RELEASED, "pk", lease, limit)
 
 
 def take_retries(lease: Lease, limit: int) -> list[Delivery]:
-    """Take up to `limit` events that are to be tried again now, those first that are due longest."""
+    """Lease up to `limit` deliveries due for a retry, the longest due first."""
     return _take(TO_RETRY, "due", lease, limit)
 
 
 def take_expired(lease: Lease) -> Delivery | None:
-    """Take one event whose worker is gone; give up those that have taken too many with them.
+    """Lease one expired or orphaned delivery. Deliveries with too many worker deaths become dead letters.
 
-    The worker's death is counted before the receivers are called: an event that takes its worker down
-    does so alone, and becomes a dead letter without harm to the others.
+    The worker death is counted before the receivers are called. An event that kills its worker is alone
+    then, and becomes a dead letter without harm to its neighbours.
     """
     while True:
         with transaction.atomic(using=_using()):
@@ -99,11 +100,10 @@ def take_expired(lease: Lease) -> Delivery | None:
                 return None
             row = _pending(lease.kind).filter(pk=expired.pk)
             if expired.lease == ORPHANED or expired.worker_deaths < MOST_WORKER_DEATHS:
-                worker_deaths = expired.worker_deaths + (expired.lease != ORPHANED)
                 row.update(
                     lease=lease.token,
                     due=database_now(_using()) + lease_duration(),
-                    worker_deaths=worker_deaths,
+                    worker_deaths=expired.worker_deaths + (expired.lease != ORPHANED),
                 )
                 break
             error = f"Given up: its worker died or overran its time, {expired.worker_deaths + 1} times."
@@ -114,17 +114,17 @@ def take_expired(lease: Lease) -> Delivery | None:
 
 
 def anything_released(kind: Kind = EVENTS) -> bool:
-    """Whether `take_released` would find any."""
+    """Whether `take_released` would find a delivery."""
     return _due(RELEASED, kind).exists()
 
 
 def anything_to_retry(kind: Kind = EVENTS) -> bool:
-    """Whether `take_retries` would find any."""
+    """Whether `take_retries` would find a delivery."""
     return _due(TO_RETRY, kind).exists()
 
 
 def anything_expired(kind: Kind = EVENTS) -> bool:
-    """Whether `take_expired` would find any."""
+    """Whether `take_expired` would find a delivery."""
     return _due(LEASED, kind).exists()
 
 
@@ -135,10 +135,9 @@ def pending_rows(kind: Kind) -> "QuerySet[AbstractPendingDelivery]":
 
 
 def stored_rows(kind: Kind) -> "QuerySet[Any]":
-    """All stored rows of this kind, pending or not."""
+    """The stored rows of this kind, whether a delivery is pending or not."""
     model: Any = kind.pending_model._meta.get_field(kind.pending_model.ROW_FIELD).related_model
-    found: QuerySet[Any] = model._default_manager.using(_using())
-    return found
+    return cast("QuerySet[Any]", model._default_manager.using(_using()))
 
 
 def _using() -> str:
@@ -166,16 +165,15 @@ def _take(lane: Q, order: str, lease: Lease, limit: int) -> list[Delivery]:
 
 
 def _load(pks: Sequence[int], kind: Kind) -> list[Delivery]:
-    of = kind.pending_model.ROW_FIELD
-    found = pending_rows(kind).filter(AnyOf("pk", pks)).select_related(of).order_by("pk")
+    row_field = kind.pending_model.ROW_FIELD
     return [
         Delivery(
             pending.pk,
-            getattr(pending, of),
+            getattr(pending, row_field),
             failures=pending.failures,
             worker_deaths=pending.worker_deaths,
             replay=pending.replay,
             receivers=pending.receivers,
         )
-        for pending in found
+        for pending in pending_rows(kind).filter(AnyOf("pk", pks)).select_related(row_field).order_by("pk")
     ]

@@ -1,7 +1,7 @@
-"""What an operator asks for once more: failed events tried again now, settled ones called anew.
+"""Retries and replays on an operator's request.
 
-Every write has the condition that the row still is what it was: a delivery that a worker has leased
-stays that worker's.
+A retry brings a failed delivery forward. A replay calls the receivers again after success or dead letter.
+Every write is conditional on the row's state, so a delivery leased by a worker is never touched.
 """
 
 from collections.abc import Sequence
@@ -21,48 +21,49 @@ _DEAD_LETTERS = Q(state=AbstractPendingDelivery.State.DEAD_LETTER)
 _PENDING = Q(state=AbstractPendingDelivery.State.PENDING)
 _FREE = Q(lease=None) | Q(lease=ORPHANED)
 _TO_RETRY = _PENDING & _FREE & (Q(failures__gt=0) | Q(replay=True))
-# No receiver has raised, or too many workers have died: among others it might take them along.
+# No receiver failed, or too many workers died: a worker takes this delivery alone, since the delivery might
+# kill the worker and so interrupt its neighbours.
 _ALONE = Q(failures=0) | Q(worker_deaths__gte=MOST_WORKER_DEATHS)
 
 
 class Retried(NamedTuple):
-    """What came of asking for retries."""
+    """The counts of `retry`."""
 
     retried: int
-    #: Left alone: a worker has them in hand.
+    #: Untouched: leased by a worker.
     in_progress: int
 
 
 class Replayed(NamedTuple):
-    """What came of asking for replays."""
+    """The counts of `replay`."""
 
     replayed: int
-    #: Left alone: they are pending already.
+    #: Untouched: pending already.
     pending: int
 
 
 def retry(pks: Sequence[int], kind: Kind = EVENTS) -> Retried:
-    """Retry now those of the events, or inbound mails, that are dead letters, or deferred to a later time.
+    """Make dead letters and deferred retries due now.
 
-    The count of their failures goes on: at its limit one more failure is the last.
+    Failures are not reset: a delivery at the limit becomes a dead letter after the next failure.
     """
     in_progress = _pending(pks, kind).filter(_PENDING).exclude(_FREE).count()
-    now = {"due": database_now(_using()), "error": ""}
-    again = {**now, "state": AbstractPendingDelivery.State.PENDING}
-    retried = _pending(pks, kind).filter(_TO_RETRY).update(**now)
-    retried += _pending(pks, kind).filter(_DEAD_LETTERS, ~_ALONE).update(lease=None, **again)
-    retried += _pending(pks, kind).filter(_DEAD_LETTERS, _ALONE).update(lease=ORPHANED, **again)
+    due_now = {"due": database_now(_using()), "error": ""}
+    revived = {**due_now, "state": AbstractPendingDelivery.State.PENDING}
+    retried = _pending(pks, kind).filter(_TO_RETRY).update(**due_now)
+    retried += _pending(pks, kind).filter(_DEAD_LETTERS, ~_ALONE).update(lease=None, **revived)
+    retried += _pending(pks, kind).filter(_DEAD_LETTERS, _ALONE).update(lease=ORPHANED, **revived)
     counters.count(counters.RETRIED_BY_OPERATOR, retried)
     return Retried(retried, in_progress)
 
 
 def retryable(pks: Sequence[int], kind: Kind = EVENTS) -> "QuerySet[Any]":
-    """What `retry` would take."""
+    """The rows `retry` would retry."""
     return _stored(pks, kind).filter(pending__in=_pending(pks, kind).filter(_DEAD_LETTERS | _TO_RETRY))
 
 
 def replay(pks: Sequence[int], names: Sequence[str], kind: Kind = EVENTS) -> Replayed:
-    """Have the receivers of these names, or all, called anew with those that are done or dead."""
+    """Deliver done rows and dead letters again, to the receivers of these names; no names: all receivers."""
     columns = {
         "state": AbstractPendingDelivery.State.PENDING,
         "lease": None,
@@ -76,14 +77,14 @@ def replay(pks: Sequence[int], names: Sequence[str], kind: Kind = EVENTS) -> Rep
     pending = _pending(pks, kind).filter(_PENDING).count()
     replayed = _pending(pks, kind).filter(_DEAD_LETTERS).update(**columns)
     with transaction.atomic(using=_using()):
-        # Locked, so that none is removed at the end of its retention, or replayed by somebody else.
+        # Locked against removal at the end of retention, and against a second replay at the same time.
         stored = _stored(pks, kind).order_by("pk").select_for_update(no_key=True)
-        there = list(stored.values_list("pk", flat=True))
-        taken = set(_pending(there, kind).values_list("pk", flat=True))
+        stored_pks = list(stored.values_list("pk", flat=True))
+        pending_pks = set(_pending(stored_pks, kind).values_list("pk", flat=True))
         new = [
             kind.pending_model(**{f"{kind.pending_model.ROW_FIELD}_id": pk}, **columns)
-            for pk in there
-            if pk not in taken
+            for pk in stored_pks
+            if pk not in pending_pks
         ]
         pending_rows(kind).bulk_create(new, ignore_conflicts=True)
     counters.count(counters.REPLAYED, replayed + len(new))
@@ -91,14 +92,14 @@ def replay(pks: Sequence[int], names: Sequence[str], kind: Kind = EVENTS) -> Rep
 
 
 def replayable(pks: Sequence[int], kind: Kind = EVENTS) -> "QuerySet[Any]":
-    """What `replay` would take."""
+    """The rows `replay` would replay."""
     return _stored(pks, kind).filter(
         Q(pending__isnull=True) | Q(pending__state=AbstractPendingDelivery.State.DEAD_LETTER)
     )
 
 
 def connected_receivers(kind: Kind = EVENTS) -> list[str]:
-    """The names of the receivers that are called in this process."""
+    """The names of the receivers connected in this process."""
     senders = webhook_views.values()
     return sorted({receiver.name for sender in senders for receiver in kind.signal.named_receivers(sender)})
 

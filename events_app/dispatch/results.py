@@ -1,4 +1,4 @@
-"""The results of a lease's deliveries, written to the database; later, while it is unavailable."""
+"""The results of a lease's deliveries. While the database is unavailable, results wait in this process."""
 
 import logging
 import random
@@ -19,35 +19,35 @@ from events_app.shared.database import DatabaseUnavailable, clean, database_now
 
 logger = logging.getLogger(__name__)
 
-# Characters of a traceback that are kept, the last ones.
+# Only the last characters of a traceback are kept.
 _MOST_ERROR = 20_000
 
-#: Seconds the delay between two tries grows to.
+#: The longest delay between two tries, in seconds.
 LONGEST_BACKOFF = 4 * 3600
 
 
 class ResultBuffer:
-    """The results of one lease's deliveries, written once a second.
+    """The results of a lease's deliveries, written once a second.
 
-    Results that a worker had not written when it died are lost: it is at-least-once, and calls again.
+    Results not yet written when a worker dies are lost; the receivers are called again (at-least-once).
     """
 
     def __init__(self, lease: Lease) -> None:
         self.lease = lease
-        #: Events that every receiver has.
+        #: Deliveries completed: every receiver was called.
         self.done: list[int] = []
-        #: Events that this worker has not begun, for another one.
+        #: Deliveries not started, for another worker.
         self.released: list[int] = []
-        #: Events in whose midst the database became unavailable, each with the receivers still to be called.
+        #: Deliveries interrupted by an unavailable database, each with the receivers still to be called.
         self.interrupted: dict[int, Mapping[str, str]] = {}
-        #: How many events had no receiver connected.
+        #: The number of deliveries without a connected receiver.
         self.without_receiver = 0
         self._written = time.monotonic()
 
     def write_when_due(self) -> None:
-        """Before a call, not after it: that one may take long, or be the worker's last.
+        """Write when the last write is a second old. Call it before a receiver, which may take long or crash.
 
-        Raises DatabaseAway, and keeps them.
+        Raises DatabaseUnavailable and keeps the results.
         """
         if time.monotonic() > self._written + 1:
             try:
@@ -56,9 +56,9 @@ class ResultBuffer:
                 raise DatabaseUnavailable(type(error).__name__) from error
 
     def close(self) -> None:
-        """Write all; what cannot be written now, this process writes at the start of a later task.
+        """Write the results. Results refused now wait for a later task of this process.
 
-        Raises SoftTimeLimitExceeded, and keeps the rest for that task too.
+        Raises SoftTimeLimitExceeded; unwritten results then wait too.
         """
         counters.count(counters.NO_RECEIVER, self.without_receiver)
         self.without_receiver = 0
@@ -78,22 +78,22 @@ class ResultBuffer:
             self.done = []
         if not (self.released or self.interrupted):
             return
-        now = database_now(router.db_for_write(PendingDelivery))
+        due = database_now(router.db_for_write(PendingDelivery))
         if self.released and self.lease.is_held():
-            free = leased(self.released, self.lease).update(lease=None, due=now)
-            counters.count(counters.RELEASED, free)
+            count = leased(self.released, self.lease).update(lease=None, due=due)
+            counters.count(counters.RELEASED, count)
         self.released = []
         for pk, receivers in list(self.interrupted.items()):
-            leased([pk], self.lease).update(lease=ORPHANED, due=now, receivers=_cleaned(receivers))
+            leased([pk], self.lease).update(lease=ORPHANED, due=due, receivers=_cleaned(receivers))
             del self.interrupted[pk]
 
 
-# Of this process, and of no use to another: an event whose lease ends before is done again.
+# In this process only: if a lease ends first, another worker repeats its deliveries.
 _unwritten: deque[ResultBuffer] = deque()
 
 
 def write_unwritten() -> None:
-    """Write what could not be written while the database was away."""
+    """Write the results still waiting from the time the database was unavailable."""
     for _ in range(len(_unwritten)):
         try:
             buffer = _unwritten.popleft()
@@ -104,23 +104,20 @@ def write_unwritten() -> None:
 
 
 def delete_done(pks: Sequence[int], lease: Lease) -> None:
-    """Delete the pending deliveries of these events: every receiver has them."""
+    """Delete completed deliveries."""
     leased(pks, lease).delete()
 
 
 def schedule_retry(delivery: Delivery, lease: Lease, receivers: Mapping[str, str], why: str = "") -> None:
-    """A receiver has failed, or none could be called, and `why` says why not.
+    """Retry the `receivers` after a backoff. At the limit of failures the delivery becomes a dead letter.
 
-    Those in `receivers` get the event after a delay, or never.
+    `why` gives the reason when no receiver could be called.
     """
     failures, why = delivery.failures + 1, clean(why)[:_MOST_ERROR]
     changes: dict[str, object] = {"lease": None, "failures": failures, "receivers": _cleaned(receivers)}
     if failures < RECEIVER_MAX_ATTEMPTS.get():
-        changes |= {
-            "due": database_now(router.db_for_write(PendingDelivery)) + backoff(failures),
-            "error": why,
-        }
-        leased([delivery.pk], lease).update(**changes)
+        due = database_now(router.db_for_write(PendingDelivery)) + backoff(failures)
+        leased([delivery.pk], lease).update(**changes, due=due, error=why)
     else:
         error = f"tried {failures} times. {why}" if why else f"a receiver failed {failures} times."
         changes |= {"state": PendingDelivery.State.DEAD_LETTER, "error": f"Given up: {error}"}
@@ -128,22 +125,22 @@ def schedule_retry(delivery: Delivery, lease: Lease, receivers: Mapping[str, str
 
 
 def release(delivery: Delivery, lease: Lease, receivers: Mapping[str, str]) -> None:
-    """There was no time to call those in `receivers`: another worker is to."""
-    now = database_now(router.db_for_write(PendingDelivery))
-    leased([delivery.pk], lease).update(lease=None, due=now, receivers=_cleaned(receivers))
+    """Leave `receivers` to another worker: the budget is over."""
+    due = database_now(router.db_for_write(PendingDelivery))
+    leased([delivery.pk], lease).update(lease=None, due=due, receivers=_cleaned(receivers))
 
 
 def move_to_dead_letters(delivery: Delivery, lease: Lease, error: str) -> None:
-    """Make it a dead letter: no receiver can be given this event."""
+    """Make an unreadable delivery a dead letter."""
     leased([delivery.pk], lease).update(
         state=PendingDelivery.State.DEAD_LETTER, lease=None, error=clean(error)
     )
 
 
 def backoff(failures: int) -> timedelta:
-    """How long after so many failures the next try comes."""
+    """The delay before the next try: doubled with every failure, with jitter."""
     seconds = min(RECEIVER_RETRY_DELAY.get() * 2.0 ** min(failures - 1, 30), LONGEST_BACKOFF)
-    # Spread, so that what failed together does not come back together.
+    # Jitter: deliveries that failed together are not retried together.
     return timedelta(seconds=seconds * random.uniform(0.75, 1.25))  # noqa: S311
 
 

@@ -1,8 +1,8 @@
-"""Raw entries -> stored events. The insert is the handover.
+"""Raw entries from the stream -> stored events with pending deliveries.
 
-Until its transaction commits, an entry belongs to the stream; from then on only the database knows
-what is pending. A key conflict is always a duplicate, whether SendGrid sent the event twice or a worker
-died between the commit and the stream's delete.
+Until the insert commits, an entry belongs to the stream; afterwards only the database knows the pending
+deliveries. A key conflict is always a duplicate: SendGrid sent the event twice, or a worker died between the
+commit and the delete in the stream.
 """
 
 import logging
@@ -32,16 +32,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Arrival:
-    """One event on its way into the database."""
+    """An event before the insert."""
 
     row: NewEvent
-    #: None where nothing can be handed to a receiver: the event is stored as a dead letter, for this reason.
+    #: None for an unreadable event, stored as a dead letter with this error.
     event: TrackingEvent | None
     error: str = ""
 
 
 class Stored(NamedTuple):
-    """What became of some entries."""
+    """The result of `store`."""
 
     deliveries: list[Delivery]
     dead_letters: int
@@ -49,10 +49,10 @@ class Stored(NamedTuple):
 
 
 def ingest(entries: Sequence[Entry], lease: Lease) -> list[Delivery]:
-    """Move entries from the stream into the database; answer the deliveries to be made now.
+    """Move entries from the stream into the database; return the deliveries to make now.
 
-    Raises DatabaseAway or SoftTimeLimitExceeded once they are back in the stream, with nothing held against
-    them, or redis.RedisError when that failed too; they are handed out again after the lease then.
+    Raises DatabaseUnavailable or SoftTimeLimitExceeded after releasing the entries in the stream, or
+    redis.RedisError when the release failed too: the stream then hands the entries out after the lease.
     """
     try:
         deliveries = store(entries, lease).deliveries
@@ -67,9 +67,9 @@ def ingest(entries: Sequence[Entry], lease: Lease) -> list[Delivery]:
 
 
 def store(entries: Sequence[Entry], lease: Lease) -> Stored:
-    """Insert the events that are new, and their pending deliveries under `lease`, in one transaction.
+    """Insert new events, and their pending deliveries under `lease`, in one transaction.
 
-    Raises DatabaseAway, with nothing stored that is not also still in the stream.
+    Raises DatabaseUnavailable; every entry is still in the stream then.
     """
     if not entries:
         return Stored([], dead_letters=0, duplicates=0)
@@ -78,27 +78,25 @@ def store(entries: Sequence[Entry], lease: Lease) -> Stored:
         arrivals.setdefault(arrival.row.key, arrival)
     new = _insert_or_split(list(arrivals.values()), lease)
     deliveries = [Delivery(pk, arrival.row, arrival.event) for pk, arrival in new if arrival.event]
-    found = Stored(
-        deliveries, dead_letters=len(new) - len(deliveries), duplicates=events_in(entries) - len(new)
-    )
-    counters.count(counters.DUPLICATE, found.duplicates)
-    counters.count(counters.DEAD_LETTER_ON_ARRIVAL, found.dead_letters)
-    return found
+    dead_letters, duplicates = len(new) - len(deliveries), events_in(entries) - len(new)
+    counters.count(counters.DUPLICATE, duplicates)
+    counters.count(counters.DEAD_LETTER_ON_ARRIVAL, dead_letters)
+    return Stored(deliveries, dead_letters, duplicates)
 
 
 def _arrivals(entries: Sequence[Entry]) -> Iterator[Arrival]:
     by = DEDUPE_BY.get()
     for entry in entries:
-        at, webhook = entry.received_at, clean(entry.webhook)[:32]
+        received_at, webhook = entry.received_at, clean(entry.webhook)[:32]
         for raw in entry.events:
             try:
-                found, event = read(raw)
+                fields, event = read(raw)
             except Unreadable as error:
-                yield Arrival(NewEvent(raw_key(raw), at, webhook, raw), None, str(error))
+                yield Arrival(NewEvent(raw_key(raw), received_at, webhook, raw), None, str(error))
                 continue
             row = NewEvent(
-                dedupe_key(found, by),
-                at,
+                dedupe_key(fields, by),
+                received_at,
                 webhook,
                 raw,
                 event_type=event.event_type.value,
@@ -111,7 +109,7 @@ def _arrivals(entries: Sequence[Entry]) -> Iterator[Arrival]:
 
 
 def _insert_or_split(arrivals: list[Arrival], lease: Lease) -> list[tuple[int, Arrival]]:
-    """Insert, and halve what the database refuses until the culprit is alone."""
+    """Insert; halve a batch refused by the database until the refused event is alone."""
     try:
         return _insert(arrivals, lease)
     except (OperationalError, InterfaceError) as error:
@@ -131,13 +129,13 @@ def _insert_or_split(arrivals: list[Arrival], lease: Lease) -> list[tuple[int, A
 
 
 def _store_as_dead_letter(row: NewEvent, lease: Lease, refused: Exception) -> list[tuple[int, Arrival]]:
-    """Store what the database refused as raw bytes alone."""
-    error = f"The database refused it as it was: {type(refused).__name__}."
-    bare = NewEvent(row.key, row.received_at, row.webhook, row.raw)
+    """Store a refused event as its raw bytes only."""
+    error = f"The database refused the event's columns: {type(refused).__name__}."
+    raw_only = NewEvent(row.key, row.received_at, row.webhook, row.raw)
     try:
-        return _insert([Arrival(bare, None, error)], lease)
+        return _insert([Arrival(raw_only, None, error)], lease)
     except (DatabaseError, InterfaceError, ValueError) as again:
-        raise DatabaseUnavailable(f"{type(again).__name__}, even for the bare bytes of an event") from again
+        raise DatabaseUnavailable(f"{type(again).__name__}, even for an event's raw bytes alone") from again
 
 
 def _insert(arrivals: list[Arrival], lease: Lease) -> list[tuple[int, Arrival]]:
@@ -146,17 +144,19 @@ def _insert(arrivals: list[Arrival], lease: Lease) -> list[tuple[int, Arrival]]:
         ids = Event.objects.insert_new([arrival.row for arrival in arrivals], using)
         new = [(ids[key], arrival) for arrival in arrivals if (key := arrival.row.key) in ids]
         readable = [(arrival.event, arrival.row.received_at) for _, arrival in new if arrival.event]
-        now = database_now(using)
+        stored_at = database_now(using)
         PendingDelivery.objects.using(using).bulk_create(
             PendingDelivery(
-                event_id=pk, state=PendingDelivery.State.DEAD_LETTER, due=now, error=arrival.error
+                event_id=pk, state=PendingDelivery.State.DEAD_LETTER, due=stored_at, error=arrival.error
             )
             for pk, arrival in new
             if not arrival.event
         )
         if readable:
             deliveries = [pk for pk, arrival in new if arrival.event]
-            PendingDelivery.objects.create_leased(deliveries, lease.token, now + lease_duration(), using)
+            PendingDelivery.objects.create_leased(
+                deliveries, lease.token, stored_at + lease_duration(), using
+            )
             events, received_at = map(list, zip(*readable, strict=True))
             stored.send(None, events=events, received_at=received_at, using=using)
     return new

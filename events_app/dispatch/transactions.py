@@ -1,21 +1,20 @@
-"""What a receiver may do to a transaction, and how it is kept from the receivers after it."""
+"""Guards around receivers: a transaction left open or broken by a receiver never reaches the next."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.db import InterfaceError, OperationalError, connections, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import TransactionManagementError
 
 
 class TransactionLost(Exception):
-    """Nothing that was written in our transaction will be kept."""
+    """The transaction around the receivers cannot be committed."""
 
 
 class Outside:
-    """Around each receiver that is called in no transaction. One that it leaves open is undone.
+    """Guard of a receiver called outside a transaction: roll back a transaction left open.
 
-    Raises TransactionManagementError then, unless the receiver has raised by itself.
+    Raises TransactionManagementError then, unless the receiver itself raised.
     """
 
     def __init__(self) -> None:
@@ -30,16 +29,16 @@ class Outside:
             reset(alias)
         if left_open and raised is None:
             raise TransactionManagementError(
-                "The receiver returned in the middle of a transaction. What it wrote there is undone."
+                "The receiver returned in the middle of a transaction, which was rolled back."
             )
 
 
 @contextmanager
 def inside(using: str) -> Iterator[None]:
-    """Around a receiver that is called in a transaction: what it wrote stays only if it succeeds.
+    """Guard of a receiver called inside our transaction: roll back the writes of a failed receiver.
 
-    Raises TransactionManagementError where it went on after a database error, and TransactionLost
-    where the transaction cannot go on.
+    Raises TransactionManagementError when the receiver went on after a database error, and TransactionLost
+    when the transaction cannot go on.
     """
     connection = connections[using]
     depth = len(connection.savepoint_ids)
@@ -47,21 +46,21 @@ def inside(using: str) -> Iterator[None]:
         with transaction.atomic(using=using):
             yield
             if connection.needs_rollback and not connection.closed_in_transaction:
-                # Django would undo it and say nothing.
+                # Django would roll back silently.
                 raise TransactionManagementError(
-                    "The receiver went on after a database error. What it wrote is undone."
+                    "The receiver went on after a database error. Its writes were rolled back."
                 )
     finally:
-        whole = connection.in_atomic_block and len(connection.savepoint_ids) == depth
-        if not whole or connection.needs_rollback or connection.closed_in_transaction:
-            raise TransactionLost("The receiver left the transaction in pieces.")
+        is_intact = connection.in_atomic_block and len(connection.savepoint_ids) == depth
+        if not is_intact or connection.needs_rollback or connection.closed_in_transaction:
+            raise TransactionLost("The receiver broke the transaction.")
 
 
 def is_connection_lost(using: str) -> bool:
-    """Whether the server has hung up on us, or cannot be reached."""
+    """Whether the server closed the connection, or cannot be reached."""
     connection = connections[using]
     if connection.closed_in_transaction:
-        return False  # a receiver's doing
+        return False  # a receiver closed it
     if connection.connection is None:
         try:
             connection.ensure_connection()
@@ -71,14 +70,14 @@ def is_connection_lost(using: str) -> bool:
 
 
 def reset(using: str) -> None:
-    """Leave whatever transaction there is; the next query makes a new connection."""
+    """Abandon the open transaction; the next query makes a new connection."""
     connection = connections[using]
     connection.in_atomic_block = connection.closed_in_transaction = False
     connection.close()
 
 
 def end_when_idle(using: str, milliseconds: int) -> None:
-    """Let PostgreSQL end this transaction, and free its rows, when its process is heard of no more."""
+    """Let PostgreSQL end this transaction, and unlock its rows, when its process falls silent."""
     connection = connections[using]
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
@@ -88,8 +87,8 @@ def end_when_idle(using: str, milliseconds: int) -> None:
 
 
 def _open_transactions() -> set[str]:
-    return {connection.alias for connection in connections.all(initialized_only=True) if _is_open(connection)}
-
-
-def _is_open(connection: BaseDatabaseWrapper) -> bool:
-    return connection.connection is not None and (connection.in_atomic_block or not connection.autocommit)
+    return {
+        connection.alias
+        for connection in connections.all(initialized_only=True)
+        if connection.connection is not None and (connection.in_atomic_block or not connection.autocommit)
+    }

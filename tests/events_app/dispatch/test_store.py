@@ -210,7 +210,7 @@ def test_a_refused_row_becomes_a_dead_letter_and_its_neighbours_are_stored(refus
     stored = store.store(stream_entries(*events), Lease())
     assert (len(stored.deliveries), stored.dead_letters, stored.duplicates) == (99, 1, 0)
     (parked,) = dead_letters()
-    assert parked.error.startswith("The database refused it as it was: ")
+    assert parked.error.startswith("The database refused the event's columns: ")
     assert refused not in parked.error
     assert json.loads(bytes(parked.event.raw)) == events[at]
     assert (parked.event.recipient, parked.event.event_id, parked.lease) == ("", "", None)
