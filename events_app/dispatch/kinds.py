@@ -9,7 +9,7 @@ from events_app.signals import ReceiverSignal, tracking
 
 
 class Kind(NamedTuple):
-    """A kind of stored row with receivers: its models, its signal and its reader."""
+    """A kind of stored row: the model of its pending deliveries, its signal and its reader."""
 
     #: The word for a row in log lines and error texts.
     noun: str
@@ -25,7 +25,7 @@ EVENTS = Kind("event", PendingDelivery, tracking, lambda row: read(bytes(row.raw
 
 
 class Unavailable(Exception):
-    """Stored content cannot be loaded now, for the reason in the text. Retry later."""
+    """Stored content cannot be loaded now, for the reason given. Retry later."""
 
 
 class Delivery(NamedTuple):

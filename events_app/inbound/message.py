@@ -1,4 +1,4 @@
-"""An inbound mail as receivers get it."""
+"""The object receivers get for an inbound mail."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -20,49 +20,48 @@ from events_app.inbound.text.decoding import decode as decode_text
 from events_app.inbound.text.decoding import known
 from events_app.shared.database import clean
 
-#: Bytes of an uploaded file's name: file systems take 255.
+#: The most bytes of an uploaded file's name: file systems allow 255.
 LONGEST_NAME = 200
 
-# Control characters, and those that turn the reading direction to make "exe.png" of "gnp.exe".
+# Control characters, and characters reversing the reading direction, to show "gnp.exe" as "exe.png".
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 _MESSAGE_ID = re.compile(r"<[^<>\s]+>")
 
 
 class InboundMessage(EmailMessage):
-    """A mail, or a part of one.
+    """A mail, or a part of a mail.
 
-    The names and attributes are those of django-anymail's normalized inbound message, so that
-    receivers written for it run here unchanged. None of them raises on malformed mail, and text
-    comes as any database takes it.
+    Names and attributes are as in django-anymail's normalized inbound message, so receivers written for
+    Anymail run unchanged. No attribute raises on malformed mail, and any database accepts the text.
     """
 
-    #: The sender by the envelope; "" for delivery reports, None where SendGrid told none.
+    #: The sender in the envelope; "" for delivery reports, None if SendGrid named no sender.
     envelope_sender: str | None = None
     spam_detected: bool | None = None
     spam_score: float | None = None
-    #: What SendGrid found, such as "pass".
+    #: SendGrid's SPF result, such as "pass".
     spf: str | None = None
-    #: The address that handed the mail to SendGrid.
+    #: The IP address of the server that delivered the mail to SendGrid.
     sender_ip: str | None = None
 
     def __init__(self, policy: Policy | None = None) -> None:
         super().__init__(policy or POLICY)
-        #: Whom SendGrid posts it for, by the envelope.
+        #: The recipients in the envelope.
         self.envelope_recipients: list[str] = []
-        #: What SendGrid found for each signing domain, such as "pass".
+        #: SendGrid's DKIM result for each signing domain, such as "pass".
         self.dkim: dict[str, str] = {}
 
     @property
     def envelope_recipient(self) -> str | None:
-        """The first of them."""
+        """The first of `envelope_recipients`."""
         return next(iter(self.envelope_recipients), None)
 
     # --- Headers ---
 
     @property
     def from_email(self) -> Address | None:
-        """The first address in From, which anybody may have written there."""
+        """The first address in From. Senders can forge From."""
         return next(addresses.read(headers.every(self, "From")), None)
 
     @property
@@ -75,82 +74,83 @@ class InboundMessage(EmailMessage):
 
     @property
     def bcc(self) -> list[Address]:
-        """Those in a Bcc header, which mail hardly ever has; the envelope knows who else got it."""
+        """The addresses in Bcc, a rare header. For blind copies see `envelope_recipients`."""
         return self.get_address_header("Bcc")
 
     @property
     def subject(self) -> str | None:
-        found = self["Subject"]
-        return None if found is None else headers.one_line(str(found))
+        subject = self["Subject"]
+        return None if subject is None else headers.one_line(str(subject))
 
     @property
     def date(self) -> datetime | None:
-        """The time in Date, in its own time zone; UTC where it has none."""
+        """The time in Date, in the header's time zone, else in UTC."""
         return self.get_date_header("Date")
 
     @property
     def message_id(self) -> str | None:
-        """The text of Message-ID, which its sender chose; None where it is missing or empty."""
+        """The text of Message-ID, chosen by the sender; None for a missing or empty header."""
         return headers.one_line(headers.text(self, "Message-ID") or "") or None
 
     @property
     def in_reply_to(self) -> list[str]:
-        """The message ids in In-Reply-To, in their <>."""
+        """The message ids in In-Reply-To, with <>."""
         return self._message_ids("In-Reply-To")
 
     @property
     def references(self) -> list[str]:
-        """The message ids in References, in their <>: the oldest first."""
+        """The message ids in References, with <>: the oldest first."""
         return self._message_ids("References")
 
     def get_address_header(self, header: str) -> list[Address]:
-        """The addresses in all headers of this name, the first `addresses.MOST`."""
+        """The first `addresses.MOST` addresses in the headers of this name."""
         return list(islice(addresses.read(headers.every(self, header)), addresses.MOST))
 
     def get_date_header(self, header: str) -> datetime | None:
-        """The time in a header; None where it is missing or none."""
+        """The time in a header; None for a missing or malformed header."""
         try:
-            found = parsedate_to_datetime(str(self[header]))
-            found.utcoffset()
+            time = parsedate_to_datetime(str(self[header]))
+            time.utcoffset()
         except (ValueError, TypeError, IndexError, OverflowError):
             return None
-        return found if found.tzinfo else found.replace(tzinfo=UTC)
+        return time if time.tzinfo else time.replace(tzinfo=UTC)
 
     def _message_ids(self, header: str) -> list[str]:
-        return [
-            clean(each) for value in headers.every(self, header) for each in _MESSAGE_ID.findall(str(value))
-        ]
+        texts = map(str, headers.every(self, header))
+        return [clean(message_id) for text in texts for message_id in _MESSAGE_ID.findall(text)]
 
     # --- Bodies ---
 
     @property
     def text(self) -> str | None:
-        """The first plain text that is no attachment and in no attached mail."""
+        """The first plain text outside attachments and attached mails."""
         return _text_of(self._body("text/plain"))
 
     @property
     def html(self) -> str | None:
-        """The first HTML that is no attachment and in no attached mail. Not to be trusted."""
+        """The first HTML outside attachments and attached mails. Do not trust it."""
         return _text_of(self._body("text/html"))
 
     @property
     def stripped_text(self) -> str | None:
-        """`text` without the mail it answers, computed here: SendGrid sends nothing of the kind.
+        """`text` without the quoted mail, computed here: SendGrid posts no stripped text.
 
-        It ends at the line that introduces a quoted or forwarded mail ("On ... wrote:"), in one of the
-        languages that quotequail knows, and at ">" lines after which nothing follows. Where a quote is not
-        found in the first 1,000 lines it is the whole text; where it comes first, "".
+        It ends at the line introducing a quoted or forwarded mail ("On ... wrote:") in a language known to
+        quotequail, or at the ">" lines at the end. If the first 1,000 lines introduce no quote, only the
+        ">" lines are cut; if the quote comes first, the text is "".
         """
         return _stripped(quotes.without_quotes, self.text)
 
     @property
     def stripped_html(self) -> str | None:
-        """`html` without the mail it answers: as `stripped_text`. Over a million characters stay whole."""
+        """`html` without the quoted mail, like `stripped_text`. HTML over a million characters is not cut."""
         return _stripped(quotes.without_quotes_html, self.html)
 
     def _body(self, content_type: str) -> "InboundMessage | None":
-        found = (part for part in _leaves(self) if part.get_content_type() == content_type)
-        return next((part for part in found if not part.is_attachment()), None)
+        for leaf in _leaves(self):
+            if leaf.get_content_type() == content_type and not leaf.is_attachment():
+                return leaf
+        return None
 
     # --- Parts ---
 
@@ -158,24 +158,24 @@ class InboundMessage(EmailMessage):
     def attachments(self) -> list["InboundMessage"]:
         """The attached files.
 
-        With those that do not say how they are to be shown: an invitation, the parts of a delivery report.
-        An attached mail is one attachment; its own are in its own message.
+        Parts without a Content-Disposition count too: an invitation, the parts of a delivery report.
+        An attached mail counts once; its own attachments belong to its own message.
         """
         bodies = self._body("text/plain"), self._body("text/html")
         return [
-            part for part in _leaves(self) if part.is_attachment() or part._is_loose(bodies, inline=False)
+            leaf for leaf in _leaves(self) if leaf.is_attachment() or leaf._is_loose(bodies, inline=False)
         ]
 
     @property
     def inlines(self) -> list["InboundMessage"]:
-        """The parts that are shown within the body, such as images, in the order they come."""
+        """The parts shown within the body, such as images, in order."""
         bodies = self._body("text/plain"), self._body("text/html")
-        return [part for part in _leaves(self) if part.is_inline() or part._is_loose(bodies, inline=True)]
+        return [leaf for leaf in _leaves(self) if leaf.is_inline() or leaf._is_loose(bodies, inline=True)]
 
     @property
     def content_id_map(self) -> dict[str, "InboundMessage"]:
-        """Those of `inlines` that `cid:` URLs in the HTML can name, by the content id without <>."""
-        return {content_id: part for part in self.inlines if (content_id := part.content_id)}
+        """The inlines by content id without <>, as in the `cid:` URLs of the HTML."""
+        return {content_id: inline for inline in self.inlines if (content_id := inline.content_id)}
 
     @property
     def inline_attachments(self) -> dict[str, "InboundMessage"]:
@@ -184,90 +184,87 @@ class InboundMessage(EmailMessage):
 
     @property
     def content_id(self) -> str | None:
-        """This part's content id without <>."""
+        """The part's content id without <>."""
         return headers.one_line(headers.text(self, "Content-ID") or "").strip("<>") or None
 
     def is_attachment(self) -> bool:
-        """Whether this part says that it is one."""
+        """Whether the part's Content-Disposition is attachment."""
         return self.get_content_disposition() == "attachment"
 
     def is_inline(self) -> bool:
-        """Whether this part says that it is shown within the body."""
+        """Whether the part's Content-Disposition is inline."""
         return self.get_content_disposition() == "inline"
 
     def _is_loose(self, bodies: tuple["InboundMessage | None", ...], *, inline: bool) -> bool:
-        """Whether it does not say which, is none of the bodies, and is to be taken for the one asked for."""
+        """Whether a part without a Content-Disposition, and not a body, counts as inline or as attached."""
         if self.is_attachment() or self.is_inline() or any(self is body for body in bodies):
             return False
         if self.get_content_type() in ("text/plain", "text/html") and self.get_filename() is None:
-            return False  # another body, such as what a mailing list writes below
+            return False  # another body, such as a mailing list's footer
         return (self.content_id is not None) is inline
 
     def get_param(
         self, param: str, failobj: Any = None, header: str = "content-type", unquote: bool = True
     ) -> Any:
-        """A parameter of a header as text, without its quotes, in whatever way it is written."""
+        """A header's parameter as text without quotes, in any encoding of RFC 2231."""
         return headers.parameters(self.get(header, "")).get(param.lower(), failobj)
 
     def get_params(self, failobj: Any = None, header: str = "content-type", unquote: bool = True) -> Any:
-        """The value of a header before its parameters, with "", and the parameters, as pairs of texts."""
+        """The header's main value paired with "", then its parameters as pairs of texts."""
         if header not in self:
             return failobj
-        value, _, _ = str(self[header]).partition(";")
-        return [(value.strip(), ""), *headers.parameters(self[header]).items()]
+        main_value, _, _ = str(self[header]).partition(";")
+        return [(main_value.strip(), ""), *headers.parameters(self[header]).items()]
 
     def get_content_charset(self, failobj: Any = None) -> Any:
-        """Python's name of the part's charset; `failobj` where the part names none that Python has."""
+        """Python's name of the part's charset; `failobj` for an unknown or missing charset."""
         return known(self.get_param("charset", "")) or failobj
 
     # --- Content ---
 
     def get_filename(self, failobj: Any = None) -> Any:
-        """The name its sender gave the part, path and all, on one line. Not for use as a path."""
-        found = headers.file_name(self)
-        return failobj if found is None else found
+        """The sender's name for the part, with its path, on a single line. Never use it as a path."""
+        name = headers.file_name(self)
+        return failobj if name is None else name
 
     def get_content_bytes(self) -> bytes:
-        """The content as it was before it was encoded for transfer. An attached mail's is its source."""
-        return self._source() if self.is_multipart() else decoding.content(self)
-
-    def get_payload(self, i: int | None = None, decode: bool = False) -> Any:
-        """As the standard library has it: the parts, or the content as bytes or text."""
-        found = decoding.payload(self)
-        if found is None or (found.isascii() and not decode):
-            return super().get_payload(i, decode)  # type: ignore[call-overload]
-        if decode:
+        """The content decoded from its transfer encoding. For an attached mail, its source."""
+        if not self.is_multipart():
             return decoding.content(self)
-        return decode_text(found.encode("utf-8", "surrogateescape"), self.get_content_charset(""))
-
-    def _source(self) -> bytes:
-        """What is written of the parts in this one, in the line ends of each."""
         if self.get_content_maintype() == "message":
-            return b"".join(part.as_bytes() for part in cast("list[InboundMessage]", self.get_payload()))
+            return b"".join(mail.as_bytes() for mail in cast("list[InboundMessage]", self.get_payload()))
         _, _, source = self.as_bytes().partition(self.policy.linesep.encode() * 2)
         return source
 
+    def get_payload(self, i: int | None = None, decode: bool = False) -> Any:
+        """As in the standard library: the parts, or the content as bytes or text."""
+        payload = decoding.payload(self)
+        if payload is None or (payload.isascii() and not decode):
+            return super().get_payload(i, decode)  # type: ignore[call-overload]
+        if decode:
+            return decoding.content(self)
+        return decode_text(payload.encode("utf-8", "surrogateescape"), self.get_content_charset(""))
+
     def get_content_text(self, charset: str | None = None, errors: str | None = None) -> str:
-        """The content as text, in `charset` or the one the part names. Raises only what `errors` asks for."""
-        named = charset or self.get_content_charset("")
+        """The content as text, in `charset` or the part's own. Raises only for `errors` such as "strict"."""
+        charset = charset or self.get_content_charset("")
         if errors is None:
-            return decode_text(self.get_content_bytes(), named)
-        return clean(self.get_content_bytes().decode(known(named) or "utf-8", errors))
+            return decode_text(self.get_content_bytes(), charset)
+        return clean(self.get_content_bytes().decode(known(charset) or "utf-8", errors))
 
     def get_content(self, *args: Any, content_manager: Any = None, **kwargs: Any) -> Any:
-        """The content as the standard library gives it, a text as `get_content_text` does."""
+        """As in the standard library, but text as from `get_content_text`."""
         if content_manager is None and self.get_content_maintype() == "text":
             return self.get_content_text(None, *args, **kwargs)
         return super().get_content(*args, content_manager=content_manager, **kwargs)
 
     def as_bytes(self, unixfrom: bool = False, policy: Policy | None = None) -> bytes:
-        """The source."""
         source = BytesIO()
         _Generator(source, mangle_from_=False, policy=policy or self.policy).flatten(self, unixfrom)
         return source.getvalue()
 
     def as_uploaded_file(self) -> SimpleUploadedFile:
-        """The part as a form's upload would come, under a name that is safe in a file system."""
+        """The part as an uploaded file, with a name safe in a file system."""
         name = _UNSAFE.sub("", re.split(r"[/\\]", self.get_filename(""))[-1]).strip(" .")
         return SimpleUploadedFile(
             _shortened(name) or "attachment", self.get_content_bytes(), content_type=self.get_content_type()
@@ -275,7 +272,7 @@ class InboundMessage(EmailMessage):
 
 
 class _Generator(BytesGenerator):
-    """The standard library's, which makes a string of each line: 30 MB of empty ones took it a minute."""
+    """The standard library's generator made a string of each line: 30 MB of empty lines took a minute."""
 
     def _write_lines(self, lines: str) -> None:
         lines = lines.replace("\r\n", "\n").replace("\r", "\n")
@@ -285,17 +282,17 @@ class _Generator(BytesGenerator):
 #: Anymail's name for the same class.
 AnymailInboundMessage = InboundMessage
 
-#: How these messages are parsed and written. Lines of the source are kept as they are.
+#: The policy of every InboundMessage. It keeps the lines of the source unchanged.
 POLICY = headers.TolerantPolicy(utf8=True, refold_source="none", message_factory=InboundMessage)
 
 
 def policy(budget: headers.Budget, linesep: str = "\n") -> Policy:
-    """`POLICY` for a mail that comes in, and for all of its parts."""
+    """`POLICY` for an inbound mail and its parts."""
     return POLICY.clone(budget=budget, linesep=linesep)  # type: ignore[call-arg]
 
 
 def _leaves(part: InboundMessage) -> Iterator[InboundMessage]:
-    """The parts with content, in their order; an attached mail is one."""
+    """The parts with content, in order; an attached mail counts as a single part."""
     if part.get_content_maintype() != "multipart":
         yield part
     elif part.is_multipart():
@@ -304,12 +301,12 @@ def _leaves(part: InboundMessage) -> Iterator[InboundMessage]:
 
 
 def _shortened(name: str) -> str:
-    """A file's name in as many bytes as a file system takes, with room for what a storage adds to it."""
-    stem, dot, kind = name.rpartition(".")
-    if not stem or len(kind.encode()) > 20:
-        stem, dot, kind = name, "", ""
-    room = LONGEST_NAME - len(f"{dot}{kind}".encode())
-    return stem.encode()[:room].decode("utf-8", "ignore") + dot + kind
+    """A file's name cut to `LONGEST_NAME` bytes: a storage may add a suffix."""
+    stem, dot, extension = name.rpartition(".")
+    if not stem or len(extension.encode()) > 20:
+        stem, dot, extension = name, "", ""
+    room = LONGEST_NAME - len(f"{dot}{extension}".encode())
+    return stem.encode()[:room].decode("utf-8", "ignore") + dot + extension
 
 
 def _text_of(part: InboundMessage | None) -> str | None:
@@ -323,5 +320,5 @@ def _stripped(strip: Callable[[str], str], text: str | None) -> str | None:
         return clean(strip(text))
     except SoftTimeLimitExceeded:
         raise
-    except Exception:  # noqa: BLE001 (the parser of HTML raises many things)
+    except Exception:  # noqa: BLE001 (the HTML parser raises many errors)
         return text.rstrip()

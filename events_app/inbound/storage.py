@@ -1,4 +1,4 @@
-"""The files of inbound posts, in the Django storage that the settings have for them and nothing else."""
+"""The files of inbound posts, in a Django storage of their own."""
 
 import os
 import random
@@ -13,93 +13,86 @@ from django.core.files.storage import FileSystemStorage, Storage, storages
 from django.core.files.uploadedfile import TemporaryUploadedFile
 from django.utils import timezone
 
-#: The name in STORAGES. Not the default one: what is in there is often shown to the world.
+#: The name in STORAGES. The default storage is often public, so inbound mails have their own.
 ALIAS = "sendgrid_inbound"
 
-#: Where posts are while they come in, if FILE_UPLOAD_TEMP_DIR is this folder of the storage. What a web
-#: process that was killed has left there is as much a file without a mail as any other.
+#: The folder for posts during their upload, if FILE_UPLOAD_TEMP_DIR points to it. A killed web process leaves
+#: files here; the sweep removes them like any file without a mail.
 INCOMING = "incoming"
 
-# The UTC day on which the files in it were kept.
+# The name of a folder: the UTC day its files were saved.
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def is_configured() -> bool:
-    """Whether the settings have such a storage."""
+    """Whether STORAGES has the storage of inbound mails."""
     return ALIAS in storages.backends
 
 
 def backend() -> Storage:
-    """Raises ImproperlyConfigured, saying what to put into the settings."""
+    """The storage; raises ImproperlyConfigured with the missing setting."""
     if not is_configured():
         raise ImproperlyConfigured(
-            f'STORAGES has no "{ALIAS}", where inbound mails are kept. Put one there that the world cannot '
-            f'read and that nobody else uses, such as {{"BACKEND": '
-            f'"django.core.files.storage.FileSystemStorage", "OPTIONS": {{"location": "/var/lib/inbound"}}}}'
+            f'STORAGES has no "{ALIAS}", the storage of inbound mails. Add a private storage with no other '
+            f'use, such as {{"BACKEND": "django.core.files.storage.FileSystemStorage", '
+            f'"OPTIONS": {{"location": "/var/lib/inbound"}}}}'
         )
     return storages[ALIAS]
 
 
 def save(spooled: TemporaryUploadedFile) -> str:
-    """Put a file in; answer its name there. Raises what the storage raises."""
+    """Save a file; return its name in the storage. Raises the storage's errors."""
     storage = backend()
     spooled.flush()
     spooled.seek(0)
     name = storage.save(f"{datetime.now(UTC):%Y-%m-%d}/{uuid.uuid4().hex}.form", spooled)
     if isinstance(storage, FileSystemStorage):
-        _sync(Path(storage.path(name)))
+        path = Path(storage.path(name))
+        # The content, the file's entry in its folder, and the folder's own entry survive a power cut.
+        for to_sync in (path, path.parent, path.parent.parent):
+            descriptor = os.open(to_sync, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
     return name
 
 
 def read(name: str) -> bytes:
-    """All of a file. Raises FileNotFoundError, or whatever else the storage raises."""
+    """A file's content. Raises FileNotFoundError and further errors of the storage."""
     with backend().open(name) as file:
         content: bytes = file.read()
         return content
 
 
 def remove(name: str) -> None:
-    """Remove a file, if it is there. Raises what the storage raises."""
+    """Remove a file if present. Raises the storage's errors."""
     backend().delete(name)
 
 
 def older_than(before: datetime) -> Iterator[str]:
-    """The names of files that were put in before then, in no order. Raises what the storage raises."""
+    """The names of files saved before this time, in random order. Raises the storage's errors."""
     storage = backend()
-    last = before.astimezone(UTC).date()
-    for folder in _shuffled(_folders(storage)):
+    last_day = before.astimezone(UTC).date()
+    try:
+        folders = storage.listdir("")[0]
+    except FileNotFoundError:  # no file was ever saved
+        return
+    for folder in _shuffled([folder for folder in folders if folder == INCOMING or _day(folder)]):
         day = _day(folder)
-        if day and day > last:
+        if day and day > last_day:
             continue
-        # Whatever somebody has put there, a name that is no text is none of ours.
+        # Our own names are printable text.
         names = [f"{folder}/{name}" for name in storage.listdir(folder)[1] if name.isprintable()]
-        # Of a day that was over by then no file needs to be asked for its time.
-        is_over = day is not None and day < last
-        yield from (name for name in _shuffled(names) if is_over or _is_older(storage, name, before))
+        # Every file of an earlier day is old enough: do not ask the storage for its time.
+        is_earlier = day is not None and day < last_day
+        yield from (name for name in _shuffled(names) if is_earlier or _is_older(storage, name, before))
 
 
 def why(error: Exception) -> str:
-    """What a storage raised, in words that name no file and no account."""
-    said = error.strerror if isinstance(error, OSError) else None
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
-
-
-def _sync(path: Path) -> None:
-    """So that it outlives a power cut: what is in the file, and that it is in its folder."""
-    for each in (path, path.parent, path.parent.parent):
-        descriptor = os.open(each, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _folders(storage: Storage) -> list[str]:
-    try:
-        found = storage.listdir("")[0]
-    except FileNotFoundError:  # nothing was ever put in
-        return []
-    return [folder for folder in found if folder == INCOMING or _day(folder)]
+    """A storage's error as text without file names and account names."""
+    reason = error.strerror if isinstance(error, OSError) else None
+    return f"{type(error).__name__}: {reason}" if reason else type(error).__name__
 
 
 def _day(folder: str) -> date | None:
@@ -112,11 +105,11 @@ def _day(folder: str) -> date | None:
 def _is_older(storage: Storage, name: str, before: datetime) -> bool:
     try:
         changed = storage.get_modified_time(name)
-    except FileNotFoundError:  # it has just been taken
+    except FileNotFoundError:  # removed in the meantime
         return False
     return (timezone.make_aware(changed) if timezone.is_naive(changed) else changed) < before
 
 
 def _shuffled(names: list[str]) -> list[str]:
-    """Who has no time for all of them has other ones the next time."""
+    """Shuffle, so that a sweep cut short starts elsewhere next time."""
     return random.sample(names, len(names))

@@ -1,4 +1,4 @@
-"""Inbound mails as they are kept: the only writer of `InboundMail`."""
+"""Saves inbound mails and reads them for receivers. Only this module writes `InboundMail`."""
 
 import logging
 import time
@@ -25,97 +25,95 @@ logger = logging.getLogger(__name__)
 
 
 def save(webhook: str, *, file: str, size: int, digest: bytes, content_type: str) -> None:
-    """Note a post whose body is in the storage; from here on its delivery is pending.
+    """Save the row of a post whose body is in the storage, with a pending delivery.
 
-    Raises what the database raises.
+    Raises database errors.
     """
     using = router.db_for_write(InboundMail)
     with transaction.atomic(using=using):
-        now = database_now(using)
+        received_at = database_now(using)
         mail = InboundMail.objects.using(using).create(
             file=file,
             size=size,
             digest=digest,
             content_type=clean(content_type)[:255],
-            received_at=now,
+            received_at=received_at,
             webhook=webhook,
         )
-        PendingInboundDelivery.objects.using(using).create(mail=mail, due=now)
+        PendingInboundDelivery.objects.using(using).create(mail=mail, due=received_at)
 
 
 def is_saved(file: str) -> bool:
-    """Whether the post in this file is noted. Raises what the database raises."""
+    """Whether the post in this file has a row. Raises database errors."""
     using = router.db_for_write(InboundMail)
-    connections[using].close_if_unusable_or_obsolete()  # it may have failed us just now
+    connections[using].close_if_unusable_or_obsolete()  # the save may just have broken the connection
     return InboundMail.objects.using(using).filter(file=file).exists()
 
 
 def read(mail: InboundMail) -> InboundEvent:
-    """The mail for a receiver; what is found in it is noted on the row.
+    """The mail for a receiver; the first reading also fills the row's columns.
 
-    Raises Unreadable where it is none, Unavailable where the storage does not give it, and what the
-    database raises.
+    Raises Unreadable for a malformed post, Unavailable when the storage fails, and database errors.
     """
-    found = parse(mail)
+    reading = parse(mail)
     if mail.key is None:
-        _save_parsed(mail, found)
-    # Each time: a worker may have died, or met no database, right after it noted the key.
+        _save_parsed(mail, reading)
+    # On every reading: a worker may have died, or lost the database, after saving the key.
     if mail.duplicate_of_id is None:
         _mark_duplicates(mail)
     return InboundEvent(
-        message=found.message,
+        message=reading.message,
         event_id=str(mail.pk),
         timestamp=mail.received_at,
         answers=mail.answers or None,
         duplicate_of=None if mail.duplicate_of_id is None else str(mail.duplicate_of_id),
-        esp_event=found.fields,
+        esp_event=reading.fields,
     )
 
 
-#: Inbound mails, as `dispatch.leases` and `dispatch` know them.
 INBOUND_MAILS = Kind("inbound mail", PendingInboundDelivery, inbound, read)
 
 
-#: CPU seconds that the reading of a mail may take. Its work is bounded to far fewer.
+#: The most CPU seconds for the reading of a mail. The bounds of the parsers allow far fewer.
 LONGEST_READING = 10
-
-_NOT_THERE = "The file with the post is not in the storage."
 
 
 def parse(mail: InboundMail) -> Reading:
-    """What the post says as it is read today, with nothing noted; raises Unreadable or Unavailable."""
+    """The content of the post, parsed without saving; raises Unreadable or Unavailable."""
     post = BytesIO(body(mail))
     began = time.thread_time()
     try:
         return parse_post.read(form.read(post, mail.content_type))
     except SoftTimeLimitExceeded:
-        # The mails before it may have used up the task's time: that is no fault of this one.
+        # Earlier mails may have used up the task's time: this mail is not to blame.
         if time.thread_time() - began < LONGEST_READING:
             raise
-    # To read it again would hold another worker for as long.
+    # A second reading would hold the next worker for as long.
     raise Unreadable(f"The mail takes more than {LONGEST_READING} seconds to be read.")
 
 
 def body(mail: InboundMail) -> bytes:
-    """The body of the post; raises Unavailable where it cannot be had now."""
+    """The body of the post; raises Unavailable when the storage cannot deliver it now."""
     try:
-        found = storage.read(mail.file)
+        post = storage.read(mail.file)
     except ImproperlyConfigured as error:
         raise Unavailable(str(error)) from None
     except FileNotFoundError:
-        # Mostly a worker that sees another folder than web: to be mended, and no mail lost to it.
-        raise Unavailable(f"{_NOT_THERE} Does this worker reach the one web has?") from None
+        # Usually the worker's storage is a different folder from web's. No mail is lost: mend and retry.
+        raise Unavailable(
+            "The file with the post is not in the storage. Does this worker use the same storage as web?"
+        ) from None
     except Exception as error:  # each storage has errors of its own
         raise Unavailable(f"The storage did not give the post: {type(error).__name__}.") from error
-    if sha256(found).digest() != bytes(mail.digest):
-        raise Unavailable("The file in the storage is not what was posted: its SHA-256 is another.")
-    return found
+    if sha256(post).digest() != bytes(mail.digest):
+        raise Unavailable("The file in the storage was changed: its SHA-256 differs from the post's.")
+    return post
 
 
-def _save_parsed(mail: InboundMail, found: Reading) -> None:
-    message = found.message
+def _save_parsed(mail: InboundMail, reading: Reading) -> None:
+    message = reading.message
     sender, recipient = message.from_email, message.envelope_recipient
-    mail.key = found.key
+    mail.key = reading.key
     mail.message_id = (message.message_id or "")[:255]
     mail.answers = (_answers(message) or "")[:255]
     mail.sender = (sender.addr_spec if sender else "").lower()[:320]
@@ -125,23 +123,23 @@ def _save_parsed(mail: InboundMail, found: Reading) -> None:
 
 
 def _answers(message: InboundMessage) -> str | None:
-    """Whoever keeps our messages may be wrong about it, but not in the way of a mail."""
+    """The id of our message the mail answers. An error in the look-up never stops the mail."""
     try:
-        # Not send_robust, which logs what an error says, and that may be an address.
-        said = [found for _, found in answered.send(None, message=message) if found]
+        # send_robust would log the error's text, which may contain an address.
+        message_ids = [found_id for _, found_id in answered.send(None, message=message) if found_id]
     except (DatabaseError, InterfaceError, SoftTimeLimitExceeded):
         raise
-    except Exception as error:  # noqa: BLE001 (anything may be wrong with a mail)
-        logger.error("What a mail answers cannot be told: %s", type(error).__name__)
+    except Exception as error:  # noqa: BLE001 (a mail may be malformed in any way)
+        logger.error("Could not look up the message an inbound mail answers: %s", type(error).__name__)
         return None
-    return clean(str(said[0])) if said else None
+    return clean(str(message_ids[0])) if message_ids else None
 
 
 def _mark_duplicates(mail: InboundMail) -> None:
-    """Later posts of a mail are duplicates of its first. Two may be read at once: the later sees both."""
+    """Mark later posts of a mail as duplicates of the first. Of two readers at once, the last sees both."""
     posts = InboundMail.objects.using(router.db_for_write(InboundMail)).filter(key=mail.key)
     (first, _), *later = posts.order_by("pk").values_list("pk", "duplicate_of")
-    # Mostly there are none: an update would lock rows for as long as a receiver's transaction lasts.
+    # Usually there is none, and an update would lock rows until the end of a receiver's transaction.
     if unmarked := [pk for pk, duplicate_of in later if duplicate_of is None]:
         posts.filter(pk__in=unmarked).update(duplicate_of=first)
     if mail.pk != first:

@@ -1,14 +1,12 @@
-"""A post of parsed mode, where SendGrid has taken the mail apart: put together again.
+"""A post of parsed mode, where SendGrid posts a mail's parts as form fields, rebuilt to a mail.
 
-It comes out as the mail would come in raw mode, in its headers, bodies and files; only the boundaries
-and transfer encodings are not the sender's.
+Headers, bodies and files are as in raw mode. Only boundaries and transfer encodings differ from the sender's.
 """
 
 import re
 from base64 import encodebytes
 from email.parser import BytesHeaderParser
 from email.policy import Policy
-from typing import Any
 from urllib.parse import quote
 
 from events_app.decode import Unreadable
@@ -18,10 +16,10 @@ from events_app.inbound.parse.form import Fields, File, Form
 from events_app.inbound.text.decoding import decode
 from events_app.inbound.text.headers import one_line, words
 
-#: Headers that SendGrid sends a second time, as fields.
+#: Headers SendGrid repeats as fields.
 _ALSO_FIELDS = ("From", "To", "Cc", "Subject")
 
-#: Characters that are read of such a field.
+#: The most characters to read of such a field.
 _LONGEST_FIELD = mime.MOST_HEADER_BYTES // 4
 
 _HEADER = re.compile(rb"[\x21-\x39\x3b-\x7e]+:|[ \t]+\S")
@@ -30,7 +28,7 @@ _TOKEN = re.compile(r"[\w!#$&^.+:-]{1,40}", re.ASCII)
 
 
 def parse(form: Form, fields: Fields) -> InboundMessage:
-    """The mail of a post that has `headers`; the fields are those of the form."""
+    """The mail of a form with the field `headers`; `fields` are the form's fields as text."""
     taken = mime.Taken()
     message = _headers(form.fields.get("headers", b""), taken)
     for name in _ALSO_FIELDS:
@@ -39,126 +37,120 @@ def parse(form: Form, fields: Fields) -> InboundMessage:
             _set(message, name, text)
     content = _content(fields, _files(form, fields, taken), message.policy)
     _set(message, "MIME-Version", "1.0")
-    for name, value in content.raw_items():
-        message.set_raw(name, value)
+    for name, header in content.raw_items():
+        message.set_raw(name, header)
     message.set_payload(content.get_payload())
     return message
 
 
 def _headers(block: bytes, taken: mime.Taken) -> InboundMessage:
-    """A message with these headers, without those of its content. A line that is none stops nothing."""
+    """A message with these headers, but no Content-* headers. Lines without a header are skipped."""
     mime.Taken().add_part(block)
     lines = [line for line in block.splitlines() if _HEADER.match(line)]
     message = InboundMessage(policy(taken.budget))
-    for name, value in BytesHeaderParser(policy=message.policy).parsebytes(b"\n".join(lines)).raw_items():
+    for name, header in BytesHeaderParser(policy=message.policy).parsebytes(b"\n".join(lines)).raw_items():
         if name.lower() != "mime-version" and not name.lower().startswith("content-"):
-            message.set_raw(name, value)
+            message.set_raw(name, header)
     message.set_payload("")
     return message
 
 
 def _content(fields: Fields, files: list[InboundMessage], policy: Policy) -> InboundMessage:
-    """The bodies and files in the structure that mail programs give them."""
+    """The bodies and files, structured as by mail programs."""
     text, html = fields.get("text", ""), fields.get("html", "")
     bodies = [_body("plain", text, policy)] if text or not html else []
-    shown = [part for part in files if part.is_inline()] if html else []
+    inlines = [file for file in files if file.is_inline()] if html else []
     if html:
-        bodies.append(_inside("related", [_body("html", html, policy), *shown]))
+        bodies.append(_inside("related", [_body("html", html, policy), *inlines]))
     body = _inside("alternative", bodies)
-    attached = [part for part in files if not any(part is each for each in shown)]
+    attached = [file for file in files if not any(file is inline for inline in inlines)]
     if attached and not (text or html or "text" in fields):
-        return _inside("mixed", attached, always=True)  # no body, rather than an empty one
+        return _inside("mixed", attached, always=True)  # without an empty body
     return _inside("mixed", [body, *attached])
 
 
-def _inside(kind: str, parts: list[InboundMessage], *, always: bool = False) -> InboundMessage:
-    """The parts in a multipart of this kind; a single one by itself."""
+def _inside(subtype: str, parts: list[InboundMessage], *, always: bool = False) -> InboundMessage:
+    """The parts in a multipart; a single part alone."""
     if len(parts) == 1 and not always:
         return parts[0]
-    whole = InboundMessage(parts[0].policy)
-    _set(whole, "Content-Type", f"multipart/{kind}")
-    for part in parts:
-        whole.attach(part)
-    return whole
+    multipart = InboundMessage(parts[0].policy)
+    _set(multipart, "Content-Type", f"multipart/{subtype}")
+    for inner in parts:
+        multipart.attach(inner)
+    return multipart
 
 
-def _body(kind: str, text: str, policy: Policy) -> InboundMessage:
-    part = InboundMessage(policy)
-    _set(part, "Content-Type", f'text/{kind}; charset="utf-8"')
-    _fill(part, text.encode())
-    return part
+def _body(subtype: str, text: str, policy: Policy) -> InboundMessage:
+    body = InboundMessage(policy)
+    _set(body, "Content-Type", f'text/{subtype}; charset="utf-8"')
+    _fill(body, text.encode())
+    return body
 
 
 def _files(form: Form, fields: Fields, taken: mime.Taken) -> list[InboundMessage]:
-    """The files in the order of their numbers; the parts of the form come in any."""
-    # In the mail's source these are in headers, and are as many bytes there.
+    """The files in the order of their numbers; the form's parts have no fixed order."""
+    # File names stand in the headers of a mail's source, so they count as bytes of headers here.
     taken.add_bytes(sum(len(file.filename) for file in form.files.values()))
-    info = fields.object("attachment-info")
+    attachment_info = fields.object("attachment-info")
     content_ids = _content_ids(form, fields)
     names = sorted(form.files, key=lambda name: (len(name), name))
-    mail = policy(taken.budget)
-    parts = [InboundMessage(mail) for _ in names]
-    for name, part in zip(names, parts, strict=True):
-        _describe(part, form.files[name], _of(info, name), content_ids.get(name, ""), fields)
-    for name, part in zip(names, parts, strict=True):
+    mail_policy = policy(taken.budget)
+    messages = {name: InboundMessage(mail_policy) for name in names}
+    for name, message in messages.items():
+        file_info = attachment_info.get(name)
+        pairs = file_info.items() if isinstance(file_info, dict) else ()
+        texts = {key: text for key, text in pairs if isinstance(text, str)}
+        _describe(message, form.files[name], texts, content_ids.get(name, ""), fields)
+    for name, message in messages.items():
         content = form.files[name].content
-        if not (part.get_content_maintype() == "message" and _attach_mail(part, content, taken)):
-            _fill(part, content)
-    return parts
+        if not (message.get_content_maintype() == "message" and _attach_mail(message, content, taken)):
+            _fill(message, content)
+    return list(messages.values())
 
 
 def _content_ids(form: Form, fields: Fields) -> dict[str, str]:
-    """The content id of each file that has one: SendGrid's own samples have the map both ways round."""
-    found = {}
-    for one, other in fields.object("content-ids").items():
-        if isinstance(other, str):
-            name, content_id = (other, one) if other in form.files else (one, other)
-            found[name] = content_id
-    return found
-
-
-def _of(info: dict[str, Any], name: str) -> dict[str, str]:
-    found = info.get(name)
-    return (
-        {key: text for key, text in found.items() if isinstance(text, str)} if isinstance(found, dict) else {}
-    )
+    """Content ids by file. SendGrid's own samples map both ways: file to id and id to file."""
+    content_ids = {}
+    for name, content_id in fields.object("content-ids").items():
+        if isinstance(content_id, str):
+            if content_id in form.files:
+                content_ids[content_id] = name
+            else:
+                content_ids[name] = content_id
+    return content_ids
 
 
 def _describe(
     part: InboundMessage, file: File, info: dict[str, str], content_id: str, fields: Fields
 ) -> None:
-    """Give the part the file's headers."""
-    kind = next((kind for kind in (info.get("type", ""), file.content_type) if _TYPE.fullmatch(kind)), "")
-    charset = next((name for name in (info.get("charset", ""), file.charset) if _TOKEN.fullmatch(name)), "")
-    _set(part, "Content-Type", (kind or "application/octet-stream") + (charset and f'; charset="{charset}"'))
+    """Set the file's headers on the part."""
+    types = (info.get("type", ""), file.content_type, "application/octet-stream")
+    content_type = next(filter(_TYPE.fullmatch, types))
+    charset = next(filter(_TOKEN.fullmatch, (info.get("charset", ""), file.charset)), "")
+    _set(part, "Content-Type", content_type + (charset and f'; charset="{charset}"'))
     content_id = one_line(content_id or info.get("content-id", "")).strip("<>")
     name = _name(file, info, fields.charsets.get("filename", ""))
-    _set(
-        part, "Content-Disposition", ("inline" if content_id else "attachment") + (name and _parameter(name))
-    )
+    parameter = name and "; filename*=utf-8''" + quote(name, safe="")  # RFC 2231
+    _set(part, "Content-Disposition", ("inline" if content_id else "attachment") + parameter)
     if content_id:
         _set(part, "Content-ID", f"<{content_id}>")
 
 
 def _name(file: File, info: dict[str, str], charset: str) -> str:
-    """The file's name: as attachment-info has it, which needs no quoting, unless that is damaged."""
-    names = [info.get("filename", ""), decode(file.filename, charset), info.get("name", "")]
-    found = [words(name) for name in names if name]
-    return next((name for name in found if "\ufffd" not in name), found[0] if found else "")
-
-
-def _parameter(name: str) -> str:
-    return "; filename*=utf-8''" + quote(name, safe="")  # RFC 2231
+    """The file's name from attachment-info, where names need no quoting, unless it is damaged."""
+    sources = [info.get("filename", ""), decode(file.filename, charset), info.get("name", "")]
+    names = [words(name) for name in sources if name]
+    return next((name for name in names if "\ufffd" not in name), names[0] if names else "")
 
 
 def _fill(part: InboundMessage, content: bytes) -> None:
-    """Give the part its content, to be got back byte for byte."""
+    """Set the part's content so that `get_content_bytes` returns the same bytes."""
     _set(part, "Content-Transfer-Encoding", "base64")
     part.set_payload(encodebytes(content).decode("ascii"))
 
 
 def _attach_mail(part: InboundMessage, content: bytes, taken: mime.Taken) -> bool:
-    """Put a mail in as one, if the bounds let it, and it is written again just as it came."""
+    """Attach the content as a parsed mail, if within the bounds and reproduced byte for byte."""
     try:
         part.attach(mime.parse(content, taken))
         if part.get_content_bytes() == content:
@@ -170,5 +162,5 @@ def _attach_mail(part: InboundMessage, content: bytes, taken: mime.Taken) -> boo
 
 
 def _set(part: InboundMessage, name: str, value: str) -> None:
-    """Without parsing and folding it first, as `part[name] = value` would do."""
+    """Set a header without the parsing and folding of `part[name] = value`."""
     part.set_raw(*part.policy.header_source_parse([f"{name}: {value}"]))

@@ -1,8 +1,7 @@
-"""The multipart form of a post, read from its file without touching a byte of its values.
+"""The multipart form of a post, read from its file with every value unchanged.
 
-Not Django's parser: it decodes the fields as UTF-8, takes a file without a name for a field, and
-cuts or drops names that it holds unsafe. `Fields` has the plain fields as text, each in the charset that the
-post names for it.
+Django's parser would decode fields as UTF-8, take a file without a name for a field, and cut or drop unsafe
+names. `Fields` holds the plain fields as text, decoded from the charsets named in the post.
 """
 
 from dataclasses import dataclass, field
@@ -16,38 +15,38 @@ from events_app.decode import Unreadable
 from events_app.decode import decode as decode_json
 from events_app.inbound.text.decoding import decode
 
-#: Parts of one form. A mail of 30 MB with more attachments than this would be a curiosity.
+#: The most parts of a form. A real mail of 30 MB has fewer attachments.
 MOST_PARTS = 2000
 
-#: Bytes of one header line of a part: a file name of 255 characters takes 3 kB at the most.
+#: The most bytes of a part's header line: a file name of 255 characters takes at most 3 kB.
 _LONGEST_HEADER = 8192
 
-#: The fields that hold a mail's source, which has charsets of its own. SendGrid's reference says `email`,
-#: its agent skill `rawEmail`.
+#: The fields with a mail's source, which has its own charsets. SendGrid's reference names `email`, its agent
+#: skill `rawEmail`.
 SOURCES = ("email", "rawEmail")
 
-#: Bytes of JSON that are read. The names of two thousand files take half as much.
+#: The most bytes of JSON to parse. The names of two thousand files take half as much.
 MOST_JSON = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A part of the form that has a file name, be it an empty one."""
+    """A part of the form with a file name, even an empty name."""
 
     filename: bytes
-    #: Without parameters, lower case; "" where the part names none.
+    #: Without parameters, in lower case; "" for a part without Content-Type.
     content_type: str
     content: bytes
-    #: As the part's Content-Type names it, or "".
+    #: The charset in the part's Content-Type, or "".
     charset: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The parts of a post by their names.
+    """The parts of a post by name.
 
-    Of fields that have one name the first counts: SendGrid sends each once. Files that have one name
-    are all kept, the later ones with a number behind it.
+    Of fields with the same name the first counts: SendGrid sends every field once. Files with the same name
+    are kept, with a number appended to the names after the first.
     """
 
     fields: dict[str, bytes] = field(default_factory=dict)
@@ -55,9 +54,15 @@ class Form:
 
 
 def read(file: BinaryIO, content_type: str) -> Form:
-    """The form in `file`; raises `events_app.decode.Unreadable`, and what reading the file raises."""
+    """The form in `file`; raises `events_app.decode.Unreadable`, and the errors of reading the file."""
+    media_type, options = parse_options(content_type)
+    if media_type != "multipart/form-data":
+        raise Unreadable("The post is no multipart form by its Content-Type.")
+    boundary = str(options.get("boundary", "")).encode("utf-8", "surrogateescape")
+    if not boundary or b"\n" in boundary:
+        raise Unreadable("The post's Content-Type names no boundary.")
     parser = PushMultipartParser(
-        _boundary(content_type),
+        boundary,
         max_header_size=_LONGEST_HEADER,
         max_segment_count=MOST_PARTS,
         header_charset="latin-1",
@@ -67,23 +72,14 @@ def read(file: BinaryIO, content_type: str) -> Form:
     try:
         _fill(form, parser, file)
     except ParserLimitReached:
-        why = f"has more than {MOST_PARTS} parts, or a part has a header too long to be one"
+        why = f"has more than {MOST_PARTS} parts, or a part with too long a header"
     except MultipartError:
         why = "is no multipart form, or breaks off"
-    # Outside the handlers: the parser's error would hang on ours, and error trackers show its values.
+    # Raised outside the handlers: the parser's error would become the context of ours, and error trackers
+    # show its values.
     if why:
         raise Unreadable(f"The post {why}.")
     return form
-
-
-def _boundary(content_type: str) -> bytes:
-    kind, options = parse_options(content_type)
-    if kind != "multipart/form-data":
-        raise Unreadable("The post is no multipart form by its Content-Type.")
-    boundary = str(options.get("boundary", "")).encode("utf-8", "surrogateescape")
-    if not boundary or b"\n" in boundary:
-        raise Unreadable("The post's Content-Type names no boundary.")
-    return boundary
 
 
 def _fill(form: Form, parser: PushMultipartParser, file: BinaryIO) -> None:
@@ -102,50 +98,49 @@ def _keep(form: Form, segment: MultipartSegment, content: bytes) -> None:
     if segment.filename is None:
         form.fields.setdefault(name, content)
     else:
-        kind, charset = segment.content_type or "", segment.charset or ""
-        form.files[_free(form, name)] = File(_bytes(segment.filename), kind, content, charset)
-
-
-def _free(form: Form, name: str) -> str:
-    if name not in form.files:
-        return name
-    return next(
-        other for number in range(2, MOST_PARTS + 2) if (other := f"{name}-{number}") not in form.files
-    )
+        unique_name, number = name, 1
+        while unique_name in form.files:
+            number += 1
+            unique_name = f"{name}-{number}"
+        form.files[unique_name] = File(
+            filename=_bytes(segment.filename),
+            content_type=segment.content_type or "",
+            content=content,
+            charset=segment.charset or "",
+        )
 
 
 def _bytes(text: str) -> bytes:
-    """What the parser has read as latin-1."""
+    """The bytes the parser decoded as latin-1."""
     return text.encode("latin-1")
 
 
 class Fields(dict[str, str]):
-    """The fields without the mail's source: fit for a JSON column."""
+    """The fields as text for a JSON column, without the mail's source."""
 
     def __init__(self, form: Form) -> None:
-        self.charsets: dict[str, str] = {}
         charsets = json_object(form.fields.get("charsets", b""))
-        self.charsets = {name: each for name, each in charsets.items() if isinstance(each, str)}
+        self.charsets = {name: charset for name, charset in charsets.items() if isinstance(charset, str)}
         super().__init__(
-            (decode(name.encode("utf-8", "replace")), decode(value, self.charsets.get(name, "")))
-            for name, value in form.fields.items()
+            (decode(name.encode("utf-8", "replace")), decode(encoded, self.charsets.get(name, "")))
+            for name, encoded in form.fields.items()
             if name not in SOURCES
         )
 
     def object(self, name: str) -> dict[str, Any]:
-        """The JSON object in a field; an empty one where it holds none."""
+        """The JSON object in a field; {} for a field without a JSON object."""
         return json_object(self.get(name, "").encode())
 
     def line(self, name: str) -> str | None:
-        """A field of one word or line; None where it is missing or empty."""
+        """A field of a single word or line; None for a missing or empty field."""
         return self.get(name, "").strip() or None
 
 
-def json_object(value: bytes) -> dict[str, Any]:
-    """The JSON object in a value; an empty one where it holds none, or is longer than `MOST_JSON`."""
-    if len(value) > MOST_JSON:
+def json_object(encoded: bytes) -> dict[str, Any]:
+    """The JSON object in these bytes; {} for malformed JSON, or JSON longer than `MOST_JSON`."""
+    if len(encoded) > MOST_JSON:
         return {}
     try:
-        return decode_json(value)
+        return decode_json(encoded)
     except Unreadable:
         return {}

@@ -1,4 +1,4 @@
-"""The addresses in a header, be it well-formed or not."""
+"""The addresses in a header, whether well-formed or malformed."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -7,10 +7,10 @@ from typing import Any
 
 from events_app.inbound.text.headers import one_line, words
 
-#: Addresses to read of all headers of a name.
+#: The most addresses to read from the headers of a name.
 MOST = 10_000
 
-# Quotes and brackets that are not closed end with the text.
+# Unclosed quotes and brackets end with the text.
 _TOKEN = re.compile(
     r"""
       (?P<quoted> "(?:[^"\\]|\\.)*+ (?:"|\\?\Z) )
@@ -26,37 +26,32 @@ _PAIR = re.compile(r"\\(.)", re.DOTALL)
 
 
 def read(headers: Iterable[Any]) -> Iterator[Address]:
-    """The addresses in the headers, without the groups around them; what is none of any kind is left out."""
+    """The addresses in the headers, without group names; malformed mailboxes are left out."""
     for header in headers:
-        yield from _structured(header) or _loose(str(header))
+        parsed = [address for address in getattr(header, "addresses", ()) if address.username]
+        for address in parsed:
+            yield _address(address.display_name, address.username, address.domain)
+        if parsed:
+            continue
+        for name, spec in _mailboxes(str(header)):
+            match = _SPEC.fullmatch(spec)
+            if match and match[1]:
+                yield _address(words(_unquoted(name)), _unquoted(match[1]), match[2] or "")
 
 
-def _structured(header: Any) -> list[Address]:
-    found = getattr(header, "addresses", ())
-    return [_address(each.display_name, each.username, each.domain) for each in found if each.username]
+def _mailboxes(text: str) -> Iterator[tuple[str, str]]:
+    """The name and the address of each mailbox, without mailboxes of two addresses.
 
-
-def _loose(text: str) -> Iterator[Address]:
-    for name, spec in _split(text):
-        found = _SPEC.fullmatch(spec)
-        if found and found[1]:
-            yield _address(words(_unquoted(name)), _unquoted(found[1]), found[2] or "")
-
-
-def _split(text: str) -> Iterator[tuple[str, str]]:
-    """The name and the address of each mailbox; a mailbox that has two addresses is left out.
-
-    Not `email.utils.getaddresses`: it calls itself at each colon, and its time grows with the square of the
-    text.
+    `email.utils.getaddresses` would recurse at each colon, in a time growing with the square of the text.
     """
     name, specs = "", list[str]()
     for token in _TOKEN.finditer(text + ","):
-        kind = token.lastgroup
-        if kind == "spec":
+        group = token.lastgroup
+        if group == "spec":
             specs.append(token["spec"])
-        elif kind in ("quoted", "words"):
+        elif group in ("quoted", "words"):
             name += token[0]
-        elif kind == "mark":
+        elif group == "mark":
             if token["mark"] != ":" and len(specs) <= 1 and (name or specs):
                 yield (name, specs[0].rpartition(":")[2]) if specs else ("", name)
             name, specs = "", []

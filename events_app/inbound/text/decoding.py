@@ -1,4 +1,4 @@
-"""Bytes as text, and the content of a part as bytes: whatever a mail claims, neither fails."""
+"""Bytes to text, and the content of a mail's part to bytes. Malformed mail never raises."""
 
 import codecs
 import pkgutil
@@ -16,22 +16,22 @@ from events_app.shared.database import clean
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.:-]{0,39}", re.ASCII)
 
-#: The names of Python's own codecs. A name of a stranger's making must not reach `codecs.lookup`, which keeps
-#: each spelling of a known name, nor `encodings.search_function`, whose `_cache` keeps the unknown ones too.
+#: The names of Python's own codecs. An arbitrary name from a mail must not reach `codecs.lookup`, which
+#: caches every spelling of a known name, nor `encodings.search_function`, whose `_cache` keeps unknown names.
 _MODULES = {module.name: module.name for module in pkgutil.iter_modules(_codecs)} | aliases
 
-#: Codecs that are no charset of any mail: they warn, or take time that grows with the square of the text.
+#: Codecs no mail uses as a charset: they warn, or their time grows with the square of the text.
 _NOT_CHARSETS = {"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined"}
 
-#: Places of one text that may be damaged; of a short one: so many, and one more for each fifty bytes. A place
-#: costs more than a hundred characters that are not damaged, and a mail can have a thousand texts.
+#: The most damaged places of a text: 1,000 and one more for each fifty bytes, and never more than 100,000.
+#: A damaged place costs more than a hundred sound characters, and a mail can have a thousand texts.
 MOST_GAPS = 100_000
 MOST_GAPS_OF_SHORT = 1000
 
-#: Bytes that are decoded before the gaps are counted.
+#: Bytes decoded between two counts of the damaged places.
 _PIECE = 1000
 
-#: Characters of uuencoded content that are decoded: the standard library takes seventy bytes for each.
+#: The most characters of uuencoded content to decode: the standard library uses seventy bytes for each.
 MOST_UUENCODED = 1_000_000
 
 _UUENCODED = ("x-uuencode", "uuencode", "uue", "x-uue")
@@ -41,26 +41,28 @@ _NOT_BASE64 = bytes(set(range(256)) - set(_BASE64))
 
 
 def decode(data: bytes, claimed: str = "") -> str:
-    """`data` as text that any database takes; never fails.
+    """Decode to text for any database; never raises.
 
-    In the claimed charset, else in UTF-8, else in windows-1252, which most text is that claims
-    something else. Text that is cut or damaged in a few places keeps its charset and gets U+FFFD there.
+    The charset is the claimed charset, else UTF-8, else windows-1252, the usual charset of mislabelled text.
+    Text with a few damaged places keeps its charset, with U+FFFD at these places.
     """
-    charsets = [*dict.fromkeys((known(claimed), "utf-8"))]
-    for charset in filter(None, charsets):
+    charsets = [charset for charset in dict.fromkeys((known(claimed), "utf-8")) if charset]
+    for charset in charsets:
         with suppress(ValueError):
             return clean(data.decode(charset))
-    for charset in filter(None, charsets):
+    for charset in charsets:
         text = _with_gaps(data, charset)
-        if _is_mostly_right(text):
+        # A right charset with damage has few gaps among its characters beyond ASCII; a wrong one has many.
+        beyond_ascii = len(text) - len(text.encode("ascii", "ignore"))
+        if text.count("\ufffd") * 2 <= beyond_ascii:
             return clean(text)
     with suppress(ValueError):
         return clean(data.decode("windows-1252"))
-    return clean(data.decode("latin-1"))  # it has all 256 bytes, windows-1252 lacks five
+    return clean(data.decode("latin-1"))  # decodes all 256 bytes; windows-1252 lacks five
 
 
 def known(claimed: str) -> str | None:
-    """Python's own name of the charset; None where it has none that is fit for mail."""
+    """Python's own name of the charset; None for an unknown charset or a codec unfit for mail."""
     if not _NAME.fullmatch(claimed.strip()):
         return None
     name = normalize_encoding(claimed.strip()).lower()
@@ -68,69 +70,58 @@ def known(claimed: str) -> str | None:
     if module is None:
         return None
     try:
-        found = codecs.lookup(module)
+        codec = codecs.lookup(module)
         b"-".decode(module)
     except LookupError:
-        return None  # a codec that makes no text, such as "zip", or of another system
+        return None  # a codec to bytes, such as "zip", or a codec of another operating system
     except ValueError:
-        pass  # one of two bytes a character
-    return None if found.name in _NOT_CHARSETS else found.name
+        pass  # a charset of two bytes a character
+    return None if codec.name in _NOT_CHARSETS else codec.name
 
 
 def _with_gaps(data: bytes, charset: str) -> str:
-    """`data` with U+FFFD where it is damaged; that alone where it is damaged nearly everywhere."""
+    """The text with U+FFFD at damaged places; U+FFFD alone for text with too many."""
     if charset == "utf-7":
-        # With each piece its decoder begins again at the last "+", which can stand before all of them.
+        # For each piece its decoder starts again at the last "+", which can precede all the pieces.
         return data.decode(charset, "replace") if len(data) <= _PIECE else "\ufffd"
     decoder = codecs.getincrementaldecoder(charset)("replace")
     pieces, gaps = [], 0
-    most = min(MOST_GAPS, MOST_GAPS_OF_SHORT + len(data) // 50)
-    with suppress(ValueError):  # the codec knows only how to be strict
+    most_gaps = min(MOST_GAPS, MOST_GAPS_OF_SHORT + len(data) // 50)
+    with suppress(ValueError):  # some codecs ignore "replace"
         for start in range(0, len(data), _PIECE):
             end = start + _PIECE
             pieces.append(decoder.decode(data[start:end], end >= len(data)))
             gaps += pieces[-1].count("\ufffd")
-            if gaps > most:
+            if gaps > most_gaps:
                 break
         else:
             return "".join(pieces)
     return "\ufffd"
 
 
-def _is_mostly_right(text: str) -> bool:
-    """Whether damage is the exception among what is not ASCII: in a wrong charset it is the rule."""
-    gaps = text.count("\ufffd")
-    foreign = len(text) - len(text.encode("ascii", "ignore"))
-    return gaps * 2 <= foreign
-
-
 def payload(part: EmailMessage) -> str | None:
-    """What stands in the source of a part; None where other parts do.
+    """A part's content as in the source; None for a part with inner parts.
 
-    `EmailMessage.get_payload` decodes it by the charset it claims, whatever is asked for: 30 MB that are no
-    UTF-7 took five seconds.
+    `EmailMessage.get_payload` always decodes by the claimed charset: 30 MB falsely labelled UTF-7 took five
+    seconds.
     """
-    found = part._payload  # type: ignore[attr-defined]
-    return found if isinstance(found, str) else None
+    source = part._payload  # type: ignore[attr-defined]
+    return source if isinstance(source, str) else None
 
 
 def content(part: EmailMessage) -> bytes:
-    """The bytes of a part that has no parts in it; never fails. What cannot be decoded stays as it is."""
+    """The decoded bytes of a part without inner parts; undecodable content unchanged. Never raises."""
     encoding = str(part.get("Content-Transfer-Encoding", "")).strip().lower()
-    data = (payload(part) or "").encode("utf-8", "surrogateescape")
+    encoded = (payload(part) or "").encode("utf-8", "surrogateescape")
     if encoding == "base64":
-        return _decode_base64(data)
+        # Up to the first "=", without foreign characters; without the last character of a broken-off group.
+        digits, _, _ = encoded.translate(None, _NOT_BASE64).partition(b"=")
+        if len(digits) % 4 == 1:
+            digits = digits[:-1]
+        return b64decode(digits + b"=" * (-len(digits) % 4))
     if encoding == "quoted-printable":
-        return quopri.decodestring(data)
-    if encoding in _UUENCODED and len(data) <= MOST_UUENCODED:
+        return quopri.decodestring(encoded)
+    if encoding in _UUENCODED and len(encoded) <= MOST_UUENCODED:
         with suppress(ValueError, LookupError):
             return cast(bytes, EmailMessage.get_payload(part, decode=True))
-    return data
-
-
-def _decode_base64(data: bytes) -> bytes:
-    """Base64 without what is none, as far as the first "="; whole bytes only, where it breaks off."""
-    digits, _, _ = data.translate(None, _NOT_BASE64).partition(b"=")
-    if len(digits) % 4 == 1:
-        digits = digits[:-1]
-    return b64decode(digits + b"=" * (-len(digits) % 4))
+    return encoded

@@ -1,4 +1,4 @@
-"""Stored events reach receivers: each receiver, each event, by one worker at a time."""
+"""Stored events reach their receivers. Each delivery is made by one worker at a time."""
 
 from asyncio import CancelledError
 from collections.abc import Callable
@@ -81,13 +81,13 @@ def test_a_receiver_is_called_with_the_arguments_of_anymail(database: str, track
 
     tracking.connect(receiver)
     lease = Lease()
-    owed = store_leased("A1", lease=lease)
-    dispatcher.deliver(owed, lease)
+    deliveries = store_leased("A1", lease=lease)
+    dispatcher.deliver(deliveries, lease)
     assert calls == [
         {
             "sender": SendGridTrackingWebhookView,
             "signal": tracking,
-            "event": owed[0].event,
+            "event": deliveries[0].event,
             "esp_name": "SendGrid",
             "attempt": 1,
             "replay": False,
@@ -401,8 +401,8 @@ def test_out_of_budget_a_worker_delivers_one_event_and_releases_the_rest(
 ) -> None:
     log = Recorder(tracking)
     lease = Lease()
-    owed = store_leased("A1", "B2", "C3", lease=lease)
-    assert not dispatcher.deliver(owed, out_of_budget(lease))
+    deliveries = store_leased("A1", "B2", "C3", lease=lease)
+    assert not dispatcher.deliver(deliveries, out_of_budget(lease))
     assert (log.ids, pending_ids()) == (["A1"], ["B2", "C3"])
     assert set(PendingDelivery.objects.values_list("lease", "failures", "worker_deaths")) == {(None, 0, 0)}
     assert leases.anything_released()
@@ -467,8 +467,8 @@ def test_a_worker_with_an_expired_lease_calls_no_receiver_and_changes_no_row(
 ) -> None:
     log = Recorder(tracking)
     lease = Lease()
-    owed = store_leased("A1", "B2", lease=lease)
-    assert not dispatcher.deliver(owed, out_of_lease(lease))
+    deliveries = store_leased("A1", "B2", lease=lease)
+    assert not dispatcher.deliver(deliveries, out_of_lease(lease))
     assert log.ids == []
     assert set(PendingDelivery.objects.values_list("lease", "failures")) == {(lease.token, 0)}
 
@@ -574,9 +574,9 @@ def test_a_worker_that_lost_its_lease_deletes_and_reschedules_nothing(
     database: str, tracking: ReceiverSignal
 ) -> None:
     slow, fast = Lease(), Lease()
-    owed = store_leased("A1", "B2", lease=slow)
+    deliveries = store_leased("A1", "B2", lease=slow)
     Recorder(tracking, "log", "B2", does=lambda: PendingDelivery.objects.update(lease=fast.token))
-    dispatcher.deliver(owed, slow)
+    dispatcher.deliver(deliveries, slow)
     assert set(PendingDelivery.objects.values_list("lease", "state", "failures")) == {
         (fast.token, "pending", 0)
     }
@@ -586,9 +586,9 @@ def test_a_worker_that_lost_its_lease_deletes_and_reschedules_nothing(
 def test_a_worker_that_lost_its_lease_releases_nothing(database: str, tracking: ReceiverSignal) -> None:
     Recorder(tracking)
     slow, fast = Lease(), Lease()
-    owed = store_leased("A1", "B2", lease=slow)
+    deliveries = store_leased("A1", "B2", lease=slow)
     PendingDelivery.objects.update(lease=fast.token)
-    dispatcher.deliver(owed, out_of_budget(slow))
+    dispatcher.deliver(deliveries, out_of_budget(slow))
     assert list(PendingDelivery.objects.values_list("lease", flat=True)) == [fast.token] * 2
 
 
@@ -848,9 +848,9 @@ def test_atomic_dispatch_skips_an_event_leased_by_another_worker(
 ) -> None:
     log = Recorder(tracking)
     slow, fast = Lease(), Lease()
-    owed = store_leased("A1", "B2", lease=slow)
-    PendingDelivery.objects.filter(pk=owed[0].pk).update(lease=fast.token)
-    assert dispatcher.deliver(owed, slow)
+    deliveries = store_leased("A1", "B2", lease=slow)
+    PendingDelivery.objects.filter(pk=deliveries[0].pk).update(lease=fast.token)
+    assert dispatcher.deliver(deliveries, slow)
     assert (log.ids, pending_ids()) == (["B2"], ["A1"])
     assert PendingDelivery.objects.get().lease == fast.token
 
@@ -879,9 +879,9 @@ def test_atomic_dispatch_sets_the_idle_transaction_timeout_of_postgresql_to_the_
 def test_unwritten_done_marks_are_written_by_a_later_task(database: str, tracking: ReceiverSignal) -> None:
     log = Recorder(tracking)
     lease = Lease()
-    owed = store_leased("A1", "B2", lease=lease)
+    deliveries = store_leased("A1", "B2", lease=lease)
     with database_away(database):
-        assert dispatcher.deliver(owed, lease)
+        assert dispatcher.deliver(deliveries, lease)
     assert (log.ids, pending_ids()) == (["A1", "B2"], ["A1", "B2"])
     results.write_unwritten()
     assert pending_ids() == []
@@ -890,9 +890,9 @@ def test_unwritten_done_marks_are_written_by_a_later_task(database: str, trackin
 def test_a_failure_that_cannot_be_written_orphans_its_event(database: str, tracking: ReceiverSignal) -> None:
     fine, shop = Recorder(tracking, "fine"), Recorder(tracking, "shop", "B2")
     lease = Lease()
-    owed = store_leased("A1", "B2", "C3", lease=lease)
+    deliveries = store_leased("A1", "B2", "C3", lease=lease)
     with database_away(database), pytest.raises(DatabaseUnavailable):
-        dispatcher.deliver(owed, lease)
+        dispatcher.deliver(deliveries, lease)
     assert pending_ids() == ["A1", "B2", "C3"]
     results.write_unwritten()
     assert leased_ids(leases.take_released(Lease(), 10)) == ["C3"]

@@ -1,4 +1,4 @@
-"""Pending deliveries wait in lanes, and whoever takes it has it alone, for as long as the lease lasts."""
+"""Pending deliveries wait in lanes. A worker that leases a delivery has it alone until the lease ends."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -175,7 +175,7 @@ def locked(database: str, pk: int) -> Iterator[None]:
 
 @every_lane
 def test_concurrent_workers_never_lease_the_same_event(database: str, lane: str) -> None:
-    owed = store_leased(*(f"{number:03d}" for number in range(60)), lease=Lease())
+    deliveries = store_leased(*(f"{number:03d}" for number in range(60)), lease=Lease())
     make_due(database, **INTO[lane])
     together = Barrier(4)
 
@@ -192,8 +192,8 @@ def test_concurrent_workers_never_lease_the_same_event(database: str, lane: str)
     with ThreadPoolExecutor(4) as pool:
         found = [pk for part in pool.map(work, range(4)) for pk in part]
     # Each may have passed over what another was just about to take and then did not.
-    found += [item.pk for _ in owed for item in TAKE[lane](Lease(), 60)]
-    assert sorted(found) == sorted(item.pk for item in owed)
+    found += [item.pk for _ in deliveries for item in TAKE[lane](Lease(), 60)]
+    assert sorted(found) == sorted(item.pk for item in deliveries)
 
 
 # Released
@@ -214,8 +214,8 @@ def test_taking_zero_released_rows_runs_no_query() -> None:
 
 
 def test_retries_are_taken_longest_due_first_up_to_a_limit(database: str) -> None:
-    owed = store_leased("A1", "B2", "C3", lease=Lease())
-    for item, seconds in zip(owed, [10, 30, 20], strict=True):
+    deliveries = store_leased("A1", "B2", "C3", lease=Lease())
+    for item, seconds in zip(deliveries, [10, 30, 20], strict=True):
         due = database_now(database) - timedelta(seconds=seconds)
         PendingDelivery.objects.filter(pk=item.pk).update(lease=None, failures=1, due=due)
     assert leased_ids(leases.take_retries(Lease(), 2)) == ["B2", "C3"]

@@ -91,16 +91,16 @@ class Lives(RuleBasedStateMachine):
     @rule(ids=some_ids)
     def deliver_and_die(self, ids: list[str]) -> None:
         """A worker that is killed when it has called everybody and told the database nothing of it."""
-        owed, lease = self._store(ids)
+        deliveries, lease = self._store(ids)
         receivers = dispatcher._receivers("tracking", lease)
         with self._database_back(), suppress(DatabaseUnavailable):
-            for item in owed:
+            for item in deliveries:
                 dispatcher._Calls(item, receivers, lease).make(nullcontext)
 
     @rule(ids=some_ids)
     def run_out_of_time(self, ids: list[str]) -> None:
-        owed, lease = self._store(ids)
-        self._deliver(owed, Lease(lease.token, lease.started - leases.BUDGET))
+        deliveries, lease = self._store(ids)
+        self._deliver(deliveries, Lease(lease.token, lease.started - leases.BUDGET))
 
     @rule()
     def drain(self) -> None:
@@ -133,10 +133,10 @@ class Lives(RuleBasedStateMachine):
     @rule()
     def time_passes(self) -> None:
         """Every lease ends, every delay is over. What a dead worker had in hand is called once more."""
-        owed = PendingDelivery.objects.filter(state="pending")
-        for work in owed.exclude(lease=None).exclude(lease=leases.ORPHANED).select_related("event"):
-            self._forget(work.event.event_id, work.receivers)
-        owed.update(due=database_now(self.database) - timedelta(seconds=1))
+        pending = PendingDelivery.objects.filter(state="pending")
+        for row in pending.exclude(lease=None).exclude(lease=leases.ORPHANED).select_related("event"):
+            self._forget(row.event.event_id, row.receivers)
+        pending.update(due=database_now(self.database) - timedelta(seconds=1))
 
     @rule(ids=some_ids)
     def retry_by_hand(self, ids: list[str]) -> None:
@@ -190,9 +190,9 @@ class Lives(RuleBasedStateMachine):
         self.stored |= set(ids)
         return store.store(stream_entries(*map(open_event, ids)), lease).deliveries, lease
 
-    def _deliver(self, owed: list[Delivery], lease: Lease) -> None:
+    def _deliver(self, deliveries: list[Delivery], lease: Lease) -> None:
         with self._database_back(), suppress(DatabaseUnavailable):
-            dispatcher.deliver(owed, lease)
+            dispatcher.deliver(deliveries, lease)
 
     @contextmanager
     def _database_back(self) -> Iterator[None]:

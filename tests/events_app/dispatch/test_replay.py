@@ -1,4 +1,4 @@
-"""What an operator asks for once more happens once more, and what a worker has in hand stays its own."""
+"""Retries and replays happen once, and never touch a delivery leased by a worker."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier

@@ -1,4 +1,4 @@
-"""What became of an event is written once, by whoever has it; after an outage too."""
+"""The result of a delivery is written once, by the holder of the lease, also after an outage."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,13 +30,15 @@ from tests.support.events.leases import (
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
 
-def told(lease: Lease, *, finished: str = "A1", begun: str = "B2", left: str = "C3") -> ResultBuffer:
-    """Verdicts on three events: done, ended by an outage, not begun."""
-    verdict = ResultBuffer(lease)
-    verdict.done = [pk(finished)]
-    verdict.interrupted = {pk(begun): {"shop": "Traceback \0 the end"}}
-    verdict.released = [pk(left)]
-    return verdict
+def buffer_with_results(
+    lease: Lease, *, finished: str = "A1", begun: str = "B2", left: str = "C3"
+) -> ResultBuffer:
+    """The results of three events: done, interrupted by an outage, not begun."""
+    buffer = ResultBuffer(lease)
+    buffer.done = [pk(finished)]
+    buffer.interrupted = {pk(begun): {"shop": "Traceback \0 the end"}}
+    buffer.released = [pk(left)]
+    return buffer
 
 
 def pk(event_id: str) -> int:
@@ -56,7 +58,7 @@ def rows() -> dict[str, tuple[int | None, dict[str, str]]]:
 def test_closing_results_deletes_done_events_and_releases_or_orphans_the_others(database: str) -> None:
     lease = Lease()
     store_leased("A1", "B2", "C3", lease=lease)
-    told(lease).close()
+    buffer_with_results(lease).close()
     assert rows() == {"B2": (ORPHANED, {"shop": "Traceback  the end"}), "C3": (None, {})}
     assert counters.read() == {"released": 1}
     assert leased_ids(leases.take_released(Lease(), 10)) == ["C3"]
@@ -66,19 +68,19 @@ def test_closing_results_deletes_done_events_and_releases_or_orphans_the_others(
 
 
 def test_events_without_a_receiver_are_counted_once(database: str) -> None:
-    verdict = ResultBuffer(Lease())
-    verdict.without_receiver = 2
-    verdict.close()
-    verdict.close()
+    buffer = ResultBuffer(Lease())
+    buffer.without_receiver = 2
+    buffer.close()
+    buffer.close()
     assert counters.read() == {"no_receiver": 2}
 
 
 def test_results_are_not_written_on_rows_leased_by_another_worker(database: str) -> None:
     slow, fast = Lease(), Lease()
     owed = store_leased("A1", "B2", "C3", "D4", "E5", "F6", lease=slow)
-    verdict = told(slow)
+    buffer = buffer_with_results(slow)
     PendingDelivery.objects.update(lease=fast.token)
-    verdict.close()
+    buffer.close()
     put_off, release, bury = owed[3:]
     results.schedule_retry(put_off, slow, {"shop": "Traceback"})
     results.release(release, slow, {"shop": ""})
@@ -90,37 +92,37 @@ def test_results_are_not_written_on_rows_leased_by_another_worker(database: str)
 def test_an_expired_lease_releases_nothing(database: str) -> None:
     lease = Lease()
     store_leased("A1", lease=lease)
-    verdict = ResultBuffer(out_of_lease(lease))
-    verdict.released = [pk("A1")]
-    verdict.close()
+    buffer = ResultBuffer(out_of_lease(lease))
+    buffer.released = [pk("A1")]
+    buffer.close()
     assert rows() == {"A1": (lease.token, {})}
 
 
 def test_done_marks_are_written_each_second(database: str) -> None:
     lease = Lease()
     store_leased("A1", "B2", "C3", lease=lease)
-    verdict = ResultBuffer(lease)
-    verdict.done = [pk("A1"), pk("B2")]
-    verdict._written += 3600
-    verdict.write_when_due()
+    buffer = ResultBuffer(lease)
+    buffer.done = [pk("A1"), pk("B2")]
+    buffer._written += 3600
+    buffer.write_when_due()
     assert pending_ids() == ["A1", "B2", "C3"]
-    verdict._written -= 7200
-    verdict.write_when_due()
+    buffer._written -= 7200
+    buffer.write_when_due()
     assert pending_ids() == ["C3"]
-    verdict.done = [pk("C3")]
-    verdict.write_when_due()
+    buffer.done = [pk("C3")]
+    buffer.write_when_due()
     assert pending_ids() == ["C3"]
 
 
 def test_done_marks_that_cannot_be_written_yet_are_written_at_the_end(database: str) -> None:
     lease = Lease()
     store_leased("A1", lease=lease)
-    verdict = ResultBuffer(lease)
-    verdict.done = [pk("A1")]
-    verdict._written -= 7200
+    buffer = ResultBuffer(lease)
+    buffer.done = [pk("A1")]
+    buffer._written -= 7200
     with database_away(database), pytest.raises(DatabaseUnavailable):
-        verdict.write_when_due()
-    verdict.close()
+        buffer.write_when_due()
+    buffer.close()
     assert pending_ids() == []
 
 
@@ -132,9 +134,9 @@ def test_unwritten_results_are_written_by_a_later_task(
 ) -> None:
     lease = Lease()
     store_leased("A1", "B2", "C3", lease=lease)
-    verdict = told(lease)
+    buffer = buffer_with_results(lease)
     with database_away(database):
-        verdict.close()
+        buffer.close()
         for _ in range(2):
             results.write_unwritten()
     assert caplog.messages == ["Results of deliveries wait for the database: OperationalError"] * 3
@@ -148,10 +150,10 @@ def test_unwritten_results_of_several_batches_wait_together(database: str) -> No
     for event_id in ("A1", "B2"):
         lease = Lease()
         store_leased(event_id, lease=lease)
-        verdict = ResultBuffer(lease)
-        verdict.done = [pk(event_id)]
+        buffer = ResultBuffer(lease)
+        buffer.done = [pk(event_id)]
         with database_away(database):
-            verdict.close()
+            buffer.close()
     assert pending_ids() == ["A1", "B2"]
     results.write_unwritten()
     assert pending_ids() == []
@@ -162,9 +164,9 @@ def test_concurrent_threads_write_unwritten_results_once(database: str) -> None:
     names = [f"A{number}" for number in range(12)]
     store_leased(*names, lease=lease)
     for name in names:
-        verdict = ResultBuffer(lease)
-        verdict.done = [pk(name)]
-        results._unwritten.append(verdict)
+        buffer = ResultBuffer(lease)
+        buffer.done = [pk(name)]
+        results._unwritten.append(buffer)
     together = Barrier(3)
 
     def write(_: int) -> None:
@@ -182,9 +184,9 @@ def test_concurrent_threads_write_unwritten_results_once(database: str) -> None:
 def test_results_of_a_lease_out_of_budget_are_written(database: str) -> None:
     lease = Lease()
     store_leased("A1", "B2", "C3", lease=lease)
-    verdict = told(out_of_budget(lease))
+    buffer = buffer_with_results(out_of_budget(lease))
     with database_away(database):
-        verdict.close()
+        buffer.close()
     results.write_unwritten()
     assert pending_ids() == ["B2", "C3"]
 
@@ -192,9 +194,9 @@ def test_results_of_a_lease_out_of_budget_are_written(database: str) -> None:
 def test_unwritten_results_are_dropped_when_their_lease_expires(database: str) -> None:
     lease = Lease()
     store_leased("A1", "B2", "C3", lease=lease)
-    verdict = told(out_of_lease(lease))
+    buffer = buffer_with_results(out_of_lease(lease))
     with database_away(database):
-        verdict.close()
+        buffer.close()
     results.write_unwritten()
     assert rows() == dict.fromkeys(["A1", "B2", "C3"], (lease.token, {}))
     assert not results._unwritten

@@ -1,4 +1,4 @@
-"""Entries become events, each once; what the database refuses is parked, and it alone."""
+"""Each entry is stored as an event once. An event refused by the database becomes a dead letter alone."""
 
 import itertools
 import json
@@ -66,10 +66,10 @@ def test_a_new_event_is_stored_and_pending_under_the_lease(database: str) -> Non
     assert (work.lease, work.state, work.receivers) == (lease.token, "pending", {})
     assert (work.failures, work.worker_deaths, work.replay) == (0, 0, False)
     assert before + leases.lease_duration() <= work.due <= database_now(database) + leases.lease_duration()
-    (owed,) = stored.deliveries
-    assert (owed.pk, owed.webhook, owed.row.raw) == (event.pk, "tracking", bytes(event.raw))
-    assert owed.event is not None
-    assert owed.event.recipient == "Mira.Okafor@Example.NET"
+    (delivery,) = stored.deliveries
+    assert (delivery.pk, delivery.webhook, delivery.row.raw) == (event.pk, "tracking", bytes(event.raw))
+    assert delivery.event is not None
+    assert delivery.event.recipient == "Mira.Okafor@Example.NET"
     assert (stored.dead_letters, stored.duplicates) == (0, 0)
 
 
@@ -135,9 +135,11 @@ def test_the_same_unreadable_element_is_a_duplicate(database: str) -> None:
 
 
 def test_an_unknown_event_type_is_pending_like_any_other(database: str) -> None:
-    (owed,) = store.store(stream_entries({"event": "teleported", "sg_event_id": "A1"}), Lease()).deliveries
-    assert owed.event is not None
-    assert owed.event.event_type is EventType.UNKNOWN
+    (delivery,) = store.store(
+        stream_entries({"event": "teleported", "sg_event_id": "A1"}), Lease()
+    ).deliveries
+    assert delivery.event is not None
+    assert delivery.event.event_type is EventType.UNKNOWN
 
 
 def test_storing_no_entries_needs_no_database() -> None:
@@ -333,8 +335,8 @@ def append(*events: Any) -> None:
 
 def test_stored_events_are_deleted_from_the_stream(database: str) -> None:
     append(open_event("A1"), open_event("B2"), b"nonsense")
-    owed = store.ingest(read(), Lease())
-    assert leased_ids(owed) == ["A1", "B2"]
+    deliveries = store.ingest(read(), Lease())
+    assert leased_ids(deliveries) == ["A1", "B2"]
     assert (stream.backlog(), Event.objects.count()) == (0, 3)
 
 
@@ -374,14 +376,14 @@ def test_concurrent_workers_with_overlapping_events_store_each_once(database: st
         mine = random.Random(seed).sample(events, 120)
         together.wait()
         try:
-            return [owed.pk for owed in store.store(mine, Lease()).deliveries]
+            return [delivery.pk for delivery in store.store(mine, Lease()).deliveries]
         finally:
             connections.close_all()
 
     with ThreadPoolExecutor(10) as pool:
-        owed = list(itertools.chain.from_iterable(pool.map(work, range(10))))
-    assert len(owed) == len(set(owed)) == Event.objects.count() == PendingDelivery.objects.count()
-    assert counters.read()["duplicate"] == 10 * 120 - len(owed)
+        pks = list(itertools.chain.from_iterable(pool.map(work, range(10))))
+    assert len(pks) == len(set(pks)) == Event.objects.count() == PendingDelivery.objects.count()
+    assert counters.read()["duplicate"] == 10 * 120 - len(pks)
 
 
 # Anything at all

@@ -1,4 +1,4 @@
-"""What a receiver does to a transaction stays with the receiver."""
+"""A receiver that breaks a transaction harms no other receiver."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress

@@ -1,4 +1,4 @@
-"""What a receiver finds in a mail, under the names it knows."""
+"""The attributes of an inbound message, as receivers read them."""
 
 from datetime import UTC, datetime, timedelta, timezone
 

@@ -1,4 +1,4 @@
-"""Files of posts: kept to stay, found again, and the old ones told from the young."""
+"""Files of posts survive a power cut, can be read again, and are listed by age."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""What becomes of a post that is kept: it is read, noted, and handed to each receiver."""
+"""A saved post is read, its columns are filled, and each receiver gets the mail."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -277,8 +277,8 @@ def test_an_internal_error_schedules_a_retry_of_only_its_own_mail(
         assert deliver_mails()
     assert [event.message.message_id for event in desk.events] == ["<2@mail.example.org>"]
     assert (work().state, work().lease, work().failures, work().worker_deaths) == ("pending", None, 1, 0)
-    assert work().error == "It could not be read: ZeroDivisionError: zoe@example.org"
-    assert f"Inbound mail {mail.pk} could not be read: ZeroDivisionError" in caplog.text
+    assert work().error == "Could not read the inbound mail: ZeroDivisionError: zoe@example.org"
+    assert f"Could not read inbound mail {mail.pk}: ZeroDivisionError" in caplog.text
     assert "zoe@" not in caplog.text
     _retry()
     assert not PendingInboundDelivery.objects.exists()
@@ -327,7 +327,7 @@ def test_a_file_with_a_wrong_digest_schedules_a_retry_with_backoff(
     InboundMail.objects.update(digest=bytes(32))
     deliver_mails()
     assert (work().state, work().failures, desk.calls) == ("pending", 1, [])
-    assert work().error.startswith("The file in the storage is not what was posted")
+    assert work().error.startswith("The file in the storage was changed")
 
 
 def test_a_missing_storage_setting_schedules_a_retry_with_advice(

@@ -1,4 +1,4 @@
-"""Each plain field is text in its own charset, fit for a JSON column."""
+"""Each plain field is decoded from its own charset, to text for a JSON column."""
 
 import json
 

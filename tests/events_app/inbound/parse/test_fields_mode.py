@@ -1,4 +1,4 @@
-"""A mail that SendGrid took apart is put together as it was."""
+"""A mail posted in parsed mode is rebuilt as its sender wrote it."""
 
 import json
 from email import message_from_bytes

@@ -1,4 +1,4 @@
-"""A form's parts come out byte for byte, or it is Unreadable and says so without repeating any of it."""
+"""A form is read byte for byte. A malformed form is Unreadable, and the error quotes no content."""
 
 from contextlib import suppress
 from io import BytesIO

@@ -1,4 +1,4 @@
-"""A stranger's mail costs bounded work, whatever is in it, and still gives what can be read of it."""
+"""A hostile mail costs bounded work, and its readable parts are still read."""
 
 import encodings
 import subprocess

@@ -1,4 +1,4 @@
-"""The source of a mail is taken apart as the standard library does it, and within bounds."""
+"""The source of a mail is parsed like by the standard library, but within bounds."""
 
 from email import message_from_bytes
 from email.errors import NoBoundaryInMultipartDefect, StartBoundaryNotFoundDefect

@@ -1,4 +1,4 @@
-"""A post becomes a mail, whichever way SendGrid posts it, or Unreadable; and a mail has one key."""
+"""A post in either mode becomes a mail, or is Unreadable. Duplicate posts of a mail share one key."""
 
 import json
 import random

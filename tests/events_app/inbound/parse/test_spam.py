@@ -1,4 +1,4 @@
-"""What SendGrid's spam check says is taken from where it says it, and nothing is made up."""
+"""The spam result comes from SendGrid or from the headers, and is None without both."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Addresses are read from headers, well-formed or not; what is none is left out."""
+"""Addresses are read from well-formed and malformed headers. Text without an address is left out."""
 
 import pytest
 from hypothesis import given

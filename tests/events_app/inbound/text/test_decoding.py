@@ -1,4 +1,4 @@
-"""Whatever bytes and charset come in, storable text comes out; and the right one where anything tells it."""
+"""Any bytes in any claimed charset become storable text, in the right charset where it can be known."""
 
 import pytest
 from hypothesis import example, given

@@ -1,4 +1,4 @@
-"""A header can be read whatever is in it, and is written as it came."""
+"""Any header can be read, and is written unchanged."""
 
 import copy
 import pickle

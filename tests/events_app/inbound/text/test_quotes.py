@@ -1,4 +1,4 @@
-"""A reply's own words are told from those it quotes; what is not understood stays whole."""
+"""The quoted mail is cut from a reply. A text without a recognized quote stays whole."""
 
 import pytest
 

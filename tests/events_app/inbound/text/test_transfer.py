@@ -1,4 +1,4 @@
-"""Content comes out as it was before it was encoded; what cannot be decoded is kept as it is."""
+"""Content is decoded from its transfer encoding. Undecodable content stays unchanged."""
 
 import binascii
 from base64 import encodebytes
