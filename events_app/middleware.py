@@ -1,7 +1,8 @@
-"""Keeps inbound mail from what a site answers before, or instead of, the webhook."""
+"""Keeps SendGrid from dropping an inbound mail when the site answers in the webhook's place."""
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -16,11 +17,11 @@ logger = logging.getLogger(__name__)
 
 
 class KeepInboundMail:
-    """Makes 503 of each 3xx and 4xx that a post of a mail gets and that the webhook did not give.
+    """Replaces the site's own 3xx and 4xx answers to the post of an inbound mail with 503.
 
-    SendGrid drops a mail for good after such an answer, be it meant for it or not: a host name that is not
-    in ALLOWED_HOSTS, a redirect to https or to a slash, a login, a rate limit, a page that says "back soon".
-    It must come first in MIDDLEWARE.
+    SendGrid drops a mail for good after a 3xx or 4xx. Sites answer so for a host name outside ALLOWED_HOSTS,
+    a redirect to https or to a slash, a login, a rate limit or a "back soon" page. Must be the first entry of
+    MIDDLEWARE.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -34,7 +35,7 @@ class KeepInboundMail:
         if not _is_for_inbound_webhook(request):
             return response
         logger.error(
-            "So that SendGrid keeps a mail, its post got 503 in place of %s", _what(request, response)
+            "An inbound mail got 503, so that SendGrid retries, in place of %s", _describe(request, response)
         )
         counters.count(counters.REFUSED.format(status=HTTPStatus.SERVICE_UNAVAILABLE.value))
         text = f"not taken, send again: this site answered {status} in the webhook's place\n"
@@ -42,21 +43,18 @@ class KeepInboundMail:
 
 
 def _is_for_inbound_webhook(request: HttpRequest) -> bool:
-    """By its path, with a slash at the end or without."""
+    """Whether the path leads to the inbound webhook, with or without a final slash."""
     for path in (request.path_info, f"{request.path_info}/"):
-        try:
-            found = resolve(path, getattr(request, "urlconf", None))
-        except Resolver404:
-            continue
-        view = getattr(found.func, "view_class", object)
-        if issubclass(view, SendGridInboundWebhookView):
-            return True
+        with suppress(Resolver404):
+            match = resolve(path, getattr(request, "urlconf", None))
+            if issubclass(getattr(match.func, "view_class", object), SendGridInboundWebhookView):
+                return True
     return False
 
 
-def _what(request: HttpRequest, response: HttpResponseBase) -> str:
-    """The answer, and who may have given it."""
-    # Its path alone: a site may put more into a redirect than a log should have.
+def _describe(request: HttpRequest, response: HttpResponseBase) -> str:
+    """The answer of the site, and the probable source."""
+    # Without the query: a site may put secrets into a redirect.
     to = urlsplit(response.get("Location", ""))._replace(query="", fragment="").geturl()
     answer = f"{response.status_code}{to and ' to '}{to}"
     if request.resolver_match:

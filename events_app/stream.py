@@ -1,10 +1,10 @@
-"""The Redis stream: raw events that are accepted and not yet stored.
+"""The Redis stream: raw events, accepted and not yet stored.
 
-A worker reads entries under one consumer group, stores their events, and then deletes them; an entry
-that was read and not deleted for longer than the lease is handed out again. Needs Redis 6.2 or Valkey.
+A worker reads entries under a consumer group, stores the events, and then deletes the entries. If a worker
+does not delete an entry within the lease, `read` hands the entry out again. Needs Redis 6.2 or Valkey.
 
-An entry bears some raw events of one post. An entry an event would cost Redis and us several times as much:
-each has an id, a node and an answer of its own, whatever is in it.
+An entry holds up to `MOST_EVENTS` raw events of a post. An entry per event would cost several times as much:
+every entry has an id, a node and a reply in Redis.
 """
 
 from collections.abc import Sequence
@@ -19,24 +19,24 @@ from redis import RedisError, ResponseError
 from events_app.conf import BACKLOG_LIMIT
 from events_app.shared import redis
 
-#: Events an entry bears at most; they are read, stored and deleted together.
+#: Events in an entry, at most. A worker reads, stores and deletes the events of an entry together.
 MOST_EVENTS = 100
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[bytes]).decode
 
 GROUP = "pipeline"
-# One name for all workers: whose an entry was does not matter, only how long it has been idle,
-# and names of workers that are gone would pile up in Redis.
+# All workers share a consumer name: only an entry's idle time matters, and names of dead workers would pile
+# up in Redis.
 CONSUMER = "worker"
 
-#: Bytes of raw events after which a read takes no more.
+#: Bytes of raw events. After this many a read stops.
 MOST_BYTES = 16 * 1024 * 1024
 
-# One script, so that a post is taken whole or not at all. It stops short of a full Redis: with no
-# memory left a worker can neither start nor take a wake-up from a broker in there, and nothing drains.
-# How many events wait is a number beside the stream. It is right again as soon as the stream has
-# been empty, whoever took entries out of it by hand.
+# A script, so that Redis takes all events of a post or none. The script refuses before Redis is full: without
+# free memory a worker can neither start nor receive a wake-up through a broker in the same Redis, and the
+# backlog would stay. A key beside the stream counts the waiting events. If an operator deletes entries, the
+# count is wrong until the stream is empty.
 _APPEND = """
 local memory = redis.pcall('INFO', 'memory')
 if type(memory) == 'string' then
@@ -53,7 +53,7 @@ if redis.call('SET', KEYS[2], 1, 'NX', 'PX', ARGV[3]) then return 1 end
 return 0
 """
 
-# The ids of entries, each with how many events it bears.
+# The arguments are the ids of entries, each followed by its number of events.
 _DELETE = """
 local gone = 0
 for i = 2, #ARGV, 2 do
@@ -69,7 +69,7 @@ end
 
 
 class Entry(NamedTuple):
-    """Raw events as they wait in the stream."""
+    """An entry of the stream, unpacked."""
 
     id: bytes
     webhook: str
@@ -77,27 +77,27 @@ class Entry(NamedTuple):
 
     @property
     def received_at(self) -> datetime:
-        """When the webhook took them, by the clock of Redis."""
+        """When the webhook accepted the events, by the clock of Redis."""
         milliseconds, _, _ = self.id.partition(b"-")
         try:
             return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
         except (ValueError, OverflowError, OSError):
-            # Somebody put an entry here under an id of their own, and Redis counts on from there.
+            # An operator added an entry under an id without a time. Redis counts on from such an id.
             return datetime.now(UTC)
 
 
 def pack(events: Sequence[bytes]) -> list[bytes]:
-    """What is to wait, an item an entry."""
+    """The packed events of every entry to append."""
     return [_encode(events[at : at + MOST_EVENTS]) for at in range(0, len(events), MOST_EVENTS)]
 
 
 def events_in(entries: Sequence[Entry]) -> int:
-    """How many events they bear together."""
+    """The number of events in the entries."""
     return sum(len(entry.events) for entry in entries)
 
 
 def unpack(id: bytes, fields: dict[bytes, bytes]) -> Entry:
-    """The entry that Redis has under this id. What is not ours is one event, to be stored as unreadable."""
+    """The entry under this id. A worker stores foreign content as an unreadable event."""
     packed = fields.get(b"r", b"")
     try:
         events = _decode(packed) or [packed]
@@ -106,33 +106,33 @@ def unpack(id: bytes, fields: dict[bytes, bytes]) -> Entry:
     return Entry(id, fields.get(b"d", b"").decode("utf-8", "replace"), events)
 
 
-class Unavailable(Exception):
-    """Redis did not take the events: away, frozen, full, or the backlog is at its limit."""
+class AppendFailed(Exception):
+    """Redis did not take the events: away, frozen, full, or the backlog is at the limit."""
 
 
 class Oldest(NamedTuple):
-    """The entry that has waited longest, and the time; both by the clock of Redis."""
+    """The age of the oldest entry, by the clock of Redis."""
 
     now: datetime
-    #: None where no entry waits.
+    #: None without a waiting entry.
     received_at: datetime | None
 
 
-class Reading(NamedTuple):
-    """What a worker took from the stream, and whether it left anything behind."""
+class Batch(NamedTuple):
+    """The entries of a read, and whether more entries wait."""
 
     entries: list[Entry]
     more: bool
 
 
 def append(webhook: str, events: Sequence[bytes]) -> bool:
-    """Keep every event, or none. True when the caller is to wake a worker.
+    """Append every event, or no event. True if the caller must wake a worker.
 
-    Takes 2 seconds at the most. Raises Unavailable; the events may have been taken all the same
-    (the answer got lost), which is what the dedupe is for.
+    Takes at most 2 seconds. Raises AppendFailed. If only the reply was lost, Redis has the events anyway: the
+    retry of SendGrid then brings duplicates, and a worker drops duplicates.
     """
     if redis.is_circuit_open():
-        raise Unavailable("Redis failed a moment ago")
+        raise AppendFailed("Redis failed a moment ago")
     limit = BACKLOG_LIMIT.get()
     try:
         answer = _script(_APPEND)(
@@ -142,44 +142,45 @@ def append(webhook: str, events: Sequence[bytes]) -> bool:
         )
     except RedisError as error:
         redis.open_circuit()
-        raise Unavailable(f"Redis: {type(error).__name__}") from error
+        raise AppendFailed(f"Redis: {type(error).__name__}") from error
     if answer == -2:
-        raise Unavailable("Redis has used nine tenths of its memory")
+        raise AppendFailed("Redis has used nine tenths of its memory")
     if answer == -1:
-        raise Unavailable(f"the backlog is at its limit of {limit} events")
+        raise AppendFailed(f"the backlog is at its limit of {limit} events")
     return bool(answer)
 
 
-def read(count: int, idle: int) -> Reading:
-    """Entries of `count` events; first those that lay unfinished for `idle` milliseconds.
+def read(count: int, idle: int) -> Batch:
+    """Read entries of about `count` events; first the entries left unfinished for `idle` milliseconds.
 
-    They are read whole: where a stretch of small ones ends, it may be three times as many events.
+    A read takes whole entries. After a stretch of small entries the events may be three times `count`.
 
-    Acknowledges the wake-up first, so that whatever is appended from here on sends a new one. Stops early
-    where entries are large: a body that could not be split is one event of up to the webhook's limit,
-    and some hundreds of those would be more than a worker can hold.
+    First acknowledges the wake-up, so that a later `append` wakes a worker again. Stops after `MOST_BYTES`:
+    an unreadable body is a single event of up to the webhook's limit, and a worker has no memory for
+    hundreds of such events.
     """
     redis.for_workers().delete(redis.key("wakeup"))
-    found: list[Entry] = []
+    entries: list[Entry] = []
     events = size = 0
     step = ceil(count / MOST_EVENTS)
     while events < count and size < MOST_BYTES:
         try:
-            part = _read(step, idle)
+            chunk = _read(step, idle)
         except RedisError:
-            if not found:
+            if not entries:
                 raise
-            break  # what was read before Redis went is ours to store; left, it would wait for its lease
-        found += part
-        if len(part) < step:
-            return Reading(found, more=False)
-        events += events_in(part)
-        size += sum(len(raw) for entry in part for raw in entry.events)
-        # As many as it takes if they bear what those before them bore, and not many more if they are full.
-        for_events = len(found) * (count - events) / max(events, 1)
-        for_bytes = len(found) * (MOST_BYTES - size) / max(size, 1)
+            break  # Store the entries that were read: otherwise they would wait for the end of the lease.
+        entries += chunk
+        if len(chunk) < step:
+            return Batch(entries, more=False)
+        events += events_in(chunk)
+        size += sum(len(raw) for entry in chunk for raw in entry.events)
+        # Assume that the next entries are as large as the entries so far. If they are full, do not read many
+        # events beyond `count`.
+        for_events = len(entries) * (count - events) / max(events, 1)
+        for_bytes = len(entries) * (MOST_BYTES - size) / max(size, 1)
         step = min(2 * ceil((count - events) / MOST_EVENTS), ceil(for_events), ceil(for_bytes))
-    return Reading(found, more=True)
+    return Batch(entries, more=True)
 
 
 def _read(count: int, idle: int) -> list[Entry]:
@@ -187,23 +188,23 @@ def _read(count: int, idle: int) -> list[Entry]:
         claimed: Any = redis.for_workers().xautoclaim(
             redis.key(), GROUP, CONSUMER, min_idle_time=idle, start_id="0-0", count=count
         )
-        found = claimed[1]
-        if len(found) < count:
+        replies = claimed[1]
+        if len(replies) < count:
             fresh = redis.for_workers().xreadgroup(
-                GROUP, CONSUMER, {redis.key(): ">"}, count=count - len(found)
+                GROUP, CONSUMER, {redis.key(): ">"}, count=count - len(replies)
             )
-            found += [entry for _, entries in cast(Any, fresh or ()) for entry in entries]
+            replies += [entry for _, entries in cast(Any, fresh or ()) for entry in entries]
     except ResponseError as error:
         if not str(error).startswith("NOGROUP"):
             raise
         _create_group()
         return _read(count, idle)
-    # Redis 6.2 hands out a claimed entry that has been deleted as None.
-    return [unpack(entry_id, fields) for entry_id, fields in found if fields]
+    # Redis 6.2 returns None for a claimed entry that was deleted.
+    return [unpack(entry_id, fields) for entry_id, fields in replies if fields]
 
 
 def delete(entries: Sequence[Entry]) -> None:
-    """Forget entries whose events are stored."""
+    """Delete entries after the events are stored."""
     if entries:
         _script(_DELETE)(
             keys=[redis.key(), redis.key("waiting")],
@@ -213,30 +214,30 @@ def delete(entries: Sequence[Entry]) -> None:
 
 
 def release(entries: Sequence[Entry], idle: int) -> None:
-    """Let the next reader have these at once, as if they had lain unfinished for `idle` milliseconds."""
+    """Let the next reader take the entries at once, as if left unfinished for `idle` milliseconds."""
     if entries:
         ids = [entry.id for entry in entries]
         redis.for_workers().xclaim(redis.key(), GROUP, CONSUMER, 0, ids, idle=idle, justid=True)  # type: ignore[arg-type]
 
 
 def backlog() -> int:
-    """How many events wait: not yet read, or read and not yet stored."""
+    """The number of waiting events: not yet read, or read and not yet stored."""
     entries = redis.for_workers().xlen(redis.key())
     return max(entries, int(redis.for_workers().get(redis.key("waiting")) or 0)) if entries else 0
 
 
 def oldest() -> Oldest:
-    """The entry that has waited longest: not yet read, or read and not yet stored.
+    """When the oldest waiting entry was received: not yet read, or read and not yet stored.
 
-    `received_at` is later than `now` where the clock of Redis has been set back.
+    `received_at` is later than `now` if the clock of Redis was set back.
     """
-    # In one transaction and the time last: an entry that comes in between would seem to be of the future.
+    # In a transaction, and the time last: otherwise a new entry could seem to come from the future.
     pipeline = redis.for_workers().pipeline(transaction=True)
     pipeline.xrange(redis.key(), count=1)
     pipeline.time()
     entries, (seconds, microseconds) = pipeline.execute()
-    now = datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds)
-    return Oldest(now, unpack(*entries[0]).received_at if entries else None)
+    redis_now = datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds)
+    return Oldest(redis_now, unpack(*entries[0]).received_at if entries else None)
 
 
 def anything_to_read(idle: int) -> bool:

@@ -1,4 +1,4 @@
-"""Where the webhooks are. SendGrid follows no redirect, so each is there with and without the slash."""
+"""The URLs of the webhooks, with and without the final slash: SendGrid follows no redirect."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""The webhook views SendGrid posts to."""
+"""The webhook views for SendGrid's posts."""
 
 from events_app.views.inbound import SendGridInboundWebhookView
 from events_app.views.tracking import SendGridTrackingWebhookView

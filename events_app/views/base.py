@@ -1,4 +1,4 @@
-"""What the webhook views have in common: whom they let in, and how they say no."""
+"""The base of both webhook views: authentication and refusals."""
 
 import base64
 import binascii
@@ -11,6 +11,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ImproperlyConfigured
 from django.db.transaction import non_atomic_requests
 from django.http import HttpRequest, HttpResponse
+from django.http.request import HttpHeaders
 from django.utils.crypto import constant_time_compare
 from django.utils.decorators import method_decorator
 from django.views import View
@@ -22,39 +23,44 @@ from events_app.views import signature
 
 logger = logging.getLogger(__package__)
 
-#: Seconds a signature's time may lie ahead of our clock.
+# In WSGI's form: `request.headers` would build a dict of all headers for each post.
+_SIGNATURE = HttpHeaders.to_wsgi_name(signature.SIGNATURE_HEADER)
+_TIMESTAMP = HttpHeaders.to_wsgi_name(signature.TIMESTAMP_HEADER)
+
+#: Seconds that a signature's timestamp may lie in the future, by our clock.
 MOST_AHEAD = 3600
 
 
 class WebhookResponse(HttpResponse):
-    """The webhook view's own answer to a post. No middleware of the site makes one."""
+    """The webhook view's own answer to a post. No middleware of the site makes a WebhookResponse."""
 
-    # Read by django/utils/log.py, `log_response`. The view logs each refusal once, as a warning; Django would
-    # log each 503 once more, as an error. But a 503 is normal here: SendGrid posts again.
+    # Read by django/utils/log.py, `log_response`. The view logs each refusal as a warning. Django would log
+    # each 503 again, as an error. But a 503 is normal here: SendGrid posts again.
     _has_been_logged = True
 
 
 class Refusal(Exception):
-    """The answer to a post that is not taken; its text says why, without anything of the post."""
+    """A post is not accepted. The text gives the reason and repeats nothing of the post."""
 
     def __init__(self, status: HTTPStatus, why: str) -> None:
         super().__init__(why)
         self.status = status
 
 
-# non_atomic_requests: with ATOMIC_REQUESTS, Django would not get here while the database is away.
+# non_atomic_requests: with ATOMIC_REQUESTS, Django would fail before it calls the view while the database is
+# away.
 @method_decorator([csrf_exempt, login_not_required, non_atomic_requests], name="dispatch")
 class WebhookView(View):
-    """Takes posts, or says why not."""
+    """Accepts posts, or answers with the reason for a refusal."""
 
     http_method_names = ["post", "head"]  # noqa: RUF012 (as Django has it)
 
-    #: Its name, which is kept with what came through it.
+    #: The webhook's name. It is stored with each post.
     webhook = ""
     basic_auth: str | Sequence[str] | None = None
 
     def head(self, request: HttpRequest) -> HttpResponse:
-        """SendGrid and people try whether somebody is there."""
+        """Answer a check of the URL by SendGrid or a person."""
         return HttpResponse()
 
     def post(self, request: HttpRequest) -> HttpResponse:
@@ -77,42 +83,58 @@ class WebhookView(View):
         return WebhookResponse(f"{refusal}\n", status=refusal.status, content_type="text/plain")
 
 
-def signature_fault(timestamp: str, given: str, longest: int | None) -> str:
-    """Why the headers alone refute a signature; empty where they do not. `longest` is in seconds."""
-    if not signature.is_well_formed(timestamp=timestamp, signature=given):
+def signature_headers(request: HttpRequest) -> tuple[str, str]:
+    """The timestamp and the signature, or empty strings."""
+    return request.META.get(_TIMESTAMP, ""), request.META.get(_SIGNATURE, "")
+
+
+def fault_in_headers(
+    request: HttpRequest, secrets: Sequence[str], keys: Sequence[str], max_age: int | None
+) -> str:
+    """Why to refuse the post without reading the body, or an empty string. `max_age` is in seconds."""
+    if secrets and not _has_secret(request, secrets):
+        return "basic auth is missing or wrong"
+    return _signature_fault(request, max_age) if keys else ""
+
+
+def _signature_fault(request: HttpRequest, max_age: int | None) -> str:
+    timestamp, signed = signature_headers(request)
+    if not signed:
+        return "the signature is missing"
+    if not signature.is_well_formed(timestamp=timestamp, signature=signed):
         return "the signature or its timestamp is malformed"
     age = time.time() - int(timestamp)
-    if longest is not None and age > longest:
-        return f"the signature is older than {longest} seconds"
+    if max_age is not None and age > max_age:
+        return f"the signature is older than {max_age} seconds"
     if age < -MOST_AHEAD:
         return "the signature is from the future: is this server's clock right?"
     return ""
 
 
-def has_secret(request: HttpRequest, secrets: Sequence[str]) -> bool:
-    """Whether the post bears one of the "user:password" pairs."""
+def _has_secret(request: HttpRequest, secrets: Sequence[str]) -> bool:
+    """Whether the post has a "user:password" pair of `secrets`."""
     scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
     try:
-        given = base64.b64decode(credentials.strip(), validate=True)
+        pair = base64.b64decode(credentials.strip(), validate=True)
     except (ValueError, binascii.Error):
         return False
-    # All of them are compared, so that the time taken tells nothing of which one came near.
-    matches = [constant_time_compare(given, secret.encode()) for secret in secrets]
+    # Compare with all secrets, so that the time of the answer does not tell which secret was nearly right.
+    matches = [constant_time_compare(pair, secret.encode()) for secret in secrets]
     return scheme.lower() == "basic" and any(matches)
 
 
 def usable_keys(setting: Setting[tuple[str, ...]], keys: Sequence[str]) -> list[str]:
-    """The keys that are keys: one that was pasted badly must not lock out the others.
+    """The well-formed keys. A malformed key is logged, so that the remaining keys still work.
 
-    Raises ImproperlyConfigured where none is.
+    Raises ImproperlyConfigured if every key is malformed.
     """
-    found = []
+    usable = []
     for number, key in enumerate(keys, 1):
         try:
             signature.load_key(key)
-            found.append(key)
+            usable.append(key)
         except ValueError as error:
             logger.error("%s, key %d: %s", setting.name, number, error)
-    if not found:
+    if not usable:
         raise ImproperlyConfigured(f"{setting.name} holds no usable key")
-    return found
+    return usable

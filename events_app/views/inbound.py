@@ -1,12 +1,13 @@
-"""The webhook view for mail that comes in: save the post, record it, wake a worker, answer.
+"""The webhook view for inbound mail: save the post, record the post, wake a worker, answer.
 
-After any 3xx or 4xx SendGrid drops a mail for good; after a 5xx it tries again for 72 hours (Twilio docs,
-"Inbound Parse Webhook"). So all that is not kept is answered with 503, whosever fault it is, but for whoever
-bears no credentials at all.
+After a 3xx or 4xx SendGrid drops a mail for good. After a 5xx SendGrid retries for 72 hours (Twilio docs,
+"Inbound Parse Webhook"). So the view answers 503 whenever a mail is not saved. Only a post without
+credentials gets 403.
 """
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import sha256
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -20,23 +21,22 @@ from events_app import conf, tasks
 from events_app.inbound import storage, store
 from events_app.shared import wakeup
 from events_app.views import signature
-from events_app.views.base import Refusal, WebhookView, has_secret, signature_fault, usable_keys
+from events_app.views.base import Refusal, WebhookView, fault_in_headers, signature_headers, usable_keys
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
 logger = logging.getLogger(__name__)
 
-#: Bytes of a body that are in memory at once.
+#: Bytes of a body in memory at once.
 CHUNK = 256 * 1024
 
 
 class SendGridInboundWebhookView(WebhookView):
-    """Inbound Parse's webhook. 2xx means: the storage has the post, and the database knows of it.
+    """Inbound Parse's webhook. A 2xx answer means: the storage has the post, and the database a row.
 
-    What an authentic post holds does not matter here: a worker reads it. `as_view()` takes settings of its
-    own for one URL: `basic_auth` ("user:password", or several) and `inbound_webhook_verification_key` (one,
-    or several).
+    The view does not read the mail; a worker does. `as_view()` takes settings for a single URL: `basic_auth`
+    ("user:password", or a list) and `inbound_webhook_verification_key` (a key, or a list).
     """
 
     webhook = "inbound"
@@ -50,27 +50,30 @@ class SendGridInboundWebhookView(WebhookView):
             raise
         except (DatabaseError, InterfaceError) as error:
             raise _retry_later(f"the database did not take the mail: {type(error).__name__}") from None
-        except OSError as error:  # the disk of the file that the post comes into
+        except OSError as error:  # of the temporary file
             raise _retry_later(f"the storage did not take the mail: {storage.why(error)}") from None
         except Exception:
-            logger.exception("A mail could not be taken")
+            logger.exception("Could not accept a mail")
             raise _retry_later("something went wrong here") from None
 
     def _accept(self, request: HttpRequest) -> None:
         secrets = conf.BASIC_AUTH.get(self.basic_auth)
         keys = conf.INBOUND_KEYS.get(self.inbound_webhook_verification_key)
         _check_credentials(request, secrets, keys)
-        fitting = usable_keys(conf.INBOUND_KEYS, keys) if keys else []
-        # All that can be said without the body is said before we wait for it.
+        usable = usable_keys(conf.INBOUND_KEYS, keys) if keys else []
+        # Every check without the body comes before the wait for the body.
         storage.backend()
         limit = conf.INBOUND_LIMIT.get()
         length = _length(request, limit)
-        plain, signed = sha256(), signature.begin(request.headers.get(signature.TIMESTAMP_HEADER, ""))
+        timestamp, signed = signature_headers(request)
+        content, signed_content = sha256(), signature.begin(timestamp)
         with TemporaryUploadedFile("post.form", None, length or 0, None) as body:
-            size = _receive(request, length, limit, body, plain, signed)
-            if keys:
-                _check_signature(request, fitting, signed.digest())
-            self._save(request, body, size, plain.digest())
+            size = _receive(request, length, limit, body, content, signed_content)
+            if keys and not signature.verify_digest(
+                usable, timestamp=timestamp, signature=signed, digest=signed_content.digest()
+            ):
+                raise _retry_later(f"the signature fits no key of {conf.INBOUND_KEYS.name}")
+            self._save(request, body, size, content.digest())
         wakeup.wake(tasks.deliver_inbound)
 
     def _save(self, request: HttpRequest, body: TemporaryUploadedFile, size: int, digest: bytes) -> None:
@@ -82,9 +85,13 @@ class SendGridInboundWebhookView(WebhookView):
         try:
             store.save(self.webhook, file=file, size=size, digest=digest, content_type=content_type)
         except Exception:
-            if not _was_saved(file):
-                _remove_file(file)
-                raise
+            # A connection that breaks at the commit hides whether the row was committed.
+            with suppress(DatabaseError, InterfaceError):
+                if store.is_saved(file):
+                    return
+            # SendGrid posts the mail again. If such files stayed, an outage would fill the storage.
+            _remove_file(file)
+            raise
 
 
 def _retry_later(why: str) -> Refusal:
@@ -92,34 +99,29 @@ def _retry_later(why: str) -> Refusal:
 
 
 def _check_credentials(request: HttpRequest, secrets: Sequence[str], keys: Sequence[str]) -> None:
-    """Refuse what the headers alone condemn."""
+    """Refuse a post by the headers."""
     if not (secrets or keys):
         if conf.ALLOW_INSECURE.get():
             return
         raise _retry_later(
             f"neither {conf.INBOUND_KEYS.name} nor {conf.BASIC_AUTH.name} is set on this server"
         )
-    signed = request.headers.get(signature.SIGNATURE_HEADER, "")
-    timestamp = request.headers.get(signature.TIMESTAMP_HEADER, "")
+    _, signed = signature_headers(request)
     if not (signed or request.headers.get("Authorization")):
         raise Refusal(HTTPStatus.FORBIDDEN, "neither basic auth nor a signature")
-    if secrets and not has_secret(request, secrets):
-        raise _retry_later("basic auth is missing or wrong")
-    if keys and not (signed and timestamp):
-        raise _retry_later("the signature is missing")
-    if keys and (why := signature_fault(timestamp, signed, conf.INBOUND_SIGNATURE_MAX_AGE.get())):
+    if why := fault_in_headers(request, secrets, keys, conf.INBOUND_SIGNATURE_MAX_AGE.get()):
         raise _retry_later(why)
 
 
 def _length(request: HttpRequest, limit: int) -> int | None:
-    """Bytes of the body, as announced; None where it comes in chunks, as a proxy may send it on."""
+    """Bytes of the body by Content-Length; None for a chunked body, as a proxy may send."""
     announced = request.META.get("CONTENT_LENGTH", "")
     if announced.isdecimal():
         length = int(announced)
         if length > limit:
             raise _retry_later(f"the body has more than {limit} bytes")
         return length
-    # The server knows where it ends; under ASGI Django has all of it by now.
+    # The server knows the end of the body. Under ASGI Django has the whole body by now.
     if request.META.get("wsgi.input_terminated", "wsgi.input" not in request.META):
         return None
     raise _retry_later("no Content-Length says how long the body is")
@@ -128,8 +130,8 @@ def _length(request: HttpRequest, limit: int) -> int | None:
 def _receive(
     request: HttpRequest, length: int | None, limit: int, body: TemporaryUploadedFile, *digests: "_Hash"
 ) -> int:
-    """Put the body into the file while the digests run; answer how many bytes it has."""
-    # Under WSGI Django takes a body without a length for an empty one.
+    """Write the body into the file and update the digests; return the number of bytes."""
+    # Under WSGI Django takes a body without a length for empty.
     source = request if length is not None else request.META.get("wsgi.input", request)
     received = 0
     while received <= limit and (chunk := _read(source)):
@@ -153,26 +155,10 @@ def _read(source: Any) -> bytes:
         raise _retry_later("the connection broke before the body was complete") from None
 
 
-def _check_signature(request: HttpRequest, keys: Sequence[str], digest: bytes) -> None:
-    timestamp = request.headers.get(signature.TIMESTAMP_HEADER, "")
-    given = request.headers.get(signature.SIGNATURE_HEADER, "")
-    if not signature.verify_digest(keys, timestamp=timestamp, signature=given, digest=digest):
-        raise _retry_later(f"the signature fits no key of {conf.INBOUND_KEYS.name}")
-
-
-def _was_saved(file: str) -> bool:
-    # A connection that breaks at the commit does not tell what became of it. Where nobody can say, it is not
-    # kept: SendGrid posts it again, and were all these files to stay, an outage would fill the storage.
-    try:
-        return store.is_saved(file)
-    except (DatabaseError, InterfaceError):
-        return False
-
-
 def _remove_file(file: str) -> None:
     try:
         storage.remove(file)
     except Exception as error:  # noqa: BLE001 (each storage has errors of its own)
         logger.warning(
-            "The file of a mail that was not taken stays until it is swept: %s", storage.why(error)
+            "Could not remove the file of a refused mail; the sweep removes it later: %s", storage.why(error)
         )

@@ -1,14 +1,15 @@
-"""Is this body SendGrid's? The check of a signed webhook, on bytes alone.
+"""Verifies the signature of a webhook post.
 
 SendGrid signs the timestamp header's text followed by the raw body, with ECDSA on P-256 and
-SHA-256 (Twilio docs, "Getting Started with the Event Webhook Security Features"; the same for inbound mail,
-"Securing your Inbound Parse Webhook"). The body must be the received bytes: parsing and writing it again
-breaks the signature.
+SHA-256 (Twilio docs, "Getting Started with the Event Webhook Security Features"; for inbound mail "Securing
+your Inbound Parse Webhook"). The body must be the received bytes: a parsed and rewritten body has a different
+signature.
 """
 
 import base64
 import binascii
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -28,11 +29,11 @@ TIMESTAMP_HEADER = "X-Twilio-Email-Event-Webhook-Timestamp"
 
 @lru_cache(maxsize=64)
 def load_key(text: str) -> EllipticCurvePublicKey:
-    """A public key as SendGrid shows it (base64 on one line) or as PEM.
+    """A public key in SendGrid's form (base64 on a single line) or as PEM.
 
-    Raises ValueError saying what is wrong with it.
+    Raises ValueError with the fault of the key.
     """
-    # An environment variable often holds PEM with its line ends written as backslash-n.
+    # An environment variable often holds PEM with backslash-n for each line end.
     lines = text.replace("\\n", "\n").split("\n")
     bare = "".join(line.strip() for line in lines if not line.startswith("-----"))
     try:
@@ -40,14 +41,16 @@ def load_key(text: str) -> EllipticCurvePublicKey:
     except (ValueError, binascii.Error, UnsupportedAlgorithm):
         raise ValueError("not a public key: paste the verification key as SendGrid shows it") from None
     if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
-        raise ValueError("a public key, but not one of SendGrid's: those are ECDSA keys on the curve P-256")
+        raise ValueError(
+            "a public key, but not SendGrid's: SendGrid's keys are ECDSA keys on the curve P-256"
+        )
     return key
 
 
 def is_well_formed(*, timestamp: str, signature: str) -> bool:
-    """Whether they have the form of SendGrid's: an ECDSA signature as base64 of DER, and whole seconds."""
-    # Whole seconds have ten digits until the year 2286. With a free length, the body could begin with a part
-    # of the timestamp that was signed.
+    """Whether the signature is an ECDSA signature as base64 of DER, and the timestamp whole seconds."""
+    # Whole seconds have ten digits until the year 2286. With a free length, an attacker could move digits of
+    # the signed timestamp into the body.
     if not (len(timestamp) == 10 and timestamp.isascii() and timestamp.isdigit()):
         return False
     try:
@@ -58,9 +61,9 @@ def is_well_formed(*, timestamp: str, signature: str) -> bool:
 
 
 def verify(keys: Iterable[str], *, timestamp: str, signature: str, body: bytes) -> bool:
-    """Whether any of `keys` signed this timestamp and body. A malformed signature is a plain no.
+    """Whether a key of `keys` signed the timestamp and the body. False for a malformed signature.
 
-    Raises ValueError for a key that is none.
+    Raises ValueError for a malformed key.
     """
     running = begin(timestamp)
     running.update(body)
@@ -68,21 +71,17 @@ def verify(keys: Iterable[str], *, timestamp: str, signature: str, body: bytes) 
 
 
 def begin(timestamp: str) -> "_Hash":
-    """The digest that SendGrid signs, to be fed with the body: for one that is not held in memory."""
+    """Start the digest of a signed post. The caller updates the digest with the body, chunk by chunk."""
     return sha256(timestamp.encode("utf-8", "replace"))
 
 
 def verify_digest(keys: Iterable[str], *, timestamp: str, signature: str, digest: bytes) -> bool:
-    """As `verify`, with what became of `begin`."""
+    """Like `verify`, with the finished digest of `begin`."""
     if not is_well_formed(timestamp=timestamp, signature=signature):
         return False
     der = base64.b64decode(signature)
-    return any(_signed_by(load_key(key), der, digest) for key in keys)
-
-
-def _signed_by(key: EllipticCurvePublicKey, der: bytes, digest: bytes) -> bool:
-    try:
-        key.verify(der, digest, ECDSA(Prehashed(SHA256())))
-    except InvalidSignature:
-        return False
-    return True
+    for key in keys:
+        with suppress(InvalidSignature):
+            load_key(key).verify(der, digest, ECDSA(Prehashed(SHA256())))
+            return True
+    return False

@@ -1,7 +1,7 @@
-"""One posted body -> the raw bytes of its elements, without decoding them.
+"""Splits a posted body into the raw bytes of the array's elements, without decoding an element.
 
-The webhook view keeps bytes; what they mean is a worker's business. So one unreadable element never
-costs its neighbours anything, and the view never pays for decoding.
+The webhook view stores bytes, and a worker decodes them. So an unreadable element never affects the
+neighbouring elements, and the view stays fast.
 """
 
 import json
@@ -11,10 +11,11 @@ from itertools import islice
 
 import msgspec
 
-#: Elements one post may have. SendGrid posts at 768 KB, some 800 to 1,600 events.
+#: Elements that a post may have. SendGrid posts at 768 KB, about 800 to 1,600 events.
 MOST_EVENTS = 20_000
 
-# Broken elements after which the rest of a body is kept as one: each costs a search for its end.
+# Broken elements in a body. After this number the rest of the body becomes one element: each broken element
+# costs a search for its end.
 _MOST_BROKEN = 100
 
 _array = msgspec.json.Decoder(list[msgspec.Raw])
@@ -22,24 +23,24 @@ _tolerant = json.JSONDecoder(strict=False)
 
 _between = re.compile(r"[ \t\r\n,]*")
 _closing = re.compile(r"\]?[ \t\r\n]*\Z")
-# How SendGrid separates events. Only with the line's end: that cannot stand in a JSON string, so no
-# text of a stranger's (a clicked URL, a browser's name) can pass for the start of an event.
+# How SendGrid separates events. The line end matters: no JSON string contains a raw line end, so a stranger's
+# text (a clicked URL, a browser's name) cannot pass for the start of an event.
 _next_event = re.compile(r",[ \t]*\r?\n[ \t]*(?=\{)")
 
 
 class NotAnArray(ValueError):
-    """The body does not even begin like a JSON array: not an Event Webhook's post."""
+    """The body does not start like a JSON array: not an Event Webhook's post."""
 
 
 class TooMany(ValueError):
-    """The body has more elements than a post may have."""
+    """The body has more than `MOST_EVENTS` elements."""
 
 
 def split(body: bytes) -> list[bytes]:
-    """The body's elements as they stand in it.
+    """The raw bytes of the body's elements.
 
-    What is no JSON is an element too, up to where the next event begins: a worker stores it as
-    unreadable, and nothing is lost. Raises NotAnArray or TooMany.
+    Invalid JSON is an element too, up to the start of the next event. A worker stores the element as
+    unreadable, so nothing is lost. Raises NotAnArray or TooMany.
     """
     body = body.removeprefix(b"\xef\xbb\xbf")
     if not body.lstrip(b" \t\r\n").startswith(b"["):
@@ -54,14 +55,14 @@ def split(body: bytes) -> list[bytes]:
 
 
 def _split_tolerantly(body: bytes) -> Iterator[bytes]:
-    """As `split`, for what strict JSON forbids: NaN, control characters, lone surrogates, bad UTF-8."""
+    """Like `split`, but accepts NaN, control characters, lone surrogates and bad UTF-8."""
     text = body.decode("utf-8", "surrogateescape")
     at = _after_space(text, text.index("[") + 1)
     broken = 0
     while not _closing.match(text, at):
         try:
             _, end = _tolerant.raw_decode(text, at)
-            # A lone quote is a string to the tolerant decoder, up to the first quote in the next event.
+            # The tolerant decoder reads a lone quote as a string up to the first quote in the next event.
             start = _next_event.search(text, at, end) if text[at] == '"' else None
             end = start.start() if start else end
         except (ValueError, RecursionError):

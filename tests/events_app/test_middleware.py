@@ -59,8 +59,8 @@ def test_a_disallowed_host_becomes_503(caplog: pytest.LogCaptureFixture, url: st
     assert (kept.status_code, kept["Content-Type"]) == (503, "text/plain")
     assert kept.content == b"not taken, send again: this site answered 400 in the webhook's place\n"
     assert errors(caplog) == [
-        "So that SendGrid keeps a mail, its post got 503 in place of 400 from a middleware, before any view; "
-        "is its host name in ALLOWED_HOSTS?"
+        "An inbound mail got 503, so that SendGrid retries, in place of "
+        "400 from a middleware, before any view; is its host name in ALLOWED_HOSTS?"
     ]
     assert counters.read() == {"refused_503": 1}
     assert "django.request" not in {record.name for record in caplog.records}
@@ -70,7 +70,7 @@ def test_a_redirect_to_https_becomes_503(settings: Settings, caplog: pytest.LogC
     settings.SECURE_SSL_REDIRECT = True
     assert post(f"{URL}?token=secret").status_code == 503
     assert errors(caplog) == [
-        "So that SendGrid keeps a mail, its post got 503 in place of "
+        "An inbound mail got 503, so that SendGrid retries, in place of "
         "301 to https://testserver/anymail/sendgrid/inbound/ from a middleware, before any view"
     ]
 
@@ -111,7 +111,7 @@ def test_a_login_redirect_around_the_webhook_view_becomes_503(
     settings.ROOT_URLCONF = (path("in", login_required(SendGridInboundWebhookView.as_view())),)
     assert post("/in?a=secret").status_code == 503
     assert errors(caplog) == [
-        "So that SendGrid keeps a mail, its post got 503 in place of 302 to /accounts/login/ "
+        "An inbound mail got 503, so that SendGrid retries, in place of 302 to /accounts/login/ "
         "from around the webhook's view: a decorator or a middleware"
     ]
 

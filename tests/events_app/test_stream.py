@@ -9,7 +9,7 @@ from redis import RedisError
 
 from events_app import stream
 from events_app.shared import redis
-from events_app.stream import MOST_EVENTS, Entry, Unavailable
+from events_app.stream import MOST_EVENTS, AppendFailed, Entry
 
 #: Long enough that no entry has been idle for it, and one that every entry has been.
 LEASE, NONE = 3_600_000, 0
@@ -83,7 +83,7 @@ def test_an_entry_id_beyond_all_dates_has_a_received_time() -> None:
 def test_append_over_the_backlog_limit_is_refused_whole(anymail: Callable[..., None]) -> None:
     anymail(EVENT_BACKLOG_LIMIT=3)
     append(b"1", b"2")
-    with pytest.raises(Unavailable, match="limit of 3"):
+    with pytest.raises(AppendFailed, match="limit of 3"):
         append(b"3", b"4")
     assert stream.backlog() == 2
     append(b"3")
@@ -94,7 +94,7 @@ def test_done_entries_make_room_in_the_backlog(anymail: Callable[..., None]) -> 
     anymail(EVENT_BACKLOG_LIMIT=1)
     append(b"1")
     entries = fresh()
-    with pytest.raises(Unavailable):
+    with pytest.raises(AppendFailed):
         append(b"2")
     stream.delete(entries)
     append(b"2")
@@ -108,7 +108,7 @@ def test_done_is_idempotent_for_the_backlog(anymail: Callable[..., None]) -> Non
     stream.delete(first)
     assert stream.backlog() == 3
     anymail(EVENT_BACKLOG_LIMIT=4)
-    with pytest.raises(Unavailable):
+    with pytest.raises(AppendFailed):
         append(b"6", b"7")
 
 
@@ -126,7 +126,7 @@ def test_uncounted_entries_count_towards_the_backlog(anymail: Callable[..., None
     for _ in range(3):
         redis.for_workers().xadd(redis.key(), {"r": b"{}"})
     assert stream.backlog() == 3
-    with pytest.raises(Unavailable):
+    with pytest.raises(AppendFailed):
         append(b"1")
     stream.delete(fresh())
     append(b"1", b"2", b"3")
@@ -134,7 +134,7 @@ def test_uncounted_entries_count_towards_the_backlog(anymail: Callable[..., None
 
 def test_a_full_backlog_does_not_pause_redis(anymail: Callable[..., None]) -> None:
     anymail(EVENT_BACKLOG_LIMIT=1)
-    with pytest.raises(Unavailable):
+    with pytest.raises(AppendFailed):
         append(b"1", b"2")
     assert not redis.is_circuit_open()
 
@@ -143,15 +143,15 @@ def test_with_redis_away_append_is_refused_and_redis_is_paused(
     anymail: Callable[..., None],
 ) -> None:
     anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
-    with pytest.raises(Unavailable, match="Redis: ConnectionError"):
+    with pytest.raises(AppendFailed, match="Redis: ConnectionError"):
         append(b"1")
-    with pytest.raises(Unavailable, match="failed a moment ago"):
+    with pytest.raises(AppendFailed, match="failed a moment ago"):
         append(b"1")
 
 
 def test_append_to_a_key_of_another_type_is_refused() -> None:
     redis.for_workers().set(redis.key(), "a text")
-    with pytest.raises(Unavailable):
+    with pytest.raises(AppendFailed):
         append(b"1")
 
 

@@ -545,7 +545,7 @@ def test_a_file_that_cannot_be_removed_is_left_for_retention(
     with database_away(database):
         assert post() == 503
     (left,) = stored_files(folder)
-    assert "stays until it is swept: PermissionError: Permission denied" in caplog.text
+    assert "the sweep removes it later: PermissionError: Permission denied" in caplog.text
     assert left.name not in caplog.text
     assert (kept(), wake_ups()) == ([], 0)
 
@@ -578,7 +578,7 @@ def test_an_unexpected_error_gets_503_and_a_logged_traceback(
         b"not taken, send again: something went wrong here\n",
     )
     (record,) = (record for record in caplog.records if record.exc_info)
-    assert (record.levelno, record.getMessage()) == (logging.ERROR, "A mail could not be taken")
+    assert (record.levelno, record.getMessage()) == (logging.ERROR, "Could not accept a mail")
     assert "@" not in re.sub(r"@pytest\S*|@contextmanager", "", caplog.text)
     assert nothing_is_kept(folder)
 

@@ -76,8 +76,8 @@ def test_every_form_of_a_public_key_is_accepted(key: str) -> None:
             ).decode(),
             "not a",
         ),
-        (shown(rsa.generate_private_key(65537, 2048).public_key()), "not one of SendGrid's"),
-        (shown(ec.generate_private_key(ec.SECP384R1()).public_key()), "not one of SendGrid's"),
+        (shown(rsa.generate_private_key(65537, 2048).public_key()), "but not SendGrid's"),
+        (shown(ec.generate_private_key(ec.SECP384R1()).public_key()), "but not SendGrid's"),
     ],
     ids=[
         "empty",
