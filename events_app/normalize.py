@@ -1,7 +1,7 @@
-"""One SendGrid event object becomes one TrackingEvent, with a sentence for people; what maps to what is data.
+"""Turns SendGrid's event object into a TrackingEvent, by tables, and describes the event in a sentence.
 
-`normalize` never raises: a word the tables do not know becomes "unknown" or "other", a value of a
-wrong type counts as missing. docs/events.md shows the tables to users.
+`normalize` never raises: a word outside the tables becomes "unknown" or "other", and a value of a wrong type
+counts as missing. docs/events.md shows the tables to users.
 """
 
 import re
@@ -45,16 +45,16 @@ BOUNCE_TYPES = {
     "expired": RejectReason.TIMED_OUT,
 }
 
-#: Asked before the type: it is the one classification that names the message as the cause.
+#: Looked up before the type: only this classification says that the message is the cause.
 BOUNCE_CLASSIFICATIONS = {"content": RejectReason.SPAM}
 
 MTA_EVENTS = frozenset({"delivered", "deferred", "bounce"})
 
-#: Not `received`: there it is the program that called SendGrid's API.
+#: Without `received`: its user agent is the program that called SendGrid's API.
 USER_AGENT_EVENTS = frozenset({"open", "click", "unsubscribe", "group_unsubscribe", "group_resubscribe"})
 
-#: Custom arguments stand at the top level beside SendGrid's own keys, and lose to them (Event
-#: Webhook Reference). So metadata is what these do not name: own on every event ...
+#: Custom arguments stand at the top level beside SendGrid's own keys, and SendGrid's keys win (Event Webhook
+#: Reference). So metadata is every key except SendGrid's own keys: on every event ...
 OWN_PREFIX = "sg_"
 # fmt: off
 OWN_KEYS = {
@@ -67,7 +67,7 @@ OWN_KEYS = {
     "template_version_id", "timestamp", "tls", "type", "url", "url_offset", "useragent",
 }
 
-#: ... and own on one event only. Elsewhere these are good names for metadata, and the user's.
+#: ... and on some events only. On any other event such a key is the user's metadata.
 OWN_KEYS_ON = {
     "dropped": {"message"},
     "deferred": {"from", "domain"},
@@ -80,16 +80,16 @@ OWN_KEYS_ON = {
 # fmt: on
 _ALL_OWN_KEYS_ON = {name: OWN_KEYS | keys for name, keys in OWN_KEYS_ON.items()}
 
-#: Objects whose content is metadata. Not seen in SendGrid's traffic, but other code builds them.
+#: Objects of metadata. Not seen in SendGrid's traffic, but some programs build such events.
 NESTED_METADATA = ("unique_args", "custom_args")
 
-#: From here on a timestamp is in milliseconds, as in a Single Send sample (Event Webhook
-#: Reference): in seconds this is the year 5138, in milliseconds 1973.
+#: The smallest timestamp read as milliseconds. A Single Send sample has milliseconds (Event Webhook
+#: Reference). In seconds this number is the year 5138, in milliseconds 1973.
 FIRST_MILLISECOND = 10**11
 
 _DIGITS = re.compile(r"[0-9]+(\.[0-9]+)?")
 
-#: What is said of each event; "" is any event not named here.
+#: The description of each event; "" stands for any unknown event.
 SENTENCES = {
     "": "SendGrid reported an event of a kind not known here",
     "processed": "SendGrid took the message and will try to deliver it",
@@ -113,10 +113,10 @@ BOUNCE_SENTENCES = {
     RejectReason.TIMED_OUT: "SendGrid gave up after trying for too long",
     RejectReason.SPAM: "The message was refused for its content",
 }
-#: What `sg_machine_open` means, and all it means (Event Webhook Reference).
+#: The full meaning of `sg_machine_open` (Event Webhook Reference).
 MACHINE_OPEN_SENTENCE = "Apple Mail Privacy Protection, not a person, opened the message"
 
-#: The field a sentence ends with, and how.
+#: The field at the end of a description, and the format.
 DETAILS = {
     "": ("event", ": {}"),
     "bounce": ("bounce_classification", " ({})"),
@@ -124,24 +124,24 @@ DETAILS = {
     "deferred": ("attempt", " (attempt {})"),
     "account_status_change": ("type", ": {}"),
 }
-#: Room for any of SendGrid's own words, not for a mail server's answer.
+#: Enough characters for SendGrid's own words, but not for a mail server's answer.
 MAX_DETAIL = 60
 
 
 def read(raw: bytes) -> tuple[dict[str, Any], TrackingEvent]:
-    """The object in a posted element's bytes, and the event it is; raises Unreadable, and nothing else."""
+    """The JSON object in a posted element, and the TrackingEvent. Raises only Unreadable."""
     try:
-        found = decode(raw)
-        return found, normalize(found)
+        event = decode(raw)
+        return event, normalize(event)
     except Unreadable:
         raise
-    except Exception as error:  # noqa: BLE001 (a fault of ours would hold its neighbours for ever)
+    except Exception as error:  # noqa: BLE001 (otherwise a bug here would block the other events of the entry)
         why = f"Reading it failed: {type(error).__name__}."
     raise Unreadable(why)
 
 
 def normalize(raw: dict[str, Any]) -> TrackingEvent:
-    """The event in `raw`, an object that `decode` returned."""
+    """The TrackingEvent of `raw`, an object from `decode`."""
     name = _word(raw.get("event"))
     reject_reason = _reject_reason(name, raw)
     return TrackingEvent(
@@ -188,7 +188,7 @@ def _timestamp(value: object) -> datetime | None:
 
 
 def _tags(category: object) -> list[str]:
-    # Sent as a string, it comes back as a string (Event Webhook Reference).
+    # A category sent as a string comes back as a string (Event Webhook Reference).
     if isinstance(category, str):
         return [clean(category)] if category else []
     if isinstance(category, list):
@@ -198,35 +198,28 @@ def _tags(category: object) -> list[str]:
 
 def _reject_reason(name: str, raw: Mapping[str, Any]) -> RejectReason | None:
     if name == "bounce":
-        return _bounce_reason(raw)
+        reason = BOUNCE_CLASSIFICATIONS.get(_word(raw.get("bounce_classification")))
+        # "Test Your Integration" posts a bounce without a type.
+        bounce_type = "bounce" if raw.get("type") in (None, "") else raw["type"]
+        return reason or BOUNCE_TYPES.get(_word(bounce_type), RejectReason.OTHER)
     if name == "dropped":
         # `reason` first: `type` may be a custom argument.
-        known = DROP_REASONS.get(_word(raw.get("reason"))) or DROP_REASONS.get(_word(raw.get("type")))
-        return known or RejectReason.OTHER
+        reason = DROP_REASONS.get(_word(raw.get("reason"))) or DROP_REASONS.get(_word(raw.get("type")))
+        return reason or RejectReason.OTHER
     return None
 
 
-def _bounce_reason(raw: Mapping[str, Any]) -> RejectReason:
-    classified = BOUNCE_CLASSIFICATIONS.get(_word(raw.get("bounce_classification")))
-    if classified:
-        return classified
-    kind = raw.get("type")
-    if kind is None or kind == "":  # as "Test Your Integration" posts it
-        return RejectReason.BOUNCED
-    return BOUNCE_TYPES.get(_word(kind), RejectReason.OTHER)
-
-
 def _metadata(name: str, raw: Mapping[str, Any]) -> dict[str, Any]:
-    own = _ALL_OWN_KEYS_ON.get(name, OWN_KEYS)
-    found = {key: value for key, value in raw.items() if key not in own and key[:3] != OWN_PREFIX}
-    nested = [found.pop(key) for key in NESTED_METADATA if isinstance(found.get(key), dict)]
+    own_keys = _ALL_OWN_KEYS_ON.get(name, OWN_KEYS)
+    metadata = {key: raw[key] for key in raw if key not in own_keys and key[:3] != OWN_PREFIX}
+    nested = [metadata.pop(key) for key in NESTED_METADATA if isinstance(metadata.get(key), dict)]
     for inner in nested:
-        found = _metadata(name, inner) | found
-    return found
+        metadata = _metadata(name, inner) | metadata
+    return metadata
 
 
 def describe(name: str, raw: Mapping[str, Any], reject_reason: RejectReason | None) -> str:
-    """What happened, in one sentence that holds no address."""
+    """A sentence about the event, without addresses."""
     known = name if name in SENTENCES else ""
     sentence = SENTENCES[known]
     if known == "bounce" and reject_reason:
@@ -241,12 +234,12 @@ def describe(name: str, raw: Mapping[str, Any], reject_reason: RejectReason | No
 
 
 def _detail(value: object) -> str:
-    """A foreign word or two, fit to stand in a sentence; none where an address might be among them."""
+    """A short text of SendGrid's, printable on a line; empty if an address may be in the text."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return ""
     text = " ".join(str(value).split())
     if "@" in text:
         return ""
-    # Printable is less than `clean` lets pass: no NUL and no surrogates, and nothing invisible.
+    # Stricter than `clean`: also without invisible characters.
     printable = text if text.isprintable() else "".join(filter(str.isprintable, text))
     return (printable if len(printable) <= MAX_DETAIL else printable[: MAX_DETAIL - 1] + "…").rstrip(".")

@@ -1,6 +1,6 @@
-"""Counts of everything that did not go the plain way, by reason, kept in Redis for all processes.
+"""Counters of failures and exceptional events, in Redis for all processes.
 
-Best effort: a lost count is not a lost event.
+Best effort: a lost count loses no event.
 """
 
 from typing import cast
@@ -31,54 +31,54 @@ MAIL_PRUNED_DEAD_LETTER = "mail_pruned_dead_letter"
 FILE_SWEPT = "file_swept"
 WAKE_UP_FAILED = "wake_up_failed"
 TICK_LATE = "tick_late"
-#: One counter for each status.
+#: A counter for each status.
 REFUSED = "refused_{status}"
 
-#: What each one counts, for whoever reads them.
+#: The descriptions of the counters.
 MEANINGS = {
-    DUPLICATE: "events that were in the database already",
+    DUPLICATE: "events already in the database",
     DEAD_LETTER_ON_ARRIVAL: "events stored as dead letters: unreadable, or refused by the database",
     MAIL_DUPLICATE: "duplicate posts of an inbound mail",
-    NO_RECEIVER: "events that met no receiver",
+    NO_RECEIVER: "events without a receiver",
     RECEIVER_FAILED: "calls of a receiver that raised",
-    RECEIVER_TIMED_OUT: "calls of a receiver that were cut off for their time",
-    RECEIVER_UNKNOWN: "retries of a receiver that the worker did not know",
+    RECEIVER_TIMED_OUT: "calls of a receiver that exceeded the time limit",
+    RECEIVER_UNKNOWN: "retries of a receiver unknown to the worker",
     RETRIED: "events whose failed receivers were called again",
     RETRIES_EXHAUSTED: "events that became dead letters because a receiver failed too often",
-    RELEASED: "events left to another worker for lack of time",
-    RECOVERED: "events taken up alone, mostly because their worker had died",
+    RELEASED: "events left to another worker when the time was up",
+    RECOVERED: "events recovered one by one after the end of a lease, mostly because a worker died",
     WORKER_DIED: "events that became dead letters because their workers died too often",
     RETRIED_BY_OPERATOR: "events an operator retried",
     REPLAYED: "events an operator replayed",
     PRUNED: "events removed at the end of their retention",
-    PRUNED_DEAD_LETTER: "those among them that were dead letters",
+    PRUNED_DEAD_LETTER: "dead letters among the removed events",
     MAIL_PRUNED: "inbound mails removed at the end of their retention",
-    MAIL_PRUNED_DEAD_LETTER: "those of these mails that were dead letters",
-    FILE_SWEPT: "files of posts that were not taken, removed",
-    WAKE_UP_FAILED: "wake-ups of a worker that failed",
-    TICK_LATE: "times that no tick of beat's came for too long",
+    MAIL_PRUNED_DEAD_LETTER: "dead letters among the removed inbound mails",
+    FILE_SWEPT: "removed files of refused posts",
+    WAKE_UP_FAILED: "failed wake-ups of a worker",
+    TICK_LATE: "times that beat sent no tick for too long",
     REFUSED: "posts answered with {status}",
 }
 
 
 def meaning(name: str) -> str:
-    """What the counter `name` counts; empty where only another version of this knows."""
+    """The description of the counter `name`; empty for a counter of another version."""
     before, _, _ = REFUSED.partition("{")
     if name.startswith(before):
         return MEANINGS[REFUSED].format(status=name.removeprefix(before))
     return MEANINGS.get(name, "")
 
 
-def count(what: str, by: int = 1) -> None:
-    """Add `by` to the counter `what`."""
+def count(name: str, by: int = 1) -> None:
+    """Add `by` to the counter `name`."""
     if by and not redis.is_circuit_open():
         try:
-            redis.for_webhooks().hincrby(redis.key("counters"), what, by)
+            redis.for_webhooks().hincrby(redis.key("counters"), name, by)
         except (RedisError, ImproperlyConfigured):
             redis.open_circuit()
 
 
 def read() -> dict[str, int]:
-    """All counters that ever counted. Raises redis.RedisError."""
-    found = cast("dict[bytes, bytes]", redis.for_workers().hgetall(redis.key("counters")))
-    return {name.decode(): int(value) for name, value in sorted(found.items())}
+    """The counters above zero. Raises redis.RedisError."""
+    counts = cast("dict[bytes, bytes]", redis.for_workers().hgetall(redis.key("counters")))
+    return {name.decode(): int(number) for name, number in sorted(counts.items())}

@@ -1,4 +1,4 @@
-"""What both apps ask of a database: its clock, conditions, slices of rows, and text that it takes."""
+"""Helpers for the database: the clock, conditions, slices of rows, and cleaning of text."""
 
 import json
 import re
@@ -17,30 +17,29 @@ from django.utils import timezone
 
 
 class DatabaseUnavailable(Exception):
-    """The database could not be asked. Nothing is known to be wrong with the pending deliveries."""
+    """The database did not answer. The pending deliveries themselves may be fine."""
 
 
 def database_now(using: str) -> datetime:
-    """The database's clock, which all workers share. Leases go by it."""
+    """The database's clock, the time of all leases: workers share this clock."""
     connection = connections[using]
-    if connection.vendor == "sqlite":  # a library in our own process: its clock is ours
+    if connection.vendor == "sqlite":  # runs in this process, with the same clock
         return timezone.now()
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
-        found: datetime = cursor.fetchone()[0]
-        return found
+        return cast(datetime, cursor.fetchone()[0])
 
 
 def sql_now(using: str) -> datetime | Now:
-    """The same as a value in a query, which takes no query of its own: when its statement begins."""
+    """The database's clock as an expression: the start of the statement. Needs no separate query."""
     return timezone.now() if connections[using].vendor == "sqlite" else Now()
 
 
 class AnyOf(Func):
-    """A condition on a column of numbers or UUIDs, for `filter`.
+    """A condition for `filter`: a column of numbers or UUIDs contains one of the values.
 
-    `__in` writes a placeholder for each value, has each quoted by itself and has the database read a longer
-    statement: for some hundred ids that costs more than the query.
+    `__in` writes and quotes a placeholder for every value, and the database parses a longer statement. For
+    hundreds of ids, `__in` costs more than the query.
     """
 
     output_field = BooleanField()
@@ -53,7 +52,7 @@ class AnyOf(Func):
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **_: Any
     ) -> tuple[str, tuple[Any, ...]]:
         sql, params, field = self._column(compiler)
-        # Not as a list: psycopg quotes each item of one.
+        # As text: psycopg quotes every item of a list.
         array = f"{{{','.join(map(str, self.values))}}}"
         return f"{sql} = ANY(%s::{field.db_type(connection)}[])", (*params, array)
 
@@ -61,12 +60,12 @@ class AnyOf(Func):
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **_: Any
     ) -> tuple[str, tuple[Any, ...]]:
         sql, params, field = self._column(compiler)
-        values = json.dumps([field.get_db_prep_value(value, connection) for value in self.values])
-        return f"{sql} IN (SELECT value FROM json_each(%s))", (*params, values)  # noqa: S608 (a column of ours)
+        array = json.dumps([field.get_db_prep_value(number, connection) for number in self.values])
+        return f"{sql} IN (SELECT value FROM json_each(%s))", (*params, array)  # noqa: S608 (a column of ours)
 
     def _column(self, compiler: SQLCompiler) -> "tuple[str, tuple[Any, ...], Field[Any, Any]]":
         if not self.values:
-            raise EmptyResultSet  # as `__in` does: no query then
+            raise EmptyResultSet  # like `__in`: Django then sends no query
         (column,) = self.get_source_expressions()
         sql, params = compiler.compile(column)
         return sql, tuple(params), cast("Field[Any, Any]", column.output_field)
@@ -74,18 +73,18 @@ class AnyOf(Func):
 
 Row = TypeVar("Row", bound=Model)
 
-#: Rows that are read, or changed, in one go.
+#: Rows to read or change in a single statement.
 SLICE = 1000
 
 
 def slices(rows: "QuerySet[Row]", size: int | None = None, newest_first: bool = False) -> Iterator[list[Row]]:
-    """The rows by id, a slice at a time; each is met once, whatever changes in the meantime."""
+    """The rows in slices, ordered by id. Changes in the meantime cause neither gaps nor duplicates."""
     order, beyond = ("-pk", "pk__lt") if newest_first else ("pk", "pk__gt")
     ordered = rows.order_by(order)
-    part = list(ordered[: size or SLICE])
-    while part:
-        yield part
-        part = list(ordered.filter(**{beyond: part[-1].pk})[: size or SLICE])
+    chunk = list(ordered[: size or SLICE])
+    while chunk:
+        yield chunk
+        chunk = list(ordered.filter(**{beyond: chunk[-1].pk})[: size or SLICE])
 
 
 # PostgreSQL stores no NUL in text, and no database driver encodes half a surrogate pair.
@@ -93,7 +92,7 @@ _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def clean(text: str) -> str:
-    """`text` as any database takes it: NUL left out, lone surrogates replaced by U+FFFD."""
+    """`text` without NUL, and with U+FFFD for lone surrogates, so that a database accepts the text."""
     if "\0" in text:
         text = text.replace("\0", "")
     return text if text.isascii() else _LONE_SURROGATE.sub("\ufffd", text)

@@ -1,7 +1,7 @@
-"""Calls that may never return, each with a hard deadline.
+"""Runs calls with a hard deadline.
 
-Nobody can interrupt a library that waits for a server without a time limit. So the call runs in a thread of
-its own, and its caller stops waiting.
+A library that waits for a server without a timeout cannot be interrupted. So the call runs in a separate
+thread, and the caller stops waiting at the deadline.
 """
 
 import os
@@ -13,19 +13,19 @@ from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 
-# Seconds after which a thread without work ends.
+# Seconds after which an idle thread ends.
 _IDLE = 30.0
 
 
 class DeadlineExceeded(Exception):
-    """The call has not returned in time, or too many calls before have not returned yet."""
+    """The call did not return in time, or too many earlier calls have not returned yet."""
 
 
 class Threads:
-    """Daemon threads that make such calls, reused: the last one to be idle is the next to work.
+    """A pool of daemon threads. The last thread to become idle works next.
 
-    A thread whose call is late is abandoned. It ends when its call returns, if ever. While `most_late` of
-    them are left, no call is made.
+    At the deadline the pool abandons the thread. An abandoned thread ends when the call returns, if ever.
+    With `most_late` abandoned threads, the pool refuses new calls.
     """
 
     def __init__(self, name: str, most_late: int) -> None:
@@ -33,11 +33,11 @@ class Threads:
         self._name = name
         self._most_late = most_late
         self._forget()
-        # A fork has none of its parent's threads.
+        # A forked child has no threads of the parent.
         os.register_at_fork(after_in_child=self._forget)
 
     def run(self, call: Callable[[], T], seconds: float) -> T:
-        """The call's result, or the exception it raised. Raises DeadlineExceeded."""
+        """Return the call's result. Raises the call's exception, or DeadlineExceeded."""
         if self.late >= self._most_late:
             raise DeadlineExceeded
         try:
@@ -47,27 +47,27 @@ class Threads:
         job = _Job(call)
         thread.jobs.put(job)
         try:
-            result, error = job.outcome.get(timeout=seconds)
+            answer, error = job.outcome.get(timeout=seconds)
         except Empty:
             self._abandon(thread, job)
             raise DeadlineExceeded from None
-        except BaseException:  # a time limit of Celery's, say
+        except BaseException:  # such as a time limit of Celery's
             self._abandon(thread, job)
             raise
         self._idle.append(thread)
         if error is not None:
             raise error
-        return cast(T, result)
+        return cast(T, answer)
 
     def returned(self, job: "_Job") -> bool:
-        """Note that the job's call has returned. False where its caller has given up."""
+        """Record the return of the job's call. False if the caller has given up."""
         with self._lock:
             job.returned = True
             self.late -= job.abandoned
             return not job.abandoned
 
     def retire(self, thread: "_Thread") -> bool:
-        """Let an idle thread end. False where a caller has just taken it."""
+        """Remove an idle thread from the pool. False if a caller has just taken the thread."""
         with suppress(ValueError):
             self._idle.remove(thread)
             return True
@@ -109,12 +109,12 @@ class _Thread(threading.Thread):
                 if self._threads.retire(self):
                     return
                 continue
-            result, error = None, None
+            answer, error = None, None
             try:
-                result = job.call()
-            except BaseException as raised:  # noqa: BLE001 (the caller's to judge)
+                answer = job.call()
+            except BaseException as raised:  # noqa: BLE001 (raised again in the caller)
                 error = raised
             if not self._threads.returned(job):
                 return
-            job.outcome.put((result, error))
-            del job, result, error  # until the next one comes, nobody needs them
+            job.outcome.put((answer, error))
+            del job, answer, error  # do not keep the objects alive while idle

@@ -1,8 +1,8 @@
-"""One setting of the apps: what it is called, where it is looked up, what it may hold.
+"""A setting of the apps: the name, the places of look-up, and the valid values.
 
-Settings live in the `ANYMAIL` dict under Anymail's names, so that its users keep theirs. A name N is
-looked up in this order: an argument of the view or the mail backend, `ANYMAIL["N"]`, `ANYMAIL_N`, plain
-`N` where Anymail allows that, the default. Settings are read when used, so tests can override them.
+Settings are in the `ANYMAIL` dict under Anymail's names, so that users of Anymail keep their settings. The
+look-up order of a name N: an argument of the view or the mail backend, `ANYMAIL["N"]`, `ANYMAIL_N`, plain `N`
+if Anymail allows plain `N`, the default. Settings are read at every use, so tests can override settings.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Setting(Generic[T]):
-    """One setting. `read` turns what was found into its value, or raises ValueError saying why not."""
+    """A setting. `read` converts a user's value, or raises ValueError with the fault."""
 
     name: str
     default: T
@@ -27,18 +27,18 @@ class Setting(Generic[T]):
     def get(self, argument: object = None, argument_of: str = "the view") -> T:
         """The value in force.
 
-        Raises ImproperlyConfigured, naming the place the bad value came from.
+        Raises ImproperlyConfigured with the place and the fault of a bad value.
         """
-        for place, value in self._places(argument, argument_of):
-            if value is not None:
+        for place, raw in self._places(argument, argument_of):
+            if raw is not None:
                 try:
-                    return self.read(value)
+                    return self.read(raw)
                 except ValueError as error:
                     raise ImproperlyConfigured(f"{place}: {error}") from None
         return self.default
 
     def places(self) -> list[str]:
-        """Where it can be set, in words, the first one the one to name to people."""
+        """The places of the setting, in words. Messages to users name the first place."""
         return [place for place, _ in self._places(None, "")][1:]
 
     def _places(self, argument: object, argument_of: str) -> Iterable[tuple[str, object]]:
