@@ -1,7 +1,7 @@
-"""What the world sees: the normalized events, their vocabulary, and the signals that carry them.
+"""The public API of the app: the normalized events and the signals.
 
-The names and attributes are those of django-anymail's normalized tracking and inbound APIs, so that
-receivers written for it run here unchanged.
+The names and attributes come from django-anymail's normalized tracking and inbound APIs, so that receivers
+for Anymail run here unchanged.
 """
 
 import weakref
@@ -14,26 +14,26 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from asgiref.sync import async_to_sync
 from django.dispatch import Signal
 
-if TYPE_CHECKING:  # inbound mail stands above this: it sends these signals
+if TYPE_CHECKING:  # `inbound` is above this module
     from events_app.inbound.message import InboundMessage
 
-#: The `esp_name` every receiver is called with.
+#: The argument `esp_name` of every receiver.
 ESP_NAME = "SendGrid"
 
 #: The custom argument that carries our message id to SendGrid and back in every event.
-#: Anymail's name, so that events of mail it sent keep their ids here.
+#: The name is Anymail's, so that events of mails sent by Anymail keep their ids here.
 MESSAGE_ID_ARG = "anymail_id"
 
 
 class NamedReceiver(NamedTuple):
-    """A connected receiver and the name its failures are recorded under."""
+    """A connected receiver, and its name in the records of failures."""
 
     name: str
     call: Callable[..., object]
 
 
 class ReceiverSignal(Signal):
-    """A signal whose receivers have names, so that one can be called again without the others.
+    """A signal with named receivers, so that a retry can call a single receiver.
 
     A receiver's name is its `dispatch_uid`, else its module and qualified name.
     """
@@ -47,14 +47,15 @@ class ReceiverSignal(Signal):
     ) -> None:
         """Connect as Django does.
 
-        Raises ValueError where the receiver has no name of its own: nothing could tell
-        its failures from those of the receiver that has the name already.
+        Raises ValueError if another receiver has the name: the failures of both would be mixed up.
         """
         name = _name(receiver, dispatch_uid)
-        for taken, other, _, _ in self._connected():
-            # The same function again under its dispatch_uid is Django's own way to say
-            # "once only" (ready() called twice, a module imported by two paths).
-            again = other == receiver or (dispatch_uid is not None and _path(other) == _path(receiver))
+        for taken, connected, _, _ in self._connected():
+            # Django allows to connect the same function again under its dispatch_uid
+            # (ready() called twice, a module imported by two paths).
+            again = connected == receiver or (
+                dispatch_uid is not None and _path(connected) == _path(receiver)
+            )
             if taken == name and not again:
                 raise ValueError(
                     f"Another receiver is connected under the name {name!r}. "
@@ -63,7 +64,7 @@ class ReceiverSignal(Signal):
         super().connect(receiver, sender=sender, weak=weak, dispatch_uid=dispatch_uid)
 
     def named_receivers(self, sender: object) -> list[NamedReceiver]:
-        """The living receivers for `sender` in the order they were connected, one per name."""
+        """The living receivers for `sender` in the order of connection, one per name."""
         named = {
             name: NamedReceiver(name, async_to_sync(target) if is_async else target)  # type: ignore[arg-type]
             for name, target, wanted, is_async in self._connected()
@@ -72,20 +73,14 @@ class ReceiverSignal(Signal):
         return list(named.values())
 
     def _connected(self) -> Iterator[tuple[str, Callable[..., object], int, bool]]:
-        # `Signal.receivers` is documented in its docstring as internal: Django 5.2 keeps
-        # (key, receiver, is_async), 6.1 (key, receiver, sender, is_async). A test on both
-        # grounds tells when that changes.
+        # The docstring of `Signal.receivers` calls the list internal: Django 5.2 keeps (key, receiver,
+        # is_async), 6.1 (key, receiver, sender, is_async). Tests run on both versions.
         for (uid, sender_id), ref, *_, is_async in self.receivers:
             target = ref() if isinstance(ref, weakref.ReferenceType) else ref
             if target is not None:
-                named_by_django = uid in (id(target), _bound_id(target))
+                method = (id(getattr(target, "__self__", None)), id(getattr(target, "__func__", None)))
+                named_by_django = uid in (id(target), method)
                 yield _name(target, None if named_by_django else uid), target, sender_id, is_async
-
-
-def _bound_id(receiver: Callable[..., object]) -> tuple[int, int] | None:
-    if hasattr(receiver, "__func__"):
-        return id(receiver.__self__), id(receiver.__func__)  # type: ignore[attr-defined]
-    return None
 
 
 def _path(receiver: Callable[..., object]) -> str | None:
@@ -97,14 +92,14 @@ def _name(receiver: Callable[..., object], dispatch_uid: Hashable | None) -> str
     name = _path(receiver) if dispatch_uid is None else str(dispatch_uid)
     if not name:
         raise ValueError(
-            f"{type(receiver).__name__} objects have no name a failure could be recorded under: "
+            f"{type(receiver).__name__} objects have no name for the records of failures: "
             "connect this receiver with dispatch_uid='...'."
         )
     return name
 
 
 class EventType(StrEnum):
-    """What happened to a message. SendGrid never reports SENT, FAILED or AUTORESPONDED."""
+    """The type of an event. SendGrid never reports SENT, FAILED or AUTORESPONDED."""
 
     QUEUED = "queued"
     SENT = "sent"
@@ -123,7 +118,7 @@ class EventType(StrEnum):
 
 
 class RejectReason(StrEnum):
-    """Why a BOUNCED or REJECTED event happened."""
+    """The reason of a BOUNCED or REJECTED event."""
 
     INVALID = "invalid"
     BOUNCED = "bounced"
@@ -136,17 +131,16 @@ class RejectReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackingEvent:
-    """One thing that happened to one message for one recipient, as SendGrid reported it.
+    """SendGrid's report about a message to a recipient.
 
-    Every receiver gets an object of its own: what one does to `metadata`, `tags` or
-    `esp_event` no other one sees.
+    Every receiver gets a separate object, so receivers may change `metadata`, `tags` or `esp_event`.
     """
 
-    #: An `EventType`; compares equal to its plain text ("bounced").
+    #: An `EventType`. Equal to its text ("bounced").
     event_type: EventType
-    #: The id `message.anymail_status` had after sending; None when SendGrid sent none back.
+    #: The id in `message.anymail_status` after sending; None if the event has no id.
     message_id: str | None = None
-    #: When it happened (not when it was posted), in UTC; None when unreadable.
+    #: The time of the event (not of the post), in UTC; None if unreadable.
     timestamp: datetime | None = None
     #: SendGrid's `sg_event_id`, byte for byte; None on some events.
     event_id: str | None = None
@@ -162,9 +156,9 @@ class TrackingEvent:
     description: str | None = None
     #: The receiving mail server's own words, untouched.
     mta_response: str | None = None
-    #: The mail program or browser of whoever opened, clicked or unsubscribed.
+    #: The mail program or browser of the person who opened, clicked or unsubscribed.
     user_agent: str | None = None
-    #: The link that was clicked; None on all but CLICKED events.
+    #: The clicked link; None except on CLICKED events.
     click_url: str | None = None
     #: SendGrid's event object as it came.
     esp_event: dict[str, Any] = field(default_factory=dict)
@@ -176,20 +170,20 @@ AnymailTrackingEvent = TrackingEvent
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboundEvent:
-    """One mail that SendGrid received for us. Every receiver gets an object of its own."""
+    """An inbound mail. Every receiver gets a separate object."""
 
     message: "InboundMessage"
-    #: Ours: the same at every call for this mail, and no other mail's.
+    #: Made by this app. Unique to the mail, and the same in every call of a receiver.
     event_id: str
-    #: When the webhook took it, in UTC.
+    #: When the webhook accepted the mail, in UTC.
     timestamp: datetime
     event_type: str = "inbound"
-    #: The id of our message that this one answers, as `anymail_status` and its events have it; None where
-    #: that cannot be told, or it answers none.
+    #: If the mail is a reply to a message of ours: the message's id, as in `anymail_status`. None if not, or
+    #: unknown.
     answers: str | None = None
-    #: The `event_id` of the first post of the same mail: SendGrid has posted it before. None on that one.
+    #: On a duplicate: the `event_id` of the first post of the mail. None on the first post.
     duplicate_of: str | None = None
-    #: The fields SendGrid posted, as text, but for a raw mail itself and for files.
+    #: The posted fields as text, without the raw mail and without files.
     esp_event: dict[str, Any] = field(default_factory=dict)
 
 
@@ -197,25 +191,26 @@ class InboundEvent:
 AnymailInboundEvent = InboundEvent
 
 
-#: Sent by a worker, once for each stored event, to each receiver by itself.
+#: Sent by a worker for each stored event. Each receiver is called and retried on its own.
 #: Arguments: event (a `TrackingEvent`), esp_name ("SendGrid"). Sender: the webhook view class.
 tracking = ReceiverSignal()
 
-#: Sent by a worker, once for each inbound mail, to each receiver by itself.
+#: Sent by a worker for each inbound mail. Each receiver is called and retried on its own.
 #: Arguments: event (an `InboundEvent`), esp_name ("SendGrid"). Sender: the webhook view class.
 inbound = ReceiverSignal()
 
-#: Sent inside the transaction that stores some new events, once for all of them, before any receiver of
-#: `tracking`. For what has to move together with the events; not for receivers of a project's own.
-#: Arguments: events (a list of `TrackingEvent`), received_at (when the webhook took each of them, in the same
-#: order, by the clock of Redis), using (the database's alias). What a receiver raises undoes the storing.
+#: Sent once for a batch of new events, inside the transaction that stores the batch, before `tracking`. For
+#: changes that must commit with the events; not for a project's own receivers.
+#: Arguments: events (a list of `TrackingEvent`), received_at (the time of receipt of each event, in the same
+#: order, by the clock of Redis), using (the database's alias). An exception of a receiver rolls back the
+#: batch.
 stored = Signal()
 
-#: Asks which message of ours an inbound mail answers, when it is first read. Whoever keeps our messages
-#: answers with an id, or with None.
+#: Sent at the first reading of an inbound mail. A receiver that knows our messages returns the id of the
+#: message that the mail replies to, or None.
 #: Arguments: message (an `InboundMessage`).
 answered = Signal()
 
-#: The webhook view class behind each webhook's name, filled when the app is ready. A queued
-#: event bears its webhook's name; a worker looks up the `sender` to call receivers with.
+#: The view class by the webhook's name, filled when the app is ready. A queued event has the webhook's name,
+#: and a worker looks up the `sender` of the signal here.
 webhook_views: dict[str, type] = {}

@@ -1,4 +1,4 @@
-"""What the database keeps: all that came in, and the pending deliveries to receivers."""
+"""The models: events, inbound mails, and the pending deliveries to receivers."""
 
 from events_app.models.event import Event, NewEvent
 from events_app.models.inbound import InboundMail

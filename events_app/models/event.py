@@ -1,4 +1,4 @@
-"""Every event as it came. It is only ever inserted; its unique key decides what is a duplicate."""
+"""The stored events. Rows are insert-only, and the unique key decides about duplicates."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,7 +12,7 @@ from events_app.signals import EventType
 
 
 class NewEvent(msgspec.Struct):
-    """An `Event` that is not stored yet: one of those costs ten times as much to make."""
+    """An event to store. An `Event` would cost ten times as much to create."""
 
     key: bytes
     received_at: datetime
@@ -26,13 +26,13 @@ class NewEvent(msgspec.Struct):
 
 
 class EventManager(models.Manager["Event"]):
-    """Inserts events the way that costs each database least."""
+    """Inserts events in the cheapest way for the database."""
 
     def insert_new(self, events: Sequence[NewEvent], using: str) -> dict[bytes, int]:
-        """Insert those whose key is new; answer their ids by key.
+        """Insert the events with a new key; return the ids by key.
 
-        The rows go in sorted by key: two workers that insert the same events in different orders
-        would otherwise deadlock. Raises what the database raises.
+        Inserts in the order of keys: two workers that insert the same events in different orders would
+        deadlock. Raises the database's errors.
         """
         connection = connections[using]
         fields = [field for field in self.model._meta.concrete_fields if not field.primary_key]
@@ -42,26 +42,26 @@ class EventManager(models.Manager["Event"]):
 
 
 class Event(models.Model):
-    """One event as SendGrid posted it, with the columns people look it up by."""
+    """An event as SendGrid posted it, with columns for look-up."""
 
     key = models.BinaryField(max_length=16, unique=True, editable=False)
     event_type = models.CharField(max_length=16, choices=[(kind.value, kind.value) for kind in EventType])
     event_id = models.CharField(max_length=255, blank=True)
     message_id = models.CharField(max_length=255, blank=True)
-    #: Lower case, for look-up; `raw` has it as it came.
+    #: Lower case, for look-up; `raw` has the original.
     recipient = models.CharField(max_length=320, blank=True)
-    #: When it happened; null where SendGrid's own timestamp is unreadable.
+    #: When the event happened; null if SendGrid's timestamp is unreadable.
     timestamp = models.DateTimeField(null=True)
-    #: When the webhook took it.
+    #: When the webhook accepted the event.
     received_at = models.DateTimeField()
-    #: The webhook it came through, "tracking" or "inbound": names the view that receivers get as `sender`.
+    #: The name of the webhook, "tracking" or "inbound". Receivers get its view as `sender`.
     webhook = models.CharField(max_length=32)
     raw = models.BinaryField()
 
     objects: ClassVar[EventManager] = EventManager()
 
     class Meta:
-        # Not db_index: for text that makes a second index on PostgreSQL, for LIKE.
+        # Not db_index: for a text column db_index adds a second index for LIKE on PostgreSQL.
         indexes = (
             models.Index(fields=["message_id"], name="event_message_id"),
             models.Index(fields=["recipient"], name="event_recipient"),
@@ -77,13 +77,13 @@ _Fields: TypeAlias = Sequence["models.Field[Any, Any]"]
 def _insert_json(
     connection: BaseDatabaseWrapper, fields: _Fields, events: Sequence[NewEvent]
 ) -> dict[bytes, int]:
-    # One parameter: to quote each value by itself costs more than the insert. Bytes go over in base64.
-    found = ", ".join(f"{field.attname} {_type_in_json(field, connection)}" for field in fields)
-    values = ", ".join(
+    # A single parameter: quoting each value costs more than the insert. JSON has bytes as base64.
+    types = ", ".join(f"{field.attname} {_type_in_json(field, connection)}" for field in fields)
+    expressions = ", ".join(
         f"decode({field.attname}, 'base64')" if isinstance(field, models.BinaryField) else field.attname
         for field in fields
     )
-    select = f"SELECT {values} FROM json_to_recordset(%s) AS new ({found})"  # noqa: S608 (our own columns)
+    select = f"SELECT {expressions} FROM json_to_recordset(%s) AS new ({types})"  # noqa: S608 (our own columns)
     with connection.cursor() as cursor:
         cursor.execute(_insert(connection, fields, select), [msgspec.json.encode(events).decode()])
         return {bytes(key): pk for key, pk in cursor.fetchall()}
@@ -92,25 +92,25 @@ def _insert_json(
 def _type_in_json(field: "models.Field[Any, Any]", connection: BaseDatabaseWrapper) -> str:
     if isinstance(field, models.BinaryField):
         return "text"
-    # Without its length, for to cast to that would cut what is too long.
+    # Without the length: a cast to the length would cut a longer text.
     return (field.db_type(connection) or "").partition("(")[0]
 
 
 def _insert_values(
     connection: BaseDatabaseWrapper, fields: _Fields, events: Sequence[NewEvent]
 ) -> dict[bytes, int]:
-    # SQLite takes 32,766 parameters a statement.
+    # SQLite accepts 32,766 parameters a statement.
     row = f"({', '.join(['%s'] * len(fields))})"
     inserted: dict[bytes, int] = {}
     for at in range(0, len(events), 1000):
-        part = events[at : at + 1000]
-        values = [
+        chunk = events[at : at + 1000]
+        parameters = [
             field.get_db_prep_save(getattr(event, field.attname), connection)
-            for event in part
+            for event in chunk
             for field in fields
         ]
         with connection.cursor() as cursor:
-            cursor.execute(_insert(connection, fields, f"VALUES {', '.join([row] * len(part))}"), values)
+            cursor.execute(_insert(connection, fields, f"VALUES {', '.join([row] * len(chunk))}"), parameters)
             inserted.update((bytes(key), pk) for key, pk in cursor.fetchall())
     return inserted
 

@@ -1,10 +1,10 @@
-"""Every post of an inbound mail: where it is kept, and what was read in it."""
+"""The posts of inbound mails: the place of the file, and the fields for look-up."""
 
 from django.db import models
 
 
 class InboundMail(models.Model):
-    """One post of Inbound Parse. SendGrid may post one mail several times: each is a row of its own."""
+    """A post of Inbound Parse. SendGrid may post a mail several times: every post gets a row."""
 
     #: The name of the post's body in the storage.
     file = models.CharField(max_length=255)
@@ -12,31 +12,31 @@ class InboundMail(models.Model):
     size = models.PositiveIntegerField()
     #: SHA-256 of the body.
     digest = models.BinaryField(max_length=32)
-    #: As the request had it: it names the boundary.
+    #: The request's Content-Type, with the boundary of the form.
     content_type = models.CharField(max_length=255)
     received_at = models.DateTimeField()
-    #: The webhook it came through, "tracking" or "inbound": names the view that receivers get as `sender`.
+    #: The name of the webhook, "tracking" or "inbound". Receivers get its view as `sender`.
     webhook = models.CharField(max_length=32)
 
-    # What a worker has found in it; empty before, and where it cannot be read.
+    # A worker reads these fields from the mail. Empty before, and if the mail is unreadable.
 
-    #: What all posts of one mail share (`inbound.parse.post`).
+    #: The same for all posts of a mail (`inbound.parse.post`).
     key = models.BinaryField(max_length=16, null=True, editable=False)
-    #: The first post of the same mail.
+    #: The first post of the mail.
     duplicate_of = models.ForeignKey("self", models.SET_NULL, null=True)
-    #: Its own Message-ID, of its sender's making.
+    #: The Message-ID from the sender.
     message_id = models.CharField(max_length=255, blank=True)
-    #: The id of the message of ours that it answers, as `anymail_status` has it.
+    #: If the mail is a reply to a message of ours: the message's id, as in `anymail_status`.
     answers = models.CharField(max_length=255, blank=True)
     #: The address in From; lower case, for look-up.
     sender = models.CharField(max_length=320, blank=True)
-    #: The first address it was for by its envelope; lower case.
+    #: The first recipient in the envelope; lower case.
     recipient = models.CharField(max_length=320, blank=True)
     subject = models.CharField(max_length=200, blank=True)
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=["file"], name="inbound_file"),)
-        # Not db_index, nor unique: for text that makes a second index on PostgreSQL, for LIKE.
+        # Not db_index or unique: for a text column they add a second index for LIKE on PostgreSQL.
         indexes = (
             models.Index(fields=["key"], name="inbound_key"),
             models.Index(fields=["message_id"], name="inbound_message_id"),

@@ -1,4 +1,4 @@
-"""Pending deliveries to receivers: done is a delete, a dead letter stays until an operator acts."""
+"""Pending deliveries to receivers. A finished delivery is deleted; a dead letter stays for an operator."""
 
 import json
 from collections.abc import Sequence
@@ -12,17 +12,17 @@ from events_app.models.event import Event
 from events_app.models.inbound import InboundMail
 
 PENDING = Q(state="pending")
-#: The lanes of pending deliveries: not failed and not leased; to be retried; leased, by a worker that may be
-#: gone.
+#: The lanes of pending deliveries: neither failed nor leased; to be retried; leased, perhaps by a dead
+#: worker.
 RELEASED = Q(lease=None, failures=0, replay=False)
 TO_RETRY = Q(lease=None) & (Q(failures__gt=0) | Q(replay=True))
 LEASED = Q(lease__isnull=False)
 
 
 class AbstractPendingDelivery(models.Model):
-    """The pending delivery, or the dead letter, of one stored row, whose primary key it shares."""
+    """The pending delivery, or the dead letter, of a stored row. Both have the same primary key."""
 
-    #: The field that leads to that row.
+    #: The field for the stored row.
     ROW_FIELD: ClassVar[str]
 
     class State(models.TextChoices):
@@ -30,20 +30,19 @@ class AbstractPendingDelivery(models.Model):
         DEAD_LETTER = "dead", "Dead letter"
 
     state = models.CharField(max_length=7, choices=State, default=State.PENDING)
-    #: The token of the lease that a worker holds on it; null when none does; 0 when its worker is gone.
+    #: The token of the worker's lease; null without a lease; 0 when orphaned.
     lease = models.BigIntegerField(null=True)
-    #: When a worker may take it: the end of the lease while it is leased, else the time it is due.
+    #: When a worker may lease the delivery: the end of a lease, or the time of a retry.
     due = models.DateTimeField()
-    #: How often it was tried and a receiver failed.
+    #: Number of attempts with a failed receiver.
     failures = models.PositiveSmallIntegerField(default=0)
-    #: How often it was taken over from a worker that died or overran its time.
+    #: Number of workers that died or exceeded the time limit during the delivery.
     worker_deaths = models.PositiveSmallIntegerField(default=0)
-    #: Whether an operator has asked for it once more after it was done or dead.
+    #: Whether an operator asked for the delivery again.
     replay = models.BooleanField(default=False)
-    #: The receivers that are still to be called, by name, each with the traceback of its last failure.
-    #: Empty: all there are.
+    #: The receivers still to call, by name, with the traceback of the last failure. Empty: all receivers.
     receivers = models.JSONField(default=dict)
-    #: Why it is a dead letter.
+    #: Why the delivery is a dead letter.
     error = models.TextField(blank=True)
 
     class Meta:
@@ -54,29 +53,29 @@ class AbstractPendingDelivery(models.Model):
 
 
 class PendingDeliveryManager(models.Manager["PendingDelivery"]):
-    """Creates pending deliveries the way that costs each database least."""
+    """Creates pending deliveries in the cheapest way for the database."""
 
     def create_leased(self, events: Sequence[int], lease: int, due: datetime, using: str) -> None:
-        """Create a pending delivery to all receivers for each of these event ids, under this lease."""
+        """Create pending deliveries of the events with the ids `events` to all receivers, under the lease."""
         connection = connections[using]
         new = PendingDelivery(lease=lease, due=due)
         fields = [field for field in PendingDelivery._meta.concrete_fields if not field.primary_key]
-        values = [field.get_db_prep_save(getattr(new, field.attname), connection) for field in fields]
+        parameters = [field.get_db_prep_save(getattr(new, field.attname), connection) for field in fields]
         columns = ", ".join(field.column or field.attname for field in fields)
-        # All rows are alike but for the id: the ids alone go over, as one parameter.
+        # The rows differ only in the id, so the ids are a single parameter.
         array = connection.vendor == "postgresql"
         ids = "unnest(%s::bigint[]) AS new (value)" if array else "json_each(%s)"
         table = connection.ops.quote_name(PendingDelivery._meta.db_table)
         with connection.cursor() as cursor:
             cursor.execute(
                 f"INSERT INTO {table} (event_id, {columns}) "  # noqa: S608 (our own names)
-                f"SELECT value, {', '.join(['%s'] * len(values))} FROM {ids}",
-                [*values, list(events) if array else json.dumps(list(events))],
+                f"SELECT value, {', '.join(['%s'] * len(parameters))} FROM {ids}",
+                [*parameters, list(events) if array else json.dumps(list(events))],
             )
 
 
 class PendingDelivery(AbstractPendingDelivery):
-    """The pending delivery, or the dead letter, of one event."""
+    """The pending delivery, or the dead letter, of an event."""
 
     ROW_FIELD = "event"
 
@@ -85,7 +84,7 @@ class PendingDelivery(AbstractPendingDelivery):
     objects: ClassVar[PendingDeliveryManager] = PendingDeliveryManager()
 
     class Meta:
-        # One for each lane: a million replays that wait are not in the way of a drain.
+        # An index for each lane, so that a million waiting replays do not slow down a drain.
         indexes = (
             models.Index(fields=["event"], name="pending_released", condition=PENDING & RELEASED),
             models.Index(fields=["due"], name="pending_to_retry", condition=PENDING & TO_RETRY),
@@ -95,7 +94,7 @@ class PendingDelivery(AbstractPendingDelivery):
 
 
 class PendingInboundDelivery(AbstractPendingDelivery):
-    """The pending delivery, or the dead letter, of one inbound mail."""
+    """The pending delivery, or the dead letter, of an inbound mail."""
 
     ROW_FIELD = "mail"
 

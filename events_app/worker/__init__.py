@@ -1,4 +1,4 @@
-"""What every Celery worker process that serves our queues runs, in a host project's own Celery app too."""
+"""Additions to every Celery worker of our queues, also in a host project's own Celery app."""
 
 from events_app.worker import connection, time_limits, watchdog
 

@@ -1,18 +1,18 @@
 """A broken connection to a Redis broker fails in the worker's main loop, so that Celery connects anew.
 
-The main loop reads the connection for pub/sub, which carries remote control and gossip, with redis-py's
+The main loop reads the pub/sub connection for remote control and gossip with redis-py's
 `PubSub.parse_response` (kombu/transport/redis.py, `Channel._receive_one`). If the broker's options have
-`retry_on_timeout`, redis-py tries once more after any broken connection (redis/connection.py,
-`AbstractConnection.__init__`): it connects again and repeats the read (redis/client.py, `PubSub._execute`).
+`retry_on_timeout`, redis-py retries after a broken connection (redis/connection.py,
+`AbstractConnection.__init__`): redis-py reconnects and repeats the read (redis/client.py, `PubSub._execute`).
 kombu took the connection out of the pool without redis-py's `PubSub`
 (`MultiChannelPoller._client_registered`), so nothing subscribes again: the new connection stays silent, the
-read has no time limit since redis-py 8 (`try_read`), and the worker hangs with its process alive. kombu 5.7.0
-has no option against it.
+read has no timeout since redis-py 8 (`try_read`), and the worker hangs with the process alive. kombu 5.7.0
+has no option against the hang.
 
-Without a retry the error reaches Celery, whose consumer then closes its connections and makes new ones.
-A range of redis-py versions would not do: it would hold back the host project, and older versions wait as
-well unless the broker's options have a `socket_timeout`. Nor would options without `retry_on_timeout`: a
-host's options are its own, and the retry keeps a worker that publishes or acknowledges from losing a message.
+Without a retry the error reaches Celery, and Celery's consumer makes new connections. Two simpler ways fail.
+Pinning redis-py would hold back the host project, and older versions wait as well unless the broker's options
+have a `socket_timeout`. Removing `retry_on_timeout` would change the host's options, and a worker that
+publishes or acknowledges would lose messages without the retry.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -29,9 +29,9 @@ _NO_RETRY = Retry(NoBackoff(), 0)
 
 
 class NoHiddenReconnect(bootsteps.StartStopStep):
-    """Takes redis-py's own retry from the connections that the main loop reads: BRPOP's and the pub/sub ones.
+    """Disables redis-py's own retry on the connections of the main loop: for BRPOP and for pub/sub.
 
-    The other connections of a channel, with which the worker publishes and acknowledges, keep it.
+    The connections for publishing and acknowledging keep the retry.
     """
 
     requires = ("celery.worker.consumer.control:Control", "celery.worker.consumer.gossip:Gossip")
@@ -45,10 +45,10 @@ class NoHiddenReconnect(bootsteps.StartStopStep):
         self._take_retries()
 
     def register_with_event_loop(self, consumer: "Consumer", hub: Any) -> None:
-        """Celery calls this after each reconnect.
+        """Celery calls this method after every reconnect.
 
-        Each turn of the loop looks again, for a channel may be made later: a remote command that fails makes
-        one.
+        A channel may be made later, such as by a failing remote command. So every turn of the loop looks
+        again.
         """
         hub.on_tick.add(self._take_retries)
 
@@ -63,10 +63,10 @@ class NoHiddenReconnect(bootsteps.StartStopStep):
 
 
 def install() -> None:
-    """Take the retries in each worker of this process, whichever Celery app it runs."""
+    """Disable the retry in the workers of this process, in any Celery app."""
     worker_init.connect(_add_step, dispatch_uid="events_app.worker.connection")
 
 
 def _add_step(sender: Any, **_: Any) -> None:
-    # The worker's consumer is not made yet.
+    # Celery makes the worker's consumer later, with these steps.
     sender.app.steps["consumer"].add(NoHiddenReconnect)

@@ -1,4 +1,4 @@
-"""One line in the log for each report of a broken broker connection, in place of a traceback."""
+"""Shortens the log of a broken broker connection: a line in place of a traceback."""
 
 import logging
 
@@ -8,27 +8,27 @@ from billiard.exceptions import RestartFreqExceeded
 from celery.beat import SchedulingError
 from kombu.exceptions import OperationalError
 
-#: What a broken connection raises, whatever the broker. `RestartFreqExceeded` is how Celery's consumer says
-#: that it has connected anew five times within a second.
+#: The errors of a broken connection, of any broker. Celery's consumer raises `RestartFreqExceeded` after five
+#: reconnects within a second.
 _BREAKS = (
     *(OSError, OperationalError, RestartFreqExceeded),
     *(redis.ConnectionError, redis.TimeoutError, amqp.ConnectionError),
 )
 
-#: `celery.app.trace` is not one: a task may fail over a connection of its own, and its traceback is wanted.
-#: Nor is `celery.worker.worker`, which reports the error that ends a worker.
+#: Without `celery.app.trace`: a task may fail over its own connection, and needs its traceback. Without
+#: `celery.worker.worker`, which reports the error that ends a worker.
 _LOGGERS = ("celery.beat", "celery.worker.consumer", "celery.worker.request", "celery.worker.pidbox", "kombu")
 
-#: Celery's consumer advises this setting at each break (celery/worker/consumer/consumer.py,
-#: `on_connection_error_after_connected`), in a warning that Celery never lets be silent (celery/app/log.py).
+#: Celery's consumer warns about this setting at every break (celery/worker/consumer/consumer.py,
+#: `on_connection_error_after_connected`), and Celery always logs warnings (celery/app/log.py).
 _ADVISED = "worker_cancel_long_running_tasks_on_connection_loss"
 
 
 class OneLineABreak(logging.Filter):
-    """For the handlers in Django's `LOGGING`. The line ends with the name of the exception's class.
+    """A filter for the handlers in Django's `LOGGING`. The line ends with the name of the exception's class.
 
-    Celery and kombu log a traceback for each use they had for the broken connection, and each shows their own
-    code alone. A logger that is set to DEBUG keeps its tracebacks.
+    Celery and kombu log a traceback for every use of the broken connection, with frames of Celery and kombu
+    only. A logger at level DEBUG keeps tracebacks.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -47,7 +47,7 @@ class OneLineABreak(logging.Filter):
 def _broken_connection(record: logging.LogRecord) -> BaseException | None:
     arguments = record.args if isinstance(record.args, tuple) else ()
     candidates = [*(record.exc_info or ()), *arguments]
-    error = next((value for value in candidates if isinstance(value, BaseException)), None)
+    error = next((candidate for candidate in candidates if isinstance(candidate, BaseException)), None)
     if isinstance(error, SchedulingError):
         error = error.__context__
     return error if isinstance(error, _BREAKS) else None

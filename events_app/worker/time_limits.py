@@ -1,16 +1,16 @@
-"""Time limits that a prefork child keeps itself.
+"""Enforces the time limits of a task inside the prefork child.
 
-Celery keeps the soft and the hard limit of a running task in the timer of the worker's main loop, and
-drops them when the broker's connection breaks: `asynloop` (celery/worker/loops.py, 5.6.3) clears that timer.
-Leases rest on the hard limit, so each child also keeps both limits of our tasks, `LATER` than Celery: while
-the main process does its part, Celery interrupts and kills first.
+Celery keeps the soft and the hard limit of a running task in the timer of the worker's main loop. When the
+broker's connection breaks, `asynloop` (celery/worker/loops.py, 5.6.3) clears the timer, and the limits are
+lost. Leases rest on the hard limit. So the child also keeps both limits of our tasks, `LATER` seconds after
+Celery's: as long as the main process works, Celery interrupts and kills first.
 
-The soft limit is Celery's own signal, SIGUSR1, from a thread of the child. The hard limit is
-`faulthandler.dump_traceback_later`, whose thread needs no GIL: it writes the stack of each thread to standard
-error and ends the process, whatever the main thread does. A receiver that calls `dump_traceback_later` itself
-takes the hard limit away. SIGALRM stays free for receivers.
+At the soft limit a thread of the child sends Celery's own signal, SIGUSR1. The hard limit is
+`faulthandler.dump_traceback_later`: its thread needs no GIL, writes the stacks of all threads to standard
+error and ends the process, even if the main thread hangs. A receiver that calls `dump_traceback_later`
+removes the hard limit. SIGALRM stays free for receivers.
 
-Threads and solo have no child to end: a hanging receiver is never interrupted there.
+The pools "threads" and "solo" have no child process: a hanging receiver is never interrupted in such a pool.
 """
 
 import faulthandler
@@ -30,44 +30,44 @@ from celery.signals import task_postrun, task_prerun
 from events_app.shared import wakeup
 from events_app.shared.wakeup import Limits
 
-#: Seconds after Celery's limit. Celery's time runs from the main process's reading of the child's "accepted",
-#: a moment after the child's own start.
+#: Seconds after Celery's limit. Celery starts to count when the main process reads the child's "accepted", a
+#: moment after the child's own start.
 LATER = 2
 
-#: Seconds between two looks of a child's thread at the soft limit. A timer for each task would cost ten times
-#: as much as a look each second.
+#: Seconds between two checks of the soft limit. A timer for each task would cost ten times as much as a check
+#: each second.
 EACH = 1.0
 
-#: Standard error, as the C library knows it: Celery replaces `sys.stderr` with a logger.
+#: The file descriptor of standard error: Celery replaces `sys.stderr` with a logger.
 _STDERR = 2
 
 
 def install() -> None:
-    """Keep the limits of the tasks made by `wakeup.task`, in whatever Celery app runs them."""
+    """Enforce the limits of the tasks made by `wakeup.task`, in any Celery app."""
     task_prerun.connect(_begin, dispatch_uid="events_app.worker.time_limits")
     task_postrun.connect(_end, dispatch_uid="events_app.worker.time_limits")
 
 
 def pool_index() -> int | None:
-    """The number of this prefork child, from billiard; None in any other process."""
+    """The number of the current prefork child, from billiard; None outside a prefork child."""
     index: int | None = getattr(current_process(), "index", None)
     return index
 
 
 @dataclass
 class _Running:
-    """The task of ours that this child runs now."""
+    """The running task of ours in the child."""
 
     #: By `time.monotonic`.
     soft_limit: float
-    #: Whether a soft limit, Celery's or this module's, has interrupted the task.
+    #: Whether the soft limit of Celery or of this module has interrupted the task.
     interrupted: bool = False
 
 
 @dataclass
 class _Child:
     running: _Running | None = None
-    #: Held while a signal is on its way, so that `_end` cannot overtake the signal.
+    #: Held while a signal is sent, so that `_end` cannot overtake the signal.
     sending: threading.Lock = field(default_factory=threading.Lock)
     #: billiard's handler, which raises SoftTimeLimitExceeded.
     raise_soft_limit: Any = None
@@ -80,14 +80,14 @@ _child = _Child()
 def _begin(task: "Task[..., object]", **_: Any) -> None:
     if task.request.is_eager or pool_index() is None:
         return
-    _end(task)  # a soft limit may have struck just before the last task's `_end`
+    _end(task)  # a soft limit may have interrupted the last task just before its `_end`
     ours = wakeup.registered.get(task.name)
     if ours:
         _keep(ours.limits)
 
 
 def _keep(limits: Limits) -> None:
-    # Here, and not when the child starts: billiard sets its handler after Celery's worker_process_init
+    # Not at the start of the child: billiard sets its handler after Celery's worker_process_init
     # (Worker.after_fork in billiard/pool.py).
     handler = signal.getsignal(signal.SIGUSR1)
     if handler is not _on_soft_limit:
@@ -106,7 +106,7 @@ def _end(task: "Task[..., object]", **_: Any) -> None:
         return
     _child.running = None
     try:
-        # Wait for a signal that is on its way, then have its handler called here: the task is over.
+        # Wait for a signal that is being sent, then run its handler here: the task is over.
         with suppress(SoftTimeLimitExceeded), _child.sending:
             signal.pthread_sigmask(signal.SIG_BLOCK, ())
     finally:
@@ -120,7 +120,7 @@ def _watch() -> None:
 
 
 def _interrupt_when_over() -> None:
-    """Send the soft limit, as billiard's parent process does."""
+    """Send the signal of the soft limit, as billiard's parent process does."""
     with _child.sending:
         running = _child.running
         if running and not running.interrupted and time.monotonic() >= running.soft_limit:
@@ -128,7 +128,7 @@ def _interrupt_when_over() -> None:
 
 
 def _on_soft_limit(number: int, frame: FrameType | None) -> None:
-    """Interrupt a task once, whoever asks first: a second time would strike a receiver's clean-up."""
+    """Interrupt a task only once: a second interruption would hit a receiver's clean-up."""
     running = _child.running
     if running:
         if running.interrupted:

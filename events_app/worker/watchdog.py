@@ -1,19 +1,20 @@
-"""A watchdog over the main loop of a Celery worker: a worker that can no longer do its work ends itself.
+"""A watchdog over the main loop of a Celery worker: a stuck worker ends itself.
 
-Two faults count as such, each for `PATIENCE` seconds:
+A worker is stuck after `PATIENCE` seconds of either fault:
 
 - The main loop has not turned.
-- Messages wait in a queue of ours that this worker consumes, and this worker has received none.
+- Messages wait in a queue of ours, the worker consumes the queue, and the worker has received no message.
 
-The watchdog is a thread of the worker's main process, so it also works while the main thread waits in C, such
-as in recv(). While the main thread holds the GIL in C, no other thread runs: such a worker is not ended.
+The watchdog is a thread of the worker's main process, so the watchdog also works while the main thread waits
+in C, such as in recv(). While the main thread holds the GIL in C, no Python thread runs, and the watchdog
+cannot end the worker.
 
-The thread counts its own rounds and asks no clock: a worker that was frozen (SIGSTOP, a suspended machine)
-has not been stuck meanwhile. Each of these starts the count anew:
+The thread counts rounds instead of seconds: a frozen worker (SIGSTOP, a suspended machine) was not stuck
+meanwhile. The count starts anew in these cases:
 
-- A task runs in any process or thread of the pool, ours or the host project's.
-- The broker does not answer the watchdog: the worker is reconnecting, or will be.
-- The worker consumes none of our queues, or has not turned its loop once since its start.
+- A task runs in a process or thread of the pool, ours or the host project's.
+- The broker does not answer the watchdog: the worker is reconnecting, or will reconnect.
+- The worker consumes no queue of ours, or the loop has not turned since the start of the worker.
 """
 
 import logging
@@ -45,25 +46,25 @@ from events_app.worker.time_limits import pool_index
 
 logger = logging.getLogger(__name__)
 
-#: Seconds a fault lasts before the worker ends.
+#: Seconds of a fault after which the worker ends.
 PATIENCE = 60.0
 
-#: Rounds of the watchdog in that time.
+#: Rounds of the watchdog in `PATIENCE` seconds.
 ROUNDS = 12
 
-#: Rounds of a fault after which the broker is asked, in each round. An idle worker asks that often.
+#: Rounds of a fault after which each round asks the broker for waiting messages.
 _ROUNDS_UNASKED = 2
 
-#: Seconds the broker has for an answer.
+#: Seconds for the broker's answer.
 _BROKER_TIMEOUT = 2.0
 
-#: The exit status of a worker that ends itself. Not 0: some supervisors restart only what failed.
+#: The exit status of a stuck worker. Not 0: some supervisors restart only failed processes.
 EXIT_STATUS = os.EX_SOFTWARE
 
-#: What one child of a prefork pool tells the main process: its pid, and how many tasks run in the child.
+#: The report of a prefork child to the main process: the pid, and the number of running tasks.
 _REPORT = struct.Struct("ii")
 
-#: Children of a pool that can report. Of one more the watchdog does not know, and takes it for busy.
+#: Number of children that can report. The watchdog takes any further child for busy.
 _MOST_CHILDREN = 4096
 
 _tasks: set[str] = set()
@@ -72,7 +73,7 @@ _reports: mmap | None = None
 
 
 def install() -> None:
-    """Watch each worker that `WORKER_WATCHDOG` does not exempt."""
+    """Watch the workers, unless `WORKER_WATCHDOG` is "off"."""
     uid = "events_app.worker.watchdog"
     worker_init.connect(_prepare, dispatch_uid=uid)
     worker_process_init.connect(_report, dispatch_uid=uid)
@@ -83,7 +84,7 @@ def install() -> None:
 
 
 def _prepare(**_: Any) -> None:
-    """Make the memory that the main process shares with the pool's children, before there are any."""
+    """Make memory for the children's reports, before the pool forks children."""
     global _reports  # noqa: PLW0603 (one process, one pool)
     if WORKER_WATCHDOG.get() != "off":
         _reports = mmap(-1, _REPORT.size * _MOST_CHILDREN)
@@ -116,11 +117,11 @@ def _report(**_: Any) -> None:
 
 
 class Watchdog(threading.Thread):
-    """Watches one consumer. With `ends` false it logs an error for each `PATIENCE` seconds, and no more."""
+    """Watches a consumer. Without `ends`, only logs an error every `PATIENCE` seconds."""
 
     def __init__(self, consumer: Any, *, ends: bool) -> None:
         super().__init__(name="sendgrid-watchdog", daemon=True)
-        # Celery's Consumer, whose module no process needs to import but a worker.
+        # Celery's Consumer. Only a worker needs to import the module of the class.
         self._consumer = consumer
         self._state = consumer.controller.state
         self._ends = ends
@@ -128,7 +129,7 @@ class Watchdog(threading.Thread):
         self._has_turned_once = False
         self._seen = 0
         self._stuck = self._unfed = 0
-        #: Rounds since the loop was asked for a turn and gave none, whatever the reason.
+        #: Rounds since the last turn of the loop.
         self._unturned = 0
 
     def run(self) -> None:
@@ -138,7 +139,7 @@ class Watchdog(threading.Thread):
             try:
                 self.look()
             except Exception:
-                # Of no fault of the worker's: it must not end for a fault of this module.
+                # A bug of this module must not end the worker.
                 logger.exception("The watchdog failed and goes on")
                 self._start_anew()
 
@@ -151,12 +152,12 @@ class Watchdog(threading.Thread):
         )
 
     def look(self) -> None:
-        """One round."""
+        """Do a round."""
         turned = self._turned.is_set()
         self._has_turned_once |= turned
         self._unturned = 0 if turned else self._unturned + 1
-        # Asked once more in case the question got lost: where a callback raises, such as the ack on a broken
-        # connection, the hub drops those it has not called yet (kombu/asynchronous/hub.py, `create_loop`).
+        # Ask again, in case the hub lost the callback: after a callback that raises, such as the ack on a
+        # broken connection, the hub drops the remaining callbacks (kombu/asynchronous/hub.py, `create_loop`).
         if turned or self._unturned % ROUNDS == _ROUNDS_UNASKED:
             self._ask_for_a_turn()
         queues = self._queues()
@@ -173,7 +174,7 @@ class Watchdog(threading.Thread):
         try:
             waiting = self._waiting(queues)
         except Exception as error:  # noqa: BLE001 (each transport has errors of its own)
-            logger.debug("The watchdog got no answer of the broker: %s", type(error).__name__)
+            logger.debug("The watchdog got no answer from the broker: %s", type(error).__name__)
             self._start_anew()
             return
         if not waiting:
@@ -181,7 +182,7 @@ class Watchdog(threading.Thread):
         if self._stuck >= ROUNDS:
             self._end_stuck()
         elif self._unfed >= ROUNDS:
-            # In the main loop, where no message can come between the last look and the end.
+            # In the main loop: no message can arrive between the last check and the end.
             self._consumer.call_soon(self._end_unfed, waiting, self._seen)
             self._unfed = 0
 
@@ -201,16 +202,16 @@ class Watchdog(threading.Thread):
 
     def _end(self, why: str) -> None:
         if not self._ends:
-            logger.error('This worker can do no work: %s. It goes on: WORKER_WATCHDOG is "log".', why)
+            logger.error('This worker is stuck: %s. It goes on, because WORKER_WATCHDOG is "log".', why)
             return
-        # In a thread of its own: the main thread may be stuck in a log handler, with the handler's lock.
+        # In a separate thread: the main thread may be stuck in a log handler, with the handler's lock.
         last_words = threading.Thread(target=_log_exit, args=(why,), daemon=True)
         last_words.start()
         last_words.join(5)
-        if self._runs_a_task():  # the loop came back meanwhile
+        if self._runs_a_task():  # the loop has recovered
             logger.warning("This worker goes on: a task has begun.")
             return
-        # The children of the pool, and an embedded beat. None runs a task.
+        # The children of the pool, and an embedded beat. No child runs a task.
         for pid in [child.pid for child in billiard.active_children() if child.pid]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -221,7 +222,7 @@ class Watchdog(threading.Thread):
 
     def _ask_for_a_turn(self) -> None:
         self._turned.clear()
-        # Both loops of Celery's call it in their next turn (celery/worker/loops.py).
+        # Both of Celery's loops call the callback in the next turn (celery/worker/loops.py).
         self._consumer.call_soon(self._turned.set)
 
     def _queues(self) -> list[str]:
@@ -229,7 +230,7 @@ class Watchdog(threading.Thread):
         return [name for name in list(self._consumer.app.amqp.queues.consume_from) if name in ours]
 
     def _holds_messages_back(self) -> bool:
-        """Whether a rate limit or `worker_eta_task_limit` of the host's may keep it from taking more."""
+        """Whether the host's rate limits or `worker_eta_task_limit` may stop the consumer from receiving."""
         qos = self._consumer.qos
         # Celery has no qos before it first consumes.
         at_eta_limit = bool(qos and qos.max_prefetch is not None and qos.value >= qos.max_prefetch)
@@ -238,16 +239,16 @@ class Watchdog(threading.Thread):
 
     def _runs_a_task(self) -> bool:
         pool = self._consumer.pool
-        # By name: no process but a worker imports the module. A host's own pool may derive from it.
-        if any(kind.__module__ == "celery.concurrency.prefork" for kind in type(pool).__mro__):
-            # Not Celery's own list: a main loop that is stuck does not hear of the end of a task, and
-            # forgets its running tasks when the broker's connection breaks (`AsynPool.flush`).
+        # By name: only a worker imports the module. A host's own pool may derive from Celery's.
+        if any(parent.__module__ == "celery.concurrency.prefork" for parent in type(pool).__mro__):
+            # Not Celery's own list: a stuck main loop misses the end of a task, and forgets running tasks
+            # when the broker's connection breaks (`AsynPool.flush`).
             return any(map(_is_busy, list(getattr(pool._pool, "_pool", ()))))
         # A third party's pool may run tasks without Celery's signals.
         return bool(_tasks or self._state.active_requests)
 
     def _waiting(self, queues: Iterable[str]) -> list[str]:
-        """Which queues hold messages. Raises any error of the broker's transport."""
+        """The queues with waiting messages. Raises the errors of the broker's transport."""
         connection = self._consumer.app.connection_for_read(
             connect_timeout=_BROKER_TIMEOUT,
             # A transport ignores unknown options: redis reads the first four, amqp the last two.
@@ -268,7 +269,7 @@ class Watchdog(threading.Thread):
 
 
 def _length(connection: Any, queue: str) -> int:
-    # A channel for each: amqp closes the channel on which a queue is not found.
+    # A channel for each queue: amqp closes the channel if the queue is not found.
     channel = connection.channel()
     try:
         length: int = channel.queue_declare(queue=queue, passive=True).message_count
@@ -281,7 +282,7 @@ def _length(connection: Any, queue: str) -> int:
 
 
 def _is_busy(child: Any) -> bool:
-    """Whether a child of a prefork pool runs a task, or may: one that has not reported may."""
+    """Whether a child of a prefork pool runs a task. A child without a report counts as busy."""
     if _reports is None or child.index >= _MOST_CHILDREN:
         return True
     pid, tasks = _REPORT.unpack_from(_reports, child.index * _REPORT.size)
@@ -289,7 +290,7 @@ def _is_busy(child: Any) -> bool:
 
 
 def _is_alive(pid: int) -> bool:
-    """Whether a child has not ended. One that ended stays to be reaped by billiard."""
+    """Whether a child still runs. Leaves an ended child for billiard to reap."""
     if not hasattr(os, "waitid"):  # macOS before Python 3.13
         return True
     try:
@@ -299,5 +300,5 @@ def _is_alive(pid: int) -> bool:
 
 
 def _log_exit(why: str) -> None:
-    logger.critical("This worker ends itself, to be started anew: %s.", why)
+    logger.critical("This worker ends itself, so that a supervisor restarts it: %s.", why)
     logging.shutdown()
