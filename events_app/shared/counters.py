@@ -10,55 +10,38 @@ from redis import RedisError
 
 from events_app.shared import redis
 
-DUPLICATE = "duplicate"
-DEAD_LETTER_ON_ARRIVAL = "dead_letter_on_arrival"
-MAIL_DUPLICATE = "mail_duplicate"
-NO_RECEIVER = "no_receiver"
-RECEIVER_FAILED = "receiver_failed"
-RECEIVER_TIMED_OUT = "receiver_timed_out"
-RECEIVER_UNKNOWN = "receiver_unknown"
-RETRIED = "retried"
-RETRIES_EXHAUSTED = "retries_exhausted"
-RELEASED = "released"
-RECOVERED = "recovered"
-WORKER_DIED = "worker_died"
-RETRIED_BY_OPERATOR = "retried_by_operator"
-REPLAYED = "replayed"
-PRUNED = "pruned"
-PRUNED_DEAD_LETTER = "pruned_dead_letter"
-MAIL_PRUNED = "mail_pruned"
-MAIL_PRUNED_DEAD_LETTER = "mail_pruned_dead_letter"
-FILE_SWEPT = "file_swept"
-WAKE_UP_FAILED = "wake_up_failed"
-TICK_LATE = "tick_late"
-#: A counter for each status.
-REFUSED = "refused_{status}"
-
 #: The descriptions of the counters.
-MEANINGS = {
-    DUPLICATE: "events already in the database",
-    DEAD_LETTER_ON_ARRIVAL: "events stored as dead letters: unreadable, or refused by the database",
-    MAIL_DUPLICATE: "duplicate posts of an inbound mail",
-    NO_RECEIVER: "events without a receiver",
-    RECEIVER_FAILED: "calls of a receiver that raised",
-    RECEIVER_TIMED_OUT: "calls of a receiver that exceeded the time limit",
-    RECEIVER_UNKNOWN: "retries of a receiver unknown to the worker",
-    RETRIED: "events whose failed receivers were called again",
-    RETRIES_EXHAUSTED: "events that became dead letters because a receiver failed too often",
-    RELEASED: "events left to another worker when the time was up",
-    RECOVERED: "events recovered one by one after the end of a lease, mostly because a worker died",
-    WORKER_DIED: "events that became dead letters because their workers died too often",
-    RETRIED_BY_OPERATOR: "events an operator retried",
-    REPLAYED: "events an operator replayed",
-    PRUNED: "events removed at the end of their retention",
-    PRUNED_DEAD_LETTER: "dead letters among the removed events",
-    MAIL_PRUNED: "inbound mails removed at the end of their retention",
-    MAIL_PRUNED_DEAD_LETTER: "dead letters among the removed inbound mails",
-    FILE_SWEPT: "removed files of refused posts",
-    WAKE_UP_FAILED: "failed wake-ups of a worker",
-    TICK_LATE: "times that beat sent no tick for too long",
-    REFUSED: "posts answered with {status}",
-}
+MEANINGS: dict[str, str] = {}
+
+
+def _counter(name: str, description: str) -> str:
+    MEANINGS[name] = description
+    return name
+
+
+DUPLICATE = _counter("duplicate", "events already in the database")
+DEAD_LETTER_ON_ARRIVAL = _counter("dead_letter_on_arrival", "events unreadable, or refused by the database")
+MAIL_DUPLICATE = _counter("mail_duplicate", "duplicate posts of an inbound mail")
+NO_RECEIVER = _counter("no_receiver", "events without a receiver")
+RECEIVER_FAILED = _counter("receiver_failed", "calls of a receiver that raised")
+RECEIVER_TIMED_OUT = _counter("receiver_timed_out", "calls of a receiver that exceeded the time limit")
+RECEIVER_UNKNOWN = _counter("receiver_unknown", "retries of a receiver unknown to the worker")
+RETRIED = _counter("retried", "events whose failed receivers were called again")
+RETRIES_EXHAUSTED = _counter("retries_exhausted", "dead letters of events whose receiver failed too often")
+RELEASED = _counter("released", "events left to another worker when the time was up")
+RECOVERED = _counter("recovered", "events recovered one by one, mostly because a worker died")
+WORKER_DIED = _counter("worker_died", "dead letters of events whose workers died too often")
+RETRIED_BY_OPERATOR = _counter("retried_by_operator", "events an operator retried")
+REPLAYED = _counter("replayed", "events an operator replayed")
+PRUNED = _counter("pruned", "events removed at the end of their retention")
+PRUNED_DEAD_LETTER = _counter("pruned_dead_letter", "dead letters among the removed events")
+MAIL_PRUNED = _counter("mail_pruned", "inbound mails removed at the end of their retention")
+MAIL_PRUNED_DEAD_LETTER = _counter("mail_pruned_dead_letter", "dead letters among the removed inbound mails")
+FILE_SWEPT = _counter("file_swept", "removed files of refused posts")
+WAKE_UP_FAILED = _counter("wake_up_failed", "failed wake-ups of a worker")
+TICK_LATE = _counter("tick_late", "times that beat sent no tick for too long")
+#: A counter for each status.
+REFUSED = _counter("refused_{status}", "posts answered with {status}")
 
 
 def meaning(name: str) -> str:

@@ -160,7 +160,8 @@ class Watchdog(threading.Thread):
         # broken connection, the hub drops the remaining callbacks (kombu/asynchronous/hub.py, `create_loop`).
         if turned or self._unturned % ROUNDS == _ROUNDS_UNASKED:
             self._ask_for_a_turn()
-        queues = self._queues()
+        ours = {task.queue for task in wakeup.registered.values()}
+        queues = [name for name in list(self._consumer.app.amqp.queues.consume_from) if name in ours]
         if self._runs_a_task() or not queues or not self._has_turned_once:
             self._start_anew()
             return
@@ -224,10 +225,6 @@ class Watchdog(threading.Thread):
         self._turned.clear()
         # Both of Celery's loops call the callback in the next turn (celery/worker/loops.py).
         self._consumer.call_soon(self._turned.set)
-
-    def _queues(self) -> list[str]:
-        ours = {task.queue for task in wakeup.registered.values()}
-        return [name for name in list(self._consumer.app.amqp.queues.consume_from) if name in ours]
 
     def _holds_messages_back(self) -> bool:
         """Whether the host's rate limits or `worker_eta_task_limit` may stop the consumer from receiving."""
