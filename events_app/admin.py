@@ -1,8 +1,7 @@
-"""Events, inbound mails and pending deliveries, to look at. Nothing here can be changed by hand."""
+"""Read-only admin pages of events, inbound mails, pending deliveries and dead letters."""
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.db.models import Q
 from django.utils.text import Truncator
 
 from events_app.decode import Unreadable
@@ -17,7 +16,7 @@ from events_app.models import (
 )
 from events_app.shared.admin import ReadOnly
 
-#: Characters of a mail's text that are shown.
+#: Characters of a mail's text on its page.
 MOST_TEXT = 10_000
 
 
@@ -25,20 +24,14 @@ MOST_TEXT = 10_000
 class EventAdmin(ReadOnly):
     list_display = ("id", "event_type", "recipient", "message_id", "timestamp", "received_at")
     list_filter = ("event_type",)
-    search_fields = ("recipient", "message_id")  # shows the box; get_search_results looks
+    search_fields = ("recipient", "message_id")  # shows the search box; see `matching`
     search_help_text = "A recipient's whole address, or a whole message id"
     exclude = ("raw",)
     readonly_fields = ("posted",)
     ordering = ("-id",)
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: "QuerySet[Event]", search_term: str
-    ) -> "tuple[QuerySet[Event], bool]":
-        """Whole values alone: the two columns have an index, and a table of millions is not for scanning."""
-        term = search_term.strip()
-        if term:
-            queryset = queryset.filter(Q(recipient=term.lower()) | Q(message_id=term))
-        return queryset, False
+    def matching(self, term: str) -> Q:
+        return Q(recipient=term.lower()) | Q(message_id=term)
 
     @admin.display(description="As SendGrid posted it")
     def posted(self, event: Event) -> str:
@@ -48,20 +41,16 @@ class EventAdmin(ReadOnly):
 @admin.register(InboundMail)
 class InboundMailAdmin(ReadOnly):
     list_display = ("id", "received_at", "sender", "recipient", "subject", "answers", "duplicate_of_id")
-    search_fields = ("sender", "message_id")  # shows the box; get_search_results looks
+    search_fields = ("sender", "message_id")  # shows the search box; see `matching`
     search_help_text = "A whole address, a Message-ID, a mail's number, or the id of the message it answers"
     exclude = ("digest",)
     readonly_fields = ("text",)
     ordering = ("-id",)
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: "QuerySet[InboundMail]", search_term: str
-    ) -> "tuple[QuerySet[InboundMail], bool]":
-        if term := search_term.strip():
-            queryset = queryset.filter(filters.matching(term))
-        return queryset, False
+    def matching(self, term: str) -> Q:
+        return filters.matching(term)
 
-    @admin.display(description="Text, as it is read today; its HTML where it has none")
+    @admin.display(description="Text, or the source of the HTML")
     def text(self, mail: InboundMail) -> str:
         try:
             message = store.parse(mail).message
@@ -71,8 +60,7 @@ class InboundMailAdmin(ReadOnly):
 
 
 class AbstractPendingDeliveryAdmin(ReadOnly):
-    """Pending deliveries and dead letters."""
-
+    list_display: tuple[str, ...] = ("state", "failures", "worker_deaths", "due", "pending_receivers")
     list_filter = ("state",)
 
     @admin.display(description="Receivers still to call")
@@ -82,11 +70,11 @@ class AbstractPendingDeliveryAdmin(ReadOnly):
 
 @admin.register(PendingDelivery)
 class PendingDeliveryAdmin(AbstractPendingDeliveryAdmin):
-    list_display = ("event_id", "state", "failures", "worker_deaths", "due", "pending_receivers")
+    list_display = ("event_id", *AbstractPendingDeliveryAdmin.list_display)
     list_select_related = ("event",)
 
 
 @admin.register(PendingInboundDelivery)
 class PendingInboundDeliveryAdmin(AbstractPendingDeliveryAdmin):
-    list_display = ("mail_id", "state", "failures", "worker_deaths", "due", "pending_receivers")
+    list_display = ("mail_id", *AbstractPendingDeliveryAdmin.list_display)
     list_select_related = ("mail",)

@@ -1,4 +1,4 @@
-"""The outbox, to look at. Nothing here can be changed by hand: `manage.py outbox` does that."""
+"""Read-only admin pages of the outbox. `manage.py outbox` changes mails."""
 
 from collections.abc import Iterable
 from datetime import UTC
@@ -16,7 +16,7 @@ from sending_app import timeline
 from sending_app.filters import Criteria, as_uuid, find, forms
 from sending_app.models import Mail, OpenCircuit, OutboxMessage, Recipient
 
-#: Rows that a page has beside its own, the first ones.
+#: Related rows on a page.
 FIRST = 50
 
 
@@ -38,44 +38,28 @@ class OutboxMessageAdmin(ReadOnly):
 @admin.register(Mail)
 class MailAdmin(ReadOnly):
     list_display = (
-        *("id", "state", "lane", "alias", "recipient_count", "subject", "attempts"),
+        *("id", "state", "lane", "alias", "recipient_count", "message__subject", "attempts"),
         *("due", "created_at", "first_words"),
     )
     list_filter = ("state",)
-    search_fields = ("x_message_id", "recipients__message_id")  # shows the box; get_search_results looks
+    search_fields = ("x_message_id", "recipients__message_id")  # shows the search box; see `matching`
     search_help_text = "A mail's number, or a whole message id or X-Message-Id"
-    # What it belongs to is shown by its number: the row has megabytes.
-    # The next two mean nothing to people, and the last one is said where it is so.
-    exclude = ("message", "log", "attempt_token", "account", "sent_twice")
+    # The message's row has megabytes: `of_message` links to it instead.
+    exclude = ("message", "log", "attempt_token", "account")
     readonly_fields = ("of_message", "first_recipients", "what_happened")
     ordering = ("-id",)
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Mail | None = None) -> tuple[str, ...]:
-        return (*(("twice",) if obj and obj.sent_twice else ()), *self.readonly_fields)
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Mail]":
         mails = super().get_queryset(request).select_related("message")
         return mails.defer("personalizations", "log", "message__content")
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: "QuerySet[Mail]", search_term: str
-    ) -> "tuple[QuerySet[Mail], bool]":
-        """What `manage.py outbox list` finds by an id."""
-        if term := search_term.strip():
-            queryset = queryset.filter(pk__in=list(find(Criteria(ids=(term,))).values_list("pk", flat=True)))
-        return queryset, False
-
-    @admin.display(description="Subject")
-    def subject(self, mail: Mail) -> str:
-        return mail.message.subject
+    def matching(self, term: str) -> Q:
+        """The mails that `manage.py outbox list` finds by an id."""
+        return Q(pk__in=list(find(Criteria(ids=(term,))).values_list("pk", flat=True)))
 
     @admin.display(description="Error")
     def first_words(self, mail: Mail) -> str:
         return Truncator(mail.error).chars(80)
-
-    @admin.display(description="Sent twice")
-    def twice(self, mail: Mail) -> str:
-        return "SendGrid has accepted it in two requests."
 
     @admin.display(description="Message")
     def of_message(self, mail: Mail) -> str:
@@ -102,20 +86,15 @@ class MailAdmin(ReadOnly):
 @admin.register(Recipient)
 class RecipientAdmin(ReadOnly):
     list_display = ("id", "address", "kind", "status", "status_at", "message_id", "mail_id")
-    search_fields = ("address", "message_id")  # shows the box; get_search_results looks
+    search_fields = ("address", "message_id")  # shows the search box; see `matching`
     search_help_text = "A whole address, or a whole message id"
     exclude = ("mail",)
     readonly_fields = ("of_mail",)
     ordering = ("-id",)
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: "QuerySet[Recipient]", search_term: str
-    ) -> "tuple[QuerySet[Recipient], bool]":
-        """Whole values alone: the two columns have an index."""
-        if term := search_term.strip():
-            ours = as_uuid(term)
-            queryset = queryset.filter(Q(message_id=ours) if ours else Q(address__in=forms(term)))
-        return queryset, False
+    def matching(self, term: str) -> Q:
+        message_id = as_uuid(term)
+        return Q(message_id=message_id) if message_id else Q(address__in=forms(term))
 
     @admin.display(description="Mail")
     def of_mail(self, row: Recipient) -> str:

@@ -1,9 +1,10 @@
-"""Admin pages for large tables that nobody may change by hand."""
+"""Read-only admin pages for large tables."""
 
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.core.paginator import Paginator
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
@@ -16,28 +17,37 @@ else:
 
 
 class Capped(_Paginator):
-    """Pages of the first so many rows: counting a large table takes longer than reading the page."""
+    """Pages of the first rows only: to count a large table takes longer than to read a page."""
 
     MOST = 10_000
 
     @cached_property
     def count(self) -> int:
         rows: Any = self.object_list
-        found: int = rows.order_by().values("pk")[: self.MOST].count()
-        return found
+        count: int = rows.order_by().values("pk")[: self.MOST].count()
+        return count
 
 
 class ReadOnly(_ModelAdmin):
-    """What may be looked at."""
+    """Admin pages without permission to add, change or delete rows."""
 
     show_full_result_count = False
     paginator = Capped
 
+    def matching(self, term: str) -> Q:
+        """The rows for a search term: whole values only, from columns with an index."""
+        raise NotImplementedError
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: "QuerySet[Any]", search_term: str
+    ) -> "tuple[QuerySet[Any], bool]":
+        term = search_term.strip()
+        return queryset.filter(self.matching(term)) if term else queryset, False
+
     def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:
         return False
 
-    def has_change_permission(self, request: HttpRequest, *_: Any) -> bool:
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def has_delete_permission(self, request: HttpRequest, *_: Any) -> bool:
-        return False
+    has_delete_permission = has_change_permission
