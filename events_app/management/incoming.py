@@ -1,148 +1,142 @@
-"""What the commands about what came in do alike: look it up, and have receivers called again."""
+"""The base of the commands for events and inbound mails, with their deliveries to receivers."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator
 from functools import partial
-from itertools import chain
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from django.core.management.base import CommandError
-from django.db.models import QuerySet
+from django.core.management.base import CommandError, CommandParser
+from django.db.models import Q
 
 from events_app.dispatch import replay
+from events_app.dispatch.filters import State, pending_of, state_of
 from events_app.dispatch.kinds import Kind
-from events_app.shared.console.command import Console, Options
-from events_app.shared.console.terminal import Table, dump
+from events_app.models import AbstractPendingDelivery
+from events_app.shared.console import options as shared_options
+from events_app.shared.console.command import Change, Console, Options
+from events_app.shared.console.terminal import attributes, indented, printable
 from events_app.shared.wakeup import wake
 
 if TYPE_CHECKING:
     from celery import Task
 
-_LEFT_ALONE = {
-    "in_progress": "a worker has them in hand",
-    "pending": "still pending (to call the receivers of deferred ones now: {} retry)",
-}
-
-
-class Search(Protocol):
-    """How rows of a kind are found."""
-
-    def find(self, criteria: Any) -> "QuerySet[Any]": ...
-
-    def missing(self, ids: Sequence[str]) -> list[str]: ...
-
-
-class Pages(Protocol):
-    """How they are shown."""
-
-    GROUPS: Mapping[str, str]
-
-    def table(self, width: int | None) -> Table: ...
-
-    def cells(self, row: Any, /) -> tuple[str, ...]: ...
-
-    def group(self, row: Any, /) -> tuple[str | tuple[str, ...], ...]: ...
-
-    def page(self, row: Any, /) -> Iterable[str]: ...
-
-    def as_json(self, row: Any, /) -> object: ...
-
-    def in_full_as_json(self, row: Any, /) -> object: ...
-
 
 class Incoming(Console):
-    """A command about one kind of what came in, is stored, and is delivered to receivers."""
+    """A command for one kind of stored rows that are delivered to receivers."""
 
-    #: What it is called by.
-    name: ClassVar[str]
     kind: ClassVar[Kind]
-    search: ClassVar[Search]
-    pages: ClassVar[Pages]
-    #: Columns that a list and a dry run have no use for, and that are large.
-    large: ClassVar[tuple[str, ...]] = ()
-    #: The tasks that retry, and that recover what is taken up alone.
-    to_wake: ClassVar["tuple[Task[[], object], Task[[], object]]"]
+    name: ClassVar[str]
+    related = "pending"
+    retry_task: ClassVar["Task[[], object]"]
+    recover_task: ClassVar["Task[[], object]"]
 
-    def criteria(self, options: Options) -> Any:
-        """What the filters ask for."""
-        raise NotImplementedError
+    def add_actions(self, parser: CommandParser) -> tuple[Any, list[CommandParser]]:
+        actions, parents = super().add_actions(parser)
+        parents = [*parents, shared_options.change()]
+        retry = f"call failed receivers again now, for dead letters and deferred {self.noun}s"
+        actions.add_parser("retry", parents=parents, help=retry)
+        again = f"call receivers anew, for delivered {self.noun}s and dead letters"
+        parser = actions.add_parser("replay", parents=parents, help=again)
+        parser.add_argument(
+            "--to", action="append", default=[], metavar="NAME", help="only this receiver; may be repeated"
+        )
+        return actions, parents
 
-    # To look at
-
-    def _list(self, options: Options) -> None:
-        rows, pages = self._light(self._found(options)), self.pages
-        self.write_list(rows, options, pages.table(self.width()), pages.cells, pages.as_json)
-
-    def _show(self, options: Options) -> None:
-        criteria = self.criteria(options)
-        self.require(not criteria.is_empty())
-        rows = self.search.find(criteria).select_related("pending")
-        missing = partial(self.search.missing, criteria.ids)
-        self.write_pages(rows, options, self.pages.page, self.pages.in_full_as_json, missing)
-
-    # To change
+    def incoming_filters(self, ids: str, address: str) -> tuple[CommandParser, Any]:
+        parser, group = shared_options.filters(f"{self.noun}s", ids, address, State, since="received")
+        group.add_argument("--receiver", metavar="NAME", help="this receiver failed and is still pending")
+        return parser, group
 
     def _retry(self, options: Options) -> None:
-        rows = self._to_change(options)
-        with_pending = rows.filter(pending__isnull=False)
-        did: Counter[str] = Counter(matched=rows.count(), retried=0, in_progress=0)
-        if options["dry_run"]:
-            parts = (replay.retryable(pks, self.kind) for pks in self.pks(with_pending, options))
-            self._dry_run("retry", parts, did["matched"], options)
-            return
-        try:
-            for pks in self.pks(with_pending, options):
-                did.update(replay.retry(pks, self.kind)._asdict())
-        finally:
-            if did["retried"]:
-                for task in self.to_wake:
-                    wake(task)
-            self._report(did, "retried", "in_progress", options)
+        change = Change(
+            "retry",
+            "retried",
+            preview=partial(replay.retryable, kind=self.kind),
+            apply=lambda ids: replay.retry(ids, self.kind)._asdict(),
+            left_alone={"in_progress": "a worker has them in hand"},
+            otherwise="with nothing to retry: done, or not tried yet",
+            only=Q(pending__isnull=False),
+            wakes=[partial(wake, self.retry_task), partial(wake, self.recover_task)],
+        )
+        self.change(change, options)
 
     def _replay(self, options: Options) -> None:
         connected = replay.connected_receivers(self.kind)
         if unknown := [name for name in options["to"] if name not in connected]:
-            there = "".join(f"\n  {name}" for name in connected) or " none"
-            raise CommandError(f"No receiver {', '.join(unknown)} is connected. There are:{there}")
-        rows = self._to_change(options)
-        did: Counter[str] = Counter(matched=rows.count(), replayed=0, pending=0)
-        if options["dry_run"]:
-            parts = (replay.replayable(pks, self.kind) for pks in self.pks(rows, options))
-            self._dry_run("replay", parts, did["matched"], options)
-            return
-        try:
-            for pks in self.pks(rows, options):
-                did.update(replay.replay(pks, options["to"], self.kind)._asdict())
-        finally:
-            if did["replayed"]:
-                wake(self.to_wake[0])
-            self._report(did, "replayed", "pending", options)
+            names = "".join(f"\n  {name}" for name in connected) or " none"
+            raise CommandError(f"No receiver {', '.join(unknown)} is connected. There are:{names}")
+        hint = f"to call the receivers of deferred ones now: {self.name} retry"
+        change = Change(
+            "replay",
+            "replayed",
+            preview=partial(replay.replayable, kind=self.kind),
+            apply=lambda ids: replay.replay(ids, options["to"], self.kind)._asdict(),
+            left_alone={"pending": f"still pending ({hint})"},
+            wakes=[partial(wake, self.retry_task)],
+        )
+        self.change(change, options)
 
-    def _to_change(self, options: Options) -> "QuerySet[Any]":
-        self.require(options["all"] or not self.criteria(options).is_empty(), or_all=True)
-        return self._found(options)
 
-    def _found(self, options: Options) -> "QuerySet[Any]":
-        criteria = self.criteria(options)
-        self.warn_of(self.search.missing(criteria.ids))
-        return self.search.find(criteria)
+def state(row: Any) -> str:
+    return state_of(pending_of(row)).value
 
-    def _light(self, rows: "QuerySet[Any]") -> "QuerySet[Any]":
-        return rows.select_related("pending").defer(*self.large)
 
-    def _dry_run(self, what: str, parts: "Iterable[QuerySet[Any]]", matched: int, options: Options) -> None:
-        found = chain.from_iterable(map(self._light, parts))
-        self.write_dry_run(what, Counter(map(self.pages.group, found)), self.pages.GROUPS, matched, options)
+def tries(row: Any) -> int | None:
+    """Failed tries and worker deaths."""
+    pending = pending_of(row)
+    return None if pending is None else pending.failures + pending.worker_deaths
 
-    def _report(self, did: Counter[str], what: str, left_alone: str, options: Options) -> None:
-        if options["json"]:
-            self.stdout.write(dump(did))
-            return
-        self.stdout.write(f"{what.capitalize()} {did[what]} of {self.counted(did['matched'])}.")
-        if did[left_alone]:
-            self.stdout.write(f"{did[left_alone]} left alone: {_LEFT_ALONE[left_alone].format(self.name)}.")
-        others = did["matched"] - did[what] - did[left_alone]
-        if others > 0 and what == "retried":
-            self.stdout.write(f"{others} with nothing to retry: done, or not tried yet.")
-        if did[what]:
-            self.stdout.write("A worker takes them up now, or at beat's next tick.")
+
+def why(row: Any) -> str:
+    """The failed receivers with their errors, or else why the row is pending or a dead letter."""
+    pending = pending_of(row)
+    if pending is None:
+        return ""
+    failed = [f"{name}: {last_words(pending.receivers[name])}" for name in failed_receivers(row)]
+    return " | ".join(failed) or pending.error or ("replay" if pending.replay else "")
+
+
+def failed_receivers(row: Any) -> tuple[str, ...]:
+    """Receivers whose last call failed. Further ones may be pending."""
+    pending = pending_of(row)
+    return tuple(sorted(name for name, error in pending.receivers.items() if error)) if pending else ()
+
+
+def last_words(error: str) -> str:
+    """The error in a traceback, without its further lines."""
+    _, _, last = error.rpartition("Traceback (most recent call last):\n")
+    outside = [line for line in last.splitlines() if line and not line[0].isspace()]
+    return outside[0] if outside else error.strip().rpartition("\n")[2]
+
+
+def delivery_as_json(row: Any) -> dict[str, Any]:
+    """The state of an event or a mail, and its pending delivery."""
+    pending = pending_of(row)
+    names = ("failures", "worker_deaths", "replay", "due", "receivers", "error")
+    return {"state": state(row), "pending": pending and attributes(pending, names)}
+
+
+def delivery_facts(row: Any) -> dict[str, object]:
+    """The state of an event or a mail, and its pending delivery, as fields of a page."""
+    pending = pending_of(row)
+    if pending is None:
+        return {"state": state(row)}
+    failed = failed_receivers(row)
+    return {
+        "state": state(row),
+        "reason": pending.error,
+        "failed tries": pending.failures,
+        "worker deaths": pending.worker_deaths,
+        "replay": "yes" if pending.replay else "",
+        "due": pending.due if pending.state == AbstractPendingDelivery.State.PENDING else "",
+        "failed": ", ".join(failed),
+        "not reached": ", ".join(sorted(pending.receivers.keys() - failed)),
+        "still to call": "" if pending.receivers else "all receivers",
+    }
+
+
+def tracebacks(row: Any) -> Iterator[str]:
+    """The tracebacks of failed receivers."""
+    pending = pending_of(row)
+    for name in failed_receivers(row):
+        yield f"\nReceiver {printable(name)}"
+        yield from indented(pending.receivers[name] if pending else "")

@@ -1,5 +1,6 @@
 """What operators write for a time is the time they mean."""
 
+from argparse import ArgumentTypeError
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -43,7 +44,7 @@ def test_an_age_option_is_read_as_a_time_in_the_past(text: str, age: timedelta) 
     "text", ["", "yesterday", "2h30", "-2h", "3 d", "999999w", "2026-13-01", "0001-01-01T00:00+14:00", "٣d"]
 )
 def test_an_invalid_time_option_says_what_to_write(text: str) -> None:
-    with pytest.raises(ValueError, match=r"Write a date \(2026-07-14.*, a time .* or an age \(90m"):
+    with pytest.raises(ArgumentTypeError, match=r"Write a date \(2026-07-14.*, a time .* or an age \(90m"):
         moment(text)
 
 

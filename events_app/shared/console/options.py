@@ -1,26 +1,24 @@
-"""Options that mean the same with every operator's command."""
+"""Options that mean the same in every operator's command."""
 
 import re
 from argparse import SUPPRESS, ArgumentTypeError
+from collections.abc import Mapping
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from enum import Enum
+from typing import Any, TypeVar
 
 from django.core.management.base import CommandParser
 from django.utils import timezone
+
+Criteria = TypeVar("Criteria")
 
 _AGE = re.compile(r"([0-9]{1,6})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-def output() -> CommandParser:
-    """Of what is printed."""
-    parser = own()
-    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
-    return parser
-
-
 def own() -> CommandParser:
-    """Django's own options again, so that they may stand after the action too."""
+    """Django's own options, so that they may also stand after the action."""
     parser = CommandParser(add_help=False)
     for name in ("--settings", "--pythonpath"):
         parser.add_argument(name, default=SUPPRESS, help=SUPPRESS)
@@ -30,58 +28,76 @@ def own() -> CommandParser:
     return parser
 
 
+def output() -> CommandParser:
+    parser = own()
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    return parser
+
+
 def change() -> CommandParser:
-    """Of what an operator changes."""
     parser = CommandParser(add_help=False)
-    parser.add_argument("--all", action="store_true", help="needed where no filter is given")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be taken, and change nothing")
+    parser.add_argument("--all", action="store_true", help="required if no filter is given")
+    parser.add_argument("--dry-run", action="store_true", help="count the rows; change nothing")
     return parser
 
 
 def add_limit(parser: CommandParser) -> None:
-    parser.add_argument("--limit", type=_limit, default=50, help="how many; 0: all (default: 50)")
+    parser.add_argument("--limit", type=_limit, default=50, help="how many; 0: no limit (default: 50)")
 
 
-def add_choices(group: Any, name: str, choices: list[str]) -> None:
-    """An option that may be given several times."""
-    # Left to itself, argparse puts all choices into one word, which no terminal can break.
-    said = f"may be repeated: {', '.join(choices)}"
+def filters(nouns: str, ids: str, address: str, states: type[Enum], since: str) -> tuple[CommandParser, Any]:
+    """The filters of every command, in a parser and in a group for further ones.
+
+    Each filter is stored under the name of a field of the command's criteria.
+    """
+    parser = CommandParser(add_help=False)
+    group = parser.add_argument_group(f"which {nouns}", "Rows must match every filter.")
+    group.add_argument("ids", nargs="*", metavar="ID", help=ids)
+    group.add_argument("--address", metavar="EMAIL", help=f"{address}, in upper or lower case")
+    add_choices(group, "--state", "states", states)
+    when = "2026-07-14, 2026-07-14T06:30 (UTC), or an age: 90m, 2h, 3d, 1w"
+    group.add_argument("--since", type=moment, metavar="TIME", help=f"{since} then or later: {when}")
+    group.add_argument("--until", type=moment, metavar="TIME", help=f"{since} before then")
+    return parser, group
+
+
+def add_choices(group: Any, name: str, field: str, choices: type[Enum]) -> None:
+    """An option that may be repeated."""
+    values = [choice.value for choice in choices]
+    # argparse's own list of choices is one word, which no terminal can break.
     group.add_argument(
-        name, action="append", default=[], choices=choices, metavar=name.strip("-").upper(), help=said
+        name,
+        dest=field,
+        action="append",
+        default=[],
+        choices=values,
+        metavar=name.strip("-").upper(),
+        help=f"may be repeated: {', '.join(values)}",
     )
 
 
-def add_times(group: Any, happened: str) -> None:
-    """From when to when it `happened`."""
-    when = "2026-07-14, 2026-07-14T06:30 (UTC), or an age: 90m, 2h, 3d, 1w"
-    group.add_argument("--since", type=_moment, metavar="TIME", help=f"{happened} then or later: {when}")
-    group.add_argument("--until", type=_moment, metavar="TIME", help=f"{happened} before then")
+def criteria(of: type[Criteria], options: Mapping[str, Any]) -> Criteria:
+    """The criteria with the filters' arguments."""
+    arguments = {field.name: options[field.name] for field in fields(of)}  # type: ignore[arg-type]
+    return of(**{name: tuple(v) if isinstance(v, list) else v for name, v in arguments.items()})
 
 
 def moment(text: str) -> datetime:
-    """The time meant by an ISO date or time (UTC unless it says otherwise), or by an age such as 2h.
+    """The time of an ISO date or time (in UTC without an offset), or of an age such as 2h.
 
-    Raises ValueError that says what to write.
+    Raises ArgumentTypeError with advice on the syntax.
     """
     age = _AGE.fullmatch(text.strip())
     try:
         if age:
             return timezone.now() - timedelta(**{_UNITS[age[2]]: int(age[1])})
-        found = datetime.fromisoformat(text.strip())
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+        time = datetime.fromisoformat(text.strip())
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
-        why = (
+        raise ArgumentTypeError(
             f"{text!r} is no time. Write a date (2026-07-14, its beginning in UTC), "
             "a time (2026-07-14T06:30, in UTC) or an age (90m, 2h, 3d, 1w)."
-        )
-    raise ValueError(why)
-
-
-def _moment(text: str) -> datetime:
-    try:
-        return moment(text)
-    except ValueError as error:
-        raise ArgumentTypeError(str(error)) from None
+        ) from None
 
 
 def _limit(text: str) -> int:

@@ -1,81 +1,75 @@
-"""What operators' commands print: text that fits a terminal and does nothing to it; JSON for a pipe."""
+"""Output of operators' commands: text that fits a terminal and cannot control it, and JSON for programs."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-#: Columns of a terminal that are left for why something is as it is, or it gets a line of its own.
-LEAST_FOR_WHY = 40
+#: Columns of a terminal for the last cell of a row. A narrower cell gets a line of its own.
+LEAST_FOR_LAST_CELL = 40
 
 
 @dataclass
 class Table:
-    """Rows that fit a terminal; of any width when `width` is None.
+    """Rows below a header, with numbers at the right of their columns.
 
-    The last cell of a row says why. The one before it is what may be cut.
+    On a terminal, lines are cut to its `width`. The last cell but one gives way first.
     """
 
     header: Sequence[str]
-    #: The column of numbers.
-    numbers: frozenset[int]
-    width: int | None
-    #: Columns that what may be cut has at the most.
+    width: int | None = None
+    #: Width of the last column but one on a terminal, at most.
     most: int = 40
+    indent: str = ""
     _widths: list[int] = field(default_factory=list, init=False)
-    _why_beside: bool = field(default=True, init=False)
+    _numbers: set[int] = field(default_factory=set, init=False)
+    _on_one_line: bool = field(default=True, init=False)
 
-    def lines(self, rows: Sequence[Sequence[str]]) -> Iterator[str]:
-        """The lines for some rows, before the first ones a header."""
+    def lines(self, rows: Sequence[Sequence[object]]) -> Iterator[str]:
+        """The lines of the rows. Widths are those of the first rows, which follow the header."""
+        if not rows:
+            return
+        texts = [[_cell(value) for value in row] for row in rows]
         if not self._widths:
-            self._measure(rows)
-            yield next(self._lines(self.header))
-        for row in rows:
-            yield from self._lines(row)
+            self._numbers = {at for row in rows for at, value in enumerate(row) if isinstance(value, int)}
+            self._measure([self.header, *texts])
+            texts.insert(0, [*self.header[:-1], self.header[-1] if self._on_one_line else ""])
+        for cells in texts:
+            yield from self._lines_of(cells)
 
-    def _measure(self, rows: Sequence[Sequence[str]]) -> None:
-        *self._widths, widest, _ = (max(map(len, column)) for column in zip(self.header, *rows, strict=True))
+    def _measure(self, texts: Sequence[Sequence[str]]) -> None:
+        self._widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
         if self.width is not None:
-            left = self.width - sum(self._widths) - 2 * len(self._widths)
-            widest = max(min(widest, left, self.most), len(self.header[-2]))
-            self._why_beside = left - widest - 2 >= LEAST_FOR_WHY
-        self._widths.append(widest)
+            room = self.width - sum(self._widths[:-2]) - 2 * len(self._widths[:-2])
+            self._widths[-2] = max(min(self._widths[-2], room, self.most), len(self.header[-2]))
+            self._on_one_line = room - self._widths[-2] - 2 >= LEAST_FOR_LAST_CELL
 
-    def _lines(self, row: Sequence[str]) -> Iterator[str]:
-        *cells, last, why = row
-        cells.append(last if self.width is None else cut(last, self._widths[-1]))
-        padded = _padded(cells, self._widths, self.numbers)
-        if self._why_beside:
-            padded.append(why)
-        yield cut("  ".join(padded).rstrip(), self.width)
-        if why and not self._why_beside:
-            yield cut(" " * (self._widths[0] + 2) + why, self.width)
-
-
-def columns(header: Sequence[str], rows: Sequence[tuple[str | int, ...]]) -> Iterator[str]:
-    """Rows below a header, numbers to the right of their columns. Nothing where there are no rows."""
-    if not rows:
-        return
-    numbers = {at for at, cell in enumerate(rows[0]) if isinstance(cell, int)}
-    cells = [[printable(str(cell)) for cell in row] for row in (header, *rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for row in cells:
-        yield "  ".join(_padded(row, widths, numbers)).rstrip()
+    def _lines_of(self, cells: list[str]) -> Iterator[str]:
+        if self.width is not None:
+            cells[-2] = cut(cells[-2], self._widths[-2])
+        padded = [
+            cell.rjust(width) if at in self._numbers else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(cells, self._widths, strict=True))
+        ]
+        first_line = padded if self._on_one_line else padded[:-1]
+        yield cut((self.indent + "  ".join(first_line)).rstrip(), self.width)
+        if cells[-1] and not self._on_one_line:
+            yield cut(" " * (self._widths[0] + 2) + cells[-1], self.width)
 
 
-def _padded(row: Sequence[str], widths: Sequence[int], numbers: "set[int] | frozenset[int]") -> list[str]:
-    return [
-        cell.rjust(width) if at in numbers else cell.ljust(width)
-        for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-    ]
+def section(header: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
+    """A table after an empty line. Without rows, nothing."""
+    if rows:
+        yield ""
+        yield from Table(header).lines(rows)
 
 
-def fields(found: dict[str, Any]) -> Iterator[str]:
-    """One a line, by name; nothing of those that are empty."""
-    for name, value in found.items():
+def fields(values: Mapping[str, object]) -> Iterator[str]:
+    """A line for each value that is not empty, with its name."""
+    for name, value in values.items():
         if value not in (None, "", [], {}):
-            yield f"  {name:<15}{printable(_shown(value))}"
+            yield f"  {name:<15}{printable(_field(value))}"
 
 
 def indented(text: str) -> Iterator[str]:
@@ -84,21 +78,21 @@ def indented(text: str) -> Iterator[str]:
 
 
 def printable(text: str) -> str:
-    """`text` with whatever is more than text to a terminal written out: others chose what is in it."""
+    r"""`text` with control characters escaped, but for \n and \t: strangers wrote it."""
     if text.isprintable():
         return text
     return "".join(
-        one if one.isprintable() or one in "\n\t" else one.encode("unicode_escape").decode() for one in text
+        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode()
+        for char in text
     )
 
 
 def cut(text: str, width: int | None) -> str:
-    """`text` in so many columns."""
     return text if width is None or len(text) <= width else f"{text[: width - 1]}…"
 
 
 def span(seconds: int) -> str:
-    """A length of time, in words, about."""
+    """An approximate duration in words."""
     for size, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
             return f"{timedelta(seconds=seconds) // timedelta(seconds=size)} {name}"
@@ -109,26 +103,36 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def dump(found: object) -> str:
+def dump(content: object) -> str:
     """One line of JSON."""
-    # NaN is read in what SendGrid posts, and no JSON: it goes out as text.
-    return json.dumps(json.loads(json.dumps(found, default=_plain), parse_constant=str))
+    # SendGrid's posts may have NaN, which JSON lacks: it goes out as text.
+    return json.dumps(json.loads(json.dumps(content, default=_plain), parse_constant=str))
+
+
+def attributes(row: Any, names: Sequence[str]) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in names}
 
 
 def _plain(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-def _shown(value: object) -> str:
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
     if isinstance(value, datetime):
-        return _in_utc(value)
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M}"
+    if isinstance(value, tuple):
+        return ", ".join(map(_cell, value))
+    return printable(str(value)).replace("\n", " ").strip()
+
+
+def _field(value: object) -> str:
+    if isinstance(value, datetime):
+        try:
+            return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        except OverflowError:  # a mail's Date may be at the end of time
+            return str(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     return dump(value) if isinstance(value, dict | list) else str(value)
-
-
-def _in_utc(time: datetime) -> str:
-    try:
-        return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    except OverflowError:  # a mail's Date may be at the end of all time
-        return str(time)

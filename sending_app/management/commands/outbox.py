@@ -1,25 +1,36 @@
-"""The operator's command for mails: what waits, what became of each, and what to do about it."""
+"""The operator's command for the outbox: find and show mails; retry, cancel and settle them."""
 
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from argparse import RawDescriptionHelpFormatter
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import chain
+from operator import attrgetter
+from types import ModuleType
+from typing import Any, ClassVar
 
 from django.core.management.base import CommandParser
-from django.db.models import QuerySet
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 
-from events_app.shared.console.command import Console, Options
+from events_app.shared.console import options as shared_options
+from events_app.shared.console.command import Change, Console, Options
 from events_app.shared.console.terminal import dump
 from sending_app import filters, tasks
-from sending_app.filters import Criteria
-from sending_app.management import arguments, rendering, status
-from sending_app.models import Mail
+from sending_app.management import page, status
+from sending_app.models import Mail, Recipient
 from sending_app.outcome import manual
 from sending_app.outcome.manual import ActionResult
 
-#: States in which nothing is changed by hand.
-_AT_REST = (Mail.State.ACCEPTED, Mail.State.CANCELLED)
+#: Recipients and events on a page without --all.
+FIRST = 50
+
+_SETTLE = """\
+Say whether SendGrid has mails in the states unknown and parked. First look at `show`, and at
+SendGrid's own Activity page, which may know the mail by its recipient.
+
+--sent      They are accepted, and never posted again. If SendGrid does not have them after all,
+            they are lost.
+--not-sent  They are posted again, now. If SendGrid has them after all, their recipients get
+            them TWICE.
+"""
 
 _LEFT_ALONE = {
     "in_progress": "a worker is posting them",
@@ -27,110 +38,123 @@ _LEFT_ALONE = {
     "empty": "what they said is gone, at the end of OUTBOX_BODY_DAYS",
 }
 
-_OTHERS = {
-    "retried": "with nothing to retry: accepted, due already, cancelled, or to be settled first",
-    "cancelled": "with nothing to cancel: accepted, or given up already",
-    "settled": "with nothing to settle: neither unknown nor parked",
-}
+#: Accepted and cancelled mails never change. Most mails are accepted.
+_MAY_CHANGE = ~Q(state__in=(Mail.State.ACCEPTED, Mail.State.CANCELLED))
 
-#: What a rehearsal counts by.
-_GROUP = ("state", "lane", "alias")
-_NAMES = {"state": "state", "lane": "lane", "mailer": "mailer"}
-
-
-@dataclass(frozen=True)
-class _Change:
-    """Something to do to many mails."""
-
-    what: str
-    done: str
-    #: Which of them it would take.
-    takes: Callable[[Sequence[int]], "QuerySet[Mail]"]
-    make: Callable[[Sequence[int]], ActionResult]
-    #: Whether workers have work then.
-    posts: bool = False
+_WAKES = [partial(tasks.wake_for, lane) for lane in Mail.Lane]
 
 
 class Command(Console):
-    help = "The outbox: look mails up, see what happened to them, try them again, give them up."
+    help = "Find and show the mails of the outbox; retry, cancel and settle mails."
     noun = "mail"
+    search: ClassVar[ModuleType] = filters
+    related = "message"
+    large = ("log", "personalizations", "message__content")
+    columns: ClassVar = {
+        "id": lambda row: str(row.pk),
+        "sent here (UTC)": attrgetter("message.created_at"),
+        "state": attrgetter("state"),
+        "lane": attrgetter("lane"),
+        "mailer": attrgetter("alias"),
+        "to": attrgetter("recipient_count"),
+        "tries": attrgetter("attempts"),
+        "mail": lambda mail: ": ".join(filter(None, (mail.first, mail.message.subject))),
+        "why": attrgetter("error"),
+    }
+    most = 60
+    groups: ClassVar = {
+        "state": attrgetter("state"),
+        "lane": attrgetter("lane"),
+        "mailer": attrgetter("alias"),
+    }
 
     def add_arguments(self, parser: CommandParser) -> None:
-        arguments.add_to(parser)
-
-    # To look at
-
-    def _list(self, options: Options) -> None:
-        criteria = arguments.criteria(options)
-        self.warn_of(filters.missing(criteria.ids))
-        mails = rendering.with_first(filters.find(criteria))
-        self.write_list(mails, options, rendering.table(self.width()), rendering.cells, rendering.as_json)
-
-    def _show(self, options: Options) -> None:
-        criteria = arguments.criteria(options)
-        self.require(criteria != Criteria())
-        most = None if options["all"] else rendering.FIRST
-        full = rendering.MailPages(
-            filters.recipients(criteria), filters.in_events(criteria), most, self.width()
+        actions, parents = self.add_actions(parser)
+        every = "show all recipients and events, not only the first 50"
+        actions.choices["show"].add_argument("--all", action="store_true", help=every)
+        parents = [*parents, shared_options.change()]
+        actions.add_parser("retry", parents=parents, help="post failed and deferred mails now")
+        actions.add_parser("cancel", parents=parents, help="give up waiting, unknown and parked mails")
+        settle = actions.add_parser(
+            "settle",
+            parents=parents,
+            help="say whether SendGrid has unknown and parked mails",
+            description=_SETTLE,
+            formatter_class=RawDescriptionHelpFormatter,
         )
-        mails = filters.find(criteria).select_related("message").defer("personalizations", "message__content")
-        self.write_pages(mails, options, full.page, full.as_json, partial(filters.missing, criteria.ids))
+        answer = settle.add_mutually_exclusive_group(required=True)
+        answer.add_argument("--sent", action="store_true", help="SendGrid has the mails")
+        answer.add_argument("--not-sent", action="store_true", help="it does not: post the mails again")
+        status_help = "show what waits, what failed, and paused accounts"
+        actions.add_parser("status", parents=[shared_options.output()], help=status_help)
+
+    def filters(self) -> CommandParser:
+        ids = "a mail's number here, its message id, or its X-Message-Id"
+        parser, group = shared_options.filters("mails", ids, "a recipient", Mail.State, since="sent here")
+        group.add_argument("--message", type=int, metavar="NUMBER", help="the mails (batches) of a message")
+        group.add_argument(
+            "--message-id", metavar="ID", help="the message id in anymail_status and in events"
+        )
+        group.add_argument("--subject", metavar="TEXT", help="the subject contains this text")
+        group.add_argument("--lane", choices=[lane.value for lane in Mail.Lane])
+        group.add_argument("--mailer", metavar="ALIAS", help="the mailer that sends the mail")
+        group.add_argument("--sent-twice", action="store_true", help="SendGrid has accepted the mail twice")
+        return parser
+
+    def light(self, rows: "QuerySet[Any]") -> "QuerySet[Any]":
+        first = Recipient.objects.filter(mail=OuterRef("pk")).order_by("pk").values("address")[:1]
+        light: QuerySet[Any] = super().light(rows).annotate(first=Subquery(first))
+        return light
+
+    def as_json(self, mail: Any) -> dict[str, Any]:
+        return {**page.as_json(mail), "first_recipient": mail.first}
+
+    def page_as_json(self, mail: Mail, options: Options) -> dict[str, Any]:
+        return page.page_as_json(mail, self.criteria(options), _most(options))
+
+    def page(self, mail: Mail, options: Options) -> Iterator[str]:
+        return page.page(mail, self.criteria(options), _most(options), self.width())
 
     def _status(self, options: Options) -> None:
-        found = status.gather()
-        self.write([dump(found)] if options["json"] else status.page(found))
-
-    # To change
+        figures = status.gather()
+        self.write([dump(figures)] if options["json"] else status.page(figures))
 
     def _retry(self, options: Options) -> None:
-        self._change(_Change("retry", "retried", manual.retryable, manual.retry, posts=True), options)
+        otherwise = "with nothing to retry: accepted, due already, cancelled, or to be settled first"
+        change = _change("retry", "retried", manual.retryable, manual.retry, otherwise, wakes=_WAKES)
+        self.change(change, options)
 
     def _cancel(self, options: Options) -> None:
-        self._change(_Change("cancel", "cancelled", manual.cancellable, manual.cancel), options)
+        otherwise = "with nothing to cancel: accepted, or given up already"
+        self.change(_change("cancel", "cancelled", manual.cancellable, manual.cancel, otherwise), options)
 
     def _settle(self, options: Options) -> None:
-        make = partial(manual.settle, sent=options["sent"])
-        change = _Change("settle", "settled", manual.unsettled, make, posts=options["not_sent"])
-        self._change(change, options)
+        settle = partial(manual.settle, sent=options["sent"])
+        otherwise = "with nothing to settle: neither unknown nor parked"
+        posted_again: dict[str, Any] = {
+            "wakes": _WAKES,
+            "warning": "If SendGrid has them after all, their recipients get them twice.",
+        }
+        more = posted_again if options["not_sent"] else {}
+        self.change(_change("settle", "settled", manual.unsettled, settle, otherwise, **more), options)
 
-    def _change(self, change: _Change, options: Options) -> None:
-        mails = self._to_change(options)
-        did = Counter(matched=mails.count(), **dict.fromkeys((change.done, *_LEFT_ALONE), 0))
-        # With most there is nothing to do.
-        pks = self.pks(mails.exclude(state__in=_AT_REST), options, manual.SLICE)
-        if options["dry_run"]:
-            taken = chain.from_iterable(change.takes(some).values_list(*_GROUP) for some in pks)
-            self.write_dry_run(change.what, Counter(taken), _NAMES, did["matched"], options)
-            return
-        try:
-            for some in pks:
-                came = change.make(some)._asdict()
-                did.update({change.done: came.pop("changed"), **came})
-        finally:
-            if change.posts and did[change.done]:
-                for lane in Mail.Lane:
-                    tasks.wake_for(lane)
-            self._tell(did, change, options)
 
-    def _to_change(self, options: Options) -> "QuerySet[Mail]":
-        criteria = arguments.criteria(options)
-        self.require(criteria != Criteria() or options["all"], or_all=True)
-        self.warn_of(filters.missing(criteria.ids))
-        return filters.find(criteria)
+def _most(options: Options) -> int | None:
+    return None if options["all"] else FIRST
 
-    def _tell(self, did: Counter[str], change: _Change, options: Options) -> None:
-        if options["json"]:
-            self.stdout.write(dump(did))
-            return
-        done = change.done
-        self.stdout.write(f"{done.capitalize()} {did[done]} of {self.counted(did['matched'])}.")
-        for name, why in _LEFT_ALONE.items():
-            if did[name]:
-                self.stdout.write(f"{did[name]} left alone: {why}.")
-        others = did["matched"] - sum(did[name] for name in (done, *_LEFT_ALONE))
-        if others > 0:  # a mail may have changed since it was counted
-            self.stdout.write(f"{others} {_OTHERS[done]}.")
-        if change.posts and did[done]:
-            self.stdout.write("A worker posts them now, or at beat's next tick.")
-            if done == "settled":
-                self.stdout.write("If SendGrid has them after all, their recipients get them twice.")
+
+def _change(
+    verb: str,
+    done: str,
+    preview: "Callable[[Sequence[int]], QuerySet[Mail]]",
+    apply: Callable[[Sequence[int]], ActionResult],
+    otherwise: str,
+    **more: Any,
+) -> Change:
+    def counts(ids: Sequence[int]) -> dict[str, int]:
+        by_outcome = apply(ids)._asdict()
+        return {done: by_outcome.pop("changed"), **by_outcome}
+
+    return Change(
+        verb, done, preview, counts, _LEFT_ALONE, otherwise, only=_MAY_CHANGE, size=manual.SLICE, **more
+    )

@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 
 from events_app import stream, tasks
 from events_app.dispatch import leases, replay, store
-from events_app.management import rendering
+from events_app.management import incoming
 from events_app.management.commands import events as command
 from events_app.models import Event, PendingDelivery
 from events_app.shared import counters, redis
@@ -347,7 +347,7 @@ def test_a_dry_run_prints_the_events_it_would_take(database: str) -> None:
     add_pending(pks[4], failures=1, lease=TOKEN)
     before = list(PendingDelivery.objects.order_by("pk").values())
     assert run("retry", "--all", "--dry-run").splitlines() == [
-        "events  type     state     failed receivers",
+        "events  type     state     receivers",
         "     2  opened   dead      shop",
         "     1  bounced  retrying  bank, shop",
         "Would retry 3 of 6 events. Nothing was changed.",
@@ -512,7 +512,7 @@ def test_a_closed_output_pipe_is_no_error(database: str) -> None:
     ],
 )
 def test_the_last_line_of_a_traceback_is_shown(error: str, says: str) -> None:
-    assert rendering.last_words(error).strip() == says
+    assert incoming.last_words(error).strip() == says
 
 
 def test_every_counter_has_a_meaning() -> None:

@@ -377,7 +377,7 @@ def test_a_dry_run_prints_the_mails_it_would_take(database: str) -> None:
     add_pending_mail(pks[2], failures=1, receivers={"shop": "Traceback", "bank": "Traceback"})
     before = list(PendingInboundDelivery.objects.order_by("pk").values())
     assert run("retry", "--all", "--dry-run").splitlines() == [
-        "mails  state     failed receivers",
+        "mails  state     receivers",
         "    2  dead      shop",
         "    1  retrying  bank, shop",
         "Would retry 3 of 4 mails. Nothing was changed.",

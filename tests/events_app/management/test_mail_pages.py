@@ -10,7 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from events_app.inbound import storage, store
-from events_app.management import mail_pages
+from events_app.management.commands.inbound import Command
 from events_app.models import InboundMail
 from events_app.shared.console.terminal import dump
 from fake_sendgrid import inbound as posts
@@ -56,7 +56,7 @@ def test_any_mail_can_be_shown_and_saved(
 ) -> None:
     mime = b"".join(name.encode() + b": " + value + b"\r\n" for name, value in headers) + b"\r\n" + body
     row = mail(mime, monkeypatch)
-    shown = "\n".join(mail_pages.page(row))
+    shown = "\n".join(Command().page(row, {}))
     assert all(one.isprintable() or one in "\n\t" for one in shown)
-    assert json.loads(dump(mail_pages.in_full_as_json(row)))["unreadable"] == ""
+    assert json.loads(dump(Command().page_as_json(row, {})))["unreadable"] == ""
     assert isinstance(store.parse(row).message.as_bytes(), bytes)

@@ -348,7 +348,7 @@ def test_retry_takes_failed_mails_and_wakes_workers(database: str) -> None:
         "1 left alone: a worker is posting them.",
         "1 left alone: what they said is gone, at the end of OUTBOX_BODY_DAYS.",
         "2 with nothing to retry: accepted, due already, cancelled, or to be settled first.",
-        "A worker posts them now, or at beat's next tick.",
+        "A worker takes them up now, or at beat's next tick.",
     ]
     assert Mail.objects.filter(state="waiting").count() == 2
     assert bells() == ["sending.deliver", "sending.deliver_bulk"]
@@ -377,7 +377,7 @@ def test_settle_as_not_sent_makes_mails_due_and_warns_of_a_second_send(database:
     (pk,) = made("parked")
     assert run("settle", pk, "--not-sent").splitlines() == [
         "Settled 1 of 1 mail.",
-        "A worker posts them now, or at beat's next tick.",
+        "A worker takes them up now, or at beat's next tick.",
         "If SendGrid has them after all, their recipients get them twice.",
     ]
     assert only_part().state == "waiting"
