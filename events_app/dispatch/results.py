@@ -1,13 +1,10 @@
 """The results of a lease's deliveries. While the database is unavailable, results wait in this process."""
 
 import logging
-import random
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from celery.exceptions import SoftTimeLimitExceeded
 from django.db import DatabaseError, InterfaceError, router
 
 from events_app.conf import RECEIVER_MAX_ATTEMPTS, RECEIVER_RETRY_DELAY
@@ -15,7 +12,9 @@ from events_app.dispatch.kinds import Delivery
 from events_app.dispatch.leases import ORPHANED, Lease, leased
 from events_app.models import PendingDelivery
 from events_app.shared import counters
+from events_app.shared.backoff import exponential, with_jitter
 from events_app.shared.database import DatabaseUnavailable, clean, database_now
+from events_app.shared.unwritten import Unwritten
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +23,9 @@ _MOST_ERROR = 20_000
 
 #: The longest delay between two tries, in seconds.
 LONGEST_BACKOFF = 4 * 3600
+
+#: Results that wait for the database. They change nothing once another worker has the event's lease.
+unwritten = Unwritten()
 
 
 class ResultBuffer:
@@ -56,20 +58,16 @@ class ResultBuffer:
                 raise DatabaseUnavailable(type(error).__name__) from error
 
     def close(self) -> None:
-        """Write the results. Results refused now wait for a later task of this process.
+        """Write all results. Results that cannot be written now wait in `unwritten`.
 
-        Raises SoftTimeLimitExceeded; unwritten results then wait too.
+        Raises SoftTimeLimitExceeded, and not DatabaseUnavailable: another error may be on its way.
         """
         counters.count(counters.NO_RECEIVER, self.without_receiver)
         self.without_receiver = 0
         try:
-            self._write()
-        except (DatabaseError, InterfaceError) as error:
-            logger.warning("Results of deliveries wait for the database: %s", type(error).__name__)
-            _unwritten.append(self)
-        except SoftTimeLimitExceeded:
-            _unwritten.append(self)
-            raise
+            unwritten.write(self._write)
+        except DatabaseUnavailable as error:
+            logger.warning("Results of deliveries wait for the database: %s", error)
 
     def _write(self) -> None:
         self._written = time.monotonic()
@@ -86,21 +84,6 @@ class ResultBuffer:
         for pk, receivers in list(self.interrupted.items()):
             leased([pk], self.lease).update(lease=ORPHANED, due=due, receivers=_cleaned(receivers))
             del self.interrupted[pk]
-
-
-# In this process only: if a lease ends first, another worker repeats its deliveries.
-_unwritten: deque[ResultBuffer] = deque()
-
-
-def write_unwritten() -> None:
-    """Write the results still waiting from the time the database was unavailable."""
-    for _ in range(len(_unwritten)):
-        try:
-            buffer = _unwritten.popleft()
-        except IndexError:  # another thread of this process was faster
-            return
-        if buffer.lease.is_held():
-            buffer.close()
 
 
 def delete_done(pks: Sequence[int], lease: Lease) -> None:
@@ -139,9 +122,7 @@ def move_to_dead_letters(delivery: Delivery, lease: Lease, error: str) -> None:
 
 def backoff(failures: int) -> timedelta:
     """The delay before the next try: doubled with every failure, with jitter."""
-    seconds = min(RECEIVER_RETRY_DELAY.get() * 2.0 ** min(failures - 1, 30), LONGEST_BACKOFF)
-    # Jitter: deliveries that failed together are not retried together.
-    return timedelta(seconds=seconds * random.uniform(0.75, 1.25))  # noqa: S311
+    return with_jitter(exponential(RECEIVER_RETRY_DELAY.get(), failures, LONGEST_BACKOFF))
 
 
 def _cleaned(receivers: Mapping[str, str]) -> dict[str, str]:

@@ -1,6 +1,6 @@
-"""A wake-up is a task message that may be lost: how to send it, and what a failure does.
+"""Wake-ups: task messages without data that tell a worker to look for work.
 
-No data travels in it and nothing waits for it. Where it is lost, the next tick finds what waits.
+A wake-up may be lost: the next tick finds the work.
 """
 
 import logging
@@ -17,6 +17,7 @@ from kombu import Connection, Producer
 from redis import Redis, RedisError
 
 from events_app.shared import counters, redis
+from events_app.shared.backoff import exponential
 from events_app.shared.deadline import DeadlineExceeded, Threads
 
 logger = logging.getLogger(__name__)
@@ -24,23 +25,23 @@ logger = logging.getLogger(__name__)
 # Without these Celery computes them from the arguments for every message.
 _NO_REPRS: dict[str, Any] = {"argsrepr": "()", "kwargsrepr": "{}"}
 
-# Seconds until a broker that does not answer is given up. Celery and kombu by themselves wait for
-# seconds to minutes, or for ever: kombu hands redis-py socket_timeout=None.
+# Seconds to wait for the broker. Celery and kombu by themselves wait for seconds to minutes, or for ever:
+# kombu passes socket_timeout=None to redis-py.
 _BROKER_TIMEOUT = 1.0
 
-# Seconds until `wake` returns, whatever the transport does. Each transport has its own options for time
-# limits, and some have none that we know: boto3 waits a minute for a silent SQS, and tries again.
+# Seconds until `wake` returns, with every transport. Some transports have no options for timeouts that we
+# know: boto3 waits a minute for a silent SQS, and retries.
 _WAKE_TIMEOUT = 1.2
 
-# Seconds a process sends no wake-up after one that failed. Who sends many mails in a row is to wait once
-# for a broker that does not answer; the tick wakes a worker for all of them. And as long nobody asks Redis
-# again whether a wake-up is on its way, where it did not say.
+# Seconds without wake-ups in this process after a failed one. A process that sends many mails in a row waits
+# once for a silent broker; the tick wakes a worker for all of them. For as long, a process does not ask a
+# Redis that failed whether a wake-up is on its way.
 _PAUSE = 5.0
 
-# The same, at most: each publish that has not returned doubles the wait.
+# The longest pause: each publish that has not returned doubles the pause.
 _LONGEST_PAUSE = 300.0
 
-# Publishes that may hang at once. Above that a process wakes nobody until one of them returns; ticks do.
+# Publishes that may hang at once. With more, a process sends no wake-up until a publish returns.
 _MOST_STUCK = 32
 
 _publishers = Threads("wake-up", _MOST_STUCK)
@@ -56,7 +57,7 @@ class Limits(NamedTuple):
 
 
 class Registered(NamedTuple):
-    """The queue and the limits of a task made here."""
+    """The queue and the limits of a task of the apps."""
 
     queue: str
     limits: Limits
@@ -69,9 +70,9 @@ registered: dict[str, Registered] = {}
 def task(
     name: str, *, queue: str, limits: Limits, keeps_result: bool = False
 ) -> Callable[[Callable[[], object]], "Task[[], object]"]:
-    """A decorator for a task that a wake-up starts: acked when a worker has it, forgotten after an hour.
+    """A decorator for a task that a wake-up starts: acked when a worker gets it, expired after an hour.
 
-    These, the limits and the queue sit on the task, so that they hold in whatever Celery app runs it.
+    The options sit on the task, so that they hold in every Celery app that runs the task.
     """
     registered[name] = Registered(queue, limits)
     hooks: dict[str, Any] = {"on_bound": _publishes_to(queue)}  # celery-types does not list it
@@ -82,8 +83,8 @@ def task(
         time_limit=limits.hard,
         acks_late=False,
         ignore_result=not keeps_result,
-        # By the sender's clock and the worker's. An hour, so that no clock is that wrong: one that runs
-        # a minute ahead would have every wake-up thrown away.
+        # The clocks of sender and worker may differ: with an expiry of a minute, a worker whose clock is a
+        # minute ahead would discard every wake-up.
         expires=3600,
         max_retries=0,
     )
@@ -115,17 +116,17 @@ def wake_once(task: "Task[[], object]") -> None:
 
 
 def suppress(task: "Task[[], object]", seconds: float) -> None:
-    """The caller looks for work when these are over, and not before: until then no wake-up is needed."""
+    """Suppress wake-ups for some seconds. The caller looks for work after that."""
     _ask_redis(task, lambda server, flag: server.set(flag, 1, px=int(seconds * 1000)))
 
 
 def acknowledge(task: "Task[[], object]") -> None:
-    """A worker is about to look for work: what comes from here on needs a new wake-up."""
+    """Call before a look for work: work that comes later needs a new wake-up."""
     _ask_redis(task, lambda server, flag: server.delete(flag))
 
 
 def _ask_redis(task: "Task[[], object]", question: Callable[[Redis, str], object]) -> object:
-    """What Redis answers about the task's flag; None where it does not, and for some seconds after that."""
+    """The answer of Redis about the task's flag; None after a failure and for some seconds."""
     global _redis_paused_until  # noqa: PLW0603 (one process, one Redis)
     if not _may_ask_redis():
         return None
@@ -145,25 +146,25 @@ def _flag(task: "Task[[], object]") -> str:
 
 
 def wake(task: "Task[[], object]") -> bool:
-    """Send `task` to a worker, if the broker takes it within a second or so. Whether it did.
+    """Send `task` to a worker. False when the broker did not take it within about a second.
 
-    Raises SoftTimeLimitExceeded, the caller's own, and nothing else.
+    Raises only the caller's SoftTimeLimitExceeded.
     """
     global _paused_until  # noqa: PLW0603 (one process, one broker)
     if time.monotonic() < _paused_until:
         _count_failure()
         return False
-    stuck = _publishers.late  # asked first: threads that try at the same time count as one
+    stuck = _publishers.late  # read first: threads that fail at the same time raise the backoff once
     try:
-        if task.app.conf.task_always_eager:  # the task runs here: its caller's thread has the transaction
+        if task.app.conf.task_always_eager:  # the task runs in this thread, which has the transaction
             _publish(task)
         else:
             _publishers.run(lambda: _publish(task), _WAKE_TIMEOUT)
-    except SoftTimeLimitExceeded:  # of a task that wakes another one: its receiver, its drain must end
+    except SoftTimeLimitExceeded:  # the task that calls this must end
         raise
     except Exception as error:  # noqa: BLE001 (each transport has errors of its own)
         is_late = isinstance(error, DeadlineExceeded)
-        _paused_until = time.monotonic() + min(_PAUSE * 2 ** (stuck + is_late), _LONGEST_PAUSE)
+        _paused_until = time.monotonic() + exponential(_PAUSE, stuck + is_late + 1, _LONGEST_PAUSE)
         why = "no answer" if is_late else type(error).__name__
         logger.warning("Could not wake a worker for %s (%s); the next tick retries.", task.name, why)
         _count_failure()
@@ -172,8 +173,8 @@ def wake(task: "Task[[], object]") -> bool:
 
 
 def _publish(task: "Task[[], object]") -> None:
-    # The worker is told by the header whether to keep the result. Celery itself must not hear of one: with
-    # results in Redis it would subscribe to them first, and wait for that Redis.
+    # The header tells the worker whether to keep the result. For this call there is none: with results in
+    # Redis, Celery would first subscribe to the result, and wait for that Redis.
     headers: dict[str, Any] = {"ignore_result": task.ignore_result}
     try:
         task.apply_async(
@@ -189,16 +190,16 @@ def _publish(task: "Task[[], object]") -> None:
 
 
 def _count_failure() -> None:
-    # Where Redis has just not answered, who sends a mail is not to wait for it a second time.
+    # A sender of a mail waits for a silent Redis only once.
     if _may_ask_redis():
         counters.count(counters.WAKE_UP_FAILED)
 
 
 def _producer(app: Celery) -> Producer:
-    # A connection of our own, one a thread: the app's may be set to wait for its broker, and in a
-    # host project it is not ours to change. Options its transport does not know it passes over.
+    # An own connection for each thread: the app's connection may be set to wait for its broker, and in a host
+    # project we must not change that. kombu ignores options that the transport does not know.
     if getattr(_thread, "owner", None) != (app, os.getpid()):
-        # What a fork inherited is its parent's to hang up.
+        # The parent of a fork closes the connection that the fork inherited.
         _thread.__dict__.clear()
         connection: Connection = app.connection_for_write(
             connect_timeout=_BROKER_TIMEOUT,
@@ -216,7 +217,7 @@ def _producer(app: Celery) -> Producer:
 
 
 def _disconnect() -> None:
-    # Not close(), which waits for an answer of a broker that has just given none.
+    # Not close(), which waits for an answer of the broker that has just failed.
     connection = getattr(_thread, "connection", None)
     _thread.__dict__.clear()
     if connection is not None:

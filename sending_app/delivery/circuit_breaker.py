@@ -12,6 +12,7 @@ from datetime import timedelta
 
 from django.db import transaction
 
+from events_app.shared.backoff import exponential
 from events_app.shared.database import clean, database_now
 from sending_app.account import Account, usable
 from sending_app.api.client import SendResult
@@ -61,7 +62,9 @@ def trip(account: Account, result: SendResult, is_probe: bool) -> timedelta:
         )
         circuit = circuits.get(account=account.fingerprint)
         failures = circuit.failures + 1 if is_probe or not circuit.failures else circuit.failures
-        seconds = FIRST_OPEN_TIME * 2.0 ** min(failures - 1, 10) if result.wait is None else result.wait
+        seconds = result.wait
+        if seconds is None:
+            seconds = exponential(FIRST_OPEN_TIME, failures, MAX_OPEN_TIME)
         # Jitter after SendGrid's time, so that not all workers post in the same moment.
         jitter = random.uniform(0, 1)  # noqa: S311
         probe_at = now + timedelta(seconds=min(seconds, MAX_OPEN_TIME) + jitter)

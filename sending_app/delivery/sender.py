@@ -2,13 +2,14 @@
 
 import logging
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import InterfaceError, OperationalError, transaction
 
-from events_app.shared.database import DatabaseUnavailable
+from events_app.shared.unwritten import Unwritten
 from sending_app import outbox
 from sending_app.api import client, payload
 from sending_app.api.client import SendResult
@@ -20,9 +21,8 @@ from sending_app.outcome import record
 
 logger = logging.getLogger(__name__)
 
-# Results that this process could not write while the database was unavailable. If the process dies, the
-# leases expire and SendGrid's events decide.
-_unwritten: deque[tuple[Lease, SendResult]] = deque()
+#: Results that wait for the database. If the process dies first, the leases expire and SendGrid's events decide.
+unwritten = Unwritten()
 
 
 def deliver(lane: Mail.Lane, seconds: float, wake_another: Callable[[], None]) -> Counter[str]:
@@ -36,21 +36,11 @@ def deliver(lane: Mail.Lane, seconds: float, wake_another: Callable[[], None]) -
         if not outcomes and leases.anything_due(lane):
             wake_another()
         result = _build_and_post(lease)
-        _write(lease, result)
+        unwritten.write(partial(_record, lease, result))
         outcomes[result.outcome] += 1
         if time.monotonic() >= deadline:
             break
     return outcomes
-
-
-def write_unwritten() -> None:
-    """Write the results that are left from a time without the database."""
-    for _ in range(len(_unwritten)):
-        try:
-            lease, result = _unwritten.popleft()
-        except IndexError:  # another thread of this process was faster
-            return
-        _write(lease, result)
 
 
 def _build_and_post(lease: Lease) -> SendResult:
@@ -93,21 +83,13 @@ def request_body(lease: Lease) -> bytes:
     )
 
 
-def _write(lease: Lease, result: SendResult) -> None:
-    """Record the result. On DatabaseUnavailable or SoftTimeLimitExceeded, keep the result for later."""
-    try:
-        if result.outcome == Outcome.PAUSED:
-            with transaction.atomic(using=outbox.using()):
-                circuit_breaker.trip(lease.account, result, lease.is_probe)
-                record.record_result(lease.mail, result)
-            return
-        # A verdict on the mail shows that SendGrid accepts the key.
-        if lease.is_probe and result.status_code and result.outcome in (Outcome.ACCEPTED, Outcome.FAILED):
-            circuit_breaker.close(lease.account)
-        record.record_result(lease.mail, result)
-    except (OperationalError, InterfaceError) as error:
-        _unwritten.append((lease, result))
-        raise DatabaseUnavailable(type(error).__name__) from error
-    except SoftTimeLimitExceeded:
-        _unwritten.append((lease, result))
-        raise
+def _record(lease: Lease, result: SendResult) -> None:
+    if result.outcome == Outcome.PAUSED:
+        with transaction.atomic(using=outbox.using()):
+            circuit_breaker.trip(lease.account, result, lease.is_probe)
+            record.record_result(lease.mail, result)
+        return
+    # A verdict on the mail shows that SendGrid accepts the key.
+    if lease.is_probe and result.status_code and result.outcome in (Outcome.ACCEPTED, Outcome.FAILED):
+        circuit_breaker.close(lease.account)
+    record.record_result(lease.mail, result)

@@ -4,7 +4,6 @@ Proof is an event that bears an id of the mail, or a 202 of any attempt, even a 
 """
 
 import logging
-import random
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -14,6 +13,7 @@ from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from events_app.shared.backoff import exponential, with_jitter
 from events_app.shared.database import clean, database_now, sql_now
 from sending_app import conf
 from sending_app.api.client import SendResult
@@ -57,7 +57,8 @@ def record_result(mail: Mail, result: SendResult) -> None:
         changes |= unknown_changes(mail, now)
     else:
         # A paused mail is due at once: the open circuit of its account holds the mail back.
-        delay = _backoff(mail.attempts) if result.outcome == Outcome.RETRY else timedelta()
+        backoff = with_jitter(exponential(FIRST_BACKOFF, mail.attempts, MAX_BACKOFF))
+        delay = backoff if result.outcome == Outcome.RETRY else timedelta()
         changes |= {"state": Mail.State.WAITING, "due": now + delay}
     update_unless_accepted(being_posted(mail), changes)
 
@@ -180,9 +181,3 @@ def log_with(mail: Mail, now: datetime, text: str) -> list[dict[str, str]]:
     """The mail's log with a new entry."""
     entry = {"at": now.isoformat(timespec="seconds"), "what": clean(text)[:MAX_TEXT]}
     return [*mail.log, entry][-MAX_LOG_ENTRIES:]
-
-
-def _backoff(attempts: int) -> timedelta:
-    seconds = min(FIRST_BACKOFF * 2.0 ** min(attempts - 1, 30), MAX_BACKOFF)
-    # Jitter, so that mails that failed together are not retried together.
-    return timedelta(seconds=seconds * random.uniform(0.75, 1.25))  # noqa: S311

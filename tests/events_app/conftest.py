@@ -19,7 +19,7 @@ def nothing_left(stream: str) -> Iterator[None]:
     keys = [redis.key(beside) for beside in ("beat", "late", "prune", "inbound_prune")]
     yield
     server.delete(*keys, tasks.RETRIES)
-    results._unwritten.clear()
+    results.unwritten.writes.clear()
 
 
 @pytest.fixture

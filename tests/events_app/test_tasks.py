@@ -18,6 +18,7 @@ from events_app.inbound import retention as inbound_retention
 from events_app.models import Event, InboundMail, PendingDelivery, PendingInboundDelivery
 from events_app.shared import counters, redis
 from events_app.shared.database import database_now
+from events_app.shared.engine import log_unavailable
 from events_app.signals import EventType, InboundEvent, ReceiverSignal, TrackingEvent
 from events_app.tasks import since_beat
 from fake_sendgrid.events import history
@@ -30,7 +31,7 @@ from tests.support.recorded_calls import Call, Recorder
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
-TASKS = (
+TASKS: tuple[Any, ...] = (
     *(tasks.drain, tasks.retry, tasks.recover, tasks.prune, tasks.tick),
     *(tasks.deliver_inbound, tasks.retry_inbound, tasks.recover_inbound, tasks.prune_inbound),
 )
@@ -177,6 +178,7 @@ def test_a_drain_wakes_a_retry_for_due_events(database: str, tracking: ReceiverS
 
 def test_a_recovery_that_leaves_work_wakes_another(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "BUDGET", 0)
+    redis.take_lock("tick", 60_000)
     store_leased("A1", lease=Lease())
     make_due(database)
     tasks.recover()
@@ -208,6 +210,7 @@ def test_recovery_yields_to_fresh_events_and_makes_progress_at_each_tick(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch, waits: str
 ) -> None:
     monkeypatch.setattr(dispatcher, "RECOVERY_SLICE", 0.0)
+    redis.take_lock("tick", 60_000)
     log = Recorder(tracking)
     if waits == "released":
         store_leased("fresh", lease=Lease())
@@ -359,6 +362,7 @@ def test_a_prune_that_leaves_events_wakes_another(
     database: str, anymail: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     anymail(EVENT_RETENTION_DAYS=30)
+    redis.take_lock("prune", 60_000)
     store_aged(database, 40, 40)
     monkeypatch.setattr(retention, "SLICE", 1)
     budget = iter([True, False])
@@ -482,6 +486,7 @@ def test_a_prune_removes_old_inbound_mails(
     PendingInboundDelivery.objects.all().delete()
     InboundMail.objects.update(received_at=database_now(database) - timedelta(days=31))
     monkeypatch.setattr(inbound_retention, "SLICE", 1)
+    redis.take_lock("inbound_prune", 60_000)
     budget = iter([True, False])
     with monkeypatch.context() as patch:
         patch.setattr(Lease, "has_budget", lambda _: next(budget))
@@ -535,13 +540,9 @@ def test_with_redis_away_every_task_logs_one_warning(
     anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
     for task in TASKS:
         task()
-    left_over = [message.partition(",")[0] for message in caplog.messages]
-    assert left_over == [
-        *("Left the stream", "Left drain", "Left retry", "Left recover", "Left tick"),
-        *("Left inbound.deliver", "Left inbound.retry", "Left inbound.recover"),
-    ]
+    stopped = [message.partition(" stopped (ConnectionError: ")[0] for message in caplog.messages]
+    assert stopped == ["Reading the stream", *(task.name for task in TASKS)]
     assert {record.levelname for record in caplog.records} == {"WARNING"}
-    assert "Left drain, to be taken up again: ConnectionError" in caplog.text
 
 
 def test_with_the_database_away_no_event_is_lost(database: str, tracking: ReceiverSignal) -> None:
@@ -583,8 +584,7 @@ def test_a_task_interrupted_by_the_soft_time_limit_logs_one_line(
     with interrupted(database, at="events_app_"):
         task()
     (message,) = caplog.messages
-    assert message.startswith("Left ")
-    assert message.endswith(" at its time limit, to be taken up again")
+    assert message.endswith(" stopped at its time limit; the next tick continues the work")
 
 
 def test_a_drain_interrupted_by_the_time_limit_in_its_closing_tick_loses_nothing(
@@ -594,7 +594,7 @@ def test_a_drain_interrupted_by_the_time_limit_in_its_closing_tick_loses_nothing
     append(open_event("A1"))
     with interrupted(database, at="events_app_pendinginbounddelivery"):
         tasks.drain()
-    assert caplog.messages == ["Left drain at its time limit, to be taken up again"]
+    assert caplog.messages == ["events.drain stopped at its time limit; the next tick continues the work"]
     assert (log.ids, stream.backlog(), pending_ids()) == (["A1"], 0, [])
 
 
@@ -641,9 +641,11 @@ def test_a_time_limit_after_the_receivers_counts_no_worker_death(
 
 
 def test_the_log_quotes_no_values_of_a_database_error(caplog: pytest.LogCaptureFixture) -> None:
-    with tasks._log_unavailable("drain"):
+    with log_unavailable("events.drain"):
         raise DatabaseError("duplicate key\nDETAIL: Key (recipient)=(mira.okafor@example.net)")
-    assert "Left drain, to be taken up again: DatabaseError: duplicate key" in caplog.messages
+    assert caplog.messages == [
+        "events.drain stopped (DatabaseError: duplicate key); the next tick continues the work"
+    ]
     assert "mira" not in caplog.text
 
 

@@ -2,21 +2,21 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import DatabaseError
 from pytest_django import Settings
 from redis import RedisError
 
-from events_app import stream
-from events_app import tasks as tick_module
+from events_app import stream, tasks
 from events_app.dispatch import leases
 from events_app.dispatch.leases import ORPHANED, Lease
 from events_app.inbound import storage
 from events_app.models import InboundMail, PendingDelivery, PendingInboundDelivery
-from events_app.shared import counters, redis
+from events_app.shared import counters, engine, redis
 from events_app.shared.database import database_now
-from events_app.tasks import Due, find_due, record_beat, since_beat
+from events_app.tasks import record_beat, since_beat
 from tests.support.databases import database_away
 from tests.support.events.leases import make_due, store_leased
 
@@ -35,77 +35,77 @@ def look_again() -> None:
 
 
 def test_a_tick_without_work_is_due_nothing(database: str) -> None:
-    assert find_due() == Due()
+    assert tasks.engine.find_due() == []
 
 
 def test_an_event_in_the_stream_makes_a_drain_due(database: str) -> None:
     stream.append("tracking", [b"{}"])
-    assert find_due() == Due(drain=True)
+    assert tasks.engine.find_due() == [tasks.drain]
 
 
 def test_an_event_read_before_a_worker_death_makes_a_drain_due(database: str) -> None:
     stream.append("tracking", [b"{}"])
     stream.release(stream.read(1, leases.lease_duration_ms()).entries, leases.lease_duration_ms())
-    assert find_due() == Due(drain=True)
+    assert tasks.engine.find_due() == [tasks.drain]
 
 
 def test_a_leased_event_makes_nothing_due(database: str) -> None:
     stream.append("tracking", [b"{}"])
     stream.read(1, leases.lease_duration_ms())
     store_leased("A1", lease=Lease())
-    assert find_due() == Due()
+    assert tasks.engine.find_due() == []
 
 
 def test_released_work_makes_a_drain_due(database: str) -> None:
     store_leased("A1", lease=Lease())
     make_due(database, lease=None)
-    assert find_due() == Due(drain=True)
+    assert tasks.engine.find_due() == [tasks.drain]
 
 
 @pytest.mark.parametrize("changes", [{"failures": 1}, {"replay": True}])
 def test_failed_work_makes_a_retry_due_after_its_backoff(database: str, changes: dict[str, object]) -> None:
     store_leased("A1", lease=Lease())
     PendingDelivery.objects.update(lease=None, **changes)
-    assert find_due() == Due()
+    assert tasks.engine.find_due() == []
     look_again()
     make_due(database)
-    assert find_due() == Due(retry=True)
+    assert tasks.engine.find_due() == [tasks.retry]
 
 
 def test_expired_work_makes_a_recovery_due(database: str) -> None:
     store_leased("A1", lease=Lease())
     make_due(database)
-    assert find_due() == Due(recover=True)
+    assert tasks.engine.find_due() == [tasks.recover]
 
 
 def test_orphaned_work_makes_a_recovery_due(database: str) -> None:
     store_leased("A1", lease=Lease())
     make_due(database, lease=ORPHANED)
-    assert find_due() == Due(recover=True)
+    assert tasks.engine.find_due() == [tasks.recover]
 
 
 @pytest.mark.parametrize(
     ("changes", "due"),
     [
-        ({}, Due(inbound=True)),
-        ({"failures": 1}, Due(inbound_retry=True)),
-        ({"replay": True}, Due(inbound_retry=True)),
-        ({"lease": 17}, Due(inbound_recover=True)),
-        ({"lease": ORPHANED}, Due(inbound_recover=True)),
-        ({"state": "dead"}, Due()),
+        ({}, [tasks.deliver_inbound]),
+        ({"failures": 1}, [tasks.retry_inbound]),
+        ({"replay": True}, [tasks.retry_inbound]),
+        ({"lease": 17}, [tasks.recover_inbound]),
+        ({"lease": ORPHANED}, [tasks.recover_inbound]),
+        ({"state": "dead"}, []),
     ],
 )
 def test_pending_inbound_mail_makes_only_inbound_tasks_due(
-    database: str, changes: dict[str, object], due: Due
+    database: str, changes: dict[str, object], due: list[Any]
 ) -> None:
     mail = InboundMail.objects.create(size=0, digest=b"", received_at=database_now(database))
     work = PendingInboundDelivery.objects.create(
         mail=mail, due=database_now(database) + timedelta(hours=1), **changes
     )
-    assert find_due() == Due()
+    assert tasks.engine.find_due() == []
     look_again()
     PendingInboundDelivery.objects.update(due=work.due - timedelta(hours=2))
-    assert find_due() == due
+    assert tasks.engine.find_due() == due
 
 
 def test_several_kinds_of_work_make_several_tasks_due(database: str, anymail: Callable[..., None]) -> None:
@@ -115,33 +115,33 @@ def test_several_kinds_of_work_make_several_tasks_due(database: str, anymail: Ca
     make_due(database, lease=None, failures=1)
     store_leased("B2", lease=Lease())
     make_due(database)
-    assert find_due() == Due(drain=True, retry=True, recover=True, prune=True)
+    assert tasks.engine.find_due() == [tasks.drain, tasks.retry, tasks.recover, tasks.prune]
 
 
 def test_a_dead_letter_makes_nothing_due(database: str) -> None:
     store_leased("A1", lease=Lease())
     make_due(database, state="dead")
-    assert find_due() == Due()
+    assert tasks.engine.find_due() == []
 
 
 def test_only_one_tick_per_interval_looks_for_work(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tick_module, "INTERVAL", 3600)
+    monkeypatch.setattr(engine, "INTERVAL", 3600)
     stream.append("tracking", [b"{}"])
-    assert find_due().drain
-    assert not find_due().drain
+    assert tasks.engine.find_due() == [tasks.drain]
+    assert tasks.engine.find_due() == []
     look_again()
-    assert find_due().drain
+    assert tasks.engine.find_due() == [tasks.drain]
 
 
 def test_tick_raises_when_redis_is_away(anymail: Callable[..., None]) -> None:
     anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
     with pytest.raises(RedisError):
-        find_due()
+        tasks.engine.find_due()
 
 
 def test_tick_raises_when_the_database_is_away(database: str) -> None:
     with database_away(database), pytest.raises(DatabaseError):
-        find_due()
+        tasks.engine.find_due()
 
 
 # Retention
@@ -149,33 +149,33 @@ def test_tick_raises_when_the_database_is_away(database: str) -> None:
 
 def test_with_a_retention_a_prune_is_due_each_hour(database: str, anymail: Callable[..., None]) -> None:
     anymail(EVENT_RETENTION_DAYS=30)
-    assert find_due() == Due(prune=True)
+    assert tasks.engine.find_due() == [tasks.prune]
     look_again()
-    assert find_due() == Due()
+    assert tasks.engine.find_due() == []
     left = redis.for_workers().pttl(redis.key("prune"))
     assert 3_500_000 < left <= 3_600_000
     redis.for_workers().delete(redis.key("prune"))
     look_again()
-    assert find_due() == Due(prune=True)
+    assert tasks.engine.find_due() == [tasks.prune]
 
 
 def test_without_a_retention_no_prune_is_due(database: str) -> None:
-    assert find_due() == Due()
+    assert tasks.engine.find_due() == []
     assert not redis.for_workers().exists(redis.key("prune"))
 
 
 def test_with_inbound_storage_an_inbound_prune_is_due_each_hour(database: str) -> None:
     redis.for_workers().delete(redis.key("inbound_prune"))
-    assert find_due() == Due(inbound_prune=True)
+    assert tasks.engine.find_due() == [tasks.prune_inbound]
     look_again()
-    assert find_due() == Due()
+    assert tasks.engine.find_due() == []
     assert 3_500_000 < redis.for_workers().pttl(redis.key("inbound_prune")) <= 3_600_000
 
 
 def test_without_inbound_storage_no_inbound_prune_is_due(database: str, settings: Settings) -> None:
     redis.for_workers().delete(redis.key("inbound_prune"))
     settings.STORAGES = {name: kept for name, kept in settings.STORAGES.items() if name != storage.ALIAS}
-    assert find_due() == Due()
+    assert tasks.engine.find_due() == []
 
 
 # Beat
@@ -188,7 +188,7 @@ def last_heard(seconds: int) -> None:
 
 def test_beat_is_expected_from_the_first_tick_on(database: str) -> None:
     assert since_beat() is None
-    find_due()
+    tasks.engine.find_due()
     heard = since_beat()
     assert heard is not None
     assert heard < 30
@@ -214,29 +214,29 @@ def test_a_clock_set_back_gives_no_negative_time_since_beat() -> None:
 def test_a_late_beat_is_counted_and_warned_of_once_a_minute(
     database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    last_heard(tick_module.LATE + 1)
+    last_heard(tasks.LATE + 1)
     for _ in range(3):
-        find_due()
+        tasks.engine.find_due()
         look_again()
     (warning,) = caplog.messages
-    assert warning.startswith("No tick of beat's for 3")
+    assert warning.startswith("No tick of beat for 3")
     assert counters.read() == {"tick_late": 1}
     assert 50_000 < redis.for_workers().pttl(redis.key("late")) <= 60_000
     redis.for_workers().delete(redis.key("late"))
-    find_due()
+    tasks.engine.find_due()
     assert len(caplog.messages) == 2
     assert counters.read() == {"tick_late": 2}
 
 
 def test_a_punctual_beat_is_not_warned_of(database: str, caplog: pytest.LogCaptureFixture) -> None:
     last_heard(0)
-    find_due()
+    tasks.engine.find_due()
     assert (caplog.messages, counters.read()) == ([], {})
 
 
 def test_a_tick_of_a_worker_does_not_count_as_beat(database: str) -> None:
     last_heard(20)
-    find_due()
+    tasks.engine.find_due()
     late = since_beat()
     assert late is not None
     assert late >= 20

@@ -38,10 +38,10 @@ def test_postgresql_outage_in_mid_drain_loses_no_event(
     postgres.stop()
     deployment.let_go(held)
     for at in range(20, 60, 10):
-        left = worker.output().count("to be taken up again")
+        left = worker.output().count("the next tick continues")
         assert deployment.post(events[at : at + 10]) == 200
         deployment.wait_until(
-            lambda: worker.output().count("to be taken up again") > left,  # noqa: B023
+            lambda: worker.output().count("the next tick continues") > left,  # noqa: B023
             "another task in vain",
         )
     worker.freeze()
@@ -78,7 +78,7 @@ def test_a_postgresql_outage_in_a_receiver_is_not_counted_as_a_receiver_failure(
     ticks = worker.output().count("Sending due task")
     deployment.wait_until(lambda: worker.output().count("Sending due task") > ticks + 1, "two ticks")
     deployment.let_go(held)
-    deployment.wait_until(lambda: "to be taken up again" in worker.output(), "a task in vain")
+    deployment.wait_until(lambda: "the next tick continues" in worker.output(), "a task in vain")
     postgres.start()
 
     deployment.wait_until_received(stored=20)

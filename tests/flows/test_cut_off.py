@@ -41,7 +41,9 @@ def test_the_soft_time_limit_in_the_closing_tick_is_logged_in_one_line(deploymen
         deployment.wait_until(lambda: deployment.query(_WAIT_FOR_LOCK), "the tick waits for the lock")
         (child,) = check_output(["pgrep", "-P", str(worker.pid)], text=True).split()
         os.kill(int(child), signal.SIGUSR1)  # as billiard does at the limit (billiard.pool.TimeoutHandler)
-        deployment.wait_until(lambda: "Left tick at its time limit" in worker.output(), "a line that says so")
+        deployment.wait_until(
+            lambda: "events.tick stopped at its time limit" in worker.output(), "a line that says so"
+        )
     events = history(20)
     assert deployment.post(events) == 200
     deployment.wait_until_received(stored=20)

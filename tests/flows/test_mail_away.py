@@ -32,7 +32,7 @@ def test_postgresql_outage_during_a_request_loses_no_outcome(
     postgres.stop()
     held.release()
     mail_deployment.wait_until(
-        lambda: "to be taken up again" in mailer.output(), "an outcome that cannot be written"
+        lambda: "the next tick continues" in mailer.output(), "an outcome that cannot be written"
     )
     postgres.start()
 

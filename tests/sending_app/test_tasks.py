@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -41,7 +42,7 @@ def no_bells(stream: str) -> Iterator[None]:
         server.set(redis.key(name), 1, px=60_000)
     yield
     server.delete(tasks.MAIL, tasks.BULK, *(redis.key(name) for name in names))
-    sender._unwritten.clear()
+    sender.unwritten.writes.clear()
 
 
 def bells(queue: str = tasks.MAIL) -> list[str]:
@@ -206,8 +207,7 @@ def test_a_database_outage_is_logged_as_one_warning(
     with database_away(database):
         assert not run(task)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert caplog.messages[0].startswith("Left ")
-    assert "to be taken up again: OperationalError" in caplog.messages[0]
+    assert " stopped (OperationalError: " in caplog.messages[0]
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
@@ -215,7 +215,7 @@ def test_unwritten_outcomes_are_written_by_the_next_task(
     database: str, sendgrid: FakeSendGrid, task: Callable[[], Any]
 ) -> None:
     put_in_outbox()
-    sender._unwritten.append((take_lease(), accepted_outcome()))
+    sender.unwritten.writes.append(partial(sender._record, take_lease(), accepted_outcome()))
     with database_away(database):
         assert not run(task)
     assert only_part().state == "posting"
@@ -267,8 +267,7 @@ def test_a_task_interrupted_by_the_soft_time_limit_logs_one_line(
     with interrupted(database, at=""):
         assert not run(task)
     (message,) = caplog.messages
-    assert message.startswith("Left ")
-    assert message.endswith(" at its time limit, to be taken up again")
+    assert message.endswith(" stopped at its time limit; the next tick continues the work")
 
 
 def test_a_task_interrupted_by_the_time_limit_in_its_closing_tick_keeps_its_result(
@@ -277,7 +276,9 @@ def test_a_task_interrupted_by_the_time_limit_in_its_closing_tick_keeps_its_resu
     put_in_outbox(mail(bulk=True))
     with interrupted(database, at="SELECT", when=lambda: sendgrid.accepted):  # whether anything is due
         assert run(tasks.deliver_bulk) == {"accepted": 1}
-    assert caplog.messages == ["Left mails at its time limit, to be taken up again"]
+    assert caplog.messages == [
+        "sending.deliver_bulk stopped at its time limit; the next tick continues the work"
+    ]
 
 
 def test_an_outcome_whose_writing_is_interrupted_by_the_time_limit_is_written_by_the_next_task(
@@ -296,29 +297,33 @@ def test_an_outcome_whose_writing_is_interrupted_by_the_time_limit_is_written_by
 
 @on_postgresql
 def test_a_connection_broken_in_a_task_is_closed_before_the_result_is_stored(
-    database: str, sendgrid: FakeSendGrid
+    database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def post_then_break() -> Counter[str]:
+    def post_then_break(*_: object) -> Counter[str]:
         terminate_connection(database)
         return Counter(accepted=1)
 
     redis.for_workers().set(redis.key("sending-tick"), 1, px=60_000)  # the closing tick asks nothing
-    assert tasks._result(tasks._run("mails", post_then_break)) == {"accepted": 1}
+    monkeypatch.setattr(sender, "deliver", post_then_break)
+    assert run(tasks.deliver_bulk) == {"accepted": 1}
     assert Mail.objects.count() == 0
 
 
 @on_postgresql
-def test_a_task_result_is_ignored_when_the_database_is_away(database: str, sendgrid: FakeSendGrid) -> None:
+def test_a_task_result_is_ignored_when_the_database_is_away(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with ExitStack() as outage:
 
-        def post_then_break() -> Counter[str]:
+        def post_then_break(*_: object) -> Counter[str]:
             terminate_connection(database)
             outage.enter_context(mock.patch.dict(connections[database].settings_dict, {"PORT": 1}))
             return Counter(accepted=1)
 
         redis.for_workers().set(redis.key("sending-tick"), 1, px=60_000)
+        monkeypatch.setattr(sender, "deliver", post_then_break)
         with pytest.raises(Ignore):
-            tasks._result(tasks._run("mails", post_then_break))
+            tasks.deliver_bulk()
     connections[database].close()
 
 
@@ -397,7 +402,7 @@ def test_a_worker_keeps_only_results_of_deliveries(sendgrid: FakeSendGrid) -> No
 
 def test_event_feedback_wins_over_an_unwritten_outcome(database: str, sendgrid: FakeSendGrid) -> None:
     put_in_outbox()
-    sender._unwritten.append((take_lease(), outcome_of(Outcome.UNKNOWN)))
+    sender.unwritten.writes.append(partial(sender._record, take_lease(), outcome_of(Outcome.UNKNOWN)))
     receive_events(event_payload("processed", stored_recipients()[0]))
     run(tasks.deliver)
     assert only_part().state == "accepted"

@@ -6,14 +6,12 @@ from datetime import timedelta
 import pytest
 from django.db import DatabaseError
 
-from events_app.shared import redis
-from sending_app import account
-from sending_app import tasks as tick_module
+from events_app.shared import engine, redis
+from sending_app import account, tasks
 from sending_app.api.client import SendResult
 from sending_app.delivery import circuit_breaker
 from sending_app.exceptions import Outcome
 from sending_app.models import Mail, OpenCircuit
-from sending_app.tasks import Due, find_due
 from tests.support.databases import database_away
 from tests.support.sending.delivery import take_lease
 from tests.support.sending.outbox_mails import mail, only_part, put_in_outbox
@@ -41,18 +39,18 @@ def look_again() -> None:
 
 
 def test_a_tick_without_work_is_due_nothing(database: str) -> None:
-    assert find_due() == Due()
+    assert tasks.engine.find_due() == []
 
 
 def test_each_lane_is_due_separately(database: str) -> None:
     put_in_outbox()
-    assert find_due() == Due(mail=True)
+    assert tasks.engine.find_due() == [tasks.deliver]
     put_in_outbox(mail(bulk=True))
     look_again()
-    assert find_due() == Due(mail=True, bulk=True)
+    assert tasks.engine.find_due() == [tasks.deliver, tasks.deliver_bulk]
     take_lease()
     look_again()
-    assert find_due() == Due(bulk=True)
+    assert tasks.engine.find_due() == [tasks.deliver_bulk]
 
 
 def test_mails_due_later_or_without_settings_make_nothing_due(
@@ -60,56 +58,61 @@ def test_mails_due_later_or_without_settings_make_nothing_due(
 ) -> None:
     put_in_outbox()
     Mail.objects.update(due=only_part().due + timedelta(hours=1))
-    assert find_due() == Due()
+    assert tasks.engine.find_due() == []
     Mail.objects.update(due=only_part().created_at)
     anymail(SENDGRID_API_KEY=None)
     look_again()
-    assert find_due() == Due()
+    assert tasks.engine.find_due() == []
 
 
 def test_an_open_circuit_breaker_makes_nothing_due_until_it_is_half_open(database: str) -> None:
     put_in_outbox()
     circuit_breaker.trip(account.named("default"), SendResult(Outcome.PAUSED, 429), is_probe=False)
-    assert find_due() == Due()
+    assert tasks.engine.find_due() == []
     OpenCircuit.objects.update(probe_at=OpenCircuit.objects.get().opened_at)
     look_again()
-    assert find_due() == Due(mail=True)
+    assert tasks.engine.find_due() == [tasks.deliver]
 
 
 @pytest.mark.parametrize("state", ["posting", "unknown"])
 def test_expired_and_unknown_mails_make_reconciliation_due(database: str, state: str) -> None:
     put_in_outbox()
     Mail.objects.update(state=state, due=only_part().created_at)
-    assert find_due() == Due(reconcile=True)
+    assert tasks.engine.find_due() == [tasks.reconcile_unknown]
     Mail.objects.update(due=only_part().created_at + timedelta(hours=1))
     look_again()
-    assert find_due() == Due()
+    assert tasks.engine.find_due() == []
 
 
 def test_reconciliation_and_prune_are_due_periodically(database: str) -> None:
     redis.for_workers().delete(redis.key("sending-reconcile"), redis.key("sending-prune"))
-    assert find_due() == Due(reconcile=True, prune=True)
+    assert tasks.engine.find_due() == [tasks.reconcile_unknown, tasks.prune]
     look_again()
-    assert find_due() == Due()
+    assert tasks.engine.find_due() == []
     for name, seconds in (
-        ("sending-reconcile", tick_module.RECONCILE_EVERY),
-        ("sending-prune", tick_module.PRUNE_EVERY),
+        ("sending-reconcile", tasks.RECONCILE_EVERY),
+        ("sending-prune", tasks.PRUNE_EVERY),
     ):
         assert 0 < redis.for_workers().pttl(redis.key(name)) <= seconds * 1000
 
 
 def test_only_one_tick_per_interval_looks_for_work(database: str) -> None:
     put_in_outbox()
-    assert [find_due(), find_due(), find_due()] == [Due(mail=True), Due(), Due()]
-    assert 0 < redis.for_workers().pttl(redis.key("sending-tick")) < tick_module.INTERVAL * 1000
+    assert [tasks.engine.find_due(), tasks.engine.find_due(), tasks.engine.find_due()] == [
+        [tasks.deliver],
+        [],
+        [],
+    ]
+    assert 0 < redis.for_workers().pttl(redis.key("sending-tick")) < engine.INTERVAL * 1000
 
 
 def test_without_redis_every_tick_looks_for_work(database: str, anymail: Callable[..., None]) -> None:
     put_in_outbox()
     anymail(EVENT_REDIS_URL=CLOSED)
-    assert [find_due().mail, find_due().mail] == [True, True]
+    for _ in range(2):
+        assert tasks.deliver in tasks.engine.find_due()
 
 
 def test_tick_raises_when_the_database_is_away(database: str) -> None:
     with database_away(database), pytest.raises(DatabaseError):
-        find_due()
+        tasks.engine.find_due()

@@ -883,7 +883,7 @@ def test_unwritten_done_marks_are_written_by_a_later_task(database: str, trackin
     with database_away(database):
         assert dispatcher.deliver(deliveries, lease)
     assert (log.ids, pending_ids()) == (["A1", "B2"], ["A1", "B2"])
-    results.write_unwritten()
+    results.unwritten.flush()
     assert pending_ids() == []
 
 
@@ -894,7 +894,7 @@ def test_a_failure_that_cannot_be_written_orphans_its_event(database: str, track
     with database_away(database), pytest.raises(DatabaseUnavailable):
         dispatcher.deliver(deliveries, lease)
     assert pending_ids() == ["A1", "B2", "C3"]
-    results.write_unwritten()
+    results.unwritten.flush()
     assert leased_ids(leases.take_released(Lease(), 10)) == ["C3"]
     (begun,) = take_expired(Lease(), 1)
     assert (leased_ids([begun]), list(begun.receivers), begun.failures, begun.worker_deaths) == (
@@ -912,7 +912,7 @@ def test_a_dead_letter_that_cannot_be_written_is_orphaned(database: str) -> None
     unreadable = item._replace(row=Event(raw=b"nonsense", webhook="tracking"), event=None)
     with database_away(database), pytest.raises(DatabaseUnavailable):
         dispatcher.deliver([unreadable], lease)
-    results.write_unwritten()
+    results.unwritten.flush()
     assert PendingDelivery.objects.get().lease == ORPHANED
 
 
@@ -933,7 +933,7 @@ def loses_the_database(tracking: ReceiverSignal, database: str) -> tuple[Recorde
 def next_task() -> None:
     """What each task does first."""
     close_old_connections()
-    results.write_unwritten()
+    results.unwritten.flush()
 
 
 @on_postgresql

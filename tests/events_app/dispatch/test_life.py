@@ -52,7 +52,7 @@ class Lives(RuleBasedStateMachine):
         super().__init__()
         PendingDelivery.objects.all().delete()
         Event.objects.all().delete()
-        results._unwritten.clear()
+        results.unwritten.writes.clear()
         self.signal.receivers = []
         for name in NAMES:
             self.signal.connect(self._receiver(name), dispatch_uid=name, weak=False)
@@ -199,7 +199,7 @@ class Lives(RuleBasedStateMachine):
         """Wherever it went in there, it is back afterwards, and the worker goes on to its next task."""
         with ExitStack() as self.absence:
             yield
-        results.write_unwritten()
+        results.unwritten.flush()
 
     def _forget(self, event_id: str, receivers: Iterable[str] = ()) -> None:
         """These receivers, or all, may be called with this event again, whatever they have done."""

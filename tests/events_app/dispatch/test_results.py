@@ -138,12 +138,13 @@ def test_unwritten_results_are_written_by_a_later_task(
     with database_away(database):
         buffer.close()
         for _ in range(2):
-            results.write_unwritten()
-    assert caplog.messages == ["Results of deliveries wait for the database: OperationalError"] * 3
+            with pytest.raises(DatabaseUnavailable):
+                results.unwritten.flush()
+    assert caplog.messages == ["Results of deliveries wait for the database: OperationalError"]
     assert rows() == dict.fromkeys(["A1", "B2", "C3"], (lease.token, {}))
-    results.write_unwritten()
+    results.unwritten.flush()
     assert rows() == {"B2": (ORPHANED, {"shop": "Traceback  the end"}), "C3": (None, {})}
-    assert not results._unwritten
+    assert not results.unwritten.writes
 
 
 def test_unwritten_results_of_several_batches_wait_together(database: str) -> None:
@@ -155,7 +156,7 @@ def test_unwritten_results_of_several_batches_wait_together(database: str) -> No
         with database_away(database):
             buffer.close()
     assert pending_ids() == ["A1", "B2"]
-    results.write_unwritten()
+    results.unwritten.flush()
     assert pending_ids() == []
 
 
@@ -166,13 +167,13 @@ def test_concurrent_threads_write_unwritten_results_once(database: str) -> None:
     for name in names:
         buffer = ResultBuffer(lease)
         buffer.done = [pk(name)]
-        results._unwritten.append(buffer)
+        results.unwritten.writes.append(buffer._write)
     together = Barrier(3)
 
     def write(_: int) -> None:
         together.wait()
         try:
-            results.write_unwritten()
+            results.unwritten.flush()
         finally:
             connections.close_all()
 
@@ -187,19 +188,20 @@ def test_results_of_a_lease_out_of_budget_are_written(database: str) -> None:
     buffer = buffer_with_results(out_of_budget(lease))
     with database_away(database):
         buffer.close()
-    results.write_unwritten()
+    results.unwritten.flush()
     assert pending_ids() == ["B2", "C3"]
 
 
-def test_unwritten_results_are_dropped_when_their_lease_expires(database: str) -> None:
+def test_unwritten_results_change_nothing_once_another_worker_has_the_lease(database: str) -> None:
     lease = Lease()
     store_leased("A1", "B2", "C3", lease=lease)
     buffer = buffer_with_results(out_of_lease(lease))
     with database_away(database):
         buffer.close()
-    results.write_unwritten()
-    assert rows() == dict.fromkeys(["A1", "B2", "C3"], (lease.token, {}))
-    assert not results._unwritten
+    PendingDelivery.objects.update(lease=17)
+    results.unwritten.flush()
+    assert rows() == dict.fromkeys(["A1", "B2", "C3"], (17, {}))
+    assert not results.unwritten.writes
 
 
 # A receiver has failed

@@ -301,7 +301,7 @@ def test_a_half_batch_stored_before_an_outage_is_released_for_any_worker(
         store.store(mixed, Lease())
     assert stored_ids() == ["A1"]
     assert leases.anything_released() is not for_long
-    results.write_unwritten()
+    results.unwritten.flush()
     assert leased_ids(leases.take_released(Lease(), 10)) == ["A1"]
     assert store.store(mixed, Lease()) == ([], 1, 1)
 

@@ -69,7 +69,7 @@ class Lives(RuleBasedStateMachine):
         for model in (Event, OutboxMessage, OpenCircuit, WebhookActivity):
             model.objects.all().delete()
         activity.forget()
-        sender._unwritten.clear()
+        sender.unwritten.writes.clear()
         self.told.calls.clear()
         #: The requests with which SendGrid has taken each part.
         self.taken: defaultdict[int, list[str]] = defaultdict(list)

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from threading import Barrier
 from typing import Any
 
@@ -45,7 +46,7 @@ pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transactio
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
     yield
-    sender._unwritten.clear()
+    sender.unwritten.writes.clear()
 
 
 @pytest.fixture
@@ -315,9 +316,9 @@ def test_an_unwritten_outcome_is_written_once_the_database_is_back(
         with pytest.raises(DatabaseUnavailable):
             sender._write(taken, outcome)
         with pytest.raises(DatabaseUnavailable):
-            sender.write_unwritten()
+            sender.unwritten.flush()
     assert only_part().state == "posting"
-    sender.write_unwritten()
+    sender.unwritten.flush()
     assert (
         only_part().state
         == {
@@ -329,7 +330,7 @@ def test_an_unwritten_outcome_is_written_once_the_database_is_back(
         }[verdict]
     )
     before = only_part().log
-    sender.write_unwritten()
+    sender.unwritten.flush()
     assert only_part().log == before
 
 
@@ -347,7 +348,7 @@ def test_an_open_circuit_breaker_and_the_outcome_are_recorded_together(
     with connections[database].execute_wrapper(execute), pytest.raises(DatabaseUnavailable):
         sender._write(taken, outcome_of(Outcome.PAUSED))
     assert not OpenCircuit.objects.exists()
-    sender.write_unwritten()
+    sender.unwritten.flush()
     assert (OpenCircuit.objects.get().failures, only_part().state) == (1, "waiting")
 
 
@@ -360,7 +361,7 @@ def test_an_outcome_recorded_late_does_not_override_event_feedback(
     with database_away(database), suppress(DatabaseUnavailable):
         sender._write(taken, outcome_of(Outcome.FAILED))
     receive_events(event_payload("processed", stored_recipients()[0]))
-    sender.write_unwritten()
+    sender.unwritten.flush()
     assert (only_part().state, only_part().x_message_id) == ("accepted", FIRST_REQUEST)
 
 
@@ -371,13 +372,14 @@ def test_concurrent_threads_write_unwritten_outcomes_once(
     for _ in range(12):
         put_in_outbox()
     taken: list[Lease] = [take_lease() for _ in all_parts()]
-    sender._unwritten.extend((one, accepted_outcome()) for one in taken)
+    for lease in taken:
+        sender.unwritten.writes.append(partial(sender._record, lease, accepted_outcome()))
     together = Barrier(3)
 
     def write(_: int) -> None:
         together.wait()
         try:
-            sender.write_unwritten()
+            sender.unwritten.flush()
         finally:
             connections.close_all()
 

@@ -1,0 +1,131 @@
+"""The engine runs the Celery tasks of an app, and its tick wakes tasks that have work and no wake-up.
+
+The tick is the answer to every lost message and every dead worker. Beat starts a tick every few seconds, and
+each task ends with one, so a missing beat only makes recovery slower.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING
+
+from celery.exceptions import Ignore, SoftTimeLimitExceeded
+from django.db import DatabaseError, InterfaceError, close_old_connections, connections
+from redis import RedisError
+
+from events_app.shared import redis, wakeup
+from events_app.shared.database import DatabaseUnavailable
+from events_app.shared.unwritten import Unwritten
+from events_app.shared.wakeup import Limits, wake
+
+if TYPE_CHECKING:
+    from celery import Task
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two ticks of an app, over all processes.
+INTERVAL = 5
+
+
+class Engine:
+    """The tasks of one app, each with the condition under which it has work."""
+
+    def __init__(
+        self, tick: str, limits: Limits, unwritten: Unwritten, on_tick: Callable[[], None] = lambda: None
+    ) -> None:
+        """`tick` names the tick's lock. `on_tick` is called in the process that has the lock."""
+        self._tick, self._limits, self._unwritten, self._on_tick = tick, limits, unwritten, on_tick
+        self._conditions: list[tuple[Callable[[], bool], Task[[], object]]] = []
+
+    def task(
+        self,
+        name: str,
+        *,
+        queue: str,
+        is_due: Callable[[], bool] | None = None,
+        result_database: Callable[[], str] | None = None,
+    ) -> Callable[[Callable[[], object]], "Task[[], object]"]:
+        """A decorator for a task. A tick wakes the task when `is_due` says that it has work.
+
+        Without a `result_database` Celery keeps no result. With one, Celery keeps a result that is not empty.
+        """
+
+        def decorate(work: Callable[[], object]) -> "Task[[], object]":
+            @wraps(work)
+            def run() -> object:
+                result = self._run(name, work)
+                # An empty result means that another worker was faster.
+                if result_database and not (result and _answers(result_database())):
+                    raise Ignore
+                return result
+
+            keeps_result = result_database is not None
+            task = wakeup.task(name, queue=queue, limits=self._limits, keeps_result=keeps_result)(run)
+            if is_due:
+                self._conditions.append((is_due, task))
+            return task
+
+        return decorate
+
+    def find_due(self) -> "list[Task[[], object]]":
+        """The tasks that have work. Empty when another process looked a moment ago.
+
+        Raises redis.RedisError or a database error when a condition needs what is away.
+        """
+        if not is_time(self._tick, INTERVAL - 0.5):
+            return []
+        self._on_tick()
+        return [task for is_due, task in self._conditions if is_due()]
+
+    def _run(self, name: str, work: Callable[[], object]) -> object:
+        result = None
+        try:
+            with log_unavailable(name):
+                # Celery's fixup may keep a connection that broke under an earlier task for many tasks.
+                close_old_connections()
+                self._unwritten.flush()
+                result = work()
+                for task in self.find_due():
+                    wake(task)
+        except SoftTimeLimitExceeded:
+            # The limit may have struck in the middle of a statement. psycopg cancels a statement only for
+            # KeyboardInterrupt and SystemExit (psycopg.Connection.wait), and the connection would accept no
+            # later statement.
+            connections.close_all()
+            logger.warning("%s stopped at its time limit; the next tick continues the work", name)
+        return result
+
+
+@contextmanager
+def log_unavailable(what: str) -> Iterator[None]:
+    """Log one line when Redis or the database is away: nothing is lost, the next tick continues the work."""
+    try:
+        yield
+    except (RedisError, DatabaseError, InterfaceError, DatabaseUnavailable) as error:
+        # The first line: a database's further lines may quote values.
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
+        logger.warning("%s stopped (%s); the next tick continues the work", what, reason)
+        close_old_connections()  # the next user of a connection gets one that works
+
+
+def is_time(name: str, seconds: float) -> bool:
+    """True for one process in `seconds`. True for every process while Redis is away."""
+    try:
+        return redis.take_lock(name, int(seconds * 1000))
+    except RedisError:
+        return True
+
+
+def _answers(alias: str) -> bool:
+    """Whether Celery can write a result to the database. Closes connections that broke."""
+    # django-celery-results writes on the open connection, and Celery logs a traceback if that has broken
+    # (celery.app.trace, around mark_as_done).
+    for connection in connections.all(initialized_only=True):
+        if connection.connection is not None and not connection.is_usable():
+            connection.close()
+    try:
+        connections[alias].ensure_connection()
+    except DatabaseError:
+        return False
+    return True
