@@ -1,8 +1,7 @@
-"""What can be known to be wrong before the first post comes."""
+"""System checks of what can be wrong before the first post comes."""
 
 import os
 from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,8 @@ from events_app import conf, tasks
 from events_app.inbound import storage
 from events_app.middleware import KeepInboundMail
 from events_app.models import Event
+from events_app.shared.checks import hint, missing_queues, unusable
+from events_app.shared.setting import registered_names
 from events_app.views.signature import load_key
 
 #: Characters below which a password can be guessed.
@@ -27,21 +28,16 @@ SHORTEST_PASSWORD = 16
 #: Hours for which SendGrid posts again: a shorter window for signatures loses posts after an outage.
 RETRIES = ((conf.SIGNATURE_MAX_AGE, 24), (conf.INBOUND_SIGNATURE_MAX_AGE, 72))
 
-#: Names in `ANYMAIL` that are not this app's: those of sending, which has Anymail's beside its own.
-OTHERS = frozenset(
+#: Anymail's settings for sending: a project may send with Anymail.
+ANYMAIL_NAMES = frozenset(
     {
-        "OUTBOX_BODY_DAYS",
-        "OUTBOX_RETENTION_DAYS",
-        "SEND_BULK_ABOVE",
-        "SEND_MAX_AGE",
-        "SEND_UNKNOWN_WAIT",
         "SENDGRID_API_KEY",
         "SENDGRID_API_URL",
         "SENDGRID_GENERATE_MESSAGE_ID",
         "SENDGRID_MERGE_FIELD_FORMAT",
         "SENDGRID_SEND_DEFAULTS",
-        "SENDGRID_IDNA_ENCODER",
         "SEND_DEFAULTS",
+        "SENDGRID_IDNA_ENCODER",
         "IDNA_ENCODER",
         "REQUESTS_TIMEOUT",
         "IGNORE_UNSUPPORTED_FEATURES",
@@ -53,27 +49,21 @@ OTHERS = frozenset(
 
 @register(Tags.security)
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """Names nobody knows, values that cannot be used."""
-    unusable: list[CheckMessage] = []
-    for setting in conf.SETTINGS:
-        try:
-            setting.get()
-        except ImproperlyConfigured as error:
-            unusable.append(Error(str(error), id="events_app.E001"))
-    # What the values mean is only asked once all of them can be read.
-    found = unusable or [
+    """Check the names in `ANYMAIL`, and the values of this app's settings."""
+    # The other checks need settings that can be read.
+    messages = unusable(conf.SETTINGS, "events_app.E001") or [
         *_check_keys(),
         *_check_secrets(),
         *_check_window(),
         *_check_tracking_webhook(),
         *_check_inbound_webhook(),
     ]
-    return [*_unknown_names(), *found]
+    return [*_unknown_names(), *messages]
 
 
 @register(Tags.database)
 def check_database(**_: Any) -> list[CheckMessage]:
-    """SQLite's settings, without which two writers meet with errors."""
+    """Check SQLite for the settings without which two writers get lock errors."""
     alias = router.db_for_write(Event)
     connection = connections[alias]
     if connection.vendor != "sqlite":
@@ -83,7 +73,7 @@ def check_database(**_: Any) -> list[CheckMessage]:
         return []
     return [
         checks.Warning(
-            f'The SQLite database "{alias}" will meet with lock errors under a worker.',
+            f'The SQLite database "{alias}" will have lock errors under a worker.',
             hint='Set OPTIONS = {"transaction_mode": "IMMEDIATE", "timeout": 20, '
             '"init_command": "PRAGMA journal_mode=WAL"}, or use PostgreSQL.',
             id="events_app.W004",
@@ -93,31 +83,30 @@ def check_database(**_: Any) -> list[CheckMessage]:
 
 @register()
 def check_celery(**_: Any) -> list[CheckMessage]:
-    """Settings of the Celery app that keep wake-ups from a worker."""
-    found: list[CheckMessage] = []
+    """Check the Celery app for settings that keep wake-ups from a worker."""
+    messages: list[CheckMessage] = []
     if current_app.conf.task_always_eager:
-        found.append(
+        messages.append(
             Error(
                 "task_always_eager is on: the webhook would call receivers itself before it answers.",
                 hint="Turn it off, and run a worker.",
                 id="events_app.E005",
             )
         )
-    consumed = {queue.name for queue in current_app.conf.task_queues or ()}
     needed = {tasks.EVENTS, tasks.RETRIES, tasks.RECOVERY, *[tasks.INBOUND] * storage.is_configured()}
-    missing = sorted(needed - consumed)
-    if consumed and missing and not current_app.conf.task_create_missing_queues:
-        found.append(Error(f"The Celery app's task_queues lack {', '.join(missing)}.", id="events_app.E006"))
-    return found
+    if missing := missing_queues(needed):
+        messages.append(
+            Error(f"The Celery app's task_queues lack {', '.join(missing)}.", id="events_app.E006")
+        )
+    return messages
 
 
 def _unknown_names() -> Iterable[CheckMessage]:
-    known = {setting.name for setting in conf.SETTINGS} | OTHERS
+    known = registered_names | ANYMAIL_NAMES
     for name in sorted(set(getattr(settings, "ANYMAIL", {})) - known):
-        near = get_close_matches(name, known, n=1)
         yield checks.Warning(
             f"ANYMAIL[{name!r}] is not a setting of this project.",
-            hint=f"Did you mean {near[0]!r}?" if near else "It has no effect.",
+            hint=hint(name, known),
             id="events_app.W001",
         )
 
@@ -168,7 +157,7 @@ def _check_tracking_webhook() -> Iterable[CheckMessage]:
             )
     elif not (conf.VERIFICATION_KEYS.get() or conf.BASIC_AUTH.get()):
         yield Error(
-            "The webhook refuses every post: nothing says whose posts to take.",
+            "The webhook rejects every post: no key or password is set.",
             hint=f"Set {conf.VERIFICATION_KEYS.name} to the verification key from SendGrid's Event Webhook "
             f'settings, or {conf.BASIC_AUTH.name} to "user:password".',
             id="events_app.E004",
@@ -176,38 +165,38 @@ def _check_tracking_webhook() -> Iterable[CheckMessage]:
 
 
 def _check_inbound_webhook() -> Iterable[CheckMessage]:
-    wanted = conf.INBOUND_KEYS.get() or storage.is_configured()
-    if not (wanted and _has_url("sendgrid_inbound_webhook")):
+    is_configured = conf.INBOUND_KEYS.get() or storage.is_configured()
+    if not (is_configured and _has_url("sendgrid_inbound_webhook")):
         return
     try:
-        kept_in = storage.backend()
+        backend = storage.backend()
     except ImproperlyConfigured as error:
         yield Error(f"No inbound mail can be kept: {error}.", id="events_app.E007")
     else:
-        if isinstance(kept_in, FileSystemStorage) and _is_public(Path(kept_in.location)):
+        if isinstance(backend, FileSystemStorage) and _is_public(Path(backend.location)):
             yield checks.Warning(
-                "Inbound mails are kept among the files of MEDIA_ROOT, which the world can mostly read.",
+                "Inbound mails are stored under MEDIA_ROOT, whose files are usually public.",
                 hint=f'Give STORAGES["{storage.ALIAS}"] a location of its own.',
                 id="events_app.W006",
             )
     if not (conf.INBOUND_KEYS.get() or conf.BASIC_AUTH.get() or conf.ALLOW_INSECURE.get()):
         yield Error(
-            "The inbound webhook refuses every mail: nothing says whose posts to take.",
+            "The inbound webhook rejects every mail: no key or password is set.",
             hint=f"Set {conf.INBOUND_KEYS.name} to the key of your security policy for Inbound Parse, or "
             f'{conf.BASIC_AUTH.name} to "user:password".',
             id="events_app.E008",
         )
-    keeper = f"{KeepInboundMail.__module__}.{KeepInboundMail.__qualname__}"
-    if settings.MIDDLEWARE[:1] != [keeper]:
+    middleware = f"{KeepInboundMail.__module__}.{KeepInboundMail.__qualname__}"
+    if settings.MIDDLEWARE[:1] != [middleware]:
         yield checks.Warning(
-            f"{keeper} is not the first in MIDDLEWARE: a wrong ALLOWED_HOSTS, or a redirect, loses mail.",
+            f"{middleware} is not the first in MIDDLEWARE: a wrong ALLOWED_HOSTS, or a redirect, loses mail.",
             hint="SendGrid drops a mail for good after a 3xx or 4xx. Put it there.",
             id="events_app.W007",
         )
 
 
 def _has_url(name: str) -> bool:
-    """Or this project only sends, or gives its views arguments of their own."""
+    """Whether urls.py routes to this view."""
     try:
         reverse(f"events_app:{name}")
     except NoReverseMatch:
@@ -216,6 +205,6 @@ def _has_url(name: str) -> bool:
 
 
 def _is_public(folder: Path) -> bool:
-    shown = Path(os.path.abspath(settings.MEDIA_ROOT))
-    # Without a MEDIA_ROOT, that is the working directory: who names no location keeps mails right there.
-    return folder == shown or bool(settings.MEDIA_ROOT and folder.is_relative_to(shown))
+    media = Path(os.path.abspath(settings.MEDIA_ROOT))
+    # Without a MEDIA_ROOT this is the working directory, where a storage without a location keeps mails.
+    return folder == media or bool(settings.MEDIA_ROOT and folder.is_relative_to(media))

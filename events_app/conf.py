@@ -1,10 +1,9 @@
 """The settings of the webhooks. `events_app.shared.setting` has the places of a setting."""
 
 from collections.abc import Callable
-from typing import Any
 
 from events_app.shared import redis
-from events_app.shared.setting import Setting, flag, whole
+from events_app.shared.setting import Setting, flag, register, whole
 
 
 def _texts(value: object) -> tuple[str, ...]:
@@ -90,9 +89,4 @@ RETENTION_DAYS = Setting[int | None](
 #: What a stuck worker does: "exit", so that a supervisor restarts the worker, "log", or "off".
 WORKER_WATCHDOG = Setting("WORKER_WATCHDOG", "log", _choice("exit", "log", "off"))
 
-#: Every setting of this app.
-SETTINGS: tuple[Setting[Any], ...] = (
-    redis.REDIS_URL,
-    redis.STREAM,
-    *(setting for setting in list(globals().values()) if isinstance(setting, Setting)),
-)
+SETTINGS = register({**vars(redis), **globals()})

@@ -1,4 +1,4 @@
-"""The app: hears of events and of mail that comes in, registers its checks and the sender of its signals."""
+"""The app: connects to the signals of events_app, and registers its checks and the senders of its signals."""
 
 from django.apps import AppConfig, apps
 from django.core.exceptions import ImproperlyConfigured
@@ -11,9 +11,7 @@ class SendingAppConfig(AppConfig):
 
     def ready(self) -> None:
         if not apps.is_installed("events_app"):
-            raise ImproperlyConfigured(
-                'sending_app stands on events_app: add "events_app" to INSTALLED_APPS.'
-            )
+            raise ImproperlyConfigured('sending_app needs events_app: add "events_app" to INSTALLED_APPS.')
         from events_app.signals import answered, stored  # noqa: PLC0415 (they need the app registry)
         from sending_app import checks, replies, signals  # noqa: F401, PLC0415
         from sending_app.backends import queued  # noqa: PLC0415

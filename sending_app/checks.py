@@ -1,8 +1,7 @@
-"""What can be known to be wrong before the first mail is sent."""
+"""System checks of what can be wrong before the first mail is sent."""
 
 import warnings
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
 from typing import Any
 
 from celery import current_app
@@ -11,6 +10,7 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
 
+from events_app.shared.checks import hint, missing_queues, unusable
 from sending_app import account, conf, tasks
 from sending_app.compose import addresses
 from sending_app.compose.defaults import KNOWN
@@ -25,22 +25,38 @@ QUEUED, DIRECT = "sending_app.backends.queued.EmailBackend", "sending_app.backen
 
 @register(Tags.security)
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """Values that cannot be used, and mailers of ours without a key."""
-    unusable: list[CheckMessage] = []
-    for setting in conf.SETTINGS:
-        try:
-            setting.get()
-        except ImproperlyConfigured as error:
-            unusable.append(Error(str(error), id="sending_app.E001"))
-    return unusable or [*_check_mailers(), *_check_encoders(), *_check_defaults(), *_check_wait()]
+    """Check the values of settings, and each mailer's key."""
+    return unusable(conf.SETTINGS, "sending_app.E001") or [
+        *_check_mailers(),
+        *_check_encoders(),
+        *_check_defaults(),
+        *_check_wait(),
+    ]
 
 
 @register()
 def check_celery(**_: Any) -> list[CheckMessage]:
-    """Settings of the Celery app that keep mails from a worker."""
+    """Check the Celery app for settings that keep mails from a worker."""
     if QUEUED not in dict(_mailers()).values():
         return []
-    return [*_check_eager(), *_check_queues()]
+    messages: list[CheckMessage] = []
+    if current_app.conf.task_always_eager:
+        messages.append(
+            Error(
+                "task_always_eager is on: send() would wait for SendGrid.",
+                hint="Turn it off and run a worker, or use the direct backend.",
+                id="sending_app.E002",
+            )
+        )
+    if missing := missing_queues((tasks.MAIL, tasks.BULK)):
+        messages.append(
+            Error(
+                f"The Celery app's task_queues lack {', '.join(missing)}: no mail would ever be sent.",
+                hint="Add them to task_queues, or turn task_create_missing_queues on.",
+                id="sending_app.E003",
+            )
+        )
+    return messages
 
 
 def _mailers() -> Iterator[tuple[str, str]]:
@@ -50,7 +66,7 @@ def _mailers() -> Iterator[tuple[str, str]]:
             yield alias, mailer.get("BACKEND", "")
     else:
         with warnings.catch_warnings():
-            # Django 6.1 warns whoever reads it, and it is the project's to hear of, from Django.
+            # Django 6.1 warns at each read. The project gets that warning from Django.
             warnings.filterwarnings("ignore", "The EMAIL_BACKEND setting is deprecated")
             backend = settings.EMAIL_BACKEND
         yield account.DEFAULT_ALIAS, backend
@@ -62,7 +78,7 @@ def _check_mailers() -> Iterable[CheckMessage]:
             try:
                 account.named(alias)
             except ImproperlyConfigured as error:
-                # No error: who only takes events needs no key.
+                # A warning: a project that only receives events needs no key.
                 yield checks.Warning(str(error), hint="Until then send() raises.", id="sending_app.W001")
 
 
@@ -76,10 +92,9 @@ def _check_encoders() -> Iterable[CheckMessage]:
 def _check_defaults() -> Iterable[CheckMessage]:
     for setting in (conf.SEND_DEFAULTS, conf.SENDGRID_SEND_DEFAULTS):
         for name in sorted(setting.get().keys() - KNOWN):
-            near = get_close_matches(name, KNOWN, n=1)
             yield checks.Warning(
                 f"{setting.name} has {name!r}, which is no attribute of a message.",
-                hint=f"Did you mean {near[0]!r}?" if near else "It has no effect.",
+                hint=hint(name, KNOWN),
                 id="sending_app.W002",
             )
 
@@ -89,31 +104,7 @@ def _check_wait() -> Iterable[CheckMessage]:
     if wait < SHORTEST_WAIT and QUEUED in dict(_mailers()).values():
         yield checks.Warning(
             f"SEND_UNKNOWN_WAIT is {wait} seconds, and SendGrid gathers events for 30 seconds or more before "
-            "it posts them: a mail that SendGrid has taken could be sent again.",
+            "it posts them: a mail that SendGrid has accepted could be sent again.",
             hint=f"Set it to {SHORTEST_WAIT} or more; the default is {conf.UNKNOWN_WAIT.default}.",
             id="sending_app.W003",
-        )
-
-
-def _check_eager() -> Iterable[CheckMessage]:
-    if current_app.conf.task_always_eager:
-        yield Error(
-            "task_always_eager is on: send() would wait for SendGrid.",
-            hint="Turn it off and run a worker, or use the direct backend.",
-            id="sending_app.E002",
-        )
-
-
-def _check_queues() -> Iterable[CheckMessage]:
-    declared = current_app.conf.task_queues
-    if not declared or current_app.conf.task_create_missing_queues:
-        return
-    names = {getattr(queue, "name", queue) for queue in declared}
-    missing = [name for name in (tasks.MAIL, tasks.BULK) if name not in names]
-    if missing:
-        yield Error(
-            f"The Celery app declares its queues and makes no missing ones, and {', '.join(missing)} "
-            "is not among them: no mail would ever be sent.",
-            hint="Add them to task_queues, or turn task_create_missing_queues on.",
-            id="sending_app.E003",
         )

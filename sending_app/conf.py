@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-from events_app.shared.setting import Setting, flag, text, whole
+from events_app.shared.setting import Setting, flag, register, text, whole
 
 #: Timeouts in seconds: to connect, to answer.
 Timeout: TypeAlias = tuple[float, float]
@@ -89,6 +89,4 @@ BODY_DAYS = Setting("OUTBOX_BODY_DAYS", 7, whole)
 #: Days after which the whole row is removed; None: never.
 RETENTION_DAYS = Setting[int | None]("OUTBOX_RETENTION_DAYS", None, whole)
 
-SETTINGS: tuple[Setting[Any], ...] = tuple(
-    setting for setting in globals().values() if isinstance(setting, Setting)
-)
+SETTINGS = register(globals())

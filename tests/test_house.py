@@ -12,7 +12,7 @@ import pytest
 import yaml
 from kombu import Queue
 
-from events_app import checks, conf
+from events_app import conf
 from events_app.dispatch import leases
 from ground import stack as ground_stack
 from sending_app import conf as sending_conf
@@ -272,10 +272,6 @@ def test_every_setting_is_documented() -> None:
     text = read("docs/settings.md")
     names = [setting.name for setting in (*conf.SETTINGS, *sending_conf.SETTINGS)]
     assert not [name for name in names if f"`{name}`" not in text]
-
-
-def test_the_events_checks_know_the_setting_names_of_sending_app() -> None:
-    assert {setting.name for setting in sending_conf.SETTINGS} <= checks.OTHERS
 
 
 def test_every_variable_of_the_environment_is_documented() -> None:

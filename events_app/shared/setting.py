@@ -5,14 +5,17 @@ look-up order of a name N: an argument of the view or the mail backend, `ANYMAIL
 if Anymail allows plain `N`, the default. Settings are read at every use, so tests can override settings.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 T = TypeVar("T")
+
+#: The names of the settings of the installed apps.
+registered_names: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,7 @@ class Setting(Generic[T]):
     bare: bool = False
 
     def get(self, argument: object = None, argument_of: str = "the view") -> T:
-        """The value in force.
-
-        Raises ImproperlyConfigured with the place and the fault of a bad value.
-        """
+        """The value in force. Raises ImproperlyConfigured with the place and the fault of a bad value."""
         for place, raw in self._places(argument, argument_of):
             if raw is not None:
                 try:
@@ -47,6 +47,13 @@ class Setting(Generic[T]):
         yield f"ANYMAIL_{self.name}", getattr(settings, f"ANYMAIL_{self.name}", None)
         if self.bare:
             yield self.name, getattr(settings, self.name, None)
+
+
+def register(module: Mapping[str, Any]) -> tuple[Setting[Any], ...]:
+    """The settings among the names of a `conf` module. The check of setting names knows them from now on."""
+    settings = tuple(setting for setting in module.values() if isinstance(setting, Setting))
+    registered_names.update(setting.name for setting in settings)
+    return settings
 
 
 def text(value: object) -> str:

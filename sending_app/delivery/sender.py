@@ -21,7 +21,8 @@ from sending_app.outcome import record
 
 logger = logging.getLogger(__name__)
 
-#: Results that wait for the database. If the process dies first, the leases expire and SendGrid's events decide.
+#: Results that wait for the database. If the process dies first, the leases expire and SendGrid's events
+#: decide.
 unwritten = Unwritten()
 
 
@@ -36,7 +37,7 @@ def deliver(lane: Mail.Lane, seconds: float, wake_another: Callable[[], None]) -
         if not outcomes and leases.anything_due(lane):
             wake_another()
         result = _build_and_post(lease)
-        unwritten.write(partial(_record, lease, result))
+        _write(lease, result)
         outcomes[result.outcome] += 1
         if time.monotonic() >= deadline:
             break
@@ -81,6 +82,10 @@ def request_body(lease: Lease) -> bytes:
     return payload.encode(
         payload.build(outbox.shared_content_of(message), outbox.personalizations_of(lease.mail), files)
     )
+
+
+def _write(lease: Lease, result: SendResult) -> None:
+    unwritten.write(partial(_record, lease, result))
 
 
 def _record(lease: Lease, result: SendResult) -> None:

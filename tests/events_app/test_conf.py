@@ -7,6 +7,8 @@ from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
 from events_app import conf
+from events_app.shared import redis
+from events_app.shared.setting import Setting
 
 BARE = "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY"
 TOO_SHORT = "must be at least 2: SendGrid repeats events for a day or more, and must find them here"
@@ -105,3 +107,8 @@ def test_retention_accepts_two_days_and_none(anymail: Callable[..., None]) -> No
 def test_an_unusable_view_argument_raises_an_error_that_names_it() -> None:
     with pytest.raises(ImproperlyConfigured, match="the view's argument for WEBHOOK_SECRET: must be"):
         conf.BASIC_AUTH.get(17)
+
+
+def test_every_setting_is_listed_for_the_checks() -> None:
+    defined = {value for value in vars(conf).values() if isinstance(value, Setting)}
+    assert defined | {redis.REDIS_URL, redis.STREAM} == set(conf.SETTINGS)
