@@ -1,4 +1,4 @@
-"""Which events an operator means: criteria, and the stored events that meet all of them."""
+"""Finds the stored events that an operator asks for."""
 
 import re
 from collections.abc import Sequence
@@ -9,29 +9,27 @@ from django.db.models import QuerySet
 
 from events_app.conf import DEDUPE_BY
 from events_app.decode import dedupe_key
-from events_app.dispatch.filters import Filter, any_of, filter_columns
+from events_app.dispatch.filters import Filter, ids_without_row, with_ids
 from events_app.models import Event
-from events_app.shared.database import clean
+from events_app.shared.database import clean, filter_columns
 
 
 @dataclass(frozen=True, kw_only=True)
 class Criteria(Filter):
-    """What an event must meet, all of it; what is empty or None asks for nothing."""
+    """A filter of events. An id is ours or SendGrid's."""
 
-    #: Our ids or SendGrid's, any of them.
-    ids: tuple[str, ...] = ()
     message_id: str | None = None
-    #: In whatever case.
+    #: In any case.
     address: str | None = None
-    #: Any of them.
+    #: Any of these types.
     types: tuple[str, ...] = ()
 
 
 def find(criteria: Criteria) -> "QuerySet[Event]":
-    """The events that meet the criteria."""
+    """The events that match."""
     events = criteria.apply(_events())
     if criteria.ids:
-        events = events.filter(any_of([*map(_column, criteria.ids)]))
+        events = events.filter(with_ids(criteria.ids, _columns))
     return filter_columns(
         events,
         message_id=criteria.message_id,
@@ -41,22 +39,17 @@ def find(criteria: Criteria) -> "QuerySet[Event]":
 
 
 def missing(ids: Sequence[str]) -> list[str]:
-    """Those ids that no stored event has."""
-    rows = _events().filter(any_of([*map(_column, ids)])).values("pk", "key", "event_id") if ids else ()
-    there: set[tuple[str, object]] = set()
-    for row in rows:
-        there |= {("pk", row["pk"]), ("key", bytes(row["key"])), ("event_id", row["event_id"])}
-    return [one for one in ids if _column(one) not in there]
+    """The ids that no stored event has."""
+    return ids_without_row(_events(), ids, _columns)
 
 
 def _events() -> "QuerySet[Event]":
     return Event.objects.using(router.db_for_write(Event))
 
 
-def _column(id: str) -> tuple[str, object]:
-    """Where an id stands, and what stands there."""
+def _columns(id: str) -> list[tuple[str, object]]:
     if re.fullmatch(r"[0-9]{1,18}", id):
-        return "pk", int(id)
+        return [("pk", int(id))]
     if DEDUPE_BY.get() == "content":
-        return "event_id", clean(id)[:255]  # no index has it: this may take a while
-    return "key", dedupe_key({"sg_event_id": id})
+        return [("event_id", clean(id)[:255])]  # without an index: this may take a while
+    return [("key", dedupe_key({"sg_event_id": id}))]

@@ -1,30 +1,29 @@
-"""How far the delivery of events and inbound mails has got, as an operator sees it and filters by it."""
+"""The states of events and inbound mails, as an operator sees them and filters by them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from functools import reduce
+from itertools import chain
 from operator import or_
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, cast
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Func, Model, Q, QuerySet, TextField, Value
 from django.db.models.sql.compiler import SQLCompiler
 
 from events_app.models import AbstractPendingDelivery
-
-Row = TypeVar("Row", bound=Model)
+from events_app.shared.database import Row, RowFilter, filter_columns
 
 
 class State(StrEnum):
-    """Where an event or an inbound mail has got to."""
+    """The state of an event or an inbound mail."""
 
-    #: Not tried yet, or just being tried for the first time.
+    #: Not tried yet, or in its first try.
     PENDING = "pending"
     #: A receiver failed, or an operator asked for a replay.
     RETRYING = "retrying"
-    #: Given up: a dead letter.
+    #: Given up.
     DEAD_LETTER = "dead"
     #: Delivered to every receiver.
     DONE = "done"
@@ -43,50 +42,49 @@ _IN_STATE = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Filter:
-    """What an event or an inbound mail must meet, all of it; an empty field or None matches every row."""
+class Filter(RowFilter):
+    """A filter of events or inbound mails, but for their ids."""
 
-    #: Any of them.
-    states: tuple[str, ...] = ()
     #: The name of a receiver that has failed and is still pending.
     receiver: str | None = None
-    #: Received then or later.
-    since: datetime | None = None
-    #: Received before.
-    until: datetime | None = None
-
-    def is_empty(self) -> bool:
-        """Whether every row matches."""
-        return self == type(self)()
 
     def apply(self, rows: "QuerySet[Row]") -> "QuerySet[Row]":
-        """Those of the rows that meet it."""
+        """The rows that match."""
         if self.states:
             rows = rows.filter(reduce(or_, (_IN_STATE[State(state)] for state in self.states)))
         if self.receiver is not None:
-            # Receivers that have not been called yet stand there too, with nothing said.
-            said = _TextUnderKey("pending__receivers", Value(self.receiver), output_field=TextField())
-            rows = cast("QuerySet[Row]", rows.alias(said=said).filter(said__gt=""))
+            # A receiver that has not been called yet has an empty error.
+            error = _TextUnderKey("pending__receivers", Value(self.receiver), output_field=TextField())
+            rows = cast("QuerySet[Row]", rows.alias(error=error).filter(error__gt=""))
         return filter_columns(rows, received_at__gte=self.since, received_at__lt=self.until)
 
 
-def filter_columns(rows: "QuerySet[Row]", **columns: object) -> "QuerySet[Row]":
-    """Those of the rows whose columns are so; None asks for nothing."""
-    return rows.filter(**{column: value for column, value in columns.items() if value is not None})
+#: The columns that may have an id, each with the value of the id there.
+Columns: TypeAlias = Callable[[str], Sequence[tuple[str, object]]]
 
 
-def any_of(wanted: Sequence[tuple[str, object]]) -> Q:
-    """The rows that have one of these values, each in the column it comes with."""
-    columns: dict[str, list[object]] = {}
-    for column, value in wanted:
-        columns.setdefault(column, []).append(value)
-    return reduce(or_, (Q(**{f"{column}__in": values}) for column, values in columns.items()))
+def with_ids(ids: Sequence[str], columns: Columns) -> Q:
+    """The rows that have one of the ids."""
+    values: dict[str, list[object]] = {}
+    for column, value in chain.from_iterable(map(columns, ids)):
+        values.setdefault(column, []).append(value)
+    return reduce(or_, (Q(**{f"{column}__in": values[column]}) for column in values))
+
+
+def ids_without_row(rows: "QuerySet[Any]", ids: Sequence[str], columns: Columns) -> list[str]:
+    """The ids that no row has."""
+    if not ids:
+        return []
+    names = {name for name, _ in chain.from_iterable(map(columns, ids))}
+    matching = rows.filter(with_ids(ids, columns)).values(*names)
+    stored = {column for row in matching for column in row.items()}
+    return [text for text in ids if stored.isdisjoint(columns(text))]
 
 
 def pending_of(row: Model) -> AbstractPendingDelivery | None:
     """The pending delivery or the dead letter of the event or mail."""
-    found: AbstractPendingDelivery | None = getattr(row, "pending", None)
-    return found
+    pending: AbstractPendingDelivery | None = getattr(row, "pending", None)
+    return pending
 
 
 def state_of(pending: AbstractPendingDelivery | None) -> State:
@@ -99,9 +97,9 @@ def state_of(pending: AbstractPendingDelivery | None) -> State:
 
 
 class _TextUnderKey(Func):
-    """The text under a key of a JSON object, whatever the key is made of.
+    """The text under a key of a JSON object.
 
-    Django's own lookups make a path of it, and miss keys that are a number or have quotes in them.
+    Django's own lookups turn the key into a path, and miss keys that are a number or contain quotes.
     """
 
     function = "jsonb_extract_path_text"

@@ -1,4 +1,4 @@
-"""Inbound mails at the end of their retention go, and files that belong to no mail."""
+"""Removes inbound mails at the end of their retention, and files without a mail."""
 
 import logging
 from collections.abc import Iterator
@@ -19,58 +19,55 @@ from events_app.shared import counters
 
 logger = logging.getLogger(__name__)
 
-#: Mails, or files, that are looked at in one go. Fewer than events: a storage may be far away.
+#: Mails, or files, in one slice. Fewer than events: the storage may be slow.
 SLICE = 100
 
-#: How long a file may be without a row. A post that takes this long to come in is none.
+#: How long a file may be without a row: no post takes that long to arrive.
 AGE = timedelta(hours=24)
 
 
 def prune(lease: Lease) -> bool:
-    """Remove mails that came longer ago than INBOUND_RETENTION_DAYS, and files without a mail.
+    """Remove mails older than INBOUND_RETENTION_DAYS, and files without a mail.
 
-    False when the budget ended before the last mail. The sweep of files asks for no more time: each hour has
-    its own, and begins elsewhere. Raises what the database raises.
+    False when the budget ended before the last mail. A sweep of files that the budget ends needs no further
+    task: the next hour's sweep starts elsewhere. Raises a database error.
     """
-    done = retention.remove(lease, INBOUND_RETENTION_DAYS.get(), SLICE, "file", _remove_files)
-    if done:
+    is_done = retention.remove(lease, INBOUND_RETENTION_DAYS.get(), SLICE, "file", _remove_files)
+    if is_done:
         _sweep(lease)
-    return done
+    return is_done
 
 
-def _remove_files(gone: Removed) -> None:
-    """Of mails whose rows are gone already: whatever keeps us from it, the sweep takes what is left."""
-    counters.count(counters.MAIL_PRUNED, len(gone.values))
-    counters.count(counters.MAIL_PRUNED_DEAD_LETTER, gone.dead_letters)
-    if gone.dead_letters:
+def _remove_files(removed: Removed) -> None:
+    # The rows are gone already. The sweep removes files that stay behind here.
+    counters.count(counters.MAIL_PRUNED, len(removed.values))
+    counters.count(counters.MAIL_PRUNED_DEAD_LETTER, removed.dead_letters)
+    if removed.dead_letters:
         logger.warning(
-            "Removed %d dead letters of inbound mails at the end of their retention", gone.dead_letters
+            "Removed %d dead letters of inbound mails at the end of their retention", removed.dead_letters
         )
-    with _quiet_about_the_storage():
-        for file in gone.values:
+    with _log_storage_errors():
+        for file in removed.values:
             storage.remove(file)
 
 
 def _sweep(lease: Lease) -> None:
-    with _quiet_about_the_storage():
+    with _log_storage_errors():
         old = storage.older_than(datetime.now(UTC) - AGE)
-        while lease.has_budget() and (part := list(islice(old, SLICE))):
-            for file in set(part) - _known(part):
+        mails = InboundMail.objects.using(router.db_for_write(InboundMail))
+        while lease.has_budget() and (files := list(islice(old, SLICE))):
+            for file in set(files) - set(mails.filter(file__in=files).values_list("file", flat=True)):
                 storage.remove(file)
                 counters.count(counters.FILE_SWEPT)
 
 
-def _known(files: list[str]) -> set[str]:
-    """Those that belong to a mail."""
-    mails = InboundMail.objects.using(router.db_for_write(InboundMail))
-    return set(mails.filter(file__in=files).values_list("file", flat=True))
-
-
 @contextmanager
-def _quiet_about_the_storage() -> Iterator[None]:
+def _log_storage_errors() -> Iterator[None]:
     try:
         yield
     except (DatabaseError, InterfaceError, SoftTimeLimitExceeded):
         raise
     except Exception as error:  # noqa: BLE001 (each storage has errors of its own)
-        logger.warning("Files of inbound mails are left, to be taken up again: %s", storage.why(error))
+        logger.warning(
+            "Could not remove files of inbound mails (%s); the next sweep retries", storage.why(error)
+        )

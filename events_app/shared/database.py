@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar, cast
 from uuid import UUID
@@ -85,6 +86,51 @@ def slices(rows: "QuerySet[Row]", size: int | None = None, newest_first: bool = 
     while chunk:
         yield chunk
         chunk = list(ordered.filter(**{beyond: chunk[-1].pk})[: size or SLICE])
+
+
+def remove_old(
+    read: Callable[[int], Sequence[tuple[int, datetime]]],
+    before: datetime,
+    remove: Callable[[list[int]], None],
+    has_budget: Callable[[], bool],
+) -> bool:
+    """Call `remove` with the old rows of each slice, up to the first slice without one.
+
+    `read` gives the next rows after an id, each with the time when it was stored. Ids follow that order.
+    False when the budget ended first.
+    """
+    last = 0
+    while has_budget():
+        rows = read(last)
+        old = [pk for pk, stored_at in rows if stored_at < before]
+        if not old:
+            return True
+        remove(old)
+        last = rows[-1][0]
+    return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowFilter:
+    """What operators can filter rows by. A row must meet every field; an empty field or None matches all."""
+
+    #: Any of these ids.
+    ids: tuple[str, ...] = ()
+    #: Any of these states.
+    states: tuple[str, ...] = ()
+    #: Received or sent then or later.
+    since: datetime | None = None
+    #: Received or sent before.
+    until: datetime | None = None
+
+    def is_empty(self) -> bool:
+        """Whether every row matches."""
+        return self == type(self)()
+
+
+def filter_columns(rows: "QuerySet[Row]", **columns: object) -> "QuerySet[Row]":
+    """The rows whose columns have these values; None matches every value."""
+    return rows.filter(**{column: value for column, value in columns.items() if value is not None})
 
 
 # PostgreSQL stores no NUL in text, and no database driver encodes half a surrogate pair.

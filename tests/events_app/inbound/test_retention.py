@@ -191,7 +191,7 @@ def test_a_storage_outage_is_logged_in_one_line(
     assert (
         caplog.messages
         == [
-            "Files of inbound mails are left, to be taken up again: ConnectionError",
+            "Could not remove files of inbound mails (ConnectionError); the next sweep retries",
         ]
         * 2
     )
