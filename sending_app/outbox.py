@@ -195,10 +195,10 @@ def _placeholders(row: Model, fields: "Iterable[Field[Any, Any]]", using: str, p
     connection = connections[using]
     placeholders = []
     for field in fields:
-        column = getattr(row, field.attname)
-        if isinstance(column, Now):
+        field_value = getattr(row, field.attname)
+        if isinstance(field_value, Now):
             placeholders.append("statement_timestamp()")
         else:
             placeholders.append("%s")
-            parameters.append(field.get_db_prep_save(column, connection))
+            parameters.append(field.get_db_prep_save(field_value, connection))
     return f"({', '.join(placeholders)})"

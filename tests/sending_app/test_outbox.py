@@ -1,4 +1,4 @@
-"""One `send()` becomes rows in the caller's transaction, all of them or none."""
+"""`send()` inserts all rows of a message in the caller's transaction, or none."""
 
 import uuid
 from dataclasses import replace

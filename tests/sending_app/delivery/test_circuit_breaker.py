@@ -1,4 +1,4 @@
-"""An account is left alone for as long as SendGrid asks, by all workers, and tried by one of them then."""
+"""No worker posts to an account with an open circuit; a single worker probes a half-open circuit."""
 
 import logging
 from collections.abc import Callable

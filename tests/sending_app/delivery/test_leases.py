@@ -1,4 +1,4 @@
-"""A part that is due is one worker's to post, for as long as a post can take."""
+"""A due mail is leased to a single worker, for as long as a post can take."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +33,7 @@ def key(anymail: Callable[..., None]) -> None:
 
 @pytest.fixture
 def two_mailers(settings: Settings) -> None:
-    """Of one project, each with its key."""
+    """Two mailers of a project, with different keys."""
     settings.MAILERS = {
         "default": {"BACKEND": "sending_app.backends.queued.EmailBackend"},
         "news": {

@@ -1,8 +1,7 @@
-"""The life of mails under everything that can go wrong, told by a state machine.
+"""A state machine takes mails through all faults, in any order.
 
-Whatever happens in whatever order: what SendGrid is known to have is never posted again, it has a mail twice
-only where the rules allowed a second post, and once things stop happening every part is accepted, failed,
-parked or due.
+A mail that SendGrid is known to have is never posted again. SendGrid has a mail twice only if the rules
+allowed a second post. After the last fault every mail is accepted, failed, parked or due.
 """
 
 from collections import Counter, defaultdict
@@ -101,7 +100,7 @@ class Lives(RuleBasedStateMachine):
     @precondition(lambda self: self.in_hand)
     @rule(index=indexes, answer=st.sampled_from(sorted(ANSWERS)), late=st.booleans())
     def post(self, index: int, answer: str, late: bool) -> None:
-        """A worker posts and hears the answer; or its process is frozen before it has written that down."""
+        """A worker posts and records the response, or freezes before recording."""
         taken = self.in_hand.pop(index % len(self.in_hand))
         result = self._answer(taken, answer)
         if late:
@@ -135,7 +134,7 @@ class Lives(RuleBasedStateMachine):
     @precondition(lambda self: self.in_hand)
     @rule(index=indexes, answer=st.sampled_from(sorted(ANSWERS)), another_takes_it=st.booleans())
     def freeze_until_it_is_sent_again(self, index: int, answer: str, another_takes_it: bool) -> None:
-        """All that has to come together for a second post; seldom does it by chance."""
+        """The conditions of a second post, which rarely meet by chance."""
         taken = self.in_hand.pop(index % len(self.in_hand))
         self.late.append((taken, self._answer(taken, answer)))
         self.time_passes(200)
@@ -171,7 +170,7 @@ class Lives(RuleBasedStateMachine):
 
     @rule()
     def posts_got_through(self) -> None:
-        """For the last half hour there were events of mails of each account."""
+        """Events of every account came during the last half hour."""
         now = datetime.now(UTC)
         accounts = set(Mail.objects.exclude(account="").values_list("account", flat=True))
         WebhookActivity.objects.bulk_create(
@@ -191,7 +190,7 @@ class Lives(RuleBasedStateMachine):
                 self.sent_again.add(one.pk)
 
     def _may_be_sent_again(self, one: Mail) -> None:
-        """Its events have had their time, and the mails accepted around it were heard of at once."""
+        """The wait for events is over, and events of the mails accepted around the attempt came in time."""
         assert one.attempted_at
         assert one.unknown_since
         assert one.pk not in self.known

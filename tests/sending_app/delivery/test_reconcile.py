@@ -1,4 +1,4 @@
-"""What no worker will finish is decided: accepted, sent again, given up, or left to a person."""
+"""Mails without a known outcome are reconciled: accepted, sent again, failed, or parked for an operator."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -50,7 +50,7 @@ MOMENTS = (
 
 
 def let_pass(time: timedelta) -> None:
-    """As if all rows were as they are that much earlier."""
+    """Move the times of all rows into the past."""
     for one in all_parts():
         earlier = {name: getattr(one, name) - time for name in MOMENTS if getattr(one, name)}
         Mail.objects.filter(pk=one.pk).update(**earlier)
@@ -63,7 +63,7 @@ def settle() -> dict[str, int]:
 
 
 def unknown(**changes: Any) -> Mail:
-    """A part whose fate nobody knows, an hour ago."""
+    """A mail with an unknown outcome, an hour ago."""
     put_in_outbox()
     pk = take_lease().mail.pk
     Mail.objects.filter(pk=pk).update(**changes)
@@ -75,7 +75,7 @@ def unknown(**changes: Any) -> Mail:
 def posts_get_through(
     lost: Mail, *, before: timedelta = HOUR, after: timedelta = HOUR, every: timedelta = MINUTE
 ) -> None:
-    """Events of other mails of its account come, from so long before its last attempt to so long after."""
+    """Record webhook activity of the mail's account, from `before` the last attempt to `after`."""
     lost.refresh_from_db()
     assert lost.attempted_at
     since = max(moment for moment in (lost.attempted_at, lost.send_at) if moment) - before
@@ -89,7 +89,7 @@ def posts_get_through(
 
 
 def neighbour(lost: Mail, attempted: timedelta, seen: timedelta | None, **changes: Any) -> Mail:
-    """An accepted mail: attempted so long after the lost one, and heard of so long after its attempt."""
+    """An accepted mail, attempted so long after the lost mail, and its first event `seen` after that."""
     put_in_outbox(mail("neighbour@example.com"))
     taken = take_lease()
     record.record_result(taken.mail, accepted_outcome())
@@ -195,7 +195,7 @@ def test_stored_events_of_later_mails_prove_that_the_webhook_works(database: str
 
 
 def not_yet(lost: Mail, database: str) -> str:
-    """It is not decided, and will be looked at again; answer why."""
+    """Assert that the mail stays unknown until the next check, and return the reason."""
     before = database_now(database)
     assert settle() == {"unknown": 1}
     found = ours(lost)
@@ -332,7 +332,7 @@ def test_webhook_activity_of_another_account_does_not_allow_a_retry(database: st
 
 
 def put_into_the_stream(at: datetime) -> None:
-    """A raw event that waits since then."""
+    """Put a raw event with this time into the stream."""
     entry = f"{int(at.timestamp() * 1000)}-0"
     redis.for_workers().xadd(redis.key(), {"d": "tracking", "r": json.dumps({"event": "open"})}, id=entry)
 
@@ -399,7 +399,7 @@ def test_a_stored_event_that_could_not_be_applied_prevents_a_retry(database: str
 
 @contextmanager
 def redis_ahead(of_us: timedelta) -> Iterator[None]:
-    """Redis has another time than the database, as a server that nobody sets has."""
+    """Move the clock of Redis away from the clock of the database."""
     seconds = of_us // SECOND
     client = redis.for_workers()
     right = client.response_callbacks["TIME"]

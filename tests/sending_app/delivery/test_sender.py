@@ -1,4 +1,4 @@
-"""One part after another is posted, and what came of it is written down, now or when the database is back."""
+"""Due mails are posted, and results are recorded, at once or when the database is back."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""When events of an account reached the webhook is written once for a step of time, and read as gaps."""
+"""Webhook activity is written once per account and step of time, and read as gaps."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

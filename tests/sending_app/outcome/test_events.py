@@ -1,4 +1,4 @@
-"""Events that are stored show that SendGrid has a part, and move its recipients; or none of that is kept."""
+"""Stored events accept mails and move recipients' statuses, in one transaction."""
 
 import logging
 import random
@@ -44,7 +44,7 @@ State = Mail.State
 
 
 def be(state: Mail.State, **changes: object) -> Mail:
-    """The only part there is, in this state."""
+    """Put the only mail into this state."""
     Mail.objects.update(state=state, **changes)
     return only_part()
 

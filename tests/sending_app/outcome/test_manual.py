@@ -1,4 +1,4 @@
-"""What an operator decides is done, but for what a worker has in hand and what SendGrid is known to have."""
+"""Operator actions change mails, except mails in posting and mails that SendGrid is known to have."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -23,7 +23,7 @@ State = Mail.State
 
 
 def in_state(state: str, **columns: Any) -> Mail:
-    """A part to two that is in this state, and its recipients with it."""
+    """A mail to two recipients in this state."""
     put_in_outbox(mail("ann@example.com", "bo@example.com"))
     Mail.objects.filter(pk=only_part().pk).update(state=state, **columns)
     if state in (State.FAILED, State.CANCELLED):

@@ -1,4 +1,4 @@
-"""Receivers are told once of each part what became of it, and nothing they do changes that."""
+"""Receivers are notified once of every mail's result, and cannot change the result."""
 
 import logging
 from collections.abc import Callable, Iterator

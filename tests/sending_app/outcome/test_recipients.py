@@ -1,4 +1,4 @@
-"""Where a recipient has got to is the same in whatever order its events come."""
+"""A recipient's status is the same for every order of events."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -46,7 +46,7 @@ def at(seconds: int) -> datetime:
 
 
 def hear(database: str, *events: TrackingEvent, pk: int | None = None) -> None:
-    """All in one batch."""
+    """Apply all events in one batch."""
     moved = RecipientUpdate()
     for one in events:
         moved.apply(one, NOW)
@@ -55,7 +55,7 @@ def hear(database: str, *events: TrackingEvent, pk: int | None = None) -> None:
 
 
 def row(recipient: Recipient) -> dict[str, Any]:
-    """All of it that may change."""
+    """The columns of a recipient that may change."""
     recipient.refresh_from_db()
     names = ("status", "rank", "status_at", "reject_reason", *ENGAGEMENT_TIMES.values())
     return {name: getattr(recipient, name) for name in names}
@@ -244,7 +244,7 @@ def test_event_feedback_replaces_a_failed_status(database: str) -> None:
 
 
 def test_a_recipient_status_is_never_lowered(database: str) -> None:
-    """The only writers of a recipient's status are conditional: no worker holds one to save it back."""
+    """Every write of a status is conditional: no worker saves a whole recipient."""
     put_in_outbox()
     hear(
         database,

@@ -1,4 +1,4 @@
-"""What came of an attempt is written on that attempt alone, and never against the evidence."""
+"""A result is recorded for the current attempt alone, and never against a proof of acceptance."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -38,7 +38,7 @@ def key(anymail: Callable[..., None]) -> None:
 
 
 def row() -> dict[str, Any]:
-    """All that the database has of the only part, and of its recipients."""
+    """The rows of the only mail and its recipients."""
     return {
         "part": Mail.objects.values().get(),
         "recipients": list(Recipient.objects.order_by("pk").values()),
@@ -46,7 +46,7 @@ def row() -> dict[str, Any]:
 
 
 def again(state: Mail.State = State.WAITING, **changes: Any) -> None:
-    """Nobody heard of the attempt, and something else came of the part meanwhile."""
+    """The attempt's response was lost, and the mail has changed meanwhile."""
     Mail.objects.update(state=state, due=only_part().created_at, **changes)
 
 
