@@ -144,7 +144,7 @@ def _states(nouns: str, counts: dict[str, Any]) -> Iterator[str]:
     rows = [
         ("pending", pending, f"{counts['pending_in_progress']} in a worker's hands" if pending else ""),
         ("retrying", retrying, ", ".join(detail for detail, holds in details.items() if holds)),
-        ("dead", dead, "given up" if dead else ""),
+        ("dead", dead, "dead letters" if dead else ""),
     ]
     yield from section(("state", nouns, ""), rows)
     if counts["to_recover"]:

@@ -59,7 +59,6 @@ class Command(Incoming):
         "from: subject (to)": _summary,
         "why": incoming.why,
     }
-    most = 80
     groups: ClassVar = {"state": incoming.state, "receivers": incoming.failed_receivers}
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -86,8 +85,10 @@ class Command(Incoming):
 
     def page_as_json(self, mail: InboundMail, options: Options) -> dict[str, Any]:
         message, unreadable = _read(mail)
-        # A message without headers is false.
-        content = None if message is None else _message_as_json(message)
+        content: dict[str, Any] | None = None
+        if message is not None:  # a message without headers is false
+            content = {**_facts(message), "text": message.text, "html": message.html}
+            content["attachments"] = _files(message)
         return {**self.as_json(mail), "mail": content, "unreadable": unreadable}
 
     def page(self, mail: InboundMail, options: Options) -> Iterator[str]:
@@ -155,24 +156,16 @@ def _read(mail: InboundMail) -> tuple[InboundMessage | None, str]:
         return None, str(error)
 
 
-def _message_as_json(message: InboundMessage) -> dict[str, Any]:
-    content = {"text": message.text, "html": message.html, "attachments": _files(message)}
-    return {**_facts(message), **content}
-
-
 def _facts(message: InboundMessage) -> dict[str, Any]:
     return {
         "from": str(message.from_email or ""),
         "to": ", ".join(map(str, message.to)),
         "cc": ", ".join(map(str, message.cc)),
-        "subject": message.subject,
-        "date": message.date,
+        **attributes(message, ("subject", "date")),
         "envelope_from": message.envelope_sender,
         "envelope_to": ", ".join(message.envelope_recipients),
         "in_reply_to": " ".join(message.in_reply_to),
-        "sender_ip": message.sender_ip,
-        "spf": message.spf,
-        "dkim": message.dkim,
+        **attributes(message, ("sender_ip", "spf", "dkim")),
         "spam": message.spam_detected,
         "spam_score": message.spam_score,
     }

@@ -37,7 +37,7 @@ class Change:
     verb: str
     #: The participle, which is also the name of its count.
     done: str
-    #: Finds the rows of some ids that would change.
+    #: Finds the rows that would change, among those of some ids.
     preview: "Callable[[Sequence[int]], QuerySet[Any]]"
     #: Changes the rows of some ids, and counts them by outcome.
     apply: Callable[[Sequence[int]], Mapping[str, int]]
@@ -49,7 +49,7 @@ class Change:
     only: Q = Q()  # noqa: RUF009 (nothing changes it)
     #: Rows that change in one transaction; None: the usual number.
     size: int | None = None
-    #: Wake the workers that have work then.
+    #: Functions that wake workers for the changed rows.
     wakes: Sequence[Callable[[], object]] = ()
     warning: str = ""
 
@@ -69,9 +69,7 @@ class Console(BaseCommand):
     large: ClassVar[tuple[str, ...]] = ()
     #: The cells of a row in a list, by header. The last one tells why the row is in its state.
     columns: ClassVar[Mapping[str, Callable[[Any], object]]]
-    #: Width of the last column but one on a terminal, at most.
-    most: ClassVar[int] = 40
-    #: A dry run counts rows by these, by the name of each in JSON.
+    #: A dry run counts rows by these values, each under its name in JSON.
     groups: ClassVar[Mapping[str, Callable[[Any], object]]]
 
     def filters(self) -> CommandParser:
@@ -144,7 +142,7 @@ class Console(BaseCommand):
         if options["json"]:
             self.write(dump(self.as_json(row)) for row in newest)
             return
-        table = Table(list(self.columns), self.width(), self.most)
+        table = Table(list(self.columns), self.width())
         count = 0
         while part := list(islice(newest, database.SLICE)):
             count += len(part)

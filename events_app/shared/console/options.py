@@ -79,7 +79,8 @@ def add_choices(group: Any, name: str, field: str, choices: type[Enum]) -> None:
 def criteria(of: type[Criteria], options: Mapping[str, Any]) -> Criteria:
     """The criteria with the filters' arguments."""
     arguments = {field.name: options[field.name] for field in fields(of)}  # type: ignore[arg-type]
-    return of(**{name: tuple(v) if isinstance(v, list) else v for name, v in arguments.items()})
+    lists = {name: tuple(value) for name, value in arguments.items() if isinstance(value, list)}
+    return of(**{**arguments, **lists})
 
 
 def moment(text: str) -> datetime:

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+#: Width of the last cell but one on a terminal, at most.
+WIDEST = 60
+
 #: Columns of a terminal for the last cell of a row. A narrower cell gets a line of its own.
 LEAST_FOR_LAST_CELL = 40
 
@@ -19,8 +22,6 @@ class Table:
 
     header: Sequence[str]
     width: int | None = None
-    #: Width of the last column but one on a terminal, at most.
-    most: int = 40
     indent: str = ""
     _widths: list[int] = field(default_factory=list, init=False)
     _numbers: set[int] = field(default_factory=set, init=False)
@@ -42,7 +43,7 @@ class Table:
         self._widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
         if self.width is not None:
             room = self.width - sum(self._widths[:-2]) - 2 * len(self._widths[:-2])
-            self._widths[-2] = max(min(self._widths[-2], room, self.most), len(self.header[-2]))
+            self._widths[-2] = max(min(self._widths[-2], room, WIDEST), len(self.header[-2]))
             self._on_one_line = room - self._widths[-2] - 2 >= LEAST_FOR_LAST_CELL
 
     def _lines_of(self, cells: list[str]) -> Iterator[str]:

@@ -61,7 +61,6 @@ class Command(Console):
         "mail": lambda mail: ": ".join(filter(None, (mail.first, mail.message.subject))),
         "why": attrgetter("error"),
     }
-    most = 60
     groups: ClassVar = {
         "state": attrgetter("state"),
         "lane": attrgetter("lane"),

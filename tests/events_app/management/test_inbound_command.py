@@ -448,7 +448,7 @@ def test_events_status_prints_inbound_mails(database: str, anymail: Callable[...
         "state     inbound mails",
         "pending               2  0 in a worker's hands",
         "retrying              1  0 due now, the next in 10 minutes",
-        "dead                  1  given up",
+        "dead                  1  dead letters",
         "Being taken up one at a time, as their worker died or by hand: 1",
         "WARNING: The first has waited for 2 hours. Does a worker run, with the queue sendgrid.inbound?",
         "",
