@@ -10,7 +10,7 @@ from django.core.mail import EmailMessage
 
 from benchmarks import deployments, stub
 from benchmarks.rounds import tell
-from ground.process import wait_for
+from devstack.process import wait_for
 
 #: Of each merge of a round, 30,000 in all.
 RECIPIENTS = (1000, 5000, 2000, 4000, 3000, 5000, 1000, 4000, 3000, 2000)

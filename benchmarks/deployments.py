@@ -10,8 +10,8 @@ from urllib.parse import urlencode, urlsplit
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from fake_sendgrid.webhook import Sender
-from ground.stack import Stack
+from devstack.stack import Stack
+from fake_sendgrid.webhook_sender import WebhookSender
 
 S = TypeVar("S", bound=Stack)
 
@@ -35,9 +35,9 @@ def folder() -> Path:
     return Path(os.environ["BENCH_FOLDER"])
 
 
-def sender() -> Sender:
+def sender() -> WebhookSender:
     """The SendGrid whose signature both check."""
-    return Sender.kept_in(folder() / "webhook.pem")
+    return WebhookSender.from_key_file(folder() / "webhook.pem")
 
 
 def ours(**settings: str) -> Stack:

@@ -10,8 +10,8 @@ from redis import Redis
 
 from benchmarks import counting, deployments, rounds, traffic
 from benchmarks.traffic import Traffic
-from ground.process import wait_for
-from ground.stack import EVENT_QUEUES, Stack
+from devstack.process import wait_for
+from devstack.stack import EVENT_QUEUES, Stack
 
 #: Rounds of each.
 ROUNDS = 3

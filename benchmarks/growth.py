@@ -17,7 +17,7 @@ import psycopg
 from benchmarks import deployments, redis_memory, traffic
 from benchmarks.end_to_end import ROUNDS, Ours, rate
 from benchmarks.traffic import Traffic
-from ground.process import wait_for
+from devstack.process import wait_for
 
 #: What throughput with the events stored is to be of that without.
 GOAL = 0.9

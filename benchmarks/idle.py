@@ -6,8 +6,8 @@ from time import perf_counter
 
 from benchmarks import deployments, rounds, traffic
 from benchmarks.traffic import Post
-from fake_sendgrid.events import history
-from ground.strangers import Strangers
+from devstack.idle_clients import IdleClients
+from fake_sendgrid.events import generate_events
 
 #: Of a round: short ones, so that what the machine does meanwhile falls on both.
 POSTS, ROUNDS = 100, 15
@@ -16,11 +16,11 @@ CONNECTIONS = 500
 
 
 def main() -> None:
-    posts = traffic.signed(deployments.sender(), history(POSTS * 20), 20)
+    posts = traffic.signed(deployments.sender(), generate_events(POSTS * 20), 20)
     stack = deployments.ours()
 
     def held() -> float:
-        with Strangers(stack.port, [b""] * CONNECTIONS):
+        with IdleClients(stack.port, [b""] * CONNECTIONS):
             return _milliseconds(stack.webhook_url, posts)
 
     with stack.web():

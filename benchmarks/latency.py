@@ -18,7 +18,7 @@ from typing import NamedTuple
 from benchmarks import deployments, noting, traffic
 from benchmarks.end_to_end import ROUNDS, Ours, rate
 from benchmarks.traffic import Post
-from ground.process import wait_for
+from devstack.process import wait_for
 
 #: Events of a post.
 SIZES = (20, 1000)

@@ -13,8 +13,8 @@ from subprocess import run
 
 from benchmarks import deployments, stub
 from benchmarks.rounds import alternate, tell
-from ground.process import wait_for
-from ground.stack import ROOT, Stack
+from devstack.process import wait_for
+from devstack.stack import ROOT, Stack
 
 #: Of a round, for either side: some seconds each.
 MAILS, RIVALS = 1000, 300

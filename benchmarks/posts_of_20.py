@@ -8,15 +8,15 @@ from redis import Redis
 
 from benchmarks import deployments, rounds, traffic
 from benchmarks.traffic import Post
-from fake_sendgrid.events import history
-from ground.stack import Stack
+from devstack.stack import Stack
+from fake_sendgrid.events import generate_events
 
 #: Of a round, for either side: some seconds each.
 OURS, RIVALS = 1500, 40
 
 
 def main() -> None:
-    posts = traffic.signed(deployments.sender(), history(OURS * 20), 20)
+    posts = traffic.signed(deployments.sender(), generate_events(OURS * 20), 20)
     ours, rival = deployments.ours(), deployments.rival("delay")
     with ours.web(), rival.web():
         for stack in (ours, rival):

@@ -7,8 +7,8 @@ from typing import Any
 from redis import Redis
 
 from benchmarks import deployments, rounds, traffic
-from fake_sendgrid.events import history
-from ground.stack import Stack
+from devstack.stack import Stack
+from fake_sendgrid.events import generate_events
 
 #: In each round, in posts of 1,000.
 EVENTS = 50_000
@@ -25,7 +25,7 @@ def main() -> None:
 
 def bytes_of_waiting(deployment: Stack, seed: int) -> tuple[float, float]:
     """What an event takes in Valkey, and the event itself. Its web process runs, and no worker."""
-    events = [json.dumps(event, separators=(",", ":")).encode() for event in history(EVENTS, seed)]
+    events = [json.dumps(event, separators=(",", ":")).encode() for event in generate_events(EVENTS, seed)]
     posts = traffic.signed(deployments.sender(), events, 1000)
     valkey = Redis.from_url(os.environ["BENCH_REDIS_URL"])
     _empty(valkey)

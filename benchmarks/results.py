@@ -51,12 +51,12 @@ def table(results: Sequence[Result]) -> Iterator[str]:
         )
 
 
-def page(ground: str, results: Sequence[Result]) -> str:
-    """The page that is kept; `ground` says on what it was measured."""
+def page(machine: str, results: Sequence[Result]) -> str:
+    """The page that is kept; `machine` names what it was measured on."""
     lines = (
         "# Results of `./dev bench`",
         "",
-        f"{ground}. Medians of several rounds, with the lowest and the highest. Both sides keep what they",
+        f"{machine}. Medians of several rounds, with the lowest and the highest. Both sides keep what they",
         "answer: Valkey has each write on disk before it answers (`appendfsync always`), PostgreSQL has its",
         "own defaults (`fsync` and `synchronous_commit` on), SQLite `synchronous=FULL`.",
         "",

@@ -39,7 +39,7 @@ _ROWS = (
     Row("posts_of_20", "Posts of 20 events answered", _TASK_EACH, "posts/s", 20),
     Row("idle", "A signed post of 20 while 500 connections are idle", "without them", "ms", 1.2, True),
     Row(
-        "strangers",
+        "idle_clients",
         "Posts answered within a second while 1,500 clients keep web waiting",
         "without them",
         "%",

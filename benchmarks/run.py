@@ -17,9 +17,9 @@ from redis import Redis
 
 from benchmarks.results import Result, page, table
 from benchmarks.rows import ROWS, Row
-from ground.postgres import Postgres
-from ground.stack import PASSED_ON, ROOT
-from ground.valkey import Valkey
+from devstack.postgres import Postgres
+from devstack.stack import PASSED_ON, ROOT
+from devstack.valkey import Valkey
 
 #: Kept, to be compared with the next ones.
 RESULTS = ROOT / "benchmarks" / "results.md"
@@ -57,15 +57,15 @@ def main(argv: list[str]) -> int:
         settings = FOR_MILLIONS if long == "growth" else ()
         postgres = stack.enter_context(Postgres(folder, durable=True, settings=settings))
         valkey = stack.enter_context(Valkey(folder / "valkey"))
-        ground = f"{_machine()}, {postgres.version}, SQLite {sqlite_version}, {valkey.version}"
-        print(f"Measuring on {ground}.", flush=True)
+        machine = f"{_machine()}, {postgres.version}, SQLite {sqlite_version}, {valkey.version}"
+        print(f"Measuring on {machine}.", flush=True)
         env = _environment(folder, postgres, valkey)
         if long:
             return _run(long, long, numbers, env).returncode
         results = [_measure(row, env) for row in rows]
     print("", *table(results), sep="\n", flush=True)
     if rows == list(ROWS):
-        RESULTS.write_text(page(ground, results))
+        RESULTS.write_text(page(machine, results))
     print(json.dumps({result.row.name: result.as_json() for result in results}), flush=True)
     return 0
 

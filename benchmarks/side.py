@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Self
 
-from ground.stack import ROOT
+from devstack.stack import ROOT
 
 
 class Side:

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ground.process import Process, free_port, wait_for
-from ground.stack import ROOT
+from devstack.process import Process, free_port, wait_for
+from devstack.stack import ROOT
 
 #: Seconds a request takes.
 DELAY = 0.05

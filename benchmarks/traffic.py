@@ -8,8 +8,8 @@ from http.client import HTTPConnection
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from fake_sendgrid.events import Event, history
-from fake_sendgrid.webhook import Sender, batch
+from fake_sendgrid.events import Event, generate_events
+from fake_sendgrid.webhook_sender import WebhookSender, event_batch
 
 #: Of a hundred events, those that SendGrid posts twice.
 REPEATS = 5
@@ -44,13 +44,13 @@ class Traffic(NamedTuple):
     posts: list[Post]
 
 
-def make(sender: Sender, count: int, size: int, seed: int) -> Traffic:
+def make(sender: WebhookSender, count: int, size: int, seed: int) -> Traffic:
     """`count` events of mails of ours and some repeats, in signed posts of `size`.
 
     The same seed makes the same events, another one others.
     """
     chance = random.Random(seed)
-    events = history(count, seed)
+    events = generate_events(count, seed)
     mails: dict[str, Mail] = {}
     for event in events:
         mail = mails.setdefault(event["anymail_id"], _mail(event, chance))
@@ -63,9 +63,9 @@ def make(sender: Sender, count: int, size: int, seed: int) -> Traffic:
     return Traffic(list(mails.values()), events, signed(sender, posted, size))
 
 
-def signed(sender: Sender, events: Sequence[Event | bytes], size: int) -> list[Post]:
+def signed(sender: WebhookSender, events: Sequence[Event | bytes], size: int) -> list[Post]:
     """Posts of `size` events."""
-    bodies = [batch(events[at : at + size]) for at in range(0, len(events), size)]
+    bodies = [event_batch(events[at : at + size]) for at in range(0, len(events), size)]
     return [Post(body, sender.headers(body)) for body in bodies]
 
 

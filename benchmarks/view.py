@@ -18,8 +18,8 @@ from redis import Redis
 
 from benchmarks.deployments import sender
 from benchmarks.side import answer
-from fake_sendgrid.events import history
-from fake_sendgrid.webhook import Sender, batch
+from fake_sendgrid.events import generate_events
+from fake_sendgrid.webhook_sender import WebhookSender, event_batch
 
 
 def main(posts: int) -> None:
@@ -30,10 +30,10 @@ def main(posts: int) -> None:
     answer(lambda: mean(_after_reset(valkey, application, next(requests)) for _ in range(posts)))
 
 
-def _requests(sendgrid: Sender) -> Iterator[dict[str, Any]]:
+def _requests(sendgrid: WebhookSender) -> Iterator[dict[str, Any]]:
     """Posts as a server hands them over, each of new events."""
     for seed in count(1):
-        body = batch(history(1000, seed))
+        body = event_batch(generate_events(1000, seed))
         headers = {
             f"HTTP_{name.upper().replace('-', '_')}": value for name, value in sendgrid.headers(body).items()
         }

@@ -8,11 +8,11 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from fake_sendgrid import tell
-from fake_sendgrid.fates import FATES, OTHERWISE, answers
-from fake_sendgrid.postman import Rates
+from fake_sendgrid import console
+from fake_sendgrid.event_webhook import PostingOptions
+from fake_sendgrid.scenarios import DEFAULT_SCENARIO, SCENARIOS, sends_reply
 from fake_sendgrid.server import FakeSendGrid
-from fake_sendgrid.webhook import Sender
+from fake_sendgrid.webhook_sender import WebhookSender
 
 #: Mails that are kept in memory.
 _KEEP = 1000
@@ -21,18 +21,20 @@ _KEEP = 1000
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
-        sender = Sender.kept_in(options.signing_key) if options.signing_key else Sender()
+        sender = WebhookSender.from_key_file(options.signing_key) if options.signing_key else WebhookSender()
         fake = FakeSendGrid(
             webhook_url=options.webhook_url,
             inbound_url=options.inbound_url,
             sender=sender,
             keys=options.key and frozenset(options.key),
             port=options.port,
-            rates=Rates(repeats=options.repeats, disorder=options.disorder, delay=options.delay),
+            posting=PostingOptions(
+                duplicates=options.duplicates, disorder=options.disorder, delay=options.delay
+            ),
             keep=_KEEP,
-            on_request=tell.of_request,
-            on_post=tell.of_post,
-            on_inbound=tell.of_inbound,
+            on_request=console.print_request,
+            on_post=console.print_event_post,
+            on_inbound=console.print_inbound_delivery,
         )
     except (OSError, ValueError) as error:
         print(f"fake_sendgrid: {error}", file=sys.stderr)
@@ -60,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--signing-key", type=Path, help="file of the private key posts are signed with, made if missing"
     )
-    parser.add_argument("--repeats", type=_share, default=0.0, help="share of events posted twice (0)")
+    parser.add_argument("--duplicates", type=_share, default=0.0, help="share of events posted twice (0)")
     parser.add_argument("--disorder", type=_share, default=0.0, help="share of events held back (0)")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds from a mail to its events (0)")
     return parser
@@ -75,8 +77,8 @@ def _share(text: str) -> float:
 
 def _greeting(fake: FakeSendGrid) -> str:
     fates = "\n".join(
-        f"  {word + '…':14}{', '.join(fate) or 'nothing'}{', answered' * answers(word)}"
-        for word, fate in FATES.items()
+        f"  {word + '…':14}{', '.join(fate) or 'nothing'}{', answered' * sends_reply(word)}"
+        for word, fate in SCENARIOS.items()
     )
     return textwrap.dedent("""\
         API               {url}
@@ -95,7 +97,7 @@ def _greeting(fake: FakeSendGrid) -> str:
         inbound=fake.inbound_url or "none: no mail is answered (--inbound-url)",
         key=fake.public_key,
         fates=fates,
-        otherwise=", ".join(OTHERWISE),
+        otherwise=", ".join(DEFAULT_SCENARIO),
     )
 
 

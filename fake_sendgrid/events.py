@@ -14,7 +14,7 @@ _AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0
 _ACCOUNT = 77001122
 
 #: What may become of a message, and how often in a hundred.
-_FATES: dict[tuple[str, ...], int] = {
+_SCENARIO_WEIGHTS: dict[tuple[str, ...], int] = {
     ("processed", "delivered"): 40,
     ("processed", "delivered", "open"): 25,
     ("processed", "delivered", "open", "click"): 15,
@@ -26,7 +26,7 @@ _FATES: dict[tuple[str, ...], int] = {
 }
 
 #: What each step says beside what all say.
-_DETAILS: dict[str, Event] = {
+_STEP_FIELDS: dict[str, Event] = {
     "delivered": {"response": "250 2.0.0 OK queued as 4FqK2n", "tls": 1, "ip": "198.51.100.7"},
     "deferred": {"response": "451 4.7.1 try again later", "attempt": "1", "ip": "198.51.100.7"},
     "bounce": {
@@ -57,25 +57,25 @@ _DETAILS: dict[str, Event] = {
 }
 
 
-def history(count: int, seed: int = 1, start: int = 1_780_000_000) -> list[Event]:
+def generate_events(count: int, seed: int = 1, start: int = 1_780_000_000) -> list[Event]:
     """`count` events of many messages, each message's in the order they happened.
 
     The same seed makes the same events.
     """
-    chance = random.Random(seed)  # noqa: S311 (not for secrets)
+    rng = random.Random(seed)  # noqa: S311 (not for secrets)
     events: list[Event] = []
     while len(events) < count:
-        events.extend(message(chance, start + len(events)))
+        events.extend(message_events(rng, start + len(events)))
     return events[:count]
 
 
-def message(chance: random.Random, at: int) -> Iterator[Event]:
+def message_events(rng: random.Random, at: int) -> Iterator[Event]:
     """The events of one message that was sent at `at` (Unix seconds)."""
-    base = token(chance)
-    (fate,) = chance.choices(list(_FATES), list(_FATES.values()))
-    number = chance.randrange(10**6)
+    base = random_id(rng)
+    (fate,) = rng.choices(list(_SCENARIO_WEIGHTS), list(_SCENARIO_WEIGHTS.values()))
+    number = rng.randrange(10**6)
     args = {"anymail_id": f"{number:06d}-{base}", "order": str(number)}
-    for step, found in enumerate(steps(fate, base, 0, chance, {})):
+    for step, found in enumerate(event_steps(fate, base, 0, rng, {})):
         yield {
             **args,
             "email": f"reader{number}@example.com",
@@ -85,21 +85,21 @@ def message(chance: random.Random, at: int) -> Iterator[Event]:
         }
 
 
-def steps(
-    fate: tuple[str, ...], base: str, index: int, chance: random.Random, headers: Mapping[str, str]
+def event_steps(
+    fate: tuple[str, ...], base: str, index: int, rng: random.Random, headers: Mapping[str, str]
 ) -> Iterator[Event]:
     """What SendGrid says of each step, of itself: ids and details.
 
     `base` is the X-Message-Id, `index` the recipient's place in the request, `headers` those it has for them.
     """
     for done, step in enumerate(fate):
-        name = _DETAILS[step].get("event", step)
+        name = _STEP_FIELDS[step].get("event", step)
         yield {
             "smtp-id": message_id(base, headers),
             "event": name,
-            "sg_event_id": _event_id(name, f"{base}-{index}", fate[:done].count("deferred"), chance),
+            "sg_event_id": _event_id(name, f"{base}-{index}", fate[:done].count("deferred"), rng),
             "sg_message_id": f"{base}.{_HOST}.{index}",
-            **_DETAILS[step],
+            **_STEP_FIELDS[step],
         }
 
 
@@ -109,14 +109,14 @@ def message_id(base: str, headers: Mapping[str, str]) -> str:
     return own[-1] if own else f"<{base}@geopod-ismtpd-3>"
 
 
-def _event_id(name: str, message: str, attempt: int, chance: random.Random) -> str:
+def _event_id(name: str, message: str, attempt: int, rng: random.Random) -> str:
     # Ids of what SendGrid did are made of the message, those of what people did are random.
     if name in ("open", "click", "unsubscribe", "spamreport"):
-        return token(chance)
+        return random_id(rng)
     words = {"processed": "processed", "dropped": "drop"}.get(name, f"{name}-{attempt}")
     return base64.urlsafe_b64encode(f"{words}-{_ACCOUNT}-{message}".encode()).decode().rstrip("=")
 
 
-def token(chance: random.Random) -> str:
+def random_id(rng: random.Random) -> str:
     """22 characters, as X-Message-Id has."""
-    return base64.urlsafe_b64encode(chance.randbytes(16)).decode().rstrip("=")
+    return base64.urlsafe_b64encode(rng.randbytes(16)).decode().rstrip("=")

@@ -12,9 +12,9 @@ import pytest
 import yaml
 from kombu import Queue
 
+from devstack import stack as devstack_stack
 from events_app import conf
 from events_app.dispatch import leases
-from ground import stack as ground_stack
 from sending_app import conf as sending_conf
 from sending_app import tasks as sending_tasks
 from tests.support.flows.reverse_proxy import CONFIGURATION
@@ -22,7 +22,7 @@ from workers import app as workers_app
 
 ROOT = Path(__file__).parents[1]
 PRODUCT = ("events_app", "sending_app", "workers", "project")
-PACKAGES = (*PRODUCT, "example_app", "fake_sendgrid", "ground", "tests")
+PACKAGES = (*PRODUCT, "example_app", "fake_sendgrid", "devstack", "tests")
 
 #: What stands at the top.
 NAMES = (
@@ -113,9 +113,9 @@ def test_mail_workers_use_the_threads_pool(name: str) -> None:
 
 
 def test_the_devstack_has_the_same_queues() -> None:
-    assert ground_stack.EVENT_QUEUES == workers_app.EVENT_QUEUES
-    assert ground_stack.INBOUND_QUEUES == workers_app.INBOUND_QUEUES
-    assert ground_stack.MAIL_QUEUES == workers_app.MAIL_QUEUES
+    assert devstack_stack.EVENT_QUEUES == workers_app.EVENT_QUEUES
+    assert devstack_stack.INBOUND_QUEUES == workers_app.INBOUND_QUEUES
+    assert devstack_stack.MAIL_QUEUES == workers_app.MAIL_QUEUES
 
 
 def test_the_worker_of_the_devstack_serves_all_queues(
@@ -132,8 +132,8 @@ def test_the_worker_of_the_devstack_serves_all_queues(
         def output(self) -> str:
             return "worker@here ready."
 
-    monkeypatch.setattr(ground_stack, "Process", Started)
-    ground_stack.Stack(tmp_path, {}).worker()
+    monkeypatch.setattr(devstack_stack, "Process", Started)
+    devstack_stack.Stack(tmp_path, {}).worker()
     assert option(started[0], "-Q").split(",") == list(workers_app.QUEUES)
 
 
@@ -160,7 +160,7 @@ def test_the_web_command_line_equals_the_one_of_the_tests(path: str) -> None:
     (found,) = re.findall(r"granian\W+--interface(?:[^\n]*\\\n)+[^\n]*", read(path))
     words = re.findall(r"[\w.:-]+", found.replace("\\\n", " "))
     assert words[0] == "granian"
-    assert tuple(words[words.index("--no-ws") :]) == ground_stack.WEB_OPTIONS
+    assert tuple(words[words.index("--no-ws") :]) == devstack_stack.WEB_OPTIONS
 
 
 @pytest.mark.parametrize("name", ["beat", "migrate"])

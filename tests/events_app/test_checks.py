@@ -13,7 +13,7 @@ from pytest_django import Settings
 
 from events_app.checks import check_celery, check_database, check_settings
 from events_app.inbound import storage
-from fake_sendgrid.webhook import Sender
+from fake_sendgrid.webhook_sender import WebhookSender
 from tests.support.databases import Router
 from tests.support.inbound.storages import use_memory, use_storage
 from workers.app import app
@@ -28,7 +28,7 @@ def ids() -> list[str | None]:
 
 def test_sound_settings_pass_the_checks(anymail: Callable[..., None]) -> None:
     assert ids() == []
-    keys = [Sender().public_key, Sender().public_key]
+    keys = [WebhookSender().public_key, WebhookSender().public_key]
     anymail(WEBHOOK_SECRET=[], **{KEY: keys, INBOUND_KEY: keys})
     assert ids() == []
 
@@ -54,7 +54,7 @@ def test_all_unusable_values_are_named_at_once(anymail: Callable[..., None]) -> 
 @pytest.mark.parametrize("name", [KEY, INBOUND_KEY])
 @pytest.mark.parametrize("key", ["nonsense", "SG.an-api-key-pasted-by-mistake"])
 def test_an_invalid_public_key_is_an_error(anymail: Callable[..., None], name: str, key: str) -> None:
-    anymail(**{name: [Sender().public_key, key]})
+    anymail(**{name: [WebhookSender().public_key, key]})
     (found,) = check_settings()
     assert found.id == "events_app.E002"
     assert f"{name}, key 2: not a public key" in found.msg
@@ -200,13 +200,13 @@ def test_without_inbound_storage_and_key_inbound_is_not_checked(
     keep_no_mail(settings)
     settings.MIDDLEWARE = []
     assert ids() == []
-    anymail(WEBHOOK_SECRET=[], **{KEY: Sender().public_key})
+    anymail(WEBHOOK_SECRET=[], **{KEY: WebhookSender().public_key})
     assert ids() == []
 
 
 def test_an_inbound_key_without_storage_is_an_error(anymail: Callable[..., None], settings: Settings) -> None:
     keep_no_mail(settings)
-    anymail(**{INBOUND_KEY: Sender().public_key})
+    anymail(**{INBOUND_KEY: WebhookSender().public_key})
     (found,) = check_settings()
     assert found.id == "events_app.E007"
     assert 'STORAGES has no "sendgrid_inbound"' in found.msg
@@ -222,7 +222,7 @@ def test_an_unimportable_storage_is_an_error(settings: Settings) -> None:
 def test_inbound_storage_without_an_inbound_key_is_an_error(
     anymail: Callable[..., None], settings: Settings
 ) -> None:
-    anymail(WEBHOOK_SECRET=[], **{KEY: Sender().public_key})
+    anymail(WEBHOOK_SECRET=[], **{KEY: WebhookSender().public_key})
     (found,) = check_settings()
     assert found.id == "events_app.E008"
     anymail(WEBHOOK_ALLOW_INSECURE=True)

@@ -21,8 +21,8 @@ from events_app.shared.database import database_now
 from events_app.shared.engine import log_unavailable
 from events_app.signals import EventType, InboundEvent, ReceiverSignal, TrackingEvent
 from events_app.tasks import since_beat
-from fake_sendgrid.events import history
-from fake_sendgrid.webhook import Sender, batch
+from fake_sendgrid.events import generate_events
+from fake_sendgrid.webhook_sender import WebhookSender, event_batch
 from tests.support.databases import database_away, on_postgresql, terminate_connection
 from tests.support.events.leases import make_due, pending_ids, store_leased
 from tests.support.events.stored_events import open_event, store_aged, stored_pks
@@ -51,9 +51,9 @@ def wake_ups(queue: str = "sendgrid.events") -> list[str]:
 def test_signed_posts_reach_sync_and_async_receivers_once(
     database: str, tracking: ReceiverSignal, anymail: Callable[..., None]
 ) -> None:
-    sender = Sender()
+    sender = WebhookSender()
     anymail(WEBHOOK_SECRET=[], SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY=sender.public_key)
-    events = history(40)
+    events = generate_events(40)
     came: list[tuple[str | None, EventType]] = []
     came_async: list[str | None] = []
 
@@ -65,7 +65,7 @@ def test_signed_posts_reach_sync_and_async_receivers_once(
 
     tracking.connect(receiver)
     tracking.connect(async_receiver)
-    body = batch([*events, {"event": "teleported", "sg_event_id": "new"}, b"17", events[0]])
+    body = event_batch([*events, {"event": "teleported", "sg_event_id": "new"}, b"17", events[0]])
     for _ in range(2):
         answer = Client().post(
             "/anymail/sendgrid/tracking/",

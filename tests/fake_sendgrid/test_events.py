@@ -5,18 +5,18 @@ from collections import Counter
 
 from events_app.normalize import normalize
 from events_app.signals import EventType
-from fake_sendgrid.events import history
+from fake_sendgrid.events import generate_events
 
-EVENTS = history(5000)
+EVENTS = generate_events(5000)
 
 
 def test_history_makes_as_many_events_as_asked() -> None:
-    assert [len(history(count)) for count in (0, 1, 2, 999)] == [0, 1, 2, 999]
+    assert [len(generate_events(count)) for count in (0, 1, 2, 999)] == [0, 1, 2, 999]
 
 
 def test_the_same_seed_makes_the_same_events() -> None:
-    assert history(100) == history(100) == EVENTS[:100]
-    assert history(100, seed=2) != EVENTS[:100]
+    assert generate_events(100) == generate_events(100) == EVENTS[:100]
+    assert generate_events(100, seed=2) != EVENTS[:100]
 
 
 def test_no_two_events_share_an_id() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fake_sendgrid.webhook import Sender
-from ground.process import Process, free_port, wait_for
+from devstack.process import Process, free_port, wait_for
+from fake_sendgrid.webhook_sender import WebhookSender
 from tests.support.fake_sendgrid.api_requests import mail_body, post_mail
 from tests.support.fake_sendgrid.webhook_receiver import WebhookReceiver
 
@@ -38,7 +38,7 @@ def test_the_program_prints_its_urls_and_requests(
         wait_for_line(process, "Ctrl-C")
         assert url in process.output()
         assert webhook.url in process.output()
-        assert Sender.kept_in(key).public_key in process.output()
+        assert WebhookSender.from_key_file(key).public_key in process.output()
         assert re.search("click.* processed, delivered, open, click", process.output())
         to = [f"{word}@example.com" for word in ("ada", "bounce", "click", "dropped", "eve")]
         assert post_mail(url, mail_body(*to), Authorization="Bearer SG.mine").status_code == 202
@@ -75,7 +75,7 @@ def test_a_port_in_use_is_an_error(tmp_path: Path, webhook: WebhookReceiver) -> 
         assert re.fullmatch(r"fake_sendgrid: .*in use.*\n", process.output())
 
 
-@pytest.mark.parametrize("arguments", [("--repeats", "2"), ("--disorder", "-1"), ("--port", "x")])
+@pytest.mark.parametrize("arguments", [("--duplicates", "2"), ("--disorder", "-1"), ("--port", "x")])
 def test_an_invalid_argument_is_refused(tmp_path: Path, arguments: tuple[str, str]) -> None:
     with run(tmp_path, *arguments) as process:
         assert process.wait(60) == 2

@@ -11,18 +11,18 @@ from email.policy import default
 import pytest
 import requests
 
-from fake_sendgrid.answers import (
-    accept_and_answer,
-    accept_and_hang_up,
+from fake_sendgrid.inbound_form import parsed_form, raw_form
+from fake_sendgrid.responses import (
+    accept_and_close_connection,
+    accept_and_respond,
     accepted,
-    hang_up,
-    html,
+    close_connection,
+    error,
+    html_page,
     rate_limited,
-    refused,
     server_error,
     slow,
 )
-from fake_sendgrid.inbound import parsed, raw
 from fake_sendgrid.rules.fault import Fault
 from fake_sendgrid.server import FakeSendGrid
 from tests.support.fake_sendgrid.api_requests import HEADERS, mail_body, mail_body_with, post_mail
@@ -113,8 +113,8 @@ def test_other_endpoints_are_answered(fake: FakeSendGrid, method: str, path: str
 
 
 def test_scripted_answers_are_used_in_order(fake: FakeSendGrid) -> None:
-    fake.next(server_error(503), html(504))
-    fake.next(refused(403, Fault("access forbidden", None)))
+    fake.next(server_error(503), html_page(504))
+    fake.next(error(403, Fault("access forbidden", None)))
     found = [post_mail(fake.url) for _ in range(4)]
     assert [one.status_code for one in found] == [503, 504, 403, 202]
     assert found[1].text.startswith("<html>")
@@ -145,7 +145,7 @@ def test_an_invalid_mail_uses_up_no_scripted_answer(fake: FakeSendGrid) -> None:
 def test_a_permanent_answer_is_used_until_it_is_cleared(fake: FakeSendGrid) -> None:
     fake.always(server_error(500))
     fake.always(server_error(503), when=lambda body: "asm" in body)
-    fake.next(html(502))
+    fake.next(html_page(502))
     bodies = [mail_body(), mail_body(), mail_body(asm={"group_id": 7})]
     assert [post_mail(fake.url, body).status_code for body in bodies] == [502, 500, 503]
     fake.clear()
@@ -163,13 +163,13 @@ def test_a_rate_limit_counts_from_each_answer(fake: FakeSendGrid) -> None:
 
 
 def test_an_accepted_answer_can_omit_the_message_id(fake: FakeSendGrid) -> None:
-    fake.next(accepted(tells_id=False))
+    fake.next(accepted(with_message_id=False))
     assert "X-Message-Id" not in post_mail(fake.url).headers
     assert len(fake.accepted) == 1
 
 
 def test_hang_up_closes_the_connection_without_an_answer(fake: FakeSendGrid) -> None:
-    fake.next(hang_up(), accept_and_hang_up())
+    fake.next(close_connection(), accept_and_close_connection())
     for taken in (0, 1):
         with pytest.raises(requests.ConnectionError):
             post_mail(fake.url)
@@ -178,7 +178,7 @@ def test_hang_up_closes_the_connection_without_an_answer(fake: FakeSendGrid) -> 
 
 
 def test_an_accepted_mail_can_be_answered_with_an_error(fake: FakeSendGrid) -> None:
-    fake.next(accept_and_answer(500))
+    fake.next(accept_and_respond(500))
     response = post_mail(fake.url)
     assert response.status_code == 500
     assert "X-Message-Id" not in response.headers
@@ -261,15 +261,15 @@ def test_received_mails_are_posted_in_parsed_mode_or_as_given(webhook: WebhookRe
         received = [
             fake.receive(mime),
             fake.receive(message_from_bytes(mime, policy=default)),
-            fake.receive(raw(mime)),
+            fake.receive(raw_form(mime)),
         ]
         assert webhook.requests == []
         fake.inbound_url = webhook.url
         assert [one.wait(10) for one in received] == [200, 200, 200]
     assert fake.received == received
     bodies = [request.body for request in webhook.requests]
-    assert bodies[:2] == [parsed(mime).body()] * 2
-    assert bodies[2] == raw(mime).body()
+    assert bodies[:2] == [parsed_form(mime).body()] * 2
+    assert bodies[2] == raw_form(mime).body()
 
 
 def test_a_mail_to_a_reply_address_gets_a_reply_after_it_was_opened(webhook: WebhookReceiver) -> None:

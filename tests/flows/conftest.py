@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ground.postgres import Postgres
-from ground.valkey import Valkey
+from devstack.postgres import Postgres
+from devstack.valkey import Valkey
 from tests.support import preloaded
 from tests.support.flows.databases import DatabaseTemplate, postgres_database
 from tests.support.flows.deployment import Deployment, Servers

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from devstack.postgres import Postgres
 from events_app.shared import counters
-from fake_sendgrid.events import history
-from ground.postgres import Postgres
+from fake_sendgrid.events import generate_events
 from tests.support.flows.databases import on_sqlite
 from tests.support.flows.deployment import Deployment, Servers, event_ids, once_each
 
@@ -29,7 +29,7 @@ def test_postgresql_outage_in_mid_drain_loses_no_event(
     deployment.configure(ATOMIC_DISPATCH=atomic, FLOW_RECEIVERS="first,second,counter")
     deployment.web()
     worker = deployment.worker("--concurrency", "1")
-    events = history(60)
+    events = generate_events(60)
     held = event_ids(events)[5]
     deployment.hold_at(held)
     assert deployment.post(events[:20]) == 200
@@ -67,7 +67,7 @@ def test_a_postgresql_outage_in_a_receiver_is_not_counted_as_a_receiver_failure(
     deployment.configure(FLOW_RECEIVERS="counter,second")
     deployment.web()
     worker = deployment.worker("--concurrency", "1")
-    events = history(20)
+    events = generate_events(20)
     held = event_ids(events)[5]
     deployment.hold_at(held)
     assert deployment.post(events) == 200
@@ -91,7 +91,7 @@ def test_a_postgresql_outage_in_a_receiver_is_not_counted_as_a_receiver_failure(
 def test_sqlite_locked_longer_than_the_busy_timeout_loses_no_event(deployment: Deployment) -> None:
     deployment.web()
     worker = deployment.worker()
-    events = history(60)
+    events = generate_events(60)
     held = event_ids(events)[19]
     deployment.hold_at(held)
     assert deployment.post(events[:20]) == 200

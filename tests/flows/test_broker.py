@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from kombu import Connection
 
+from devstack.valkey import Valkey
 from events_app.shared import counters
 from events_app.worker import watchdog
-from fake_sendgrid.events import history
-from ground.valkey import Valkey
+from fake_sendgrid.events import generate_events
 from tests.support.flows.databases import DatabaseTemplate
 from tests.support.flows.deployment import PATIENCE, once_each
 from tests.support.flows.mail_deployment import MailDeployment
@@ -55,7 +55,7 @@ needs_rabbitmq = pytest.mark.skipif(not AMQP, reason="TEST_AMQP_URL names no Rab
 def test_rabbitmq_delivers_wake_ups_for_events_and_mails(on_rabbitmq: MailDeployment) -> None:
     on_rabbitmq.web()
     on_rabbitmq.worker()
-    events = history(300)
+    events = generate_events(300)
 
     for at in range(0, 300, 30):
         assert on_rabbitmq.post(events[at : at + 30]) == 200
@@ -86,7 +86,7 @@ def test_the_watchdog_reads_queue_lengths_from_rabbitmq(on_rabbitmq: MailDeploym
 
     (on_rabbitmq.folder / "fault").write_text(worker_faults.stop_consuming.__name__)
     on_rabbitmq.wait_until(lambda: not (on_rabbitmq.folder / "fault").exists(), "it is handed nothing more")
-    assert on_rabbitmq.post(history(5)) == 200
+    assert on_rabbitmq.post(generate_events(5)) == 200
     assert worker.wait(PATIENCE) == watchdog.EXIT_STATUS
     assert "messages wait in sendgrid.events" in worker.output()
 

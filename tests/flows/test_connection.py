@@ -6,9 +6,9 @@ from contextlib import closing
 import pytest
 from redis import Redis
 
-from fake_sendgrid.events import history
-from ground.process import Process
-from ground.valkey import Valkey
+from devstack.process import Process
+from devstack.valkey import Valkey
+from fake_sendgrid.events import generate_events
 from tests.support.flows.databases import on_sqlite
 from tests.support.flows.deployment import Deployment, once_each
 from tests.support.flows.mail_deployment import MailDeployment
@@ -50,7 +50,7 @@ def test_a_worker_reconnects_after_its_pubsub_connection_is_cut(deployment: Depl
     deployment.web()
     deployment.worker("--pool", pool)
     broker = Broker(deployment.valkey)
-    events = history(2)
+    events = generate_events(2)
 
     # The second cut meets the connections of a consumer that has been started again.
     for stored, event in enumerate(events, start=1):
@@ -71,7 +71,7 @@ def test_a_worker_reconnects_after_all_its_connections_are_cut_at_once(
     deployment.web()
     deployment.worker("--pool", pool)
     broker = Broker(deployment.valkey)
-    events = history(1)
+    events = generate_events(1)
 
     # The kernel decides which end the worker sees first; only some orders did harm.
     for _ in range(12):
@@ -90,7 +90,7 @@ def test_a_frozen_worker_reconnects_after_a_restart_of_redis(deployment: Deploym
     deployment.web()
     worker = deployment.worker("--pool", pool)
     broker = Broker(deployment.valkey)
-    events = history(1)
+    events = generate_events(1)
 
     for _ in range(4):
         deployment.wait_until(broker.has_subscriber, "the worker listens")

@@ -11,8 +11,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from fake_sendgrid.events import history
-from ground.postgres import Postgres
+from devstack.postgres import Postgres
+from fake_sendgrid.events import generate_events
 from tests.support.flows.databases import on_postgres
 from tests.support.flows.deployment import STREAM, Deployment, Servers, once_each
 from tests.support.flows.mail_deployment import MailDeployment
@@ -44,7 +44,7 @@ def test_the_soft_time_limit_in_the_closing_tick_is_logged_in_one_line(deploymen
         deployment.wait_until(
             lambda: "events.tick stopped at its time limit" in worker.output(), "a line that says so"
         )
-    events = history(20)
+    events = generate_events(20)
     assert deployment.post(events) == 200
     deployment.wait_until_received(stored=20)
     assert deployment.called() == once_each(events)

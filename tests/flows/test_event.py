@@ -10,9 +10,9 @@ from threading import Event as Flag
 import pytest
 from redis import Redis
 
-from fake_sendgrid.events import history
-from ground.process import wait_for
-from ground.valkey import Valkey
+from devstack.process import wait_for
+from devstack.valkey import Valkey
+from fake_sendgrid.events import generate_events
 from tests.support.flows.databases import on_postgres
 from tests.support.flows.deployment import PATIENCE, Deployment, Servers, event_ids, once_each, sample_events
 
@@ -21,7 +21,7 @@ from tests.support.flows.deployment import PATIENCE, Deployment, Servers, event_
 def test_every_event_reaches_the_receiver_once(deployment: Deployment) -> None:
     deployment.web()
     deployment.worker()
-    events = history(1200)
+    events = generate_events(1200)
 
     assert deployment.post(events[:1000]) == 200
     for at in range(1000, 1200, 20):
@@ -54,7 +54,7 @@ def test_every_sample_event_passes_the_webhook_view_and_is_stored(deployment: De
 def test_duplicate_batches_posted_by_ten_clients_are_stored_once(deployment: Deployment) -> None:
     deployment.web()
     deployment.worker()
-    events = history(400)
+    events = generate_events(400)
 
     with ThreadPoolExecutor(10) as clients:
         statuses = list(clients.map(deployment.post, [events] * 10))
@@ -68,7 +68,7 @@ def test_duplicate_batches_posted_by_ten_clients_are_stored_once(deployment: Dep
 def test_overlapping_batches_in_any_order_never_deadlock(deployment: Deployment) -> None:
     deployment.web()
     worker = deployment.worker("--concurrency", "4")
-    events = history(600)
+    events = generate_events(600)
     posts = [events[at : at + 300] for at in range(0, 300, 30)]
     posts += [list(reversed(post)) for post in posts]
 
@@ -87,7 +87,7 @@ def test_worker_death_in_mid_drain_loses_no_event_and_calls_only_in_flight_event
 ) -> None:
     deployment.web()
     worker = deployment.worker()
-    events = history(300)
+    events = generate_events(300)
     held = event_ids(events)[120]
     deployment.hold_at(held)
     assert deployment.post(events) == 200
@@ -107,7 +107,7 @@ def test_worker_death_in_mid_drain_loses_no_event_and_calls_only_in_flight_event
 
 def test_repeated_worker_deaths_lose_no_event(deployment: Deployment) -> None:
     deployment.web()
-    events = history(300)
+    events = generate_events(300)
     for at in range(0, 300, 100):
         held = event_ids(events)[at + 50]
         deployment.hold_at(held)
@@ -124,7 +124,7 @@ def test_repeated_worker_deaths_lose_no_event(deployment: Deployment) -> None:
 
 def test_stream_entries_read_before_a_worker_death_are_read_by_another_worker(deployment: Deployment) -> None:
     deployment.web()
-    events = history(50)
+    events = generate_events(50)
     assert deployment.post(events) == 200
     with Redis.from_url(deployment.valkey.url(0)) as redis:  # a worker that dies right after its read
         redis.xgroup_create("{sendgrid:events}", "pipeline", id="0")
@@ -139,7 +139,7 @@ def test_stream_entries_read_before_a_worker_death_are_read_by_another_worker(de
 
 def test_wake_ups_lost_with_the_broker_database_lose_no_event(deployment: Deployment) -> None:
     deployment.web()
-    events = history(200)
+    events = generate_events(200)
     for at in range(0, 200, 50):
         assert deployment.post(events[at : at + 50]) == 200
     with Redis.from_url(deployment.valkey.url(1)) as broker:
@@ -154,7 +154,7 @@ def test_wake_ups_lost_with_the_broker_database_lose_no_event(deployment: Deploy
 def test_broker_flushed_under_a_running_worker_loses_no_event(deployment: Deployment) -> None:
     deployment.web()
     deployment.worker()
-    events = history(400)
+    events = generate_events(400)
     with Redis.from_url(deployment.valkey.url(1)) as broker:
         for at in range(0, 400, 40):
             assert deployment.post(events[at : at + 40]) == 200
@@ -170,7 +170,7 @@ def test_redis_killed_in_mid_post_answers_503_and_retried_posts_are_taken(
 ) -> None:
     deployment.web()
     deployment.worker()
-    events = history(800)
+    events = generate_events(800)
     posts = [events[at : at + 20] for at in range(0, 800, 20)]
     gone = Flag()
 
@@ -204,7 +204,7 @@ def test_unreadable_elements_become_dead_letters_and_their_neighbours_are_receiv
 ) -> None:
     deployment.web()
     deployment.worker()
-    events = history(3)
+    events = generate_events(3)
     junk = [b'"text"', b"17", b"null", b"[[]]", b'{"event": "open", "n": ' + b"[" * 400 + b"]" * 400 + b"}"]
 
     assert deployment.post([junk[0], events[0], *junk[1:], events[1], events[2]]) == 200
@@ -220,7 +220,7 @@ def test_unreadable_elements_become_dead_letters_and_their_neighbours_are_receiv
 def test_workers_reconnect_after_postgresql_ends_their_connections(deployment: Deployment) -> None:
     deployment.web()
     deployment.worker()
-    events = history(200)
+    events = generate_events(200)
     assert deployment.post(events[:100]) == 200
     deployment.wait_until_received(stored=100)
 
@@ -238,7 +238,7 @@ def test_a_full_redis_leaves_a_new_worker_room_to_drain_the_stream(deployment: D
     deployment.web()
     with Redis.from_url(deployment.valkey.url(0)) as redis:
         redis.config_set("maxmemory", redis.info("memory")["used_memory"] + 5_000_000)
-        posts = [history(100, seed) for seed in range(200)]
+        posts = [generate_events(100, seed) for seed in range(200)]
         taken = list(takewhile(lambda post: deployment.post(post) == 200, posts))
         assert 0 < len(taken) < len(posts)
     with Redis.from_url(deployment.valkey.url(1)) as broker:
@@ -257,7 +257,7 @@ def test_a_frozen_broker_on_its_own_server_delays_no_post_beyond_the_timeout(
         deployment = Deployment(tmp_path, *servers, CELERY_BROKER_URL=broker.url(0))
         try:
             deployment.web()
-            events = history(100)
+            events = generate_events(100)
             assert deployment.post(events[:10]) == 200
             broker.freeze()
             for at in range(10, 100, 10):
@@ -275,7 +275,7 @@ def test_a_backlog_of_large_bodies_does_not_block_later_events(deployment: Deplo
     padding = b'{"x": ' + b"[" * 700_000
     for _ in range(40):
         assert deployment.post([padding]) == 200
-    events = history(20)
+    events = generate_events(20)
     assert deployment.post(events) == 200
 
     worker = deployment.worker()
@@ -293,4 +293,4 @@ def test_clients_that_send_no_body_delay_no_post(deployment: Deployment, stall: 
         for _ in range(80):
             stranger = stack.enter_context(socket.create_connection(("127.0.0.1", deployment.stack.port)))
             stranger.sendall(head + stall)
-        assert deployment.post(history(5)) == 200
+        assert deployment.post(generate_events(5)) == 200

@@ -4,7 +4,7 @@ import pytest
 
 from events_app.dispatch import leases
 from events_app.shared import counters
-from fake_sendgrid.events import history
+from fake_sendgrid.events import generate_events
 from tests.support.flows.deployment import Deployment, event_ids, once_each
 from tests.support.flows.receivers_app import behaviours
 from tests.support.flows.receivers_app.call_log import Call
@@ -17,7 +17,7 @@ def test_a_failing_receiver_is_retried_alone_and_delays_no_other_event(
     deployment.configure(RECEIVER_RETRY_DELAY=1)
     deployment.web()
     deployment.worker()
-    events = history(20)
+    events = generate_events(20)
     late = event_ids(events)[5]
     deployment.call_log.order(late, behaviours.fail, tries=2)
 
@@ -39,7 +39,7 @@ def test_an_event_whose_receiver_always_fails_becomes_a_dead_letter_with_the_tra
     deployment.configure(RECEIVER_RETRY_DELAY=1, RECEIVER_MAX_ATTEMPTS=2)
     deployment.web()
     deployment.worker()
-    events = history(20)
+    events = generate_events(20)
     lost = event_ids(events)[5]
     deployment.call_log.order(lost, behaviours.fail)
 
@@ -62,7 +62,7 @@ def test_a_hanging_receiver_is_interrupted_by_its_time_limit_and_fails_only_its_
     deployment.configure(RECEIVER_TIME_LIMIT=1, RECEIVER_MAX_ATTEMPTS=1)
     deployment.web()
     deployment.worker()
-    events = history(20)
+    events = generate_events(20)
     hanging = event_ids(events)[5]
     deployment.hold_at(hanging)
 
@@ -82,7 +82,7 @@ def test_a_receiver_that_ignores_the_soft_time_limit_is_killed_and_its_event_rec
     deployment.configure(RECEIVER_TIME_LIMIT=1)
     deployment.web()
     worker = deployment.worker()
-    events = history(20)
+    events = generate_events(20)
     hanging = event_ids(events)[5]
     deployment.call_log.order(hanging, behaviours.hold_whatever_comes, tries=1)
     assert deployment.post(events) == 200
@@ -104,7 +104,7 @@ def test_any_exception_of_a_receiver_is_a_failed_attempt(deployment: Deployment)
     deployment.configure(RECEIVER_RETRY_DELAY=1)
     deployment.web()
     worker = deployment.worker()
-    events = history(20)
+    events = generate_events(20)
     raising = [event_ids(events)[5], event_ids(events)[7]]
     deployment.call_log.order(raising[0], behaviours.raise_what_is_no_exception, tries=1)
     deployment.call_log.order(raising[1], behaviours.leave, tries=1)
@@ -121,7 +121,7 @@ def test_any_exception_of_a_receiver_is_a_failed_attempt(deployment: Deployment)
 def test_a_poison_event_kills_its_worker_alone_and_becomes_a_dead_letter(deployment: Deployment) -> None:
     deployment.web()
     deployment.worker()
-    events = history(60)
+    events = generate_events(60)
     poison = event_ids(events)[5]
     deployment.call_log.order(poison, behaviours.take_the_process_down)
 
@@ -153,7 +153,7 @@ def test_a_receiver_that_breaks_the_transaction_fails_only_its_own_event(
     deployment.configure(FLOW_RECEIVERS="first,second,counter")
     deployment.web()
     deployment.worker()
-    events = history(20)
+    events = generate_events(20)
     left_open, left_off, went_on = event_ids(events)[5:11:2]
     deployment.call_log.order(left_open, behaviours.leave_a_transaction_open, tries=1)
     deployment.call_log.order(left_off, behaviours.leave_autocommit_off, tries=1)
@@ -179,7 +179,7 @@ def test_a_failed_receiver_unknown_to_one_worker_is_retried_by_another(
     deployment.configure(RECEIVER_RETRY_DELAY=1)
     deployment.web()
     knows = deployment.worker(name="knows")
-    events = history(20)
+    events = generate_events(20)
     late = event_ids(events)[5]
     deployment.call_log.order(late, behaviours.fail)
     assert deployment.post(events) == 200

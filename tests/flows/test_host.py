@@ -13,12 +13,12 @@ import pytest
 import requests
 from redis import Redis, RedisError
 
-from fake_sendgrid.events import history
+from devstack.process import Process, free_port, wait_for
+from devstack.stack import BIN, PASSED_ON, QUEUES, ROOT
+from devstack.valkey import Valkey
+from fake_sendgrid.events import generate_events
 from fake_sendgrid.server import FakeSendGrid
-from fake_sendgrid.webhook import Sender, batch
-from ground.process import Process, free_port, wait_for
-from ground.stack import BIN, PASSED_ON, QUEUES, ROOT
-from ground.valkey import Valkey
+from fake_sendgrid.webhook_sender import WebhookSender, event_batch
 from tests.support.flows.databases import connect, on_postgres, on_sqlite
 from tests.support.flows.deployment import PATIENCE, Servers
 from tests.support.preloaded import PreloadedProcess, run
@@ -29,7 +29,7 @@ class Host:
         self.folder = folder
         self.valkey = valkey
         self.database_url = database_url
-        self.sender = Sender()
+        self.sender = WebhookSender()
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/mail/sendgrid/tracking/"
         self.env = {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {
@@ -73,7 +73,7 @@ class Host:
         return self._start("beat", BIN / "celery", "-A", "tests.host", "beat")
 
     def post(self, events: list[dict[str, Any]]) -> int:
-        return self.sender.post(self.url, batch(events)).status_code
+        return self.sender.post(self.url, event_batch(events)).status_code
 
     def wait_until_heard(self, events: list[dict[str, Any]]) -> None:
         """Both receivers got each event, once."""
@@ -130,7 +130,7 @@ def host(servers: Servers, tmp_path: Path) -> Iterator[Host]:
 @pytest.mark.quick
 def test_events_reach_the_receivers_of_a_host_project(host: Host) -> None:
     web, worker = host.web(), host.worker()
-    events = history(300)
+    events = generate_events(300)
 
     for at in range(0, len(events), 50):
         assert host.post(events[at : at + 50]) == 200
@@ -143,7 +143,7 @@ def test_events_reach_the_receivers_of_a_host_project(host: Host) -> None:
 
 def test_the_tick_in_the_hosts_beat_finds_events_whose_wake_up_was_lost(host: Host) -> None:
     host.web()
-    events = history(20)
+    events = generate_events(20)
     assert host.post(events) == 200
     with closing(Redis.from_url(host.valkey.url(1))) as broker:
         assert broker.llen("sendgrid.events") == 1
@@ -160,7 +160,7 @@ def test_the_tick_in_the_hosts_beat_finds_events_whose_wake_up_was_lost(host: Ho
 def test_the_webhook_view_of_a_host_with_atomic_requests_needs_no_database(host: Host) -> None:
     host.env["HOST_DATABASE_URL"] = f"postgres://127.0.0.1:{free_port()}/none"
     host.web()
-    assert host.post(history(1)) == 200
+    assert host.post(generate_events(1)) == 200
 
 
 def test_a_minimal_host_project_passes_the_checks(host: Host) -> None:
@@ -222,7 +222,7 @@ def test_a_hosts_worker_reconnects_after_its_pubsub_connections_are_cut(
             host.env["HOST_BROKER_URL"] = f"{stack.enter_context(sentinel(host.valkey, tmp_path))}/1"
         host.web()
         host.worker()
-        events = history(2)
+        events = generate_events(2)
 
         for event in events:
             # Remote control, and gossip, which only a deployment of ours turns off.

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from devstack.idle_clients import HALF_HEADERS, IdleClients, request_without_body
+from devstack.process import wait_for
 from events_app.views.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER
-from fake_sendgrid.events import history
-from fake_sendgrid.webhook import Sender
-from ground.process import wait_for
-from ground.strangers import HALF_HEADERS, Strangers, promise
+from fake_sendgrid.events import generate_events
+from fake_sendgrid.webhook_sender import WebhookSender
 from tests.support.flows.databases import on_sqlite
 from tests.support.flows.deployment import PATIENCE, Deployment
 
@@ -25,17 +25,17 @@ EACH = 500
 HELD_UP = 15
 
 #: Of the form SendGrid has, by a key that nobody knows.
-WELL_FORMED = Sender().headers(b"")
+WELL_FORMED = WebhookSender().headers(b"")
 
 
 def test_posts_are_answered_while_1500_clients_keep_idle_connections(deployment: Deployment) -> None:
     deployment.web()
-    promised = promise(deployment.stack.webhook_url, WELL_FORMED)
+    promised = request_without_body(deployment.stack.webhook_url, WELL_FORMED)
     ended = 0
-    with Strangers(deployment.stack.port, [b"", HALF_HEADERS, promised] * EACH) as strangers:
+    with IdleClients(deployment.stack.port, [b"", HALF_HEADERS, promised] * EACH) as idle_clients:
         while ended < 3 * EACH:  # the web process has hung up on all of them, and they are back
-            assert deployment.post(history(1), timeout=HELD_UP) == 200
-            ended += strangers.renew()
+            assert deployment.post(generate_events(1), timeout=HELD_UP) == 200
+            ended += idle_clients.reconnect()
 
 
 def test_clients_with_a_malformed_signature_are_refused_before_their_body_comes(
@@ -43,9 +43,11 @@ def test_clients_with_a_malformed_signature_are_refused_before_their_body_comes(
 ) -> None:
     deployment.web()
     headers = {TIMESTAMP_HEADER: "1784000000", SIGNATURE_HEADER: "junk"}
-    with Strangers(deployment.stack.port, [promise(deployment.stack.webhook_url, headers)] * EACH):
+    with IdleClients(
+        deployment.stack.port, [request_without_body(deployment.stack.webhook_url, headers)] * EACH
+    ):
         for _ in range(20):
-            assert deployment.post(history(1), timeout=HELD_UP) == 200
+            assert deployment.post(generate_events(1), timeout=HELD_UP) == 200
 
 
 @pytest.mark.parametrize(("webhook", "status"), [("tracking", 400), ("inbound", 503)])
@@ -59,7 +61,7 @@ def test_a_missing_body_is_answered_after_the_timeout_and_its_connection_closed(
     deployment.web()
     url = f"{deployment.stack.url}anymail/sendgrid/{webhook}/"
     with socket.create_connection(("127.0.0.1", deployment.stack.port), timeout=PATIENCE) as client:
-        client.sendall(promise(url, WELL_FORMED) + sent)
+        client.sendall(request_without_body(url, WELL_FORMED) + sent)
         assert client.recv(12) == f"HTTP/1.1 {status}".encode()
         while client.recv(65_536):
             pass

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import requests
 
-from fake_sendgrid import inbound
-from fake_sendgrid.events import history
-from fake_sendgrid.form import Form, Part
-from fake_sendgrid.webhook import Sender
-from ground.postgres import Postgres
-from ground.process import wait_for
+from devstack.postgres import Postgres
+from devstack.process import wait_for
+from fake_sendgrid import inbound_form
+from fake_sendgrid.events import generate_events
+from fake_sendgrid.multipart_form import FormPart, MultipartForm
+from fake_sendgrid.webhook_sender import WebhookSender
 from tests.support.flows.databases import on_postgres, on_sqlite
 from tests.support.flows.deployment import Servers
 from tests.support.flows.inbound_deployment import InboundDeployment
@@ -21,7 +21,7 @@ from tests.support.flows.receivers_app import behaviours
 from tests.support.flows.receivers_app.call_log import Call
 from tests.support.inbound.mails import sample_mail
 
-OTHER_KEY = Sender().public_key
+OTHER_KEY = WebhookSender().public_key
 
 
 def ids(*numbers: int) -> list[str]:
@@ -29,9 +29,9 @@ def ids(*numbers: int) -> list[str]:
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("mode", [inbound.raw, inbound.parsed], ids=["raw", "parsed"])
+@pytest.mark.parametrize("mode", [inbound_form.raw_form, inbound_form.parsed_form], ids=["raw", "parsed"])
 def test_an_inbound_mail_reaches_each_receiver_once(
-    inbound_deployment: InboundDeployment, mode: Callable[..., Form]
+    inbound_deployment: InboundDeployment, mode: Callable[..., MultipartForm]
 ) -> None:
     inbound_deployment.web()
     inbound_deployment.worker()
@@ -146,7 +146,7 @@ def test_a_mail_crafted_to_parse_slowly_is_parsed_fast_and_delays_no_event(
     inbound_deployment.worker("--concurrency", "1")
     head = f"Message-ID: {ids(1)[0]}\nContent-Type: multipart/mixed; boundary=b\n\n".encode()
     hostile = head + (b"--b\nContent-Type: " + b'"' * 3990 + b"\n\nx\n") * 236 + b"--b--\n"
-    events = history(10)
+    events = generate_events(10)
 
     assert inbound_deployment.post_mail(hostile) == 200
     assert inbound_deployment.post(events) == 200
@@ -173,7 +173,7 @@ def test_inbound_mail_on_its_own_worker_delays_no_event(
         "the mail is in its hands",
     )
 
-    events = history(10)
+    events = generate_events(10)
     assert inbound_deployment.post(events) == 200
     inbound_deployment.wait_until_received(len(events))
     assert inbound_deployment.states() == ["pending"]
@@ -187,7 +187,7 @@ def test_a_chunked_post_from_a_proxy_is_taken_whole_and_refused_with_503_when_cu
 ) -> None:
     inbound_deployment.web()
     inbound_deployment.worker()
-    body, content_type = inbound_post(inbound.raw(sample_mail(1)))
+    body, content_type = inbound_post(inbound_form.raw_form(sample_mail(1)))
     headers = inbound_deployment.sender.headers(body, content_type=content_type)
 
     for whole in (body[:-200], body):
@@ -208,7 +208,7 @@ def test_unreadable_mails_become_dead_letters_with_a_reason_and_their_neighbours
     level = b'Content-Type: multipart/mixed; boundary="%d"\r\n\r\n--%d\r\n'
     deep = b"".join(level % (number, number) for number in range(5000))
     odd = (
-        inbound.parsed(sample_mail(4))
+        inbound_form.parsed_form(sample_mail(4))
         .replaced("charsets", b'{"text": "klingon", "html": 7}')
         .without("envelope")
     )
@@ -216,9 +216,9 @@ def test_unreadable_mails_become_dead_letters_with_a_reason_and_their_neighbours
         (b"\x00\xff nothing of the kind", "multipart/form-data; boundary=xYzZY"),
         (b'{"email": "From: a"}', "application/json"),
         (b"", "text/plain"),
-        inbound_post(inbound.raw(sample_mail()).without("email")),
-        inbound_post(Form((Part("email", deep),))),
-        inbound_post(inbound.raw(sample_mail()), cut=100),
+        inbound_post(inbound_form.raw_form(sample_mail()).without("email")),
+        inbound_post(MultipartForm((FormPart("email", deep),))),
+        inbound_post(inbound_form.raw_form(sample_mail()), cut=100),
     ]
 
     for body, content_type in bad:
@@ -238,7 +238,7 @@ def test_unreadable_mails_become_dead_letters_with_a_reason_and_their_neighbours
     assert len(inbound_deployment.files()) == 7
 
 
-def inbound_post(form: Form, cut: int = 0) -> tuple[bytes, str]:
+def inbound_post(form: MultipartForm, cut: int = 0) -> tuple[bytes, str]:
     body = form.body()
     return body[: len(body) - cut], form.content_type
 
@@ -248,10 +248,12 @@ def test_a_duplicate_mail_is_marked_and_not_dropped(inbound_deployment: InboundD
     inbound_deployment.worker()
 
     for _ in range(2):
-        assert inbound_deployment.post_mail(inbound.parsed(sample_mail(1))) == 200
+        assert inbound_deployment.post_mail(inbound_form.parsed_form(sample_mail(1))) == 200
         inbound_deployment.wait_for_states(*["done"] * len(inbound_deployment.mails()))
     assert (
-        inbound_deployment.post_mail(inbound.parsed(sample_mail(1), envelope_to=["other@parse.example.com"]))
+        inbound_deployment.post_mail(
+            inbound_form.parsed_form(sample_mail(1), envelope_to=["other@parse.example.com"])
+        )
         == 200
     )
 
@@ -289,7 +291,7 @@ def test_with_an_unusable_inbound_folder_events_are_taken_and_mails_get_503(
     (inbound_deployment.folder / "file").write_text("no folder")
     inbound_deployment.configure(INBOUND_FOLDER=inbound_deployment.folder / "file" / "inbound")
     web = inbound_deployment.web()
-    assert inbound_deployment.post(history(2)) == 200
+    assert inbound_deployment.post(generate_events(2)) == 200
     assert inbound_deployment.post_mail(sample_mail(1)) == 503
     assert "the storage did not take the mail: NotADirectoryError" in web.output()
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from fake_sendgrid import answers
-from fake_sendgrid.answers import Answer, Held
+from fake_sendgrid import responses
+from fake_sendgrid.responses import ApiResponse, HeldRequest
 from tests.support.flows.databases import on_postgres, on_sqlite
 from tests.support.flows.mail_deployment import API_KEY, MailDeployment
 
@@ -162,8 +162,8 @@ def test_worker_death_while_sendgrid_has_the_request_reconciles_and_sends_once(
     mail_deployment.web()
     mail_deployment.worker()
     with mail_deployment.posting_open_events(mail_deployment.send_confirmed_mail()):
-        held = Held()
-        mail_deployment.sendgrid.next(Answer(status=202 if taken else None, accepts=taken, held=held))
+        held = HeldRequest()
+        mail_deployment.sendgrid.next(ApiResponse(status=202 if taken else None, accepts=taken, held=held))
         killed = mail_deployment.mailer("--concurrency", "1", name="killed")
         mail_deployment.call("send", to=[ANN])
         mail_deployment.wait_until(held.arrived.is_set, "the request at SendGrid")
@@ -216,7 +216,7 @@ def test_a_mail_accepted_without_an_answer_is_reconciled_by_its_events(
     if answer == "none":
         mail_deployment.sendgrid.hold(after_accepting=True)  # for longer than anybody waits
     else:
-        mail_deployment.sendgrid.next(answers.accept_and_answer(500))
+        mail_deployment.sendgrid.next(responses.accept_and_respond(500))
 
     mail_deployment.call("send", to=[ANN])
     mail_deployment.wait_for_states("unknown")
@@ -244,7 +244,7 @@ def test_an_unknown_outcome_without_later_mails_is_parked(
     mail_deployment.web()
     mail_deployment.worker()
     mail_deployment.mailer()
-    mail_deployment.sendgrid.next(answers.server_error(500))
+    mail_deployment.sendgrid.next(responses.server_error(500))
     mail_deployment.call("send", to=[ANN])
 
     mail_deployment.pass_time_until(lambda: mail_deployment.states() == ["parked"], "parked")
@@ -253,7 +253,7 @@ def test_an_unknown_outcome_without_later_mails_is_parked(
 
 
 def test_no_worker_sends_before_the_rate_limit_reset_of_a_429(mail_deployment: MailDeployment) -> None:
-    mail_deployment.sendgrid.next(answers.rate_limited(5))
+    mail_deployment.sendgrid.next(responses.rate_limited(5))
     for name in ("one", "other"):
         mail_deployment.mailer("--concurrency", "1", name=name)
     mail_deployment.call("send", to=[ANN])
@@ -274,7 +274,7 @@ def test_a_refused_batch_of_a_large_merge_fails_alone(mail_deployment: MailDeplo
     mail_deployment.worker()
     mail_deployment.mailer()
     third = "reader002000@example.com"
-    refusal = answers.refused(400)
+    refusal = responses.error(400)
     mail_deployment.sendgrid.always(
         refusal, when=lambda mail: third in str(mail["personalizations"][0]["to"])
     )
@@ -301,7 +301,7 @@ def test_a_refused_batch_of_a_large_merge_fails_alone(mail_deployment: MailDeplo
 @pytest.mark.quick
 @on_postgres
 def test_a_transactional_mail_overtakes_a_bulk_campaign(mail_deployment: MailDeployment) -> None:
-    mail_deployment.sendgrid.always(answers.slow(0.2))
+    mail_deployment.sendgrid.always(responses.slow(0.2))
     mail_deployment.mailer("--concurrency", "1")
     assert mail_deployment.call("campaign", recipients=100_000)["ids"] == 100_000
     mail_deployment.call("send", to=[ANN])
@@ -339,14 +339,14 @@ def storm(mail_deployment: MailDeployment) -> None:
 
 #: What may happen to a mail: how its first requests are met, before one goes through.
 TROUBLES = (
-    (answers.server_error(503),),
-    (answers.accept_and_answer(500),),
-    (answers.hang_up(),),
-    (answers.accept_and_hang_up(),),
-    (answers.html(504),),
-    (answers.rate_limited(1),),
-    (answers.hang_up(), answers.server_error()),
-    (answers.slow(0.5),),
+    (responses.server_error(503),),
+    (responses.accept_and_respond(500),),
+    (responses.close_connection(),),
+    (responses.accept_and_close_connection(),),
+    (responses.html_page(504),),
+    (responses.rate_limited(1),),
+    (responses.close_connection(), responses.server_error()),
+    (responses.slow(0.5),),
 )
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ground.postgres import Postgres
-from ground.valkey import Valkey
+from devstack.postgres import Postgres
+from devstack.valkey import Valkey
 from tests.support.flows.deployment import Servers
 from tests.support.flows.mail_deployment import MailDeployment
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from devstack.idle_clients import HALF_HEADERS, IdleClients, request_without_body
+from devstack.process import Process
 from events_app.conf import BODY_LIMIT, INBOUND_LIMIT
-from fake_sendgrid import inbound
-from fake_sendgrid.events import history
-from fake_sendgrid.webhook import Sender, batch
-from ground.process import Process
-from ground.strangers import HALF_HEADERS, Strangers, promise
+from fake_sendgrid import inbound_form
+from fake_sendgrid.events import generate_events
+from fake_sendgrid.webhook_sender import WebhookSender, event_batch
 from tests.support.flows import reverse_proxy
 from tests.support.flows.databases import on_sqlite
 from tests.support.flows.deployment import PATIENCE, Deployment
@@ -27,7 +27,7 @@ pytestmark = [
 TRACKING, INBOUND = "/anymail/sendgrid/tracking/", "/anymail/sendgrid/inbound/"
 both_doors = pytest.mark.parametrize("path", [TRACKING, INBOUND], ids=["tracking", "inbound"])
 
-WELL_FORMED = Sender().headers(b"")
+WELL_FORMED = WebhookSender().headers(b"")
 AGAIN = b"not taken, send again: the proxy answered in the place of web\n"
 
 
@@ -64,9 +64,9 @@ def front(deployment: Deployment, tmp_path: Path) -> Iterator[Front]:
 
 
 def test_the_proxy_forwards_posts_byte_for_byte(front: Front) -> None:
-    form = inbound.raw(sample_mail(text="\xff\x00\r\n" * 100_000))
-    assert front.post(TRACKING, batch(history(3))) == 200
-    assert front.post(TRACKING, batch(history(1000))) == 200
+    form = inbound_form.raw_form(sample_mail(text="\xff\x00\r\n" * 100_000))
+    assert front.post(TRACKING, event_batch(generate_events(3))) == 200
+    assert front.post(TRACKING, event_batch(generate_events(1000))) == 200
     assert front.post(INBOUND, form.body(), form.content_type) == 200
 
 
@@ -80,12 +80,14 @@ def test_a_body_over_the_limit_gets_413_or_503_and_inbound_only_503(
 ) -> None:
     for more in (1, 3_000_000):  # the second is too large for the proxy, at the door for events
         assert front.post(path, b"x" * (limit + more)) in refusals
-    assert front.say(promise(front.url(path), WELL_FORMED, length=100_000_000)) == b"HTTP/1.1 503"
+    assert (
+        front.say(request_without_body(front.url(path), WELL_FORMED, length=100_000_000)) == b"HTTP/1.1 503"
+    )
 
 
 @both_doors
 def test_the_proxy_ends_a_missing_body_without_passing_it_to_web(front: Front, path: str) -> None:
-    assert front.say(promise(front.url(path), WELL_FORMED) + b"x" * 999) == b""
+    assert front.say(request_without_body(front.url(path), WELL_FORMED) + b"x" * 999) == b""
     assert "refused" not in front.web.output()
 
 
@@ -121,7 +123,7 @@ def test_a_broken_inbound_request_gets_5xx_or_no_answer(front: Front) -> None:
 def test_a_broken_events_request_gets_no_2xx(front: Front) -> None:
     answers = {fault: front.say(request) for fault, request in broken(TRACKING).items()}
     assert not {fault: answer for fault, answer in answers.items() if answer.startswith(b"HTTP/1.1 2")}
-    assert front.post(TRACKING, batch(history(1))) == 200
+    assert front.post(TRACKING, event_batch(generate_events(1))) == 200
 
 
 @both_doors
@@ -132,10 +134,15 @@ def test_without_web_the_proxy_answers_503(front: Front, path: str) -> None:
 
 
 def test_the_proxy_answers_posts_while_1500_clients_keep_idle_connections(front: Front) -> None:
-    promised = promise(front.url(TRACKING), WELL_FORMED)
-    with Strangers(front.port, [b"", HALF_HEADERS, promised] * 500) as strangers:
+    promised = request_without_body(front.url(TRACKING), WELL_FORMED)
+    with IdleClients(front.port, [b"", HALF_HEADERS, promised] * 500) as idle_clients:
         ended = 0
         while ended < 1500:
-            assert front.sender.post(front.url(TRACKING), batch(history(1)), timeout=15).status_code == 200
-            ended += strangers.renew()
+            assert (
+                front.sender.post(
+                    front.url(TRACKING), event_batch(generate_events(1)), timeout=15
+                ).status_code
+                == 200
+            )
+            ended += idle_clients.reconnect()
     assert "refused" not in front.web.output()

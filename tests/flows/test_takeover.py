@@ -6,9 +6,9 @@ import signal
 
 import pytest
 
+from devstack.process import Process
 from events_app.shared import counters
-from fake_sendgrid.events import Event, history
-from ground.process import Process
+from fake_sendgrid.events import Event, generate_events
 from tests.support.flows.databases import on_postgres, on_sqlite
 from tests.support.flows.deployment import STREAM, Deployment, event_ids, once_each
 from tests.support.flows.receivers_app import behaviours
@@ -21,7 +21,7 @@ def test_worker_death_before_the_done_mark_retries_its_events_at_least_once(
     deployment.configure(ATOMIC_DISPATCH=atomic, FLOW_RECEIVERS="counter,second")
     deployment.web()
     worker = deployment.worker()
-    events = history(20)
+    events = generate_events(20)
     held = event_ids(events)[5]
     deployment.hold_at(held)
     assert deployment.post(events) == 200
@@ -43,7 +43,7 @@ def test_a_worker_terminated_with_its_children_counts_no_worker_death_for_the_le
 ) -> None:
     deployment.web()
     worker = deployment.worker()
-    events = history(20)
+    events = generate_events(20)
     held = event_ids(events)[5]
     deployment.hold_at(held)
     assert deployment.post(events) == 200
@@ -66,7 +66,7 @@ def test_a_frozen_workers_expired_leases_are_recovered_and_after_the_thaw_it_cha
     deployment.configure(FLOW_RECEIVERS="counter,second")
     deployment.web()
     frozen = deployment.worker("--concurrency", "1", name="frozen")
-    events = history(40)
+    events = generate_events(40)
     held, failing = event_ids(events)[5], event_ids(events)[10]
     deployment.hold_at(held)
     deployment.call_log.order(failing, behaviours.fail, tries=2)
@@ -100,7 +100,7 @@ def test_hanging_events_with_expired_leases_hold_one_process_and_delay_no_fresh_
 ) -> None:
     deployment.web()
     worker = deployment.worker("--concurrency", "1")
-    events = history(40)
+    events = generate_events(40)
     hanging = event_ids(events)[5:7]
     for event_id in hanging:
         deployment.hold_at(event_id, tries=2)
@@ -128,7 +128,7 @@ def test_hanging_events_with_expired_leases_hold_one_process_and_delay_no_fresh_
 
 @on_postgres
 def test_an_event_locked_by_a_frozen_workers_transaction_waits_for_the_thaw(deployment: Deployment) -> None:
-    events = history(20)
+    events = generate_events(20)
     frozen, held = freeze_in_a_transaction(deployment, events)
 
     successor = deployment.worker(name="successor")
@@ -146,7 +146,7 @@ def test_an_event_locked_by_a_frozen_workers_transaction_waits_for_the_thaw(depl
 def test_an_event_locked_by_a_frozen_worker_is_recovered_once_postgresql_ends_its_transaction(
     deployment: Deployment,
 ) -> None:
-    events = history(20)
+    events = generate_events(20)
     frozen, held = freeze_in_a_transaction(deployment, events)
 
     deployment.worker(name="successor")
@@ -176,7 +176,7 @@ def test_a_worker_frozen_in_a_sqlite_transaction_blocks_all_workers_until_the_th
     deployment.configure(ATOMIC_DISPATCH=True, FLOW_RECEIVERS="counter,second")
     deployment.web()
     workers = [deployment.worker(name=name) for name in ("one", "other")]
-    events = history(40)
+    events = generate_events(40)
     held = event_ids(events)[5]
     deployment.hold_at(held)
     assert deployment.post(events[:20]) == 200

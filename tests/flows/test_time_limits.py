@@ -2,8 +2,8 @@
 
 import pytest
 
-from fake_sendgrid.events import Event, history
-from ground.process import Process
+from devstack.process import Process
+from fake_sendgrid.events import Event, generate_events
 from tests.support.flows.databases import on_postgres, on_sqlite
 from tests.support.flows.deployment import Deployment, event_ids, once_each
 from tests.support.flows.receivers_app import behaviours
@@ -14,7 +14,7 @@ from tests.support.flows.receivers_app.call_log import Behaviour
 def test_the_soft_time_limit_interrupts_a_hanging_receiver_after_a_broker_restart(
     deployment: Deployment,
 ) -> None:
-    events = history(40)
+    events = generate_events(40)
     hang(deployment, behaviours.hold, events[:20])
 
     assert deployment.post(events[20:]) == 200
@@ -32,7 +32,7 @@ def test_the_soft_time_limit_interrupts_a_hanging_receiver_after_a_broker_restar
 def test_the_hard_time_limit_kills_a_receiver_after_a_broker_restart(
     deployment: Deployment, behaviour: Behaviour
 ) -> None:
-    events = history(40)
+    events = generate_events(40)
     worker = hang(deployment, behaviour, events[:20])
 
     assert deployment.post(events[20:]) == 200

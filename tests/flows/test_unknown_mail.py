@@ -8,9 +8,9 @@ from typing import TypeAlias
 
 import pytest
 
-from fake_sendgrid import answers
-from ground.process import Process
-from ground.valkey import Valkey
+from devstack.process import Process
+from devstack.valkey import Valkey
+from fake_sendgrid import responses
 from tests.support.flows.mail_deployment import UNKNOWN_WAIT, MailDeployment
 from tests.support.http_server import HttpServer, answering, response
 
@@ -47,7 +47,7 @@ def test_a_mail_with_events_in_the_backlog_is_not_sent_twice(mail_deployment: Ma
     reader = mail_deployment.send_confirmed_mail()
     mail_deployment.mailer()
     with mail_deployment.posting_open_events(reader):
-        mail_deployment.sendgrid.next(answers.accept_and_hang_up())
+        mail_deployment.sendgrid.next(responses.accept_and_close_connection())
         (message_id,) = mail_deployment.call("send", to=[SILENT]).values()
         mail_deployment.wait_for_states("accepted", "unknown")
         mail_deployment.call("send", to=[LATER])
@@ -125,14 +125,14 @@ def test_after_a_webhook_outage_events_of_later_mails_do_not_prove_non_delivery(
     mail_deployment.worker()
     reader = mail_deployment.send_confirmed_mail()
     mail_deployment.mailer()
-    mail_deployment.sendgrid.next(answers.accept_and_hang_up(), when=goes_to(LOST))
-    mail_deployment.sendgrid.keep_refused()
+    mail_deployment.sendgrid.next(responses.accept_and_close_connection(), when=goes_to(LOST))
+    mail_deployment.sendgrid.pause_retries()
     with mail_deployment.posting_open_events(reader):
         with outage(mail_deployment, web):
             mail_deployment.call("send_many", mails=[[NEIGHBOUR], [LOST]] if with_neighbour else [[LOST]])
             refused = 4 if with_neighbour else 2
             mail_deployment.wait_until(
-                lambda: mail_deployment.sendgrid.refused == refused, "their events refused"
+                lambda: mail_deployment.sendgrid.failed_event_count == refused, "their events refused"
             )
             mail_deployment.wait_until(
                 lambda: mail_deployment.part_to(LOST).state == "unknown", "nobody knows of one"
@@ -145,7 +145,7 @@ def test_after_a_webhook_outage_events_of_later_mails_do_not_prove_non_delivery(
 
         wait_for_decision(mail_deployment, LOST, "SendGrid's posts may not have reached us then")
 
-    mail_deployment.sendgrid.repeat_refused()
+    mail_deployment.sendgrid.resume_retries()
     mail_deployment.wait_until(mail_deployment.all_confirmed, "settled by the events that came late")
     assert len(mail_deployment.accepted(LOST)) == 1
     assert mail_deployment.part_to(LOST)[1:5] == (1, 1, True, False)
@@ -153,12 +153,12 @@ def test_after_a_webhook_outage_events_of_later_mails_do_not_prove_non_delivery(
 
 @pytest.mark.parametrize(
     ("servers", "answer"),
-    [("sqlite", answers.hang_up()), ("postgres", answers.server_error(500))],
+    [("sqlite", responses.close_connection()), ("postgres", responses.server_error(500))],
     indirect=["servers"],
     ids=["sqlite", "postgres"],
 )
 def test_a_mail_that_sendgrid_never_accepted_is_retried(
-    mail_deployment: MailDeployment, answer: answers.Answer
+    mail_deployment: MailDeployment, answer: responses.ApiResponse
 ) -> None:
     mail_deployment.web()
     mail_deployment.worker()

@@ -3,7 +3,7 @@
 import time
 
 from events_app.shared import counters
-from fake_sendgrid.events import history
+from fake_sendgrid.events import generate_events
 from tests.support.flows.databases import on_sqlite
 from tests.support.flows.deployment import LONG_AGO, STREAM, Deployment, event_ids, once_each
 from tests.support.flows.receivers_app import behaviours
@@ -12,7 +12,7 @@ from tests.support.flows.receivers_app import behaviours
 def test_retention_removes_old_events_and_keeps_pending_ones(deployment: Deployment) -> None:
     deployment.web()
     keeping = deployment.worker(name="keeping")
-    events = history(20)
+    events = generate_events(20)
     owed = event_ids(events)[0]
     deployment.call_log.order(owed, behaviours.fail)
     assert deployment.post([*events, b'"dead"']) == 200
@@ -41,7 +41,7 @@ def test_a_worker_without_beat_reports_the_late_tick_and_works_on(deployment: De
     with deployment.redis() as redis:
         redis.set(f"{STREAM}:beat", int(time.time()) - 60)
         redis.delete(f"{STREAM}:tick")  # or the drain's look would come too early
-    events = history(20)
+    events = generate_events(20)
 
     assert deployment.post(events) == 200
 

@@ -6,11 +6,11 @@ from contextlib import closing
 import pytest
 from redis import Redis
 
+from devstack import reaper
+from devstack.process import Process
+from devstack.stack import QUEUES
 from events_app.worker import watchdog
-from fake_sendgrid.events import history
-from ground import reaper
-from ground.process import Process
-from ground.stack import QUEUES
+from fake_sendgrid.events import generate_events
 from tests.support.flows.databases import on_sqlite
 from tests.support.flows.deployment import PATIENCE, Deployment, once_each
 from tests.support.flows.receivers_app import worker_faults
@@ -41,7 +41,7 @@ def test_a_worker_with_a_stuck_main_loop_exits_with_all_its_children(
     assert worker.wait(PATIENCE) == watchdog.EXIT_STATUS
     assert "the main loop has not turned" in worker.output()
     assert "in wait_in_recv" in worker.output()
-    deployment.wait_until(lambda: not reaper.lives(-worker.pid), "its children are gone")
+    deployment.wait_until(lambda: not reaper.is_alive(-worker.pid), "its children are gone")
 
 
 def test_a_worker_that_receives_nothing_exits_when_messages_wait(deployment: Deployment) -> None:
@@ -51,7 +51,7 @@ def test_a_worker_that_receives_nothing_exits_when_messages_wait(deployment: Dep
     let_rounds_pass(deployment, worker)
     assert worker.alive
     deployment.web()
-    assert deployment.post(history(5)) == 200
+    assert deployment.post(generate_events(5)) == 200
 
     assert worker.wait(PATIENCE) == watchdog.EXIT_STATUS
 
@@ -75,7 +75,7 @@ def test_a_worker_without_a_supervisor_logs_and_does_not_exit(deployment: Deploy
 def test_a_worker_that_runs_a_task_never_exits(deployment: Deployment, pool: str) -> None:
     deployment.web()
     worker = start(deployment, pool)
-    (event,) = events = history(1)
+    (event,) = events = generate_events(1)
     held = event["sg_event_id"]
     deployment.hold_at(held)
     assert deployment.post(events) == 200
@@ -95,7 +95,7 @@ def test_a_worker_that_runs_a_task_never_exits(deployment: Deployment, pool: str
 def test_a_worker_whose_broker_is_away_never_exits(deployment: Deployment) -> None:
     deployment.web()
     worker = start(deployment, "prefork")
-    events = history(5)
+    events = generate_events(5)
 
     deployment.valkey.kill()
     let_rounds_pass(deployment, worker)
@@ -113,7 +113,7 @@ def test_an_idle_worker_never_exits(deployment: Deployment, pool: str) -> None:
 
     let_rounds_pass(deployment, worker)
 
-    events = history(5)
+    events = generate_events(5)
     assert deployment.post(events) == 200
     deployment.wait_until_received(stored=5)
     assert deployment.called() == once_each(events)

@@ -8,7 +8,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
 
-from ground.process import wait_for
+from devstack.process import wait_for
 from project import bodies
 from project.bodies import BodyDeadline
 

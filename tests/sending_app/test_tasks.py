@@ -16,10 +16,10 @@ from django.db import OperationalError, connections, transaction
 from django_celery_results.models import TaskResult
 from kombu.utils.json import dumps
 
+from devstack.process import wait_for
 from events_app.shared import redis, wakeup
-from fake_sendgrid import answers
+from fake_sendgrid import responses
 from fake_sendgrid.server import FakeSendGrid
-from ground.process import wait_for
 from sending_app import account, retention, tasks
 from sending_app.delivery import leases, sender
 from sending_app.exceptions import Outcome
@@ -63,7 +63,7 @@ def run(task: Callable[[], Any]) -> Any:
 
 
 def test_deliver_sends_due_mails_and_returns_their_counts(database: str, sendgrid: FakeSendGrid) -> None:
-    sendgrid.next(answers.refused(400))
+    sendgrid.next(responses.error(400))
     for _ in range(3):
         put_in_outbox()
     assert run(tasks.deliver) == {"failed": 1, "accepted": 2}
@@ -385,7 +385,7 @@ def closing() -> Iterator[None]:
 
 @pytest.mark.usefixtures("closing")
 def test_a_worker_keeps_only_results_of_deliveries(sendgrid: FakeSendGrid) -> None:
-    sendgrid.next(answers.refused(400))
+    sendgrid.next(responses.error(400))
     put_in_outbox()
     put_in_outbox()
     app.autodiscover_tasks(force=True)

@@ -17,8 +17,8 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from ground import stack
-from ground.process import Process, track
+from devstack import stack
+from devstack.process import Process, end_group_with_parent
 
 #: Libraries of web, worker and commands that need no settings and start no thread.
 LIBRARIES = (
@@ -61,7 +61,7 @@ class PreloadedProcess(Process):
         self.log = log
         self._group_is_gone = False
         self._popen = Fork([str(word) for word in args], env, cwd, output=log, errors=log)
-        track(self._popen.pid)
+        end_group_with_parent(self._popen.pid)
 
 
 def run(args: Sequence[str], env: Mapping[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -29,7 +29,7 @@ from events_app.shared import counters
 from events_app.shared.database import DatabaseUnavailable, database_now
 from events_app.signals import EventType, ReceiverSignal, TrackingEvent
 from events_app.stream import Entry
-from fake_sendgrid.events import history
+from fake_sendgrid.events import generate_events
 from tests.support.databases import Router, database_away, on_postgresql, terminate_connection
 from tests.support.events.leases import dead_letters, leased_ids
 from tests.support.events.stored_events import ENTRY_TIME, open_event, stream_entries
@@ -74,7 +74,7 @@ def test_a_new_event_is_stored_and_pending_under_the_lease(database: str) -> Non
 
 
 def test_a_batch_is_stored_in_its_order(database: str) -> None:
-    events = history(300)
+    events = generate_events(300)
     stored = store.store(stream_entries(*events), Lease())
     assert leased_ids(stored.deliveries) == [event["sg_event_id"] for event in events]
     assert Event.objects.count() == PendingDelivery.objects.count() == 300
@@ -269,7 +269,7 @@ def test_a_missing_table_raises_database_away_and_makes_no_dead_letters(database
         cursor.execute("ALTER TABLE events_app_pendingdelivery RENAME TO work_elsewhere")
         try:
             with pytest.raises(DatabaseUnavailable):
-                store.store(stream_entries(*history(100)), Lease())
+                store.store(stream_entries(*generate_events(100)), Lease())
         finally:
             cursor.execute("ALTER TABLE work_elsewhere RENAME TO events_app_pendingdelivery")
     assert not Event.objects.exists()
@@ -369,7 +369,7 @@ def test_events_are_pending_although_redis_is_away_after_the_commit(
 
 
 def test_concurrent_workers_with_overlapping_events_store_each_once(database: str) -> None:
-    events = stream_entries(*history(150))
+    events = stream_entries(*generate_events(150))
     together = Barrier(10)
 
     def work(seed: int) -> list[int]:

@@ -23,7 +23,7 @@ from events_app.shared import counters
 from events_app.shared.database import DatabaseUnavailable
 from events_app.signals import AnymailInboundEvent, InboundEvent, ReceiverSignal
 from events_app.views import SendGridInboundWebhookView
-from fake_sendgrid import inbound as posts
+from fake_sendgrid import inbound_form as posts
 from tests.support.inbound.mails import deliver_mails, keep_mail, sample_mail
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
@@ -95,7 +95,7 @@ def test_a_stored_post_is_pending(database: str) -> None:
 @either
 def test_a_receiver_is_called_with_the_arguments_of_anymail(database: str, inbound: ReceiverSignal) -> None:
     desk = Desk(inbound)
-    mail = keep_mail(posts.parsed(sample_mail(), spam=6.5))
+    mail = keep_mail(posts.parsed_form(sample_mail(), spam=6.5))
     assert deliver_mails()
     (call,) = desk.calls
     assert call == {
@@ -116,7 +116,7 @@ def test_a_delivered_mail_has_an_event_and_recorded_columns(
 ) -> None:
     desk = Desk(inbound)
     answers.append("our-id")
-    mail = keep_mail(posts.raw(sample_mail(), envelope_to=["Desk@parse.example.com"], spam=6.5))
+    mail = keep_mail(posts.raw_form(sample_mail(), envelope_to=["Desk@parse.example.com"], spam=6.5))
     deliver_mails()
     (event,) = desk.events
     assert isinstance(event, AnymailInboundEvent)
@@ -160,7 +160,10 @@ def test_only_the_failed_receiver_is_retried(database: str, inbound: ReceiverSig
 
 def test_a_duplicate_mail_is_marked_and_delivered(database: str, inbound: ReceiverSignal) -> None:
     desk = Desk(inbound)
-    first, again = keep_mail(posts.parsed(sample_mail())), keep_mail(posts.parsed(sample_mail(), spam=0.1))
+    first, again = (
+        keep_mail(posts.parsed_form(sample_mail())),
+        keep_mail(posts.parsed_form(sample_mail(), spam=0.1)),
+    )
     keep_mail(sample_mail(2))
     deliver_mails()
     assert [event.duplicate_of for event in desk.events] == [None, str(first.pk), None]

@@ -17,7 +17,7 @@ from events_app.inbound import storage, store
 from events_app.models import InboundMail, PendingInboundDelivery
 from events_app.shared import counters
 from events_app.signals import ReceiverSignal
-from fake_sendgrid import inbound as posts
+from fake_sendgrid import inbound_form as posts
 from tests.support.brokers import queued_tasks
 from tests.support.commands import TRACEBACK, Terminal, output_of
 from tests.support.databases import database_away
@@ -130,7 +130,9 @@ def test_list_applies_all_filters(database: str) -> None:
 
 
 def test_show_prints_everything_of_a_mail(database: str) -> None:
-    form = posts.raw(with_files(), envelope_from="bounces@example.org", envelope_to=["a@b.example"], spam=6.5)
+    form = posts.raw_form(
+        with_files(), envelope_from="bounces@example.org", envelope_to=["a@b.example"], spam=6.5
+    )
     pk, again = kept(form), kept(form)
     InboundMail.objects.filter(pk=pk).update(answers="0c5c1a52")
     add_pending_mail(pk, due=later(database), failures=3, receivers={"desk.open": TRACEBACK, "bank.note": ""})
@@ -194,7 +196,7 @@ def test_show_prints_an_html_only_mail_as_source(database: str) -> None:
 
 
 def test_show_prints_an_empty_mail(database: str) -> None:
-    pk = kept(posts.raw(b"\n"))
+    pk = kept(posts.raw_form(b"\n"))
     assert "As it is read today\n" in run("show", pk)
     assert run_json("show", pk)[0]["mail"]["text"] in (None, "")
 
@@ -265,7 +267,7 @@ def saved(*args: object) -> bytes:
 
 def test_save_writes_the_mail_as_it_was_sent(database: str, tmp_path: Path) -> None:
     mime = b"From: a@example.org\r\nSubject: =?utf-8?q?caf=C3=A9?=\r\nX-One: 1\r\n folded\r\n\r\nna\xefve\r\n"
-    pk = kept(posts.raw(mime))
+    pk = kept(posts.raw_form(mime))
     file = tmp_path / "mail.eml"
     assert run("save", pk, file) == f"{len(mime)} bytes written to {file}.\n"
     assert file.read_bytes() == saved(pk) == mime

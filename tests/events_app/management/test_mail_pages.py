@@ -13,7 +13,7 @@ from events_app.inbound import storage, store
 from events_app.management.commands.inbound import Command
 from events_app.models import InboundMail
 from events_app.shared.console.terminal import dump
-from fake_sendgrid import inbound as posts
+from fake_sendgrid import inbound_form as posts
 from tests.support.inbound.mails import sample_mail
 
 pytestmark = pytest.mark.django_db
@@ -32,7 +32,7 @@ PARTS = b"--x\r\n\r\nyes\r\n--x\r\nContent-ID: <a>\r\n\r\nno\r\n--x--"
 
 
 def mail(mime: bytes, monkeypatch: pytest.MonkeyPatch) -> InboundMail:
-    form = posts.raw(sample_mail()).replaced("email", mime)
+    form = posts.raw_form(sample_mail()).replaced("email", mime)
     body = form.body()
     monkeypatch.setattr(storage, "read", lambda name: body)
     return InboundMail(

@@ -7,9 +7,9 @@ from functools import partial
 
 import pytest
 
+from devstack.process import wait_for
 from events_app.shared import deadline
 from events_app.shared.deadline import DeadlineExceeded, Threads
-from ground.process import wait_for
 
 #: Seconds that no test waits for.
 LONG = 60.0

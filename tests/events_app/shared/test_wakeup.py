@@ -10,11 +10,11 @@ import pytest
 from celery import Celery
 from celery.exceptions import SoftTimeLimitExceeded
 
+from devstack.process import wait_for
 from events_app import tasks
 from events_app.shared import counters, redis, wakeup
 from events_app.shared.deadline import Threads
 from events_app.shared.wakeup import Limits
-from ground.process import wait_for
 from tests.support.brokers import UNREACHABLE, SilentBroker
 from workers.app import app
 

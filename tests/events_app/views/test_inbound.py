@@ -29,9 +29,9 @@ from events_app.models import InboundMail, PendingInboundDelivery
 from events_app.shared import counters, redis
 from events_app.views import SendGridInboundWebhookView
 from events_app.views.inbound import CHUNK
-from fake_sendgrid import inbound
-from fake_sendgrid.form import Form
-from fake_sendgrid.webhook import Sender
+from fake_sendgrid import inbound_form
+from fake_sendgrid.multipart_form import MultipartForm
+from fake_sendgrid.webhook_sender import WebhookSender
 from tests.support.brokers import UNREACHABLE
 from tests.support.databases import database_away
 from tests.support.events.webhook_requests import (
@@ -52,18 +52,18 @@ KEY = "SENDGRID_INBOUND_WEBHOOK_VERIFICATION_KEY"
 Anymail = Callable[..., None]
 
 
-def _letter() -> Form:
+def _letter() -> MultipartForm:
     mail = EmailMessage()
     mail["From"], mail["To"], mail["Subject"] = "mira@example.org", "desk@parse.example.com", "A question"
     mail.set_content("Where is it?\n")
-    return inbound.raw(mail)
+    return inbound_form.raw_form(mail)
 
 
 FORM = _letter()
 BODY = FORM.body()
 
 
-def signed(body: bytes = BODY, sender: Sender = SENDER) -> dict[str, str]:
+def signed(body: bytes = BODY, sender: WebhookSender = SENDER) -> dict[str, str]:
     return sender.headers(body, content_type=FORM.content_type)
 
 
@@ -251,7 +251,7 @@ def test_a_signed_post_is_stored(database: str) -> None:
 @pytest.mark.parametrize(
     "headers",
     [
-        signed(sender=Sender()),
+        signed(sender=WebhookSender()),
         signed(BODY + b"\n"),
         signed() | {"X-Twilio-Email-Event-Webhook-Timestamp": "1784000000"},
         signed() | {"X-Twilio-Email-Event-Webhook-Timestamp": ""},
@@ -292,7 +292,7 @@ def test_with_signature_key_and_secret_both_must_match(database: str, folder: Pa
     anymail(**{KEY: SENDER.public_key})
     assert post(headers=SECRET) == 503
     assert post(headers=signed()) == 503
-    assert post(headers=SECRET | signed(sender=Sender())) == 503
+    assert post(headers=SECRET | signed(sender=WebhookSender())) == 503
     assert post(headers=basic_auth("sendgrid:wrong") | signed()) == 503
     assert nothing_is_kept(folder)
     assert post(headers=SECRET | signed()) == 200
@@ -300,7 +300,12 @@ def test_with_signature_key_and_secret_both_must_match(database: str, folder: Pa
 
 @pytest.mark.parametrize(
     "keys",
-    [SENDER.public_key, [Sender().public_key, SENDER.public_key], PEM, ["a bad paste", SENDER.public_key]],
+    [
+        SENDER.public_key,
+        [WebhookSender().public_key, SENDER.public_key],
+        PEM,
+        ["a bad paste", SENDER.public_key],
+    ],
     ids=["one", "several", "PEM", "beside a bad one"],
 )
 def test_several_keys_work_in_the_settings_and_in_the_view(
@@ -308,7 +313,7 @@ def test_several_keys_work_in_the_settings_and_in_the_view(
 ) -> None:
     anymail(WEBHOOK_SECRET=[], **{KEY: keys})
     assert post(headers=signed()) == 200
-    anymail(**{KEY: Sender().public_key})
+    anymail(**{KEY: WebhookSender().public_key})
     assert post(headers=signed(), url=webhook(inbound_webhook_verification_key=keys)) == 200
 
 

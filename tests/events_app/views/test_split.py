@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from events_app.views.split import MOST_EVENTS, NotAnArray, TooMany, split
-from fake_sendgrid.events import history
-from fake_sendgrid.webhook import batch
+from fake_sendgrid.events import generate_events
+from fake_sendgrid.webhook_sender import event_batch
 from tests.support.strategies import any_value
 
 space = st.text(" \t\r\n", max_size=3).map(str.encode)
@@ -30,8 +30,8 @@ def in_order(elements: list[bytes], body: bytes) -> bool:
 
 
 def test_a_post_in_sendgrid_format_is_split_into_its_events() -> None:
-    events = history(50)
-    elements = split(batch(events))
+    events = generate_events(50)
+    elements = split(event_batch(events))
     assert [json.loads(element) for element in elements] == events
     assert not any(element[:1].isspace() or element[-1:].isspace() for element in elements)
 

@@ -16,14 +16,14 @@ from django.urls import path, reverse
 from pytest_django import Settings
 from redis import Redis
 
+from devstack.valkey import Valkey
 from events_app import stream
 from events_app.dispatch import leases
 from events_app.shared import counters, redis
 from events_app.views import SendGridTrackingWebhookView
 from events_app.views.split import MOST_EVENTS
-from fake_sendgrid.events import history
-from fake_sendgrid.webhook import Sender, batch
-from ground.valkey import Valkey
+from fake_sendgrid.events import generate_events
+from fake_sendgrid.webhook_sender import WebhookSender, event_batch
 from tests.support.brokers import UNREACHABLE
 from tests.support.events.webhook_requests import (
     BODY,
@@ -214,7 +214,7 @@ def test_with_signature_key_and_secret_both_must_match(anymail: Anymail) -> None
     assert post(headers=SECRET) == 403
     assert post(headers=signature) == 403
     assert post(headers=basic_auth("sendgrid:wrong") | signature) == 403
-    assert post(headers=SECRET | Sender().headers(BODY)) == 403
+    assert post(headers=SECRET | WebhookSender().headers(BODY)) == 403
     assert len(kept()) == 3
 
 
@@ -222,10 +222,10 @@ def test_with_signature_key_and_secret_both_must_match(anymail: Anymail) -> None
     "keys",
     [
         SENDER.public_key,
-        [Sender().public_key, SENDER.public_key],
+        [WebhookSender().public_key, SENDER.public_key],
         PEM,
         PEM.replace("\n", "\\n"),
-        [Sender().public_key, PEM],
+        [WebhookSender().public_key, PEM],
     ],
     ids=["bare", "list", "PEM", "PEM with literal backslash-n", "list with PEM"],
 )
@@ -234,10 +234,10 @@ def test_b15_several_keys_and_pem_are_accepted(
 ) -> None:
     anymail(WEBHOOK_SECRET=[], **{KEY: keys})
     assert post(headers=SENDER.headers(BODY)) == 200
-    anymail(**{KEY: Sender().public_key})
+    anymail(**{KEY: WebhookSender().public_key})
     url = webhook(tracking_webhook_verification_key=keys)
     assert post(headers=SENDER.headers(BODY), url=url) == 200
-    assert post(headers=Sender().headers(BODY), url=url) == 403
+    assert post(headers=WebhookSender().headers(BODY), url=url) == 403
 
 
 @pytest.mark.parametrize("key", ["nonsense", b"bytes", "SG.an-api-key", 17])
@@ -323,8 +323,8 @@ def test_webhook_allow_insecure_accepts_only_true(anymail: Anymail, value: objec
 
 
 def test_b11_a_batch_over_djangos_body_limit_is_taken(settings: Settings) -> None:
-    events = history(3000)
-    body = batch([{**event, "padding": "x" * 700} for event in events])
+    events = generate_events(3000)
+    body = event_batch([{**event, "padding": "x" * 700} for event in events])
     assert len(body) > 3_100_000 > settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     assert post(body) == 200
     assert len(kept()) == 3000
@@ -478,7 +478,7 @@ def test_over_the_backlog_limit_a_post_gets_503(anymail: Anymail) -> None:
 def test_a_filling_redis_stores_a_post_whole_or_not_at_all(anymail: Anymail, tmp_path: Path) -> None:
     with Valkey(tmp_path / "valkey") as valkey, Redis.from_url(valkey.url(0)) as server:
         anymail(EVENT_REDIS_URL=valkey.url(0))
-        large = batch({**event, "padding": "x" * 10_000} for event in history(100))
+        large = event_batch({**event, "padding": "x" * 10_000} for event in generate_events(100))
         assert post(large) == 200
         server.config_set("maxmemory", server.info("memory")["used_memory"] + 3_000_000)
         answers = [post(large) for _ in range(8)]

@@ -9,8 +9,8 @@ from celery import Celery
 from celery.beat import ScheduleEntry, Scheduler
 from celery.schedules import schedule
 
+from devstack.process import free_port
 from events_app.worker.log import OneLineABreak
-from ground.process import free_port
 
 
 class Lines(logging.Handler):

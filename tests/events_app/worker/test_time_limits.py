@@ -13,11 +13,11 @@ import pytest
 from billiard.pool import soft_timeout_sighandler
 from celery.exceptions import SoftTimeLimitExceeded
 
+from devstack.process import wait_for
 from events_app import tasks
 from events_app.shared import wakeup
 from events_app.shared.wakeup import Limits
 from events_app.worker import time_limits
-from ground.process import wait_for
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from celery.bootsteps import CLOSE, RUN  # type: ignore[attr-defined]  # not in 
 from celery.concurrency import prefork, thread
 from celery.worker import state
 
+from devstack.process import wait_for
 from events_app.shared import redis
 from events_app.shared.redis import REDIS_URL
 from events_app.worker import watchdog
 from events_app.worker.watchdog import ROUNDS, Watchdog
-from ground.process import wait_for
 
 
 class Dog(Watchdog):

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from ground.process import wait_for
+from devstack.process import wait_for
 from sending_app import exceptions
 from sending_app.account import Account
 from sending_app.api import client, sessions

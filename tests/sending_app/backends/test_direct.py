@@ -12,7 +12,7 @@ import requests
 from django.utils.log import AdminEmailHandler
 from pytest_django import Settings
 
-from fake_sendgrid import answers
+from fake_sendgrid import responses
 from fake_sendgrid.server import FakeSendGrid
 from sending_app.backends.direct import EmailBackend
 from sending_app.exceptions import (
@@ -84,7 +84,7 @@ def test_a_url_and_a_timeout_in_code_are_used(sendgrid: FakeSendGrid, anymail: C
 
 
 def test_an_api_error_has_the_attributes_of_anymail(sendgrid: FakeSendGrid) -> None:
-    sendgrid.next(answers.refused(413))
+    sendgrid.next(responses.error(413))
     message = django_message()
     with pytest.raises(AnymailRequestsAPIError, match="SendGrid API response 413") as caught:
         message.send()
@@ -113,16 +113,16 @@ def test_an_error_without_a_response_has_no_status_code(anymail: Change) -> None
 @pytest.mark.parametrize(
     "answer",
     [
-        answers.refused(400),
-        answers.server_error(),
-        answers.rate_limited(5),
-        answers.html(),
-        answers.hang_up(),
+        responses.error(400),
+        responses.server_error(),
+        responses.rate_limited(5),
+        responses.html_page(),
+        responses.close_connection(),
     ],
     ids=["400", "500", "429", "html", "no answer"],
 )
 def test_b12_errors_can_be_pickled_with_their_message_and_without_the_key(
-    sendgrid: FakeSendGrid, answer: answers.Answer
+    sendgrid: FakeSendGrid, answer: responses.ApiResponse
 ) -> None:
     sendgrid.next(answer)
     message = django_message(to=["ann@example.com"], metadata={"order": 5})
@@ -143,7 +143,7 @@ def test_b12_errors_can_be_pickled_with_their_message_and_without_the_key(
 
 
 def test_with_fail_silently_refused_mails_are_not_counted(sendgrid: FakeSendGrid) -> None:
-    sendgrid.next(answers.accepted(), answers.refused(400), answers.accepted())
+    sendgrid.next(responses.accepted(), responses.error(400), responses.accepted())
     assert (
         connection_of(fail_silently=True).send_messages(
             [django_message(), django_message(), django_message()]
@@ -154,7 +154,7 @@ def test_with_fail_silently_refused_mails_are_not_counted(sendgrid: FakeSendGrid
 
 
 def test_the_first_failed_message_raises_and_the_rest_is_not_sent(sendgrid: FakeSendGrid) -> None:
-    sendgrid.next(answers.accepted(), answers.server_error())
+    sendgrid.next(responses.accepted(), responses.server_error())
     messages = [django_message(), django_message(), django_message()]
     with pytest.raises(RequestsAPIError) as caught:
         connection_of().send_messages(messages)
@@ -199,7 +199,7 @@ def test_a_failed_second_request_leaves_the_recipients_of_the_first_in_the_statu
     sendgrid: FakeSendGrid, anymail: Change, tracked: bool
 ) -> None:
     anymail(SENDGRID_GENERATE_MESSAGE_ID=tracked)
-    sendgrid.next(answers.accepted(), answers.server_error())
+    sendgrid.next(responses.accepted(), responses.server_error())
     message, heard = batch(), []
     with (
         receiver_connected(post_send, lambda status, **_: heard.append(status)),
@@ -245,7 +245,7 @@ def test_post_send_gets_the_original_message(sendgrid: FakeSendGrid) -> None:
 
 def test_post_send_is_not_sent_for_a_refused_mail(sendgrid: FakeSendGrid) -> None:
     heard: list[dict[str, Any]] = []
-    sendgrid.next(answers.refused(400))
+    sendgrid.next(responses.error(400))
     with receiver_connected(post_send, lambda **told: heard.append(told)), pytest.raises(RequestsAPIError):
         django_message().send()
     assert not heard

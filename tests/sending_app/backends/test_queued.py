@@ -10,7 +10,7 @@ from django.db.transaction import TransactionManagementError
 from pytest_django import Settings
 
 from events_app.shared import redis
-from fake_sendgrid import answers
+from fake_sendgrid import responses
 from fake_sendgrid.server import FakeSendGrid
 from sending_app import tasks
 from sending_app.backends.queued import EmailBackend
@@ -346,7 +346,7 @@ def test_b10_an_error_of_a_post_send_receiver_does_not_send_the_mail_twice(sendg
 
 
 def test_a_refused_mail_sends_send_failed(sendgrid: FakeSendGrid) -> None:
-    sendgrid.next(answers.refused(400))
+    sendgrid.next(responses.error(400))
     heard: list[dict[str, Any]] = []
     with receiver_connected(send_failed, lambda **told: heard.append(told)):
         message = django_message()

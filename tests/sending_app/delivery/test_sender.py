@@ -15,7 +15,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from django.db import OperationalError, connections
 
 from events_app.shared.database import DatabaseUnavailable
-from fake_sendgrid import answers
+from fake_sendgrid import responses
 from fake_sendgrid.rules.fault import Fault
 from fake_sendgrid.server import FakeSendGrid
 from sending_app import account
@@ -95,10 +95,10 @@ def test_no_transaction_is_open_during_the_request(database: str, anymail: Calla
 
 def test_each_response_moves_the_mail_to_its_state(database: str, sendgrid: FakeSendGrid) -> None:
     for answer, expected, state in (
-        (answers.accepted(tells_id=False), "accepted", "accepted"),
-        (answers.refused(400, Fault("Bad", "content")), "failed", "failed"),
-        (answers.server_error(), "unknown", "unknown"),
-        (answers.accept_and_hang_up(), "unknown", "unknown"),
+        (responses.accepted(with_message_id=False), "accepted", "accepted"),
+        (responses.error(400, Fault("Bad", "content")), "failed", "failed"),
+        (responses.server_error(), "unknown", "unknown"),
+        (responses.accept_and_close_connection(), "unknown", "unknown"),
     ):
         Mail.objects.all().delete()
         put_in_outbox()
@@ -117,7 +117,7 @@ def test_an_unreachable_server_is_retried(database: str, anymail: Callable[..., 
 
 def test_the_error_text_of_sendgrid_is_recorded(database: str, sendgrid: FakeSendGrid) -> None:
     put_in_outbox()
-    sendgrid.next(answers.refused(400, Fault("The subject is required.", "subject")))
+    sendgrid.next(responses.error(400, Fault("The subject is required.", "subject")))
     deliver()
     assert only_part().error == "The subject is required. (subject)"
 
@@ -176,7 +176,7 @@ def test_a_rate_limit_opens_the_circuit_breaker_until_its_reset(
     database: str, sendgrid: FakeSendGrid
 ) -> None:
     put_in_outbox()
-    sendgrid.next(answers.rate_limited(120))
+    sendgrid.next(responses.rate_limited(120))
     assert deliver() == {"paused": 1}
     pause = OpenCircuit.objects.get()
     assert (pause.probe_at - pause.opened_at).total_seconds() > 110
@@ -189,7 +189,7 @@ def test_a_probe_refused_for_its_content_closes_the_circuit_breaker(
 ) -> None:
     put_in_outbox()
     begin_and_let_be_over()
-    sendgrid.next(answers.refused(400))
+    sendgrid.next(responses.error(400))
     assert deliver() == {"failed": 1}
     assert not OpenCircuit.objects.exists()
 
@@ -204,9 +204,9 @@ def test_a_probe_that_cannot_be_built_leaves_the_circuit_breaker_open(
     assert (OpenCircuit.objects.count(), len(sendgrid.requests)) == (1, 0)
 
 
-@pytest.mark.parametrize("answer", [answers.server_error(), answers.hang_up()])
+@pytest.mark.parametrize("answer", [responses.server_error(), responses.close_connection()])
 def test_an_inconclusive_probe_leaves_the_circuit_breaker_open(
-    database: str, sendgrid: FakeSendGrid, answer: answers.Answer
+    database: str, sendgrid: FakeSendGrid, answer: responses.ApiResponse
 ) -> None:
     put_in_outbox()
     begin_and_let_be_over()
@@ -235,10 +235,15 @@ def test_the_api_key_is_in_no_row_and_no_log(
     database: str, sendgrid: FakeSendGrid, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    for answer in (answers.refused(401), answers.accepted(), answers.server_error(), answers.hang_up()):
+    for answer in (
+        responses.error(401),
+        responses.accepted(),
+        responses.server_error(),
+        responses.close_connection(),
+    ):
         put_in_outbox()
         body = answer.body.replace(b"nauthorized", API_KEY.encode())
-        sendgrid.next(answers.Answer(status=answer.status, body=body, accepts=answer.accepts))
+        sendgrid.next(responses.ApiResponse(status=answer.status, body=body, accepts=answer.accepts))
         deliver(seconds=0)
         let_pauses_be_over()
     rows = json.dumps([list(model.objects.values()) for model in (Mail, OpenCircuit)], default=str)

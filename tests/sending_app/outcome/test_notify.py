@@ -8,7 +8,7 @@ import pytest
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
-from fake_sendgrid import answers
+from fake_sendgrid import responses
 from fake_sendgrid.server import FakeSendGrid
 from sending_app import signals
 from sending_app.backends.queued import EmailBackend
@@ -52,7 +52,7 @@ def test_post_send_has_the_message_status_and_response(database: str, sendgrid: 
 
 
 def test_send_failed_has_the_message_status_and_error(database: str, sendgrid: FakeSendGrid) -> None:
-    sendgrid.next(answers.refused(400))
+    sendgrid.next(responses.error(400))
     put_in_outbox()
     with recorded_signals() as heard:
         deliver()
@@ -114,7 +114,7 @@ def test_receivers_are_notified_outside_a_transaction_after_the_outcome_is_recor
         deliver()
         Mail.objects.all().delete()
         put_in_outbox()
-        sendgrid.next(answers.refused(400))
+        sendgrid.next(responses.error(400))
         deliver()
     finally:
         signals.post_send.disconnect(look)
@@ -149,7 +149,7 @@ def test_the_log_names_a_failed_mail_without_addresses(
     database: str, sendgrid: FakeSendGrid, caplog: pytest.LogCaptureFixture
 ) -> None:
     put_in_outbox()
-    sendgrid.next(answers.refused(400))
+    sendgrid.next(responses.error(400))
     deliver()
     (record,) = (one for one in caplog.records if one.name == "sending_app.outcome.notify")
     assert record.levelno == logging.ERROR

@@ -8,7 +8,7 @@ from typing import Any
 
 from events_app.normalize import normalize
 from events_app.signals import TrackingEvent
-from fake_sendgrid import fates
+from fake_sendgrid import scenarios
 from fake_sendgrid.server import FakeSendGrid
 from tests.support.sending.django_mail import Sent, django_message
 
@@ -16,7 +16,7 @@ from tests.support.sending.django_mail import Sent, django_message
 def events(sendgrid: FakeSendGrid) -> list[TrackingEvent]:
     """What the webhook would be told of the one accepted mail, as receivers get it."""
     (mail,) = sendgrid.accepted
-    found = fates.events(mail.body, mail.x_message_id, int(mail.at), random.Random(1))
+    found = scenarios.events(mail.body, mail.x_message_id, int(mail.at), random.Random(1))
     return [normalize(one) for one in found]
 
 

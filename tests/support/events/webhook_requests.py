@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from fake_sendgrid.events import history
-from fake_sendgrid.webhook import Sender, batch
+from fake_sendgrid.events import generate_events
+from fake_sendgrid.webhook_sender import WebhookSender, event_batch
 
 VECTORS: list[dict[str, Any]] = json.loads(
     (Path(__file__).parents[2] / "payloads" / "signatures.json").read_bytes()
@@ -18,7 +18,7 @@ VECTORS: list[dict[str, Any]] = json.loads(
 
 each_vector = pytest.mark.parametrize("vector", VECTORS, ids=[vector["case"] for vector in VECTORS])
 
-SENDER = Sender()
+SENDER = WebhookSender()
 
 PUBLIC_KEY = SENDER.public_key
 
@@ -32,7 +32,7 @@ def vector_body(vector: dict[str, Any]) -> bytes:
 
 
 #: The body that `unauthentic_headers` signs.
-BODY = batch(history(3))
+BODY = event_batch(generate_events(3))
 
 
 def basic_auth(pair: str) -> dict[str, str]:
@@ -50,7 +50,7 @@ class UnreadBody(io.BytesIO):
         raise AssertionError("the headers alone say no")
 
 
-def unauthentic_headers(sender: Sender) -> dict[str, dict[str, str]]:
+def unauthentic_headers(sender: WebhookSender) -> dict[str, dict[str, str]]:
     """Headers that fail verification, by their fault."""
     good, now = sender.headers(BODY), int(time.time())
     return {

@@ -4,7 +4,7 @@ from io import BytesIO
 
 from multipart import MultipartParser, MultipartPart, parse_options_header
 
-from fake_sendgrid.form import Form
+from fake_sendgrid.multipart_form import MultipartForm
 
 
 def parse_form(content_type: str, body: bytes) -> list[MultipartPart]:
@@ -14,7 +14,7 @@ def parse_form(content_type: str, body: bytes) -> list[MultipartPart]:
     return list(MultipartParser(BytesIO(body), options["boundary"], strict=True))
 
 
-def fields_by_name(form: Form) -> dict[str, MultipartPart]:
+def fields_by_name(form: MultipartForm) -> dict[str, MultipartPart]:
     """Parts of the form by name."""
     parts = parse_form(form.content_type, form.body())
     assert len({part.name for part in parts}) == len(parts)

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 from redis import Redis
 
+from devstack.process import Process, wait_for
+from devstack.valkey import Valkey
 from events_app.dispatch import leases
 from fake_sendgrid.events import Event
-from fake_sendgrid.webhook import Sender, batch
-from ground.process import Process, wait_for
-from ground.valkey import Valkey
+from fake_sendgrid.webhook_sender import WebhookSender, event_batch
 from tests.support.flows.databases import DatabaseTemplate, connect, is_postgres
 from tests.support.flows.receivers_app import behaviours
 from tests.support.flows.receivers_app.call_log import CallLog
@@ -53,7 +53,7 @@ class Deployment:
         self.folder = folder
         self.valkey = valkey
         self.database_url = database_url
-        self.sender = Sender()
+        self.sender = WebhookSender()
         self.stack = Stack(
             folder,
             {
@@ -109,7 +109,7 @@ class Deployment:
 
     def post(self, events: Iterable[Mapping[str, Any] | bytes], timeout: float = 2) -> int:
         """The status of one post. SendGrid waits; this raises when the answer takes over 2 seconds."""
-        return self.sender.post(self.stack.webhook_url, batch(events), timeout=timeout).status_code
+        return self.sender.post(self.stack.webhook_url, event_batch(events), timeout=timeout).status_code
 
     def called(self, receiver: str = "second") -> Counter[str]:
         """How often the receiver was called with each event, by its SendGrid id."""

@@ -4,11 +4,11 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import NamedTuple
 
-from fake_sendgrid import inbound
-from fake_sendgrid.form import Form
-from ground.process import Process
-from ground.stack import EVENT_QUEUES
-from ground.valkey import Valkey
+from devstack.process import Process
+from devstack.stack import EVENT_QUEUES
+from devstack.valkey import Valkey
+from fake_sendgrid import inbound_form
+from fake_sendgrid.multipart_form import MultipartForm
 from tests.support.flows.databases import DatabaseTemplate, is_postgres
 from tests.support.flows.deployment import LONG_AGO, STREAM
 from tests.support.flows.mail_deployment import MailDeployment
@@ -45,9 +45,9 @@ class InboundDeployment(MailDeployment):
     def inbound_worker(self) -> Process:
         return self._keep(self.stack.inbound())
 
-    def post_mail(self, mail: EmailMessage | bytes | Form) -> int:
+    def post_mail(self, mail: EmailMessage | bytes | MultipartForm) -> int:
         """The status of one post of a mail; a raw one unless it is a form."""
-        form = mail if isinstance(mail, Form) else inbound.raw(mail)
+        form = mail if isinstance(mail, MultipartForm) else inbound_form.raw_form(mail)
         answer = self.sender.post(
             self.stack.inbound_url, form.body(), timeout=30, content_type=form.content_type
         )

@@ -15,12 +15,12 @@ from celery import Celery
 from redis import Redis
 from requests import RequestException
 
-from fake_sendgrid.ledger import Accepted
+from devstack.process import Process, wait_for
+from devstack.stack import EVENT_QUEUES, INBOUND_QUEUES, MAIL_QUEUES, ROOT
+from devstack.valkey import Valkey
+from fake_sendgrid.request_log import AcceptedMail
 from fake_sendgrid.server import FakeSendGrid
-from fake_sendgrid.webhook import batch
-from ground.process import Process, wait_for
-from ground.stack import EVENT_QUEUES, INBOUND_QUEUES, MAIL_QUEUES, ROOT
-from ground.valkey import Valkey
+from fake_sendgrid.webhook_sender import event_batch
 from tests.support.flows.databases import DatabaseTemplate
 from tests.support.flows.deployment import LONG_AGO, PATIENCE, STREAM, Deployment
 from tests.support.preloaded import run
@@ -107,7 +107,7 @@ class MailDeployment(Deployment):
                 opened = {"event": "open", "email": READER, "anymail_id": message_id}
                 event = {**opened, "timestamp": int(time.time()), "sg_event_id": uuid4().hex}
                 with suppress(RequestException):
-                    self.sender.post(self.sendgrid.webhook_url or "", batch([event]))
+                    self.sender.post(self.sendgrid.webhook_url or "", event_batch([event]))
 
         thread = threading.Thread(target=post)
         thread.start()
@@ -117,7 +117,7 @@ class MailDeployment(Deployment):
             over.set()
             thread.join()
 
-    def accepted(self, value: str) -> list[Accepted]:
+    def accepted(self, value: str) -> list[AcceptedMail]:
         """The requests SendGrid has taken that bear this id, or go to this address."""
         return self.sendgrid.accepted_for(value)
 

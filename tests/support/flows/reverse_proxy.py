@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ground.process import Process, free_port, wait_for
-from ground.stack import BIN, ROOT, listens
+from devstack.process import Process, free_port, wait_for
+from devstack.stack import BIN, ROOT, is_listening
 
 CONFIGURATION = ROOT / "project" / "proxy" / "nginx.conf"
 
@@ -37,5 +37,5 @@ def running(folder: Path, web_port: int) -> Iterator[int]:
     user = f"user {pwd.getpwuid(os.getuid()).pw_name} {grp.getgrgid(os.getgid()).gr_name};"
     arguments: list[str | Path] = [program, "-p", folder, "-c", configuration, "-g", user]
     with Process(arguments, log=folder / "nginx.log") as nginx:
-        wait_for(lambda: listens(port), seconds=30, what="nginx", unless_dead=nginx)
+        wait_for(lambda: is_listening(port), seconds=30, what="nginx", unless_dead=nginx)
         yield port

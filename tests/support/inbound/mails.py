@@ -14,8 +14,8 @@ from events_app.dispatch.leases import Lease
 from events_app.inbound import storage, store
 from events_app.models import InboundMail, PendingInboundDelivery
 from events_app.shared.database import database_now
-from fake_sendgrid import inbound
-from fake_sendgrid.form import Form
+from fake_sendgrid import inbound_form
+from fake_sendgrid.multipart_form import MultipartForm
 
 
 def sample_mail(number: int = 1, subject: str = "A question", text: str = "Where is it?\n") -> EmailMessage:
@@ -28,9 +28,9 @@ def sample_mail(number: int = 1, subject: str = "A question", text: str = "Where
     return found
 
 
-def keep_mail(mail: EmailMessage | Form | bytes) -> InboundMail:
+def keep_mail(mail: EmailMessage | MultipartForm | bytes) -> InboundMail:
     """Keep a post as the webhook view does: a mail, a form, or bytes that are not a form."""
-    form = inbound.raw(mail) if isinstance(mail, EmailMessage) else mail
+    form = inbound_form.raw_form(mail) if isinstance(mail, EmailMessage) else mail
     body = form if isinstance(form, bytes) else form.body()
     file = storages[storage.ALIAS].save(f"tests/{uuid.uuid4().hex}.form", ContentFile(body))
     store.save(

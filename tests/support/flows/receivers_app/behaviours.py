@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from django.db import DatabaseError, connection, transaction
 
-from ground.process import wait_for
+from devstack.process import wait_for
 
 
 class Disaster(BaseException):

@@ -8,8 +8,8 @@ from typing import Any
 
 from celery.signals import worker_init, worker_ready
 
+from devstack.process import wait_for
 from events_app.worker import watchdog
-from ground.process import wait_for
 from tests.support.flows.receivers_app.call_log import WatchdogRounds
 
 

@@ -1,0 +1,56 @@
+"""`idle_clients`: the share of signed posts answered within a second while idle clients hold connections.
+
+500 connections are silent, 500 send half a header, and 500 promise a body with a signature of the right form.
+"""
+
+import time
+from collections.abc import Sequence
+
+import requests
+
+from benchmarks import deployments, rounds, traffic
+from benchmarks.traffic import Post
+from devstack.idle_clients import HALF_HEADERS, IdleClients, request_without_body
+from fake_sendgrid.events import generate_events
+from fake_sendgrid.webhook_sender import WebhookSender
+
+EACH = 500
+
+#: Of a round: longer than any of the server's time limits.
+SECONDS = 15
+
+
+def main() -> None:
+    posts = traffic.signed(deployments.sender(), generate_events(200 * 20), 20)
+    stack = deployments.ours()
+    promised = request_without_body(stack.webhook_url, WebhookSender().headers(b""))
+
+    def kept_waiting() -> float:
+        with IdleClients(stack.port, [b"", HALF_HEADERS, promised] * EACH) as idle_clients:
+            return _share(stack.webhook_url, posts, idle_clients)
+
+    with stack.web():
+        traffic.send(stack.webhook_url, posts[:20])  # what is only made once
+        rounds.tell(
+            *rounds.alternate(
+                kept_waiting, lambda: _share(stack.webhook_url, posts, IdleClients(stack.port, [])), rounds=2
+            )
+        )
+
+
+def _share(url: str, posts: Sequence[Post], idle_clients: IdleClients) -> float:
+    """Per cent. The idle_clients connect again wherever they are hung up on."""
+    end = time.monotonic() + SECONDS
+    answered: list[bool] = []
+    while time.monotonic() < end:
+        body, headers = posts[len(answered) % len(posts)]
+        try:
+            answered.append(requests.post(url, body, headers=dict(headers), timeout=1).status_code == 200)
+        except requests.RequestException:
+            answered.append(False)
+        idle_clients.reconnect()
+    return 100 * sum(answered) / len(answered)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""`python -m devstack COMMAND [arguments]`: what `./dev` hands over to, once the environment stands."""
+
+import signal
+import sys
+from importlib import import_module
+from types import FrameType
+
+# Named here and imported when asked for: a command pays for its own imports alone.
+COMMANDS = {
+    "demo": "devstack.demo",
+    "test": "devstack.test",
+    "up": "devstack.up",
+    "bench": "benchmarks.run",
+    "chaos": "devstack.chaos",
+    "check": "devstack.check",
+    "figures": "devstack.figures",
+}
+
+
+def main(argv: list[str]) -> int:
+    if not argv or argv[0] not in COMMANDS:
+        print(f"usage: ./dev {'|'.join(COMMANDS)} [arguments]", file=sys.stderr)
+        return 2
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup's wish stands
+            signal.signal(number, exit_cleanly)
+    try:
+        status: int = import_module(COMMANDS[argv[0]]).main(argv[1:])
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def exit_cleanly(number: int, _frame: FrameType | None) -> None:
+    """So that `finally` blocks run; a second signal must not break into them."""
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

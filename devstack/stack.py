@@ -1,0 +1,131 @@
+"""The deployment's own processes on this machine: web, worker and beat of `project`."""
+
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from subprocess import CompletedProcess, run
+
+from devstack.process import Process, free_port, wait_for
+
+ROOT = Path(__file__).resolve().parent.parent
+#: Where the programs of our own environment are; not resolved, for that would lead out of it.
+BIN = Path(sys.executable).parent
+
+#: As `workers.app` has them, which cannot be imported without its settings.
+EVENT_QUEUES = ("sendgrid.events", "sendgrid.retries", "sendgrid.recovery")
+INBOUND_QUEUES = ("sendgrid.inbound",)
+MAIL_QUEUES = ("sendgrid.mail", "sendgrid.bulk")
+QUEUES = EVENT_QUEUES + INBOUND_QUEUES + MAIL_QUEUES
+
+#: Granian's options, as the Dockerfile and docs/deploy.md have them.
+WEB_OPTIONS = (
+    "--no-ws",
+    # With HTTP/2 allowed, a silent connection has no time limit.
+    *("--http", "1", "--http1-header-read-timeout", "10000"),
+    # Connections, and requests that may wait for their bodies: `project.bodies` says how many are at work.
+    *("--backpressure", "2048", "--blocking-threads", "640"),
+    # A SIGTERM that comes while a worker imports the project is lost: granian/server/mp.py forks, so the
+    # child has the parent's handler until `set_loop_signals`.
+    *("--workers-kill-timeout", "10", "--respawn-failed-workers", "--log-level", "warning"),
+)
+
+#: All a process gets from the caller's environment: nothing in it may point to the caller's services.
+PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
+
+
+class Stack:
+    settings_module = "project.settings"
+    wsgi = "project.wsgi:application"
+    celery = "workers.app"
+
+    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
+        self.folder = folder
+        self.env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        self.env |= {
+            "DJANGO_SETTINGS_MODULE": self.settings_module,
+            "DJANGO_SECRET_KEY": secrets.token_urlsafe(32),
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+        }
+        self.env |= settings
+        self.port = free_port()
+        self.flower_port = free_port()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    @property
+    def webhook_url(self) -> str:
+        return f"{self.url}anymail/sendgrid/tracking/"
+
+    @property
+    def inbound_url(self) -> str:
+        return f"{self.url}anymail/sendgrid/inbound/"
+
+    @property
+    def flower_url(self) -> str:
+        return f"http://127.0.0.1:{self.flower_port}/"
+
+    def manage(self, *args: str) -> str:
+        """Run a management command; answer what it printed. Raises RuntimeError with its errors."""
+        done = self._run(sys.executable, str(ROOT / "manage.py"), *args)
+        if done.returncode:
+            raise RuntimeError(f"manage.py {' '.join(args)} failed:\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def web(self) -> Process:
+        """Start the web process; it answers when this returns."""
+        web = self.start_web()
+        wait_for(lambda: is_listening(self.port), seconds=30, what="web", unless_dead=web)
+        return web
+
+    def start_web(self) -> Process:
+        """The same, without waiting."""
+        granian = (BIN / "granian", "--interface", "wsgi", self.wsgi)
+        return self._start("web", *granian, "--host", "127.0.0.1", "--port", str(self.port), *WEB_OPTIONS)
+
+    def worker(self, *options: str, name: str = "worker", queues: Sequence[str] = QUEUES) -> Process:
+        """Start a Celery worker, for all queues unless told; it is ready when this returns."""
+        worker = self._start(
+            name,
+            *(BIN / "celery", "-A", self.celery, "worker", "-Q", ",".join(queues), "-n", f"{name}@%h"),
+            *("--loglevel", "info", "--without-gossip", "--without-mingle", *options),
+        )
+        wait_for(lambda: " ready." in worker.output(), seconds=60, what=name, unless_dead=worker)
+        return worker
+
+    def mailer(self, *options: str, name: str = "mailer", queues: Sequence[str] = MAIL_QUEUES) -> Process:
+        """Start a worker that sends mail, in threads: they wait for SendGrid most of the time."""
+        return self.worker("--pool", "threads", "--concurrency", "4", *options, name=name, queues=queues)
+
+    def inbound(self) -> Process:
+        """Start a worker that reads inbound mail, so that no event waits for one."""
+        return self.worker(name="inbound", queues=INBOUND_QUEUES)
+
+    def beat(self) -> Process:
+        """Start what ticks."""
+        return self._start("beat", BIN / "celery", "-A", self.celery, "beat")
+
+    def flower(self, user: str, password: str) -> Process:
+        """Start what shows the queues. By itself it would make every worker report each of its tasks."""
+        return self._start(
+            "flower",
+            *(BIN / "celery", "-A", self.celery, "flower", "--address=127.0.0.1"),
+            *(f"--port={self.flower_port}", f"--basic_auth={user}:{password}"),
+            *("--read_only", "--enable_events=False"),
+        )
+
+    def _run(self, *args: str) -> CompletedProcess[str]:
+        return run(args, env=self.env, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    def _start(self, name: str, *args: str | Path) -> Process:
+        return Process(args, log=self.folder / f"{name}.log", env=self.env, cwd=ROOT)
+
+
+def is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,0 +1,180 @@
+"""SendGrid's side of Inbound Parse: a mail that comes in, as the form it is posted in.
+
+The fields are SendGrid's: Twilio docs, "Setting up the Inbound Parse Webhook", and the samples of
+sendgrid-python. Their order is not fixed there; here files come before what is said of them.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from email import message_from_bytes, policy
+from email.message import EmailMessage, MIMEPart
+from email.parser import BytesHeaderParser
+
+from fake_sendgrid.multipart_form import FormPart, MultipartForm
+
+_END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
+
+
+def parsed_form(
+    mail: EmailMessage | bytes,
+    *,
+    envelope_from: str | None = None,
+    envelope_to: Sequence[str] = (),
+    spam: float | None = None,
+    charset: str = "UTF-8",
+) -> MultipartForm:
+    """The form of a mail to a host that has "send raw" off.
+
+    The envelope is from the address in From and to the first one in To, unless said. `spam` is the score,
+    None a host that has no mail checked. Texts are in `charset`; those that do not fit into it, in UTF-8.
+    """
+    mime = _mime(mail)
+    whole = message_from_bytes(mime, policy=policy.default)
+    bodies = {"html": whole.get_body(("html",)), "text": whole.get_body(("plain",))}
+    texts = {name: body.get_content() for name, body in bodies.items() if body}
+    files = [leaf for leaf in _leaves(whole) if not any(leaf is body for body in bodies.values())]
+    return MultipartForm(
+        (
+            FormPart("headers", _END_OF_HEADERS.split(mime, 1)[0].replace(b"\r\n", b"\n") + b"\n"),
+            *_file_fields(files),
+            *_text_fields({**_address_fields(whole), **texts}, charset),
+            *_authentication_fields(whole, spam),
+            _envelope(whole, envelope_from, envelope_to),
+        )
+    )
+
+
+def raw_form(
+    mail: EmailMessage | bytes,
+    *,
+    envelope_from: str | None = None,
+    envelope_to: Sequence[str] = (),
+    spam: float | None = None,
+    charset: str = "UTF-8",
+) -> MultipartForm:
+    """The form of a mail to a host that has "send raw" on: all of it, as it is. Otherwise as `parsed`."""
+    mime = _mime(mail)
+    head = BytesHeaderParser(policy=policy.default).parsebytes(mime)
+    return MultipartForm(
+        (
+            FormPart("email", mime),
+            *_text_fields(_address_fields(head), charset),
+            *_authentication_fields(head, spam),
+            _envelope(head, envelope_from, envelope_to),
+        )
+    )
+
+
+def _mime(mail: EmailMessage | bytes) -> bytes:
+    if isinstance(mail, bytes):
+        return mail
+    # Only as UTF-8 can an address be written that is not ASCII (RFC 6531).
+    utf8 = not "".join(_emails(mail, "From") + _emails(mail, "To")).isascii()
+    # Whole lines, as long as may be (RFC 5322): the email package breaks a long Message-ID in References.
+    return mail.as_bytes(policy=policy.SMTP.clone(utf8=utf8, max_line_length=998))
+
+
+def _address_fields(mail: EmailMessage) -> dict[str, str]:
+    return {
+        name: ", ".join(map(str, found))
+        for name in ("to", "cc", "from", "subject")
+        if (found := mail.get_all(name))
+    }
+
+
+def _emails(mail: EmailMessage, name: str) -> list[str]:
+    found = [one.addr_spec for header in mail.get_all(name, []) for one in header.addresses]
+    # Bytes that are not ASCII are still escaped in it.
+    return [email.encode(errors="surrogateescape").decode(errors="replace") for email in found]
+
+
+def _leaves(part: MIMEPart) -> Iterator[MIMEPart]:
+    """All that is in a mail and not a multipart. A mail in it is one piece."""
+    if not (part.is_multipart() and part.get_content_maintype() == "multipart"):
+        yield part
+        return
+    for inner in part.iter_parts():
+        yield from _leaves(inner)
+
+
+def _file_fields(files: Sequence[MIMEPart]) -> Iterator[FormPart]:
+    """The files, and what is said of them."""
+    about, ids = {}, {}
+    for number, file in enumerate(files, 1):
+        name, said = f"attachment{number}", _attachment_info(file)
+        about[name] = said
+        if "content-id" in said:
+            ids[said["content-id"]] = name
+        charset = f"; charset={said['charset']}" if "charset" in said else ""
+        yield FormPart(name, _content(file), said["filename"], said["type"] + charset)
+    yield FormPart("attachments", str(len(files)).encode())
+    if about:
+        yield FormPart("attachment-info", _json(about))
+    if ids:
+        yield FormPart("content-ids", _json(ids))
+
+
+def _attachment_info(file: MIMEPart) -> dict[str, str]:
+    name = file.get_filename("")
+    known = {
+        "name": name,
+        "content-id": str(file.get("Content-ID", "")).strip(" <>"),
+        "charset": file.get_content_charset(""),
+    }
+    return {
+        "filename": name,
+        "type": file.get_content_type(),
+        **{key: value for key, value in known.items() if value},
+    }
+
+
+def _content(file: MIMEPart) -> bytes:
+    if file.is_multipart():  # a mail
+        return _END_OF_HEADERS.split(file.as_bytes(policy=policy.SMTP), 1)[1]
+    content = file.get_payload(decode=True)
+    assert isinstance(content, bytes)
+    return content
+
+
+def _text_fields(texts: Mapping[str, str], charset: str) -> Iterator[FormPart]:
+    charsets = {}
+    for name, text in texts.items():
+        charsets[name] = charset if _fits(text, charset) else "UTF-8"
+        yield FormPart(name, text.encode(charsets[name], "replace"))
+    yield FormPart("charsets", _json(charsets))
+
+
+def _fits(text: str, charset: str) -> bool:
+    try:
+        text.encode(charset)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _authentication_fields(mail: EmailMessage, spam: float | None) -> Iterator[FormPart]:
+    domain = "".join(_emails(mail, "From")[:1]).rpartition("@")[2]
+    yield FormPart("dkim", f"{{@{domain} : pass}}".encode() if domain else b"none")
+    yield FormPart("SPF", b"pass")
+    yield FormPart("sender_ip", b"198.51.100.77")
+    if spam is not None:
+        yield FormPart("spam_score", str(spam).encode())
+        yield FormPart(
+            "spam_report",
+            'Spam detection software, running on the system "mx.example.net", has looked at this mail.\n\n'
+            f"Content analysis details:   ({spam} points, 5.0 required)\n".encode(),
+        )
+
+
+def _envelope(mail: EmailMessage, sender: str | None, to: Sequence[str]) -> FormPart:
+    by_header = "".join(_emails(mail, "From")[:1])
+    envelope = {
+        "to": list(to) or _emails(mail, "To")[:1],
+        "from": by_header if sender is None else sender,
+    }
+    return FormPart("envelope", _json(envelope))
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
