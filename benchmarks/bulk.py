@@ -1,4 +1,4 @@
-"""Recipients of merges a minute: from the first `send()` until SendGrid has the last part of the last one."""
+"""`bulk`: recipients of merges a minute, from the first `send()` until SendGrid has the last part."""
 
 import os
 import time
@@ -9,14 +9,14 @@ import django
 from django.core.mail import EmailMessage
 
 from benchmarks import deployments, stub
-from benchmarks.rounds import tell
+from benchmarks.rounds import report
 from devstack.process import wait_for
 
-#: Of each merge of a round, 30,000 in all.
+#: The recipients of each merge in a round, 30,000 in all.
 RECIPIENTS = (1000, 5000, 2000, 4000, 3000, 5000, 1000, 4000, 3000, 2000)
 ROUNDS = 3
 
-#: What there is to reach.
+#: The goal, in recipients a minute.
 GOAL = 100_000
 
 
@@ -27,7 +27,7 @@ def main() -> None:
         django.setup()
         with ours.mailer(queues=("sendgrid.bulk",)), ours.beat():
             recipients_a_minute((1000,))
-            tell([recipients_a_minute(RECIPIENTS) for _ in range(ROUNDS)], [GOAL] * ROUNDS)
+            report([recipients_a_minute(RECIPIENTS) for _ in range(ROUNDS)], [GOAL] * ROUNDS)
 
 
 def recipients_a_minute(merges: tuple[int, ...]) -> float:

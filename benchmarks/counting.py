@@ -1,4 +1,4 @@
-"""A receiver that counts, for next to nothing: in memory that all processes of a benchmark share."""
+"""A receiver that counts events, at almost no cost, in memory that all processes of a benchmark share."""
 
 import mmap
 import os
@@ -8,15 +8,15 @@ from typing import Any
 
 from django.apps import AppConfig
 
-#: The variable that names the file behind the memory.
+#: The environment variable with the file of the shared memory.
 VARIABLE = "BENCH_COUNTS"
 
-# A place for each process: nobody waits for anybody, and no count is lost between two.
+# A counter for each process, so that no process waits and no count is lost.
 _PLACES = 4096
 
 
 class Counting(AppConfig):
-    """To be installed where events are received: `benchmarks.counting.Counting`."""
+    """Install it in the measured deployment as `benchmarks.counting.Counting`."""
 
     name = "benchmarks.counting"
     label = "counting"
@@ -28,17 +28,17 @@ class Counting(AppConfig):
 
 
 def count(**_: Any) -> None:
-    """One event has been received."""
+    """Count one received event."""
     _counts()[os.getpid() % _PLACES] += 1
 
 
 def make(file: Path) -> None:
-    """The memory, with nothing counted yet."""
+    """Create the shared memory with all counters at zero."""
     file.write_bytes(bytes(8 * _PLACES))
 
 
 def counted() -> int:
-    """How many events all processes have received since."""
+    """Return the number of events that all processes have received."""
     return sum(_counts())
 
 

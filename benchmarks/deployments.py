@@ -1,4 +1,4 @@
-"""The two that are measured, each with a migrated database of its own, of the kind that the row names."""
+"""The measured deployments, ours and the rival's, each with its own migrated database."""
 
 import os
 import sqlite3
@@ -15,7 +15,7 @@ from fake_sendgrid.webhook_sender import WebhookSender
 
 S = TypeVar("S", bound=Stack)
 
-# What is good for the rival as well. `project` has settings of its own for SQLite, in place of these.
+# SQLite options for the rival. `project` replaces them by its own.
 _SQLITE = {"transaction_mode": "IMMEDIATE", "timeout": 20, "init_command": "PRAGMA journal_mode=WAL"}
 
 
@@ -31,28 +31,28 @@ class RivalMailer(Stack):
 
 
 def folder() -> Path:
-    """Of this row alone."""
+    """The folder of the running row."""
     return Path(os.environ["BENCH_FOLDER"])
 
 
 def sender() -> WebhookSender:
-    """The SendGrid whose signature both check."""
+    """The sender whose signatures both deployments verify."""
     return WebhookSender.from_key_file(folder() / "webhook.pem")
 
 
 def ours(**settings: str) -> Stack:
-    """`project` as it ships."""
+    """`project` with its default settings."""
     urls = {"REDIS_URL": os.environ["BENCH_REDIS_URL"], "CELERY_BROKER_URL": os.environ["BENCH_BROKER_URL"]}
     return _made(Stack, "ours", **urls, **settings)
 
 
 def rival(receiver: str) -> Rival:
-    """The other one, with one of `rival.receivers`. Its broker is another database of the same Valkey."""
+    """The rival, with one of `rival.receivers`. Its broker is another database of the same Valkey."""
     return _made(Rival, "rival", CELERY_BROKER_URL=rival_broker_url(), RIVAL_RECEIVER=receiver)
 
 
 def rival_mailer(**settings: str) -> RivalMailer:
-    """The other one that sends mail, with its broker where the rival's always is."""
+    """The rival that sends mail."""
     return _made(RivalMailer, "rival", CELERY_BROKER_URL=rival_broker_url(), **settings)
 
 
@@ -61,7 +61,7 @@ def rival_broker_url() -> str:
 
 
 def asking(stack: Stack) -> Callable[[str], int]:
-    """What asks its database for one number, over a connection that stays open."""
+    """Return a function that queries the deployment's database for one number, over one connection."""
     url = stack.env["DATABASE_URL"]
     connection: Any
     if url.startswith("sqlite:"):
@@ -89,7 +89,7 @@ def _made(kind: type[S], name: str, **settings: str) -> S:
 
 
 def _create(database: str) -> str:
-    """The URL of a new, empty database."""
+    """Create an empty database and return its URL."""
     url = urlsplit(os.environ["BENCH_DATABASE_URL"])
     if url.scheme == "sqlite":
         return f"sqlite:///{folder()}/{database}.sqlite3?{urlencode(_SQLITE)}"

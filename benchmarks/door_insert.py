@@ -1,4 +1,4 @@
-"""`door_insert`: the same post, a receiver that inserts a row."""
+"""`door_insert`: the same post as in `door`; the receiver inserts a row."""
 
 from benchmarks.door import compare
 

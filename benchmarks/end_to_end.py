@@ -1,4 +1,4 @@
-"""From the first post to the last event received and marked done: our deployment, and the rival's."""
+"""Events a second of a deployment, from the first post until the last event is received and done."""
 
 import os
 import time
@@ -13,37 +13,37 @@ from benchmarks.traffic import Traffic
 from devstack.process import wait_for
 from devstack.stack import EVENT_QUEUES, Stack
 
-#: Rounds of each.
+#: Rounds of each deployment.
 ROUNDS = 3
 
-#: Events of the round before them, which nobody measures.
+#: Events of the unmeasured first round.
 _WARM = 200
 
-#: Seconds a round may take.
+#: The timeout of a round, in seconds.
 _PATIENCE = 300
 
 
 class Side(Protocol):
-    """A deployment that runs."""
+    """A running deployment."""
 
     @property
     def url(self) -> str: ...
 
     def expect(self, traffic: Traffic) -> None:
-        """Make what is there before these events come."""
+        """Create the rows that exist before these events arrive."""
 
     def received(self) -> int:
-        """How many events have been received, ever."""
+        """The number of events received so far."""
 
     def is_done(self) -> bool:
-        """Whether nothing is left of what was posted."""
+        """Whether no posted event is pending."""
 
 
 class Ours:
-    """`project` as it ships, with a receiver that counts. Once it is made, Django is ready here as well."""
+    """`project` with a counting receiver. Creating it also sets up Django in this process."""
 
     def __init__(self, *apps: str, **settings: str) -> None:
-        """`apps`: further ones, with receivers of their own, and their settings."""
+        """`apps` are further apps with receivers; `settings` are their settings."""
         counts = deployments.folder() / "counts"
         counting.make(counts)
         self.stack = deployments.ours(
@@ -78,7 +78,7 @@ class Ours:
 
 
 class Rival:
-    """A task for each event, which stores it; no mails are known to it."""
+    """django-anymail with a Celery task that stores each event. It has no mails."""
 
     def __init__(self) -> None:
         self.stack: Stack = deployments.rival("delay")
@@ -104,7 +104,7 @@ class Rival:
 
 
 def rate(side: Side, about: Traffic) -> float:
-    """Events a second, each counted once. Raises RuntimeError where one was received twice."""
+    """Return distinct events a second. Raises RuntimeError if an event was received twice."""
     side.expect(about)
     wanted = side.received() + len(about.events)
     began = time.perf_counter()
@@ -117,7 +117,7 @@ def rate(side: Side, about: Traffic) -> float:
 
 
 def compare(size: int, ours: int, rival: int) -> None:
-    """Rounds of so many events each, in posts of `size`."""
+    """Compare both in rounds of `ours` and `rival` events, in posts of `size`."""
     a, b = Ours(), Rival()
     seeds = iter(range(1000))
 
@@ -128,4 +128,4 @@ def compare(size: int, ours: int, rival: int) -> None:
         for side in (a, b):
             side.start(stack)
             measure(side, _WARM)
-        rounds.tell(*rounds.alternate(lambda: measure(a, ours), lambda: measure(b, rival), ROUNDS))
+        rounds.report(*rounds.alternate(lambda: measure(a, ours), lambda: measure(b, rival), ROUNDS))

@@ -1,4 +1,4 @@
-"""Events from post to receiver, in posts of 1,000."""
+"""`end_to_end_1000`: events a second from post to receiver, in posts of 1,000."""
 
 from benchmarks.end_to_end import compare
 

@@ -1,4 +1,4 @@
-"""Events from post to receiver, in posts of 20."""
+"""`end_to_end_20`: events a second from post to receiver, in posts of 20."""
 
 from benchmarks.end_to_end import compare
 

@@ -1,6 +1,6 @@
-"""The floor of the work: one process that decodes the same events and does the same SQL, beside all of it.
+"""`floor`: our deployment beside a bare loop that decodes the same events and runs the same SQL.
 
-No web, no stream, no tasks, no leases, no receivers with names: a loop around what cannot be left out.
+The loop has no web server, stream, tasks, leases or receivers: only the work that no design can avoid.
 """
 
 import time
@@ -11,7 +11,7 @@ from benchmarks import counting, deployments, rounds, traffic
 from benchmarks.end_to_end import ROUNDS, Ours, rate
 from benchmarks.traffic import Traffic
 
-#: Events of a round, as in `end_to_end_1000`.
+#: Events of a round, the same as in `end_to_end_1000`.
 EVENTS = 30_000
 
 
@@ -32,7 +32,7 @@ def main() -> None:
     with ExitStack() as stack:
         ours.start(stack)
         rate(ours, traffic.make(deployments.sender(), 1000, 1000, next(seeds)))
-        rounds.tell(*rounds.alternate(lambda: rate(ours, made()), floor, ROUNDS))
+        rounds.report(*rounds.alternate(lambda: rate(ours, made()), floor, ROUNDS))
 
 
 def _store(about: Traffic) -> None:

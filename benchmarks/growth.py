@@ -1,7 +1,7 @@
-"""`./dev bench growth [EVENTS ...]`: what becomes slower when so many events are stored already.
+"""`./dev bench growth [EVENTS ...]`: measures what becomes slower with EVENTS stored events.
 
-The pipeline end to end beside itself when empty, the same events again (all of them repeats), look-ups, the
-removal of what is old; and what an event takes, waiting in Redis and stored on disk.
+It measures the deployment end to end (with an empty database and a full one), duplicates, look-ups and
+retention; and the bytes of an event in Redis and on disk.
 """
 
 import sys
@@ -19,23 +19,23 @@ from benchmarks.end_to_end import ROUNDS, Ours, rate
 from benchmarks.traffic import Traffic
 from devstack.process import wait_for
 
-#: What throughput with the events stored is to be of that without.
+#: The goal: throughput with stored events, as a share of that without.
 GOAL = 0.9
 
 #: Events of a round.
 EVENTS = 30_000
 
-#: Rounds that nobody looks at. After a checkpoint, which filling ends with, each index page that is written
-#: to goes whole into the WAL once; with checkpoints a quarter of an hour apart that is next to nothing.
+#: Unmeasured rounds. Filling ends with a checkpoint. After it each index page goes whole into the WAL at its
+#: first write. In production checkpoints are rare, so that costs almost nothing.
 WARM = 4
 
-#: Events that are removed, the first to have come.
+#: The number of removed events, the oldest.
 OLD = 100_000
 
-#: Look-ups of which the median is told.
+#: The number of look-ups; the median is printed.
 LOOKS = 200
 
-# Rows a statement fills in. Three events a message, five messages an address, 600 bytes an event.
+# Rows of one INSERT. A message has three events, an address five messages, an event 600 bytes.
 _STEP = 250_000
 _FILL = """
 INSERT INTO events_app_event
@@ -78,7 +78,7 @@ class Found(NamedTuple):
     size: int
     rate: float
     of_empty: float
-    repeats: float
+    duplicates: float
     by_address: float
     by_message: float
     pruned: float
@@ -87,14 +87,14 @@ class Found(NamedTuple):
 
     def __str__(self) -> str:
         return (
-            f"{self.size:>11,} {self.rate:>9,.0f} {self.of_empty:>9.2f} {self.repeats:>10,.0f}"
+            f"{self.size:>11,} {self.rate:>9,.0f} {self.of_empty:>9.2f} {self.duplicates:>10,.0f}"
             f" {self.by_address * 1000:>11.2f} {self.by_message * 1000:>11.2f} {OLD / self.pruned:>9,.0f}"
             f" {self.table:>8,.0f} {self.indexes:>8,.0f}"
         )
 
 
 _HEAD = (
-    "     events  events/s  of empty  repeats/s  address, ms  message, ms  pruned/s  table, B  indexes, B"
+    "     events  events/s  of empty  duplicates/s  address, ms  message, ms  pruned/s  table, B  indexes, B"
     " (an event)"
 )
 
@@ -105,33 +105,33 @@ def main(sizes: Sequence[int]) -> None:
     database = psycopg.connect(ours.stack.env["DATABASE_URL"], autocommit=True)
     with ours.stack.web():
         memory, raw = redis_memory.bytes_of_waiting(ours.stack, next(seeds))
-    _say(f"{memory:,.0f} bytes of Redis for an event that waits, which has {raw:,.0f} itself")
+    _say(f"{memory:,.0f} bytes of Redis for a waiting event of {raw:,.0f} bytes")
     with ExitStack() as stack:
         ours.start(stack)
-        _rates(ours, seeds, 1)  # which nobody looks at
+        _rates(ours, seeds, 1)  # unmeasured
         empty = median(_rates(ours, seeds, ROUNDS))
-        _say(f"{empty:,.0f} events/s where hardly any are stored")
+        _say(f"{empty:,.0f} events/s with hardly any stored")
         found = [_measure(ours, database, size, empty, seeds) for size in sorted(sizes)]
     print(f"\n{_HEAD}", *found, sep="\n", flush=True)
     ((mail,),) = database.execute(_MAIL).fetchall()
     _say(f"{mail:,.0f} bytes on disk for a mail to one recipient whose content has been dropped")
     held = all(one.of_empty >= GOAL for one in found)
-    _say(f"goal: {GOAL} of what it is when empty; {'holds' if held else 'MISSED'}")
+    _say(f"goal: {GOAL} of the rate when empty; {'holds' if held else 'MISSED'}")
 
 
 def _measure(ours: Ours, database: psycopg.Connection, size: int, empty: float, seeds: "count[int]") -> Found:
     stored = _fill(database, size)
     _rates(ours, seeds, WARM)
     full = median(_rates(ours, seeds, ROUNDS))
-    _say(f"{full:,.0f} events/s, {full / empty:.2f} of that")
+    _say(f"{full:,.0f} events/s, {full / empty:.2f} of the rate when empty")
     about = _traffic(next(seeds))
     rate(ours, about)
-    repeats = EVENTS / _seconds_again(ours, about)
+    duplicates = EVENTS / _seconds_again(ours, about)
     by_address, by_message = _look_up(database, "recipient"), _look_up(database, "message_id")
     row = database.execute(_SIZES).fetchone()
     assert row
     pruned = _seconds_to_prune(database)
-    return Found(stored, full, full / empty, repeats, by_address, by_message, pruned, *row)
+    return Found(stored, full, full / empty, duplicates, by_address, by_message, pruned, *row)
 
 
 def _rates(ours: Ours, seeds: "count[int]", rounds: int) -> list[float]:
@@ -143,12 +143,12 @@ def _traffic(seed: int) -> Traffic:
 
 
 def _fill(database: psycopg.Connection, size: int) -> int:
-    """Have so many events stored; how many there are, for the rounds before may have stored more."""
+    """Store events until there are `size`. Return their number: earlier rounds may have stored more."""
     began = time.perf_counter()
     ((there,),) = database.execute("SELECT count(*) FROM events_app_event").fetchall()
     for first in range(there, size, _STEP):
         last = min(first + _STEP, size) - 1
-        # The numbers of another fill are others: what was pruned is not filled in again.
+        # Each fill uses other numbers, so that it never restores pruned events.
         database.execute(_FILL.format(size=size, first=size * 10 + first, last=size * 10 + last).encode())
         _say(f"  {last + 1:,} of {size:,} after {time.perf_counter() - began:.0f} s")
     database.execute("VACUUM (ANALYZE) events_app_event")
@@ -159,15 +159,15 @@ def _fill(database: psycopg.Connection, size: int) -> int:
 
 
 def _seconds_again(ours: Ours, about: Traffic) -> float:
-    """All of it comes once more, and none of it is new."""
+    """Post all events again; return the seconds until each is recognized as a duplicate."""
     began = time.perf_counter()
     traffic.send(ours.url, about.posts)
-    wait_for(ours.is_done, seconds=300, what="the last repeat")
+    wait_for(ours.is_done, seconds=300, what="the last duplicate")
     return time.perf_counter() - began
 
 
 def _look_up(database: psycopg.Connection, column: str) -> float:
-    """Seconds until an operator has all events with one value of the column."""
+    """Return the median seconds of a search for all events with one value of the column."""
     from events_app.filters import Criteria, find  # noqa: PLC0415 (it needs the apps)
 
     values = database.execute(
@@ -191,7 +191,7 @@ def _seconds_to_prune(database: psycopg.Connection) -> float:
     database.execute("VACUUM events_app_event")
     began = time.perf_counter()
     while not remove(Lease(), 30, SLICE, "id", lambda _: None):
-        pass  # its budget was over
+        pass  # the time budget of one call was over
     return time.perf_counter() - began
 
 

@@ -1,7 +1,7 @@
-"""`./dev bench hostile`: the CPU time of a worker for mails made to take long, at sizes n, 2n and 4n.
+"""`./dev bench hostile`: CPU time of a worker for mails designed to be slow to parse, at sizes n, 2n and 4n.
 
-Each mail is read in a process of its own, with everything that a receiver can ask of it. A refused mail
-(a dead letter) counts as read. The goal is for 4n, beyond the time of a plain mail of as many bytes.
+Each mail is parsed in its own process, and every property that a receiver can read is read. A refused mail (a
+dead letter) counts as parsed. The goal limits the time at 4n, minus that of a plain mail of as many bytes.
 """
 
 import os
@@ -15,10 +15,10 @@ from typing import NamedTuple
 import django
 from django.conf import settings
 
-#: CPU seconds that a mail may cost, beyond the reading of its bytes.
+#: The most CPU seconds of a mail, beyond those of a plain mail of its size.
 GOAL = 2.0
 
-#: CPU seconds after which a reading is killed.
+#: CPU seconds after which the process is killed.
 LONGEST = 15
 
 _BOUNDARY = "xYzZY"
@@ -26,7 +26,7 @@ _CONTENT_TYPE = f"multipart/form-data; boundary={_BOUNDARY}"
 
 
 class Shape(NamedTuple):
-    """One way to be hostile: the fields of a post, by a size; `n` is the first size measured."""
+    """A kind of hostile mail: the fields of its post by a size. `n` is the smallest measured size."""
 
     name: str
     n: int
@@ -46,7 +46,7 @@ def _body(name: str, n: int, kind: str, content: Callable[[int], bytes]) -> Shap
 
 
 def _parts(name: str, n: int, head: bytes) -> Shape:
-    """So many parts, each with this head."""
+    """A mail of `size` parts with the same header."""
 
     def source(size: int) -> bytes:
         parts = (b"--b\n" + head + b"\n\nx\n") * size
@@ -186,7 +186,7 @@ def _json(name: str, n: int, field: str, value: Callable[[int], bytes]) -> Shape
 
 
 def shapes() -> Iterator[Shape]:
-    """All of them."""
+    """Yield every shape."""
     yield from _headers()
     yield from _bodies()
     yield from _forms()
@@ -375,7 +375,7 @@ def _forms() -> Iterator[Shape]:
 
 
 def post(fields: dict[str, bytes]) -> bytes:
-    """The body of a post. The name of a file has a ";", and the type or a number behind it."""
+    """Encode a post. A ";" in a key marks a file; its type or a number follows."""
     parts = []
     for key, value in fields.items():
         name, is_file, kind = key.partition(";")
@@ -387,7 +387,7 @@ def post(fields: dict[str, bytes]) -> bytes:
 
 
 def read_all(body: bytes) -> None:
-    """Read a mail as a worker does, and ask it for all that a receiver can."""
+    """Parse a mail as a worker does, and read every property that a receiver can read."""
     from events_app.decode import Unreadable  # noqa: PLC0415 (it needs the apps)
     from events_app.inbound.parse import form  # noqa: PLC0415
     from events_app.inbound.parse import post as parse_post  # noqa: PLC0415
@@ -408,7 +408,7 @@ def read_all(body: bytes) -> None:
 
 
 def cpu(body: bytes) -> float | None:
-    """CPU seconds to read this, in a process of its own; None where it was killed for them."""
+    """Return the CPU seconds to parse `body` in a forked process, or None if it was killed at the limit."""
     read_end, write_end = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -418,15 +418,15 @@ def cpu(body: bytes) -> float | None:
         began = time.process_time()
         try:
             read_all(body)
-        except Exception as error:  # noqa: BLE001 (told, and the shape is measured all the same)
+        except Exception as error:  # noqa: BLE001 (printed; the shape is measured all the same)
             os.write(2, f"raised {type(error).__name__}\n".encode())
         os.write(write_end, f"{time.process_time() - began}".encode())
         os._exit(0)
     os.close(write_end)
     with os.fdopen(read_end) as pipe:
-        told = pipe.read()
+        seconds = pipe.read()
     os.waitpid(pid, 0)
-    return float(told) if told else None
+    return float(seconds) if seconds else None
 
 
 def main(names: list[str]) -> None:
@@ -446,14 +446,14 @@ def main(names: list[str]) -> None:
                 break
         plain = cpu(post({"email": b"a: b\n\n" + b"abcdefg\n" * (len(body) // 8)})) or 0
         last = times[-1]
-        verdict = "killed" if last is None else "over" if last - plain > GOAL else "holds"
+        result = "killed" if last is None else "over" if last - plain > GOAL else "holds"
         if last and last > 0.5 and times[1] and last / times[1] > 3:
-            verdict += ", quadratic"
-        missed += not verdict.startswith("holds")
+            result += ", quadratic"
+        missed += not result.startswith("holds")
         cells = "".join(
             f" {f'>{LONGEST}' if t is None else f'{t:.2f}':>8}" for t in [*times, "", ""][:3] if t != ""
         )
-        print(f"{shape.name:>60} {shape.n:>10,}{cells} {verdict} (plain {plain:.2f})", flush=True)
+        print(f"{shape.name:>60} {shape.n:>10,}{cells} {result} (plain {plain:.2f})", flush=True)
     print(f"{missed} shapes missed the goal of {GOAL} s", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""`idle`: the time to answer a signed post of 20 events while 500 connections are held and say nothing."""
+"""`idle`: milliseconds to respond to a signed post of 20 events while 500 idle connections are open."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -9,7 +9,7 @@ from benchmarks.traffic import Post
 from devstack.idle_clients import IdleClients
 from fake_sendgrid.events import generate_events
 
-#: Of a round: short ones, so that what the machine does meanwhile falls on both.
+#: Posts of a round, and rounds. Rounds are short, so that other load on the machine hits both sides.
 POSTS, ROUNDS = 100, 15
 
 CONNECTIONS = 500
@@ -24,12 +24,12 @@ def main() -> None:
             return _milliseconds(stack.webhook_url, posts)
 
     with stack.web():
-        traffic.send(stack.webhook_url, posts[:20])  # what is only made once
-        rounds.tell(*rounds.alternate(held, lambda: _milliseconds(stack.webhook_url, posts), rounds=ROUNDS))
+        traffic.send(stack.webhook_url, posts[:20])  # unmeasured: it fills caches
+        rounds.report(*rounds.alternate(held, lambda: _milliseconds(stack.webhook_url, posts), rounds=ROUNDS))
 
 
 def _milliseconds(url: str, posts: Sequence[Post]) -> float:
-    """The median of one post, over a connection of its own."""
+    """Return the median milliseconds of a post, each over a new connection."""
     taken = []
     for post in posts:
         began = perf_counter()

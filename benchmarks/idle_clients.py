@@ -1,6 +1,6 @@
-"""`idle_clients`: the share of signed posts answered within a second while idle clients hold connections.
+"""`idle_clients`: the share of signed posts with a response within a second while idle clients are connected.
 
-500 connections are silent, 500 send half a header, and 500 promise a body with a signature of the right form.
+500 connections send nothing, 500 send half a header, and 500 announce a body with a well-formed signature.
 """
 
 import time
@@ -16,30 +16,32 @@ from fake_sendgrid.webhook_sender import WebhookSender
 
 EACH = 500
 
-#: Of a round: longer than any of the server's time limits.
+#: Seconds of a round, longer than every time limit of the server.
 SECONDS = 15
 
 
 def main() -> None:
     posts = traffic.signed(deployments.sender(), generate_events(200 * 20), 20)
     stack = deployments.ours()
-    promised = request_without_body(stack.webhook_url, WebhookSender().headers(b""))
+    announced = request_without_body(stack.webhook_url, WebhookSender().headers(b""))
 
-    def kept_waiting() -> float:
-        with IdleClients(stack.port, [b"", HALF_HEADERS, promised] * EACH) as idle_clients:
+    def with_idle_clients() -> float:
+        with IdleClients(stack.port, [b"", HALF_HEADERS, announced] * EACH) as idle_clients:
             return _share(stack.webhook_url, posts, idle_clients)
 
     with stack.web():
-        traffic.send(stack.webhook_url, posts[:20])  # what is only made once
-        rounds.tell(
+        traffic.send(stack.webhook_url, posts[:20])  # unmeasured: it fills caches
+        rounds.report(
             *rounds.alternate(
-                kept_waiting, lambda: _share(stack.webhook_url, posts, IdleClients(stack.port, [])), rounds=2
+                with_idle_clients,
+                lambda: _share(stack.webhook_url, posts, IdleClients(stack.port, [])),
+                rounds=2,
             )
         )
 
 
 def _share(url: str, posts: Sequence[Post], idle_clients: IdleClients) -> float:
-    """Per cent. The idle_clients connect again wherever they are hung up on."""
+    """Return the share in per cent. Idle clients reconnect whenever the server closes a connection."""
     end = time.monotonic() + SECONDS
     answered: list[bool] = []
     while time.monotonic() < end:

@@ -1,7 +1,7 @@
-"""`./dev bench latency [SECONDS]`: how long an event is under way, from its post to the receiver's call.
+"""`./dev bench latency [SECONDS]`: the time of an event from its post to the receiver's call.
 
-Posts go out on a schedule, whatever the answers do, at shares of the load that the deployment sustains; and
-one now and then, when it is idle. A time counts from when the post was due: a late client hides nothing.
+Posts follow a schedule that does not wait for responses (open loop), at shares of the sustained load, and at
+long intervals for the idle case. Each time starts when the post was due, so a late client hides no delay.
 """
 
 import json
@@ -20,21 +20,21 @@ from benchmarks.end_to_end import ROUNDS, Ours, rate
 from benchmarks.traffic import Post
 from devstack.process import wait_for
 
-#: Events of a post.
+#: Events in a post.
 SIZES = (20, 1000)
 
-#: Of the load that is sustained.
+#: Shares of the sustained load.
 SHARES = (0.1, 0.5, 0.9)
 
-#: Seconds from post to post when idle, and how many of them.
+#: Seconds between posts in the idle case, and their number.
 IDLE, IDLE_POSTS = 3.1, 20
 
-#: Events of the rounds that tell what is sustained.
+#: Events of the rounds that measure the sustained load.
 EVENTS = 20_000
 
 
 class Load(NamedTuple):
-    """So many posts of `size` events, one each `pause` seconds."""
+    """`posts` posts of `size` events, one each `pause` seconds."""
 
     name: str
     size: int
@@ -43,7 +43,7 @@ class Load(NamedTuple):
 
 
 class Times(NamedTuple):
-    """One line of the table, in seconds."""
+    """A line of the table, in seconds."""
 
     load: Load
     median: float
@@ -80,20 +80,20 @@ def _loads(size: int, sustained: float, seconds: int) -> Iterator[Load]:
 
 
 def _sustained(ours: Ours, size: int, seeds: "count[int]") -> float:
-    """Events a second."""
+    """Measure the sustained events a second."""
 
     def measure(events: int) -> float:
         return rate(ours, traffic.make(deployments.sender(), events, size, next(seeds)))
 
-    measure(1000)  # which nobody looks at
+    measure(1000)  # unmeasured
     sustained = median(measure(EVENTS) for _ in range(ROUNDS))
     _say(f"posts of {size:,}: {sustained:,.0f} events/s are sustained")
     return sustained
 
 
 def _measure(ours: Ours, load: Load, seed: int) -> Times:
-    # Repeats fill them up.
-    events = load.posts * load.size * 100 // (100 + traffic.REPEATS)
+    # Duplicates fill the rest of the posts.
+    events = load.posts * load.size * 100 // (100 + traffic.DUPLICATES)
     about = traffic.make(deployments.sender(), events, load.size, seed)
     ours.expect(about)
     wanted = ours.received() + len(about.events)
@@ -109,8 +109,9 @@ def _measure(ours: Ours, load: Load, seed: int) -> Times:
 
 
 def _post_on_schedule(url: str, posts: Sequence[Post], pause: float) -> list[float]:
-    """Post one each `pause` seconds; when each was due."""
-    # So many that one is free for each post, unless answers take two seconds; none that idles for long.
+    """Post one each `pause` seconds; return the due times."""
+    # Enough connections for a free one at each post, as long as responses take less than two seconds. Not
+    # more, because the server closes idle ones.
     connections = max(1, min(32, round(2 / pause)))
     first = time.monotonic() + 0.1
     due = [first + number * pause for number in range(len(posts))]
@@ -130,7 +131,7 @@ def _when_due(posts: Sequence[Post], due: Sequence[float]) -> Iterator[Post]:
 
 
 def _when_posted(posts: Sequence[Post], due: Sequence[float]) -> dict[str, float]:
-    """When the first post with each event was due, by the event's id."""
+    """Return, by event id, the due time of the first post with the event."""
     found: dict[str, float] = {}
     for post, at in zip(posts, due, strict=True):
         for event in json.loads(post.body):

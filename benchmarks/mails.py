@@ -1,9 +1,8 @@
-"""Mails a second: from the first `send()` until SendGrid has the last of them and the database says so.
+"""`mails`: mails a second, from the first `send()` until the database has the last one as accepted.
 
-One process sends them one by one, each in a transaction of its own; workers post them to a stub. The rival
-is django-anymail's backend in a Celery task a mail, with rows of the same kind. Both are told to keep their
-database connections, where Celery by itself hangs up around each task: without that the rival takes half as
-much CPU again for a mail.
+One process sends the mails one by one, each in its own transaction; workers post them to a stub. The rival is
+django-anymail's backend in a Celery task for each mail, with the same kind of rows. Both keep their database
+connections. By default Celery closes them around each task, which costs the rival half as much CPU again.
 """
 
 import sys
@@ -12,15 +11,15 @@ from functools import partial
 from subprocess import run
 
 from benchmarks import deployments, stub
-from benchmarks.rounds import alternate, tell
+from benchmarks.rounds import alternate, report
 from devstack.process import wait_for
 from devstack.stack import ROOT, Stack
 
-#: Of a round, for either side: some seconds each.
+#: Mails of a round for each side; both take some seconds.
 MAILS, RIVALS = 1000, 300
 ROUNDS = 3
 
-#: The best of those tried on two cores: threads and prefork of 4 to 48, for the rival gevent as well.
+#: The fastest on two cores of the tried pools: threads and prefork of 4 to 48, for the rival also gevent.
 OURS = ("--concurrency", "24")
 RIVAL = ("--pool", "threads", "--concurrency", "32")
 
@@ -35,7 +34,7 @@ def main() -> None:
         with ours.mailer(*OURS), ours.beat(), rival.worker(*RIVAL, queues=("celery",)):
             our_side(100)
             rivals(100)
-            tell(*alternate(partial(our_side, MAILS), partial(rivals, RIVALS), ROUNDS))
+            report(*alternate(partial(our_side, MAILS), partial(rivals, RIVALS), ROUNDS))
 
 
 def mails_a_second(stack: Stack, sender: str, table: str, mails: int) -> float:

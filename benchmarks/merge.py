@@ -1,9 +1,9 @@
-"""The body of a merge to 1,000: ms from the message to the JSON of its request."""
+"""`merge`: milliseconds from a message with 1,000 recipients to the JSON of its request."""
 
-from benchmarks.rounds import alternate, tell
+from benchmarks.rounds import alternate, report
 from benchmarks.side import Side
 
-#: Each in a process of its own, with settings of its own. Nothing is asked of a database.
+#: Settings of both sides. Each side has its own process. No database is used.
 BOTH = {
     "DJANGO_SECRET_KEY": "of a benchmark",
     "SENDGRID_API_KEY": "SG.fake",
@@ -18,7 +18,7 @@ ROUNDS = 5
 def main() -> None:
     sides = Side("benchmarks.merging", OURS, "ours"), Side("benchmarks.merging", RIVAL, "rival")
     with sides[0] as ours, sides[1] as rival:
-        tell(*alternate(ours, rival, ROUNDS))
+        report(*alternate(ours, rival, ROUNDS))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One side of `merge`: `python -m benchmarks.merging ours` or `... rival`, under its settings."""
+"""One side of `merge`: `python -m benchmarks.merging ours` or `... rival`."""
 
 import json
 import sys
@@ -15,12 +15,12 @@ from benchmarks import side
 
 RECIPIENTS = 1000
 
-#: Bodies built in a round; its figure is their median.
-REPEATS = 20
+#: Bodies built in a round. The round's figure is their median.
+BODIES = 20
 
 
 def message() -> Any:
-    """Made anew for each, for it is the caller's and not measured."""
+    """Make a message. A project's code does that, so it is not measured."""
     numbers = range(RECIPIENTS)
     made: Any = EmailMessage(from_email="Shop <shop@example.com>", to=[_address(one) for one in numbers])
     made.template_id = "d-5a963add2ec84305813ff860db277d7a"
@@ -54,7 +54,7 @@ def ours() -> Callable[[Any], bytes]:
 
 
 def rival() -> Callable[[Any], bytes]:
-    warnings.simplefilter("ignore")  # that SendGrid is not supported any more
+    warnings.simplefilter("ignore")  # django-anymail warns that it no longer supports SendGrid
     backend: Any = get_connection()
 
     def build(message: Any) -> bytes:
@@ -66,7 +66,7 @@ def rival() -> Callable[[Any], bytes]:
 
 
 def measure(build: Callable[[Any], bytes]) -> float:
-    return median(_milliseconds(build, message()) for _ in range(REPEATS))
+    return median(_milliseconds(build, message()) for _ in range(BODIES))
 
 
 def _milliseconds(build: Callable[[Any], bytes], made: Any) -> float:

@@ -1,4 +1,4 @@
-"""A receiver that notes when it is called: a line for each event, in a file of all processes."""
+"""A receiver that records the time of each call in a file that all processes share."""
 
 import os
 import time
@@ -8,12 +8,12 @@ from typing import Any
 
 from django.apps import AppConfig
 
-#: The variable that names the file.
+#: The environment variable with the path of the file.
 VARIABLE = "BENCH_NOTES"
 
 
 class Noting(AppConfig):
-    """To be installed where events are received: `benchmarks.noting.Noting`."""
+    """Install it in the measured deployment as `benchmarks.noting.Noting`."""
 
     name = "benchmarks.noting"
     label = "noting"
@@ -25,12 +25,12 @@ class Noting(AppConfig):
 
 
 def note(event: Any, **_: Any) -> None:
-    # The clock is one for all processes. A line is appended whole, whoever else appends.
+    # All processes share the monotonic clock. One write keeps each line whole.
     os.write(_file(), f"{event.event_id} {time.monotonic()!r}\n".encode())
 
 
 def noted() -> dict[str, float]:
-    """When each event was received, by its id: seconds of the monotonic clock."""
+    """Return, by event id, the time of the receiver's call in seconds of the monotonic clock."""
     with Path(os.environ[VARIABLE]).open() as lines:
         return {event_id: float(at) for event_id, at in map(str.split, lines)}
 

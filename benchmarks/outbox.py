@@ -1,4 +1,4 @@
-"""The mails that traffic is about, as the outbox has them once SendGrid has taken them."""
+"""Puts the mails of the traffic into the outbox, as accepted mails."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from sending_app.models import OutboxMessage, Recipient
 
 
 def keep(mails: Sequence[Mail]) -> None:
-    """Each a message of its own, accepted a moment ago, its events still to come."""
+    """Insert a message for each mail, just accepted and without events."""
     now = timezone.now()
     messages = OutboxMessage.objects.bulk_create(
         (OutboxMessage(created_at=now, alias="default", subject="Benchmark") for _ in mails), batch_size=1000

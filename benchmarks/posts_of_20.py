@@ -1,4 +1,4 @@
-"""`posts_of_20`: posts of 20 signed events a web server and Redis take in a second. No worker runs."""
+"""`posts_of_20`: posts of 20 signed events that a web server and Redis accept a second. No worker runs."""
 
 import os
 import time
@@ -11,7 +11,7 @@ from benchmarks.traffic import Post
 from devstack.stack import Stack
 from fake_sendgrid.events import generate_events
 
-#: Of a round, for either side: some seconds each.
+#: Posts of a round for each side; both take some seconds.
 OURS, RIVALS = 1500, 40
 
 
@@ -20,8 +20,8 @@ def main() -> None:
     ours, rival = deployments.ours(), deployments.rival("delay")
     with ours.web(), rival.web():
         for stack in (ours, rival):
-            traffic.send(stack.webhook_url, posts[:20])  # what is only made once
-        rounds.tell(
+            traffic.send(stack.webhook_url, posts[:20])  # unmeasured: it fills caches
+        rounds.report(
             *rounds.alternate(lambda: _rate(ours, posts), lambda: _rate(rival, posts[:RIVALS]), rounds=5)
         )
 
@@ -35,7 +35,7 @@ def _rate(stack: Stack, posts: Sequence[Post]) -> float:
 
 
 def _empty(valkey: Redis) -> None:
-    # Celery's producers remember that they have told the broker which queue is bound to what.
+    # Keep Celery's bindings of queues: its producers declare them only once.
     keys = [key for key in valkey.scan_iter() if not key.startswith(b"_kombu.")]
     if keys:
         valkey.delete(*keys)

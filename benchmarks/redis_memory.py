@@ -1,4 +1,4 @@
-"""`redis_memory`: bytes that Valkey uses for an event that waits, beside those of the event."""
+"""`redis_memory`: bytes that Valkey uses for a waiting event, beside the bytes of the event."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from benchmarks import deployments, rounds, traffic
 from devstack.stack import Stack
 from fake_sendgrid.events import generate_events
 
-#: In each round, in posts of 1,000.
+#: Events of a round, in posts of 1,000.
 EVENTS = 50_000
 
 ROUNDS = 3
@@ -20,11 +20,11 @@ def main() -> None:
     deployment = deployments.ours()
     with deployment.web():
         found = [bytes_of_waiting(deployment, seed) for seed in range(1, ROUNDS + 1)]
-    rounds.tell([memory for memory, _ in found], [raw for _, raw in found])
+    rounds.report([memory for memory, _ in found], [raw for _, raw in found])
 
 
 def bytes_of_waiting(deployment: Stack, seed: int) -> tuple[float, float]:
-    """What an event takes in Valkey, and the event itself. Its web process runs, and no worker."""
+    """Return the bytes of an event in Valkey, and its own. The web process must run, and no worker."""
     events = [json.dumps(event, separators=(",", ":")).encode() for event in generate_events(EVENTS, seed)]
     posts = traffic.signed(deployments.sender(), events, 1000)
     valkey = Redis.from_url(os.environ["BENCH_REDIS_URL"])
@@ -37,7 +37,7 @@ def bytes_of_waiting(deployment: Stack, seed: int) -> tuple[float, float]:
 
 
 def _empty(valkey: Redis) -> None:
-    # By itself it would answer first and free the memory later.
+    # Without SYNC, Valkey would answer first and free the memory later.
     valkey.execute_command("FLUSHDB", "SYNC")  # type: ignore[no-untyped-call]
 
 

@@ -1,4 +1,4 @@
-"""What was measured: as a table, as the page that is kept, as JSON."""
+"""Results of a run: as a table, as the page results.md, as JSON."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from benchmarks.rows import Row
 
 @dataclass(frozen=True)
 class Result:
-    """The figures of a row, one of each round."""
+    """The figures of a row, one for each round."""
 
     row: Row
     ours: Sequence[float]
@@ -40,7 +40,7 @@ class Result:
 
 
 def table(results: Sequence[Result]) -> Iterator[str]:
-    """Its lines, in Markdown."""
+    """Yield the lines of a Markdown table."""
     yield "| Row | What | Against | Ours | Rival | Unit | Ratio | Goal | |"
     yield "|---|---|---|---|---|---|---|---|---|"
     for result in results:
@@ -52,7 +52,7 @@ def table(results: Sequence[Result]) -> Iterator[str]:
 
 
 def page(machine: str, results: Sequence[Result]) -> str:
-    """The page that is kept; `machine` names what it was measured on."""
+    """Return the text of results.md. `machine` describes the machine and the versions."""
     lines = (
         "# Results of `./dev bench`",
         "",
@@ -66,12 +66,12 @@ def page(machine: str, results: Sequence[Result]) -> str:
 
 
 def figure(rounds: Sequence[float]) -> str:
-    """The median, and between what the rounds were."""
+    """Format the median and the range of the rounds."""
     if min(rounds) == max(rounds):
         return short(rounds[0])
     return f"{short(median(rounds))} ({short(min(rounds))} to {short(max(rounds))})"
 
 
 def short(number: float) -> str:
-    """Three digits that count."""
+    """Format with three significant digits."""
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"

@@ -1,4 +1,4 @@
-"""Rounds of two things in turn, so that what the machine does meanwhile falls on both."""
+"""Measures two sides in alternating rounds, so that other load on the machine hits both."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 def alternate(
     ours: Callable[[], float], rival: Callable[[], float], rounds: int
 ) -> tuple[list[float], list[float]]:
-    """The figures of both, a round each in turn; who begins changes."""
+    """Return the figures of both sides. They take turns to begin."""
     figures: tuple[list[float], list[float]] = ([], [])
     both = (ours, rival)
     for number in range(rounds):
@@ -19,6 +19,6 @@ def alternate(
     return figures
 
 
-def tell(ours: Sequence[float], rival: Sequence[float]) -> None:
-    """What `./dev bench` reads: one line, the figures of each round."""
+def report(ours: Sequence[float], rival: Sequence[float]) -> None:
+    """Print the line that `./dev bench` reads: the figures of each round."""
     sys.stdout.write(json.dumps({"ours": list(ours), "rival": list(rival)}) + "\n")

@@ -1,25 +1,25 @@
-"""What is measured against what, and what is to come of it."""
+"""The rows of `./dev bench`: what is measured, against what, and the goal."""
 
 from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """One line of the table. A ratio is always ours by the rival's."""
+    """A row of the table. The ratio is our figure divided by the rival's."""
 
     name: str
     what: str
     against: str
     unit: str
-    #: The ratio to reach.
+    #: The goal for the ratio.
     goal: float
-    #: Whether the ratio is to be at most the goal; at least, otherwise.
+    #: Whether the goal is an upper limit; otherwise it is a lower limit.
     at_most: bool = False
-    #: Whether both sides have SQLite; PostgreSQL, otherwise.
+    #: Whether both sides use SQLite; otherwise PostgreSQL.
     sqlite: bool = False
 
     @property
     def script(self) -> str:
-        """It is `benchmarks.<script>`."""
+        """The module that measures it: `benchmarks.<script>`."""
         return self.name.removesuffix("_sqlite")
 
     def holds(self, ratio: float) -> bool:
@@ -48,7 +48,7 @@ _ROWS = (
     Row("end_to_end_1000", "Events from post to receiver, posts of 1,000", _TASK_EACH, "events/s", 60),
     Row("end_to_end_20", "Events from post to receiver, posts of 20", _TASK_EACH, "events/s", 30),
     Row("floor", "The first of these", "a bare loop that does the same SQL", "events/s", 0.6),
-    Row("redis_memory", "Redis memory of an event that waits", "its bytes", "bytes", 1.3, True),
+    Row("redis_memory", "Redis memory of a waiting event", "its bytes", "bytes", 1.3, True),
     Row("merge", "The body of a merge to 1,000", "django-anymail's payload", "ms", 1 / 2, True),
     Row(
         "mails",
@@ -60,11 +60,11 @@ _ROWS = (
     Row("bulk", "Recipients of merges a minute, SendGrid taking 50 ms", "the goal", "recipients/min", 1),
 )
 
-# What is to be reached with SQLite, whose writers take turns: the other goals are those of PostgreSQL. What a
-# door answers in has nothing to do with our database.
+# Goals with SQLite, which has one writer at a time; the other goals are for PostgreSQL. The rows of the
+# webhook view have none, because our view does not use the database.
 _ON_SQLITE = {"end_to_end_1000": 10, "mails": 2}
 
-#: In the order in which they run.
+#: The rows in the order in which they run.
 ROWS = (
     *_ROWS,
     *(

@@ -1,4 +1,4 @@
-"""`./dev bench`: ours beside the rival, on servers of their own, and whether each goal is reached."""
+"""`./dev bench`: measures our deployment beside the rival on new servers, and checks each goal."""
 
 import json
 import os
@@ -21,14 +21,14 @@ from devstack.postgres import Postgres
 from devstack.stack import PASSED_ON, ROOT
 from devstack.valkey import Valkey
 
-#: Kept, to be compared with the next ones.
+#: The stored results of the last full run.
 RESULTS = ROOT / "benchmarks" / "results.md"
 
-#: No rows, for they take as long as they are told to: `benchmarks.<name>`, which prints a table of its own.
+#: Benchmarks that are no rows: `benchmarks.<name>` prints its own table.
 LONG = ("growth", "latency", "hostile")
 
-#: Of PostgreSQL, where millions are stored. By its defaults it has 128 MB for tables and indexes, and makes a
-#: checkpoint a gigabyte of WAL: nearly each index page that is written to goes whole into the WAL then.
+#: PostgreSQL's settings for millions of events. By default it caches 128 MB of tables and indexes and makes a
+#: checkpoint each gigabyte of WAL. Then nearly every written index page goes whole into the WAL.
 FOR_MILLIONS = ("shared_buffers=2GB", "max_wal_size=8GB", "checkpoint_timeout=15min", "wal_compression=on")
 
 USAGE = f"""usage: ./dev bench [ROW ...]
@@ -36,12 +36,12 @@ USAGE = f"""usage: ./dev bench [ROW ...]
        ./dev bench latency [SECONDS]
        ./dev bench hostile
 
-Rows, all unless named: {", ".join(row.name for row in ROWS)}.
+Rows (default: all): {", ".join(row.name for row in ROWS)}.
 
-growth   what becomes slower with so many events stored (1000000 unless told), and what an event takes
-         in Redis and on disk
-latency  the time from a post to the receiver's call, at several loads of so many seconds (15 unless told)
-hostile  CPU time to read inbound mails that are made to take long, and how it grows with their size"""
+growth   what becomes slower with EVENTS stored events (default: 1000000), and the bytes of an event in Redis
+         and on disk
+latency  the time from a post to the receiver's call, at several loads of SECONDS each (default: 15)
+hostile  CPU time to parse inbound mails designed to be slow, and how it grows with their size"""
 
 
 def main(argv: list[str]) -> int:
@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
         return 2
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pipeline-bench-")))
-        # Its Valkey writes to disk before it answers, and so does its PostgreSQL.
+        # Valkey and PostgreSQL write to disk before they answer.
         settings = FOR_MILLIONS if long == "growth" else ()
         postgres = stack.enter_context(Postgres(folder, durable=True, settings=settings))
         valkey = stack.enter_context(Valkey(folder / "valkey"))
@@ -98,7 +98,7 @@ def _measure(row: Row, env: Mapping[str, str]) -> Result:
 def _run(
     script: str, name: str, arguments: Sequence[str], env: Mapping[str, str], stdout: int | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run it, in a folder of its own, and with nothing in Valkey: others leave what nobody has read."""
+    """Run a benchmark in its own folder, with an empty Valkey: other benchmarks leave events there."""
     folder = Path(env["BENCH_FOLDER"]) / name
     folder.mkdir()
     Redis.from_url(env["BENCH_REDIS_URL"]).flushall()

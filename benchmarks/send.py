@@ -1,4 +1,4 @@
-"""`python -m benchmarks.send COUNT`: so many mails in a plain loop; prints when the first began."""
+"""`python -m benchmarks.send COUNT`: sends COUNT mails in a loop; prints the time of its start."""
 
 import sys
 import time

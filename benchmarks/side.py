@@ -1,4 +1,4 @@
-"""One of two sides that cannot share a process: it measures in one of its own, when it is asked to."""
+"""Runs one side of a comparison in its own process, because the two sides need different settings."""
 
 import os
 import subprocess
@@ -10,10 +10,10 @@ from devstack.stack import ROOT
 
 
 class Side:
-    """Asks `python -m MODULE`, which is to call `answer`; `env` beside the environment of the benchmark."""
+    """Runs `python -m MODULE`, which must call `answer`. Each call of the object measures once."""
 
     def __init__(self, module: str, env: Mapping[str, str], *arguments: str) -> None:
-        self._what = module
+        self._module = module
         self._child = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             env={**os.environ, **env},
@@ -29,18 +29,18 @@ class Side:
         print(file=self._child.stdin, flush=True)
         line = self._child.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self._what} ended with status {self._child.wait()}")
+            raise RuntimeError(f"{self._module} ended with status {self._child.wait()}")
         return float(line)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # It ends with its stdin, so with us as well.
+        # The process ends when its stdin closes, so also when this process dies.
         self._child.communicate()
 
 
 def answer(measure: Callable[[], float]) -> None:
-    """In that process: measure each time a line comes."""
+    """In the process of the side: measure once for each line of stdin."""
     for _ in sys.stdin:
         print(measure(), flush=True)

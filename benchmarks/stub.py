@@ -1,6 +1,6 @@
-"""A SendGrid that checks nothing and takes 50 ms for each mail: `python -m benchmarks.stub PORT`.
+"""`python -m benchmarks.stub PORT`: a stub of SendGrid that accepts every mail after 50 ms.
 
-The double of `fake_sendgrid` reads each mail to judge it, and would take from two cores what is measured.
+`fake_sendgrid` validates each mail, and would take CPU from the measured processes.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from pathlib import Path
 from devstack.process import Process, free_port, wait_for
 from devstack.stack import ROOT
 
-#: Seconds a request takes.
+#: Seconds from a request to its response.
 DELAY = 0.05
 
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
@@ -22,7 +22,7 @@ _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
-    """It runs, in a process of its own; the URL of its API."""
+    """Run the stub in a process; yield the URL of its API."""
     port = free_port()
     program = [sys.executable, "-m", "benchmarks.stub", str(port)]
     with Process(program, log=folder / "stub.log", cwd=ROOT) as process:

@@ -1,4 +1,4 @@
-"""What SendGrid posts about mails of ours, made and signed before any clock runs."""
+"""Posts of SendGrid for our mails, made and signed before a measurement begins."""
 
 import random
 import uuid
@@ -11,19 +11,19 @@ from urllib.parse import urlsplit
 from fake_sendgrid.events import Event, generate_events
 from fake_sendgrid.webhook_sender import WebhookSender, event_batch
 
-#: Of a hundred events, those that SendGrid posts twice.
-REPEATS = 5
+#: The events in a hundred that SendGrid posts twice.
+DUPLICATES = 5
 
-#: Connections that post at once: enough to keep the web process busy.
+#: Concurrent connections, enough to keep the web process busy.
 CONNECTIONS = 4
 
-#: What people do comes about an hour later, a repeat some minutes.
+#: Engagement events come about an hour later, duplicates some minutes later.
 _LATER = {"open": 3600, "click": 3600, "unsubscribe": 3600, "spamreport": 3600}
 _AGAIN = 300
 
 
 class Mail(NamedTuple):
-    """One that was sent, to one recipient."""
+    """A sent mail to one recipient."""
 
     id: uuid.UUID
     address: str
@@ -38,46 +38,46 @@ class Post(NamedTuple):
 
 class Traffic(NamedTuple):
     mails: list[Mail]
-    #: Each once.
+    #: Without duplicates.
     events: list[Event]
-    #: With repeats, in the order in which they come.
+    #: With duplicates, in the order of arrival.
     posts: list[Post]
 
 
 def make(sender: WebhookSender, count: int, size: int, seed: int) -> Traffic:
-    """`count` events of mails of ours and some repeats, in signed posts of `size`.
+    """Make `count` events of our mails and some duplicates, in signed posts of `size`.
 
-    The same seed makes the same events, another one others.
+    The same seed makes the same events.
     """
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     events = generate_events(count, seed)
     mails: dict[str, Mail] = {}
     for event in events:
-        mail = mails.setdefault(event["anymail_id"], _mail(event, chance))
+        mail = mails.setdefault(event["anymail_id"], _mail(event, rng))
         event["anymail_id"] = str(mail.id)
-    repeats = chance.sample(events, count * REPEATS // 100)
-    comes = [(_comes_at(event, chance), event) for event in events]
-    comes += [(_comes_at(event, chance) + chance.expovariate(1 / _AGAIN), event) for event in repeats]
-    comes.sort(key=lambda one: one[0])
+    duplicates = rng.sample(events, count * DUPLICATES // 100)
+    comes = [(_comes_at(event, rng), event) for event in events]
+    comes += [(_comes_at(event, rng) + rng.expovariate(1 / _AGAIN), event) for event in duplicates]
+    comes.sort(key=lambda arrival: arrival[0])
     posted = [event for _, event in comes]
     return Traffic(list(mails.values()), events, signed(sender, posted, size))
 
 
 def signed(sender: WebhookSender, events: Sequence[Event | bytes], size: int) -> list[Post]:
-    """Posts of `size` events."""
+    """Make signed posts of `size` events."""
     bodies = [event_batch(events[at : at + size]) for at in range(0, len(events), size)]
     return [Post(body, sender.headers(body)) for body in bodies]
 
 
 def send(url: str, posts: Sequence[Post]) -> None:
-    """Post all, over a few connections that stay open. Raises RuntimeError where one is not taken."""
+    """Post all over a few kept-alive connections. Raises RuntimeError if a post is not accepted."""
     shares = [posts[at::CONNECTIONS] for at in range(CONNECTIONS)]
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         list(pool.map(lambda share: send_in_turn(url, share), shares))
 
 
 def send_in_turn(url: str, posts: Iterable[Post]) -> None:
-    """The same over one connection, each post as it comes."""
+    """Post all over one connection, each as the iterable yields it."""
     address = urlsplit(url)
     connection = HTTPConnection(address.hostname or "", address.port)
     for body, headers in posts:
@@ -89,11 +89,11 @@ def send_in_turn(url: str, posts: Iterable[Post]) -> None:
     connection.close()
 
 
-def _mail(event: Event, chance: random.Random) -> Mail:
+def _mail(event: Event, rng: random.Random) -> Mail:
     request, _, _ = event["sg_message_id"].partition(".")
-    return Mail(uuid.UUID(int=chance.getrandbits(128)), event["email"], request)
+    return Mail(uuid.UUID(int=rng.getrandbits(128)), event["email"], request)
 
 
-def _comes_at(event: Event, chance: random.Random) -> float:
+def _comes_at(event: Event, rng: random.Random) -> float:
     later = _LATER.get(event["event"])
-    return float(event["timestamp"]) + (chance.expovariate(1 / later) if later else 0)
+    return float(event["timestamp"]) + (rng.expovariate(1 / later) if later else 0)

@@ -1,6 +1,6 @@
-"""One side of `door`: milliseconds in which it answers a signed post of 1,000 events, server left out.
+"""One side of `door`: milliseconds of a WSGI call with a signed post of 1,000 events, without a web server.
 
-Argument: how many posts a round has.
+Argument: the number of posts in a round.
 """
 
 import io
@@ -26,12 +26,12 @@ def main(posts: int) -> None:
     application = get_wsgi_application()
     requests = _requests(sender())
     valkey = Redis.from_url(os.environ["BENCH_REDIS_URL"])
-    _time(application, next(requests))  # what is only made once
+    _time(application, next(requests))  # unmeasured: it fills caches
     answer(lambda: mean(_after_reset(valkey, application, next(requests)) for _ in range(posts)))
 
 
 def _requests(sendgrid: WebhookSender) -> Iterator[dict[str, Any]]:
-    """Posts as a server hands them over, each of new events."""
+    """Yield the WSGI environ of posts, each with new events."""
     for seed in count(1):
         body = event_batch(generate_events(1000, seed))
         headers = {
@@ -50,8 +50,8 @@ def _requests(sendgrid: WebhookSender) -> Iterator[dict[str, Any]]:
 
 
 def _after_reset(valkey: Redis, application: Any, environ: dict[str, Any]) -> float:
-    # Nothing reads here. Without its mark, each post wakes a worker. SYNC: by itself it would answer first
-    # and free the memory later.
+    # No worker empties Valkey here. After a flush each post pays for a wake-up. Without SYNC, Valkey would
+    # answer first and free the memory later.
     valkey.execute_command("FLUSHALL", "SYNC")  # type: ignore[no-untyped-call]
     return _time(application, environ)
 

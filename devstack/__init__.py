@@ -1,1 +1,6 @@
-"""The ground that commands and tests stand on: servers and processes of our own, on free loopback ports."""
+"""The development stack: servers and processes on free loopback ports, and the commands of `./dev`.
+
+`postgres`, `valkey`, `process` and `stack` start servers and the deployment's processes; tests and benchmarks
+use them too. The other modules are commands and their parts. devstack may import the apps and
+`fake_sendgrid`, but no benchmark. The apps, `workers`, `project` and `example_app` never import devstack.
+"""

@@ -1,11 +1,11 @@
-"""`python -m devstack COMMAND [arguments]`: what `./dev` hands over to, once the environment stands."""
+"""`python -m devstack COMMAND [arguments]`: runs a command. `./dev` makes the environment and calls it."""
 
 import signal
 import sys
 from importlib import import_module
 from types import FrameType
 
-# Named here and imported when asked for: a command pays for its own imports alone.
+# Imported on demand, so that a command imports no other command.
 COMMANDS = {
     "demo": "devstack.demo",
     "test": "devstack.test",
@@ -22,7 +22,7 @@ def main(argv: list[str]) -> int:
         print(f"usage: ./dev {'|'.join(COMMANDS)} [arguments]", file=sys.stderr)
         return 2
     for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # nohup's wish stands
+        if signal.getsignal(number) is signal.SIG_DFL:  # keep nohup's SIG_IGN
             signal.signal(number, exit_cleanly)
     try:
         status: int = import_module(COMMANDS[argv[0]]).main(argv[1:])
@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
 
 
 def exit_cleanly(number: int, _frame: FrameType | None) -> None:
-    """So that `finally` blocks run; a second signal must not break into them."""
+    """Exit through the `finally` blocks. A second signal must not interrupt them."""
     signal.signal(number, signal.SIG_IGN)
     sys.exit(128 + number)
 

@@ -1,7 +1,7 @@
-"""`./dev chaos`: a deployment under load, while its Valkey breaks and its workers are killed.
+"""`./dev chaos`: puts a deployment under load, breaks its Valkey and kills its workers.
 
-Events are posted and mails sent throughout. At the end everything must have been stored, received and sent,
-once, and no worker may have stopped working. A seed decides on the faults and on the events.
+Events are posted and mails sent throughout. At the end each event and mail must have been stored, received
+and sent once, and no worker may be wedged. The seed determines the faults and the events.
 """
 
 import argparse
@@ -27,14 +27,14 @@ from devstack.work_log import RECEIVER_CALLS, SENT_MAILS, STOP
 from fake_sendgrid.event_webhook import EventPost
 from fake_sendgrid.server import FakeSendGrid
 
-#: Seconds between two mails.
+#: Seconds from one mail to the next.
 _MAIL_EVERY = 0.5
 
-#: Seconds after the storm in which everything must be done: a worker that was killed in mid post leaves a
-#: mail to its lease, and then to SEND_UNKNOWN_WAIT.
+#: Seconds to finish all work after the last fault. A mail whose worker was killed during its post waits for
+#: its lease, and then for SEND_UNKNOWN_WAIT.
 _SETTLE_TIMEOUT = 300
 
-#: Seconds the longest pause of a worker is to stay under.
+#: The longest stall of a worker should stay below this number of seconds.
 _STALL_GOAL = 15
 
 
@@ -53,7 +53,7 @@ class Figures:
     receivers_called_again: int
     mails_sent: int
     mails_accepted: int
-    #: Neither accepted nor parked for a person: at the end, no one will send them.
+    #: Neither accepted nor parked: nothing will send them.
     mails_lost: int
     mails_parked: int
     mails_sent_twice: int
@@ -84,18 +84,18 @@ def main(argv: list[str]) -> int:
         )
         deployment.manage("migrate", "--verbosity", "0")
         supervisor = stack.enter_context(Supervisor(deployment))
-        pauses = stack.enter_context(StallMonitor(supervisor, valkey, folder, options.wedged_after))
+        stalls = stack.enter_context(StallMonitor(supervisor, valkey, folder, options.wedged_after))
         stack.enter_context(poster)
         mails = stack.enter_context(_sender_of_mails(deployment))
-        storm = FaultInjector(valkey, supervisor, pauses)
+        injector = FaultInjector(valkey, supervisor, stalls)
 
         def figures() -> Figures:
             return _figures(postgres.url, folder, poster, sendgrid)
 
         def say(now: float) -> None:
-            print(_progress(now, storm.done, figures(), pauses, supervisor), flush=True)
+            print(_progress(now, injector.injected, figures(), stalls, supervisor), flush=True)
 
-        storm.run(plan_faults(options.faults, options.minutes * 60, options.seed, options.kinds), say)
+        injector.run(plan_faults(options.faults, options.minutes * 60, options.seed, options.kinds), say)
         poster.stop()
         (folder / STOP).touch()
         if mails.wait(60):
@@ -104,8 +104,8 @@ def main(argv: list[str]) -> int:
         with suppress(TimeoutError):
             sendgrid.wait_until_posted(_SETTLE_TIMEOUT)
         while not figures().is_settled and time.monotonic() < over:
-            time.sleep(1)  # to look takes a while, and the workers need the machine
-        good = _report(storm.done, figures(), pauses, supervisor)
+            time.sleep(1)  # counting is slow, and the workers need the CPU
+        good = _report(injector.injected, figures(), stalls, supervisor)
     if not good:
         print(f"The logs are in {folder}.", flush=True)
         return 1
@@ -134,8 +134,8 @@ def _environment(folder: Path, postgres: Postgres, valkey: Valkey, sendgrid: Fak
         "DEFAULT_FROM_EMAIL": "The shop <shop@example.com>",
         "DJANGO_EXTRA_APPS": "devstack.work_log",
         "WORK_LOG_FOLDER": str(folder),
-        "WORKER_WATCHDOG": "exit",  # the supervisor starts again what ends
-        # The leases follow from these: what a killed worker had in hand is taken up a minute later.
+        "WORKER_WATCHDOG": "exit",  # the supervisor restarts what exits
+        # Leases are derived from these: the work of a killed worker is recovered a minute later.
         "RECEIVER_TIME_LIMIT": "1",
         "REQUESTS_TIMEOUT": "5",
         "SEND_UNKNOWN_WAIT": "61",
@@ -146,9 +146,9 @@ def _environment(folder: Path, postgres: Postgres, valkey: Valkey, sendgrid: Fak
 
 
 def _record_posted_events(post: EventPost, poster: EventPoster) -> None:
-    """The double has posted the events of mails."""
+    """fake_sendgrid has posted events of mails."""
     if post.succeeded:
-        poster.taken(event["sg_event_id"] for event in post.events)
+        poster.add_posted(event["sg_event_id"] for event in post.events)
 
 
 def _sender_of_mails(deployment: SupervisedStack) -> Process:
@@ -163,12 +163,12 @@ def _figures(database_url: str, folder: Path, poster: EventPoster, sendgrid: Fak
         def column(sql: str) -> list[Any]:
             return [value for (value,) in connection.execute(sql).fetchall()]
 
-        # First what was taken in, then what came of it: both grow meanwhile.
+        # Read the input before its results: both grow meanwhile.
         posted, sent = poster.posted, _lines(folder / SENT_MAILS)
         stored = Counter(column("SELECT event_id FROM events_app_event"))
         (pending,) = column("SELECT count(*) FROM events_app_pendingdelivery WHERE state = 'pending'")
         (dead,) = column("SELECT count(*) FROM events_app_pendingdelivery WHERE state = 'dead'")
-        # SendGrid may have accepted a parked mail.
+        # A parked mail may have been accepted, so it is not lost.
         parked = set(
             column(
                 "SELECT r.message_id::text FROM sending_app_mail p JOIN sending_app_recipient r "
@@ -204,54 +204,54 @@ def _lines(file: Path) -> Counter[str]:
 
 
 def _progress(
-    now: float, done: Counter[str], found: Figures, pauses: StallMonitor, supervisor: Supervisor
+    now: float, done: Counter[str], found: Figures, stalls: StallMonitor, supervisor: Supervisor
 ) -> str:
     return (
         f"  {now / 60:4.1f} min  {sum(done.values())} faults  "
         f"events {found.events_posted} posted, {found.events_stored} stored  "
         f"mails {found.mails_sent} sent, {found.mails_accepted} accepted  "
-        f"longest pause {max(pauses.longest.values()):.1f} s  ended by themselves {supervisor.ended.total()}"
+        f"longest stall {max(stalls.longest.values()):.1f} s  ended by themselves {supervisor.ended.total()}"
     )
 
 
-def _report(done: Counter[str], found: Figures, pauses: StallMonitor, supervisor: Supervisor) -> bool:
-    """Print the table and a line of JSON; whether all is as it must be."""
-    longest = max(pauses.longest.values())
+def _report(done: Counter[str], found: Figures, stalls: StallMonitor, supervisor: Supervisor) -> bool:
+    """Print the table and a line of JSON. Return whether each figure is as expected."""
+    longest = max(stalls.longest.values())
     must_be_none = {
         "events lost": found.events_lost,
         "events stored twice": found.events_stored_twice,
         "events still pending for a receiver": found.events_pending,
-        "events given up": found.events_dead,
-        "events that no receiver got": found.receivers_not_called,
+        "dead events": found.events_dead,
+        "events that reached no receiver": found.receivers_not_called,
         "mails lost": found.mails_lost,
         "mails sent twice": found.mails_sent_twice,
-        "workers wedged": pauses.wedged.total(),
+        "workers wedged": stalls.wedged.total(),
     }
     print(f"\n  {'what happened':<44}{'count':>8}")
     rows: dict[str, object] = {
-        **{f"fault: {FAULT_KINDS[kind].words}": done[kind] for kind in FAULT_KINDS if done[kind]},
-        "events posted (those of the mails as well)": found.events_posted,
+        **{f"fault: {FAULT_KINDS[kind].description}": done[kind] for kind in FAULT_KINDS if done[kind]},
+        "events posted, those of mails included": found.events_posted,
         "events stored": found.events_stored,
         "receiver calls": found.receiver_calls,
         "receiver calls made again after a kill": found.receivers_called_again,
         "mails sent": found.mails_sent,
         "mails accepted": found.mails_accepted,
-        "mails parked for a person": found.mails_parked,
+        "mails parked": found.mails_parked,
         **{f"{name} ended by itself": count for name, count in supervisor.ended.items()},
-        **{f"longest pause of {name}, in s": f"{pause:.1f}" for name, pause in pauses.longest.items()},
+        **{f"longest stall of {name}, in s": f"{stall:.1f}" for name, stall in stalls.longest.items()},
     }
     for what, value in rows.items():
         print(f"  {what:<44}{value!s:>8}")
     for what, count in must_be_none.items():
         print(f"  {what:<44}{count:>8}  {'WRONG' if count else 'ok'}")
-    print(f"  {'longest pause of a worker, in s':<44}{longest:>8.1f}  goal: under {_STALL_GOAL}\n")
+    print(f"  {'longest stall of a worker, in s':<44}{longest:>8.1f}  goal: under {_STALL_GOAL}\n")
     good = not any(must_be_none.values())
     answer = {
         "faults": dict(done),
         **asdict(found),
         "ended_by_themselves": dict(supervisor.ended),
-        "wedged": dict(pauses.wedged),
-        "longest_pause": round(longest, 1),
+        "wedged": dict(stalls.wedged),
+        "longest_stall": round(longest, 1),
         "good": good,
     }
     print(json.dumps(answer), flush=True)

@@ -1,4 +1,4 @@
-"""`./dev check`: every check that needs no server, each of them even when one before it failed."""
+"""`./dev check`: runs every check that needs no server. A failed check does not stop the next."""
 
 import subprocess
 import sys
@@ -23,5 +23,5 @@ def main(argv: list[str]) -> int:
 
 def passes(check: tuple[str, ...]) -> bool:
     print(f"\n== {' '.join(check)}", flush=True)
-    program = Path(sys.executable).with_name(check[0])  # of our environment, whatever PATH says
+    program = Path(sys.executable).with_name(check[0])  # from this environment, not from PATH
     return subprocess.run([program, *check[1:]], check=False).returncode == 0

@@ -1,6 +1,6 @@
-"""Which files one event, one mail and one inbound mail cross: `./dev figures --crossed`.
+"""`./dev figures --crossed`: lists the files that an event, a mail and an inbound mail cross.
 
-A server of its own and a SQLite; web and worker run in one process, where a profiler sees each call.
+It starts a Valkey and uses SQLite. Web and worker code run in one process, where a profiler sees each call.
 """
 
 import json
@@ -24,14 +24,14 @@ from fake_sendgrid.inbound_form import raw_form
 from fake_sendgrid.server import FakeSendGrid
 from fake_sendgrid.webhook_sender import WebhookSender, event_batch
 
-#: Where a mail leaves Python code that is worth counting.
+#: The file in which a mail reaches the socket; the count ends there.
 SOCKET = "urllib3/connection.py"
 
 _RUN = "from devstack import crossed_files; crossed_files.show()"
 
 
 def crossed() -> dict[str, list[str]]:
-    """The files that each crosses, in the order in which it enters them."""
+    """Return the crossed files of each, in the order of entry."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pipeline-figures-")))
         valkey = stack.enter_context(Valkey(folder / "valkey"))
@@ -56,7 +56,7 @@ def crossed() -> dict[str, list[str]]:
 
 
 class Recorder:
-    """Notes each file of the apps that a call enters, until `stop`."""
+    """Records each file of the apps that a call enters, until `stop`."""
 
     def __init__(self) -> None:
         self.files: dict[str, None] = {}
@@ -86,14 +86,14 @@ class Recorder:
 
 
 def show() -> None:
-    """Print what `crossed` answers. Runs in the deployment's process."""
+    """Print the result of `crossed`. This runs in the deployment's process."""
     ways = {"an event": _event, "a mail": _mail, "an inbound mail": _inbound}
     print(json.dumps({name: _warm(way) for name, way in ways.items()}))
 
 
 def _warm(way: Callable[[Recorder], None]) -> list[str]:
-    """The shortest of some: under load a server may be late, and that is another way."""
-    way(Recorder())  # the first one fills what later ones find filled
+    """Return the shortest of three runs: under load a slow server causes another path."""
+    way(Recorder())  # the first run fills caches
     recorders = [Recorder() for _ in range(3)]
     for recorder in recorders:
         way(recorder)
@@ -104,9 +104,8 @@ def _event(recorder: Recorder) -> None:
     from events_app import tasks  # noqa: PLC0415 (it needs the apps)
     from events_app.signals import tracking  # noqa: PLC0415
 
-    body = event_batch(
-        [{**generate_events(1)[0], "sg_event_id": uuid.uuid4().hex}]
-    )  # twice the same would be a duplicate
+    # The same id again would make the event a duplicate.
+    body = event_batch([{**generate_events(1)[0], "sg_event_id": uuid.uuid4().hex}])
     with _received(tracking, recorder), recorder.on():
         _post("tracking", body, _sender().headers(body))
         tasks.drain()
@@ -143,7 +142,7 @@ def _received(signal: Any, recorder: Recorder) -> Iterator[None]:
 
     def receiver(event: Any, **_: Any) -> None:
         if signal is not tracking:
-            str(event.message.text)  # a mail is read when it is asked for
+            str(event.message.text)  # a mail is parsed on access
         recorder.stop()
 
     signal.connect(receiver, dispatch_uid="figures", weak=False)

@@ -1,4 +1,4 @@
-"""`./dev demo`: the whole way of an event, a mail and an answer to it, with every figure checked."""
+"""`./dev demo`: sends events, mails and an inbound mail through a deployment, and checks every figure."""
 
 import json
 import shutil

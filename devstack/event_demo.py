@@ -1,4 +1,4 @@
-"""The demo of events: many are posted, with repeats, disorder and faults, and each must come to its end."""
+"""The demo of events: posts events with duplicates, disorder and failures, and checks what became of each."""
 
 import random
 import sys
@@ -16,16 +16,16 @@ from devstack.stack import Stack
 from fake_sendgrid.events import Event, generate_events
 from fake_sendgrid.webhook_sender import WebhookSender, event_batch
 
-#: Seconds the workers have for everything.
+#: Seconds for the workers to finish.
 PATIENCE = 120
 
-#: Calls after which a receiver that fails is given up; by default there are more, over a day.
+#: The most attempts of a failing receiver. The default is higher and lasts a day.
 TRIES = 3
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What the database and the counters say."""
+    """Figures from the database and the counters."""
 
     stored: int
     pending: int
@@ -39,7 +39,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Plan:
-    """The bodies to post, and what must come of them."""
+    """The bodies to post, and the expected figures."""
 
     bodies: list[bytes]
     posted: int
@@ -49,11 +49,11 @@ class Plan:
 
 
 def _plan() -> Plan:
-    """Small posts and a large one, with repeats, disorder, something unreadable, something unknown.
+    """Plan many small posts and a large one, with duplicates, disorder, an unreadable and an unknown event.
 
-    One event is for a customer whom a receiver cannot serve until somebody opens the customer database.
+    The receiver `crm` fails with one event as long as the customer database is closed.
     """
-    chance = random.Random(7)
+    rng = random.Random(7)
     events = generate_events(1600)
     unknown: Event = {**events[0], "event": "hologram_viewed", "sg_event_id": "an-event-of-next-year"}
     refused: Event = {
@@ -63,16 +63,16 @@ def _plan() -> Plan:
         "sg_event_id": "an-event-the-crm-refuses",
     }
     elements: list[Event | bytes] = [*events, unknown, refused, b'"this is no event"']
-    chance.shuffle(elements)
+    rng.shuffle(elements)
     large, rest = elements[:1000], elements[1000:]
     posts = [large]
     while rest:
-        size = chance.randint(1, 25)
+        size = rng.randint(1, 25)
         posts.append(rest[:size])
         rest = rest[size:]
-    posts += [chance.sample(elements, 20) for _ in range(8)]
+    posts += [rng.sample(elements, 20) for _ in range(8)]
     posts += [posts[5]] * 3
-    chance.shuffle(posts)
+    rng.shuffle(posts)
     names = [event["event"] for event in events]
     return Plan(
         bodies=[event_batch(post) for post in posts],
@@ -84,9 +84,9 @@ def _plan() -> Plan:
 
 
 def run(deployment: Stack, sender: WebhookSender, closed: Path) -> tuple[dict[str, int], bool]:
-    """Post them; answer the figures, and whether they are what they must be.
+    """Post the events; return the figures, and whether they are as expected.
 
-    While the file `closed` is there, one receiver fails with one event.
+    One receiver fails with one event as long as the file `closed` exists.
     """
     plan = _plan()
     _say(
@@ -94,9 +94,7 @@ def run(deployment: Stack, sender: WebhookSender, closed: Path) -> tuple[dict[st
     )
     _post(sender, deployment.webhook_url, plan.bodies)
     _wait(deployment, plan, dead=2)
-    _say(
-        "\nOne receiver has failed with an event until it was given up. The cause mended, it is tried again:"
-    )
+    _say("\nOne receiver failed with an event on every attempt. Its cause is fixed, so the event is retried:")
     closed.unlink()
     retry = ("events", "retry", "--state", "dead", "--receiver", "crm")
     _say(f"  $ manage.py {' '.join(retry)}")
@@ -110,7 +108,7 @@ def run(deployment: Stack, sender: WebhookSender, closed: Path) -> tuple[dict[st
         ("receiver calls, one an event", figures.receiver_calls, plan.distinct - 1),
         ("bounces noted", figures.bounces, plan.bounces),
         ("clicks noted", figures.clicks, plan.clicks),
-        # Each bounce once more; the refused one until it was given up, and once by hand.
+        # One retry for each bounce. The refused event is retried up to the limit, and once by the command.
         ("failed receivers called again", figures.retried, plan.bounces + TRIES),
     )
     answer = {
@@ -134,10 +132,10 @@ def _post(sender: WebhookSender, url: str, bodies: Iterable[bytes]) -> None:
 
 
 def _wait(deployment: Stack, plan: Plan, dead: int) -> Figures:
-    """The figures once nothing is left to do but for the dead, or when the patience is over."""
+    """Return the figures when nothing but `dead` dead events is left, or when the time is over."""
     shown = ""
 
-    def settled() -> Figures | None:
+    def finished() -> Figures | None:
         nonlocal shown
         figures = _figures(deployment.env)
         line = f"  {figures.stored} of {plan.distinct} events stored, {figures.pending} with their receivers."
@@ -145,13 +143,13 @@ def _wait(deployment: Stack, plan: Plan, dead: int) -> Figures:
             print(f"\r{line:<70}", end="", flush=True)
         shown = line
         seen = figures.stored + figures.duplicates
-        settled = seen >= plan.posted and figures.pending == 0 and figures.dead == dead
-        return figures if settled else None
+        is_finished = seen >= plan.posted and figures.pending == 0 and figures.dead == dead
+        return figures if is_finished else None
 
     try:
-        return wait_for(settled, seconds=PATIENCE, what="every event settled")
-    except TimeoutError as late:
-        _say(str(late))
+        return wait_for(finished, seconds=PATIENCE, what="every event settled")
+    except TimeoutError as timeout:
+        _say(str(timeout))
         return _figures(deployment.env)
 
 

@@ -1,4 +1,4 @@
-"""The faults of `./dev chaos`, and the load they fall upon."""
+"""The faults of `./dev chaos`, and the load during them."""
 
 import itertools
 import random
@@ -20,10 +20,10 @@ from fake_sendgrid.webhook_sender import WebhookSender, event_batch
 
 
 class FaultKind(NamedTuple):
-    words: str
-    #: How many of this kind there are in a round of faults.
+    description: str
+    #: The number of such faults in a round of faults.
     weight: int
-    #: Seconds it lasts, drawn anew each time.
+    #: The range of its seconds; each fault draws its own.
     lasts: tuple[float, float] = (0, 0)
 
 
@@ -38,40 +38,40 @@ FAULT_KINDS = {
 
 
 class Fault(NamedTuple):
-    #: Seconds from the start of the storm, at the earliest.
+    #: The earliest time, in seconds from the start.
     at: float
     kind: str
     lasts: float
-    #: The role of the worker it is for, where it is for one.
-    role: str
+    #: The worker that it hits, if it hits one.
+    worker: str
 
 
 def plan_faults(faults: int, seconds: float, seed: int, kinds: Sequence[str]) -> Iterator[Fault]:
-    """So many faults, spread over the time. The same arguments make the same faults."""
-    chance = random.Random(seed)
-    bag: list[str] = []
+    """Yield `faults` faults, spread over `seconds`. The same arguments make the same faults."""
+    rng = random.Random(seed)
+    round_: list[str] = []
     for number in range(faults):
-        if not bag:
-            bag = [kind for kind in kinds for _ in range(FAULT_KINDS[kind].weight)]
-            chance.shuffle(bag)
-        kind = bag.pop()
-        at = (number + chance.random()) * seconds / faults
-        yield Fault(at, kind, chance.uniform(*FAULT_KINDS[kind].lasts), chance.choice(WORKERS))
+        if not round_:
+            round_ = [kind for kind in kinds for _ in range(FAULT_KINDS[kind].weight)]
+            rng.shuffle(round_)
+        kind = round_.pop()
+        at = (number + rng.random()) * seconds / faults
+        yield Fault(at, kind, rng.uniform(*FAULT_KINDS[kind].lasts), rng.choice(WORKERS))
 
 
 class EventPoster:
-    """Posts events as SendGrid does: again where a batch is not taken, and now and then where it is."""
+    """Posts events as SendGrid does: retries failed posts, and repeats a few successful ones."""
 
-    #: Seconds between two batches, and the events in one.
+    #: Seconds between two posts, and events in a post.
     EVERY, EVENTS = 0.4, 20
 
     def __init__(self, sender: WebhookSender, url: str, seed: int) -> None:
         self._lock = threading.Lock()
         self._posted: set[str] = set()
         self._sender, self._url, self._seed = sender, url, seed
-        self._chance = random.Random(seed)
+        self._rng = random.Random(seed)
         self._waiting: deque[tuple[list[str], bytes]] = deque()
-        self._enough = threading.Event()
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="poster of events", daemon=True)
 
     def __enter__(self) -> Self:
@@ -79,21 +79,21 @@ class EventPoster:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._enough.set()
+        self._stopping.set()
 
     def stop(self) -> None:
-        """No new events; returns when all have been taken."""
-        self._enough.set()
+        """Make no new events, and wait until all events have been accepted."""
+        self._stopping.set()
         self._thread.join()
 
-    def taken(self, ids: Iterable[str]) -> None:
-        """The webhook has answered 200."""
+    def add_posted(self, ids: Iterable[str]) -> None:
+        """Record events that the webhook has accepted (200)."""
         with self._lock:
             self._posted.update(ids)
 
     @property
     def posted(self) -> set[str]:
-        """The ids of all events that the webhook has taken."""
+        """The ids of all events that the webhook has accepted."""
         with self._lock:
             return self._posted.copy()
 
@@ -102,39 +102,39 @@ class EventPoster:
             session.trust_env = False
             for number in itertools.count():
                 began = time.monotonic()
-                if not self._enough.is_set():
+                if not self._stopping.is_set():
                     events = generate_events(self.EVENTS, seed=self._seed * 1_000_000 + number)
                     self._waiting.append(([event["sg_event_id"] for event in events], event_batch(events)))
                 elif not self._waiting:
                     return
                 while self._waiting and self._post(*self._waiting[0], session):
-                    taken = self._waiting.popleft()
-                    if self._chance.random() < 0.05:
-                        self._waiting.append(taken)
+                    posted = self._waiting.popleft()
+                    if self._rng.random() < 0.05:
+                        self._waiting.append(posted)
                 time.sleep(max(0.05, self.EVERY - (time.monotonic() - began)))
 
     def _post(self, ids: list[str], body: bytes, session: requests.Session) -> bool:
         try:
-            taken = self._sender.post(self._url, body, session=session).status_code == 200
+            accepted = self._sender.post(self._url, body, session=session).status_code == 200
         except requests.RequestException:
             return False
-        if taken:
-            self.taken(ids)
-        return taken
+        if accepted:
+            self.add_posted(ids)
+        return accepted
 
 
 class FaultInjector:
-    """Throws the faults."""
+    """Injects the faults."""
 
-    def __init__(self, valkey: Valkey, supervisor: Supervisor, pauses: StallMonitor) -> None:
-        #: How many faults of each kind have been thrown.
-        self.done: Counter[str] = Counter()
+    def __init__(self, valkey: Valkey, supervisor: Supervisor, stalls: StallMonitor) -> None:
+        #: The number of injected faults of each kind.
+        self.injected: Counter[str] = Counter()
         self._valkey = valkey
         self._supervisor = supervisor
-        self._pauses = pauses
+        self._stalls = stalls
 
     def run(self, faults: Iterator[Fault], say: Callable[[float], None]) -> None:
-        """Throw all of them, each when its time has come; `say` is called each minute, with the seconds."""
+        """Inject each fault at its time. Call `say` once a minute with the elapsed seconds."""
         began = time.monotonic()
         minutes = itertools.count(60, 60)
         due = next(minutes)
@@ -144,29 +144,29 @@ class FaultInjector:
             if now >= due:
                 say(now)
                 due = next(minutes)
-            self._throw(fault)
-            self.done[fault.kind] += 1
+            self._inject(fault)
+            self.injected[fault.kind] += 1
         say(time.monotonic() - began)
 
-    def _throw(self, fault: Fault) -> None:
-        role = self._supervisor.workers[fault.role]
+    def _inject(self, fault: Fault) -> None:
+        worker = self._supervisor.workers[fault.worker]
         match fault.kind:
             case "cut":
                 self._cut("normal", "pubsub")
             case "cut-pubsub":
                 self._cut("pubsub")
             case "freeze":
-                with self._pauses.no_broker():
+                with self._stalls.broker_is_away():
                     self._valkey.freeze()
                     time.sleep(fault.lasts)
                     self._valkey.thaw()
             case "restart":
                 self._restart(fault.lasts)
             case "sleep":
-                with role.asleep():
+                with worker.frozen():
                     self._restart(fault.lasts)
             case "kill":
-                role.kill()
+                worker.kill()
 
     def _cut(self, *kinds: str) -> None:
         with closing(Redis.from_url(self._valkey.url(0))) as redis:
@@ -174,7 +174,7 @@ class FaultInjector:
                 redis.client_kill_filter(_type=kind)
 
     def _restart(self, downtime: float) -> None:
-        with self._pauses.no_broker():
+        with self._stalls.broker_is_away():
             self._valkey.kill()
             time.sleep(downtime)
             self._valkey.start()

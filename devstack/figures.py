@@ -1,7 +1,6 @@
-"""`./dev figures [FOLDER]`: how the code of the two apps is cut, linked and worded, in figures.
+"""`./dev figures [FOLDER]`: measures the code of both apps: sizes, imports, names, words of docstrings.
 
-`./dev figures --crossed` runs it, and has the files that an event, a mail and an inbound mail cross.
-They are for comparing one state of the code with another. No test holds them.
+The figures compare one state of the code with another. No test limits them.
 """
 
 import ast
@@ -28,13 +27,13 @@ it its they them their those these this that what whatever which who whoever who
 some same others other nobody somebody anybody all none any each
 """
 
-#: Names of locals that name nothing.
+#: Names of local variables that say nothing.
 EMPTY = """
 data value val values result results res ret item items obj info tmp x y thing found one each some what said
 own given told part kind whole many more most rest other others now here there it this that left did
 """
 
-#: Names that Django gives a meaning to.
+#: Names that Django defines.
 OF_DJANGO = frozenset({"Command", "Meta", "Migration"})
 
 _SILENT = {
@@ -82,7 +81,7 @@ class Module:
 
     @property
     def room(self) -> str:
-        """The first level in its app."""
+        """The first-level module or folder of its app."""
         return ".".join(self.name.split(".")[:2])
 
 
@@ -98,7 +97,7 @@ def main(argv: list[str]) -> int:
 
 
 def figures(root: Path) -> dict[str, str]:
-    """Each figure by its name."""
+    """Return each figure by its name."""
     modules = read(root)
     sizes = [len(module.code_lines) for module in modules if module.code_lines]
     lengths = [length for module in modules for length in function_lengths(module)]
@@ -134,7 +133,7 @@ def show_crossed() -> int:
 
 
 def read(root: Path) -> list[Module]:
-    """The modules of both apps."""
+    """Read the modules of both apps."""
     found = []
     for path in sorted(path for app in APPS for path in (root / app).rglob("*.py")):
         parts = path.relative_to(root).with_suffix("").parts
@@ -144,7 +143,7 @@ def read(root: Path) -> list[Module]:
 
 
 def function_lengths(module: Module) -> Iterator[int]:
-    """Code lines of the body of each function."""
+    """Return the number of code lines of each function's body."""
     for function in module.functions:
         body = set(range(function.body[0].lineno, (function.end_lineno or 0) + 1))
         yield len(body & module.code_lines)
@@ -168,7 +167,7 @@ def called_once(modules: Iterable[Module]) -> tuple[int, int]:
 
 
 def ambiguous_names(modules: Iterable[Module]) -> set[str]:
-    """Public functions and classes that two modules or more define."""
+    """Return the names of public functions and classes that several modules define."""
     places = Counter(
         node.name
         for module in modules
@@ -179,7 +178,7 @@ def ambiguous_names(modules: Iterable[Module]) -> set[str]:
 
 
 def pronouns(modules: Iterable[Module]) -> float:
-    """The share of pronouns and indefinites in the words of docstrings."""
+    """Return the number of pronouns and indefinites in 100 words of docstrings."""
     words = [
         word
         for module in modules
@@ -190,7 +189,7 @@ def pronouns(modules: Iterable[Module]) -> float:
 
 
 def empty_locals(modules: Iterable[Module]) -> tuple[int, int]:
-    """How many names are given to locals that name nothing, and how many in all."""
+    """Count the assigned local names that say nothing, and all assigned local names."""
     given = [
         node.id
         for module in modules
@@ -202,7 +201,7 @@ def empty_locals(modules: Iterable[Module]) -> tuple[int, int]:
 
 
 def annotated(modules: Iterable[Module]) -> tuple[int, int]:
-    """How many parameters and returns have an annotation, and how many there are."""
+    """Count the annotated parameters and returns, and all of them."""
     places = []
     for module in modules:
         for function in module.functions:
@@ -215,7 +214,7 @@ def annotated(modules: Iterable[Module]) -> tuple[int, int]:
 
 
 def imports(modules: Iterable[Module]) -> dict[str, set[str]]:
-    """The own modules that each imports."""
+    """Return the modules of both apps that each module imports."""
     by_name = {module.name: module for module in modules}
     links: dict[str, set[str]] = {name: set() for name in by_name}
     for name, module in by_name.items():
@@ -230,7 +229,7 @@ def imports(modules: Iterable[Module]) -> dict[str, set[str]]:
 
 
 def rooms(app: str, links: Mapping[str, set[str]]) -> str:
-    """First-level modules and folders of an app, and the longest chain of imports among them."""
+    """Count the first-level modules and folders of an app, and its longest chain of imports."""
     level: dict[str, set[str]] = {}
     for name, to in links.items():
         if name.startswith(f"{app}."):
@@ -241,7 +240,7 @@ def rooms(app: str, links: Mapping[str, set[str]]) -> str:
 
 
 def longest_chain(links: Mapping[str, set[str]]) -> int:
-    """How many are in the longest chain of imports; a circle ends where it closes."""
+    """Return the length of the longest chain of imports. An import cycle ends the chain."""
     known: dict[str, int] = {}
 
     def chain(name: str, above: frozenset[str]) -> int:
@@ -254,7 +253,7 @@ def longest_chain(links: Mapping[str, set[str]]) -> int:
 
 
 def modules_with_errors(root: Path, modules: Iterable[Module]) -> set[str]:
-    """Those that define an exception class which README or docs name."""
+    """Return the modules that define an exception class which README or docs name."""
     pages = [root / "README.md", *sorted((root / "docs").glob("*.md"))]
     told = set(re.findall(r"\w+", " ".join(page.read_text() for page in pages)))
     classes = {

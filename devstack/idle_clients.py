@@ -1,4 +1,4 @@
-"""Clients that connect to a web server and then keep it waiting."""
+"""Clients that connect to a web server and never finish their request."""
 
 import errno
 import resource
@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 from typing import Self
 from urllib.parse import urlsplit
 
-#: Half of a request's headers.
+#: The first half of a request's headers.
 HALF_HEADERS = b"POST /anymail/sendgrid/tracking/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-"
 
 
 def request_without_body(url: str, headers: Mapping[str, str], length: int = 1000) -> bytes:
-    """A request to `url` without its body."""
+    """Return the headers of a request to `url` that announce a body of `length` bytes."""
     lines = [f"POST {urlsplit(url).path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {length}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode()
 
 
 def raise_open_file_limit(count: int) -> None:
-    """Let this process open so many, as far as it may: a shell mostly allows 1024."""
+    """Raise the limit of open files to `count`, as far as allowed. Most shells set it to 1024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = count if hard == resource.RLIM_INFINITY else min(count, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
@@ -27,23 +27,23 @@ def raise_open_file_limit(count: int) -> None:
 
 
 class IdleClients:
-    """Connections that send the beginning of a request and stop. `reconnect` replaces closed ones."""
+    """Connections that send the beginning of a request and then nothing."""
 
     def __init__(self, port: int, beginnings: Sequence[bytes]) -> None:
         raise_open_file_limit(len(beginnings) + 500)
-        self._all = [_IdleClient(port, beginning) for beginning in beginnings]
+        self._clients = [_IdleClient(port, beginning) for beginning in beginnings]
         self.reconnect()
 
     def reconnect(self) -> int:
-        """Connect again where the server has ended a connection; the number of these."""
-        return sum(stranger.reconnect() for stranger in self._all)
+        """Replace the connections that the server has closed; return their number."""
+        return sum(client.reconnect() for client in self._clients)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for stranger in self._all:
-            stranger.connection.close()
+        for client in self._clients:
+            client.connection.close()
 
 
 class _IdleClient:
@@ -68,7 +68,7 @@ class _IdleClient:
     def _connect(self) -> None:
         self.connection = socket.socket()
         self.connection.setblocking(False)
-        # A server without room in its queue leaves this open.
+        # The connection stays pending while the server's accept queue is full.
         self.connection.connect_ex(("127.0.0.1", self._port))
         self._unsent = self._beginning
 

@@ -1,4 +1,4 @@
-"""The demo of inbound mail: one that was sent is answered, and the answer finds its mail."""
+"""The demo of inbound mail: a recipient replies to a sent mail, and the reply is matched to that mail."""
 
 import sqlite3
 from collections.abc import Mapping
@@ -10,13 +10,13 @@ from devstack.row_counts import count_rows, print_comparison
 from devstack.stack import Stack
 from fake_sendgrid.server import FakeSendGrid
 
-#: Seconds everything may take.
+#: Seconds for all of it.
 PATIENCE = 60
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What the database says."""
+    """Figures from the database."""
 
     inbound: int
     pending: int
@@ -25,21 +25,21 @@ class Figures:
 
 
 def run(deployment: Stack, sendgrid: FakeSendGrid) -> tuple[dict[str, int], bool]:
-    """Wait for the answer; the figures, and whether they are what they must be."""
-    print("Carol has answered: SendGrid posts her mail to the inbound webhook.", flush=True)
+    """Wait for the reply; return the figures, and whether they are as expected."""
+    print("Carol has replied: SendGrid posts her mail to the inbound webhook.", flush=True)
     try:
         found = wait_for(
-            lambda: _figures_when_finished(deployment.env), seconds=PATIENCE, what="the answer has come"
+            lambda: _figures_when_finished(deployment.env), seconds=PATIENCE, what="the reply has come"
         )
         print(f"  {_received_reply(deployment.env)}", flush=True)
-    except TimeoutError as late:
-        print(late, flush=True)
+    except TimeoutError as timeout:
+        print(timeout, flush=True)
         found = _figures(deployment.env)
     good = print_comparison(
         ("inbound mails", found.inbound, 1),
         ("posts of them", sum(len(mail.statuses) for mail in sendgrid.received), 1),
         ("handed to the receiver", found.replies, 1),
-        ("which names our mail", found.to_our_mail, 1),
+        ("matched to our mail", found.to_our_mail, 1),
     )
     return {"inbound": found.inbound}, good
 
@@ -62,7 +62,7 @@ def _figures(env: Mapping[str, str]) -> Figures:
 
 
 def _received_reply(env: Mapping[str, str]) -> str:
-    """The answer, as the receiver has noted it."""
+    """The reply, as the receiver has stored it."""
     with closing(sqlite3.connect(env["DATABASE_URL"].removeprefix("sqlite:///"))) as database:
         sender, text = database.execute("SELECT sender, text FROM example_app_reply").fetchone()
     return f"{sender} writes: {text}"

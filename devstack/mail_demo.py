@@ -1,4 +1,4 @@
-"""The demo of mails: a few are sent, one of them without an answer, and their events come back."""
+"""The demo of mails: sends a few, one of which gets no response, and waits for their events."""
 
 import textwrap
 from collections.abc import Callable, Mapping
@@ -10,12 +10,12 @@ from devstack.stack import Stack
 from fake_sendgrid import responses
 from fake_sendgrid.server import FakeSendGrid
 
-#: Seconds everything may take.
+#: Seconds for all of it.
 PATIENCE = 120
 
 KEY = "SG.fake"
 
-#: What a project's own code says; `example_app.mails` is that code.
+#: The code of a project; it calls `example_app.mails`.
 SEND = """
 from example_app import mails
 mails.announce_shipping({
@@ -26,7 +26,7 @@ mails.send_welcome("bounce.dave@example.com")
 mails.send_welcome("erin@example.com")
 """
 
-#: The last of them: SendGrid takes it, and the connection breaks before it says so.
+#: SendGrid accepts this mail, and the connection breaks before the response.
 UNANSWERED = "erin@example.com"
 
 MAILS, RECIPIENTS, BOUNCED = 4, 6, 1
@@ -34,7 +34,7 @@ MAILS, RECIPIENTS, BOUNCED = 4, 6, 1
 
 @dataclass(frozen=True)
 class Figures:
-    """What the database says."""
+    """Figures from the database."""
 
     mails: int
     recipients: int
@@ -48,9 +48,9 @@ class Figures:
 
 
 def run(deployment: Stack, sendgrid: FakeSendGrid) -> tuple[dict[str, int], bool]:
-    """Send them; answer the figures, and whether they are what they must be."""
+    """Send the mails; return the figures, and whether they are as expected."""
     _send(deployment, sendgrid)
-    print("Three are accepted. Of the fourth nobody knows until its events come:", flush=True)
+    print("Three are accepted. The outcome of the fourth is unknown until its events come:", flush=True)
     sendgrid.release_events()
     sendgrid.wait_until_posted(PATIENCE)
     found = _wait(
@@ -67,8 +67,8 @@ def run(deployment: Stack, sendgrid: FakeSendGrid) -> tuple[dict[str, int], bool
         ("recipients", found.recipients, RECIPIENTS),
         ("delivered", found.delivered, RECIPIENTS - BOUNCED),
         ("bounced", found.bounced, BOUNCED),
-        ("settled by its events", found.unknown_settled, 1),
-        ("accepted twice, as SendGrid counts", sent_twice, 0),
+        ("unknown, resolved by events", found.unknown_settled, 1),
+        ("sent twice, counted at SendGrid", sent_twice, 0),
     )
     answer = {
         "mails": found.mails,
@@ -82,10 +82,10 @@ def run(deployment: Stack, sendgrid: FakeSendGrid) -> tuple[dict[str, int], bool
 
 
 def _send(deployment: Stack, sendgrid: FakeSendGrid) -> None:
-    """All of them, with their events held back."""
+    """Send all mails and hold their events."""
     print(
         f"Sending {MAILS} mails to {RECIPIENTS} recipients: a merge with a template, one with a file, "
-        "one that bounces,\nand one that SendGrid takes without saying so.",
+        "one that bounces,\nand one that SendGrid accepts without a response.",
         flush=True,
     )
     sendgrid.hold_events()
@@ -100,22 +100,22 @@ def _send(deployment: Stack, sendgrid: FakeSendGrid) -> None:
     )
 
 
-def _wait(deployment: Stack, settled: Callable[[Figures], bool], what: str) -> Figures:
-    """The figures once it is so, or when the patience is over."""
+def _wait(deployment: Stack, is_finished: Callable[[Figures], bool], what: str) -> Figures:
+    """Return the figures when `is_finished` holds for them, or when the time is over."""
 
-    def look() -> Figures | None:
-        found = _figures(deployment.env)
-        return found if settled(found) else None
+    def finished() -> Figures | None:
+        figures = _figures(deployment.env)
+        return figures if is_finished(figures) else None
 
     try:
-        return wait_for(look, seconds=PATIENCE, what=what)
-    except TimeoutError as late:
-        print(late, flush=True)
+        return wait_for(finished, seconds=PATIENCE, what=what)
+    except TimeoutError as timeout:
+        print(timeout, flush=True)
         return _figures(deployment.env)
 
 
 def _timeline(shown: str) -> tuple[str, str]:
-    """A mail's subject, and what happened to it, out of all that `outbox show` has to say."""
+    """Extract the subject and the timeline of a mail from the output of `outbox show`."""
     subject = next(
         (line.split(None, 1)[1] for line in shown.splitlines() if line.startswith("  subject")), ""
     )

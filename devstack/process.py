@@ -1,7 +1,7 @@
-"""A real process that can be stopped, killed and frozen whole, and that never outlives us.
+"""A child process that can be stopped, killed and frozen with its children, and that never outlives us.
 
-Each one leads a session of its own, so a signal to its group reaches its children too and nobody else,
-and each is known to a reaper (see `devstack.reaper`), which ends it should we be killed.
+Each process leads its own session, so a signal to its group reaches its children and no other process. A
+reaper (see `devstack.reaper`) ends each process if we are killed.
 """
 
 import atexit
@@ -24,14 +24,14 @@ from devstack import reaper
 
 T = TypeVar("T")
 
-# The child itself tells the reaper, through the stdin it is born with, before it becomes the program:
-# were it the parent that told, there would be a moment in which to be killed between start and telling.
-# And its first stdout is closed by the same stroke that lets go of the reaper's pipe.
+# The child registers itself at the reaper, through its first stdin, before it becomes the program. If the
+# parent registered it, a kill between the start and the registration would leave an orphan. The exec closes
+# the child's first stdout together with the reaper's pipe.
 LAUNCH = ("/bin/sh", "-c", 'echo "add $$" >&0; exec "$0" "$@" </dev/null >&2')
 
 
 class Reaper:
-    """The one of this process, started with its first child."""
+    """The reaper of this process. The first child starts it."""
 
     def __init__(self) -> None:
         self._starting = threading.Lock()
@@ -40,7 +40,7 @@ class Reaper:
     def pipe(self) -> int:
         with self._starting:
             if self._popen is None or self._popen.poll() is not None:
-                # By its path and isolated: whatever the caller's folder or PYTHONPATH holds, it starts.
+                # Start it by its path and isolated, so that no folder or PYTHONPATH can break it.
                 self._popen = subprocess.Popen(
                     [sys.executable, "-I", "-S", reaper.__file__],
                     stdin=subprocess.PIPE,
@@ -52,10 +52,10 @@ class Reaper:
             assert self._popen.stdin
             return self._popen.stdin.fileno()
 
-    def tell(self, line: str) -> None:
-        # A reaper that somebody has killed must not keep us from stopping the rest.
+    def send(self, line: str) -> None:
+        # A killed reaper must not keep us from stopping the other processes.
         with suppress(BrokenPipeError):
-            # One write of a short line: the pipe keeps it whole between those of the children.
+            # A pipe keeps one write of a short line whole, among the lines of the children.
             os.write(self.pipe(), f"{line}\n".encode())
 
     def end_the_rest(self) -> None:
@@ -64,7 +64,7 @@ class Reaper:
             self._popen.wait()
 
     def forget(self) -> None:
-        """In a fork of ours, which holds our end of the pipe as well and would hide our death."""
+        """Close the pipe in a fork of ours. Otherwise the reaper would not see our death."""
         if self._popen and self._popen.stdin:
             self._popen.stdin.close()
         self._starting = threading.Lock()
@@ -77,7 +77,7 @@ os.register_at_fork(after_in_child=_REAPER.forget)
 
 
 class Child(Protocol):
-    """What `Process` needs of a child: a `subprocess.Popen`, or the like."""
+    """The interface that `Process` needs of a child, such as `subprocess.Popen`."""
 
     @property
     def pid(self) -> int: ...
@@ -100,7 +100,7 @@ class Process:
         cwd: Path | None = None,
         user: str | None = None,
     ) -> None:
-        if shutil.which(args[0]) is None:  # else only the shell's words in the log would tell
+        if shutil.which(args[0]) is None:  # otherwise only the log would have the shell's error
             raise FileNotFoundError(f"there is no program {args[0]}")
         owner = pwd.getpwnam(user) if user else None
         self.log = log
@@ -118,7 +118,7 @@ class Process:
                 group=owner and owner.pw_gid,
                 extra_groups=[] if owner else None,
             )
-        # Frozen before it has let go of the reaper's pipe, it would hide our death.
+        # Wait until the child has closed the reaper's pipe: frozen before, it would hide our death.
         assert child.stdout
         with child.stdout as first:
             first.read()
@@ -130,17 +130,17 @@ class Process:
 
     @property
     def alive(self) -> bool:
-        """Of the main process; its children may live longer."""
+        """Whether the main process runs. Its children may outlive it."""
         running = self._popen.poll() is None
         if not running:
             self._reach(0)
         return running
 
     def stop(self, grace: float = 15, *, by: signal.Signals = signal.SIGTERM) -> None:
-        """Ask the main process to leave, then make sure of the whole group."""
+        """Signal the main process, wait for it, and then kill the whole group."""
         if self.alive:
             self._popen.send_signal(by)
-            self.thaw()  # a frozen process does not hear
+            self.thaw()  # a frozen process handles no signal
             with suppress(subprocess.TimeoutExpired):
                 self._popen.wait(grace)
         self.kill()
@@ -148,7 +148,7 @@ class Process:
     def kill(self) -> None:
         self._reach(signal.SIGKILL)
         self._popen.wait()
-        # Who leaves its port to a successor must be gone, not dying.
+        # A successor needs the port, so wait until the group has exited.
         while self._reach(signal.SIGKILL) and reaper.is_alive(-self.pid):
             time.sleep(0.005)
 
@@ -166,7 +166,7 @@ class Process:
             raise TimeoutError(f"process {self.pid} has not ended within {timeout:g} s") from None
 
     def output(self) -> str:
-        """What it has written, and what others wrote to the same log."""
+        """The text of its log. Other processes may have written to the same log."""
         return self.log.read_text(errors="replace")
 
     def __enter__(self) -> Self:
@@ -176,7 +176,7 @@ class Process:
         self.stop()
 
     def _reach(self, number: int) -> bool:
-        """Signal the group. Once it is seen empty, its number may become a stranger's: never again."""
+        """Signal the group. Never signal a group that was seen empty: another one may have its number."""
         if self._group_is_gone:
             return False
         try:
@@ -184,35 +184,34 @@ class Process:
         except (ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
             if self._popen.returncode is not None:
                 self._group_is_gone = True
-                _REAPER.tell(f"drop {self.pid}")
+                _REAPER.send(f"drop {self.pid}")
             return False
         return True
 
 
 def end_group_with_parent(group: int) -> None:
-    """Have a group of processes ended with us."""
-    _REAPER.tell(f"add {group}")
+    """Register a process group at the reaper, which ends it if we die."""
+    _REAPER.send(f"add {group}")
 
 
 @contextmanager
 def ended_with_parent(child: subprocess.Popen[bytes]) -> Iterator[None]:
-    """For a child that stays in our own group, at our terminal."""
-    _REAPER.tell(f"watch {child.pid}")
+    """Register a child that stays in our process group, at our terminal."""
+    _REAPER.send(f"watch {child.pid}")
     try:
         yield
     finally:
-        _REAPER.tell(f"unwatch {child.pid}")
+        _REAPER.send(f"unwatch {child.pid}")
 
 
 def free_port() -> int:
-    """A port on 127.0.0.1 that nobody listens on.
+    """Return a free port on 127.0.0.1.
 
-    Below the range from which the kernel serves outgoing connections (32768 on Linux, 49152 on macOS): a
-    client that keeps dialling a dead server from that range can be given the server's own port, and the
-    server cannot come back.
+    It lies below the ephemeral range (from 32768 on Linux, 49152 on macOS). A client that keeps connecting to
+    a dead server can get the server's own port as an ephemeral one, and the server cannot start again.
     """
     while True:
-        port = 20_000 + secrets.randbelow(10_000)  # not `random`: tests seed it, each run alike
+        port = 20_000 + secrets.randbelow(10_000)  # not `random`: tests seed it
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
@@ -224,7 +223,7 @@ def free_port() -> int:
 def wait_for(
     condition: Callable[[], T | None], *, seconds: float, what: str, unless_dead: Process | None = None
 ) -> T:
-    """The first true value of the condition; what it raises is raised."""
+    """Return the first true value of `condition`. Raises RuntimeError if the process `unless_dead` ends."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         if unless_dead and not unless_dead.alive:

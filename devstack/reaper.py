@@ -1,8 +1,8 @@
-"""Children die with their parent, even with one that was killed by SIGKILL.
+"""Ends the children of a process that dies, even if SIGKILL ended it.
 
-Nobody can clean up after their own SIGKILL, and Linux's death signal reaches neither grandchildren nor
-macOS. But the kernel closes the pipes of the dead everywhere. So this small process reads one that only
-the parent holds, notes what the parent has started, and at the end of the pipe stops what is left.
+No process can clean up after its own SIGKILL. Linux's parent-death signal does not reach grandchildren, and
+macOS has none. But every kernel closes the pipes of a dead process. So this small process reads a pipe that
+only the parent holds, records the parent's children, and ends them when the pipe closes.
 """
 
 import os
@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-PATIENCE = 5.0  # seconds between asking and killing
+PATIENCE = 5.0  # seconds between SIGTERM and SIGKILL
 
 
 def main() -> None:
@@ -22,9 +22,9 @@ def main() -> None:
 
 
 def read_targets(lines: Iterable[str]) -> set[int]:
-    """What was not taken back by the last line: numbers as kill(2) has them, groups below zero.
+    """Return the targets that no later line removed, as numbers for kill(2): groups are negative.
 
-    "add 7" and "drop 7" are about the process group 7, "watch 7" and "unwatch 7" about one process.
+    "add 7" and "drop 7" mean the process group 7, "watch 7" and "unwatch 7" the process 7.
     """
     targets: set[int] = set()
     for line in lines:
@@ -32,14 +32,14 @@ def read_targets(lines: Iterable[str]) -> set[int]:
         target = int(number) if verb.endswith("watch") else -int(number)
         if verb in ("drop", "unwatch"):
             targets.discard(target)
-        elif abs(target) > 1:  # to kill(2), -1 is everybody
+        elif abs(target) > 1:  # for kill(2), -1 means every process
             targets.add(target)
     return targets
 
 
 def end_targets(targets: set[int]) -> None:
     for target in targets:
-        send_signal(target, signal.SIGCONT)  # the frozen do not hear
+        send_signal(target, signal.SIGCONT)  # a frozen process handles no signal
         send_signal(target, signal.SIGTERM)
     deadline = time.monotonic() + PATIENCE
     while any(is_alive(target) for target in targets) and time.monotonic() < deadline:
@@ -49,7 +49,7 @@ def end_targets(targets: set[int]) -> None:
 
 
 def is_alive(target: int) -> bool:
-    """Whether more is left than zombies: an orphan's stays until PID 1 cares, which may be never."""
+    """Whether a process other than a zombie is left. PID 1 may never reap the zombie of an orphan."""
     if not send_signal(target, 0):
         return False
     if not Path("/proc/self/stat").exists():  # macOS, where a group of zombies cannot be reached

@@ -1,4 +1,4 @@
-"""The deployment's own processes on this machine: web, worker and beat of `project`."""
+"""Starts the processes of a deployment on this machine: web, workers and beat of `project`."""
 
 import os
 import secrets
@@ -11,28 +11,28 @@ from subprocess import CompletedProcess, run
 from devstack.process import Process, free_port, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent
-#: Where the programs of our own environment are; not resolved, for that would lead out of it.
+#: The folder of this environment's programs. The path is not resolved: that would leave the environment.
 BIN = Path(sys.executable).parent
 
-#: As `workers.app` has them, which cannot be imported without its settings.
+#: The queues of `workers.app`, which cannot be imported without its settings. A test compares them.
 EVENT_QUEUES = ("sendgrid.events", "sendgrid.retries", "sendgrid.recovery")
 INBOUND_QUEUES = ("sendgrid.inbound",)
 MAIL_QUEUES = ("sendgrid.mail", "sendgrid.bulk")
 QUEUES = EVENT_QUEUES + INBOUND_QUEUES + MAIL_QUEUES
 
-#: Granian's options, as the Dockerfile and docs/deploy.md have them.
+#: Granian's options, the same as in the Dockerfile and docs/deploy.md.
 WEB_OPTIONS = (
     "--no-ws",
-    # With HTTP/2 allowed, a silent connection has no time limit.
+    # With HTTP/2 an idle connection has no time limit.
     *("--http", "1", "--http1-header-read-timeout", "10000"),
-    # Connections, and requests that may wait for their bodies: `project.bodies` says how many are at work.
+    # Connections, and requests that may wait for their bodies. `project.bodies` limits the requests at work.
     *("--backpressure", "2048", "--blocking-threads", "640"),
-    # A SIGTERM that comes while a worker imports the project is lost: granian/server/mp.py forks, so the
-    # child has the parent's handler until `set_loop_signals`.
+    # A SIGTERM during a worker's import of the project is lost: granian/server/mp.py forks, and the child has
+    # the parent's handler until `set_loop_signals`.
     *("--workers-kill-timeout", "10", "--respawn-failed-workers", "--log-level", "warning"),
 )
 
-#: All a process gets from the caller's environment: nothing in it may point to the caller's services.
+#: The variables that a process inherits. None of them may point to a service of the caller.
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
 
 
@@ -71,25 +71,25 @@ class Stack:
         return f"http://127.0.0.1:{self.flower_port}/"
 
     def manage(self, *args: str) -> str:
-        """Run a management command; answer what it printed. Raises RuntimeError with its errors."""
+        """Run a management command and return its output. Raises RuntimeError with its errors."""
         done = self._run(sys.executable, str(ROOT / "manage.py"), *args)
         if done.returncode:
             raise RuntimeError(f"manage.py {' '.join(args)} failed:\n{done.stdout}{done.stderr}")
         return done.stdout
 
     def web(self) -> Process:
-        """Start the web process; it answers when this returns."""
+        """Start the web process and wait until it listens."""
         web = self.start_web()
         wait_for(lambda: is_listening(self.port), seconds=30, what="web", unless_dead=web)
         return web
 
     def start_web(self) -> Process:
-        """The same, without waiting."""
+        """Start the web process without waiting."""
         granian = (BIN / "granian", "--interface", "wsgi", self.wsgi)
         return self._start("web", *granian, "--host", "127.0.0.1", "--port", str(self.port), *WEB_OPTIONS)
 
     def worker(self, *options: str, name: str = "worker", queues: Sequence[str] = QUEUES) -> Process:
-        """Start a Celery worker, for all queues unless told; it is ready when this returns."""
+        """Start a Celery worker (default: for all queues) and wait until it is ready."""
         worker = self._start(
             name,
             *(BIN / "celery", "-A", self.celery, "worker", "-Q", ",".join(queues), "-n", f"{name}@%h"),
@@ -99,19 +99,19 @@ class Stack:
         return worker
 
     def mailer(self, *options: str, name: str = "mailer", queues: Sequence[str] = MAIL_QUEUES) -> Process:
-        """Start a worker that sends mail, in threads: they wait for SendGrid most of the time."""
+        """Start a worker that sends mail. It uses threads, because they mostly wait for SendGrid."""
         return self.worker("--pool", "threads", "--concurrency", "4", *options, name=name, queues=queues)
 
     def inbound(self) -> Process:
-        """Start a worker that reads inbound mail, so that no event waits for one."""
+        """Start a worker that parses inbound mail, so that no event waits for a mail."""
         return self.worker(name="inbound", queues=INBOUND_QUEUES)
 
     def beat(self) -> Process:
-        """Start what ticks."""
+        """Start Celery beat, which schedules the ticks."""
         return self._start("beat", BIN / "celery", "-A", self.celery, "beat")
 
     def flower(self, user: str, password: str) -> Process:
-        """Start what shows the queues. By itself it would make every worker report each of its tasks."""
+        """Start Flower. By default it would make every worker report each task, so that is off."""
         return self._start(
             "flower",
             *(BIN / "celery", "-A", self.celery, "flower", "--address=127.0.0.1"),

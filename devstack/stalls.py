@@ -1,4 +1,4 @@
-"""Whether the workers of `./dev chaos` work."""
+"""Measures how long the workers of `./dev chaos` stall."""
 
 import threading
 import time
@@ -17,17 +17,17 @@ from devstack.work_log import FINISHED_TASKS
 
 
 class StallMonitor:
-    """How long a worker does nothing while it could.
+    """Watches each worker for stalls.
 
-    A pause is the time in which a worker that is ready finishes no task although wake-ups wait in a queue of
-    its own, added up while Valkey answers: seconds in which Valkey is frozen or away are left out, and so are
-    those in which the worker is killed, frozen or not ready yet. It ends when the worker finishes a task, or
-    when its queues are empty. Each queue has one worker here, so that no other one can do its work.
+    A worker stalls while it is ready and finishes no task although wake-ups wait in its queues. The seconds
+    in which Valkey is frozen or away do not count, nor those in which the worker is killed, frozen or not
+    ready. A stall ends when the worker finishes a task or its queues are empty. Each queue has one worker
+    here, so no other worker can empty it.
 
-    A worker whose pause reaches `wedged_after` is counted and killed, so that the storm goes on.
+    A worker whose stall reaches `wedged_after` seconds counts as wedged. It is killed, so the run goes on.
     """
 
-    #: Seconds between two looks.
+    #: Seconds between two measurements.
     EVERY = 0.2
 
     def __init__(self, supervisor: Supervisor, valkey: Valkey, folder: Path, wedged_after: float) -> None:
@@ -38,11 +38,11 @@ class StallMonitor:
         self._tasks = folder / FINISHED_TASKS
         self._read = 0
         self._wedged_after = wedged_after
-        self._pause = dict.fromkeys(WORKERS, 0.0)
+        self._stall = dict.fromkeys(WORKERS, 0.0)
         self._faults = 0
         self._is_away = False
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="pauses", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="stall monitor", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -54,8 +54,8 @@ class StallMonitor:
         self._broker.close()
 
     @contextmanager
-    def no_broker(self) -> Iterator[None]:
-        """Valkey does not answer meanwhile, and no worker is to blame."""
+    def broker_is_away(self) -> Iterator[None]:
+        """Count no stall in this context, because Valkey does not respond."""
         self._faults += 1
         self._is_away = True
         try:
@@ -71,26 +71,26 @@ class StallMonitor:
             finished = self._finished()
             for name in WORKERS:
                 if finished[name] or not self._supervisor.workers[name].is_ready:
-                    self._pause[name] = 0
+                    self._stall[name] = 0
                 elif not self._is_away and same_fault:
-                    self._look(name, now - before)
+                    self._measure(name, now - before)
             before = now
 
-    def _look(self, name: str, seconds: float) -> None:
+    def _measure(self, name: str, seconds: float) -> None:
         queues = MAIL_QUEUES if name == "mailer" else EVENT_QUEUES
         try:
             waits = any(self._broker.llen(queue) for queue in queues)
         except RedisError:  # a fault has just begun
             return
-        pause = self._pause[name] = self._pause[name] + seconds if waits else 0
-        self.longest[name] = max(self.longest[name], pause)
-        if pause >= self._wedged_after:
-            print(f"  {name} is wedged: no task finished for {pause:.0f} s, and wake-ups wait", flush=True)
+        stall = self._stall[name] = self._stall[name] + seconds if waits else 0
+        self.longest[name] = max(self.longest[name], stall)
+        if stall >= self._wedged_after:
+            print(f"  {name} is wedged: no task finished for {stall:.0f} s, and wake-ups wait", flush=True)
             self.wedged[name] += 1
             self._supervisor.workers[name].kill()
 
     def _finished(self) -> Counter[str]:
-        """How many tasks each worker has finished since the last look."""
+        """Count the tasks that each worker has finished since the last call."""
         if not self._tasks.exists():
             return Counter()
         with self._tasks.open() as file:

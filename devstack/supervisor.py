@@ -1,4 +1,4 @@
-"""What starts the processes of a deployment again, as often as they end."""
+"""Restarts the processes of a deployment whenever they exit."""
 
 import itertools
 import threading
@@ -11,20 +11,20 @@ from typing import Self
 from devstack.process import Process
 from devstack.stack import BIN, EVENT_QUEUES, ROOT, Stack
 
-#: The roles that serve queues.
+#: The supervised processes that serve queues.
 WORKERS = ("worker", "mailer")
 
 
 class SupervisedStack(Stack):
-    """A deployment whose processes are at hand before they are ready."""
+    """A deployment that records each process as soon as it starts."""
 
     def __init__(self, folder: Path, settings: dict[str, str]) -> None:
         super().__init__(folder, settings)
-        #: By the names they were started under.
+        #: The processes by the names of their starts.
         self.started: dict[str, Process] = {}
 
     def python(self, name: str, code: str) -> Process:
-        """Start a process of the project's own code."""
+        """Start a process that runs `code` with Django set up."""
         return self._start(name, BIN / "python", ROOT / "manage.py", "shell", "--verbosity", "0", "-c", code)
 
     def _start(self, name: str, *args: str | Path) -> Process:
@@ -33,12 +33,12 @@ class SupervisedStack(Stack):
 
 
 class SupervisedProcess:
-    """One process of the deployment, started again whenever it ends, as a supervisor does."""
+    """One process of the deployment. It is restarted whenever it exits."""
 
     def __init__(self, name: str, start: Callable[[str], Process], deployment: SupervisedStack) -> None:
         self.name = name
         self.is_ready = False
-        #: How often it ended without our doing, or never got ready.
+        #: How often it exited by itself or never became ready.
         self.ended = 0
         self._start = start
         self._deployment = deployment
@@ -49,14 +49,14 @@ class SupervisedProcess:
         self._thread.start()
 
     def kill(self) -> None:
-        """Kill the process; another one takes its place."""
+        """Kill the process. A new one replaces it."""
         self.is_ready, self._killed = False, True
         if process := self._process:
             process.kill()
 
     @contextmanager
-    def asleep(self) -> Iterator[None]:
-        """The process is frozen meanwhile."""
+    def frozen(self) -> Iterator[None]:
+        """Freeze the process (SIGSTOP) in this context."""
         process, self.is_ready = self._process, False
         if process:
             process.freeze()
@@ -73,13 +73,13 @@ class SupervisedProcess:
 
     @property
     def _process(self) -> Process | None:
-        # Web and beat have one log for all their lives.
+        # Web and beat use the same log for every start.
         started = self._deployment.started
         return started.get(self._label, started.get(self.name))
 
     def _run(self) -> None:
         for number in itertools.count(1):
-            # A new name for each start: the log of this start shows whether the process is ready.
+            # A new name gives each start its own log, which shows whether the process is ready.
             self._killed, self._label = False, f"{self.name}-{number}"
             try:
                 process = self._start(self._label)
@@ -87,8 +87,8 @@ class SupervisedProcess:
                 if self._over.is_set():
                     return
                 self._note(str(failure).partition("\n")[0])
-                if left := self._process:
-                    left.kill()
+                if unready := self._process:
+                    unready.kill()
                 continue
             print(f"  {self._label} is ready, process {process.pid}", flush=True)
             self.is_ready = True
@@ -106,7 +106,7 @@ class SupervisedProcess:
 
 
 class Supervisor:
-    """What keeps web, beat, a worker for events and a mailer running."""
+    """Keeps web, beat, a worker for events and a mailer running."""
 
     def __init__(self, deployment: SupervisedStack) -> None:
         self._deployment = deployment
@@ -119,21 +119,25 @@ class Supervisor:
         def worker(name: str) -> Process:
             return stack.worker("--concurrency", "2", name=name, queues=EVENT_QUEUES)
 
-        self._others = [self._role("web", lambda _: stack.web()), self._role("beat", lambda _: stack.beat())]
+        self._others = [
+            self._supervise("web", lambda _: stack.web()),
+            self._supervise("beat", lambda _: stack.beat()),
+        ]
         self.workers = {
-            "worker": self._role("worker", worker),
-            "mailer": self._role("mailer", lambda name: stack.mailer(name=name)),
+            "worker": self._supervise("worker", worker),
+            "mailer": self._supervise("mailer", lambda name: stack.mailer(name=name)),
         }
         return self
 
     def __exit__(self, *_: object) -> None:
-        for role in (*self._others, *self.workers.values()):
-            role.stop()
+        for process in (*self._others, *self.workers.values()):
+            process.stop()
 
     @property
     def ended(self) -> Counter[str]:
-        """How often each process ended without our doing."""
-        return Counter({role.name: role.ended for role in (*self.workers.values(), *self._others)})
+        """How often each process exited by itself."""
+        processes = (*self.workers.values(), *self._others)
+        return Counter({process.name: process.ended for process in processes})
 
-    def _role(self, name: str, start: Callable[[str], Process]) -> SupervisedProcess:
+    def _supervise(self, name: str, start: Callable[[str], Process]) -> SupervisedProcess:
         return SupervisedProcess(name, start, self._deployment)

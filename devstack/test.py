@@ -1,8 +1,8 @@
-"""`./dev test`: the tests, on servers of their own that nothing else has ever touched.
+"""`./dev test`: runs the tests on new servers.
 
-By itself it leaves out the tests marked `slow`: most flows in which servers and workers fail, storms, and the
-limits of CPU. And it makes a fifth of the examples of costly property tests. `--all` runs each test, with all
-examples. So does naming tests, by a path, `-k` or `-m`.
+By default it skips the tests marked `slow` (most flows in which servers and workers fail, chaos, limits of
+CPU) and makes a fifth of the examples of costly property tests. `--all` runs every test with all examples. So
+does a path, `-k` or `-m` for the tests that it selects.
 """
 
 import os
@@ -20,12 +20,12 @@ from devstack.postgres import Postgres
 from devstack.process import ended_with_parent
 from devstack.valkey import Valkey
 
-# A test that read one of these by mistake would write to a service that nobody gave it.
+# Hidden from tests: a test must not use a service of the developer by mistake.
 HIDDEN = ("REDIS_URL", "DATABASE_URL", "CELERY_BROKER_URL")
 
 FAST = ("-m", "not slow", "--hypothesis-profile", "few")
 
-# The slow ones mostly wait for processes, so more of them run at once.
+# Slow tests mostly wait for processes, so more of them run at once.
 ALL = ("--numprocesses", "6")
 
 
@@ -45,15 +45,15 @@ def main(argv: list[str]) -> int:
         else:
             valkey = stack.enter_context(Valkey(folder / "valkey"))
             servers.append(valkey.version)
-            # Without a number: each of pytest's processes takes a database of its own.
+            # No database number: each pytest process uses its own database.
             env["TEST_REDIS_URL"] = f"redis://127.0.0.1:{valkey.port}"
-        env["TEST_FOLDER"] = str(folder)  # for SQLite's files, which then go with it
+        env["TEST_FOLDER"] = str(folder)  # for SQLite's files, which are removed with the folder
         print("Testing on " + ", ".join(servers), flush=True)
         return run([sys.executable, "-m", "pytest", *arguments(argv)], env)
 
 
 def arguments(argv: list[str]) -> list[str]:
-    """What pytest gets: those of the caller, and which tests to leave out."""
+    """Return pytest's arguments: the caller's, and the selection of tests."""
     rest = [word for word in argv if word != "--all"]
     if len(rest) < len(argv):
         return [*ALL, *rest]
@@ -62,14 +62,14 @@ def arguments(argv: list[str]) -> list[str]:
 
 
 def place_of(url: str) -> str:
-    """Enough to know it again, without its password."""
+    """Return a URL without its credentials and query."""
     parts = urlsplit(url)
     port = f":{parts.port}" if parts.port else ""
     return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
 
 
 def run(args: list[str], env: dict[str, str]) -> int:
-    """Its exit status. It stays at our terminal, so that --pdb works and Ctrl-C reaches it as well."""
+    """Run a child at our terminal, so that --pdb works and Ctrl-C reaches it; return its exit status."""
     child = subprocess.Popen(args, env=env)
     with ended_with_parent(child):
         try:
@@ -77,14 +77,14 @@ def run(args: list[str], env: dict[str, str]) -> int:
                 try:
                     return child.wait()
                 except KeyboardInterrupt:
-                    if not os.isatty(0):  # no terminal has told it
+                    if not os.isatty(0):  # no terminal has sent SIGINT to it
                         child.send_signal(signal.SIGINT)
         finally:
             end(child)
 
 
 def end(child: subprocess.Popen[bytes]) -> None:
-    child.terminate()  # nothing, when it has ended already
+    child.terminate()  # does nothing if it has ended
     try:
         child.wait(10)
     except subprocess.TimeoutExpired:

@@ -1,6 +1,6 @@
-"""`./dev up`: the whole deployment in the foreground, on free ports, until Ctrl-C.
+"""`./dev up`: runs a whole deployment in the foreground, on free ports, until Ctrl-C.
 
-Its database, its Valkey and its passwords stay in `.dev/`, so the next run goes on where this one ended.
+Its database, the data of its Valkey and its password stay in `.dev/` for the next run.
 """
 
 import fcntl
@@ -30,7 +30,9 @@ def main(argv: list[str]) -> int:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print("Another ./dev up is running in this folder; its data is not for two.", file=sys.stderr)
+            print(
+                "Another ./dev up is running in this folder; two runs cannot share its data.", file=sys.stderr
+            )
             return 1
         processes = _start(stack, folder)
         print("\nCtrl-C ends it.", flush=True)
@@ -74,7 +76,7 @@ def _start(stack: ExitStack, folder: Path) -> list[Process]:
     processes = [valkey.process, *(stack.enter_context(start()) for start in starts)]
     processes.append(stack.enter_context(deployment.flower("admin", password)))
     sendgrid.sender.post(deployment.webhook_url, event_batch(generate_events(200)))
-    _tell_where(deployment, sendgrid, password, _manage(folder, deployment))
+    _print_addresses(deployment, sendgrid, password, _manage(folder, deployment))
     return processes
 
 
@@ -98,20 +100,20 @@ def _environment(folder: Path, valkey: Valkey, sendgrid: FakeSendGrid, password:
     }
 
 
-def _tell_where(deployment: Stack, sendgrid: FakeSendGrid, password: str, manage: str) -> None:
+def _print_addresses(deployment: Stack, sendgrid: FakeSendGrid, password: str, manage: str) -> None:
     print(f"\n  webhook  {deployment.webhook_url} (200 signed events have been posted to it)")
     print(f"  admin    {deployment.url}admin/")
     print(f"  flower   {deployment.flower_url}")
     print(f"  log in as admin with the password {password}")
-    print(f"\n  SendGrid {sendgrid.url} is on this machine: it delivers nothing, and posts the events back.")
+    print(f"\n  SendGrid {sendgrid.url} is on this machine: it delivers no mail and posts events back.")
     print(f"  Send it a mail:  {manage} sendtestemail ann@example.com bounce@example.com")
     print(f"  and look:        {manage} outbox list")
-    print(f"  Get an answer:   {manage} sendtestemail reply@example.com")
+    print(f"  Get a reply:     {manage} sendtestemail reply@example.com")
     print(f"  and look:        {manage} inbound list")
 
 
 def _manage(folder: Path, deployment: Stack) -> str:
-    """A manage.py that has the deployment's settings; how to call it from the project's folder."""
+    """Write a script that runs manage.py with the deployment's settings; return its path."""
     script = folder / "manage"
     script.touch(mode=0o700)
     variables = " ".join(shlex.quote(f"{name}={value}") for name, value in deployment.env.items())

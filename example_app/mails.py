@@ -1,4 +1,4 @@
-"""Mails as a deployer would write them."""
+"""Examples of sending mail."""
 
 from django.core.mail import EmailMessage
 
@@ -6,7 +6,7 @@ from sending_app.message import SendGridMessage
 
 
 def announce_shipping(orders: dict[str, str]) -> SendGridMessage:
-    """One merge: each reader gets a mail of their own, with the number of their own order."""
+    """Send a merge: each recipient gets a separate mail with their order number."""
     message = SendGridMessage(
         to=list(orders),
         template_id="d-5a963add2ec84305813ff860db277d7a",
@@ -20,7 +20,7 @@ def announce_shipping(orders: dict[str, str]) -> SendGridMessage:
 
 
 def send_invoice(to: str, invoice: bytes) -> EmailMessage:
-    """A message of Django's own, with a file."""
+    """Send a message of Django's own class, with an attachment."""
     message = EmailMessage("Your invoice", "It is attached.", to=[to])
     message.attach("invoice.pdf", invoice, "application/pdf")
     message.send()
@@ -28,7 +28,7 @@ def send_invoice(to: str, invoice: bytes) -> EmailMessage:
 
 
 def send_welcome(to: str) -> SendGridMessage:
-    """One more, with what should come back in its events."""
+    """Send a message with metadata, which its events will contain."""
     message = SendGridMessage("Welcome", "Good to have you here.", to=[to], metadata={"campaign": "spring"})
     message.send()
     return message

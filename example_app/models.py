@@ -1,4 +1,4 @@
-"""What this deployer wants to know of events and of inbound mail."""
+"""Tables for the data that the example's receivers store."""
 
 from django.db import models
 
@@ -14,7 +14,7 @@ class Bounce(models.Model):
 
 
 class Click(models.Model):
-    """A link somebody clicked."""
+    """A clicked link."""
 
     url = models.TextField()
 
@@ -23,9 +23,9 @@ class Click(models.Model):
 
 
 class Reply(models.Model):
-    """What somebody answered to a mail of ours."""
+    """A reply to a mail of ours."""
 
-    #: The id of that mail.
+    #: The id of our mail.
     answers = models.CharField(max_length=255)
     sender = models.CharField(max_length=320)
     text = models.TextField()
@@ -35,7 +35,7 @@ class Reply(models.Model):
 
 
 class Call(models.Model):
-    """One call of the receiver that writes them all down; the demo counts them."""
+    """A call of `note_call`. The demo counts the rows."""
 
     event_type = models.CharField(max_length=16)
 

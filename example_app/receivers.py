@@ -1,4 +1,4 @@
-"""Receivers of events and of inbound mail, as a deployer would write them."""
+"""Examples of receivers for events and inbound mail."""
 
 from typing import Any
 
@@ -29,5 +29,8 @@ def note_reply(event: InboundEvent, **_: Any) -> None:
 
 @receiver(tracking)
 def note_call(event: TrackingEvent, **_: Any) -> None:
-    """Not for imitation: it lets the demo count that each event came exactly once."""
+    """Store a row for each call, so that the demo can check that each event came exactly once.
+
+    A real app does not need this.
+    """
     Call.objects.create(event_type=event.event_type)

@@ -1,4 +1,4 @@
-"""`python -m fake_sendgrid`: a SendGrid for developing against, in the foreground, until Ctrl-C."""
+"""`python -m fake_sendgrid`: a local SendGrid for development. It runs in the foreground until Ctrl-C."""
 
 import argparse
 import signal
@@ -14,7 +14,7 @@ from fake_sendgrid.scenarios import DEFAULT_SCENARIO, SCENARIOS, sends_reply
 from fake_sendgrid.server import FakeSendGrid
 from fake_sendgrid.webhook_sender import WebhookSender
 
-#: Mails that are kept in memory.
+#: The number of mails kept in memory.
 _KEEP = 1000
 
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"fake_sendgrid: {error}", file=sys.stderr)
         return 1
     ended = threading.Event()
-    # Both, and whatever was inherited: a script's background job would have Ctrl-C ignored.
+    # A shell script starts background jobs with SIGINT ignored, so set both handlers.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     with fake:
@@ -53,18 +53,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m fake_sendgrid",
-        description="A local SendGrid: takes v3 mail/send and posts signed events back. It sends nothing.",
+        description="A local SendGrid: accepts v3 mail/send and posts signed events. It delivers no mail.",
     )
-    parser.add_argument("--port", type=int, default=8025, help="of the API, on 127.0.0.1 (8025)")
-    parser.add_argument("--webhook-url", help="where events are posted; without it none are")
-    parser.add_argument("--inbound-url", help="where answers to mails are posted; without it none are")
-    parser.add_argument("--key", action="append", help="an API key that is let in; repeatable (any)")
+    parser.add_argument("--port", type=int, default=8025, help="port of the API, on 127.0.0.1 (8025)")
+    parser.add_argument("--webhook-url", help="URL for events; without it no events are posted")
+    parser.add_argument("--inbound-url", help="URL for inbound mail; without it no mail gets a reply")
+    parser.add_argument("--key", action="append", help="an accepted API key; repeatable (any)")
     parser.add_argument(
-        "--signing-key", type=Path, help="file of the private key posts are signed with, made if missing"
+        "--signing-key", type=Path, help="file of the private key that signs posts; created if missing"
     )
     parser.add_argument("--duplicates", type=_share, default=0.0, help="share of events posted twice (0)")
-    parser.add_argument("--disorder", type=_share, default=0.0, help="share of events held back (0)")
-    parser.add_argument("--delay", type=float, default=0.0, help="seconds from a mail to its events (0)")
+    parser.add_argument(
+        "--disorder", type=_share, default=0.0, help="share of events posted later than newer ones (0)"
+    )
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds between a mail and its events (0)")
     return parser
 
 
@@ -76,9 +78,9 @@ def _share(text: str) -> float:
 
 
 def _greeting(fake: FakeSendGrid) -> str:
-    fates = "\n".join(
-        f"  {word + '…':14}{', '.join(fate) or 'nothing'}{', answered' * sends_reply(word)}"
-        for word, fate in SCENARIOS.items()
+    scenarios = "\n".join(
+        f"  {prefix + '…':14}{', '.join(scenario) or 'no events'}{', reply' * sends_reply(prefix)}"
+        for prefix, scenario in SCENARIOS.items()
     )
     return textwrap.dedent("""\
         API               {url}
@@ -86,18 +88,18 @@ def _greeting(fake: FakeSendGrid) -> str:
         inbound webhook   {inbound}
         verification key  {key}
 
-        What becomes of a mail depends on how its address begins:
-        {fates}
-          else          {otherwise}
+        The beginning of an address selects the events of its mail:
+        {scenarios}
+          other         {default}
 
         Ctrl-C ends it.
         """).format(
         url=fake.url,
         webhook=fake.webhook_url or "none: no events are posted (--webhook-url)",
-        inbound=fake.inbound_url or "none: no mail is answered (--inbound-url)",
+        inbound=fake.inbound_url or "none: no mail gets a reply (--inbound-url)",
         key=fake.public_key,
-        fates=fates,
-        otherwise=", ".join(DEFAULT_SCENARIO),
+        scenarios=scenarios,
+        default=", ".join(DEFAULT_SCENARIO),
     )
 
 

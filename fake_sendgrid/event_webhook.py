@@ -1,7 +1,7 @@
-"""Posts the events of accepted mails to the webhook: gathered, signed, and again until they are answered 2xx.
+"""SendGrid's Event Webhook: gathers the events of accepted mails, signs them, and posts them until a 2xx.
 
-As SendGrid does it, there may be repeats and disorder, and what has failed comes back in other batches.
-SendGrid gives an event up after 24 hours; this one when it is closed.
+As at SendGrid, events may come twice or out of order, and failed events are retried in other batches.
+SendGrid gives up after 24 hours; this class gives up when it is closed.
 """
 
 import heapq
@@ -19,7 +19,7 @@ import requests
 from fake_sendgrid.events import Event
 from fake_sendgrid.webhook_sender import WebhookSender, event_batch
 
-#: Seconds until a failed post's events are posted again: the first time, and at most.
+#: Seconds before a retry: the first backoff and the longest one.
 _FIRST_BACKOFF = 0.1
 _LONGEST_BACKOFF = 2.0
 
@@ -28,21 +28,21 @@ _LONGEST_BACKOFF = 2.0
 class PostingOptions:
     """How events are posted."""
 
-    #: Events in one post, at most.
+    #: The most events in one post.
     batch_size: int = 200
-    #: Seconds in which they are gathered.
+    #: Seconds to gather events for a post.
     gather_seconds: float = 0.05
-    #: The share that is posted a second time.
+    #: The share of events posted twice.
     duplicates: float = 0.0
-    #: The share that is held back for a later post; each post is shuffled as well.
+    #: The share of events moved to a later post. Each post is shuffled, too.
     disorder: float = 0.0
-    #: Seconds between a mail's acceptance and its events.
+    #: Seconds between the acceptance of a mail and its events.
     delay: float = 0.0
 
 
 class EventPost(NamedTuple):
     events: list[Event]
-    #: None: nobody answered.
+    #: None means no response.
     status: int | None
 
     @property
@@ -56,9 +56,9 @@ class _QueuedEvent:
     number: int
     event: Event = field(compare=False)
     tries: int = field(default=0, compare=False)
-    #: It keeps its place from now on: it is a repeat, or has been held back.
-    settled: bool = field(default=False, compare=False)
-    repeat: bool = field(default=False, compare=False)
+    #: Whether it may no longer be moved to a later post.
+    placed: bool = field(default=False, compare=False)
+    duplicate: bool = field(default=False, compare=False)
 
 
 class EventWebhook:
@@ -77,15 +77,15 @@ class EventWebhook:
         self._numbers = itertools.count()
         self._changed = threading.Condition()
         self._url: str | None = None
-        self._holds = self._keeps_refused = self._closed = False
-        #: Mails whose events are not made yet: there may be no webhook for them.
+        self._holds = self._retries_paused = self._closed = False
+        #: Mails whose events have not been made yet, with the time to make them.
         self._mails: deque[tuple[float, Callable[[], list[Event]]]] = deque()
         self._events: list[_QueuedEvent] = []
-        #: Those that were not taken and are not to be posted again yet.
-        self._refused: list[_QueuedEvent] = []
-        self._in_hand = 0
+        #: Failed events that wait for `resume_retries`.
+        self._failed: list[_QueuedEvent] = []
+        self._in_flight = 0
         self._posted: Counter[str] = Counter()
-        self._thread = threading.Thread(target=self._run, name="SendGrid's postman", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="fake_sendgrid event webhook", daemon=True)
         self._thread.start()
 
     @property
@@ -100,15 +100,15 @@ class EventWebhook:
 
     @property
     def posted(self) -> Counter[str]:
-        """How often each kind of event has been answered 2xx, repeats as well."""
+        """How many events of each kind were accepted (2xx), duplicates included."""
         with self._changed:
             return self._posted.copy()
 
-    def take(self, make: Callable[[], list[Event]]) -> None:
-        """The events of a mail, to be made when they are due."""
+    def schedule(self, make: Callable[[], list[Event]]) -> None:
+        """Schedule the events of a mail. `make` returns them when they are due."""
         with self._changed:
             self._mails.append((time.monotonic() + self._posting.delay, make))
-            # Not for each mail: the thread would wake for every one, only to go on gathering.
+            # Not for each mail: the thread would wake up only to go on gathering.
             if len(self._mails) == 1 or len(self._mails) + len(self._events) == self._posting.batch_size:
                 self._changed.notify_all()
 
@@ -123,62 +123,62 @@ class EventWebhook:
 
     @property
     def failed_event_count(self) -> int:
-        """How many events are kept after a post that was not taken."""
+        """How many failed events wait for `resume_retries`."""
         with self._changed:
-            return len(self._refused)
+            return len(self._failed)
 
     def pause_retries(self) -> None:
-        """Repeat no post that is not taken, until `resume_retries`; newer events are posted meanwhile."""
+        """Retry no failed post until `resume_retries`. Newer events are still posted."""
         with self._changed:
-            self._keeps_refused = True
+            self._retries_paused = True
 
     def resume_retries(self) -> None:
         with self._changed:
-            self._keeps_refused = False
-            for one in self._refused:
-                self._put_back(one, 0)
-            self._refused.clear()
+            self._retries_paused = False
+            for queued in self._failed:
+                self._put_back(queued, 0)
+            self._failed.clear()
             self._changed.notify_all()
 
     def wait_until_posted(self, seconds: float) -> None:
-        """Until all events of all mails have been answered 2xx; raises TimeoutError."""
+        """Wait until every event of every mail is accepted (2xx). Raises TimeoutError."""
         with self._changed:
             if not self._changed.wait_for(self._is_done, seconds):
-                waiting = f"{len(self._mails)} mails' and {self._others()} other events"
-                where = "" if self._url else ", and webhook_url is not set"
-                raise TimeoutError(f"{waiting} have not been taken within {seconds:g} s{where}")
+                pending = f"{len(self._mails)} mails' events and {self._unaccepted()} further events"
+                hint = "" if self._url else ", and webhook_url is not set"
+                raise TimeoutError(f"{pending} have not been accepted within {seconds:g} s{hint}")
 
     def close(self) -> None:
-        """What has not been posted never is."""
+        """Stop; events that have not been posted are dropped."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        # Not for ever: it may be waiting for an answer.
+        # The thread may wait for a response of the webhook, so limit the wait.
         self._thread.join(2)
 
     def _is_done(self) -> bool:
-        return not (self._mails or self._others())
+        return not (self._mails or self._unaccepted())
 
-    def _others(self) -> int:
-        return len(self._events) + len(self._refused) + self._in_hand
+    def _unaccepted(self) -> int:
+        return len(self._events) + len(self._failed) + self._in_flight
 
     def _run(self) -> None:
         with requests.Session() as session:
-            session.trust_env = False  # no proxy stands before a webhook on this machine
+            session.trust_env = False  # a webhook on this machine needs no proxy
             while self._wait():
-                found = self._gather()
-                if found:
-                    self._settle(found, self._post([one.event for one in found], session))
+                queued = self._gather()
+                if queued:
+                    self._handle_result(queued, self._post([one.event for one in queued], session))
 
     def _wait(self) -> bool:
-        """Until there is something to post; False when closed."""
+        """Wait for an event to post; return False after `close`."""
         with self._changed:
             while not self._closed and (seconds := self._seconds_left()) != 0:
                 self._changed.wait(seconds)
             return not self._closed
 
     def _seconds_left(self) -> float | None:
-        """None: until something changes."""
+        """Seconds until the next post; None without an event or a URL, or while events are held."""
         dues = [self._mails[0][0]] if self._mails else []
         dues += [self._events[0].due] if self._events else []
         if not dues or self._holds or not self._url:
@@ -194,23 +194,23 @@ class EventWebhook:
                 due, make = self._mails.popleft()
                 for event in make():
                     self._put(_QueuedEvent(due, next(self._numbers), event))
-            found: list[_QueuedEvent] = []
-            while self._events and self._events[0].due <= now and len(found) < self._posting.batch_size:
-                one = heapq.heappop(self._events)
-                if self._is_held_back(one):
-                    self._put_back(one, self._later())
+            batch: list[_QueuedEvent] = []
+            while self._events and self._events[0].due <= now and len(batch) < self._posting.batch_size:
+                queued = heapq.heappop(self._events)
+                if self._moves_to_later_post(queued):
+                    self._put_back(queued, self._later())
                 else:
-                    found.append(one)
+                    batch.append(queued)
             if self._posting.disorder:
-                self._rng.shuffle(found)
-            self._in_hand = len(found)
-            # Mails may have had no events at all.
+                self._rng.shuffle(batch)
+            self._in_flight = len(batch)
+            # The mails may have had no events, so `wait_until_posted` may be over.
             self._changed.notify_all()
-            return found
+            return batch
 
-    def _is_held_back(self, one: _QueuedEvent) -> bool:
-        was_settled, one.settled = one.settled, True
-        return not was_settled and self._rng.random() < self._posting.disorder
+    def _moves_to_later_post(self, queued: _QueuedEvent) -> bool:
+        was_placed, queued.placed = queued.placed, True
+        return not was_placed and self._rng.random() < self._posting.disorder
 
     def _post(self, events: list[Event], session: requests.Session) -> EventPost:
         try:
@@ -219,35 +219,35 @@ class EventWebhook:
             return EventPost(events, None)
         return EventPost(events, status)
 
-    def _settle(self, found: list[_QueuedEvent], post: EventPost) -> None:
-        # First: who waits until all is posted may look at what came of it.
+    def _handle_result(self, batch: list[_QueuedEvent], post: EventPost) -> None:
+        # Call back first: after `wait_until_posted` a test may look at the effects.
         if self._on_post:
             self._on_post(post)
         with self._changed:
-            for one in found:
+            for queued in batch:
                 if post.succeeded:
-                    self._posted[one.event["event"]] += 1
-                    self._perhaps_repeat(one)
+                    self._posted[queued.event["event"]] += 1
+                    self._maybe_duplicate(queued)
                     continue
-                one.tries += 1
-                if self._keeps_refused:
-                    self._refused.append(one)
+                queued.tries += 1
+                if self._retries_paused:
+                    self._failed.append(queued)
                 else:
-                    self._put_back(one, min(_FIRST_BACKOFF * 2 ** (one.tries - 1), _LONGEST_BACKOFF))
-            self._in_hand = 0
+                    self._put_back(queued, min(_FIRST_BACKOFF * 2 ** (queued.tries - 1), _LONGEST_BACKOFF))
+            self._in_flight = 0
             self._changed.notify_all()
 
-    def _perhaps_repeat(self, one: _QueuedEvent) -> None:
-        if not one.repeat and self._rng.random() < self._posting.duplicates:
-            again = _QueuedEvent(0, next(self._numbers), one.event, settled=True, repeat=True)
+    def _maybe_duplicate(self, queued: _QueuedEvent) -> None:
+        if not queued.duplicate and self._rng.random() < self._posting.duplicates:
+            again = _QueuedEvent(0, next(self._numbers), queued.event, placed=True, duplicate=True)
             self._put_back(again, self._later())
 
     def _later(self) -> float:
         return self._rng.uniform(1, 4) * self._posting.gather_seconds
 
-    def _put_back(self, one: _QueuedEvent, seconds: float) -> None:
-        one.due = time.monotonic() + seconds
-        self._put(one)
+    def _put_back(self, queued: _QueuedEvent, seconds: float) -> None:
+        queued.due = time.monotonic() + seconds
+        self._put(queued)
 
-    def _put(self, one: _QueuedEvent) -> None:
-        heapq.heappush(self._events, one)
+    def _put(self, queued: _QueuedEvent) -> None:
+        heapq.heappush(self._events, queued)

@@ -1,4 +1,4 @@
-"""Events as SendGrid makes them, for messages that were never sent."""
+"""Events in SendGrid's form, for messages that were never sent."""
 
 import base64
 import random
@@ -10,10 +10,10 @@ Event = dict[str, Any]
 _HOST = "recvd-6b8f5d9c7-lq4zt-1-6A01C2D3-5"
 _AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
-#: The number of the account, which is in the ids.
+#: The account number; SendGrid's event ids contain it.
 _ACCOUNT = 77001122
 
-#: What may become of a message, and how often in a hundred.
+#: Scenarios of a message, with their weights in per cent.
 _SCENARIO_WEIGHTS: dict[tuple[str, ...], int] = {
     ("processed", "delivered"): 40,
     ("processed", "delivered", "open"): 25,
@@ -25,7 +25,7 @@ _SCENARIO_WEIGHTS: dict[tuple[str, ...], int] = {
     ("dropped",): 3,
 }
 
-#: What each step says beside what all say.
+#: The fields of one kind of event, beside the fields that every event has.
 _STEP_FIELDS: dict[str, Event] = {
     "delivered": {"response": "250 2.0.0 OK queued as 4FqK2n", "tls": 1, "ip": "198.51.100.7"},
     "deferred": {"response": "451 4.7.1 try again later", "attempt": "1", "ip": "198.51.100.7"},
@@ -35,7 +35,7 @@ _STEP_FIELDS: dict[str, Event] = {
         "status": "5.1.1",
         "bounce_classification": "Invalid Address",
     },
-    # On the wire a block is a bounce of another type (Event Webhook Reference).
+    # In the JSON a block is a bounce of another type (Event Webhook Reference).
     "blocked": {
         "event": "bounce",
         "type": "blocked",
@@ -58,7 +58,7 @@ _STEP_FIELDS: dict[str, Event] = {
 
 
 def generate_events(count: int, seed: int = 1, start: int = 1_780_000_000) -> list[Event]:
-    """`count` events of many messages, each message's in the order they happened.
+    """Return `count` events of many messages; the events of one message are in their order.
 
     The same seed makes the same events.
     """
@@ -70,47 +70,48 @@ def generate_events(count: int, seed: int = 1, start: int = 1_780_000_000) -> li
 
 
 def message_events(rng: random.Random, at: int) -> Iterator[Event]:
-    """The events of one message that was sent at `at` (Unix seconds)."""
+    """Yield the events of one message, sent at `at` (Unix seconds)."""
     base = random_id(rng)
-    (fate,) = rng.choices(list(_SCENARIO_WEIGHTS), list(_SCENARIO_WEIGHTS.values()))
+    (scenario,) = rng.choices(list(_SCENARIO_WEIGHTS), list(_SCENARIO_WEIGHTS.values()))
     number = rng.randrange(10**6)
     args = {"anymail_id": f"{number:06d}-{base}", "order": str(number)}
-    for step, found in enumerate(event_steps(fate, base, 0, rng, {})):
+    for step, fields in enumerate(event_steps(scenario, base, 0, rng, {})):
         yield {
             **args,
             "email": f"reader{number}@example.com",
             "timestamp": at + 40 * step,
             "category": ["spring-sale"],
-            **found,
+            **fields,
         }
 
 
 def event_steps(
-    fate: tuple[str, ...], base: str, index: int, rng: random.Random, headers: Mapping[str, str]
+    scenario: tuple[str, ...], base: str, index: int, rng: random.Random, headers: Mapping[str, str]
 ) -> Iterator[Event]:
-    """What SendGrid says of each step, of itself: ids and details.
+    """Yield SendGrid's own fields of each step: ids and details.
 
-    `base` is the X-Message-Id, `index` the recipient's place in the request, `headers` those it has for them.
+    `base` is the X-Message-Id, `index` the recipient's place in the request, `headers` the headers of that
+    recipient.
     """
-    for done, step in enumerate(fate):
+    for done, step in enumerate(scenario):
         name = _STEP_FIELDS[step].get("event", step)
         yield {
             "smtp-id": message_id(base, headers),
             "event": name,
-            "sg_event_id": _event_id(name, f"{base}-{index}", fate[:done].count("deferred"), rng),
+            "sg_event_id": _event_id(name, f"{base}-{index}", scenario[:done].count("deferred"), rng),
             "sg_message_id": f"{base}.{_HOST}.{index}",
             **_STEP_FIELDS[step],
         }
 
 
 def message_id(base: str, headers: Mapping[str, str]) -> str:
-    """The Message-ID of the mail a recipient gets; the one in the request's `headers` where there is one."""
+    """The Message-ID of a recipient's mail: from the request's `headers`, else SendGrid's own."""
     own = [value for name, value in headers.items() if name.lower() == "message-id"]
     return own[-1] if own else f"<{base}@geopod-ismtpd-3>"
 
 
 def _event_id(name: str, message: str, attempt: int, rng: random.Random) -> str:
-    # Ids of what SendGrid did are made of the message, those of what people did are random.
+    # SendGrid derives the ids of delivery events from the message; ids of engagement events are random.
     if name in ("open", "click", "unsubscribe", "spamreport"):
         return random_id(rng)
     words = {"processed": "processed", "dropped": "drop"}.get(name, f"{name}-{attempt}")
@@ -118,5 +119,5 @@ def _event_id(name: str, message: str, attempt: int, rng: random.Random) -> str:
 
 
 def random_id(rng: random.Random) -> str:
-    """22 characters, as X-Message-Id has."""
+    """22 random characters, in the form of an X-Message-Id."""
     return base64.urlsafe_b64encode(rng.randbytes(16)).decode().rstrip("=")

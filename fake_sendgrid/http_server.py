@@ -1,4 +1,4 @@
-"""HTTP/1.1 on 127.0.0.1: a request in, a reply out or the connection closed; many at once."""
+"""A threaded HTTP/1.1 server on 127.0.0.1. Its handler returns a response or closes the connection."""
 
 import socket
 import sys
@@ -10,14 +10,14 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple, TypeAlias
 
-#: More is not even read.
+#: A longer body is refused unread.
 _LONGEST_BODY = 100_000_000
 
 
 class Request(NamedTuple):
     method: str
     path: str
-    #: Each word of a name begins with a capital, whatever was sent.
+    #: Header names in title case, such as Content-Type.
     headers: Mapping[str, str]
     body: bytes
 
@@ -28,25 +28,25 @@ class Response(NamedTuple):
     body: bytes
 
 
-#: None closes the connection without a word.
-Respond: TypeAlias = Callable[[Request], Response | None]
+#: None closes the connection without a response.
+Handler: TypeAlias = Callable[[Request], Response | None]
 
 
 class HttpServer:
-    """It has its port from the start. Who dials before `open` waits."""
+    """It listens from the start. Clients that connect before `open` wait."""
 
-    def __init__(self, respond: Respond, port: int = 0) -> None:
-        self._server = _Server(("127.0.0.1", port), partial(_Handler, respond))
+    def __init__(self, handler: Handler, port: int = 0) -> None:
+        self._server = _Server(("127.0.0.1", port), partial(_RequestHandler, handler))
         self.port: int = self._server.server_port
-        # Short: `close` waits for it.
+        # A short interval, because `close` waits for the next poll.
         serve = partial(self._server.serve_forever, poll_interval=0.02)
-        self._thread = threading.Thread(target=serve, name="SendGrid's door", daemon=True)
+        self._thread = threading.Thread(target=serve, name="fake_sendgrid API", daemon=True)
 
     def open(self) -> None:
         self._thread.start()
 
     def close(self) -> None:
-        """The port, and all connections with it."""
+        """Close the port and every connection."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -55,7 +55,7 @@ class HttpServer:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    # As many as may dial before the first is met; 5 by default, and the rest would wait a second.
+    # The default of 5 makes further clients that connect at once wait a second.
     request_queue_size = 1024
 
     def __init__(self, *args: Any) -> None:
@@ -79,47 +79,47 @@ class _Server(ThreadingHTTPServer):
                     connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # Who goes away in the middle is no fault of ours.
+        # A client that disconnects in the middle of a request is not an error.
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _RequestHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
-    def __init__(self, respond: Respond, *args: Any) -> None:
-        self._respond = respond
+    def __init__(self, handler: Handler, *args: Any) -> None:
+        self._handler = handler
         super().__init__(*args)
 
-    def _meet(self) -> None:
+    def _handle(self) -> None:
         length = self.headers.get("Content-Length", "0")
         if not length.isdecimal() or "Transfer-Encoding" in self.headers:
-            self._turn_away(HTTPStatus.LENGTH_REQUIRED)
+            self._refuse(HTTPStatus.LENGTH_REQUIRED)
             return
         if int(length) > _LONGEST_BODY:
-            self._turn_away(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             return
         body = self.rfile.read(int(length))
         if len(body) < int(length):
             self.close_connection = True
             return
         headers = {name.title(): value for name, value in self.headers.items()}
-        reply = self._respond(Request(self.command, self.path, headers, body))
-        if reply is None:
+        response = self._handler(Request(self.command, self.path, headers, body))
+        if response is None:
             self.close_connection = True
         else:
-            self._write(reply)
+            self._write(response)
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _meet
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle
 
-    def _turn_away(self, status: HTTPStatus) -> None:
+    def _refuse(self, status: HTTPStatus) -> None:
         self.close_connection = True
         self._write(Response(status, {"Connection": "close"}, b""))
 
-    def _write(self, reply: Response) -> None:
-        lines = [f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}", "Server: nginx"]
-        lines += [f"{name}: {value}" for name, value in reply.headers.items()]
-        head = "\r\n".join([*lines, f"Content-Length: {len(reply.body)}", "", ""])
-        # In one piece: half a head in a packet of its own would wait for the other half.
-        self.wfile.write(head.encode() + reply.body)
+    def _write(self, response: Response) -> None:
+        lines = [f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}", "Server: nginx"]
+        lines += [f"{name}: {value}" for name, value in response.headers.items()]
+        head = "\r\n".join([*lines, f"Content-Length: {len(response.body)}", "", ""])
+        # One write: two small packets would wait for each other (Nagle, delayed ACK).
+        self.wfile.write(head.encode() + response.body)

@@ -1,7 +1,7 @@
-"""SendGrid's side of Inbound Parse: a mail that comes in, as the form it is posted in.
+"""The form in which SendGrid's Inbound Parse posts a mail.
 
-The fields are SendGrid's: Twilio docs, "Setting up the Inbound Parse Webhook", and the samples of
-sendgrid-python. Their order is not fixed there; here files come before what is said of them.
+Sources of the fields: Twilio docs, "Setting up the Inbound Parse Webhook", and the samples of
+sendgrid-python. They fix no order; here the files come before their descriptions.
 """
 
 import json
@@ -24,10 +24,10 @@ def parsed_form(
     spam: float | None = None,
     charset: str = "UTF-8",
 ) -> MultipartForm:
-    """The form of a mail to a host that has "send raw" off.
+    """Return the form of a mail to a host with "send raw" off.
 
-    The envelope is from the address in From and to the first one in To, unless said. `spam` is the score,
-    None a host that has no mail checked. Texts are in `charset`; those that do not fit into it, in UTF-8.
+    The envelope defaults to the address in From and the first address in To. `spam` is the spam score; None
+    means that the host checks no spam. Texts use `charset`, or UTF-8 if `charset` cannot encode them.
     """
     mime = _mime(mail)
     whole = message_from_bytes(mime, policy=policy.default)
@@ -53,7 +53,7 @@ def raw_form(
     spam: float | None = None,
     charset: str = "UTF-8",
 ) -> MultipartForm:
-    """The form of a mail to a host that has "send raw" on: all of it, as it is. Otherwise as `parsed`."""
+    """Return the form of a mail to a host with "send raw" on. The arguments are those of `parsed_form`."""
     mime = _mime(mail)
     head = BytesHeaderParser(policy=policy.default).parsebytes(mime)
     return MultipartForm(
@@ -69,9 +69,9 @@ def raw_form(
 def _mime(mail: EmailMessage | bytes) -> bytes:
     if isinstance(mail, bytes):
         return mail
-    # Only as UTF-8 can an address be written that is not ASCII (RFC 6531).
+    # An address that is not ASCII needs UTF-8 headers (RFC 6531).
     utf8 = not "".join(_emails(mail, "From") + _emails(mail, "To")).isascii()
-    # Whole lines, as long as may be (RFC 5322): the email package breaks a long Message-ID in References.
+    # The longest lines of RFC 5322: with shorter ones the email package breaks a long Message-ID.
     return mail.as_bytes(policy=policy.SMTP.clone(utf8=utf8, max_line_length=998))
 
 
@@ -84,13 +84,13 @@ def _address_fields(mail: EmailMessage) -> dict[str, str]:
 
 
 def _emails(mail: EmailMessage, name: str) -> list[str]:
-    found = [one.addr_spec for header in mail.get_all(name, []) for one in header.addresses]
-    # Bytes that are not ASCII are still escaped in it.
-    return [email.encode(errors="surrogateescape").decode(errors="replace") for email in found]
+    emails = [address.addr_spec for header in mail.get_all(name, []) for address in header.addresses]
+    # The email package leaves bytes that are not ASCII as surrogates.
+    return [email.encode(errors="surrogateescape").decode(errors="replace") for email in emails]
 
 
 def _leaves(part: MIMEPart) -> Iterator[MIMEPart]:
-    """All that is in a mail and not a multipart. A mail in it is one piece."""
+    """Yield every part that is no multipart. An attached mail is one part."""
     if not (part.is_multipart() and part.get_content_maintype() == "multipart"):
         yield part
         return
@@ -99,18 +99,18 @@ def _leaves(part: MIMEPart) -> Iterator[MIMEPart]:
 
 
 def _file_fields(files: Sequence[MIMEPart]) -> Iterator[FormPart]:
-    """The files, and what is said of them."""
-    about, ids = {}, {}
+    """Yield the files, then the fields that describe them."""
+    infos, ids = {}, {}
     for number, file in enumerate(files, 1):
-        name, said = f"attachment{number}", _attachment_info(file)
-        about[name] = said
-        if "content-id" in said:
-            ids[said["content-id"]] = name
-        charset = f"; charset={said['charset']}" if "charset" in said else ""
-        yield FormPart(name, _content(file), said["filename"], said["type"] + charset)
+        name, info = f"attachment{number}", _attachment_info(file)
+        infos[name] = info
+        if "content-id" in info:
+            ids[info["content-id"]] = name
+        charset = f"; charset={info['charset']}" if "charset" in info else ""
+        yield FormPart(name, _content(file), info["filename"], info["type"] + charset)
     yield FormPart("attachments", str(len(files)).encode())
-    if about:
-        yield FormPart("attachment-info", _json(about))
+    if infos:
+        yield FormPart("attachment-info", _json(infos))
     if ids:
         yield FormPart("content-ids", _json(ids))
 
@@ -130,7 +130,7 @@ def _attachment_info(file: MIMEPart) -> dict[str, str]:
 
 
 def _content(file: MIMEPart) -> bytes:
-    if file.is_multipart():  # a mail
+    if file.is_multipart():  # an attached mail
         return _END_OF_HEADERS.split(file.as_bytes(policy=policy.SMTP), 1)[1]
     content = file.get_payload(decode=True)
     assert isinstance(content, bytes)

@@ -1,7 +1,7 @@
-"""Posts the mails that come in, each until it is taken or lost.
+"""SendGrid's Inbound Parse: posts each inbound mail to the webhook until it is accepted or lost.
 
-After a 5xx SendGrid tries again for 72 hours, after a 4xx or a 3xx never (Twilio docs, "Inbound Parse
-Webhook"). It does not say what it does when nobody answers; this one tries again.
+SendGrid retries for 72 hours after a 5xx, and never after a 4xx or a 3xx (Twilio docs, "Inbound Parse
+Webhook"). The docs say nothing about a timeout; this class retries then.
 """
 
 import heapq
@@ -16,23 +16,23 @@ import requests
 from fake_sendgrid.multipart_form import MultipartForm
 from fake_sendgrid.webhook_sender import WebhookSender
 
-#: Seconds until a mail is posted again: the first time, and at most.
+#: Seconds before a retry: the first backoff and the longest one.
 _FIRST_BACKOFF = 0.1
 _LONGEST_BACKOFF = 2.0
 
 
 class InboundDelivery:
-    """A mail that came in, and how its posts were answered."""
+    """An inbound mail and the status of each of its posts."""
 
     def __init__(self, form: MultipartForm) -> None:
         self.form = form
-        #: One for each post; None: nobody answered.
+        #: One status for each post; None means no response.
         self.statuses: list[int | None] = []
-        self.settled = threading.Event()
+        self.finished = threading.Event()
 
     @property
     def status(self) -> int | None:
-        """The last answer."""
+        """The status of the last post."""
         return self.statuses[-1] if self.statuses else None
 
     @property
@@ -40,14 +40,14 @@ class InboundDelivery:
         return self.status is not None and 200 <= self.status < 300
 
     def wait(self, seconds: float) -> int:
-        """Until it is taken or lost: the last answer. Raises TimeoutError."""
-        if not self.settled.wait(seconds) or self.status is None:
-            raise TimeoutError(f"neither taken nor lost within {seconds:g} s; answers: {self.statuses}")
+        """Wait until the mail is accepted or lost; return the last status. Raises TimeoutError."""
+        if not self.finished.wait(seconds) or self.status is None:
+            raise TimeoutError(f"neither accepted nor lost within {seconds:g} s; statuses: {self.statuses}")
         return self.status
 
 
 class InboundWebhook:
-    """One post at a time. `keep`: how many of the last mails are remembered; None is all."""
+    """Posts one mail at a time and keeps the last `keep` mails (None: all)."""
 
     def __init__(
         self,
@@ -63,9 +63,9 @@ class InboundWebhook:
         self._url: str | None = None
         self._closed = False
         self._received: deque[InboundDelivery] = deque(maxlen=keep)
-        #: With when it is due.
+        #: A heap of (time of the next post, number, mail).
         self._waiting: list[tuple[float, int, InboundDelivery]] = []
-        self._thread = threading.Thread(target=self._run, name="SendGrid's courier", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="fake_sendgrid inbound webhook", daemon=True)
         self._thread.start()
 
     @property
@@ -83,36 +83,36 @@ class InboundWebhook:
         with self._changed:
             return list(self._received)
 
-    def take(self, form: MultipartForm) -> InboundDelivery:
-        inbound = InboundDelivery(form)
+    def deliver(self, form: MultipartForm) -> InboundDelivery:
+        delivery = InboundDelivery(form)
         with self._changed:
-            self._received.append(inbound)
-            self._put(inbound, 0)
-        return inbound
+            self._received.append(delivery)
+            self._schedule(delivery, 0)
+        return delivery
 
     def close(self) -> None:
-        """What has not been posted never is."""
+        """Stop; mails that have not been posted are dropped."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        # Not for ever: it may be waiting for an answer.
+        # The thread may wait for a response of the webhook, so limit the wait.
         self._thread.join(2)
 
     def _run(self) -> None:
         with requests.Session() as session:
-            session.trust_env = False  # no proxy stands before a webhook on this machine
-            while inbound := self._next():
-                self._settle(inbound, self._post(inbound.form, session))
+            session.trust_env = False  # a webhook on this machine needs no proxy
+            while delivery := self._next():
+                self._record(delivery, self._post(delivery.form, session))
 
     def _next(self) -> InboundDelivery | None:
-        """The next mail when it is due; None when closed."""
+        """Wait for the next mail that is due; return None after `close`."""
         with self._changed:
             while not self._closed and (seconds := self._seconds_left()) != 0:
                 self._changed.wait(seconds)
             return None if self._closed else heapq.heappop(self._waiting)[2]
 
     def _seconds_left(self) -> float | None:
-        """None: until something changes."""
+        """Seconds until the next post; None without a mail or a URL."""
         if not self._waiting or not self._url:
             return None
         return max(0, self._waiting[0][0] - time.monotonic())
@@ -125,16 +125,17 @@ class InboundWebhook:
         except requests.RequestException:
             return None
 
-    def _settle(self, inbound: InboundDelivery, status: int | None) -> None:
-        inbound.statuses.append(status)
+    def _record(self, delivery: InboundDelivery, status: int | None) -> None:
+        delivery.statuses.append(status)
         if self._on_post:
-            self._on_post(inbound)
+            self._on_post(delivery)
         if status is not None and status < 500:
-            inbound.settled.set()
+            delivery.finished.set()
             return
         with self._changed:
-            self._put(inbound, min(_FIRST_BACKOFF * 2 ** (len(inbound.statuses) - 1), _LONGEST_BACKOFF))
+            backoff = min(_FIRST_BACKOFF * 2 ** (len(delivery.statuses) - 1), _LONGEST_BACKOFF)
+            self._schedule(delivery, backoff)
 
-    def _put(self, inbound: InboundDelivery, seconds: float) -> None:
-        heapq.heappush(self._waiting, (time.monotonic() + seconds, next(self._numbers), inbound))
+    def _schedule(self, delivery: InboundDelivery, seconds: float) -> None:
+        heapq.heappush(self._waiting, (time.monotonic() + seconds, next(self._numbers), delivery))
         self._changed.notify_all()

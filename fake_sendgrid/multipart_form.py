@@ -1,19 +1,19 @@
-"""A form as bytes (multipart/form-data, RFC 7578)."""
+"""Encodes a multipart/form-data body (RFC 7578)."""
 
 import itertools
 from dataclasses import dataclass
 from typing import NamedTuple
 
-#: SendGrid's.
+#: SendGrid's boundary.
 _BOUNDARY = "xYzZY"
 
 
 class FormPart(NamedTuple):
     name: str
     value: bytes
-    #: None: a field and no file. A file's name may be empty.
+    #: None for a field. The name of a file may be empty.
     file_name: str | None = None
-    #: Fields have none.
+    #: None for a field.
     content_type: str | None = None
 
 
@@ -25,7 +25,7 @@ class MultipartForm:
         return MultipartForm(tuple(part for part in self.parts if part.name not in names))
 
     def replaced(self, name: str, value: bytes) -> "MultipartForm":
-        """With another value in the place of the old one; at the end where there was none."""
+        """Replace the value of the part `name`, or append a new part."""
         if all(part.name != name for part in self.parts):
             return MultipartForm((*self.parts, FormPart(name, value)))
         return MultipartForm(
@@ -43,7 +43,7 @@ class MultipartForm:
 
     @property
     def _boundary(self) -> str:
-        """SendGrid's, or one that is in no value."""
+        """SendGrid's boundary, or one that no value contains."""
         tried = itertools.chain([_BOUNDARY], (f"{_BOUNDARY}{number}" for number in itertools.count(1)))
         return next(one for one in tried if all(one.encode() not in part.value for part in self.parts))
 
@@ -58,5 +58,5 @@ def _head(part: FormPart) -> bytes:
 
 
 def _quotable(text: str) -> str:
-    # A line break would end the header.
+    # A line break in a name would end the header.
     return " ".join(text.splitlines()).replace("\\", "\\\\").replace('"', '\\"')

@@ -1,4 +1,4 @@
-"""Which answer a mail meets: what was ordered for the next ones, then what holds for all, then 202."""
+"""Selects the response to a mail: one planned for the next mails, else one for all mails, else 202."""
 
 import threading
 from collections.abc import Callable
@@ -10,10 +10,10 @@ Condition: TypeAlias = Callable[[dict[str, Any]], bool]
 
 
 class _Plan(NamedTuple):
-    answer: ApiResponse
+    response: ApiResponse
     when: Condition | None
 
-    def fits(self, mail: dict[str, Any]) -> bool:
+    def applies_to(self, mail: dict[str, Any]) -> bool:
         return self.when is None or self.when(mail)
 
 
@@ -23,26 +23,26 @@ class PlannedResponses:
         self._next: list[_Plan] = []
         self._always: list[_Plan] = []
 
-    def next(self, *answers: ApiResponse, when: Condition | None = None) -> None:
+    def next(self, *responses: ApiResponse, when: Condition | None = None) -> None:
         with self._lock:
-            self._next.extend(_Plan(answer, when) for answer in answers)
+            self._next.extend(_Plan(response, when) for response in responses)
 
-    def always(self, answer: ApiResponse, when: Condition | None = None) -> None:
-        """The last one said comes first."""
+    def always(self, response: ApiResponse, when: Condition | None = None) -> None:
+        """The newest plan comes first."""
         with self._lock:
-            self._always.insert(0, _Plan(answer, when))
+            self._always.insert(0, _Plan(response, when))
 
     def clear(self) -> None:
         with self._lock:
             self._next.clear()
             self._always.clear()
 
-    def answer_to(self, mail: dict[str, Any]) -> ApiResponse:
+    def response_to(self, mail: dict[str, Any]) -> ApiResponse:
         with self._lock:
-            for index, order in enumerate(self._next):
-                if order.fits(mail):
-                    return self._next.pop(index).answer
-            return next((order.answer for order in self._always if order.fits(mail)), _ACCEPTED)
+            for index, plan in enumerate(self._next):
+                if plan.applies_to(mail):
+                    return self._next.pop(index).response
+            return next((plan.response for plan in self._always if plan.applies_to(mail)), _ACCEPTED)
 
 
 _ACCEPTED = accepted()

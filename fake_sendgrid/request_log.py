@@ -1,4 +1,4 @@
-"""What the double has seen: each request to mail/send, and each mail that was taken."""
+"""The log of mail/send requests and accepted mails."""
 
 import threading
 from collections import deque
@@ -11,7 +11,7 @@ from fake_sendgrid.responses import ApiResponse
 
 @dataclass(frozen=True, kw_only=True)
 class AcceptedMail:
-    """A mail that was taken."""
+    """An accepted mail."""
 
     body: dict[str, Any]
     raw: bytes
@@ -19,35 +19,36 @@ class AcceptedMail:
     key: str | None
     #: Unix seconds.
     at: float
-    #: Valid, and that is all: it is not sent.
+    #: Sandbox mode: SendGrid validates the mail and does not send it.
     sandbox: bool
 
-    def bears(self, value: str) -> bool:
-        """Whether it goes to the address `value`, or has it as a custom argument."""
+    def matches(self, value: str) -> bool:
+        """Whether `value` is one of its recipients or custom arguments."""
         return any(
-            email.lower() == value.lower() or value in scenarios.custom_args(self.body, one).values()
-            for one, email in scenarios.recipients(self.body)
+            email.lower() == value.lower()
+            or value in scenarios.custom_args(self.body, personalization).values()
+            for personalization, email in scenarios.recipients(self.body)
         )
 
 
 class LoggedRequest(NamedTuple):
-    """A request to mail/send, and how it was met."""
+    """A request to mail/send and its response."""
 
     key: str | None
-    #: Unix seconds, when it came.
+    #: Unix seconds of its arrival.
     at: float
-    #: None where it was not a valid mail, or its key was wrong.
+    #: None if the mail or the key was invalid.
     mail: dict[str, Any] | None
-    answer: ApiResponse
+    response: ApiResponse
 
     @property
     def status(self) -> int | None:
-        """None: the connection was closed."""
-        return self.answer.status
+        """None if the connection was closed without a response."""
+        return self.response.status
 
 
 class RequestLog:
-    """`keep`: how many of the last ones; None is all."""
+    """Keeps the last `keep` requests and mails (None: all)."""
 
     def __init__(self, keep: int | None) -> None:
         self._lock = threading.Lock()
@@ -64,10 +65,10 @@ class RequestLog:
         with self._lock:
             return list(self._requests)
 
-    def accept(self, mail: AcceptedMail) -> None:
+    def add_accepted(self, mail: AcceptedMail) -> None:
         with self._lock:
             self._accepted.append(mail)
 
-    def note(self, request: LoggedRequest) -> None:
+    def add_request(self, request: LoggedRequest) -> None:
         with self._lock:
             self._requests.append(request)

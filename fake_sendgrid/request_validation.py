@@ -1,7 +1,7 @@
-"""What SendGrid asks of a request to v3 mail/send, and what it says where that is missing.
+"""SendGrid's rules for a v3 mail/send request, and its error responses.
 
-Facts from "Mail Send API Overview", "Mail Send Errors" and "API Errors"; the messages are in SendGrid's
-manner, not all of them word for word.
+Sources: "Mail Send API Overview", "Mail Send Errors" and "API Errors". The messages imitate SendGrid's; not
+every message is word for word the same.
 """
 
 import json
@@ -13,7 +13,7 @@ from fake_sendgrid.responses import ApiResponse, error, html_page
 from fake_sendgrid.rules import content, options, recipients
 from fake_sendgrid.rules.fault import BAD_REQUEST, Fault
 
-#: A body must be smaller. SendGrid says 30 MB and not which: the smaller of the two.
+#: A body must be smaller. SendGrid says "30MB"; this is the smaller of its two readings (MB, MiB).
 BODY_LIMIT = 30_000_000
 
 _UNAUTHORIZED = Fault("The provided authorization grant is invalid, expired, or revoked", None)
@@ -21,19 +21,19 @@ _ACCEPTABLE = {"", "*/*", "application/*", "application/json"}
 
 
 class RequestRejected(Exception):
-    """A request that is not taken, and its answer."""
+    """A rejected request, with its response."""
 
-    def __init__(self, answer: ApiResponse) -> None:
-        super().__init__(f"{answer.status}: {answer.body.decode()}")
-        self.answer = answer
+    def __init__(self, response: ApiResponse) -> None:
+        super().__init__(f"{response.status}: {response.body.decode()}")
+        self.response = response
 
 
 def read_mail(
     body: bytes, headers: Mapping[str, str], *, keys: Container[str] | None, now: float | None = None
 ) -> dict[str, Any]:
-    """The mail in a request; raises Refusal. `keys` of None lets any key in."""
+    """Return the mail in a request, or raise RequestRejected. `keys` of None accepts any key."""
     if len(body) >= BODY_LIMIT:
-        raise RequestRejected(html_page(413))  # from the nginx before the API, not from the API
+        raise RequestRejected(html_page(413))  # nginx in front of the API responds, not the API
     check_api_key(headers, keys)
     _check_types(headers)
     mail = _parse(body)
@@ -44,7 +44,7 @@ def read_mail(
 
 
 def faults(mail: Mapping[str, Any], now: float) -> list[Fault]:
-    """All that is wrong with a mail; alone the bare one where it is among them."""
+    """Return every fault of a mail. BAD_REQUEST hides the others, as at SendGrid."""
     found = [*recipients.faults(mail, now), *options.faults(mail, now), *content.faults(mail)]
     return [BAD_REQUEST] if BAD_REQUEST in found else found
 

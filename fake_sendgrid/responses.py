@@ -1,4 +1,4 @@
-"""How the double meets a mail that is valid: ready-made answers, right, wrong, late and none."""
+"""Ready-made API responses to a valid mail: success, errors, delays, and closed connections."""
 
 import json
 import re
@@ -14,11 +14,11 @@ _HELP = "http://sendgrid.com/docs/API_Reference/Web_API_v3/Mail/errors.html#mess
 
 
 class HeldRequest:
-    """A request that waits until it is released."""
+    """A request that waits for `release`."""
 
     def __init__(self, *, after_accepting: bool = False) -> None:
         self.after_accepting = after_accepting
-        #: Set when the request is there, and accepted if it is held after that.
+        #: Set when the request has arrived; with `after_accepting`, when its mail has been accepted.
         self.arrived = threading.Event()
         self._released = threading.Event()
 
@@ -32,17 +32,17 @@ class HeldRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class ApiResponse:
-    #: None: the connection is closed without a word.
+    #: None closes the connection without a response.
     status: int | None
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
-    #: The mail is taken and its events follow, whatever is said of it.
+    #: Whether the mail is accepted and gets events. The status does not have to say so.
     accepts: bool = False
-    #: Whether X-Message-Id goes along with a 202.
+    #: Whether a 202 has an X-Message-Id.
     with_message_id: bool = True
-    #: Seconds before anything is done.
+    #: Seconds before the request is handled.
     pause: float = 0.0
-    #: For the rate-limit headers: seconds from the answer on.
+    #: For the rate-limit headers: seconds between the response and the reset.
     resets_in: float | None = None
     held: HeldRequest | None = None
 
@@ -58,17 +58,17 @@ class ApiResponse:
 
 
 def accepted(*, with_message_id: bool = True) -> ApiResponse:
-    """202. Some have come without X-Message-Id (sendgrid/docs issue 3855)."""
+    """202. SendGrid has sent some without X-Message-Id (sendgrid/docs issue 3855)."""
     return ApiResponse(status=202, accepts=True, with_message_id=with_message_id)
 
 
 def slow(seconds: float) -> ApiResponse:
-    """202, after a while."""
+    """202 after `seconds`."""
     return ApiResponse(status=202, accepts=True, pause=seconds)
 
 
 def error(status: int, *faults: Fault) -> ApiResponse:
-    """SendGrid's errors; without any, the status in words."""
+    """SendGrid's error body with these faults, or with the phrase of the status."""
     listed = faults or (Fault(HTTPStatus(status).phrase, None),)
     errors = [
         {"message": message, "field": field, "help": _help(field) if status == 400 else None}
@@ -90,34 +90,34 @@ def json_response(status: int, body: object) -> ApiResponse:
 
 
 def html_page(status: int = 504) -> ApiResponse:
-    """The page of a server before SendGrid's own."""
+    """An HTML error page, as a proxy in front of SendGrid's API returns it."""
     title = f"{status} {HTTPStatus(status).phrase}"
     page = f"<html>\r\n<head><title>{title}</title></head>\r\n<body><h1>{title}</h1></body>\r\n</html>\r\n"
     return ApiResponse(status=status, headers={"Content-Type": "text/html"}, body=page.encode())
 
 
 def rate_limited(reset_in_seconds: float) -> ApiResponse:
-    """429; the reset is counted from the answer on, in whole seconds since 1970."""
-    answer = error(429, Fault("too many requests", None))
-    return ApiResponse(status=429, headers=answer.headers, body=answer.body, resets_in=reset_in_seconds)
+    """429. X-RateLimit-Reset is a Unix time, counted from the response."""
+    response = error(429, Fault("too many requests", None))
+    return ApiResponse(status=429, headers=response.headers, body=response.body, resets_in=reset_in_seconds)
 
 
 def server_error(status: int = 500) -> ApiResponse:
-    """Not taken, and says so."""
+    """A 5xx; the mail is not accepted."""
     return error(status)
 
 
 def close_connection() -> ApiResponse:
-    """Not taken, and the connection closed."""
+    """Close the connection; the mail is not accepted."""
     return ApiResponse(status=None)
 
 
 def accept_and_close_connection() -> ApiResponse:
-    """Taken, and the connection closed before any answer."""
+    """Accept the mail and close the connection without a response."""
     return ApiResponse(status=None, accepts=True)
 
 
 def accept_and_respond(status: int) -> ApiResponse:
-    """Taken, and something else said."""
-    wrong = error(status)
-    return ApiResponse(status=status, headers=wrong.headers, body=wrong.body, accepts=True)
+    """Accept the mail and respond with an error."""
+    response = error(status)
+    return ApiResponse(status=status, headers=response.headers, body=response.body, accepts=True)

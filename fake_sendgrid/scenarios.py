@@ -1,6 +1,6 @@
-"""What becomes of an accepted mail: each recipient's events, chosen by how the address begins.
+"""The events of an accepted mail. The beginning of each recipient's address selects the scenario.
 
-All of it happens at once: a mail that is scheduled is not waited for.
+All events happen at once; `send_at` delays nothing.
 """
 
 import random
@@ -12,7 +12,7 @@ from fake_sendgrid.events import Event, event_steps
 from fake_sendgrid.rules.addresses import emails_of
 from fake_sendgrid.rules.recipients import KINDS
 
-#: By the beginning of the part before the @, in small letters.
+#: Events by the beginning of the address, in lower case.
 SCENARIOS: dict[str, tuple[str, ...]] = {
     "bounce": ("processed", "bounce"),
     "blocked": ("processed", "blocked"),
@@ -31,59 +31,62 @@ _LINK = re.compile(r"""https?://[^\s"'<>]+""")
 
 
 def scenario_of(email: str) -> tuple[str, ...]:
-    return next((SCENARIOS[word] for word in SCENARIOS if email.lower().startswith(word)), DEFAULT_SCENARIO)
+    return next(
+        (SCENARIOS[prefix] for prefix in SCENARIOS if email.lower().startswith(prefix)), DEFAULT_SCENARIO
+    )
 
 
 def sends_reply(email: str) -> bool:
-    """Whether somebody there answers what they have opened."""
+    """Whether this recipient replies to an opened mail."""
     return email.lower().startswith("reply")
 
 
 def recipients(mail: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str]]:
-    """Each recipient with the personalization, in the request's order."""
-    for one in mail["personalizations"]:
+    """Yield each recipient's personalization and address, in the request's order."""
+    for personalization in mail["personalizations"]:
         for kind in KINDS:
-            for email in emails_of(one.get(kind)):
-                yield one, email
+            for email in emails_of(personalization.get(kind)):
+                yield personalization, email
 
 
 def events(mail: Mapping[str, Any], message_id: str, at: int, rng: random.Random) -> list[Event]:
-    """All events of a valid mail; each recipient's in the order they happen, all at `at` (Unix seconds)."""
-    found: list[Event] = []
-    for index, (one, email) in enumerate(recipients(mail)):
-        own = event_steps(scenario_of(email), message_id, index, rng, headers(mail, one))
-        found += _events(mail, one, email, at, own)
-    return found
+    """Return all events of a valid mail, each at `at` (Unix seconds); a recipient's events are in order."""
+    made: list[Event] = []
+    for index, (personalization, email) in enumerate(recipients(mail)):
+        steps = event_steps(scenario_of(email), message_id, index, rng, headers(mail, personalization))
+        made += _events(mail, personalization, email, at, steps)
+    return made
 
 
-def headers(mail: Mapping[str, Any], one: Mapping[str, Any]) -> dict[str, str]:
-    """A personalization's over the root's (docs, "Personalizations")."""
-    return {**mail.get("headers", {}), **one.get("headers", {})}
+def headers(mail: Mapping[str, Any], personalization: Mapping[str, Any]) -> dict[str, str]:
+    """The mail's headers, overridden by the personalization's (docs, "Personalizations")."""
+    return {**mail.get("headers", {}), **personalization.get("headers", {})}
 
 
-def custom_args(mail: Mapping[str, Any], one: Mapping[str, Any]) -> dict[str, str]:
-    """A personalization's over the root's, key by key (docs, "Personalizations")."""
-    return {**mail.get("custom_args", {}), **one.get("custom_args", {})}
+def custom_args(mail: Mapping[str, Any], personalization: Mapping[str, Any]) -> dict[str, str]:
+    """The mail's custom_args, overridden key by key by the personalization's (docs, "Personalizations")."""
+    return {**mail.get("custom_args", {}), **personalization.get("custom_args", {})}
 
 
 def _events(
-    mail: Mapping[str, Any], one: Mapping[str, Any], email: str, at: int, found: Iterator[Event]
+    mail: Mapping[str, Any], personalization: Mapping[str, Any], email: str, at: int, steps: Iterator[Event]
 ) -> Iterator[Event]:
-    args = custom_args(mail, one)
+    args = custom_args(mail, personalization)
     common: Event = {"email": email, "timestamp": at}
     if "categories" in mail:
         common["category"] = mail["categories"]
     if "asm" in mail:
         common["asm_group_id"] = mail["asm"]["group_id"]
-    for step in found:
-        # SendGrid's own keys win, and which it has depends on the event (Event Webhook Reference).
-        yield {**args, **common, **step, **_of_the_mail(step["event"], mail, one, email)}
+    for step in steps:
+        # SendGrid's own keys win over custom_args. The set of keys depends on the event (Event Webhook
+        # Reference).
+        yield {**args, **common, **step, **_mail_fields(step["event"], mail, personalization, email)}
 
 
-def _of_the_mail(name: str, mail: Mapping[str, Any], one: Mapping[str, Any], email: str) -> Event:
-    """What one kind of event repeats of the mail."""
+def _mail_fields(name: str, mail: Mapping[str, Any], personalization: Mapping[str, Any], email: str) -> Event:
+    """The fields of the mail that one kind of event repeats."""
     if name == "processed":
-        return {"send_at": one.get("send_at", mail.get("send_at", 0)), **_pool(mail)}
+        return {"send_at": personalization.get("send_at", mail.get("send_at", 0)), **_pool(mail)}
     if name == "dropped":
         return _pool(mail)
     if name == "deferred":

@@ -1,4 +1,4 @@
-"""A SendGrid on this machine: takes v3 mail/send, says what it is told to say, posts events back."""
+"""FakeSendGrid: accepts v3 mail/send requests, responds as planned, and posts events and inbound mail."""
 
 import random
 import secrets
@@ -27,15 +27,15 @@ _SCOPES_PATH = "/v3/scopes"
 
 
 class FakeSendGrid:
-    """Answers from the start, until `close`; also as a context manager.
+    """Serves from its creation until `close`. It is also a context manager.
 
-    `keys` may be changed at any time; None lets any key in. `webhook_url` may be set later: events wait
-    for it, and mails that come in for `inbound_url`. Where both are set, mails are answered as well (see
-    `fates.answers`). `delay` is how many seconds each mail takes, `keep` how many mails and requests are
-    remembered (None: all).
+    `keys` are the accepted API keys (None: any); they may change at any time. `webhook_url` and `inbound_url`
+    may be set later: events and inbound mails wait for them. With both set, recipients reply to mails (see
+    `scenarios.sends_reply`). Each mail takes `delay` seconds. The last `keep` mails and requests are kept
+    (None: all).
     """
 
-    def __init__(  # noqa: PLR0913 (a double has many knobs, and each has a name)
+    def __init__(  # noqa: PLR0913 (each option has a name)
         self,
         *,
         webhook_url: str | None = None,
@@ -65,7 +65,7 @@ class FakeSendGrid:
         self._inbound_webhook = InboundWebhook(self.sender, keep=keep, on_post=on_inbound)
         self._inbound_webhook.url = inbound_url
         self._replies = RecipientReplies(self._log)
-        self._event_webhook = EventWebhook(self.sender, posting, seed=seed, on_post=self._note)
+        self._event_webhook = EventWebhook(self.sender, posting, seed=seed, on_post=self._handle_event_post)
         self._event_webhook.url = webhook_url
         self._server.open()
 
@@ -76,7 +76,7 @@ class FakeSendGrid:
         self.close()
 
     def close(self) -> None:
-        """Nobody answers any more, and no event is posted."""
+        """Stop to serve and to post events."""
         self._closing.set()
         for held in self._held:
             held.release()
@@ -90,7 +90,7 @@ class FakeSendGrid:
 
     @property
     def public_key(self) -> str:
-        """What verifies its posts."""
+        """The key that verifies its posts."""
         return self.sender.public_key
 
     @property
@@ -115,25 +115,25 @@ class FakeSendGrid:
 
     @property
     def requests(self) -> list[LoggedRequest]:
-        """Each one to mail/send, in the order in which they were answered."""
+        """The requests to mail/send, in the order of their responses."""
         return self._log.requests
 
     def accepted_for(self, value: str) -> list[AcceptedMail]:
-        """The mails to an address, or with `value` as a custom argument."""
-        return [mail for mail in self.accepted if mail.bears(value)]
+        """The accepted mails to the address `value`, or with `value` as a custom argument."""
+        return [mail for mail in self.accepted if mail.matches(value)]
 
-    def next(self, *answers: ApiResponse, when: Condition | None = None) -> None:
-        """The next valid mails that fit meet these, one each, in order."""
-        self._responses.next(*answers, when=when)
+    def next(self, *responses: ApiResponse, when: Condition | None = None) -> None:
+        """Plan one response for each of the next valid mails that meet `when`."""
+        self._responses.next(*responses, when=when)
 
-    def always(self, answer: ApiResponse, when: Condition | None = None) -> None:
-        """All valid mails that fit meet this, until `clear`; of two such answers, the later one."""
-        self._responses.always(answer, when)
+    def always(self, response: ApiResponse, when: Condition | None = None) -> None:
+        """Plan the response to every valid mail that meets `when`, until `clear`. The newest plan wins."""
+        self._responses.always(response, when)
 
     def hold(self, when: Condition | None = None, *, after_accepting: bool = False) -> HeldRequest:
-        """The next valid mail that fits waits until it is released, and is accepted then.
+        """Let the next valid mail that meets `when` wait for `release`; accept it then.
 
-        Held after accepting, its events follow while its answer is still owed.
+        With `after_accepting` only the response waits: the mail is accepted and its events follow.
         """
         held = HeldRequest(after_accepting=after_accepting)
         self._held.append(held)
@@ -141,16 +141,16 @@ class FakeSendGrid:
         return held
 
     def clear(self) -> None:
-        """Forget what was ordered and not yet met."""
+        """Drop all planned responses."""
         self._responses.clear()
 
     @property
     def posted(self) -> Counter[str]:
-        """How often each kind of event has been answered 2xx, repeats as well."""
+        """How many events of each kind the webhook accepted (2xx), duplicates included."""
         return self._event_webhook.posted
 
     def hold_events(self) -> None:
-        """Post none, until `release_events`."""
+        """Post no events until `release_events`."""
         self._event_webhook.hold()
 
     def release_events(self) -> None:
@@ -158,13 +158,13 @@ class FakeSendGrid:
 
     @property
     def failed_event_count(self) -> int:
-        """How many events are kept after a post that was not taken."""
+        """How many failed events wait for `resume_retries`."""
         return self._event_webhook.failed_event_count
 
     def pause_retries(self) -> None:
-        """Do not repeat a post of events that is not taken, until `resume_retries`.
+        """Retry no failed post of events until `resume_retries`. Newer events are still posted.
 
-        SendGrid repeats it after a while that grows, and posts newer events meanwhile.
+        SendGrid does the same between two retries, whose backoff grows.
         """
         self._event_webhook.pause_retries()
 
@@ -172,24 +172,25 @@ class FakeSendGrid:
         self._event_webhook.resume_retries()
 
     def wait_until_posted(self, seconds: float) -> None:
-        """Until all events of all accepted mails have been answered 2xx; raises TimeoutError."""
+        """Wait until the webhook has accepted (2xx) every event of every mail. Raises TimeoutError."""
         self._event_webhook.wait_until_posted(seconds)
 
     def receive(self, mail: EmailMessage | bytes | MultipartForm) -> InboundDelivery:
-        """Post a mail to `inbound_url`, as Inbound Parse does: its form, or the one of `inbound.parsed`.
+        """Post a mail to `inbound_url` in the background, as Inbound Parse does.
 
-        In the background, until it is taken (2xx) or lost (3xx, 4xx), which can be waited for.
+        A mail without a form gets that of `inbound_form.parsed_form`. The delivery can be waited for: it ends
+        when the mail is accepted (2xx) or lost (3xx, 4xx).
         """
-        return self._inbound_webhook.take(
+        return self._inbound_webhook.deliver(
             mail if isinstance(mail, MultipartForm) else inbound_form.parsed_form(mail)
         )
 
     @property
     def received(self) -> list[InboundDelivery]:
-        """The mails that came in, answers to accepted ones as well."""
+        """The inbound mails, replies of recipients included."""
         return self._inbound_webhook.received
 
-    def _note(self, post: EventPost) -> None:
+    def _handle_event_post(self, post: EventPost) -> None:
         if post.succeeded and self.inbound_url:
             for reply in self._replies.to(post.events):
                 self.receive(reply)
@@ -199,53 +200,57 @@ class FakeSendGrid:
     def _respond(self, request: http_server.Request) -> Response | None:
         path = request.path.partition("?")[0]
         if path == _SEND_PATH and request.method == "POST":
-            answer = self._send(request)
+            response = self._handle_send(request)
         else:
-            answer = self._elsewhere(request, path)
-        if answer.status is None:
+            response = self._handle_other(request, path)
+        if response.status is None:
             return None
-        return Response(answer.status, answer.all_headers(), answer.body)
+        return Response(response.status, response.all_headers(), response.body)
 
-    def _elsewhere(self, request: http_server.Request, path: str) -> ApiResponse:
+    def _handle_other(self, request: http_server.Request, path: str) -> ApiResponse:
         try:
             request_validation.check_api_key(request.headers, self.keys)
-        except request_validation.RequestRejected as refusal:
-            return refusal.answer
+        except request_validation.RequestRejected as rejected:
+            return rejected.response
         if path == _SCOPES_PATH and request.method == "GET":
             return responses.json_response(200, {"scopes": ["mail.send"]})
         return responses.error(405 if path in (_SEND_PATH, _SCOPES_PATH) else 404)
 
-    def _send(self, request: http_server.Request) -> ApiResponse:
+    def _handle_send(self, request: http_server.Request) -> ApiResponse:
         at = time.time()
         mail = None
         try:
             mail = request_validation.read_mail(request.body, request.headers, keys=self.keys, now=at)
-            answer = self._meet(self._responses.answer_to(mail), mail, request)
-        except request_validation.RequestRejected as refusal:
-            answer = refusal.answer
-        seen = LoggedRequest(request_validation.api_key_of(request.headers), at, mail, answer)
-        self._log.note(seen)
+            response = self._carry_out(self._responses.response_to(mail), mail, request)
+        except request_validation.RequestRejected as rejected:
+            response = rejected.response
+        logged = LoggedRequest(request_validation.api_key_of(request.headers), at, mail, response)
+        self._log.add_request(logged)
         if self._on_request:
-            self._on_request(seen)
-        return answer
+            self._on_request(logged)
+        return response
 
-    def _meet(self, answer: ApiResponse, mail: dict[str, Any], request: http_server.Request) -> ApiResponse:
-        """Take the mail or not; what to say in the end."""
-        if seconds := self._delay + answer.pause:
+    def _carry_out(
+        self, planned: ApiResponse, mail: dict[str, Any], request: http_server.Request
+    ) -> ApiResponse:
+        """Accept the mail or not, as planned; return the response to send."""
+        if seconds := self._delay + planned.pause:
             self._closing.wait(seconds)
-        held = answer.held
+        held = planned.held
         if held and not held.after_accepting:
             held.wait()
         if self._closing.is_set():
             return responses.close_connection()
-        if answer.accepts:
-            answer = self._accept(answer, mail, request)
+        if planned.accepts:
+            planned = self._accept(planned, mail, request)
         if held and held.after_accepting:
             held.wait()
-        return answer
+        return planned
 
-    def _accept(self, answer: ApiResponse, mail: dict[str, Any], request: http_server.Request) -> ApiResponse:
-        taken = AcceptedMail(
+    def _accept(
+        self, planned: ApiResponse, mail: dict[str, Any], request: http_server.Request
+    ) -> ApiResponse:
+        accepted = AcceptedMail(
             body=mail,
             raw=request.body,
             x_message_id=secrets.token_urlsafe(16),
@@ -253,14 +258,14 @@ class FakeSendGrid:
             at=time.time(),
             sandbox=request_validation.is_sandboxed(mail),
         )
-        self._log.accept(taken)
-        if not taken.sandbox:
-            self._event_webhook.take(
-                partial(scenarios.events, mail, taken.x_message_id, int(taken.at), self._rng)
+        self._log.add_accepted(accepted)
+        if not accepted.sandbox:
+            self._event_webhook.schedule(
+                partial(scenarios.events, mail, accepted.x_message_id, int(accepted.at), self._rng)
             )
-        if answer.status != 202:
-            return answer
-        if taken.sandbox:
-            return replace(answer, status=200)
-        own = {"X-Message-Id": taken.x_message_id} if answer.with_message_id else {}
-        return replace(answer, headers={**answer.headers, **own})
+        if planned.status != 202:
+            return planned
+        if accepted.sandbox:
+            return replace(planned, status=200)
+        message_id = {"X-Message-Id": accepted.x_message_id} if planned.with_message_id else {}
+        return replace(planned, headers={**planned.headers, **message_id})

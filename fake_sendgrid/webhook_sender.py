@@ -1,8 +1,8 @@
-"""SendGrid's side of the Event Webhook: a batch's bytes, its signature, the post.
+"""Encodes, signs and posts what SendGrid sends to webhooks.
 
-The form on the wire (a comma and CRLF between compact objects, CRLF at the end) and what is signed
-are SendGrid's: Twilio docs, "Getting Started with the Event Webhook Security Features". What Inbound Parse
-posts is signed alike ("Securing your Inbound Parse Webhook").
+SendGrid separates compact JSON objects by a comma and CRLF and ends the body with CRLF. It signs the
+timestamp and the body: Twilio docs, "Getting Started with the Event Webhook Security Features". Inbound Parse
+signs its posts the same way ("Securing your Inbound Parse Webhook").
 """
 
 import base64
@@ -29,30 +29,31 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-#: The type of a batch.
+#: The content type of a post of events.
 _EVENTS_CONTENT_TYPE = "application/json;charset=utf-8"
 
 
 def event_batch(events: Iterable[Mapping[str, Any] | bytes]) -> bytes:
-    """The body of a post of `events`; bytes stand in it as they are."""
+    """Return the body of a post of `events`. An event given as bytes stays as it is."""
     elements = [
-        one if isinstance(one, bytes) else json.dumps(one, separators=(",", ":")).encode() for one in events
+        event if isinstance(event, bytes) else json.dumps(event, separators=(",", ":")).encode()
+        for event in events
     ]
     return b"[" + b",\r\n".join(elements) + b"]\r\n"
 
 
 class WebhookSender:
-    """One Event Webhook with signing on."""
+    """Posts to webhooks with one signing key."""
 
     def __init__(self, private_key: EllipticCurvePrivateKey | None = None) -> None:
         self._private_key = private_key or generate_private_key(SECP256R1())
         der = self._private_key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        #: As SendGrid's settings page shows it.
+        #: In the form of SendGrid's settings page.
         self.public_key = base64.b64encode(der).decode()
 
     @classmethod
     def from_key_file(cls, file: Path) -> Self:
-        """The one whose private key is in `file`, as PEM; made on first use. Raises ValueError, OSError."""
+        """Read the private key from `file` (PEM), or create it there. Raises ValueError or OSError."""
         if not file.exists():
             sender = cls()
             pem = sender._private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -67,7 +68,7 @@ class WebhookSender:
     def headers(
         self, body: bytes, timestamp: int | None = None, *, content_type: str = _EVENTS_CONTENT_TYPE
     ) -> dict[str, str]:
-        """The headers SendGrid sends with `body`: events, or a form of Inbound Parse."""
+        """Return the headers that SendGrid sends with `body`, the signature among them."""
         at = str(int(time.time()) if timestamp is None else timestamp)
         signature = self._private_key.sign(at.encode() + body, ECDSA(SHA256()))
         return {
@@ -86,7 +87,7 @@ class WebhookSender:
         *,
         content_type: str = _EVENTS_CONTENT_TYPE,
     ) -> requests.Response:
-        """Post `body` to `url`. Raises requests.RequestException."""
+        """Raises requests.RequestException."""
         post = session.post if session else requests.post
         headers = self.headers(body, content_type=content_type)
         return post(url, data=body, headers=headers, timeout=timeout, allow_redirects=False)

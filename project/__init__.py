@@ -1,4 +1,4 @@
-"""A deployment. Importing it binds the apps' tasks to the deployment's Celery app."""
+"""The Django project of a deployment. Importing it binds the apps' tasks to the deployment's Celery app."""
 
 from workers.app import app as celery_app
 

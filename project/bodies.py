@@ -1,7 +1,7 @@
-"""Request bodies with a deadline, for a web server that has none.
+"""A deadline for request bodies, for a web server that has none.
 
-Under Granian a thread that reads a body waits until the client hangs up. So the server gets many threads:
-most of them may wait for bodies, a few are at work, and no body is waited for long.
+Under Granian a thread that reads a body waits until the client disconnects. So the server has many threads. A
+semaphore lets a few of them work, the others may wait for bodies, and a deadline ends each wait.
 """
 
 import io
@@ -14,27 +14,27 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from events_app.shared.deadline import DeadlineExceeded, Threads
 
-#: Requests at work at once. Each may hold a connection to the database.
+#: The most requests at work at once. Each may hold a database connection.
 AT_WORK = 32
 
-#: Seconds that a client may keep a thread waiting for its body, all in all.
+#: Seconds that a client may keep a thread waiting for its body, in total.
 PATIENCE = 5.0
 
-#: Bytes that earn the client one more second.
+#: Each such number of received bytes adds one second.
 SLOWEST = 32 * 1024
 
-# Bytes of one read.
+# The most bytes of one read.
 _PIECE = 64 * 1024
 
-# Seconds in which an answer is written.
+# Seconds to write a response.
 _MOMENT = 0.1
 
-# Each thread of the server waits for one of these at most, and Granian has fewer.
+# Each thread of the server needs at most one reader, and Granian has fewer threads than this.
 _readers = Threads("body", most_late=2048)
 
 
 class BodyDeadline:
-    """Around a WSGI application: a read of a body that is late raises OSError, and its connection ends."""
+    """WSGI middleware. Reading a late body raises OSError, and its connection ends after the response."""
 
     def __init__(self, application: WSGIApplication) -> None:
         self._application = application
@@ -57,7 +57,7 @@ class _Body(io.RawIOBase):
         self.late = False
         self._source = source
         self._turns = turns
-        # Those that came together are not all given up at the same moment.
+        # Jitter: requests that came together do not all expire at once.
         self._patience = PATIENCE * random.uniform(0.8, 1.2)  # noqa: S311
 
     def readable(self) -> bool:
@@ -82,9 +82,9 @@ class _Body(io.RawIOBase):
 
 
 def _one_byte_more(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Announce more than is sent: then the server ends the connection, and the thread that reads it is free.
+    """Announce one byte more than is sent, so that the server closes the connection and frees its thread.
 
-    After a whole answer hyper, which is Granian's HTTP, would wait for the rest of the body, even with
+    After a complete response hyper, Granian's HTTP library, would wait for the rest of the body, even with
     `Connection: close`.
     """
     return [
@@ -93,7 +93,7 @@ def _one_byte_more(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _in_two_steps(content: Iterable[bytes]) -> Iterator[bytes]:
-    """The content, and a moment later its end: at the end hyper drops what it has not written yet."""
+    """Yield the content and delay its end: at the end hyper drops bytes that it has not written yet."""
     try:
         yield from content
         time.sleep(_MOMENT)

@@ -1,4 +1,4 @@
-"""The settings of a deployment, and the only reader of the environment.
+"""The settings of a deployment. No other module reads environment variables.
 
 `docs/settings.md` lists the variables.
 """
@@ -17,10 +17,10 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 
 DEBUG = env.bool("DJANGO_DEBUG", default=False)
-# No default: a key that anybody can read signs nothing.
+# No default: a published key would protect nothing.
 SECRET_KEY = env.str("DJANGO_SECRET_KEY")
 ALLOWED_HOSTS = env.list("DJANGO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1"])
-# Behind a proxy that ends TLS and sets X-Forwarded-Proto. No SECURE_SSL_REDIRECT: SendGrid follows none.
+# For a proxy that terminates TLS and sets X-Forwarded-Proto. No SECURE_SSL_REDIRECT: SendGrid follows none.
 if env.bool("DJANGO_BEHIND_TLS", default=False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
@@ -36,12 +36,12 @@ INSTALLED_APPS = [
     "django_celery_results",
     "events_app",
     "sending_app",
-    # Apps of the deployer, with their receivers: a comma-separated list of import paths.
+    # The deployer's apps with their receivers: a comma-separated list of import paths.
     *env.list("DJANGO_EXTRA_APPS", default=[]),
 ]
 
 MIDDLEWARE = [
-    # First: no other one may answer the post of a mail with what makes SendGrid drop it.
+    # First, because another middleware could respond with a status that makes SendGrid drop an inbound mail.
     "events_app.middleware.KeepInboundMail",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -71,7 +71,7 @@ ROOT_URLCONF = "project.urls"
 WSGI_APPLICATION = "project.wsgi.application"
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "static"
-# Until `manage.py collectstatic` has run (the image has run it) the admin's files come from its package.
+# Before `manage.py collectstatic` (the image runs it) the admin's files come from its package.
 WHITENOISE_USE_FINDERS = not STATIC_ROOT.is_dir()
 warnings.filterwarnings("ignore", message="No directory at", category=UserWarning)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -81,11 +81,11 @@ TIME_ZONE = "UTC"
 DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
-        # Take the write lock at the start and wait for it: a reader that turns writer in mid
-        # transaction fails at once, whatever the timeout.
+        # Take the write lock at the start of a transaction. A transaction that begins with a read and then
+        # writes fails at once, whatever the timeout.
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
-        # FULL: an event leaves Redis once it is in here, so a commit must outlive a power cut.
+        # FULL: an event is deleted from Redis after this commit, so the commit must survive a power cut.
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
     }
 else:
@@ -93,17 +93,18 @@ else:
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 
 REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
-# Messages are only wake-ups, so any broker Celery knows will do. By default it is the same Redis, in
-# another database, so that clearing the one never touches the events in the other.
-_beside = "0" if urlsplit(REDIS_URL).path.strip("/") == "1" else "1"
+# Messages are only wake-ups, so every broker of Celery is fine. The default is another database of the same
+# Redis, so that clearing the broker never deletes events.
+_broker_database = "0" if urlsplit(REDIS_URL).path.strip("/") == "1" else "1"
 CELERY_BROKER_URL = env.str(
     "CELERY_BROKER_URL",
-    default=urlsplit(REDIS_URL)._replace(path=f"/{_beside}").geturl()
+    default=urlsplit(REDIS_URL)._replace(path=f"/{_broker_database}").geturl()
     if REDIS_URL.startswith("redis")
     else REDIS_URL,
 )
 
-# Where inbound mails are kept: a folder that web and worker share, and nobody else. Empty: none are taken.
+# The folder of inbound mails. Web and workers share it, and no one else may read it. Empty: inbound mail is
+# not accepted.
 INBOUND_FOLDER = env.str("INBOUND_FOLDER", default="")
 if INBOUND_FOLDER:
     STORAGES = {
@@ -113,9 +114,9 @@ if INBOUND_FOLDER:
             "OPTIONS": {"location": INBOUND_FOLDER, "file_permissions_mode": 0o600},
         },
     }
-    # Posts come in beside where they are kept: to keep one is then a rename, and /tmp may be small.
+    # Uploads go into the same folder: storing one is then a rename, and /tmp may be too small.
     FILE_UPLOAD_TEMP_DIR = f"{INBOUND_FOLDER}/incoming"
-    with suppress(OSError):  # the webhook will say so, and events and mails that go out do not need it
+    with suppress(OSError):  # the webhook reports it; events and outgoing mail do not need the folder
         Path(FILE_UPLOAD_TEMP_DIR).mkdir(parents=True, exist_ok=True)
 
 # Mail goes to the outbox; workers send it.
@@ -137,7 +138,7 @@ ANYMAIL = {
     "OUTBOX_RETENTION_DAYS": env.int("OUTBOX_RETENTION_DAYS", default=0) or None,
     "EVENT_REDIS_URL": REDIS_URL,
     "EVENT_STREAM": env.str("EVENT_STREAM", default="sendgrid:events"),
-    # Several, separated by commas, while a key is being changed.
+    # Several keys, separated by commas, while a key is being rotated.
     "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY": env.list(
         "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY", default=[]
     ),

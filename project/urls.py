@@ -1,10 +1,10 @@
-"""The addresses of a deployment. The webhook's is the one Anymail's users gave SendGrid."""
+"""The URLs of a deployment. The webhooks have the URLs that users of Anymail gave to SendGrid."""
 
 from django.contrib import admin
 from django.urls import include, path
 
 urlpatterns = [
-    # First: the admin has some hundred patterns, and each post would be held against them.
+    # First, because each post would otherwise be matched against the admin's hundreds of patterns.
     path("anymail/", include("events_app.urls")),
     path("admin/", admin.site.urls),
 ]

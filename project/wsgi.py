@@ -1,4 +1,4 @@
-"""What a web server runs."""
+"""The WSGI application of a deployment."""
 
 import os
 import resource
@@ -12,11 +12,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
 application = BodyDeadline(get_wsgi_application())
 
-# A connection to the database stays with its thread. Threads are many here: none keeps one after a request.
+# A database connection belongs to its thread. The server has many threads, so none keeps one after a request.
 for database in connections.settings.values():
     database["CONN_MAX_AGE"] = 0
 
-# Each connection is a file, and a shell or systemd mostly allows a process 1024 of them.
+# Each connection is an open file, and the usual limit of shells and systemd is 1024.
 _soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 _enough = 4096 if _hard == resource.RLIM_INFINITY else min(4096, _hard)
 if _soft != resource.RLIM_INFINITY and _soft < _enough:

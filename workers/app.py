@@ -1,8 +1,8 @@
-"""The Celery app of a deployment: its queues, its schedule, and every number with its reason.
+"""The Celery app of a deployment: its queues, its schedule, and a reason for every number.
 
-What a wake-up needs sits on the tasks (`events_app.shared.wakeup`), so that it holds in a host project's own
-Celery app too. Here is what belongs to the process. Sources: Celery's and kombu's code where
-nothing else is named.
+The options of wake-ups are on the tasks (`events_app.shared.wakeup`), so that they also hold in a host
+project's own Celery app. This module has the options of the process. The source of a claim is the code of
+Celery and kombu unless a comment names another.
 """
 
 import os
@@ -15,13 +15,13 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
 app = Celery("sendgrid-pipeline")
 
-#: Fresh events, what is tried again, what a dead worker left: a queue each, so that none waits for another.
+#: New events, retries, and recovery after a worker's death: a queue each, so that none waits for another.
 EVENT_QUEUES = ("sendgrid.events", "sendgrid.retries", "sendgrid.recovery")
 
-#: Inbound mail. One of 30 MB takes seconds of a worker's time, and its receivers may take more.
+#: Inbound mail. A mail of 30 MB takes a worker seconds, and its receivers may take longer.
 INBOUND_QUEUES = ("sendgrid.inbound",)
 
-#: Mails that somebody waits for, and mails that go to many at once.
+#: Transactional mail and bulk mail.
 MAIL_QUEUES = ("sendgrid.mail", "sendgrid.bulk")
 
 QUEUES = EVENT_QUEUES + INBOUND_QUEUES + MAIL_QUEUES
@@ -34,55 +34,54 @@ def _configuration() -> dict[str, Any]:
     return {
         "broker_url": settings.CELERY_BROKER_URL,
         "broker_transport_options": {
-            # Of all processes on one broker the shortest counts. Bells are acked when they are
-            # taken up, so this only frees what a dead worker had prefetched.
+            # The shortest value of all processes on a broker counts. Wake-ups are acknowledged before they
+            # run, so it only returns messages that a dead worker had prefetched.
             "visibility_timeout": 300,
-            # Without it a worker waits for ever on a connection whose other end went silent.
+            # Without it a worker waits forever on a connection whose other end went silent.
             "socket_timeout": 5,
             "socket_connect_timeout": 2,
             "socket_keepalive": True,
             "health_check_interval": 10,
             "retry_on_timeout": True,
         },
-        # By default a worker gives up after 100 tries, some hours into an outage.
+        # By default a worker gives up after 100 tries, hours into an outage.
         "broker_connection_max_retries": None,
         "broker_connection_retry_on_startup": True,
-        # A Redis that is full answers with an error that would end the worker.
+        # A full Redis returns an error that would end the worker.
         "broker_channel_error_retry": True,
         "accept_content": ["json"],
         # Another project on the same broker would read a queue named "celery".
         "task_default_queue": QUEUES[0],
         "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in QUEUES],
-        # A misspelt queue is an error, not a queue that nobody reads.
+        # A misspelt queue must be an error, not a queue without a worker.
         "task_create_missing_queues": False,
         "task_ignore_result": True,
         "result_backend": "django-db",
         "result_expires": 7 * 86400,
-        # A wake-up is taken when there is a process for it: prefetched ones would wait behind a drain.
+        # No prefetching: a prefetched wake-up would wait behind a running drain.
         "worker_prefetch_multiplier": 1,
-        # SQLite has one writer at a time; a second drain would only wait for its lock.
+        # SQLite has one writer at a time; a second process would only wait for the lock.
         "worker_concurrency": 1 if sqlite else None,
         "worker_max_tasks_per_child": 10_000,
         "worker_max_memory_per_child": 400_000,  # kilobytes
         "worker_hijack_root_logger": False,
-        # Celery's Django fixup closes database connections before and after each task, unless told
-        # to do so only every so many tasks. Our own tasks close what broke or is over CONN_MAX_AGE.
+        # By default Celery's Django fixup closes database connections before and after each task. Our tasks
+        # close broken ones and those older than CONN_MAX_AGE.
         "CELERY_DB_REUSE_MAX": 1000,
-        # Read before Django's apps are, so the number cannot come from the apps' tick, which sees
-        # to it that a tick that comes early does nothing.
+        # Celery reads this before the apps load, so the numbers cannot come from the apps. A tick that comes
+        # early does nothing.
         "beat_schedule": {
             "events": {"task": "events.tick", "schedule": 5.0},
             "mail": {"task": "sending.tick", "schedule": 5.0},
         },
-        # Due every few seconds: nothing to remember over a restart, so no file either.
-        # (The default one keeps a file, and in a worker's -B fails to with Python 3.13's dbm.sqlite3.)
+        # The schedule repeats every few seconds, so no state needs to survive a restart. The default
+        # scheduler keeps a file, and in a worker with -B it fails with Python 3.13's dbm.sqlite3.
         "beat_scheduler": "celery.beat:Scheduler",
         "imports": ["workers.lifecycle"],
     }
 
 
-# A callable is only called when the first value is asked for. The settings are not read with
-# config_from_object("django.conf:settings"): that reads each one, and on Django 6.1 every
-# superseded EMAIL_ setting warns.
+# Celery calls the function when it needs the first value. config_from_object("django.conf:settings") would
+# read every setting, and on Django 6.1 every superseded EMAIL_ setting warns.
 app.add_defaults(_configuration)
 app.autodiscover_tasks()

@@ -1,4 +1,4 @@
-"""What a worker does at its start: it says which receivers it will call, and looks for work."""
+"""At its start a worker logs its receivers, checks its pool and looks for work."""
 
 import logging
 from typing import Any
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 @worker_ready.connect(dispatch_uid="workers.lifecycle.log_receivers")
 def log_receivers(**_: Any) -> None:
-    """A receiver that is missing here is in no app's `ready()`, and would never be called."""
+    """Log the connected receivers. A receiver missing in the log is not connected and is never called."""
     for kind, comes in ((EVENTS, True), (INBOUND_MAILS, storage.is_configured())):
         names = connected_receivers(kind)
         if names:
@@ -34,20 +34,22 @@ def log_receivers(**_: Any) -> None:
 
 @worker_ready.connect(dispatch_uid="workers.lifecycle.check_pool")
 def check_pool(sender: Any, **_: Any) -> None:
-    """Only prefork can stop a task that takes too long; a hung receiver holds any other pool for ever.
+    """Warn if the pool cannot stop a hung receiver. Only prefork has time limits.
 
-    Who sends mail waits for SendGrid, no longer than REQUESTS_TIMEOUT, and for receivers of `post_send` and
-    `send_failed` if there are any.
+    A worker that only sends mail may use another pool, because REQUESTS_TIMEOUT limits its posts, unless
+    `post_send` or `send_failed` have receivers.
     """
     pool = type(sender.pool).__module__
-    told_of_mail = any(signal.has_listeners(backends.get(QUEUED)) for signal in (post_send, send_failed))
-    calls_receivers = told_of_mail or set(sender.app.amqp.queues.consume_from) - set(MAIL_QUEUES)
+    mail_has_receivers = any(
+        signal.has_listeners(backends.get(QUEUED)) for signal in (post_send, send_failed)
+    )
+    calls_receivers = mail_has_receivers or set(sender.app.amqp.queues.consume_from) - set(MAIL_QUEUES)
     if pool != "celery.concurrency.prefork" and calls_receivers:
         logger.warning("The pool %s has no time limits: a receiver that hangs is never cut off.", pool)
 
 
 @worker_ready.connect(dispatch_uid="workers.lifecycle.look_for_work")
 def look_for_work(**_: Any) -> None:
-    """What the last worker left is not to wait for beat."""
+    """Wake the ticks, so that work of a stopped worker does not wait for beat."""
     for tick in (events_app.tasks.tick, sending_app.tasks.tick):
         wakeup.wake(tick)

@@ -1,1 +1,1 @@
-"""What is measured against: django-anymail's webhook, and a Celery task for each event."""
+"""The rival of the event benchmarks: django-anymail's webhook, and a Celery task for each event."""

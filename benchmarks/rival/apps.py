@@ -1,4 +1,4 @@
-"""The one app: it connects one of `receivers`, the one that RIVAL_RECEIVER names."""
+"""The rival's app. It connects the receiver that RIVAL_RECEIVER names."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Its Celery app, as Celery's "First steps with Django" has it."""
+"""The rival's Celery app, from Celery's "First steps with Django"."""
 
 from celery import Celery
 

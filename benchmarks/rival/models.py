@@ -1,4 +1,4 @@
-"""What it keeps of an event. Without migrations: `migrate --run-syncdb` makes the table."""
+"""The rival's table of events. It has no migrations: `migrate --run-syncdb` makes the table."""
 
 from typing import ClassVar
 
@@ -13,7 +13,7 @@ class ReceivedEvent(models.Model):
     recipient = models.CharField(max_length=320)
     esp_event = models.JSONField()
 
-    #: Django gives it one; the type checker knows only the apps of the tests.
+    #: Django adds it; django-stubs knows only the apps of the tests.
     objects: ClassVar[models.Manager["ReceivedEvent"]]
 
     def __str__(self) -> str:

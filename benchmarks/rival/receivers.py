@@ -1,4 +1,4 @@
-"""Three receivers of django-anymail's signal; RIVAL_RECEIVER says which one is connected."""
+"""Three receivers of django-anymail's signal. RIVAL_RECEIVER selects one."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from benchmarks.rival.tasks import keep
 
 
 def nothing(**_: Any) -> None:
-    """To see what the view itself costs."""
+    """Do nothing, to measure the view alone."""
 
 
 def insert(event: Any, **_: Any) -> None:

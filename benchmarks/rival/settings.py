@@ -1,6 +1,6 @@
-"""The rival as its documentation has it: no setting here makes it slower than it comes.
+"""The rival's settings, from its documentation. None of them slows it down.
 
-Middleware, database, server and signature check are those of `project.settings`.
+Middleware, database, server and signature check are the same as in `project.settings`.
 """
 
 import environ

@@ -1,4 +1,4 @@
-"""The task for each event: SendGrid repeats events, so it inserts what is not there yet."""
+"""The rival's task for each event. It inserts the event unless it is a duplicate."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The webhook, where its users have it."""
+"""The rival's webhook, at the URL of its documentation."""
 
 from django.urls import include, path
 

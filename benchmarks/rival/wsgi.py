@@ -1,4 +1,4 @@
-"""What a web server runs."""
+"""The rival's WSGI application."""
 
 from django.core.wsgi import get_wsgi_application
 

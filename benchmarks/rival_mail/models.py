@@ -1,6 +1,6 @@
-"""What the outbox keeps of a mail to one recipient, in the rival's own tables.
+"""The rival's tables for mails, with the same data as our outbox for a mail to one recipient.
 
-Without migrations: `migrate --run-syncdb` makes them.
+They have no migrations: `migrate --run-syncdb` makes them.
 """
 
 from typing import ClassVar
@@ -16,7 +16,7 @@ class Message(models.Model):
     state = models.CharField(max_length=9, default="waiting", db_index=True)
     sent_at = models.DateTimeField(null=True)
 
-    #: Django gives it one; the type checker knows only the apps of the tests.
+    #: Django adds it; django-stubs knows only the apps of the tests.
     objects: ClassVar[models.Manager["Message"]]
 
     def __str__(self) -> str:
@@ -29,7 +29,7 @@ class Recipient(models.Model):
     anymail_id = models.UUIDField(null=True, unique=True)
     status = models.CharField(max_length=9, default="waiting")
 
-    #: Django gives it one; the type checker knows only the apps of the tests.
+    #: Django adds it; django-stubs knows only the apps of the tests.
     objects: ClassVar[models.Manager["Recipient"]]
 
     def __str__(self) -> str:

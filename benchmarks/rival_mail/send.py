@@ -1,4 +1,4 @@
-"""`python -m benchmarks.rival_mail.send COUNT`: so many mails in a loop; prints when the first began."""
+"""`python -m benchmarks.rival_mail.send COUNT`: sends COUNT mails in a loop; prints the time of its start."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""django-anymail's SendGrid backend in a Celery task for each mail, as the documentation of both has it."""
+"""The rival of the mail benchmark: django-anymail's backend in a Celery task, as both documentations say."""
 
 import environ
 
@@ -16,5 +16,5 @@ ANYMAIL = {"SENDGRID_API_KEY": "SG.fake", "SENDGRID_API_URL": env.str("SENDGRID_
 
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="")
 CELERY_TASK_IGNORE_RESULT = True
-# Tasks after which Celery hangs up on the database; by itself it does around each of them.
+# Celery closes database connections after this number of tasks. By default it closes them around each task.
 CELERY_DB_REUSE_MAX = 10_000

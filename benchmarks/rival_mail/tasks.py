@@ -1,4 +1,4 @@
-"""The usual recipe: rows, and a task a mail once they are committed."""
+"""The usual recipe: rows, and a task for each mail after the commit."""
 
 from functools import partial
 from typing import Any

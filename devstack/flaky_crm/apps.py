@@ -1,4 +1,4 @@
-"""The demo's other app: it talks to a customer database that fails at times."""
+"""The demo's second app. Its receiver stands for one that calls an unreliable customer database (CRM)."""
 
 from django.apps import AppConfig
 
@@ -7,4 +7,4 @@ class FlakyCrmConfig(AppConfig):
     name = "devstack.flaky_crm"
 
     def ready(self) -> None:
-        from devstack.flaky_crm import receivers  # noqa: F401, PLC0415 (it asks the environment)
+        from devstack.flaky_crm import receivers  # noqa: F401, PLC0415 (it reads the environment)

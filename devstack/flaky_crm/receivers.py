@@ -1,4 +1,4 @@
-"""A receiver that fails: with each bounce once, and with one customer for as long as a file is there."""
+"""A receiver that fails once with each bounce, and with one customer as long as a file exists."""
 
 import os
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""The files in the folder WORK_LOG_FOLDER that the deployment of `./dev chaos` and the command share."""
+"""Names of the files in which the deployment of `./dev chaos` records its work, in WORK_LOG_FOLDER."""
 
-#: A line for each finished task, each call of the receiver, each mail that was sent.
+#: Each has a line for a finished task, a receiver call, a sent mail.
 FINISHED_TASKS, RECEIVER_CALLS, SENT_MAILS = "tasks", "calls", "mails"
 
-#: The file that tells the sender of mails to end.
+#: The file that stops the sender of mails.
 STOP = "enough"

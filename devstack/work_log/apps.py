@@ -1,4 +1,4 @@
-"""The app that `./dev chaos` adds to its deployment: each process records its work in files."""
+"""The app that `./dev chaos` adds to its deployment. Each process records its work in files."""
 
 from django.apps import AppConfig
 
@@ -7,4 +7,4 @@ class WorkLogConfig(AppConfig):
     name = "devstack.work_log"
 
     def ready(self) -> None:
-        from devstack.work_log import recording  # noqa: F401, PLC0415 (it asks the environment)
+        from devstack.work_log import recording  # noqa: F401, PLC0415 (it reads the environment)

@@ -1,4 +1,4 @@
-"""A project's own code that sends mail, in a process of its own, until a file says that it is enough."""
+"""Sends mail as a project's code does, in its own process, until the stop file exists."""
 
 import itertools
 import os
@@ -11,10 +11,10 @@ from sending_app.message import SendGridMessage
 
 
 def send_until_stopped(every: float) -> None:
-    """Send a mail every so many seconds, and note its id once `send()` has returned."""
-    enough = Path(os.environ["WORK_LOG_FOLDER"], STOP)
+    """Send a mail each `every` seconds and record its id after `send()`."""
+    stop_file = Path(os.environ["WORK_LOG_FOLDER"], STOP)
     for number in itertools.count():
-        if enough.exists():
+        if stop_file.exists():
             return
         message = SendGridMessage("News", "There is news.", to=[f"reader{number:06d}@example.com"])
         message.send()

@@ -1,4 +1,4 @@
-"""Signs of life and of work, in files: they outlive a process that is killed, and need no server."""
+"""Records finished tasks and receiver calls in files. Files survive a killed process and need no server."""
 
 import os
 from pathlib import Path
@@ -19,13 +19,13 @@ def record_finished_task(task: "Task[Any, Any]", **_: Any) -> None:
     record(FINISHED_TASKS, f"{task.request.hostname} {task.name}")
 
 
-@receiver(tracking, dispatch_uid="pulse")
+@receiver(tracking, dispatch_uid="work_log")
 def record_receiver_call(event: TrackingEvent, **_: Any) -> None:
     record(RECEIVER_CALLS, event.event_id or "")
 
 
 def record(name: str, line: str) -> None:
-    # One write of a short line: several processes append to the file, and each line stays whole.
+    # Several processes append to the file; one write keeps each line whole.
     file = os.open(_folder / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(file, f"{line}\n".encode())
     os.close(file)

@@ -1,1 +1,1 @@
-"""What SendGrid asks of a mail's JSON. Each module names the faults of one part and raises nothing."""
+"""SendGrid's rules for the JSON of a mail. Each module yields the faults of one part and raises nothing."""

@@ -1,4 +1,4 @@
-"""An address as SendGrid takes it: {"email": ..., "name": ...}."""
+"""Rules for an address object: {"email": ..., "name": ...}."""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ _EMAIL = re.compile(rf"{_LOCAL}@({_LABEL}\.)+{_LABEL}")
 
 
 def address(value: Any, field: str) -> Iterator[Fault]:
-    """The faults of one address."""
+    """Yield the faults of one address."""
     if not isinstance(value, dict):
         yield from mistyped(value, dict, field)
         return
@@ -25,15 +25,15 @@ def address(value: Any, field: str) -> Iterator[Fault]:
 
 
 def sender(value: Any, field: str) -> Iterator[Fault]:
-    """The faults of who a mail is from."""
+    """Yield the faults of a sender."""
     yield from address(value, field)
-    # "Mail Send API Overview": no encoding but ASCII in this field.
+    # "Mail Send API Overview": the from address must be ASCII.
     if (email := email_of(value)) and not email.isascii():
         yield Fault("The from email must be ASCII.", f"{field}.email")
 
 
 def email_of(value: Any) -> str:
-    """Its address, or nothing where there is none to be read."""
+    """Return its address, or "" if it has no readable one."""
     email = value.get("email") if isinstance(value, dict) else None
     return email if isinstance(email, str) else ""
 

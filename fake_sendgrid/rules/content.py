@@ -1,4 +1,4 @@
-"""Rules of what a mail holds: its bodies and its attachments."""
+"""Rules for the bodies and attachments of a mail."""
 
 import base64
 import binascii

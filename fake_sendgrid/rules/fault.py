@@ -1,4 +1,4 @@
-"""What is wrong with a mail, as SendGrid says it."""
+"""A fault of a mail, in SendGrid's words."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -16,35 +16,35 @@ _NAMES = {
 
 class Fault(NamedTuple):
     message: str
-    #: As in "personalizations.0.to.0.email".
+    #: A path such as "personalizations.0.to.0.email".
     field: str | None
 
 
-#: All SendGrid says of some faults, and then of no other (sendgrid-nodejs issues 282 and 288).
+#: For some faults SendGrid reports only this, and no other fault (sendgrid-nodejs issues 282 and 288).
 BAD_REQUEST = Fault("Bad Request", None)
 
 
 def mistyped(value: object, expected: type, field: str) -> Iterator[Fault]:
-    """The fault, if `value` is not what is `expected` (SEEN in loopback-connector-sendgrid issue 13)."""
+    """Yield a fault for a value of another type (seen in loopback-connector-sendgrid issue 13)."""
     if type(value) is not expected:
         given = _NAMES[type(value)]
         yield Fault(f"Invalid type. Expected: {_NAMES[expected]}, given: {given}.", field)
 
 
 def text(value: object, field: str) -> Iterator[Fault]:
-    """The faults of what must be a string of at least one character."""
+    """Yield a fault unless `value` is a string with at least one character."""
     yield from mistyped(value, str, field)
     if value == "":
         yield Fault(f"The {name(field)} must be a string at least one character in length.", field)
 
 
 def one_line(value: object, field: str) -> Iterator[Fault]:
-    """The faults of what goes into a header of a MIME part, beside parameters of its own."""
+    """Yield the faults of a value that SendGrid writes into a MIME header."""
     yield from text(value, field)
-    if isinstance(value, str) and any(sign in value for sign in ";\r\n"):
+    if isinstance(value, str) and any(character in value for character in ";\r\n"):
         yield Fault(f"The {name(field)} cannot contain ';', or CRLF characters.", field)
 
 
 def name(field: str) -> str:
-    """What a sentence calls it: "content value" of "content.0.value"."""
+    """The name of a field in a message: "content value" for "content.0.value"."""
     return " ".join(word for word in field.split(".") if not word.isdecimal())

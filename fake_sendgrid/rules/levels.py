@@ -1,6 +1,7 @@
-"""What may stand at a mail's root or in one personalization: subject, headers, custom_args, send_at.
+"""Rules for fields of the root and of personalizations: subject, headers, custom_args, send_at.
 
-Limits and reserved names are those of "Mail Send Errors"; where SendGrid's pages disagree, the lower one.
+"Mail Send Errors" has the limits and the reserved names. Where SendGrid's pages disagree, the lower limit
+holds.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,15 +14,15 @@ RESERVED_HEADERS = {
     *("to", "from", "subject", "reply-to", "cc", "bcc"),
 }
 
-#: Seconds ahead that a mail may be scheduled.
+#: The furthest `send_at`, in seconds from now.
 MOST_AHEAD = 72 * 3600
 
-#: Bytes that the custom arguments of a personalization may have together with the root's.
+#: The most bytes of custom arguments, a personalization's and the root's together.
 CUSTOM_ARGS_LIMIT = 10_000
 
 
 def faults(part: Mapping[str, Any], prefix: str, now: float) -> Iterator[Fault]:
-    """Of `part`, whose fields' names begin with `prefix`."""
+    """Yield the faults of `part`. The names of its fields begin with `prefix`."""
     if "subject" in part:
         yield from text(part["subject"], f"{prefix}subject")
     if "headers" in part:
@@ -33,7 +34,7 @@ def faults(part: Mapping[str, Any], prefix: str, now: float) -> Iterator[Fault]:
 
 
 def strings(value: object, field: str) -> Iterator[Fault]:
-    """The faults of what must map strings to strings."""
+    """Yield the faults of a mapping of strings to strings."""
     yield from mistyped(value, dict, field)
     if isinstance(value, dict) and not all(isinstance(one, str) for one in value.values()):
         yield BAD_REQUEST
@@ -58,7 +59,7 @@ def _custom_args(given: object, field: str) -> Iterator[Fault]:
 
 
 def too_long(args: Mapping[str, Any], field: str) -> Iterator[Fault]:
-    """The fault, if the merged arguments of a personalization reach the limit."""
+    """Yield a fault if the merged arguments of a personalization reach the limit."""
     size = sum(len(f"{key}{value}".encode("utf-8", "replace")) for key, value in args.items())
     if size >= CUSTOM_ARGS_LIMIT:
         yield Fault(f"The custom_args must be less than {CUSTOM_ARGS_LIMIT} bytes, not {size}.", field)

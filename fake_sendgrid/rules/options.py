@@ -1,4 +1,4 @@
-"""Rules of what stands once at a mail's root: its sender, its subject, categories, settings."""
+"""Rules for the root fields of a mail: sender, subject, categories, settings."""
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
@@ -10,14 +10,14 @@ from fake_sendgrid.rules.fault import Fault, mistyped, text
 
 MOST_CATEGORIES = 10
 
-#: Characters of one category.
+#: The most characters of a category.
 LONGEST_CATEGORY = 255
 
 MOST_REPLY_TO = 1000
 
 MOST_GROUPS = 25
 
-#: The first cannot be combined with the others.
+#: The first of these settings excludes the others.
 BYPASSES = ("list", "spam", "bounce", "unsubscribe")
 
 

@@ -1,4 +1,4 @@
-"""Rules of the personalizations: who gets the mail, and what is theirs alone."""
+"""Rules for personalizations: recipients, and fields of their own."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,7 @@ from fake_sendgrid.rules import levels
 from fake_sendgrid.rules.addresses import address, email_of, emails_of, sender
 from fake_sendgrid.rules.fault import Fault, mistyped
 
-#: Of personalizations, and of recipients over all of them.
+#: The most personalizations, and the most recipients in all of them.
 MOST = 1000
 
 KINDS = ("to", "cc", "bcc")
@@ -68,7 +68,7 @@ def _addresses(one: Mapping[str, Any], prefix: str) -> Iterator[Fault]:
 
 
 def _repeated(one: Mapping[str, Any], prefix: str) -> Iterator[Fault]:
-    # Compared without case (sendgrid-ruby issues 436 and 461).
+    # SendGrid ignores case here (sendgrid-ruby issues 436 and 461).
     found = Counter(email.lower() for email in _recipients(one))
     for email, times in found.items():
         if times > 1:

@@ -1,4 +1,4 @@
-"""What was measured is told as it was."""
+"""Results are printed and stored as measured."""
 
 import json
 

@@ -1,10 +1,10 @@
-"""Both are measured in turn."""
+"""Both sides are measured in turn."""
 
 import json
 
 import pytest
 
-from benchmarks.rounds import alternate, tell
+from benchmarks.rounds import alternate, report
 
 
 def test_sides_alternate_in_who_begins_each_round() -> None:
@@ -20,7 +20,7 @@ def test_sides_alternate_in_who_begins_each_round() -> None:
 
 
 def test_figures_are_printed_as_one_json_line(capsys: pytest.CaptureFixture[str]) -> None:
-    tell([2.0, 3.0], [1.0])
+    report([2.0, 3.0], [1.0])
     out = capsys.readouterr().out
     assert out.count("\n") == 1
     assert json.loads(out) == {"ours": [2.0, 3.0], "rival": [1.0]}

@@ -1,4 +1,4 @@
-"""The rows are what the table says they are."""
+"""Each row names a benchmark, and its goal is judged correctly."""
 
 from importlib.util import find_spec
 

@@ -1,4 +1,4 @@
-"""What is asked for is known, or nothing is started."""
+"""`./dev bench` refuses unknown arguments and starts nothing then."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A short storm: what it counts is right, and a worker that stops working is found."""
+"""Short runs of `./dev chaos`: its counts are right, and it finds a wedged worker."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from django.db import connections
 
-from devstack import chaos as storms
+from devstack import chaos
 from devstack.fault_injection import FAULT_KINDS, plan_faults
 from devstack.process import Process, wait_for
 from devstack.stack import ROOT
@@ -24,30 +24,30 @@ from tests.settings import POSTGRES_URL
 from tests.support.databases import Router
 from tests.support.sending.outbox_mails import put_in_outbox
 
-#: Seconds a storm may take: a worker that is killed in mid work leaves it to a lease of a minute.
+#: Seconds for a run. The work of a killed worker waits a minute for its lease.
 PATIENCE = 300
 
 
-def chaos(folder: Path, *arguments: str) -> Process:
+def start_chaos(folder: Path, *arguments: str) -> Process:
     return Process(
         [sys.executable, "-m", "devstack", "chaos", *arguments], log=folder / "chaos.log", cwd=ROOT
     )
 
 
-def answer(storm: Process) -> dict[str, Any]:
+def figures_of(run: Process) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(
-        next(line for line in storm.output().splitlines() if line.startswith("{"))
+        next(line for line in run.output().splitlines() if line.startswith("{"))
     )
     return found
 
 
 @pytest.mark.slow
-def test_a_storm_of_faults_loses_no_event_and_no_mail(tmp_path: Path) -> None:
+def test_a_run_of_faults_loses_no_event_and_no_mail(tmp_path: Path) -> None:
     arguments = ("--faults", "12", "--minutes", "0.5")
-    with chaos(tmp_path, *arguments) as storm:
-        status = storm.wait(PATIENCE)
-    assert status == 0, storm.output()
-    found = answer(storm)
+    with start_chaos(tmp_path, *arguments) as run:
+        status = run.wait(PATIENCE)
+    assert status == 0, run.output()
+    found = figures_of(run)
     assert found["good"]
     assert sum(found["faults"].values()) == 12
     assert found["events_stored"] == found["events_posted"] > 200
@@ -58,22 +58,22 @@ def test_a_storm_of_faults_loses_no_event_and_no_mail(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_frozen_worker_is_reported_as_wedged(tmp_path: Path) -> None:
     arguments = ("--faults", "1", "--minutes", "0.1", "--kinds", "freeze", "--wedged-after", "5")
-    with chaos(tmp_path, *arguments) as storm:
+    with start_chaos(tmp_path, *arguments) as run:
         ready = wait_for(
-            lambda: re.search(r" worker-1 is ready, process (\d+)", storm.output()),
+            lambda: re.search(r" worker-1 is ready, process (\d+)", run.output()),
             seconds=PATIENCE,
             what="a worker",
-            unless_dead=storm,
+            unless_dead=run,
         )
         os.killpg(int(ready[1]), signal.SIGSTOP)
-        status = storm.wait(PATIENCE)
-    assert status == 1, storm.output()
-    found = answer(storm)
+        status = run.wait(PATIENCE)
+    assert status == 1, run.output()
+    found = figures_of(run)
     assert (found["good"], found["wedged"]) == (False, {"worker": 1})
-    assert found["longest_pause"] >= 5
+    assert found["longest_stall"] >= 5
     assert found["events_lost"] == found["mails_lost"] == 0
-    assert " worker is wedged: no task finished " in storm.output()
-    (logs,) = re.findall(r"^The logs are in (.+)\.$", storm.output(), re.MULTILINE)
+    assert " worker is wedged: no task finished " in run.output()
+    (logs,) = re.findall(r"^The logs are in (.+)\.$", run.output(), re.MULTILINE)
     assert "mailer-1.log" in os.listdir(logs)
     shutil.rmtree(logs)
 
@@ -93,8 +93,8 @@ def test_a_parked_mail_that_was_accepted_hides_no_lost_mail(
     poster: Any = SimpleNamespace(posted=set())
     sendgrid: Any = SimpleNamespace(accepted=[mail])
 
-    def figures() -> storms.Figures:
-        return storms._figures(url, tmp_path, poster, sendgrid)
+    def figures() -> chaos.Figures:
+        return chaos._figures(url, tmp_path, poster, sendgrid)
 
     assert (figures().mails_lost, figures().is_settled) == (0, True)
     with (tmp_path / SENT_MAILS).open("a") as mails:
@@ -111,6 +111,6 @@ def test_one_seed_makes_the_same_faults() -> None:
 
 
 def test_an_unknown_fault_is_an_error(tmp_path: Path) -> None:
-    with chaos(tmp_path, "--kinds", "flood") as storm:
-        assert storm.wait(30) == 2
-    assert "there is no fault flood; there are cut, " in storm.output()
+    with start_chaos(tmp_path, "--kinds", "flood") as run:
+        assert run.wait(30) == 2
+    assert "there is no fault flood; there are cut, " in run.output()

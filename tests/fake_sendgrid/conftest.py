@@ -1,4 +1,4 @@
-"""A webhook that takes the double's posts."""
+"""A webhook that receives fake_sendgrid's posts."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Events of accepted mails reach the webhook: signed, in batches, and until they are taken."""
+"""Events of accepted mails are signed, posted in batches, and retried until the webhook accepts them."""
 
 import threading
 from collections import Counter
@@ -20,7 +20,7 @@ Start = Callable[..., FakeSendGrid]
 
 @pytest.fixture
 def start(webhook: WebhookReceiver) -> Iterator[Start]:
-    """A double that posts to the webhook."""
+    """A FakeSendGrid that posts to the webhook."""
     started: list[FakeSendGrid] = []
 
     def start(**knobs: Any) -> FakeSendGrid:
@@ -107,15 +107,13 @@ def test_events_can_be_held(start: Start, webhook: WebhookReceiver) -> None:
     assert webhook.names == {"processed": 1, "delivered": 1}
 
 
-def test_refused_events_can_be_kept_while_newer_ones_are_posted(
-    start: Start, webhook: WebhookReceiver
-) -> None:
+def test_retries_can_be_paused_while_newer_events_are_posted(start: Start, webhook: WebhookReceiver) -> None:
     webhook.statuses = [503]
     fake = start()
     fake.pause_retries()
     post_mail(fake.url, mail_body())
     assert webhook.came.wait(PATIENCE)
-    with pytest.raises(TimeoutError, match="0 mails' and 2 other events"):
+    with pytest.raises(TimeoutError, match="0 mails' events and 2 further events"):
         fake.wait_until_posted(0.2)
     assert fake.failed_event_count == 2
     post_mail(fake.url, mail_body())
@@ -173,9 +171,12 @@ def test_only_accepted_mails_have_events(start: Start, webhook: WebhookReceiver)
 
 
 def test_on_post_is_called_for_each_post(start: Start, webhook: WebhookReceiver) -> None:
-    told: list[EventPost] = []
+    posts: list[EventPost] = []
     webhook.statuses = [503]
-    fake = start(on_post=told.append)
+    fake = start(on_post=posts.append)
     post_mail(fake.url, mail_body())
     fake.wait_until_posted(PATIENCE)
-    assert [(one.status, len(one.events), one.succeeded) for one in told] == [(503, 2, False), (200, 2, True)]
+    assert [(one.status, len(one.events), one.succeeded) for one in posts] == [
+        (503, 2, False),
+        (200, 2, True),
+    ]

@@ -1,4 +1,4 @@
-"""The double's events are such as SendGrid posts."""
+"""Generated events have SendGrid's form."""
 
 import itertools
 from collections import Counter

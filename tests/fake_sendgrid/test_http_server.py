@@ -1,4 +1,4 @@
-"""Connections are kept, broken and left as HTTP has it."""
+"""The server keeps and closes connections as HTTP/1.1 requires."""
 
 import http.client
 import socket

@@ -1,4 +1,4 @@
-"""A mail that comes in is posted with SendGrid's fields, in both modes."""
+"""An inbound mail becomes a form with SendGrid's fields, in both modes."""
 
 import json
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def mail(**headers: str) -> EmailMessage:
 
 
 def with_files() -> EmailMessage:
-    """Both bodies, an image in the second, a table, and a mail."""
+    """A mail with a text and an HTML body, an inline image, an attached table and an attached mail."""
     made = mail()
     made.add_alternative('<p>Grüße <img src="cid:logo@1"></p>', subtype="html")
     body = made.get_body(("html",))

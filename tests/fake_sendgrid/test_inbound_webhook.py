@@ -1,4 +1,4 @@
-"""A mail that comes in is posted until it is taken or lost."""
+"""An inbound mail is posted until it is accepted or lost."""
 
 from collections.abc import Callable, Iterator
 
@@ -19,7 +19,7 @@ Start = Callable[..., InboundWebhook]
 
 @pytest.fixture
 def start(webhook: WebhookReceiver) -> Iterator[Start]:
-    """A courier to the webhook."""
+    """An InboundWebhook that posts to `webhook`."""
     started: list[InboundWebhook] = []
 
     def start(*, url: str | None = webhook.url, **knobs: object) -> InboundWebhook:
@@ -33,7 +33,7 @@ def start(webhook: WebhookReceiver) -> Iterator[Start]:
 
 
 def test_an_inbound_mail_is_posted_and_signed(start: Start, webhook: WebhookReceiver) -> None:
-    inbound = start().take(FORM)
+    inbound = start().deliver(FORM)
     assert inbound.wait(PATIENCE) == inbound.status == 200
     assert inbound.succeeded
     (request,) = webhook.requests
@@ -47,7 +47,7 @@ def test_an_inbound_mail_is_posted_and_signed(start: Start, webhook: WebhookRece
 @pytest.mark.parametrize("status", [500, 503, None])
 def test_a_failed_inbound_post_is_retried(start: Start, webhook: WebhookReceiver, status: int | None) -> None:
     webhook.statuses = [status, status]
-    inbound = start().take(FORM)
+    inbound = start().deliver(FORM)
     assert inbound.wait(PATIENCE) == 200
     assert inbound.statuses == [status, status, 200]
 
@@ -55,8 +55,8 @@ def test_a_failed_inbound_post_is_retried(start: Start, webhook: WebhookReceiver
 @pytest.mark.parametrize("status", [301, 400, 403, 413, 429])
 def test_a_refused_inbound_post_is_not_retried(start: Start, webhook: WebhookReceiver, status: int) -> None:
     webhook.statuses = [status]
-    courier = start()
-    lost, next_one = courier.take(FORM), courier.take(FORM)
+    inbound_webhook = start()
+    lost, next_one = inbound_webhook.deliver(FORM), inbound_webhook.deliver(FORM)
     assert lost.wait(PATIENCE) == status
     assert not lost.succeeded
     assert next_one.wait(PATIENCE) == 200
@@ -66,24 +66,24 @@ def test_a_refused_inbound_post_is_not_retried(start: Start, webhook: WebhookRec
 def test_a_retried_inbound_mail_delays_no_other(start: Start, webhook: WebhookReceiver) -> None:
     webhook.statuses = [503]
     told: list[InboundDelivery] = []
-    courier = start(on_post=told.append)
-    first, second = courier.take(FORM), courier.take(FORM)
+    inbound_webhook = start(on_post=told.append)
+    first, second = inbound_webhook.deliver(FORM), inbound_webhook.deliver(FORM)
     first.wait(PATIENCE)
     assert told == [first, second, first]
 
 
 def test_inbound_mails_wait_for_a_url(start: Start, webhook: WebhookReceiver) -> None:
-    courier = start(url=None)
-    inbound = courier.take(FORM)
-    with pytest.raises(TimeoutError, match="neither taken nor lost"):
+    inbound_webhook = start(url=None)
+    inbound = inbound_webhook.deliver(FORM)
+    with pytest.raises(TimeoutError, match="neither accepted nor lost"):
         inbound.wait(0.1)
     assert (inbound.status, inbound.statuses, inbound.succeeded) == (None, [], False)
-    courier.url = webhook.url
+    inbound_webhook.url = webhook.url
     assert inbound.wait(PATIENCE) == 200
 
 
 def test_the_number_of_remembered_inbound_mails_is_limited(start: Start) -> None:
-    courier = start(url=None, keep=2)
-    taken = [courier.take(FORM) for _ in range(3)]
-    assert courier.received == taken[1:]
+    inbound_webhook = start(url=None, keep=2)
+    taken = [inbound_webhook.deliver(FORM) for _ in range(3)]
+    assert inbound_webhook.received == taken[1:]
     assert start(url=None).received == []

@@ -1,4 +1,4 @@
-"""`python -m fake_sendgrid` as a person runs it."""
+"""`python -m fake_sendgrid` in a terminal."""
 
 import re
 import signal
@@ -59,7 +59,7 @@ def test_a_mail_gets_a_reply_by_inbound_post(tmp_path: Path, webhook: WebhookRec
     with run(tmp_path, *arguments) as process:
         wait_for_line(process, "Ctrl-C")
         assert re.search(f"inbound webhook +{webhook.url}", process.output())
-        assert re.search("reply.* processed, delivered, open, answered", process.output())
+        assert re.search("reply.* processed, delivered, open, reply", process.output())
         assert (
             post_mail(f"http://127.0.0.1:{port}/v3/", mail_body("reply.ann@example.com")).status_code == 202
         )

@@ -1,4 +1,4 @@
-"""A form reads as it was written, whatever is in it."""
+"""An encoded form can be parsed back, with any values."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""An answer is such as a mail program makes of the mail it answers."""
+"""A reply has the headers and the quote that a mail program writes."""
 
 import json
 import random
@@ -96,12 +96,12 @@ def test_the_text_is_quoted_rather_than_the_html() -> None:
 
 
 def test_a_recipient_replies_once_after_opening() -> None:
-    ledger = RequestLog(None)
+    log = RequestLog(None)
     body = mail_body("open@example.com", "reply.ann@example.com", "Reply.bob@example.com")
-    ledger.accept(accepted(mail_body("reply.ann@example.com"), base="a" * 22))
-    ledger.accept(accepted(body))
+    log.add_accepted(accepted(mail_body("reply.ann@example.com"), base="a" * 22))
+    log.add_accepted(accepted(body))
     events = scenarios.events(body, BASE, AT, random.Random(1))
-    replies = RecipientReplies(ledger)
+    replies = RecipientReplies(log)
     found = list(replies.to(events))
     assert [reply["From"] for reply in found] == ["reply.ann@example.com", "Reply.bob@example.com"]
     assert {reply["References"] for reply in found} == {f"<{BASE}@geopod-ismtpd-3>"}

@@ -1,4 +1,4 @@
-"""The double refuses what SendGrid refuses, in SendGrid's form."""
+"""fake_sendgrid refuses what SendGrid refuses, with SendGrid's error bodies."""
 
 import json
 from typing import Any
@@ -31,7 +31,7 @@ FILE = {"content": "aGVsbG8=", "filename": "hello.txt"}
 def refusal(body: bytes, headers: dict[str, str] = HEADERS) -> ApiResponse:
     with pytest.raises(RequestRejected) as caught:
         read_mail(body, headers, keys={"SG.fake"}, now=NOW)
-    return caught.value.answer
+    return caught.value.response
 
 
 def fields(body: dict[str, Any]) -> list[str | None]:

@@ -1,4 +1,4 @@
-"""What becomes of a mail is told as SendGrid tells it."""
+"""The events of a mail are those of SendGrid."""
 
 import random
 from collections import Counter

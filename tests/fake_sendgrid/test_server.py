@@ -1,4 +1,4 @@
-"""The double answers as it is told, and knows what it took. All over real HTTP."""
+"""FakeSendGrid responds as planned and logs accepted mails. All requests use real HTTP."""
 
 import json
 import threading
@@ -39,7 +39,7 @@ def fake() -> Iterator[FakeSendGrid]:
 
 @pytest.fixture
 def later(fake: FakeSendGrid) -> Iterator[Later]:
-    """Posts a mail in a thread of its own."""
+    """Posts a mail in a thread."""
     with ThreadPoolExecutor(20) as pool:
         yield lambda *args, **kwargs: pool.submit(post_mail, fake.url, *args, **kwargs)
         fake.close()  # nobody is left waiting

@@ -1,4 +1,4 @@
-"""What the double posts is what SendGrid would post."""
+"""Posts of fake_sendgrid have SendGrid's body, headers and signature."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""A body comes in time, or its request is answered without it and its connection ends."""
+"""A body arrives in time, or its request gets a response without it and its connection ends."""
 
 import io
 import threading
@@ -19,7 +19,7 @@ Headers = list[tuple[str, str]]
 
 
 class Silent(io.BytesIO):
-    """A body that does not come, until it is told to."""
+    """A body that does not arrive until a test releases it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Silent(io.BytesIO):
 
 
 class Slow(io.BytesIO):
-    """A body of which a byte comes now and then, without an end."""
+    """An endless body that arrives in single bytes."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         threading.Event().wait(0.01)
@@ -47,7 +47,7 @@ def silent() -> Iterator[Silent]:
 
 
 def echo(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Answers with the body, or with the error that reading it raised."""
+    """A WSGI application that responds with the body, or with the error raised on reading it."""
     try:
         content = environ["wsgi.input"].read()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What a worker says and does when it is ready."""
+"""A worker logs its receivers and looks for work when it is ready."""
 
 from collections.abc import Sequence
 from types import SimpleNamespace

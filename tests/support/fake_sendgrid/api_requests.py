@@ -1,4 +1,4 @@
-"""Requests to the Mail Send API of the double."""
+"""Requests to the Mail Send API of fake_sendgrid."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Forms of the double as another library parses them."""
+"""Forms of fake_sendgrid, parsed by another library."""
 
 from io import BytesIO
 
