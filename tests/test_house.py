@@ -289,6 +289,16 @@ def test_every_check_is_documented() -> None:
     assert ids == set(re.findall(pattern, read("docs/settings.md")))
 
 
+def test_each_test_named_in_a_document_exists() -> None:
+    named = [
+        (path, name)
+        for document in (ROOT / "docs").glob("*.md")
+        for path, name in re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", document.read_text())
+    ]
+    assert named
+    assert not [f"{path}::{name}" for path, name in named if f"def {name}(" not in read(path)]
+
+
 # --- The house ---
 
 
