@@ -1,9 +1,7 @@
 """What is said in several places is said alike, and the house is as it was drawn."""
 
 import ast
-import io
 import re
-import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,7 +33,6 @@ NAMES = (
 VAGUE = {"utils", "helpers", "services", "constants", "types"}
 
 #: Lines of code, without comments, docstrings and empty ones, that a file may have.
-MOST_CODE = 220
 
 Service = dict[str, Any]
 
@@ -314,11 +311,6 @@ def test_a_lock_file_contains_hashes_and_no_url(lock: Path) -> None:
     assert "--hash=sha256:" in text
 
 
-@pytest.mark.parametrize("path", [*modules(*PRODUCT)], ids=lambda path: str(path.relative_to(ROOT)))
-def test_files_are_short(path: Path) -> None:
-    assert len(code_lines(path.read_text())) <= MOST_CODE
-
-
 def test_no_module_imports_a_test_module() -> None:
     """Helpers that two test modules need live in `tests/support`."""
     imports = {
@@ -335,38 +327,3 @@ def test_no_module_imports_a_test_module() -> None:
 def test_module_names_are_not_vague() -> None:
     found = modules(*PACKAGES)
     assert not [path for path in found if {path.stem, *path.relative_to(ROOT).parts[:-1]} & VAGUE]
-
-
-def code_lines(source: str) -> set[int]:
-    """Numbers of the lines that hold code."""
-    silent = {
-        *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT),
-        *(tokenize.ENCODING, tokenize.ENDMARKER),
-    }
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    lines = {
-        line
-        for token in tokens
-        if token.type not in silent
-        for line in range(token.start[0], token.end[0] + 1)
-    }
-    return lines - docstring_lines(source)
-
-
-def docstring_lines(source: str) -> set[int]:
-    """Numbers of the lines of strings that are statements by themselves."""
-    return {
-        line
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-        for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
-    }
-
-
-def test_code_lines_exclude_comments_and_docstrings() -> None:
-    source = (
-        '"""Of two\nlines."""\n\n# A comment.\nx = """a\nb"""\n\n\ndef f():\n    "Words."\n    return x\n'
-    )
-    assert code_lines(source) == {5, 6, 9, 11}
