@@ -282,6 +282,16 @@ def test_status_of_one_message_id_returns_its_status(database: str) -> None:
     assert (found.message_id, found.status) == (last_message_id(), {"queued"})
 
 
+def test_status_of_several_mails_to_one_address_is_that_of_the_last(database: str) -> None:
+    for _ in range(3):
+        put_in_outbox()
+    # Neither an index nor the table has these ids in the order of sending.
+    message_ids = [str(uuid.UUID(int=number)) for number in (1, 2, 3)]
+    for row, message_id in zip(Recipient.objects.order_by("-pk"), message_ids, strict=True):
+        Recipient.objects.filter(pk=row.pk).update(message_id=message_id)
+    assert status_of(*message_ids).recipients["ann@example.com"].message_id == message_ids[0]
+
+
 def test_status_of_an_unknown_message_id_is_empty(database: str) -> None:
     found = status_of(str(uuid.uuid4()), "no id of ours")
     assert (found.message_id, found.status, found.recipients) == (None, None, {})

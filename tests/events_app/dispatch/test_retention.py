@@ -108,6 +108,13 @@ def test_an_old_event_among_young_ones_is_removed_once_its_neighbours_are_old(
 
 
 @pytest.mark.usefixtures("slices_of_three")
+def test_a_young_event_in_a_slice_does_not_end_the_round(database: str) -> None:
+    _, young, *_ = store_aged(database, 40, 29, 40, 40, 40)
+    assert retention.prune(Lease())
+    assert stored_pks() == [young]
+
+
+@pytest.mark.usefixtures("slices_of_three")
 def test_retention_stops_out_of_budget_and_the_next_run_continues(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

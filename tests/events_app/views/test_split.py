@@ -171,7 +171,8 @@ def test_numbers_keep_every_digit() -> None:
     assert math.isinf(float(number))
 
 
-def test_more_than_the_maximum_of_events_is_refused() -> None:
-    assert len(split(b"[" + b",".join([b"1"] * MOST_EVENTS) + b"]")) == MOST_EVENTS
+@pytest.mark.parametrize("element", [b"1", b"NaN"], ids=["strict JSON", "tolerated"])
+def test_more_than_the_maximum_of_events_is_refused(element: bytes) -> None:
+    assert len(split(b"[" + b",".join([element] * MOST_EVENTS) + b"]")) == MOST_EVENTS
     with pytest.raises(TooMany, match=f"more than the {MOST_EVENTS} events"):
-        split(b"[" + b",".join([b"1"] * (MOST_EVENTS + 1)) + b"]")
+        split(b"[" + b",".join([element] * (MOST_EVENTS + 1)) + b"]")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.handlers.asgi import ASGIRequest
 from django.db import connections
 from django.http import HttpResponse
 from django.test import Client
@@ -387,6 +388,17 @@ def test_a_body_without_content_length_gets_411() -> None:
     environ: dict[str, Any] = {"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"}
     refused = Client().generic("POST", URL, headers=SECRET, **environ)
     assert (refused.status_code, b"Content-Length" in refused.content) == (411, True)
+
+
+@pytest.mark.parametrize(("more", "status"), [(b"", 200), (b" ", 413)])
+def test_a_body_without_content_length_under_asgi_has_the_same_limit(
+    anymail: Anymail, more: bytes, status: int
+) -> None:
+    anymail(SENDGRID_TRACKING_WEBHOOK_BODY_LIMIT=len(BODY))
+    headers = [(name.lower().encode(), value.encode()) for name, value in SECRET.items()]
+    scope = {"type": "http", "method": "POST", "path": URL, "headers": headers}
+    response = SendGridTrackingWebhookView.as_view()(ASGIRequest(scope, io.BytesIO(BODY + more)))
+    assert (response.status_code, len(kept())) == (status, 3 if status == 200 else 0)
 
 
 @pytest.mark.parametrize("name", ["SENDGRID_TRACKING_WEBHOOK_BODY_LIMIT", "EVENT_BACKLOG_LIMIT"])

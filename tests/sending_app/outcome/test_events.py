@@ -350,9 +350,12 @@ def test_event_feedback_does_not_notify_of_mails_that_the_delivery_notifies_of(
     assert heard.calls == []
 
 
-def test_event_feedback_of_a_failed_mail_queues_its_recipients_again(database: str) -> None:
+@pytest.mark.parametrize("state", [State.FAILED, State.CANCELLED])
+def test_event_feedback_of_a_failed_or_cancelled_mail_queues_its_recipients_again(
+    database: str, state: Mail.State
+) -> None:
     put_in_outbox(mail("ann@example.com", "bob@example.com"))
-    be(State.FAILED)
+    be(state)
     Recipient.objects.update(status="failed", rank=1)
     receive_events(event_payload("delivered", stored_recipients()[0]))
     assert [one.status for one in stored_recipients()] == ["delivered", "queued"]

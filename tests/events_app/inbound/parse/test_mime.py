@@ -6,7 +6,7 @@ from email.message import Message
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from events_app.decode import Unreadable
@@ -28,6 +28,7 @@ def shape(mail: "Message[Any, Any]") -> tuple[Any, ...]:
 
 
 @given(mail_sources)
+@example(b"Content-Type: multipart/digest; boundary=b\n\n--b\n\nSubject: x\n\n--b\n\nSubject: x\n\ntext")
 def test_parts_equal_those_of_the_standard_library(source: bytes) -> None:
     assert shape(mime.parse(source)) == shape(message_from_bytes(source, policy=POLICY))
 
