@@ -191,11 +191,11 @@ class OpenCircuit(models.Model):
 
 
 class WebhookActivity(models.Model):
-    """A time step in which the webhook received events of an account's mails."""
+    """A bucket of time in which the webhook received events of an account's mails."""
 
     #: `account.Account.fingerprint`
     account = models.CharField(max_length=32)
-    #: Start of the step, by the clock of Redis.
+    #: Start of the bucket, by the clock of Redis.
     at = models.DateTimeField()
 
     class Meta:

@@ -1,7 +1,8 @@
 """Webhook activity: when events of an account's mails reached the webhook.
 
-A row is a step of time in which at least one event of an account came. The rows prove that SendGrid's posts
-got through. A lost row loses no event; an unknown mail may be parked instead of sent again.
+Time is divided into buckets of a few seconds. A row is a bucket in which at least one event of an account
+came. The rows prove that SendGrid's posts got through. A lost row loses no event; an unknown mail may be
+parked instead of sent again.
 """
 
 import logging
@@ -18,18 +19,18 @@ from sending_app.outbox import using
 
 logger = logging.getLogger(__name__)
 
-#: Written steps that a process remembers.
+#: Written buckets that a process remembers, so that it does not write them again.
 MAX_REMEMBERED = 10_000
 
-#: An account, and when a step begins: seconds since 1970.
-_Step: TypeAlias = tuple[str, int]
+#: An account, and the beginning of a bucket: seconds since 1970.
+_Bucket: TypeAlias = tuple[str, int]
 
-# Most events fall into a step that is written already.
-_written: set[_Step] = set()
+# Most events fall into a bucket that is written already.
+_written: set[_Bucket] = set()
 
 
-def step() -> timedelta:
-    """Length of a step: a hundredth of the wait for events, a twentieth of the shortest gap that counts.
+def bucket_length() -> timedelta:
+    """Length of a bucket: a hundredth of the wait for events, a twentieth of the shortest gap that counts.
 
     At least a second. So a wait of a few seconds proves nothing, and unknown mails are parked.
     """
@@ -37,16 +38,16 @@ def step() -> timedelta:
 
 
 def record(arrivals: Iterable[tuple[str, datetime]]) -> None:
-    """Write the steps of these accounts and times after the commit."""
-    length = step() // timedelta(seconds=1)
-    steps = {(account, int(at.timestamp()) // length * length) for account, at in arrivals if account}
-    if new := steps - _written:
-        # Inside the transaction, drains that write the same step would wait for each other.
+    """Write the buckets of these accounts and times after the commit."""
+    length = bucket_length() // timedelta(seconds=1)
+    buckets = {(account, int(at.timestamp()) // length * length) for account, at in arrivals if account}
+    if new := buckets - _written:
+        # Inside the transaction, drains that write the same bucket would wait for each other.
         transaction.on_commit(partial(_write, sorted(new)), using=using(), robust=True)
 
 
-def _write(steps: Sequence[_Step]) -> None:
-    rows = [WebhookActivity(account=account, at=datetime.fromtimestamp(at, UTC)) for account, at in steps]
+def _write(buckets: Sequence[_Bucket]) -> None:
+    rows = [WebhookActivity(account=account, at=datetime.fromtimestamp(at, UTC)) for account, at in buckets]
     try:
         WebhookActivity.objects.using(using()).bulk_create(rows, ignore_conflicts=True)
     except (DatabaseError, InterfaceError) as error:
@@ -54,11 +55,11 @@ def _write(steps: Sequence[_Step]) -> None:
         return
     if len(_written) > MAX_REMEMBERED:
         _written.clear()
-    _written.update(steps)
+    _written.update(buckets)
 
 
 def forget() -> None:
-    """Write every step anew from now on: the rows may have been deleted."""
+    """Write every bucket anew from now on: the rows may have been deleted."""
     _written.clear()
 
 
@@ -69,21 +70,21 @@ def silence(
 
     All times are by the clock of Redis.
     """
-    length = step()
+    length = bucket_length()
     rows = WebhookActivity.objects.using(using()).filter(account=account, at__gt=since - length, at__lt=until)
     return first_gap(list(rows.order_by("at").values_list("at", flat=True)), length, since, until, longest)
 
 
 def first_gap(
-    steps: Iterable[datetime], length: timedelta, since: datetime, until: datetime, longest: timedelta
+    buckets: Iterable[datetime], length: timedelta, since: datetime, until: datetime, longest: timedelta
 ) -> tuple[datetime, datetime] | None:
-    """The first gap between two steps that may be longer than `longest`. `steps` are in order.
+    """The first gap between two buckets that may be longer than `longest`. `buckets` are in order.
 
-    An event may have come at any moment of a step. So a gap is measured from the beginning of a step to the
-    end of the next; the returned period surely had no event.
+    An event may have come at any moment of a bucket. So a gap is measured from the beginning of a bucket
+    to the end of the next; the returned period surely had no event.
     """
     last = silent_from = since
-    for at in steps:
+    for at in buckets:
         if at + length - last > longest:
             return silent_from, at
         last, silent_from = max(last, at), at + length

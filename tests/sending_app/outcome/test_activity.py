@@ -1,4 +1,4 @@
-"""Webhook activity is written once per account and step of time, and read as gaps."""
+"""Webhook activity is written once per account and bucket of time, and read as gaps."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -56,12 +56,12 @@ def test_webhook_activity_recorded_by_another_process_is_kept(database: str) -> 
     assert rows() == [("a", 0), ("a", 6)]
 
 
-@pytest.mark.parametrize(("wait", "step"), [(1, 1), (20, 1), (199, 1), (600, 6), (7200, 72)])
+@pytest.mark.parametrize(("wait", "length"), [(1, 1), (20, 1), (199, 1), (600, 6), (7200, 72)])
 def test_the_activity_interval_is_a_hundredth_of_the_unknown_wait(
-    anymail: Callable[..., None], wait: int, step: int
+    anymail: Callable[..., None], wait: int, length: int
 ) -> None:
     anymail(SEND_UNKNOWN_WAIT=wait)
-    assert activity.step() == timedelta(seconds=step)
+    assert activity.bucket_length() == timedelta(seconds=length)
 
 
 def test_webhook_activity_is_recorded_only_after_the_commit(database: str) -> None:
@@ -147,7 +147,7 @@ def test_an_event_in_the_first_interval_of_a_period_counts(database: str) -> Non
     assert silence(7, 100, longest=90) == (7, 100)
 
 
-STEP = 6
+BUCKET = 6
 
 moments = st.lists(st.integers(0, 10_000).map(lambda tenths: tenths / 10), max_size=30)
 
@@ -157,17 +157,17 @@ def test_no_gap_longer_than_allowed_is_missed(
     events: list[float], since: int, length: int, longest: int
 ) -> None:
     until = since + length
-    steps = sorted({int(second) // STEP * STEP for second in events})
-    inside = [at(step) for step in steps if since - STEP < step < until]
+    buckets = sorted({int(second) // BUCKET * BUCKET for second in events})
+    inside = [at(bucket) for bucket in buckets if since - BUCKET < bucket < until]
     found = activity.first_gap(
-        inside, timedelta(seconds=STEP), at(since), at(until), timedelta(seconds=longest)
+        inside, timedelta(seconds=BUCKET), at(since), at(until), timedelta(seconds=longest)
     )
     heard = sorted([since, *(second for second in events if since <= second <= until), until])
     if found is None:
-        # Whichever moment of its step an event came at.
+        # Whichever moment of its bucket an event came at.
         assert all(after - before <= longest for before, after in pairwise(heard))
     else:
         began, ended = ((moment - NOON).total_seconds() for moment in found)
         assert since <= began <= ended <= until
         assert not [second for second in events if began < second < ended]
-        assert ended - began > longest - 2 * STEP
+        assert ended - began > longest - 2 * BUCKET
