@@ -12,7 +12,7 @@ from events_app.inbound import retention as inbound_retention
 from events_app.inbound import storage
 from events_app.inbound.store import INBOUND_MAILS
 from events_app.shared import counters, redis
-from events_app.shared.engine import Engine, is_time, log_unavailable
+from events_app.shared.engine import Engine, is_first_within, log_unavailable
 from events_app.shared.wakeup import Limits, wake
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def recover() -> None:
 @engine.task(
     "events.prune",
     queue=RETRIES,
-    is_due=lambda: RETENTION_DAYS.get() is not None and is_time("prune", PRUNE_EVERY),
+    is_due=lambda: RETENTION_DAYS.get() is not None and is_first_within("prune", PRUNE_EVERY),
 )
 def prune() -> None:
     """Remove events at the end of their retention."""
@@ -157,7 +157,7 @@ def recover_inbound() -> None:
 @engine.task(
     "inbound.prune",
     queue=INBOUND,
-    is_due=lambda: storage.is_configured() and is_time("inbound_prune", PRUNE_EVERY),
+    is_due=lambda: storage.is_configured() and is_first_within("inbound_prune", PRUNE_EVERY),
 )
 def prune_inbound() -> None:
     """Remove mails at the end of their retention, and files without a mail."""

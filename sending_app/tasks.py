@@ -5,7 +5,7 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
 
-from events_app.shared.engine import Engine, is_time
+from events_app.shared.engine import Engine, is_first_within
 from events_app.shared.wakeup import Limits, acknowledge, suppress, wake, wake_once
 from sending_app import conf, retention
 from sending_app.delivery import leases, reconcile, sender
@@ -71,7 +71,7 @@ def deliver_bulk() -> dict[str, int]:
 @engine.task(
     "sending.reconcile",
     queue=MAIL,
-    is_due=lambda: reconcile.anything_due() or is_time("sending-reconcile", RECONCILE_EVERY),
+    is_due=lambda: reconcile.anything_due() or is_first_within("sending-reconcile", RECONCILE_EVERY),
     result_database=using,
 )
 def reconcile_unknown() -> dict[str, int]:
@@ -79,7 +79,7 @@ def reconcile_unknown() -> dict[str, int]:
     return dict(reconcile.reconcile_all())
 
 
-@engine.task("sending.prune", queue=BULK, is_due=lambda: is_time("sending-prune", PRUNE_EVERY))
+@engine.task("sending.prune", queue=BULK, is_due=lambda: is_first_within("sending-prune", PRUNE_EVERY))
 def prune() -> None:
     """Remove the content of mails, and mails, at the end of their retention."""
     ends = time.monotonic() + BUDGET

@@ -55,8 +55,9 @@ class Engine:
             @wraps(work)
             def run() -> object:
                 result = self._run(name, work)
-                # An empty result means that another worker was faster.
-                if result_database and not (result and _answers(result_database())):
+                # Celery stores no result of a task that raises Ignore. An empty result means that another
+                # worker did the work.
+                if result_database and not (result and _is_available(result_database())):
                     raise Ignore
                 return result
 
@@ -71,9 +72,9 @@ class Engine:
     def find_due(self) -> "list[Task[[], object]]":
         """The tasks that have work. Empty when another process looked a moment ago.
 
-        Raises redis.RedisError or a database error when a condition needs what is away.
+        Raises redis.RedisError or a database error when a condition cannot be evaluated.
         """
-        if not is_time(self._tick, INTERVAL - 0.5):
+        if not is_first_within(self._tick, INTERVAL - 0.5):
             return []
         self._on_tick()
         return [task for is_due, task in self._conditions if is_due()]
@@ -109,15 +110,15 @@ def log_unavailable(what: str) -> Iterator[None]:
         close_old_connections()  # the next user of a connection gets one that works
 
 
-def is_time(name: str, seconds: float) -> bool:
-    """True for one process in `seconds`. True for every process while Redis is away."""
+def is_first_within(name: str, seconds: float) -> bool:
+    """Whether the call is the first of all processes in `seconds`. True if Redis cannot be reached."""
     try:
         return redis.take_lock(name, int(seconds * 1000))
     except RedisError:
         return True
 
 
-def _answers(alias: str) -> bool:
+def _is_available(alias: str) -> bool:
     """Whether Celery can write a result to the database. Closes connections that broke."""
     # django-celery-results writes on the open connection, and Celery logs a traceback if that has broken
     # (celery.app.trace, around mark_as_done).
