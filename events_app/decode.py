@@ -24,7 +24,7 @@ class Unreadable(ValueError):
 
 
 def decode(raw: bytes) -> dict[str, Any]:
-    """The object in `raw`, if necessary read tolerantly. Raises only Unreadable."""
+    """The object in `raw`, if necessary decoded tolerantly. Raises only Unreadable."""
     event: object
     try:
         event = msgspec.json.decode(raw)
@@ -40,10 +40,11 @@ def decode(raw: bytes) -> dict[str, Any]:
 
 
 def _decode_tolerantly(raw: bytes) -> dict[str, Any]:
+    """Decode JSON that msgspec refuses: with invalid UTF-8, control characters in a string, or NaN."""
     # surrogateescape, not replace: ids that differ in one undecodable byte must stay different.
     text = raw.decode("utf-8", "surrogateescape")
     try:
-        event = json.loads(text, strict=False)
+        event = json.loads(text, strict=False)  # not strict: control characters are allowed
     except json.JSONDecodeError as error:
         why = f"is not JSON: reading stopped at character {error.pos} of {len(text)}."
     except RecursionError:

@@ -44,6 +44,7 @@ def missing(ids: Sequence[str]) -> list[str]:
 
 
 def _events() -> "QuerySet[Event]":
+    # The database of the workers: a replica may lag.
     return Event.objects.using(router.db_for_write(Event))
 
 

@@ -154,7 +154,8 @@ def normalize(raw: dict[str, Any]) -> TrackingEvent:
         tags=_tags(raw.get("category")),
         reject_reason=reject_reason,
         description=describe(name, raw, reject_reason),
-        # For deferrals the field table has `reason`, the sample `response` (Event Webhook Reference).
+        # SendGrid's table of fields gives deferrals a `reason`, the sample a `response` (Event Webhook
+        # Reference).
         mta_response=(_text(raw.get("response")) or _text(raw.get("reason"))) if name in MTA_EVENTS else None,
         user_agent=_text(raw.get("useragent")) if name in USER_AGENT_EVENTS else None,
         click_url=_text(raw.get("url")) if name == "click" else None,
@@ -163,6 +164,7 @@ def normalize(raw: dict[str, Any]) -> TrackingEvent:
 
 
 def _word(value: object) -> str:
+    """The value as a key of the tables."""
     # One of SendGrid's samples capitalises an event's name (Event Webhook Reference).
     return value.strip().lower() if isinstance(value, str) else ""
 

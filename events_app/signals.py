@@ -47,16 +47,16 @@ class ReceiverSignal(Signal):
     ) -> None:
         """Connect as Django does.
 
-        Raises ValueError if another receiver has the name: the failures of both would be mixed up.
+        Raises ValueError if another receiver has the name, because failures are recorded by name.
         """
         name = _name(receiver, dispatch_uid)
-        for taken, connected, _, _ in self._connected():
-            # Django allows to connect the same function again under its dispatch_uid
+        for connected_name, connected, _, _ in self._connected():
+            # As in Django, the same function may be connected again under its dispatch_uid
             # (ready() called twice, a module imported by two paths).
             again = connected == receiver or (
                 dispatch_uid is not None and _path(connected) == _path(receiver)
             )
-            if taken == name and not again:
+            if connected_name == name and not again:
                 raise ValueError(
                     f"Another receiver is connected under the name {name!r}. "
                     "Give this one a name of its own: connect(..., dispatch_uid='...')."
@@ -64,11 +64,11 @@ class ReceiverSignal(Signal):
         super().connect(receiver, sender=sender, weak=weak, dispatch_uid=dispatch_uid)
 
     def named_receivers(self, sender: object) -> list[NamedReceiver]:
-        """The living receivers for `sender` in the order of connection, one per name."""
+        """The receivers for `sender` that still exist, in the order of connection, one per name."""
         named = {
             name: NamedReceiver(name, async_to_sync(target) if is_async else target)  # type: ignore[arg-type]
-            for name, target, wanted, is_async in self._connected()
-            if wanted in (id(None), id(sender))
+            for name, target, sender_id, is_async in self._connected()
+            if sender_id in (id(None), id(sender))  # id(None): connected for all senders
         }
         return list(named.values())
 
@@ -78,9 +78,10 @@ class ReceiverSignal(Signal):
         for (uid, sender_id), ref, *_, is_async in self.receivers:
             target = ref() if isinstance(ref, weakref.ReferenceType) else ref
             if target is not None:
+                # Without a dispatch_uid, Django's key has the id of the function, or the ids of the method.
                 method = (id(getattr(target, "__self__", None)), id(getattr(target, "__func__", None)))
-                named_by_django = uid in (id(target), method)
-                yield _name(target, None if named_by_django else uid), target, sender_id, is_async
+                without_uid = uid in (id(target), method)
+                yield _name(target, None if without_uid else uid), target, sender_id, is_async
 
 
 def _path(receiver: Callable[..., object]) -> str | None:

@@ -28,7 +28,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
     """Check the values of settings, and each mailer's key."""
     return unusable(conf.SETTINGS, "sending_app.E001") or [
         *_check_mailers(),
-        *_check_encoders(),
+        *_check_idna_encoder(),
         *_check_defaults(),
         *_check_wait(),
     ]
@@ -82,7 +82,7 @@ def _check_mailers() -> Iterable[CheckMessage]:
                 yield checks.Warning(str(error), hint="Until then send() raises.", id="sending_app.W001")
 
 
-def _check_encoders() -> Iterable[CheckMessage]:
+def _check_idna_encoder() -> Iterable[CheckMessage]:
     try:
         addresses.encoder(conf.SENDGRID_IDNA_ENCODER.get() or conf.IDNA_ENCODER.get())
     except ImproperlyConfigured as error:

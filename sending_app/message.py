@@ -177,11 +177,11 @@ def attach_inline_image_file(
 
 
 def _subtype(content: bytes, filename: str | None) -> str:
-    """Guess from the first bytes, else from the name. Raises TypeError if both fail."""
+    """The picture's subtype, such as "png", from the first bytes, else from the name. May raise TypeError."""
     try:
         return MIMEImage(content).get_content_subtype()
     except TypeError:
-        guessed = mimetypes.guess_type(filename or "")[0] or ""
-        if not guessed.startswith("image/"):
+        media_type = mimetypes.guess_type(filename or "")[0] or ""
+        if not media_type.startswith("image/"):
             raise
-        return guessed.removeprefix("image/")
+        return media_type.removeprefix("image/")

@@ -59,16 +59,16 @@ Ids: TypeAlias = Id | Collection[Id]
 
 
 def of(message_id: Ids, most: int | None = MAX_EVENTS) -> list[Moment]:
-    """The history of the mails with these ids. `most` limits the events of each mail.
+    """The history of the mails with these ids. `most` limits the events, and the replies, of each mail.
 
     A mail of the direct backend only has events and replies.
     """
     ids = _flat([message_id])
     ids_by_mail = _mails(ids)
     moments = [moment for mail, known in ids_by_mail.items() for moment in of_mail(mail, known, most)]
-    outside = ids - {str(known) for mail_ids in ids_by_mail.values() for known in mail_ids}
-    for ids_slice in _slices(outside):
-        moments += _in_order(None, ids_slice, most)
+    not_in_outbox = ids - {str(known) for mail_ids in ids_by_mail.values() for known in mail_ids}
+    for ids_slice in _slices(not_in_outbox):
+        moments += _history(None, ids_slice, most)
     return sorted(moments, key=_when)
 
 
@@ -78,11 +78,11 @@ def of_mail(
     most: int | None = MAX_EVENTS,
     to: Collection[str] | None = None,
 ) -> list[Moment]:
-    """The history of a mail, with events and replies of the ids. `most` limits both.
+    """The history of a mail, with events and replies of the ids. `most` limits the events, and the replies.
 
     With `to`, only events of recipients and replies of senders in `to`.
     """
-    return _in_order(mail, [str(message_id) for message_id in message_ids], most, to)
+    return _history(mail, [str(message_id) for message_id in message_ids], most, to)
 
 
 def events_of(message_ids: Collection[uuid.UUID], to: Collection[str] | None = None) -> int:
@@ -169,9 +169,10 @@ def _slices(ids: Iterable[_T]) -> Iterator[list[_T]]:
         yield all_ids[start : start + SLICE]
 
 
-def _in_order(
+def _history(
     mail: Mail | None, ids: Collection[str], most: int | None, to: Collection[str] | None = None
 ) -> list[Moment]:
+    """The steps of the mail in the outbox, and the events and replies of the ids, by time."""
     steps = _steps(mail) if mail else ()
     moments = (*steps, *_events(mail, _stored(ids, to)[:most]), *_answers(ids, to, most))
     return sorted(moments, key=_when)

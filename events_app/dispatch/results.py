@@ -40,18 +40,19 @@ class ResultBuffer:
         self.done: list[int] = []
         #: Deliveries not started, for another worker.
         self.released: list[int] = []
-        #: Deliveries interrupted by an unavailable database, each with the receivers still to be called.
+        #: Deliveries interrupted by an unavailable database. Each has the names of the receivers still to be
+        #: called, with their last errors.
         self.interrupted: dict[int, Mapping[str, str]] = {}
         #: The number of deliveries without a connected receiver.
         self.without_receiver = 0
-        self._written = time.monotonic()
+        self._last_write = time.monotonic()
 
     def write_when_due(self) -> None:
         """Write when the last write is a second old. Call it before a receiver, which may take long or crash.
 
         Raises DatabaseUnavailable and keeps the results.
         """
-        if time.monotonic() > self._written + 1:
+        if time.monotonic() > self._last_write + 1:
             try:
                 self._write()
             except (DatabaseError, InterfaceError) as error:
@@ -60,7 +61,7 @@ class ResultBuffer:
     def close(self) -> None:
         """Write all results. Results that cannot be written now wait in `unwritten`.
 
-        Raises SoftTimeLimitExceeded, and not DatabaseUnavailable: another error may be on its way.
+        Raises SoftTimeLimitExceeded. Never raises DatabaseUnavailable: a caller's error may be pending.
         """
         counters.count(counters.NO_RECEIVER, self.without_receiver)
         self.without_receiver = 0
@@ -70,7 +71,7 @@ class ResultBuffer:
             logger.warning("Results of deliveries wait for the database: %s", error)
 
     def _write(self) -> None:
-        self._written = time.monotonic()
+        self._last_write = time.monotonic()
         if self.done:
             delete_done(self.done, self.lease)
             self.done = []

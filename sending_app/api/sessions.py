@@ -23,7 +23,7 @@ class _Thread(threading.local):
     def __init__(self) -> None:
         self.pid = os.getpid()
         #: Sessions by URL, with the time of the last use.
-        self.kept: dict[str, tuple[requests.Session, float]] = {}
+        self.sessions: dict[str, tuple[requests.Session, float]] = {}
 
 
 _thread = _Thread()
@@ -32,8 +32,8 @@ _thread = _Thread()
 @contextmanager
 def session(url: str) -> Iterator[requests.Session]:
     """The thread's session for posts to `url`."""
-    kept = _kept()
-    client, last_used = kept.pop(url) if url in kept else (_new(), 0.0)
+    sessions = _sessions()
+    client, last_used = sessions.pop(url) if url in sessions else (_new(), 0.0)
     if time.monotonic() - last_used > MAX_IDLE:
         client.close()  # closes the connections; the session opens new connections
     try:
@@ -43,22 +43,23 @@ def session(url: str) -> Iterator[requests.Session]:
         # next mail would take the rest for its own answer.
         client.close()
         raise
-    kept[url] = client, time.monotonic()
+    sessions[url] = client, time.monotonic()
 
 
 def close() -> None:
     """Close the thread's sessions."""
-    kept = _kept()
-    while kept:
-        kept.popitem()[1][0].close()
+    sessions = _sessions()
+    while sessions:
+        sessions.popitem()[1][0].close()
 
 
-def _kept() -> dict[str, tuple[requests.Session, float]]:
+def _sessions() -> dict[str, tuple[requests.Session, float]]:
+    """The thread's sessions; none after a fork."""
     if _thread.pid != os.getpid():
         # A fork shares the sockets of its parent: both would write to one connection. The sockets stay
         # open, because the parent still uses them.
         _thread.__init__()  # type: ignore[misc]
-    return _thread.kept
+    return _thread.sessions
 
 
 class _Session(requests.Session):

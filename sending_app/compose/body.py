@@ -127,6 +127,7 @@ def _content_text(content: Any, mimetype: Any) -> str:
             return content.decode()
         except UnicodeDecodeError:
             content = None
+    # Not in the handler: the UnicodeDecodeError has the content, and would become the context of this error.
     if content is None:
         raise SerializationError(f"{field} is not text")
     return as_text(plain(content, field), field)

@@ -11,9 +11,9 @@ once, so an event of a later mail proves nothing. A mail is sent again only if
 - from a fifth of the wait before the attempt to the end of the wait, an event of the account's mails came at
   least once in every fifth of the wait.
 
-Two cases remain undetected. An interruption shorter than a fifth of the wait hits the events of this mail
-and of no neighbour, and no retry gets through in the rest of the wait. Or SendGrid takes longer than the
-wait over this mail, and over no neighbour.
+Two cases remain undetected. An interruption shorter than a fifth of the wait stops the events of this mail
+alone, and no retry gets through in the rest of the wait. Or SendGrid takes longer than the wait for this
+mail alone.
 """
 
 import logging
@@ -162,33 +162,35 @@ def _why_wait(mail: Mail, now: datetime) -> str:
         oldest = stream.oldest()
     except RedisError as error:
         return f"Redis cannot tell whether events are waiting: {type(error).__name__}."
-    # Events bear the time of Redis, attempts the time of the database.
-    ahead = oldest.now - now
+    # Events have the time of Redis, attempts the time of the database.
+    redis_ahead = oldest.now - now
     # An event may come after the wait too: no event may have been waiting for over a tenth of the wait.
-    stored_until = max(ended + wait, now - wait / 10) + ahead
+    stored_until = max(ended + wait, now - wait / 10) + redis_ahead
     if oldest.received_at and not stored_until <= oldest.received_at <= oldest.now:
         return "Events wait to be stored; an event of this mail may be among them."
     ids = Recipient.objects.using(using()).filter(mail=mail).values_list("message_id", flat=True).distinct()
     # An event is stored even if applying the event to the mail failed (`outcome.events` logs the error).
     if timeline.events_of(list(ids)):
         return "SendGrid has the mail: an event of the mail is stored, but could not be applied."
-    if why := _missing_feedback(mail, began, ended, wait, ahead):
+    if why := _missing_feedback(mail, began, ended, wait, redis_ahead):
         return why
     # A longer interruption may begin a fifth of the wait before the attempt, or during the wait.
-    since, until = began + ahead - wait / 5, ended + ahead + wait
+    since, until = began + redis_ahead - wait / 5, ended + redis_ahead + wait
     if gap := activity.silence(mail.account, since, until, longest=wait / 5):
         first, last = (f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}" for moment in gap)
         return f"No event came between {first} and {last} (UTC): {_EVENTS_MAY_BE_LOST}"
     return ""
 
 
-def _missing_feedback(mail: Mail, began: datetime, ended: datetime, wait: timedelta, ahead: timedelta) -> str:
+def _missing_feedback(
+    mail: Mail, began: datetime, ended: datetime, wait: timedelta, redis_ahead: timedelta
+) -> str:
     """Why to wait if no event, or a late event, came for a mail that was accepted around the attempt."""
     around = (began - wait / 10, ended + wait / 10)
     accepted = _mails().filter(account=mail.account, accepted_at__isnull=False, attempted_at__range=around)
     unscheduled = accepted.filter(Q(send_at=None) | Q(send_at__lte=F("attempted_at")))
     late = unscheduled.filter(
-        Q(first_event_at=None) | Q(first_event_at__gt=F("attempted_at") + (wait / 2 + ahead))
+        Q(first_event_at=None) | Q(first_event_at__gt=F("attempted_at") + (wait / 2 + redis_ahead))
     )
     pk = late.order_by("attempted_at").values_list("pk", flat=True).first()
     if pk is None:

@@ -17,7 +17,7 @@ State = Mail.State
 #: States that are not final, and failed. Accepted and cancelled mails are not counted: there may be millions.
 STATES = (State.WAITING, State.POSTING, State.UNKNOWN, State.PARKED, State.FAILED)
 
-#: A mail that is due for longer (in seconds) is worth a warning: workers look every few seconds.
+#: Seconds after which a due mail causes a warning. Workers look for due mails every few seconds.
 LATE = 60
 
 _MEANINGS = {
@@ -112,7 +112,7 @@ def _warnings(figures: dict[str, Any]) -> Iterator[str]:
     for alias, count in figures["without_account"].items():
         yield f"WARNING: {counted(count, 'mail')} for the mailer {printable(alias)}, which has no API key."
     if figures["without_account"] or any(circuit["in_use"] for circuit in figures["open_circuits"]):
-        return  # either is a sufficient reason for late mails
+        return  # late mails have one of these causes: a warning about workers would mislead
     for lane, waiting in figures["waiting"].items():
         if (waiting["seconds_due"] or 0) > LATE:
             queue = f"sendgrid.{lane}"

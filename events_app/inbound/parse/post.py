@@ -90,14 +90,16 @@ def key(form: Form) -> bytes:
     source or fields (with Message-ID), its files and its envelope, in a fixed order.
     """
     digest = blake2b(digest_size=16, person=b"sendgrid mail")
-    for fact in _facts(form):
-        for encoded in fact:
+    for pair in _digested(form):
+        for encoded in pair:
+            # With the length, ("ab", "c") and ("a", "bc") have different digests.
             digest.update(len(encoded).to_bytes(8))
             digest.update(encoded)
     return digest.digest()
 
 
-def _facts(form: Form) -> Iterator[tuple[bytes, bytes]]:
+def _digested(form: Form) -> Iterator[tuple[bytes, bytes]]:
+    """Pairs for the digest: names and values of fields, and the description and content of files."""
     for name in _CONTENT:
         if name in form.fields:
             yield name.encode(), form.fields[name]

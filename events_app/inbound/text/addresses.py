@@ -62,4 +62,5 @@ def _unquoted(text: str) -> str:
 
 
 def _address(name: str, username: str, domain: str) -> Address:
+    # Address raises ValueError for a line break.
     return Address(one_line(name), one_line(username), one_line(domain))

@@ -40,13 +40,13 @@ _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 _NOT_BASE64 = bytes(set(range(256)) - set(_BASE64))
 
 
-def decode(data: bytes, claimed: str = "") -> str:
+def decode(data: bytes, declared: str = "") -> str:
     """Decode to text for any database; never raises.
 
-    The charset is the claimed charset, else UTF-8, else windows-1252, the usual charset of mislabelled text.
+    The charset is the declared charset, else UTF-8, else windows-1252, the usual charset of mislabelled text.
     Text with a few damaged places keeps its charset, with U+FFFD at these places.
     """
-    charsets = [charset for charset in dict.fromkeys((known(claimed), "utf-8")) if charset]
+    charsets = [charset for charset in dict.fromkeys((known(declared), "utf-8")) if charset]
     for charset in charsets:
         with suppress(ValueError):
             return clean(data.decode(charset))
@@ -61,11 +61,11 @@ def decode(data: bytes, claimed: str = "") -> str:
     return clean(data.decode("latin-1"))  # decodes all 256 bytes; windows-1252 lacks five
 
 
-def known(claimed: str) -> str | None:
+def known(declared: str) -> str | None:
     """Python's own name of the charset; None for an unknown charset or a codec unfit for mail."""
-    if not _NAME.fullmatch(claimed.strip()):
+    if not _NAME.fullmatch(declared.strip()):
         return None
-    name = normalize_encoding(claimed.strip()).lower()
+    name = normalize_encoding(declared.strip()).lower()
     module = _MODULES.get(name) or _MODULES.get(name.replace(".", "_"))
     if module is None:
         return None
@@ -80,14 +80,15 @@ def known(claimed: str) -> str | None:
 
 
 def _with_gaps(data: bytes, charset: str) -> str:
-    """The text with U+FFFD at damaged places; U+FFFD alone for text with too many."""
+    """The text with U+FFFD at damaged places. With too many damaged places, a single U+FFFD."""
     if charset == "utf-7":
-        # For each piece its decoder starts again at the last "+", which can precede all the pieces.
+        # For each piece the decoder reads again from the last "+". The time could grow with the square
+        # of the text.
         return data.decode(charset, "replace") if len(data) <= _PIECE else "\ufffd"
     decoder = codecs.getincrementaldecoder(charset)("replace")
     pieces, gaps = [], 0
     most_gaps = min(MOST_GAPS, MOST_GAPS_OF_SHORT + len(data) // 50)
-    with suppress(ValueError):  # some codecs ignore "replace"
+    with suppress(ValueError):  # some codecs raise in spite of "replace"
         for start in range(0, len(data), _PIECE):
             end = start + _PIECE
             pieces.append(decoder.decode(data[start:end], end >= len(data)))
@@ -102,7 +103,7 @@ def _with_gaps(data: bytes, charset: str) -> str:
 def payload(part: EmailMessage) -> str | None:
     """A part's content as in the source; None for a part with inner parts.
 
-    `EmailMessage.get_payload` always decodes by the claimed charset: 30 MB falsely labelled UTF-7 took five
+    `EmailMessage.get_payload` always decodes by the declared charset: 30 MB falsely labelled UTF-7 took five
     seconds.
     """
     source = part._payload  # type: ignore[attr-defined]

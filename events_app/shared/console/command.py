@@ -210,13 +210,13 @@ class Console(BaseCommand):
             self.write([dump(counts)] if options["json"] else self._report(change, counts))
 
     def _ids(self, rows: "QuerySet[Any]", size: int, options: Options) -> Iterator[list[int]]:
-        """Slices of the rows' ids. A terminal shows the progress."""
+        """The ids of the rows in slices. On a terminal, the progress is written after each slice."""
         total, done = rows.count(), 0
         for part in slices(rows.only("pk"), size):
             yield [row.pk for row in part]
             done += len(part)
             if self.stdout.isatty() and total > size and not options["json"]:
-                # The cursor goes back to the start of the line, for the next output.
+                # With \r the next output overwrites this line.
                 self.stdout.write(f"{min(100 * done // total, 100)}% of {self.counted(total)}", ending="\r")
                 self.stdout.flush()
 

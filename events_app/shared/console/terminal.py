@@ -9,7 +9,7 @@ from typing import Any
 #: Width of the last cell but one on a terminal, at most.
 WIDEST = 60
 
-#: Columns of a terminal for the last cell of a row. A narrower cell gets a line of its own.
+#: Columns of a terminal for the last cell of a row. If fewer are left, the cell goes on the next line.
 LEAST_FOR_LAST_CELL = 40
 
 
@@ -17,7 +17,7 @@ LEAST_FOR_LAST_CELL = 40
 class Table:
     """Rows below a header, with numbers at the right of their columns.
 
-    On a terminal, lines are cut to its `width`. The last cell but one gives way first.
+    On a terminal, lines are cut to its `width`. The last cell but one is cut first.
     """
 
     header: Sequence[str]

@@ -162,6 +162,7 @@ class Command(Console):
     def _related(
         self, mail: Mail, options: Options
     ) -> "tuple[QuerySet[Recipient], set[uuid.UUID], list[Moment]]":
+        """The mail's recipients that match the filters, their message ids, and their history."""
         criteria = self.criteria(options)
         recipients = filters.recipients(criteria).filter(mail=mail).order_by("pk")
         ids = set(recipients.values_list("message_id", flat=True))

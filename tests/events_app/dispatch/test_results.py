@@ -103,10 +103,10 @@ def test_done_marks_are_written_each_second(database: str) -> None:
     store_leased("A1", "B2", "C3", lease=lease)
     buffer = ResultBuffer(lease)
     buffer.done = [pk("A1"), pk("B2")]
-    buffer._written += 3600
+    buffer._last_write += 3600
     buffer.write_when_due()
     assert pending_ids() == ["A1", "B2", "C3"]
-    buffer._written -= 7200
+    buffer._last_write -= 7200
     buffer.write_when_due()
     assert pending_ids() == ["C3"]
     buffer.done = [pk("C3")]
@@ -119,7 +119,7 @@ def test_done_marks_that_cannot_be_written_yet_are_written_at_the_end(database: 
     store_leased("A1", lease=lease)
     buffer = ResultBuffer(lease)
     buffer.done = [pk("A1")]
-    buffer._written -= 7200
+    buffer._last_write -= 7200
     with database_away(database), pytest.raises(DatabaseUnavailable):
         buffer.write_when_due()
     buffer.close()
