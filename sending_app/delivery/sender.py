@@ -94,7 +94,7 @@ def _record(lease: Lease, result: SendResult) -> None:
             circuit_breaker.trip(lease.account, result, lease.is_probe)
             record.record_result(lease.mail, result)
         return
-    # A verdict on the mail shows that SendGrid accepts the key.
+    # SendGrid accepts the key if it accepts or refuses the mail.
     if lease.is_probe and result.status_code and result.outcome in (Outcome.ACCEPTED, Outcome.FAILED):
         circuit_breaker.close(lease.account)
     record.record_result(lease.mail, result)

@@ -1,4 +1,4 @@
-"""What one test of these leaves for a later task, no other test finds."""
+"""Each test starts without wake-ups and results of other tests."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ from tests.support import brokers
 
 @pytest.fixture(autouse=True)
 def nothing_left(stream: str) -> Iterator[None]:
-    """No wake-up for a retry, and no verdict that waits for its database, is handed on."""
+    """Leave no wake-up for a retry, and no unwritten result, to the next test."""
     # Asked for now: the test may leave the settings pointing elsewhere.
     server = redis.for_workers()
     keys = [redis.key(beside) for beside in ("beat", "late", "prune", "inbound_prune")]

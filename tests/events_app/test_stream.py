@@ -323,7 +323,7 @@ def test_anything_to_read_is_true_for_unread_and_expired_entries() -> None:
     states.append(("one given back", stream.anything_to_read(LEASE)))
     stream.delete(fresh())
     states.append(("one in hand", stream.anything_to_read(LEASE)))
-    states.append(("one lapsed", stream.anything_to_read(NONE)))
+    states.append(("one expired", stream.anything_to_read(NONE)))
     stream.delete(stream.read(100, NONE).entries)
     states.append(("all stored", stream.anything_to_read(NONE)))
     assert dict(states) == {
@@ -333,7 +333,7 @@ def test_anything_to_read_is_true_for_unread_and_expired_entries() -> None:
         "all in hand": False,
         "one given back": True,
         "one in hand": False,
-        "one lapsed": True,
+        "one expired": True,
         "all stored": False,
     }
 

@@ -17,19 +17,19 @@ def respond(request: Request) -> Response | None:
 
 
 @pytest.fixture
-def door() -> Iterator[HttpServer]:
-    door = HttpServer(respond)
-    door.open()
-    yield door
-    door.close()
+def server() -> Iterator[HttpServer]:
+    server = HttpServer(respond)
+    server.open()
+    yield server
+    server.close()
 
 
-def connect(door: HttpServer) -> http.client.HTTPConnection:
-    return http.client.HTTPConnection("127.0.0.1", door.port, timeout=10)
+def connect(server: HttpServer) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
 
 
-def test_one_connection_serves_many_requests(door: HttpServer) -> None:
-    connection = connect(door)
+def test_one_connection_serves_many_requests(server: HttpServer) -> None:
+    connection = connect(server)
     for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
         connection.request(method, "/a?b=c", b"12345", {"x-some-THING": "here"})
         sock = connection.sock
@@ -40,8 +40,8 @@ def test_one_connection_serves_many_requests(door: HttpServer) -> None:
     connection.close()
 
 
-def test_without_a_reply_the_connection_is_closed(door: HttpServer) -> None:
-    connection = connect(door)
+def test_without_a_reply_the_connection_is_closed(server: HttpServer) -> None:
+    connection = connect(server)
     connection.request("POST", "/gone", b"")
     with pytest.raises(http.client.RemoteDisconnected):
         connection.getresponse()
@@ -51,8 +51,8 @@ def test_without_a_reply_the_connection_is_closed(door: HttpServer) -> None:
     ("name", "value", "status"),
     [("Transfer-Encoding", "chunked", 411), ("Content-Length", "-1", 411), ("Content-Length", "9" * 12, 413)],
 )
-def test_an_unreadable_body_is_refused(door: HttpServer, name: str, value: str, status: int) -> None:
-    connection = connect(door)
+def test_an_unreadable_body_is_refused(server: HttpServer, name: str, value: str, status: int) -> None:
+    connection = connect(server)
     connection.putrequest("POST", "/")
     connection.putheader(name, value)
     connection.endheaders()
@@ -60,8 +60,8 @@ def test_an_unreadable_body_is_refused(door: HttpServer, name: str, value: str, 
     connection.close()
 
 
-def test_many_concurrent_connections_are_served(door: HttpServer) -> None:
-    sockets = [socket.create_connection(("127.0.0.1", door.port), 10) for _ in range(100)]
+def test_many_concurrent_connections_are_served(server: HttpServer) -> None:
+    sockets = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(100)]
     for one in sockets:
         one.sendall(b"GET / HTTP/1.1\r\n\r\n")
     for one in sockets:
@@ -70,11 +70,11 @@ def test_many_concurrent_connections_are_served(door: HttpServer) -> None:
 
 
 def test_a_client_that_disconnects_disturbs_no_other(
-    door: HttpServer, capfd: pytest.CaptureFixture[str]
+    server: HttpServer, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with socket.create_connection(("127.0.0.1", door.port), 10) as one:
+    with socket.create_connection(("127.0.0.1", server.port), 10) as one:
         one.sendall(b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n1234")
-    connection = connect(door)
+    connection = connect(server)
     connection.request("GET", "/")
     assert connection.getresponse().read() == b"GET / None"
     connection.close()
@@ -82,16 +82,16 @@ def test_a_client_that_disconnects_disturbs_no_other(
 
 
 def test_close_ends_open_connections() -> None:
-    door = HttpServer(respond)
-    door.open()
-    connection = connect(door)
+    server = HttpServer(respond)
+    server.open()
+    connection = connect(server)
     connection.request("GET", "/")
     connection.getresponse().read()
-    door.close()
+    server.close()
     assert connection.sock.recv(1) == b""
     connection.close()
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", door.port), 10)
+        socket.create_connection(("127.0.0.1", server.port), 10)
 
 
 def test_a_port_can_be_reused_after_close() -> None:

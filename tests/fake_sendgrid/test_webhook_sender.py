@@ -101,7 +101,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def door() -> Iterator[str]:
+def redirecting_webhook() -> Iterator[str]:
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.handle_request)
         thread.start()
@@ -110,7 +110,7 @@ def door() -> Iterator[str]:
 
 
 def test_a_post_follows_no_redirect() -> None:
-    with door() as url:
+    with redirecting_webhook() as url:
         assert WebhookSender().post(url, BODY).status_code == 301
     assert Handler.came == ("SendGrid Event API", BODY)
 

@@ -129,7 +129,7 @@ def test_a_poison_event_kills_its_worker_alone_and_becomes_a_dead_letter(deploym
         at = 10 * death
         assert deployment.post(events[at : at + 10]) == 200
         deployment.wait_for_call(poison, attempt=death + 1)
-        # A lease that another process is at work under is not to lapse.
+        # The leases of other workers at work must not expire.
         deployment.wait_until(lambda: deployment.pending() <= set(event_ids(events)[:10]), "the others done")
         deployment.expire_leases()
 

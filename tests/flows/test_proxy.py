@@ -78,7 +78,7 @@ def test_the_proxy_forwards_posts_byte_for_byte(front: Front) -> None:
 def test_a_body_over_the_limit_gets_413_or_503_and_inbound_only_503(
     front: Front, path: str, limit: int, refusals: set[int]
 ) -> None:
-    for more in (1, 3_000_000):  # the second is too large for the proxy, at the door for events
+    for more in (1, 3_000_000):  # the second is over the proxy's limit for events
         assert front.post(path, b"x" * (limit + more)) in refusals
     assert (
         front.say(request_without_body(front.url(path), WELL_FORMED, length=100_000_000)) == b"HTTP/1.1 503"

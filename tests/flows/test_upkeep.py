@@ -13,11 +13,11 @@ def test_retention_removes_old_events_and_keeps_pending_ones(deployment: Deploym
     deployment.web()
     keeping = deployment.worker(name="keeping")
     events = generate_events(20)
-    owed = event_ids(events)[0]
-    deployment.call_log.order(owed, behaviours.fail)
+    failing = event_ids(events)[0]
+    deployment.call_log.order(failing, behaviours.fail)
     assert deployment.post([*events, b'"dead"']) == 200
     deployment.wait_until(
-        lambda: len(deployment.dead_letters()) == 1 and deployment.pending() == {owed}, "all but one done"
+        lambda: len(deployment.dead_letters()) == 1 and deployment.pending() == {failing}, "all but one done"
     )
     keeping.stop()
     old = ", ".join(f"'{event_id}'" for event_id in ["", *event_ids(events)[:10]])
@@ -29,8 +29,8 @@ def test_retention_removes_old_events_and_keeps_pending_ones(deployment: Deploym
     deployment.wait_until(lambda: deployment.counted(counters.PRUNED) == 10, "ten events removed")
     assert deployment.counted(counters.PRUNED_DEAD_LETTER) == 1
     kept = {event_id for (event_id,) in deployment.query("SELECT event_id FROM events_app_event")}
-    assert kept == {owed, *event_ids(events)[10:]}
-    assert deployment.work().keys() == {owed}
+    assert kept == {failing, *event_ids(events)[10:]}
+    assert deployment.work().keys() == {failing}
 
 
 @on_sqlite

@@ -1,4 +1,4 @@
-"""What a worker does when a bell for mail rings, in this process; and what it keeps of it."""
+"""The tasks that a wake-up for mail runs, and the results that Celery keeps of them."""
 
 import json
 from collections import Counter
@@ -34,8 +34,8 @@ pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transactio
 
 
 @pytest.fixture(autouse=True)
-def no_bells(stream: str) -> Iterator[None]:
-    """None that another test has rung, and none for another; nothing is to be settled or pruned."""
+def no_wake_ups(stream: str) -> Iterator[None]:
+    """Start without wake-ups, and leave none. Reconciliation and retention are not due."""
     server, names = redis.for_workers(), ("sending-tick", "sending-reconcile", "sending-prune")
     server.delete(tasks.MAIL, tasks.BULK)
     for name in names[1:]:
@@ -45,8 +45,8 @@ def no_bells(stream: str) -> Iterator[None]:
     sender.unwritten.writes.clear()
 
 
-def bells(queue: str = tasks.MAIL) -> list[str]:
-    """The tasks that were rung for, oldest first."""
+def wake_ups(queue: str = tasks.MAIL) -> list[str]:
+    """The tasks of the wake-ups in the queue, oldest first."""
     messages = redis.for_workers().lrange(queue, 0, -1)
     return [json.loads(message)["headers"]["task"] for message in reversed(messages)]
 
@@ -85,7 +85,10 @@ def test_deliver_bulk_sends_one_request_at_a_time_in_its_own_lane(
     put_in_outbox()
     assert run(tasks.deliver_bulk) == {"accepted": 1}
     assert [one.state for one in all_parts()] == ["accepted", "waiting", "waiting"]
-    assert bells(tasks.BULK) == ["sending.deliver_bulk", "sending.deliver_bulk"]  # for another, and the tick
+    assert wake_ups(tasks.BULK) == [
+        "sending.deliver_bulk",
+        "sending.deliver_bulk",
+    ]  # for another, and the tick
     assert run(tasks.deliver) == {"accepted": 1}
     assert [one.state for one in all_parts()] == ["accepted", "waiting", "accepted"]
 
@@ -94,11 +97,11 @@ def test_deliver_wakes_another_worker_and_runs_the_tick(database: str, sendgrid:
     put_in_outbox()
     put_in_outbox()
     assert run(tasks.deliver) == {"accepted": 2}
-    assert bells() == ["sending.deliver"]
+    assert wake_ups() == ["sending.deliver"]
     redis.for_workers().delete(tasks.MAIL, redis.key("sending-tick"))
     put_in_outbox(mail(bulk=True))
     run(tasks.deliver)
-    assert (bells(), bells(tasks.BULK)) == ([], ["sending.deliver_bulk"])
+    assert (wake_ups(), wake_ups(tasks.BULK)) == ([], ["sending.deliver_bulk"])
 
 
 def test_a_mail_that_arrives_while_a_worker_lingers_needs_no_wake_up(
@@ -115,10 +118,10 @@ def test_a_mail_that_arrives_while_a_worker_lingers_needs_no_wake_up(
     monkeypatch.setattr(tasks, "IDLE_WAIT", 1)
     monkeypatch.setattr(tasks, "MAX_IDLE_WAIT", 10)
     assert run(tasks.deliver) == {"accepted": 4}
-    assert bells() == []
+    assert wake_ups() == []
     wakeup.acknowledge(tasks.deliver)  # as the time does
     tasks.wake_for(Mail.Lane.MAIL)
-    assert bells() == ["sending.deliver"]
+    assert wake_ups() == ["sending.deliver"]
 
 
 def test_an_occasional_mail_does_not_make_a_worker_linger_for_ever(
@@ -142,13 +145,13 @@ def test_several_mails_that_arrive_while_a_worker_lingers_wake_another(
     put_in_outbox()
     monkeypatch.setattr("time.sleep", come_meanwhile)
     assert run(tasks.deliver) == {"accepted": 3}
-    assert bells() == ["sending.deliver"]
+    assert wake_ups() == ["sending.deliver"]
 
 
 def test_each_lane_has_its_own_wake_up_outside_any_transaction(database: str) -> None:
     tasks.wake_for(Mail.Lane.MAIL)
     tasks.wake_for(Mail.Lane.BULK)
-    assert (bells(), bells(tasks.BULK)) == (["sending.deliver"], ["sending.deliver_bulk"])
+    assert (wake_ups(), wake_ups(tasks.BULK)) == (["sending.deliver"], ["sending.deliver_bulk"])
     assert not transaction.get_connection(database).in_atomic_block
 
 
@@ -172,21 +175,21 @@ def test_the_tick_wakes_the_due_tasks(database: str, anymail: Callable[..., None
     Mail.objects.filter(pk=all_parts()[-1].pk).update(state="unknown", due=all_parts()[0].created_at)
     redis.for_workers().delete(redis.key("sending-prune"))
     tasks.tick()
-    assert sorted(bells()) == ["sending.deliver", "sending.reconcile"]
-    assert bells(tasks.BULK) == ["sending.deliver_bulk", "sending.prune"]
+    assert sorted(wake_ups()) == ["sending.deliver", "sending.reconcile"]
+    assert wake_ups(tasks.BULK) == ["sending.deliver_bulk", "sending.prune"]
     tasks.tick()
-    assert len(bells()) == 2
+    assert len(wake_ups()) == 2
 
 
 def test_a_prune_out_of_budget_wakes_another(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tasks.prune()
-    assert bells(tasks.BULK) == []
+    assert wake_ups(tasks.BULK) == []
     put_in_outbox()
     Mail.objects.update(state="accepted", finished_at=only_part().created_at.replace(year=2020))
     OutboxMessage.objects.update(created_at=only_part().created_at.replace(year=2020))
     monkeypatch.setattr(tasks, "BUDGET", 0)
     tasks.prune()
-    assert bells(tasks.BULK) == ["sending.prune"]
+    assert wake_ups(tasks.BULK) == ["sending.prune"]
     monkeypatch.undo()
     tasks.prune()
     assert OutboxMessage.objects.get().content is None

@@ -22,7 +22,7 @@ class Kind(NamedTuple):
     rows: Callable[[], "QuerySet[Any]"]
     #: Keeps so many, with nothing pending; answers their ids.
     keep: Callable[[int], list[int]]
-    owe: Callable[..., AbstractPendingDelivery]
+    make_pending: Callable[..., AbstractPendingDelivery]
 
     def found(self, **asked: Any) -> list[int]:
         return sorted(row.pk for row in Filter(**asked).apply(self.rows()))
@@ -43,15 +43,15 @@ def kind(request: pytest.FixtureRequest, database: str) -> Kind:
 
 
 def test_filter_by_state(kind: Kind) -> None:
-    dead, done, owed, put_off, replay = kind.keep(5)
-    kind.owe(dead, state="dead")
-    kind.owe(owed)
-    kind.owe(put_off, failures=1)
-    kind.owe(replay, replay=True)
+    dead, done, pending, retrying, replay = kind.keep(5)
+    kind.make_pending(dead, state="dead")
+    kind.make_pending(pending)
+    kind.make_pending(retrying, failures=1)
+    kind.make_pending(replay, replay=True)
     assert kind.found(states=("dead",)) == [dead]
     assert kind.found(states=("done",)) == [done]
-    assert kind.found(states=("pending",)) == [owed]
-    assert kind.found(states=("retrying",)) == sorted([put_off, replay])
+    assert kind.found(states=("pending",)) == [pending]
+    assert kind.found(states=("retrying",)) == sorted([retrying, replay])
     assert kind.found(states=("dead", "done")) == sorted([dead, done])
     assert len(kind.found(states=tuple(State))) == 5
 
@@ -60,7 +60,9 @@ def test_each_row_matches_exactly_the_state_shown_for_it(kind: Kind) -> None:
     rows = list(product(("pending", "dead"), (0, 1), (False, True), (None, leases.ORPHANED, 7), (0, 5)))
     pks = kind.keep(len(rows) + 1)
     for pk, (state, failures, replay, lease, worker_deaths) in zip(pks, rows, strict=False):
-        kind.owe(pk, state=state, failures=failures, replay=replay, lease=lease, worker_deaths=worker_deaths)
+        kind.make_pending(
+            pk, state=state, failures=failures, replay=replay, lease=lease, worker_deaths=worker_deaths
+        )
     found = {state: Filter(states=(state,)).apply(kind.rows()).select_related("pending") for state in State}
     assert sum(map(len, found.values())) == len(pks)
     for state, events in found.items():
@@ -72,16 +74,16 @@ def test_each_row_matches_exactly_the_state_shown_for_it(kind: Kind) -> None:
 )
 def test_filter_by_failed_receiver(kind: Kind, name: str) -> None:
     first, second, third, _ = kind.keep(4)
-    kind.owe(first, failures=1, receivers={"other": "Traceback", name: "Traceback"})
-    kind.owe(second, failures=1, receivers={"other": "Traceback"})
-    kind.owe(third)
+    kind.make_pending(first, failures=1, receivers={"other": "Traceback", name: "Traceback"})
+    kind.make_pending(second, failures=1, receivers={"other": "Traceback"})
+    kind.make_pending(third)
     assert kind.found(receiver=name) == [first]
 
 
 def test_filter_by_failed_receiver_ignores_uncalled_receivers(kind: Kind) -> None:
     first, second = kind.keep(2)
-    kind.owe(first, failures=1, receivers={"shop": "", "bank": "Traceback"})
-    kind.owe(second, state="dead", receivers={"shop": "null"})
+    kind.make_pending(first, failures=1, receivers={"shop": "", "bank": "Traceback"})
+    kind.make_pending(second, state="dead", receivers={"shop": "null"})
     assert kind.found(receiver="shop") == [second]
     assert kind.found(receiver="bank") == [first]
 

@@ -29,23 +29,23 @@ from tests.support.events.leases import (
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
 
-RELEASED, TO_RETRY, LAPSED = "released", "to retry", "lapsed"
+RELEASED, TO_RETRY, EXPIRED = "released", "to retry", "expired"
 
 LOOK: dict[str, Callable[[], bool]] = {
     RELEASED: leases.anything_released,
     TO_RETRY: leases.anything_to_retry,
-    LAPSED: leases.anything_expired,
+    EXPIRED: leases.anything_expired,
 }
 TAKE: dict[str, Callable[[Lease, int], list[Delivery]]] = {
     RELEASED: leases.take_released,
     TO_RETRY: leases.take_retries,
-    LAPSED: take_expired,
+    EXPIRED: take_expired,
 }
 #: What puts work into a lane.
 INTO: dict[str, dict[str, object]] = {
     RELEASED: {"lease": None},
     TO_RETRY: {"lease": None, "failures": 1},
-    LAPSED: {"lease": 17},
+    EXPIRED: {"lease": 17},
 }
 
 every_lane = pytest.mark.parametrize("lane", TAKE)
@@ -101,9 +101,9 @@ def test_only_pending_rows_with_its_token_belong_to_a_lease(database: str) -> No
         (TO_RETRY, {"lease": None, "failures": 1}),
         (TO_RETRY, {"lease": None, "replay": True}),
         (TO_RETRY, {"lease": None, "failures": 2, "worker_deaths": 1, "replay": True}),
-        (LAPSED, {"lease": 17}),
-        (LAPSED, {"lease": ORPHANED}),
-        (LAPSED, {"lease": 17, "failures": 2, "replay": True}),
+        (EXPIRED, {"lease": 17}),
+        (EXPIRED, {"lease": ORPHANED}),
+        (EXPIRED, {"lease": 17, "failures": 2, "replay": True}),
     ],
 )
 def test_pending_work_waits_in_exactly_one_lane(database: str, lane: str, changes: dict[str, object]) -> None:
@@ -150,7 +150,7 @@ def test_taken_work_is_leased_until_the_lease_expires(database: str, lane: str) 
         work.replay,
     )
     assert item.replay is (lane == TO_RETRY)
-    assert item.worker_deaths == (3 if lane == LAPSED else 2)
+    assert item.worker_deaths == (3 if lane == EXPIRED else 2)
 
 
 @on_postgresql
@@ -222,7 +222,7 @@ def test_retries_are_taken_longest_due_first_up_to_a_limit(database: str) -> Non
     assert leased_ids(leases.take_retries(Lease(), 2)) == ["A1"]
 
 
-# Lapsed
+# Expired
 
 
 def test_an_expired_event_is_taken_alone_and_its_worker_death_counted(database: str) -> None:

@@ -26,12 +26,12 @@ pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transactio
 
 
 def lane(work: PendingDelivery) -> str:
-    """The lane of owed work, of which there must be one, or `dead`."""
+    """The one lane of a pending delivery, or "dead"."""
     rows = PendingDelivery.objects.filter(pk=work.pk)
     if work.state == PendingDelivery.State.DEAD_LETTER:
         assert work.lease is None
         return "dead"
-    lanes = {"released": models.RELEASED, "to retry": models.TO_RETRY, "lapsed": models.LEASED}
+    lanes = {"released": models.RELEASED, "to retry": models.TO_RETRY, "expired": models.LEASED}
     (found,) = [name for name, condition in lanes.items() if rows.filter(condition).exists()]
     return found
 
@@ -72,7 +72,7 @@ def test_retry_orphans_dead_letters_without_a_failed_receiver(database: str, fou
     add_pending(pk, state="dead", **found)
     assert replay.retry([pk]) == Retried(1, 0)
     work = PendingDelivery.objects.get()
-    assert (work.state, work.lease, lane(work)) == ("pending", leases.ORPHANED, "lapsed")
+    assert (work.state, work.lease, lane(work)) == ("pending", leases.ORPHANED, "expired")
     assert leases.take_expired(leases.Lease()) is not None
 
 

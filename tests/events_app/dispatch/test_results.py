@@ -77,14 +77,14 @@ def test_events_without_a_receiver_are_counted_once(database: str) -> None:
 
 def test_results_are_not_written_on_rows_leased_by_another_worker(database: str) -> None:
     slow, fast = Lease(), Lease()
-    owed = store_leased("A1", "B2", "C3", "D4", "E5", "F6", lease=slow)
+    pks = store_leased("A1", "B2", "C3", "D4", "E5", "F6", lease=slow)
     buffer = buffer_with_results(slow)
     PendingDelivery.objects.update(lease=fast.token)
     buffer.close()
-    put_off, release, bury = owed[3:]
-    results.schedule_retry(put_off, slow, {"shop": "Traceback"})
-    results.release(release, slow, {"shop": ""})
-    results.move_to_dead_letters(bury, slow, "It is not JSON.")
+    to_retry, to_release, unreadable = pks[3:]
+    results.schedule_retry(to_retry, slow, {"shop": "Traceback"})
+    results.release(to_release, slow, {"shop": ""})
+    results.move_to_dead_letters(unreadable, slow, "It is not JSON.")
     assert rows() == dict.fromkeys(["A1", "B2", "C3", "D4", "E5", "F6"], (fast.token, {}))
     assert counters.read() == {}
 

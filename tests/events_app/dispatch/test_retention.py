@@ -1,4 +1,4 @@
-"""Events go at the end of their retention, and none before, and none that is owed."""
+"""Events are removed at the end of their retention, and not before. Pending events are kept."""
 
 from collections.abc import Callable
 
@@ -27,7 +27,7 @@ def slices_of_three(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "SLICE", 3)
 
 
-def owe(database: str, pk: int, **fields: object) -> None:
+def make_pending(database: str, pk: int, **fields: object) -> None:
     PendingDelivery.objects.create(event_id=pk, due=database_now(database), **fields)
 
 
@@ -54,11 +54,11 @@ def test_retention_of_an_empty_table_removes_nothing(database: str) -> None:
 
 @pytest.mark.parametrize("lease", [None, 17, leases.ORPHANED])
 def test_retention_keeps_pending_events_until_they_are_done(database: str, lease: int | None) -> None:
-    _, owed = store_aged(database, 40, 40)
-    owe(database, owed, lease=lease, failures=3)
+    _, pending = store_aged(database, 40, 40)
+    make_pending(database, pending, lease=lease, failures=3)
     assert retention.prune(Lease())
-    assert stored_pks() == [owed]
-    assert PendingDelivery.objects.get().event_id == owed
+    assert stored_pks() == [pending]
+    assert PendingDelivery.objects.get().event_id == pending
     PendingDelivery.objects.all().delete()
     assert retention.prune(Lease())
     assert stored_pks() == []
@@ -69,7 +69,7 @@ def test_retention_removes_old_dead_letters_and_counts_them(
 ) -> None:
     _, dead, young = store_aged(database, 40, 40, 0)
     for pk in (dead, young):
-        owe(database, pk, state="dead")
+        make_pending(database, pk, state="dead")
     assert retention.prune(Lease())
     assert stored_pks() == [young]
     assert PendingDelivery.objects.get().event_id == young
@@ -90,7 +90,7 @@ def test_retention_goes_through_all_slices(database: str, count: int) -> None:
 def test_a_slice_of_pending_events_hides_no_old_events_behind_it(database: str) -> None:
     pks = store_aged(database, *[40] * 7)
     for pk in pks[:6]:
-        owe(database, pk)
+        make_pending(database, pk)
     assert retention.prune(Lease())
     assert stored_pks() == pks[:6]
 

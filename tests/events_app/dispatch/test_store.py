@@ -168,7 +168,7 @@ def test_unstorable_values_are_cleaned(database: str) -> None:
 
 
 def test_a_foreign_stream_entry_is_stored_as_a_dead_letter(database: str) -> None:
-    stored = store.store([Entry(b"18446744073709551615-1", "\0no such door\ud800" * 9, [b""])], Lease())
+    stored = store.store([Entry(b"18446744073709551615-1", "\0no such id\ud800" * 9, [b""])], Lease())
     assert stored == ([], 1, 0)
     assert len(Event.objects.get().webhook) == 32
 

@@ -1,4 +1,4 @@
-"""Mails go at the end of their retention, files go with them, and files that belong to none."""
+"""Mails and their files are removed at the end of their retention, and files that belong to no mail too."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -55,7 +55,7 @@ def keep(database: str, *days: float, **fields: object) -> list[InboundMail]:
     ]
 
 
-def owe(database: str, mail: InboundMail, **fields: object) -> None:
+def make_pending(database: str, mail: InboundMail, **fields: object) -> None:
     PendingInboundDelivery.objects.create(mail=mail, due=database_now(database), **fields)
 
 
@@ -88,11 +88,11 @@ def test_retention_removes_old_mails_with_their_files_and_keeps_young_ones(
 
 
 def test_retention_keeps_pending_mails_until_they_are_done(database: str, folder: Path) -> None:
-    _, owed = keep(database, 40, 40)
-    owe(database, owed, failures=3)
+    _, pending = keep(database, 40, 40)
+    make_pending(database, pending, failures=3)
     assert prune()
-    assert left() == [owed.pk]
-    assert stored_files(folder) == [folder / owed.file]
+    assert left() == [pending.pk]
+    assert stored_files(folder) == [folder / pending.file]
     PendingInboundDelivery.objects.all().delete()
     assert prune()
     assert (left(), stored_files(folder)) == ([], [])
@@ -103,7 +103,7 @@ def test_retention_removes_old_dead_letters_and_counts_them(
 ) -> None:
     _, dead, young = keep(database, 40, 40, 0)
     for mail in (dead, young):
-        owe(database, mail, state="dead")
+        make_pending(database, mail, state="dead")
     assert prune()
     assert left() == [young.pk]
     assert counters.read() == {"mail_pruned": 2, "mail_pruned_dead_letter": 1}

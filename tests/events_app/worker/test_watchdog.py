@@ -21,14 +21,14 @@ from events_app.worker.watchdog import ROUNDS, Watchdog
 
 
 class Dog(Watchdog):
-    """Writes down its verdicts instead of ending the process of the tests."""
+    """Records the reasons to end the worker, and does not end the process of the tests."""
 
     def __init__(self, consumer: Any) -> None:
         super().__init__(consumer, ends=False)
-        self.verdicts: list[str] = []
+        self.reasons: list[str] = []
 
     def _end(self, why: str) -> None:
-        self.verdicts.append(why)
+        self.reasons.append(why)
 
 
 class Worker:
@@ -85,10 +85,10 @@ def test_a_main_loop_stuck_for_all_rounds_ends_the_worker(worker: Worker) -> Non
     worker.turns = False
     dog._ask_for_a_turn()
     let_rounds_pass(dog, ROUNDS - 1)
-    assert not dog.verdicts
+    assert not dog.reasons
     dog.look()
-    (verdict,) = dog.verdicts
-    assert "the main loop has not turned for 60 s (it is at " in verdict
+    (reason,) = dog.reasons
+    assert "the main loop has not turned for 60 s (it is at " in reason
 
 
 def test_a_main_loop_that_turns_in_time_keeps_the_worker(worker: Worker) -> None:
@@ -100,7 +100,7 @@ def test_a_main_loop_that_turns_in_time_keeps_the_worker(worker: Worker) -> None
         worker.turns = True
         dog._ask_for_a_turn()
         dog.look()
-    assert not dog.verdicts
+    assert not dog.reasons
 
 
 def test_a_lost_main_loop_probe_is_sent_again(worker: Worker) -> None:
@@ -109,7 +109,7 @@ def test_a_lost_main_loop_probe_is_sent_again(worker: Worker) -> None:
     dog._ask_for_a_turn()  # lost: another callback of that turn met a broken connection
     worker.turns = True
     let_rounds_pass(dog, 3 * ROUNDS)
-    assert not dog.verdicts
+    assert not dog.reasons
 
 
 def test_a_main_loop_whose_first_probe_was_lost_is_watched(worker: Worker) -> None:
@@ -121,7 +121,7 @@ def test_a_main_loop_whose_first_probe_was_lost_is_watched(worker: Worker) -> No
     worker.turns = False
     dog._ask_for_a_turn()
     let_rounds_pass(dog)
-    assert dog.verdicts
+    assert dog.reasons
 
 
 def test_a_task_that_begins_while_the_exit_is_logged_keeps_the_worker(
@@ -141,7 +141,7 @@ def test_a_main_loop_that_has_never_turned_keeps_the_worker(worker: Worker) -> N
     dog = Dog(worker)
     dog._ask_for_a_turn()
     let_rounds_pass(dog, 3 * ROUNDS)
-    assert not dog.verdicts
+    assert not dog.reasons
 
 
 def test_a_worker_of_other_queues_is_not_watched() -> None:
@@ -150,7 +150,7 @@ def test_a_worker_of_other_queues_is_not_watched() -> None:
     worker.turns = False
     dog._ask_for_a_turn()
     let_rounds_pass(dog, 3 * ROUNDS)
-    assert not dog.verdicts
+    assert not dog.reasons
 
 
 def test_a_running_task_resets_the_count(worker: Worker) -> None:
@@ -162,9 +162,9 @@ def test_a_running_task_resets_the_count(worker: Worker) -> None:
     let_rounds_pass(dog, ROUNDS)
     watchdog._on_end("of the host's")
     let_rounds_pass(dog, ROUNDS - 1)
-    assert not dog.verdicts
+    assert not dog.reasons
     dog.look()
-    assert dog.verdicts
+    assert dog.reasons
 
 
 def test_a_broker_outage_resets_the_count(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +176,7 @@ def test_a_broker_outage_resets_the_count(worker: Worker, monkeypatch: pytest.Mo
     dog.look()
     monkeypatch.delenv("CELERY_BROKER_READ_URL")
     let_rounds_pass(dog, ROUNDS - 1)
-    assert not dog.verdicts
+    assert not dog.reasons
 
 
 def test_a_stopping_worker_is_not_watched(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,9 +195,9 @@ def test_waiting_messages_end_a_worker_that_receives_none(worker: Worker) -> Non
     dog = watch(worker)
     redis.for_workers().lpush("sendgrid.events", "a wake-up")
     let_rounds_pass(dog, ROUNDS - 2)
-    assert not dog.verdicts
+    assert not dog.reasons
     dog.look()
-    assert dog.verdicts == ["messages wait in sendgrid.events, and it has received none for 60 s"]
+    assert dog.reasons == ["messages wait in sendgrid.events, and it has received none for 60 s"]
 
 
 def test_a_worker_that_receives_messages_is_kept(worker: Worker) -> None:
@@ -207,7 +207,7 @@ def test_a_worker_that_receives_messages_is_kept(worker: Worker) -> None:
         let_rounds_pass(dog, ROUNDS - 2)
         watchdog._on_received()
         dog.look()
-    assert not dog.verdicts
+    assert not dog.reasons
 
 
 def test_a_queue_that_is_sometimes_empty_keeps_the_worker(worker: Worker) -> None:
@@ -217,14 +217,14 @@ def test_a_queue_that_is_sometimes_empty_keeps_the_worker(worker: Worker) -> Non
         let_rounds_pass(dog, ROUNDS - 2)
         redis.for_workers().delete("sendgrid.events")
         dog.look()
-    assert not dog.verdicts
+    assert not dog.reasons
 
 
 def test_messages_in_queues_it_does_not_consume_keep_the_worker(worker: Worker) -> None:
     dog = watch(worker)
     redis.for_workers().lpush("sendgrid.inbound", "a wake-up")
     let_rounds_pass(dog, 3 * ROUNDS)
-    assert not dog.verdicts
+    assert not dog.reasons
 
 
 @pytest.mark.parametrize(
@@ -239,18 +239,18 @@ def test_a_worker_filled_up_by_the_hosts_limits_is_kept(worker: Worker, held: di
     dog = watch(worker)
     redis.for_workers().lpush("sendgrid.events", "a wake-up")
     let_rounds_pass(dog, 3 * ROUNDS)
-    assert not dog.verdicts
+    assert not dog.reasons
 
 
 def test_a_message_received_at_the_last_moment_keeps_the_worker(worker: Worker) -> None:
     dog = watch(worker)
     redis.for_workers().lpush("sendgrid.events", "a wake-up")
     let_rounds_pass(dog, ROUNDS - 2)
-    worker.turns = False  # the verdict waits for the main loop
+    worker.turns = False  # the decision waits for the main loop
     dog.look()
     watchdog._on_received()
     dog._end_unfed(["sendgrid.events"], dog._seen)
-    assert not dog.verdicts
+    assert not dog.reasons
 
 
 # --- The children of a prefork pool ---

@@ -124,7 +124,7 @@ SENDER = "The from address does not match a verified Sender Identity. Mail canno
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "verdict"),
+    ("status", "body", "outcome"),
     [
         (200, b"", "accepted"),
         (204, b"", "accepted"),
@@ -155,13 +155,13 @@ SENDER = "The from address does not match a verified Sender Identity. Mail canno
         (999, b"", "unknown"),
     ],
 )
-def test_each_status_code_has_its_result(serve: Serve, status: int, body: bytes, verdict: str) -> None:
+def test_each_status_code_has_its_result(serve: Serve, status: int, body: bytes, outcome: str) -> None:
     result = answered(serve, response(status, body, "Location: https://elsewhere.invalid/"))
-    assert (result.outcome, result.status_code) == (verdict, status)
+    assert (result.outcome, result.status_code) == (outcome, status)
     assert result.response is not None
-    assert (result.error is None) == (verdict == "accepted")
+    assert (result.error is None) == (outcome == "accepted")
     if result.error:
-        assert result.error.outcome == verdict
+        assert result.error.outcome == outcome
         assert result.error.status_code == status
         assert result.error.response is result.response
         assert result.error.response.content == (b"" if status == 304 else body)
@@ -300,9 +300,9 @@ def test_a_timeout_while_sending_the_body_is_retried(serve: Serve) -> None:
     assert result.detail == "The mail did not get to SendGrid: TimeoutError: timed out"
 
 
-@pytest.mark.parametrize(("status", "verdict"), [(503, "retry"), (413, "failed"), (401, "paused")])
+@pytest.mark.parametrize(("status", "outcome"), [(503, "retry"), (413, "failed"), (401, "paused")])
 def test_an_early_response_before_the_end_of_the_body_counts_by_its_status_code(
-    serve: Serve, status: int, verdict: str
+    serve: Serve, status: int, outcome: str
 ) -> None:
     """A balancer's 503 is then none of SendGrid's: it has not had the mail."""
 
@@ -312,7 +312,7 @@ def test_an_early_response_before_the_end_of_the_body_counts_by_its_status_code(
         peer.stop_reading()
 
     result = post(patient(serve(behave)), LARGE)
-    assert (result.outcome, result.status_code) == (verdict, status)
+    assert (result.outcome, result.status_code) == (outcome, status)
 
 
 @pytest.mark.parametrize("url", ["http://./v3/", "http://[::1/v3/", "http://" + "a" * 64 + ".example/v3/"])

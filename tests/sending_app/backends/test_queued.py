@@ -43,7 +43,7 @@ def queued(settings: Settings, sendgrid: FakeSendGrid) -> None:
     use_backend(settings, QUEUED)
 
 
-class Bells:
+class WakeUps:
     """What waits in the broker."""
 
     def __init__(self) -> None:
@@ -65,8 +65,8 @@ class Bells:
 
 
 @pytest.fixture(autouse=True)
-def bells() -> Iterator[Bells]:
-    found = Bells()
+def wake_ups() -> Iterator[WakeUps]:
+    found = WakeUps()
     found.clear()
     yield found
     found.clear()
@@ -81,18 +81,18 @@ def kept() -> int:
 
 
 def test_without_a_transaction_the_mail_is_in_the_outbox_when_send_returns(
-    database: str, bells: Bells, sendgrid: FakeSendGrid
+    database: str, wake_ups: WakeUps, sendgrid: FakeSendGrid
 ) -> None:
     assert django_message().send() == 1
     assert OutboxMessage.objects.using(database).count() == 1
-    assert (bells.mail, bells.bulk) == (1, 0)
+    assert (wake_ups.mail, wake_ups.bulk) == (1, 0)
     assert not sendgrid.requests
     post_due_mail()
     assert len(sendgrid.accepted) == 1
 
 
 def test_the_mail_is_rolled_back_with_the_callers_transaction(
-    database: str, bells: Bells, sendgrid: FakeSendGrid
+    database: str, wake_ups: WakeUps, sendgrid: FakeSendGrid
 ) -> None:
     message = django_message(attachments=[("a.txt", "a", "text/plain")])
     with transaction.atomic(using=database):
@@ -102,24 +102,24 @@ def test_the_mail_is_rolled_back_with_the_callers_transaction(
         transaction.set_rollback(True, using=database)
     for model in (OutboxMessage, Mail, Recipient, Attachment):
         assert model._default_manager.using(database).count() == 0
-    assert bells.mail == 0
+    assert wake_ups.mail == 0
     post_due_mail()
     assert not sendgrid.requests
 
 
-def test_the_wake_up_is_sent_on_commit_in_order(database: str, bells: Bells) -> None:
+def test_the_wake_up_is_sent_on_commit_in_order(database: str, wake_ups: WakeUps) -> None:
     seen = []
     with transaction.atomic(using=database):
-        transaction.on_commit(lambda: seen.append(bells.mail), using=database)
+        transaction.on_commit(lambda: seen.append(wake_ups.mail), using=database)
         django_message().send()
-        transaction.on_commit(lambda: seen.append(bells.mail), using=database)
-        assert bells.mail == 0
+        transaction.on_commit(lambda: seen.append(wake_ups.mail), using=database)
+        assert wake_ups.mail == 0
     assert seen == [0, 1]
-    assert bells.mail == 1
+    assert wake_ups.mail == 1
 
 
 def test_a_rolled_back_savepoint_removes_only_its_own_mail(
-    database: str, bells: Bells, sendgrid: FakeSendGrid
+    database: str, wake_ups: WakeUps, sendgrid: FakeSendGrid
 ) -> None:
     with transaction.atomic(using=database):
         django_message(subject="outer").send()
@@ -128,22 +128,22 @@ def test_a_rolled_back_savepoint_removes_only_its_own_mail(
             transaction.set_rollback(True, using=database)
         with transaction.atomic(using=database):
             django_message(subject="another").send()
-        assert bells.mail == 0
-    assert bells.mail == 1  # for both: nobody has heard it when the second comes
+        assert wake_ups.mail == 0
+    assert wake_ups.mail == 1  # for both: nobody has heard it when the second comes
     post_due_mail()
     assert [one.body["subject"] for one in sendgrid.accepted] == ["outer", "another"]
 
 
-def test_a_transaction_on_another_database_does_not_matter(database: str, bells: Bells) -> None:
+def test_a_transaction_on_another_database_does_not_matter(database: str, wake_ups: WakeUps) -> None:
     other = "postgres" if database == "default" else "default"
     with transaction.atomic(using=other):
         django_message().send()
-        assert bells.mail == 1
+        assert wake_ups.mail == 1
         transaction.set_rollback(True, using=other)
     assert OutboxMessage.objects.using(database).count() == 1
 
 
-def test_with_autocommit_off_the_wake_up_is_left_to_the_tick(database: str, bells: Bells) -> None:
+def test_with_autocommit_off_the_wake_up_is_left_to_the_tick(database: str, wake_ups: WakeUps) -> None:
     transaction.set_autocommit(False, using=database)
     try:
         django_message().send()
@@ -151,10 +151,10 @@ def test_with_autocommit_off_the_wake_up_is_left_to_the_tick(database: str, bell
     finally:
         transaction.set_autocommit(True, using=database)
     assert OutboxMessage.objects.using(database).count() == 1
-    assert bells.mail == 0
+    assert wake_ups.mail == 0
 
 
-def test_send_in_a_broken_transaction_raises_the_database_error(database: str, bells: Bells) -> None:
+def test_send_in_a_broken_transaction_raises_the_database_error(database: str, wake_ups: WakeUps) -> None:
     message = django_message()
     with transaction.atomic(using=database):
         transaction.set_rollback(True, using=database)
@@ -162,57 +162,61 @@ def test_send_in_a_broken_transaction_raises_the_database_error(database: str, b
             message.send()
         assert connection_of(fail_silently=True).send_messages([django_message()]) == 0
     assert message.anymail_status.recipients == {}
-    assert bells.mail == 0
+    assert wake_ups.mail == 0
 
 
-# Bells
+# Wake-ups
 
 
-def test_one_call_sends_one_wake_up_for_all_messages(bells: Bells) -> None:
+def test_one_call_sends_one_wake_up_for_all_messages(wake_ups: WakeUps) -> None:
     assert connection_of().send_messages([django_message() for _ in range(3)]) == 3
-    assert bells.mail == 1
+    assert wake_ups.mail == 1
 
 
-def test_each_lane_gets_one_wake_up(bells: Bells) -> None:
+def test_each_lane_gets_one_wake_up(wake_ups: WakeUps) -> None:
     connection_of().send_messages(
         [django_message(), django_message(bulk=True), django_message(), django_message(bulk=True)]
     )
-    assert (bells.mail, bells.bulk) == (1, 1)
+    assert (wake_ups.mail, wake_ups.bulk) == (1, 1)
 
 
-def test_a_large_batch_wakes_the_bulk_lane(bells: Bells, anymail: Change) -> None:
+def test_a_large_batch_wakes_the_bulk_lane(wake_ups: WakeUps, anymail: Change) -> None:
     anymail(SEND_BULK_ABOVE=2)
     django_message(to=["a@example.com", "b@example.com", "c@example.com"], merge_data={}).send()
-    assert (bells.mail, bells.bulk) == (0, 1)
+    assert (wake_ups.mail, wake_ups.bulk) == (0, 1)
 
 
-def test_without_a_stored_mail_no_wake_up_is_sent(bells: Bells) -> None:
+def test_without_a_stored_mail_no_wake_up_is_sent(wake_ups: WakeUps) -> None:
     connection = connection_of(fail_silently=True)
     assert connection.send_messages([django_message(to=["nobody"]), django_message(to=[])]) == 0
-    assert (bells.mail, bells.bulk) == (0, 0)
+    assert (wake_ups.mail, wake_ups.bulk) == (0, 0)
 
 
-def test_messages_before_an_invalid_one_are_stored_and_sent(bells: Bells, sendgrid: FakeSendGrid) -> None:
+def test_messages_before_an_invalid_one_are_stored_and_sent(
+    wake_ups: WakeUps, sendgrid: FakeSendGrid
+) -> None:
     with pytest.raises(InvalidAddress):
         connection_of().send_messages(
             [django_message(), django_message(bulk=True), django_message(to=["nobody"]), django_message()]
         )
     assert kept() == 2
-    assert (bells.mail, bells.bulk) == (1, 1)
+    assert (wake_ups.mail, wake_ups.bulk) == (1, 1)
     post_due_mail()
     assert len(sendgrid.accepted) == 2
 
 
-def test_messages_before_an_invalid_one_are_stored_inside_a_transaction(database: str, bells: Bells) -> None:
+def test_messages_before_an_invalid_one_are_stored_inside_a_transaction(
+    database: str, wake_ups: WakeUps
+) -> None:
     with transaction.atomic(using=database):
         with pytest.raises(InvalidAddress):
             connection_of().send_messages([django_message(), django_message(to=["nobody"])])
-        assert bells.mail == 0
+        assert wake_ups.mail == 0
     assert OutboxMessage.objects.using(database).count() == 1
-    assert bells.mail == 1
+    assert wake_ups.mail == 1
 
 
-def test_a_receiver_of_pre_send_may_send_by_the_same_mailer(bells: Bells) -> None:
+def test_a_receiver_of_pre_send_may_send_by_the_same_mailer(wake_ups: WakeUps) -> None:
     connection = connection_of()
 
     def receiver(message: Any, **_: Any) -> None:
@@ -223,7 +227,7 @@ def test_a_receiver_of_pre_send_may_send_by_the_same_mailer(bells: Bells) -> Non
         connection.send_messages(
             [django_message(subject="first", bulk=True), django_message(subject="second", bulk=True)]
         )
-    assert (bells.mail, bells.bulk) == (1, 1)
+    assert (wake_ups.mail, wake_ups.bulk) == (1, 1)
 
 
 # Keys
@@ -292,13 +296,13 @@ def test_b13_a_batch_of_2500_is_sent_in_three_requests(sendgrid: FakeSendGrid) -
     assert len(status.message_id) == 2500
 
 
-def test_a_mail_that_is_too_large_raises_and_stores_nothing(bells: Bells) -> None:
+def test_a_mail_that_is_too_large_raises_and_stores_nothing(wake_ups: WakeUps) -> None:
     message = django_message(bcc=[f"n{number}@example.com" for number in range(1000)])
     with pytest.raises(TooLarge) as caught:
         message.send()
     assert caught.value.email_message is message
     assert message.anymail_status.recipients == {}
-    assert (kept(), bells.mail) == (0, 0)
+    assert (kept(), wake_ups.mail) == (0, 0)
 
 
 # post_send, from a worker

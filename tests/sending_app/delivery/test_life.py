@@ -202,13 +202,13 @@ class Lives(RuleBasedStateMachine):
             assert other.first_event_at - other.attempted_at <= timedelta(minutes=5)
 
     def _answer(self, taken: Lease, answer: str) -> SendResult:
-        verdict, takes = ANSWERS[answer]
+        outcome, accepts = ANSWERS[answer]
         pk = taken.mail.pk
         x_message_id = f"part{pk:08d}request{len(self.taken[pk]):03d}"
-        if takes:
+        if accepts:
             self.taken[pk].append(x_message_id)
         told = x_message_id if answer == "accepted" else ""
-        return SendResult(verdict, 202 if verdict is Outcome.ACCEPTED else 429, told, detail=answer)
+        return SendResult(outcome, 202 if outcome is Outcome.ACCEPTED else 429, told, detail=answer)
 
     def _write(self, taken: Lease, result: SendResult) -> None:
         sender._write(taken, result)

@@ -508,7 +508,7 @@ def test_event_feedback_accepts_a_parked_mail(database: str) -> None:
     assert ours(lost).state == "accepted"
 
 
-# Evidence
+# Events as proof
 
 
 def test_an_unknown_mail_with_event_feedback_is_never_retried(database: str) -> None:

@@ -309,17 +309,17 @@ def test_a_request_interrupted_by_the_time_limit_is_unknown_at_once(
 # The database goes away
 
 
-@pytest.mark.parametrize("verdict", Outcome)
+@pytest.mark.parametrize("outcome", Outcome)
 def test_an_unwritten_outcome_is_written_once_the_database_is_back(
-    database: str, anymail: Callable[..., None], verdict: Outcome
+    database: str, anymail: Callable[..., None], outcome: Outcome
 ) -> None:
     anymail(SENDGRID_API_KEY=API_KEY)
     put_in_outbox()
     taken = take_lease()
-    outcome = accepted_outcome() if verdict is Outcome.ACCEPTED else outcome_of(verdict)
+    result = accepted_outcome() if outcome is Outcome.ACCEPTED else outcome_of(outcome)
     with database_away(database):
         with pytest.raises(DatabaseUnavailable):
-            sender._write(taken, outcome)
+            sender._write(taken, result)
         with pytest.raises(DatabaseUnavailable):
             sender.unwritten.flush()
     assert only_part().state == "posting"
@@ -332,7 +332,7 @@ def test_an_unwritten_outcome_is_written_once_the_database_is_back(
             Outcome.UNKNOWN: "unknown",
             Outcome.RETRY: "waiting",
             Outcome.PAUSED: "waiting",
-        }[verdict]
+        }[outcome]
     )
     before = only_part().log
     sender.unwritten.flush()

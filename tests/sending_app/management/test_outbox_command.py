@@ -33,8 +33,8 @@ def run_json(*args: object) -> list[Any]:
     return [json.loads(line) for line in run(*args, "--json").splitlines()]
 
 
-def bells() -> list[str]:
-    """The tasks that were rung for."""
+def wake_ups() -> list[str]:
+    """The tasks of the wake-ups in the queues."""
     messages = [one for queue in QUEUES for one in redis.for_workers().lrange(queue, 0, -1)]
     return [json.loads(message)["headers"]["task"] for message in messages]
 
@@ -57,8 +57,8 @@ QUEUES = ("sendgrid.mail", "sendgrid.bulk")
 
 
 @pytest.fixture(autouse=True)
-def ground(stream: str, anymail: Callable[..., None]) -> Iterator[None]:
-    """A key, and no bell left in a queue by another test, or for one."""
+def key_and_no_wake_ups(stream: str, anymail: Callable[..., None]) -> Iterator[None]:
+    """Set a key. Start without wake-ups, and leave none."""
     anymail(SENDGRID_API_KEY=KEY)
     redis.for_workers().delete(*QUEUES)
     yield
@@ -351,7 +351,7 @@ def test_retry_takes_failed_mails_and_wakes_workers(database: str) -> None:
         "A worker takes them up now, or at beat's next tick.",
     ]
     assert Mail.objects.filter(state="waiting").count() == 2
-    assert bells() == ["sending.deliver", "sending.deliver_bulk"]
+    assert wake_ups() == ["sending.deliver", "sending.deliver_bulk"]
 
 
 def test_cancel_wakes_no_worker(database: str) -> None:
@@ -360,7 +360,7 @@ def test_cancel_wakes_no_worker(database: str) -> None:
         "Cancelled 2 of 3 mails.",
         "1 with nothing to cancel: accepted, or given up already.",
     ]
-    assert bells() == []
+    assert wake_ups() == []
 
 
 def test_settle_as_sent_marks_mails_accepted(database: str) -> None:
@@ -370,7 +370,7 @@ def test_settle_as_sent_marks_mails_accepted(database: str) -> None:
         "1 with nothing to settle: neither unknown nor parked.",
     ]
     assert Mail.objects.filter(state="accepted").count() == 2
-    assert bells() == []
+    assert wake_ups() == []
 
 
 def test_settle_as_not_sent_makes_mails_due_and_warns_of_a_second_send(database: str) -> None:
@@ -381,7 +381,7 @@ def test_settle_as_not_sent_makes_mails_due_and_warns_of_a_second_send(database:
         "If SendGrid has them after all, their recipients get them twice.",
     ]
     assert only_part().state == "waiting"
-    assert bells() == ["sending.deliver", "sending.deliver_bulk"]
+    assert wake_ups() == ["sending.deliver", "sending.deliver_bulk"]
 
 
 def test_settle_requires_sent_or_not_sent(database: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -449,7 +449,7 @@ def test_a_dry_run_prints_the_mails_it_would_take(database: str) -> None:
         "groups": [{"state": "parked", "lane": "mail", "mailer": "default", "mails": 1}],
     }
     assert list(Mail.objects.order_by("pk").values()) == before
-    assert bells() == []
+    assert wake_ups() == []
 
 
 def test_retry_works_in_slices_and_shows_a_progress_bar_on_a_terminal(
@@ -473,7 +473,7 @@ def test_an_interrupted_retry_prints_how_many_mails_it_retried(
         call_command("outbox", "retry", "--all", stdout=out)
     assert raised.value.returncode == 130
     assert out.getvalue().startswith("Retried 10 of 25 mails.\n")
-    assert bells() == ["sending.deliver", "sending.deliver_bulk"]
+    assert wake_ups() == ["sending.deliver", "sending.deliver_bulk"]
 
 
 # status

@@ -50,7 +50,7 @@ def again(state: Mail.State = State.WAITING, **changes: Any) -> None:
     Mail.objects.update(state=state, due=only_part().created_at, **changes)
 
 
-# The verdicts
+# Outcomes
 
 
 def test_an_accepted_outcome_is_recorded(database: str) -> None:
@@ -133,10 +133,10 @@ def test_an_unknown_scheduled_mail_is_due_after_send_at_and_the_unknown_wait(dat
     assert only_part().due == send_at + timedelta(seconds=conf.UNKNOWN_WAIT.get())
 
 
-@pytest.mark.parametrize("verdict", NOT_ACCEPTED)
-def test_an_error_text_is_recorded_cleaned_and_cut(database: str, verdict: Outcome) -> None:
+@pytest.mark.parametrize("outcome", NOT_ACCEPTED)
+def test_an_error_text_is_recorded_cleaned_and_cut(database: str, outcome: Outcome) -> None:
     put_in_outbox()
-    record.record_result(take_lease().mail, outcome_of(verdict, "no\0 such \ud800 thing" + "!" * 5000))
+    record.record_result(take_lease().mail, outcome_of(outcome, "no\0 such \ud800 thing" + "!" * 5000))
     assert only_part().error.startswith("no such \ufffd thing!")
     assert len(only_part().error) == record.MAX_TEXT
     assert only_part().log[0]["what"] == only_part().error
@@ -154,10 +154,10 @@ def test_the_log_keeps_only_its_last_entries(database: str) -> None:
 # An attempt that is not the last one any more
 
 
-@pytest.mark.parametrize("verdict", NOT_ACCEPTED)
+@pytest.mark.parametrize("outcome", NOT_ACCEPTED)
 @pytest.mark.parametrize("state", State)
 def test_other_outcomes_of_an_older_attempt_are_ignored(
-    database: str, verdict: Outcome, state: Mail.State
+    database: str, outcome: Outcome, state: Mail.State
 ) -> None:
     put_in_outbox()
     older = take_lease()
@@ -166,21 +166,21 @@ def test_other_outcomes_of_an_older_attempt_are_ignored(
     again(state)
     before = row()
     with recorded_signals() as heard:
-        record.record_result(older.mail, outcome_of(verdict))
+        record.record_result(older.mail, outcome_of(outcome))
     assert row() == before
     assert heard.calls == []
 
 
-@pytest.mark.parametrize("verdict", NOT_ACCEPTED)
+@pytest.mark.parametrize("outcome", NOT_ACCEPTED)
 @pytest.mark.parametrize("state", [one for one in State if one is not State.POSTING])
 def test_an_outcome_of_a_reconciled_mail_is_ignored(
-    database: str, verdict: Outcome, state: Mail.State
+    database: str, outcome: Outcome, state: Mail.State
 ) -> None:
     put_in_outbox()
     taken = take_lease()
     again(state)
     before = row()
-    record.record_result(taken.mail, outcome_of(verdict))
+    record.record_result(taken.mail, outcome_of(outcome))
     assert row() == before
 
 
@@ -208,9 +208,9 @@ def test_a_late_202_marks_a_mail_accepted_from_any_state(
 
 
 @pytest.mark.parametrize("x_message_id", [FIRST_REQUEST, ""])
-@pytest.mark.parametrize("verdict", NOT_ACCEPTED)
+@pytest.mark.parametrize("outcome", NOT_ACCEPTED)
 def test_a_202_of_an_older_attempt_wins_over_a_failure_of_the_newer(
-    database: str, verdict: Outcome, x_message_id: str
+    database: str, outcome: Outcome, x_message_id: str
 ) -> None:
     put_in_outbox()
     older = take_lease()
@@ -220,7 +220,7 @@ def test_a_202_of_an_older_attempt_wins_over_a_failure_of_the_newer(
         record.record_result(older.mail, accepted_outcome(x_message_id))
         assert (only_part().state, only_part().attempt_token) == ("posting", newer.mail.attempt_token)
         assert heard.calls == []
-        record.record_result(newer.mail, outcome_of(verdict))
+        record.record_result(newer.mail, outcome_of(outcome))
     assert (only_part().state, only_part().error, only_part().sent_twice) == ("accepted", "", False)
     assert heard.signals == ["post_send"]
     assert leases.acquire(Mail.Lane.MAIL) is None
@@ -271,17 +271,17 @@ def test_a_202_of_a_deleted_mail_is_ignored(database: str) -> None:
     assert heard.calls == []
 
 
-# Evidence
+# Events as proof
 
 
-@pytest.mark.parametrize("verdict", NOT_ACCEPTED)
-def test_event_feedback_wins_over_every_other_outcome(database: str, verdict: Outcome) -> None:
+@pytest.mark.parametrize("outcome", NOT_ACCEPTED)
+def test_event_feedback_wins_over_every_other_outcome(database: str, outcome: Outcome) -> None:
     put_in_outbox()
     taken = take_lease()
     receive_events(event_payload("delivered", stored_recipients()[0]))
     with recorded_signals() as heard:
-        record.record_result(taken.mail, outcome_of(verdict))
-        record.record_result(taken.mail, outcome_of(verdict))
+        record.record_result(taken.mail, outcome_of(outcome))
+        record.record_result(taken.mail, outcome_of(outcome))
     found = only_part()
     assert (found.state, found.error, found.log, found.unknown_outcomes) == ("accepted", "", [], 0)
     assert found.finished_at is not None

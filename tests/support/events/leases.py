@@ -40,8 +40,8 @@ def take_expired(lease: Lease, _: int) -> list[Delivery]:
     return [taken] if taken else []
 
 
-def leased_ids(owed: Sequence[Delivery]) -> list[str | None]:
-    return [tables.read(item.row.raw)[1].event_id for item in owed]
+def leased_ids(deliveries: Sequence[Delivery]) -> list[str | None]:
+    return [tables.read(delivery.row.raw)[1].event_id for delivery in deliveries]
 
 
 def dead_letters() -> list[PendingDelivery]:

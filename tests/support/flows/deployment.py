@@ -198,10 +198,12 @@ class Deployment:
 
     def expire_leases(self) -> None:
         """Let time pass: every lease expires, every entry that was read has been idle for long."""
-        owed = "SELECT event_id FROM events_app_pendingdelivery WHERE state = 'pending'"
+        pending_ids = "SELECT event_id FROM events_app_pendingdelivery WHERE state = 'pending'"
         if is_postgres(self.database_url):
-            owed += " FOR UPDATE SKIP LOCKED"  # the end of another's transaction is not to be waited for
-        self.execute(f"UPDATE events_app_pendingdelivery SET due = '{LONG_AGO}' WHERE event_id IN ({owed})")
+            pending_ids += " FOR UPDATE SKIP LOCKED"  # does not wait for other transactions
+        self.execute(
+            f"UPDATE events_app_pendingdelivery SET due = '{LONG_AGO}' WHERE event_id IN ({pending_ids})"
+        )
         with self.redis() as redis:
             pending = redis.xpending_range(STREAM, "pipeline", "-", "+", 10_000)
             ids: Any = [entry["message_id"] for entry in pending]

@@ -77,11 +77,11 @@ class InboundDeployment(MailDeployment):
 
     def expire_leases(self) -> None:
         """Let time pass: every lease on a mail expires."""
-        owed = "SELECT mail_id FROM events_app_pendinginbounddelivery WHERE state = 'pending'"
+        pending = "SELECT mail_id FROM events_app_pendinginbounddelivery WHERE state = 'pending'"
         if is_postgres(self.database_url):
-            owed += " FOR UPDATE SKIP LOCKED"
+            pending += " FOR UPDATE SKIP LOCKED"
         self.execute(
-            f"UPDATE events_app_pendinginbounddelivery SET due = '{LONG_AGO}' WHERE mail_id IN ({owed})"
+            f"UPDATE events_app_pendinginbounddelivery SET due = '{LONG_AGO}' WHERE mail_id IN ({pending})"
         )
         with self.redis() as redis:
             # The next tick is not too early, and a recovery that was killed holds up no other.

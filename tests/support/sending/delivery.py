@@ -38,5 +38,5 @@ def accepted_outcome(x_message_id: str = FIRST_REQUEST) -> SendResult:
     return SendResult(Outcome.ACCEPTED, 202, x_message_id)
 
 
-def outcome_of(verdict: Outcome, detail: str = "SendGrid's own words") -> SendResult:
-    return SendResult(verdict, detail=detail)
+def outcome_of(outcome: Outcome, detail: str = "SendGrid's own words") -> SendResult:
+    return SendResult(outcome, detail=detail)

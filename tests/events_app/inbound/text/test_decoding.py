@@ -1,4 +1,4 @@
-"""Any bytes in any claimed charset become storable text, in the right charset where it can be known."""
+"""Any bytes in any declared charset become storable text, in the right charset where it can be known."""
 
 import pytest
 from hypothesis import example, given
@@ -31,8 +31,8 @@ def test_any_bytes_decode_to_storable_text(data: bytes, charset: str) -> None:
 @given(
     st.text(st.characters(exclude_characters="\0", codec="utf-8")), st.sampled_from(["", "utf-8", "no-such"])
 )
-def test_utf_8_is_detected(text: str, claimed: str) -> None:
-    assert decode(text.encode(), claimed) == text
+def test_utf_8_is_detected(text: str, declared: str) -> None:
+    assert decode(text.encode(), declared) == text
 
 
 @pytest.mark.parametrize(
@@ -43,23 +43,25 @@ def test_the_named_charset_takes_precedence(text: str, charset: str) -> None:
     assert decode(text.encode(charset.strip()), charset) == text
 
 
-@pytest.mark.parametrize("claimed", ["", "utf-8", "us-ascii", "x-unknown", "../utf-8", "\0", "ü", "a" * 5000])
-def test_other_bytes_decode_as_windows_1252(claimed: str) -> None:
-    assert decode("Grüße – 12 €".encode("windows-1252"), claimed) == "Grüße – 12 €"
+@pytest.mark.parametrize(
+    "declared", ["", "utf-8", "us-ascii", "x-unknown", "../utf-8", "\0", "ü", "a" * 5000]
+)
+def test_other_bytes_decode_as_windows_1252(declared: str) -> None:
+    assert decode("Grüße – 12 €".encode("windows-1252"), declared) == "Grüße – 12 €"
 
 
 def test_every_byte_decodes_to_a_character() -> None:
     assert decode(b"\x81\x8d\x8f\x90\x9d") == "\x81\x8d\x8f\x90\x9d"
 
 
-@pytest.mark.parametrize("claimed", ["utf-8", ""])
-def test_truncated_text_keeps_its_charset(claimed: str) -> None:
-    assert decode("zu früh beendet: größ".encode()[:-3], claimed) == "zu früh beendet: gr\ufffd"
+@pytest.mark.parametrize("declared", ["utf-8", ""])
+def test_truncated_text_keeps_its_charset(declared: str) -> None:
+    assert decode("zu früh beendet: größ".encode()[:-3], declared) == "zu früh beendet: gr\ufffd"
 
 
 @pytest.mark.parametrize(
-    "claimed",
+    "declared",
     ["idna", "punycode", "unicode_escape", "raw-unicode-escape", "undefined", "zip", "hex"],
 )
-def test_codecs_that_are_no_charsets_are_ignored(claimed: str) -> None:
-    assert decode(b"\\u0041 \\q", claimed) == "\\u0041 \\q"
+def test_codecs_that_are_no_charsets_are_ignored(declared: str) -> None:
+    assert decode(b"\\u0041 \\q", declared) == "\\u0041 \\q"
