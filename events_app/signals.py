@@ -17,6 +17,17 @@ from django.dispatch import Signal
 if TYPE_CHECKING:  # `inbound` is above this module
     from events_app.inbound.message import InboundMessage
 
+__all__ = [
+    "AnymailInboundEvent",
+    "AnymailTrackingEvent",
+    "EventType",
+    "InboundEvent",
+    "RejectReason",
+    "TrackingEvent",
+    "inbound",
+    "tracking",
+]
+
 #: The argument `esp_name` of every receiver.
 ESP_NAME = "SendGrid"
 

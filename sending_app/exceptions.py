@@ -7,6 +7,34 @@ from typing import Any
 import requests
 from django.core.exceptions import ImproperlyConfigured
 
+__all__ = [
+    "APIError",
+    "AnymailAPIError",
+    "AnymailCancelSend",
+    "AnymailConfigurationError",
+    "AnymailError",
+    "AnymailInvalidAddress",
+    "AnymailRequestsAPIError",
+    "AnymailSerializationError",
+    "AnymailUnsupportedFeature",
+    "AnymailWarning",
+    "CancelSend",
+    "ConfigurationError",
+    "ConnectTimedOut",
+    "ConnectionFailed",
+    "InvalidAddress",
+    "MailError",
+    "MissingDelimiters",
+    "Outcome",
+    "ProxyFailed",
+    "ReadTimedOut",
+    "RequestsAPIError",
+    "SerializationError",
+    "TLSFailed",
+    "TooLarge",
+    "UnsupportedFeature",
+]
+
 
 class MailError(Exception):
     """Base class of errors about sending. Unknown attributes are None."""

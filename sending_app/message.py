@@ -17,6 +17,19 @@ from typing import Any
 import django
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 
+__all__ = [
+    "AnymailMessage",
+    "AnymailMessageMixin",
+    "AnymailRecipientStatus",
+    "AnymailStatus",
+    "RecipientStatus",
+    "SendGridMessage",
+    "SendGridMessageMixin",
+    "SendStatus",
+    "attach_inline_image",
+    "attach_inline_image_file",
+]
+
 #: States of a recipient, from SendGrid's answer and from later events.
 STATUSES = frozenset(
     {"sent", "queued", "invalid", "rejected", "failed", "unknown", "deferred", "delivered", "bounced", None}

@@ -2,6 +2,12 @@
 
 from django.dispatch import Signal
 
+__all__ = [
+    "post_send",
+    "pre_send",
+    "send_failed",
+]
+
 #: Sent by `send()` before a message is composed. Receivers may change the message. An error in a receiver
 #: stops the send; CancelSend only skips the message.
 #: Arguments: message, esp_name ("SendGrid"). Sender: the backend class.

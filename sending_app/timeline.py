@@ -26,6 +26,13 @@ from sending_app.outbox import using
 from sending_app.outcome.events import requests_of
 from sending_app.outcome.recipients import ENGAGEMENT_TIMES, RANKED_STATUSES
 
+__all__ = [
+    "Moment",
+    "of",
+    "refresh",
+    "status_of",
+]
+
 _T = TypeVar("_T")
 
 #: Most events of a mail to read, first events first.

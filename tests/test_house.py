@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from devstack import stack as devstack_stack
 from events_app import conf
 from events_app.dispatch import leases
 from sending_app import conf as sending_conf
+from sending_app import exceptions
 from sending_app import tasks as sending_tasks
 from tests.support.flows.reverse_proxy import CONFIGURATION
 from workers import app as workers_app
@@ -29,10 +31,14 @@ NAMES = (
     *("workers", "tests", "fake_sendgrid", "README.md", "CHANGELOG.md", ".ci/run"),
 )
 
+#: Public modules that export their names in `__all__`.
+EXPORTING = (
+    *("events_app.signals", "events_app.inbound.message", "events_app.views"),
+    *("sending_app.message", "sending_app.signals", "sending_app.exceptions", "sending_app.timeline"),
+)
+
 #: Names that say nothing of what is in a module.
 VAGUE = {"utils", "helpers", "services", "constants", "types"}
-
-#: Lines of code, without comments, docstrings and empty ones, that a file may have.
 
 Service = dict[str, Any]
 
@@ -294,6 +300,43 @@ def test_each_test_named_in_a_document_exists() -> None:
     ]
     assert named
     assert not [f"{path}::{name}" for path, name in named if f"def {name}(" not in read(path)]
+
+
+def public_names() -> dict[str, set[str]]:
+    """Names by module, from the table in docs/how-it-works.md."""
+    _, _, section = read("docs/how-it-works.md").partition("\n## Public modules\n")
+    rows = re.findall(r"^\| (`.*`) \| (`.*) \|$", section.partition("\n## ")[0], re.MULTILINE)
+    return {
+        module: set(re.findall(r"`(\w+)`", names))
+        for cell, names in rows
+        for module in re.findall(r"`([\w.]+)`", cell)
+    }
+
+
+@pytest.mark.parametrize(("module", "names"), public_names().items())
+def test_each_public_name_in_the_docs_exists(module: str, names: set[str]) -> None:
+    assert names
+    assert names <= vars(import_module(module)).keys()
+
+
+@pytest.mark.parametrize("module", EXPORTING)
+def test_the_docs_have_the_exported_names(module: str) -> None:
+    exported = import_module(module).__all__
+    own_names = {name for name in exported if not name.startswith("Anymail")}
+    assert own_names == public_names()[module]
+
+
+def test_every_error_of_sending_is_exported() -> None:
+    names = vars(exceptions).items()
+    defined = {name for name, item in names if getattr(item, "__module__", "") == exceptions.__name__}
+    assert set(exceptions.__all__) == defined
+
+
+@pytest.mark.parametrize("module", EXPORTING)
+def test_each_name_of_anymail_is_exported_and_documented(module: str) -> None:
+    anymail_names = {name for name in vars(import_module(module)) if name.startswith("Anymail")}
+    assert anymail_names <= set(import_module(module).__all__)
+    assert anymail_names <= set(re.findall(r"\bAnymail\w+", read("docs/anymail.md")))
 
 
 # --- The house ---

@@ -20,6 +20,11 @@ from events_app.inbound.text.decoding import decode as decode_text
 from events_app.inbound.text.decoding import known
 from events_app.shared.database import clean
 
+__all__ = [
+    "AnymailInboundMessage",
+    "InboundMessage",
+]
+
 #: The most bytes of an uploaded file's name: file systems allow 255.
 LONGEST_NAME = 200
 
