@@ -79,11 +79,6 @@ class Module:
     def functions(self) -> list[Function]:
         return [node for node in ast.walk(self.tree) if isinstance(node, FUNCTIONS)]
 
-    @property
-    def room(self) -> str:
-        """The first-level module or folder of its app."""
-        return ".".join(self.name.split(".")[:2])
-
 
 def main(argv: list[str]) -> int:
     if len(argv) > 1:
@@ -102,7 +97,7 @@ def figures(root: Path) -> dict[str, str]:
     sizes = [len(module.code_lines) for module in modules if module.code_lines]
     lengths = [length for module in modules for length in function_lengths(module)]
     links = imports(modules)
-    named = {f"rooms / floors of {app}": rooms(app, links) for app in APPS}
+    named = {f"top-level modules / longest chain of {app}": top_level(app, links) for app in APPS}
     alike = ambiguous_names(modules)
     return {
         "modules": str(len(modules)),
@@ -228,14 +223,14 @@ def imports(modules: Iterable[Module]) -> dict[str, set[str]]:
     return links
 
 
-def rooms(app: str, links: Mapping[str, set[str]]) -> str:
+def top_level(app: str, links: Mapping[str, set[str]]) -> str:
     """Count the first-level modules and folders of an app, and its longest chain of imports."""
     level: dict[str, set[str]] = {}
     for name, to in links.items():
         if name.startswith(f"{app}."):
-            room = ".".join(name.split(".")[:2])
+            module = ".".join(name.split(".")[:2])
             inner = {".".join(one.split(".")[:2]) for one in to if one.startswith(f"{app}.")}
-            level.setdefault(room, set()).update(inner - {room})
+            level.setdefault(module, set()).update(inner - {module})
     return f"{len(level)} / {longest_chain(level)}"
 
 

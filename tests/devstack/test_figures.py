@@ -75,7 +75,7 @@ def test_imports_are_followed_but_those_for_the_type_checker(root: Path) -> None
     links = figures.imports(figures.read(root))
     assert links["events_app.tasks"] == {"events_app.shared.clock"}
     assert figures.longest_chain(links) == 2
-    assert figures.rooms("events_app", links) == "2 / 2"
+    assert figures.top_level("events_app", links) == "2 / 2"
 
 
 def test_a_chain_ends_where_imports_go_in_a_circle() -> None:
@@ -93,5 +93,5 @@ def test_errors_count_where_a_page_names_them(root: Path) -> None:
 def test_it_prints_the_figures_of_this_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert figures.main([]) == 0
     printed = capsys.readouterr().out
-    assert "rooms / floors of sending_app" in printed
+    assert "top-level modules / longest chain of sending_app" in printed
     assert "100 %" in printed.splitlines()[-1]
