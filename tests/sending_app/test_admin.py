@@ -64,6 +64,12 @@ def test_admin_pages_are_read_only(database: str, client: Client, model: str) ->
     assert only_part().state == "waiting"
 
 
+@pytest.mark.parametrize("model", ["outboxmessage", "opencircuit"])
+def test_a_list_without_a_search_box_ignores_a_search_term(database: str, client: Client, model: str) -> None:
+    one_of_each(database)
+    assert "1 " in page(client, model, q="nothing has this")
+
+
 def test_admin_pages_require_the_view_permission(database: str, client: Client) -> None:
     somebody = User.objects.create_user("somebody", is_staff=True)
     client.force_login(somebody)
