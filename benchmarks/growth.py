@@ -87,7 +87,7 @@ class Found(NamedTuple):
 
     def __str__(self) -> str:
         return (
-            f"{self.size:>11,} {self.rate:>9,.0f} {self.of_empty:>9.2f} {self.duplicates:>10,.0f}"
+            f"{self.size:>11,} {self.rate:>9,.0f} {self.of_empty:>9.2f} {self.duplicates:>13,.0f}"
             f" {self.by_address * 1000:>11.2f} {self.by_message * 1000:>11.2f} {OLD / self.pruned:>9,.0f}"
             f" {self.table:>8,.0f} {self.indexes:>8,.0f}"
         )
