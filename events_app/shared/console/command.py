@@ -78,6 +78,10 @@ class Console(BaseCommand):
     def light(self, rows: "QuerySet[Any]") -> "QuerySet[Any]":
         return rows.select_related(self.related).defer(*self.large)
 
+    def full(self, rows: "QuerySet[Any]") -> "QuerySet[Any]":
+        """The rows with the columns that pages need."""
+        return rows.select_related(self.related)
+
     def as_json(self, row: Any) -> object:
         raise NotImplementedError
 
@@ -158,7 +162,7 @@ class Console(BaseCommand):
     def _show(self, options: Options) -> None:
         criteria = self.criteria(options)
         self._require(criteria != self.search.Criteria(), "")
-        rows = self.search.find(criteria).select_related(self.related)
+        rows = self.full(self.search.find(criteria))
         count = 0
         for row in chain.from_iterable(slices(rows, IN_FULL)):
             if options["json"]:

@@ -129,6 +129,11 @@ class Command(Console):
         light: QuerySet[Any] = super().light(rows).annotate(first=Subquery(first))
         return light
 
+    def full(self, rows: "QuerySet[Any]") -> "QuerySet[Any]":
+        # Pages show no personalizations. All mails of a message share the content: a page reads it by itself.
+        full: QuerySet[Any] = super().full(rows).defer("personalizations", "message__content")
+        return full
+
     def as_json(self, mail: Any) -> dict[str, Any]:
         return {**_as_json(mail), "first_recipient": mail.first}
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
 
 from events_app.shared import redis
 from events_app.shared.database import database_now
@@ -193,6 +195,18 @@ def test_show_prints_one_batch_of_a_split_message_and_limits_its_recipients(data
     assert "p1059@example.net" in run("show", second, "--all")
     assert len(run_json("show", second)[0]["recipients"]) == 50
     assert len(run_json("show", second, "--all")[0]["recipients"]) == 60
+
+
+@pytest.mark.parametrize("json_option", [[], ["--json"]])
+def test_show_reads_no_personalizations_and_no_content_with_each_mail(
+    database: str, json_option: list[str]
+) -> None:
+    put_in_outbox(mail(*(f"p{number}@example.net" for number in range(1060)), batch=True))
+    with CaptureQueriesContext(connections[using()]) as queries:
+        run("show", "--message", OutboxMessage.objects.get().pk, *json_option)
+    statements = [query["sql"] for query in queries]
+    assert not [sql for sql in statements if '"personalizations"' in sql]
+    assert not [sql for sql in statements if '"content"' in sql and '"recipient_count"' in sql]
 
 
 def part_of(pk: int) -> int:
