@@ -76,7 +76,7 @@ class FakeSendGrid:
         self.close()
 
     def close(self) -> None:
-        """Stop to serve and to post events."""
+        """Stop serving and posting events."""
         self._closing.set()
         for held in self._held:
             held.release()

@@ -94,7 +94,7 @@ class Mail(models.Model):
     finished_at = models.DateTimeField(null=True)
     #: SendGrid's id of the request.
     x_message_id = models.CharField(max_length=255, blank=True)
-    #: Events show that SendGrid accepted the mail twice.
+    #: SendGrid has accepted the mail in two requests, by a second response or by its events.
     sent_twice = models.BooleanField(default=False)
     #: SendGrid's text, or ours.
     error = models.TextField(blank=True)
