@@ -13,7 +13,7 @@ from django.db.models.signals import post_migrate
 from pytest_django import Settings
 
 from events_app import signals
-from events_app.shared import redis, wakeup
+from events_app.shared import engine, redis, wakeup
 from tests.support import database_cleanup, examples
 from tests.support.databases import Router
 
@@ -70,6 +70,7 @@ def stream(settings: Settings) -> Iterator[str]:
     keys = [redis.key(beside) for beside in ("", "wakeup", "waiting", "tick", "counters", "inbound_prune")]
     # Before the test: what a test has patched is put back only after its own fixtures have ended.
     redis._open_until = wakeup._paused_until = wakeup._redis_paused_until = 0.0
+    engine._not_before.clear()
     yield name
     server.delete(*keys, "sendgrid.events", "sendgrid.recovery", "sendgrid.inbound")
 
