@@ -272,3 +272,15 @@ def test_a_header_with_too_many_parameters_is_read_without_structure() -> None:
     part.set_raw("Content-Type", "text/plain" + ";a=b" * 240)
     assert part.get_content_type() == "text/plain"
     assert part.get_content_charset() is None
+
+
+@pytest.mark.parametrize("content_type", ["message/rfc822", "message/delivery-status"])
+@pytest.mark.parametrize("encoded", [b"U3ViamVjdDogYQ==\n", b"not base64: \xe9\xff\n"])
+def test_a_message_part_with_a_transfer_encoding_is_written_as_it_came(
+    content_type: str, encoded: bytes
+) -> None:
+    head = f"Content-Type: {content_type}\nContent-Transfer-Encoding: base64\n\n".encode()
+    source = b"Content-Type: multipart/report; boundary=b\n\n--b\n" + head + encoded + b"\n--b--\n"
+    assert mime.parse(source).as_bytes() == source
+    attached = mime.parse(b"Content-Type: message/rfc822\n\n" + source)
+    assert attached.get_content_bytes() == source
