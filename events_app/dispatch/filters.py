@@ -43,13 +43,13 @@ _IN_STATE = {
 
 @dataclass(frozen=True, kw_only=True)
 class Filter(RowFilter):
-    """A filter of events or inbound mails, but for their ids."""
+    """A filter of events or inbound mails."""
 
     #: The name of a receiver that has failed and is still pending.
     receiver: str | None = None
 
     def apply(self, rows: "QuerySet[Row]") -> "QuerySet[Row]":
-        """The rows that match."""
+        """The rows that match. Each command looks up `ids` itself: an id has several forms."""
         if self.states:
             rows = rows.filter(reduce(or_, (_IN_STATE[State(state)] for state in self.states)))
         if self.receiver is not None:

@@ -161,7 +161,7 @@ class Console(BaseCommand):
 
     def _show(self, options: Options) -> None:
         criteria = self.criteria(options)
-        self._require(criteria != self.search.Criteria(), "")
+        self._require(not criteria.is_empty(), "")
         rows = self.full(self.search.find(criteria))
         count = 0
         for row in chain.from_iterable(slices(rows, IN_FULL)):
@@ -191,8 +191,7 @@ class Console(BaseCommand):
 
     def change(self, change: Change, options: Options) -> None:
         """Apply the change to the rows of the filters, or only count the rows of a dry run."""
-        filtered = self.criteria(options) != self.search.Criteria()
-        self._require(filtered or options["all"], " Or --all.")
+        self._require(not self.criteria(options).is_empty() or options["all"], " Or --all.")
         rows = self._found(options)
         counts = Counter(matched=rows.count(), **dict.fromkeys((change.done, *change.left_alone), 0))
         slices_of_ids = self._ids(rows.filter(change.only), change.size or database.SLICE, options)
