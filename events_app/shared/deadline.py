@@ -47,7 +47,7 @@ class Threads:
         job = _Job(call)
         thread.jobs.put(job)
         try:
-            answer, error = job.outcome.get(timeout=seconds)
+            answer, error = job.outcome.get(timeout=max(seconds, 0))
         except Empty:
             self._abandon(thread, job)
             raise DeadlineExceeded from None

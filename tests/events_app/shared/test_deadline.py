@@ -40,6 +40,16 @@ def all_are_back(threads: Threads) -> None:
     wait_for(lambda: not threads.late, seconds=LONG, what="the late call returns")
 
 
+@pytest.mark.parametrize("seconds", [0, -0.004])
+def test_a_deadline_that_is_over_raises_deadline_exceeded(gate: Gate, seconds: float) -> None:
+    # A caller with several calls may have used up its time in an earlier one.
+    threads = Threads("late", 2)
+    with pytest.raises(DeadlineExceeded):
+        threads.run(gate, seconds)
+    gate.open()
+    all_are_back(threads)
+
+
 def alive(name: str) -> int:
     return sum(thread.name == name for thread in threading.enumerate())
 
