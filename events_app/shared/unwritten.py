@@ -18,8 +18,8 @@ class Unwritten:
     def __init__(self) -> None:
         self.writes: deque[Callable[[], None]] = deque()
 
-    def write(self, write: Callable[[], None]) -> None:
-        """Call `write`, and keep it for `flush` if the database is away or the soft limit strikes.
+    def write(self, write: Callable[[], None], later: Callable[[], None] | None = None) -> None:
+        """Call `write`; if the database is away or the soft limit strikes, keep `later` for `flush`.
 
         Raises DatabaseUnavailable, SoftTimeLimitExceeded, or what else `write` raises, which is not kept:
         the same write would fail again.
@@ -28,10 +28,10 @@ class Unwritten:
             write()
         # PostgreSQL reports a standby that is read-only as InternalError.
         except (OperationalError, InternalError, InterfaceError) as error:
-            self.writes.append(write)
+            self.writes.append(later or write)
             raise DatabaseUnavailable(type(error).__name__) from error
         except SoftTimeLimitExceeded:
-            self.writes.append(write)
+            self.writes.append(later or write)
             raise
 
     def flush(self) -> None:

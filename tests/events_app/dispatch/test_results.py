@@ -167,7 +167,7 @@ def test_concurrent_threads_write_unwritten_results_once(database: str) -> None:
     for name in names:
         buffer = ResultBuffer(lease)
         buffer.done = [pk(name)]
-        results.unwritten.writes.append(buffer._write)
+        results.unwritten.writes.append(buffer._write_while_leased)
     together = Barrier(3)
 
     def write(_: int) -> None:
@@ -192,15 +192,14 @@ def test_results_of_a_lease_out_of_budget_are_written(database: str) -> None:
     assert pending_ids() == ["B2", "C3"]
 
 
-def test_unwritten_results_change_nothing_once_another_worker_has_the_lease(database: str) -> None:
+def test_unwritten_results_are_dropped_when_their_lease_expires(database: str) -> None:
     lease = Lease()
     store_leased("A1", "B2", "C3", lease=lease)
     buffer = buffer_with_results(out_of_lease(lease))
     with database_away(database):
         buffer.close()
-    PendingDelivery.objects.update(lease=17)
     results.unwritten.flush()
-    assert rows() == dict.fromkeys(["A1", "B2", "C3"], (17, {}))
+    assert rows() == dict.fromkeys(["A1", "B2", "C3"], (lease.token, {}))
     assert not results.unwritten.writes
 
 
