@@ -140,6 +140,10 @@ def test_after_a_webhook_outage_events_of_later_mails_do_not_prove_non_delivery(
             if not with_neighbour:
                 ends = time.monotonic() + UNKNOWN_WAIT / 4  # a shorter outage may be overlooked
                 mail_deployment.wait_until(lambda: time.monotonic() > ends, "the end of the outage")
+        # Web's circuit breaker may refuse posts for a moment more, and the fake retries no post.
+        mail_deployment.wait_until(
+            lambda: mail_deployment.post_open_event(reader) == 200, "posts accepted again"
+        )
         mail_deployment.call("send", to=[LATER])
         mail_deployment.wait_until(lambda: mail_deployment.part_to(LATER).seen, "the later one heard of")
 

@@ -104,10 +104,8 @@ class MailDeployment(Deployment):
 
         def post() -> None:
             while not over.wait(0.3):
-                opened = {"event": "open", "email": READER, "anymail_id": message_id}
-                event = {**opened, "timestamp": int(time.time()), "sg_event_id": uuid4().hex}
                 with suppress(RequestException):
-                    self.sender.post(self.sendgrid.webhook_url or "", event_batch([event]))
+                    self.post_open_event(message_id)
 
         thread = threading.Thread(target=post)
         thread.start()
@@ -116,6 +114,12 @@ class MailDeployment(Deployment):
         finally:
             over.set()
             thread.join()
+
+    def post_open_event(self, message_id: str) -> int:
+        """The status of a post with one open event of the mail."""
+        opened = {"event": "open", "email": READER, "anymail_id": message_id}
+        event = {**opened, "timestamp": int(time.time()), "sg_event_id": uuid4().hex}
+        return self.sender.post(self.sendgrid.webhook_url or "", event_batch([event])).status_code
 
     def accepted(self, value: str) -> list[AcceptedMail]:
         """The requests SendGrid has taken that bear this id, or go to this address."""
