@@ -148,7 +148,7 @@ def _fill(database: psycopg.Connection, size: int) -> int:
     ((there,),) = database.execute("SELECT count(*) FROM events_app_event").fetchall()
     for first in range(there, size, _STEP):
         last = min(first + _STEP, size) - 1
-        # Each fill uses other numbers, so that it never restores pruned events.
+        # The ids of a fill begin at ten times its size, so a later fill does not restore pruned events.
         database.execute(_FILL.format(size=size, first=size * 10 + first, last=size * 10 + last).encode())
         _say(f"  {last + 1:,} of {size:,} after {time.perf_counter() - began:.0f} s")
     database.execute("VACUUM (ANALYZE) events_app_event")

@@ -42,7 +42,7 @@ class Fault(NamedTuple):
     at: float
     kind: str
     lasts: float
-    #: The worker that it hits, if it hits one.
+    #: The target of a fault that hits a worker. Faults of Valkey ignore the name.
     worker: str
 
 

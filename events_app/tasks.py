@@ -33,7 +33,7 @@ BATCH = 1000
 #: Events in one lease of retries. After each lease the task looks for fresh events.
 RETRIES_AT_ONCE = 100
 
-#: Inbound mails in one lease. The worker reads them one by one.
+#: Inbound mails in one lease. A worker parses one mail at a time.
 MAILS_AT_ONCE = 20
 
 #: Seconds without a tick of beat after which a warning is logged.

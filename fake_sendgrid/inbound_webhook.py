@@ -26,7 +26,7 @@ class InboundDelivery:
 
     def __init__(self, form: MultipartForm) -> None:
         self.form = form
-        #: One status for each post; None means no response.
+        #: The status of every post; None without a response.
         self.statuses: list[int | None] = []
         self.finished = threading.Event()
 

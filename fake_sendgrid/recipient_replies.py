@@ -20,7 +20,7 @@ _TAG = re.compile(r"<[^>]*>")
 
 
 class RecipientReplies:
-    """Makes one reply to each opened mail whose recipient replies."""
+    """The replies of recipients: one reply to an opened mail at a reply address."""
 
     def __init__(self, log: RequestLog) -> None:
         self._log = log

@@ -20,7 +20,7 @@ AT_WORK = 32
 #: Seconds that a client may keep a thread waiting for its body, in total.
 PATIENCE = 5.0
 
-#: Each such number of received bytes adds one second.
+#: Bytes a second: a body has a second more for each 32 KB received.
 SLOWEST = 32 * 1024
 
 # The most bytes of one read.

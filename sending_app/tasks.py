@@ -23,7 +23,7 @@ MAIL, BULK = "sendgrid.mail", "sendgrid.bulk"
 #: no task of its own, which would cost as much as the mail.
 IDLE_WAIT = 0.1
 
-#: Seconds that one task waits in all: other work may need its worker.
+#: Total seconds of waiting in a task: other work may need the worker.
 MAX_IDLE_WAIT = 1.0
 
 #: Seconds that one task posts mails, or removes old ones, before it leaves the rest to the next task.

@@ -1,4 +1,4 @@
-"""The ground each test stands on: its own stream, no receivers but its own, either database."""
+"""Fixtures of all tests: a stream for each test, signals without receivers, and both databases."""
 
 import os
 import uuid

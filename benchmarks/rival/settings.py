@@ -1,4 +1,4 @@
-"""The rival's settings, from its documentation. None of them slows it down.
+"""The rival's settings, from its documentation. No setting slows the rival down.
 
 Middleware, database, server and signature check are the same as in `project.settings`.
 """

@@ -21,8 +21,8 @@ class Unwritten:
     def write(self, write: Callable[[], None], later: Callable[[], None] | None = None) -> None:
         """Call `write`; if the database is away or the soft limit strikes, keep `later` for `flush`.
 
-        Raises DatabaseUnavailable, SoftTimeLimitExceeded, or what else `write` raises, which is not kept:
-        the same write would fail again.
+        Without `later`, `write` itself is kept. Raises DatabaseUnavailable, SoftTimeLimitExceeded, or another
+        error of `write`. After another error nothing is kept: the same write would fail again.
         """
         try:
             write()

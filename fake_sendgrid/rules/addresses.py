@@ -33,7 +33,7 @@ def sender(value: Any, field: str) -> Iterator[Fault]:
 
 
 def email_of(value: Any) -> str:
-    """Return its address, or "" if it has no readable one."""
+    """Return the address of a {"email": …} object, or "" without a readable address."""
     email = value.get("email") if isinstance(value, dict) else None
     return email if isinstance(email, str) else ""
 

@@ -81,5 +81,5 @@ class Answer:
 
 
 def without_control_characters(text: str) -> str:
-    """Text that any database stores and any terminal shows."""
+    """Replace control characters, which PostgreSQL may refuse and a terminal obeys, with spaces."""
     return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)

@@ -1,4 +1,4 @@
-"""The ground for what posts: no proxies of this machine's, no connections of another test's."""
+"""Fixtures of tests that post: no proxy of the machine, and no open connection of an earlier test."""
 
 import os
 from collections.abc import Callable, Iterator
