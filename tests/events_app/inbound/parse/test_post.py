@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from events_app.decode import Unreadable
@@ -310,9 +310,13 @@ any_part = st.builds(
 )
 
 
-@given(st.lists(any_part, max_size=8))
+def without_boundary(parts: list[Part]) -> bool:
+    """SendGrid's boundary is always the same, so content with the boundary breaks the form."""
+    return not any(b"--xYzZY" in part.content for part in parts)
+
+
+@given(st.lists(any_part, max_size=8).filter(without_boundary))
 def test_any_form_is_read_or_unreadable(parts: list[Part]) -> None:
-    assume(b"--xYzZY" not in b"".join(part.content for part in parts))
     with suppress(Unreadable):
         look_at(read(parts))
 
@@ -428,7 +432,7 @@ sent = st.builds(
     name.map(lambda text: " ".join(text.split())),
     st.tuples(text_body, st.none()) | st.tuples(st.none(), text_body) | st.tuples(text_body, text_body),
     st.lists(file, max_size=3),
-)
+).filter(lambda mail: without_boundary(mail.parts()))
 
 
 def check(found: InboundMessage, mail: Sent) -> None:
