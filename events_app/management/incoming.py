@@ -86,7 +86,7 @@ def tries(row: Any) -> int | None:
     return None if pending is None else pending.failures + pending.worker_deaths
 
 
-def why(row: Any) -> str:
+def why_pending(row: Any) -> str:
     """The failed receivers with their errors, or else why the row is pending or a dead letter."""
     pending = pending_of(row)
     if pending is None:

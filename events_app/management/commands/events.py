@@ -40,7 +40,7 @@ class Command(Incoming):
         "state": incoming.state,
         "tries": incoming.tries,
         "recipient": attrgetter("recipient"),
-        "why": incoming.why,
+        "why": incoming.why_pending,
     }
     groups: ClassVar = {
         "type": attrgetter("event_type"),

@@ -57,7 +57,7 @@ class Command(Incoming):
         "tries": incoming.tries,
         "mark": _marks,
         "from: subject (to)": _summary,
-        "why": incoming.why,
+        "why": incoming.why_pending,
     }
     groups: ClassVar = {"state": incoming.state, "receivers": incoming.failed_receivers}
 
@@ -109,12 +109,17 @@ class Command(Incoming):
         yield "\nAs it is read today"
         yield from fields({"unreadable": unreadable} if message is None else _facts(message))
         if message is not None:
-            yield from _text(message)
-            yield from _table_of_files(message)
+            yield from _text_and_files(message)
         yield from incoming.tracebacks(mail)
 
     def _save(self, options: Options) -> None:
-        mail = self._one(options["id"])
+        mails = list(filters.find(filters.Criteria(ids=(options["id"],))).order_by("pk")[:10])
+        if not mails:
+            raise CommandError(self.no_such([options["id"]]))
+        if len(mails) > 1:
+            numbers = ", ".join(str(mail.pk) for mail in mails)
+            raise CommandError(f"Several mails have this Message-ID. Say which by its number: {numbers}.")
+        mail = mails[0]
         try:
             content = store.body(mail) if options["post"] else store.parse(mail).message.as_bytes()
         except Unreadable as error:
@@ -123,15 +128,6 @@ class Command(Incoming):
         except Unavailable as error:
             raise CommandError(str(error)) from error
         self._put(content, options["file"])
-
-    def _one(self, id: str) -> InboundMail:
-        mails = list(filters.find(filters.Criteria(ids=(id,))).order_by("pk")[:10])
-        if not mails:
-            raise CommandError(self.no_such([id]))
-        if len(mails) > 1:
-            numbers = ", ".join(str(mail.pk) for mail in mails)
-            raise CommandError(f"Several mails have this Message-ID. Say which by its number: {numbers}.")
-        return mails[0]
 
     def _put(self, content: bytes, file: str | None) -> None:
         if file is None:
@@ -184,7 +180,13 @@ def _files(message: InboundMessage) -> list[dict[str, Any]]:
     ]
 
 
-def _table_of_files(message: InboundMessage) -> Iterator[str]:
+def _text_and_files(message: InboundMessage) -> Iterator[str]:
+    """The beginning of the text, or of the HTML's source in a mail without text, and a table of files."""
+    name, text = ("Text", message.text) if message.text else ("HTML", message.html or "")
+    if text:
+        size = f", the first {MOST_TEXT} of {len(text)} characters" if len(text) > MOST_TEXT else ""
+        yield f"\n{name}{size}"
+        yield from indented(text[:MOST_TEXT].replace("\r\n", "\n"))
     if files := _files(message):
         yield f"\nFiles, the first {MOST_FILES} of {len(files)}" if len(files) > MOST_FILES else "\nFiles"
         rows = [
@@ -192,12 +194,3 @@ def _table_of_files(message: InboundMessage) -> Iterator[str]:
             for file in files[:MOST_FILES]
         ]
         yield from Table(("name", "type", "bytes", ""), indent="  ").lines(rows)
-
-
-def _text(message: InboundMessage) -> Iterator[str]:
-    """The beginning of the text, or of the HTML's source in a mail without text."""
-    name, text = ("Text", message.text) if message.text else ("HTML", message.html or "")
-    if text:
-        size = f", the first {MOST_TEXT} of {len(text)} characters" if len(text) > MOST_TEXT else ""
-        yield f"\n{name}{size}"
-        yield from indented(text[:MOST_TEXT].replace("\r\n", "\n"))

@@ -34,29 +34,23 @@ class Table:
         texts = [[_cell(value) for value in row] for row in rows]
         if not self._widths:
             self._numbers = {at for row in rows for at, value in enumerate(row) if isinstance(value, int)}
-            self._measure([self.header, *texts])
+            self._widths = [max(map(len, column)) for column in zip(self.header, *texts, strict=True)]
+            if self.width is not None:
+                room = self.width - sum(self._widths[:-2]) - 2 * len(self._widths[:-2])
+                self._widths[-2] = max(min(self._widths[-2], room, WIDEST), len(self.header[-2]))
+                self._on_one_line = room - self._widths[-2] - 2 >= LEAST_FOR_LAST_CELL
             texts.insert(0, [*self.header[:-1], self.header[-1] if self._on_one_line else ""])
         for cells in texts:
-            yield from self._lines_of(cells)
-
-    def _measure(self, texts: Sequence[Sequence[str]]) -> None:
-        self._widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
-        if self.width is not None:
-            room = self.width - sum(self._widths[:-2]) - 2 * len(self._widths[:-2])
-            self._widths[-2] = max(min(self._widths[-2], room, WIDEST), len(self.header[-2]))
-            self._on_one_line = room - self._widths[-2] - 2 >= LEAST_FOR_LAST_CELL
-
-    def _lines_of(self, cells: list[str]) -> Iterator[str]:
-        if self.width is not None:
-            cells[-2] = cut(cells[-2], self._widths[-2])
-        padded = [
-            cell.rjust(width) if at in self._numbers else cell.ljust(width)
-            for at, (cell, width) in enumerate(zip(cells, self._widths, strict=True))
-        ]
-        first_line = padded if self._on_one_line else padded[:-1]
-        yield cut((self.indent + "  ".join(first_line)).rstrip(), self.width)
-        if cells[-1] and not self._on_one_line:
-            yield cut(" " * (self._widths[0] + 2) + cells[-1], self.width)
+            if self.width is not None:
+                cells[-2] = cut(cells[-2], self._widths[-2])
+            padded = [
+                cell.rjust(width) if at in self._numbers else cell.ljust(width)
+                for at, (cell, width) in enumerate(zip(cells, self._widths, strict=True))
+            ]
+            first_line = padded if self._on_one_line else padded[:-1]
+            yield cut((self.indent + "  ".join(first_line)).rstrip(), self.width)
+            if cells[-1] and not self._on_one_line:
+                yield cut(" " * (self._widths[0] + 2) + cells[-1], self.width)
 
 
 def section(header: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
