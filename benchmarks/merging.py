@@ -40,14 +40,14 @@ def _address(number: int) -> str:
 
 
 def ours() -> Callable[[Any], bytes]:
-    from sending_app.api import payload, split  # noqa: PLC0415 (the rival's settings do not have it)
+    from sending_app.api import payload  # noqa: PLC0415 (the rival's settings do not have it)
     from sending_app.compose import compose  # noqa: PLC0415
 
     backend: Any = get_connection()
 
     def build(message: Any) -> bytes:
         mail = compose(message, backend.rules).mail
-        (envelopes,) = split.split_into_requests(mail)
+        (envelopes,) = payload.split_into_requests(mail)
         return payload.encode(payload.build(mail.shared, envelopes, mail.attachments))
 
     return build

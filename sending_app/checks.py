@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from events_app.shared.checks import hint, missing_queues, unusable
 from sending_app import account, conf, tasks
 from sending_app.compose import addresses
-from sending_app.compose.defaults import KNOWN
+from sending_app.compose.attributes import KNOWN
 
 #: Seconds below which the wait for events proves nothing. SendGrid gathers events for 30 seconds before it
 #: posts them ("Event Webhook Overview"), and longer under load.
@@ -24,18 +24,29 @@ QUEUED, DIRECT = "sending_app.backends.queued.EmailBackend", "sending_app.backen
 
 
 @register(Tags.security)
-def check_settings(**_: Any) -> list[CheckMessage]:
+def check_mail_settings(**_: Any) -> list[CheckMessage]:
     """Check the values of settings, and each mailer's key."""
-    return unusable(conf.SETTINGS, "sending_app.E001") or [
-        *_check_mailers(),
-        *_check_idna_encoder(),
-        *_check_defaults(),
-        *_check_wait(),
-    ]
+    messages = unusable(conf.SETTINGS, "sending_app.E001")
+    if messages:
+        return messages
+    try:
+        addresses.encoder(conf.SENDGRID_IDNA_ENCODER.get() or conf.IDNA_ENCODER.get())
+    except ImproperlyConfigured as error:
+        messages.append(Error(str(error), id="sending_app.E001"))
+    for setting in (conf.SEND_DEFAULTS, conf.SENDGRID_SEND_DEFAULTS):
+        messages += [
+            checks.Warning(
+                f"{setting.name} has {name!r}, which is no attribute of a message.",
+                hint=hint(name, KNOWN),
+                id="sending_app.W002",
+            )
+            for name in sorted(setting.get().keys() - KNOWN)
+        ]
+    return [*messages, *_check_mailers()]
 
 
 @register()
-def check_celery(**_: Any) -> list[CheckMessage]:
+def check_mail_tasks(**_: Any) -> list[CheckMessage]:
     """Check the Celery app for settings that keep mails from a worker."""
     if QUEUED not in dict(_mailers()).values():
         return []
@@ -73,35 +84,16 @@ def _mailers() -> Iterator[tuple[str, str]]:
 
 
 def _check_mailers() -> Iterable[CheckMessage]:
-    for alias, backend in _mailers():
+    mailers = dict(_mailers())
+    for alias, backend in mailers.items():
         if backend in (QUEUED, DIRECT):
             try:
                 account.named(alias)
             except ImproperlyConfigured as error:
                 # A warning: a project that only receives events needs no key.
                 yield checks.Warning(str(error), hint="Until then send() raises.", id="sending_app.W001")
-
-
-def _check_idna_encoder() -> Iterable[CheckMessage]:
-    try:
-        addresses.encoder(conf.SENDGRID_IDNA_ENCODER.get() or conf.IDNA_ENCODER.get())
-    except ImproperlyConfigured as error:
-        yield Error(str(error), id="sending_app.E001")
-
-
-def _check_defaults() -> Iterable[CheckMessage]:
-    for setting in (conf.SEND_DEFAULTS, conf.SENDGRID_SEND_DEFAULTS):
-        for name in sorted(setting.get().keys() - KNOWN):
-            yield checks.Warning(
-                f"{setting.name} has {name!r}, which is no attribute of a message.",
-                hint=hint(name, KNOWN),
-                id="sending_app.W002",
-            )
-
-
-def _check_wait() -> Iterable[CheckMessage]:
     wait = conf.UNKNOWN_WAIT.get()
-    if wait < SHORTEST_WAIT and QUEUED in dict(_mailers()).values():
+    if wait < SHORTEST_WAIT and QUEUED in mailers.values():
         yield checks.Warning(
             f"SEND_UNKNOWN_WAIT is {wait} seconds, and SendGrid gathers events for 30 seconds or more before "
             "it posts them: a mail that SendGrid has accepted could be sent again.",

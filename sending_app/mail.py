@@ -40,7 +40,7 @@ class Personalization:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attachment:
+class AttachedFile:
     """An attached file, stored once for all mails of a message."""
 
     content: bytes
@@ -76,7 +76,7 @@ class ComposedMail:
 
     shared: SharedContent
     personalizations: list[Personalization]
-    attachments: list[Attachment] = field(default_factory=list)
+    attachments: list[AttachedFile] = field(default_factory=list)
     #: Each `to` recipient gets a separate mail. Only a batch is ever split.
     is_batch: bool = False
     #: The lane. None: the number of recipients decides.

@@ -158,11 +158,21 @@ def attach_inline_image(  # noqa: PLR0913, PLR0917 (as in Anymail)
     idstring: str = "img",
     domain: str | None = None,
 ) -> str:
-    """Attach a picture for `<img src="cid:...">`, and return the id for the `src`."""
+    """Attach a picture for `<img src="cid:...">`, and return the id for the `src`.
+
+    Raises TypeError without `subtype`, if neither content nor filename tell the subtype.
+    """
     # Not the host name: the host name is private, and some mail programs show no picture whose id ends like
     # a program's name (.com).
     content_id = make_msgid(idstring, domain or "inline")
-    subtype = subtype or _subtype(content, filename)
+    if not subtype:
+        try:
+            subtype = MIMEImage(content).get_content_subtype()  # from the first bytes
+        except TypeError:
+            media_type = mimetypes.guess_type(filename or "")[0] or ""
+            if not media_type.startswith("image/"):
+                raise
+            subtype = media_type.removeprefix("image/")
     picture: MIMEImage | MIMEPart
     if django.VERSION < (6, 0):  # takes only MIMEBase; Django 6 warns about MIMEBase
         picture = MIMEImage(content, subtype)
@@ -187,14 +197,3 @@ def attach_inline_image_file(
     """Attach a picture file under the name of the file; see `attach_inline_image`."""
     path = Path(path)
     return attach_inline_image(message, path.read_bytes(), path.name, subtype, idstring, domain)
-
-
-def _subtype(content: bytes, filename: str | None) -> str:
-    """The picture's subtype, such as "png", from the first bytes, else from the name. May raise TypeError."""
-    try:
-        return MIMEImage(content).get_content_subtype()
-    except TypeError:
-        media_type = mimetypes.guess_type(filename or "")[0] or ""
-        if not media_type.startswith("image/"):
-            raise
-        return media_type.removeprefix("image/")

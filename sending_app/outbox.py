@@ -15,9 +15,8 @@ from django.utils import timezone
 
 from events_app.shared.database import database_now, sql_now
 from sending_app import conf
-from sending_app.api.split import MAX_SCHEDULE_AHEAD, sending_time, split_into_requests
-from sending_app.mail import Attachment as File
-from sending_app.mail import ComposedMail, Personalization, SharedContent
+from sending_app.api.payload import MAX_SCHEDULE_AHEAD, sending_time, split_into_requests
+from sending_app.mail import AttachedFile, ComposedMail, Personalization, SharedContent
 from sending_app.models import Attachment, Mail, OutboxMessage, Recipient
 
 #: Rows of an insert statement.
@@ -101,10 +100,12 @@ def personalizations_of(mail: Mail) -> list[Personalization]:
     return msgspec.json.decode(bytes(mail.personalizations or b""), type=list[Personalization])
 
 
-def files_of(message: OutboxMessage) -> list[File]:
+def files_of(message: OutboxMessage) -> list[AttachedFile]:
     """The message's attachments in their order, during the retention of the content."""
     return [
-        File(filename=row.filename, type=row.type, content_id=row.content_id, content=bytes(row.content))
+        AttachedFile(
+            filename=row.filename, type=row.type, content_id=row.content_id, content=bytes(row.content)
+        )
         for row in message.attachments.order_by("pk")
     ]
 

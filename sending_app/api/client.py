@@ -1,4 +1,4 @@
-"""Post a mail to SendGrid and classify the outcome.
+"""Post a mail to SendGrid and tell the outcome.
 
 Mail Send takes no idempotency key, so a retry is only safe if SendGrid surely does not have the mail. The
 outcome tells whether SendGrid may have the mail.
@@ -51,19 +51,6 @@ class SendResult:
     error: RequestsAPIError | None = None
     #: Its request has lost the key and the body.
     response: requests.Response | None = None
-
-
-#: Statuses that pause the account. Other 4xx are about a single mail.
-ABOUT_THE_ACCOUNT = {
-    401,  # a wrong key; also "Maximum credits exceeded" (sendgrid-nodejs issue 1032)
-    404,  # `SENDGRID_API_URL`
-    405,  # as 404
-    406,  # a proxy changes the headers
-    407,  # a proxy asks for a login
-    415,  # as 406
-    429,  # rate limit
-    451,  # this host is in another region than the account (API Errors)
-}
 
 
 class _Upload(io.BytesIO):
@@ -120,10 +107,18 @@ def post(account: Account, body: bytes) -> SendResult:
             response = _exchange(session, account, upload)
     # Errors of requests are OSErrors. Some errors of urllib3 and of a missing CA bundle are not wrapped.
     except (OSError, urllib3.exceptions.HTTPError) as fault:
-        outcome = _unless_cut_short(upload)
+        outcome = Outcome.UNKNOWN if upload.is_whole else Outcome.RETRY
         failure = "No answer from SendGrid" if upload.is_whole else "The mail did not get to SendGrid"
         return _unanswered(outcome, without_control_characters(f"{failure}: {_cause(fault, callers)}"), fault)
-    return _answered(response, upload)
+    answer = Answer(response.status_code, response.reason or "", response.headers, response.content)
+    outcome = answer.outcome(upload.is_whole)
+    if outcome is Outcome.ACCEPTED:
+        x_message_id = without_control_characters(response.headers.get("X-Message-Id", "")).strip()[:255]
+        return SendResult(outcome, answer.status, x_message_id, response=response)
+    wait = answer.wait() if answer.status == 429 else None
+    text = f"SendGrid API response {answer.status}\n{answer.full_text()}"
+    error = RequestsAPIError(text, outcome=outcome, status_code=answer.status, response=response)
+    return SendResult(outcome, answer.status, "", answer.detail(), wait, error, response)
 
 
 def _exchange(session: requests.Session, account: Account, upload: _Upload) -> requests.Response:
@@ -147,35 +142,6 @@ def _exchange(session: requests.Session, account: Account, upload: _Upload) -> r
     response.request.headers.pop("Authorization", None)
     response.request.body = None
     return response
-
-
-def _answered(response: requests.Response, upload: _Upload) -> SendResult:
-    answer = Answer(response.status_code, response.reason or "", response.headers, response.content)
-    outcome = _outcome_of(answer, upload)
-    if outcome is Outcome.ACCEPTED:
-        x_message_id = without_control_characters(response.headers.get("X-Message-Id", "")).strip()[:255]
-        return SendResult(outcome, answer.status, x_message_id, response=response)
-    wait = answer.wait() if answer.status == 429 else None
-    text = f"SendGrid API response {answer.status}\n{answer.full_text()}"
-    error = RequestsAPIError(text, outcome=outcome, status_code=answer.status, response=response)
-    return SendResult(outcome, answer.status, "", answer.detail(), wait, error, response)
-
-
-def _outcome_of(answer: Answer, upload: _Upload) -> Outcome:
-    status = answer.status
-    if 200 <= status < 300:
-        return Outcome.ACCEPTED
-    if 300 <= status < 400 or status in ABOUT_THE_ACCOUNT:
-        return Outcome.PAUSED
-    if status == 403:  # a refused sender, a missing scope, a block (API Responses)
-        return Outcome.FAILED if answer.refuses_the_sender() else Outcome.PAUSED
-    if status == 408:  # SendGrid did not get the whole request (RFC 9110)
-        return Outcome.RETRY
-    return Outcome.FAILED if 400 <= status < 500 else _unless_cut_short(upload)
-
-
-def _unless_cut_short(upload: _Upload) -> Outcome:
-    return Outcome.UNKNOWN if upload.is_whole else Outcome.RETRY
 
 
 def _unanswered(outcome: Outcome, detail: str, fault: Exception | None = None) -> SendResult:

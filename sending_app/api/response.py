@@ -1,4 +1,4 @@
-"""Read SendGrid's answer about a refused mail. No answer makes the code here raise."""
+"""Read SendGrid's answer to a mail. No answer makes the code here raise."""
 
 import json
 import re
@@ -7,6 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+
+from sending_app.exceptions import Outcome
+
+#: Statuses that pause the account. Other 4xx are about a single mail.
+ABOUT_THE_ACCOUNT = {
+    401,  # a wrong key; also "Maximum credits exceeded" (sendgrid-nodejs issue 1032)
+    404,  # `SENDGRID_API_URL`
+    405,  # as 404
+    406,  # a proxy changes the headers
+    407,  # a proxy asks for a login
+    415,  # as 406
+    429,  # rate limit
+    451,  # this host is in another region than the account (API Errors)
+}
 
 #: Characters of SendGrid's text that are kept.
 MAX_TEXT = 2000
@@ -38,6 +52,21 @@ class Answer:
         """SendGrid's error objects with "message", "field" and "help". Each field may be null."""
         errors = self._json.get("errors") if isinstance(self._json, dict) else None
         return [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
+
+    def outcome(self, had_whole_request: bool) -> Outcome:
+        """Classify the answer. Without the whole request, SendGrid cannot have the mail."""
+        status = self.status
+        if 200 <= status < 300:
+            return Outcome.ACCEPTED
+        if 300 <= status < 400 or status in ABOUT_THE_ACCOUNT:
+            return Outcome.PAUSED
+        if status == 403:  # a refused sender, a missing scope, a block (API Responses)
+            return Outcome.FAILED if self.refuses_the_sender() else Outcome.PAUSED
+        if status == 408:  # SendGrid did not get the whole request (RFC 9110)
+            return Outcome.RETRY
+        if 400 <= status < 500:
+            return Outcome.FAILED
+        return Outcome.UNKNOWN if had_whole_request else Outcome.RETRY
 
     def refuses_the_sender(self) -> bool:
         """Whether SendGrid refuses the `from` of the mail."""

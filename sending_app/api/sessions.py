@@ -19,6 +19,21 @@ from requests.adapters import HTTPAdapter
 MAX_IDLE = 30.0
 
 
+class _Session(requests.Session):
+    def __init__(self) -> None:
+        super().__init__()
+        # One thread has one request at a time. Retries are decided by the delivery, never here.
+        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0)
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        # Even with allow_redirects=False, requests prepares the redirected request: with the key, and with
+        # errors about a bad Location.
+        return None
+
+
 class _Thread(threading.local):
     def __init__(self) -> None:
         self.pid = os.getpid()
@@ -32,8 +47,12 @@ _thread = _Thread()
 @contextmanager
 def session(url: str) -> Iterator[requests.Session]:
     """The thread's session for posts to `url`."""
-    sessions = _sessions()
-    client, last_used = sessions.pop(url) if url in sessions else (_new(), 0.0)
+    if _thread.pid != os.getpid():
+        # A fork shares the sockets of its parent: both would write to one connection. The sockets stay
+        # open, because the parent still uses them.
+        _thread.__init__()  # type: ignore[misc]
+    sessions = _thread.sessions
+    client, last_used = sessions.pop(url) if url in sessions else (_Session(), 0.0)
     if time.monotonic() - last_used > MAX_IDLE:
         client.close()  # closes the connections; the session opens new connections
     try:
@@ -44,36 +63,3 @@ def session(url: str) -> Iterator[requests.Session]:
         client.close()
         raise
     sessions[url] = client, time.monotonic()
-
-
-def close() -> None:
-    """Close the thread's sessions."""
-    sessions = _sessions()
-    while sessions:
-        sessions.popitem()[1][0].close()
-
-
-def _sessions() -> dict[str, tuple[requests.Session, float]]:
-    """The thread's sessions; none after a fork."""
-    if _thread.pid != os.getpid():
-        # A fork shares the sockets of its parent: both would write to one connection. The sockets stay
-        # open, because the parent still uses them.
-        _thread.__init__()  # type: ignore[misc]
-    return _thread.sessions
-
-
-class _Session(requests.Session):
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        # Even with allow_redirects=False, requests prepares the redirected request: with the key, and with
-        # errors about a bad Location.
-        return None
-
-
-def _new() -> requests.Session:
-    client = _Session()
-    # One thread has one request at a time. Retries are decided by the delivery, never here.
-    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0)
-    client.mount("https://", adapter)
-    client.mount("http://", adapter)
-    client.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    return client

@@ -13,7 +13,7 @@ from sending_app import account, conf
 from sending_app.account import DEFAULT_ALIAS
 from sending_app.compose import Composed, compose
 from sending_app.compose.addresses import encoder
-from sending_app.compose.rules import Rules
+from sending_app.compose.attributes import Rules
 from sending_app.exceptions import CancelSend, ConfigurationError, MailError
 from sending_app.message import RecipientStatus, SendStatus
 from sending_app.signals import pre_send
@@ -48,7 +48,16 @@ class Mailer(BaseEmailBackend, ABC):
         self.alias = alias or DEFAULT_ALIAS
         self.fail_silently = fail_silently
         self.account = account.with_options(self.alias, self.options)
-        self.rules = _rules(self.options, f"The mailer {self.alias!r}")
+        mailer, given = f"The mailer {self.alias!r}", self.options
+        own_encoder = conf.SENDGRID_IDNA_ENCODER.get(given.get("idna_encoder"), mailer)
+        defaults = {**conf.SEND_DEFAULTS.get(), **conf.SENDGRID_SEND_DEFAULTS.get()}
+        self.rules = Rules(
+            send_defaults=conf.SEND_DEFAULTS.get(given.get("send_defaults", defaults), mailer),
+            merge_field_format=conf.MERGE_FIELD_FORMAT.get(given.get("merge_field_format"), mailer),
+            generate_message_id=conf.GENERATE_MESSAGE_ID.get(given.get("generate_message_id"), mailer),
+            idna=encoder(own_encoder or conf.IDNA_ENCODER.get()),
+            ignore_unsupported=conf.IGNORE_UNSUPPORTED.get(given.get("ignore_unsupported_features"), mailer),
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         # On Django 5.2 a sent message holds its mailer, and the mailer holds a key that must not get into
@@ -67,26 +76,20 @@ class Mailer(BaseEmailBackend, ABC):
         """
         sent = 0
         for message in email_messages or ():
+            message.anymail_status = SendStatus()  # type: ignore[attr-defined]
             try:
-                sent += self._send_one(message)
-            except self.failures:
+                pre_send.send(type(self), message=message, esp_name=ESP_NAME)
+                if message.recipients():  # checked now: a receiver may have removed the last recipient
+                    self._dispatch(message, compose(message, self.rules))
+                    sent += 1
+            except CancelSend:
+                continue
+            except self.failures as error:
+                if isinstance(error, MailError):
+                    error.email_message = message
                 if not self.fail_silently:
                     raise
         return sent
-
-    def _send_one(self, message: Any) -> bool:
-        message.anymail_status = SendStatus()
-        try:
-            pre_send.send(type(self), message=message, esp_name=ESP_NAME)
-            if not message.recipients():  # checked now: a receiver may have removed the last recipient
-                return False
-            self._dispatch(message, compose(message, self.rules))
-        except CancelSend:
-            return False
-        except MailError as error:
-            error.email_message = message
-            raise
-        return True
 
     @abstractmethod
     def _dispatch(self, message: Any, composed: Composed) -> None:
@@ -102,17 +105,3 @@ class Mailer(BaseEmailBackend, ABC):
                 if accepted is None or message_id in accepted
             }
         )
-
-
-def _rules(options: Mapping[str, Any], mailer: str) -> Rules:
-    own_encoder = conf.SENDGRID_IDNA_ENCODER.get(options.get("idna_encoder"), mailer)
-    defaults = {**conf.SEND_DEFAULTS.get(), **conf.SENDGRID_SEND_DEFAULTS.get()}
-    return Rules(
-        send_defaults=conf.SEND_DEFAULTS.get(options.get("send_defaults"), mailer)
-        if "send_defaults" in options
-        else defaults,
-        merge_field_format=conf.MERGE_FIELD_FORMAT.get(options.get("merge_field_format"), mailer),
-        generate_message_id=conf.GENERATE_MESSAGE_ID.get(options.get("generate_message_id"), mailer),
-        idna=encoder(own_encoder or conf.IDNA_ENCODER.get()),
-        ignore_unsupported=conf.IGNORE_UNSUPPORTED.get(options.get("ignore_unsupported_features"), mailer),
-    )

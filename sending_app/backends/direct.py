@@ -4,7 +4,6 @@ from typing import Any
 
 from events_app.signals import ESP_NAME
 from sending_app.api import client, payload
-from sending_app.api.split import split_into_requests
 from sending_app.backends.base import Mailer
 from sending_app.compose import Composed
 from sending_app.signals import post_send
@@ -21,7 +20,7 @@ class EmailBackend(Mailer):
         mail, status = composed.mail, message.anymail_status
         accepted: set[str] = set()
         try:
-            for personalizations in split_into_requests(mail):
+            for personalizations in payload.split_into_requests(mail):
                 body = payload.encode(payload.build(mail.shared, personalizations, mail.attachments))
                 sent = client.post(self.account, body)
                 if sent.error:

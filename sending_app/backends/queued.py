@@ -26,11 +26,8 @@ class EmailBackend(Mailer):
 
     def __init__(self, fail_silently: bool = False, *, alias: str | None = None, **options: Any) -> None:
         super().__init__(fail_silently, alias=alias, **options)
-        self._check_account()
         self._lanes: set[Mail.Lane] = set()
-
-    def _check_account(self) -> None:
-        """Raise for options in code that a worker does not find under the alias."""
+        # A worker must find the account's options under the alias.
         in_code = self.options.keys() & OF_THE_ACCOUNT.keys()
         try:
             in_settings = account.named(self.alias)

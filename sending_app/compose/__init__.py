@@ -1,18 +1,28 @@
 """Make a mail from a Django message. Raise for everything that SendGrid is known to refuse."""
 
+import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.core.mail import EmailMessage
 
-from sending_app.compose import personalizations, required
+from sending_app.compose import personalizations
 from sending_app.compose.attachment import read_attachment
+from sending_app.compose.attributes import Attributes, Rules, combine
 from sending_app.compose.body import build_body
-from sending_app.compose.defaults import Attributes, combine
-from sending_app.compose.extra import Extra, read_extra
+from sending_app.compose.extra import Extra, check_shapes, read_extra
 from sending_app.compose.personalizations import Recipients, substitutions, warn_of_bare_names
-from sending_app.compose.rules import Rules, check_shapes
-from sending_app.exceptions import SerializationError
-from sending_app.mail import Attachment, ComposedMail, Personalization, SharedContent, merge_deep
+from sending_app.exceptions import InvalidAddress, SerializationError, UnsupportedFeature
+from sending_app.mail import (
+    MARKER,
+    MAX_LOCAL_PART,
+    AttachedFile,
+    ComposedMail,
+    Personalization,
+    SharedContent,
+    fill_marker,
+    merge_deep,
+)
 
 __all__ = [
     "Composed",
@@ -51,7 +61,7 @@ def compose(message: EmailMessage, rules: Rules) -> Composed:
         batch = any(name in attributes for name in personalizations.BATCH_ATTRIBUTES)
         made = _personalizations(recipients, attributes, shared, batch, rules)
         ids = _ids(recipients, made)
-    required.check_marker(shared, made)
+    _check_marker(shared, made)
     bulk = attributes.get("bulk")
     if bulk is not None and not isinstance(bulk, bool):
         raise SerializationError(f"bulk is {bulk!r}; it takes True and False")
@@ -70,7 +80,13 @@ def _shared_content(
 ) -> SharedContent:
     body = merge_deep(build_body(attributes, message.content_subtype, rules), extra.body)
     check_shapes(body, "esp_extra")  # only esp_extra can bring a wrong shape
-    required.check(body, extra, rules)
+    if not body.get("template_id"):  # a template has text and subject (Mail Send API)
+        content = body.get("content", [])
+        if not content or not all(alternative["value"] for alternative in content):
+            rules.refuse("a mail without text: set body, or add an alternative, or set template_id")
+        with_subject = [extra.shared] if extra.personalizations is None else extra.personalizations
+        if not body.get("subject") and not all(fields.get("subject") for fields in with_subject):
+            rules.refuse("a mail without a subject: set subject, or template_id")
     if "reply_to" in extra.body and "reply_to_list" not in extra.body:
         body.pop("reply_to_list", None)  # SendGrid takes either field, never both
     dynamic = extra.dynamic
@@ -107,9 +123,41 @@ def _ids(recipients: Recipients, made: list[Personalization]) -> dict[str, str]:
     return ids
 
 
-def _attachments(attributes: Attributes, shared: SharedContent, rules: Rules) -> list[Attachment]:
+def _check_marker(shared: SharedContent, made: Sequence[Personalization]) -> None:
+    """Raise for a `reply_to` with `MARKER` that no single id can fill.
+
+    UnsupportedFeature: the mail has no id, or several. InvalidAddress: the address gets too long.
+    """
+    marked = [address for address in shared.body.get("reply_to_list", []) if MARKER in address["email"]]
+    if not marked:
+        return
+    if not shared.tracked:
+        raise UnsupportedFeature(
+            f"reply_to has {MARKER}, but this mail has no id: SENDGRID_GENERATE_MESSAGE_ID is off. "
+            "Set it to True, or remove the marker"
+        )
+    if len(made) > 1:
+        raise UnsupportedFeature(
+            f"reply_to has {MARKER}, and this mail has {len(made)} ids: one for each "
+            "recipient of a batch (merge_data, merge_metadata, merge_headers), or for each of esp_extra's "
+            "personalizations. SendGrid takes a single reply_to for all of them. Send each recipient a "
+            "separate message, or remove the marker: replies name the mail in In-Reply-To as well"
+        )
+    for address in fill_marker(marked, str(uuid.UUID(int=0))):
+        if len(address["email"].rpartition("@")[0].encode()) > MAX_LOCAL_PART:
+            raise InvalidAddress(
+                f"An address in reply_to is too long with an id for {MARKER}: it may have {MAX_LOCAL_PART} "
+                "characters before its @, and the id has 32"
+            )
+
+
+def _attachments(attributes: Attributes, shared: SharedContent, rules: Rules) -> list[AttachedFile]:
     if "attachments" in shared.body:
         return []
     attachments = [read_attachment(attachment) for attachment in attributes.get("attachments", [])]
-    required.check_files(attachments, rules)
+    for attachment in attachments:
+        if not attachment.content:  # a template does not fill files either
+            rules.refuse(
+                f"an empty attachment ({attachment.filename!r}): leave it out, or put something into it"
+            )
     return attachments

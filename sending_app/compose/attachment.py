@@ -11,7 +11,7 @@ from django.core.mail import EmailMessage
 from django.utils.functional import Promise
 
 from sending_app.exceptions import SerializationError
-from sending_app.mail import Attachment
+from sending_app.mail import AttachedFile
 
 #: Django's type of an unknown file.
 UNKNOWN_TYPE = "application/octet-stream"
@@ -23,7 +23,7 @@ MAX_FILENAME = 255
 _bad = re.compile(r"[;\x00-\x1f\x7f\ud800-\udfff]+")
 
 
-def read_attachment(attachment: Any) -> Attachment:
+def read_attachment(attachment: Any) -> AttachedFile:
     """Read an entry of `message.attachments`. Raises SerializationError."""
     if isinstance(attachment, Message):
         return _from_mime(attachment)
@@ -31,14 +31,19 @@ def read_attachment(attachment: Any) -> Attachment:
         str(field) if isinstance(field, Promise) else field for field in (*attachment, None, None)[:3]
     )
     declared = mimetype or mimetypes.guess_type(filename or "")[0] or UNKNOWN_TYPE
-    media_type, charset = _media_type(declared)
+    header = Email()
+    try:
+        header["Content-Type"] = declared
+    except ValueError:  # a line break
+        header["Content-Type"] = UNKNOWN_TYPE
+    media_type, charset = header.get_content_type(), str(header.get_content_charset("utf-8"))
     file = _bytes(content, filename)
     if media_type.startswith("text/"):
         file, media_type = _in_utf8(file, "utf-8" if isinstance(content, str) else charset, media_type)
-    return Attachment(content=file, filename=_filename(filename, media_type), type=media_type)
+    return AttachedFile(content=file, filename=_filename(filename, media_type), type=media_type)
 
 
-def _from_mime(entity: Message) -> Attachment:
+def _from_mime(entity: Message) -> AttachedFile:
     media_type = entity.get_content_type()
     if entity.is_multipart():
         # An attached mail is the first child. Any other multipart has no bytes but the whole entity.
@@ -50,26 +55,13 @@ def _from_mime(entity: Message) -> Attachment:
         if media_type.startswith("text/"):
             file, media_type = _in_utf8(file, entity.get_content_charset() or "utf-8", media_type)
     filename = _filename(entity.get_filename(), media_type)
-    return Attachment(content=file, filename=filename, type=media_type, content_id=_content_id(entity))
-
-
-def _content_id(entity: Message) -> str | None:
-    """The id of an inline file; None for any other file."""
     disposition = entity.get_content_disposition()
-    content_id = _bad.sub("", str(entity.get("Content-ID", ""))).strip(" <>")
+    content_id = _bad.sub("", str(entity.get("Content-ID", ""))).strip(" <>") or None
     if disposition == "inline":
-        return content_id or make_msgid("inline", "inline")[1:-1]
-    return (content_id or None) if disposition is None else None
-
-
-def _media_type(declared: str) -> tuple[str, str]:
-    """The type without its parameters, and its charset."""
-    header = Email()
-    try:
-        header["Content-Type"] = declared
-    except ValueError:  # a line break
-        return UNKNOWN_TYPE, "utf-8"
-    return header.get_content_type(), str(header.get_content_charset("utf-8"))
+        content_id = content_id or make_msgid("inline", "inline")[1:-1]
+    elif disposition is not None:
+        content_id = None  # no inline file
+    return AttachedFile(content=file, filename=filename, type=media_type, content_id=content_id)
 
 
 def _bytes(content: Any, filename: str | None) -> bytes:

@@ -3,16 +3,15 @@
 import math
 import re
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 from django.utils.timezone import get_current_timezone, is_naive, make_aware
 
 from events_app.signals import MESSAGE_ID_ARG
 from sending_app.compose.addresses import parse_addresses
-from sending_app.compose.defaults import Attributes
+from sending_app.compose.attributes import Attributes, Rules
 from sending_app.compose.plain import as_text, plain
-from sending_app.compose.rules import Rules, is_time
 from sending_app.exceptions import InvalidAddress, SerializationError, UnsupportedFeature
 from sending_app.mail import Address
 
@@ -22,6 +21,9 @@ MAX_TAG_LENGTH = 255
 
 #: Order of alternatives: SendGrid refuses any other order (Mail Send Errors).
 _ORDER = {"text/plain": 0, "text/html": 1}
+
+#: A year inside datetime's range, so that arithmetic and any time zone stay in range.
+_EARLIEST, _LATEST = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (2, 9999))
 
 #: Refused in `headers` (Mail Send Errors).
 RESERVED_HEADERS = frozenset(
@@ -104,20 +106,15 @@ def _subject(written: Any) -> str:
 
 def _content(attributes: Attributes, content_subtype: str, rules: Rules) -> list[dict[str, str]]:
     body = (attributes.get("body", ""), f"text/{content_subtype}")
-    alternatives = [
-        {"type": _type(mimetype, rules), "value": _content_text(content, mimetype)}
-        for content, mimetype in [body, *attributes.get("alternatives", [])]
-    ]
-    # An empty alternative is an error, or SendGrid renders the template's wrong part (anymail issue 32).
-    alternatives = [alternative for alternative in alternatives if alternative["value"]]
+    alternatives = []
+    for content, mimetype in [body, *attributes.get("alternatives", [])]:
+        media_type, *parameters = re.split(r"[;\r\n]", str(mimetype))
+        if parameters:
+            rules.refuse(f"parameters in the type of an alternative ({str(mimetype)!r})")
+        # An empty alternative is an error, or SendGrid renders the template's wrong part (anymail issue 32).
+        if text := _content_text(content, mimetype):
+            alternatives.append({"type": media_type.strip().lower(), "value": text})
     return sorted(alternatives, key=lambda alternative: _ORDER.get(alternative["type"], 2))
-
-
-def _type(mimetype: Any, rules: Rules) -> str:
-    media_type, *parameters = re.split(r"[;\r\n]", str(mimetype))
-    if parameters:
-        rules.refuse(f"parameters in the type of an alternative ({str(mimetype)!r})")
-    return media_type.strip().lower()
 
 
 def _content_text(content: Any, mimetype: Any) -> str:
@@ -158,7 +155,18 @@ def _send_at(written: Any) -> int | None:
     """Seconds since 1970. A date means midnight; a time without a zone is in Django's current zone."""
     if written is None:
         return None
-    seconds = _seconds(written)
+    if isinstance(written, date):
+        moment = written if isinstance(written, datetime) else datetime.combine(written, time())
+        seconds = (make_aware(moment, get_current_timezone()) if is_naive(moment) else moment).timestamp()
+    # An int may be too large for isfinite.
+    elif isinstance(written, bool) or not (
+        isinstance(written, int) or (isinstance(written, float) and math.isfinite(written))
+    ):
+        raise SerializationError(
+            f"send_at is {written!r}; it takes a datetime, a date, or a number of seconds"
+        )
+    else:
+        seconds = written
     if not is_time(seconds):
         raise SerializationError(
             "send_at is in no year between 2 and 9998; a number is of seconds since 1970, not milliseconds"
@@ -166,17 +174,9 @@ def _send_at(written: Any) -> int | None:
     return int(seconds)
 
 
-def _seconds(written: Any) -> float:
-    if isinstance(written, date):
-        moment = written if isinstance(written, datetime) else datetime.combine(written, time())
-        return (make_aware(moment, get_current_timezone()) if is_naive(moment) else moment).timestamp()
-    # An int may be too large for isfinite.
-    number = isinstance(written, int) or (isinstance(written, float) and math.isfinite(written))
-    if isinstance(written, bool) or not number:
-        raise SerializationError(
-            f"send_at is {written!r}; it takes a datetime, a date, or a number of seconds"
-        )
-    return written  # type: ignore[no-any-return]
+def is_time(seconds: float) -> bool:
+    """Whether the seconds since 1970 are in the years 2 to 9998: milliseconds are not."""
+    return _EARLIEST <= seconds < _LATEST
 
 
 def by_lower_name(headers: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
@@ -188,17 +188,14 @@ def checked_headers(headers: Mapping[str, Any], field: str, rules: Rules) -> dic
     """Headers as text. Raises SerializationError, and UnsupportedFeature for headers SendGrid refuses."""
     checked = {}
     for lower, (name, written) in by_lower_name(headers).items():
-        header = as_text(written, f"{field}[{name!r}]")
-        if why := _header_fault(lower, header):
-            rules.refuse(f"{field}[{name!r}]: {why}")
+        where = f"{field}[{name!r}]"
+        header = as_text(written, where)
+        if lower in RESERVED_HEADERS:
+            rules.refuse(f"{where}: it sets this header itself")
+        elif not _header_name.fullmatch(lower):
+            rules.refuse(f"{where}: a header's name is ASCII without spaces and colons")
+        elif "\n" in header or "\r" in header:
+            rules.refuse(f"{where}: a header has one line")
         else:
             checked[name] = header
     return checked
-
-
-def _header_fault(name: str, header: str) -> str:
-    if name in RESERVED_HEADERS:
-        return "it sets this header itself"
-    if not _header_name.fullmatch(name):
-        return "a header's name is ASCII without spaces and colons"
-    return "a header has one line" if "\n" in header or "\r" in header else ""

@@ -1,12 +1,19 @@
-"""Read `esp_extra`: fields for the request, and options for this package."""
+"""Read `esp_extra`: fields for the request, and options for this package.
 
-from collections.abc import Mapping
+`esp_extra` can set every field. The outbox can only read a mail back if the fields listed here have their
+shape. SendGrid refuses a wrong shape too, and decides about every other field.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
-from sending_app.compose.rules import Rules, are_addresses, check_shapes
+from sending_app.compose.attributes import Rules
+from sending_app.compose.body import is_time
 from sending_app.conf import MERGE_FIELD_FORMAT
 from sending_app.exceptions import ConfigurationError, SerializationError, UnsupportedFeature
+
+_Shape: TypeAlias = tuple[Callable[[Any], bool], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +39,12 @@ def read_extra(esp_extra: Mapping[str, Any], rules: Rules) -> Extra:
     body = dict(esp_extra)
     written = body.pop("personalizations", None)
     shared = written if isinstance(written, dict) else {}
-    _check_shared(shared)
+    if recipients := sorted(shared.keys() & {"to", "cc", "bcc"}):
+        raise UnsupportedFeature(
+            'esp_extra["personalizations"] as a dict is for all recipients and cannot have '
+            f"{recipients[0]!r}: set it on the message, or write a list of personalizations"
+        )
+    check_shapes(shared, "esp_extra['personalizations']")
     return Extra(
         field_format=_field_format(body.pop("merge_field_format", rules.merge_field_format)),
         dynamic=body.pop("use_dynamic_template", None),
@@ -50,16 +62,6 @@ def _field_format(written: Any) -> str | None:
     raise SerializationError(why)
 
 
-def _check_shared(fields: dict[str, Any]) -> None:
-    recipients = sorted(fields.keys() & {"to", "cc", "bcc"})
-    if recipients:
-        raise UnsupportedFeature(
-            'esp_extra["personalizations"] as a dict is for all recipients and cannot have '
-            f"{recipients[0]!r}: set it on the message, or write a list of personalizations"
-        )
-    check_shapes(fields, "esp_extra['personalizations']")
-
-
 def _personalizations(written: Any) -> list[dict[str, Any]]:
     if not isinstance(written, list) or not written:
         raise SerializationError('esp_extra["personalizations"] must be a dict, or a list that is not empty')
@@ -68,9 +70,63 @@ def _personalizations(written: Any) -> list[dict[str, Any]]:
         if not isinstance(personalization, dict) or not personalization.get("to"):
             raise SerializationError(f'{where} must be a dict with "to"')
         for field in ("to", "cc", "bcc"):
-            if not are_addresses(personalization.get(field, [])):
+            if not _are_addresses(personalization.get(field, [])):
                 raise SerializationError(
                     f'{where}[{field!r}] must be a list of {{"email": ..., "name": ...}}'
                 )
         check_shapes(personalization, f"esp_extra['personalizations'][{number}]")
     return written
+
+
+def check_shapes(fields: Mapping[str, Any], where: str) -> None:
+    """Raise SerializationError for a field of a wrong shape."""
+    for name, (fits, words) in _SHAPES.items():
+        if name in fields and not fits(fields[name]):
+            raise SerializationError(f"{where}[{name!r}] must be {words}")
+
+
+def _are_addresses(field: Any) -> bool:
+    return isinstance(field, list) and all(map(_is_address, field))
+
+
+def _is_address(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("email"), str)
+        and isinstance(value.get("name") or "", str)
+    )
+
+
+def _is_content(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(content, dict)
+        and isinstance(content.get("type"), str)
+        and isinstance(content.get("value"), str)
+        for content in value
+    )
+
+
+_DICT: _Shape = (lambda field: isinstance(field, dict), "a dict")
+
+_SHAPES: dict[str, _Shape] = {
+    "from": (_is_address, '{"email": ..., "name": ...}'),
+    "reply_to_list": (_are_addresses, 'a list of {"email": ..., "name": ...}'),
+    "subject": (
+        lambda field: isinstance(field, str) and "\n" not in field and "\r" not in field,
+        "text of one line",
+    ),
+    "content": (_is_content, 'a list of {"type": ..., "value": ...}, both text'),
+    "categories": (lambda field: isinstance(field, list), "a list"),
+    "send_at": (
+        lambda field: type(field) is int and is_time(field),
+        "a whole number of seconds since 1970, before the year 9999",
+    ),
+    "tracking_settings": (
+        lambda field: (
+            isinstance(field, dict)
+            and all(isinstance(field.get(name, {}), dict) for name in ("click_tracking", "open_tracking"))
+        ),
+        "a dict of dicts",
+    ),
+    **dict.fromkeys(("headers", "custom_args", "substitutions", "dynamic_template_data"), _DICT),
+}

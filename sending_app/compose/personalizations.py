@@ -8,10 +8,9 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from sending_app.compose.addresses import Mailbox, parse_addresses
+from sending_app.compose.attributes import Attributes, Rules
 from sending_app.compose.body import checked_headers, custom_args
-from sending_app.compose.defaults import Attributes
 from sending_app.compose.plain import as_text
-from sending_app.compose.rules import Rules
 from sending_app.exceptions import MissingDelimiters, SerializationError, UnsupportedFeature
 from sending_app.mail import Address, Personalization
 

@@ -27,7 +27,12 @@ def restore(shared: SharedContent, personalizations: Sequence[Personalization]) 
         **_recipients(personalizations),
         **{ours: body.pop(name) for name, ours in _NAMES.items() if name in body},
     )
-    _set_content(message, content)
+    if content and content[0]["type"] in ("text/plain", "text/html"):
+        first = content.pop(0)
+        message.body = first["value"]
+        message.content_subtype = first["type"].removeprefix("text/")
+    for alternative in content:
+        message.attach_alternative(alternative["value"], alternative["type"])
     _set_merge(message, shared, personalizations)
     if "send_at" in body:
         message.send_at = datetime.fromtimestamp(body.pop("send_at"), UTC)
@@ -46,15 +51,6 @@ def _recipients(personalizations: Iterable[Personalization]) -> dict[str, list[s
         )
         for field in ("to", "cc", "bcc")
     }
-
-
-def _set_content(message: SendGridMessage, content: list[dict[str, str]]) -> None:
-    if content and content[0]["type"] in ("text/plain", "text/html"):
-        first = content.pop(0)
-        message.body = first["value"]
-        message.content_subtype = first["type"].removeprefix("text/")
-    for alternative in content:
-        message.attach_alternative(alternative["value"], alternative["type"])
 
 
 def _set_merge(

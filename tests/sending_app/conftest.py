@@ -23,10 +23,8 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_sessions() -> Iterator[None]:
-    sessions.close()
-    yield
-    sessions.close()
+def no_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "_thread", sessions._Thread())
 
 
 @pytest.fixture(autouse=True)

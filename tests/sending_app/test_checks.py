@@ -8,7 +8,7 @@ from kombu import Queue
 from pytest_django import Settings
 
 from sending_app import conf
-from sending_app.checks import DIRECT, QUEUED, check_celery, check_settings
+from sending_app.checks import DIRECT, QUEUED, check_mail_settings, check_mail_tasks
 from sending_app.tasks import BULK, MAIL
 from tests.support.sending.django_mail import use_backend
 from workers.app import app
@@ -29,11 +29,11 @@ def celery() -> Iterator[None]:
 
 
 def ids() -> list[str | None]:
-    return [found.id for found in check_settings()]
+    return [found.id for found in check_mail_settings()]
 
 
 def celery_ids() -> list[str | None]:
-    return [found.id for found in check_celery()]
+    return [found.id for found in check_mail_tasks()]
 
 
 def test_sound_settings_pass_the_checks() -> None:
@@ -41,12 +41,12 @@ def test_sound_settings_pass_the_checks() -> None:
 
 
 def test_checks_are_registered() -> None:
-    assert {check_settings, check_celery} <= set(checks.registry.registry.get_checks())
+    assert {check_mail_settings, check_mail_tasks} <= set(checks.registry.registry.get_checks())
 
 
 def test_all_unusable_values_are_named_at_once(anymail: Callable[..., None]) -> None:
     anymail(SEND_MAX_AGE="long", SENDGRID_API_URL="nowhere", SENDGRID_API_KEY=None)
-    found = check_settings()
+    found = check_mail_settings()
     assert [one.id for one in found] == ["sending_app.E001", "sending_app.E001"]
     assert "ANYMAIL['SENDGRID_API_URL']" in found[0].msg
 
@@ -71,7 +71,7 @@ def test_a_short_unknown_wait_is_no_warning_for_the_direct_backend(
 @pytest.mark.parametrize("value", ["idna1999", "nowhere.at_all", ".at_all"])
 def test_an_unknown_idna_encoder_is_an_error(anymail: Callable[..., None], value: str) -> None:
     anymail(IDNA_ENCODER=value)
-    (found,) = check_settings()
+    (found,) = check_mail_settings()
     assert found.id == "sending_app.E001"
     assert found.msg.startswith("IDNA_ENCODER: ")
     assert found.msg.count("IDNA_ENCODER") == 1
@@ -83,7 +83,7 @@ def test_a_mailer_without_an_api_key_is_a_warning(
 ) -> None:
     use_backend(settings, backend)
     anymail(SENDGRID_API_KEY=None)
-    (found,) = check_settings()
+    (found,) = check_mail_settings()
     assert (found.id, found.level, found.hint) == (
         *("sending_app.W001", checks.WARNING, "Until then send() raises."),
     )
@@ -107,7 +107,7 @@ def test_eager_tasks_are_an_error_with_the_queued_backend(settings: Settings) ->
 def test_a_mail_queue_missing_from_task_queues_is_an_error(settings: Settings) -> None:
     use_backend(settings, QUEUED)
     app.conf.task_queues = [Queue(MAIL)]
-    (found,) = check_celery()
+    (found,) = check_mail_tasks()
     assert found.id == "sending_app.E003"
     assert BULK in found.msg
     assert MAIL not in found.msg
@@ -133,5 +133,5 @@ def test_backend_paths_in_the_checks_match_the_classes() -> None:
 
 def test_an_unknown_send_default_is_a_warning(anymail: Callable[..., None]) -> None:
     anymail(SEND_DEFAULTS={"tgs": ["news"], "tags": [], "headers": {}})
-    (warning,) = check_settings()
+    (warning,) = check_mail_settings()
     assert (warning.id, warning.hint) == ("sending_app.W002", "Did you mean 'tags'?")

@@ -12,10 +12,9 @@ from django.test.utils import CaptureQueriesContext
 
 from events_app.shared.database import database_now
 from sending_app import exceptions, outbox
-from sending_app.api import payload, split
-from sending_app.mail import Attachment, ComposedMail, Personalization, SharedContent
-from sending_app.models import Attachment as File
-from sending_app.models import Mail, OutboxMessage, Recipient
+from sending_app.api import payload
+from sending_app.mail import AttachedFile, ComposedMail, Personalization, SharedContent
+from sending_app.models import Attachment, Mail, OutboxMessage, Recipient
 from tests.support.databases import on_postgresql
 from tests.support.sending.mail_events import stored_recipients
 from tests.support.sending.outbox_mails import all_parts, mail, only_part, personalization, put_in_outbox
@@ -75,13 +74,13 @@ def test_shared_content_and_personalizations_are_read_back_unchanged(database: s
 
 
 def test_attachments_are_stored_once_for_all_requests(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(split, "MAX_RECIPIENTS", 2)
+    monkeypatch.setattr(payload, "MAX_RECIPIENTS", 2)
     files = [
-        Attachment(content=bytes(range(256)), filename="a.bin", type="application/octet-stream"),
-        Attachment(content=b"", filename="x" * 255, type="image/png", content_id="img"),
+        AttachedFile(content=bytes(range(256)), filename="a.bin", type="application/octet-stream"),
+        AttachedFile(content=b"", filename="x" * 255, type="image/png", content_id="img"),
     ]
     put_in_outbox(mail(*(f"{n}@example.com" for n in range(5)), batch=True, attachments=files))
-    rows = File.objects.order_by("pk")
+    rows = Attachment.objects.order_by("pk")
     assert [(bytes(row.content), row.filename, row.type, row.content_id) for row in rows] == [
         (file.content, file.filename, file.type, file.content_id) for file in files
     ]
@@ -217,9 +216,9 @@ def test_many_recipients_are_stored_with_few_queries(database: str) -> None:
     assert Recipient.objects.count() == 1000
 
 
-@pytest.mark.parametrize("model", [OutboxMessage, Mail, File, Recipient])
+@pytest.mark.parametrize("model", [OutboxMessage, Mail, Attachment, Recipient])
 def test_the_str_of_a_row_contains_no_address_or_content(database: str, model: Any) -> None:
-    file = Attachment(content=b"x", filename="secret.pdf", type="application/pdf")
+    file = AttachedFile(content=b"x", filename="secret.pdf", type="application/pdf")
     put_in_outbox(mail(attachments=[file]))
     text = str(model.objects.get())
     assert "@" not in text

@@ -8,9 +8,8 @@ from django.db import OperationalError
 
 from events_app.shared.database import database_now
 from sending_app import retention
-from sending_app.mail import Attachment
-from sending_app.models import FINAL, Mail, OutboxMessage, Recipient, WebhookActivity
-from sending_app.models import Attachment as File
+from sending_app.mail import AttachedFile
+from sending_app.models import FINAL, Attachment, Mail, OutboxMessage, Recipient, WebhookActivity
 from sending_app.outcome import notify
 from tests.support.databases import database_away
 from tests.support.recorded_calls import recorded_signals
@@ -32,7 +31,7 @@ def keep(database: str, *ages: float, state: Mail.State = State.ACCEPTED) -> lis
     now = database_now(database)
     made = []
     for age in ages:
-        file = Attachment(content=b"x", filename="a.pdf", type="application/pdf")
+        file = AttachedFile(content=b"x", filename="a.pdf", type="application/pdf")
         message = put_in_outbox(mail(attachments=[file]))
         at = now - timedelta(days=age)
         OutboxMessage.objects.filter(pk=message.pk).update(created_at=at)
@@ -55,7 +54,7 @@ def full() -> list[int]:
     """Of which it is still known what they said."""
     with_body = set(OutboxMessage.objects.exclude(content=None).values_list("pk", flat=True))
     with_envelopes = set(Mail.objects.exclude(personalizations=None).values_list("message", flat=True))
-    with_files = set(File.objects.values_list("message", flat=True))
+    with_files = set(Attachment.objects.values_list("message", flat=True))
     assert with_body == with_envelopes == with_files
     assert with_body == set(OutboxMessage.objects.exclude(subject="").values_list("pk", flat=True))
     return sorted(with_body)

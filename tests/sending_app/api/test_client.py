@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 from devstack.process import wait_for
 from sending_app import exceptions
 from sending_app.account import Account
-from sending_app.api import client, sessions
+from sending_app.api import client
 from sending_app.api.client import SendResult, post
 from sending_app.exceptions import APIError, MailError, Outcome, RequestsAPIError
 from tests.support.http_server import (
@@ -429,7 +429,6 @@ def test_mails_are_sent_over_one_tls_connection(tls: ssl.SSLContext) -> None:
     with HttpServer(answering(ACCEPTED), tls) as wire:
         assert [post(patient(wire), LARGE).outcome for _ in range(2)] == [Outcome.ACCEPTED] * 2
         assert wire.connections == 1
-        sessions.close()
 
 
 @pytest.mark.usefixtures("trusted")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sending_app.api.payload import build, encode
-from sending_app.mail import Attachment, Personalization, SharedContent
+from sending_app.mail import AttachedFile, Personalization, SharedContent
 
 COMMON = SharedContent(body={"from": {"email": "shop@example.com"}, "subject": "Hello"})
 MIRA = Personalization(id="id-of-mira", to=[{"email": "mira@example.net", "name": "Mira Okafor"}])
@@ -160,8 +160,8 @@ def test_a_given_personalization_is_kept_and_gets_the_message_id() -> None:
 
 def test_attachments_are_encoded_as_base64() -> None:
     files = [
-        Attachment(content=b"\x00\xffplain", filename="a.bin", type="application/octet-stream"),
-        Attachment(content=b"", filename="i.png", type="image/png", content_id="logo@inline"),
+        AttachedFile(content=b"\x00\xffplain", filename="a.bin", type="application/octet-stream"),
+        AttachedFile(content=b"", filename="i.png", type="image/png", content_id="logo@inline"),
     ]
     plain, inline = build(COMMON, [MIRA], files)["attachments"]
     assert b64decode(plain.pop("content")) == b"\x00\xffplain"
@@ -178,7 +178,7 @@ def test_attachments_are_encoded_as_base64() -> None:
 def test_attachments_in_the_body_replace_all_others() -> None:
     theirs = [{"content": "aGk=", "filename": "hi.txt"}]
     common = replace(COMMON, body={**COMMON.body, "attachments": theirs})
-    ours = [Attachment(content=b"x", filename="x", type="text/plain")]
+    ours = [AttachedFile(content=b"x", filename="x", type="text/plain")]
     assert build(common, [MIRA], ours)["attachments"] == theirs
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sending_app.api.split import sending_time
+from sending_app.api.payload import sending_time
 from sending_app.mail import SharedContent
 from tests.support.sending.outbox_mails import personalization
 

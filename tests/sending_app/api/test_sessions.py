@@ -107,14 +107,6 @@ def test_an_interrupted_connection_is_not_reused(serve: Serve) -> None:
     assert wire.connections == 2
 
 
-def test_a_closed_session_reopens(serve: Serve) -> None:
-    wire = serve(answering(ACCEPTED))
-    post(wire)
-    sessions.close()
-    post(wire)
-    assert wire.connections == 2
-
-
 def test_cookies_are_not_kept(serve: Serve) -> None:
     wire = serve(answering(response(202, b"", "Set-Cookie: a=b; Path=/")))
     for _ in range(2):

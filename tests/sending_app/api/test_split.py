@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sending_app.api import split as api_split
-from sending_app.api.payload import build, encode
-from sending_app.api.split import split_into_requests
+from sending_app.api import payload
+from sending_app.api.payload import build, encode, split_into_requests
 from sending_app.exceptions import MailError, TooLarge
-from sending_app.mail import Address, Attachment, ComposedMail, Personalization, SharedContent
+from sending_app.mail import Address, AttachedFile, ComposedMail, Personalization, SharedContent
 
 COMMON = SharedContent(body={"from": {"email": "shop@example.com"}, "subject": "Hello"})
 
@@ -27,7 +26,7 @@ def envelopes(count: int, **what: Any) -> list[Personalization]:
 
 
 def batch(
-    among: list[Personalization], common: SharedContent = COMMON, attachments: Sequence[Attachment] = ()
+    among: list[Personalization], common: SharedContent = COMMON, attachments: Sequence[AttachedFile] = ()
 ) -> ComposedMail:
     return ComposedMail(shared=common, personalizations=among, attachments=list(attachments), is_batch=True)
 
@@ -81,7 +80,7 @@ def test_personalizations_given_by_the_caller_are_not_split() -> None:
 
 
 def test_a_request_is_limited_in_personalizations(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api_split, "MAX_PERSONALIZATIONS", 2)
+    monkeypatch.setattr(payload, "MAX_PERSONALIZATIONS", 2)
     assert sizes(batch(envelopes(5))) == [2, 2, 1]
     with pytest.raises(TooLarge, match=r"up to 2 personalizations\. Send several messages\."):
         split_into_requests(ComposedMail(shared=COMMON, personalizations=envelopes(3)))
@@ -98,10 +97,10 @@ def test_too_many_cc_and_bcc_for_one_personalization_are_refused() -> None:
 def test_a_mail_up_to_the_size_limit_of_a_request_is_accepted() -> None:
     only = envelopes(1)
     [room] = [
-        api_split.SIZE_LIMIT
-        - len(encode(build(COMMON, only, [Attachment(content=b"", filename="a", type="b")])))
+        payload.SIZE_LIMIT
+        - len(encode(build(COMMON, only, [AttachedFile(content=b"", filename="a", type="b")])))
     ]
-    fits = Attachment(content=bytes(room // 4 * 3 - 6), filename="a", type="b")
+    fits = AttachedFile(content=bytes(room // 4 * 3 - 6), filename="a", type="b")
     mail = ComposedMail(shared=COMMON, personalizations=only, attachments=[fits])
     assert split_into_requests(mail) == [only]
     with pytest.raises(TooLarge, match=r"up to 29999999 bytes of JSON, .*Link to files"):
@@ -109,14 +108,14 @@ def test_a_mail_up_to_the_size_limit_of_a_request_is_accepted() -> None:
 
 
 def test_attachments_count_towards_the_size_of_every_request() -> None:
-    large = Attachment(content=bytes(20_000_000), filename="a", type="b")
+    large = AttachedFile(content=bytes(20_000_000), filename="a", type="b")
     mail = batch(envelopes(10, merge_data={"text": "x" * 1_000_000}), attachments=[large])
     assert sizes(mail) == [3, 3, 3, 1]
 
 
 def test_attachments_replaced_by_esp_extra_are_not_counted() -> None:
     common = replace(COMMON, body={**COMMON.body, "attachments": [{"content": "aGk=", "filename": "a"}]})
-    large = Attachment(content=bytes(30_000_000), filename="a", type="b")
+    large = AttachedFile(content=bytes(30_000_000), filename="a", type="b")
     assert sizes(batch(envelopes(2), common, [large])) == [2]
 
 
@@ -158,7 +157,7 @@ a_common = st.builds(
 )
 files = st.lists(
     st.builds(
-        Attachment, content=st.binary(max_size=40), filename=texts, type=texts, content_id=st.none() | texts
+        AttachedFile, content=st.binary(max_size=40), filename=texts, type=texts, content_id=st.none() | texts
     ),
     max_size=2,
 )
@@ -166,11 +165,15 @@ files = st.lists(
 
 @given(a_common, st.lists(an_envelope, max_size=8), files, st.integers(2, 12), st.integers(150, 1500))
 def test_splitting_keeps_every_recipient_once_and_every_request_within_the_limits(
-    common: SharedContent, among: list[Personalization], attachments: list[Attachment], most: int, limit: int
+    common: SharedContent,
+    among: list[Personalization],
+    attachments: list[AttachedFile],
+    most: int,
+    limit: int,
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(api_split, "MAX_RECIPIENTS", most)
-        patch.setattr(api_split, "SIZE_LIMIT", limit)
+        patch.setattr(payload, "MAX_RECIPIENTS", most)
+        patch.setattr(payload, "SIZE_LIMIT", limit)
         try:
             found = split_into_requests(batch(among, common, attachments))
         except TooLarge:
@@ -184,9 +187,9 @@ def test_splitting_keeps_every_recipient_once_and_every_request_within_the_limit
 
 @given(a_common, an_envelope, files)
 def test_the_estimated_size_is_never_too_small(
-    common: SharedContent, envelope: Personalization, attachments: list[Attachment]
+    common: SharedContent, envelope: Personalization, attachments: list[AttachedFile]
 ) -> None:
-    size = api_split._shared_size(common, attachments) + sum(api_split._sizes(common, [envelope] * 3))
+    size = payload._shared_size(common, attachments) + sum(payload._sizes(common, [envelope] * 3))
     assert size >= len(encode(build(common, [envelope] * 3, attachments)))
 
 
@@ -194,14 +197,14 @@ def test_the_estimated_size_includes_message_ids_in_reply_to_addresses() -> None
     reply_to = [{"email": "a+{message_id}@x.example"}] * 100
     common = replace(COMMON, body={**COMMON.body, "reply_to_list": reply_to})
     envelope = Personalization(id=str(uuid.uuid4()), to=addresses(1))
-    size = api_split._shared_size(common, []) + sum(api_split._sizes(common, [envelope]))
+    size = payload._shared_size(common, []) + sum(payload._sizes(common, [envelope]))
     assert 0 <= size - len(encode(build(common, [envelope], []))) < 50
 
 
 @given(a_common, an_envelope, files)
 def test_the_estimated_size_is_not_much_too_large(
-    common: SharedContent, envelope: Personalization, attachments: list[Attachment]
+    common: SharedContent, envelope: Personalization, attachments: list[AttachedFile]
 ) -> None:
     alone = replace(common, global_data={}, extra={})
-    size = api_split._shared_size(alone, attachments) + sum(api_split._sizes(alone, [envelope] * 3))
+    size = payload._shared_size(alone, attachments) + sum(payload._sizes(alone, [envelope] * 3))
     assert size - len(encode(build(alone, [envelope] * 3, attachments))) < 50

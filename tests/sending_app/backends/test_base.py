@@ -107,7 +107,7 @@ def test_a_message_without_recipients_is_not_sent(configured: str, arrived: Arri
 def test_the_checks_issue_no_django_warning(configured: str, sendgrid: FakeSendGrid) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert [*checks.check_settings(), *checks.check_celery()] == []
+        assert [*checks.check_mail_settings(), *checks.check_mail_tasks()] == []
 
 
 # fail_silently

@@ -15,7 +15,7 @@ from django.utils.functional import lazystr
 
 from sending_app.compose.attachment import read_attachment
 from sending_app.exceptions import SerializationError
-from sending_app.mail import Attachment
+from sending_app.mail import AttachedFile
 
 
 def part(kind: str, headers: dict[str, str], content: bytes = b"x") -> MIMEBase:
@@ -45,7 +45,7 @@ def part(kind: str, headers: dict[str, str], content: bytes = b"x") -> MIMEBase:
 )
 def test_a_file_becomes_an_attachment(given: tuple[Any, ...], expected: tuple[bytes, str, str]) -> None:
     content, filename, kind = expected
-    assert read_attachment(given) == Attachment(content=content, filename=filename, type=kind)
+    assert read_attachment(given) == AttachedFile(content=content, filename=filename, type=kind)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_b1_a_content_type_has_no_charset_and_text_is_utf8(given: Any) -> None:
 
 def test_lazy_text_is_evaluated() -> None:
     found = read_attachment((lazystr("größe.txt"), lazystr("é"), lazystr("text/plain")))
-    assert found == Attachment(content="é".encode(), filename="größe.txt", type="text/plain")
+    assert found == AttachedFile(content="é".encode(), filename="größe.txt", type="text/plain")
     assert type(found.filename) is type(found.type) is str
     assert read_attachment((lazystr("a.pdf"), b"%PDF")).type == "application/pdf"
 
@@ -110,9 +110,9 @@ def test_a_mime_part_becomes_an_attachment() -> None:
     found = read_attachment(
         part("application/pdf", {"Content-Disposition": 'attachment; filename="a.pdf"'}, b"%PDF")
     )
-    assert found == Attachment(content=b"%PDF", filename="a.pdf", type="application/pdf")
+    assert found == AttachedFile(content=b"%PDF", filename="a.pdf", type="application/pdf")
     found = read_attachment(MIMEApplication(b"\x00", "zip"))
-    assert found == Attachment(content=b"\x00", filename="attachment.zip", type="application/zip")
+    assert found == AttachedFile(content=b"\x00", filename="attachment.zip", type="application/zip")
 
 
 def test_a_mime_part_of_the_modern_email_api_becomes_an_attachment() -> None:
@@ -120,7 +120,9 @@ def test_a_mime_part_of_the_modern_email_api_becomes_an_attachment() -> None:
     given.set_content(
         "é", subtype="csv", disposition="attachment", filename="größe.csv", charset="iso-8859-1"
     )
-    assert read_attachment(given) == Attachment(content="é\n".encode(), filename="größe.csv", type="text/csv")
+    assert read_attachment(given) == AttachedFile(
+        content="é\n".encode(), filename="größe.csv", type="text/csv"
+    )
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sending_app.compose import compose
 from sending_app.compose.addresses import encoder
 from sending_app.exceptions import SerializationError
-from sending_app.mail import Attachment
+from sending_app.mail import AttachedFile
 from tests.support.sending.composed_messages import composed, rules
 from tests.support.strategies import json_value
 
@@ -71,8 +71,8 @@ def test_attachments_of_defaults_and_message_are_combined() -> None:
         attachments=[("a.txt", "é", "text/plain")],
     ).mail
     assert mail.attachments == [
-        Attachment(content=b"t", filename="terms.txt", type="text/plain"),
-        Attachment(content="é".encode(), filename="a.txt", type="text/plain"),
+        AttachedFile(content=b"t", filename="terms.txt", type="text/plain"),
+        AttachedFile(content="é".encode(), filename="a.txt", type="text/plain"),
     ]
 
 

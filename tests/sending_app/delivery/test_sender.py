@@ -24,7 +24,7 @@ from sending_app.api.client import SendResult
 from sending_app.delivery import circuit_breaker, leases, sender
 from sending_app.delivery.leases import Lease
 from sending_app.exceptions import Outcome
-from sending_app.mail import Attachment
+from sending_app.mail import AttachedFile
 from sending_app.models import Mail, OpenCircuit, OutboxMessage
 from sending_app.outcome import record
 from tests.support.databases import database_away
@@ -64,7 +64,7 @@ def let_pauses_be_over() -> None:
 
 
 def test_an_outbox_mail_is_sent_unchanged(database: str, sendgrid: FakeSendGrid) -> None:
-    file = Attachment(content=b"\0\xff", filename="terms.pdf", type="application/pdf")
+    file = AttachedFile(content=b"\0\xff", filename="terms.pdf", type="application/pdf")
     put_in_outbox(
         mail("ann@example.com", cc=["bob@example.com"], attachments=[file], subject="Grüße \U0001f600")
     )
@@ -281,7 +281,7 @@ def test_an_outage_or_time_limit_before_the_request_makes_a_retry(
         return call(sql, params, many, context)
 
     put_in_outbox(
-        mail(attachments=[Attachment(content=b"%PDF", filename="terms.pdf", type="application/pdf")])
+        mail(attachments=[AttachedFile(content=b"%PDF", filename="terms.pdf", type="application/pdf")])
     )
     with connections[database].execute_wrapper(execute), suppress(SoftTimeLimitExceeded):
         assert deliver(seconds=0) == {"retry": 1}

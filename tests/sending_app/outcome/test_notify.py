@@ -12,7 +12,7 @@ from fake_sendgrid import responses
 from fake_sendgrid.server import FakeSendGrid
 from sending_app import signals
 from sending_app.backends.queued import EmailBackend
-from sending_app.mail import Attachment
+from sending_app.mail import AttachedFile
 from sending_app.message import SendGridMessage, SendStatus
 from sending_app.models import Mail, OutboxMessage
 from sending_app.outcome import notify
@@ -66,7 +66,7 @@ def test_send_failed_has_the_message_status_and_error(database: str, sendgrid: F
 def test_receivers_are_notified_of_each_mail_of_a_split_message(
     database: str, sendgrid: FakeSendGrid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sending_app.api.split.MAX_RECIPIENTS", 2)
+    monkeypatch.setattr("sending_app.api.payload.MAX_RECIPIENTS", 2)
     put_in_outbox(mail(*(f"{n}@example.com" for n in range(3)), batch=True))
     assert len(all_parts()) == 2
     with recorded_signals() as heard:
@@ -160,7 +160,7 @@ def test_the_log_names_a_failed_mail_without_addresses(
 
 
 def test_attachments_are_not_read_for_notified_receivers(database: str, sendgrid: FakeSendGrid) -> None:
-    file = Attachment(content=b"x" * 1000, filename="a.pdf", type="application/pdf")
+    file = AttachedFile(content=b"x" * 1000, filename="a.pdf", type="application/pdf")
     put_in_outbox(mail(attachments=[file]))
     with recorded_signals() as heard:
         deliver()

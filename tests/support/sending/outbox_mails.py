@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sending_app import outbox
-from sending_app.mail import Attachment, ComposedMail, Personalization, SharedContent
+from sending_app.mail import AttachedFile, ComposedMail, Personalization, SharedContent
 from sending_app.models import Mail, OutboxMessage
 
 BODY: dict[str, Any] = {
@@ -31,7 +31,7 @@ def mail(
     batch: bool = False,
     bulk: bool | None = None,
     tracked: bool = True,
-    attachments: Sequence[Attachment] = (),
+    attachments: Sequence[AttachedFile] = (),
     **body: Any,
 ) -> ComposedMail:
     """A mail to these addresses, or to one; `body` is merged into the usual body."""

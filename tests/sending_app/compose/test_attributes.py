@@ -9,7 +9,7 @@ from django.utils.functional import lazystr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sending_app.compose.defaults import combine
+from sending_app.compose.attributes import combine
 from sending_app.exceptions import SerializationError, UnsupportedFeature
 from sending_app.mail import merge_deep
 from sending_app.message import SendGridMessage

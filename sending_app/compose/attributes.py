@@ -1,6 +1,7 @@
-"""Merge a message's attributes over the project's send defaults. Aliases become one name."""
+"""A project's rules for composing, and a message's attributes merged over the project's send defaults."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from django.core.mail import EmailMessage
@@ -22,8 +23,26 @@ ALIASES = {"open_tracking": "track_opens", "click_tracking": "track_clicks", "he
 _NOT_PLAIN = {"alternatives", "attachments", "send_at"}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    #: Makes a domain ASCII: see `addresses.encoder`.
+    idna: Callable[[str], str]
+    send_defaults: Mapping[str, Any] = field(default_factory=dict)
+    merge_field_format: str | None = None
+    generate_message_id: bool = True
+    ignore_unsupported: bool = False
+
+    def refuse(self, feature: str) -> None:
+        """Raise UnsupportedFeature, or return if IGNORE_UNSUPPORTED_FEATURES is on."""
+        if not self.ignore_unsupported:
+            raise UnsupportedFeature(f"SendGrid does not support {feature}")
+
+
 def combine(message: EmailMessage, defaults: Mapping[str, Any]) -> Attributes:
-    """Attributes of a message over the defaults, without unset attributes. None cancels a default."""
+    """Merge a message's attributes over the defaults. Unset attributes are left out.
+
+    Aliases become one name. None cancels a default.
+    """
     written = _under_one_name({name: getattr(message, name) for name in _NAMES if hasattr(message, name)})
     defaults = _under_one_name(defaults)
     attributes = {}
@@ -67,10 +86,6 @@ def _one_level(name: str, first: Any, second: Any) -> dict[Any, Any]:
     return merged
 
 
-def _deep(name: str, first: Any, second: Any) -> dict[str, Any]:
-    return merge_deep(_dict(name, first), _dict(name, second))
-
-
 def _list(name: str, written: Any) -> Any:
     # A string would become a list of letters.
     if isinstance(written, str | Promise | Mapping) or not (written is None or isinstance(written, Iterable)):
@@ -90,7 +105,7 @@ _MERGES: dict[str, _Merge] = {
     **dict.fromkeys(("to", "cc", "bcc", "reply_to", "tags", "alternatives", "attachments"), _joined),
     **dict.fromkeys(("extra_headers", "metadata", "merge_global_data"), _shallow),
     **dict.fromkeys(("merge_data", "merge_metadata", "merge_headers"), _one_level),
-    "esp_extra": _deep,
+    "esp_extra": lambda name, first, second: merge_deep(_dict(name, first), _dict(name, second)),
 }
 
 #: Names that send defaults may have.
