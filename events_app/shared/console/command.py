@@ -115,7 +115,12 @@ class Console(BaseCommand):
         listing = actions.add_parser(
             "list", parents=parents, help=f"list {self.noun}s in one line each, newest first"
         )
-        shared_options.add_limit(listing)
+        listing.add_argument(
+            "--limit",
+            type=shared_options.limit,
+            default=50,
+            help="how many; 0: no limit (default: 50)",
+        )
         actions.add_parser("show", parents=parents, help=f"show {self.noun}s in full")
         return actions, parents
 

@@ -41,10 +41,6 @@ def change() -> CommandParser:
     return parser
 
 
-def add_limit(parser: CommandParser) -> None:
-    parser.add_argument("--limit", type=_limit, default=50, help="how many; 0: no limit (default: 50)")
-
-
 def filters(nouns: str, ids: str, address: str, states: type[Enum], since: str) -> tuple[CommandParser, Any]:
     """The filters of every command, in a parser and in a group for further ones.
 
@@ -101,7 +97,8 @@ def moment(text: str) -> datetime:
         ) from None
 
 
-def _limit(text: str) -> int:
+def limit(text: str) -> int:
+    """A number of rows; 0 means all. Raises ArgumentTypeError with advice on the syntax."""
     if not re.fullmatch(r"[0-9]{1,18}", text):
         raise ArgumentTypeError(f"{text!r} is no limit. Write how many to list (1, 50, 1000), or 0 for all.")
     return int(text)
