@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import chain, islice
 from types import ModuleType
 from typing import Any, ClassVar, TypeAlias
@@ -133,7 +133,10 @@ class Console(BaseCommand):
         return shutil.get_terminal_size().columns if self.stdout.isatty() else None
 
     def criteria(self, options: Options) -> Any:
-        return shared_options.criteria(self.search.Criteria, options)
+        """The command's criteria with the filters' arguments."""
+        arguments = {field.name: options[field.name] for field in fields(self.search.Criteria)}
+        lists = {name: tuple(value) for name, value in arguments.items() if isinstance(value, list)}
+        return self.search.Criteria(**{**arguments, **lists})
 
     def counted(self, count: int) -> str:
         return counted(count, self.noun)

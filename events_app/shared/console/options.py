@@ -2,16 +2,12 @@
 
 import re
 from argparse import SUPPRESS, ArgumentTypeError
-from collections.abc import Mapping
-from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any
 
 from django.core.management.base import CommandParser
 from django.utils import timezone
-
-Criteria = TypeVar("Criteria")
 
 _AGE = re.compile(r"([0-9]{1,6})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -70,13 +66,6 @@ def add_choices(group: Any, name: str, field: str, choices: type[Enum]) -> None:
         metavar=name.strip("-").upper(),
         help=f"may be repeated: {', '.join(values)}",
     )
-
-
-def criteria(of: type[Criteria], options: Mapping[str, Any]) -> Criteria:
-    """The criteria with the filters' arguments."""
-    arguments = {field.name: options[field.name] for field in fields(of)}  # type: ignore[arg-type]
-    lists = {name: tuple(value) for name, value in arguments.items() if isinstance(value, list)}
-    return of(**{**arguments, **lists})
 
 
 def moment(text: str) -> datetime:
