@@ -167,7 +167,7 @@ def build_personalization(shared: SharedContent, personalization: Personalizatio
         # SendGrid replaces every occurrence of a legacy name, so delimiters are part of the name.
         if shared.field_format and not shared.dynamic:
             merge_data = {shared.field_format.format(name): content for name, content in merge_data.items()}
-        own: dict[str, Any] = {
+        recipient_fields: dict[str, Any] = {
             "to": personalization.to,
             "cc": personalization.cc,
             "bcc": personalization.bcc,
@@ -176,7 +176,8 @@ def build_personalization(shared: SharedContent, personalization: Personalizatio
             "custom_args": personalization.metadata,
         }
         # SendGrid refuses some empty objects and lists (custom_args: Mail Send Errors).
-        fields = merge_deep({name: content for name, content in own.items() if content}, shared.extra)
+        not_empty = {name: content for name, content in recipient_fields.items() if content}
+        fields = merge_deep(not_empty, shared.extra)
     if shared.tracked:
         args = fields.get("custom_args")
         # A new dict: the caller's dict may belong to several personalizations.

@@ -48,15 +48,17 @@ class Mailer(BaseEmailBackend, ABC):
         self.alias = alias or DEFAULT_ALIAS
         self.fail_silently = fail_silently
         self.account = account.with_options(self.alias, self.options)
-        mailer, given = f"The mailer {self.alias!r}", self.options
-        own_encoder = conf.SENDGRID_IDNA_ENCODER.get(given.get("idna_encoder"), mailer)
+        mailer, overrides = f"The mailer {self.alias!r}", self.options
+        own_encoder = conf.SENDGRID_IDNA_ENCODER.get(overrides.get("idna_encoder"), mailer)
         defaults = {**conf.SEND_DEFAULTS.get(), **conf.SENDGRID_SEND_DEFAULTS.get()}
         self.rules = Rules(
-            send_defaults=conf.SEND_DEFAULTS.get(given.get("send_defaults", defaults), mailer),
-            merge_field_format=conf.MERGE_FIELD_FORMAT.get(given.get("merge_field_format"), mailer),
-            generate_message_id=conf.GENERATE_MESSAGE_ID.get(given.get("generate_message_id"), mailer),
+            send_defaults=conf.SEND_DEFAULTS.get(overrides.get("send_defaults", defaults), mailer),
+            merge_field_format=conf.MERGE_FIELD_FORMAT.get(overrides.get("merge_field_format"), mailer),
+            generate_message_id=conf.GENERATE_MESSAGE_ID.get(overrides.get("generate_message_id"), mailer),
             idna=encoder(own_encoder or conf.IDNA_ENCODER.get()),
-            ignore_unsupported=conf.IGNORE_UNSUPPORTED.get(given.get("ignore_unsupported_features"), mailer),
+            ignore_unsupported=conf.IGNORE_UNSUPPORTED.get(
+                overrides.get("ignore_unsupported_features"), mailer
+            ),
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

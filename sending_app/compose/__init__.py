@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from django.core.mail import EmailMessage
 
 from sending_app.compose import personalizations
-from sending_app.compose.attachment import read_attachment
+from sending_app.compose.attachment import read_attachments
 from sending_app.compose.attributes import Attributes, Rules, combine
 from sending_app.compose.body import build_body
 from sending_app.compose.extra import Extra, check_shapes, read_extra
@@ -16,7 +16,6 @@ from sending_app.exceptions import InvalidAddress, SerializationError, Unsupport
 from sending_app.mail import (
     MARKER,
     MAX_LOCAL_PART,
-    AttachedFile,
     ComposedMail,
     Personalization,
     SharedContent,
@@ -65,10 +64,13 @@ def compose(message: EmailMessage, rules: Rules) -> Composed:
     bulk = attributes.get("bulk")
     if bulk is not None and not isinstance(bulk, bool):
         raise SerializationError(f"bulk is {bulk!r}; it takes True and False")
+    attachments = []
+    if "attachments" not in shared.body:  # attachments of `esp_extra` replace ours
+        attachments = read_attachments(attributes.get("attachments", []), rules)
     mail = ComposedMail(
         shared=shared,
         personalizations=made,
-        attachments=_attachments(attributes, shared, rules),
+        attachments=attachments,
         is_batch=batch,
         bulk=bulk,
     )
@@ -149,15 +151,3 @@ def _check_marker(shared: SharedContent, made: Sequence[Personalization]) -> Non
                 f"An address in reply_to is too long with an id for {MARKER}: it may have {MAX_LOCAL_PART} "
                 "characters before its @, and the id has 32"
             )
-
-
-def _attachments(attributes: Attributes, shared: SharedContent, rules: Rules) -> list[AttachedFile]:
-    if "attachments" in shared.body:
-        return []
-    attachments = [read_attachment(attachment) for attachment in attributes.get("attachments", [])]
-    for attachment in attachments:
-        if not attachment.content:  # a template does not fill files either
-            rules.refuse(
-                f"an empty attachment ({attachment.filename!r}): leave it out, or put something into it"
-            )
-    return attachments

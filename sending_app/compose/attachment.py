@@ -1,7 +1,8 @@
-"""Make a file for SendGrid from an attachment of a Django message."""
+"""Make files for SendGrid from the attachments of a Django message."""
 
 import mimetypes
 import re
+from collections.abc import Iterable
 from email.message import EmailMessage as Email
 from email.message import Message
 from email.utils import make_msgid
@@ -10,6 +11,7 @@ from typing import Any
 from django.core.mail import EmailMessage
 from django.utils.functional import Promise
 
+from sending_app.compose.attributes import Rules
 from sending_app.exceptions import SerializationError
 from sending_app.mail import AttachedFile
 
@@ -21,6 +23,15 @@ MAX_FILENAME = 255
 
 # SendGrid refuses line breaks and semicolons in names and ids (Mail Send Errors).
 _bad = re.compile(r"[;\x00-\x1f\x7f\ud800-\udfff]+")
+
+
+def read_attachments(attachments: Iterable[Any], rules: Rules) -> list[AttachedFile]:
+    """Read `message.attachments`. Raises SerializationError, and UnsupportedFeature for an empty file."""
+    files = [read_attachment(attachment) for attachment in attachments]
+    for file in files:
+        if not file.content:  # a template does not fill files either
+            rules.refuse(f"an empty attachment ({file.filename!r}): leave it out, or put something into it")
+    return files
 
 
 def read_attachment(attachment: Any) -> AttachedFile:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -63,8 +64,17 @@ def section(header: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator
 def fields(values: Mapping[str, object]) -> Iterator[str]:
     """A line for each value that is not empty, with its name."""
     for name, value in values.items():
-        if value not in (None, "", [], {}):
-            yield f"  {name:<15}{printable(_field(value))}"
+        if value in (None, "", [], {}):
+            continue
+        text = str(value)
+        if isinstance(value, datetime):
+            with suppress(OverflowError):  # a mail's Date may be at the end of time
+                text = f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        elif isinstance(value, bool):
+            text = "yes" if value else "no"
+        elif isinstance(value, dict | list):
+            text = dump(value)
+        yield f"  {name:<15}{printable(text)}"
 
 
 def indented(text: str) -> Iterator[str]:
@@ -120,14 +130,3 @@ def _cell(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(_cell, value))
     return printable(str(value)).replace("\n", " ").strip()
-
-
-def _field(value: object) -> str:
-    if isinstance(value, datetime):
-        try:
-            return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-        except OverflowError:  # a mail's Date may be at the end of time
-            return str(value)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return dump(value) if isinstance(value, dict | list) else str(value)
