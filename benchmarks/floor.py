@@ -50,11 +50,11 @@ def _store_batch(raws: Sequence[bytes]) -> None:
 
     from events_app.decode import dedupe_key  # noqa: PLC0415
     from events_app.models import Event, NewEvent, PendingDelivery  # noqa: PLC0415
-    from events_app.normalize import read  # noqa: PLC0415
+    from events_app.normalize import read_event  # noqa: PLC0415
     from sending_app.outcome import events as outcome_events  # noqa: PLC0415
 
     now = timezone.now()
-    found = {dedupe_key(found): (raw, event) for raw in raws for found, event in [read(raw)]}
+    found = {dedupe_key(found): (raw, event) for raw in raws for found, event in [read_event(raw)]}
     rows = [
         NewEvent(
             key=key,

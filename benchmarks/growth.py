@@ -168,7 +168,7 @@ def _seconds_again(ours: Ours, about: Traffic) -> float:
 
 def _look_up(database: psycopg.Connection, column: str) -> float:
     """Return the median seconds of a search for all events with one value of the column."""
-    from events_app.filters import Criteria, find  # noqa: PLC0415 (it needs the apps)
+    from events_app.filters import EventCriteria, find_events  # noqa: PLC0415 (it needs the apps)
 
     values = database.execute(
         f"SELECT {column} FROM events_app_event TABLESAMPLE SYSTEM (0.5) "
@@ -176,21 +176,21 @@ def _look_up(database: psycopg.Connection, column: str) -> float:
     )
     took = []
     for (value,) in values.fetchall():
-        wanted = Criteria(address=value) if column == "recipient" else Criteria(message_id=value)
+        wanted = EventCriteria(address=value) if column == "recipient" else EventCriteria(message_id=value)
         began = time.perf_counter()
-        assert list(find(wanted))
+        assert list(find_events(wanted))
         took.append(time.perf_counter() - began)
     return median(took)
 
 
 def _seconds_to_prune(database: psycopg.Connection) -> float:
     from events_app.dispatch.leases import Lease  # noqa: PLC0415
-    from events_app.dispatch.retention import SLICE, remove  # noqa: PLC0415
+    from events_app.dispatch.retention import SLICE, remove_old_rows  # noqa: PLC0415
 
     database.execute(_AGE.format(old=OLD).encode())
     database.execute("VACUUM events_app_event")
     began = time.perf_counter()
-    while not remove(Lease(), 30, SLICE, "id", lambda _: None):
+    while not remove_old_rows(Lease(), 30, SLICE, "id", lambda _: None):
         pass  # the time budget of one call was over
     return time.perf_counter() - began
 

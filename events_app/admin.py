@@ -53,7 +53,7 @@ class InboundMailAdmin(ReadOnly):
     @admin.display(description="Text, or the source of the HTML")
     def text(self, mail: InboundMail) -> str:
         try:
-            message = store.parse(mail).message
+            message = store.parse_mail(mail).message
         except (Unreadable, Unavailable) as error:
             return str(error)
         return Truncator(message.text or message.html or "").chars(MOST_TEXT)

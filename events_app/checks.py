@@ -48,7 +48,7 @@ ANYMAIL_NAMES = frozenset(
 
 
 @register(Tags.security)
-def check_settings(**_: Any) -> list[CheckMessage]:
+def check_webhook_settings(**_: Any) -> list[CheckMessage]:
     """Check the names in `ANYMAIL`, and the values of this app's settings."""
     # The other checks need settings that can be read.
     messages = unusable(conf.SETTINGS, "events_app.E001") or [
@@ -82,7 +82,7 @@ def check_database(**_: Any) -> list[CheckMessage]:
 
 
 @register()
-def check_celery(**_: Any) -> list[CheckMessage]:
+def check_event_queues(**_: Any) -> list[CheckMessage]:
     """Check the Celery app for settings that keep wake-ups from a worker."""
     messages: list[CheckMessage] = []
     if current_app.conf.task_always_eager:

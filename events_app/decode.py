@@ -23,7 +23,7 @@ class Unreadable(ValueError):
     """An element is not a JSON object. The text gives the reason and repeats nothing of the element."""
 
 
-def decode(raw: bytes) -> dict[str, Any]:
+def decode_object(raw: bytes) -> dict[str, Any]:
     """The object in `raw`, if necessary decoded tolerantly. Raises only Unreadable."""
     event: object
     try:

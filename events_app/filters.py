@@ -15,7 +15,7 @@ from events_app.shared.database import clean, filter_columns
 
 
 @dataclass(frozen=True, kw_only=True)
-class Criteria(Filter):
+class EventCriteria(Filter):
     """A filter of events. An id is ours or SendGrid's."""
 
     message_id: str | None = None
@@ -25,7 +25,7 @@ class Criteria(Filter):
     types: tuple[str, ...] = ()
 
 
-def find(criteria: Criteria) -> "QuerySet[Event]":
+def find_events(criteria: EventCriteria) -> "QuerySet[Event]":
     """The events that match."""
     events = criteria.apply(_events())
     if criteria.ids:
@@ -38,7 +38,7 @@ def find(criteria: Criteria) -> "QuerySet[Event]":
     )
 
 
-def missing(ids: Sequence[str]) -> list[str]:
+def missing_events(ids: Sequence[str]) -> list[str]:
     """The ids that no stored event has."""
     return ids_without_row(_events(), ids, _columns)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from events_app.decode import Unreadable, decode, event_id
+from events_app.decode import Unreadable, decode_object, event_id
 from events_app.shared.database import clean
 from events_app.signals import MESSAGE_ID_ARG, EventType, RejectReason, TrackingEvent
 
@@ -128,10 +128,10 @@ DETAILS = {
 MAX_DETAIL = 60
 
 
-def read(raw: bytes) -> tuple[dict[str, Any], TrackingEvent]:
+def read_event(raw: bytes) -> tuple[dict[str, Any], TrackingEvent]:
     """The JSON object in a posted element, and the TrackingEvent. Raises only Unreadable."""
     try:
-        event = decode(raw)
+        event = decode_object(raw)
         return event, normalize(event)
     except Unreadable:
         raise
@@ -141,7 +141,7 @@ def read(raw: bytes) -> tuple[dict[str, Any], TrackingEvent]:
 
 
 def normalize(raw: dict[str, Any]) -> TrackingEvent:
-    """The TrackingEvent of `raw`, an object from `decode`."""
+    """The TrackingEvent of `raw`, an object from `decode_object`."""
     name = _word(raw.get("event"))
     reject_reason = _reject_reason(name, raw)
     return TrackingEvent(

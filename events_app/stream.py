@@ -1,7 +1,8 @@
 """The Redis stream: raw events, accepted and not yet stored.
 
 A worker reads entries under a consumer group, stores the events, and then deletes the entries. If a worker
-does not delete an entry within the lease, `read` hands the entry out again. Needs Redis 6.2 or Valkey.
+does not delete an entry within the lease, `read_entries` hands the entry out again. Needs Redis 6.2 or
+Valkey.
 
 An entry holds up to `MOST_EVENTS` raw events of a post. An entry per event would cost several times as much:
 every entry has an id, a node and a reply in Redis.
@@ -150,7 +151,7 @@ def append(webhook: str, events: Sequence[bytes]) -> bool:
     return bool(answer)
 
 
-def read(count: int, idle: int) -> Batch:
+def read_entries(count: int, idle: int) -> Batch:
     """Read entries of about `count` events; first the entries left unfinished for `idle` milliseconds.
 
     A read takes whole entries. After a stretch of small entries the events may be three times `count`.
@@ -203,7 +204,7 @@ def _read(count: int, idle: int) -> list[Entry]:
     return [unpack(entry_id, fields) for entry_id, fields in replies if fields]
 
 
-def delete(entries: Sequence[Entry]) -> None:
+def delete_entries(entries: Sequence[Entry]) -> None:
     """Delete entries after the events are stored."""
     if entries:
         _script(_DELETE)(
@@ -213,7 +214,7 @@ def delete(entries: Sequence[Entry]) -> None:
         )
 
 
-def release(entries: Sequence[Entry], idle: int) -> None:
+def release_entries(entries: Sequence[Entry], idle: int) -> None:
     """Let the next reader take the entries at once, as if left unfinished for `idle` milliseconds."""
     if entries:
         ids = [entry.id for entry in entries]
@@ -241,7 +242,7 @@ def oldest() -> Oldest:
 
 
 def anything_to_read(idle: int) -> bool:
-    """Whether `read` would find an entry."""
+    """Whether `read_entries` would find an entry."""
     groups = redis.for_workers().xinfo_groups(redis.key()) if redis.for_workers().exists(redis.key()) else []
     ours = next((group for group in groups if group["name"] == GROUP.encode()), None)
     if ours is None:

@@ -95,7 +95,7 @@ def drain() -> None:
     # and the backlog would grow in the database, past its limit.
     deliveries = leases.take_released(lease, BATCH)
     with log_unavailable("Reading the stream"):
-        entries, more = stream.read(BATCH - len(deliveries), leases.lease_duration_ms())
+        entries, more = stream.read_entries(BATCH - len(deliveries), leases.lease_duration_ms())
         deliveries += store.ingest(entries, lease)
         if more:
             wake(drain)
@@ -104,7 +104,7 @@ def drain() -> None:
 
 
 @engine.task("events.retry", queue=RETRIES, is_due=leases.anything_to_retry)
-def retry() -> None:
+def retry_events() -> None:
     """Retry due events until a fresh event waits; the next tick continues."""
     lease = Lease()
     while deliveries := leases.take_retries(lease, RETRIES_AT_ONCE):
@@ -113,9 +113,9 @@ def retry() -> None:
 
 
 @engine.task("events.recover", queue=RECOVERY, is_due=leases.anything_expired)
-def recover() -> None:
+def recover_events() -> None:
     """Deliver events whose worker died. Fresh events come first; the next tick continues."""
-    _recover("recover", Lease(), has_fresh_events, again=recover)
+    _recover("recover", Lease(), has_fresh_events, again=recover_events)
 
 
 @engine.task(
@@ -123,10 +123,10 @@ def recover() -> None:
     queue=RETRIES,
     is_due=lambda: RETENTION_DAYS.get() is not None and is_first_within("prune", PRUNE_EVERY),
 )
-def prune() -> None:
+def prune_events() -> None:
     """Remove events at the end of their retention."""
-    if not retention.prune(Lease()):
-        wake(prune)
+    if not retention.remove_old_events(Lease()):
+        wake(prune_events)
 
 
 @engine.task("inbound.deliver", queue=INBOUND, is_due=has_fresh_mails)
@@ -161,7 +161,7 @@ def recover_inbound() -> None:
 )
 def prune_inbound() -> None:
     """Remove mails at the end of their retention, and files without a mail."""
-    if not inbound_retention.prune(Lease(kind=INBOUND_MAILS)):
+    if not inbound_retention.remove_old_mails(Lease(kind=INBOUND_MAILS)):
         wake(prune_inbound)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-from events_app.shared.setting import Setting, flag, register, text, whole
+from events_app.shared.setting import Setting, flag, non_empty_text, register, whole
 
 #: Timeouts in seconds: to connect, to answer.
 Timeout: TypeAlias = tuple[float, float]
@@ -21,11 +21,11 @@ MAX_TIMEOUT = 3600
 
 def _key(value: object) -> str | None:
     # A project gets "" from an environment without the variable.
-    return None if value == "" else text(value)
+    return None if value == "" else non_empty_text(value)
 
 
 def _url(value: object) -> str:
-    url = text(value)
+    url = non_empty_text(value)
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be an http or https URL")
@@ -48,11 +48,11 @@ def _defaults(value: object) -> Mapping[str, Any]:
 
 
 def _encoder(value: object) -> str | Callable[[str], str]:
-    return value if callable(value) else text(value)
+    return value if callable(value) else non_empty_text(value)
 
 
 def _field_format(value: object) -> str:
-    field_format = text(value)
+    field_format = non_empty_text(value)
     try:
         # Two names, because the format may contain the word "name".
         delimits = all(name in field_format.format(name) for name in ("name", "other"))

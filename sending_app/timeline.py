@@ -17,7 +17,7 @@ from django.db.models.functions import Coalesce
 
 from events_app.decode import Unreadable
 from events_app.models import Event, InboundMail
-from events_app.normalize import read
+from events_app.normalize import read_event
 from events_app.shared.database import SLICE
 from sending_app.filters import as_uuid, forms
 from sending_app.message import RecipientStatus, SendStatus
@@ -227,7 +227,7 @@ def _events(mail: Mail | None, stored: "QuerySet[Event]") -> Iterator[Moment]:
     for row in stored:
         at = row.timestamp or row.received_at
         try:
-            _, event = read(bytes(row.raw))
+            _, event = read_event(bytes(row.raw))
         except Unreadable as error:
             yield Moment(at, row.event_type, row.recipient, said=str(error))
             continue

@@ -255,4 +255,4 @@ def _save_progress(calls: _Calls) -> None:
     if calls.failed:
         results.schedule_retry(calls.delivery, calls.lease, calls.remaining)
     else:
-        results.release(calls.delivery, calls.lease, calls.remaining)
+        results.release_delivery(calls.delivery, calls.lease, calls.remaining)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from events_app.models import AbstractPendingDelivery, PendingDelivery
-from events_app.normalize import read
+from events_app.normalize import read_event
 from events_app.signals import ReceiverSignal, tracking
 
 
@@ -21,7 +21,7 @@ class Kind(NamedTuple):
     read: Callable[[Any], Any]
 
 
-EVENTS = Kind("event", PendingDelivery, tracking, lambda row: read(bytes(row.raw))[1])
+EVENTS = Kind("event", PendingDelivery, tracking, lambda row: read_event(bytes(row.raw))[1])
 
 
 class Unavailable(Exception):

@@ -113,7 +113,7 @@ def schedule_retry(delivery: Delivery, lease: Lease, receivers: Mapping[str, str
         counters.count(counters.RETRIES_EXHAUSTED, leased([delivery.pk], lease).update(**changes))
 
 
-def release(delivery: Delivery, lease: Lease, receivers: Mapping[str, str]) -> None:
+def release_delivery(delivery: Delivery, lease: Lease, receivers: Mapping[str, str]) -> None:
     """Leave `receivers` to another worker: the budget is over."""
     due = database_now(router.db_for_write(PendingDelivery))
     leased([delivery.pk], lease).update(lease=None, due=due, receivers=_cleaned(receivers))

@@ -29,19 +29,20 @@ class Removed(NamedTuple):
     dead_letters: int
 
 
-def prune(lease: Lease) -> bool:
+def remove_old_events(lease: Lease) -> bool:
     """Remove events older than EVENT_RETENTION_DAYS. False when the budget ended first.
 
     A pending delivery stays until it is done or a dead letter. Raises a database error.
     """
     days = RETENTION_DAYS.get()
-    return days is None or remove(lease, days, SLICE, "id", _count)
+    return days is None or remove_old_rows(lease, days, SLICE, "id", _count)
 
 
-def remove(lease: Lease, days: int, size: int, column: str, then: Callable[[Removed], None]) -> bool:
-    """Remove rows of the lease's kind older than `days`, `size` rows at a time. False as in `prune`.
+def remove_old_rows(lease: Lease, days: int, size: int, column: str, then: Callable[[Removed], None]) -> bool:
+    """Remove rows of the lease's kind older than `days`, `size` rows at a time.
 
-    After each commit `then` gets the rows that were removed, each by its value in `column`.
+    After each commit `then` gets the rows that were removed, each by its value in `column`. False when the
+    budget ended first. Raises a database error.
     """
     rows = stored_rows(lease.kind).order_by("pk").values_list("pk", "received_at")
     return remove_old(

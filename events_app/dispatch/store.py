@@ -21,7 +21,7 @@ from events_app.dispatch.kinds import Delivery
 from events_app.dispatch.leases import Lease, lease_duration, lease_duration_ms
 from events_app.dispatch.results import ResultBuffer
 from events_app.models import Event, NewEvent, PendingDelivery
-from events_app.normalize import read
+from events_app.normalize import read_event
 from events_app.shared import counters
 from events_app.shared.database import DatabaseUnavailable, clean, database_now
 from events_app.signals import TrackingEvent, stored
@@ -57,10 +57,10 @@ def ingest(entries: Sequence[Entry], lease: Lease) -> list[Delivery]:
     try:
         deliveries = store(entries, lease).deliveries
     except (DatabaseUnavailable, SoftTimeLimitExceeded):
-        stream.release(entries, lease_duration_ms())
+        stream.release_entries(entries, lease_duration_ms())
         raise
     try:
-        stream.delete(entries)
+        stream.delete_entries(entries)
     except RedisError as error:
         logger.warning("%d stored events stay in Redis: %s", events_in(entries), type(error).__name__)
     return deliveries
@@ -90,7 +90,7 @@ def _arrivals(entries: Sequence[Entry]) -> Iterator[Arrival]:
         received_at, webhook = entry.received_at, clean(entry.webhook)[:32]
         for raw in entry.events:
             try:
-                fields, event = read(raw)
+                fields, event = read_event(raw)
             except Unreadable as error:
                 yield Arrival(NewEvent(raw_key(raw), received_at, webhook, raw), None, str(error))
                 continue

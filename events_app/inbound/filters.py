@@ -13,7 +13,7 @@ from events_app.shared.database import clean, filter_columns
 
 
 @dataclass(frozen=True, kw_only=True)
-class Criteria(Filter):
+class InboundCriteria(Filter):
     """A filter of inbound mails. An id is ours or a Message-ID, with or without its <>."""
 
     #: The address in From, or the first recipient; in any case.
@@ -26,7 +26,7 @@ class Criteria(Filter):
     duplicates: bool = False
 
 
-def find(criteria: Criteria) -> "QuerySet[InboundMail]":
+def find_inbound_mails(criteria: InboundCriteria) -> "QuerySet[InboundMail]":
     """The mails that match."""
     rows = criteria.apply(mails())
     if criteria.ids:
@@ -42,7 +42,7 @@ def find(criteria: Criteria) -> "QuerySet[InboundMail]":
     )
 
 
-def missing(ids: Sequence[str]) -> list[str]:
+def missing_inbound_mails(ids: Sequence[str]) -> list[str]:
     """The ids that no mail has."""
     return ids_without_row(mails(), ids, _columns)
 

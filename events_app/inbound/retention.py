@@ -26,13 +26,13 @@ SLICE = 100
 AGE = timedelta(hours=24)
 
 
-def prune(lease: Lease) -> bool:
+def remove_old_mails(lease: Lease) -> bool:
     """Remove mails older than INBOUND_RETENTION_DAYS, and files without a mail.
 
     False when the budget ended before the last mail. A sweep of files that the budget ends needs no further
     task: the next hour's sweep starts elsewhere. Raises a database error.
     """
-    is_done = retention.remove(lease, INBOUND_RETENTION_DAYS.get(), SLICE, "file", _remove_files)
+    is_done = retention.remove_old_rows(lease, INBOUND_RETENTION_DAYS.get(), SLICE, "file", _remove_files)
     if is_done:
         _sweep(lease)
     return is_done
@@ -48,7 +48,7 @@ def _remove_files(removed: Removed) -> None:
         )
     with _log_storage_errors():
         for file in removed.values:
-            storage.remove(file)
+            storage.remove_file(file)
 
 
 def _sweep(lease: Lease) -> None:
@@ -57,7 +57,7 @@ def _sweep(lease: Lease) -> None:
         mails = InboundMail.objects.using(router.db_for_write(InboundMail))
         while lease.has_budget() and (files := list(islice(old, SLICE))):
             for file in set(files) - set(mails.filter(file__in=files).values_list("file", flat=True)):
-                storage.remove(file)
+                storage.remove_file(file)
                 counters.count(counters.FILE_SWEPT)
 
 
@@ -69,5 +69,6 @@ def _log_storage_errors() -> Iterator[None]:
         raise
     except Exception as error:  # noqa: BLE001 (each storage has errors of its own)
         logger.warning(
-            "Could not remove files of inbound mails (%s); the next sweep retries", storage.why(error)
+            "Could not remove files of inbound mails (%s); the next sweep retries",
+            storage.describe_error(error),
         )

@@ -40,7 +40,7 @@ def backend() -> Storage:
     return storages[ALIAS]
 
 
-def save(spooled: TemporaryUploadedFile) -> str:
+def save_file(spooled: TemporaryUploadedFile) -> str:
     """Save a file; return its name in the storage. Raises the storage's errors."""
     storage = backend()
     spooled.flush()
@@ -58,14 +58,14 @@ def save(spooled: TemporaryUploadedFile) -> str:
     return name
 
 
-def read(name: str) -> bytes:
+def read_file(name: str) -> bytes:
     """A file's content. Raises FileNotFoundError and further errors of the storage."""
     with backend().open(name) as file:
         content: bytes = file.read()
         return content
 
 
-def remove(name: str) -> None:
+def remove_file(name: str) -> None:
     """Remove a file if present. Raises the storage's errors."""
     backend().delete(name)
 
@@ -89,7 +89,7 @@ def older_than(before: datetime) -> Iterator[str]:
         yield from (name for name in _shuffled(names) if is_earlier or _is_older(storage, name, before))
 
 
-def why(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """A storage's error as text without file names and account names."""
     reason = error.strerror if isinstance(error, OSError) else None
     return f"{type(error).__name__}: {reason}" if reason else type(error).__name__

@@ -24,7 +24,7 @@ from events_app.signals import InboundEvent, answered, inbound
 logger = logging.getLogger(__name__)
 
 
-def save(webhook: str, *, file: str, size: int, digest: bytes, content_type: str) -> None:
+def save_mail(webhook: str, *, file: str, size: int, digest: bytes, content_type: str) -> None:
     """Save the row of a post whose body is in the storage, with a pending delivery.
 
     Raises database errors.
@@ -50,12 +50,12 @@ def is_saved(file: str) -> bool:
     return InboundMail.objects.using(using).filter(file=file).exists()
 
 
-def read(mail: InboundMail) -> InboundEvent:
+def read_mail(mail: InboundMail) -> InboundEvent:
     """The mail for a receiver; the first reading also fills the row's columns.
 
     Raises Unreadable for a malformed post, Unavailable when the storage fails, and database errors.
     """
-    reading = parse(mail)
+    reading = parse_mail(mail)
     if mail.key is None:
         _save_parsed(mail, reading)
     # On every reading: a worker may have died, or lost the database, after saving the key.
@@ -71,14 +71,14 @@ def read(mail: InboundMail) -> InboundEvent:
     )
 
 
-INBOUND_MAILS = Kind("inbound mail", PendingInboundDelivery, inbound, read)
+INBOUND_MAILS = Kind("inbound mail", PendingInboundDelivery, inbound, read_mail)
 
 
 #: The most CPU seconds for the reading of a mail. The bounds of the parsers allow far fewer.
 LONGEST_READING = 10
 
 
-def parse(mail: InboundMail) -> Reading:
+def parse_mail(mail: InboundMail) -> Reading:
     """The content of the post, parsed without saving; raises Unreadable or Unavailable."""
     post = BytesIO(body(mail))
     began = time.thread_time()
@@ -95,7 +95,7 @@ def parse(mail: InboundMail) -> Reading:
 def body(mail: InboundMail) -> bytes:
     """The body of the post; raises Unavailable when the storage cannot deliver it now."""
     try:
-        post = storage.read(mail.file)
+        post = storage.read_file(mail.file)
     except ImproperlyConfigured as error:
         raise Unavailable(str(error)) from None
     except FileNotFoundError:

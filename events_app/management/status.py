@@ -35,7 +35,7 @@ WHERE receiver.value <> '' GROUP BY receiver.key, state
 _EACH = {"postgresql": "jsonb_each_text", "sqlite": "json_each"}
 
 
-def gather() -> tuple[dict[str, Any], list[str]]:
+def gather_pipeline() -> tuple[dict[str, Any], list[str]]:
     """The figures, and an error for each server that did not answer."""
     errors: dict[str, str] = {}
 
@@ -53,7 +53,7 @@ def gather() -> tuple[dict[str, Any], list[str]]:
         "seconds_since_beat": ask("Redis", tasks.since_beat),
         "pending": ask("The database", lambda: _pending(EVENTS)),
         "failed_receivers": ask("The database", lambda: _failed_receivers(EVENTS)),
-        "counters": ask("Redis", counters.read),
+        "counters": ask("Redis", counters.read_counters),
     }
     if inbound := ask("The database", _inbound):
         figures["inbound"] = inbound
@@ -105,7 +105,7 @@ def _failed_receivers(kind: Kind) -> dict[str, dict[str, int]]:
     return receivers
 
 
-def page(figures: dict[str, Any]) -> Iterator[str]:
+def pipeline_page(figures: dict[str, Any]) -> Iterator[str]:
     """The figures as text, without those of a server that did not answer."""
     if figures["waiting_in_redis"] is not None:
         yield f"Waiting in Redis, to be stored: {figures['waiting_in_redis']}"

@@ -61,7 +61,7 @@ def count(name: str, by: int = 1) -> None:
             redis.open_circuit()
 
 
-def read() -> dict[str, int]:
+def read_counters() -> dict[str, int]:
     """The counters above zero. Raises redis.RedisError."""
     counts = cast("dict[bytes, bytes]", redis.for_workers().hgetall(redis.key("counters")))
     return {name.decode(): int(number) for name, number in sorted(counts.items())}

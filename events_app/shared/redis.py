@@ -8,14 +8,14 @@ from redis.backoff import NoBackoff
 from redis.connection import parse_url
 from redis.retry import Retry
 
-from events_app.shared.setting import Setting, text
+from events_app.shared.setting import Setting, non_empty_text
 
 # Cached, because every post reads the URL.
 _parse_url = lru_cache(maxsize=4)(parse_url)
 
 
 def _redis_url(value: object) -> str:
-    url = text(value)
+    url = non_empty_text(value)
     _parse_url(url)
     return url
 
@@ -23,7 +23,7 @@ def _redis_url(value: object) -> str:
 #: The Redis (or Valkey) with the stream of raw events.
 REDIS_URL = Setting("EVENT_REDIS_URL", "redis://127.0.0.1:6379/0", _redis_url)
 #: The stream's key. Deployments that share a Redis database need different keys.
-STREAM = Setting("EVENT_STREAM", "sendgrid:events", text)
+STREAM = Setting("EVENT_STREAM", "sendgrid:events", non_empty_text)
 
 # Seconds that the circuit breaker stays open. In this time web requests of the process do not try Redis.
 _OPEN_SECONDS = 0.5

@@ -56,7 +56,7 @@ def register(module: Mapping[str, Any]) -> tuple[Setting[Any], ...]:
     return settings
 
 
-def text(value: object) -> str:
+def non_empty_text(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError("must be a string that is not empty")
     return value

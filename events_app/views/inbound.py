@@ -51,7 +51,9 @@ class SendGridInboundWebhookView(WebhookView):
         except (DatabaseError, InterfaceError) as error:
             raise _retry_later(f"the database did not take the mail: {type(error).__name__}") from None
         except OSError as error:  # of the temporary file
-            raise _retry_later(f"the storage did not take the mail: {storage.why(error)}") from None
+            raise _retry_later(
+                f"the storage did not take the mail: {storage.describe_error(error)}"
+            ) from None
         except Exception:
             logger.exception("Could not accept a mail")
             raise _retry_later("something went wrong here") from None
@@ -78,12 +80,14 @@ class SendGridInboundWebhookView(WebhookView):
 
     def _save(self, request: HttpRequest, body: TemporaryUploadedFile, size: int, digest: bytes) -> None:
         try:
-            file = storage.save(body)
+            file = storage.save_file(body)
         except Exception as error:  # noqa: BLE001 (each storage has errors of its own)
-            raise _retry_later(f"the storage did not take the mail: {storage.why(error)}") from None
+            raise _retry_later(
+                f"the storage did not take the mail: {storage.describe_error(error)}"
+            ) from None
         content_type = request.META.get("CONTENT_TYPE", "")
         try:
-            store.save(self.webhook, file=file, size=size, digest=digest, content_type=content_type)
+            store.save_mail(self.webhook, file=file, size=size, digest=digest, content_type=content_type)
         except Exception:
             # A connection that breaks at the commit hides whether the row was committed.
             with suppress(DatabaseError, InterfaceError):
@@ -157,8 +161,9 @@ def _read(source: Any) -> bytes:
 
 def _remove_file(file: str) -> None:
     try:
-        storage.remove(file)
+        storage.remove_file(file)
     except Exception as error:  # noqa: BLE001 (each storage has errors of its own)
         logger.warning(
-            "Could not remove the file of a refused mail; the sweep removes it later: %s", storage.why(error)
+            "Could not remove the file of a refused mail; the sweep removes it later: %s",
+            storage.describe_error(error),
         )

@@ -5,6 +5,6 @@ from events_app.worker import connection, time_limits, watchdog
 
 def install() -> None:
     """Connect to Celery's worker signals; called once, by `AppConfig.ready`."""
-    connection.install()
-    time_limits.install()
-    watchdog.install()
+    connection.disable_hidden_reconnect()
+    time_limits.enforce_time_limits()
+    watchdog.watch_workers()

@@ -62,7 +62,7 @@ class NoHiddenReconnect(bootsteps.StartStopStep):
                 pool.set_retry(_NO_RETRY)
 
 
-def install() -> None:
+def disable_hidden_reconnect() -> None:
     """Disable the retry in the workers of this process, in any Celery app."""
     worker_init.connect(_add_step, dispatch_uid="events_app.worker.connection")
 

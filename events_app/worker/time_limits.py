@@ -42,7 +42,7 @@ EACH = 1.0
 _STDERR = 2
 
 
-def install() -> None:
+def enforce_time_limits() -> None:
     """Enforce the limits of the tasks made by `wakeup.task`, in any Celery app."""
     task_prerun.connect(_begin, dispatch_uid="events_app.worker.time_limits")
     task_postrun.connect(_end, dispatch_uid="events_app.worker.time_limits")

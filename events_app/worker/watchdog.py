@@ -72,7 +72,7 @@ _received = 0
 _reports: mmap | None = None
 
 
-def install() -> None:
+def watch_workers() -> None:
     """Watch the workers, unless `WORKER_WATCHDOG` is "off"."""
     uid = "events_app.worker.watchdog"
     worker_init.connect(_prepare, dispatch_uid=uid)

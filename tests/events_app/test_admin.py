@@ -101,7 +101,7 @@ def test_an_unreadable_inbound_mail_page_says_why_it_has_no_text(database: str, 
     gone = keep_mail(sample_mail())
     storages[storage.ALIAS].delete(gone.file)
     assert "The file with the post is not in the storage." in page(client, "inboundmail", gone.pk)
-    store.save("inbound", file="nowhere", size=1, digest=b"", content_type="")
+    store.save_mail("inbound", file="nowhere", size=1, digest=b"", content_type="")
     assert "is not in the storage" in page(client, "inboundmail", InboundMail.objects.latest("pk").pk)
 
 
@@ -109,7 +109,7 @@ def test_the_list_of_inbound_mails_reads_no_files(
     database: str, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep_mail(sample_mail())
-    monkeypatch.setattr(storage, "read", lambda name: pytest.fail("It was read."))
+    monkeypatch.setattr(storage, "read_file", lambda name: pytest.fail("It was read."))
     assert "1 inbound mail" in page(client, "inboundmail")
 
 

@@ -11,7 +11,7 @@ from django.urls import path
 from kombu import Queue
 from pytest_django import Settings
 
-from events_app.checks import check_celery, check_database, check_settings
+from events_app.checks import check_database, check_event_queues, check_webhook_settings
 from events_app.inbound import storage
 from fake_sendgrid.webhook_sender import WebhookSender
 from tests.support.databases import Router
@@ -23,7 +23,7 @@ INBOUND_KEY = "SENDGRID_INBOUND_WEBHOOK_VERIFICATION_KEY"
 
 
 def ids() -> list[str | None]:
-    return [found.id for found in check_settings()]
+    return [found.id for found in check_webhook_settings()]
 
 
 def test_sound_settings_pass_the_checks(anymail: Callable[..., None]) -> None:
@@ -34,14 +34,16 @@ def test_sound_settings_pass_the_checks(anymail: Callable[..., None]) -> None:
 
 
 def test_checks_are_registered() -> None:
-    assert {check_settings, check_database, check_celery} <= set(checks.registry.registry.get_checks())
+    assert {check_webhook_settings, check_database, check_event_queues} <= set(
+        checks.registry.registry.get_checks()
+    )
     assert checks.run_checks(tags=[checks.Tags.security, checks.Tags.database], databases=["default"]) == []
 
 
 @pytest.mark.parametrize("value", ["a day", -1, True, False])
 def test_an_unusable_value_is_an_error(anymail: Callable[..., None], value: object) -> None:
     anymail(SENDGRID_TRACKING_WEBHOOK_MAX_AGE=value)
-    (found,) = check_settings()
+    (found,) = check_webhook_settings()
     assert (found.id, found.level) == ("events_app.E001", checks.ERROR)
     assert "ANYMAIL['SENDGRID_TRACKING_WEBHOOK_MAX_AGE']" in found.msg
 
@@ -55,7 +57,7 @@ def test_all_unusable_values_are_named_at_once(anymail: Callable[..., None]) -> 
 @pytest.mark.parametrize("key", ["nonsense", "SG.an-api-key-pasted-by-mistake"])
 def test_an_invalid_public_key_is_an_error(anymail: Callable[..., None], name: str, key: str) -> None:
     anymail(**{name: [WebhookSender().public_key, key]})
-    (found,) = check_settings()
+    (found,) = check_webhook_settings()
     assert found.id == "events_app.E002"
     assert f"{name}, key 2: not a public key" in found.msg
     assert key not in str(found)
@@ -64,7 +66,7 @@ def test_an_invalid_public_key_is_an_error(anymail: Callable[..., None], name: s
 @pytest.mark.parametrize("secret", ["no-colon-in-this-one", ":password-without-user"])
 def test_a_secret_without_user_and_password_is_an_error(anymail: Callable[..., None], secret: str) -> None:
     anymail(WEBHOOK_SECRET=["sendgrid:a-secret-for-tests-only", secret])
-    (found,) = check_settings()
+    (found,) = check_webhook_settings()
     assert found.id == "events_app.E003"
     assert "entry 2" in found.msg
     assert secret not in str(found)
@@ -72,7 +74,7 @@ def test_a_secret_without_user_and_password_is_an_error(anymail: Callable[..., N
 
 def test_missing_webhook_keys_and_secrets_are_errors(anymail: Callable[..., None]) -> None:
     anymail(WEBHOOK_SECRET=[])
-    events, mails = check_settings()
+    events, mails = check_webhook_settings()
     assert (events.id, mails.id) == ("events_app.E004", "events_app.E008")
     assert KEY in str(events.hint)
     assert INBOUND_KEY in str(mails.hint)
@@ -92,7 +94,7 @@ def test_an_unknown_setting_name_is_a_warning(
     anymail: Callable[..., None], name: str, hint: str | None
 ) -> None:
     anymail(**{name: "value"})
-    (found,) = check_settings()
+    (found,) = check_webhook_settings()
     assert (found.id, found.level) == ("events_app.W001", checks.WARNING)
     assert name in found.msg
     assert hint is None or found.hint == hint
@@ -105,7 +107,7 @@ def test_anymail_setting_names_are_known(anymail: Callable[..., None]) -> None:
 
 def test_a_guessable_password_is_a_warning(anymail: Callable[..., None]) -> None:
     anymail(WEBHOOK_SECRET="sendgrid:secret")
-    (found,) = check_settings()
+    (found,) = check_webhook_settings()
     assert found.id == "events_app.W002"
     assert "sendgrid:secret" not in str(found)
 
@@ -141,23 +143,23 @@ def test_postgresql_needs_no_sqlite_options(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_celery_settings_of_workers_pass_the_checks() -> None:
-    assert check_celery() == []
+    assert check_event_queues() == []
 
 
 def test_eager_tasks_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(app.conf, "task_always_eager", True)
-    assert [found.id for found in check_celery()] == ["events_app.E005"]
+    assert [found.id for found in check_event_queues()] == ["events_app.E005"]
 
 
 def test_a_queue_missing_from_task_queues_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(app.conf, "task_queues", [Queue("celery"), Queue("sendgrid.events")])
-    (found,) = check_celery()
+    (found,) = check_event_queues()
     assert found.id == "events_app.E006"
     assert "lack sendgrid.inbound, sendgrid.recovery, sendgrid.retries" in found.msg
     monkeypatch.setitem(app.conf, "task_create_missing_queues", True)
-    assert check_celery() == []
+    assert check_event_queues() == []
     monkeypatch.setitem(app.conf, "task_queues", None)
-    assert check_celery() == []
+    assert check_event_queues() == []
 
 
 def test_the_inbound_queue_may_be_missing_without_inbound_storage(
@@ -165,9 +167,9 @@ def test_the_inbound_queue_may_be_missing_without_inbound_storage(
 ) -> None:
     names = ("sendgrid.events", "sendgrid.retries", "sendgrid.recovery")
     monkeypatch.setitem(app.conf, "task_queues", [Queue(name) for name in names])
-    assert [found.id for found in check_celery()] == ["events_app.E006"]
+    assert [found.id for found in check_event_queues()] == ["events_app.E006"]
     keep_no_mail(settings)
-    assert check_celery() == []
+    assert check_event_queues() == []
 
 
 def test_an_insecure_webhook_is_a_warning_outside_debug(
@@ -207,14 +209,14 @@ def test_without_inbound_storage_and_key_inbound_is_not_checked(
 def test_an_inbound_key_without_storage_is_an_error(anymail: Callable[..., None], settings: Settings) -> None:
     keep_no_mail(settings)
     anymail(**{INBOUND_KEY: WebhookSender().public_key})
-    (found,) = check_settings()
+    (found,) = check_webhook_settings()
     assert found.id == "events_app.E007"
     assert 'STORAGES has no "sendgrid_inbound"' in found.msg
 
 
 def test_an_unimportable_storage_is_an_error(settings: Settings) -> None:
     use_storage(settings, "nowhere.Storage")
-    (found,) = check_settings()
+    (found,) = check_webhook_settings()
     assert found.id == "events_app.E007"
     assert "nowhere.Storage" in found.msg
 
@@ -223,7 +225,7 @@ def test_inbound_storage_without_an_inbound_key_is_an_error(
     anymail: Callable[..., None], settings: Settings
 ) -> None:
     anymail(WEBHOOK_SECRET=[], **{KEY: WebhookSender().public_key})
-    (found,) = check_settings()
+    (found,) = check_webhook_settings()
     assert found.id == "events_app.E008"
     anymail(WEBHOOK_ALLOW_INSECURE=True)
     settings.DEBUG = True
@@ -260,7 +262,7 @@ def test_a_remote_storage_without_a_location_passes_the_checks(settings: Setting
 def test_inbound_middleware_that_is_not_first_is_a_warning(settings: Settings, where: int | None) -> None:
     keeper, *others = settings.MIDDLEWARE
     settings.MIDDLEWARE = others if where is None else [*others[:where], keeper, *others[where:]]
-    (found,) = check_settings()
+    (found,) = check_webhook_settings()
     assert (found.id, found.level) == ("events_app.W007", checks.WARNING)
     assert found.msg.startswith(f"{keeper} is not the first")
 

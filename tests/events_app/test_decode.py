@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events_app.decode import MAX_DEPTH, Unreadable, decode, dedupe_key, event_id, raw_key
+from events_app.decode import MAX_DEPTH, Unreadable, decode_object, dedupe_key, event_id, raw_key
 from events_app.shared.database import clean
 from tests.support.strategies import any_object, any_text
 
@@ -26,8 +26,8 @@ ADDRESS = "mira.okafor@example.net"
 
 @pytest.mark.parametrize("name", RAW)
 def test_decode_reads_sendgrid_events(name: str) -> None:
-    assert decode(json.dumps(RAW[name]).encode()) == RAW[name]
-    assert decode(json.dumps(RAW[name], ensure_ascii=False).encode()) == RAW[name]
+    assert decode_object(json.dumps(RAW[name]).encode()) == RAW[name]
+    assert decode_object(json.dumps(RAW[name], ensure_ascii=False).encode()) == RAW[name]
 
 
 @pytest.mark.parametrize(
@@ -45,15 +45,15 @@ def test_decode_reads_sendgrid_events(name: str) -> None:
     ids=["control", "lone surrogate", "pair", "latin-1", "infinity", "huge float", "huge int", "key twice"],
 )
 def test_decode_tolerates_values_that_strict_json_forbids(raw: bytes, expected: object) -> None:
-    assert decode(raw) == {"reason": expected}
+    assert decode_object(raw) == {"reason": expected}
 
 
 def test_decode_tolerates_nan() -> None:
-    assert math.isnan(decode(b'{"reason": NaN}')["reason"])
+    assert math.isnan(decode_object(b'{"reason": NaN}')["reason"])
 
 
 def test_different_undecodable_ids_have_different_dedupe_keys() -> None:
-    one, other = (decode(b'{"sg_event_id": "' + byte + b'"}') for byte in (b"\xe4", b"\xe5"))
+    one, other = (decode_object(b'{"sg_event_id": "' + byte + b'"}') for byte in (b"\xe4", b"\xe5"))
     assert dedupe_key(one) != dedupe_key(other)
 
 
@@ -78,14 +78,14 @@ def test_different_undecodable_ids_have_different_dedupe_keys() -> None:
 )
 def test_an_unreadable_element_raises_an_error_with_a_reason(raw: bytes, says: str) -> None:
     with pytest.raises(Unreadable) as caught:
-        decode(raw)
+        decode_object(raw)
     assert str(caught.value).startswith(f"The element {says}")
 
 
 def test_the_error_of_an_unreadable_element_leaks_no_payload() -> None:
     """Error trackers print the chain of errors, and a UnicodeDecodeError carries the payload."""
     with pytest.raises(Unreadable) as caught:
-        decode(b'{"email": "' + ADDRESS.encode() + b'\xe4"')
+        decode_object(b'{"email": "' + ADDRESS.encode() + b'\xe4"')
     assert ADDRESS not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
@@ -94,19 +94,19 @@ def test_the_error_of_an_unreadable_element_leaks_no_payload() -> None:
 @pytest.mark.parametrize(("opens", "closes"), [(b'{"n":', b"}"), (b'{"n":[', b"]}")])
 def test_the_nesting_limit_is_the_same_on_every_python(opens: bytes, closes: bytes) -> None:
     times = MAX_DEPTH // len(closes)
-    assert dedupe_key(decode(opens * times + b'"{["' + closes * times), "content")
+    assert dedupe_key(decode_object(opens * times + b'"{["' + closes * times), "content")
     with pytest.raises(Unreadable):
-        decode(opens * (times + 1) + b"1" + closes * (times + 1))
+        decode_object(opens * (times + 1) + b"1" + closes * (times + 1))
 
 
 def test_many_brackets_are_not_counted_as_nesting() -> None:
-    assert decode(json.dumps({"a": "[{" * 500, "b": [[], {}] * 500}).encode())["a"] == "[{" * 500
+    assert decode_object(json.dumps({"a": "[{" * 500, "b": [[], {}] * 500}).encode())["a"] == "[{" * 500
 
 
 @given(st.binary(max_size=200))
 def test_no_bytes_raise_anything_but_unreadable(raw: bytes) -> None:
     try:
-        assert isinstance(decode(raw), dict)
+        assert isinstance(decode_object(raw), dict)
     except Unreadable:
         assert len(raw_key(raw)) == 16
 
@@ -118,13 +118,13 @@ def test_no_broken_json_raises_anything_but_unreadable(
     raw = json.dumps(event, ensure_ascii=where.choice([True, False])).encode("utf-8", "surrogatepass")
     at = where.randrange(len(raw))
     with suppress(Unreadable):
-        assert isinstance(decode(raw[:at] + noise + raw[at + where.randrange(3) :]), dict)
+        assert isinstance(decode_object(raw[:at] + noise + raw[at + where.randrange(3) :]), dict)
 
 
 @given(any_object)
 def test_any_json_object_decodes_like_the_json_module(event: dict[str, Any]) -> None:
     text = json.dumps(event)
-    assert repr(decode(text.encode())) == repr(json.loads(text))
+    assert repr(decode_object(text.encode())) == repr(json.loads(text))
 
 
 # clean
@@ -253,7 +253,7 @@ def _shuffled(value: Any, order: random.Random) -> Any:
 def test_key_order_and_white_space_do_not_change_a_dedupe_key(
     event: dict[str, Any], by: str, order: random.Random
 ) -> None:
-    key = dedupe_key(decode(json.dumps(event, separators=(",", ":")).encode()), by)
+    key = dedupe_key(decode_object(json.dumps(event, separators=(",", ":")).encode()), by)
     again = json.dumps(_shuffled(event, order), indent=order.randrange(4)).encode()
-    assert dedupe_key(decode(again), by) == key
+    assert dedupe_key(decode_object(again), by) == key
     assert len(key) == 16

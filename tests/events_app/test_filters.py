@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from events_app.filters import Criteria, find, missing
+from events_app.filters import EventCriteria, find_events, missing_events
 from tests.support.events.stored_events import open_event, store_done
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
 
 def ids(**criteria: Any) -> list[str]:
-    return sorted(find(Criteria(**criteria)).values_list("event_id", flat=True))
+    return sorted(find_events(EventCriteria(**criteria)).values_list("event_id", flat=True))
 
 
 def test_an_empty_filter_finds_all_events(database: str) -> None:
@@ -38,13 +38,13 @@ def test_filter_by_the_sendgrid_id_works_with_dedupe_by_content(
     anymail(DEDUPE_BY="content")
     store_done(open_event("A1"), open_event("B2", ip="203.0.113.9"))
     assert ids(ids=("B2",)) == ["B2"]
-    assert missing(["B2", "C3"]) == ["C3"]
+    assert missing_events(["B2", "C3"]) == ["C3"]
 
 
 def test_missing_returns_the_unknown_ids(database: str) -> None:
     first, _ = store_done(open_event("A1"), open_event("B2"))
-    assert missing([str(first), "B2", "C3", "0", f"0{first}", str(10**17)]) == ["C3", "0", str(10**17)]
-    assert missing([]) == []
+    assert missing_events([str(first), "B2", "C3", "0", f"0{first}", str(10**17)]) == ["C3", "0", str(10**17)]
+    assert missing_events([]) == []
 
 
 def test_filter_by_message_id_and_by_address(database: str) -> None:

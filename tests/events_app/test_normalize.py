@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from events_app import normalize as tables
-from events_app.decode import Unreadable, decode
-from events_app.normalize import normalize, read
+from events_app.decode import Unreadable, decode_object
+from events_app.normalize import normalize, read_event
 from events_app.signals import EventType, RejectReason, TrackingEvent
 from tests.support.strategies import any_object, any_text, any_value
 
@@ -47,7 +47,7 @@ def of(name: object, **fields: Any) -> TrackingEvent:
 
 @pytest.mark.parametrize("case", CASES, ids=[case["case"] for case in CASES])
 def test_normalize_maps_each_sample_payload(case: dict[str, Any]) -> None:
-    raw = decode(json.dumps(case["raw"], ensure_ascii=False).encode())
+    raw = decode_object(json.dumps(case["raw"], ensure_ascii=False).encode())
     event = normalize(raw)
     found = {name: getattr(event, name) for name in case["expect"]}
     if isinstance(found.get("timestamp"), datetime):
@@ -497,7 +497,7 @@ def _texts(event: TrackingEvent) -> Iterator[str]:
 @example({"event": "\ud800@\0"})
 @example({"event": "open", "unique_args": {"unique_args": {"custom_args": {"a": 1, "email": 2}}}})
 def test_any_object_is_normalized(given_event: dict[str, Any]) -> None:
-    raw = decode(json.dumps(given_event).encode())
+    raw = decode_object(json.dumps(given_event).encode())
     event = normalize(raw)
     assert event.esp_event is raw
     assert isinstance(event.event_type, EventType)
@@ -521,24 +521,24 @@ def test_no_text_in_a_known_key_raises(text: str) -> None:
 
 
 def test_the_deepest_decodable_object_is_normalized() -> None:
-    deep = decode(b'{"unique_args":' * 99 + b'{"a":1}' + b"}" * 99)
+    deep = decode_object(b'{"unique_args":' * 99 + b'{"a":1}' + b"}" * 99)
     assert normalize(deep).metadata == {"a": 1}
-    assert normalize(decode(b'{"event":"open","category":' + b"[" * 99 + b"]" * 99 + b"}")).tags
+    assert normalize(decode_object(b'{"event":"open","category":' + b"[" * 99 + b"]" * 99 + b"}")).tags
 
 
 # From bytes
 
 
 def test_read_returns_the_object_and_its_event() -> None:
-    found, event = read(b'{"event": "bounce", "type": "blocked", "n": NaN}')
+    found, event = read_event(b'{"event": "bounce", "type": "blocked", "n": NaN}')
     assert (found["event"], event.event_type, event.reject_reason) == ("bounce", "bounced", "blocked")
     assert event.esp_event is found
 
 
 def test_each_read_returns_a_fresh_event() -> None:
     raw = b'{"event": "open", "category": ["spring"], "order": {"n": 1}}'
-    _, one = read(raw)
-    _, other = read(raw)
+    _, one = read_event(raw)
+    _, other = read_event(raw)
     assert one == other
     one.metadata["order"]["n"] = 2
     one.tags.clear()
@@ -550,7 +550,7 @@ def test_each_read_returns_a_fresh_event() -> None:
 @pytest.mark.parametrize("raw", [b"", b"nonsense", b"[1]", b"[" * 5000, b'{"event": "op'])
 def test_an_element_that_is_no_object_is_unreadable(raw: bytes) -> None:
     with pytest.raises(Unreadable, match="The element"):
-        read(raw)
+        read_event(raw)
 
 
 def test_an_internal_error_is_unreadable_and_leaks_no_payload(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -559,7 +559,7 @@ def test_an_internal_error_is_unreadable_and_leaks_no_payload(monkeypatch: pytes
 
     monkeypatch.setattr(tables, "normalize", faulty)
     with pytest.raises(Unreadable) as raised:
-        read(b'{"email": "mira.okafor@example.net"}')
+        read_event(b'{"email": "mira.okafor@example.net"}')
     assert str(raised.value) == "Reading it failed: ZeroDivisionError."
     assert raised.value.__context__ is None
 
@@ -567,7 +567,7 @@ def test_an_internal_error_is_unreadable_and_leaks_no_payload(monkeypatch: pytes
 @given(st.binary(max_size=200) | any_object.map(lambda found: json.dumps(found).encode()))
 def test_any_bytes_are_read_or_unreadable(raw: bytes) -> None:
     try:
-        found, event = read(raw)
+        found, event = read_event(raw)
     except Unreadable:
         return
     assert event.esp_event is found

@@ -30,7 +30,7 @@ def raws(entries: list[Entry]) -> list[bytes]:
 
 
 def fresh(count: int = 100) -> list[Entry]:
-    return stream.read(count, LEASE).entries
+    return stream.read_entries(count, LEASE).entries
 
 
 # append
@@ -96,7 +96,7 @@ def test_done_entries_make_room_in_the_backlog(anymail: Callable[..., None]) -> 
     entries = fresh()
     with pytest.raises(AppendFailed):
         append(b"2")
-    stream.delete(entries)
+    stream.delete_entries(entries)
     append(b"2")
 
 
@@ -104,8 +104,8 @@ def test_done_is_idempotent_for_the_backlog(anymail: Callable[..., None]) -> Non
     append(b"1", b"2")
     first = fresh()
     append(b"3", b"4", b"5")
-    stream.delete(first)
-    stream.delete(first)
+    stream.delete_entries(first)
+    stream.delete_entries(first)
     assert stream.backlog() == 3
     anymail(EVENT_BACKLOG_LIMIT=4)
     with pytest.raises(AppendFailed):
@@ -128,7 +128,7 @@ def test_uncounted_entries_count_towards_the_backlog(anymail: Callable[..., None
     assert stream.backlog() == 3
     with pytest.raises(AppendFailed):
         append(b"1")
-    stream.delete(fresh())
+    stream.delete_entries(fresh())
     append(b"1", b"2", b"3")
 
 
@@ -181,19 +181,19 @@ def test_a_read_at_the_end_of_small_entries_takes_at_most_three_times_its_limit(
 
 def test_entries_read_but_not_stored_are_read_again() -> None:
     append(b"1", b"2")
-    assert fresh(2) == stream.read(2, NONE).entries
+    assert fresh(2) == stream.read_entries(2, NONE).entries
 
 
 def test_expired_entries_are_read_together_with_fresh_ones() -> None:
     append(b"1", b"2")
-    stream.release(fresh(), LEASE)
+    stream.release_entries(fresh(), LEASE)
     append(b"3")
     assert sorted(raws(fresh())) == [b"1", b"2", b"3"]
 
 
 def test_expired_entries_are_read_before_fresh_ones() -> None:
     append_each(b"1", b"2", b"3")
-    stream.release(fresh(), LEASE)
+    stream.release_entries(fresh(), LEASE)
     append_each(b"4", b"5", b"6")
     assert raws(fresh(2)) == [b"1", b"2"]
     assert raws(fresh(2)) == [b"3", b"4"]
@@ -202,42 +202,42 @@ def test_expired_entries_are_read_before_fresh_ones() -> None:
 
 def test_a_read_says_whether_more_entries_are_left() -> None:
     append_each(*(b"%d" % number for number in range(100)))
-    assert stream.read(70, LEASE).more
-    assert not stream.read(70, LEASE).more
-    assert stream.read(0, LEASE) == ([], True)
+    assert stream.read_entries(70, LEASE).more
+    assert not stream.read_entries(70, LEASE).more
+    assert stream.read_entries(0, LEASE) == ([], True)
 
 
 def test_a_read_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "MOST_BYTES", 32_000)
     append_each(*(b"x" * 1000 for _ in range(100)))
-    entries, more = stream.read(100, LEASE)
+    entries, more = stream.read_entries(100, LEASE)
     assert (len(entries), more) == (32, True)
-    assert stream.read(100, LEASE).more
+    assert stream.read_entries(100, LEASE).more
 
 
 def test_done_entries_are_deleted() -> None:
     append(b"1", b"2")
-    stream.delete(fresh())
+    stream.delete_entries(fresh())
     assert stream.backlog() == 0
-    assert stream.read(100, NONE).entries == []
+    assert stream.read_entries(100, NONE).entries == []
     assert redis.for_workers().xpending(redis.key(), stream.GROUP)["pending"] == 0
 
 
 def test_entries_given_back_are_read_at_once() -> None:
     append_each(b"1", b"2")
     one, other = fresh()
-    stream.release([other], LEASE)
+    stream.release_entries([other], LEASE)
     assert raws(fresh()) == [b"2"]
     assert fresh() == []
-    stream.delete([one, other])
+    stream.delete_entries([one, other])
     assert stream.backlog() == 0
 
 
 def test_giving_back_entries_stored_by_another_worker_restores_nothing() -> None:
     append(b"1")
     entries = fresh()
-    stream.delete(entries)
-    stream.release(entries, LEASE)
+    stream.delete_entries(entries)
+    stream.release_entries(entries, LEASE)
     assert fresh() == []
     assert not stream.anything_to_read(LEASE)
 
@@ -246,14 +246,14 @@ def test_an_entry_deleted_while_pending_is_skipped() -> None:
     append_each(b"1", b"2")
     entries = fresh()
     redis.for_workers().xdel(redis.key(), entries[0].id)
-    stream.release(entries, LEASE)
+    stream.release_entries(entries, LEASE)
     assert raws(fresh()) == [b"2"]
 
 
 def test_done_and_give_back_without_entries_need_no_redis(anymail: Callable[..., None]) -> None:
     anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
-    stream.delete([])
-    stream.release([], LEASE)
+    stream.delete_entries([])
+    stream.release_entries([], LEASE)
 
 
 def test_reading_with_redis_away_raises(anymail: Callable[..., None]) -> None:
@@ -319,12 +319,12 @@ def test_anything_to_read_is_true_for_unread_and_expired_entries() -> None:
     states.append(("one unread", stream.anything_to_read(LEASE)))
     entries = fresh(1)
     states.append(("all in hand", stream.anything_to_read(LEASE)))
-    stream.release(entries, LEASE)
+    stream.release_entries(entries, LEASE)
     states.append(("one given back", stream.anything_to_read(LEASE)))
-    stream.delete(fresh())
+    stream.delete_entries(fresh())
     states.append(("one in hand", stream.anything_to_read(LEASE)))
     states.append(("one expired", stream.anything_to_read(NONE)))
-    stream.delete(stream.read(100, NONE).entries)
+    stream.delete_entries(stream.read_entries(100, NONE).entries)
     states.append(("all stored", stream.anything_to_read(NONE)))
     assert dict(states) == {
         "no stream": False,
@@ -340,7 +340,7 @@ def test_anything_to_read_is_true_for_unread_and_expired_entries() -> None:
 
 def test_an_empty_stream_without_a_consumer_group_has_nothing_to_read() -> None:
     append(b"1")
-    stream.delete(fresh())
+    stream.delete_entries(fresh())
     redis.for_workers().xgroup_destroy(redis.key(), stream.GROUP)
     assert not stream.anything_to_read(NONE)
 
@@ -377,9 +377,9 @@ def test_oldest_returns_the_received_time_of_the_oldest_event() -> None:
 
 def test_oldest_includes_events_read_but_not_stored() -> None:
     stream.append("tracking", [b"1"])
-    entries = stream.read(10, idle=60_000).entries
+    entries = stream.read_entries(10, idle=60_000).entries
     assert stream.oldest().received_at == entries[0].received_at
-    stream.delete(entries)
+    stream.delete_entries(entries)
     assert stream.oldest().received_at is None
 
 

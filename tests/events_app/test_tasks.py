@@ -32,7 +32,7 @@ from tests.support.recorded_calls import Call, Recorder
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
 TASKS: tuple[Any, ...] = (
-    *(tasks.drain, tasks.retry, tasks.recover, tasks.prune, tasks.tick),
+    *(tasks.drain, tasks.retry_events, tasks.recover_events, tasks.prune_events, tasks.tick),
     *(tasks.deliver_inbound, tasks.retry_inbound, tasks.recover_inbound, tasks.prune_inbound),
 )
 
@@ -80,7 +80,7 @@ def test_signed_posts_reach_sync_and_async_receivers_once(
     assert [event_id for event_id, _ in came] == came_async
     assert came[-1] == ("new", EventType.UNKNOWN)
     assert [work.state for work in PendingDelivery.objects.all()] == ["dead"]
-    assert counters.read() == {"duplicate": 44, "dead_letter_on_arrival": 1}
+    assert counters.read_counters() == {"duplicate": 44, "dead_letter_on_arrival": 1}
 
 
 def test_a_drain_stores_and_delivers_all_waiting_events(database: str, tracking: ReceiverSignal) -> None:
@@ -90,7 +90,7 @@ def test_a_drain_stores_and_delivers_all_waiting_events(database: str, tracking:
     assert log.ids == ["A1", "B2"]
     assert (stream.backlog(), Event.objects.count()) == (0, 3)
     assert [work.state for work in PendingDelivery.objects.all()] == ["dead"]
-    assert counters.read() == {"duplicate": 1, "dead_letter_on_arrival": 1}
+    assert counters.read_counters() == {"duplicate": 1, "dead_letter_on_arrival": 1}
 
 
 def test_a_drain_with_nothing_to_do_does_nothing(database: str) -> None:
@@ -162,7 +162,7 @@ def test_a_drain_runs_the_tick_without_beat(database: str, tracking: ReceiverSig
     make_due(database)
     tasks.drain()
     assert wake_ups("sendgrid.recovery") == ["events.recover"]
-    tasks.recover()
+    tasks.recover_events()
     assert log.ids == ["A1"]
 
 
@@ -172,7 +172,7 @@ def test_a_drain_wakes_a_retry_for_due_events(database: str, tracking: ReceiverS
     make_due(database, lease=None, failures=1)
     tasks.drain()
     assert (log.ids, wake_ups("sendgrid.retries")) == ([], ["events.retry"])
-    tasks.retry()
+    tasks.retry_events()
     assert log.calls == [Call("A1", 2)]
 
 
@@ -181,7 +181,7 @@ def test_a_recovery_that_leaves_work_wakes_another(database: str, monkeypatch: p
     redis.take_lock("tick", 60_000)
     store_leased("A1", lease=Lease())
     make_due(database)
-    tasks.recover()
+    tasks.recover_events()
     assert wake_ups("sendgrid.recovery") == ["events.recover"]
 
 
@@ -196,7 +196,7 @@ def test_a_recovery_releases_its_lock_before_it_wakes_another(
 
     monkeypatch.setattr(tasks, "wake", an_idle_process_answers_at_once)
     expired(database, "A1")
-    tasks.recover()
+    tasks.recover_events()
     assert held == [False]
 
 
@@ -219,7 +219,7 @@ def test_recovery_yields_to_fresh_events_and_makes_progress_at_each_tick(
         append(open_event("fresh"))
     expired(database, "A1", "B2")
     for recovered in (1, 2):
-        tasks.recover()
+        tasks.recover_events()
         assert (len(log.ids), wake_ups("sendgrid.recovery")) == (recovered, [])
     assert sorted(filter(None, log.ids)) == ["A1", "B2"]
 
@@ -230,7 +230,7 @@ def test_recovery_does_not_yield_without_fresh_events(
     monkeypatch.setattr(dispatcher, "RECOVERY_SLICE", 0.0)
     log = Recorder(tracking)
     expired(database, "A1", "B2")
-    tasks.recover()
+    tasks.recover_events()
     assert sorted(filter(None, log.ids)) == ["A1", "B2"]
 
 
@@ -239,12 +239,12 @@ def test_only_one_process_recovers_at_a_time(database: str, tracking: ReceiverSi
 
     def another_process() -> None:
         before = len(log.ids)
-        tasks.recover()
+        tasks.recover_events()
         seen.append(len(log.ids) - before)
 
     log = Recorder(tracking, does=another_process)
     expired(database, "A1", "B2")
-    tasks.recover()
+    tasks.recover_events()
     assert sorted(filter(None, log.ids)) == ["A1", "B2"]
     assert seen == [0, 0]
 
@@ -255,7 +255,7 @@ def test_the_recovery_lock_expires_within_the_hard_time_limit(
     left: list[int] = []
     Recorder(tracking, does=lambda: left.append(redis.for_workers().pttl(redis.key("recover"))))
     expired(database, "A1")
-    tasks.recover()
+    tasks.recover_events()
     assert 0 < left[0] <= leases.hard_limit() * 1000
     assert not redis.for_workers().exists(redis.key("recover"))
 
@@ -264,8 +264,8 @@ def test_a_recovery_without_the_database_releases_its_lock(database: str, tracki
     log = Recorder(tracking)
     expired(database, "A1")
     with database_away(database):
-        tasks.recover()
-    tasks.recover()
+        tasks.recover_events()
+    tasks.recover_events()
     assert log.ids == ["A1"]
 
 
@@ -284,7 +284,7 @@ def test_retry_takes_all_due_events_in_small_batches(
     monkeypatch.setattr(tasks, "RETRIES_AT_ONCE", 2)
     to_retry(database, "A1", "B2", "C3", "D4", "E5")
     log = Recorder(tracking, does=lambda: leased.append(PendingDelivery.objects.exclude(lease=None).count()))
-    tasks.retry()
+    tasks.retry_events()
     assert (sorted(filter(None, log.ids)), pending_ids()) == (["A1", "B2", "C3", "D4", "E5"], [])
     assert leased == [2, 2, 2, 2, 1]
     assert wake_ups("sendgrid.retries") == []
@@ -293,7 +293,7 @@ def test_retry_takes_all_due_events_in_small_batches(
 def test_retry_calls_a_failing_receiver_once_per_run(database: str, tracking: ReceiverSignal) -> None:
     shop = Recorder(tracking, "shop", "A1")
     to_retry(database, "A1")
-    tasks.retry()
+    tasks.retry_events()
     assert (shop.calls, pending_ids()) == ([Call("A1", 2)], ["A1"])
 
 
@@ -304,7 +304,7 @@ def test_retry_yields_to_fresh_events(
     monkeypatch.setattr(tasks, "RETRIES_AT_ONCE", 2)
     to_retry(database, "A1", "B2", "C3")
     append(open_event("fresh"))
-    tasks.retry()
+    tasks.retry_events()
     assert (len(log.ids), len(pending_ids()), stream.backlog()) == (2, 1, 1)
     assert (wake_ups(), wake_ups("sendgrid.retries")) == (["events.drain"], ["events.retry"])
 
@@ -319,7 +319,7 @@ def test_retry_yields_to_released_events(
     PendingDelivery.objects.filter(failures=0).update(
         lease=None, due=database_now(database) - timedelta(seconds=1)
     )
-    tasks.retry()
+    tasks.retry_events()
     assert len(log.ids) == 1
 
 
@@ -329,7 +329,7 @@ def test_retry_stops_out_of_budget_and_wakes_another(
     monkeypatch.setattr(leases, "BUDGET", 0)
     log = Recorder(tracking)
     to_retry(database, "A1", "B2")
-    tasks.retry()
+    tasks.retry_events()
     assert (len(log.ids), len(pending_ids())) == (1, 1)
     assert wake_ups("sendgrid.retries") == ["events.retry"]
 
@@ -340,7 +340,7 @@ def test_retry_stops_out_of_budget_between_two_receivers_of_one_event(
     monkeypatch.setattr(leases, "BUDGET", 0)
     logs = [Recorder(tracking, "first"), Recorder(tracking, "second"), Recorder(tracking, "third")]
     to_retry(database, "A1")
-    tasks.retry()
+    tasks.retry_events()
     assert [log.ids for log in logs] == [["A1"], [], []]
     assert PendingDelivery.objects.get().receivers == {"second": "", "third": ""}
 
@@ -353,7 +353,7 @@ def test_a_tick_wakes_a_prune_that_removes_old_events(database: str, anymail: Ca
     _, young = store_aged(database, 40, 0)
     tasks.tick()
     assert wake_ups("sendgrid.retries") == ["events.prune"]
-    tasks.prune()
+    tasks.prune_events()
     assert stored_pks() == [young]
     assert wake_ups("sendgrid.retries") == ["events.prune"]
 
@@ -367,7 +367,7 @@ def test_a_prune_that_leaves_events_wakes_another(
     monkeypatch.setattr(retention, "SLICE", 1)
     budget = iter([True, False])
     monkeypatch.setattr(Lease, "has_budget", lambda _: next(budget))
-    tasks.prune()
+    tasks.prune_events()
     assert (len(stored_pks()), wake_ups("sendgrid.retries")) == (1, ["events.prune"])
 
 
@@ -635,7 +635,7 @@ def test_a_time_limit_after_the_receivers_counts_no_worker_death(
         tasks.drain()
     tasks.drain()
     make_due(database)
-    tasks.recover()
+    tasks.recover_events()
     assert fine.ids == ["A1", "B2"]
     assert shop.ids == ["A1", "B2", "A1"]
     assert PendingDelivery.objects.get().worker_deaths == 0
@@ -675,9 +675,9 @@ def test_the_next_task_reopens_a_broken_connection(
     store_leased("A1", lease=Lease())
     make_due(database)
     terminate_connection(database)
-    tasks.recover()
+    tasks.recover_events()
     assert log.ids == []
-    tasks.recover()
+    tasks.recover_events()
     assert log.ids == ["A1"]
     connections[database].close()
 
@@ -686,9 +686,9 @@ def test_the_next_task_reopens_a_broken_connection(
     ("task", "name", "queue"),
     [
         (tasks.drain, "events.drain", "sendgrid.events"),
-        (tasks.retry, "events.retry", "sendgrid.retries"),
-        (tasks.recover, "events.recover", "sendgrid.recovery"),
-        (tasks.prune, "events.prune", "sendgrid.retries"),
+        (tasks.retry_events, "events.retry", "sendgrid.retries"),
+        (tasks.recover_events, "events.recover", "sendgrid.recovery"),
+        (tasks.prune_events, "events.prune", "sendgrid.retries"),
         (tasks.tick, "events.tick", "sendgrid.events"),
         (tasks.deliver_inbound, "inbound.deliver", "sendgrid.inbound"),
         (tasks.retry_inbound, "inbound.retry", "sendgrid.inbound"),

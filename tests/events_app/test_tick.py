@@ -45,13 +45,15 @@ def test_an_event_in_the_stream_makes_a_drain_due(database: str) -> None:
 
 def test_an_event_read_before_a_worker_death_makes_a_drain_due(database: str) -> None:
     stream.append("tracking", [b"{}"])
-    stream.release(stream.read(1, leases.lease_duration_ms()).entries, leases.lease_duration_ms())
+    stream.release_entries(
+        stream.read_entries(1, leases.lease_duration_ms()).entries, leases.lease_duration_ms()
+    )
     assert tasks.engine.find_due() == [tasks.drain]
 
 
 def test_a_leased_event_makes_nothing_due(database: str) -> None:
     stream.append("tracking", [b"{}"])
-    stream.read(1, leases.lease_duration_ms())
+    stream.read_entries(1, leases.lease_duration_ms())
     store_leased("A1", lease=Lease())
     assert tasks.engine.find_due() == []
 
@@ -69,19 +71,19 @@ def test_failed_work_makes_a_retry_due_after_its_backoff(database: str, changes:
     assert tasks.engine.find_due() == []
     look_again()
     make_due(database)
-    assert tasks.engine.find_due() == [tasks.retry]
+    assert tasks.engine.find_due() == [tasks.retry_events]
 
 
 def test_expired_work_makes_a_recovery_due(database: str) -> None:
     store_leased("A1", lease=Lease())
     make_due(database)
-    assert tasks.engine.find_due() == [tasks.recover]
+    assert tasks.engine.find_due() == [tasks.recover_events]
 
 
 def test_orphaned_work_makes_a_recovery_due(database: str) -> None:
     store_leased("A1", lease=Lease())
     make_due(database, lease=ORPHANED)
-    assert tasks.engine.find_due() == [tasks.recover]
+    assert tasks.engine.find_due() == [tasks.recover_events]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +117,12 @@ def test_several_kinds_of_work_make_several_tasks_due(database: str, anymail: Ca
     make_due(database, lease=None, failures=1)
     store_leased("B2", lease=Lease())
     make_due(database)
-    assert tasks.engine.find_due() == [tasks.drain, tasks.retry, tasks.recover, tasks.prune]
+    assert tasks.engine.find_due() == [
+        tasks.drain,
+        tasks.retry_events,
+        tasks.recover_events,
+        tasks.prune_events,
+    ]
 
 
 def test_a_dead_letter_makes_nothing_due(database: str) -> None:
@@ -149,14 +156,14 @@ def test_tick_raises_when_the_database_is_away(database: str) -> None:
 
 def test_with_a_retention_a_prune_is_due_each_hour(database: str, anymail: Callable[..., None]) -> None:
     anymail(EVENT_RETENTION_DAYS=30)
-    assert tasks.engine.find_due() == [tasks.prune]
+    assert tasks.engine.find_due() == [tasks.prune_events]
     look_again()
     assert tasks.engine.find_due() == []
     left = redis.for_workers().pttl(redis.key("prune"))
     assert 3_500_000 < left <= 3_600_000
     redis.for_workers().delete(redis.key("prune"))
     look_again()
-    assert tasks.engine.find_due() == [tasks.prune]
+    assert tasks.engine.find_due() == [tasks.prune_events]
 
 
 def test_without_a_retention_no_prune_is_due(database: str) -> None:
@@ -192,7 +199,7 @@ def test_beat_is_expected_from_the_first_tick_on(database: str) -> None:
     heard = since_beat()
     assert heard is not None
     assert heard < 30
-    assert counters.read() == {}
+    assert counters.read_counters() == {}
 
 
 def test_a_tick_of_beat_resets_the_time_since_beat(database: str) -> None:
@@ -220,18 +227,18 @@ def test_a_late_beat_is_counted_and_warned_of_once_a_minute(
         look_again()
     (warning,) = caplog.messages
     assert warning.startswith("No tick of beat for 3")
-    assert counters.read() == {"tick_late": 1}
+    assert counters.read_counters() == {"tick_late": 1}
     assert 50_000 < redis.for_workers().pttl(redis.key("late")) <= 60_000
     redis.for_workers().delete(redis.key("late"))
     tasks.engine.find_due()
     assert len(caplog.messages) == 2
-    assert counters.read() == {"tick_late": 2}
+    assert counters.read_counters() == {"tick_late": 2}
 
 
 def test_a_punctual_beat_is_not_warned_of(database: str, caplog: pytest.LogCaptureFixture) -> None:
     last_heard(0)
     tasks.engine.find_due()
-    assert (caplog.messages, counters.read()) == ([], {})
+    assert (caplog.messages, counters.read_counters()) == ([], {})
 
 
 def test_a_tick_of_a_worker_does_not_count_as_beat(database: str) -> None:

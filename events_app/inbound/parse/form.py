@@ -12,7 +12,7 @@ from multipart import MultipartError, MultipartSegment, ParserLimitReached, Push
 from multipart import parse_options_header as parse_options
 
 from events_app.decode import Unreadable
-from events_app.decode import decode as decode_json
+from events_app.decode import decode_object as decode_json
 from events_app.inbound.text.decoding import decode
 
 #: The most parts of a form. A real mail of 30 MB has fewer attachments.

@@ -4,20 +4,20 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from operator import attrgetter
-from types import ModuleType
 from typing import Any, ClassVar
 
 from django.core.management.base import CommandError, CommandParser
 
-from events_app import filters, tasks
+from events_app import tasks
 from events_app.decode import Unreadable
 from events_app.dispatch import kinds
+from events_app.filters import EventCriteria, find_events, missing_events
 from events_app.management import incoming, status
 from events_app.management.incoming import Incoming
 from events_app.models import Event
-from events_app.normalize import read
+from events_app.normalize import read_event
 from events_app.shared.console import options as shared_options
-from events_app.shared.console.command import Options
+from events_app.shared.console.command import Options, Search
 from events_app.shared.console.terminal import attributes, dump, fields, indented
 from events_app.signals import EventType
 
@@ -29,10 +29,10 @@ class Command(Incoming):
     name = "events"
     noun = "event"
     kind = kinds.EVENTS
-    search: ClassVar[ModuleType] = filters
+    search = Search(EventCriteria, find_events, missing_events)
     large = ("raw",)
-    retry_task = tasks.retry
-    recover_task = tasks.recover
+    retry_task = tasks.retry_events
+    recover_task = tasks.recover_events
     columns: ClassVar = {
         "id": lambda row: str(row.pk),
         "received (UTC)": attrgetter("received_at"),
@@ -84,8 +84,8 @@ class Command(Incoming):
         yield from indented(json.dumps(raw, indent=2, ensure_ascii=False) if normalized else _posted(event))
 
     def _status(self, options: Options) -> None:
-        figures, errors = status.gather()
-        self.write([dump(figures)] if options["json"] else status.page(figures))
+        figures, errors = status.gather_pipeline()
+        self.write([dump(figures)] if options["json"] else status.pipeline_page(figures))
         if errors:
             raise CommandError("\n".join(errors))
 
@@ -93,7 +93,7 @@ class Command(Incoming):
 def _read(event: Event) -> tuple[dict[str, Any], dict[str, Any], str]:
     """The object as posted and the normalized event, or two empty objects and the error."""
     try:
-        raw, normalized = read(bytes(event.raw))
+        raw, normalized = read_event(bytes(event.raw))
     except Unreadable as error:
         return {}, {}, str(error)
     return raw, {name: value for name, value in asdict(normalized).items() if name != "esp_event"}, ""

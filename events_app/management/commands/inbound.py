@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path
-from types import ModuleType
 from typing import Any, ClassVar, cast
 
 from django.core.management.base import CommandError, CommandParser
@@ -11,13 +10,14 @@ from django.core.management.base import CommandError, CommandParser
 from events_app import tasks
 from events_app.decode import Unreadable
 from events_app.dispatch.kinds import Unavailable
-from events_app.inbound import filters, store
+from events_app.inbound import store
+from events_app.inbound.filters import InboundCriteria, find_inbound_mails, mails, missing_inbound_mails
 from events_app.inbound.message import InboundMessage
 from events_app.management import incoming
 from events_app.management.incoming import Incoming
 from events_app.models import InboundMail
 from events_app.shared.console import options as shared_options
-from events_app.shared.console.command import Options
+from events_app.shared.console.command import Options, Search
 from events_app.shared.console.terminal import Table, attributes, counted, cut, fields, indented
 
 _JSON_FIELDS = (
@@ -47,7 +47,7 @@ class Command(Incoming):
     name = "inbound"
     noun = "mail"
     kind = store.INBOUND_MAILS
-    search: ClassVar[ModuleType] = filters
+    search = Search(InboundCriteria, find_inbound_mails, missing_inbound_mails)
     retry_task = tasks.retry_inbound
     recover_task = tasks.recover_inbound
     columns: ClassVar = {
@@ -93,7 +93,7 @@ class Command(Incoming):
 
     def page(self, mail: InboundMail, options: Options) -> Iterator[str]:
         message, unreadable = _read(mail)
-        duplicates = filters.mails().filter(duplicate_of=mail.pk).order_by("pk").values_list("pk", flat=True)
+        duplicates = mails().filter(duplicate_of=mail.pk).order_by("pk").values_list("pk", flat=True)
         columns = {
             "answers": mail.answers,
             "duplicate of": mail.duplicate_of_id,
@@ -113,15 +113,16 @@ class Command(Incoming):
         yield from incoming.tracebacks(mail)
 
     def _save(self, options: Options) -> None:
-        mails = list(filters.find(filters.Criteria(ids=(options["id"],))).order_by("pk")[:10])
-        if not mails:
-            raise CommandError(self.no_such([options["id"]]))
-        if len(mails) > 1:
-            numbers = ", ".join(str(mail.pk) for mail in mails)
+        mail_id = options["id"]
+        matches = list(find_inbound_mails(InboundCriteria(ids=(mail_id,))).order_by("pk")[:10])
+        if not matches:
+            raise CommandError(self.no_such([mail_id]))
+        if len(matches) > 1:
+            numbers = ", ".join(str(mail.pk) for mail in matches)
             raise CommandError(f"Several mails have this Message-ID. Say which by its number: {numbers}.")
-        mail = mails[0]
+        (mail,) = matches
         try:
-            content = store.body(mail) if options["post"] else store.parse(mail).message.as_bytes()
+            content = store.body(mail) if options["post"] else store.parse_mail(mail).message.as_bytes()
         except Unreadable as error:
             hint = "" if options["post"] else " (--post saves what SendGrid posted, if it is there.)"
             raise CommandError(f"{error}{hint}") from error
@@ -147,7 +148,7 @@ class Command(Incoming):
 def _read(mail: InboundMail) -> tuple[InboundMessage | None, str]:
     """The message, or the error."""
     try:
-        return store.parse(mail).message, ""
+        return store.parse_mail(mail).message, ""
     except (Unreadable, Unavailable) as error:
         return None, str(error)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import chain, islice
 from types import ModuleType
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -28,6 +28,17 @@ _MISSING = re.compile(r"no such (table|column)|(relation|column) .* does not exi
 
 #: Rows of a page are read in slices of this size: a row can have megabytes.
 IN_FULL = 20
+
+
+class Search(NamedTuple):
+    """How a command finds its rows."""
+
+    #: The dataclass of all filters.
+    Criteria: type[Any]
+    #: Returns the rows that match the criteria.
+    find: "Callable[[Any], QuerySet[Any]]"
+    #: Returns the ids that no row has.
+    missing: Callable[[Sequence[str]], list[str]]
 
 
 @dataclass(frozen=True)
@@ -61,8 +72,8 @@ class Console(BaseCommand):
     requires_system_checks = ()
 
     noun: ClassVar[str]
-    #: Has the class `Criteria`, and the functions `find` and `missing`.
-    search: ClassVar[ModuleType]
+    #: A module has the three names of `Search` too.
+    search: ClassVar[Search | ModuleType]
     #: The relation of a row that lists and pages need.
     related: ClassVar[str]
     #: Large columns that lists and dry runs do not need.

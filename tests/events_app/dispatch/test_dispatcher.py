@@ -70,7 +70,7 @@ def test_every_receiver_gets_every_event_once_and_nothing_stays_pending(
     assert deliver("A1", "B2", "C3")
     assert one.ids == other.ids == ["A1", "B2", "C3"]
     assert not PendingDelivery.objects.exists()
-    assert counters.read() == {}
+    assert counters.read_counters() == {}
 
 
 def test_a_receiver_is_called_with_the_arguments_of_anymail(database: str, tracking: ReceiverSignal) -> None:
@@ -133,13 +133,13 @@ def test_a_receiver_of_another_sender_is_not_called(database: str, tracking: Rec
 
     tracking.connect(receiver, sender=Recorder)
     deliver("A1")
-    assert counters.read() == {"no_receiver": 1}
+    assert counters.read_counters() == {"no_receiver": 1}
 
 
 def test_events_without_a_receiver_are_done_and_counted(database: str) -> None:
     assert deliver("A1", "B2")
     assert not PendingDelivery.objects.exists()
-    assert counters.read() == {"no_receiver": 2}
+    assert counters.read_counters() == {"no_receiver": 2}
 
 
 def test_an_event_of_a_removed_webhook_view_is_delivered_without_a_sender(
@@ -185,7 +185,7 @@ def test_only_the_failed_receiver_is_retried(database: str, tracking: ReceiverSi
     assert not PendingDelivery.objects.exists()
     assert shop.calls == [Call("A1"), *(Call("B2", attempt) for attempt in (1, 2, 3, 4))]
     assert first.calls == last.calls == [Call("A1"), Call("B2")]
-    assert counters.read() == {"receiver_failed": 3, "retried": 3}
+    assert counters.read_counters() == {"receiver_failed": 3, "retried": 3}
 
 
 @either
@@ -203,7 +203,7 @@ def test_a_failed_event_records_its_receivers_and_tracebacks(
     for traceback in work.receivers.values():
         assert traceback.startswith("Traceback")
         assert traceback.endswith("RuntimeError: the shop is closed\n")
-    assert counters.read() == {"receiver_failed": 2}
+    assert counters.read_counters() == {"receiver_failed": 2}
     assert f"Receiver shop failed on event {work.pk}" in caplog.messages
     assert "the shop is closed" not in caplog.text
 
@@ -236,7 +236,7 @@ def test_after_the_last_attempt_only_the_failed_event_becomes_a_dead_letter(
     assert "the shop is closed" in work.receivers["shop"]
     retry(database)
     assert (shop.calls, log.calls) == ([Call("A1"), Call("B2"), Call("A1", 2)], [Call("A1"), Call("B2")])
-    assert counters.read() == {"receiver_failed": 2, "retried": 1, "retries_exhausted": 1}
+    assert counters.read_counters() == {"receiver_failed": 2, "retried": 1, "retries_exhausted": 1}
 
 
 def test_with_a_maximum_of_one_attempt_the_first_failure_makes_a_dead_letter(
@@ -299,7 +299,7 @@ def test_any_exception_of_a_receiver_counts_as_its_failure(
     assert [(work.failures, list(work.receivers)) for work in PendingDelivery.objects.all()] == [
         (1, ["leaves"])
     ] * 2
-    assert counters.read() == {reason: 2}
+    assert counters.read_counters() == {reason: 2}
 
 
 @either
@@ -318,7 +318,7 @@ def test_a_terminated_process_orphans_its_event_without_counting_a_failure(
         deliver("A1", "B2", "C3")
     found = {work.event.event_id: (work.lease, work.failures) for work in PendingDelivery.objects.all()}
     assert found == {"B2": (leases.ORPHANED, 0), "C3": (None, 0)}
-    assert counters.read() == {"released": 1}
+    assert counters.read_counters() == {"released": 1}
 
 
 @either
@@ -335,7 +335,7 @@ def test_a_disconnected_receiver_counts_as_failed_until_reconnected(
     assert work.due > database_now(database)
     assert work.receivers["shop"].startswith("No receiver of this name is connected in this worker.")
     assert (len(shop.calls), len(bank.calls)) == (1, 2)
-    assert counters.read() == {"receiver_failed": 2, "receiver_unknown": 1, "retried": 1}
+    assert counters.read_counters() == {"receiver_failed": 2, "receiver_unknown": 1, "retried": 1}
     tracking.connect(shop, dispatch_uid="shop")
     shop.fails_at = None
     retry(database)
@@ -365,7 +365,7 @@ def test_a_replay_is_marked_for_receivers_and_not_counted_as_a_retry(
     retry(database)
     retry(database)
     assert log.calls == [Call("A1", 1, replay=True), Call("A1", 2, replay=True)]
-    assert counters.read() == {"receiver_failed": 2, "retried": 1}
+    assert counters.read_counters() == {"receiver_failed": 2, "retried": 1}
 
 
 def test_a_replay_to_some_receivers_calls_no_others(database: str, tracking: ReceiverSignal) -> None:
@@ -433,7 +433,7 @@ def test_out_of_budget_a_worker_calls_one_receiver_and_releases_the_others(
     assert dispatcher.deliver(leases.take_released(lease, 10), lease)
     assert first.calls == second.calls == third.calls == [Call("A1")]
     assert not PendingDelivery.objects.exists()
-    assert "receiver_failed" not in counters.read()
+    assert "receiver_failed" not in counters.read_counters()
 
 
 @either
@@ -491,7 +491,7 @@ def test_an_expired_event_is_recovered(database: str, tracking: ReceiverSignal) 
     assert recover(Lease())
     assert sorted(log.calls) == [Call("A1", 2), Call("B2", 2)]
     assert not PendingDelivery.objects.exists()
-    assert counters.read() == {"recovered": 2}
+    assert counters.read_counters() == {"recovered": 2}
 
 
 def test_recovery_takes_one_event_at_a_time_and_counts_the_worker_death_before_the_call(
@@ -768,7 +768,7 @@ def test_a_receiver_that_ends_the_outer_transaction_makes_all_receivers_retried(
     assert "TransactionLost" in work.receivers["tears"]
     # COMMIT cannot be taken back.
     assert noted(database) == (["first"] if tear is commit else [])
-    assert counters.read() == {"receiver_failed": 1}
+    assert counters.read_counters() == {"receiver_failed": 1}
     tears.does = None
     retry(database)
     assert (first.ids, tears.ids, last.ids) == (["A1"] * 2, ["A1"] * 2, ["A1"])
@@ -946,7 +946,7 @@ def test_an_event_hit_by_a_database_outage_is_recovered_for_its_pending_receiver
         dispatcher.deliver(store_leased("A1", "B2", lease=lease), lease)
     assert (first.ids, second.ids, third.ids) == (["A1"], ["A1"], [])
     next_task()
-    assert counters.read() == {"released": 1}
+    assert counters.read_counters() == {"released": 1}
     work = PendingDelivery.objects.get(event__event_id="A1")
     assert (work.lease, work.failures, work.worker_deaths) == (ORPHANED, 0, 0)
     assert work.receivers == {"second": "", "third": ""}
@@ -968,7 +968,7 @@ def test_atomic_dispatch_recovers_an_event_hit_by_an_outage_for_all_receivers(
     with pytest.raises(DatabaseUnavailable):
         dispatcher.deliver(store_leased("A1", "B2", lease=lease), lease)
     next_task()
-    assert counters.read() == {"released": 1}
+    assert counters.read_counters() == {"released": 1}
     work = PendingDelivery.objects.get(event__event_id="A1")
     assert (work.lease, work.failures, work.worker_deaths, work.receivers) == (ORPHANED, 0, 0, {})
     second.does = None

@@ -55,7 +55,7 @@ def test_retry_makes_dead_letters_due_for_their_failed_receivers(database: str) 
     assert (work.state, work.lease, work.failures, work.worker_deaths) == ("pending", None, 15, 2)
     assert (work.receivers, work.error) == (FAILED, "")
     assert (work.due <= database_now(database), lane(work)) == (True, "to retry")
-    assert counters.read() == {"retried_by_operator": 1}
+    assert counters.read_counters() == {"retried_by_operator": 1}
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_retry_leaves_leased_events_alone(database: str) -> None:
     add_pending(pks[1], lease=TOKEN, due=due)
     assert replay.retry(pks) == Retried(0, 2)
     assert set(PendingDelivery.objects.values_list("lease", "due")) == {(TOKEN, due)}
-    assert counters.read() == {}
+    assert counters.read_counters() == {}
 
 
 def test_retry_ignores_events_without_failures(database: str) -> None:
@@ -132,7 +132,7 @@ def test_retry_calls_only_the_failed_receiver(database: str, tracking: ReceiverS
     (pk,) = store_done(open_event("A1"))
     add_pending(pk, state="dead", failures=2, receivers=FAILED)
     replay.retry([pk])
-    tasks.retry()
+    tasks.retry_events()
     assert (shop.calls, bank.calls) == ([("A1", 3, False)], [])
     assert not PendingDelivery.objects.exists()
 
@@ -144,7 +144,7 @@ def test_retry_of_a_dead_letter_without_a_failed_receiver_calls_all_receivers(
     (pk,) = store_done(open_event("A1"))
     add_pending(pk, state="dead", worker_deaths=leases.MOST_WORKER_DEATHS)
     replay.retry([pk])
-    tasks.recover()
+    tasks.recover_events()
     assert shop.calls == bank.calls == [("A1", leases.MOST_WORKER_DEATHS + 1, False)]
     assert not PendingDelivery.objects.exists()
 
@@ -158,7 +158,7 @@ def test_each_retry_of_a_dead_letter_allows_one_more_attempt(
     add_pending(pk, state="dead", failures=3, receivers=FAILED)
     for failures in (4, 5):
         replay.retry([pk])
-        tasks.retry()
+        tasks.retry_events()
         work = PendingDelivery.objects.get()
         assert (work.state, work.failures) == ("dead", failures)
         assert work.error == f"Given up: a receiver failed {failures} times."
@@ -175,7 +175,7 @@ def test_replay_makes_done_events_pending(database: str) -> None:
     assert (work.pk, work.state, work.lease, work.replay) == (pk, "pending", None, True)
     assert (work.failures, work.worker_deaths, work.receivers, work.error) == (0, 0, {}, "")
     assert (leases.anything_to_retry(), lane(work)) == (True, "to retry")
-    assert counters.read() == {"replayed": 1}
+    assert counters.read_counters() == {"replayed": 1}
 
 
 def test_replay_takes_dead_letters(database: str) -> None:
@@ -225,7 +225,7 @@ def test_replay_calls_all_receivers_with_the_replay_mark(database: str, tracking
     pks = store_done(open_event("A1"), open_event("B2"))
     add_pending(pks[1], state="dead", failures=7, receivers=FAILED)
     replay.replay(pks, [])
-    tasks.retry()
+    tasks.retry_events()
     assert sorted(shop.calls) == sorted(bank.calls) == [("A1", 1, True), ("B2", 1, True)]
     assert not PendingDelivery.objects.exists()
 
@@ -233,7 +233,7 @@ def test_replay_calls_all_receivers_with_the_replay_mark(database: str, tracking
 def test_replay_to_some_receivers_calls_no_others(database: str, tracking: ReceiverSignal) -> None:
     logs = {name: Recorder(tracking, name) for name in ("shop", "bank", "post")}
     replay.replay(store_done(open_event("A1")), ["shop", "post"])
-    tasks.retry()
+    tasks.retry_events()
     assert [name for name, log in logs.items() if log.calls == [("A1", 1, True)]] == ["shop", "post"]
     assert logs["bank"].calls == []
 
@@ -242,10 +242,10 @@ def test_a_failed_replay_is_retried_with_the_replay_mark(database: str, tracking
     shop, bank = Recorder(tracking, "shop", fails=True), Recorder(tracking, "bank")
     (pk,) = store_done(open_event("A1"))
     replay.replay([pk], [])
-    tasks.retry()
+    tasks.retry_events()
     shop.fails = False
     assert replay.retry([pk]) == Retried(1, 0)
-    tasks.retry()
+    tasks.retry_events()
     assert (shop.calls, len(bank.calls)) == ([("A1", 1, True), ("A1", 2, True)], 1)
     assert not PendingDelivery.objects.exists()
 
@@ -300,8 +300,8 @@ def ask(what: str, pks: list[int]) -> None:
         before = replay.retryable(pks).count()
         assert replay.retry(pks).retried == before
     elif what == "a worker":
-        tasks.retry()
-        tasks.recover()
+        tasks.retry_events()
+        tasks.recover_events()
     else:
         before = replay.replayable(pks).count()
         assert replay.replay(pks, ["shop"] if what.endswith("shop") else []).replayed == before
@@ -331,7 +331,7 @@ def test_any_operator_action_leaves_each_event_in_a_lane_of_the_workers(
     ours = PendingDelivery.objects.exclude(lease=TOKEN)
     ours.update(due=database_now(database))
     tasks.drain()
-    tasks.retry()
-    tasks.recover()
+    tasks.retry_events()
+    tasks.recover_events()
     assert all("gone" in work.receivers and work.failures for work in ours.all())
     assert list(PendingDelivery.objects.filter(lease=TOKEN).order_by("pk").values()) == in_hand

@@ -60,7 +60,7 @@ def test_closing_results_deletes_done_events_and_releases_or_orphans_the_others(
     store_leased("A1", "B2", "C3", lease=lease)
     buffer_with_results(lease).close()
     assert rows() == {"B2": (ORPHANED, {"shop": "Traceback  the end"}), "C3": (None, {})}
-    assert counters.read() == {"released": 1}
+    assert counters.read_counters() == {"released": 1}
     assert leased_ids(leases.take_released(Lease(), 10)) == ["C3"]
     taken = leases.take_expired(Lease())
     assert taken is not None
@@ -72,7 +72,7 @@ def test_events_without_a_receiver_are_counted_once(database: str) -> None:
     buffer.without_receiver = 2
     buffer.close()
     buffer.close()
-    assert counters.read() == {"no_receiver": 2}
+    assert counters.read_counters() == {"no_receiver": 2}
 
 
 def test_results_are_not_written_on_rows_leased_by_another_worker(database: str) -> None:
@@ -83,10 +83,10 @@ def test_results_are_not_written_on_rows_leased_by_another_worker(database: str)
     buffer.close()
     to_retry, to_release, unreadable = pks[3:]
     results.schedule_retry(to_retry, slow, {"shop": "Traceback"})
-    results.release(to_release, slow, {"shop": ""})
+    results.release_delivery(to_release, slow, {"shop": ""})
     results.move_to_dead_letters(unreadable, slow, "It is not JSON.")
     assert rows() == dict.fromkeys(["A1", "B2", "C3", "D4", "E5", "F6"], (fast.token, {}))
-    assert counters.read() == {}
+    assert counters.read_counters() == {}
 
 
 def test_an_expired_lease_releases_nothing(database: str) -> None:
@@ -223,7 +223,7 @@ def test_a_failure_schedules_a_retry_with_backoff(database: str) -> None:
     assert work.receivers == {"shop": "Traceback"}
     earliest, latest = timedelta(seconds=120 * 0.75), timedelta(seconds=120 * 1.25)
     assert before + earliest <= work.due <= database_now(database) + latest
-    assert counters.read() == {}
+    assert counters.read_counters() == {}
 
 
 @pytest.mark.usefixtures("thrice")
@@ -235,7 +235,7 @@ def test_after_the_last_attempt_the_event_is_a_dead_letter_with_each_traceback(d
     assert (work.lease, work.failures) == (None, 3)
     assert work.receivers == {"shop": "Traceback 1", "bank": "Traceback 2"}
     assert work.error == "Given up: a receiver failed 3 times."
-    assert counters.read() == {"retries_exhausted": 1}
+    assert counters.read_counters() == {"retries_exhausted": 1}
 
 
 def test_an_unstorable_traceback_is_cleaned_and_cut(database: str) -> None:
@@ -250,7 +250,7 @@ def test_an_unstorable_traceback_is_cleaned_and_cut(database: str) -> None:
 def test_released_receivers_stay_pending_without_a_failure(database: str) -> None:
     lease = Lease()
     (item,) = store_leased("A1", lease=lease)
-    results.release(item, lease, {"shop": "", "bank": ""})
+    results.release_delivery(item, lease, {"shop": "", "bank": ""})
     assert rows() == {"A1": (None, {"shop": "", "bank": ""})}
     (taken,) = leases.take_released(Lease(), 10)
     assert (taken.failures, taken.receivers) == (0, {"shop": "", "bank": ""})

@@ -33,9 +33,9 @@ def make_pending(database: str, pk: int, **fields: object) -> None:
 
 def test_retention_removes_old_events_and_keeps_young_ones(database: str) -> None:
     _, _, *young = store_aged(database, 400, 30.01, 29.99, 0)
-    assert retention.prune(Lease())
+    assert retention.remove_old_events(Lease())
     assert stored_pks() == young
-    assert counters.read() == {"pruned": 2}
+    assert counters.read_counters() == {"pruned": 2}
 
 
 def test_without_the_retention_setting_all_events_are_kept(
@@ -43,24 +43,24 @@ def test_without_the_retention_setting_all_events_are_kept(
 ) -> None:
     anymail(EVENT_RETENTION_DAYS=None)
     old = store_aged(database, 4000)
-    assert retention.prune(Lease())
-    assert (stored_pks(), counters.read()) == (old, {})
+    assert retention.remove_old_events(Lease())
+    assert (stored_pks(), counters.read_counters()) == (old, {})
 
 
 def test_retention_of_an_empty_table_removes_nothing(database: str) -> None:
-    assert retention.prune(Lease())
-    assert counters.read() == {}
+    assert retention.remove_old_events(Lease())
+    assert counters.read_counters() == {}
 
 
 @pytest.mark.parametrize("lease", [None, 17, leases.ORPHANED])
 def test_retention_keeps_pending_events_until_they_are_done(database: str, lease: int | None) -> None:
     _, pending = store_aged(database, 40, 40)
     make_pending(database, pending, lease=lease, failures=3)
-    assert retention.prune(Lease())
+    assert retention.remove_old_events(Lease())
     assert stored_pks() == [pending]
     assert PendingDelivery.objects.get().event_id == pending
     PendingDelivery.objects.all().delete()
-    assert retention.prune(Lease())
+    assert retention.remove_old_events(Lease())
     assert stored_pks() == []
 
 
@@ -70,10 +70,10 @@ def test_retention_removes_old_dead_letters_and_counts_them(
     _, dead, young = store_aged(database, 40, 40, 0)
     for pk in (dead, young):
         make_pending(database, pk, state="dead")
-    assert retention.prune(Lease())
+    assert retention.remove_old_events(Lease())
     assert stored_pks() == [young]
     assert PendingDelivery.objects.get().event_id == young
-    assert counters.read() == {"pruned": 2, "pruned_dead_letter": 1}
+    assert counters.read_counters() == {"pruned": 2, "pruned_dead_letter": 1}
     assert caplog.messages == ["Removed 1 dead letters at the end of their retention"]
 
 
@@ -81,9 +81,9 @@ def test_retention_removes_old_dead_letters_and_counts_them(
 @pytest.mark.parametrize("count", [2, 3, 4, 9, 10])
 def test_retention_goes_through_all_slices(database: str, count: int) -> None:
     store_aged(database, *[40] * count)
-    assert retention.prune(Lease())
+    assert retention.remove_old_events(Lease())
     assert stored_pks() == []
-    assert counters.read() == {"pruned": count}
+    assert counters.read_counters() == {"pruned": count}
 
 
 @pytest.mark.usefixtures("slices_of_three")
@@ -91,7 +91,7 @@ def test_a_slice_of_pending_events_hides_no_old_events_behind_it(database: str) 
     pks = store_aged(database, *[40] * 7)
     for pk in pks[:6]:
         make_pending(database, pk)
-    assert retention.prune(Lease())
+    assert retention.remove_old_events(Lease())
     assert stored_pks() == pks[:6]
 
 
@@ -100,17 +100,17 @@ def test_an_old_event_among_young_ones_is_removed_once_its_neighbours_are_old(
     database: str, anymail: Callable[..., None]
 ) -> None:
     _, young, _, *slice_of_young, late = store_aged(database, 40, 29, 40, 29, 29, 29, 40)
-    assert retention.prune(Lease())
+    assert retention.remove_old_events(Lease())
     assert stored_pks() == [young, *slice_of_young, late]
     anymail(EVENT_RETENTION_DAYS=28)
-    assert retention.prune(Lease())
+    assert retention.remove_old_events(Lease())
     assert stored_pks() == []
 
 
 @pytest.mark.usefixtures("slices_of_three")
 def test_a_young_event_in_a_slice_does_not_end_the_round(database: str) -> None:
     _, young, *_ = store_aged(database, 40, 29, 40, 40, 40)
-    assert retention.prune(Lease())
+    assert retention.remove_old_events(Lease())
     assert stored_pks() == [young]
 
 
@@ -119,18 +119,18 @@ def test_retention_stops_out_of_budget_and_the_next_run_continues(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pks = store_aged(database, *[40] * 7)
-    assert not retention.prune(out_of_budget(Lease()))
+    assert not retention.remove_old_events(out_of_budget(Lease()))
     assert stored_pks() == pks
     budget = iter([True, True, False])
     monkeypatch.setattr(Lease, "has_budget", lambda _: next(budget))
-    assert not retention.prune(Lease())
+    assert not retention.remove_old_events(Lease())
     assert stored_pks() == pks[6:]
     monkeypatch.undo()
     anew = Lease()
-    assert retention.prune(anew)
+    assert retention.remove_old_events(anew)
     assert stored_pks() == []
 
 
 def test_retention_raises_when_the_database_is_away(database: str) -> None:
     with database_away(database), pytest.raises(DatabaseError):
-        retention.prune(Lease())
+        retention.remove_old_events(Lease())

@@ -9,14 +9,20 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from events_app.inbound.filters import Criteria, find, mails, matching, missing
+from events_app.inbound.filters import (
+    InboundCriteria,
+    find_inbound_mails,
+    mails,
+    matching,
+    missing_inbound_mails,
+)
 from tests.support.inbound.mails import RECEIVED, add_pending_mail, store_read_mail
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
 
 def ids(**criteria: Any) -> list[int]:
-    return sorted(find(Criteria(**criteria)).values_list("pk", flat=True))
+    return sorted(find_inbound_mails(InboundCriteria(**criteria)).values_list("pk", flat=True))
 
 
 def test_an_empty_filter_finds_all_mails(database: str) -> None:
@@ -43,21 +49,21 @@ def test_filter_by_message_id_finds_all_posts_of_a_mail(database: str) -> None:
 def test_filter_by_an_empty_id_finds_nothing(database: str) -> None:
     store_read_mail(message_id="")
     assert ids(ids=("",)) == ids(ids=(" ",)) == []
-    assert missing(["", "\0"]) == ["", "\0"]
+    assert missing_inbound_mails(["", "\0"]) == ["", "\0"]
 
 
 def test_filter_by_a_message_id_longer_than_its_column_finds_its_mail(database: str) -> None:
     whole = f"<{'a' * 300}@b.example>"
     pk = store_read_mail(message_id=whole[:255])
     assert ids(ids=(whole,)) == [pk]
-    assert missing([whole]) == []
+    assert missing_inbound_mails([whole]) == []
 
 
 def test_missing_returns_the_unknown_ids(database: str) -> None:
     first = store_read_mail(message_id="<a@b.example>")
     asked = [str(first), "a@b.example", "<a@b.example>", "b", f"0{first}", "0", str(10**17), "9" * 30]
-    assert missing(asked) == ["b", "0", str(10**17), "9" * 30]
-    assert missing([]) == []
+    assert missing_inbound_mails(asked) == ["b", "0", str(10**17), "9" * 30]
+    assert missing_inbound_mails([]) == []
 
 
 def test_filter_by_the_address_of_sender_or_recipient(database: str) -> None:
@@ -119,7 +125,7 @@ def test_filters_accept_any_text(database: str, text: str) -> None:
     assert ids(ids=(text,)) == ids(address=text) == ids(answers=text) == []
     assert ids(subject=text) == []
     assert not mails().filter(matching(text)).exists()
-    assert missing([text]) == [text]
+    assert missing_inbound_mails([text]) == [text]
 
 
 # Indexes
@@ -129,7 +135,7 @@ def plan(database: str, **criteria: Any) -> str:
     rows = (
         mails().filter(matching(criteria["known_by"]))
         if "known_by" in criteria
-        else find(Criteria(**criteria))
+        else find_inbound_mails(InboundCriteria(**criteria))
     )
     with connections[database].cursor() as cursor:
         if database == "postgres":

@@ -60,7 +60,7 @@ def make_pending(database: str, mail: InboundMail, **fields: object) -> None:
 
 
 def prune() -> bool:
-    return retention.prune(Lease(kind=INBOUND_MAILS))
+    return retention.remove_old_mails(Lease(kind=INBOUND_MAILS))
 
 
 def left() -> list[int]:
@@ -84,7 +84,7 @@ def test_retention_removes_old_mails_with_their_files_and_keeps_young_ones(
     assert prune()
     assert left() == [mail.pk for mail in young]
     assert stored_files(folder) == sorted(folder / mail.file for mail in young)
-    assert counters.read() == {"mail_pruned": 2}
+    assert counters.read_counters() == {"mail_pruned": 2}
 
 
 def test_retention_keeps_pending_mails_until_they_are_done(database: str, folder: Path) -> None:
@@ -106,7 +106,7 @@ def test_retention_removes_old_dead_letters_and_counts_them(
         make_pending(database, mail, state="dead")
     assert prune()
     assert left() == [young.pk]
-    assert counters.read() == {"mail_pruned": 2, "mail_pruned_dead_letter": 1}
+    assert counters.read_counters() == {"mail_pruned": 2, "mail_pruned_dead_letter": 1}
     assert caplog.messages == ["Removed 1 dead letters of inbound mails at the end of their retention"]
 
 
@@ -124,7 +124,7 @@ def test_retention_goes_through_all_slices(database: str, folder: Path, count: i
     keep(database, *[40] * count)
     assert prune()
     assert (left(), stored_files(folder)) == ([], [])
-    assert counters.read() == {"mail_pruned": count}
+    assert counters.read_counters() == {"mail_pruned": count}
 
 
 @pytest.mark.usefixtures("slices_of_three")
@@ -133,7 +133,7 @@ def test_retention_stops_out_of_budget_and_the_next_run_continues(
 ) -> None:
     mails = keep(database, *[40] * 4)
     lost = orphan(folder)
-    assert not retention.prune(out_of_budget(Lease(kind=INBOUND_MAILS)))
+    assert not retention.remove_old_mails(out_of_budget(Lease(kind=INBOUND_MAILS)))
     assert len(left()) == 4
     budget = iter([True, False])
     monkeypatch.setattr(Lease, "has_budget", lambda _: next(budget))
@@ -163,7 +163,7 @@ def test_old_files_without_a_mail_are_swept(database: str, folder: Path) -> None
     InboundMail.objects.update(file="2026-01-01/kept.form")
     assert prune()
     assert set(stored_files(folder)) == {folder / young, folder / "2026-01-01/kept.form"}
-    assert counters.read() == {"file_swept": len(lost)}
+    assert counters.read_counters() == {"file_swept": len(lost)}
 
 
 def test_half_received_files_of_a_killed_web_process_are_swept(database: str, folder: Path) -> None:
@@ -204,7 +204,7 @@ def test_files_that_could_not_be_removed_are_swept_later(
     (mail,) = keep(database, 40)
     use_storage(settings, f"{Stuck.__module__}.{Stuck.__qualname__}")
     assert prune()
-    assert (left(), counters.read()) == ([], {"mail_pruned": 1})
+    assert (left(), counters.read_counters()) == ([], {"mail_pruned": 1})
     use_folder(settings, folder)
     (folder / "2026-01-01").mkdir()
     (folder / mail.file).rename(folder / "2026-01-01/lost.form")
@@ -217,7 +217,7 @@ def test_the_soft_time_limit_ends_retention(database: str, monkeypatch: pytest.M
         raise SoftTimeLimitExceeded
 
     keep(database, 40)
-    monkeypatch.setattr(storage, "remove", interrupted)
+    monkeypatch.setattr(storage, "remove_file", interrupted)
     with pytest.raises(SoftTimeLimitExceeded):
         prune()
 
@@ -233,7 +233,7 @@ def test_a_database_outage_while_files_are_swept_raises_and_removes_no_file(
     database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     orphan(folder)
-    monkeypatch.setattr("events_app.dispatch.retention.remove", lambda *_: True)
+    monkeypatch.setattr("events_app.dispatch.retention.remove_old_rows", lambda *_: True)
     with database_away(database), pytest.raises(DatabaseError):
         prune()
     assert len(stored_files(folder)) == 1
@@ -243,7 +243,7 @@ def test_a_crash_after_removing_the_row_leaves_its_file(
     database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep(database, 40)
-    monkeypatch.setattr(storage, "remove", lambda name: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(storage, "remove_file", lambda name: (_ for _ in ()).throw(KeyboardInterrupt))
     with suppress(KeyboardInterrupt):
         prune()
     assert (left(), len(stored_files(folder))) == ([], 1)

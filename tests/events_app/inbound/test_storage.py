@@ -51,16 +51,16 @@ def is_older(name: str, before: datetime) -> bool:
 @pytest.mark.usefixtures("kept")
 @pytest.mark.parametrize("content", [b"a post", b"\x00\xff" * 100_000])
 def test_a_stored_post_is_read_back_unchanged(content: bytes) -> None:
-    assert storage.read(keep_file(content)) == content
+    assert storage.read_file(keep_file(content)) == content
 
 
 @pytest.mark.usefixtures("kept")
 def test_removing_a_file_is_idempotent() -> None:
     name = keep_file()
-    storage.remove(name)
-    storage.remove(name)
+    storage.remove_file(name)
+    storage.remove_file(name)
     with pytest.raises(FileNotFoundError):
-        storage.read(name)
+        storage.read_file(name)
 
 
 @pytest.mark.usefixtures("kept")
@@ -77,7 +77,7 @@ def test_a_received_file_is_renamed_and_not_copied(folder: Path) -> None:
         spooled.write(b"x")
         (came_in,) = stored_files(folder)
         inode = came_in.stat().st_ino
-        name = storage.save(spooled)
+        name = storage.save_file(spooled)
     assert (folder / name).stat().st_ino == inode
     assert stored_files(folder) == [folder / name]
 
@@ -101,7 +101,11 @@ def test_file_permissions_follow_the_settings(
 def test_a_missing_storage_raises_an_error_with_the_setting_to_add(settings: Settings) -> None:
     settings.STORAGES = {alias: value for alias, value in settings.STORAGES.items() if alias != storage.ALIAS}
     assert not storage.is_configured()
-    calls: list[Callable[[], object]] = [keep_file, lambda: storage.read("x"), lambda: is_older("x", now())]
+    calls: list[Callable[[], object]] = [
+        keep_file,
+        lambda: storage.read_file("x"),
+        lambda: is_older("x", now()),
+    ]
     for call in calls:
         with pytest.raises(ImproperlyConfigured, match=r'STORAGES has no "sendgrid_inbound".*location'):
             call()
@@ -111,8 +115,11 @@ def test_a_storage_error_is_explained_without_names_and_urls(settings: Settings)
     use_full_storage(settings)
     with pytest.raises(OSError, match="No space") as raised:
         keep_file()
-    assert storage.why(raised.value) == "OSError: No space left on device"
-    assert storage.why(ConnectionError("https://user:secret@storage.example.com")) == "ConnectionError"
+    assert storage.describe_error(raised.value) == "OSError: No space left on device"
+    assert (
+        storage.describe_error(ConnectionError("https://user:secret@storage.example.com"))
+        == "ConnectionError"
+    )
 
 
 def test_an_unused_storage_has_no_old_files(settings: Settings, tmp_path: Path) -> None:

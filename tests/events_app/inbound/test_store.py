@@ -168,14 +168,14 @@ def test_a_duplicate_mail_is_marked_and_delivered(database: str, inbound: Receiv
     deliver_mails()
     assert [event.duplicate_of for event in desk.events] == [None, str(first.pk), None]
     assert InboundMail.objects.get(duplicate_of=first) == again
-    assert counters.read()["mail_duplicate"] == 1
+    assert counters.read_counters()["mail_duplicate"] == 1
 
 
 def test_a_duplicate_is_marked_against_the_first_post_in_any_reading_order(database: str) -> None:
     first, again = keep_mail(sample_mail()), keep_mail(sample_mail())
-    store.read(InboundMail.objects.get(pk=again.pk))
+    store.read_mail(InboundMail.objects.get(pk=again.pk))
     assert not InboundMail.objects.exclude(duplicate_of=None).exists()
-    store.read(InboundMail.objects.get(pk=first.pk))
+    store.read_mail(InboundMail.objects.get(pk=first.pk))
     assert InboundMail.objects.get(duplicate_of=first) == again
 
 
@@ -184,7 +184,7 @@ def test_a_duplicate_is_marked_after_a_database_outage_while_its_key_was_recorde
 ) -> None:
     desk = Desk(inbound)
     first, again = keep_mail(sample_mail()), keep_mail(sample_mail())
-    store.read(InboundMail.objects.get(pk=first.pk))
+    store.read_mail(InboundMail.objects.get(pk=first.pk))
     PendingInboundDelivery.objects.get(pk=first.pk).delete()
     with _away_after_the_first_update(database), pytest.raises(DatabaseUnavailable):
         deliver_mails()
@@ -193,7 +193,7 @@ def test_a_duplicate_is_marked_after_a_database_outage_while_its_key_was_recorde
     dispatcher.recover(Lease(kind=INBOUND_MAILS), yields=lambda: False)
     assert [event.duplicate_of for event in desk.events] == [str(first.pk)]
     assert InboundMail.objects.get(duplicate_of=first) == again
-    assert counters.read()["mail_duplicate"] == 1
+    assert counters.read_counters()["mail_duplicate"] == 1
 
 
 @contextmanager
@@ -274,9 +274,9 @@ def test_an_internal_error_schedules_a_retry_of_only_its_own_mail(
             raise ZeroDivisionError("zoe@example.org")
         return looked(one)
 
-    looked = store.parse
+    looked = store.parse_mail
     with monkeypatch.context() as patch:
-        patch.setattr(store, "parse", look)
+        patch.setattr(store, "parse_mail", look)
         assert deliver_mails()
     assert [event.message.message_id for event in desk.events] == ["<2@mail.example.org>"]
     assert (work().state, work().lease, work().failures, work().worker_deaths) == ("pending", None, 1, 0)
@@ -293,7 +293,7 @@ def test_the_soft_time_limit_while_reading_ends_the_task(
     def look(_: InboundMail) -> Reading:
         raise SoftTimeLimitExceeded
 
-    monkeypatch.setattr(store, "parse", look)
+    monkeypatch.setattr(store, "parse_mail", look)
     keep_mail(sample_mail())
     with pytest.raises(SoftTimeLimitExceeded):
         deliver_mails()
@@ -355,7 +355,7 @@ def test_a_storage_outage_schedules_retries_until_it_is_back(
         raise ConnectionResetError("https://key:secret@storage")
 
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "read", away)
+        patch.setattr(storage, "read_file", away)
         deliver_mails()
         assert (work().state, work().failures, work().receivers) == ("pending", 1, {})
         assert work().error == "The storage did not give the post: ConnectionResetError."
@@ -376,7 +376,7 @@ def test_a_lasting_storage_outage_makes_a_dead_letter_with_a_reason(
     def away(name: str) -> bytes:
         raise OSError("away")
 
-    monkeypatch.setattr(storage, "read", away)
+    monkeypatch.setattr(storage, "read_file", away)
     deliver_mails()
     _retry()
     assert work().state == "dead"

@@ -216,9 +216,9 @@ def test_retry_takes_failed_events_and_wakes_workers(database: str, tracking: Re
         "A worker takes them up now, or at beat's next tick.",
     ]
     assert queued_tasks() == {"events.retry", "events.recover"}
-    assert counters.read() == {"retried_by_operator": 3}
-    tasks.retry()
-    tasks.recover()
+    assert counters.read_counters() == {"retried_by_operator": 3}
+    tasks.retry_events()
+    tasks.recover_events()
     assert sorted(name for name, _, _ in shop.calls if name) == ["A", "B", "D"]
     assert PendingDelivery.objects.get().pk == pks[2]
 
@@ -311,9 +311,9 @@ def test_replay_takes_done_events_and_dead_letters_and_wakes_workers(
         "A worker takes them up now, or at beat's next tick.",
     ]
     assert queued_tasks() == {"events.retry"}
-    assert counters.read() == {"replayed": 2}
+    assert counters.read_counters() == {"replayed": 2}
     PendingDelivery.objects.filter(pk=pks[2]).delete()
-    tasks.retry()
+    tasks.retry_events()
     assert sorted(shop.calls) == [("A1", 1, True), ("B2", 1, True)]
 
 
@@ -357,7 +357,7 @@ def test_a_dry_run_prints_the_events_it_would_take(database: str) -> None:
     assert (found["dry_run"], found["matched"], found["would_replay"]) == (True, 6, 4)
     assert {"type": "bounced", "state": "done", "receivers": [], "events": 1} in found["groups"]
     assert list(PendingDelivery.objects.order_by("pk").values()) == before
-    assert (queued_tasks(), counters.read()) == (set(), {})
+    assert (queued_tasks(), counters.read_counters()) == (set(), {})
 
 
 def test_a_dry_run_without_matches_prints_zero_events(database: str) -> None:

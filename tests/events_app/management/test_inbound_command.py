@@ -37,7 +37,7 @@ def run_json(*args: object) -> list[Any]:
 def kept(mail: Any) -> int:
     """One that a worker has read, with nothing pending; its id."""
     row = keep_mail(mail)
-    store.read(row)
+    store.read_mail(row)
     PendingInboundDelivery.objects.filter(pk=row.pk).delete()
     return row.pk
 
@@ -234,7 +234,7 @@ def test_show_says_in_one_line_that_the_storage_is_away(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pk = kept(sample_mail())
-    monkeypatch.setattr(storage, "read", _away)
+    monkeypatch.setattr(storage, "read_file", _away)
     assert "unreadable     The storage did not give the post: ConnectionResetError.\n" in run("show", pk)
     with pytest.raises(CommandError, match="The storage did not give the post: ConnectionResetError"):
         run("save", pk)
@@ -322,7 +322,7 @@ def test_retry_takes_failed_mails_and_wakes_workers(database: str, inbound: Rece
         "A worker takes them up now, or at beat's next tick.",
     ]
     assert queued_tasks() == {"inbound.retry", "inbound.recover"}
-    assert counters.read() == {"retried_by_operator": 3}
+    assert counters.read_counters() == {"retried_by_operator": 3}
     tasks.retry_inbound()
     tasks.recover_inbound()
     assert {pk for pk, _, _ in desk.calls} == set(map(str, [pks[0], pks[1], pks[3]]))
@@ -387,7 +387,7 @@ def test_a_dry_run_prints_the_mails_it_would_take(database: str) -> None:
     (found,) = run_json("replay", "--all", "--dry-run")
     assert {"state": "done", "receivers": [], "mails": 1} in found["groups"]
     assert list(PendingInboundDelivery.objects.order_by("pk").values()) == before
-    assert (queued_tasks(), counters.read()) == (set(), {})
+    assert (queued_tasks(), counters.read_counters()) == (set(), {})
 
 
 # Errors

@@ -34,7 +34,7 @@ PARTS = b"--x\r\n\r\nyes\r\n--x\r\nContent-ID: <a>\r\n\r\nno\r\n--x--"
 def mail(mime: bytes, monkeypatch: pytest.MonkeyPatch) -> InboundMail:
     form = posts.raw_form(sample_mail()).replaced("email", mime)
     body = form.body()
-    monkeypatch.setattr(storage, "read", lambda name: body)
+    monkeypatch.setattr(storage, "read_file", lambda name: body)
     return InboundMail(
         pk=1,
         content_type=form.content_type,
@@ -59,4 +59,4 @@ def test_any_mail_can_be_shown_and_saved(
     shown = "\n".join(Command().page(row, {}))
     assert all(one.isprintable() or one in "\n\t" for one in shown)
     assert json.loads(dump(Command().page_as_json(row, {})))["unreadable"] == ""
-    assert isinstance(store.parse(row).message.as_bytes(), bytes)
+    assert isinstance(store.parse_mail(row).message.as_bytes(), bytes)

@@ -13,12 +13,12 @@ def test_counts_add_up_and_are_read_by_name() -> None:
     counters.count(counters.WAKE_UP_FAILED)
     counters.count(counters.DUPLICATE)
     counters.count(counters.REFUSED.format(status=403))
-    assert counters.read() == {"wake_up_failed": 1, "duplicate": 4, "refused_403": 1}
+    assert counters.read_counters() == {"wake_up_failed": 1, "duplicate": 4, "refused_403": 1}
 
 
 def test_a_count_of_zero_is_not_stored() -> None:
     counters.count(counters.DUPLICATE, 0)
-    assert counters.read() == {}
+    assert counters.read_counters() == {}
 
 
 def test_with_redis_away_a_count_is_lost_and_redis_paused(anymail: Callable[..., None]) -> None:
@@ -26,13 +26,13 @@ def test_with_redis_away_a_count_is_lost_and_redis_paused(anymail: Callable[...,
     counters.count(counters.DUPLICATE)
     assert redis.is_circuit_open()
     with pytest.raises(RedisError):
-        counters.read()
+        counters.read_counters()
 
 
 def test_each_stream_has_its_own_counters(anymail: Callable[..., None], stream: str) -> None:
     counters.count(counters.DUPLICATE)
     anymail(EVENT_STREAM=f"{stream}-other")
-    assert counters.read() == {}
+    assert counters.read_counters() == {}
 
 
 def test_each_counter_has_a_meaning() -> None:

@@ -31,9 +31,9 @@ def waiting(queue: str = "sendgrid.events") -> int:
 def test_each_wake_up_is_a_message_in_the_queue_of_its_task() -> None:
     wakeup.wake(tasks.drain)
     wakeup.wake(tasks.tick)
-    wakeup.wake(tasks.recover)
+    wakeup.wake(tasks.recover_events)
     assert (waiting(), waiting("sendgrid.recovery")) == (2, 1)
-    assert counters.read() == {}
+    assert counters.read_counters() == {}
 
 
 def test_a_wake_up_message_has_no_arguments_and_expires() -> None:
@@ -50,7 +50,7 @@ def test_a_wake_up_message_has_no_arguments_and_expires() -> None:
 def test_a_failed_wake_up_is_counted_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     wakeup.wake(tasks.drain)
     wakeup.wake(tasks.drain)
-    assert counters.read() == {"wake_up_failed": 2}
+    assert counters.read_counters() == {"wake_up_failed": 2}
     assert (
         "Could not wake a worker for events.drain (OperationalError); the next tick retries."
         in caplog.messages
@@ -63,7 +63,7 @@ def test_a_wake_up_reconnects_after_a_failure(monkeypatch: pytest.MonkeyPatch, b
     wakeup._paused_until = 0.0  # some seconds later
     wakeup.wake(tasks.drain)
     assert waiting() == 1
-    assert counters.read() == {"wake_up_failed": 1}
+    assert counters.read_counters() == {"wake_up_failed": 1}
 
 
 @pytest.mark.usefixtures("broker_away")
@@ -75,7 +75,7 @@ def test_a_wake_up_without_broker_and_redis_raises_nothing(anymail: Callable[...
 def test_all_wake_ups_of_a_thread_share_one_connection() -> None:
     wakeup.wake(tasks.drain)
     connection = threads_connection()
-    wakeup.wake(tasks.recover)
+    wakeup.wake(tasks.recover_events)
     assert threads_connection() is connection
 
 
@@ -91,7 +91,7 @@ def test_each_celery_app_has_its_own_connection() -> None:
 
 
 def test_wake_up_tasks_ack_early_ignore_results_and_have_no_retry() -> None:
-    for task in (tasks.drain, tasks.recover, tasks.tick):
+    for task in (tasks.drain, tasks.recover_events, tasks.tick):
         assert (task.acks_late, task.ignore_result, task.max_retries) == (False, True, 0)
         assert task.expires == 3600
 
@@ -134,7 +134,7 @@ def test_a_second_wake_up_after_a_failure_does_not_wait_for_the_broker(
     wakeup.wake(tasks.drain)
     monkeypatch.setattr(wakeup, "_producer", lambda _: pytest.fail("it tried again"))
     wakeup.wake(tasks.drain)
-    assert counters.read()[counters.WAKE_UP_FAILED] == 2
+    assert counters.read_counters()[counters.WAKE_UP_FAILED] == 2
 
 
 # Whatever the transport does
@@ -170,7 +170,7 @@ def test_a_wake_up_times_out_on_a_transport_that_never_returns(
         assert not wakeup.wake(tasks.drain)
     assert "Could not wake a worker for events.drain (no answer); the next tick retries." in caplog.messages
     assert (len(silent_broker.connections), wakeup._publishers.late) == (1, 1)
-    assert counters.read() == {"wake_up_failed": 3}
+    assert counters.read_counters() == {"wake_up_failed": 3}
 
 
 def test_backoff_of_a_hanging_broker_doubles_up_to_a_limit(

@@ -105,7 +105,7 @@ def wake_ups() -> int:
 
 
 def kept() -> list[bytes]:
-    return [storage.read(mail.file) for mail in InboundMail.objects.order_by("pk")]
+    return [storage.read_file(mail.file) for mail in InboundMail.objects.order_by("pk")]
 
 
 def nothing_is_kept(folder: Path) -> bool:
@@ -546,7 +546,7 @@ def test_a_file_that_cannot_be_removed_is_left_for_retention(
     def stuck(name: str) -> None:
         raise PermissionError(13, "Permission denied", name)
 
-    monkeypatch.setattr(storage, "remove", stuck)
+    monkeypatch.setattr(storage, "remove_file", stuck)
     with database_away(database):
         assert post() == 503
     (left,) = stored_files(folder)
@@ -576,7 +576,7 @@ def test_an_unexpected_error_gets_503_and_a_logged_traceback(
     def fails(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("events_app.inbound.store.save", fails)
+    monkeypatch.setattr("events_app.inbound.store.save_mail", fails)
     refused = answer()
     assert (refused.status_code, refused.content) == (
         503,
@@ -601,7 +601,7 @@ def test_refusals_are_counted_by_status() -> None:
     post(headers={})
     post(headers=basic_auth("sendgrid:wrong"))
     post(b"")
-    assert counters.read() == {"refused_403": 1, "refused_503": 2}
+    assert counters.read_counters() == {"refused_403": 1, "refused_503": 2}
 
 
 def test_refusals_are_logged_as_warnings_without_the_content_of_the_post(

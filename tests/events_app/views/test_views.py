@@ -55,7 +55,11 @@ def answer(body: bytes = BODY, headers: dict[str, str] = SECRET, url: str = URL)
 
 
 def kept() -> list[bytes]:
-    return [raw for entry in stream.read(100_000, leases.lease_duration_ms()).entries for raw in entry.events]
+    return [
+        raw
+        for entry in stream.read_entries(100_000, leases.lease_duration_ms()).entries
+        for raw in entry.events
+    ]
 
 
 @pytest.fixture
@@ -414,7 +418,7 @@ def test_an_invalid_redis_url_gets_503(anymail: Anymail) -> None:
 
 def test_elements_are_stored_unchanged_with_the_name_of_the_webhook_view() -> None:
     assert post(b'[{"b":1,"a":NaN},\r\n "text" ,[ 1 ]]') == 200
-    entries = stream.read(10, leases.lease_duration_ms()).entries
+    entries = stream.read_entries(10, leases.lease_duration_ms()).entries
     assert [(e.webhook, e.events) for e in entries] == [
         ("tracking", [b'{"b":1,"a":NaN}', b'"text"', b"[ 1 ]"])
     ]
@@ -550,7 +554,7 @@ def test_a_refused_post_wakes_no_worker() -> None:
 def test_with_the_broker_away_a_post_is_stored(request: pytest.FixtureRequest, broker: str) -> None:
     request.getfixturevalue(broker)
     assert post() == 200
-    assert counters.read() == {"wake_up_failed": 1}
+    assert counters.read_counters() == {"wake_up_failed": 1}
     assert len(kept()) == 3
 
 
@@ -564,7 +568,7 @@ def test_refusals_are_counted_by_status(anymail: Anymail) -> None:
     anymail(EVENT_BACKLOG_LIMIT=1, SENDGRID_TRACKING_WEBHOOK_BODY_LIMIT=2000)
     post()
     post(b" " * 2001)
-    assert counters.read() == {
+    assert counters.read_counters() == {
         "refused_400": 1,
         "refused_403": 2,
         "refused_413": 1,

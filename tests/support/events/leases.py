@@ -41,7 +41,7 @@ def take_expired(lease: Lease, _: int) -> list[Delivery]:
 
 
 def leased_ids(deliveries: Sequence[Delivery]) -> list[str | None]:
-    return [tables.read(delivery.row.raw)[1].event_id for delivery in deliveries]
+    return [tables.read_event(delivery.row.raw)[1].event_id for delivery in deliveries]
 
 
 def dead_letters() -> list[PendingDelivery]:

@@ -33,7 +33,7 @@ def keep_mail(mail: EmailMessage | MultipartForm | bytes) -> InboundMail:
     form = inbound_form.raw_form(mail) if isinstance(mail, EmailMessage) else mail
     body = form if isinstance(form, bytes) else form.body()
     file = storages[storage.ALIAS].save(f"tests/{uuid.uuid4().hex}.form", ContentFile(body))
-    store.save(
+    store.save_mail(
         "inbound",
         file=file,
         size=len(body),

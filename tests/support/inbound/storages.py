@@ -55,7 +55,7 @@ def stored_files(folder: Path) -> list[Path]:
 def keep_file(content: bytes = b"a post") -> str:
     with TemporaryUploadedFile("post.form", None, len(content), None) as spooled:
         spooled.write(content)
-        return storage.save(spooled)
+        return storage.save_file(spooled)
 
 
 def make_older(folder: Path, name: str, by: timedelta) -> None:
