@@ -48,8 +48,9 @@ def _store_batch(raws: Sequence[bytes]) -> None:
     from django.db import transaction  # noqa: PLC0415
     from django.utils import timezone  # noqa: PLC0415
 
+    from events_app import sql  # noqa: PLC0415
     from events_app.decode import dedupe_key  # noqa: PLC0415
-    from events_app.models import Event, NewEvent, PendingDelivery  # noqa: PLC0415
+    from events_app.models import NewEvent, PendingDelivery  # noqa: PLC0415
     from events_app.normalize import read_event  # noqa: PLC0415
     from sending_app.outcome import events as outcome_events  # noqa: PLC0415
 
@@ -70,8 +71,8 @@ def _store_batch(raws: Sequence[bytes]) -> None:
         for key, (raw, event) in found.items()
     ]
     with transaction.atomic():
-        ids = Event.objects.insert_new(rows, "default")
-        PendingDelivery.objects.create_leased(list(ids.values()), 1, now, "default")
+        ids = sql.insert_new_events(rows, "default")
+        sql.insert_leased_deliveries(list(ids.values()), 1, now, "default")
         events = [found[key][1] for key in ids]
         outcome_events.apply_events(events, [now] * len(events))
     for _ in ids:

@@ -37,6 +37,11 @@ EXPORTING = (
     *("sending_app.message", "sending_app.signals", "sending_app.exceptions", "sending_app.timeline"),
 )
 
+#: The modules of each app with hand-written SQL. Expressions of the ORM may stand elsewhere.
+SQL_MODULES = {
+    "events_app": {"events_app/sql.py", "events_app/shared/database.py"},
+}
+
 #: Names that say nothing of what is in a module.
 VAGUE = {"utils", "helpers", "services", "constants", "types"}
 
@@ -370,3 +375,10 @@ def test_no_module_imports_a_test_module() -> None:
 def test_module_names_are_not_vague() -> None:
     found = modules(*PACKAGES)
     assert not [path for path in found if {path.stem, *path.relative_to(ROOT).parts[:-1]} & VAGUE]
+
+
+@pytest.mark.parametrize("app", SQL_MODULES)
+def test_only_the_sql_modules_of_an_app_send_hand_written_sql(app: str) -> None:
+    pattern = re.compile(r"\.(cursor|raw|extra)\(|\bRawSQL\(")
+    sending = {str(path.relative_to(ROOT)) for path in modules(app) if pattern.search(path.read_text())}
+    assert sending == SQL_MODULES[app]

@@ -12,6 +12,7 @@ import billiard.common
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import DatabaseError, InterfaceError, OperationalError, router, transaction
 
+from events_app import sql
 from events_app.conf import ATOMIC_DISPATCH
 from events_app.decode import Unreadable
 from events_app.dispatch import results, transactions
@@ -228,7 +229,7 @@ def _in_one_transaction(calls: _Calls) -> None:
     pk, lease = calls.delivery.pk, calls.lease
     try:
         with transaction.atomic(using=using):
-            transactions.end_when_idle(using, lease_duration_ms())
+            sql.end_when_idle(using, lease_duration_ms())
             if not leased([pk], lease).select_for_update().values_list("pk"):
                 return  # another worker holds the lease
             calls.make(partial(transactions.inside, using))

@@ -14,7 +14,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from django.db import DatabaseError, InterfaceError, OperationalError, router, transaction
 from redis import RedisError
 
-from events_app import stream
+from events_app import sql, stream
 from events_app.conf import DEDUPE_BY
 from events_app.decode import Unreadable, dedupe_key, raw_key
 from events_app.dispatch.kinds import Delivery
@@ -141,7 +141,7 @@ def _store_as_dead_letter(row: NewEvent, lease: Lease, refused: Exception) -> li
 def _insert(arrivals: list[Arrival], lease: Lease) -> list[tuple[int, Arrival]]:
     using = router.db_for_write(Event)
     with transaction.atomic(using=using):
-        ids = Event.objects.insert_new([arrival.row for arrival in arrivals], using)
+        ids = sql.insert_new_events([arrival.row for arrival in arrivals], using)
         new = [(ids[key], arrival) for arrival in arrivals if (key := arrival.row.key) in ids]
         readable = [(arrival.event, arrival.row.received_at) for _, arrival in new if arrival.event]
         stored_at = database_now(using)
@@ -154,9 +154,7 @@ def _insert(arrivals: list[Arrival], lease: Lease) -> list[tuple[int, Arrival]]:
         )
         if readable:
             deliveries = [pk for pk, arrival in new if arrival.event]
-            PendingDelivery.objects.create_leased(
-                deliveries, lease.token, stored_at + lease_duration(), using
-            )
+            sql.insert_leased_deliveries(deliveries, lease.token, stored_at + lease_duration(), using)
             events, received_at = map(list, zip(*readable, strict=True))
             stored.send(None, events=events, received_at=received_at, using=using)
     return new

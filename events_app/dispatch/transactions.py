@@ -76,16 +76,6 @@ def reset(using: str) -> None:
     connection.close()
 
 
-def end_when_idle(using: str, milliseconds: int) -> None:
-    """Let PostgreSQL end this transaction, and unlock its rows, when its process falls silent."""
-    connection = connections[using]
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT set_config('idle_in_transaction_session_timeout', %s, true)", [str(milliseconds)]
-            )
-
-
 def _open_transactions() -> set[str]:
     return {
         connection.alias

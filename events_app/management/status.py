@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, InterfaceError, connections, router
+from django.db import DatabaseError, InterfaceError, router
 from django.db.models import Count, Min, Q
 from redis import RedisError
 
-from events_app import stream, tasks
+from events_app import sql, stream, tasks
 from events_app.dispatch.kinds import EVENTS, Kind
 from events_app.dispatch.leases import ORPHANED, pending_rows
 from events_app.inbound.filters import mails
@@ -25,14 +25,6 @@ _PENDING = Q(state=AbstractPendingDelivery.State.PENDING)
 
 #: An inbound mail that waits longer (in seconds) is worth a warning: workers look every few seconds.
 LATE = 60
-
-# The database counts, because a million tracebacks are too many to fetch. A pending receiver that
-# has not failed has no traceback.
-_BY_RECEIVER = """
-SELECT receiver.key, state, count(*) FROM {table}, {each}(receivers) AS receiver
-WHERE receiver.value <> '' GROUP BY receiver.key, state
-"""
-_EACH = {"postgresql": "jsonb_each_text", "sqlite": "json_each"}
 
 
 def gather_pipeline() -> tuple[dict[str, Any], list[str]]:
@@ -94,13 +86,9 @@ def _pending(kind: Kind) -> dict[str, Any]:
 
 
 def _failed_receivers(kind: Kind) -> dict[str, dict[str, int]]:
-    connection = connections[router.db_for_write(PendingDelivery)]
-    with connection.cursor() as cursor:
-        table = kind.pending_model._meta.db_table
-        cursor.execute(_BY_RECEIVER.format(table=table, each=_EACH[connection.vendor]))
-        counts = sorted(cursor.fetchall())
-    receivers = {name: {"retrying": 0, "dead": 0} for name, _, _ in counts}
-    for name, state, count in counts:
+    counts = sql.count_failed_receivers(kind.pending_model, router.db_for_write(PendingDelivery))
+    receivers = {name: {"retrying": 0, "dead": 0} for name, _ in sorted(counts)}
+    for (name, state), count in counts.items():
         receivers[name]["dead" if state == PendingDelivery.State.DEAD_LETTER else "retrying"] = count
     return receivers
 

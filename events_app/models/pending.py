@@ -1,11 +1,8 @@
 """Pending deliveries to receivers. A finished delivery is deleted; a dead letter stays for an operator."""
 
-import json
-from collections.abc import Sequence
-from datetime import datetime
 from typing import ClassVar
 
-from django.db import connections, models
+from django.db import models
 from django.db.models import Q
 
 from events_app.models.event import Event
@@ -52,36 +49,12 @@ class AbstractPendingDelivery(models.Model):
         return f"{self.state} delivery of {self.ROW_FIELD} {self.pk}"
 
 
-class PendingDeliveryManager(models.Manager["PendingDelivery"]):
-    """Creates pending deliveries in the cheapest way for the database."""
-
-    def create_leased(self, events: Sequence[int], lease: int, due: datetime, using: str) -> None:
-        """Create pending deliveries of the events with the ids `events` to all receivers, under the lease."""
-        connection = connections[using]
-        new = PendingDelivery(lease=lease, due=due)
-        fields = [field for field in PendingDelivery._meta.concrete_fields if not field.primary_key]
-        parameters = [field.get_db_prep_save(getattr(new, field.attname), connection) for field in fields]
-        columns = ", ".join(field.column or field.attname for field in fields)
-        # The rows differ only in the id, so the ids are a single parameter.
-        array = connection.vendor == "postgresql"
-        ids = "unnest(%s::bigint[]) AS new (value)" if array else "json_each(%s)"
-        table = connection.ops.quote_name(PendingDelivery._meta.db_table)
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"INSERT INTO {table} (event_id, {columns}) "  # noqa: S608 (our own names)
-                f"SELECT value, {', '.join(['%s'] * len(parameters))} FROM {ids}",
-                [*parameters, list(events) if array else json.dumps(list(events))],
-            )
-
-
 class PendingDelivery(AbstractPendingDelivery):
     """The pending delivery, or the dead letter, of an event."""
 
     ROW_FIELD = "event"
 
     event = models.OneToOneField(Event, models.CASCADE, primary_key=True, related_name="pending")
-
-    objects: ClassVar[PendingDeliveryManager] = PendingDeliveryManager()
 
     class Meta:
         # An index for each lane, so that a million waiting replays do not slow down a drain.

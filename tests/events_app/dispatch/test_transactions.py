@@ -256,27 +256,3 @@ def test_a_connection_closed_by_a_receiver_is_not_lost(database: str) -> None:
         connections[database].close()
         assert not transactions.is_connection_lost(database)
     transactions.reset(database)
-
-
-def idle_limit(database: str) -> str:
-    with connections[database].cursor() as cursor:
-        cursor.execute("SHOW idle_in_transaction_session_timeout")
-        (found,) = cursor.fetchone()
-    return str(found)
-
-
-@on_postgresql
-def test_end_when_idle_sets_the_idle_transaction_timeout_of_postgresql(database: str) -> None:
-    before = idle_limit(database)
-    with transaction.atomic(using=database):
-        transactions.end_when_idle(database, 90_000)
-        assert idle_limit(database) == "90s"
-    assert idle_limit(database) == before != "90s"
-
-
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-def test_end_when_idle_does_nothing_on_sqlite(database: str) -> None:
-    with transaction.atomic(using=database):
-        transactions.end_when_idle(database, 90_000)
-        writes("one")(database)
-    assert written(database) == ["one"]

@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from events_app import sql
 from events_app.dispatch import store
 from events_app.dispatch.leases import Lease
 from events_app.models import Event, NewEvent, PendingDelivery
@@ -54,7 +55,7 @@ def store_aged(database: str, *days: float) -> list[int]:
     return [
         pk
         for number, age in enumerate(days, first)
-        for pk in Event.objects.insert_new(
+        for pk in sql.insert_new_events(
             [new_event(number, received_at=now - timedelta(days=age))], database
         ).values()
     ]
