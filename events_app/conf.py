@@ -1,67 +1,44 @@
 """The settings of the webhooks. `events_app.shared.setting` has the places of a setting."""
 
-from collections.abc import Callable
-
 from events_app.shared import redis
-from events_app.shared.setting import Setting, flag, register, whole
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
-        raise ValueError("must be a string or a list of strings")
-    return tuple(text for text in texts if text.strip())
-
-
-def _at_least(minimum: int, why: str) -> Callable[[object], int]:
-    def days(value: object) -> int:
-        number = whole(value)
-        if number < minimum:
-            raise ValueError(f"must be at least {minimum}: {why}")
-        return number
-
-    return days
-
-
-def _age(value: object) -> int | None:
-    """Seconds; 0 means no limit."""
-    return None if type(value) is int and value == 0 else whole(value)
-
-
-def _choice(*choices: str) -> Callable[[object], str]:
-    def choice(value: object) -> str:
-        if value not in choices:
-            raise ValueError(f"must be one of: {', '.join(choices)}")
-        return str(value)
-
-    return choice
-
+from events_app.shared.setting import (
+    Setting,
+    at_least,
+    flag,
+    one_of,
+    register,
+    texts,
+    whole,
+    whole_or_unlimited,
+)
 
 #: Public keys of the signed Event Webhook, bare base64 or PEM. A post must match one key.
 VERIFICATION_KEYS = Setting[tuple[str, ...]](
-    "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY", (), _texts, bare=True
+    "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY", (), texts, bare=True
 )
 #: "user:password" pairs for basic auth. A post must match one pair.
-BASIC_AUTH = Setting[tuple[str, ...]]("WEBHOOK_SECRET", (), _texts)
+BASIC_AUTH = Setting[tuple[str, ...]]("WEBHOOK_SECRET", (), texts)
 #: Seconds a signature stays valid; 0: for ever. SendGrid retries for 24 hours and may not sign each retry
 #: anew, so a shorter time can turn an outage into lost events. The default has an hour to spare. The default
 #: is also below the minimum retention of events, so an attacker who posts an old body again creates only
 #: duplicates.
-SIGNATURE_MAX_AGE = Setting[int | None]("SENDGRID_TRACKING_WEBHOOK_MAX_AGE", 25 * 3600, _age)
+SIGNATURE_MAX_AGE = Setting[int | None]("SENDGRID_TRACKING_WEBHOOK_MAX_AGE", 25 * 3600, whole_or_unlimited)
 #: Bytes that a post of events may have. SendGrid aims at 768 KB.
 BODY_LIMIT = Setting("SENDGRID_TRACKING_WEBHOOK_BODY_LIMIT", 5 * 1024 * 1024, whole)
 #: Public keys of Inbound Parse's security policies, bare base64 or PEM. A post must match one key.
-INBOUND_KEYS = Setting[tuple[str, ...]]("SENDGRID_INBOUND_WEBHOOK_VERIFICATION_KEY", (), _texts, bare=True)
+INBOUND_KEYS = Setting[tuple[str, ...]]("SENDGRID_INBOUND_WEBHOOK_VERIFICATION_KEY", (), texts, bare=True)
 #: Seconds a signature of an inbound mail stays valid; 0: for ever. SendGrid retries for 72 hours; the default
 #: has three hours to spare.
-INBOUND_SIGNATURE_MAX_AGE = Setting[int | None]("SENDGRID_INBOUND_WEBHOOK_MAX_AGE", 75 * 3600, _age)
+INBOUND_SIGNATURE_MAX_AGE = Setting[int | None](
+    "SENDGRID_INBOUND_WEBHOOK_MAX_AGE", 75 * 3600, whole_or_unlimited
+)
 #: Bytes that the post of an inbound mail may have. SendGrid accepts mails of up to 30 MB.
 INBOUND_LIMIT = Setting("SENDGRID_INBOUND_WEBHOOK_BODY_LIMIT", 32 * 1024 * 1024, whole)
 #: Days after which inbound mails are removed, both the file and the row.
 INBOUND_RETENTION_DAYS = Setting(
     "INBOUND_RETENTION_DAYS",
     30,
-    _at_least(4, "SendGrid repeats a mail for three days, and its first post must be here"),
+    at_least(4, "SendGrid repeats a mail for three days, and its first post must be here"),
 )
 #: For development only: accept posts without authentication.
 ALLOW_INSECURE = Setting("WEBHOOK_ALLOW_INSECURE", False, flag)
@@ -70,7 +47,7 @@ ALLOW_INSECURE = Setting("WEBHOOK_ALLOW_INSECURE", False, flag)
 BACKLOG_LIMIT = Setting("EVENT_BACKLOG_LIMIT", 1_000_000, whole)
 #: "event_id": events with the same id of SendGrid are duplicates. "content": events that differ only in the
 #: id.
-DEDUPE_BY = Setting("DEDUPE_BY", "event_id", _choice("event_id", "content"))
+DEDUPE_BY = Setting("DEDUPE_BY", "event_id", one_of("event_id", "content"))
 #: Seconds that a receiver may take for an event.
 RECEIVER_TIME_LIMIT = Setting("RECEIVER_TIME_LIMIT", 30, whole)
 #: Failed attempts of a receiver after which the event becomes a dead letter. With the default of
@@ -84,9 +61,9 @@ ATOMIC_DISPATCH = Setting("ATOMIC_DISPATCH", False, flag)
 RETENTION_DAYS = Setting[int | None](
     "EVENT_RETENTION_DAYS",
     None,
-    _at_least(2, "SendGrid repeats events for a day or more, and must find them here"),
+    at_least(2, "SendGrid repeats events for a day or more, and must find them here"),
 )
 #: What a stuck worker does: "exit", so that a supervisor restarts the worker, "log", or "off".
-WORKER_WATCHDOG = Setting("WORKER_WATCHDOG", "log", _choice("exit", "log", "off"))
+WORKER_WATCHDOG = Setting("WORKER_WATCHDOG", "log", one_of("exit", "log", "off"))
 
 SETTINGS = register({**vars(redis), **globals()})

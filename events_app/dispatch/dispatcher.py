@@ -16,8 +16,8 @@ from events_app import sql
 from events_app.conf import ATOMIC_DISPATCH
 from events_app.decode import Unreadable
 from events_app.dispatch import results, transactions
-from events_app.dispatch.kinds import Delivery, Unavailable
-from events_app.dispatch.leases import Lease, lease_duration_ms, leased, take_expired
+from events_app.dispatch.kinds import Unavailable
+from events_app.dispatch.leases import Delivery, Lease, lease_duration_ms, leased, take_expired
 from events_app.dispatch.results import ResultBuffer
 from events_app.dispatch.transactions import Outside, TransactionLost
 from events_app.models import PendingDelivery

@@ -1,6 +1,6 @@
 """The kinds of stored rows with receivers: events and inbound mails."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from events_app.models import AbstractPendingDelivery, PendingDelivery
@@ -26,22 +26,3 @@ EVENTS = Kind("event", PendingDelivery, tracking, lambda row: read_event(bytes(r
 
 class Unavailable(Exception):
     """Stored content cannot be loaded now, for the reason given. Retry later."""
-
-
-class Delivery(NamedTuple):
-    """A pending delivery leased by a worker."""
-
-    pk: int
-    #: The stored `Event` (a `NewEvent` just after it was stored) or `InboundMail`.
-    row: Any
-    #: The object for the first receiver; None until the row is read.
-    event: Any = None
-    failures: int = 0
-    worker_deaths: int = 0
-    replay: bool = False
-    #: As in `AbstractPendingDelivery`.
-    receivers: Mapping[str, str] = {}
-
-    @property
-    def webhook(self) -> str:
-        return str(self.row.webhook)

@@ -10,16 +10,16 @@ retried: a receiver failed, or an operator asked for a replay. Expired: the work
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from django.db import router, transaction
 from django.db.models import Manager, Q, QuerySet
 
 from events_app.conf import RECEIVER_TIME_LIMIT
-from events_app.dispatch.kinds import EVENTS, Delivery, Kind
+from events_app.dispatch.kinds import EVENTS, Kind
 from events_app.models import LEASED, PENDING, RELEASED, TO_RETRY, AbstractPendingDelivery, PendingDelivery
 from events_app.shared import counters
 from events_app.shared.database import AnyOf, database_now
@@ -70,6 +70,25 @@ class Lease:
 
     def is_held(self) -> bool:
         return time.monotonic() < self.started + self.lasts
+
+
+class Delivery(NamedTuple):
+    """A pending delivery leased by a worker."""
+
+    pk: int
+    #: The stored `Event` (a `NewEvent` just after it was stored) or `InboundMail`.
+    row: Any
+    #: The object for the first receiver; None until the row is read.
+    event: Any = None
+    failures: int = 0
+    worker_deaths: int = 0
+    replay: bool = False
+    #: As in `AbstractPendingDelivery`.
+    receivers: Mapping[str, str] = {}
+
+    @property
+    def webhook(self) -> str:
+        return str(self.row.webhook)
 
 
 def leased(pks: Sequence[int], lease: Lease) -> "QuerySet[AbstractPendingDelivery]":

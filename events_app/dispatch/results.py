@@ -8,13 +8,12 @@ from datetime import timedelta
 from django.db import DatabaseError, InterfaceError, router
 
 from events_app.conf import RECEIVER_MAX_ATTEMPTS, RECEIVER_RETRY_DELAY
-from events_app.dispatch.kinds import Delivery
-from events_app.dispatch.leases import ORPHANED, Lease, leased
+from events_app.dispatch.leases import ORPHANED, Delivery, Lease, leased
 from events_app.models import PendingDelivery
 from events_app.shared import counters
 from events_app.shared.backoff import exponential, with_jitter
 from events_app.shared.database import DatabaseUnavailable, clean, database_now
-from events_app.shared.unwritten import Unwritten
+from events_app.shared.engine import Unwritten
 
 logger = logging.getLogger(__name__)
 

@@ -17,8 +17,7 @@ from redis import RedisError
 from events_app import sql, stream
 from events_app.conf import DEDUPE_BY
 from events_app.decode import Unreadable, dedupe_key, raw_key
-from events_app.dispatch.kinds import Delivery
-from events_app.dispatch.leases import Lease, lease_duration, lease_duration_ms
+from events_app.dispatch.leases import Delivery, Lease, lease_duration, lease_duration_ms
 from events_app.dispatch.results import ResultBuffer
 from events_app.models import Event, NewEvent, PendingDelivery
 from events_app.normalize import read_event

@@ -6,18 +6,25 @@ each task ends with one, so a missing beat only makes recovery slower.
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING
 
 from celery.exceptions import Ignore, SoftTimeLimitExceeded
-from django.db import DatabaseError, InterfaceError, close_old_connections, connections
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    close_old_connections,
+    connections,
+)
 from redis import RedisError
 
 from events_app.shared import redis, wakeup
 from events_app.shared.database import DatabaseUnavailable
-from events_app.shared.unwritten import Unwritten
 from events_app.shared.wakeup import Limits, wake
 
 if TYPE_CHECKING:
@@ -30,6 +37,41 @@ INTERVAL = 5
 
 # The locks of this process while Redis is away: by name, the end on `time.monotonic`.
 _not_before: dict[str, float] = {}
+
+
+class Unwritten:
+    """The writes of one app that failed with the database. The next task makes them first.
+
+    They are lost when the process dies: the lease of their row expires then, as after every worker death.
+    """
+
+    def __init__(self) -> None:
+        self.writes: deque[Callable[[], None]] = deque()
+
+    def write(self, write: Callable[[], None], later: Callable[[], None] | None = None) -> None:
+        """Call `write`; if the database is away or the soft limit strikes, keep `later` for `flush`.
+
+        Without `later`, `write` itself is kept. Raises DatabaseUnavailable, SoftTimeLimitExceeded, or another
+        error of `write`. After another error nothing is kept: the same write would fail again.
+        """
+        try:
+            write()
+        # PostgreSQL reports a standby that is read-only as InternalError.
+        except (OperationalError, InternalError, InterfaceError) as error:
+            self.writes.append(later or write)
+            raise DatabaseUnavailable(type(error).__name__) from error
+        except SoftTimeLimitExceeded:
+            self.writes.append(later or write)
+            raise
+
+    def flush(self) -> None:
+        """Make the writes that were kept. Raises as `write` does, and keeps the failed write."""
+        for _ in range(len(self.writes)):
+            try:
+                write = self.writes.popleft()
+            except IndexError:  # another thread of this process was faster
+                return
+            self.write(write)
 
 
 class Engine:

@@ -62,10 +62,41 @@ def non_empty_text(value: object) -> str:
     return value
 
 
+def texts(value: object) -> tuple[str, ...]:
+    several = [value] if isinstance(value, str) else value
+    if not isinstance(several, list | tuple) or not all(isinstance(item, str) for item in several):
+        raise ValueError("must be a string or a list of strings")
+    return tuple(text for text in several if text.strip())
+
+
+def one_of(*choices: str) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        if value not in choices:
+            raise ValueError(f"must be one of: {', '.join(choices)}")
+        return str(value)
+
+    return read
+
+
 def whole(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError("must be a whole number of at least 1")
     return value
+
+
+def whole_or_unlimited(value: object) -> int | None:
+    """0 means no limit."""
+    return None if type(value) is int and value == 0 else whole(value)
+
+
+def at_least(minimum: int, why: str) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        number = whole(value)
+        if number < minimum:
+            raise ValueError(f"must be at least {minimum}: {why}")
+        return number
+
+    return read
 
 
 def flag(value: object) -> bool:

@@ -9,7 +9,7 @@ from functools import partial
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import InterfaceError, OperationalError, transaction
 
-from events_app.shared.unwritten import Unwritten
+from events_app.shared.engine import Unwritten
 from sending_app import outbox
 from sending_app.api import client, payload
 from sending_app.api.client import SendResult

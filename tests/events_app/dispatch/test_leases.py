@@ -10,8 +10,7 @@ import pytest
 from django.db import connections
 
 from events_app.dispatch import leases
-from events_app.dispatch.kinds import Delivery
-from events_app.dispatch.leases import MOST_WORKER_DEATHS, ORPHANED, Lease
+from events_app.dispatch.leases import MOST_WORKER_DEATHS, ORPHANED, Delivery, Lease
 from events_app.models import PendingDelivery
 from events_app.shared import counters
 from events_app.shared.database import database_now

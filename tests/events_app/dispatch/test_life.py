@@ -24,8 +24,7 @@ from hypothesis.stateful import (
 )
 
 from events_app.dispatch import dispatcher, leases, replay, results, store
-from events_app.dispatch.kinds import Delivery
-from events_app.dispatch.leases import Lease
+from events_app.dispatch.leases import Delivery, Lease
 from events_app.models import Event, PendingDelivery
 from events_app.shared.database import DatabaseUnavailable, database_now
 from events_app.signals import ReceiverSignal, TrackingEvent

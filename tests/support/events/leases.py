@@ -7,8 +7,7 @@ from typing import Any
 
 from events_app import normalize as tables
 from events_app.dispatch import leases, store
-from events_app.dispatch.kinds import Delivery
-from events_app.dispatch.leases import Lease
+from events_app.dispatch.leases import Delivery, Lease
 from events_app.models import PendingDelivery
 from events_app.shared.database import database_now
 from tests.support.events.stored_events import open_event, stream_entries
