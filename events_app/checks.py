@@ -50,15 +50,23 @@ ANYMAIL_NAMES = frozenset(
 @register(Tags.security)
 def check_webhook_settings(**_: Any) -> list[CheckMessage]:
     """Check the names in `ANYMAIL`, and the values of this app's settings."""
+    known = registered_names | ANYMAIL_NAMES
+    unknown = [
+        checks.Warning(
+            f"ANYMAIL[{name!r}] is not a setting of this project.",
+            hint=hint(name, known),
+            id="events_app.W001",
+        )
+        for name in sorted(set(getattr(settings, "ANYMAIL", {})) - known)
+    ]
     # The other checks need settings that can be read.
     messages = unusable(conf.SETTINGS, "events_app.E001") or [
-        *_check_keys(),
+        *_check_signatures(),
         *_check_secrets(),
-        *_check_window(),
         *_check_tracking_webhook(),
         *_check_inbound_webhook(),
     ]
-    return [*_unknown_names(), *messages]
+    return [*unknown, *messages]
 
 
 @register(Tags.database)
@@ -101,23 +109,21 @@ def check_event_queues(**_: Any) -> list[CheckMessage]:
     return messages
 
 
-def _unknown_names() -> Iterable[CheckMessage]:
-    known = registered_names | ANYMAIL_NAMES
-    for name in sorted(set(getattr(settings, "ANYMAIL", {})) - known):
-        yield checks.Warning(
-            f"ANYMAIL[{name!r}] is not a setting of this project.",
-            hint=hint(name, known),
-            id="events_app.W001",
-        )
-
-
-def _check_keys() -> Iterable[CheckMessage]:
+def _check_signatures() -> Iterable[CheckMessage]:
     for setting in (conf.VERIFICATION_KEYS, conf.INBOUND_KEYS):
         for number, key in enumerate(setting.get(), 1):
             try:
                 load_key(key)
             except ValueError as error:
                 yield Error(f"{setting.name}, key {number}: {error}.", id="events_app.E002")
+    for max_age, hours in RETRIES:
+        window = max_age.get()
+        if window is not None and window < hours * 3600:
+            yield checks.Warning(
+                f"{max_age.name} is {window} seconds; SendGrid retries for {hours} hours.",
+                hint="If its retries keep the first signature, an outage longer than this loses posts.",
+                id="events_app.W003",
+            )
 
 
 def _check_secrets() -> Iterable[CheckMessage]:
@@ -133,17 +139,6 @@ def _check_secrets() -> Iterable[CheckMessage]:
                 hint=f"It has under {SHORTEST_PASSWORD} characters. Make one: "
                 "python -c 'import secrets; print(secrets.token_urlsafe(24))'",
                 id="events_app.W002",
-            )
-
-
-def _check_window() -> Iterable[CheckMessage]:
-    for setting, hours in RETRIES:
-        window = setting.get()
-        if window is not None and window < hours * 3600:
-            yield checks.Warning(
-                f"{setting.name} is {window} seconds; SendGrid retries for {hours} hours.",
-                hint="If its retries keep the first signature, an outage longer than this loses posts.",
-                id="events_app.W003",
             )
 
 

@@ -198,7 +198,11 @@ def _read(count: int, idle: int) -> list[Entry]:
     except ResponseError as error:
         if not str(error).startswith("NOGROUP"):
             raise
-        _create_group()
+        try:
+            redis.for_workers().xgroup_create(redis.key(), GROUP, id="0", mkstream=True)
+        except ResponseError as second:
+            if not str(second).startswith("BUSYGROUP"):  # another worker was first
+                raise
         return _read(count, idle)
     # Redis 6.2 returns None for a claimed entry that was deleted.
     return [unpack(entry_id, fields) for entry_id, fields in replies if fields]
@@ -252,14 +256,6 @@ def anything_to_read(idle: int) -> bool:
         redis.for_workers().xrange(redis.key(), min=after, count=1)
         or redis.for_workers().xpending_range(redis.key(), GROUP, "-", "+", 1, idle=idle)
     )
-
-
-def _create_group() -> None:
-    try:
-        redis.for_workers().xgroup_create(redis.key(), GROUP, id="0", mkstream=True)
-    except ResponseError as error:
-        if not str(error).startswith("BUSYGROUP"):  # another worker was first
-            raise
 
 
 @cache

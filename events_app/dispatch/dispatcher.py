@@ -127,7 +127,10 @@ class _Calls:
             except BaseException as error:  # a receiver may raise anything
                 if transactions.is_connection_lost(router.db_for_write(PendingDelivery)):
                     raise DatabaseUnavailable(type(error).__name__) from error
-                if isinstance(error, SystemExit) and _is_shutting_down():
+                # billiard's SIGTERM handler raises SystemExit in the middle of a receiver: at the hard limit,
+                # or when a supervisor stops the worker and its children. The receiver is not to blame.
+                is_ending = billiard.common._should_have_exited[0]  # type: ignore[attr-defined]
+                if isinstance(error, SystemExit) and is_ending:
                     raise
                 timed_out = isinstance(error, SoftTimeLimitExceeded)
                 reason = counters.RECEIVER_TIMED_OUT if timed_out else counters.RECEIVER_FAILED
@@ -161,7 +164,18 @@ _Call: TypeAlias = Callable[[_Calls], None]
 
 
 def _call_strategy(buffer: ResultBuffer) -> _Call:
-    return _in_one_transaction if ATOMIC_DISPATCH.get() else partial(_one_by_one, buffer, Outside())
+    if ATOMIC_DISPATCH.get():
+        return _in_one_transaction
+    outside = Outside()
+
+    def call_one_by_one(calls: _Calls) -> None:
+        calls.make(lambda: outside)
+        if calls.remaining:
+            _save_progress(calls)
+        else:
+            buffer.done.append(calls.delivery.pk)
+
+    return call_one_by_one
 
 
 def _deliver(
@@ -183,12 +197,6 @@ def _deliver(
         if calls:
             buffer.interrupted[delivery.pk] = calls.remaining
         raise
-
-
-def _is_shutting_down() -> bool:
-    # billiard's SIGTERM handler raises SystemExit in the middle of a receiver: at the hard limit, or when a
-    # supervisor stops the worker and its children. The receiver is not to blame.
-    return bool(billiard.common._should_have_exited[0])  # type: ignore[attr-defined]
 
 
 def _calls(delivery: Delivery, receivers: dict[str, NamedReceiver], buffer: ResultBuffer) -> "_Calls | None":
@@ -213,14 +221,6 @@ def _calls(delivery: Delivery, receivers: dict[str, NamedReceiver], buffer: Resu
         return None
     buffer.without_receiver += not calls.remaining
     return calls
-
-
-def _one_by_one(buffer: ResultBuffer, outside: Outside, calls: _Calls) -> None:
-    calls.make(lambda: outside)
-    if calls.remaining:
-        _save_progress(calls)
-    else:
-        buffer.done.append(calls.delivery.pk)
 
 
 def _in_one_transaction(calls: _Calls) -> None:

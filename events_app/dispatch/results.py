@@ -62,17 +62,19 @@ class ResultBuffer:
 
         Raises SoftTimeLimitExceeded. Never raises DatabaseUnavailable: a caller's error may be pending.
         """
+
+        def write_while_leased() -> None:
+            # After the lease another worker repeats the deliveries. A write that always fails must end some
+            # time.
+            if self.lease.is_held():
+                self._write()
+
         counters.count(counters.NO_RECEIVER, self.without_receiver)
         self.without_receiver = 0
         try:
-            unwritten.write(self._write, self._write_while_leased)
+            unwritten.write(self._write, write_while_leased)
         except DatabaseUnavailable as error:
             logger.warning("Results of deliveries wait for the database: %s", error)
-
-    def _write_while_leased(self) -> None:
-        # After the lease another worker repeats the deliveries. A write that always fails must end some time.
-        if self.lease.is_held():
-            self._write()
 
     def _write(self) -> None:
         self._last_write = time.monotonic()

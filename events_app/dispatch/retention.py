@@ -34,8 +34,15 @@ def remove_old_events(lease: Lease) -> bool:
 
     A pending delivery stays until it is done or a dead letter. Raises a database error.
     """
+
+    def count(removed: Removed) -> None:
+        counters.count(counters.PRUNED, len(removed.values))
+        counters.count(counters.PRUNED_DEAD_LETTER, removed.dead_letters)
+        if removed.dead_letters:
+            logger.warning("Removed %d dead letters at the end of their retention", removed.dead_letters)
+
     days = RETENTION_DAYS.get()
-    return days is None or remove_old_rows(lease, days, SLICE, "id", _count)
+    return days is None or remove_old_rows(lease, days, SLICE, "id", count)
 
 
 def remove_old_rows(lease: Lease, days: int, size: int, column: str, then: Callable[[Removed], None]) -> bool:
@@ -51,13 +58,6 @@ def remove_old_rows(lease: Lease, days: int, size: int, column: str, then: Calla
         lambda pks: then(_remove(lease.kind, pks, column)),
         lease.has_budget,
     )
-
-
-def _count(removed: Removed) -> None:
-    counters.count(counters.PRUNED, len(removed.values))
-    counters.count(counters.PRUNED_DEAD_LETTER, removed.dead_letters)
-    if removed.dead_letters:
-        logger.warning("Removed %d dead letters at the end of their retention", removed.dead_letters)
 
 
 def _remove(kind: Kind, pks: list[int], column: str) -> Removed:

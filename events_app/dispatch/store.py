@@ -108,33 +108,33 @@ def _arrivals(entries: Sequence[Entry]) -> Iterator[Arrival]:
 
 
 def _insert_or_split(arrivals: list[Arrival], lease: Lease) -> list[tuple[int, Arrival]]:
-    """Insert; halve a batch refused by the database until the refused event is alone."""
+    """Insert; halve a batch refused by the database until the refused event is alone.
+
+    A refused event is stored as a dead letter, with its raw bytes only.
+    """
     try:
         return _insert(arrivals, lease)
     except (OperationalError, InterfaceError) as error:
         raise DatabaseUnavailable(type(error).__name__) from error
     except (DatabaseError, ValueError) as error:
-        if len(arrivals) > 1:
-            half = len(arrivals) // 2
-            first = _insert_or_split(arrivals[:half], lease)
-            try:
-                return first + _insert_or_split(arrivals[half:], lease)
-            except (DatabaseUnavailable, SoftTimeLimitExceeded):
-                buffer = ResultBuffer(lease)
-                buffer.released = [pk for pk, _ in first]
-                buffer.close()
-                raise
-        return _store_as_dead_letter(arrivals[0].row, lease, error)
-
-
-def _store_as_dead_letter(row: NewEvent, lease: Lease, refused: Exception) -> list[tuple[int, Arrival]]:
-    """Store a refused event as its raw bytes only."""
-    error = f"The database refused the event's columns: {type(refused).__name__}."
-    raw_only = NewEvent(row.key, row.received_at, row.webhook, row.raw)
+        refusal = type(error).__name__
+    if len(arrivals) > 1:
+        half = len(arrivals) // 2
+        first = _insert_or_split(arrivals[:half], lease)
+        try:
+            return first + _insert_or_split(arrivals[half:], lease)
+        except (DatabaseUnavailable, SoftTimeLimitExceeded):
+            buffer = ResultBuffer(lease)
+            buffer.released = [pk for pk, _ in first]
+            buffer.close()
+            raise
+    refused = arrivals[0].row
+    raw_only = NewEvent(refused.key, refused.received_at, refused.webhook, refused.raw)
+    error_text = f"The database refused the event's columns: {refusal}."
     try:
-        return _insert([Arrival(raw_only, None, error)], lease)
-    except (DatabaseError, InterfaceError, ValueError) as again:
-        raise DatabaseUnavailable(f"{type(again).__name__}, even for an event's raw bytes alone") from again
+        return _insert([Arrival(raw_only, None, error_text)], lease)
+    except (DatabaseError, InterfaceError, ValueError) as error:
+        raise DatabaseUnavailable(f"{type(error).__name__}, even for an event's raw bytes alone") from error
 
 
 def _insert(arrivals: list[Arrival], lease: Lease) -> list[tuple[int, Arrival]]:

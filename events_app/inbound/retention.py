@@ -32,10 +32,16 @@ def remove_old_mails(lease: Lease) -> bool:
     False when the budget ended before the last mail. A sweep of files that the budget ends needs no further
     task: the next hour's sweep starts elsewhere. Raises a database error.
     """
-    is_done = retention.remove_old_rows(lease, INBOUND_RETENTION_DAYS.get(), SLICE, "file", _remove_files)
-    if is_done:
-        _sweep(lease)
-    return is_done
+    if not retention.remove_old_rows(lease, INBOUND_RETENTION_DAYS.get(), SLICE, "file", _remove_files):
+        return False
+    with _log_storage_errors():
+        old = storage.older_than(datetime.now(UTC) - AGE)
+        mails = InboundMail.objects.using(router.db_for_write(InboundMail))
+        while lease.has_budget() and (files := list(islice(old, SLICE))):
+            for file in set(files) - set(mails.filter(file__in=files).values_list("file", flat=True)):
+                storage.remove_file(file)
+                counters.count(counters.FILE_SWEPT)
+    return True
 
 
 def _remove_files(removed: Removed) -> None:
@@ -49,16 +55,6 @@ def _remove_files(removed: Removed) -> None:
     with _log_storage_errors():
         for file in removed.values:
             storage.remove_file(file)
-
-
-def _sweep(lease: Lease) -> None:
-    with _log_storage_errors():
-        old = storage.older_than(datetime.now(UTC) - AGE)
-        mails = InboundMail.objects.using(router.db_for_write(InboundMail))
-        while lease.has_budget() and (files := list(islice(old, SLICE))):
-            for file in set(files) - set(mails.filter(file__in=files).values_list("file", flat=True)):
-                storage.remove_file(file)
-                counters.count(counters.FILE_SWEPT)
 
 
 @contextmanager

@@ -86,7 +86,15 @@ def older_than(before: datetime) -> Iterator[str]:
         names = [f"{folder}/{name}" for name in storage.listdir(folder)[1] if name.isprintable()]
         # Every file of an earlier day is old enough: do not ask the storage for its time.
         is_earlier = day is not None and day < last_day
-        yield from (name for name in _shuffled(names) if is_earlier or _is_older(storage, name, before))
+        for name in _shuffled(names):
+            if not is_earlier:
+                try:
+                    changed = storage.get_modified_time(name)
+                except FileNotFoundError:  # removed in the meantime
+                    continue
+                if (timezone.make_aware(changed) if timezone.is_naive(changed) else changed) >= before:
+                    continue
+            yield name
 
 
 def describe_error(error: Exception) -> str:
@@ -100,14 +108,6 @@ def _day(folder: str) -> date | None:
         return date.fromisoformat(folder) if _DAY.fullmatch(folder) else None
     except ValueError:
         return None
-
-
-def _is_older(storage: Storage, name: str, before: datetime) -> bool:
-    try:
-        changed = storage.get_modified_time(name)
-    except FileNotFoundError:  # removed in the meantime
-        return False
-    return (timezone.make_aware(changed) if timezone.is_naive(changed) else changed) < before
 
 
 def _shuffled(names: list[str]) -> list[str]:

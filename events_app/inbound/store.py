@@ -57,7 +57,15 @@ def read_mail(mail: InboundMail) -> InboundEvent:
     """
     reading = parse_mail(mail)
     if mail.key is None:
-        _save_parsed(mail, reading)
+        message = reading.message
+        sender, recipient = message.from_email, message.envelope_recipient
+        mail.key = reading.key
+        mail.message_id = (message.message_id or "")[:255]
+        mail.answers = (_answers(message) or "")[:255]
+        mail.sender = (sender.addr_spec if sender else "").lower()[:320]
+        mail.recipient = (recipient or "").lower()[:320]
+        mail.subject = (message.subject or "")[:200]
+        mail.save(update_fields=["key", "message_id", "answers", "sender", "recipient", "subject"])
     # On every reading: a worker may have died, or lost the database, after saving the key.
     if mail.duplicate_of_id is None:
         _mark_duplicates(mail)
@@ -108,18 +116,6 @@ def body(mail: InboundMail) -> bytes:
     if sha256(post).digest() != bytes(mail.digest):
         raise Unavailable("The file in the storage was changed: its SHA-256 differs from the post's.")
     return post
-
-
-def _save_parsed(mail: InboundMail, reading: Reading) -> None:
-    message = reading.message
-    sender, recipient = message.from_email, message.envelope_recipient
-    mail.key = reading.key
-    mail.message_id = (message.message_id or "")[:255]
-    mail.answers = (_answers(message) or "")[:255]
-    mail.sender = (sender.addr_spec if sender else "").lower()[:320]
-    mail.recipient = (recipient or "").lower()[:320]
-    mail.subject = (message.subject or "")[:200]
-    mail.save(update_fields=["key", "message_id", "answers", "sender", "recipient", "subject"])
 
 
 def _answers(message: InboundMessage) -> str | None:

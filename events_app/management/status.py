@@ -97,7 +97,14 @@ def pipeline_page(figures: dict[str, Any]) -> Iterator[str]:
     """The figures as text, without those of a server that did not answer."""
     if figures["waiting_in_redis"] is not None:
         yield f"Waiting in Redis, to be stored: {figures['waiting_in_redis']}"
-        yield _beat(figures["seconds_since_beat"])
+        seconds = figures["seconds_since_beat"]
+        last_tick = f"The last tick of beat's came {span(seconds or 0)} ago"
+        if seconds is None:
+            yield "WARNING: no tick of beat's has ever come: no worker and no beat has run with this Redis."
+        elif seconds > tasks.LATE:
+            yield f"WARNING: {last_tick}. Is it running, with events.tick in its schedule, and a worker?"
+        else:
+            yield f"{last_tick}."
     if figures["pending"] is not None:
         yield from _states("events", figures["pending"])
         yield from _failed(figures["failed_receivers"] or {})
@@ -110,15 +117,6 @@ def pipeline_page(figures: dict[str, Any]) -> Iterator[str]:
     if figures["counters"]:
         counted = [(name, count, counters.meaning(name)) for name, count in figures["counters"].items()]
         yield from section(("counted so far", "", ""), counted)
-
-
-def _beat(seconds: int | None) -> str:
-    if seconds is None:
-        return "WARNING: no tick of beat's has ever come: no worker and no beat has run with this Redis."
-    last_tick = f"The last tick of beat's came {span(seconds)} ago"
-    if seconds > tasks.LATE:
-        return f"WARNING: {last_tick}. Is it running, with events.tick in its schedule, and a worker?"
-    return f"{last_tick}."
 
 
 def _states(nouns: str, counts: dict[str, Any]) -> Iterator[str]:

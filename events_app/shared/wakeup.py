@@ -75,7 +75,14 @@ def task(
     The options sit on the task, so that they hold in every Celery app that runs the task.
     """
     registered[name] = Registered(queue, limits)
-    hooks: dict[str, Any] = {"on_bound": _publishes_to(queue)}  # celery-types does not list it
+
+    # The task gets its queue here, for beat and for every other publisher. Celery 5.7 warns of a `queue` in
+    # the body of a task class and advises `task_routes` (celery/app/task.py, `Task.bind`). That setting
+    # belongs to the app, and the app may be a host project's.
+    def set_queue(task_class: Any, _app: Celery) -> None:
+        task_class.queue = queue
+
+    hooks: dict[str, Any] = {"on_bound": classmethod(set_queue)}  # celery-types does not list it
     return shared_task(
         name=name,
         **hooks,
@@ -88,19 +95,6 @@ def task(
         expires=3600,
         max_retries=0,
     )
-
-
-def _publishes_to(queue: str) -> "classmethod[Any, Any, None]":
-    """A hook for `Task.on_bound` that gives the task its queue, for beat and for every other publisher.
-
-    Celery 5.7 warns of a `queue` in the body of a task class and advises `task_routes`
-    (celery/app/task.py, `Task.bind`). That setting belongs to the app, and the app may be a host project's.
-    """
-
-    def set_queue(task_class: Any, _app: Celery) -> None:
-        task_class.queue = queue
-
-    return classmethod(set_queue)
 
 
 def wake_once(task: "Task[[], object]") -> None:
@@ -131,7 +125,7 @@ def _ask_redis(task: "Task[[], object]", question: Callable[[Redis, str], object
     if not _may_ask_redis():
         return None
     try:
-        return question(redis.for_wake_ups(), _flag(task))
+        return question(redis.for_wake_ups(), redis.key(f"wakeup:{task.name}"))
     except (RedisError, ImproperlyConfigured):
         _redis_paused_until = time.monotonic() + _PAUSE
         return None
@@ -139,10 +133,6 @@ def _ask_redis(task: "Task[[], object]", question: Callable[[Redis, str], object
 
 def _may_ask_redis() -> bool:
     return time.monotonic() >= _redis_paused_until
-
-
-def _flag(task: "Task[[], object]") -> str:
-    return redis.key(f"wakeup:{task.name}")
 
 
 def wake(task: "Task[[], object]") -> bool:
@@ -185,7 +175,11 @@ def _publish(task: "Task[[], object]") -> None:
             **_NO_REPRS,
         )
     except BaseException:
-        _disconnect()
+        # Not close(), which waits for an answer of the broker that has just failed.
+        connection = getattr(_thread, "connection", None)
+        _thread.__dict__.clear()
+        if connection is not None:
+            connection.collect(socket_timeout=_BROKER_TIMEOUT)
         raise
 
 
@@ -214,11 +208,3 @@ def _producer(app: Celery) -> Producer:
         _thread.owner, _thread.connection = (app, os.getpid()), connection
     producer: Producer = _thread.producer
     return producer
-
-
-def _disconnect() -> None:
-    # Not close(), which waits for an answer of the broker that has just failed.
-    connection = getattr(_thread, "connection", None)
-    _thread.__dict__.clear()
-    if connection is not None:
-        connection.collect(socket_timeout=_BROKER_TIMEOUT)

@@ -94,7 +94,13 @@ class SendGridInboundWebhookView(WebhookView):
                 if store.is_saved(file):
                     return
             # SendGrid posts the mail again. If such files stayed, an outage would fill the storage.
-            _remove_file(file)
+            try:
+                storage.remove_file(file)
+            except Exception as error:  # noqa: BLE001 (each storage has errors of its own)
+                logger.warning(
+                    "Could not remove the file of a refused mail; the sweep removes it later: %s",
+                    storage.describe_error(error),
+                )
             raise
 
 
@@ -157,13 +163,3 @@ def _read(source: Any) -> bytes:
         return bytes(source.read(CHUNK))
     except OSError:
         raise _retry_later("the connection broke before the body was complete") from None
-
-
-def _remove_file(file: str) -> None:
-    try:
-        storage.remove_file(file)
-    except Exception as error:  # noqa: BLE001 (each storage has errors of its own)
-        logger.warning(
-            "Could not remove the file of a refused mail; the sweep removes it later: %s",
-            storage.describe_error(error),
-        )

@@ -64,9 +64,9 @@ class NoHiddenReconnect(bootsteps.StartStopStep):
 
 def disable_hidden_reconnect() -> None:
     """Disable the retry in the workers of this process, in any Celery app."""
-    worker_init.connect(_add_step, dispatch_uid="events_app.worker.connection")
 
+    def add_step(sender: Any, **_: Any) -> None:
+        # Celery makes the worker's consumer later, with these steps.
+        sender.app.steps["consumer"].add(NoHiddenReconnect)
 
-def _add_step(sender: Any, **_: Any) -> None:
-    # Celery makes the worker's consumer later, with these steps.
-    sender.app.steps["consumer"].add(NoHiddenReconnect)
+    worker_init.connect(add_step, weak=False, dispatch_uid="events_app.worker.connection")

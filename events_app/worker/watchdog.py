@@ -181,20 +181,17 @@ class Watchdog(threading.Thread):
         if not waiting:
             self._unfed = 0
         if self._stuck >= ROUNDS:
-            self._end_stuck()
+            frame = sys._current_frames().get(threading.main_thread().ident or 0)
+            where = "unknown"
+            if frame:
+                where = f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
+            if not self._runs_a_task() and not self._turned.is_set():
+                self._end(f"the main loop has not turned for {PATIENCE:g} s (it is at {where})")
+            self._start_anew()
         elif self._unfed >= ROUNDS:
             # In the main loop: no message can arrive between the last check and the end.
             self._consumer.call_soon(self._end_unfed, waiting, self._seen)
             self._unfed = 0
-
-    def _end_stuck(self) -> None:
-        frame = sys._current_frames().get(threading.main_thread().ident or 0)
-        where = (
-            f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}" if frame else "unknown"
-        )
-        if not self._runs_a_task() and not self._turned.is_set():
-            self._end(f"the main loop has not turned for {PATIENCE:g} s (it is at {where})")
-        self._start_anew()
 
     def _end_unfed(self, waiting: list[str], seen: int) -> None:
         if seen == _received and not self._runs_a_task():
@@ -283,15 +280,13 @@ def _is_busy(child: Any) -> bool:
     if _reports is None or child.index >= _MOST_CHILDREN:
         return True
     pid, tasks = _REPORT.unpack_from(_reports, child.index * _REPORT.size)
-    return (pid != child.pid or tasks > 0) and _is_alive(child.pid)
-
-
-def _is_alive(pid: int) -> bool:
-    """Whether a child still runs. Leaves an ended child for billiard to reap."""
+    if pid == child.pid and not tasks:
+        return False
     if not hasattr(os, "waitid"):  # macOS before Python 3.13
         return True
     try:
-        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        # Whether the child still runs. An ended child is left for billiard to reap.
+        return os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
     except ChildProcessError:
         return False
 

@@ -285,10 +285,18 @@ def test_a_lost_stream_is_recreated() -> None:
     assert raws(fresh()) == [b"2"]
 
 
-def test_creating_the_consumer_group_is_idempotent() -> None:
-    stream._create_group()
-    stream._create_group()
+def test_a_consumer_group_created_by_another_worker_meanwhile_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = redis.for_workers()
+    create = client.xgroup_create
+
+    def after_another_worker(*args: Any, **options: Any) -> object:
+        create(*args, **options)
+        return create(*args, **options)
+
     append(b"1")
+    monkeypatch.setattr(client, "xgroup_create", after_another_worker)
     assert raws(fresh()) == [b"1"]
 
 

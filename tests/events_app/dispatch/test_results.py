@@ -164,10 +164,12 @@ def test_concurrent_threads_write_unwritten_results_once(database: str) -> None:
     lease = Lease()
     names = [f"A{number}" for number in range(12)]
     store_leased(*names, lease=lease)
-    for name in names:
-        buffer = ResultBuffer(lease)
+    buffers = [ResultBuffer(lease) for _ in names]
+    for buffer, name in zip(buffers, names, strict=True):
         buffer.done = [pk(name)]
-        results.unwritten.writes.append(buffer._write_while_leased)
+    with database_away(database):
+        for buffer in buffers:
+            buffer.close()
     together = Barrier(3)
 
     def write(_: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, Task
 from celery.exceptions import SoftTimeLimitExceeded
 
 from devstack.process import wait_for
@@ -87,7 +87,7 @@ def test_each_celery_app_has_its_own_connection() -> None:
     wakeup._producer(other)
     assert wakeup._thread.connection is not connection
     assert wakeup._thread.connection.transport_options["max_retries"] == 0
-    wakeup._disconnect()
+    wakeup._thread.__dict__.clear()
 
 
 def test_wake_up_tasks_ack_early_ignore_results_and_have_no_retry() -> None:
@@ -239,6 +239,10 @@ def test_wake_ups_are_suppressed_until_a_worker_acknowledges_one() -> None:
     assert waiting() == 2
 
 
+def flag_of(task: "Task[[], object]") -> str:
+    return redis.key(f"wakeup:{task.name}")
+
+
 def test_each_task_has_its_own_wake_up() -> None:
     wakeup.wake_once(tasks.drain)
     wakeup.wake_once(tasks.tick)
@@ -247,14 +251,14 @@ def test_each_task_has_its_own_wake_up() -> None:
 
 def test_a_lost_wake_up_suppresses_others_for_2_seconds() -> None:
     wakeup.wake_once(tasks.drain)
-    assert 0 < redis.for_workers().pttl(wakeup._flag(tasks.drain)) <= 2000
+    assert 0 < redis.for_workers().pttl(flag_of(tasks.drain)) <= 2000
 
 
 def test_suppress_lasts_for_the_given_time() -> None:
     wakeup.suppress(tasks.drain, 1.5)
     wakeup.wake_once(tasks.drain)
     assert waiting() == 0
-    assert 0 < redis.for_workers().pttl(wakeup._flag(tasks.drain)) <= 1500
+    assert 0 < redis.for_workers().pttl(flag_of(tasks.drain)) <= 1500
 
 
 def test_an_unusable_setting_does_not_suppress_wake_ups(anymail: Callable[..., None]) -> None:
@@ -268,7 +272,7 @@ def test_an_unusable_setting_does_not_suppress_wake_ups(anymail: Callable[..., N
 def test_a_failed_wake_up_suppresses_no_other(broker_away: None) -> None:
     for _ in range(2):  # the second time it is not even tried
         wakeup.wake_once(tasks.drain)
-        assert not redis.for_workers().exists(wakeup._flag(tasks.drain))
+        assert not redis.for_workers().exists(flag_of(tasks.drain))
 
 
 def test_a_wake_up_is_sent_when_redis_is_away(anymail: Callable[..., None]) -> None:
