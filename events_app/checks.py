@@ -168,7 +168,10 @@ def _check_inbound_webhook() -> Iterable[CheckMessage]:
     except ImproperlyConfigured as error:
         yield Error(f"No inbound mail can be kept: {error}.", id="events_app.E007")
     else:
-        if isinstance(backend, FileSystemStorage) and _is_public(Path(backend.location)):
+        folder = Path(backend.location) if isinstance(backend, FileSystemStorage) else None
+        media = Path(os.path.abspath(settings.MEDIA_ROOT))
+        # Without a MEDIA_ROOT this is the working directory, where a storage without a location keeps mails.
+        if folder and (folder == media or (settings.MEDIA_ROOT and folder.is_relative_to(media))):
             yield checks.Warning(
                 "Inbound mails are stored under MEDIA_ROOT, whose files are usually public.",
                 hint=f'Give STORAGES["{storage.ALIAS}"] a location of its own.',
@@ -197,9 +200,3 @@ def _has_url(name: str) -> bool:
     except NoReverseMatch:
         return False
     return True
-
-
-def _is_public(folder: Path) -> bool:
-    media = Path(os.path.abspath(settings.MEDIA_ROOT))
-    # Without a MEDIA_ROOT this is the working directory, where a storage without a location keeps mails.
-    return folder == media or bool(settings.MEDIA_ROOT and folder.is_relative_to(media))

@@ -32,7 +32,20 @@ def remove_old_mails(lease: Lease) -> bool:
     False when the budget ended before the last mail. A sweep of files that the budget ends needs no further
     task: the next hour's sweep starts elsewhere. Raises a database error.
     """
-    if not retention.remove_old_rows(lease, INBOUND_RETENTION_DAYS.get(), SLICE, "file", _remove_files):
+
+    def remove_files(removed: Removed) -> None:
+        # The rows are gone already. The sweep removes files that stay behind here.
+        counters.count(counters.MAIL_PRUNED, len(removed.values))
+        counters.count(counters.MAIL_PRUNED_DEAD_LETTER, removed.dead_letters)
+        if removed.dead_letters:
+            logger.warning(
+                "Removed %d dead letters of inbound mails at the end of their retention", removed.dead_letters
+            )
+        with _log_storage_errors():
+            for file in removed.values:
+                storage.remove_file(file)
+
+    if not retention.remove_old_rows(lease, INBOUND_RETENTION_DAYS.get(), SLICE, "file", remove_files):
         return False
     with _log_storage_errors():
         old = storage.older_than(datetime.now(UTC) - AGE)
@@ -42,19 +55,6 @@ def remove_old_mails(lease: Lease) -> bool:
                 storage.remove_file(file)
                 counters.count(counters.FILE_SWEPT)
     return True
-
-
-def _remove_files(removed: Removed) -> None:
-    # The rows are gone already. The sweep removes files that stay behind here.
-    counters.count(counters.MAIL_PRUNED, len(removed.values))
-    counters.count(counters.MAIL_PRUNED_DEAD_LETTER, removed.dead_letters)
-    if removed.dead_letters:
-        logger.warning(
-            "Removed %d dead letters of inbound mails at the end of their retention", removed.dead_letters
-        )
-    with _log_storage_errors():
-        for file in removed.values:
-            storage.remove_file(file)
 
 
 @contextmanager
