@@ -27,17 +27,17 @@ def insert_new_events(events: Sequence[NewEvent], using: str) -> dict[bytes, int
     ordered = sorted(events, key=attrgetter("key"))
     if connection.vendor == "postgresql":
         # A single parameter: quoting each value costs more than the insert. JSON has bytes as base64.
-        values, types = [], []
+        expressions, types = [], []
         for field in fields:
             if isinstance(field, BinaryField):
-                value, sql_type = f"decode({field.attname}, 'base64')", "text"
+                expression, sql_type = f"decode({field.attname}, 'base64')", "text"
             else:
                 # Without the length: a cast to the length would cut a longer text.
-                value, sql_type = field.attname, (field.db_type(connection) or "").partition("(")[0]
-            values.append(value)
+                expression, sql_type = field.attname, (field.db_type(connection) or "").partition("(")[0]
+            expressions.append(expression)
             types.append(f"{field.attname} {sql_type}")
         new = f"json_to_recordset(%s) AS new ({', '.join(types)})"
-        rows = f"SELECT {', '.join(values)} FROM {new}"  # noqa: S608 (our own columns)
+        rows = f"SELECT {', '.join(expressions)} FROM {new}"  # noqa: S608 (our own columns)
         parameters = [[msgspec.json.encode(ordered).decode()]]
     else:
         rows = f"VALUES ({', '.join(['%s'] * len(fields))})"

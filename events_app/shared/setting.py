@@ -64,7 +64,7 @@ def non_empty_text(value: object) -> str:
 
 def texts(value: object) -> tuple[str, ...]:
     several = [value] if isinstance(value, str) else value
-    if not isinstance(several, list | tuple) or not all(isinstance(item, str) for item in several):
+    if not isinstance(several, list | tuple) or not all(isinstance(text, str) for text in several):
         raise ValueError("must be a string or a list of strings")
     return tuple(text for text in several if text.strip())
 
