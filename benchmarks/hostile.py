@@ -221,6 +221,13 @@ def _headers() -> Iterator[Shape]:
     yield _raw("headers: one that is folded", 250_000, lambda n: b"Subject: a\n" + b" a\n" * (n // 3) + b"\n")
     yield _raw("headers: one of megabytes", 2_500_000, lambda n: b"Subject: " + b"a " * (n // 2) + b"\n\n")
     yield _raw("headers: one without a colon", 8_000_000, lambda n: b"a" * n)
+    yield _raw("headers: none, but empty lines", 8_000_000, lambda n: b"\n" * n)
+    yield _raw("headers: none, but indented lines", 8_000_000, lambda n: b" \n" * (n // 2))
+    yield _raw("headers: envelopes", 8_000_000, lambda n: b"From a\n" * (n // 7))
+    yield _raw(
+        "headers: a line that is none, folded", 8_000_000, lambda n: b"a: b\nno\n" + b" c\n" * (n // 3)
+    )
+    yield _raw("headers: lines that are none", 5000, lambda n: b"a: b\nno header\nX-A: b\n" * n)
     for header in ("From", "Subject", "Date", "Message-ID", "References", "MIME-Version"):
         for name, n, value in _ADDRESSES:
             yield _header(name, header, n, value)
@@ -295,6 +302,42 @@ def _bodies() -> Iterator[Shape]:
         "delivery status: blank lines",
         2_000_000,
         lambda n: b"Content-Type: message/delivery-status\n\n" + b"a:b\n" + b" \n" * (n // 2),
+    )
+    yield _raw(
+        "boundaries: not declared, of short lines",
+        2_000_000,
+        lambda n: b"Content-Type: multipart/mixed\n\n" + b"--a\n" * (n // 4),
+    )
+    yield _raw(
+        "boundaries: not declared, each different",
+        2_000_000,
+        lambda n: b"Content-Type: multipart/mixed\n\n" + b"".join(b"--a%d\n" % at for at in range(n // 10)),
+    )
+    yield _raw(
+        "boundaries: not declared, of spaces",
+        2_000_000,
+        lambda n: b"Content-Type: multipart/mixed\n\n" + (b"--a" + b" " * 20_000 + b"b\n") * (n // 20_000),
+    )
+    yield _raw(
+        "boundaries: not declared, in 90 levels",
+        2_000_000,
+        lambda n: (
+            b"".join(
+                b"Content-Type: multipart/mixed\n\n--b%d\nContent-Language: x\n" % at for at in range(90)
+            )
+            + b"\n"
+            + b"--c\n" * (n // 4)
+        ),
+    )
+    yield _raw(
+        "boundaries: declared for 90 levels, and lines",
+        2_000_000,
+        lambda n: _nested(90, b"a\n" * (n // 2)),
+    )
+    yield _raw(
+        "boundaries: one for all levels",
+        24,
+        lambda n: b"Content-Type: multipart/mixed; boundary=b\n\n--b\n" * n + b"\n" + b"\n--b--" * n,
     )
     yield _raw(
         "delivery status: blocks",
