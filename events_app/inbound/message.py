@@ -31,6 +31,9 @@ LONGEST_NAME = 200
 # Control characters, and characters reversing the reading direction, to show "gnp.exe" as "exe.png".
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
+# A content type that ends with its semicolon, or with a comma, a space or a comment in its place.
+_CONTENT_TYPE = re.compile(r"\s*([^\s;,(/]+/[^\s;,(/]+)(?:[\s;,(]|\Z)")
+
 _MESSAGE_ID = re.compile(r"<[^<>\s]+>")
 
 
@@ -223,6 +226,11 @@ class InboundMessage(EmailMessage):
         main_value, _, _ = str(self[header]).partition(";")
         return [(main_value.strip(), ""), *headers.parameters(self[header]).items()]
 
+    def get_content_type(self) -> str:
+        """The content type in lower case, also without the semicolon before the parameters."""
+        match = _CONTENT_TYPE.match(str(self.get("Content-Type", "")))
+        return match[1].lower() if match else super().get_content_type()
+
     def get_content_charset(self, failobj: Any = None) -> Any:
         """Python's name of the part's charset; `failobj` for an unknown or missing charset."""
         return known(self.get_param("charset", "")) or failobj
@@ -298,6 +306,10 @@ class InboundMessage(EmailMessage):
 
 class _Generator(BytesGenerator):
     """A faster and more tolerant generator than the standard library's."""
+
+    def write(self, text: str) -> None:
+        # The standard library raises for a boundary beyond ASCII.
+        self._fp.write(text.encode("utf-8", "surrogateescape"))  # type: ignore[attr-defined]
 
     def _write_lines(self, lines: str) -> None:
         # The standard library makes a string of each line: 30 MB of empty lines took a minute.

@@ -289,6 +289,27 @@ def test_a_new_payload_of_an_attached_mail_has_no_source() -> None:
     assert attached.get_content_bytes() == b"A: c\n\ntext"
 
 
+@pytest.mark.parametrize(
+    ("value", "content_type"),
+    [
+        ("text/html charset=utf-8", "text/html"),
+        ("Text/HTML, charset=utf-8", "text/html"),
+        ("text/html\n charset=utf-8", "text/html"),
+        ("text/html(a comment); charset=utf-8", "text/html"),
+        ("text/html;charset=utf-8", "text/html"),
+        ("text/html", "text/html"),
+        ("text/html charset=a/b", "text/html"),
+        ("text/html/x", "text/plain"),
+        ("html", "text/plain"),
+        ("", "text/plain"),
+    ],
+)
+def test_a_content_type_ends_without_a_semicolon_too(value: str, content_type: str) -> None:
+    part = mail(f"Content-Type: {value}", "", "ü")
+    assert part.get_content_type() == content_type
+    assert (part.html if content_type == "text/html" else part.text) == "ü"
+
+
 # --- Content ---
 
 

@@ -89,6 +89,65 @@ BITS = (
 )
 NAMES = ("From", "To", "Subject", "Date", "Message-ID", "References", "Content-Type", "Content-Disposition")
 
+#: Lines that the parser reads in a second way when the first way fails.
+BROKEN_LINES = (
+    *(b"Content-Type: multipart/mixed; boundary=a", b"Content-Type: multipart/mixed; boundary=a:b"),
+    *(b"Content-Type: multipart/related; boundary='a'", b'Content-Type: multipart/mixed; boundary="b'),
+    *(
+        b"Content-Type: multipart/mixed",
+        b"Content-Type : multipart/mixed; boundary=\xe9;b",
+        b"Content-Type: x",
+    ),
+    *(
+        b"Content-Type: message/rfc822",
+        b" Content-Type: message/delivery-status",
+        b"Content-Transfer-Encoding: base64",
+    ),
+    *(
+        b"--a",
+        b"--a--",
+        b"--a:b",
+        b"--a:b--",
+        b"--'a'",
+        b"--b ",
+        b"--b--",
+        b"--\xe9;b",
+        b"--c",
+        b"--c--",
+        b"--",
+        b"-- ",
+    ),
+    *(
+        b"",
+        b"",
+        b"",
+        b" ",
+        b"\t",
+        b"text",
+        b"no header",
+        b"Note: x",
+        b"X-A: b",
+        b"Subject : x",
+        b"From a",
+        b">From a",
+    ),
+    *(
+        b"\xef\xbb\xbf",
+        b"\xef\xbb\xbfTo: a@b.example",
+        b"\0",
+        b"\0Date: x",
+        b"\xff: x",
+        b": x",
+        b"\xfe\xff",
+        b"U3ViamVjdDogeA==",
+    ),
+)
+
+broken_mails = st.lists(
+    st.tuples(st.sampled_from(BROKEN_LINES), st.sampled_from([b"\n", b"\n", b"\r\n", b"\r", b"\r\r\n"])),
+    max_size=30,
+).map(lambda lines: b"".join(map(b"".join, lines)))
+
 junk = st.lists(st.sampled_from(BITS), max_size=8).map("".join)
 
 
@@ -219,6 +278,19 @@ def test_reading_raises_nothing_for_any_header(name: str, unit: str, times: int,
         part.get_params()
 
 
+@given(broken_mails)
+def test_reading_raises_nothing_for_any_structure(source: bytes) -> None:
+    mail = mime.parse(source)
+    for attribute in MESSAGE_ATTRIBUTES:
+        getattr(mail, attribute)
+    for part in mail.walk():
+        assert isinstance(part, InboundMessage)
+        part.get_content_bytes()
+        part.get_content_text()
+        part.as_uploaded_file()
+    mime.parse(mail.as_bytes())
+
+
 @pytest.mark.parametrize(
     "source",
     [
@@ -268,6 +340,11 @@ def test_charsets_of_fields_are_not_cached() -> None:
         (
             b"".join(b"Content-Type: multipart/mixed; boundary=%d\n\n--%d\n" % (at, at) for at in range(99))
             + b"x" * (mime.MOST_SEARCHED // 98),
+            "too much content on too many levels",
+        ),
+        (
+            b"".join(b"Content-Type: multipart/mixed\n\n--%d\nContent-ID: x\n" % at for at in range(90))
+            + b"\n--c" * 700_000,
             "too much content on too many levels",
         ),
         (b"Content-Type: message/rfc822\n\n" * 99 + b"x" * (mime.MOST_SEARCHED // 98), "too much content"),

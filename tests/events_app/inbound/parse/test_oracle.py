@@ -25,10 +25,11 @@ from tests.support.strategies import mail_sources
 
 def parts_of(mail: "Message[Any, Any]") -> Any:
     """A part's content type, header names, file name, and its content or inner parts."""
-    payload = mail._payload  # type: ignore[attr-defined]
+    payload: Any = mail._payload  # type: ignore[attr-defined]
     head = (mail.get_content_type(), [name.lower() for name, _ in mail.raw_items()], mail.get_filename())
     if not isinstance(payload, list):
-        return (*head, mail.get_payload(decode=True).rstrip(b"\r\n"))
+        content: Any = mail.get_payload(decode=True)
+        return (*head, content.rstrip(b"\r\n"))
     return (*head, [described for part in payload if (described := parts_of(part))[1:] != ([], None, b"")])
 
 
@@ -44,30 +45,16 @@ CONTENTS = st.sampled_from(
 FILE_NAMES = ("a.pdf", "two words.txt", "größe.csv", 'a"b\\c;d.txt', "報告.pdf")
 
 
-def headers(*lines: str) -> st.SearchStrategy[list[str]]:
-    """The lines in any order, each in one of the spellings that RFC 5322 allows."""
-
-    def spelled(line: str, spelling: int) -> str:
+@st.composite
+def headers(draw: st.DrawFn, *lines: str) -> bytes:
+    """A block of the headers in any order, each in one of the spellings that RFC 5322 allows."""
+    spelled = []
+    for line in filter(None, draw(st.permutations(lines))):
         name, _, value = line.partition(": ")
-        return (
-            f"{name}: {value}",
-            f"{name}:{value}",
-            f"{name.upper()}:   {value}",
-            f"{name.lower()}:\t{value}",
-            f"{name}: {value}".replace("; ", ";\n "),
-        )[spelling]
-
-    return st.tuples(
-        *(
-            st.integers(0, 4).map(lambda spelling, line=line: spelled(line, spelling))
-            for line in lines
-            if line
-        )
-    ).flatmap(lambda spelled_lines: st.permutations(list(spelled_lines)))
-
-
-def block(lines: list[str]) -> bytes:
-    return "".join(f"{line}\n" for line in lines).encode() + b"\n"
+        folded = value.replace("; ", ";\n ")
+        spellings = (line, f"{name}:{value}", f"{name.upper()}:   {value}", f"{name.lower()}:\t{folded}")
+        spelled.append(draw(st.sampled_from(spellings)))
+    return "".join(f"{line}\n" for line in [*spelled, ""]).encode()
 
 
 def encode(content: bytes, encoding: str) -> bytes:
@@ -88,21 +75,20 @@ def leaves(draw: st.DrawFn) -> bytes:
     content_type = draw(
         st.sampled_from(["text/plain; charset=utf-8", "text/html", "application/pdf", "image/png"])
     )
-    lines = draw(
+    head = draw(
         headers(
             f"Content-Type: {content_type}",
             f"Content-Disposition: attachment{parameter}" if name else "",
             f"Content-Transfer-Encoding: {encoding}" if encoding else "",
         )
     )
-    # Without an encoding, a content must not begin lines with the delimiters "--=".
-    return block(lines) + encode(draw(CONTENTS), encoding)
+    return head + encode(draw(CONTENTS), encoding)
 
 
 @st.composite
 def messages(draw: st.DrawFn, inner: st.SearchStrategy[bytes]) -> bytes:
-    lines = draw(headers("Content-Type: message/rfc822", "Content-Disposition: attachment; filename=a.eml"))
-    return block(lines) + b"Subject: inside\n" + draw(inner)
+    head = draw(headers("Content-Type: message/rfc822", "Content-Disposition: attachment; filename=a.eml"))
+    return head + b"Subject: inside\n" + draw(inner)
 
 
 @st.composite
@@ -111,14 +97,12 @@ def multiparts(draw: st.DrawFn, inner: st.SearchStrategy[bytes]) -> bytes:
     # A boundary that no inner part has.
     boundary = f"={'=' * max(part.count(b'boundary') for part in parts)}b"
     subtype = draw(st.sampled_from(["mixed", "alternative", "related", "signed", "report"]))
-    lines = draw(headers(f'Content-Type: multipart/{subtype}; boundary="{boundary}"', "X-Other: y"))
+    head = draw(headers(f'Content-Type: multipart/{subtype}; boundary="{boundary}"', "X-Other: y"))
     delimiter = f"--{boundary}".encode()
     padding = draw(st.sampled_from([b"", b" ", b"\t "]))
     body = draw(st.sampled_from([b"", b"preamble\n", b"--\n"]))
     body += b"".join(delimiter + padding + b"\n" + part + b"\n" for part in parts)
-    return (
-        block(lines) + body + draw(st.sampled_from([delimiter + b"--", delimiter + b"--\nepilogue\n", b""]))
-    )
+    return head + body + draw(st.sampled_from([delimiter + b"--", delimiter + b"--\nepilogue\n", b""]))
 
 
 mails = st.recursive(leaves(), lambda inner: multiparts(inner) | messages(inner), max_leaves=6)
@@ -127,6 +111,94 @@ mails = st.recursive(leaves(), lambda inner: multiparts(inner) | messages(inner)
 @given(mails, st.sampled_from([b"\n", b"\r\n"]))
 def test_a_mail_of_correct_structure_is_read_like_by_the_standard_library(mail: bytes, eol: bytes) -> None:
     source = b"From: a@b.example\nSubject: x\n" + re.sub(rb"\r?\n|\r", eol, mail)
+    assert parts_of(mime.parse(source)) == expected(source)
+
+
+BOUNCE = b"""\
+Content-Type: multipart/report; report-type=delivery-status;
+\tboundary="=_report"
+
+This is a MIME-encapsulated message.
+
+--=_report
+Content-Description: Notification
+Content-Type: text/plain; charset=us-ascii
+
+The mail could not be delivered.
+
+--=_report
+Content-Description: Delivery report
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; mx.example.org
+Arrival-Date: Mon, 1 Jun 2026 10:00:00 +0000
+
+Final-Recipient: rfc822; nobody@example.org
+Action: failed
+Status: 5.1.1
+
+--=_report
+Content-Description: Undelivered Message
+Content-Type: message/rfc822
+
+Subject: Hello
+Content-Type: multipart/alternative; boundary="=_report_inside"
+
+--=_report_inside
+Content-Type: text/plain
+
+Hello
+--=_report_inside
+Content-Type: text/html; charset="utf-8"
+
+<p>Hello
+--=_report_inside--
+
+--=_report--
+"""
+NESTED = b"""\
+Content-Type: multipart/mixed; boundary=Apple-Mail
+
+--Apple-Mail
+Content-Type: multipart/signed; protocol="application/pgp-signature"; boundary="Apple-Mail-1"
+
+--Apple-Mail-1
+Content-Type: multipart/related; type="text/html"; boundary="Apple-Mail-1-2"; charset=utf-8
+
+--Apple-Mail-1-2
+Content-Type: text/html
+Content-Transfer-Encoding: quoted-printable
+
+<img src=3D"cid:a">=
+--Apple-Mail-1-2
+Content-Type: image/png; name*0="long n"; name*1="ame.png"
+Content-ID: <a>
+Content-Transfer-Encoding: base64
+
+iVBORw0KGgo=
+
+--Apple-Mail-1-2--
+--Apple-Mail-1
+Content-Type: application/pgp-signature; name=signature.asc
+
+-----BEGIN PGP SIGNATURE-----
+-----END PGP SIGNATURE-----
+--Apple-Mail-1--
+
+--Apple-Mail
+Content-Type: text/plain
+
+--\x20
+a list
+"""
+
+
+@pytest.mark.parametrize("eol", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize(
+    "mail", [BOUNCE, NESTED, NESTED + BOUNCE, BOUNCE[:-12], BOUNCE.replace(b"\n\n--", b"\n--")]
+)
+def test_a_usual_mail_is_read_like_by_the_standard_library(mail: bytes, eol: bytes) -> None:
+    source = mail.replace(b"\n", eol)
     assert parts_of(mime.parse(source)) == expected(source)
 
 
@@ -144,7 +216,7 @@ class Difference(NamedTuple):
     reason: str
     applies: Callable[[bytes], object]
     source: bytes
-    text: str
+    text: str | None
 
 
 def matches(pattern: bytes) -> Callable[[bytes], object]:
@@ -227,6 +299,12 @@ DIFFERENCES = [
         matches(rb"Content-Type:[^;\r\n]*" + EOL + rb"[ \t]+\w"),
         b"Content-Type: text/plain\n more\n\ntext",
         "text",
+    ),
+    Difference(
+        "Takes the encoded source of an attached mail for a mail.",
+        matches(rb"message/.*(?i:transfer-encoding): *(?:base64|quoted)"),
+        b"Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\nU3ViamVjdDogeA==",
+        None,
     ),
     Difference(
         "Ends each line at the first of two carriage returns, and so the headers below the first line.",
