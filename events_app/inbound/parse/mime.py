@@ -1,8 +1,11 @@
 """The source of a mail -> an InboundMessage.
 
-The standard library's own parser makes a string of each line (350 bytes for ten), and checks each line once
-for every level around the line: 30 MB could keep a worker busy for minutes and take a gigabyte. This module
-finds the headers and the parts in the bytes.
+No library gives the standard library's tree of parts within bounds. The standard library's own parser makes a
+string of each line, and checks each line once for every level around the line: a megabyte of short lines in
+90 multiparts takes 1.8 s of CPU, here 0.1 s (`benchmarks.hostile._nested(90, b"a\\n" * 500_000)`), and 30 MB
+could keep a worker busy for a minute. fast-mail-parser gives no tree, and raised on 29 of 1,720 public mails.
+This module finds the headers and the parts in the bytes. `test_oracle` has all known differences from the
+standard library.
 
 The parser tolerates the structure that broken mail programs and gateways send:
 
