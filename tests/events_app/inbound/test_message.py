@@ -256,6 +256,13 @@ def test_an_attached_mail_is_its_source(
     assert [part.as_uploaded_file().read() for part in attached] == [source, source]
 
 
+@given(st.binary(max_size=200) | mail_sources)
+def test_any_attached_bytes_are_kept(source: bytes) -> None:
+    head = b"Content-Type: multipart/mixed; boundary=outermost\r\n\r\n--outermost\r\n"
+    data = head + b"Content-Type: message/rfc822\r\n\r\n" + source + b"\r\n--outermost--"
+    assert contents(mime.parse(data).attachments) == [source]
+
+
 def test_a_mail_in_an_attached_mail_is_its_source() -> None:
     innermost = b"A:b\n\ntext"
     inner = b"C:d\nContent-Type: message/rfc822\n\n" + innermost
