@@ -1,10 +1,13 @@
 """Any bytes in any declared charset become storable text, in the right charset where it can be known."""
 
+import encodings
+
 import pytest
+import webencodings
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from events_app.inbound.text.decoding import decode
+from events_app.inbound.text.decoding import decode, known
 
 CHARSETS = (
     "utf-8",
@@ -14,6 +17,9 @@ CHARSETS = (
     "koi8-r",
     "gb2312",
     "iso-2022-jp",
+    "euc-jp",
+    "big5",
+    "windows-1253",
     "utf-7",
     "utf-16",
 )
@@ -32,7 +38,7 @@ def test_any_bytes_decode_to_storable_text(data: bytes, charset: str) -> None:
     st.text(st.characters(exclude_characters="\0", codec="utf-8")), st.sampled_from(["", "utf-8", "no-such"])
 )
 def test_utf_8_is_detected(text: str, declared: str) -> None:
-    assert decode(text.encode(), declared) == text
+    assert decode(text.encode(), declared) == text.removeprefix("\ufeff")
 
 
 @pytest.mark.parametrize(
@@ -50,8 +56,110 @@ def test_other_bytes_decode_as_windows_1252(declared: str) -> None:
     assert decode("Grüße – 12 €".encode("windows-1252"), declared) == "Grüße – 12 €"
 
 
-def test_every_byte_decodes_to_a_character() -> None:
-    assert decode(b"\x81\x8d\x8f\x90\x9d") == "\x81\x8d\x8f\x90\x9d"
+@pytest.mark.parametrize("declared", ["", "iso-8859-1", "windows-1252", "utf-8", "ascii"])
+def test_every_byte_decodes_to_a_character(declared: str) -> None:
+    assert decode(b"\x81\x8d\x8f\x90\x9d", declared) == "\x81\x8d\x8f\x90\x9d"
+    assert decode(b"It\x92s \x81", declared) == "It’s \x81"
+
+
+@pytest.mark.parametrize(
+    ("declared", "data", "text"),
+    [
+        ("iso-8859-1", b"It\x92s \x93ok\x94 \x96 5 \x80", "It’s “ok” – 5 €"),
+        ("latin-1", b"\x80", "€"),
+        ("ISO_8859-1:1987", b"\x80", "€"),
+        ("iso-8859-1", "é".encode(), "Ã©"),  # the label, not a guess, although the bytes are UTF-8
+        ("us-ascii", "é".encode(), "é"),
+        ("us-ascii", b"\xe9", "é"),
+        ("iso-8859-9", b"\x80\xf0", "€ğ"),
+        ("iso-8859-15", b"\xa4", "€"),
+        ("shift_jis", b"\x87\x40\x87\x8a\xfb\xfc\x93\x87", "①㈱髙島"),
+        ("x-sjis", b"\x87\x40", "①"),
+        ("gb2312", "镕堃€".encode("gbk", "replace") + "𠀀".encode("gb18030"), "镕堃?𠀀"),
+        ("gbk", "𠀀".encode("gb18030"), "𠀀"),
+        ("ks_c_5601-1987", "똠방각하 펲시".encode("cp949"), "똠방각하 펲시"),
+        ("euc-kr", "믜".encode("cp949"), "믜"),
+        ("big5", b"\xa4\xa4 \xa3\xe1", "中 €"),
+        ("windows-874", b"5 \x80 \xa1", "5 € ก"),
+        ("tis-620", b"\x96", "–"),
+        ("x-mac-roman", b"\x8e", "é"),
+        ("x-mac-cyrillic", b"\x80", "А"),
+        ("iso-8859-8-i", b"\xf9\xec\xe5\xed", "שלום"),
+        ("iso-8859-8-e", b"\xf9\xec\xe5\xed", "שלום"),
+        ("koi8-u", b"\xa4", "є"),
+        ("windows-1251", b"\x98", "\x98"),
+        # Not in the table of the web:
+        ("utf-7", b"+AOk-", "é"),
+        ("cp437", b"\x82", "é"),
+        ("cp850", b"\x82", "é"),
+        ("koi8-t", b"\x80", "қ"),
+        ("hz-gb-2312", b"~{VPND~}", "中文"),
+        ("iso-2022-kr", b"\x1b$)C\x0eGQ\x0f", "한"),
+    ],
+)
+def test_a_label_has_its_meaning_on_the_web(declared: str, data: bytes, text: str) -> None:
+    assert decode(data, declared) == text
+
+
+@pytest.mark.parametrize(
+    ("spelling", "charset"),
+    [
+        ("cp-850", "cp850"),
+        ("ibm-850", "cp850"),
+        ("win-1251", "cp1251"),
+        ("win1251", "cp1251"),
+        ("windows_1252", "cp1252"),
+        ("windows-cp1252", "cp1252"),
+        ("x-windows-949", "cp949"),
+        ("ms936", "gb18030"),
+        ("utf8mb4", "utf-8"),
+        ("UTF-8-Strict", "utf-8"),
+        ("'utf-8'", "utf-8"),
+        ("utf-8;", "utf-8"),
+        ("unicode-1-1-utf-7", "utf-7"),
+        ("x-unicode-2-0-utf-7", "utf-7"),
+        ("iso-8859-1-windows-3.1-latin-1", "cp1252"),
+        ("iso8859_15_euro", "iso8859-15"),
+        ("ISO-8859-2-Windows-Latin-2", "iso8859-2"),
+        ("ks_c_5601", "cp949"),
+        ("gb18030-2005", "gb18030"),
+        ("koi8r", "koi8-r"),
+        ("sjis-win", "cp932"),
+        ("shift_jis_2004", "shift_jis_2004"),
+        ("cp50221", "iso2022_jp"),
+        ("eucjp-ms", "euc_jp"),
+        ("big5-eten", "big5hkscs"),
+        ("x-mac-ce", "mac-latin2"),
+        ("x-mac-greek", "mac-greek"),
+        ("iso-8859-99", None),
+        ("cp99999", None),
+        ("x-user-defined", None),
+        ("replacement", None),
+        ("unknown-8bit", None),
+        ("\udcff", None),
+    ],
+)
+def test_other_spellings_in_mail_are_known(spelling: str, charset: str | None) -> None:
+    assert known(spelling) == charset
+
+
+@pytest.mark.parametrize("declared", ["", "iso-8859-1", "utf-8", "utf-16be", "x-unknown"])
+@pytest.mark.parametrize("mark", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_takes_precedence(declared: str, mark: str) -> None:
+    assert decode("Grüße 日本 😀".encode(mark), declared) == "Grüße 日本 😀"
+
+
+def test_a_label_fills_no_cache() -> None:
+    caches = (webencodings.CACHE, encodings._cache)
+    labels = [
+        f"{label}{number}" for label in ("x-", "cp", "iso-8859-", "x-mac-", "utf-8-") for number in range(999)
+    ]
+    for label in labels:
+        known(label)
+    sizes = [len(cache) for cache in caches]
+    for label in labels:
+        known(label.upper() + "-a")
+    assert [len(cache) for cache in caches] == sizes
 
 
 @pytest.mark.parametrize("declared", ["utf-8", ""])

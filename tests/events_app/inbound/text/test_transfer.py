@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events_app.inbound.parse import mime
-from events_app.inbound.text.decoding import MOST_UUENCODED, content
+from events_app.inbound.text.decoding import MOST_BLOCKS_OF_SHORT, MOST_UUENCODED, content
 
 
 def decoded(encoding: str, body: bytes) -> bytes:
@@ -43,9 +43,66 @@ def test_truncated_base64_is_decoded_as_far_as_possible(body: bytes, expected: b
     assert decoded("base64", body) == expected
 
 
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"aGFsbG8=aGFsbG8=", b"hallohallo"),
+        (b"aGFsbA==\r\naGFs\r\n", b"hallhal"),  # a padding in each line
+        (b"aGFsbG8=\n\naGFsbG8=\n", b"hallohallo"),
+        (b"aGFsbG8==\naGFsbG8=", b"hallohallo"),
+        (b"aGFsbG8=\n_______\nThe list: a@list.example\n", b"hallo"),  # a footer
+        (b"aGFsbG8=\nThe list\n", b"hallo"),
+        (b"aGFsbG8=\naGFsb", b"hallo"),
+    ],
+)
+def test_base64_goes_on_behind_a_padding_with_whole_blocks(body: bytes, expected: bytes) -> None:
+    assert decoded("base64", body) == expected
+
+
+def test_base64_of_too_many_blocks_is_cut() -> None:
+    assert len(decoded("base64", b"YQ==" * 100)) == 100
+    assert len(decoded("base64", b"YQ==" * 10_000)) == 1 + MOST_BLOCKS_OF_SHORT + (4 * 10_000 - 4) // 40
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"a= \t\r\nb", b"ab"),
+        (b"a=\rb=\rc", b"abc"),
+        (b"a=\r\nb=\nc", b"abc"),
+        (b"=3d=3D", b"=="),
+        (b"50% =off =XY =", b"50% =off =XY "),
+        (b"a =20\n", b"a  \n"),
+        (b"\xc3\xa9=C3=A9", "éé".encode()),
+    ],
+)
+def test_broken_quoted_printable_is_decoded_as_far_as_possible(body: bytes, expected: bytes) -> None:
+    assert decoded("quoted-printable", body) == expected
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    ["base64;", "Base64; x=y", '"base64"', "'base64'", "base64 (by a gateway)", "(a) base64", "base-64"],
+)
+def test_other_spellings_of_an_encoding_are_known(encoding: str) -> None:
+    assert decoded(encoding, b"aGFs") == b"hal"
+
+
+@pytest.mark.parametrize("encoding", ["quoted_printable", "quoted printable", "Quoted-Printable ;"])
+def test_other_spellings_of_quoted_printable_are_known(encoding: str) -> None:
+    assert decoded(encoding, b"=68al") == b"hal"
+
+
+@pytest.mark.parametrize("encoding", ["7bit", "7 bit", "8-bit", "binary", "none", "", "(", "base65"])
+def test_other_content_stays_as_it_is(encoding: str) -> None:
+    assert decoded(encoding, b"=3D aGFs\xff") == b"=3D aGFs\xff"
+
+
 def test_uuencoded_content_is_decoded_up_to_a_size_limit() -> None:
     line = binascii.b2a_uu(b"Cat")
     assert decoded("x-uuencode", b"begin 644 cat.txt\n" + line + b"`\nend\n") == b"Cat"
+    assert decoded("uuencode;", b"x\nbegin 644 cat.txt\n" + line + b"`\nend\n") == b"Cat"
+    assert decoded("x-uue", line) == line
     long = b"begin 644 cat.txt\n" + line * (MOST_UUENCODED // len(line)) + b"`\nend\n"
     assert decoded("x-uuencode", long) == long
 
