@@ -15,7 +15,7 @@ from typing import Any, cast
 from celery.exceptions import SoftTimeLimitExceeded
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from events_app.inbound.text import addresses, decoding, headers, quotes
+from events_app.inbound.text import addresses, decoding, flowed, headers, quotes
 from events_app.inbound.text.decoding import decode as decode_text
 from events_app.inbound.text.decoding import known
 from events_app.shared.database import clean
@@ -133,13 +133,32 @@ class InboundMessage(EmailMessage):
 
     @property
     def text(self) -> str | None:
-        """The first plain text outside attachments and attached mails."""
-        return _text_of(self._body("text/plain"))
+        """The plain text outside attachments and attached mails; None without such a part.
+
+        Consecutive bodies are joined: the text above and below a picture, a body and a mailing list's footer.
+        The lines of a flowed text (RFC 3676) are joined to paragraphs.
+        """
+        bodies = self._bodies("text/plain")
+        lines_left = flowed.MOST_LINES
+        texts = []
+        for body in bodies:
+            text = body.get_content_text()
+            if str(body.get_param("format", "")).strip().lower() == "flowed":
+                lines_left -= text.count("\n") + text.count("\r")
+                if lines_left >= 0:
+                    delete_space = str(body.get_param("delsp", "")).strip().lower() == "yes"
+                    text = flowed.unflowed(text, delete_space=delete_space)
+            texts.append(text)
+        return _joined(texts) if bodies else None
 
     @property
     def html(self) -> str | None:
-        """The first HTML outside attachments and attached mails. Do not trust it."""
-        return _text_of(self._body("text/html"))
+        """The HTML outside attachments and attached mails; None without such a part. Do not trust it.
+
+        Consecutive bodies are joined, as in `text`.
+        """
+        bodies = self._bodies("text/html")
+        return _joined([body.get_content_text() for body in bodies]) if bodies else None
 
     @property
     def stripped_text(self) -> str | None:
@@ -157,10 +176,28 @@ class InboundMessage(EmailMessage):
         return _stripped(quotes.without_quotes_html, self.html)
 
     def _body(self, content_type: str) -> "InboundMessage | None":
-        for leaf in _leaves(self):
-            if leaf.get_content_type() == content_type and not leaf.is_attachment():
-                return leaf
-        return None
+        return next(iter(self._bodies(content_type)), None)
+
+    def _bodies(self, content_type: str) -> "list[InboundMessage]":
+        """The parts of a content type that a mail program shows one below another as the body.
+
+        Of alternatives, a report and a signed part, only the first inner part with a body. A further body has
+        no file name, and inside multipart/related no name for the HTML to refer to.
+        """
+        if self.get_content_maintype() != "multipart":
+            is_body = self.get_content_type() == content_type and not self.is_attachment()
+            return [self] if is_body else []
+        subtype = self.get_content_subtype()
+        bodies: list[InboundMessage] = []
+        for inner in cast("list[InboundMessage]", self.get_payload()) if self.is_multipart() else []:
+            for body in inner._bodies(content_type):
+                is_file = body.get_filename() is not None
+                is_resource = subtype == "related" and ("Content-ID" in body or "Content-Location" in body)
+                if not bodies or not (is_file or is_resource):
+                    bodies.append(body)
+            if bodies and subtype in ("alternative", "report", "signed"):
+                break
+        return bodies
 
     # --- Parts ---
 
@@ -361,8 +398,10 @@ def _shortened(name: str) -> str:
     return stem.encode()[:room].decode("utf-8", "ignore") + dot + extension
 
 
-def _text_of(part: InboundMessage | None) -> str | None:
-    return None if part is None else part.get_content_text()
+def _joined(texts: list[str]) -> str:
+    """The texts of consecutive bodies, each beginning on its own line."""
+    whole = [text if text.endswith("\n") else f"{text}\n" for text in texts[:-1] if text]
+    return "".join(whole) + texts[-1]
 
 
 def _stripped(strip: Callable[[str], str], text: str | None) -> str | None:

@@ -116,6 +116,80 @@ def test_bodies_are_found_in_any_structure() -> None:
     assert (message.text, message.html) == ("plain", "<p>")
 
 
+PICTURE = ("Content-Type: image/png\nContent-Disposition: inline; filename=a.png", "...")
+FILE = ("Content-Type: application/pdf\nContent-Disposition: attachment; filename=a.pdf", "...")
+BELOW = ("Content-Type: text/plain", "below")
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts", "text", "html"),
+    [
+        ("mixed", [TEXT, PICTURE, BELOW], "plain\nbelow", None),
+        ("mixed", [TEXT, FILE, BELOW], "plain\nbelow", None),
+        ("mixed", [TEXT, BELOW], "plain\nbelow", None),  # a mailing list's footer
+        ("mixed", [HTML, PICTURE, HTML], None, "<p>html\n<p>html"),
+        ("mixed", [("Content-Type: text/plain", "plain\n"), PICTURE, BELOW], "plain\nbelow", None),
+        ("mixed", [("Content-Type: text/plain", ""), PICTURE, BELOW], "below", None),
+        ("mixed", [TEXT, PICTURE, ("Content-Type: text/plain", "")], "plain\n", None),
+        (
+            "mixed",
+            [TEXT, ("Content-Type: text/plain\nContent-Disposition: inline", "below")],
+            "plain\nbelow",
+            None,
+        ),
+        ("mixed", [TEXT, ("Content-Type: text/plain; name=a.txt", "notes")], "plain", None),
+        (
+            "mixed",
+            [TEXT, ("Content-Type: text/plain\nContent-Disposition: attachment", "notes")],
+            "plain",
+            None,
+        ),
+        ("related", [HTML, PICTURE, HTML], None, "<p>html\n<p>html"),
+        ("related", [HTML, ("Content-Type: text/html\nContent-ID: <frame>", "<p>frame")], None, "<p>html"),
+        (
+            "related",
+            [HTML, ("Content-Type: text/html\nContent-Location: frame", "<p>frame")],
+            None,
+            "<p>html",
+        ),
+        ("alternative", [TEXT, HTML, BELOW], "plain", "<p>html"),
+        ("report", [TEXT, ("Content-Type: message/delivery-status", "Status: 5.1.1"), BELOW], "plain", None),
+        ("signed", [TEXT, BELOW], "plain", None),
+    ],
+)
+def test_consecutive_bodies_are_joined(
+    kind: str, parts: list[tuple[str, str]], text: str | None, html: str | None
+) -> None:
+    message = multipart(*parts, kind=kind)
+    assert (message.text, message.html) == (text, html)
+    assert not {"below", "<p>html"} & {part.get_content_text() for part in message.attachments}
+
+
+def test_the_text_below_alternatives_is_joined_to_their_text() -> None:
+    alternatives = "--c\nContent-Type: text/plain\n\nplain\n--c\nContent-Type: text/html\n\n<p>html\n--c--"
+    message = multipart(("Content-Type: multipart/alternative; boundary=c", alternatives), FILE, BELOW)
+    assert (message.text, message.html) == ("plain\nbelow", "<p>html")
+
+
+def test_flowed_text_is_joined_to_paragraphs() -> None:
+    flowed = "Content-Type: text/plain; format=Flowed"
+    message = multipart(
+        (flowed, "one \ntwo\n> a \n> b"),
+        (f"{flowed}; delsp=Yes", "three \nfour"),
+        ("Content-Type: text/plain", "five \nsix"),
+    )
+    assert message.text == "one two\n> a b\nthreefour\nfive \nsix"
+    first = next(message.iter_parts())
+    assert first.get_content() == "one \ntwo\n> a \n> b"
+    assert mail(flowed, "", "Yes. \nNo.", "> a \n> b").stripped_text == "Yes. No."
+
+
+def test_flowed_text_of_many_lines_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("events_app.inbound.text.flowed.MOST_LINES", 5)
+    flowed = ("Content-Type: text/plain; format=flowed", "a \nb \nc")
+    assert multipart(flowed, flowed, flowed).text == "a b c\na b c\na \nb \nc"
+
+
 def test_an_attached_text_or_mail_is_not_the_body() -> None:
     message = multipart(
         ("Content-Disposition: attachment", "a file"),
