@@ -95,16 +95,18 @@ def decode(data: bytes, declared: str = "") -> str:
     charsets = [charset for charset in dict.fromkeys(candidates) if charset]
     # Text with escape sequences is ASCII, so as UTF-8 it is never damaged.
     is_escaped = charset is not None and charset.startswith(("iso2022", "hz")) and data.isascii()
+    damaged = {}
     for charset in charsets[:1] if is_escaped else charsets:
         text = _as_on_the_web(data, charset)
         if text is None:
             with suppress(ValueError):
                 return clean(data.decode(charset))
-        elif "\ufffd" not in text:
+        elif "\ufffd" in text:
+            damaged[charset] = text
+        else:
             return clean(text)
     for charset in charsets:
-        text = _as_on_the_web(data, charset)
-        text = _with_gaps(data, charset) if text is None else text
+        text = damaged.get(charset) or _with_gaps(data, charset)
         # A right charset with damage has few gaps among its characters beyond ASCII; a wrong one has many.
         beyond_ascii = len(text) - len(text.encode("ascii", "ignore"))
         if text.count("\ufffd") * 2 <= beyond_ascii:
