@@ -28,6 +28,7 @@ from itertools import chain, islice
 
 from events_app.decode import Unreadable
 from events_app.inbound.message import InboundMessage, policy
+from events_app.inbound.text.decoding import transfer_encoding
 from events_app.inbound.text.headers import LONGEST_OF_PARTS, Budget
 
 #: Bounds of a mail: its parts on all levels, the levels, the bytes and lines of all parts' headers, and the
@@ -156,7 +157,7 @@ class _Mail:
             self.taken.search(end - body)
         if main_type == "multipart":
             self._add_parts(message, body, end, level)
-        elif main_type == "message" and not _is_encoded(message):
+        elif main_type == "message" and not transfer_encoding(message):
             self._add_messages(message, body, end, level)
         else:
             message.set_payload(self._text(body, end))
@@ -305,8 +306,3 @@ class _Mail:
 
     def _text(self, start: int, end: int) -> str:
         return self.data[start:end].decode("ascii", "surrogateescape")
-
-
-def _is_encoded(message: InboundMessage) -> bool:
-    encoding = str(message.get("Content-Transfer-Encoding", "7bit")).strip().lower()
-    return encoding in ("base64", "quoted-printable", "x-uuencode")

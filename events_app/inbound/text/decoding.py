@@ -75,7 +75,12 @@ MOST_UUENCODED = 1_000_000
 #: The most blocks of base64 content, each with a padding: 1,000 and one more for each forty bytes.
 MOST_BLOCKS_OF_SHORT = 1000
 
-_UUENCODED = ("xuuencode", "uuencode", "uue", "xuue")
+# The transfer encodings by their names without punctuation.
+_ENCODINGS = {
+    "base64": "base64",
+    "quotedprintable": "quoted-printable",
+    **dict.fromkeys(("xuuencode", "uuencode", "uue", "xuue"), "uuencode"),
+}
 
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 _NOT_BASE64 = bytes(set(range(256)) - set(_BASE64))
@@ -211,12 +216,12 @@ def payload(part: EmailMessage) -> str | None:
 
 
 def transfer_encoding(part: EmailMessage) -> str:
-    """The part's Content-Transfer-Encoding in small letters and digits: "quotedprintable", or "".
+    """The encoding of a part's content: base64, quoted-printable or uuencode; "" for content as it is.
 
-    Mail has it with spaces, quotes, comments and parameters: `"Base64"; x=y (by a gateway)`, `8-bit`.
+    Mail has other spellings: `"Base64"; x=y (by a gateway)`, `quoted_printable`.
     """
-    encoding, _, _ = str(part.get("Content-Transfer-Encoding", ""))[:100].lower().partition(";")
-    return re.sub(r"\([^()]*\)|[^a-z0-9]", "", encoding)
+    declared, _, _ = str(part.get("Content-Transfer-Encoding", ""))[:100].lower().partition(";")
+    return _ENCODINGS.get(re.sub(r"\([^()]*\)|[^a-z0-9]", "", declared), "")
 
 
 def content(part: EmailMessage) -> bytes:
@@ -225,13 +230,13 @@ def content(part: EmailMessage) -> bytes:
     encoded = (payload(part) or "").encode("utf-8", "surrogateescape")
     if encoding == "base64":
         return _from_base64(encoded)
-    if encoding == "quotedprintable":
+    if encoding == "quoted-printable":
         # `binascii` takes no space before a line end (RFC 2045, 6.7, rule 3), and no lone CR as a line end.
         return quopri.decodestring(re.sub(rb"=(?:[ \t]++\r?\n|[ \t]*+\r(?!\n))", b"=\n", encoded))
-    if encoding in _UUENCODED and len(encoded) <= MOST_UUENCODED:
-        # The standard library knows four spellings of the encoding, here is one of them.
+    if encoding == "uuencode" and len(encoded) <= MOST_UUENCODED:
+        # The standard library reads few spellings of the encoding.
         message = Message()
-        message["Content-Transfer-Encoding"] = "uuencode"
+        message["Content-Transfer-Encoding"] = encoding
         message.set_payload(payload(part) or "")
         with suppress(ValueError, LookupError):
             return cast(bytes, message.get_payload(decode=True))

@@ -456,11 +456,12 @@ def test_a_header_with_too_many_parameters_is_read_without_structure() -> None:
 
 
 @pytest.mark.parametrize("content_type", ["message/rfc822", "message/delivery-status"])
+@pytest.mark.parametrize("encoding", ["base64", '"Base64";'])
 @pytest.mark.parametrize("encoded", [b"U3ViamVjdDogYQ==\n", b"not base64: \xe9\xff\n"])
 def test_a_message_part_with_a_transfer_encoding_is_written_as_it_came(
-    content_type: str, encoded: bytes
+    content_type: str, encoding: str, encoded: bytes
 ) -> None:
-    head = f"Content-Type: {content_type}\nContent-Transfer-Encoding: base64\n\n".encode()
+    head = f"Content-Type: {content_type}\nContent-Transfer-Encoding: {encoding}\n\n".encode()
     source = b"Content-Type: multipart/report; boundary=b\n\n--b\n" + head + encoded + b"\n--b--\n"
     assert mime.parse(source).as_bytes() == source
     attached = mime.parse(b"Content-Type: message/rfc822\n\n" + source)

@@ -1,11 +1,13 @@
 """Any bytes in any declared charset become storable text, in the right charset where it can be known."""
 
 import encodings
+from encodings.aliases import aliases
 
 import pytest
 import webencodings
 from hypothesis import example, given
 from hypothesis import strategies as st
+from webencodings.labels import LABELS
 
 from events_app.inbound.text.decoding import decode, known
 
@@ -141,6 +143,11 @@ def test_a_label_has_its_meaning_on_the_web(declared: str, data: bytes, text: st
 )
 def test_other_spellings_in_mail_are_known(spelling: str, charset: str | None) -> None:
     assert known(spelling) == charset
+
+
+def test_the_name_of_a_charset_is_a_label_of_the_charset() -> None:
+    for charset in {known(label) for label in (*LABELS, *aliases, *aliases.values())} - {None}:
+        assert known(str(charset)) == charset
 
 
 @pytest.mark.parametrize("declared", ["", "iso-8859-1", "utf-8", "utf-16be", "x-unknown"])
