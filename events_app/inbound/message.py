@@ -179,25 +179,30 @@ class InboundMessage(EmailMessage):
         return next(iter(self._bodies(content_type)), None)
 
     def _bodies(self, content_type: str) -> "list[InboundMessage]":
-        """The parts of a content type that a mail program shows one below another as the body.
+        """The parts of a content type that are the body; all but the first without a file name."""
+        shown = list(self._shown(content_type))
+        return [body for body in shown if body is shown[0] or body.get_filename() is None]
 
-        Of alternatives, a report and a signed part, only the first inner part with a body. A further body has
-        no file name, and inside multipart/related no name for the HTML to refer to.
+    def _shown(self, content_type: str) -> "Iterator[InboundMessage]":
+        """The parts of a content type that a mail program shows one below another.
+
+        Of alternatives, a report and a signed part, only the first inner part with such parts. In
+        multipart/related, the parts behind the first only if the HTML has no name to refer to them.
         """
         if self.get_content_maintype() != "multipart":
-            is_body = self.get_content_type() == content_type and not self.is_attachment()
-            return [self] if is_body else []
+            if self.get_content_type() == content_type and not self.is_attachment():
+                yield self
+            return
         subtype = self.get_content_subtype()
-        bodies: list[InboundMessage] = []
+        is_first = True
         for inner in cast("list[InboundMessage]", self.get_payload()) if self.is_multipart() else []:
-            for body in inner._bodies(content_type):
-                is_file = body.get_filename() is not None
-                is_resource = subtype == "related" and ("Content-ID" in body or "Content-Location" in body)
-                if not bodies or not (is_file or is_resource):
-                    bodies.append(body)
-            if bodies and subtype in ("alternative", "report", "signed"):
-                break
-        return bodies
+            for part in inner._shown(content_type):
+                names = ("Content-ID", "Content-Location") if subtype == "related" else ()
+                if is_first or not any(name in part for name in names):
+                    yield part
+                is_first = False
+            if not is_first and subtype in ("alternative", "report", "signed"):
+                return
 
     # --- Parts ---
 
@@ -269,7 +274,10 @@ class InboundMessage(EmailMessage):
         return match[1].lower() if match else super().get_content_type()
 
     def get_content_charset(self, failobj: Any = None) -> Any:
-        """Python's name of the part's charset; `failobj` for an unknown or missing charset."""
+        """Python's name of the charset that the part's label means; `failobj` without a known label.
+
+        Labels have their meaning on the web: "iso-8859-1" is "cp1252", "gb2312" is "gb18030".
+        """
         return known(self.get_param("charset", "")) or failobj
 
     # --- Content ---

@@ -155,9 +155,8 @@ def _codec(label: str) -> str | None:
             pass  # a charset of two bytes a character
         if codec.name in _NOT_CHARSETS:
             return None
-        encoding = webencodings.lookup(
-            codec.name.replace("_", "-")
-        )  # a name such as "latin_1", which only Python has
+        # Python has more labels of the table's charsets, such as "latin_1".
+        encoding = webencodings.lookup(codec.name.replace("_", "-"))
         if encoding is None:
             return codec.name
     # The web decodes both alike. Python's "gbk" lacks the characters of four bytes.

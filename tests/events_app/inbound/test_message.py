@@ -165,6 +165,12 @@ def test_consecutive_bodies_are_joined(
     assert not {"below", "<p>html"} & {part.get_content_text() for part in message.attachments}
 
 
+def test_the_root_of_a_related_part_is_a_body_below_another_body() -> None:
+    inside = "--c\nContent-Type: text/html\nContent-ID: <root>\n\n<p>root\n--c--"
+    message = multipart(HTML, ("Content-Type: multipart/related; boundary=c", inside))
+    assert message.html == "<p>html\n<p>root"
+
+
 def test_the_text_below_alternatives_is_joined_to_their_text() -> None:
     alternatives = "--c\nContent-Type: text/plain\n\nplain\n--c\nContent-Type: text/html\n\n<p>html\n--c--"
     message = multipart(("Content-Type: multipart/alternative; boundary=c", alternatives), FILE, BELOW)
@@ -428,6 +434,13 @@ def test_an_uploaded_file_with_a_long_name_is_shortened() -> None:
     assert file.name is not None
     assert len(file.name) <= 255
     assert isinstance(file, ContentFile) or file.name.endswith(".txt")
+
+
+@pytest.mark.parametrize(
+    ("label", "charset"), [("ISO-8859-1", "cp1252"), ("us-ascii", "ascii"), ("cp-850", "cp850"), ("x", None)]
+)
+def test_the_charset_of_a_part_is_pythons_name(label: str, charset: str | None) -> None:
+    assert mail(f"Content-Type: text/plain; charset={label}", "").get_content_charset() == charset
 
 
 def test_get_content_text_accepts_a_charset_and_errors() -> None:
