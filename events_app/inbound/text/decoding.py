@@ -47,6 +47,26 @@ _SPELLINGS = (
 )
 _SPELLED = [(re.compile(pattern, re.ASCII), name) for pattern, name in _SPELLINGS]
 
+# Python's codec and the web's, https://encoding.spec.whatwg.org/#indexes, read some characters differently.
+_JIS_ON_THE_WEB = {"〜": "～", "‖": "∥", "−": "－", "¢": "￠", "£": "￡", "¬": "￢"}
+_ON_THE_WEB = {
+    "iso2022_jp": _JIS_ON_THE_WEB,
+    "euc_jp": _JIS_ON_THE_WEB,
+    "big5hkscs": {
+        "•": "‧",
+        "､": "﹑",
+        "‾": "¯",
+        "∼": "～",
+        "♁": "⊕",
+        "☉": "⊙",
+        "¥": "￥",
+        "¢": "￠",
+        "£": "￡",
+    },
+    "gb18030": {"\ue5e5": "\u3000"},
+    "koi8-u": {"╝": "ў", "╬": "Ў"},
+}
+
 #: The other reading of text that a codec cannot decode: Big5 of Hong Kong lacks some characters of Windows.
 _ALSO = {"big5hkscs": "cp950"}
 
@@ -102,21 +122,30 @@ def decode(data: bytes, declared: str = "") -> str:
     is_escaped = charset is not None and charset.startswith(("iso2022", "hz")) and data.isascii()
     damaged = {}
     for charset in charsets[:1] if is_escaped else charsets:
-        text = _as_on_the_web(data, charset)
-        if text is None:
-            with suppress(ValueError):
-                return clean(data.decode(charset))
-        elif "\ufffd" in text:
-            damaged[charset] = text
-        else:
-            return clean(text)
+        try:
+            text = data.decode(charset)
+        except ValueError:
+            text_with_gaps = _with_more_characters(data, charset)
+            if text_with_gaps is None:
+                continue
+            if "\ufffd" in text_with_gaps:
+                damaged[charset] = text_with_gaps
+                continue
+            text = text_with_gaps
+        return _on_the_web(text, charset)
     for charset in charsets:
         text = damaged.get(charset) or _with_gaps(data, charset)
         # A right charset with damage has few gaps among its characters beyond ASCII; a wrong one has many.
         beyond_ascii = len(text) - len(text.encode("ascii", "ignore"))
         if text.count("\ufffd") * 2 <= beyond_ascii:
-            return clean(text)
+            return _on_the_web(text, charset)
     return clean(codecs.charmap_decode(data, "strict", _windows_characters("cp1252"))[0])
+
+
+def _on_the_web(text: str, charset: str) -> str:
+    for character, on_the_web in _ON_THE_WEB.get(charset, {}).items():
+        text = text.replace(character, on_the_web)
+    return clean(text)
 
 
 def known(declared: str) -> str | None:
@@ -163,7 +192,7 @@ def _codec(label: str) -> str | None:
     return "gb18030" if encoding.name == "gbk" else encoding.codec_info.name
 
 
-def _as_on_the_web(data: bytes, charset: str) -> str | None:
+def _with_more_characters(data: bytes, charset: str) -> str | None:
     """The text in a charset of which the web has more characters than Python; None for other charsets.
 
     Damaged places are U+FFFD.

@@ -6,7 +6,6 @@ same order.
 """
 
 import re
-from contextlib import suppress
 from functools import cache
 from itertools import islice
 
@@ -26,9 +25,6 @@ _RUNS = {
 # ISO-2022-JP with one-byte katakana and with JIS X 0212, which also are in mail under the plain name.
 _CODECS = {"iso2022_jp": "iso2022_jp_ext", "euc_jp": "euc_jp"}
 
-# Characters of Python's codecs, and the web's for the same bytes.
-_ON_THE_WEB = {"〜": "～", "‖": "∥", "−": "－", "¢": "￠", "£": "￡", "¬": "￢"}
-
 _SEVEN_BITS = bytes(byte & 0x7F for byte in range(256))
 
 
@@ -37,11 +33,6 @@ def decode(data: bytes, charset: str) -> str | None:
     runs = _RUNS.get(charset)
     if runs is None:
         return None
-    with suppress(ValueError):
-        text = data.decode(charset)  # fifteen times as fast, where the text has no other characters
-        for character, on_the_web in _ON_THE_WEB.items():
-            text = text.replace(character, on_the_web)
-        return text
     codec = _CODECS[charset]
     most = min(MOST_RUNS, MOST_RUNS_OF_SHORT + len(data) // 10)
     pieces, end = [], 0

@@ -346,7 +346,12 @@ local_part = st.text('abc.+-_ "\\@,;:<>()[]', min_size=1, max_size=12).filter(is
 address = st.builds(
     Address, name.map(lambda text: " ".join(text.split())), local_part, st.just("example.org")
 )
-lines = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]) | st.sampled_from("\n"), max_size=200)
+# Without byte order marks, and without the characters of ISO-2022-JP that Python reads in its own way.
+lines = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc"], exclude_characters="\ufeffþ〜‖−¢£¬")
+    | st.sampled_from("\n"),
+    max_size=200,
+)
 CHARSETS = ("utf-8", "iso-8859-1", "windows-1252", "iso-2022-jp", "koi8-r")
 ENCODINGS = ("quoted-printable", "base64", "8bit")
 text_body = st.tuples(lines, st.sampled_from(CHARSETS), st.sampled_from(ENCODINGS))

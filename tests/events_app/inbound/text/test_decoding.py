@@ -82,6 +82,9 @@ def test_every_byte_decodes_to_a_character(declared: str) -> None:
         ("ks_c_5601-1987", "똠방각하 펲시".encode("cp949"), "똠방각하 펲시"),
         ("euc-kr", "믜".encode("cp949"), "믜"),
         ("big5", b"\xa4\xa4 \xa3\xe1", "中 €"),
+        ("big5", b"\xa1\xe3 \xc6\xa1 \x88\x62", "～ ① Ê̄"),  # of Windows, ETEN and Hong Kong
+        ("gb2312", b"\xa3\xa0", "\u3000"),
+        ("koi8-ru", b"\xae", "ў"),
         ("windows-874", b"5 \x80 \xa1", "5 € ก"),
         ("tis-620", b"\x96", "–"),
         ("x-mac-roman", b"\x8e", "é"),
