@@ -215,6 +215,23 @@ def test_a_body_is_cleaned_for_storing() -> None:
     assert mime.parse(b"Content-Type: text/plain; charset=utf-7\n\na\0b+2D0-").text == "ab\ufffd"
 
 
+@given(
+    st.sampled_from(["iso-2022-jp", "euc-jp", "big5", "utf-7", "windows-1253", "utf-16", "x"]),
+    st.sampled_from(["", "base64", "quoted-printable", "uuencode"]),
+    st.lists(
+        st.sampled_from([b"> ", b" ", b"-- ", b"\n", b"\x1b$B", b"=", b"begin 6 a"]) | st.binary(max_size=9)
+    ),
+)
+def test_flowed_text_of_any_bytes_is_storable(charset: str, encoding: str, pieces: list[bytes]) -> None:
+    head = (
+        f"Content-Type: text/plain; format=flowed; charset={charset}\nContent-Transfer-Encoding: {encoding}"
+    )
+    text = mime.parse(head.encode() + b"\n\n" + b"".join(pieces)).text
+    assert text is not None
+    assert "\0" not in text
+    text.encode()
+
+
 def test_stripped_text_and_html_leave_out_the_quote() -> None:
     message = multipart(
         ("Content-Type: text/plain", "Yes.\n\nOn 1 May, A wrote:\n> Is it?"),
