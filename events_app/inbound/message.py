@@ -15,9 +15,10 @@ from typing import Any, cast
 from celery.exceptions import SoftTimeLimitExceeded
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from events_app.inbound.text import addresses, decoding, flowed, headers, quotes
+from events_app.inbound.text import addresses, decoding, domains, flowed, headers, parameters, quotes
 from events_app.inbound.text.decoding import decode as decode_text
 from events_app.inbound.text.decoding import known
+from events_app.inbound.text.encoded_words import one_line, words
 from events_app.shared.database import clean
 
 __all__ = [
@@ -71,8 +72,34 @@ class InboundMessage(EmailMessage):
 
     @property
     def from_email(self) -> Address | None:
-        """The first address in From. Senders can forge From."""
-        return next(addresses.read(headers.every(self, "From")), None)
+        """The first address in From. Senders can forge From: see `from_is_aligned`.
+
+        `display_name` is the sender's text, perhaps another address.
+        """
+        return next(addresses.read(headers.sources(self, "From")), None)
+
+    @property
+    def from_is_aligned(self) -> bool | None:
+        """Whether SPF or DKIM passed for the domain of `from_email`; None if SendGrid posted no result.
+
+        As DMARC's relaxed alignment (RFC 7489, 3.1), but without a list of public suffixes and without the
+        domain's DMARC policy: the domain in From must be equal to, above or below a domain in `dkim` with
+        "pass", or the domain of `envelope_sender` when `spf` is "pass". Always False unless From is a single
+        header with a single address.
+
+        True means that a server of this domain sent the mail; any user of the domain may have written it.
+        False proves no forgery: forwarding and mailing lists break SPF and DKIM.
+        """
+        if self.spf is None and not self.dkim:
+            return None
+        sources = list(headers.sources(self, "From"))
+        authors = list(islice(addresses.read(sources), 2))
+        if len(sources) != 1 or len(authors) != 1:
+            return False
+        passed = [domain for domain, result in self.dkim.items() if result.lower() == "pass"]
+        if (self.spf or "").lower() == "pass":
+            passed.append((self.envelope_sender or "").rpartition("@")[2].rstrip(">"))
+        return any(domains.are_aligned(authors[0].domain, domain) for domain in passed)
 
     @property
     def to(self) -> list[Address]:
@@ -90,7 +117,7 @@ class InboundMessage(EmailMessage):
     @property
     def subject(self) -> str | None:
         subject = self["Subject"]
-        return None if subject is None else headers.one_line(str(subject))
+        return None if subject is None else one_line(str(subject))
 
     @property
     def date(self) -> datetime | None:
@@ -100,7 +127,7 @@ class InboundMessage(EmailMessage):
     @property
     def message_id(self) -> str | None:
         """The text of Message-ID, chosen by the sender; None for a missing or empty header."""
-        return headers.one_line(headers.text(self, "Message-ID") or "") or None
+        return words(next(headers.sources(self, "Message-ID"), "")) or None
 
     @property
     def in_reply_to(self) -> list[str]:
@@ -114,7 +141,7 @@ class InboundMessage(EmailMessage):
 
     def get_address_header(self, header: str) -> list[Address]:
         """The first `addresses.MOST` addresses in the headers of this name."""
-        return list(islice(addresses.read(headers.every(self, header)), addresses.MOST))
+        return list(islice(addresses.read(headers.sources(self, header)), addresses.MOST))
 
     def get_date_header(self, header: str) -> datetime | None:
         """The time in a header; None for a missing or malformed header."""
@@ -126,7 +153,7 @@ class InboundMessage(EmailMessage):
         return time if time.tzinfo else time.replace(tzinfo=UTC)
 
     def _message_ids(self, header: str) -> list[str]:
-        texts = map(str, headers.every(self, header))
+        texts = map(words, headers.sources(self, header))
         return [clean(message_id) for text in texts for message_id in _MESSAGE_ID.findall(text)]
 
     # --- Bodies ---
@@ -237,7 +264,7 @@ class InboundMessage(EmailMessage):
     @property
     def content_id(self) -> str | None:
         """The part's content id without <>."""
-        return headers.one_line(headers.text(self, "Content-ID") or "").strip("<>") or None
+        return one_line(next(headers.sources(self, "Content-ID"), "")).strip("<>") or None
 
     def is_attachment(self) -> bool:
         """Whether the part's Content-Disposition is attachment."""
@@ -259,14 +286,15 @@ class InboundMessage(EmailMessage):
         self, param: str, failobj: Any = None, header: str = "content-type", unquote: bool = True
     ) -> Any:
         """A header's parameter as text without quotes, in any encoding of RFC 2231."""
-        return headers.parameters(self.get(header, "")).get(param.lower(), failobj)
+        return parameters.parameters(next(headers.sources(self, header), "")).get(param.lower(), failobj)
 
     def get_params(self, failobj: Any = None, header: str = "content-type", unquote: bool = True) -> Any:
         """The header's main value paired with "", then its parameters as pairs of texts."""
         if header not in self:
             return failobj
         main_value, _, _ = str(self[header]).partition(";")
-        return [(main_value.strip(), ""), *headers.parameters(self[header]).items()]
+        source = next(headers.sources(self, header))
+        return [(main_value.strip(), ""), *parameters.parameters(source).items()]
 
     def get_content_type(self) -> str:
         """The content type in lower case, also without the semicolon before the parameters."""
@@ -284,7 +312,7 @@ class InboundMessage(EmailMessage):
 
     def get_filename(self, failobj: Any = None) -> Any:
         """The sender's name for the part, with its path, on a single line. Never use it as a path."""
-        name = headers.file_name(self)
+        name = parameters.file_name(self)
         return failobj if name is None else name
 
     def get_content_bytes(self) -> bytes:

@@ -14,7 +14,7 @@ from events_app.inbound.message import InboundMessage, policy
 from events_app.inbound.parse import mime
 from events_app.inbound.parse.form import Fields, File, Form
 from events_app.inbound.text.decoding import decode
-from events_app.inbound.text.headers import one_line, words
+from events_app.inbound.text.encoded_words import one_line, words
 
 #: Headers SendGrid repeats as fields.
 _ALSO_FIELDS = ("From", "To", "Cc", "Subject")

@@ -11,7 +11,7 @@ from events_app.decode import Unreadable
 from events_app.inbound.message import InboundMessage
 from events_app.inbound.parse import fields_mode, mime
 from events_app.inbound.parse.form import SOURCES, Fields, Form, json_object
-from events_app.inbound.text.headers import one_line
+from events_app.inbound.text.encoded_words import one_line
 
 #: The fields of the mail itself, without SendGrid's checks (SPF, dkim, spam, sender_ip): their results may
 #: differ in a duplicate post.

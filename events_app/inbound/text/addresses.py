@@ -1,66 +1,193 @@
-"""The addresses in a header, whether well-formed or malformed."""
+"""The addresses in a header, well-formed or not.
+
+The rule for malformed headers: the text in angle brackets is the address, other text the display name. The
+standard library's structured parser reads "boss@a.example <eve@b.example>" as boss@a.example, a sender for
+whom neither SPF nor DKIM speaks, and finds nothing in "[JIRA] Ann <ann@a.example>".
+`email.utils.getaddresses` recurses at each colon, in a time growing with the square of the text.
+"""
 
 import re
 from collections.abc import Iterable, Iterator
 from email.headerregistry import Address
-from typing import Any
+from itertools import chain, islice
 
-from events_app.inbound.text.headers import one_line, words
+from events_app.inbound.text.encoded_words import ENCODED_WORD, one_line, words
 
-#: The most addresses to read from the headers of a name.
+#: The most mailboxes to read from a header, and addresses from the headers of a name.
 MOST = 10_000
 
-# Unclosed quotes and brackets end with the text.
+#: The most commas in an unquoted display name, such as "Acme, Inc., Berlin".
+MOST_COMMAS_IN_NAME = 3
+
+# Comments nest, here up to three levels: each level adds a search of the rest.
+_COMMENT = r"\((?:[^()\\]++|\\.)*+\)"
+for _ in range(2):
+    _COMMENT = rf"\((?:[^()\\]++|\\.|{_COMMENT})*+\)"
+
+# SMTP allows local parts of 64 characters (RFC 5321, 4.5.3.1.1).
+_QUOTED = r'"(?:[^"\\]|\\.){0,64}+"'
+_LOCAL = rf'(?:{_QUOTED}|[^\s"@<>()\[\],;:\\])++'
+_DOMAIN = r'(?:\[[^\[\]\\\s<>]++\]|[^\s"@<>()\[\],;:\\]++)'
+
+# Unclosed quotes, brackets and comments are text. A comma in "<>" ends an address except in a route.
 _TOKEN = re.compile(
-    r"""
-      (?P<quoted> "(?:[^"\\]|\\.)*+ (?:"|\\?\Z) )
-    | (?P<comment> \((?:[^()\\]|\\.)*+ (?:\)|\\?\Z)? )
-    | <(?P<spec> [^<>]*+ )>?
+    rf"""
+      (?P<encoded> {ENCODED_WORD} )
+    | (?P<quoted> "(?:[^"\\]++|\\.)*+" )
+    | (?P<comment> {_COMMENT} )
+    | (?P<bracketed> <\s*+(?:@[^<>:";]*+:\s*+)?+ (?:{_QUOTED})?+ [^<>",;]*+ > | <[^<>,;]*+ )
     | (?P<mark> [,;:] )
-    | (?P<words> [^"(<,;:]++ )
+    | (?P<text> (?: [^"(<,;:=@\\]++ | =(?!\?) | @\[[^\[\]\s<>()",;]*+\] | @ | \\["\\(),;:]?+ )++ | . )
     """,
     re.DOTALL | re.VERBOSE,
 )
-_SPEC = re.compile(r'\s*+("(?:[^"\\]|\\.)*+"|[^\s"]*?)\s*+(?:@\s*+([^\s"@]*+))?\s*+', re.DOTALL)
-_PAIR = re.compile(r"\\(.)", re.DOTALL)
+_IN_BRACKETS = re.compile(
+    rf"\s*+(?:(?:mailto|@[^:\"]*+):)?+\s*+({_LOCAL})\s*+@\s*+({_DOMAIN})\s*+", re.DOTALL | re.IGNORECASE
+)
+_BARE = re.compile(rf"(?<![^\s:<>])({_LOCAL})@({_DOMAIN})(?![^\s:<>])", re.DOTALL)
+_BARE_WITH_SPACES = re.compile(rf"\s*+({_LOCAL})\s*+@\s*+(?=\[|[^\s@]*\.)({_DOMAIN})\s*+", re.DOTALL)
+_WITHOUT_DOMAIN = re.compile(r'\s*+((?!=\?)[^\s"@<>()\[\],;:\\]++)\s*+')
+
+_NESTED_COMMENT = re.compile(_COMMENT, re.DOTALL)
+_SPACED = re.compile(r"(?<!\s)\s*+([.@])\s*+")
+_SPACES = re.compile(r"\s++")
+_QUOTED_PART = re.compile(r'"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_ESCAPED_SPECIAL = re.compile(r'\\(["\\(),;:])')
+
+# A mailbox in pieces, each the kind of a token and its source.
+_Pieces = list[tuple[str, str]]
+
+# A display name in pieces, the local part and the domain.
+_Mailbox = tuple[_Pieces, str, str]
 
 
-def read(headers: Iterable[Any]) -> Iterator[Address]:
-    """The addresses in the headers, without group names; malformed mailboxes are left out."""
-    for header in headers:
-        parsed = [address for address in getattr(header, "addresses", ()) if address.username]
-        for address in parsed:
-            yield _address(address.display_name, address.username, address.domain)
-        if parsed:
-            continue
-        for name, spec in _mailboxes(str(header)):
-            match = _SPEC.fullmatch(spec)
-            if match and match[1]:
-                yield _address(words(_unquoted(name)), _unquoted(match[1]), match[2] or "")
+def read(sources: Iterable[str]) -> Iterator[Address]:
+    """The addresses in the sources of headers, without group names; a mailbox without an address is left out.
 
-
-def _mailboxes(text: str) -> Iterator[tuple[str, str]]:
-    """The name and the address of each mailbox, without mailboxes of two addresses.
-
-    `email.utils.getaddresses` would recurse at each colon, in a time growing with the square of the text.
+    An unquoted comma or semicolon belongs to a display name if no address precedes: one address is in
+    "Acme, Inc. <ann@a.example>", two are in "ann@a.example, Bob <bob@b.example>". A single word without "@",
+    such as "root", is an address without a domain. A comment is the display name of an address without other
+    text.
     """
-    name, specs = "", list[str]()
-    for token in _TOKEN.finditer(text + ","):
-        group = token.lastgroup
-        if group == "spec":
-            specs.append(token["spec"])
-        elif group in ("quoted", "words"):
-            name += token[0]
-        elif group == "mark":
-            if token["mark"] != ":" and len(specs) <= 1 and (name or specs):
-                yield (name, specs[0].rpartition(":")[2]) if specs else ("", name)
-            name, specs = "", []
+    return (_address(*mailbox) for source in sources for mailbox in _mailboxes(source))
 
 
-def _unquoted(text: str) -> str:
-    return _PAIR.sub(r"\1", text.strip().removeprefix('"').removesuffix('"'))
+def _mailboxes(source: str) -> Iterator[_Mailbox]:
+    waiting: list[_Pieces] = []  # text without an address, perhaps the beginning of a display name
+    for pieces, mark in islice(_split(source), MOST):
+        mailboxes: list[_Mailbox] = []
+        if mark != ":":
+            mailboxes = _bracketed(pieces) or _bare(pieces)
+            if not mailboxes:
+                waiting.append([*pieces, ("text", mark)])
+            elif waiting and _begins_with_name(pieces):
+                name, local, domain = mailboxes[0]
+                mailboxes[0] = [*chain(*waiting), *name], local, domain
+                waiting = []
+        if mailboxes or mark not in (",", ";") or len(waiting) > MOST_COMMAS_IN_NAME:
+            for words_alone in waiting:
+                yield from _without_domain(words_alone[:-1])
+            waiting = []
+        yield from mailboxes
 
 
-def _address(name: str, username: str, domain: str) -> Address:
+def _split(source: str) -> Iterator[tuple[_Pieces, str]]:
+    """The mailboxes with the mark after each: "" at the end of the header, ":" after the name of a group.
+
+    A colon without a later semicolon is text.
+    """
+    last_semicolon = source.rfind(";")
+    pieces: _Pieces = []
+    for token in _TOKEN.finditer(source):
+        kind, text = token.lastgroup or "", token[0]
+        if kind != "mark":
+            pieces.append((kind, text))
+        elif text == ":" and token.start() > last_semicolon:
+            pieces.append(("text", text))
+        else:
+            if not all(text.isspace() for _, text in pieces):
+                yield pieces, text
+            pieces = []
+    if not all(text.isspace() for _, text in pieces):
+        yield pieces, ""
+
+
+def _begins_with_name(pieces: _Pieces) -> bool:
+    kinds = (kind for kind, text in pieces if kind != "comment" and not text.isspace())
+    return next(kinds, "") in ("encoded", "quoted", "text") and any(kind == "bracketed" for kind, _ in pieces)
+
+
+def _bracketed(pieces: _Pieces) -> list[_Mailbox]:
+    """The addresses in brackets, each with the name before it, else after it."""
+    mailboxes: list[_Mailbox] = []
+    without_domain: list[_Mailbox] = []
+    name: _Pieces = []
+    for kind, text in pieces:
+        if kind == "bracketed":
+            inside = text[1:].removesuffix(">")
+            if '"' not in inside:
+                inside = _SPACED.sub(r"\1", _NESTED_COMMENT.sub(" ", inside))
+            address = _IN_BRACKETS.fullmatch(inside)
+            if address and "=?" not in address[0]:
+                mailboxes.append((name, address[1], address[2]))
+                name = []
+                continue
+            alone = _WITHOUT_DOMAIN.fullmatch(inside)
+            if alone and text.endswith(">") and not without_domain:
+                without_domain = [([*name], alone[1], "")]
+        name.append((kind, text))
+    mailboxes = mailboxes or without_domain
+    if mailboxes and name and not _name(mailboxes[-1][0]):
+        mailboxes[-1] = name, mailboxes[-1][1], mailboxes[-1][2]
+    return mailboxes
+
+
+def _bare(pieces: _Pieces) -> list[_Mailbox]:
+    """The addresses without brackets. The other text is the name of a single address."""
+    source = "".join(text for _, text in pieces)
+    if "@" not in source:
+        return []
+    hidden = ("encoded", "comment", "bracketed")
+    visible = "".join(" " * len(text) if kind in hidden else text for kind, text in pieces)
+    spaced = _BARE_WITH_SPACES.fullmatch(visible)
+    addresses = [*_BARE.finditer(visible)] or ([spaced] if spaced else [])
+    addresses = [address for address in addresses if "=?" not in address[0]]
+    if len(addresses) != 1:
+        return [([], address[1], address[2]) for address in addresses]
+    (address,) = addresses
+    before = source[visible.rfind(":", 0, address.start()) + 1 : address.start()]
+    rest = f"{before} {source[address.end() :]}"
+    if address.re is _BARE_WITH_SPACES:
+        rest = "".join(text for kind, text in pieces if kind == "comment")
+    name = [(token.lastgroup or "", token[0]) for token in _TOKEN.finditer(rest)]
+    return [(name, address[1], address[2])]
+
+
+def _without_domain(pieces: _Pieces) -> Iterator[_Mailbox]:
+    comments = [piece for piece in pieces if piece[0] == "comment"]
+    alone = _WITHOUT_DOMAIN.fullmatch("".join(text for kind, text in pieces if kind != "comment"))
+    if alone:
+        yield comments, alone[1], ""
+
+
+def _name(pieces: _Pieces) -> str:
+    """The display name in the pieces, else the comments."""
+    texts = []
+    for kind, text in pieces:
+        if kind == "quoted":
+            texts.append(_ESCAPED.sub(r"\1", text[1:-1]))
+        elif kind == "comment" or not text.strip("<> \t"):
+            texts.append(" ")
+        elif kind == "text":
+            texts.append(_ESCAPED_SPECIAL.sub(r"\1", _SPACES.sub(" ", text)))
+        else:
+            texts.append(text)
+    comments = (_ESCAPED.sub(r"\1", text[1:-1]) for kind, text in pieces if kind == "comment")
+    return words("".join(texts)) or words(" ".join(comments))
+
+
+def _address(name: _Pieces, local: str, domain: str) -> Address:
+    local = _QUOTED_PART.sub(lambda quoted: _ESCAPED.sub(r"\1", quoted[1]), local)
     # Address raises ValueError for a line break.
-    return Address(one_line(name), one_line(username), one_line(domain))
+    return Address(_name(name), one_line(local), one_line(domain))

@@ -1,27 +1,24 @@
-"""The headers of mail, parsed by the standard library's structured parser within a budget.
+"""The headers of mail: their source, their text, and the standard library's structure within a budget.
 
-On malformed headers the parser raises nearly any error (IndexError, AttributeError, RecursionError). Its time
-is ten microseconds a character, and on some headers grows with the square of the length, so each mail has a
-budget. Without budget, or after an error, a header is plain text. Regular expressions in linear time then
-find addresses, parameters and encoded words.
+The library's structured parser gives `message["To"]` its attribute `addresses`, and so on. On malformed
+headers the parser raises nearly any error (IndexError, AttributeError, RecursionError). Its time is ten
+microseconds a character, and on some headers grows with the square of the length, so each mail has a budget.
+Without budget, or after an error, a header is plain text. The structure is wrong for many malformed headers,
+so `addresses` and `parameters` read the source instead.
 """
 
-import binascii
 import re
-from base64 import b64decode
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass
+from email.headerregistry import HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
 from email.policy import EmailPolicy
-from itertools import groupby
-from typing import Any, cast
-from urllib.parse import unquote_to_bytes
+from typing import Any
 
 from celery.exceptions import SoftTimeLimitExceeded
 
 from events_app.inbound.text.decoding import decode, known
-from events_app.shared.database import clean
+from events_app.inbound.text.encoded_words import ENCODED_WORD, decode_source, one_line, words
 
 #: The most characters of a header, or of all headers of a name, for the structured parser: 16,000 commas take
 #: nearly a second.
@@ -47,25 +44,18 @@ _COST, _COST_OF_BREAK, _COST_OF_PAIR, _COST_OF_COMMA, _COST_OF_COMMENT = 100, 20
 _BREAK = re.compile(r"[^\w-]")
 _OPENING = re.compile(r'["(\[<\\:.]')
 
-# An unquoted name with spaces or brackets: the structured parser cuts the name at the first.
-_BARE_NAMES = {
-    name: re.compile(rf'(?:[^"]|"(?:[^"\\]|\\.)*")*?;\s*{name}\s*=\s*([^\s";][^";]*)', re.IGNORECASE)
-    for name in ("filename", "name")
-}
-
 # Space between two encoded words is dropped (RFC 2047, 6.2). The standard library keeps it in names.
-_WORD = r"=\?[^?\s]++\?[bBqQ]\?[^?\s]*+\?="
-_BETWEEN_WORDS = re.compile(rf"({_WORD})\s+(?={_WORD})")
-_ENCODED_WORDS = re.compile(rf"{_WORD}(?:\s*+{_WORD})*+")
-_ONE_WORD = re.compile(r"=\?([^?\s]++)\?([bBqQ])\?([^?\s]*+)\?=")
+_BETWEEN_WORDS = re.compile(rf"({ENCODED_WORD})\s+(?==\?)")
 
 # The charset of an encoded word, as `email._header_value_parser.get_encoded_word` finds it; and any text that
 # `get_parameter` there can take for the charset of a parameter (RFC 2231), the text before a "'".
 _CHARSET_OF_WORD = re.compile(r"(?<==\?)[^?]++(?=\?[bBqQ]\?[^?]*\?=)")
 _CHARSET_OF_PARAMETER = re.compile(r"""(?:(?<=[\s=")])|\A)([^\s=";()']++)'""")
 
-_PARAMETER = re.compile(r';\s*+([^\s=;"]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^;]*+))', re.DOTALL)
-_PIECE = re.compile(r"([^*]+)(?:\*(\d{1,4}))?(\*)?")  # the name of a parameter's piece (RFC 2231)
+#: The headers with a structure; other headers are text.
+_STRUCTURED = {
+    name for name, header in HeaderRegistry().registry.items() if not issubclass(header, UnstructuredHeader)
+}
 
 _LINE_ENDS = re.compile(r"\r\n?|\n")
 
@@ -111,7 +101,10 @@ class TolerantPolicy(EmailPolicy):
         return value.read
 
     def _read(self, name: str, value: str) -> Any:
-        line = _unfolded(value)
+        source = _LINE_ENDS.sub("", value)
+        if name.lower() not in _STRUCTURED:
+            return words(source)
+        line = decode_source(source)
         of_part = name.lower().startswith("content-")
         longest = LONGEST_OF_PARTS if of_part else LONGEST
         most_separators = MOST_SEPARATORS_OF_PARTS if of_part else MOST_SEPARATORS
@@ -141,64 +134,9 @@ class TolerantPolicy(EmailPolicy):
             return line.encode("utf-8", "surrogateescape")
 
 
-def text(part: EmailMessage, header: str) -> str | None:
-    """The unparsed text of a header; None for a missing header."""
-    return next(map(_unfolded, _sources(part, header)), None)
-
-
-def every(part: EmailMessage, header: str) -> list[Any]:
-    """The headers of a name with their structure; if too long together, a single plain text."""
-    sources = list(_sources(part, header))
-    if sum(map(len, sources)) <= LONGEST:
-        return cast(list[Any], part.get_all(header, []))
-    return [", ".join(map(_unfolded, sources))]
-
-
-def _sources(part: EmailMessage, header: str) -> Iterator[str]:
-    return (source for name, source in part.raw_items() if name.lower() == header.lower())
-
-
-def _unfolded(source: str) -> str:
-    return decode(_LINE_ENDS.sub("", source).encode("utf-8", "surrogateescape"))
-
-
-def one_line(text: str) -> str:
-    """The text on a single line, for a header or a column."""
-    with suppress(UnicodeEncodeError):
-        # The parser leaves a character split over two encoded words as undecoded bytes.
-        text = decode(text.encode("utf-8", "surrogateescape"))
-    return clean(_LINE_ENDS.sub(" ", text)).strip()
-
-
-def words(text: str) -> str:
-    """The text on a single line, its encoded words (RFC 2047) decoded."""
-    return one_line(_ENCODED_WORDS.sub(_decoded_words, text) if "=?" in text else text)
-
-
-def _decoded_words(match: re.Match[str]) -> str:
-    """The text of consecutive encoded words. A character may be split over two words."""
-    decoded_words = (
-        (charset.partition("*")[0], _bytes(encoding, encoded))
-        for charset, encoding, encoded in _ONE_WORD.findall(match[0])
-    )
-    texts = []
-    for charset, same_charset in groupby(decoded_words, key=lambda word: word[0]):
-        encoded = b"".join(word for _, word in same_charset)
-        try:
-            texts.append(encoded.decode(known(charset) or "utf-8"))
-        except ValueError:
-            texts.append(encoded.decode("utf-8", "replace"))
-    return "".join(texts)
-
-
-def _bytes(encoding: str, text: str) -> bytes:
-    encoded = text.encode("utf-8", "surrogateescape")
-    if encoding in "qQ":
-        return binascii.a2b_qp(encoded, header=True)
-    digits = encoded.rstrip(b"=")
-    with suppress(binascii.Error):
-        return b64decode(digits + b"=" * (-len(digits) % 4))
-    return encoded
+def sources(part: EmailMessage, header: str) -> Iterator[str]:
+    """The source of each header of a name on a single line; bytes beyond ASCII are surrogates."""
+    return (_LINE_ENDS.sub("", source) for name, source in part.raw_items() if name.lower() == header.lower())
 
 
 def _known(charset: re.Match[str]) -> str:
@@ -220,45 +158,4 @@ def cost(line: str) -> float:
         + _COST_OF_PAIR * opening**2
         + _COST_OF_COMMA * commas
         + _COST_OF_COMMENT * comments * len(line)
-    )
-
-
-def file_name(part: EmailMessage) -> str | None:
-    """The sender's name for a part's file, with its path, on a single line; None without a name."""
-    for header, parameter in (("Content-Disposition", "filename"), ("Content-Type", "name")):
-        bare = _BARE_NAMES[parameter].match((text(part, header) or "")[:LONGEST])
-        name = bare[1].strip() if bare else parameters(part[header]).get(parameter)
-        if name is not None:
-            return words(name)
-    return None
-
-
-def parameters(header: Any) -> Mapping[str, str]:
-    """The parameters of a header by lower-case name; of duplicates, the first."""
-    params = getattr(header, "params", None)
-    if params is not None:
-        return cast("Mapping[str, str]", params)
-    complete: dict[str, str] = {}
-    pieces: dict[str, dict[int, tuple[bool, str]]] = {}
-    for name, quoted, bare in _PARAMETER.findall(str(header)):
-        text = re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL) if quoted else bare.strip()
-        piece = _PIECE.fullmatch(name.lower())
-        if piece and (piece[2] or piece[3]):
-            pieces.setdefault(piece[1], {}).setdefault(int(piece[2] or 0), (bool(piece[3]), text))
-        else:
-            complete.setdefault(name.lower(), text)
-    return {name: _joined(of_name) for name, of_name in pieces.items()} | complete
-
-
-def _joined(pieces: dict[int, tuple[bool, str]]) -> str:
-    """A parameter joined from pieces, or percent-encoded in a charset (RFC 2231)."""
-    ordered = [pieces[number] for number in sorted(pieces)]
-    charset = ""
-    is_encoded, text = ordered[0]
-    if is_encoded and text.count("'") >= 2:
-        charset, _, text = text.split("'", 2)
-        ordered[0] = is_encoded, text
-    encoded = ((is_encoded, text.encode("utf-8", "surrogateescape")) for is_encoded, text in ordered)
-    return decode(
-        b"".join(unquote_to_bytes(piece) if is_encoded else piece for is_encoded, piece in encoded), charset
     )

@@ -61,6 +61,53 @@ def test_from_email_is_the_first_address() -> None:
     assert mail("From: nobody:;", "").from_email is None
 
 
+@pytest.mark.parametrize(
+    ("spf", "envelope_sender", "dkim", "expected"),
+    [
+        (None, None, {}, None),
+        (None, "a@example.org", {}, None),
+        ("none", "a@example.org", {}, False),
+        ("pass", "bounces@example.org", {}, True),
+        ("Pass", "bounces@mail.example.org", {}, True),
+        ("pass", "bounces@evil.example", {}, False),
+        ("pass", "", {}, False),
+        ("pass", None, {}, False),
+        ("softfail", "a@example.org", {}, False),
+        (None, None, {"example.org": "pass"}, True),
+        (None, None, {"Mail.Example.ORG": "PASS"}, True),
+        (None, None, {"example.org": "fail"}, False),
+        (None, None, {"evil.example": "pass", "example.org": "fail"}, False),
+        (None, None, {"evil.example": "pass", "example.org": "pass"}, True),
+        ("fail", "a@evil.example", {"example.org": "pass"}, True),
+    ],
+)
+def test_from_is_aligned_with_a_domain_that_passed_spf_or_dkim(
+    spf: str | None, envelope_sender: str | None, dkim: dict[str, str], expected: bool | None
+) -> None:
+    message = mail("From: Ann <ann@example.org>", "")
+    message.spf, message.envelope_sender, message.dkim = spf, envelope_sender, dkim
+    assert message.from_is_aligned is expected
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("From: ann@example.org <eve@evil.example>",),
+        ("From: ann@example.org, eve@evil.example",),
+        ("From: ann@example.org <eve@evil.example>, ann@example.org",),
+        ("From: ann@example.org", "From: eve@evil.example"),
+        ("From: ann@example.org", "From:"),
+        ("From: ann",),
+        ("From:",),
+        ("To: ann@example.org",),
+    ],
+)
+def test_from_without_a_single_address_of_the_domain_is_not_aligned(lines: tuple[str, ...]) -> None:
+    message = mail(*lines, "")
+    message.dkim = {"example.org": "pass"}
+    assert message.from_is_aligned is False
+
+
 def test_bcc_is_read_from_the_header() -> None:
     assert [address.addr_spec for address in mail("Bcc: a@x.example", "").bcc] == ["a@x.example"]
 
@@ -92,7 +139,14 @@ def test_a_subject_is_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"), [(" <a@b> ", "<a@b>"), ("a b", "a b"), ("", None), ("<a\n @b>", "<a @b>")]
+    ("value", "expected"),
+    [
+        (" <a@b> ", "<a@b>"),
+        ("a b", "a b"),
+        ("", None),
+        ("<a\n @b>", "<a @b>"),
+        ("=?utf-8?q?=3Ca=40b=3E?=", "<a@b>"),
+    ],
 )
 def test_the_message_id_is_the_text_of_its_header(value: str, expected: str | None) -> None:
     assert mail(f"Message-ID: {value}", "").message_id == expected

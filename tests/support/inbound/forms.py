@@ -72,5 +72,5 @@ MESSAGE_ATTRIBUTES = (
     *("from_email", "to", "cc", "bcc", "subject", "date", "message_id", "in_reply_to", "references"),
     *("text", "html", "stripped_text", "stripped_html", "attachments", "inlines", "content_id_map"),
     *("inline_attachments", "content_id", "envelope_sender", "envelope_recipient", "envelope_recipients"),
-    *("spam_detected", "spam_score", "spf", "dkim", "sender_ip"),
+    *("spam_detected", "spam_score", "spf", "dkim", "sender_ip", "from_is_aligned"),
 )
