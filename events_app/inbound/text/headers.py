@@ -20,8 +20,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from events_app.inbound.text.decoding import decode, known
 from events_app.inbound.text.encoded_words import ENCODED_WORD, decode_source, one_line, words
 
-#: The most characters of a header, or of all headers of a name, for the structured parser: 16,000 commas take
-#: nearly a second.
+#: The most characters of a header for the structured parser: 16,000 commas take nearly a second.
 LONGEST = 16_000
 
 #: The same for the Content-* headers in every part of a mail.
