@@ -4,7 +4,7 @@ The library's structured parser gives `message["To"]` its attribute `addresses`,
 headers the parser raises nearly any error (IndexError, AttributeError, RecursionError). Its time is ten
 microseconds a character, and on some headers grows with the square of the length, so each mail has a budget.
 Without budget, or after an error, a header is plain text. The structure is wrong for many malformed headers,
-so `addresses` and `parameters` read the source instead.
+so the modules `addresses` and `parameters` read the source; `message["To"].addresses` are these addresses.
 """
 
 import re
@@ -17,6 +17,7 @@ from typing import Any
 
 from celery.exceptions import SoftTimeLimitExceeded
 
+from events_app.inbound.text import addresses
 from events_app.inbound.text.decoding import decode, known
 from events_app.inbound.text.encoded_words import ENCODED_WORD, decode_source, one_line, words
 
@@ -104,21 +105,34 @@ class TolerantPolicy(EmailPolicy):
         if name.lower() not in _STRUCTURED:
             return words(source)
         line = decode_source(source)
-        of_part = name.lower().startswith("content-")
-        longest = LONGEST_OF_PARTS if of_part else LONGEST
-        most_separators = MOST_SEPARATORS_OF_PARTS if of_part else MOST_SEPARATORS
-        if len(line) > longest or line.count(",") + line.count(";") > most_separators:
-            return line
-        if of_part and not all(map(known, _CHARSET_OF_PARAMETER.findall(line))):
-            return line
-        if not (self.budget or Budget()).pays(cost(line)):
-            return line
         try:
-            return self.header_factory(name, _CHARSET_OF_WORD.sub(_known, _BETWEEN_WORDS.sub(r"\1", line)))
+            return self._structured(name, source, line) if self._affords(name, line) else line
         except SoftTimeLimitExceeded:
             raise
         except Exception:  # noqa: BLE001 (see above)
             return line
+
+    def _affords(self, name: str, line: str) -> bool:
+        """Whether the structured parser may read the header. Takes the cost from the budget."""
+        of_part = name.lower().startswith("content-")
+        longest = LONGEST_OF_PARTS if of_part else LONGEST
+        most_separators = MOST_SEPARATORS_OF_PARTS if of_part else MOST_SEPARATORS
+        return (
+            len(line) <= longest
+            and line.count(",") + line.count(";") <= most_separators
+            and (not of_part or all(map(known, _CHARSET_OF_PARAMETER.findall(line))))
+            and (self.budget or Budget()).pays(cost(line))
+        )
+
+    def _structured(self, name: str, source: str, line: str) -> Any:
+        header = self.header_factory(name, _CHARSET_OF_WORD.sub(_known, _BETWEEN_WORDS.sub(r"\1", line)))
+        if not hasattr(header, "addresses"):
+            return header
+        mailboxes = list(addresses.read([source]))
+        parsed = [address.addr_spec for address in header.addresses if address.username]
+        if parsed == [address.addr_spec for address in mailboxes]:
+            return header
+        return self.header_factory(name, mailboxes) if mailboxes else line
 
     def fold(self, name: str, value: str) -> str:
         return decode(self.fold_binary(name, value))

@@ -1,9 +1,8 @@
 """Addresses are read from well-formed and malformed headers. Text without an address is left out."""
 
-from email import policy
-from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import EmailPolicy
+import base64
+from email.headerregistry import Address, HeaderRegistry
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -44,6 +43,10 @@ def addresses(value: str | bytes, times: int = 1) -> list[tuple[str, str, str]]:
 )
 def test_addresses_are_read_from_a_header(value: str | bytes, expected: list[tuple[str, str, str]]) -> None:
     assert addresses(value) == expected
+
+
+def read_to(value: str) -> list[Address]:
+    return mime.parse(f"To: {value}\n\n".encode()).to
 
 
 #: Malformed mailboxes, or rare forms, and the name and address of each.
@@ -162,31 +165,50 @@ display_names = st.text(st.characters(exclude_categories=("C", "Z")) | st.just("
 mailboxes = st.builds(Address, display_names, local_parts, domains)
 
 
-@given(st.lists(mailboxes, min_size=1, max_size=4), st.sampled_from([policy.SMTP, policy.SMTPUTF8]))
-def test_well_formed_addresses_are_read_as_they_were_written(
-    written: list[Address], how: EmailPolicy
-) -> None:
-    mail = EmailMessage(how)
-    mail["To"] = written
-    assert mime.parse(mail.as_bytes()).to == written
+def encoded_words(text: str, size: int) -> str:
+    pieces = (text.encode()[at : at + size] for at in range(0, len(text.encode()), size))
+    return "\n ".join(f"=?utf-8?b?{base64.b64encode(piece).decode()}?=" for piece in pieces)
 
 
-@given(st.lists(mailboxes, min_size=1, max_size=4))
-def test_well_formed_addresses_are_read_as_by_the_standard_library(written: list[Address]) -> None:
-    mail = mime.parse(f"To: {', '.join(map(str, written))}\n\n".encode())
-    assert mail.to == list(mail["To"].addresses) == written
+@given(st.lists(mailboxes, min_size=1, max_size=4), st.integers(1, 40))
+def test_well_formed_addresses_are_read_as_they_were_written(written: list[Address], size: int) -> None:
+    specs = [Address("", address.username, address.domain) for address in written]
+    names = [encoded_words(address.display_name, size) for address in written]
+    assert read_to(", ".join(map(str, written))) == written
+    assert read_to(", ".join(f"{name} <{spec}>" for name, spec in zip(names, specs, strict=True))) == written
+    assert (
+        read_to("; ".join(f"<{spec}> ({name})" for name, spec in zip(names, specs, strict=True))) == written
+    )
 
 
 @given(st.lists(mailboxes, min_size=1, max_size=3), st.lists(mailboxes, max_size=2), st.booleans())
 def test_groups_are_read_as_by_the_standard_library(
     members: list[Address], others: list[Address], is_last: bool
 ) -> None:
-    group = f"Group: {', '.join(map(str, members))};"
-    rest = ", ".join(map(str, others))
-    mail = mime.parse(
-        f"To: {', '.join(filter(None, (rest, group) if is_last else (group, rest)))}\n\n".encode()
-    )
-    assert mail.to == list(mail["To"].addresses)
+    group, rest = f"Group: {', '.join(map(str, members))};", ", ".join(map(str, others))
+    value = ", ".join(filter(None, (rest, group) if is_last else (group, rest)))
+    parsed: Any = HeaderRegistry()("To", value)
+    assert read_to(value) == list(parsed.addresses)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("boss@company.example <eve@evil.example>", ["eve@evil.example"]),
+        ("[JIRA] Ann <ann@a.example>", ["ann@a.example"]),
+        ("a@a.example; b@b.example", ["a@a.example", "b@b.example"]),
+        ("Group: a@a.example;", ["a@a.example"]),
+        ("<>", [""]),
+    ],
+)
+def test_the_header_itself_has_the_same_addresses(value: str, expected: list[str]) -> None:
+    header = mime.parse(f"To: {value}\n\n".encode())["To"]
+    assert [address.addr_spec.strip("<>") for address in header.addresses] == expected
+
+
+def test_a_header_with_a_false_address_is_text() -> None:
+    header = mime.parse(b"From: =?utf-8?q?Ann_=3Ca=40b=3E?=\n\n")["From"]
+    assert not hasattr(header, "addresses")
 
 
 def test_an_address_list_too_long_to_be_parsed_is_read() -> None:

@@ -1,6 +1,6 @@
 """Parameters are read in every encoding, from well-formed and malformed headers."""
 
-from email.message import EmailMessage
+import base64
 
 import pytest
 from hypothesis import given
@@ -98,11 +98,21 @@ def test_parameters_are_read_from_the_source(value: str, expected: dict[str, str
     assert parameters(value) == expected
 
 
-@given(st.text(st.characters(exclude_categories=("C", "Zl", "Zp")), min_size=1).map(str.strip).filter(bool))
-def test_any_name_that_a_mail_program_writes_is_read(name: str) -> None:
-    part = EmailMessage()
-    part.add_header("Content-Disposition", "attachment", filename=name)
-    assert file_name(mime.parse(part.as_bytes())) == name
+@given(
+    st.text(st.characters(exclude_categories=("C", "Zl", "Zp")), min_size=1).map(str.strip).filter(bool),
+    st.integers(1, 40),
+)
+def test_a_file_name_is_read_as_it_was_written(name: str, size: int) -> None:
+    data = name.encode()
+    pieces = ["".join(f"%{byte:02X}" for byte in data[at : at + size]) for at in range(0, len(data), size)]
+    pieces[0] = "utf-8''" + pieces[0]
+    split = "".join(f";\n filename*{number}*={piece}" for number, piece in enumerate(pieces))
+    assert file_name(message("Content-Disposition", f"attachment{split}")) == name
+    words = f"=?utf-8?b?{base64.b64encode(data).decode()}?="
+    assert file_name(message("Content-Type", f'text/plain; name="{words}"')) == name
+    if "=?" not in name and "''" not in name:
+        quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+        assert file_name(message("Content-Type", f'text/plain; name="{quoted}"')) == name
 
 
 @given(any_text | header_values.map("; a".__add__))
