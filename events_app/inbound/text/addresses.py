@@ -70,7 +70,11 @@ def read(sources: Iterable[str]) -> Iterator[Address]:
     such as "root", is an address without a domain. A comment is the display name of an address without other
     text.
     """
-    return (_address(*mailbox) for source in sources for mailbox in _mailboxes(source))
+    for source in sources:
+        for name, local, domain in _mailboxes(source):
+            username = _QUOTED_PART.sub(lambda quoted: _ESCAPED.sub(r"\1", quoted[1]), local)
+            # Address raises ValueError for a line break.
+            yield Address(_name(name), one_line(username), one_line(domain))
 
 
 def _mailboxes(source: str) -> Iterator[_Mailbox]:
@@ -78,10 +82,12 @@ def _mailboxes(source: str) -> Iterator[_Mailbox]:
     for pieces, mark in islice(_split(source), MOST):
         mailboxes: list[_Mailbox] = []
         if mark != ":":
-            mailboxes = _bracketed(pieces) or _bare(pieces)
+            bracketed = _bracketed(pieces)
+            mailboxes = bracketed or _bare(pieces)
+            kinds = (kind for kind, text in pieces if kind != "comment" and not text.isspace())
             if not mailboxes:
                 waiting.append([*pieces, ("text", mark)])
-            elif waiting and _begins_with_name(pieces):
+            elif waiting and bracketed and next(kinds) != "bracketed":
                 name, local, domain = mailboxes[0]
                 mailboxes[0] = [*chain(*waiting), *name], local, domain
                 waiting = []
@@ -111,11 +117,6 @@ def _split(source: str) -> Iterator[tuple[_Pieces, str]]:
             pieces = []
     if not all(text.isspace() for _, text in pieces):
         yield pieces, ""
-
-
-def _begins_with_name(pieces: _Pieces) -> bool:
-    kinds = (kind for kind, text in pieces if kind != "comment" and not text.isspace())
-    return next(kinds, "") in ("encoded", "quoted", "text") and any(kind == "bracketed" for kind, _ in pieces)
 
 
 def _bracketed(pieces: _Pieces) -> list[_Mailbox]:
@@ -185,9 +186,3 @@ def _name(pieces: _Pieces) -> str:
             texts.append(text)
     comments = (_ESCAPED.sub(r"\1", text[1:-1]) for kind, text in pieces if kind == "comment")
     return words("".join(texts)) or words(" ".join(comments))
-
-
-def _address(name: _Pieces, local: str, domain: str) -> Address:
-    local = _QUOTED_PART.sub(lambda quoted: _ESCAPED.sub(r"\1", quoted[1]), local)
-    # Address raises ValueError for a line break.
-    return Address(_name(name), one_line(local), one_line(domain))
