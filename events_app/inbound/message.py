@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from email.generator import BytesGenerator
 from email.headerregistry import Address
-from email.message import EmailMessage
 from email.policy import Policy
 from email.utils import parsedate_to_datetime
 from io import BytesIO
@@ -15,7 +14,17 @@ from typing import Any, cast
 from celery.exceptions import SoftTimeLimitExceeded
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from events_app.inbound.text import addresses, decoding, domains, flowed, headers, parameters, quotes
+from events_app.inbound.construct import ConstructibleMessage
+from events_app.inbound.text import (
+    addresses,
+    cid_urls,
+    decoding,
+    domains,
+    flowed,
+    headers,
+    parameters,
+    quotes,
+)
 from events_app.inbound.text.decoding import decode as decode_text
 from events_app.inbound.text.decoding import known
 from events_app.inbound.text.encoded_words import one_line, words
@@ -38,7 +47,7 @@ _CONTENT_TYPE = re.compile(r"\s*([^\s;,(/]+/[^\s;,(/]+)(?:[\s;,(]|\Z)")
 _MESSAGE_ID = re.compile(r"<[^<>\s]+>")
 
 
-class InboundMessage(EmailMessage):
+class InboundMessage(ConstructibleMessage):
     """A mail, or a part of a mail.
 
     Names and attributes are as in django-anymail's normalized inbound message, so receivers written for
@@ -65,8 +74,12 @@ class InboundMessage(EmailMessage):
 
     @property
     def envelope_recipient(self) -> str | None:
-        """The first of `envelope_recipients`."""
+        """The first of `envelope_recipients`. A set address becomes the only recipient."""
         return next(iter(self.envelope_recipients), None)
+
+    @envelope_recipient.setter
+    def envelope_recipient(self, address: str | None) -> None:
+        self.envelope_recipients = [] if address is None else [address]
 
     # --- Headers ---
 
@@ -235,25 +248,41 @@ class InboundMessage(EmailMessage):
 
     @property
     def attachments(self) -> list["InboundMessage"]:
-        """The attached files.
+        """The files that the HTML does not show, in order.
 
-        Parts without a Content-Disposition count too: an invitation, the parts of a delivery report.
+        A part without a Content-Disposition counts too: an invitation, the parts of a delivery report.
         An attached mail counts once; its own attachments belong to its own message.
         """
-        bodies = self._body("text/plain"), self._body("text/html")
-        return [
-            leaf for leaf in _leaves(self) if leaf.is_attachment() or leaf._is_loose(bodies, inline=False)
-        ]
+        return self._files(inline=False)
 
     @property
     def inlines(self) -> list["InboundMessage"]:
-        """The parts shown within the body, such as images, in order."""
-        bodies = self._body("text/plain"), self._body("text/html")
-        return [leaf for leaf in _leaves(self) if leaf.is_inline() or leaf._is_loose(bodies, inline=True)]
+        """The files that the HTML shows, such as images, in order: a `cid:` URL names their content id.
+
+        Content-Disposition does not matter: a post of parsed mode has no dispositions, and mail programs
+        write "inline" for files that no text shows.
+        """
+        return self._files(inline=True)
+
+    def _files(self, *, inline: bool) -> list["InboundMessage"]:
+        bodies = [self._body("text/plain"), self._body("text/html")]
+        files = (leaf for leaf in _leaves(self) if not any(leaf is body for body in bodies))
+        shown = cid_urls.content_ids(self.html or "")
+        return [
+            file
+            for file in files
+            if ((file.content_id in shown) is inline)
+            # Without a file name a text is another body, such as a mailing list's footer.
+            and (
+                file.is_attachment()
+                or file.get_content_type() not in ("text/plain", "text/html")
+                or file.get_filename() is not None
+            )
+        ]
 
     @property
     def content_id_map(self) -> dict[str, "InboundMessage"]:
-        """The inlines by content id without <>, as in the `cid:` URLs of the HTML."""
+        """The inlines by content id without <>; of duplicates, the last."""
         return {content_id: inline for inline in self.inlines if (content_id := inline.content_id)}
 
     @property
@@ -264,23 +293,15 @@ class InboundMessage(EmailMessage):
     @property
     def content_id(self) -> str | None:
         """The part's content id without <>."""
-        return one_line(next(headers.sources(self, "Content-ID"), "")).strip("<>") or None
+        return one_line(next(headers.sources(self, "Content-ID"), "")).strip("<> ") or None
 
     def is_attachment(self) -> bool:
-        """Whether the part's Content-Disposition is attachment."""
+        """Whether the part's Content-Disposition is attachment. `attachments` may have more."""
         return self.get_content_disposition() == "attachment"
 
     def is_inline(self) -> bool:
-        """Whether the part's Content-Disposition is inline."""
+        """Whether the part's Content-Disposition is inline. `inlines` are the files that the HTML shows."""
         return self.get_content_disposition() == "inline"
-
-    def _is_loose(self, bodies: tuple["InboundMessage | None", ...], *, inline: bool) -> bool:
-        """Whether a part without a Content-Disposition, and not a body, counts as inline or as attached."""
-        if self.is_attachment() or self.is_inline() or any(self is body for body in bodies):
-            return False
-        if self.get_content_type() in ("text/plain", "text/html") and self.get_filename() is None:
-            return False  # another body, such as a mailing list's footer
-        return (self.content_id is not None) is inline
 
     def get_param(
         self, param: str, failobj: Any = None, header: str = "content-type", unquote: bool = True

@@ -306,33 +306,47 @@ def test_a_body_that_cannot_be_stripped_stays_whole(monkeypatch: pytest.MonkeyPa
 # --- Parts ---
 
 
-def test_attachments_and_inlines_are_distinguished() -> None:
+def test_the_html_decides_about_inlines_and_not_the_disposition() -> None:
     message = multipart(
-        HTML,
+        ("Content-Type: text/html", "<img src=cid:one><img src='cid:two'>"),
         ("Content-Type: image/png\nContent-Disposition: inline\nContent-ID: <one>", "1"),
-        ("Content-Type: image/png\nContent-Disposition: inline", "2"),
-        ("Content-Type: application/pdf\nContent-Disposition: attachment", "3"),
+        ("Content-Type: image/png\nContent-Disposition: attachment\nContent-ID: < two >", "2"),
+        ("Content-Type: image/png\nContent-ID: <one>", "3"),
+        ("Content-Type: image/png\nContent-Disposition: inline\nContent-ID: <four>", "4"),
+        ("Content-Type: image/png\nContent-Disposition: inline", "5"),
+        ("Content-Type: application/pdf\nContent-Disposition: attachment", "6"),
     )
-    assert contents(message.inlines) == [b"1", b"2"]
-    assert contents(message.attachments) == [b"3"]
-    assert [part.is_inline() for part in message.inlines] == [True, True]
-    assert [part.is_attachment() for part in message.attachments] == [True]
-    assert message.content_id_map == message.inline_attachments == {"one": message.inlines[0]}
+    assert contents(message.inlines) == [b"1", b"2", b"3"]
+    assert contents(message.attachments) == [b"4", b"5", b"6"]
+    assert [part.is_inline() for part in message.inlines] == [True, False, False]
+    assert [part.is_attachment() for part in message.attachments] == [False, False, True]
+    assert message.content_id_map == {"one": message.inlines[2], "two": message.inlines[1]}
+    assert message.inline_attachments == message.content_id_map
 
 
-def test_a_part_without_a_disposition_is_an_inline_or_an_attachment() -> None:
+def test_a_picture_that_no_html_shows_is_an_attachment() -> None:
+    """As Apple Mail writes a picture between two texts."""
+    picture = "Content-Type: image/png; name=a.png\nContent-Disposition: inline; filename=a.png"
+    message = multipart(TEXT, (picture, "shown"), ("Content-Type: text/plain", "more"))
+    assert contents(message.attachments) == [b"shown"]
+    assert message.inlines == []
+
+
+def test_a_part_without_a_disposition_is_a_file_except_another_text_without_a_name() -> None:
     message = multipart(
         TEXT,
         HTML,
-        ("Content-Type: image/png\nContent-ID: <one>", "shown"),
+        ("Content-Type: image/png\nContent-ID: <one>", "picture"),
         ("Content-Type: text/calendar", "invitation"),
         ("Content-Type: text/plain; name=notes.txt", "notes"),
         ("Content-Type: text/plain", "what a mailing list writes below"),
+        ("Content-Type: text/plain\nContent-Disposition: inline", "as Mailman writes it"),
         ("Content-Type: message/delivery-status", "Reporting-MTA: dns; x\n\nFinal-Recipient: rfc822; a@b"),
         ("Content-Disposition: whatever", "other"),
     )
-    assert contents(message.inlines) == [b"shown"]
+    assert message.inlines == []
     assert contents(message.attachments) == [
+        b"picture",
         b"invitation",
         b"notes",
         b"Reporting-MTA: dns; x\n\nFinal-Recipient: rfc822; a@b",

@@ -39,7 +39,7 @@ def only_file(file: Part, **more: str | bytes) -> InboundMessage:
         ({}, [FILE], ["mixed", "application/pdf"]),
         ({"text": "t"}, [FILE], ["mixed", "text/plain", "application/pdf"]),
         (
-            {"text": "t", "html": "h", "content_ids": '{"c": "attachment2"}'},
+            {"text": "t", "html": "<img src=cid:c>", "content_ids": '{"c": "attachment2"}'},
             [FILE, Part("attachment2", b"", "b.png", "image/png")],
             ["mixed", "alternative", "text/plain", "related", "text/html", "image/png", "application/pdf"],
         ),
@@ -112,9 +112,19 @@ def test_the_names_of_files_count_as_headers() -> None:
 )
 def test_content_ids_are_read_in_both_directions(content_ids: str) -> None:
     known = {} if 'c"' in content_ids or "<c" in content_ids else {"attachment_info": info(content_id="<c>")}
-    found = only_file(FILE, content_ids=content_ids, **known)
-    assert found.is_inline()
-    assert found.content_id == "c"
+    found = only_file(FILE, html='<img src="cid:c">', content_ids=content_ids, **known)
+    assert (found.is_inline(), found.content_id) == (True, "c")
+
+
+@pytest.mark.parametrize("bodies", [{}, {"text": "t"}, {"text": "t", "html": "<img src='cid:b'>"}])
+def test_a_file_that_the_html_does_not_show_is_an_attachment_despite_its_content_id(
+    bodies: dict[str, str],
+) -> None:
+    """Gmail gives each attachment a content id."""
+    message = read_parsed(MESSAGE_ID, FILE, attachment_info=info(content_id="f_a"), **bodies).message
+    assert [(file.content_id, file.is_attachment()) for file in message.attachments] == [("f_a", True)]
+    assert message.inlines == []
+    assert message.content_id_map == {}
 
 
 @pytest.mark.parametrize(

@@ -381,6 +381,13 @@ class Sent:
     ) -> None:
         self.sender, self.to, self.subject, self.files = sender, to, subject, files
         self.text, self.html = (each and (self._known(*each), *each[1:]) for each in bodies)
+        if self.html:
+            pictures = "".join(f'<img src="cid:id{at}">\r\n' for at in self.shown())
+            self.html = (self.html[0] + pictures, *self.html[1:])
+
+    def shown(self) -> dict[int, Any]:
+        """The files that the HTML shows, by their number."""
+        return {at: each for at, each in enumerate(self.files) if each[2] and self.html}
 
     @staticmethod
     def _known(text: str, charset: str, _: str) -> str:
@@ -443,8 +450,8 @@ sent = st.builds(
 def check(found: InboundMessage, mail: Sent) -> None:
     assert found.message_id == "<sent@example.org>"
     assert (found.text, found.html) == tuple(each and clean(each[0]) for each in (mail.text, mail.html))
-    attached = [each for each in mail.files if not each[2]]
-    shown = {f"id{at}": each for at, each in enumerate(mail.files) if each[2]}
+    shown = {f"id{at}": each for at, each in mail.shown().items()}
+    attached = [each for at, each in enumerate(mail.files) if at not in mail.shown()]
     assert [(part.get_filename(), part.get_content_bytes()) for part in found.attachments] == [
         (filename, content) for filename, content, _ in attached
     ]

@@ -1,0 +1,225 @@
+"""Mails made of headers, texts and files: by posts of parsed mode, and by tests of receivers."""
+
+import re
+from base64 import b64decode, encodebytes
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from email.message import EmailMessage
+from email.parser import HeaderParser
+from email.policy import Policy
+from typing import IO, Any, ClassVar, Self, TypeVar, cast
+from urllib.parse import quote
+
+from events_app.inbound.text.headers import one_line
+
+_TYPE = re.compile(r"(?!multipart/)[\w!#$&^.+-]+/[\w!#$&^.+-]+", re.ASCII)
+
+_Mail = TypeVar("_Mail", bound=EmailMessage)
+
+
+class ConstructibleMessage(EmailMessage):
+    """A message with django-anymail's constructors, for tests of receivers.
+
+    They take the same arguments, and make the mail as a post in parsed mode does.
+    """
+
+    #: Reads the source of a mail. `parse.mime` is above this module, so the package sets its function here.
+    _read_source: ClassVar[Callable[[bytes], EmailMessage]]
+
+    @classmethod
+    def construct(  # noqa: PLR0913, PLR0917 (as django-anymail's)
+        cls,
+        raw_headers: str | None = None,
+        from_email: str | None = None,
+        to: str | None = None,
+        cc: str | None = None,
+        bcc: str | None = None,
+        subject: str | None = None,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+        text: str | None = None,
+        text_charset: str = "utf-8",
+        html: str | None = None,
+        html_charset: str = "utf-8",
+        attachments: Sequence[Self] | None = None,
+    ) -> Self:
+        """A mail of these headers, texts and results of `construct_attachment`.
+
+        `from_email`, `to`, `cc`, `bcc` and `subject` are the text of a header, and replace that header in
+        `raw_headers`; `headers` are added. Content-* headers are made from the texts and attachments.
+        Raises LookupError for an unknown charset, and UnicodeEncodeError for text that the charset lacks.
+        """
+        message = with_headers(cls(), raw_headers or "")
+        named = {"From": from_email, "To": to, "Cc": cc, "Bcc": bcc, "Subject": subject}
+        for name, value in named.items():
+            if value is not None:
+                del message[name]
+                set_header(message, name, value)
+        added = headers.items() if isinstance(headers, Mapping) else headers or ()
+        for name, value in added:
+            if not _is_of_content(name):
+                set_header(message, name, value)
+        bodies = [
+            text_part(cls(), subtype, content, charset)
+            for subtype, content, charset in (("plain", text, text_charset), ("html", html, html_charset))
+            if content is not None
+        ]
+        return with_content(message, cls, bodies, attachments or ())
+
+    @classmethod
+    def construct_attachment(  # noqa: PLR0913, PLR0917 (as django-anymail's)
+        cls,
+        content_type: str | None,
+        content: bytes | str,
+        charset: str | None = None,
+        filename: str | None = None,
+        content_id: str | None = None,
+        base64: bool = False,
+    ) -> Self:
+        """A file for `construct`: `inline` with a content id, else attached.
+
+        Text is encoded in `charset`, by default UTF-8. With `base64` the content is decoded first. A type
+        that no file has, such as None or multipart/mixed, becomes application/octet-stream.
+        Raises binascii.Error for malformed base64, and the errors of `construct` for the charset.
+        """
+        part = cls()
+        encoded = content.encode(charset or "utf-8") if isinstance(content, str) else content
+        if base64:
+            encoded = b64decode(encoded)
+        media_type, semicolon, parameters = (content_type or "").partition(";")
+        # Of two parameters with a name, readers take the first.
+        stated = f'; charset="{charset}"' if charset else ""
+        describe(
+            part,
+            media_type + stated + semicolon + parameters,
+            filename=filename or "",
+            content_id=content_id or "",
+            inline=content_id is not None,
+        )
+        if not attach_mail(part, encoded, cls.parse_raw_mime_bytes):
+            fill(part, encoded)
+        return part
+
+    @classmethod
+    def construct_attachment_from_uploaded_file(cls, file: Any, content_id: str | None = None) -> Self:
+        """The same of one of Django's files, such as an `UploadedFile`."""
+        return cls.construct_attachment(
+            content_type=getattr(file, "content_type", None),
+            content=file.read(),
+            charset=getattr(file, "charset", None),
+            filename=getattr(file, "name", None),
+            content_id=content_id,
+        )
+
+    @classmethod
+    def parse_raw_mime(cls, s: str) -> Self:
+        """The mail with this source, read as the source of an inbound mail.
+
+        Raises ValueError for a mail beyond the bounds, which would become a dead letter.
+        """
+        return cls.parse_raw_mime_bytes(s.encode("utf-8", "surrogateescape"))
+
+    @classmethod
+    def parse_raw_mime_bytes(cls, b: bytes) -> Self:
+        """As `parse_raw_mime`."""
+        return cast(Self, cls._read_source(b))
+
+    @classmethod
+    def parse_raw_mime_file(cls, fp: IO[bytes] | IO[str]) -> Self:
+        """As `parse_raw_mime`, from a binary or a text file."""
+        source = fp.read()
+        return cls.parse_raw_mime(source) if isinstance(source, str) else cls.parse_raw_mime_bytes(source)
+
+
+def set_header(part: EmailMessage, name: str, value: str) -> None:
+    """Add a header without the parsing and folding of `part[name] = value`."""
+    part.set_raw(*part.policy.header_source_parse([f"{name}: {one_line(str(value))}"]))
+
+
+def with_headers(message: _Mail, source: str) -> _Mail:
+    """The message with the headers of the source, without the headers of a content."""
+    policy = cast("Policy", message.policy)
+    for name, value in HeaderParser(policy=policy).parsestr(source).raw_items():
+        if not _is_of_content(name):
+            message.set_raw(name, value)
+    return message
+
+
+def _is_of_content(name: str) -> bool:
+    return name.lower() == "mime-version" or name.lower().startswith("content-")
+
+
+def is_type_of_file(content_type: str) -> bool:
+    """Whether the text is a media type, without parameters, that a single file may have."""
+    return _TYPE.fullmatch(content_type) is not None
+
+
+def text_part(part: _Mail, subtype: str, text: str, charset: str = "utf-8") -> _Mail:
+    """The part as a body. Raises LookupError and UnicodeEncodeError for the charset."""
+    set_header(part, "Content-Type", f'text/{subtype}; charset="{charset}"')
+    fill(part, text.encode(charset))
+    return part
+
+
+def describe(part: EmailMessage, content_type: str, *, filename: str, content_id: str, inline: bool) -> None:
+    """Set the headers of a file on the part. "" stands for a missing value."""
+    media_type, semicolon, parameters = content_type.partition(";")
+    if not is_type_of_file(media_type.strip()):
+        media_type = "application/octet-stream"
+    set_header(part, "Content-Type", media_type.strip() + semicolon + parameters)
+    parameter = filename and "; filename*=utf-8''" + quote(one_line(filename), safe="")  # RFC 2231
+    set_header(part, "Content-Disposition", ("inline" if inline else "attachment") + parameter)
+    if content_id:
+        set_header(part, "Content-ID", f"<{one_line(content_id).strip('<> ')}>")
+
+
+def fill(part: EmailMessage, content: bytes) -> None:
+    """Set the part's content so that `get_content_bytes` returns the same bytes."""
+    set_header(part, "Content-Transfer-Encoding", "base64")
+    part.set_payload(encodebytes(content).decode("ascii"))
+
+
+def attach_mail(part: Any, content: bytes, read: Callable[[bytes], EmailMessage]) -> bool:
+    """Give a message part the mail that `read` makes of the content, if its source is byte for byte the same.
+
+    Otherwise, and for a part of another type, return False, and leave the part empty.
+    """
+    if part.get_content_maintype() != "message":
+        return False
+    try:
+        part.attach(read(content))
+        if part.get_content_bytes() == content:
+            return True
+    except (ValueError, LookupError):
+        pass
+    part.set_payload("")
+    return False
+
+
+def with_content(
+    message: _Mail, new: Callable[[], _Mail], bodies: Sequence[_Mail], files: Sequence[_Mail]
+) -> _Mail:
+    """The message with bodies (the HTML last) and files, structured as by mail programs."""
+    has_html = bool(bodies) and bodies[-1].get_content_subtype() == "html"
+    inlines: list[_Mail] = []
+    attached: list[_Mail] = []
+    for file in files:
+        (inlines if has_html and file.get_content_disposition() == "inline" else attached).append(file)
+    if has_html:
+        bodies = [*bodies[:-1], _multipart(new(), "related", [bodies[-1], *inlines])]
+    body = [_multipart(new(), "alternative", bodies)] if bodies else []
+    content = _multipart(new(), "mixed", [*body, *attached], always=not bodies)
+    set_header(message, "MIME-Version", "1.0")
+    for name, value in content.raw_items():
+        message.set_raw(name, value)
+    message.set_payload(content.get_payload())
+    return message
+
+
+def _multipart(part: _Mail, subtype: str, inner: Sequence[_Mail], *, always: bool = False) -> _Mail:
+    """The part with these inner parts; a single inner part alone."""
+    if len(inner) == 1 and not always:
+        return inner[0]
+    set_header(part, "Content-Type", f"multipart/{subtype}")
+    part.set_payload([])
+    for each in inner:
+        part.attach(each)
+    return part
