@@ -185,11 +185,12 @@ class InboundEvent:
     """An inbound mail. Every receiver gets a separate object."""
 
     message: "InboundMessage"
-    #: Made by this app. Unique to the mail, and the same in every call of a receiver.
-    event_id: str
-    #: When the webhook accepted the mail, in UTC.
-    timestamp: datetime
     event_type: str = "inbound"
+    #: Made by this app. Unique to the mail, and the same in every call of a receiver. None only in an event
+    #: that a test has made.
+    event_id: str | None = None
+    #: When the webhook accepted the mail, in UTC. None only in an event that a test has made.
+    timestamp: datetime | None = None
     #: If the mail is a reply to a message of ours: the message's id, as in `anymail_status`. None if not, or
     #: unknown.
     answers: str | None = None
