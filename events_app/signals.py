@@ -5,7 +5,7 @@ for Anymail run here unchanged.
 """
 
 import weakref
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asgiref.sync import async_to_sync
 from django.dispatch import Signal
+
+from events_app.routes import Pattern, Route
 
 if TYPE_CHECKING:  # `inbound` is above this module
     from events_app.inbound.message import InboundMessage
@@ -83,6 +85,10 @@ class ReceiverSignal(Signal):
         }
         return list(named.values())
 
+    def chosen(self, event: Any, names: Iterable[str]) -> list[str]:
+        """The connected receivers, out of these names, that the event goes to."""
+        return list(names)
+
     def _connected(self) -> Iterator[tuple[str, Callable[..., object], int, bool]]:
         # The docstring of `Signal.receivers` calls the list internal: Django 5.2 keeps (key, receiver,
         # is_async), 6.1 (key, receiver, sender, is_async). Tests run on both versions.
@@ -93,6 +99,62 @@ class ReceiverSignal(Signal):
                 method = (id(getattr(target, "__self__", None)), id(getattr(target, "__func__", None)))
                 without_uid = uid in (id(target), method)
                 yield _name(target, None if without_uid else uid), target, sender_id, is_async
+
+
+class InboundSignal(ReceiverSignal):
+    """A signal whose receivers may take the mail to some recipients of the envelope only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: The routes by the receiver's name. Only those of connected receivers count.
+        self._routes: dict[str, Route] = {}
+
+    def connect(
+        self,
+        receiver: Callable[..., object],
+        sender: object = None,
+        weak: bool = True,
+        dispatch_uid: Hashable | None = None,
+        to: Pattern | Iterable[Pattern] | None = None,
+    ) -> None:
+        """Connect for the mail `to` these recipients; without `to`, for the mail that no route takes.
+
+        A pattern is an address, with `*` for any text, in any ASCII letter case, or a compiled regular
+        expression for the whole address.
+        Raises ValueError and TypeError for a pattern that no address matches, and ValueError as
+        `ReceiverSignal` does, also for a receiver that is connected to other recipients.
+        """
+        name, route = _name(receiver, dispatch_uid), None if to is None else Route(to)
+        if any(name == connected_name for connected_name, *_ in self._connected()):
+            connected_route = self._routes.get(name)
+            if (route and route.patterns) != (connected_route and connected_route.patterns):
+                raise ValueError(
+                    f"The receiver {name!r} is connected to other recipients. "
+                    "Connect it once: connect(..., to=['...', '...'])."
+                )
+        super().connect(receiver, sender=sender, weak=weak, dispatch_uid=dispatch_uid)
+        if route:
+            self._routes[name] = route
+        else:
+            self._routes.pop(name, None)
+
+    def chosen(self, event: "InboundEvent", names: Iterable[str]) -> list[str]:
+        """The receivers whose route takes a recipient. Those without a route, if no route takes a recipient.
+
+        Each recipient is routed alone, so that the receivers do not depend on SendGrid posting a mail to
+        two recipients once or twice. A mail without recipients is taken by no route.
+        """
+        names = list(names)
+        routes = {name: self._routes[name] for name in names if name in self._routes}
+        recipients = dict.fromkeys(event.message.envelope_recipients)
+        takers = {
+            recipient: [name for name, route in routes.items() if route.takes(recipient)]
+            for recipient in recipients
+        }
+        chosen = {name for taking in takers.values() for name in taking}
+        if not takers or not all(takers.values()):
+            chosen |= set(names) - routes.keys()
+        return [name for name in names if name in chosen]
 
 
 def _path(receiver: Callable[..., object]) -> str | None:
@@ -208,9 +270,10 @@ AnymailInboundEvent = InboundEvent
 #: Arguments: event (a `TrackingEvent`), esp_name ("SendGrid"). Sender: the webhook view class.
 tracking = ReceiverSignal()
 
-#: Sent by a worker for each inbound mail. Each receiver is called and retried on its own.
+#: Sent by a worker for each inbound mail. Each receiver is called and retried on its own. Receivers may be
+#: connected to some recipients: `connect(..., to="support@*")`.
 #: Arguments: event (an `InboundEvent`), esp_name ("SendGrid"). Sender: the webhook view class.
-inbound = ReceiverSignal()
+inbound = InboundSignal()
 
 #: Sent once for a batch of new events, inside the transaction that stores the batch, before `tracking`. For
 #: changes that must commit with the events; not for a project's own receivers.

@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import hypothesis
@@ -16,6 +17,8 @@ from events_app import signals
 from events_app.shared import engine, redis, wakeup
 from tests.support import database_cleanup, examples
 from tests.support.databases import Router
+
+AnySignal = TypeVar("AnySignal", bound=signals.ReceiverSignal)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -92,12 +95,12 @@ def tracking() -> Iterator[signals.ReceiverSignal]:
 
 
 @pytest.fixture(autouse=True)
-def inbound() -> Iterator[signals.ReceiverSignal]:
+def inbound() -> Iterator[signals.InboundSignal]:
     """As `tracking`."""
     yield from _bare(signals.inbound)
 
 
-def _bare(signal: signals.ReceiverSignal) -> Iterator[signals.ReceiverSignal]:
+def _bare(signal: AnySignal) -> Iterator[AnySignal]:
     connected, signal.receivers = signal.receivers, []
     yield signal
     signal.receivers = connected

@@ -100,7 +100,9 @@ class _Calls:
         self.delivery, self.receivers, self.lease = delivery, receivers, lease
         self._event = delivery.event or lease.kind.read(delivery.row)
         #: Receivers that have not succeeded yet, each with the traceback of its last failure.
-        self.remaining = dict(delivery.receivers) or dict.fromkeys(receivers, "")
+        self.remaining = dict(delivery.receivers) or dict.fromkeys(
+            lease.kind.signal.chosen(self._event, receivers), ""
+        )
         # In the order of connection: PostgreSQL reorders the names in its JSON.
         self.wanted = (
             *(name for name in receivers if name in self.remaining),

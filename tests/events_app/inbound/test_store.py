@@ -11,7 +11,7 @@ from django.db import OperationalError, connections
 from pytest_django import Settings
 
 from events_app import signals
-from events_app.dispatch import dispatcher, leases
+from events_app.dispatch import dispatcher, leases, replay
 from events_app.dispatch.leases import Lease
 from events_app.inbound import storage, store
 from events_app.inbound.parse import post
@@ -21,7 +21,7 @@ from events_app.inbound.store import INBOUND_MAILS
 from events_app.models import InboundMail, PendingInboundDelivery
 from events_app.shared import counters
 from events_app.shared.database import DatabaseUnavailable
-from events_app.signals import AnymailInboundEvent, InboundEvent, ReceiverSignal
+from events_app.signals import AnymailInboundEvent, InboundEvent, InboundSignal
 from events_app.views import SendGridInboundWebhookView
 from fake_sendgrid import inbound_form as posts
 from tests.support.inbound.mails import deliver_mails, keep_mail, sample_mail
@@ -32,10 +32,12 @@ pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transactio
 class Desk:
     """A receiver that keeps what it is called with."""
 
-    def __init__(self, signal: ReceiverSignal, name: str = "desk", fails: int = 0) -> None:
+    def __init__(
+        self, signal: InboundSignal, name: str = "desk", fails: int = 0, to: str | None = None
+    ) -> None:
         self.calls: list[dict[str, Any]] = []
         self.fails = fails
-        signal.connect(self, dispatch_uid=name, weak=False)
+        signal.connect(self, dispatch_uid=name, weak=False, to=to)
 
     @property
     def events(self) -> list[InboundEvent]:
@@ -78,6 +80,13 @@ def work() -> PendingInboundDelivery:
     return PendingInboundDelivery.objects.get()
 
 
+def deliver_retries() -> bool:
+    """Run one worker's delivery of all retries and replays, due or not."""
+    PendingInboundDelivery.objects.update(due=work().due - leases.lease_duration() * 100)
+    lease = Lease(kind=INBOUND_MAILS)
+    return dispatcher.deliver(leases.take_retries(lease, 10), lease)
+
+
 # keep
 
 
@@ -93,7 +102,7 @@ def test_a_stored_post_is_pending(database: str) -> None:
 
 
 @either
-def test_a_receiver_is_called_with_the_arguments_of_anymail(database: str, inbound: ReceiverSignal) -> None:
+def test_a_receiver_is_called_with_the_arguments_of_anymail(database: str, inbound: InboundSignal) -> None:
     desk = Desk(inbound)
     mail = keep_mail(posts.parsed_form(sample_mail(), spam=6.5))
     assert deliver_mails()
@@ -112,7 +121,7 @@ def test_a_receiver_is_called_with_the_arguments_of_anymail(database: str, inbou
 
 @either
 def test_a_delivered_mail_has_an_event_and_recorded_columns(
-    database: str, inbound: ReceiverSignal, answers: list[object]
+    database: str, inbound: InboundSignal, answers: list[object]
 ) -> None:
     desk = Desk(inbound)
     answers.append("our-id")
@@ -133,7 +142,7 @@ def test_a_delivered_mail_has_an_event_and_recorded_columns(
 
 
 @either
-def test_each_receiver_gets_its_own_message(database: str, inbound: ReceiverSignal) -> None:
+def test_each_receiver_gets_its_own_message(database: str, inbound: InboundSignal) -> None:
     one, other = Desk(inbound, "one"), Desk(inbound, "other")
     keep_mail(sample_mail())
     deliver_mails()
@@ -142,23 +151,64 @@ def test_each_receiver_gets_its_own_message(database: str, inbound: ReceiverSign
 
 
 @either
-def test_only_the_failed_receiver_is_retried(database: str, inbound: ReceiverSignal) -> None:
+def test_only_the_failed_receiver_is_retried(database: str, inbound: InboundSignal) -> None:
     one, other = Desk(inbound, "one", fails=1), Desk(inbound, "other")
     keep_mail(sample_mail())
     deliver_mails()
     assert work().receivers.keys() == {"one"}
-    PendingInboundDelivery.objects.update(due=work().due - leases.lease_duration() * 100)
-    lease = Lease(kind=INBOUND_MAILS)
-    assert dispatcher.deliver(leases.take_retries(lease, 10), lease)
+    assert deliver_retries()
     assert [call["attempt"] for call in one.calls] == [1, 2]
     assert len(other.calls) == 1
     assert not PendingInboundDelivery.objects.exists()
 
 
+# Routes
+
+
+@either
+def test_a_routed_mail_reaches_the_receivers_of_its_routes_and_the_failed_receiver_is_retried(
+    database: str, inbound: InboundSignal
+) -> None:
+    plain = Desk(inbound, "plain")
+    support, archive = Desk(inbound, "support", fails=1, to="support+*@*"), Desk(inbound, "archive", to="s*")
+    keep_mail(posts.raw_form(sample_mail(), envelope_to=["Support+12@parse.example.com"]))
+    keep_mail(posts.raw_form(sample_mail(2), envelope_to=["desk@parse.example.com"]))
+    assert deliver_mails()
+    assert work().receivers.keys() == {"support"}
+    assert "the desk is closed" in work().receivers["support"]
+    assert deliver_retries()
+    assert [call["attempt"] for call in support.calls] == [1, 2]
+    assert [event.message.message_id for event in archive.events] == ["<1@mail.example.org>"]
+    assert [event.message.message_id for event in plain.events] == ["<2@mail.example.org>"]
+    assert not PendingInboundDelivery.objects.exists()
+
+
+@either
+def test_a_replay_calls_the_named_receiver_whatever_the_routes_say(
+    database: str, inbound: InboundSignal
+) -> None:
+    plain, support = Desk(inbound, "plain"), Desk(inbound, "support", to="support@*")
+    mail = keep_mail(posts.raw_form(sample_mail(), envelope_to=["support@parse.example.com"]))
+    deliver_mails()
+    for names in ((), ("plain",)):
+        assert replay.replay([mail.pk], names, INBOUND_MAILS).replayed == 1
+        assert deliver_retries()
+    assert replay.connected_receivers(INBOUND_MAILS) == ["plain", "support"]
+    assert (len(plain.calls), len(support.calls)) == (1, 2)
+
+
+@either
+def test_a_mail_that_no_receiver_takes_is_done(database: str, inbound: InboundSignal) -> None:
+    desk = Desk(inbound, to="support@*")
+    keep_mail(sample_mail())
+    assert deliver_mails()
+    assert (desk.calls, PendingInboundDelivery.objects.exists()) == ([], False)
+
+
 # Repeats
 
 
-def test_a_duplicate_mail_is_marked_and_delivered(database: str, inbound: ReceiverSignal) -> None:
+def test_a_duplicate_mail_is_marked_and_delivered(database: str, inbound: InboundSignal) -> None:
     desk = Desk(inbound)
     first, again = (
         keep_mail(posts.parsed_form(sample_mail())),
@@ -180,7 +230,7 @@ def test_a_duplicate_is_marked_against_the_first_post_in_any_reading_order(datab
 
 
 def test_a_duplicate_is_marked_after_a_database_outage_while_its_key_was_recorded(
-    database: str, inbound: ReceiverSignal
+    database: str, inbound: InboundSignal
 ) -> None:
     desk = Desk(inbound)
     first, again = keep_mail(sample_mail()), keep_mail(sample_mail())
@@ -216,7 +266,7 @@ def _away_after_the_first_update(database: str) -> Iterator[None]:
 
 
 def test_an_error_while_matching_a_reply_does_not_stop_the_delivery(
-    database: str, inbound: ReceiverSignal, answers: list[object], caplog: pytest.LogCaptureFixture
+    database: str, inbound: InboundSignal, answers: list[object], caplog: pytest.LogCaptureFixture
 ) -> None:
     desk = Desk(inbound)
     answers.append(ValueError("zoe@example.org"))
@@ -228,7 +278,7 @@ def test_an_error_while_matching_a_reply_does_not_stop_the_delivery(
 
 
 def test_a_database_outage_while_matching_a_reply_counts_no_failure(
-    database: str, inbound: ReceiverSignal, answers: list[object]
+    database: str, inbound: InboundSignal, answers: list[object]
 ) -> None:
     desk = Desk(inbound)
     answers.append(OperationalError("away"))
@@ -246,7 +296,7 @@ def test_a_database_outage_while_matching_a_reply_counts_no_failure(
 
 @pytest.mark.parametrize("atomic", [False, True])
 def test_a_post_that_is_no_mail_becomes_a_dead_letter_with_a_reason(
-    database: str, inbound: ReceiverSignal, anymail: Callable[..., None], atomic: bool
+    database: str, inbound: InboundSignal, anymail: Callable[..., None], atomic: bool
 ) -> None:
     anymail(ATOMIC_DISPATCH=atomic)
     desk = Desk(inbound)
@@ -261,7 +311,7 @@ def test_a_post_that_is_no_mail_becomes_a_dead_letter_with_a_reason(
 @either
 def test_an_internal_error_schedules_a_retry_of_only_its_own_mail(
     database: str,
-    inbound: ReceiverSignal,
+    inbound: InboundSignal,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -313,7 +363,7 @@ def test_a_mail_that_takes_too_long_to_read_becomes_a_dead_letter_at_once(
     assert (work().state, work().error) == ("dead", "The mail takes more than 0 seconds to be read.")
 
 
-def test_a_missing_file_schedules_a_retry_with_backoff(database: str, inbound: ReceiverSignal) -> None:
+def test_a_missing_file_schedules_a_retry_with_backoff(database: str, inbound: InboundSignal) -> None:
     Desk(inbound)
     mail = keep_mail(sample_mail())
     storages[storage.ALIAS].delete(mail.file)
@@ -323,7 +373,7 @@ def test_a_missing_file_schedules_a_retry_with_backoff(database: str, inbound: R
 
 
 def test_a_file_with_a_wrong_digest_schedules_a_retry_with_backoff(
-    database: str, inbound: ReceiverSignal
+    database: str, inbound: InboundSignal
 ) -> None:
     desk = Desk(inbound)
     keep_mail(sample_mail())
@@ -334,7 +384,7 @@ def test_a_file_with_a_wrong_digest_schedules_a_retry_with_backoff(
 
 
 def test_a_missing_storage_setting_schedules_a_retry_with_advice(
-    database: str, inbound: ReceiverSignal, settings: Settings
+    database: str, inbound: InboundSignal, settings: Settings
 ) -> None:
     Desk(inbound)
     keep_mail(sample_mail())
@@ -345,7 +395,7 @@ def test_a_missing_storage_setting_schedules_a_retry_with_advice(
 
 
 def test_a_storage_outage_schedules_retries_until_it_is_back(
-    database: str, inbound: ReceiverSignal, monkeypatch: pytest.MonkeyPatch, anymail: Callable[..., None]
+    database: str, inbound: InboundSignal, monkeypatch: pytest.MonkeyPatch, anymail: Callable[..., None]
 ) -> None:
     anymail(RECEIVER_MAX_ATTEMPTS=3)
     desk = Desk(inbound)
@@ -367,7 +417,7 @@ def test_a_storage_outage_schedules_retries_until_it_is_back(
 
 
 def test_a_lasting_storage_outage_makes_a_dead_letter_with_a_reason(
-    database: str, inbound: ReceiverSignal, monkeypatch: pytest.MonkeyPatch, anymail: Callable[..., None]
+    database: str, inbound: InboundSignal, monkeypatch: pytest.MonkeyPatch, anymail: Callable[..., None]
 ) -> None:
     anymail(RECEIVER_MAX_ATTEMPTS=2)
     Desk(inbound)
