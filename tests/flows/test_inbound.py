@@ -111,6 +111,44 @@ def test_a_failing_receiver_is_retried_alone_until_its_mail_becomes_a_dead_lette
     ]
 
 
+def test_a_routed_mail_reaches_its_receiver_alone_which_is_retried_and_replayed_by_name(
+    inbound_deployment: InboundDeployment,
+) -> None:
+    inbound_deployment.configure(RECEIVER_RETRY_DELAY=1, RECEIVER_MAX_ATTEMPTS=2)
+    inbound_deployment.web()
+    inbound_deployment.worker()
+    routed, both, lost = ids(1, 2, 3)
+    inbound_deployment.call_log.order(routed, behaviours.fail, tries=1)
+    inbound_deployment.call_log.order(lost, behaviours.fail)
+    ticket, desk = "Tickets+12@parse.example.com", "desk@parse.example.com"
+
+    for number, recipients in ((1, [ticket]), (2, [ticket, desk]), (3, [ticket])):
+        form = inbound_form.raw_form(sample_mail(number), envelope_to=recipients)
+        assert inbound_deployment.post_mail(form) == 200
+
+    inbound_deployment.wait_for_states("done", "done", "dead")
+    calls = inbound_deployment.call_log.calls()
+    assert sorted(call for call in calls if call.receiver == "ticket_clerk") == [
+        Call("ticket_clerk", routed, 1, False),
+        Call("ticket_clerk", routed, 2, False),
+        Call("ticket_clerk", both, 1, False),
+        Call("ticket_clerk", lost, 1, False),
+        Call("ticket_clerk", lost, 2, False),
+    ]
+    assert {call.event_id for call in calls if call.receiver != "ticket_clerk"} == {both}
+    assert "ticket_clerk" in inbound_deployment.stack.manage("inbound", "show", lost)
+
+    inbound_deployment.call_log.withdraw(lost)
+    assert "Retried 1 of 1" in inbound_deployment.stack.manage("inbound", "retry", "--state", "dead")
+    inbound_deployment.wait_for_states("done", "done", "done")
+    replay = ("inbound", "replay", routed, "--to", "reader")
+    assert "Replayed 1 of 1" in inbound_deployment.stack.manage(*replay)
+    inbound_deployment.wait_until(
+        lambda: Call("reader", routed, 1, True) in inbound_deployment.call_log.calls(),
+        "a replay to a receiver that the route left out",
+    )
+
+
 def test_worker_death_with_a_leased_mail_retries_only_the_unfinished_receiver(
     inbound_deployment: InboundDeployment,
 ) -> None:

@@ -20,5 +20,6 @@ class ReceiversAppConfig(AppConfig):
         worker_faults.install()
         inbound.connect(receivers.clerk, dispatch_uid="clerk")
         inbound.connect(receivers.reader, dispatch_uid="reader")
+        inbound.connect(receivers.ticket_clerk, dispatch_uid="ticket_clerk", to="tickets+*@parse.example.com")
         post_send.connect(receivers.post_send)
         send_failed.connect(receivers.send_failed)

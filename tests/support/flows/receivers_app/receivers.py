@@ -59,10 +59,19 @@ def reader(event: InboundEvent, attempt: int, replay: bool, **_: Any) -> None:
     )
 
 
-def clerk(event: InboundEvent, attempt: int, replay: bool, **_: Any) -> None:
-    """Does what is ordered for the mail, by its Message-ID."""
+def clerk(**told: Any) -> None:
+    _obey("clerk", **told)
+
+
+def ticket_clerk(**told: Any) -> None:
+    """Connected to the recipients `tickets+*@...` only."""
+    _obey("ticket_clerk", **told)
+
+
+def _obey(receiver: str, *, event: InboundEvent, attempt: int, replay: bool, **_: Any) -> None:
+    """Do what is ordered for the mail, by its Message-ID."""
     message_id = event.message.message_id or ""
-    _CALLS.add(Call("clerk", message_id, attempt, replay))
+    _CALLS.add(Call(receiver, message_id, attempt, replay))
     ordered = _CALLS.ordered(message_id, attempt)
     if ordered:
         getattr(behaviours, ordered)(lambda: _CALLS.ordered(message_id, attempt) == ordered)
