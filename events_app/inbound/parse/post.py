@@ -105,16 +105,13 @@ def _digested(form: Form) -> Iterator[tuple[bytes, bytes]]:
             yield name.encode(), form.fields[name]
     for name in _CONTENT_OBJECTS:
         if name in form.fields:
-            yield name.encode(), _canonical(form.fields[name])
+            fields = json_object(form.fields[name])
+            # Keys have no fixed order; bytes without a JSON object stay as they are.
+            canonical = dumps(fields, sort_keys=True).encode() if fields else form.fields[name]
+            yield name.encode(), canonical
     for name, file in sorted(form.files.items()):
         yield f"file {name}".encode("utf-8", "replace"), file.filename
         yield f"{file.content_type} {file.charset}".encode("utf-8", "replace"), file.content
-
-
-def _canonical(encoded: bytes) -> bytes:
-    """A JSON object with its keys sorted; bytes without a JSON object unchanged."""
-    fields = json_object(encoded)
-    return dumps(fields, sort_keys=True).encode() if fields else encoded
 
 
 def spam_score(text: str | None) -> float | None:

@@ -8,8 +8,8 @@ import re
 from itertools import chain, islice, pairwise
 from urllib.parse import unquote
 
-#: The most URLs to read: ten for each part that a mail may have.
-MOST_URLS = 10_000
+#: The most URLs to read: twice the parts that a post may have.
+MOST_URLS = 4_000
 
 #: The most characters of a URL. A header line with a content id has 998 (RFC 5322, 2.1.1).
 LONGEST_URL = 1000
@@ -33,4 +33,4 @@ def content_ids(source: str) -> set[str]:
         written = source[start : min(following, start + LONGEST_URL)]
         url = html.unescape(_END_IN_SOURCE.split(written, maxsplit=1)[0]).strip()
         ids.update((url, *(end.split(url, maxsplit=1)[0] for end in _ENDS)))
-    return ids | set(map(unquote, ids))
+    return (ids | set(map(unquote, ids))) - {""}

@@ -116,7 +116,7 @@ def test_content_ids_are_read_in_both_directions(content_ids: str) -> None:
     assert (found.is_inline(), found.content_id) == (True, "c")
 
 
-@pytest.mark.parametrize("bodies", [{}, {"text": "t"}, {"text": "t", "html": "<img src='cid:b'>"}])
+@pytest.mark.parametrize("bodies", [{}, {"text": "t"}, {"html": "<img src='cid:b'>"}, {"html": "cid:"}])
 def test_a_file_that_the_html_does_not_show_is_an_attachment_despite_its_content_id(
     bodies: dict[str, str],
 ) -> None:

@@ -1,8 +1,10 @@
 """A mail has the same attributes whether SendGrid posts it in raw or in parsed mode."""
 
+import re
 from email.message import EmailMessage
 from email.policy import SMTP
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from events_app.inbound.parse import form, post
 from fake_sendgrid import inbound_form
 from fake_sendgrid.multipart_form import MultipartForm
 
-#: The attributes that docs/inbound.md says both modes agree about.
+#: The attributes that both modes agree about, as docs/inbound.md lists them.
 AGREED = (
     *("from_email", "to", "cc", "bcc", "subject", "date", "message_id", "in_reply_to", "references"),
     *("text", "html", "stripped_text", "stripped_html"),
@@ -212,6 +214,12 @@ def test_each_agreed_attribute_has_a_value_in_the_mails() -> None:
         values = agreed(read(inbound_form.parsed_form(source, spam=6.5)))
         seen |= {name for name, value in values.items() if value}
     assert seen == values.keys()
+
+
+def test_the_docs_list_the_agreed_attributes() -> None:
+    docs = (Path(__file__).parents[4] / "docs" / "inbound.md").read_text()
+    section = docs.partition("\n### Raw and parsed mode\n")[2].partition("\n\n- ")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`(\w+)`", section)) == {*AGREED, *FILES, "content_id_map"}
 
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]) | st.just(" "), max_size=30)

@@ -49,6 +49,10 @@ def test_no_other_content_id_is_found(source: str) -> None:
     assert "a@b" not in content_ids(source)
 
 
+def test_a_url_without_a_content_id_names_none() -> None:
+    assert content_ids('<img src="cid:"><img src=cid:><p style="a: url(cid:)">') == {")"}
+
+
 def test_a_content_id_has_the_length_of_a_header_line_at_most() -> None:
     longest = "a" * LONGEST_URL
     assert longest in content_ids(f'"cid:{longest}"')
