@@ -17,19 +17,21 @@ class Route:
         self.patterns = (patterns,) if isinstance(patterns, str | re.Pattern) else tuple(patterns)
         if not self.patterns:
             raise ValueError("A route needs at least one address or pattern.")
-        self._regexes = [_compiled(pattern) for pattern in self.patterns]
+        self._regexes: list[re.Pattern[str]] = []
+        for pattern in self.patterns:
+            if isinstance(pattern, str):
+                if "@" not in pattern and "*" not in pattern:
+                    advice = f"Write the whole address, or {pattern + '@*'!r}."
+                    raise ValueError(f"{pattern!r} matches no address. {advice}")
+                # ASCII: with IGNORECASE alone, the Kelvin sign equals "k".
+                self._regexes.append(re.compile(translate(pattern), re.IGNORECASE | re.ASCII))
+            elif isinstance(pattern, re.Pattern) and isinstance(pattern.pattern, str):
+                self._regexes.append(pattern)
+            else:
+                raise TypeError(
+                    f"A route is an address, a pattern or a regular expression of text: {pattern!r}."
+                )
 
     def takes(self, recipient: str) -> bool:
         """Whether any pattern matches the whole address."""
         return any(regex.fullmatch(recipient) for regex in self._regexes)
-
-
-def _compiled(pattern: Pattern) -> re.Pattern[str]:
-    if isinstance(pattern, re.Pattern) and isinstance(pattern.pattern, str):
-        return pattern
-    if not isinstance(pattern, str):
-        raise TypeError(f"A route is an address, a pattern or a regular expression of text, not {pattern!r}.")
-    if "@" not in pattern and "*" not in pattern:
-        raise ValueError(f"{pattern!r} matches no address. Write the whole address, or {pattern + '@*'!r}.")
-    # ASCII: in IGNORECASE alone, the Kelvin sign equals "k".
-    return re.compile(translate(pattern), re.IGNORECASE | re.ASCII)

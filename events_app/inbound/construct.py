@@ -87,7 +87,7 @@ class ConstructibleMessage(EmailMessage):
         media_type, semicolon, parameters = (content_type or "").partition(";")
         # Of two parameters with a name, readers take the first.
         stated = f'; charset="{charset}"' if charset else ""
-        describe(
+        describe_file(
             part,
             media_type + stated + semicolon + parameters,
             filename=filename or "",
@@ -159,7 +159,9 @@ def text_part(part: _Mail, subtype: str, text: str, charset: str = "utf-8") -> _
     return part
 
 
-def describe(part: EmailMessage, content_type: str, *, filename: str, content_id: str, inline: bool) -> None:
+def describe_file(
+    part: EmailMessage, content_type: str, *, filename: str, content_id: str, inline: bool
+) -> None:
     """Set the headers of a file on the part. "" stands for a missing value."""
     media_type, semicolon, parameters = content_type.partition(";")
     if not is_type_of_file(media_type.strip()):

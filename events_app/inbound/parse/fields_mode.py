@@ -64,7 +64,7 @@ def _files(form: Form, fields: Fields, taken: mime.Taken) -> list[InboundMessage
         content_id = one_line(content_ids.get(name) or info.get("content-id", "")).strip("<> ")
         types = filter(construct.is_type_of_file, (info.get("type", ""), file.content_type))
         charsets = filter(_TOKEN.fullmatch, (info.get("charset", ""), file.charset))
-        construct.describe(
+        construct.describe_file(
             message,
             next(types, "") + "".join(f'; charset="{charset}"' for charset in islice(charsets, 1)),
             filename=_name(file, info, fields.charsets.get("filename", "")),
