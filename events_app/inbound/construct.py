@@ -3,7 +3,7 @@
 import re
 from base64 import b64decode, encodebytes
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from email.message import EmailMessage
+from email.message import EmailMessage, Message
 from email.parser import HeaderParser
 from email.policy import Policy
 from typing import IO, Any, ClassVar, Self, TypeVar, cast
@@ -47,7 +47,9 @@ class ConstructibleMessage(EmailMessage):
         `raw_headers`; `headers` are added. Content-* headers are made from the texts and attachments.
         Raises LookupError for an unknown charset, and UnicodeEncodeError for text that the charset lacks.
         """
-        message = with_headers(cls(), raw_headers or "")
+        message = cls()
+        parser = HeaderParser(policy=cast("Policy", message.policy))
+        with_headers(message, parser.parsestr(raw_headers or ""))
         named = {"From": from_email, "To": to, "Cc": cc, "Bcc": bcc, "Subject": subject}
         for name, value in named.items():
             if value is not None:
@@ -58,7 +60,7 @@ class ConstructibleMessage(EmailMessage):
             if not _is_of_content(name):
                 set_header(message, name, value)
         bodies = [
-            text_part(cls(), subtype, content, charset)
+            text_part(cls(), subtype, content, charset=charset)
             for subtype, content, charset in (("plain", text, text_charset), ("html", html, html_charset))
             if content is not None
         ]
@@ -134,10 +136,9 @@ def set_header(part: EmailMessage, name: str, value: str) -> None:
     part.set_raw(*part.policy.header_source_parse([f"{name}: {one_line(str(value))}"]))
 
 
-def with_headers(message: _Mail, source: str) -> _Mail:
-    """The message with the headers of the source, without the headers of a content."""
-    policy = cast("Policy", message.policy)
-    for name, value in HeaderParser(policy=policy).parsestr(source).raw_items():
+def with_headers(message: _Mail, head: Message) -> _Mail:
+    """The message with the headers of `head`, without the headers of a content."""
+    for name, value in head.raw_items():
         if not _is_of_content(name):
             message.set_raw(name, value)
     return message
@@ -152,9 +153,12 @@ def is_type_of_file(content_type: str) -> bool:
     return _TYPE.fullmatch(content_type) is not None
 
 
-def text_part(part: _Mail, subtype: str, text: str, charset: str = "utf-8") -> _Mail:
-    """The part as a body. Raises LookupError and UnicodeEncodeError for the charset."""
-    set_header(part, "Content-Type", f'text/{subtype}; charset="{charset}"')
+def text_part(part: _Mail, subtype: str, text: str, parameters: str = "", *, charset: str = "utf-8") -> _Mail:
+    """The part as a body, with further parameters in Content-Type.
+
+    Raises LookupError and UnicodeEncodeError for the charset.
+    """
+    set_header(part, "Content-Type", f'text/{subtype}; charset="{charset}"{parameters}')
     fill(part, text.encode(charset))
     return part
 

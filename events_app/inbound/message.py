@@ -268,10 +268,12 @@ class InboundMessage(ConstructibleMessage):
         bodies = [self._body("text/plain"), self._body("text/html")]
         files = (leaf for leaf in _leaves(self) if not any(leaf is body for body in bodies))
         shown = cid_urls.content_ids(self.html or "")
+        if inline:
+            return [file for file in files if file.content_id in shown]
         return [
             file
             for file in files
-            if ((file.content_id in shown) is inline)
+            if file.content_id not in shown
             # Without a file name a text is another body, such as a mailing list's footer.
             and (
                 file.is_attachment()

@@ -4,6 +4,7 @@ Headers, bodies and files are as in raw mode. Only boundaries and transfer encod
 """
 
 import re
+from email.parser import BytesHeaderParser
 from functools import partial
 from itertools import islice
 
@@ -32,7 +33,8 @@ def parse(form: Form, fields: Fields) -> InboundMessage:
     mime.Taken().add_part(block)
     lines = b"\n".join(filter(_HEADER.match, block.splitlines()))  # a line without a header is skipped
     new = partial(InboundMessage, policy(taken.budget))
-    message = construct.with_headers(new(), lines.decode("ascii", "surrogateescape"))
+    head = BytesHeaderParser(policy=policy(taken.budget)).parsebytes(lines)
+    message = construct.with_headers(new(), head)
     for name in _ALSO_FIELDS:
         text = one_line(fields.get(name.lower(), "")[:_LONGEST_FIELD])
         if text and message[name] is None:
@@ -42,7 +44,11 @@ def parse(form: Form, fields: Fields) -> InboundMessage:
     if files and not (text or html or "text" in fields):
         bodies = []  # no empty body before the files
     else:
-        bodies = [construct.text_part(new(), "plain", text)] if text or not html else []
+        # Only the headers of a mail of a single text say whether its lines are flowed (RFC 3676).
+        is_single = head.get_content_type() == "text/plain" and not (html or files)
+        flow = {name: str(head.get_param(name, "")) for name in ("format", "delsp") if is_single}
+        parameters = "".join(f"; {name}={word}" for name, word in flow.items() if _TOKEN.fullmatch(word))
+        bodies = [construct.text_part(new(), "plain", text, parameters)] if text or not html else []
         bodies += [construct.text_part(new(), "html", html)] if html else []
     return construct.with_content(message, new, bodies, files)
 
@@ -63,13 +69,15 @@ def _files(form: Form, fields: Fields, taken: mime.Taken) -> list[InboundMessage
         info = {key: text for key, text in pairs if isinstance(text, str)}
         content_id = one_line(content_ids.get(name) or info.get("content-id", "")).strip("<> ")
         types = filter(construct.is_type_of_file, (info.get("type", ""), file.content_type))
+        content_type = next(types, "")
         charsets = filter(_TOKEN.fullmatch, (info.get("charset", ""), file.charset))
         construct.describe_file(
             message,
-            next(types, "") + "".join(f'; charset="{charset}"' for charset in islice(charsets, 1)),
+            content_type + "".join(f'; charset="{charset}"' for charset in islice(charsets, 1)),
             filename=_name(file, info, fields.charsets.get("filename", "")),
             content_id=content_id,
-            inline=content_id in shown,  # SendGrid posts no disposition
+            # SendGrid posts no disposition. An inline text could be taken for a body.
+            inline=content_id in shown and content_type.lower() not in ("text/plain", "text/html"),
         )
     for name, message in messages.items():
         content = form.files[name].content

@@ -324,6 +324,15 @@ def test_the_html_decides_about_inlines_and_not_the_disposition() -> None:
     assert message.inline_attachments == message.content_id_map
 
 
+def test_a_text_without_a_name_that_the_html_shows_is_an_inline() -> None:
+    message = multipart(
+        ("Content-Type: text/html", "<iframe src=cid:one>"),
+        ("Content-Type: text/html\nContent-ID: <one>", "shown"),
+        ("Content-Type: text/html\nContent-ID: <two>", "another body"),
+    )
+    assert (contents(message.inlines), message.attachments) == ([b"shown"], [])
+
+
 def test_a_picture_that_no_html_shows_is_an_attachment() -> None:
     """As Apple Mail writes a picture between two texts."""
     picture = "Content-Type: image/png; name=a.png\nContent-Disposition: inline; filename=a.png"

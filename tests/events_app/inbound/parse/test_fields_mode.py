@@ -71,6 +71,34 @@ def test_headers_are_kept_except_those_of_the_content() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("content_type", "bodies", "expected"),
+    [
+        ("text/plain; format=flowed; delsp=yes", {"text": "t"}, ("flowed", "yes")),
+        ("text/plain; format=flowed; charset=x", {}, ("flowed", None)),
+        ('text/plain; format="flow\\"ed"', {"text": "t"}, (None, None)),
+        ("text/plain; format=flowed", {"text": "t", "html": "h"}, (None, None)),
+        ("multipart/mixed; format=flowed", {"text": "t"}, (None, None)),
+    ],
+)
+def test_a_single_text_stays_flowed(
+    content_type: str, bodies: dict[str, str], expected: tuple[str | None, ...]
+) -> None:
+    message = read_parsed(f"Content-Type: {content_type}\n", **bodies).message
+    (text, *_) = (part for part in message.walk() if part.get_content_type() == "text/plain")
+    assert (text.get_param("format"), text.get_param("delsp")) == expected
+    assert text.get_param("charset") == "utf-8"
+
+
+def test_a_text_that_the_html_shows_is_no_body() -> None:
+    file = Part("attachment1", b"notes", "a.txt", "text/plain")
+    message = read_parsed(
+        MESSAGE_ID, file, html="<iframe src=cid:c>", content_ids='{"c": "attachment1"}'
+    ).message
+    assert (message.text, [part.get_content_bytes() for part in message.inlines]) == (None, [b"notes"])
+    assert message.attachments == []
+
+
 def test_an_invalid_header_line_hides_no_later_header() -> None:
     message = read_parsed(b"From a mbox line\nno header\n\nSubject: x\r\n\r\nMessage-ID: <a@b>").message
     assert (message.subject, message.message_id) == ("x", "<a@b>")
