@@ -198,7 +198,7 @@ def test_an_event_is_made_of_a_message_alone() -> None:
 
 anything = st.none() | st.text(max_size=30)
 files = st.builds(
-    construct_attachment,
+    dict,
     content_type=anything | st.sampled_from(["message/rfc822", "message/delivery-status", "text/html"]),
     content=st.binary(max_size=60) | mail_sources,
     charset=st.none() | st.text("utf-8; \"'", max_size=8),
@@ -218,7 +218,8 @@ files = st.builds(
     attachments=st.lists(files, max_size=3),
 )
 def test_attributes_of_a_constructed_mail_never_raise(**arguments: Any) -> None:
-    message = construct(**arguments)
+    attachments = [construct_attachment(**file) for file in arguments.pop("attachments")]
+    message = construct(**arguments, attachments=attachments)
     for part in message.walk():
         assert isinstance(part, InboundMessage)
         for name in MESSAGE_ATTRIBUTES:
