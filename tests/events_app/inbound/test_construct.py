@@ -197,7 +197,7 @@ def test_an_event_is_made_of_a_message_alone() -> None:
 
 
 anything = st.none() | st.text(max_size=30)
-files = st.builds(
+files: st.SearchStrategy[dict[str, Any]] = st.builds(
     dict,
     content_type=anything | st.sampled_from(["message/rfc822", "message/delivery-status", "text/html"]),
     content=st.binary(max_size=60) | mail_sources,
