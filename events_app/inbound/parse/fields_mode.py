@@ -22,7 +22,8 @@ _ALSO_FIELDS = ("From", "To", "Cc", "Subject")
 #: The most characters to read of such a field.
 _LONGEST_FIELD = mime.MOST_HEADER_BYTES // 4
 
-_HEADER = re.compile(rb"[\x21-\x39\x3b-\x7e]+:|[ \t]+\S")
+# Space before the colon is the obsolete syntax of RFC 5322, 4.5.8.
+_HEADER = re.compile(rb"([\x21-\x39\x3b-\x7e]++)[ \t]*+(:.*)", re.DOTALL)
 _TOKEN = re.compile(r"[\w!#$&^.+:-]{1,40}", re.ASCII)
 
 
@@ -31,9 +32,8 @@ def parse(form: Form, fields: Fields) -> InboundMessage:
     taken = mime.Taken()
     block = form.fields.get("headers", b"")
     mime.Taken().add_part(block)
-    lines = b"\n".join(filter(_HEADER.match, block.splitlines()))  # a line without a header is skipped
     new = partial(InboundMessage, policy(taken.budget))
-    head = BytesHeaderParser(policy=policy(taken.budget)).parsebytes(lines)
+    head = BytesHeaderParser(policy=policy(taken.budget)).parsebytes(_header_lines(block))
     message = construct.with_headers(new(), head)
     for name in _ALSO_FIELDS:
         text = one_line(fields.get(name.lower(), "")[:_LONGEST_FIELD])
@@ -51,6 +51,20 @@ def parse(form: Form, fields: Fields) -> InboundMessage:
         bodies = [construct.text_part(new(), "plain", text, parameters)] if text or not html else []
         bodies += [construct.text_part(new(), "html", html)] if html else []
     return construct.with_content(message, new, bodies, files)
+
+
+def _header_lines(block: bytes) -> bytes:
+    """The lines of headers and their continuation lines. A line without a header hides no later header."""
+    lines: list[bytes] = []
+    is_header = False
+    for line in block.removeprefix(b"\xef\xbb\xbf").splitlines():
+        header = _HEADER.match(line)
+        if header:
+            lines.append(header[1] + header[2])
+        elif is_header and line[:1] in (b" ", b"\t") and line.strip():
+            lines.append(line)
+        is_header = header is not None or (is_header and line[:1] in (b"", b" ", b"\t"))
+    return b"\n".join(lines)
 
 
 def _files(form: Form, fields: Fields, taken: mime.Taken) -> list[InboundMessage]:

@@ -104,6 +104,21 @@ def test_an_invalid_header_line_hides_no_later_header() -> None:
     assert (message.subject, message.message_id) == ("x", "<a@b>")
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        "Subject : x\nMessage-ID\t: <a@b>\n",
+        "\ufeffSubject: x\nMessage-ID: <a@b>\n",
+        "Subject: x\nno header\n of two lines\nMessage-ID: <a@b>\n",
+        "no header\n\tof two lines\nSubject: x\nMessage-ID: <a@b>\n",
+        "Subject:\n\n x\n \nMessage-ID: <a@b>\n",
+    ],
+)
+def test_headers_are_read_as_tolerantly_as_in_raw_mode(headers: str) -> None:
+    message = read_parsed(headers, text="t").message
+    assert (message.subject, message.message_id) == ("x", "<a@b>")
+
+
 def test_fields_replace_missing_headers() -> None:
     fields = {
         "from": "Mü <m@x.example>",
