@@ -9,7 +9,7 @@ from email.policy import Policy
 from typing import IO, Any, ClassVar, Self, TypeVar, cast
 from urllib.parse import quote
 
-from events_app.inbound.text.headers import one_line
+from events_app.inbound.text.encoded_words import one_line
 
 _TYPE = re.compile(r"(?!multipart/)[\w!#$&^.+-]+/[\w!#$&^.+-]+", re.ASCII)
 
