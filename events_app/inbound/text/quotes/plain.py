@@ -1,0 +1,49 @@
+"""The plain text of a reply without the quoted mail."""
+
+from events_app.inbound.text.quotes.line import Line, displayed
+from events_app.inbound.text.quotes.reply import MOST_LINES, kept
+
+#: The most quoted lines to leave out at the end of a text, and the most lines to search for words below a quote.
+MOST_QUOTED_LINES = 100_000
+
+# A longer line introduces no quote.
+_LONGEST_LINE = 500
+
+
+def without_quotes(text: str) -> str:
+    """The new words of a reply: without the quoted or forwarded mail, and without the lines introducing that mail.
+
+    The words above and below the quoted mail stay. Answers between quoted lines stay, with the quoted lines. Quoted
+    lines at the end are left out. "" if all of the text is quoted; a text without a quote is unchanged.
+    """
+    text = text.rstrip()
+    source = text.split("\n", MOST_QUOTED_LINES)
+    if len(source) > MOST_QUOTED_LINES:
+        text = text[: _end_of_answers(text)].rstrip()
+        source = text.split("\n", MOST_QUOTED_LINES)
+    lines = [_line(line) for line in source[:MOST_LINES]]
+    lines += [Line(line[:1].strip() or line.strip(), line.startswith(">")) for line in source[MOST_LINES:]]
+    parts = kept(lines)
+    if parts == [(0, len(lines))]:
+        return text
+    blank = "\r\n\r\n" if "\r\n" in text else "\n\n"
+    return blank.join("\n".join(source[begin:end]).rstrip() for begin, end in parts)
+
+
+def _line(source: str) -> Line:
+    quoted = source.startswith((">", " >"))
+    if len(source) > _LONGEST_LINE:
+        return Line("…", quoted)
+    return Line(displayed(source.lstrip("> ") if quoted else source), quoted)
+
+
+def _end_of_answers(text: str) -> int:
+    """The start of the empty and quoted lines at the end."""
+    end = len(text.rstrip())
+    for _ in range(MOST_QUOTED_LINES):
+        start = text.rfind("\n", 0, end) + 1
+        line = text[start:end]
+        if end <= 0 or (line.strip() and not line.startswith((">", " >"))):
+            break
+        end = max(start - 1, 0)
+    return end
