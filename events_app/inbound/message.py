@@ -202,17 +202,22 @@ class InboundMessage(ConstructibleMessage):
 
     @property
     def stripped_text(self) -> str | None:
-        """`text` without the quoted mail, computed here: SendGrid posts no stripped text.
+        """The new words in `text`: without the quoted or forwarded mail. SendGrid posts no stripped text.
 
-        It ends at the line introducing a quoted or forwarded mail ("On ... wrote:") in a language known to
-        quotequail, or at the ">" lines at the end. If the first 1,000 lines introduce no quote, only the
-        ">" lines are cut; if the quote comes first, the text is "".
+        The words above and below a quoted mail stay, and answers between quoted lines with these lines. The
+        line "On ... wrote:" and the headers above a quoted mail are left out, in some thirty languages, if
+        they are in the first 1,000 lines. Signatures stay. A text without a quote is unchanged; "" means that
+        the whole text is quoted. A quoted mail without ">" goes on to the end of the text.
         """
         return _stripped(quotes.without_quotes, self.text)
 
     @property
     def stripped_html(self) -> str | None:
-        """`html` without the quoted mail, like `stripped_text`. HTML over a million characters is not cut."""
+        """The new words in `html`, by the rule of `stripped_text`. The markup of these words is unchanged.
+
+        The elements count, too, in which mail programs put a quoted mail. HTML over a million characters or
+        50,000 tags is unchanged.
+        """
         return _stripped(quotes.without_quotes_html, self.html)
 
     def _body(self, content_type: str) -> "InboundMessage | None":

@@ -31,7 +31,7 @@ LIBRARIES = (
     *("django.db.backends.postgresql.base", "django.db.backends.sqlite3.base"),
     *("django.middleware.clickjacking", "django.middleware.common", "django.middleware.security"),
     *("django.views.generic", "environ", "granian.cli", "granian.server", "kombu.transport.redis"),
-    *("lxml.html", "msgspec", "multipart", "psycopg", "quotequail", "redis.sentinel", "requests"),
+    *("msgspec", "multipart", "psycopg", "redis.sentinel", "requests"),
     *("whitenoise.middleware"),
 )
 

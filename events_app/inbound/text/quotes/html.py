@@ -13,8 +13,8 @@ from events_app.inbound.text.quotes.reply import kept
 MOST_HTML = 1_000_000
 MOST_TAGS = 50_000
 
-# As browsers read HTML: a tag, a comment or a quoted value that does not end goes on to the end of the text. No
-# character is read more than a few times.
+# As browsers read HTML: a tag, a comment or a quoted value that does not end goes on to the end of the text.
+# No character is read more than a few times.
 _TOKEN = re.compile(
     r"""
       <!--(?:-?>|.*?(?:--!?>|\Z))
@@ -34,29 +34,66 @@ _ATTRIBUTE = re.compile(
 )
 
 # The content of these elements is not displayed, and has no tags.
-_RAW = {name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE) for name in ("script", "style", "title", "xmp")}
+_RAW = {
+    name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE) for name in ("script", "style", "title", "xmp")
+}
 
 _VOID = frozenset(
     {*("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "wbr")}
 )
 _INLINE = frozenset(
     {
-        *("a", "abbr", "acronym", "b", "bdi", "bdo", "big", "center", "cite", "code", "del", "em", "font", "i"),
-        *("ins", "kbd", "label", "mark", "o:p", "object", "q", "s", "samp", "small", "span", "strike", "strong"),
+        *(
+            "a",
+            "abbr",
+            "acronym",
+            "b",
+            "bdi",
+            "bdo",
+            "big",
+            "center",
+            "cite",
+            "code",
+            "del",
+            "em",
+            "font",
+            "i",
+        ),
+        *(
+            "ins",
+            "kbd",
+            "label",
+            "mark",
+            "o:p",
+            "object",
+            "q",
+            "s",
+            "samp",
+            "small",
+            "span",
+            "strike",
+            "strong",
+        ),
         *("sub", "sup", "td", "th", "time", "tt", "u", "var", "wbr"),
     }
 )
 _HEAD = frozenset({"html", "head", "body", "base", "link", "meta", *_RAW})
 
 # The element has a quoted mail. Outlook on the web and for Mac, Yahoo, Proton Mail, Tuta, Zoho.
-_QUOTING_CLASSES = frozenset({"yahoo_quoted", "protonmail_quote", "tutanota_quote", "zmail_extra", "front-blockquote"})
+_QUOTING_CLASSES = frozenset(
+    {"yahoo_quoted", "protonmail_quote", "tutanota_quote", "zmail_extra", "front-blockquote"}
+)
 _QUOTING_IDS = frozenset({"mail-editor-reference-message-container", "olk_src_body_section"})
 
 # The element introduces a quoted mail: Gmail, Thunderbird, Outlook on the web.
-_INTRODUCING_CLASSES = frozenset({"gmail_attr", "moz-cite-prefix", "moz-email-headers-table", "outlookmessageheader"})
+_INTRODUCING_CLASSES = frozenset(
+    {"gmail_attr", "moz-cite-prefix", "moz-email-headers-table", "outlookmessageheader"}
+)
 _INTRODUCING_IDS = frozenset({"divrplyfwdmsg", "appendonsend"})
 # Outlook 2007 and later: the line above the header block.
-_OUTLOOK_LINE = re.compile(r"border:none;border-top:solid #[0-9a-f]{6} 1\.0pt;padding:3\.0pt 0", re.IGNORECASE)
+_OUTLOOK_LINE = re.compile(
+    r"border:none;border-top:solid #[0-9a-f]{6} 1\.0pt;padding:3\.0pt 0", re.IGNORECASE
+)
 
 # An image counts as a text.
 _IMAGE = "\ufffc"
@@ -206,7 +243,8 @@ class _Reader:
 def without_quotes_html(html: str) -> str:
     """The new words of a reply in HTML, by the rule of `without_quotes`; the other markup is unchanged.
 
-    Elements in which mail programs put a quoted mail count too. HTML beyond `MOST_HTML` or `MOST_TAGS` is unchanged.
+    The elements in which mail programs put a quoted mail count, too. HTML beyond `MOST_HTML` or `MOST_TAGS`
+    is unchanged.
     """
     html = html.rstrip()
     if len(html) > MOST_HTML or html.count("<") > MOST_TAGS:

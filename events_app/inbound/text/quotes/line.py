@@ -3,7 +3,9 @@
 from typing import NamedTuple
 
 # Zero-width and direction marks, which Outlook and Gmail write around names.
-_INVISIBLE = dict.fromkeys([0xAD, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A)])
+_INVISIBLE = dict.fromkeys(
+    [0xAD, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A)]
+)
 
 
 class Line(NamedTuple):

@@ -1,7 +1,7 @@
 """The words with which mail programs introduce a quoted mail, by language.
 
 Sources: mails of Gmail, Outlook, Apple Mail, Thunderbird, Yahoo and others, as in the test data of
-https://github.com/crisp-oss/email-forward-parser and https://github.com/discourse/email_reply_trimmer, and in the
+https://github.com/crisp-oss/email-forward-parser and https://github.com/discourse/email_reply_trimmer, and in
 public archives of mailing lists.
 """
 
@@ -66,10 +66,21 @@ RULED_PHRASES = frozenset(
         *("ursprungligt meddelande", "originalmeddelande", "vidarebefordrat meddelande"),
         *("oprindelig meddelelse", "oprindelig besked", "videresendt meddelelse", "videresendt besked"),
         *("opprinnelig melding", "videresendt melding"),
-        *("alkuperäinen viesti", "edelleenlähetetty viesti", "välitetty viesti", "välitetty viesti / fwd.msg"),
-        *("wiadomość oryginalna", "oryginalna wiadomość", "przekazana wiadomość", "wiadomość przesłana dalej"),
+        *(
+            "alkuperäinen viesti",
+            "edelleenlähetetty viesti",
+            "välitetty viesti",
+            "välitetty viesti / fwd.msg",
+        ),
+        *(
+            "wiadomość oryginalna",
+            "oryginalna wiadomość",
+            "przekazana wiadomość",
+            "wiadomość przesłana dalej",
+        ),
         "treść przekazanej wiadomości",
         *("původní zpráva", "přeposlaná zpráva", "pôvodná správa", "preposlaná správa"),
+        "preposlaná správa --- forwarded message",
         *("eredeti üzenet", "továbbított üzenet"),
         *("исходное сообщение", "оригинальное сообщение", "пересылаемое сообщение"),
         *("перенаправленное сообщение", "пересланное сообщение"),
@@ -143,7 +154,18 @@ _NAMES = {
         *("보낸날짜", "날짜"),
     ),
     SUBJECT: (
-        *("subject", "betreff", "objet", "sujet", "asunto", "oggetto", "onderwerp", "assunto", "emne", "ämne"),
+        *(
+            "subject",
+            "betreff",
+            "objet",
+            "sujet",
+            "asunto",
+            "oggetto",
+            "onderwerp",
+            "assunto",
+            "emne",
+            "ämne",
+        ),
         *("aihe", "temat", "předmět", "predmet", "vec", "tárgy", "тема", "относно", "konu", "subiect"),
         *("subiectul", "θέμα", "teema", "naslov", "zadeva", "tema", "chủ đề", "tiêu đề", "subjek", "perihal"),
         *("נושא", "الموضوع", "เรื่อง", "件名", "主题", "主旨", "主題", "제목"),

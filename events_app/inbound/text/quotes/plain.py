@@ -3,7 +3,8 @@
 from events_app.inbound.text.quotes.line import Line, displayed
 from events_app.inbound.text.quotes.reply import MOST_LINES, kept
 
-#: The most quoted lines to leave out at the end of a text, and the most lines to search for words below a quote.
+#: The most quoted lines to leave out at the end of a text, and the most lines to search for words below
+#: a quote.
 MOST_QUOTED_LINES = 100_000
 
 # A longer line introduces no quote.
@@ -11,18 +12,19 @@ _LONGEST_LINE = 500
 
 
 def without_quotes(text: str) -> str:
-    """The new words of a reply: without the quoted or forwarded mail, and without the lines introducing that mail.
+    """The new words of a reply: the text without the quoted or forwarded mail, and without its introduction.
 
-    The words above and below the quoted mail stay. Answers between quoted lines stay, with the quoted lines. Quoted
-    lines at the end are left out. "" if all of the text is quoted; a text without a quote is unchanged.
+    The words above and below the quoted mail stay. Answers between quoted lines stay, with the quoted lines.
+    Quoted lines at the end are left out. "" if the whole text is quoted. A text without a quote is unchanged.
     """
     text = text.rstrip()
     source = text.split("\n", MOST_QUOTED_LINES)
     if len(source) > MOST_QUOTED_LINES:
         text = text[: _end_of_answers(text)].rstrip()
         source = text.split("\n", MOST_QUOTED_LINES)
-    lines = [_line(line) for line in source[:MOST_LINES]]
-    lines += [Line(line[:1].strip() or line.strip(), line.startswith(">")) for line in source[MOST_LINES:]]
+    lines = [_line(line, above) for line, above in zip(source[:MOST_LINES], ["", *source], strict=False)]
+    lines += [Line(line.strip()[:1], line.startswith(">")) for line in source[MOST_LINES:MOST_QUOTED_LINES]]
+    lines += [Line("…") for _ in source[MOST_QUOTED_LINES:]]  # one, the rest of the text
     parts = kept(lines)
     if parts == [(0, len(lines))]:
         return text
@@ -30,11 +32,15 @@ def without_quotes(text: str) -> str:
     return blank.join("\n".join(source[begin:end]).rstrip() for begin, end in parts)
 
 
-def _line(source: str) -> Line:
+def _line(source: str, above: str) -> Line:
     quoted = source.startswith((">", " >"))
+    if quoted and source.rstrip().endswith(":") and above.rfind("<") > above.rfind(">"):
+        quoted = False  # Gmail wraps a long attribution within an address: "Ann <ann@example.org" and ">:"
     if len(source) > _LONGEST_LINE:
-        return Line("…", quoted)
-    return Line(displayed(source.lstrip("> ") if quoted else source), quoted)
+        text = displayed(source[:_LONGEST_LINE]) + "…"
+    else:
+        text = displayed(source.lstrip("> ") if quoted else source)
+    return Line(text, quoted, indented=source.startswith(("    ", "\t")))
 
 
 def _end_of_answers(text: str) -> int:

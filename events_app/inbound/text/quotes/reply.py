@@ -22,8 +22,8 @@ class _Part(NamedTuple):
 def kept(lines: Sequence[Line]) -> list[tuple[int, int]]:
     """The ranges of lines to keep, in order. [] if no line has new words.
 
-    An introduction is left out, with the quoted mail below. A quoted mail without marks goes on to the end. Below
-    a marked quote the words go on; if more quoted lines stand between these words, all quoted lines stay.
+    An introduction is left out, with the quoted mail below. A quoted mail without marks goes on to the end.
+    Below a marked quote the words go on; if quoted lines stand between these words, all quoted lines stay.
     """
     parts = _trimmed(_parts(lines), lines)
     if len(parts) == 1 and parts[0].begin == 0:
@@ -80,7 +80,7 @@ def _parts(lines: Sequence[Line]) -> list[_Part]:
 
 
 def _quote_end(lines: Sequence[Line], begin: int) -> int:
-    """The end of the quoted lines, with the empty lines before and among them; `begin` without quoted lines."""
+    """The end of the quoted lines from `begin`, with empty lines among these; `begin` without such lines."""
     end = begin
     for at in range(begin, len(lines)):
         if lines[at].quoted or lines[at].indented:

@@ -3,7 +3,6 @@
 import encodings
 import subprocess
 import sys
-from collections.abc import Callable
 from email.headerregistry import HeaderRegistry
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +16,7 @@ from events_app.decode import Unreadable
 from events_app.inbound.message import InboundMessage
 from events_app.inbound.parse import mime
 from events_app.inbound.parse.form import MOST_JSON, json_object
-from events_app.inbound.text import headers, quotes
+from events_app.inbound.text import headers
 from events_app.inbound.text.addresses import MOST
 from events_app.inbound.text.decoding import decode, known
 from events_app.inbound.text.headers import BUDGET, Budget
@@ -377,58 +376,3 @@ def test_the_number_of_tolerated_utf_8_errors_is_limited() -> None:
 def test_json_over_the_size_limit_is_ignored() -> None:
     assert json_object(b'{"to": "' + b"x" * (MOST_JSON - 10) + b'"}')
     assert json_object(b'{"to": "' + b"x" * (MOST_JSON - 9) + b'"}') == {}
-
-
-SPAN = "<span a=b>" + "x" * 90 + "</span>"
-QUOTE = "<p>On 1 May, A wrote:</p><p>x</p>"
-LONG = "<p>Yes.</p>" + SPAN * 500 + QUOTE
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda html: html.replace("a=b", " ".join(f"a{at}" for at in range(1001)), 1),
-        lambda html: html.replace("a=b", " ".join(f'a{at}=">"' for at in range(1001)), 1),
-        lambda html: html.replace("a=b", 'a="<p ' + "b " * 1001, 1),
-        lambda html: html.replace("a=b", "a='", 1),
-        lambda html: html + "<b></b>" * quotes.MOST_TAGS,
-        lambda html: html.replace("<p>", "<\x01p " + " ".join(f"a{at}" for at in range(1001)) + ">", 1),
-        lambda html: html.replace("<span", "<b@c></b@c>" * (quotes.MOST_ODD_TAGS + 1) + "<span", 1),
-        lambda html: html.replace("<span", "<b:1></b:1>" * (quotes.MOST_ODD_TAGS + 1) + "<span", 1),
-        lambda _: "<p>Yes.</p><p " + " ".join(map(chr, range(0x4E00, 0x4E00 + 10_000))) + ">" + QUOTE,
-    ],
-    ids=[
-        "attributes",
-        "quoted brackets",
-        "a tag in a quote",
-        "an open quote",
-        "tags",
-        "a control character in a tag",
-        "addresses as tags",
-        "names that XML does not have",
-        "attributes of one character",
-    ],
-)
-def test_html_that_is_slow_to_strip_stays_whole(spoil: Callable[[str], str]) -> None:
-    assert quotes.without_quotes_html(LONG).endswith("</span>")
-    html = spoil(LONG)
-    assert quotes.without_quotes_html(html) == html
-
-
-@pytest.mark.parametrize("name", ["b", "o:p", "h1", "custom-tag", "b@c"])
-def test_html_with_few_odd_tags_is_stripped(name: str) -> None:
-    odd = "@" in name
-    html = LONG.replace("<span", f"<{name}></{name}>" * (quotes.MOST_ODD_TAGS + (not odd)) + "<span", 1)
-    assert quotes.without_quotes_html(html).endswith("</span>")
-
-
-def test_a_line_of_brackets_is_no_quote_introduction() -> None:
-    line = "2026/5/1 Zoë <zoe@example.org>"
-    assert quotes.without_quotes(f"Yes.\n{line}\n> a") == "Yes."
-    odd = "2026/5/1" + " <@>" * 4
-    assert quotes.without_quotes(f"Yes.\n{odd}\n> a\nb").startswith("Yes.\n2026")
-
-
-def test_the_number_of_stripped_quoted_lines_is_limited() -> None:
-    assert quotes.without_quotes("a\n" * 1100 + ">\n" * 50_000) == "a\n" * 1099 + "a"
-    assert quotes.without_quotes("a\n" * 1100 + ">\n" * (quotes.MOST_QUOTED_LINES + 9)).count(">") == 9

@@ -40,7 +40,10 @@ GMAIL = {
     "ko": f"2026년 2월 3일 (화) 오전 10:11, {ANN}님이 작성:",
     "vi": f"Vào Th 3, 3 thg 2, 2026 vào lúc 10:11 {ANN} đã viết:",
     "id": f"Pada tanggal Sel, 3 Feb 2026 pukul 10.11 {ANN} menulis:",
-    "he": "\u202bבתאריך יום ג׳, 3 בפבר׳ 2026 ב-10:11 מאת \u202aAnn Example\u202c\u200f <\u202aann@example.org\u202c\u200f>:\u202c",
+    "he": (
+        "\u202bבתאריך יום ג׳, 3 בפבר׳ 2026 ב-10:11 מאת \u202aAnn Example\u202c\u200f "
+        "<\u202aann@example.org\u202c\u200f>:\u202c"
+    ),
     "ca": f"Missatge de {ANN} del dia dt., 3 de febr. 2026 a les 10:11:",
 }
 
@@ -117,6 +120,7 @@ OTHERS = {
     "Gmail 2015": f"2026-02-03 10:11 GMT+01:00 {ANN}:",
     "Outlook's link": "On Tue, Feb 3, 2026 at 10:11 AM Ann <ann@example.org<mailto:ann@example.org>> wrote:",
     "bold": f"*On Tue, Feb 3, 2026 at 10:11 AM {ANN} wrote:*",
+    "Zoho's app": f"On Tue, 3 Feb 2026 10:11:43 +0100 {ANN} wrote",
     "no address": "On Tue, Feb 3, 2026 at 10:11 AM Ann Example wrote:",
     "a long name": (
         "On Tue, Feb 3, 2026 at 10:11 AM Ann Example, Institute for Examples and for Long Names "
@@ -131,7 +135,9 @@ ALL = {
 }
 
 #: An attribution without a sign that a writer's own words have not, and without a quoted line below.
-UNMARKED = {name: line for name, line in ALL.items() if name not in ("Thunderbird en, name only", " Gmail 2013")}
+UNMARKED = {
+    name: line for name, line in ALL.items() if name not in ("Thunderbird en, name only", " Gmail 2013")
+}
 WRAPPED = {name: line for name, line in ALL.items() if name != " Gmail 2013" and len(line) > 40}
 
 
@@ -144,15 +150,41 @@ def test_the_words_above_stay(line: str) -> None:
 
 @pytest.mark.parametrize("line", UNMARKED.values(), ids=UNMARKED)
 def test_the_words_above_an_unmarked_quote_stay(line: str) -> None:
-    assert without_quotes(f"Yes, Thursday.\r\n\r\n{line}\r\n\r\nDoes Thursday work?\r\n\r\nAnn\r\n") == "Yes, Thursday."
+    assert (
+        without_quotes(f"Yes, Thursday.\r\n\r\n{line}\r\n\r\nDoes Thursday work?\r\n\r\nAnn\r\n")
+        == "Yes, Thursday."
+    )
 
 
 @pytest.mark.parametrize("line", WRAPPED.values(), ids=WRAPPED)
 @pytest.mark.parametrize("width", [40, 72])
 def test_a_wrapped_line_is_left_out(line: str, width: int) -> None:
     wrapped = "\n".join(textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False))
-    assert without_quotes(f"Yes, Thursday.\nThanks!\n\n{wrapped}\n> Does Thursday work?") == "Yes, Thursday.\nThanks!"
+    assert (
+        without_quotes(f"Yes, Thursday.\nThanks!\n\n{wrapped}\n> Does Thursday work?")
+        == "Yes, Thursday.\nThanks!"
+    )
     assert without_quotes(f"Thanks!\n{wrapped}\n> Does Thursday work?") == "Thanks!"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["tir. 3. feb. 2026 kl. 10:11 skrev Ann Example <ann@example.org", ">:"],
+        ["On Tue, Feb 3, 2026 at 10:11 AM Ann Example <ann@example.org", "> wrote:"],
+        ["2026-02-03 10:11 GMT+01:00 Ann Example <", "ann@example.org>:"],
+    ],
+)
+def test_a_line_wrapped_within_an_address_is_left_out(lines: list[str]) -> None:
+    assert without_quotes("\n".join(["Thanks!", "", *lines, "", "> Does Thursday work?"])) == "Thanks!"
+    assert without_quotes("\n".join([*lines, "", "> Does Thursday work?", "", "Yes."])) == "Yes."
+
+
+@pytest.mark.parametrize("line", UNMARKED.values(), ids=UNMARKED)
+def test_the_words_below_an_indented_quote_stay(line: str) -> None:
+    quote = f"{line}\n\n    Does Thursday work?\n\n    Ann\n"
+    assert without_quotes(quote) == ""
+    assert without_quotes(f"{quote}\nYes.") == "Yes."
 
 
 @pytest.mark.parametrize("line", ALL.values(), ids=ALL)
@@ -188,6 +220,8 @@ def test_the_words_above_stay_in_html(line: str) -> None:
         "Den 3 februari hände detta:\ningenting.",
         "2026-02-03 10:11 error in worker:\nTraceback",
         "Contacts on 3.2.2026 10:11\nAnn <ann@example.org>\nBob <bob@example.org>",
+        "On Monday I wrote:\n\n    print(1)\n\nand that fails.",
+        "As Kant wrote:\n\n    Sapere aude!\n\nThat is all.",
         "Ann wrote:\nsee you on Monday.",
         "The error is:\n\nValueError: On wrote:",
         "Hello,\nthe report of 03.02.2026, 10:11: nobody wrote anything\nBob",

@@ -4,10 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events_app.inbound.text.quotes import MOST_LINES, without_quotes
+from events_app.inbound.text.quotes import MOST_LINES, MOST_QUOTED_LINES, without_quotes
 
 INTRO = "On Thu, 12 Feb 2026 at 13:40, Zoë Customer <zoe@example.org> wrote:"
-BLOCK = ["From: Zoë <zoe@example.org>", "Sent: Thursday, 12 February 2026 13:40", "To: Desk", "Subject: Order"]
+BLOCK = [
+    "From: Zoë <zoe@example.org>",
+    "Sent: Thursday, 12 February 2026 13:40",
+    "To: Desk",
+    "Subject: Order",
+]
 
 
 @pytest.mark.parametrize("eol", ["\n", "\r\n"])
@@ -19,7 +24,10 @@ BLOCK = ["From: Zoë <zoe@example.org>", "Sent: Thursday, 12 February 2026 13:40
         (["Look:", "-----Original Message-----", "From: a"], ["Look:"]),
         (["Thanks!", "On Thu, 12 Feb 2026 at 13:40,", "Zoë <zoe@example.org> wrote:", "> x"], ["Thanks!"]),
         (["Thanks!", "> earlier", ">> text", ""], ["Thanks!"]),
-        (["Thanks!", "", "> On 12 Feb 2026, at 13:40, Zoë <zoe@example.org> wrote:", "> ", "> x"], ["Thanks!"]),
+        (
+            ["Thanks!", "", "> On 12 Feb 2026, at 13:40, Zoë <zoe@example.org> wrote:", "> ", "> x"],
+            ["Thanks!"],
+        ),
         (["no quote here", ""], ["no quote here"]),
         (["", INTRO, "> earlier"], [""]),
         (["> earlier", ">", "> text"], [""]),
@@ -86,7 +94,10 @@ def test_answers_between_quoted_lines_stay_with_the_lines(lines: list[str], expe
         (["Thanks!", "-- ", "Zoë", "", INTRO, "> earlier"], ["Thanks!", "-- ", "Zoë"]),
         (["Thanks!", "", INTRO, "> earlier", "", "-- ", "Zoë"], ["Thanks!"]),
         (["Thanks!", "", INTRO, "> earlier", "_______________________", "A list"], ["Thanks!"]),
-        (["Thanks!", "", "Sent from my phone", "", INTRO, "> earlier"], ["Thanks!", "", "Sent from my phone"]),
+        (
+            ["Thanks!", "", "Sent from my phone", "", INTRO, "> earlier"],
+            ["Thanks!", "", "Sent from my phone"],
+        ),
         (["-- ", "Zoë", "Shop"], ["-- ", "Zoë", "Shop"]),
     ],
     ids=repr,
@@ -116,7 +127,18 @@ def test_a_text_without_a_quote_is_unchanged(text: str) -> None:
 
 LINES = st.sampled_from(
     [
-        *("", "word", "> quoted", ">", INTRO, "On 1 May", "A wrote:", "-- ", "_" * 32, "-----Original Message-----"),
+        *(
+            "",
+            "word",
+            "> quoted",
+            ">",
+            INTRO,
+            "On 1 May",
+            "A wrote:",
+            "-- ",
+            "_" * 32,
+            "-----Original Message-----",
+        ),
         *(*BLOCK, "10:11 2026 <a@b.example>:", "Am 3.2.2026 schrieb", "写道：", " > odd"),
     ]
 )
@@ -159,3 +181,21 @@ def test_words_below_a_long_quote_stay() -> None:
 
 def test_a_long_line_is_kept() -> None:
     assert without_quotes("x" * 100_000 + "\n" + INTRO + "\n> a") == "x" * 100_000
+
+
+def test_a_line_of_brackets_is_no_introduction() -> None:
+    line = "2026/5/1 Zoë <zoe@example.org>"
+    assert without_quotes(f"Yes.\n{line}\n> a") == "Yes."
+    odd = "2026/5/1" + " <@>" * 4
+    assert without_quotes(f"Yes.\n{odd}\n> a\nb").startswith("Yes.\n2026")
+
+
+def test_many_quoted_lines_are_left_out() -> None:
+    assert without_quotes("a\n" * 1100 + ">\n" * 50_000) == "a\n" * 1099 + "a"
+    assert without_quotes("a\n" * 1100 + ">\n" * (MOST_QUOTED_LINES + 9)) == "a\n" * 1099 + "a"
+
+
+def test_words_below_too_many_quoted_lines_stay_with_the_lines() -> None:
+    stripped = without_quotes(f"{INTRO}\n" + "> a\n" * (MOST_QUOTED_LINES + 9) + "answer")
+    assert stripped.endswith("> a\nanswer")
+    assert stripped.count("\n") < 20
