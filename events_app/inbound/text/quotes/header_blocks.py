@@ -66,7 +66,8 @@ def block_end(lines: Sequence[Line], at: int) -> int | None:
     end, kinds, address = _headers(lines, at)
     above = next((lines[line].text for line in (at - 1, at - 2) if line >= 0 and lines[line].text), "")
     enough = len(kinds) >= 3 and (address or SUBJECT in kinds)
-    return end if FROM in kinds and (enough or (len(kinds) >= 2 and is_rule(above))) else None
+    enough = enough or (is_rule(above) and not kinds.isdisjoint((DATE, SUBJECT)))
+    return end if FROM in kinds and enough else None
 
 
 def _headers(lines: Sequence[Line], begin: int) -> tuple[int, set[str], bool]:
@@ -96,4 +97,4 @@ def _header(text: str) -> tuple[str | None, str]:
     name, _, _ = text[:_LONGEST_NAME].replace("：", ":").partition(":")
     if len(name) in (len(text), _LONGEST_NAME):
         return None, ""
-    return HEADER_KINDS.get(name.strip("*_ ").lower()), text[len(name) + 1 : _LONGEST_VALUE]
+    return HEADER_KINDS.get(name.strip("* ").lower()), text[len(name) + 1 : _LONGEST_VALUE]

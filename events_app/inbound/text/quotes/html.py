@@ -43,38 +43,9 @@ _VOID = frozenset(
 )
 _INLINE = frozenset(
     {
-        *(
-            "a",
-            "abbr",
-            "acronym",
-            "b",
-            "bdi",
-            "bdo",
-            "big",
-            "center",
-            "cite",
-            "code",
-            "del",
-            "em",
-            "font",
-            "i",
-        ),
-        *(
-            "ins",
-            "kbd",
-            "label",
-            "mark",
-            "o:p",
-            "object",
-            "q",
-            "s",
-            "samp",
-            "small",
-            "span",
-            "strike",
-            "strong",
-        ),
-        *("sub", "sup", "td", "th", "time", "tt", "u", "var", "wbr"),
+        *("a", "abbr", "acronym", "b", "bdi", "bdo", "big", "center", "cite", "code", "del", "em", "font"),
+        *("i", "img", "ins", "kbd", "label", "mark", "o:p", "object", "q", "s", "samp", "small", "span"),
+        *("strike", "strong", "sub", "sup", "td", "th", "time", "tt", "u", "var", "wbr"),
     }
 )
 _HEAD = frozenset({"html", "head", "body", "base", "link", "meta", *_RAW})
@@ -85,11 +56,11 @@ _QUOTING_CLASSES = frozenset(
 )
 _QUOTING_IDS = frozenset({"mail-editor-reference-message-container", "olk_src_body_section"})
 
-# The element introduces a quoted mail: Gmail, Thunderbird, Outlook on the web.
+# The element introduces a quoted mail: Gmail, Thunderbird, Outlook on the web, Roundcube.
 _INTRODUCING_CLASSES = frozenset(
     {"gmail_attr", "moz-cite-prefix", "moz-email-headers-table", "outlookmessageheader"}
 )
-_INTRODUCING_IDS = frozenset({"divrplyfwdmsg", "appendonsend"})
+_INTRODUCING_IDS = frozenset({"divrplyfwdmsg", "appendonsend", "reply-intro"})
 # Outlook 2007 and later: the line above the header block.
 _OUTLOOK_LINE = re.compile(
     r"border:none;border-top:solid #[0-9a-f]{6} 1\.0pt;padding:3\.0pt 0", re.IGNORECASE
@@ -116,7 +87,7 @@ class _Element(NamedTuple):
     @classmethod
     def read(cls, name: str, attributes: str) -> "_Element":
         element = cls(name)
-        if name not in ("blockquote", "div", "span", "table"):
+        if name not in ("blockquote", "div", "p", "span", "table"):
             return element
         for key, *values in _ATTRIBUTE.findall(attributes):
             value = "".join(values).lower()

@@ -57,7 +57,7 @@ def _parts(lines: Sequence[Line]) -> list[_Part]:
     certain = False
     while found := introductions.find(lines, begin, searched):
         parts.append(_Part(begin, found.begin))
-        quote_end = _quote_end(lines, found.end)
+        quote_end = _quote_end(lines, found.end, indented=found.attribution)
         if quote_end == found.end:
             below = next((at for at in range(found.end, len(lines)) if lines[at].text), None)
             if below is None:
@@ -79,11 +79,14 @@ def _parts(lines: Sequence[Line]) -> list[_Part]:
     return parts
 
 
-def _quote_end(lines: Sequence[Line], begin: int) -> int:
-    """The end of the quoted lines from `begin`, with empty lines among these; `begin` without such lines."""
+def _quote_end(lines: Sequence[Line], begin: int, *, indented: bool) -> int:
+    """The end of the quoted lines from `begin`, with empty lines among these; `begin` without such lines.
+
+    Outlook for Mac indents the lines below an attribution, others put these lines in a block quote.
+    """
     end = begin
     for at in range(begin, len(lines)):
-        if lines[at].quoted or lines[at].indented:
+        if lines[at].quoted or (indented and lines[at].indented):
             end = at + 1
         elif lines[at].text:
             break

@@ -491,6 +491,7 @@ def test_words_below_a_marked_quote_with_a_header_block_stay() -> None:
         "-----\nA table\n-----",
         "________________________________\nplease sign here",
         "_____\nTo: sign\n_____",
+        "Parameters\n----------\nfrom : first\nto : last",
         "Result: 5\n==========\nFrom: start",
         "no: 1\ndo: 2\na: 3",
     ],

@@ -89,6 +89,10 @@ PROGRAMS = {
         '<pre class="moz-signature" cols="72">-- \nBob</pre>',
         "<p>Yes.</p>",
     ),
+    "Roundcube": (
+        '<p>Yes.</p><p id="reply-intro">Zoë qq:</p><blockquote type="cite">earlier</blockquote>',
+        "<p>Yes.</p>",
+    ),
     "Yahoo": (
         "<div>Yes.</div><div><br></div></div>"
         '<div id="ydp1yahoo_quoted_1" class="ydp1 yahoo_quoted"><div>Zoë qq:</div>'

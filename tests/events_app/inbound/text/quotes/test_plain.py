@@ -33,6 +33,7 @@ BLOCK = [
         (["> earlier", ">", "> text"], [""]),
         ([*BLOCK, "", "earlier"], [""]),
         (["____________________", *BLOCK, "", "earlier"], [""]),
+        (["Look:", *BLOCK, "", "    an indented line", "earlier"], ["Look:"]),
         ([""], [""]),
     ],
     ids=repr,
