@@ -44,7 +44,8 @@ def phrase_end(lines: Sequence[Line], at: int) -> int | None:
     # Python lowers the Turkish İ to two characters.
     phrase = phrase.rstrip(_DASHES).lower().replace("\u0307", "")
     if phrase.endswith((":", "：")):
-        known = phrase[:-1].rstrip() in RULED_PHRASES | FORWARD_PHRASES
+        phrase = phrase[:-1].rstrip()
+        known = phrase in RULED_PHRASES or phrase in FORWARD_PHRASES
     else:
         known = phrase in RULED_PHRASES and len(text) - len(phrase) >= 4
     if not known:

@@ -14,7 +14,7 @@ FAILURES = {
         "no mark parts the quoted words from the new words",
     ),
     "a wrapped quote": (
-        f"{INTRO}\n> Does Thursday work, or would another day at the end of\nnext week be better?\n> Zoë\n\nYes.",
+        f"{INTRO}\n> Does Thursday work, or another day at the end\nof the week?\n> Zoë\n\nYes.",
         "Yes.",
         "a wrapped line without a mark is like an answer between quoted lines",
     ),
@@ -29,7 +29,7 @@ FAILURES = {
         "a writer's own words have the same form",
     ),
     "an empty line in the attribution": (
-        "Yes.\n\nOn Thu, 12 Feb 2026 at 13:40 Zoë Customer\n\n<zoe@example.org> wrote:\n\nDoes Thursday work?",
+        "Yes.\n\nOn Thu, 12 Feb 2026 at 13:40 Zoë\n\n<zoe@example.org> wrote:\n\nDoes Thursday work?",
         "Yes.",
         "an empty line ends the attribution",
     ),
@@ -59,5 +59,5 @@ def test_new_words(text: str, words: str) -> None:
 
 @pytest.mark.parametrize(("text", "words"), [case[:2] for case in FAILURES.values()], ids=FAILURES)
 def test_failures_leave_new_words(text: str, words: str) -> None:
-    assert without_quotes(text).split("\n")[0]
-    assert words.split("\n")[0] in without_quotes(text)
+    stripped = without_quotes(text)
+    assert words.partition("\n")[0] in stripped
