@@ -72,9 +72,9 @@ def attribution_begins(lines: Sequence[Line]) -> bool:
     """Whether the first lines are an attribution."""
     text = ""
     for line in lines[:_MOST_LINES]:
-        text = _joined(text, line.text)
-        if len(text) > _LONGEST:
+        if len(text) + len(line.text) > _LONGEST or (text and not line.text):
             return False
+        text = _joined(text, line.text)
         if is_attribution(text, quote_follows=False):
             return True
     return False

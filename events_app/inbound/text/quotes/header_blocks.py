@@ -11,6 +11,7 @@ from events_app.inbound.text.quotes.phrases import (
     FROM,
     HEADER_KINDS,
     RULED_PHRASES,
+    SENT,
     SUBJECT,
     TO,
 )
@@ -60,14 +61,14 @@ def phrase_end(lines: Sequence[Line], at: int) -> int | None:
 def block_end(lines: Sequence[Line], at: int) -> int | None:
     """The end of the headers that begin on line `at`: the sender's and two others, or one other below a rule.
 
-    Without a subject an address is needed. "From: Paris", "To: Rome" and "Date: Monday" are a writer's words.
+    "From: Paris", "To: Rome" and "Date: Monday" are a writer's words: one of the headers must be a mail's.
     """
-    if _header(lines[at].text)[0] not in (FROM, TO, DATE):
+    if _header(lines[at].text)[0] not in (FROM, TO, DATE, SENT):
         return None
     end, kinds, address = _headers(lines, at)
     above = next((lines[line].text for line in (at - 1, at - 2) if line >= 0 and lines[line].text), "")
-    enough = len(kinds) >= 3 and (address or SUBJECT in kinds)
-    enough = enough or (is_rule(above) and not kinds.isdisjoint((DATE, SUBJECT)))
+    enough = len(kinds) >= 3 and (address or not kinds.isdisjoint((SENT, SUBJECT)))
+    enough = enough or (is_rule(above) and not kinds.isdisjoint((DATE, SENT, SUBJECT)))
     return end if FROM in kinds and enough else None
 
 

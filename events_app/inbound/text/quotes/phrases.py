@@ -118,7 +118,7 @@ FORWARD_PHRASES = frozenset(
     }
 )
 
-FROM, TO, COPY, DATE, SUBJECT = "from", "to", "copy", "date", "subject"
+FROM, TO, COPY, DATE, SENT, SUBJECT = "from", "to", "copy", "date", "sent", "subject"
 
 _NAMES = {
     FROM: (
@@ -143,15 +143,39 @@ _NAMES = {
         *("reply-to", "antwort an", "répondre à", "responder a", "rispondi a", "antwoord aan", "svar til"),
     ),
     DATE: (
-        *("date", "sent", "datum", "gesendet", "envoyé", "envoyé le", "fecha", "enviado", "enviado el"),
-        *("enviada em", "enviado em", "enviada", "data", "inviato", "inviata", "verzonden", "dato", "sendt"),
-        *("skickat", "lähetetty", "päivämäärä", "päiväys", "wysłano", "odesláno", "dátum", "odoslané"),
-        *("odoslaná", "elküldve", "дата", "отправлено", "дата отправки", "відправлено", "надіслано"),
-        *("tarih", "gönderildi", "gönderilen", "gönderim tarihi", "dată", "trimis", "ημερομηνία", "στάλθηκε"),
-        *("изпратено", "saadetud", "kuupäev", "poslano", "išsiųsta", "nosūtīts", "ngày", "đã gửi", "tanggal"),
-        *("dikirim", "תאריך", "נשלח", "تاريخ", "วันที่"),
-        *("日付", "日時", "送信日時", "发送时间", "日期", "發送時間", "寄件日期", "傳送時間", "보낸 날짜"),
-        *("보낸날짜", "날짜"),
+        *(
+            "date",
+            "datum",
+            "fecha",
+            "data",
+            "dato",
+            "päivämäärä",
+            "päiväys",
+            "dátum",
+            "дата",
+            "tarih",
+            "dată",
+        ),
+        *("ημερομηνία", "kuupäev", "ngày", "tanggal", "תאריך", "تاريخ", "วันที่"),
+        *("日付", "日時", "日期", "날짜"),
+    ),
+    SENT: (
+        *("sent", "gesendet", "envoyé", "envoyé le", "enviado", "enviado el", "enviada em", "enviado em"),
+        *(
+            "enviada",
+            "inviato",
+            "inviata",
+            "verzonden",
+            "sendt",
+            "skickat",
+            "lähetetty",
+            "wysłano",
+            "odesláno",
+        ),
+        *("odoslané", "odoslaná", "elküldve", "отправлено", "дата отправки", "відправлено", "надіслано"),
+        *("gönderildi", "gönderilen", "gönderim tarihi", "trimis", "στάλθηκε", "изпратено", "saadetud"),
+        *("poslano", "išsiųsta", "nosūtīts", "đã gửi", "dikirim", "נשלח"),
+        *("送信日時", "发送时间", "發送時間", "寄件日期", "傳送時間", "보낸 날짜", "보낸날짜"),
     ),
     SUBJECT: (
         *(

@@ -75,6 +75,10 @@ def test_the_words_below_a_quote_stay(lines: list[str], expected: list[str], eol
             ["> a question", "an answer", "", "> another", "", "an answer"],
         ),
         (
+            ["> a question", "yes", ">", "> Zoë", ">", f"> {INTRO}", "> > rest", "", "Bob"],
+            ["> a question", "yes", ">", "> Zoë", ">", f"> {INTRO}", "> > rest", "", "Bob"],
+        ),
+        (
             ["See below.", "", INTRO, "", "> a question", "yes", "> another", "no"],
             ["See below.", "", "> a question", "yes", "> another", "no"],
         ),
