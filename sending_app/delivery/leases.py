@@ -7,16 +7,14 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
-from django.db import connections
-from django.db.models import QuerySet
-from django.utils import timezone
+from django.db.models import Exists, OuterRef, QuerySet
 
-from events_app.shared.database import sql_now
+from events_app.shared.database import database_now, sql_now
+from sending_app import sql
 from sending_app.account import Account, usable
 from sending_app.delivery import circuit_breaker
-from sending_app.models import Mail, OutboxMessage
+from sending_app.models import Attachment, Mail, OpenCircuit
 from sending_app.outbox import using
 
 
@@ -70,61 +68,44 @@ def _due(lane: Mail.Lane, accounts: Sequence[Account]) -> "QuerySet[Mail]":
     )
 
 
-# Raw SQL that returns everything a post needs: this statement is most of a mail's cost in the database.
-_ACQUIRE = """
-UPDATE sending_app_mail SET
-    state = 'posting', attempt_token = %(attempt)s, attempts = attempts + 1, attempted_at = {now},
-    account = CASE alias {fingerprints} END, due = CASE alias {leases} END
-WHERE id = (
-    SELECT id FROM sending_app_mail
-    WHERE state = 'waiting' AND lane = %(lane)s AND due <= {now} AND alias IN ({aliases}) AND {may_post}
-    ORDER BY due LIMIT 1 {lock}
-)
-RETURNING {columns},
-    (SELECT content FROM sending_app_outboxmessage AS message WHERE message.id = message_id) AS content,
-    EXISTS (SELECT 1 FROM sending_app_attachment AS file WHERE file.message_id = sending_app_mail.message_id)
-        AS has_files
-"""
-
-_ALL_CIRCUITS_CLOSED = "NOT EXISTS (SELECT 1 FROM sending_app_opencircuit WHERE account IN ({fingerprints}))"
-
-
 def _acquire(lane: Mail.Lane, accounts: Sequence[Account], is_probe: bool = False) -> Lease | None:
     """Lease a due mail if no circuit of these accounts is open. A probe ignores the circuit."""
     if not accounts:
         return None
-    for mail in Mail.objects.using(using()).raw(*_statement(lane, accounts, is_probe)):
-        annotations = vars(mail)  # the columns that are no field of the model
-        message_row = (mail.message_id, annotations["content"])
-        mail.message = OutboxMessage.from_db(using(), ("id", "content"), message_row)
-        leased = next(account for account in accounts if account.alias == mail.alias)
-        return Lease(mail, leased, bool(annotations["has_files"]), is_probe)
+    if sql.is_available(using()):
+        lease_times = {account: lease_duration(account) for account in accounts}
+        row = sql.lease_mail(using(), lane, lease_times, is_probe)
+    else:
+        row = _lease_by_orm(lane, accounts, is_probe)
+    if row is None:
+        return None
+    mail, has_files = row
+    return Lease(mail, _account_of(mail, accounts), has_files, is_probe)
+
+
+def _lease_by_orm(lane: Mail.Lane, accounts: Sequence[Account], is_probe: bool) -> tuple[Mail, bool] | None:
+    fingerprints = [account.fingerprint for account in accounts]
+    if not is_probe and OpenCircuit.objects.using(using()).filter(account__in=fingerprints).exists():
+        return None
+    due = _due(lane, accounts)
+    files = Attachment.objects.filter(message=OuterRef("message"))
+    # Everything is read before the lease: a failure after the lease would make the outcome unknown.
+    while mail := due.select_related("message").annotate(has_files=Exists(files)).order_by("due").first():
+        account, now = _account_of(mail, accounts), database_now(using())
+        changes = {
+            "state": Mail.State.POSTING,
+            "attempt_token": secrets.randbits(62) + 1,
+            "attempts": mail.attempts + 1,
+            "attempted_at": now,
+            "account": account.fingerprint,
+            "due": now + lease_duration(account),
+        }
+        # The update decides which worker has the lease.
+        if due.filter(pk=mail.pk, due=mail.due).update(**changes):
+            vars(mail).update(changes)
+            return mail, mail.has_files
     return None
 
 
-def _statement(lane: Mail.Lane, accounts: Sequence[Account], is_probe: bool) -> tuple[str, dict[str, Any]]:
-    connection = connections[using()]
-    is_sqlite = connection.vendor == "sqlite"  # the clock of this process, and a single writer
-    now, later = ("%(now)s", "") if is_sqlite else ("statement_timestamp()", "statement_timestamp() + ")
-    parameters: dict[str, Any] = {"lane": lane.value, "attempt": secrets.randbits(62) + 1}
-    clock = timezone.now()
-    adapt = connection.ops.adapt_datetimefield_value
-    if is_sqlite:
-        parameters["now"] = adapt(clock)
-    for number, account in enumerate(accounts):
-        duration = lease_duration(account)
-        parameters[f"alias{number}"] = account.alias
-        parameters[f"account{number}"] = account.fingerprint
-        parameters[f"lease{number}"] = adapt(clock + duration) if is_sqlite else duration
-    numbers = range(len(accounts))
-    fingerprints = ", ".join(f"%(account{number})s" for number in numbers)
-    sql = _ACQUIRE.format(
-        now=now,
-        fingerprints=" ".join(f"WHEN %(alias{number})s THEN %(account{number})s" for number in numbers),
-        leases=" ".join(f"WHEN %(alias{number})s THEN {later}%(lease{number})s" for number in numbers),
-        aliases=", ".join(f"%(alias{number})s" for number in numbers),
-        may_post="TRUE" if is_probe else _ALL_CIRCUITS_CLOSED.format(fingerprints=fingerprints),
-        lock="" if is_sqlite else "FOR UPDATE SKIP LOCKED",
-        columns=", ".join(str(field.column) for field in Mail._meta.concrete_fields),
-    )
-    return sql, parameters
+def _account_of(mail: Mail, accounts: Sequence[Account]) -> Account:
+    return next(account for account in accounts if account.alias == mail.alias)

@@ -10,17 +10,18 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeAlias
 
-import msgspec
 from celery.exceptions import SoftTimeLimitExceeded
-from django.db import InterfaceError, OperationalError, connections, transaction
-from django.db.models import QuerySet
+from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import Case, F, Q, QuerySet, Value, When
+from django.db.models.functions import Coalesce
 
 from events_app.shared.database import AnyOf, database_now
 from events_app.signals import TrackingEvent
+from sending_app import sql
 from sending_app.models import Mail, Recipient
 from sending_app.outbox import using
 from sending_app.outcome import activity, notify
-from sending_app.outcome.recipients import RecipientUpdate, apply_updates, requeue, rows_of
+from sending_app.outcome.recipients import RecipientUpdate, apply_updates, requeue
 
 logger = logging.getLogger(__name__)
 
@@ -120,35 +121,25 @@ def _apply_feedback(feedback: dict[int, Feedback], database: str, now: datetime)
         transaction.on_commit(partial(_notify, newly_accepted), using=database, robust=True)
 
 
-# The state of a mail in posting is left to the worker that posts. An acceptance that only events prove has
-# the time of the first event.
-_ACCEPT = """
-WITH new AS ({new})
-UPDATE {table} SET
-    first_event_at = new.first_event_at,
-    state = CASE WHEN state = 'posting' THEN state ELSE 'accepted' END,
-    accepted_at = CASE
-        WHEN accepted_at IS NULL OR accepted_at = {table}.first_event_at THEN new.first_event_at
-        ELSE accepted_at
-    END,
-    finished_at = COALESCE(finished_at, %s),
-    error = ''
-FROM new WHERE {table}.id = new.pk
-    AND ({table}.first_event_at IS NULL OR new.first_event_at < {table}.first_event_at)
-"""
-
-
 def _accept(first_events: dict[int, datetime], database: str, now: datetime) -> None:
     """Accept the mails and record the arrival of the first event, unless an earlier event is recorded."""
     if not first_events:
         return
-    connection = connections[database]
-    adapt = connection.ops.adapt_datetimefield_value
-    new = rows_of(connection, {"pk": "bigint", "first_event_at": "timestamptz"})
-    rows = [{"pk": pk, "first_event_at": adapt(at)} for pk, at in first_events.items()]
-    with connection.cursor() as cursor:
-        sql = _ACCEPT.format(new=new, table=connection.ops.quote_name(Mail._meta.db_table))
-        cursor.execute(sql, [msgspec.json.encode(rows).decode(), adapt(now)])
+    if sql.is_available(database):
+        sql.accept_by_events(database, first_events, now)
+        return
+    # As in `sql`: the worker that posts decides the state of a mail in posting, and an acceptance that only
+    # events prove has the time of the first event.
+    is_posting = Q(state=Mail.State.POSTING)
+    is_by_events = Q(accepted_at=None) | Q(accepted_at=F("first_event_at"))
+    for pk, at in first_events.items():
+        Mail.objects.using(database).filter(Q(first_event_at=None) | Q(first_event_at__gt=at), pk=pk).update(
+            first_event_at=at,
+            state=Case(When(is_posting, then=F("state")), default=Value(Mail.State.ACCEPTED)),
+            accepted_at=Case(When(is_by_events, then=Value(at)), default=F("accepted_at")),
+            finished_at=Coalesce("finished_at", Value(now)),
+            error="",
+        )
 
 
 # Receivers were notified, or the worker that posts will notify them.

@@ -4,17 +4,15 @@ A status has a rank, and the rank only climbs: a later step of a delivery wins, 
 first. Engagement (opened, clicked, complained, unsubscribed) is stored as separate times.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-import msgspec
-from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Q, QuerySet
 
 from events_app.shared.database import AnyOf
 from events_app.signals import EventType, TrackingEvent
+from sending_app import sql
 from sending_app.models import Mail, Recipient
 from sending_app.outbox import using
 
@@ -88,79 +86,38 @@ def requeue(mail: Mail | int) -> None:
     recipients.update(status=QUEUED_HERE.status, rank=QUEUED_HERE.rank)
 
 
-def apply_updates(recipients: dict[int, RecipientUpdate], database: str) -> None:
+def apply_updates(updates: dict[int, RecipientUpdate], database: str) -> None:
     """Apply updates, by primary key, to the recipients that an update moves forward."""
-    if not recipients:
+    if not updates:
         return
-    connection = connections[database]
-    if connection.vendor == "postgresql":
-        # In order, like every multi-row write: workers that lock rows in different orders deadlock.
-        locked = Recipient.objects.using(database).filter(AnyOf("pk", list(recipients))).order_by("pk")
-        list(locked.select_for_update().values_list("pk"))
-    with connection.cursor() as cursor:
-        cursor.execute(_update(connection), [_rows(connection, recipients)])
-
-
-_TYPES = {
-    "pk": "bigint",
-    "rank": "smallint",
-    "status": "varchar",
-    "status_at": "timestamptz",
-    "reject_reason": "varchar",
-    **dict.fromkeys(ENGAGEMENT_TIMES.values(), "timestamptz"),
-}
-
-
-def rows_of(connection: BaseDatabaseWrapper, types: Mapping[str, str]) -> str:
-    """A query that turns a JSON array of objects, its only parameter, into rows. `types` are PostgreSQL's.
-
-    A single parameter, as quoting every value costs more than the update.
-    """
-    if connection.vendor == "postgresql":
-        columns = ", ".join(f"{name} {column_type}" for name, column_type in types.items())
-        return f"SELECT * FROM json_to_recordset(%s) AS new ({columns})"  # noqa: S608 (our own column names)
-    columns = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in types)
-    return f"SELECT {columns} FROM json_each(%s)"  # noqa: S608
-
-
-def _update(connection: BaseDatabaseWrapper) -> str:
-    table = connection.ops.quote_name(Recipient._meta.db_table)
-    beyond = (
-        f"(new.rank > {table}.rank OR new.rank = {table}.rank AND (new.status_at < {table}.status_at OR "
-        f"new.status_at = {table}.status_at AND new.reject_reason < {table}.reject_reason))"
-    )
-    climbs = ", ".join(
-        f"{name} = CASE WHEN {beyond} THEN new.{name} ELSE {table}.{name} END"
-        for name in ("rank", "status", "status_at", "reject_reason")
-    )
-    firsts = ", ".join(
-        f"{name} = COALESCE(CASE WHEN new.{name} < {table}.{name} THEN new.{name} ELSE {table}.{name} END, "
-        f"new.{name})"
-        for name in ENGAGEMENT_TIMES.values()
-    )
-    # Rows without a change are not written.
-    earlier = " OR ".join(
-        f"new.{name} < {table}.{name} OR (new.{name} IS NOT NULL AND {table}.{name} IS NULL)"
-        for name in ENGAGEMENT_TIMES.values()
-    )
-    return (
-        f"WITH new AS ({rows_of(connection, _TYPES)}) "  # noqa: S608
-        f"UPDATE {table} SET {climbs}, {firsts} FROM new "
-        f"WHERE {table}.id = new.pk AND ({beyond} OR {earlier})"
+    if not sql.is_available(database):
+        for pk, update in updates.items():
+            _apply_by_orm(update, Recipient.objects.using(database).filter(pk=pk))
+        return
+    # In order, like every multi-row write: workers that lock rows in different orders deadlock.
+    locked = Recipient.objects.using(database).filter(AnyOf("pk", list(updates))).order_by("pk")
+    list(locked.select_for_update().values_list("pk"))
+    sql.move_recipients(
+        database,
+        [
+            {
+                "pk": pk,
+                "rank": update.ranked.rank,
+                "status": update.ranked.status,
+                "status_at": update.status_at,
+                "reject_reason": update.reject_reason,
+                **update.engagement_times,
+            }
+            for pk, update in updates.items()
+        ],
     )
 
 
-def _rows(connection: BaseDatabaseWrapper, recipients: dict[int, RecipientUpdate]) -> str:
-    adapt = connection.ops.adapt_datetimefield_value
-    rows = [
-        {
-            "pk": pk,
-            "rank": update.ranked.rank,
-            "status": update.ranked.status,
-            "status_at": adapt(update.status_at),
-            "reject_reason": update.reject_reason,
-            **{name: adapt(at) for name, at in update.engagement_times.items()},
-        }
-        for pk, update in recipients.items()
-    ]
-    return msgspec.json.encode(rows).decode()
+def _apply_by_orm(update: RecipientUpdate, row: "QuerySet[Recipient]") -> None:
+    (status, rank), at, reason = update.ranked, update.status_at, update.reject_reason
+    is_further = Q(rank__lt=rank)
+    if at:
+        is_further |= Q(rank=rank, status_at__gt=at) | Q(rank=rank, status_at=at, reject_reason__gt=reason)
+    row.filter(is_further).update(status=status, rank=rank, status_at=at, reject_reason=reason)
+    for column, first in update.engagement_times.items():
+        row.filter(Q(**{column: None}) | Q(**{f"{column}__gt": first})).update(**{column: first})

@@ -8,14 +8,13 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.db.models.functions import Coalesce
-from django.utils import timezone
 
 from events_app.shared.backoff import exponential, with_jitter
 from events_app.shared.database import clean, database_now, sql_now
-from sending_app import conf
+from sending_app import conf, sql
 from sending_app.api.client import SendResult
 from sending_app.exceptions import Outcome
 from sending_app.models import Mail
@@ -66,7 +65,8 @@ def record_result(mail: Mail, result: SendResult) -> None:
 def accept(mail: Mail, result: SendResult) -> None:
     """Mark the mail accepted by this attempt, and `sent_twice` if SendGrid accepted two attempts."""
     x_message_id = result.x_message_id[:255]
-    if _accept_plainly(mail, x_message_id):
+    # Usually the first proof. Elsewhere than on PostgreSQL the update below covers this case too.
+    if sql.is_available(using()) and sql.accept(using(), mail, x_message_id):
         notify.accepted(mail, result)
         return
     now = sql_now(using())
@@ -85,31 +85,6 @@ def accept(mail: Mail, result: SendResult) -> None:
     if mail.attempts > 1:
         _report_if_sent_twice(mail)
     notify.accepted(mail, result)
-
-
-# The usual case: the first proof of acceptance. Raw SQL, as Django takes longer to build this statement than
-# the database to run it.
-_ACCEPT_PLAINLY = """
-UPDATE sending_app_mail
-SET state = 'accepted', x_message_id = %(x_message_id)s, accepted_at = {now}, finished_at = {now}, error = ''
-WHERE id = %(id)s AND attempt_token = %(attempt)s AND state = 'posting'
-    AND accepted_at IS NULL AND x_message_id = ''
-"""
-
-
-def _accept_plainly(mail: Mail, x_message_id: str) -> bool:
-    connection = connections[using()]
-    # SQLite takes the clock of this process.
-    now = "%(now)s" if connection.vendor == "sqlite" else "statement_timestamp()"
-    parameters: dict[str, Any] = {
-        "x_message_id": x_message_id,
-        "id": mail.pk,
-        "attempt": mail.attempt_token,
-        "now": connection.ops.adapt_datetimefield_value(timezone.now()),
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(_ACCEPT_PLAINLY.format(now=now), parameters)
-        return bool(cursor.rowcount)
 
 
 def _accept_late(mail: Mail, result: SendResult, changes: dict[str, Any]) -> None:

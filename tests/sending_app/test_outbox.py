@@ -11,7 +11,7 @@ from django.db import IntegrityError, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
 from events_app.shared.database import database_now
-from sending_app import exceptions, outbox
+from sending_app import exceptions, outbox, sql
 from sending_app.api import payload
 from sending_app.mail import AttachedFile, ComposedMail, Personalization, SharedContent
 from sending_app.models import Attachment, Mail, OutboxMessage, Recipient
@@ -163,10 +163,13 @@ def test_insert_in_one_statement_creates_the_same_rows(database: str) -> None:
         ]
 
     sent = mail("Ann@Example.com", cc=["bob@example.com"], send_at=253_402_300)
-    outbox._keep_in_one_statement(sent, "default", Mail.Lane.MAIL, sent.personalizations, database)
+    with CaptureQueriesContext(connections[database]) as queries:
+        outbox.keep(sent, "default", 100)
+    assert len(queries) == 1
     at_once = all_of_it()
     OutboxMessage.objects.all().delete()
-    outbox._keep(sent, "default", Mail.Lane.MAIL, [sent.personalizations], database)
+    with mock.patch.object(sql, "is_available", return_value=False):
+        outbox.keep(sent, "default", 100)
     assert at_once == all_of_it()
     assert len(at_once) == 4
 

@@ -276,7 +276,7 @@ def test_an_outage_or_time_limit_before_the_request_makes_a_retry(
     database: str, sendgrid: FakeSendGrid, error: Exception
 ) -> None:
     def execute(call: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
-        if 'FROM "sending_app_attachment"' in sql:
+        if sql.startswith('SELECT "sending_app_attachment"'):  # the files, read for the body
             raise error
         return call(sql, params, many, context)
 

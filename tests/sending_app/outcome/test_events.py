@@ -24,7 +24,7 @@ from events_app.shared.database import DatabaseUnavailable
 from sending_app import outbox
 from sending_app.models import Mail, Recipient
 from sending_app.outcome import events as outcome_events
-from tests.support.databases import updates_fail
+from tests.support.databases import on_postgresql, updates_fail
 from tests.support.events.stored_events import stream_entries
 from tests.support.examples import examples
 from tests.support.recorded_calls import recorded_signals
@@ -255,6 +255,7 @@ def test_events_without_a_valid_message_id_need_no_query(database: str, message_
     assert [query["sql"] for query in queries if "SELECT" in query["sql"]] == []
 
 
+@on_postgresql
 def test_events_of_many_mails_need_few_queries(database: str) -> None:
     for _ in range(12):
         put_in_outbox()

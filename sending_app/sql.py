@@ -1,0 +1,202 @@
+"""The hand-written SQL of sending, for PostgreSQL alone.
+
+Django's ORM cannot write these statements, or takes longer to build a statement than the database to run it.
+SQLite has no promise of speed: there the callers use the ORM.
+"""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from django.db import connections
+from django.db.models.functions import Now
+
+from sending_app.account import Account
+from sending_app.models import Mail, OutboxMessage, Recipient
+
+# Three inserts in one statement, because every statement of a `send()` is a wait for the network.
+_INSERT = """
+WITH message AS (INSERT INTO {message} ({message_columns}) VALUES {message_values} RETURNING id),
+mail AS (
+    INSERT INTO {mail} (message_id, {mail_columns})
+    SELECT message.id, kept.* FROM message, (VALUES {mail_values}) AS kept RETURNING id
+)
+INSERT INTO {recipient} (mail_id, {recipient_columns})
+SELECT mail.id, kept.* FROM mail, (VALUES {recipient_values}) AS kept
+"""
+
+# Takes the longest due mail and returns everything a post needs, because a lease is most of a mail's cost in
+# the database. SKIP LOCKED: workers do not wait for each other.
+_LEASE = """
+UPDATE sending_app_mail SET
+    state = 'posting', attempt_token = %(attempt)s, attempts = attempts + 1,
+    attempted_at = statement_timestamp(),
+    account = CASE alias {fingerprints} END, due = CASE alias {lease_ends} END
+WHERE id = (
+    SELECT id FROM sending_app_mail
+    WHERE state = 'waiting' AND lane = %(lane)s AND due <= statement_timestamp() AND alias IN ({aliases})
+        AND {may_post}
+    ORDER BY due LIMIT 1 FOR UPDATE SKIP LOCKED
+)
+RETURNING {columns},
+    (SELECT content FROM sending_app_outboxmessage AS message WHERE message.id = message_id) AS content,
+    EXISTS (SELECT 1 FROM sending_app_attachment AS file WHERE file.message_id = sending_app_mail.message_id)
+        AS has_files
+"""
+
+_ALL_CIRCUITS_CLOSED = "NOT EXISTS (SELECT 1 FROM sending_app_opencircuit WHERE account IN ({fingerprints}))"
+
+# The ORM takes longer to build this statement than the database to run it.
+_ACCEPT = """
+UPDATE sending_app_mail SET
+    state = 'accepted', x_message_id = %s, error = '',
+    accepted_at = statement_timestamp(), finished_at = statement_timestamp()
+WHERE id = %s AND attempt_token = %s AND state = 'posting' AND accepted_at IS NULL AND x_message_id = ''
+"""
+
+# A single parameter has all rows as JSON, because quoting every value costs more than the update.
+# The worker that posts decides the state of a mail in posting. An acceptance that only events prove has the
+# time of the first event.
+_ACCEPT_BY_EVENTS = """
+UPDATE sending_app_mail AS mail SET
+    first_event_at = new.first_event_at,
+    state = CASE WHEN state = 'posting' THEN state ELSE 'accepted' END,
+    accepted_at = CASE
+        WHEN accepted_at IS NULL OR accepted_at = mail.first_event_at THEN new.first_event_at
+        ELSE accepted_at
+    END,
+    finished_at = COALESCE(finished_at, %s),
+    error = ''
+FROM json_to_recordset(%s) AS new (pk bigint, first_event_at timestamptz)
+WHERE mail.id = new.pk AND (mail.first_event_at IS NULL OR new.first_event_at < mail.first_event_at)
+"""
+
+_IS_FURTHER = """(
+    new.rank > old.rank
+    OR new.rank = old.rank AND (new.status_at, new.reject_reason) < (old.status_at, old.reject_reason)
+)"""
+
+# LEAST ignores NULL (PostgreSQL's manual, "GREATEST and LEAST"). Rows without a change are not written.
+_MOVE_RECIPIENTS = f"""
+UPDATE sending_app_recipient AS old SET
+    rank = CASE WHEN {_IS_FURTHER} THEN new.rank ELSE old.rank END,
+    status = CASE WHEN {_IS_FURTHER} THEN new.status ELSE old.status END,
+    status_at = CASE WHEN {_IS_FURTHER} THEN new.status_at ELSE old.status_at END,
+    reject_reason = CASE WHEN {_IS_FURTHER} THEN new.reject_reason ELSE old.reject_reason END,
+    opened_at = LEAST(old.opened_at, new.opened_at),
+    clicked_at = LEAST(old.clicked_at, new.clicked_at),
+    complained_at = LEAST(old.complained_at, new.complained_at),
+    unsubscribed_at = LEAST(old.unsubscribed_at, new.unsubscribed_at)
+FROM json_to_recordset(%s) AS new (
+    pk bigint, rank smallint, status varchar, status_at timestamptz, reject_reason varchar,
+    opened_at timestamptz, clicked_at timestamptz, complained_at timestamptz, unsubscribed_at timestamptz
+)
+WHERE old.id = new.pk AND (
+    {_IS_FURTHER}
+    OR LEAST(old.opened_at, new.opened_at) IS DISTINCT FROM old.opened_at
+    OR LEAST(old.clicked_at, new.clicked_at) IS DISTINCT FROM old.clicked_at
+    OR LEAST(old.complained_at, new.complained_at) IS DISTINCT FROM old.complained_at
+    OR LEAST(old.unsubscribed_at, new.unsubscribed_at) IS DISTINCT FROM old.unsubscribed_at
+)
+"""  # noqa: S608 (a condition of ours)
+
+
+def is_available(database: str) -> bool:
+    """Whether the database is PostgreSQL, which the other functions of this module need."""
+    return connections[database].vendor == "postgresql"
+
+
+def insert_message(
+    database: str, message: OutboxMessage, mail: Mail, recipients: Sequence[Recipient]
+) -> None:
+    """Insert a message, its only mail and the recipients. The instances get no primary keys."""
+    connection = connections[database]
+    parameters: list[Any] = []
+    names: dict[str, str] = {}
+    for name, rows, generated in (
+        ("message", [message], ("id",)),
+        ("mail", [mail], ("id", "message_id")),
+        ("recipient", recipients, ("id", "mail_id")),
+    ):
+        # Fields with NULL are left out: PostgreSQL would take a NULL among VALUES for text.
+        fields = [
+            field
+            for field in rows[0]._meta.concrete_fields
+            if field.attname not in generated and getattr(rows[0], field.attname) is not None
+        ]
+        tuples = []
+        for row in rows:
+            column_values = [(field, getattr(row, field.attname)) for field in fields]
+            placeholders = [
+                "statement_timestamp()" if isinstance(value, Now) else "%s" for _, value in column_values
+            ]
+            tuples.append(f"({', '.join(placeholders)})")
+            parameters += [
+                field.get_db_prep_save(value, connection)
+                for field, value in column_values
+                if not isinstance(value, Now)
+            ]
+        names[name] = rows[0]._meta.db_table
+        names[f"{name}_columns"] = ", ".join(str(field.column) for field in fields)
+        names[f"{name}_values"] = ", ".join(tuples)
+    with connection.cursor() as cursor:
+        cursor.execute(_INSERT.format(**names), parameters)
+
+
+def lease_mail(
+    database: str, lane: Mail.Lane, lease_times: Mapping[Account, timedelta], is_probe: bool
+) -> tuple[Mail, bool] | None:
+    """Lease the lane's longest due mail of these accounts, if no circuit of the accounts is open.
+
+    Return the mail with its message, and whether the message has attachments. A probe ignores open circuits.
+    """
+    parameters: dict[str, Any] = {"lane": lane.value, "attempt": secrets.randbits(62) + 1}
+    for number, (account, lease_time) in enumerate(lease_times.items()):
+        parameters |= {
+            f"alias{number}": account.alias,
+            f"account{number}": account.fingerprint,
+            f"lease{number}": lease_time,
+        }
+
+    def for_each_account(form: str, separator: str) -> str:
+        return separator.join(form.format(number) for number in range(len(lease_times)))
+
+    circuits_closed = _ALL_CIRCUITS_CLOSED.format(fingerprints=for_each_account("%(account{0})s", ", "))
+    statement = _LEASE.format(
+        fingerprints=for_each_account("WHEN %(alias{0})s THEN %(account{0})s", " "),
+        lease_ends=for_each_account("WHEN %(alias{0})s THEN statement_timestamp() + %(lease{0})s", " "),
+        aliases=for_each_account("%(alias{0})s", ", "),
+        may_post="TRUE" if is_probe else circuits_closed,
+        columns=", ".join(str(field.column) for field in Mail._meta.concrete_fields),
+    )
+    for mail in Mail.objects.using(database).raw(statement, parameters):
+        annotations = vars(mail)  # the columns that are no field of the model
+        message_row = (mail.message_id, annotations["content"])
+        mail.message = OutboxMessage.from_db(database, ("id", "content"), message_row)
+        return mail, bool(annotations["has_files"])
+    return None
+
+
+def accept(database: str, mail: Mail, x_message_id: str) -> bool:
+    """Accept the mail by its current attempt, if this is the first proof of acceptance. Whether it was."""
+    with connections[database].cursor() as cursor:
+        cursor.execute(_ACCEPT, [x_message_id, mail.pk, mail.attempt_token])
+        return bool(cursor.rowcount)
+
+
+def accept_by_events(database: str, first_events: Mapping[int, datetime], now: datetime) -> None:
+    """Accept the mails of these ids, unless an event before `first_events` is recorded. `now` ends them."""
+    rows = [{"pk": pk, "first_event_at": at} for pk, at in first_events.items()]
+    with connections[database].cursor() as cursor:
+        cursor.execute(_ACCEPT_BY_EVENTS, [now, msgspec.json.encode(rows).decode()])
+
+
+def move_recipients(database: str, rows: Sequence[Mapping[str, object]]) -> None:
+    """Move recipients forward: to a status that is further, and to the first time of each engagement.
+
+    Each row has `pk`, and the columns of `Recipient` that its events set.
+    """
+    with connections[database].cursor() as cursor:
+        cursor.execute(_MOVE_RECIPIENTS, [msgspec.json.encode(rows).decode()])
