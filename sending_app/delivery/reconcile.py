@@ -18,7 +18,6 @@ mail alone.
 
 import logging
 from collections import Counter
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any
@@ -61,14 +60,17 @@ def reconcile_all() -> Counter[str]:
     too_old = _mails().filter(
         Q(send_at=None) | Q(send_at__lte=oldest), state=Mail.State.WAITING, created_at__lte=oldest
     )
-    for reconcile, rows in (
-        (_mark_unknown, _expired_leases()),
-        (_resolve, _unknown_due()),
-        (_fail_too_old, too_old),
-    ):
+    for rows in (_expired_leases(), _unknown_due(), too_old):
         # Slices by id, so that a mail without a decision is read only once.
         for mail in chain.from_iterable(slices(rows.select_related("message"), SLICE)):
-            states[_isolated(reconcile, mail)] += 1
+            try:
+                states[reconcile_mail(mail)] += 1
+            except (DatabaseError, InterfaceError, SoftTimeLimitExceeded):
+                raise
+            except Exception:  # delays this mail alone
+                logger.exception("Mail %d could not be reconciled", mail.pk)
+                _unchanged(mail).update(due=database_now(using()) + timedelta(seconds=RECHECK_DELAY))
+                states["undecidable"] += 1
     circuit_breaker.remove_unused()
     return states
 
@@ -76,18 +78,6 @@ def reconcile_all() -> Counter[str]:
 def anything_due() -> bool:
     """Whether a lease has expired, or the wait of an unknown mail is over."""
     return _expired_leases().exists() or _unknown_due().exists()
-
-
-def _isolated(reconcile: Callable[[Mail], str], mail: Mail) -> str:
-    """Reconcile the mail. An unexpected error delays this mail alone."""
-    try:
-        return reconcile(mail)
-    except (DatabaseError, InterfaceError, SoftTimeLimitExceeded):
-        raise
-    except Exception:
-        logger.exception("Mail %d could not be reconciled", mail.pk)
-        _unchanged(mail).update(due=database_now(using()) + timedelta(seconds=RECHECK_DELAY))
-        return "undecidable"
 
 
 def _expired_leases() -> "QuerySet[Mail]":
@@ -102,14 +92,21 @@ def _mails() -> "QuerySet[Mail]":
     return Mail.objects.using(using())
 
 
-def _mark_unknown(mail: Mail) -> str:
-    # The worker may have been posting until the end of the lease.
-    changes = record.unknown_changes(mail, ended=mail.due)
-    return _transition(mail, Mail.State.UNKNOWN, "The worker died or was interrupted.", changes)
+def reconcile_mail(mail: Mail) -> str:
+    """Decide about an expired lease, an unknown outcome, or a waiting mail over the age limit.
 
-
-def _resolve(mail: Mail) -> str:
+    Return the mail's new state, or "changed meanwhile".
+    """
     now = database_now(using())
+    if mail.state == Mail.State.POSTING:
+        # The worker may have been posting until the end of the lease.
+        changes = record.unknown_changes(mail, ended=mail.due)
+        return _transition(mail, Mail.State.UNKNOWN, "The worker died or was interrupted.", changes)
+    if mail.state == Mail.State.WAITING:
+        age = timedelta(seconds=conf.MAX_AGE.get())
+        why = f"Given up after {age}: {mail.error or 'no worker leased the mail.'}"
+        changes = {"error": why, "log": record.log_with(mail, now, why)}
+        return _state(record.fail(mail, _unchanged(mail), changes), Mail.State.FAILED)
     if why := _why_park(mail, now):
         logger.error("Mail %d is parked: its outcome is unknown", mail.pk)
         return _transition(mail, Mail.State.PARKED, why, {"due": now})
@@ -117,13 +114,6 @@ def _resolve(mail: Mail) -> str:
         changes = {"due": now + timedelta(seconds=RECHECK_DELAY), "error": why}
         return _state(record.update_unless_accepted(_unchanged(mail), changes), Mail.State.UNKNOWN)
     return _transition(mail, Mail.State.WAITING, _RETRIED, {"due": now})
-
-
-def _fail_too_old(mail: Mail) -> str:
-    age = timedelta(seconds=conf.MAX_AGE.get())
-    why = f"Given up after {age}: {mail.error or 'no worker leased the mail.'}"
-    log = record.log_with(mail, database_now(using()), why)
-    return _state(record.fail(mail, _unchanged(mail), {"error": why, "log": log}), Mail.State.FAILED)
 
 
 def _transition(mail: Mail, to: Mail.State, why: str, changes: dict[str, Any]) -> str:

@@ -37,7 +37,7 @@ def deliver(lane: Mail.Lane, seconds: float, wake_another: Callable[[], None]) -
         if not outcomes and leases.anything_due(lane):
             wake_another()
         result = _build_and_post(lease)
-        _write(lease, result)
+        unwritten.write(partial(_record, lease, result))
         outcomes[result.outcome] += 1
         if time.monotonic() >= deadline:
             break
@@ -48,31 +48,23 @@ def _build_and_post(lease: Lease) -> SendResult:
     # Before the post begins, SendGrid cannot have the mail.
     if_interrupted = Outcome.RETRY
     try:
-        body = _build_safely(lease)
-        if isinstance(body, SendResult):
-            return body
+        try:
+            body = request_body(lease)
+        except (OperationalError, InterfaceError) as error:
+            return SendResult(Outcome.RETRY, detail=f"The database is unavailable: {type(error).__name__}.")
+        except SoftTimeLimitExceeded:
+            raise
+        except Exception as error:
+            logger.exception("Mail %d cannot be built", lease.mail.pk)
+            detail = f"The request cannot be built: {type(error).__name__}: {error}"
+            return SendResult(Outcome.FAILED, detail=detail)
         if_interrupted = Outcome.UNKNOWN
         return client.post(lease.account, body)
     except BaseException as error:
         # For example a time limit.
-        detail = f"The post was interrupted: {type(error).__name__}."
-        _write(lease, SendResult(if_interrupted, detail=detail))
+        interrupted = SendResult(if_interrupted, detail=f"The post was interrupted: {type(error).__name__}.")
+        unwritten.write(partial(_record, lease, interrupted))
         raise
-
-
-def _build_safely(lease: Lease) -> bytes | SendResult:
-    """Build the request's body, or return the result of the failure."""
-    try:
-        return request_body(lease)
-    except (OperationalError, InterfaceError) as error:
-        return SendResult(Outcome.RETRY, detail=f"The database is unavailable: {type(error).__name__}.")
-    except SoftTimeLimitExceeded:
-        raise
-    except Exception as error:
-        logger.exception("Mail %d cannot be built", lease.mail.pk)
-        return SendResult(
-            Outcome.FAILED, detail=f"The request cannot be built: {type(error).__name__}: {error}"
-        )
 
 
 def request_body(lease: Lease) -> bytes:
@@ -82,10 +74,6 @@ def request_body(lease: Lease) -> bytes:
     return payload.encode(
         payload.build(outbox.shared_content_of(message), outbox.personalizations_of(lease.mail), files)
     )
-
-
-def _write(lease: Lease, result: SendResult) -> None:
-    unwritten.write(partial(_record, lease, result))
 
 
 def _record(lease: Lease, result: SendResult) -> None:

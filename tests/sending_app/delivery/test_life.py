@@ -31,6 +31,7 @@ from sending_app.outcome import activity
 from sending_app.outcome.recipients import RANKED_STATUSES
 from tests.support.examples import examples
 from tests.support.recorded_calls import RecordedSignals, recorded_signals
+from tests.support.sending.delivery import write_result
 from tests.support.sending.mail_events import event_payload, receive_events, stored_recipients
 from tests.support.sending.outbox_mails import all_parts, put_in_outbox
 
@@ -211,7 +212,7 @@ class Lives(RuleBasedStateMachine):
         return SendResult(outcome, 202 if outcome is Outcome.ACCEPTED else 429, told, detail=answer)
 
     def _write(self, taken: Lease, result: SendResult) -> None:
-        sender._write(taken, result)
+        write_result(taken, result)
         if result.outcome is Outcome.ACCEPTED:
             self.known.add(taken.mail.pk)
 

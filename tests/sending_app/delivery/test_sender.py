@@ -36,6 +36,7 @@ from tests.support.sending.delivery import (
     outcome_of,
     sendgrid_double,
     take_lease,
+    write_result,
 )
 from tests.support.sending.mail_events import FIRST_REQUEST, event_payload, receive_events, stored_recipients
 from tests.support.sending.outbox_mails import all_parts, mail, only_part, put_in_outbox
@@ -221,7 +222,7 @@ def test_a_request_sent_before_the_circuit_breaker_opened_does_not_close_it(
     put_in_outbox()
     taken = take_lease()
     circuit_breaker.trip(taken.account, SendResult(Outcome.PAUSED, 429, wait=60), is_probe=False)
-    sender._write(taken, accepted_outcome())
+    write_result(taken, accepted_outcome())
     assert OpenCircuit.objects.exists()
     assert only_part().state == "accepted"
 
@@ -319,7 +320,7 @@ def test_an_unwritten_outcome_is_written_once_the_database_is_back(
     result = accepted_outcome() if outcome is Outcome.ACCEPTED else outcome_of(outcome)
     with database_away(database):
         with pytest.raises(DatabaseUnavailable):
-            sender._write(taken, result)
+            write_result(taken, result)
         with pytest.raises(DatabaseUnavailable):
             sender.unwritten.flush()
     assert only_part().state == "posting"
@@ -351,7 +352,7 @@ def test_an_open_circuit_breaker_and_the_outcome_are_recorded_together(
     put_in_outbox()
     taken = take_lease()
     with connections[database].execute_wrapper(execute), pytest.raises(DatabaseUnavailable):
-        sender._write(taken, outcome_of(Outcome.PAUSED))
+        write_result(taken, outcome_of(Outcome.PAUSED))
     assert not OpenCircuit.objects.exists()
     sender.unwritten.flush()
     assert (OpenCircuit.objects.get().failures, only_part().state) == (1, "waiting")
@@ -364,7 +365,7 @@ def test_an_outcome_recorded_late_does_not_override_event_feedback(
     put_in_outbox()
     taken = take_lease()
     with database_away(database), suppress(DatabaseUnavailable):
-        sender._write(taken, outcome_of(Outcome.FAILED))
+        write_result(taken, outcome_of(Outcome.FAILED))
     receive_events(event_payload("processed", stored_recipients()[0]))
     sender.unwritten.flush()
     assert (only_part().state, only_part().x_message_id) == ("accepted", FIRST_REQUEST)
@@ -406,7 +407,7 @@ def test_a_late_202_of_a_worker_with_an_expired_lease_is_recorded_as_sent_twice(
     newer = take_lease()
     record.record_result(newer.mail, client.post(newer.account, sender.request_body(newer)))
     assert not only_part().sent_twice
-    sender._write(taken, outcome)
+    write_result(taken, outcome)
     assert only_part().sent_twice
     assert len({got.x_message_id for got in sendgrid.accepted}) == 2
     assert (

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from fake_sendgrid.server import FakeSendGrid
@@ -32,6 +33,11 @@ def take_lease(lane: Mail.Lane = Mail.Lane.MAIL) -> Lease:
 def deliver(lane: Mail.Lane = Mail.Lane.MAIL, seconds: float = 60) -> dict[str, int]:
     """Post for one lane; return the number of each outcome."""
     return dict(sender.deliver(lane, seconds, wake_another=lambda: None))
+
+
+def write_result(lease: Lease, result: SendResult) -> None:
+    """Record a result, as a worker does after the post."""
+    sender.unwritten.write(partial(sender._record, lease, result))
 
 
 def accepted_outcome(x_message_id: str = FIRST_REQUEST) -> SendResult:
