@@ -1,12 +1,18 @@
 """Operator actions on mails: retry, cancel, and settle an unknown outcome.
 
 No action changes a mail while a worker is posting the mail. Proof of acceptance overrides an operator: the
-mail is accepted.
+mail is accepted. An action returns numbers of mails:
+
+- `retried`, `cancelled` or `settled`: changed by the action;
+- `in_progress`: left alone, because a worker is posting;
+- `accepted`: there is proof of acceptance;
+- `empty`: left alone, because retention has deleted the content.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Q, QuerySet, Value
@@ -23,51 +29,60 @@ State = Mail.State
 SLICE = 100
 
 
-class ActionResult(NamedTuple):
-    """Numbers of mails."""
-
-    #: Changed by the action.
-    changed: int
-    #: Left alone: a worker is posting.
-    in_progress: int
-    #: Proof of acceptance exists, so the mails are accepted.
-    accepted: int = 0
-    #: Left alone: retention has deleted the content.
-    empty: int = 0
-
-
-def retry(pks: Sequence[int]) -> ActionResult:
+def retry_mails(pks: Sequence[int]) -> Counter[str]:
     """Post failed and deferred mails now.
 
     The count of attempts goes on. The age begins anew, or the age limit would fail the mails at once.
     """
+
+    def retry(mail: Mail, now: datetime) -> bool:
+        retried = _change(mail, now, "retried", **_due(now), finished_at=None)
+        if retried and mail.state == State.FAILED:
+            recipients.requeue(mail)
+        return retried
+
     empty = _mails(pks).filter(state=State.FAILED, personalizations=None).count()
-    return _apply(retryable(pks), _retry, pks)._replace(empty=empty)
+    return _apply(retry, retryable_mails(pks), pks, "retried") + Counter(empty=empty)
 
 
-def retryable(pks: Sequence[int]) -> "QuerySet[Mail]":
-    """The mails that `retry` would change."""
+def retryable_mails(pks: Sequence[int]) -> "QuerySet[Mail]":
+    """The mails that `retry_mails` would change."""
     deferred = Q(state=State.WAITING, due__gt=database_now(using()))
     return _mails(pks).filter(deferred | Q(state=State.FAILED, personalizations__isnull=False))
 
 
-def cancel(pks: Sequence[int]) -> ActionResult:
+def cancel_mails(pks: Sequence[int]) -> Counter[str]:
     """Cancel waiting and unsettled mails. SendGrid still sends a mail that it has accepted."""
-    return _apply(cancellable(pks), _cancel, pks)
+
+    def cancel(mail: Mail, now: datetime) -> bool:
+        cancelled = _change(mail, now, "cancelled", state=State.CANCELLED, finished_at=now)
+        if cancelled:
+            recipients.mark_failed(mail)
+        return cancelled
+
+    return _apply(cancel, cancellable_mails(pks), pks, "cancelled")
 
 
-def cancellable(pks: Sequence[int]) -> "QuerySet[Mail]":
-    """The mails that `cancel` would change."""
+def cancellable_mails(pks: Sequence[int]) -> "QuerySet[Mail]":
+    """The mails that `cancel_mails` would change."""
     return _mails(pks).filter(state__in=(State.WAITING, State.UNKNOWN, State.PARKED))
 
 
-def settle(pks: Sequence[int], sent: bool) -> ActionResult:
+def settle_mails(pks: Sequence[int], sent: bool) -> Counter[str]:
     """Mark unknown and parked mails as sent, or post the mails again as not sent."""
-    return _apply(unsettled(pks), _mark_sent if sent else _mark_not_sent, pks)
+
+    def settle(mail: Mail, now: datetime) -> bool:
+        if not sent:
+            return _change(mail, now, "settled as not sent", **_due(now))
+        accepted_at = Coalesce("accepted_at", Value(now))
+        changes = {"state": State.ACCEPTED, "accepted_at": accepted_at, "finished_at": now, "error": ""}
+        return _change(mail, now, "settled as sent", **changes)
+
+    return _apply(settle, unsettled_mails(pks), pks, "settled")
 
 
-def unsettled(pks: Sequence[int]) -> "QuerySet[Mail]":
-    """The mails that `settle` would change."""
+def unsettled_mails(pks: Sequence[int]) -> "QuerySet[Mail]":
+    """The mails that `settle_mails` would change."""
     return _mails(pks).filter(state__in=(State.UNKNOWN, State.PARKED))
 
 
@@ -75,38 +90,16 @@ def _mails(pks: Sequence[int]) -> "QuerySet[Mail]":
     return Mail.objects.using(using()).filter(pk__in=sorted(pks))
 
 
-def _apply(rows: "QuerySet[Mail]", act: Callable[[Mail, datetime], bool], pks: Sequence[int]) -> ActionResult:
+def _apply(
+    act: Callable[[Mail, datetime], bool], rows: "QuerySet[Mail]", pks: Sequence[int], done: str
+) -> Counter[str]:
     with transaction.atomic(using=using()):
         in_progress = _mails(pks).filter(state=State.POSTING).count()
         # Locked in order, like every multi-row write. Mails that a worker has leased meanwhile drop out.
         locked = rows.order_by("pk").select_for_update().defer("personalizations")
         now = database_now(using())
         changed = [act(mail, now) for mail in locked]
-    return ActionResult(sum(changed), in_progress, accepted=len(changed) - sum(changed))
-
-
-def _retry(mail: Mail, now: datetime) -> bool:
-    retried = _change(mail, now, "retried", **_due(now), finished_at=None)
-    if retried and mail.state == State.FAILED:
-        recipients.requeue(mail)
-    return retried
-
-
-def _cancel(mail: Mail, now: datetime) -> bool:
-    cancelled = _change(mail, now, "cancelled", state=State.CANCELLED, finished_at=now)
-    if cancelled:
-        recipients.mark_failed(mail)
-    return cancelled
-
-
-def _mark_sent(mail: Mail, now: datetime) -> bool:
-    accepted_at = Coalesce("accepted_at", Value(now))
-    changes = {"state": State.ACCEPTED, "accepted_at": accepted_at, "finished_at": now, "error": ""}
-    return _change(mail, now, "settled as sent", **changes)
-
-
-def _mark_not_sent(mail: Mail, now: datetime) -> bool:
-    return _change(mail, now, "settled as not sent", **_due(now))
+    return Counter({done: sum(changed), "in_progress": in_progress, "accepted": changed.count(False)})
 
 
 def _due(now: datetime) -> dict[str, Any]:

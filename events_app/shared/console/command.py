@@ -93,6 +93,10 @@ class Console(BaseCommand):
         """The rows with the columns that pages need."""
         return rows.select_related(self.related)
 
+    def group_counts(self, rows: "QuerySet[Any]") -> Counter[tuple[object, ...]]:
+        """Count the rows by the values of `groups`."""
+        return Counter(tuple(name(row) for name in self.groups.values()) for row in self.light(rows))
+
     def as_json(self, row: Any) -> object:
         raise NotImplementedError
 
@@ -215,11 +219,9 @@ class Console(BaseCommand):
         counts = Counter(matched=rows.count(), **dict.fromkeys((change.done, *change.left_alone), 0))
         slices_of_ids = self._ids(rows.filter(change.only), change.size or database.SLICE, options)
         if options["dry_run"]:
-            groups = Counter(
-                tuple(name(row) for name in self.groups.values())
-                for ids in slices_of_ids
-                for row in self.light(change.preview(ids))
-            )
+            groups: Counter[tuple[object, ...]] = Counter()
+            for ids in slices_of_ids:
+                groups += self.group_counts(change.preview(ids))
             self._write_groups(change, groups, counts["matched"], options)
             return
         try:

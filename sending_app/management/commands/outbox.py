@@ -3,7 +3,8 @@
 import textwrap
 import uuid
 from argparse import RawDescriptionHelpFormatter
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC
 from functools import partial
@@ -23,7 +24,6 @@ from sending_app.management import status
 from sending_app.models import Mail, OutboxMessage, Recipient
 from sending_app.outbox import using
 from sending_app.outcome import manual
-from sending_app.outcome.manual import ActionResult
 from sending_app.outcome.recipients import ENGAGEMENT_TIMES
 from sending_app.timeline import Moment
 
@@ -64,6 +64,8 @@ _LEFT_ALONE = {
 
 #: Accepted and cancelled mails never change. Most mails are accepted.
 _MAY_CHANGE = ~Q(state__in=(Mail.State.ACCEPTED, Mail.State.CANCELLED))
+
+_MAYBE_TWICE = "If SendGrid has them after all, their recipients get them twice."
 
 _WAKES = [partial(tasks.wake_for, lane) for lane in Mail.Lane]
 
@@ -134,6 +136,10 @@ class Command(Console):
         full: QuerySet[Any] = super().full(rows).defer("personalizations", "message__content")
         return full
 
+    def group_counts(self, rows: "QuerySet[Any]") -> Counter[tuple[object, ...]]:
+        counts = rows.order_by().values_list("state", "lane", "alias").annotate(Count("pk"))
+        return Counter({(state, lane, alias): count for state, lane, alias, count in counts})
+
     def as_json(self, mail: Any) -> dict[str, Any]:
         return {**_as_json(mail), "first_recipient": mail.first}
 
@@ -178,44 +184,46 @@ class Command(Console):
         self.write([dump(figures)] if options["json"] else status.page(figures))
 
     def _retry(self, options: Options) -> None:
-        otherwise = "with nothing to retry: accepted, due already, cancelled, or to be settled first"
-        change = _change("retry", "retried", manual.retryable, manual.retry, otherwise, wakes=_WAKES)
+        change = _change(
+            verb="retry",
+            done="retried",
+            preview=manual.retryable_mails,
+            apply=manual.retry_mails,
+            otherwise="with nothing to retry: accepted, due already, cancelled, or to be settled first",
+            wakes=_WAKES,
+        )
         self.change(change, options)
 
     def _cancel(self, options: Options) -> None:
-        otherwise = "with nothing to cancel: accepted, or given up already"
-        self.change(_change("cancel", "cancelled", manual.cancellable, manual.cancel, otherwise), options)
+        change = _change(
+            verb="cancel",
+            done="cancelled",
+            preview=manual.cancellable_mails,
+            apply=manual.cancel_mails,
+            otherwise="with nothing to cancel: accepted, or given up already",
+        )
+        self.change(change, options)
 
     def _settle(self, options: Options) -> None:
-        settle = partial(manual.settle, sent=options["sent"])
-        otherwise = "with nothing to settle: neither unknown nor parked"
-        posted_again: dict[str, Any] = {
-            "wakes": _WAKES,
-            "warning": "If SendGrid has them after all, their recipients get them twice.",
-        }
-        more = posted_again if options["not_sent"] else {}
-        self.change(_change("settle", "settled", manual.unsettled, settle, otherwise, **more), options)
+        is_posted_again = options["not_sent"]
+        change = _change(
+            verb="settle",
+            done="settled",
+            preview=manual.unsettled_mails,
+            apply=partial(manual.settle_mails, sent=options["sent"]),
+            otherwise="with nothing to settle: neither unknown nor parked",
+            wakes=_WAKES if is_posted_again else (),
+            warning=_MAYBE_TWICE if is_posted_again else "",
+        )
+        self.change(change, options)
+
+
+def _change(**change: Any) -> Change:
+    return Change(left_alone=_LEFT_ALONE, only=_MAY_CHANGE, size=manual.SLICE, **change)
 
 
 def _most(options: Options) -> int | None:
     return None if options["all"] else FIRST
-
-
-def _change(
-    verb: str,
-    done: str,
-    preview: "Callable[[Sequence[int]], QuerySet[Mail]]",
-    apply: Callable[[Sequence[int]], ActionResult],
-    otherwise: str,
-    **more: Any,
-) -> Change:
-    def counts(ids: Sequence[int]) -> dict[str, int]:
-        by_outcome = apply(ids)._asdict()
-        return {done: by_outcome.pop("changed"), **by_outcome}
-
-    return Change(
-        verb, done, preview, counts, _LEFT_ALONE, otherwise, only=_MAY_CHANGE, size=manual.SLICE, **more
-    )
 
 
 def _as_json(mail: Mail) -> dict[str, Any]:

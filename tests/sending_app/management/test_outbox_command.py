@@ -466,6 +466,13 @@ def test_a_dry_run_prints_the_mails_it_would_take(database: str) -> None:
     assert wake_ups() == []
 
 
+def test_a_dry_run_counts_in_the_database(database: str) -> None:
+    made("waiting", "waiting")
+    with CaptureQueriesContext(connections[database]) as queries:
+        run("cancel", "--all", "--dry-run")
+    assert not [query["sql"] for query in queries if "x_message_id" in query["sql"]]
+
+
 def test_retry_works_in_slices_and_shows_a_progress_bar_on_a_terminal(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -481,7 +488,7 @@ def test_an_interrupted_retry_prints_how_many_mails_it_retried(
 ) -> None:
     monkeypatch.setattr(manual, "SLICE", 10)
     made(*["failed"] * 25)
-    interrupt_second_call(monkeypatch, manual, "retry")
+    interrupt_second_call(monkeypatch, manual, "retry_mails")
     out = StringIO()
     with pytest.raises(CommandError, match="Interrupted") as raised:
         call_command("outbox", "retry", "--all", stdout=out)
@@ -570,12 +577,14 @@ def test_actions_without_the_database_fail_with_a_plain_error(database: str, act
     assert "migrate" not in str(raised.value)
 
 
-def test_a_missing_table_is_an_error_that_advises_migrate(
-    database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Mail._meta, "db_table", "not_made_yet")
-    with pytest.raises(CommandError, match=r"not_made_yet.*\(Did manage\.py migrate run\?\)"):
-        run("list")
+def test_a_missing_table_is_an_error_that_advises_migrate(database: str) -> None:
+    with connections[database].cursor() as cursor:
+        cursor.execute("ALTER TABLE sending_app_mail RENAME TO renamed_mail")
+        try:
+            with pytest.raises(CommandError, match=r"sending_app_mail.*\(Did manage\.py migrate run\?\)"):
+                run("list")
+        finally:
+            cursor.execute("ALTER TABLE renamed_mail RENAME TO sending_app_mail")
 
 
 @pytest.mark.parametrize(

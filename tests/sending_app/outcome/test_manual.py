@@ -1,5 +1,6 @@
 """Operator actions change mails, except mails in posting and mails that SendGrid is known to have."""
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -13,7 +14,6 @@ from sending_app.delivery import reconcile
 from sending_app.models import Mail, Recipient
 from sending_app.outbox import using
 from sending_app.outcome import manual, recipients
-from sending_app.outcome.manual import ActionResult
 from sending_app.outcome.recipients import RankedStatus, RecipientUpdate
 from tests.support.sending.outbox_mails import mail, only_part, put_in_outbox
 
@@ -48,7 +48,7 @@ QUEUED, FAILED = ("queued", 0), ("failed", 1)
 def test_retry_makes_a_failed_mail_due(database: str) -> None:
     found = in_state("failed", error="No such template.", finished_at=ago(hours=1), attempts=2)
     assert statuses() == [FAILED, FAILED]
-    assert manual.retry([found.pk]) == ActionResult(1, 0)
+    assert manual.retry_mails([found.pk]) == Counter(retried=1)
     again = only_part()
     assert (again.state, again.error, again.finished_at, again.attempts) == ("waiting", "", None, 2)
     assert again.due <= database_now(database)
@@ -63,7 +63,7 @@ def test_retry_keeps_the_recipient_status_set_by_events(database: str) -> None:
         recipients.apply_updates(
             {pk: RecipientUpdate(RankedStatus("delivered", 4), database_now(database))}, database
         )
-    manual.retry([found.pk])
+    manual.retry_mails([found.pk])
     assert statuses() == [("delivered", 4), QUEUED]
 
 
@@ -72,7 +72,7 @@ def test_a_retried_old_mail_does_not_fail_for_its_age_at_once(
 ) -> None:
     anymail(SEND_MAX_AGE=3600)
     found = in_state("failed", created_at=ago(days=2), finished_at=ago(days=1))
-    manual.retry([found.pk])
+    manual.retry_mails([found.pk])
     reconcile.reconcile_all()
     assert only_part().state == "waiting"
     assert only_part().message.created_at <= found.message.created_at
@@ -80,14 +80,14 @@ def test_a_retried_old_mail_does_not_fail_for_its_age_at_once(
 
 def test_retry_makes_a_deferred_mail_due_and_keeps_its_recipients_queued(database: str) -> None:
     found = in_state("waiting", due=ago(hours=-1), error="503: busy")
-    assert manual.retry([found.pk]) == ActionResult(1, 0)
+    assert manual.retry_mails([found.pk]) == Counter(retried=1)
     assert only_part().due <= database_now(database)
     assert statuses() == [QUEUED, QUEUED]
 
 
 def test_retry_leaves_a_due_mail_alone(database: str) -> None:
     found = in_state("waiting")
-    assert manual.retry([found.pk]) == ActionResult(0, 0)
+    assert manual.retry_mails([found.pk]) == Counter()
     assert only_part().log == []
 
 
@@ -96,7 +96,7 @@ def test_retry_skips_a_mail_whose_content_was_removed(database: str, anymail: Ca
     found = in_state("failed", finished_at=ago(days=2))
     type(found.message).objects.update(created_at=ago(days=3))
     assert retention.prune(lambda: True)
-    assert manual.retry([found.pk]) == ActionResult(0, 0, empty=1)
+    assert manual.retry_mails([found.pk]) == Counter(empty=1)
     assert (only_part().state, statuses()) == ("failed", [FAILED, FAILED])
 
 
@@ -106,7 +106,7 @@ def test_retry_skips_a_mail_whose_content_was_removed(database: str, anymail: Ca
 @pytest.mark.parametrize("state", ["waiting", "unknown", "parked"])
 def test_cancel_takes_mails_not_known_to_be_accepted(database: str, state: str) -> None:
     found = in_state(state, error="It is parked.")
-    assert manual.cancel([found.pk]) == ActionResult(1, 0)
+    assert manual.cancel_mails([found.pk]) == Counter(cancelled=1)
     cancelled = only_part()
     assert (cancelled.state, cancelled.log[-1]["what"]) == ("cancelled", "by hand: cancelled")
     assert cancelled.finished_at is not None
@@ -119,7 +119,7 @@ def test_cancel_takes_mails_not_known_to_be_accepted(database: str, state: str) 
 @pytest.mark.parametrize("state", ["unknown", "parked"])
 def test_settle_as_sent_marks_a_mail_accepted(database: str, state: str) -> None:
     found = in_state(state, error="Nobody knows.")
-    assert manual.settle([found.pk], sent=True) == ActionResult(1, 0)
+    assert manual.settle_mails([found.pk], sent=True) == Counter(settled=1)
     settled = only_part()
     assert (settled.state, settled.error) == ("accepted", "")
     assert settled.accepted_at == settled.finished_at is not None
@@ -133,7 +133,7 @@ def test_settle_as_not_sent_makes_a_mail_due_again(
 ) -> None:
     anymail(SEND_MAX_AGE=3600)
     found = in_state(state, created_at=ago(days=2), due=ago(hours=-1), unknown_outcomes=3)
-    assert manual.settle([found.pk], sent=False) == ActionResult(1, 0)
+    assert manual.settle_mails([found.pk], sent=False) == Counter(settled=1)
     reconcile.reconcile_all()
     settled = only_part()
     assert (settled.state, settled.accepted_at, settled.unknown_outcomes) == ("waiting", None, 3)
@@ -144,59 +144,61 @@ def test_settle_as_not_sent_makes_a_mail_due_again(
 # Whatever is asked
 
 
-def settle_as_sent(pks: list[int]) -> ActionResult:
-    return manual.settle(pks, sent=True)
+def settle_as_sent(pks: list[int]) -> Counter[str]:
+    return manual.settle_mails(pks, sent=True)
 
 
-def settle_as_not_sent(pks: list[int]) -> ActionResult:
-    return manual.settle(pks, sent=False)
+def settle_as_not_sent(pks: list[int]) -> Counter[str]:
+    return manual.settle_mails(pks, sent=False)
 
 
-ALL = pytest.mark.parametrize("act", [manual.retry, manual.cancel, settle_as_sent, settle_as_not_sent])
+ALL = pytest.mark.parametrize(
+    "act", [manual.retry_mails, manual.cancel_mails, settle_as_sent, settle_as_not_sent]
+)
 
 
 @ALL
 def test_operator_actions_leave_a_mail_in_delivery_alone(
-    database: str, act: Callable[[list[int]], ActionResult]
+    database: str, act: Callable[[list[int]], Counter[str]]
 ) -> None:
     found = in_state("posting", attempt_token=7, due=ago(seconds=-60))
-    assert act([found.pk]) == ActionResult(0, 1)
+    assert act([found.pk]) == Counter(in_progress=1)
     assert (only_part().state, only_part().attempt_token, only_part().log) == ("posting", 7, [])
 
 
 @ALL
 @pytest.mark.parametrize("state", ["accepted", "cancelled"])
 def test_operator_actions_leave_accepted_and_cancelled_mails_alone(
-    database: str, act: Callable[[list[int]], ActionResult], state: str
+    database: str, act: Callable[[list[int]], Counter[str]], state: str
 ) -> None:
     found = in_state(state, finished_at=ago(hours=1))
-    assert act([found.pk]) == ActionResult(0, 0)
+    assert act([found.pk]) == Counter()
     assert (only_part().state, only_part().finished_at) == (state, found.finished_at)
 
 
 @pytest.mark.parametrize(
     ("act", "state"),
     [
-        (manual.retry, "failed"),
-        (manual.cancel, "parked"),
+        (manual.retry_mails, "failed"),
+        (manual.cancel_mails, "parked"),
         (settle_as_not_sent, "parked"),
         (settle_as_not_sent, "unknown"),
     ],
 )
 def test_operator_actions_never_override_event_feedback(
-    database: str, act: Callable[[list[int]], ActionResult], state: str
+    database: str, act: Callable[[list[int]], Counter[str]], state: str
 ) -> None:
     found = in_state(state, accepted_at=ago(hours=1))
-    assert act([found.pk]) == ActionResult(0, 0, accepted=1)
+    assert act([found.pk]) == Counter(accepted=1)
     assert only_part().state == "accepted"
 
 
 @ALL
 def test_operator_actions_take_only_the_given_mails(
-    database: str, act: Callable[[list[int]], ActionResult]
+    database: str, act: Callable[[list[int]], Counter[str]]
 ) -> None:
     found = in_state("parked")
-    assert act([]) == act([found.pk + 1]) == ActionResult(0, 0)
+    assert act([]) == act([found.pk + 1]) == Counter()
     assert only_part().state == "parked"
 
 
@@ -205,11 +207,11 @@ def test_the_querysets_of_operator_actions_match_the_mails_they_take(database: s
         put_in_outbox()
         Mail.objects.filter(pk=Mail.objects.latest("pk").pk).update(state=state, attempt_token=1)
     pks = list(Mail.objects.values_list("pk", flat=True))
-    for takes, act in (
-        (manual.unsettled, settle_as_sent),
-        (manual.cancellable, manual.cancel),
-        (manual.retryable, manual.retry),
+    for takes, act, done in (
+        (manual.unsettled_mails, settle_as_sent, "settled"),
+        (manual.cancellable_mails, manual.cancel_mails, "cancelled"),
+        (manual.retryable_mails, manual.retry_mails, "retried"),
     ):
         count = takes(pks).count()
         assert count
-        assert act(pks) == ActionResult(count, in_progress=1)
+        assert act(pks) == Counter({done: count, "in_progress": 1})
