@@ -2,7 +2,8 @@
 
 import re
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from django.db.models import QuerySet
@@ -37,13 +38,15 @@ class Criteria(RowFilter):
 def find(criteria: Criteria) -> "QuerySet[Mail]":
     """The mails that match."""
     mails = Mail.objects.using(using())
+    if criteria.message is not None and abs(criteria.message) >= 2**63:
+        return mails.none()  # databases refuse to compare a column with such a number
     if criteria.ids:
         mails = mails.filter(pk__in=list(_numbers(criteria.ids)))
     if names_recipients(criteria):
         mails = mails.filter(pk__in=recipients(criteria).values("mail"))
     return filter_columns(
         mails,
-        message__in=None if criteria.message is None else _storable(criteria.message),
+        message=criteria.message,
         message__subject__icontains=criteria.subject and clean(criteria.subject),
         alias=criteria.mailer and clean(criteria.mailer),
         lane=criteria.lane,
@@ -93,11 +96,9 @@ def forms(address: str) -> set[str]:
     local, _, domain = address.rpartition("@")
     variants = {address}
     if not domain.isascii():
-        for encode in _encoders():
-            try:
-                variants.add(f"{local}@{encode(domain)}")
-            except ValueError:
-                continue
+        for rules in (*ENCODERS, conf.SENDGRID_IDNA_ENCODER.get() or conf.IDNA_ENCODER.get()):
+            with suppress(ValueError):
+                variants.add(f"{local}@{encoder(rules)(domain)}")
     return {variant.casefold() for variant in variants}
 
 
@@ -125,13 +126,3 @@ def _numbers(ids: Sequence[str]) -> Iterator[int]:
     # An event's sg_message_id begins with the id of its request, up to a dot.
     requests = [form for text in map(clean, sendgrids) for form in (text, text.partition(".")[0]) if form]
     yield from of_requests(requests).values_list("pk", flat=True)
-
-
-def _storable(number: int) -> list[int]:
-    """The number, if a column can hold it: databases refuse to compare with larger numbers."""
-    return [number] if abs(number) < 2**63 else []
-
-
-def _encoders() -> Iterator[Callable[[str], str]]:
-    yield from map(encoder, ENCODERS)
-    yield encoder(conf.SENDGRID_IDNA_ENCODER.get() or conf.IDNA_ENCODER.get())

@@ -36,22 +36,22 @@ def answered(message: "InboundMessage", **_: Any) -> str | None:
 
     Lets errors of the database through.
     """
-    message_id = _by_address(message) or _by_reference(message)
-    return None if message_id is None else str(message_id)
-
-
-def _by_address(message: "InboundMessage") -> uuid.UUID | None:
     headers = (address.addr_spec for address in (*message.to, *message.cc))
     candidates = _ids(_local_part(address) for address in (*message.envelope_recipients, *headers))
     known = _known(candidates)
-    return next((message_id for message_id in candidates if message_id in known), None)
+    by_address = next((message_id for message_id in candidates if message_id in known), None)
+    message_id = by_address or _by_reference(message)
+    return None if message_id is None else str(message_id)
 
 
 def _by_reference(message: "InboundMessage") -> uuid.UUID | None:
     # References lists the whole thread; the direct parent comes last.
     references = dict.fromkeys((*message.in_reply_to, *reversed(message.references)))
     names = [_local_part(reference.strip("<>")) for reference in references][:MAX_IDS]
-    known, mails, senders = _known(_ids(names)), _mails(names), _senders(message)
+    known, mails = _known(_ids(names)), _mails(names)
+    from_email = message.from_email.addr_spec if message.from_email else None
+    addresses = (from_email, message.envelope_sender)
+    senders = [forms(address) for address in addresses if address and len(address) <= _MAX_ADDRESS]
     for name in names:
         if matches := known.intersection(_ids([name])):
             return matches.pop()
@@ -83,15 +83,11 @@ def _mails(names: Iterable[str]) -> dict[str, int]:
     return dict(rows.values_list("x_message_id", "pk")[:MAX_IDS])
 
 
-def _senders(message: "InboundMessage") -> list[set[str]]:
-    """Forms of the sender's address as a recipient: of From, then of the envelope."""
-    from_email = message.from_email.addr_spec if message.from_email else None
-    addresses = (from_email, message.envelope_sender)
-    return [forms(address) for address in addresses if address and len(address) <= _MAX_ADDRESS]
-
-
 def _only_id(mail: int, senders: Iterable[set[str]]) -> uuid.UUID | None:
-    """The mail's id if the mail has a single id, else the single id of a sender."""
+    """The mail's id if the mail has a single id, else the single id of a sender.
+
+    `senders` are the forms of the sender's addresses as a recipient: of From, then of the envelope.
+    """
     rows = Recipient.objects.using(using()).filter(mail=mail).order_by()
     for recipients in (rows, *(rows.filter(address__in=addresses) for addresses in senders)):
         ids = list(recipients.values_list("message_id", flat=True).distinct()[:2])

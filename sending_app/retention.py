@@ -25,16 +25,25 @@ def prune(has_budget: Callable[[], bool]) -> bool:
 
     Raises a database error.
     """
+
+    def empty(pks: list[int]) -> None:
+        messages.filter(pk__in=pks).update(content=None, subject="")
+        Attachment.objects.using(using()).filter(message__in=pks).delete()
+        Mail.objects.using(using()).filter(message__in=pks).update(personalizations=None)
+
+    def remove(pks: list[int]) -> None:
+        messages.filter(pk__in=pks).delete()
+
     now = database_now(using())
     # No decision on a mail looks further back than its age. The extra day is for clocks, and for mails that
     # were parked just now.
     activity.remove(now - timedelta(seconds=conf.MAX_AGE.get(), days=1))
     messages = OutboxMessage.objects.using(using())
     with_content = messages.filter(content__isnull=False)
-    is_done = _prune(with_content, now - timedelta(days=conf.BODY_DAYS.get()), _empty, has_budget)
+    is_done = _prune(with_content, now - timedelta(days=conf.BODY_DAYS.get()), empty, has_budget)
     days = conf.RETENTION_DAYS.get()
     if days is not None and is_done:
-        is_done = _prune(messages, now - timedelta(days=days), _remove, has_budget)
+        is_done = _prune(messages, now - timedelta(days=days), remove, has_budget)
     return is_done
 
 
@@ -72,13 +81,3 @@ def _slice(messages: "QuerySet[OutboxMessage]", after: int) -> list[tuple[int, d
         if total >= MAX_RECIPIENTS:
             return rows[:number]
     return rows
-
-
-def _empty(pks: list[int]) -> None:
-    OutboxMessage.objects.using(using()).filter(pk__in=pks).update(content=None, subject="")
-    Attachment.objects.using(using()).filter(message__in=pks).delete()
-    Mail.objects.using(using()).filter(message__in=pks).update(personalizations=None)
-
-
-def _remove(pks: list[int]) -> None:
-    OutboxMessage.objects.using(using()).filter(pk__in=pks).delete()

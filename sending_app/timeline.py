@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import attrgetter
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 from django.db import router
 from django.db.models import QuerySet
@@ -203,23 +203,18 @@ def _steps(mail: Mail) -> Iterator[Moment]:
     if mail.attempted_at:
         yield Moment(mail.attempted_at, "posted", said=f"attempt {mail.attempts}")
     for number, entry in enumerate(mail.log, 1):
-        last = number == len(mail.log) and mail.state in _LOGGED
-        at, text = _noted(entry, mail.message.created_at)
-        yield Moment(at, state if last else "note", said=text)
+        try:
+            at, text = datetime.fromisoformat(entry["at"]).astimezone(UTC), str(entry["what"])
+        except (LookupError, TypeError, ValueError, OverflowError):  # shown whole
+            at, text = mail.message.created_at, str(entry)
+        is_last = number == len(mail.log) and mail.state in _LOGGED
+        yield Moment(at, state if is_last else "note", said=text)
     if mail.finished_at and mail.state in _LOGGED and not mail.log:
         yield Moment(mail.finished_at, state, said=mail.error)
     if mail.accepted_at:
         by_events = "as its events show" if mail.accepted_at == mail.first_event_at else ""
         x_message_id = f"X-Message-Id {mail.x_message_id}" if mail.x_message_id else ""
         yield Moment(mail.accepted_at, "accepted", said=", ".join(filter(None, (by_events, x_message_id))))
-
-
-def _noted(entry: Any, otherwise: datetime) -> tuple[datetime, str]:
-    """Time and text of a log entry. An unreadable entry is shown whole, at the time `otherwise`."""
-    try:
-        return datetime.fromisoformat(entry["at"]).astimezone(UTC), str(entry["what"])
-    except (LookupError, TypeError, ValueError, OverflowError):
-        return otherwise, str(entry)
 
 
 def _events(mail: Mail | None, stored: "QuerySet[Event]") -> Iterator[Moment]:

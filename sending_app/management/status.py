@@ -29,6 +29,7 @@ _MEANINGS = {
 
 def gather() -> dict[str, Any]:
     usable = account.usable()
+    fingerprints = {mailer.fingerprint for mailer in usable}
     unserved = _mails(state=State.WAITING).exclude(alias__in=[mailer.alias for mailer in usable])
     return {
         # A query for each state, because each state has its own index.
@@ -40,7 +41,14 @@ def gather() -> dict[str, Any]:
         "waiting": {lane.value: _waiting(lane) for lane in Mail.Lane},
         "seconds_to_reconcile": _seconds_to(_mails(state=State.UNKNOWN).aggregate(due=Min("due"))["due"]),
         "without_account": dict(unserved.order_by("alias").values_list("alias").annotate(Count("pk"))),
-        "open_circuits": _open_circuits({mailer.fingerprint for mailer in usable}),
+        "open_circuits": [
+            {
+                "mailer": row.alias,
+                **attributes(row, ("opened_at", "probe_at", "failures", "status_code", "reason")),
+                "in_use": row.account in fingerprints,
+            }
+            for row in OpenCircuit.objects.using(using()).order_by("alias", "opened_at")
+        ],
     }
 
 
@@ -66,15 +74,6 @@ def _waiting(lane: Mail.Lane) -> dict[str, Any]:
 
 def _seconds_to(time: datetime | None) -> int | None:
     return None if time is None else round((time - database_now(using())).total_seconds())
-
-
-def _open_circuits(fingerprints: set[str]) -> list[dict[str, Any]]:
-    circuits = OpenCircuit.objects.using(using()).order_by("alias", "opened_at")
-    names = ("opened_at", "probe_at", "failures", "status_code", "reason")
-    return [
-        {"mailer": row.alias, **attributes(row, names), "in_use": row.account in fingerprints}
-        for row in circuits
-    ]
 
 
 def page(figures: dict[str, Any]) -> Iterator[str]:

@@ -5,6 +5,7 @@ import re
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -12,7 +13,7 @@ from typing import Any, TypeAlias
 
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import InterfaceError, OperationalError, transaction
-from django.db.models import Case, F, Q, QuerySet, Value, When
+from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Coalesce
 
 from events_app.shared.database import AnyOf, database_now
@@ -64,8 +65,9 @@ def apply_events(events: Sequence[TrackingEvent], received_at: Sequence[datetime
     """
     by_id: _ById = defaultdict(list)
     for event, at in zip(events, received_at, strict=True):
-        if message_id := _uuid(event.message_id):
-            by_id[message_id].append((event, at))
+        if event.message_id and len(event.message_id) == 36:
+            with suppress(ValueError):  # an id of another system
+                by_id[uuid.UUID(event.message_id)].append((event, at))
     if not by_id:
         return
     try:
@@ -113,7 +115,13 @@ def _apply_feedback(feedback: dict[int, Feedback], database: str, now: datetime)
     before = list(locked.values_list("pk", "state", "x_message_id"))
     _accept({pk: feedback[pk].first_at for pk, _, _ in before}, database, now)
     for pk, state, x_message_id in before:
-        _record_requests(rows, pk, x_message_id, feedback[pk].request_ids)
+        request_ids, row = feedback[pk].request_ids, rows.filter(pk=pk)
+        if request_ids and not x_message_id:
+            row.update(x_message_id=min(request_ids))
+        # An id of another form cannot be compared with the ids in events.
+        known = {x_message_id} if _MODERN.fullmatch(x_message_id) else set()
+        if len(request_ids | known) > 1 and row.filter(sent_twice=False).update(sent_twice=True):
+            logger.error("SendGrid has accepted mail %d twice", pk)
         if state in _GIVEN_UP:
             requeue(pk)
     newly_accepted = [pk for pk, state, _ in before if state not in _NOTIFIED]
@@ -148,15 +156,6 @@ _NOTIFIED = (Mail.State.ACCEPTED, Mail.State.POSTING)
 _GIVEN_UP = (Mail.State.FAILED, Mail.State.CANCELLED)
 
 
-def _record_requests(rows: "QuerySet[Mail]", pk: int, x_message_id: str, request_ids: set[str]) -> None:
-    if request_ids and not x_message_id:
-        rows.filter(pk=pk).update(x_message_id=min(request_ids))
-    # An id of another form cannot be compared with the ids in events.
-    known = {x_message_id} if _MODERN.fullmatch(x_message_id) else set()
-    if len(request_ids | known) > 1 and rows.filter(pk=pk, sent_twice=False).update(sent_twice=True):
-        logger.error("SendGrid has accepted mail %d twice", pk)
-
-
 def _notify(pks: list[int]) -> None:
     for mail in Mail.objects.using(using()).filter(pk__in=pks).select_related("message"):
         notify.accepted(mail)
@@ -168,10 +167,3 @@ def requests_of(event: TrackingEvent) -> Iterator[str]:
     base, dot, _ = full_id.strip().partition(".") if isinstance(full_id, str) else ("", "", "")
     if dot and _MODERN.fullmatch(base):
         yield base
-
-
-def _uuid(text: str | None) -> uuid.UUID | None:
-    try:
-        return uuid.UUID(text) if text and len(text) == 36 else None
-    except ValueError:
-        return None
