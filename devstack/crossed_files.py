@@ -118,7 +118,7 @@ def _mail(recorder: Recorder) -> None:
 
     with recorder.on():
         DjangoMessage("Hello", "Hello", "shop@example.com", ["ann@example.com"]).send()
-        tasks.deliver()
+        tasks.deliver_mails()
 
 
 def _inbound(recorder: Recorder) -> None:

@@ -13,7 +13,7 @@ from django.utils.text import Truncator
 
 from events_app.shared.admin import ReadOnly
 from sending_app import timeline
-from sending_app.filters import Criteria, as_uuid, find, forms
+from sending_app.filters import MailCriteria, as_uuid, find_mails, forms
 from sending_app.models import Mail, OpenCircuit, OutboxMessage, Recipient
 
 #: Related rows on a page.
@@ -55,7 +55,7 @@ class MailAdmin(ReadOnly):
 
     def matching(self, term: str) -> Q:
         """The mails that `manage.py outbox list` finds by an id."""
-        return Q(pk__in=list(find(Criteria(ids=(term,))).values_list("pk", flat=True)))
+        return Q(pk__in=list(find_mails(MailCriteria(ids=(term,))).values_list("pk", flat=True)))
 
     @admin.display(description="Error")
     def first_words(self, mail: Mail) -> str:

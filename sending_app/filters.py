@@ -19,7 +19,7 @@ ENCODERS = ("idna2008", "idna2003", "uts46")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Criteria(RowFilter):
+class MailCriteria(RowFilter):
     """A filter of mails. An id is the mail's number, the id of one of its recipients, or SendGrid's id."""
 
     #: The number of its message.
@@ -35,7 +35,7 @@ class Criteria(RowFilter):
     sent_twice: bool = False
 
 
-def find(criteria: Criteria) -> "QuerySet[Mail]":
+def find_mails(criteria: MailCriteria) -> "QuerySet[Mail]":
     """The mails that match."""
     mails = Mail.objects.using(using())
     if criteria.message is not None and abs(criteria.message) >= 2**63:
@@ -58,12 +58,12 @@ def find(criteria: Criteria) -> "QuerySet[Mail]":
     )
 
 
-def names_recipients(criteria: Criteria) -> bool:
+def names_recipients(criteria: MailCriteria) -> bool:
     """Whether the filter is about single recipients of a mail."""
     return criteria.message_id is not None or criteria.address is not None
 
 
-def recipients(criteria: Criteria) -> "QuerySet[Recipient]":
+def recipients(criteria: MailCriteria) -> "QuerySet[Recipient]":
     """The recipients that the filter names, or all."""
     rows = Recipient.objects.using(using())
     if criteria.message_id is not None:
@@ -73,13 +73,13 @@ def recipients(criteria: Criteria) -> "QuerySet[Recipient]":
     return rows
 
 
-def in_events(criteria: Criteria) -> set[str] | None:
+def in_events(criteria: MailCriteria) -> set[str] | None:
     """The forms in which stored events have the filter's address; None without an address."""
     address = criteria.address
     return None if address is None else {*forms(address), clean(address).strip().lower()}
 
 
-def missing(ids: Sequence[str]) -> list[str]:
+def missing_mails(ids: Sequence[str]) -> list[str]:
     """The ids that no mail has."""
     return [text for text in ids if not Mail.objects.using(using()).filter(pk__in=_numbers([text])).exists()]
 

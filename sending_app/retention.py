@@ -20,7 +20,7 @@ SLICE = 500
 MAX_RECIPIENTS = 20_000
 
 
-def prune(has_budget: Callable[[], bool]) -> bool:
+def remove_old_messages(has_budget: Callable[[], bool]) -> bool:
     """Remove rows at the end of their retention. False when the budget ended first.
 
     Raises a database error.
@@ -37,7 +37,7 @@ def prune(has_budget: Callable[[], bool]) -> bool:
     now = database_now(using())
     # No decision on a mail looks further back than its age. The extra day is for clocks, and for mails that
     # were parked just now.
-    activity.remove(now - timedelta(seconds=conf.MAX_AGE.get(), days=1))
+    activity.remove_old_activity(now - timedelta(seconds=conf.MAX_AGE.get(), days=1))
     messages = OutboxMessage.objects.using(using())
     with_content = messages.filter(content__isnull=False)
     is_done = _prune(with_content, now - timedelta(days=conf.BODY_DAYS.get()), empty, has_budget)

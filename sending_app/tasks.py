@@ -33,26 +33,26 @@ BUDGET = 10
 RECONCILE_EVERY, PRUNE_EVERY = 60, 3600
 
 
-def hard_limit() -> int:
+def sending_hard_limit() -> int:
     """Seconds after which a task's process is killed."""
-    return soft_limit() + 10
+    return sending_soft_limit() + 10
 
 
-def soft_limit() -> int:
+def sending_soft_limit() -> int:
     """Seconds after which a task is interrupted: a post that began at the budget's end has its time."""
     return BUDGET + 20 + int(2 * sum(conf.REQUESTS_TIMEOUT.get()))
 
 
-engine = Engine("sending-tick", Limits(soft_limit(), hard_limit()), sender.unwritten)
+engine = Engine("sending-tick", Limits(sending_soft_limit(), sending_hard_limit()), sender.unwritten)
 
 
 @engine.task(
     "sending.deliver",
     queue=MAIL,
-    is_due=lambda: leases.anything_due(Mail.Lane.MAIL),
+    is_due=lambda: leases.any_mail_due(Mail.Lane.MAIL),
     result_database=using,
 )
-def deliver() -> dict[str, int]:
+def deliver_mails() -> dict[str, int]:
     """Post due mails for a while. The result counts the mails of each outcome."""
     return _deliver(Mail.Lane.MAIL, BUDGET)
 
@@ -60,7 +60,7 @@ def deliver() -> dict[str, int]:
 @engine.task(
     "sending.deliver_bulk",
     queue=BULK,
-    is_due=lambda: leases.anything_due(Mail.Lane.BULK),
+    is_due=lambda: leases.any_mail_due(Mail.Lane.BULK),
     result_database=using,
 )
 def deliver_bulk() -> dict[str, int]:
@@ -71,7 +71,7 @@ def deliver_bulk() -> dict[str, int]:
 @engine.task(
     "sending.reconcile",
     queue=MAIL,
-    is_due=lambda: reconcile.anything_due() or is_first_within("sending-reconcile", RECONCILE_EVERY),
+    is_due=lambda: reconcile.anything_to_reconcile() or is_first_within("sending-reconcile", RECONCILE_EVERY),
     result_database=using,
 )
 def reconcile_unknown() -> dict[str, int]:
@@ -80,15 +80,15 @@ def reconcile_unknown() -> dict[str, int]:
 
 
 @engine.task("sending.prune", queue=BULK, is_due=lambda: is_first_within("sending-prune", PRUNE_EVERY))
-def prune() -> None:
+def prune_mails() -> None:
     """Remove the content of mails, and mails, at the end of their retention."""
     ends = time.monotonic() + BUDGET
-    if not retention.prune(lambda: time.monotonic() < ends):
-        wake(prune)
+    if not retention.remove_old_messages(lambda: time.monotonic() < ends):
+        wake(prune_mails)
 
 
 @engine.task("sending.tick", queue=MAIL)
-def tick() -> None:
+def tick_sending() -> None:
     """Do nothing: the engine wakes the tasks that have work."""
 
 
@@ -98,7 +98,7 @@ def wake_for(lane: Mail.Lane) -> None:
 
 
 def _task(lane: Mail.Lane) -> "Task[[], object]":
-    return deliver_bulk if lane == Mail.Lane.BULK else deliver
+    return deliver_bulk if lane == Mail.Lane.BULK else deliver_mails
 
 
 def _deliver(lane: Mail.Lane, seconds: float) -> dict[str, int]:
@@ -106,7 +106,7 @@ def _deliver(lane: Mail.Lane, seconds: float) -> dict[str, int]:
     outcomes: Counter[str] = Counter()
     waited = 0.0
     acknowledge(_task(lane))
-    while more := sender.deliver(lane, ends - time.monotonic(), partial(wake_for, lane)):
+    while more := sender.post_due_mails(lane, ends - time.monotonic(), partial(wake_for, lane)):
         outcomes += more
         waited += IDLE_WAIT
         if waited > MAX_IDLE_WAIT or time.monotonic() + IDLE_WAIT > ends:

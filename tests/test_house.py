@@ -194,8 +194,8 @@ def test_each_service_is_read_only_and_without_new_privileges(name: str) -> None
     [
         ("worker", leases.hard_limit()),
         ("inbound", leases.hard_limit()),
-        ("mailer", sending_tasks.hard_limit()),
-        ("bulk", sending_tasks.hard_limit()),
+        ("mailer", sending_tasks.sending_hard_limit()),
+        ("bulk", sending_tasks.sending_hard_limit()),
     ],
 )
 def test_the_stop_grace_period_exceeds_the_hard_time_limit(name: str, longest: int) -> None:

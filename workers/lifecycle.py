@@ -51,5 +51,5 @@ def check_pool(sender: Any, **_: Any) -> None:
 @worker_ready.connect(dispatch_uid="workers.lifecycle.look_for_work")
 def look_for_work(**_: Any) -> None:
     """Wake the ticks, so that work of a stopped worker does not wait for beat."""
-    for tick in (events_app.tasks.tick, sending_app.tasks.tick):
+    for tick in (events_app.tasks.tick, sending_app.tasks.tick_sending):
         wakeup.wake(tick)

@@ -80,7 +80,7 @@ def trip(account: Account, result: SendResult, is_probe: bool) -> timedelta:
     return probe_at - now
 
 
-def close(account: Account) -> None:
+def close_circuit(account: Account) -> None:
     """Close the account's circuit after a successful post."""
     if OpenCircuit.objects.using(using()).filter(account=account.fingerprint).delete()[0]:
         logger.info("SendGrid accepts mails of the mailer %r again", account.alias)

@@ -19,7 +19,7 @@ from sending_app.outbox import using
 
 
 @dataclass(frozen=True)
-class Lease:
+class LeasedMail:
     """A mail leased by a worker, with the account for the post."""
 
     mail: Mail
@@ -30,8 +30,8 @@ class Lease:
     is_probe: bool = False
 
 
-def acquire(lane: Mail.Lane) -> Lease | None:
-    """Lease the lane's longest due mail. None if no mail is due."""
+def acquire(lane: Mail.Lane) -> LeasedMail | None:
+    """LeasedMail the lane's longest due mail. None if no mail is due."""
     accounts = usable()
     # Usually no circuit is open, and one statement is enough.
     lease = _acquire(lane, accounts)
@@ -45,14 +45,14 @@ def acquire(lane: Mail.Lane) -> Lease | None:
     return _acquire(lane, [account for account in accounts if account.fingerprint not in open_circuits])
 
 
-def anything_due(lane: Mail.Lane) -> bool:
+def any_mail_due(lane: Mail.Lane) -> bool:
     """Whether `acquire` would find a mail."""
     open_circuits = circuit_breaker.open_circuits()
     allowed = [account for account in usable() if open_circuits.get(account.fingerprint, True)]
     return _due(lane, allowed).exists()
 
 
-def lease_duration(account: Account) -> timedelta:
+def lease_time(account: Account) -> timedelta:
     """Duration of a lease. If a mail is still posting at the end, the worker has died."""
     # Twice the timeout: a large body takes a while to upload, and every socket operation may wait so long.
     return timedelta(seconds=2 * sum(account.timeout) + 30)
@@ -68,19 +68,19 @@ def _due(lane: Mail.Lane, accounts: Sequence[Account]) -> "QuerySet[Mail]":
     )
 
 
-def _acquire(lane: Mail.Lane, accounts: Sequence[Account], is_probe: bool = False) -> Lease | None:
-    """Lease a due mail if no circuit of these accounts is open. A probe ignores the circuit."""
+def _acquire(lane: Mail.Lane, accounts: Sequence[Account], is_probe: bool = False) -> LeasedMail | None:
+    """LeasedMail a due mail if no circuit of these accounts is open. A probe ignores the circuit."""
     if not accounts:
         return None
     if sql.is_available(using()):
-        lease_times = {account: lease_duration(account) for account in accounts}
+        lease_times = {account: lease_time(account) for account in accounts}
         row = sql.lease_mail(using(), lane, lease_times, is_probe)
     else:
         row = _lease_by_orm(lane, accounts, is_probe)
     if row is None:
         return None
     mail, has_files = row
-    return Lease(mail, _account_of(mail, accounts), has_files, is_probe)
+    return LeasedMail(mail, _account_of(mail, accounts), has_files, is_probe)
 
 
 def _lease_by_orm(lane: Mail.Lane, accounts: Sequence[Account], is_probe: bool) -> tuple[Mail, bool] | None:
@@ -98,7 +98,7 @@ def _lease_by_orm(lane: Mail.Lane, accounts: Sequence[Account], is_probe: bool) 
             "attempts": mail.attempts + 1,
             "attempted_at": now,
             "account": account.fingerprint,
-            "due": now + lease_duration(account),
+            "due": now + lease_time(account),
         }
         # The update decides which worker has the lease.
         if due.filter(pk=mail.pk, due=mail.due).update(**changes):

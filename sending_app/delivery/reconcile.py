@@ -75,7 +75,7 @@ def reconcile_all() -> Counter[str]:
     return states
 
 
-def anything_due() -> bool:
+def anything_to_reconcile() -> bool:
     """Whether a lease has expired, or the wait of an unknown mail is over."""
     return _expired_leases().exists() or _unknown_due().exists()
 

@@ -27,7 +27,7 @@ _MEANINGS = {
 }
 
 
-def gather() -> dict[str, Any]:
+def gather_outbox() -> dict[str, Any]:
     usable = account.usable()
     fingerprints = {mailer.fingerprint for mailer in usable}
     unserved = _mails(state=State.WAITING).exclude(alias__in=[mailer.alias for mailer in usable])
@@ -76,7 +76,7 @@ def _seconds_to(time: datetime | None) -> int | None:
     return None if time is None else round((time - database_now(using())).total_seconds())
 
 
-def page(figures: dict[str, Any]) -> Iterator[str]:
+def outbox_page(figures: dict[str, Any]) -> Iterator[str]:
     """The figures as text."""
     rows = [
         (lane, state, count, _words(state, figures["waiting"][lane], figures["seconds_to_reconcile"]))

@@ -91,6 +91,6 @@ def first_gap(
     return (silent_from, until) if until - last > longest else None
 
 
-def remove(before: datetime) -> None:
+def remove_old_activity(before: datetime) -> None:
     """Remove older rows."""
     WebhookActivity.objects.using(using()).filter(at__lt=before).delete()

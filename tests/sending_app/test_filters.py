@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sending_app.filters import Criteria, find, forms, missing, recipients
+from sending_app.filters import MailCriteria, find_mails, forms, missing_mails, recipients
 from sending_app.models import Mail, OutboxMessage, Recipient
 from tests.support.sending.outbox_mails import all_parts, mail, only_part, put_in_outbox
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transactio
 
 
 def found(**criteria: Any) -> list[int]:
-    return sorted(find(Criteria(**criteria)).values_list("pk", flat=True))
+    return sorted(find_mails(MailCriteria(**criteria)).values_list("pk", flat=True))
 
 
 def id_of(address: str) -> str:
@@ -45,12 +45,12 @@ def test_filter_by_each_kind_of_id(database: str) -> None:
 def test_missing_returns_the_unknown_ids(database: str) -> None:
     put_in_outbox(mail("a@example.net"))
     there = [str(only_part().pk), id_of("a@example.net")]
-    assert missing([*there, "c3", "0", "00000000-0000-4000-8000-000000000000"]) == [
+    assert missing_mails([*there, "c3", "0", "00000000-0000-4000-8000-000000000000"]) == [
         "c3",
         "0",
         "00000000-0000-4000-8000-000000000000",
     ]
-    assert missing([]) == []
+    assert missing_mails([]) == []
 
 
 def test_filter_by_message_finds_all_its_batches(database: str) -> None:
@@ -93,9 +93,9 @@ def test_an_unencodable_domain_is_looked_up_unchanged() -> None:
 
 def test_filter_by_address_and_message_id_must_match_one_recipient(database: str) -> None:
     put_in_outbox(mail("a@example.net", "b@example.net", batch=True))
-    asked = Criteria(address="a@example.net", message_id=id_of("b@example.net"))
-    assert (list(find(asked)), list(recipients(asked))) == ([], [])
-    (row,) = recipients(Criteria(address="a@example.net", message_id=id_of("a@example.net")))
+    asked = MailCriteria(address="a@example.net", message_id=id_of("b@example.net"))
+    assert (list(find_mails(asked)), list(recipients(asked))) == ([], [])
+    (row,) = recipients(MailCriteria(address="a@example.net", message_id=id_of("a@example.net")))
     assert row.address == "a@example.net"
 
 

@@ -43,7 +43,7 @@ def keep(database: str, *ages: float, state: Mail.State = State.ACCEPTED) -> lis
 
 def prune(steps: int = 100) -> bool:
     times = iter([True] * steps)
-    return retention.prune(lambda: next(times, False))
+    return retention.remove_old_messages(lambda: next(times, False))
 
 
 def left() -> list[int]:

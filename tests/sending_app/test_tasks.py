@@ -66,14 +66,14 @@ def test_deliver_sends_due_mails_and_returns_their_counts(database: str, sendgri
     sendgrid.next(responses.error(400))
     for _ in range(3):
         put_in_outbox()
-    assert run(tasks.deliver) == {"failed": 1, "accepted": 2}
-    assert run(tasks.deliver) is None
+    assert run(tasks.deliver_mails) == {"failed": 1, "accepted": 2}
+    assert run(tasks.deliver_mails) is None
     assert [one.state for one in all_parts()] == ["failed", "accepted", "accepted"]
 
 
 def test_the_task_result_is_json_without_addresses(database: str, sendgrid: FakeSendGrid) -> None:
     put_in_outbox()
-    result = run(tasks.deliver)
+    result = run(tasks.deliver_mails)
     assert json.loads(dumps(result)) == {"accepted": 1}
 
 
@@ -89,18 +89,18 @@ def test_deliver_bulk_sends_one_request_at_a_time_in_its_own_lane(
         "sending.deliver_bulk",
         "sending.deliver_bulk",
     ]  # for another, and the tick
-    assert run(tasks.deliver) == {"accepted": 1}
+    assert run(tasks.deliver_mails) == {"accepted": 1}
     assert [one.state for one in all_parts()] == ["accepted", "waiting", "accepted"]
 
 
 def test_deliver_wakes_another_worker_and_runs_the_tick(database: str, sendgrid: FakeSendGrid) -> None:
     put_in_outbox()
     put_in_outbox()
-    assert run(tasks.deliver) == {"accepted": 2}
+    assert run(tasks.deliver_mails) == {"accepted": 2}
     assert wake_ups() == ["sending.deliver"]
     redis.for_workers().delete(tasks.MAIL, redis.key("sending-tick"))
     put_in_outbox(mail(bulk=True))
-    run(tasks.deliver)
+    run(tasks.deliver_mails)
     assert (wake_ups(), wake_ups(tasks.BULK)) == ([], ["sending.deliver_bulk"])
 
 
@@ -117,9 +117,9 @@ def test_a_mail_that_arrives_while_a_worker_lingers_needs_no_wake_up(
     monkeypatch.setattr("time.sleep", come_meanwhile)
     monkeypatch.setattr(tasks, "IDLE_WAIT", 1)
     monkeypatch.setattr(tasks, "MAX_IDLE_WAIT", 10)
-    assert run(tasks.deliver) == {"accepted": 4}
+    assert run(tasks.deliver_mails) == {"accepted": 4}
     assert wake_ups() == []
-    wakeup.acknowledge(tasks.deliver)  # as the time does
+    wakeup.acknowledge(tasks.deliver_mails)  # as the time does
     tasks.wake_for(Mail.Lane.MAIL)
     assert wake_ups() == ["sending.deliver"]
 
@@ -130,21 +130,21 @@ def test_an_occasional_mail_does_not_make_a_worker_linger_for_ever(
     put_in_outbox()
     monkeypatch.setattr("time.sleep", lambda _: put_in_outbox())
     monkeypatch.setattr(tasks, "IDLE_WAIT", 0.5)
-    assert run(tasks.deliver) == {"accepted": 3}
+    assert run(tasks.deliver_mails) == {"accepted": 3}
 
 
 def test_several_mails_that_arrive_while_a_worker_lingers_wake_another(
     database: str, sendgrid: FakeSendGrid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def come_meanwhile(_: float) -> None:
-        wakeup.acknowledge(tasks.deliver)  # the silence is over
+        wakeup.acknowledge(tasks.deliver_mails)  # the silence is over
         if len(all_parts()) == 1:
             put_in_outbox()
             put_in_outbox()
 
     put_in_outbox()
     monkeypatch.setattr("time.sleep", come_meanwhile)
-    assert run(tasks.deliver) == {"accepted": 3}
+    assert run(tasks.deliver_mails) == {"accepted": 3}
     assert wake_ups() == ["sending.deliver"]
 
 
@@ -174,32 +174,38 @@ def test_the_tick_wakes_the_due_tasks(database: str, anymail: Callable[..., None
     put_in_outbox()
     Mail.objects.filter(pk=all_parts()[-1].pk).update(state="unknown", due=all_parts()[0].created_at)
     redis.for_workers().delete(redis.key("sending-prune"))
-    tasks.tick()
+    tasks.tick_sending()
     assert sorted(wake_ups()) == ["sending.deliver", "sending.reconcile"]
     assert wake_ups(tasks.BULK) == ["sending.deliver_bulk", "sending.prune"]
-    tasks.tick()
+    tasks.tick_sending()
     assert len(wake_ups()) == 2
 
 
 def test_a_prune_out_of_budget_wakes_another(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    tasks.prune()
+    tasks.prune_mails()
     assert wake_ups(tasks.BULK) == []
     put_in_outbox()
     Mail.objects.update(state="accepted", finished_at=only_part().created_at.replace(year=2020))
     OutboxMessage.objects.update(created_at=only_part().created_at.replace(year=2020))
     monkeypatch.setattr(tasks, "BUDGET", 0)
-    tasks.prune()
+    tasks.prune_mails()
     assert wake_ups(tasks.BULK) == ["sending.prune"]
     monkeypatch.undo()
-    tasks.prune()
+    tasks.prune_mails()
     assert OutboxMessage.objects.get().content is None
-    assert retention.prune(lambda: True)
+    assert retention.remove_old_messages(lambda: True)
 
 
 # The database away
 
 TASKS: list[Callable[[], Any]] = [
-    *(tasks.deliver, tasks.deliver_bulk, tasks.reconcile_unknown, tasks.prune, tasks.tick),
+    *(
+        tasks.deliver_mails,
+        tasks.deliver_bulk,
+        tasks.reconcile_unknown,
+        tasks.prune_mails,
+        tasks.tick_sending,
+    ),
 ]
 
 
@@ -230,16 +236,16 @@ def test_a_database_outage_after_the_request_loses_no_outcome(
     database: str, sendgrid: FakeSendGrid, caplog: pytest.LogCaptureFixture
 ) -> None:
     def execute(call: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
-        if sql.split()[:2] == ["UPDATE", "sending_app_mail"] and sendgrid.requests:
+        if sql.strip().startswith("UPDATE") and sendgrid.requests:
             raise OperationalError("gone\nwith ann@example.com in it")
         return call(sql, params, many, context)
 
     put_in_outbox()
     with connections[database].execute_wrapper(execute):
-        assert run(tasks.deliver) is None
+        assert run(tasks.deliver_mails) is None
     assert (only_part().state, len(sendgrid.accepted)) == ("posting", 1)
     assert "ann@example.com" not in caplog.text
-    assert run(tasks.deliver) is None
+    assert run(tasks.deliver_mails) is None
     assert (only_part().state, only_part().sent_twice, len(sendgrid.accepted)) == ("accepted", False, 1)
 
 
@@ -288,10 +294,10 @@ def test_an_outcome_whose_writing_is_interrupted_by_the_time_limit_is_written_by
     database: str, sendgrid: FakeSendGrid
 ) -> None:
     put_in_outbox()
-    with interrupted(database, at="UPDATE sending_app_mail\nSET state = 'accepted'"):
-        assert run(tasks.deliver) is None
+    with interrupted(database, at="UPDATE", when=lambda: sendgrid.accepted):
+        assert run(tasks.deliver_mails) is None
     assert (only_part().state, len(sendgrid.accepted)) == ("posting", 1)
-    run(tasks.deliver)
+    run(tasks.deliver_mails)
     assert (only_part().state, only_part().unknown_outcomes, len(sendgrid.accepted)) == ("accepted", 0, 1)
 
 
@@ -307,7 +313,7 @@ def test_a_connection_broken_in_a_task_is_closed_before_the_result_is_stored(
         return Counter(accepted=1)
 
     redis.for_workers().set(redis.key("sending-tick"), 1, px=60_000)  # the closing tick asks nothing
-    monkeypatch.setattr(sender, "deliver", post_then_break)
+    monkeypatch.setattr(sender, "post_due_mails", post_then_break)
     assert run(tasks.deliver_bulk) == {"accepted": 1}
     assert Mail.objects.count() == 0
 
@@ -324,7 +330,7 @@ def test_a_task_result_is_ignored_when_the_database_is_away(
             return Counter(accepted=1)
 
         redis.for_workers().set(redis.key("sending-tick"), 1, px=60_000)
-        monkeypatch.setattr(sender, "deliver", post_then_break)
+        monkeypatch.setattr(sender, "post_due_mails", post_then_break)
         with pytest.raises(Ignore):
             tasks.deliver_bulk()
     connections[database].close()
@@ -335,30 +341,39 @@ def test_without_redis_mails_are_sent(
 ) -> None:
     put_in_outbox()
     anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
-    assert run(tasks.deliver) == {"accepted": 1}
+    assert run(tasks.deliver_mails) == {"accepted": 1}
 
 
 # Celery
 
 
 def test_task_options_are_set_on_the_tasks_themselves() -> None:
-    for task in (tasks.deliver, tasks.deliver_bulk, tasks.reconcile_unknown, tasks.prune, tasks.tick):
+    for task in (
+        tasks.deliver_mails,
+        tasks.deliver_bulk,
+        tasks.reconcile_unknown,
+        tasks.prune_mails,
+        tasks.tick_sending,
+    ):
         assert (task.acks_late, task.max_retries, task.expires) == (False, 0, 3600)
-        assert (task.soft_time_limit, task.time_limit) == (tasks.soft_limit(), tasks.hard_limit())
+        assert (task.soft_time_limit, task.time_limit) == (
+            tasks.sending_soft_limit(),
+            tasks.sending_hard_limit(),
+        )
         assert getattr(task, "queue", None) in (tasks.MAIL, tasks.BULK)
-    assert [task.ignore_result for task in (tasks.deliver, tasks.deliver_bulk, tasks.reconcile_unknown)] == [
-        False
-    ] * 3
-    assert [task.ignore_result for task in (tasks.prune, tasks.tick)] == [True] * 2
+    assert [
+        task.ignore_result for task in (tasks.deliver_mails, tasks.deliver_bulk, tasks.reconcile_unknown)
+    ] == [False] * 3
+    assert [task.ignore_result for task in (tasks.prune_mails, tasks.tick_sending)] == [True] * 2
 
 
 def test_time_limits_leave_a_request_its_timeout(anymail: Callable[..., None]) -> None:
     for timeout in (1, 30, (7, 1200)):
         anymail(REQUESTS_TIMEOUT=timeout, SENDGRID_API_KEY="SG.one")
         one = account.named("default")
-        assert tasks.BUDGET + sum(one.timeout) < tasks.soft_limit() < tasks.hard_limit()
+        assert tasks.BUDGET + sum(one.timeout) < tasks.sending_soft_limit() < tasks.sending_hard_limit()
         # Whoever overruns is dead before anybody calls its last part unknown.
-        assert tasks.hard_limit() - tasks.BUDGET <= leases.lease_duration(one).total_seconds()
+        assert tasks.sending_hard_limit() - tasks.BUDGET <= leases.lease_time(one).total_seconds()
 
 
 def headers_of_the_bell(task: Any) -> dict[str, Any]:
@@ -369,8 +384,8 @@ def headers_of_the_bell(task: Any) -> dict[str, Any]:
 
 
 def test_the_wake_up_header_says_whether_to_keep_the_result() -> None:
-    assert headers_of_the_bell(tasks.deliver)["ignore_result"] is False
-    assert headers_of_the_bell(tasks.prune)["ignore_result"] is True
+    assert headers_of_the_bell(tasks.deliver_mails)["ignore_result"] is False
+    assert headers_of_the_bell(tasks.prune_mails)["ignore_result"] is True
     assert app.conf.task_ignore_result is True
 
 
@@ -393,8 +408,8 @@ def test_a_worker_keeps_only_results_of_deliveries(sendgrid: FakeSendGrid) -> No
     put_in_outbox()
     app.autodiscover_tasks(force=True)
     with start_worker(app, pool="solo", perform_ping_check=False, queues=[tasks.MAIL, tasks.BULK]):
-        wakeup.wake(tasks.prune)
-        wakeup.wake(tasks.deliver)
+        wakeup.wake(tasks.prune_mails)
+        wakeup.wake(tasks.deliver_mails)
         wait_for(TaskResult.objects.exists, seconds=20, what="a result")
     kept_results = TaskResult.objects.all()
     assert [json.loads(one.result) for one in kept_results] == [{"failed": 1, "accepted": 1}]
@@ -407,5 +422,5 @@ def test_event_feedback_wins_over_an_unwritten_outcome(database: str, sendgrid: 
     put_in_outbox()
     sender.unwritten.writes.append(partial(sender._record, take_lease(), outcome_of(Outcome.UNKNOWN)))
     receive_events(event_payload("processed", stored_recipients()[0]))
-    run(tasks.deliver)
+    run(tasks.deliver_mails)
     assert only_part().state == "accepted"

@@ -44,10 +44,10 @@ def test_a_tick_without_work_is_due_nothing(database: str) -> None:
 
 def test_each_lane_is_due_separately(database: str) -> None:
     put_in_outbox()
-    assert tasks.engine.find_due() == [tasks.deliver]
+    assert tasks.engine.find_due() == [tasks.deliver_mails]
     put_in_outbox(mail(bulk=True))
     look_again()
-    assert tasks.engine.find_due() == [tasks.deliver, tasks.deliver_bulk]
+    assert tasks.engine.find_due() == [tasks.deliver_mails, tasks.deliver_bulk]
     take_lease()
     look_again()
     assert tasks.engine.find_due() == [tasks.deliver_bulk]
@@ -71,7 +71,7 @@ def test_an_open_circuit_breaker_makes_nothing_due_until_it_is_half_open(databas
     assert tasks.engine.find_due() == []
     OpenCircuit.objects.update(probe_at=OpenCircuit.objects.get().opened_at)
     look_again()
-    assert tasks.engine.find_due() == [tasks.deliver]
+    assert tasks.engine.find_due() == [tasks.deliver_mails]
 
 
 @pytest.mark.parametrize("state", ["posting", "unknown"])
@@ -86,7 +86,7 @@ def test_expired_and_unknown_mails_make_reconciliation_due(database: str, state:
 
 def test_reconciliation_and_prune_are_due_periodically(database: str) -> None:
     redis.for_workers().delete(redis.key("sending-reconcile"), redis.key("sending-prune"))
-    assert tasks.engine.find_due() == [tasks.reconcile_unknown, tasks.prune]
+    assert tasks.engine.find_due() == [tasks.reconcile_unknown, tasks.prune_mails]
     look_again()
     assert tasks.engine.find_due() == []
     for name, seconds in (
@@ -99,7 +99,7 @@ def test_reconciliation_and_prune_are_due_periodically(database: str) -> None:
 def test_only_one_tick_per_interval_looks_for_work(database: str) -> None:
     put_in_outbox()
     assert [tasks.engine.find_due(), tasks.engine.find_due(), tasks.engine.find_due()] == [
-        [tasks.deliver],
+        [tasks.deliver_mails],
         [],
         [],
     ]
@@ -112,10 +112,10 @@ def test_without_redis_each_process_looks_for_work_once_per_interval(
     """Each task ends with a tick: if every tick woke tasks, the messages would double with each task."""
     put_in_outbox()
     anymail(EVENT_REDIS_URL=CLOSED)
-    assert tasks.engine.find_due() == [tasks.deliver, tasks.reconcile_unknown, tasks.prune]
+    assert tasks.engine.find_due() == [tasks.deliver_mails, tasks.reconcile_unknown, tasks.prune_mails]
     assert tasks.engine.find_due() == []
     engine._not_before["sending-tick"] -= engine.INTERVAL  # some seconds later
-    assert tasks.engine.find_due() == [tasks.deliver]
+    assert tasks.engine.find_due() == [tasks.deliver_mails]
 
 
 def test_tick_raises_when_the_database_is_away(database: str) -> None:

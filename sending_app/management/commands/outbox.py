@@ -9,7 +9,6 @@ from dataclasses import asdict
 from datetime import UTC
 from functools import partial
 from operator import attrgetter
-from types import ModuleType
 from typing import Any, ClassVar
 
 import msgspec
@@ -17,7 +16,7 @@ from django.core.management.base import CommandParser
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 
 from events_app.shared.console import options as shared_options
-from events_app.shared.console.command import Change, Console, Options
+from events_app.shared.console.command import Change, Console, Options, Search
 from events_app.shared.console.terminal import Table, attributes, counted, dump, fields, printable
 from sending_app import filters, outbox, tasks, timeline
 from sending_app.management import status
@@ -73,7 +72,7 @@ _WAKES = [partial(tasks.wake_for, lane) for lane in Mail.Lane]
 class Command(Console):
     help = "Find and show the mails of the outbox; retry, cancel and settle mails."
     noun = "mail"
-    search: ClassVar[ModuleType] = filters
+    search = Search(filters.MailCriteria, filters.find_mails, filters.missing_mails)
     related = "message"
     large = ("log", "personalizations", "message__content")
     columns: ClassVar = {
@@ -180,8 +179,8 @@ class Command(Console):
         return recipients, ids, timeline.of_mail(mail, ids, _most(options), filters.in_events(criteria))
 
     def _status(self, options: Options) -> None:
-        figures = status.gather()
-        self.write([dump(figures)] if options["json"] else status.page(figures))
+        figures = status.gather_outbox()
+        self.write([dump(figures)] if options["json"] else status.outbox_page(figures))
 
     def _retry(self, options: Options) -> None:
         change = _change(

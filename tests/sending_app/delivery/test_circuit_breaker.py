@@ -48,9 +48,9 @@ def test_an_open_circuit_breaker_becomes_half_open_and_closes(database: str, one
     assert circuit_breaker.open_circuits() == {one.fingerprint: False}
     be_over()
     assert circuit_breaker.open_circuits() == {one.fingerprint: True}
-    circuit_breaker.close(one)
+    circuit_breaker.close_circuit(one)
     assert circuit_breaker.open_circuits() == {}
-    circuit_breaker.close(one)
+    circuit_breaker.close_circuit(one)
 
 
 @pytest.mark.parametrize("wait", [2.5, 42, 599])
@@ -162,7 +162,7 @@ def test_a_new_api_key_has_a_closed_circuit_breaker(database: str, one: Account)
         Account("default", KEY, "https://api.eu.sendgrid.com/v3/", one.timeout),
     ):
         assert other.fingerprint not in circuit_breaker.open_circuits()
-        circuit_breaker.close(other)
+        circuit_breaker.close_circuit(other)
     assert one.fingerprint in circuit_breaker.open_circuits()
 
 
@@ -172,7 +172,7 @@ def test_mailers_with_one_api_key_share_its_circuit_breaker(database: str, one: 
     assert other.fingerprint in circuit_breaker.open_circuits()
     circuit_breaker.trip(other, paused(), is_probe=False)
     assert OpenCircuit.objects.count() == 1
-    circuit_breaker.close(other)
+    circuit_breaker.close_circuit(other)
     assert not OpenCircuit.objects.exists()
 
 
@@ -216,8 +216,8 @@ def test_closing_the_circuit_breaker_is_logged_once(
     caplog.set_level(logging.INFO)
     circuit_breaker.trip(one, paused(), is_probe=False)
     caplog.clear()
-    circuit_breaker.close(one)
-    circuit_breaker.close(one)
+    circuit_breaker.close_circuit(one)
+    circuit_breaker.close_circuit(one)
     assert caplog.messages == ["SendGrid accepts mails of the mailer 'default' again"]
 
 

@@ -15,7 +15,7 @@ from sending_app import account
 from sending_app.account import Account
 from sending_app.api.client import SendResult
 from sending_app.delivery import circuit_breaker, leases
-from sending_app.delivery.leases import Lease
+from sending_app.delivery.leases import LeasedMail
 from sending_app.exceptions import Outcome
 from sending_app.models import Mail, OpenCircuit
 from tests.support.databases import on_postgresql
@@ -43,7 +43,7 @@ def two_mailers(settings: Settings) -> None:
     }
 
 
-def take(lane: Mail.Lane = MAIL) -> Lease:
+def take(lane: Mail.Lane = MAIL) -> LeasedMail:
     taken = leases.acquire(lane)
     assert taken
     return taken
@@ -75,7 +75,7 @@ def test_a_taken_mail_is_leased_until_the_lease_expires(database: str) -> None:
     assert row.attempt_token == taken.mail.attempt_token
     assert row.attempted_at is not None
     assert before <= row.attempted_at <= after
-    assert row.due == row.attempted_at + leases.lease_duration(taken.account)
+    assert row.due == row.attempted_at + leases.lease_time(taken.account)
     assert row.account == taken.account.fingerprint
     assert (taken.account, taken.is_probe) == (account.named("default"), False)
     assert taken.mail.message.content is not None
@@ -95,7 +95,7 @@ def test_each_attempt_has_a_unique_lease_token(database: str) -> None:
 
 def test_a_lease_is_longer_than_the_request_timeouts() -> None:
     one = Account("default", "k", "u", (10.0, 30.0))
-    assert leases.lease_duration(one) > timedelta(seconds=2 * 40)
+    assert leases.lease_time(one) > timedelta(seconds=2 * 40)
 
 
 def test_the_longest_due_mail_is_taken_first(database: str) -> None:
@@ -109,20 +109,20 @@ def test_the_longest_due_mail_is_taken_first(database: str) -> None:
     taken = [take().mail.pk for _ in range(3)]
     assert taken == [second.pk, third.pk, first.pk]
     assert leases.acquire(MAIL) is None
-    assert not leases.anything_due(MAIL)
+    assert not leases.any_mail_due(MAIL)
 
 
 @pytest.mark.parametrize("state", [one for one in Mail.State if one is not Mail.State.WAITING])
 def test_only_waiting_mails_are_taken(database: str, state: Mail.State) -> None:
     put_in_outbox()
     Mail.objects.update(state=state)
-    assert not leases.anything_due(MAIL)
+    assert not leases.any_mail_due(MAIL)
     assert leases.acquire(MAIL) is None
 
 
 def test_each_lane_takes_only_its_own_mails(database: str) -> None:
     put_in_outbox(mail("ann@example.com", "bob@example.com", batch=True), bulk_above=1)
-    assert (leases.anything_due(MAIL), leases.anything_due(BULK)) == (False, True)
+    assert (leases.any_mail_due(MAIL), leases.any_mail_due(BULK)) == (False, True)
     assert leases.acquire(MAIL) is None
     assert take(BULK).mail.pk == only_part().pk
 
@@ -142,13 +142,13 @@ def test_mails_of_a_mailer_without_settings_are_not_taken(
     database: str, anymail: Callable[..., None], settings: Settings
 ) -> None:
     put_in_outbox(alias="gone")
-    assert not leases.anything_due(MAIL)
+    assert not leases.any_mail_due(MAIL)
     assert leases.acquire(MAIL) is None
     put_in_outbox()
     assert take().mail.alias == "default"
     anymail(SENDGRID_API_KEY=None)
     put_in_outbox()
-    assert not leases.anything_due(MAIL)
+    assert not leases.any_mail_due(MAIL)
     assert leases.acquire(MAIL) is None
     assert sorted(one.state for one in all_parts()) == ["posting", "waiting", "waiting"]
 
@@ -158,9 +158,9 @@ def test_mails_of_an_account_with_an_open_circuit_breaker_are_skipped(database: 
     put_in_outbox()
     put_in_outbox(alias="news")
     pause(account.named("default"))
-    assert leases.anything_due(MAIL)
+    assert leases.any_mail_due(MAIL)
     assert take().mail.alias == "news"
-    assert not leases.anything_due(MAIL)
+    assert not leases.any_mail_due(MAIL)
     assert leases.acquire(MAIL) is None
 
 
@@ -170,11 +170,11 @@ def test_a_half_open_circuit_breaker_allows_one_probe(database: str) -> None:
     one = account.named("default")
     pause(one)
     let_it_be_over(one)
-    assert leases.anything_due(MAIL)
+    assert leases.any_mail_due(MAIL)
     assert take().is_probe
-    assert not leases.anything_due(MAIL)
+    assert not leases.any_mail_due(MAIL)
     assert leases.acquire(MAIL) is None
-    circuit_breaker.close(one)
+    circuit_breaker.close_circuit(one)
     assert [take().is_probe for _ in range(2)] == [False, False]
 
 
@@ -225,10 +225,10 @@ def test_a_worker_whose_probe_mail_is_locked_takes_another_due_mail(
 # Many workers
 
 
-def at_once(workers: int, work: Callable[[], list[Lease | None]]) -> list[Lease | None]:
+def at_once(workers: int, work: Callable[[], list[LeasedMail | None]]) -> list[LeasedMail | None]:
     together = Barrier(workers)
 
-    def run(_: int) -> list[Lease | None]:
+    def run(_: int) -> list[LeasedMail | None]:
         together.wait()
         try:
             return work()
@@ -243,8 +243,8 @@ def test_concurrent_workers_never_lease_the_same_mail(database: str) -> None:
     for _ in range(30):
         put_in_outbox()
 
-    def work() -> list[Lease | None]:
-        found: list[Lease | None] = []
+    def work() -> list[LeasedMail | None]:
+        found: list[LeasedMail | None] = []
         while taken := leases.acquire(MAIL):
             found.append(taken)
         return found

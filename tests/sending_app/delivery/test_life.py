@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 from events_app.models import Event
 from sending_app.api.client import SendResult
 from sending_app.delivery import circuit_breaker, leases, reconcile, sender
-from sending_app.delivery.leases import Lease
+from sending_app.delivery.leases import LeasedMail
 from sending_app.exceptions import Outcome
 from sending_app.models import Mail, OpenCircuit, OutboxMessage, Recipient, WebhookActivity
 from sending_app.outcome import activity
@@ -77,9 +77,9 @@ class Lives(RuleBasedStateMachine):
         self.known: set[int] = set()
         #: Parts that were settled as not sent: these alone may be taken twice.
         self.sent_again: set[int] = set()
-        self.in_hand: list[Lease] = []
+        self.in_hand: list[LeasedMail] = []
         #: Answers that are on their way to a worker which is given up already.
-        self.late: list[tuple[Lease, SendResult]] = []
+        self.late: list[tuple[LeasedMail, SendResult]] = []
         self.ranks: dict[int, int] = {}
 
     # What happens
@@ -202,7 +202,7 @@ class Lives(RuleBasedStateMachine):
             assert other.first_event_at
             assert other.first_event_at - other.attempted_at <= timedelta(minutes=5)
 
-    def _answer(self, taken: Lease, answer: str) -> SendResult:
+    def _answer(self, taken: LeasedMail, answer: str) -> SendResult:
         outcome, accepts = ANSWERS[answer]
         pk = taken.mail.pk
         x_message_id = f"part{pk:08d}request{len(self.taken[pk]):03d}"
@@ -211,7 +211,7 @@ class Lives(RuleBasedStateMachine):
         told = x_message_id if answer == "accepted" else ""
         return SendResult(outcome, 202 if outcome is Outcome.ACCEPTED else 429, told, detail=answer)
 
-    def _write(self, taken: Lease, result: SendResult) -> None:
+    def _write(self, taken: LeasedMail, result: SendResult) -> None:
         write_result(taken, result)
         if result.outcome is Outcome.ACCEPTED:
             self.known.add(taken.mail.pk)

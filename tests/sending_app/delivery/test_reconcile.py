@@ -113,9 +113,9 @@ def ours(one: Mail) -> Mail:
 def test_an_expired_lease_makes_a_mail_unknown(database: str) -> None:
     put_in_outbox()
     taken = take_lease()
-    assert (settle(), reconcile.anything_due()) == ({}, False)
+    assert (settle(), reconcile.anything_to_reconcile()) == ({}, False)
     Mail.objects.update(due=only_part().created_at)
-    assert reconcile.anything_due()
+    assert reconcile.anything_to_reconcile()
     assert settle() == {"unknown": 1}
     found = only_part()
     assert (found.state, found.unknown_outcomes, found.attempt_token) == (
@@ -127,7 +127,7 @@ def test_an_expired_lease_makes_a_mail_unknown(database: str) -> None:
     assert [entry["what"] for entry in found.log] == [found.error]
     assert found.attempted_at is not None
     assert found.due == found.attempted_at + timedelta(seconds=conf.UNKNOWN_WAIT.get())
-    assert (settle(), reconcile.anything_due()) == ({}, False)
+    assert (settle(), reconcile.anything_to_reconcile()) == ({}, False)
 
 
 def test_an_attempt_of_a_dead_worker_lasts_until_its_lease_expires(database: str) -> None:
@@ -168,13 +168,13 @@ def test_an_unknown_mail_proven_not_delivered_is_retried(database: str) -> None:
     neighbour(lost, -30 * SECOND, seen=40 * SECOND)
     neighbour(lost, 30 * SECOND, seen=40 * SECOND)
     posts_get_through(lost)
-    assert reconcile.anything_due()
+    assert reconcile.anything_to_reconcile()
     assert settle() == {"waiting": 1}
     found = ours(lost)
     assert (found.state, found.attempts, found.unknown_outcomes) == ("waiting", 1, 1)
     assert found.due <= database_now(database)
     assert found.log[-1]["what"].endswith("Sent again.")
-    assert leases.anything_due(Mail.Lane.MAIL)
+    assert leases.any_mail_due(Mail.Lane.MAIL)
     take_lease()
     assert (ours(lost).state, ours(lost).attempts) == ("posting", 2)
 
@@ -201,7 +201,7 @@ def not_yet(lost: Mail, database: str) -> str:
     found = ours(lost)
     assert (found.state, found.unknown_outcomes) == ("unknown", 1)
     assert found.due >= before + timedelta(seconds=reconcile.RECHECK_DELAY)
-    assert (settle(), reconcile.anything_due()) == ({}, False)
+    assert (settle(), reconcile.anything_to_reconcile()) == ({}, False)
     return found.error
 
 
@@ -210,7 +210,7 @@ def test_an_unknown_mail_is_not_reconciled_before_the_unknown_wait_is_over(datab
     record.record_result(take_lease().mail, outcome_of(Outcome.UNKNOWN))
     posts_get_through(only_part())
     let_pass(timedelta(seconds=conf.UNKNOWN_WAIT.get() - 5))
-    assert (settle(), reconcile.anything_due()) == ({}, False)
+    assert (settle(), reconcile.anything_to_reconcile()) == ({}, False)
     let_pass(timedelta(seconds=5))
     assert settle() == {"waiting": 1}
 
@@ -642,7 +642,7 @@ def test_an_unreadable_mail_does_not_block_the_reconciliation_of_others(
     assert settle() == {"undecidable": 1, "waiting": 1}
     assert (ours(poison).state, ours(other).state) == ("unknown", "waiting")
     assert f"Mail {poison.pk} could not be reconciled" in caplog.messages
-    assert (settle(), reconcile.anything_due()) == ({}, False)
+    assert (settle(), reconcile.anything_to_reconcile()) == ({}, False)
 
 
 def test_reconcile_raises_when_the_database_goes_away(database: str) -> None:

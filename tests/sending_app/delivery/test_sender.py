@@ -22,7 +22,7 @@ from sending_app import account
 from sending_app.api import client
 from sending_app.api.client import SendResult
 from sending_app.delivery import circuit_breaker, leases, sender
-from sending_app.delivery.leases import Lease
+from sending_app.delivery.leases import LeasedMail
 from sending_app.exceptions import Outcome
 from sending_app.mail import AttachedFile
 from sending_app.models import Mail, OpenCircuit, OutboxMessage
@@ -148,7 +148,7 @@ def test_another_worker_is_woken_when_a_second_mail_is_due(
     called: list[int] = []
     for _ in range(mails):
         put_in_outbox()
-    sender.deliver(Mail.Lane.MAIL, 60, wake_another=lambda: called.append(len(sendgrid.requests)))
+    sender.post_due_mails(Mail.Lane.MAIL, 60, wake_another=lambda: called.append(len(sendgrid.requests)))
     assert called == [0] * calls
 
 
@@ -377,7 +377,7 @@ def test_concurrent_threads_write_unwritten_outcomes_once(
     anymail(SENDGRID_API_KEY=API_KEY)
     for _ in range(12):
         put_in_outbox()
-    taken: list[Lease] = [take_lease() for _ in all_parts()]
+    taken: list[LeasedMail] = [take_lease() for _ in all_parts()]
     for lease in taken:
         sender.unwritten.writes.append(partial(sender._record, lease, accepted_outcome()))
     together = Barrier(3)

@@ -118,7 +118,7 @@ def test_concurrent_records_of_the_same_intervals_do_not_block_each_other(databa
 
 def test_remove_deletes_old_webhook_activity(database: str) -> None:
     record(("a", at(0)), ("a", at(60)))
-    activity.remove(at(60))
+    activity.remove_old_activity(at(60))
     assert rows() == [("a", 60)]
 
 

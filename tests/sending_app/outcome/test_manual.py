@@ -95,7 +95,7 @@ def test_retry_skips_a_mail_whose_content_was_removed(database: str, anymail: Ca
     anymail(OUTBOX_BODY_DAYS=1)
     found = in_state("failed", finished_at=ago(days=2))
     type(found.message).objects.update(created_at=ago(days=3))
-    assert retention.prune(lambda: True)
+    assert retention.remove_old_messages(lambda: True)
     assert manual.retry_mails([found.pk]) == Counter(empty=1)
     assert (only_part().state, statuses()) == ("failed", [FAILED, FAILED])
 

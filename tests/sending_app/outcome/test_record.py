@@ -10,7 +10,7 @@ from events_app.shared.database import database_now
 from sending_app import conf
 from sending_app.api.client import SendResult
 from sending_app.delivery import leases
-from sending_app.delivery.leases import Lease
+from sending_app.delivery.leases import LeasedMail
 from sending_app.exceptions import Outcome
 from sending_app.models import FINAL, Mail, Recipient
 from sending_app.outcome import record
@@ -327,6 +327,6 @@ def test_recording_an_outcome_does_not_lower_the_recipient_status(database: str)
 @pytest.mark.parametrize("outcome", [accepted_outcome(), *(outcome_of(one) for one in NOT_ACCEPTED)])
 def test_only_final_states_have_finished_at(database: str, outcome: SendResult) -> None:
     put_in_outbox()
-    taken: Lease = take_lease()
+    taken: LeasedMail = take_lease()
     record.record_result(taken.mail, outcome)
     assert (only_part().finished_at is not None) == (only_part().state in FINAL)

@@ -8,7 +8,7 @@ from typing import Any
 from fake_sendgrid.server import FakeSendGrid
 from sending_app.api.client import SendResult
 from sending_app.delivery import leases, sender
-from sending_app.delivery.leases import Lease
+from sending_app.delivery.leases import LeasedMail
 from sending_app.exceptions import Outcome
 from sending_app.models import Mail
 from tests.support.sending.mail_events import FIRST_REQUEST
@@ -24,7 +24,7 @@ def sendgrid_double(anymail: Callable[..., None], **how: Any) -> Iterator[FakeSe
         yield sendgrid
 
 
-def take_lease(lane: Mail.Lane = Mail.Lane.MAIL) -> Lease:
+def take_lease(lane: Mail.Lane = Mail.Lane.MAIL) -> LeasedMail:
     taken = leases.acquire(lane)
     assert taken
     return taken
@@ -32,10 +32,10 @@ def take_lease(lane: Mail.Lane = Mail.Lane.MAIL) -> Lease:
 
 def deliver(lane: Mail.Lane = Mail.Lane.MAIL, seconds: float = 60) -> dict[str, int]:
     """Post for one lane; return the number of each outcome."""
-    return dict(sender.deliver(lane, seconds, wake_another=lambda: None))
+    return dict(sender.post_due_mails(lane, seconds, wake_another=lambda: None))
 
 
-def write_result(lease: Lease, result: SendResult) -> None:
+def write_result(lease: LeasedMail, result: SendResult) -> None:
     """Record a result, as a worker does after the post."""
     sender.unwritten.write(partial(sender._record, lease, result))
 

@@ -92,7 +92,7 @@ def receiver_connected(signal: Signal, receiver: Callable[..., Any]) -> Iterator
 def post_due_mail() -> None:
     """Post all due parts, as workers would."""
     for lane in Mail.Lane:
-        while sender.deliver(lane, 0, wake_another=lambda: None):
+        while sender.post_due_mails(lane, 0, wake_another=lambda: None):
             pass
 
 
