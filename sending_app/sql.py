@@ -49,7 +49,7 @@ RETURNING {columns},
 _ALL_CIRCUITS_CLOSED = "NOT EXISTS (SELECT 1 FROM sending_app_opencircuit WHERE account IN ({fingerprints}))"
 
 # The ORM takes longer to build this statement than the database to run it.
-_ACCEPT = """
+_ACCEPT_BY_RESPONSE = """
 UPDATE sending_app_mail SET
     state = 'accepted', x_message_id = %s, error = '',
     accepted_at = statement_timestamp(), finished_at = statement_timestamp()
@@ -179,10 +179,10 @@ def lease_mail(
     return None
 
 
-def accept(database: str, mail: Mail, x_message_id: str) -> bool:
+def accept_by_response(database: str, mail: Mail, x_message_id: str) -> bool:
     """Accept the mail by its current attempt, if this is the first proof of acceptance. Whether it was."""
     with connections[database].cursor() as cursor:
-        cursor.execute(_ACCEPT, [x_message_id, mail.pk, mail.attempt_token])
+        cursor.execute(_ACCEPT_BY_RESPONSE, [x_message_id, mail.pk, mail.attempt_token])
         return bool(cursor.rowcount)
 
 

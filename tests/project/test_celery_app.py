@@ -13,6 +13,7 @@ def test_a_deployment_exports_its_celery_app() -> None:
 
 def test_django_alone_binds_tasks_to_the_deployments_celery_app() -> None:
     """As in a web process, which does not import the workers' modules."""
-    program = "import django; django.setup(); from sending_app import tasks; print(tasks.prune_mails.app.main)"
+    imports = "import django; django.setup(); from sending_app.tasks import deliver_mails"
+    program = f"{imports}; print(deliver_mails.app.main)"
     process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert process.stdout == "sendgrid-pipeline\n"
