@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from threading import Barrier
 from typing import Any
+from unittest import mock
 
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
@@ -21,8 +22,8 @@ from events_app.dispatch import store
 from events_app.dispatch.leases import Lease
 from events_app.models import Event
 from events_app.shared.database import DatabaseUnavailable
-from sending_app import outbox
-from sending_app.models import Mail, Recipient
+from sending_app import outbox, sql
+from sending_app.models import FINAL, Mail, Recipient
 from sending_app.outcome import events as outcome_events
 from tests.support.databases import on_postgresql, updates_fail
 from tests.support.events.stored_events import stream_entries
@@ -41,6 +42,8 @@ from tests.support.sending.outbox_mails import all_parts, mail, only_part, put_i
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
 State = Mail.State
+
+LATER = datetime(2026, 7, 14, 12, 0, 30, tzinfo=UTC)
 
 
 def be(state: Mail.State, **changes: object) -> Mail:
@@ -270,6 +273,35 @@ def test_events_of_many_mails_need_few_queries(database: str) -> None:
     assert all(one.opened_at for one in stored_recipients())
 
 
+@on_postgresql
+@pytest.mark.parametrize("state", Mail.State)
+@pytest.mark.parametrize("first_event_at", [None, LATER - timedelta(hours=1), LATER + timedelta(hours=1)])
+@pytest.mark.parametrize("is_accepted_by", ["nothing", "events", "a response"])
+def test_the_sql_accepts_a_mail_as_the_orm_does(
+    database: str, state: Mail.State, first_event_at: datetime | None, is_accepted_by: str
+) -> None:
+    accepted_at = {"nothing": None, "events": first_event_at, "a response": LATER - timedelta(days=1)}
+    finished_at = LATER if state in FINAL else None
+    accepted = []
+    for is_available in (True, False):
+        put_in_outbox()
+        (one,) = stored_recipients(Mail.objects.latest("pk"))
+        row = Mail.objects.filter(pk=one.mail_id)
+        row.update(
+            state=state,
+            first_event_at=first_event_at,
+            accepted_at=accepted_at[is_accepted_by],
+            finished_at=finished_at,
+            error="why",
+        )
+        with mock.patch.object(sql, "is_available", return_value=is_available):
+            outcome_events.apply_events([normalized_event("processed", one)], [LATER])
+        columns = ("state", "first_event_at", "accepted_at", "error", "x_message_id", "sent_twice")
+        after = row.values(*columns, "finished_at").get()
+        accepted.append({**after, "finished_at": after["finished_at"] and (finished_at or "now")})
+    assert accepted[0] == accepted[1]
+
+
 # With the storing, or not at all
 
 
@@ -447,7 +479,6 @@ def outcome(found: Mail) -> list[Any]:
     ]
 
 
-LATER = datetime(2026, 7, 14, 12, 0, 30, tzinfo=UTC)
 EARLIER = LATER - timedelta(seconds=25)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.db import connections, transaction
@@ -16,6 +17,7 @@ from sending_app import outbox, sql
 from sending_app.models import Mail, Recipient
 from sending_app.outcome import recipients
 from sending_app.outcome.recipients import ENGAGEMENT_TIMES, FAILED, RANKED_STATUSES, RecipientUpdate
+from tests.support.databases import on_postgresql
 from tests.support.examples import examples
 from tests.support.sending.mail_events import EVENT_TIME, normalized_event, stored_recipients
 from tests.support.sending.outbox_mails import mail, only_part, put_in_outbox
@@ -179,6 +181,22 @@ def test_the_recipient_status_is_independent_of_order_batches_and_duplicates(
         assert row(other)["rank"] >= last["rank"]
         last = row(other)
     assert row(one) == last
+
+
+@on_postgresql
+@hypothesis_settings(max_examples=examples(30), suppress_health_check=list(HealthCheck))
+@given(batches=st.lists(happened, min_size=1, max_size=3))
+def test_the_sql_moves_a_recipient_as_the_orm_does(
+    database: str, batches: list[list[tuple[str, int]]]
+) -> None:
+    put_in_outbox(mail("ann@example.com", "bob@example.com"))
+    one, other = stored_recipients()[-2:]
+    for events in batches:
+        made = [normalized_event(kind, one, seconds) for kind, seconds in events]
+        hear(database, *made, pk=one.pk)
+        with mock.patch.object(sql, "is_available", return_value=False):
+            hear(database, *made, pk=other.pk)
+        assert row(one) == row(other)
 
 
 def test_an_unchanged_recipient_is_not_written(database: str) -> None:
