@@ -42,7 +42,7 @@ def find_mails(criteria: MailCriteria) -> "QuerySet[Mail]":
         return mails.none()  # databases refuse to compare a column with such a number
     if criteria.ids:
         mails = mails.filter(pk__in=list(_numbers(criteria.ids)))
-    if names_recipients(criteria):
+    if criteria.message_id is not None or criteria.address is not None:
         mails = mails.filter(pk__in=recipients(criteria).values("mail"))
     return filter_columns(
         mails,
@@ -56,11 +56,6 @@ def find_mails(criteria: MailCriteria) -> "QuerySet[Mail]":
         message__created_at__gte=criteria.since,
         message__created_at__lt=criteria.until,
     )
-
-
-def names_recipients(criteria: MailCriteria) -> bool:
-    """Whether the filter is about single recipients of a mail."""
-    return criteria.message_id is not None or criteria.address is not None
 
 
 def recipients(criteria: MailCriteria) -> "QuerySet[Recipient]":

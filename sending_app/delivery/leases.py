@@ -31,7 +31,7 @@ class LeasedMail:
 
 
 def acquire(lane: Mail.Lane) -> LeasedMail | None:
-    """LeasedMail the lane's longest due mail. None if no mail is due."""
+    """Lease the lane's longest due mail. None if no mail is due."""
     accounts = usable()
     # Usually no circuit is open, and one statement is enough.
     lease = _acquire(lane, accounts)
@@ -69,7 +69,7 @@ def _due(lane: Mail.Lane, accounts: Sequence[Account]) -> "QuerySet[Mail]":
 
 
 def _acquire(lane: Mail.Lane, accounts: Sequence[Account], is_probe: bool = False) -> LeasedMail | None:
-    """LeasedMail a due mail if no circuit of these accounts is open. A probe ignores the circuit."""
+    """Lease a due mail if no circuit of these accounts is open. A probe ignores the circuit."""
     if not accounts:
         return None
     if sql.is_available(using()):

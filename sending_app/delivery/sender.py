@@ -1,4 +1,4 @@
-"""LeasedMail due mails, build and post each mail outside a transaction, and record the result."""
+"""Lease due mails, build and post each mail outside a transaction, and record the result."""
 
 import logging
 import time
