@@ -58,11 +58,6 @@ def _write(buckets: Sequence[_Bucket]) -> None:
     _written.update(buckets)
 
 
-def forget() -> None:
-    """Write every bucket anew from now on: the rows may have been deleted."""
-    _written.clear()
-
-
 def silence(
     account: str, since: datetime, until: datetime, longest: timedelta
 ) -> tuple[datetime, datetime] | None:

@@ -29,7 +29,7 @@ def no_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def no_remembered_activity() -> None:
-    activity.forget()
+    activity._written.clear()
 
 
 @pytest.fixture
