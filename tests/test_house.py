@@ -40,6 +40,7 @@ EXPORTING = (
 #: The modules of each app with hand-written SQL. Expressions of the ORM may stand elsewhere.
 SQL_MODULES = {
     "events_app": {"events_app/sql.py", "events_app/shared/database.py"},
+    "sending_app": {"sending_app/sql.py"},
 }
 
 #: Names that say nothing of what is in a module.

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import chain, islice
-from types import ModuleType
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from django.core.exceptions import ImproperlyConfigured
@@ -72,8 +71,7 @@ class Console(BaseCommand):
     requires_system_checks = ()
 
     noun: ClassVar[str]
-    #: A module has the three names of `Search` too.
-    search: ClassVar[Search | ModuleType]
+    search: ClassVar[Search]
     #: The relation of a row that lists and pages need.
     related: ClassVar[str]
     #: Large columns that lists and dry runs do not need.
