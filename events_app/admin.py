@@ -14,6 +14,7 @@ from events_app.models import (
     PendingDelivery,
     PendingInboundDelivery,
 )
+from events_app.shared.addresses import comparable
 from events_app.shared.admin import ReadOnly
 
 #: Characters of a mail's text on its page.
@@ -31,7 +32,7 @@ class EventAdmin(ReadOnly):
     ordering = ("-id",)
 
     def matching(self, term: str) -> Q:
-        return Q(recipient=term.lower()) | Q(message_id=term)
+        return Q(recipient=comparable(term)) | Q(message_id=term)
 
     @admin.display(description="As SendGrid posted it")
     def posted(self, event: Event) -> str:

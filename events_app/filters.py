@@ -11,6 +11,7 @@ from events_app.conf import DEDUPE_BY
 from events_app.decode import dedupe_key
 from events_app.dispatch.filters import Filter, ids_without_row, with_ids
 from events_app.models import Event
+from events_app.shared.addresses import comparable
 from events_app.shared.database import clean, filter_columns
 
 
@@ -33,7 +34,7 @@ def find_events(criteria: EventCriteria) -> "QuerySet[Event]":
     return filter_columns(
         events,
         message_id=criteria.message_id,
-        recipient=None if criteria.address is None else criteria.address.lower(),
+        recipient=None if criteria.address is None else comparable(criteria.address),
         event_type__in=criteria.types or None,
     )
 

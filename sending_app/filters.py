@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from django.db.models import QuerySet
 
+from events_app.shared.addresses import comparable
 from events_app.shared.database import RowFilter, clean, filter_columns
 from sending_app import conf
 from sending_app.compose.addresses import encoder
@@ -70,8 +71,7 @@ def recipients(criteria: MailCriteria) -> "QuerySet[Recipient]":
 
 def in_events(criteria: MailCriteria) -> set[str] | None:
     """The forms in which stored events have the filter's address; None without an address."""
-    address = criteria.address
-    return None if address is None else {*forms(address), clean(address).strip().lower()}
+    return None if criteria.address is None else forms(criteria.address)
 
 
 def missing_mails(ids: Sequence[str]) -> list[str]:
@@ -94,7 +94,7 @@ def forms(address: str) -> set[str]:
         for rules in (*ENCODERS, conf.SENDGRID_IDNA_ENCODER.get() or conf.IDNA_ENCODER.get()):
             with suppress(ValueError):
                 variants.add(f"{local}@{encoder(rules)(domain)}")
-    return {variant.casefold() for variant in variants}
+    return {comparable(variant) for variant in variants}
 
 
 def as_uuid(text: str) -> uuid.UUID | None:

@@ -143,7 +143,7 @@ class Recipient(models.Model):
     mail = models.ForeignKey(Mail, models.CASCADE, related_name="recipients")
     #: The personalization's id, returned in events.
     message_id = models.UUIDField()
-    #: As sent, casefolded.
+    #: As sent, in the form of `events_app.shared.addresses.comparable`.
     address = models.CharField(max_length=320)
     kind = models.CharField(max_length=3, choices=Kind)
     #: Progress of delivery. Only `outcome.recipients` updates the status.

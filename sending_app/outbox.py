@@ -11,6 +11,7 @@ from django.db import connections, router, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from events_app.shared.addresses import comparable
 from events_app.shared.database import database_now, sql_now
 from sending_app import conf, sql
 from sending_app.api.payload import MAX_SCHEDULE_AHEAD, sending_time, split_into_requests
@@ -123,7 +124,7 @@ def _mail(
 
 def _recipients(mail: Mail, personalizations: Sequence[Personalization]) -> list[Recipient]:
     # A row per personalization and address. Two equal addresses in a personalization are a mistake that
-    # SendGrid refuses, or different addresses that casefold() makes equal.
+    # SendGrid refuses, or addresses of more than 320 characters that differ after these.
     rows: dict[tuple[str, str], Recipient] = {}
     for personalization in personalizations:
         for role, addresses in (
@@ -132,7 +133,7 @@ def _recipients(mail: Mail, personalizations: Sequence[Personalization]) -> list
             (Recipient.Kind.BCC, personalization.bcc),
         ):
             for recipient in addresses:
-                address = recipient["email"].replace("\0", "").casefold()[:320]
+                address = comparable(recipient["email"].replace("\0", ""))[:320]
                 row = Recipient(
                     mail=mail, message_id=uuid.UUID(personalization.id), address=address, kind=role
                 )

@@ -22,6 +22,7 @@ from events_app.dispatch.results import ResultBuffer
 from events_app.models import Event, NewEvent, PendingDelivery
 from events_app.normalize import read_event
 from events_app.shared import counters
+from events_app.shared.addresses import comparable
 from events_app.shared.database import DatabaseUnavailable, clean, database_now
 from events_app.signals import TrackingEvent, stored
 from events_app.stream import Entry, events_in
@@ -101,7 +102,7 @@ def _arrivals(entries: Sequence[Entry]) -> Iterator[Arrival]:
                 event_type=event.event_type.value,
                 event_id=(event.event_id or "")[:255],
                 message_id=(event.message_id or "")[:255],
-                recipient=(event.recipient or "").lower()[:320],
+                recipient=comparable(event.recipient or "")[:320],
                 timestamp=event.timestamp,
             )
             yield Arrival(row, event)

@@ -9,6 +9,7 @@ from django.db.models import Q, QuerySet
 
 from events_app.dispatch.filters import Filter, ids_without_row, with_ids
 from events_app.models import InboundMail
+from events_app.shared.addresses import comparable
 from events_app.shared.database import clean, filter_columns
 
 
@@ -58,7 +59,7 @@ def mails() -> "QuerySet[InboundMail]":
 
 
 def _with_address(address: str) -> Q:
-    address = clean(address).strip().lower()
+    address = comparable(clean(address))
     return Q(sender=address) | Q(recipient=address)
 
 

@@ -18,6 +18,7 @@ from events_app.inbound.parse import post as parse_post
 from events_app.inbound.parse.post import Reading
 from events_app.models import InboundMail, PendingInboundDelivery
 from events_app.shared import counters
+from events_app.shared.addresses import comparable
 from events_app.shared.database import clean, database_now
 from events_app.signals import InboundEvent, answered, inbound
 
@@ -62,8 +63,8 @@ def read_mail(mail: InboundMail) -> InboundEvent:
         mail.key = reading.key
         mail.message_id = (message.message_id or "")[:255]
         mail.answers = (_answers(message) or "")[:255]
-        mail.sender = (sender.addr_spec if sender else "").lower()[:320]
-        mail.recipient = (recipient or "").lower()[:320]
+        mail.sender = comparable(sender.addr_spec if sender else "")[:320]
+        mail.recipient = comparable(recipient or "")[:320]
         mail.subject = (message.subject or "")[:200]
         mail.save(update_fields=["key", "message_id", "answers", "sender", "recipient", "subject"])
     # On every reading: a worker may have died, or lost the database, after saving the key.

@@ -16,6 +16,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Coalesce
 
+from events_app.shared.addresses import comparable
 from events_app.shared.database import AnyOf, database_now
 from events_app.signals import TrackingEvent
 from sending_app import sql
@@ -99,7 +100,7 @@ def _apply_events(by_id: _ById, database: str) -> None:
         for event, at in arrived:
             arrivals.add((account, at))
             feedback.apply(event, at)
-            if (event.recipient or "").casefold() == address:
+            if comparable(event.recipient or "") == address:
                 updates.setdefault(pk, RecipientUpdate()).apply(event, now)
     # Mails before recipients, the order in which a failing mail locks rows.
     _apply_feedback({pk: mail for pk, mail in mails.items() if mail.is_new}, database, now)

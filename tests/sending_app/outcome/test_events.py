@@ -105,10 +105,29 @@ def test_event_feedback_of_one_recipient_accepts_the_whole_mail(database: str) -
     assert [one.status for one in stored_recipients()] == ["delivered", "bounced", "queued"]
 
 
-def test_event_feedback_matches_addresses_case_insensitively(database: str) -> None:
-    put_in_outbox(mail("Ann.Müller@Example.com"))
-    receive_events(event_payload("delivered", stored_recipients()[0], email=" ANN.MÜLLER@example.COM"))
+@pytest.mark.parametrize(
+    ("sent", "returned"),
+    [
+        ("Ann.Müller@Example.com", " ANN.MüLLER@example.COM"),
+        ('"a..b"@docomo.example', '"a..b"@docomo.example'),
+        ('"a..b"@docomo.example', "A..B@docomo.example"),
+        ("o'neil@example.com", '"O\'Neil"@example.com'),
+        ("groß@example.com", "GROß@example.com"),
+    ],
+)
+def test_event_feedback_matches_any_spelling_of_an_address(database: str, sent: str, returned: str) -> None:
+    put_in_outbox(mail(sent))
+    receive_events(event_payload("delivered", stored_recipients()[0], email=returned))
     assert stored_recipients()[0].status == "delivered"
+
+
+def test_event_feedback_tells_apart_addresses_that_differ_beyond_ascii_case(database: str) -> None:
+    put_in_outbox(mail("gross@example.com", "groß@example.com"))
+    receive_events(event_payload("bounce", stored_recipients()[0], email="groß@example.com"))
+    assert {one.address: one.status for one in stored_recipients()} == {
+        "gross@example.com": "queued",
+        "groß@example.com": "bounced",
+    }
 
 
 @pytest.mark.parametrize("email", ["forwarded@elsewhere.example", None, 17])
