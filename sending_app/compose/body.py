@@ -8,6 +8,7 @@ from typing import Any
 
 from django.utils.timezone import get_current_timezone, is_naive, make_aware
 
+from events_app.shared.addresses import comparable
 from events_app.signals import MESSAGE_ID_ARG
 from sending_app.compose.addresses import parse_addresses
 from sending_app.compose.attributes import Attributes, Rules
@@ -82,7 +83,7 @@ def _special_headers(attributes: Attributes, rules: Rules) -> tuple[dict[str, An
 
 
 def _sender(written: Any, rules: Rules) -> Address:
-    senders = parse_addresses([written], "from_email", rules.idna)
+    senders = parse_addresses([written], "from_email", rules.idna, sender=True)
     if not senders:
         raise InvalidAddress("There is no address in from_email")
     if len(senders) > 1:
@@ -93,7 +94,7 @@ def _sender(written: Any, rules: Rules) -> Address:
 def _distinct(written: list[Any], field: str, rules: Rules) -> list[Address]:
     # SendGrid refuses duplicates in reply_to_list (Mail Send Overview).
     mailboxes = parse_addresses(written, field, rules.idna)
-    return list({mailbox.wire.casefold(): mailbox.address for mailbox in mailboxes}.values())
+    return list({comparable(mailbox.wire): mailbox.address for mailbox in mailboxes}.values())
 
 
 def _subject(written: Any) -> str:

@@ -2,11 +2,13 @@
 
 import uuid
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
+from events_app.shared.addresses import comparable
 from sending_app.compose.addresses import Mailbox, parse_addresses
 from sending_app.compose.attributes import Attributes, Rules
 from sending_app.compose.body import checked_headers, custom_args
@@ -49,10 +51,11 @@ def for_each(
 ) -> list[Personalization]:
     """Build a personalization for each `to` recipient. Every cc and bcc recipient gets every copy."""
     merge_data = finder(
-        attributes.get("merge_data", {}) if dynamic else _each(attributes, "merge_data", substitutions)
+        attributes.get("merge_data", {}) if dynamic else _each(attributes, "merge_data", substitutions),
+        rules.idna,
     )
-    metadata = finder(_each(attributes, "merge_metadata", partial(custom_args, rules=rules)))
-    headers = finder(_each(attributes, "merge_headers", partial(checked_headers, rules=rules)))
+    metadata = finder(_each(attributes, "merge_metadata", partial(custom_args, rules=rules)), rules.idna)
+    headers = finder(_each(attributes, "merge_headers", partial(checked_headers, rules=rules)), rules.idna)
     return [
         Personalization(
             id=_new_id(),
@@ -97,8 +100,8 @@ def _without_duplicates(to: list[Mailbox], recipients: Recipients) -> dict[str, 
     fields: dict[str, list[Address]] = {"to": [], "cc": [], "bcc": []}
     for field, mailboxes in (("to", to), ("cc", recipients.cc), ("bcc", recipients.bcc)):
         for mailbox in mailboxes:
-            if (folded := mailbox.wire.casefold()) not in seen:
-                seen.add(folded)
+            if (form := comparable(mailbox.wire)) not in seen:
+                seen.add(form)
                 fields[field].append(mailbox.address)
     return fields
 
@@ -107,21 +110,34 @@ def _addresses(written: Iterable[dict[str, Any]]) -> list[Address]:
     return [{name: address[name] for name in ("email", "name") if address.get(name)} for address in written]
 
 
-def finder(by_address: Mapping[str, dict[str, Any]]) -> Callable[[Mailbox], dict[str, Any]]:
-    """Make a lookup by recipient: by the address as written, as sent, then without case."""
+def finder(
+    by_address: Mapping[str, dict[str, Any]], encode: Callable[[str], str]
+) -> Callable[[Mailbox], dict[str, Any]]:
+    """Make a lookup by recipient: by the address as written, as sent, then by any spelling of the address."""
     if not by_address:
         return lambda _: {}
-    folded = {address.casefold(): fields for address, fields in by_address.items()}
+    by_form = {form: fields for address, fields in by_address.items() for form in _forms(address, encode)}
 
     def find(mailbox: Mailbox) -> dict[str, Any]:
-        fields = by_address.get(mailbox.given)
-        if fields is None:
-            fields = by_address.get(mailbox.wire)
-        if fields is None:
-            fields = folded.get(mailbox.given.casefold())
-        return folded.get(mailbox.wire.casefold(), {}) if fields is None else fields
+        for spellings, key in (
+            (by_address, mailbox.given),
+            (by_address, mailbox.wire),
+            (by_form, comparable(mailbox.wire)),
+        ):
+            if (fields := spellings.get(key)) is not None:
+                return fields
+        return {}
 
     return find
+
+
+def _forms(address: str, encode: Callable[[str], str]) -> Iterator[str]:
+    form = comparable(address)
+    yield form
+    local, _, domain = form.rpartition("@")
+    if not domain.isascii():
+        with suppress(ValueError):
+            yield comparable(f"{local}@{encode(domain)}")
 
 
 def substitutions(merge_data: Mapping[str, Any], field: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ import pytest
 from sending_app.compose.addresses import Mailbox
 from sending_app.compose.personalizations import finder
 from sending_app.exceptions import AnymailWarning, MissingDelimiters, SerializationError
-from tests.support.sending.composed_messages import composed, rules
+from tests.support.sending.composed_messages import IDNA, composed, rules
 
 HYPHENS = {"merge_field_format": "-{}-"}
 DYNAMIC = "d-5a963add2ec84305813ff860db277d7a"
@@ -89,6 +89,18 @@ def test_use_dynamic_template_overrides_the_detected_template_kind() -> None:
         ("t@bücher.example", "t@xn--bcher-kva.example"),
         ("t@bücher.example", "T@XN--bcher-kva.example"),
         ("t@Bücher.example", "t@bücher.example"),
+        ("t@bücher.example", "T@BÜCHER.example"),
+        ('"a..b"@x.example', '"a..b"@x.example'),
+        ('Tom <"a..b"@x.example>', '"a..b"@x.example'),
+        ('"a..b"@x.example', "a..b@x.example"),
+        ("a..b@x.example", "a..b@x.example"),
+        ("a..b@x.example", '"A..b"@x.example'),
+        ('"o\'neil"@x.example', '"o\'neil"@x.example'),
+        ('"o\'neil"@x.example', "o'neil@x.example"),
+        ("ann @x.example", "ann @x.example"),
+        ("Ann <ann @x.example>", "ann @x.example"),
+        ("ann @x.example", "ann@x.example"),
+        ("ann@x.example (Ann)", "ann@x.example"),
     ],
 )
 def test_b3_merge_data_is_found_by_any_form_of_the_address(given: str, key: str) -> None:
@@ -97,8 +109,23 @@ def test_b3_merge_data_is_found_by_any_form_of_the_address(given: str, key: str)
     assert (envelope.merge_data, envelope.metadata, envelope.headers) == ({"a": "1"}, {"a": "1"}, {"a": "1"})
 
 
+@pytest.mark.parametrize(
+    ("given", "key"),
+    [
+        ("gross@x.example", "groß@x.example"),
+        ("i@x.example", "İ@x.example"),
+        ("jörg@x.example", "JÖRG@x.example"),
+        ("a.b@x.example", '"a..b"@x.example'),
+        ("t@x.example", "t@ü\ud83d.example"),
+    ],
+)
+def test_merge_data_of_another_mailbox_is_not_found(given: str, key: str) -> None:
+    find = finder({key: {"a": "1"}}, IDNA)
+    assert find(Mailbox("", given, given)) == {}
+
+
 def test_merge_data_of_the_exact_address_takes_precedence() -> None:
-    find = finder({"t@x.example": {"n": 1}, "T@x.example": {"n": 2}, "o@x.example": {}})
+    find = finder({"t@x.example": {"n": 1}, "T@x.example": {"n": 2}, "o@x.example": {}}, IDNA)
     assert find(Mailbox("", "t@x.example", "t@x.example")) == {"n": 1}
     assert find(Mailbox("", "T@x.example", "T@x.example")) == {"n": 2}
     assert find(Mailbox("", "o@x.example", "t@x.example")) == {}

@@ -1,0 +1,73 @@
+"""Rules for addresses that a mailbox can have."""
+
+import re
+import unicodedata
+
+from sending_app.compose.plain import is_unicode
+from sending_app.mail import MAX_LOCAL_PART
+
+#: Octets of a domain, and of a label, its part between dots (RFC 1035, 2.3.4, without the root).
+MAX_DOMAIN = 253
+MAX_LABEL = 63
+
+_control = re.compile(r"[\x00-\x1f\x7f]")
+
+#: Unicode's categories without a shape: control, format, unassigned, private, surrogates, separators.
+_SHAPELESS = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"})
+
+# Blank letters, marks and symbols, most of Unicode's Default_Ignorable_Code_Point.
+_blank = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+
+# Words of some scripts need joiners. Only the encoder of a domain knows where (RFC 5892, A.1 and A.2).
+_JOINERS = "\u200c\u200d"
+
+_punctuation = re.compile(r"[!-,/:-@\[-^`{-~]")
+
+
+class AddressFault(Exception):
+    """Says why a text is not an address."""
+
+
+def check_text(text: str) -> None:
+    """Raise AddressFault for text that no header may have."""
+    if _control.search(text):
+        raise AddressFault("it has a line break or another control character")
+    if not text.isascii() and not is_unicode(text):
+        raise AddressFault("it has half of a surrogate pair")
+
+
+def check_characters(local: str, domain: str) -> None:
+    """Raise AddressFault for a character that nobody sees in the address: nobody typed that character."""
+    for part, allowed in ((local, " "), (domain, _JOINERS)):
+        for character in "" if part.isascii() else part:
+            shapeless = unicodedata.category(character) in _SHAPELESS or _blank.match(character)
+            if shapeless and character not in allowed:
+                name = unicodedata.name(character, "a character without a name")
+                raise AddressFault(f"it has {name} (U+{ord(character):04X})")
+
+
+def check_mailbox(local: str, domain: str) -> None:
+    """Raise AddressFault for an address that no mailbox can have. `local` is without quotes."""
+    if len(local.encode()) > MAX_LOCAL_PART:
+        raise AddressFault(f"it has more than {MAX_LOCAL_PART} octets before its @ (RFC 5321, 4.5.3.1.1)")
+    labels = domain.split(".")
+    if domain.startswith("[") or labels[-1].isdecimal():
+        # Support article 360000019762 of SendGrid in Japan. No top-level domain is a number (RFC 3696, 2).
+        raise AddressFault("its domain is an IP address, and SendGrid sends to none")
+    if not all(labels):
+        raise AddressFault("its domain has a dot at an end, or two dots in a row")
+    if len(labels) < 2:
+        # RFC 5321, 2.3.5 requires the complete name, and top-level domains must not receive mail (RFC 7085).
+        raise AddressFault("its domain has no dot")
+    if match := _punctuation.search(domain):
+        raise AddressFault(f"its domain has {match[0]!r}")
+    # Characters: ASCII never has fewer than the text that it encodes.
+    if len(domain) > MAX_DOMAIN:
+        raise AddressFault(f"its domain is longer than {MAX_DOMAIN} octets (RFC 1035, 2.3.4)")
+    for label in labels:
+        if len(label) > MAX_LABEL:
+            raise AddressFault(f"a part of its domain is longer than {MAX_LABEL} octets (RFC 1035, 2.3.4)")
+        if label[0] == "-" or label[-1] == "-":
+            raise AddressFault("a part of its domain begins or ends with a hyphen (RFC 1123, 2.1)")
