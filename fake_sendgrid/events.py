@@ -44,6 +44,7 @@ _STEP_FIELDS: dict[str, Event] = {
         "bounce_classification": "Reputation",
     },
     "dropped": {"reason": "Bounced Address"},
+    "invalid": {"event": "dropped", "reason": "Invalid"},
     "open": {"useragent": _AGENT, "ip": "203.0.113.9", "sg_machine_open": False},
     "click": {
         "useragent": _AGENT,

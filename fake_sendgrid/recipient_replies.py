@@ -12,6 +12,7 @@ from typing import Any
 from fake_sendgrid import scenarios
 from fake_sendgrid.events import Event, message_id
 from fake_sendgrid.request_log import AcceptedMail, RequestLog
+from fake_sendgrid.rules.addresses import folded
 
 #: The text of a reply by default.
 _DEFAULT_TEXT = "Thank you, that is all I wanted to know."
@@ -65,7 +66,7 @@ def reply_to(accepted: AcceptedMail, text: str, *, recipient: str | None = None)
 def _find_recipient(body: Mapping[str, Any], recipient: str | None) -> tuple[Mapping[str, Any], str]:
     """Return the personalization and the address of a recipient."""
     for personalization, email in scenarios.recipients(body):
-        if recipient is None or email.lower() == recipient.lower():
+        if recipient is None or folded(email) == folded(recipient):
             return personalization, email
     raise ValueError("only a recipient of the mail can reply to it")
 
@@ -82,7 +83,7 @@ def _sender(body: Mapping[str, Any], personalization: Mapping[str, Any]) -> Any:
 
 def _address(who: Mapping[str, Any]) -> Address:
     user, _, domain = who["email"].rpartition("@")
-    return Address(_line(who.get("name", "")), user, domain)
+    return Address(_line(who.get("name", "")), user.strip('"'), domain)  # adds quotes where needed
 
 
 def _line(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from fake_sendgrid import scenarios
 from fake_sendgrid.responses import ApiResponse
+from fake_sendgrid.rules.addresses import folded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ class AcceptedMail:
     def matches(self, value: str) -> bool:
         """Whether `value` is one of its recipients or custom arguments."""
         return any(
-            email.lower() == value.lower()
+            folded(email) == folded(value)
             or value in scenarios.custom_args(self.body, personalization).values()
             for personalization, email in scenarios.recipients(self.body)
         )

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fake_sendgrid.events import Event, event_steps
-from fake_sendgrid.rules.addresses import emails_of
+from fake_sendgrid.rules.addresses import emails_of, is_sent_to
 from fake_sendgrid.rules.recipients import KINDS
 
 #: Events by the beginning of the address, in lower case.
@@ -31,14 +31,20 @@ _LINK = re.compile(r"""https?://[^\s"'<>]+""")
 
 
 def scenario_of(email: str) -> tuple[str, ...]:
+    if not is_sent_to(email):
+        return ("invalid",)
     return next(
-        (SCENARIOS[prefix] for prefix in SCENARIOS if email.lower().startswith(prefix)), DEFAULT_SCENARIO
+        (SCENARIOS[prefix] for prefix in SCENARIOS if _name(email).startswith(prefix)), DEFAULT_SCENARIO
     )
 
 
 def sends_reply(email: str) -> bool:
     """Whether this recipient replies to an opened mail."""
-    return email.lower().startswith("reply")
+    return _name(email).startswith("reply")
+
+
+def _name(email: str) -> str:
+    return email.lower().removeprefix('"')
 
 
 def recipients(mail: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str]]:

@@ -5,7 +5,7 @@ from itertools import chain
 from typing import Any
 
 from fake_sendgrid.rules import levels
-from fake_sendgrid.rules.addresses import address, emails_of, sender
+from fake_sendgrid.rules.addresses import address, emails_of, folded, sender
 from fake_sendgrid.rules.fault import Fault, mistyped, text
 
 MOST_CATEGORIES = 10
@@ -49,7 +49,7 @@ def _reply_to(mail: Mapping[str, Any]) -> Iterator[Fault]:
         for index, one in enumerate(several):
             yield from address(one, f"reply_to_list.{index}")
         emails = emails_of(several)
-        if len({email.lower() for email in emails}) < len(emails) or len(several) > MOST_REPLY_TO:
+        if len({folded(email) for email in emails}) < len(emails) or len(several) > MOST_REPLY_TO:
             yield Fault(f"The reply_to_list has up to {MOST_REPLY_TO} unique addresses.", "reply_to_list")
 
 

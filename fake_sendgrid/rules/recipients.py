@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Any
 
 from fake_sendgrid.rules import levels
-from fake_sendgrid.rules.addresses import address, email_of, emails_of, sender
+from fake_sendgrid.rules.addresses import address, email_of, emails_of, folded, sender
 from fake_sendgrid.rules.fault import Fault, mistyped
 
 #: The most personalizations, and the most recipients in all of them.
@@ -68,8 +68,7 @@ def _addresses(one: Mapping[str, Any], prefix: str) -> Iterator[Fault]:
 
 
 def _repeated(one: Mapping[str, Any], prefix: str) -> Iterator[Fault]:
-    # SendGrid ignores case here (sendgrid-ruby issues 436 and 461).
-    found = Counter(email.lower() for email in _recipients(one))
+    found = Counter(folded(email) for email in _recipients(one))
     for email, times in found.items():
         if times > 1:
             yield Fault(
@@ -89,7 +88,7 @@ def _from(one: Mapping[str, Any], prefix: str, mail: Mapping[str, Any]) -> Itera
 
 
 def _domain(who: object) -> str:
-    return email_of(who).rpartition("@")[2].lower()
+    return folded(email_of(who).rpartition("@")[2])
 
 
 def _custom_args(one: Mapping[str, Any], prefix: str, mail: Mapping[str, Any]) -> Iterator[Fault]:

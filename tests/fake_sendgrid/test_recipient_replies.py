@@ -41,6 +41,12 @@ def test_a_reply_goes_from_the_recipient_to_the_sender() -> None:
     )
 
 
+def test_a_reply_from_and_to_a_quoted_address_keeps_the_address() -> None:
+    reply = reply_to(accepted(mail_body('"a..b"@example.com', reply_to={"email": '"c d"@example.org'})), "")
+    # The header objects of the standard library drop the first one's quotes.
+    assert b'From: "a..b"@example.com\nTo: "c d"@example.org\n' in bytes(reply)
+
+
 def test_a_reply_refers_to_the_message_id_of_the_events() -> None:
     body = mail_body(headers={"Message-Id": "<own@example.org>"})
     assert reply_to(accepted(body), "")["References"] == "<own@example.org>"

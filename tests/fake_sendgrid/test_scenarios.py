@@ -37,10 +37,17 @@ def told(body: dict[str, Any], seed: int = 1) -> list[Event]:
         ("unsubscribe", ["processed", "delivered", "unsubscribe"]),
         ("reply.ann", ["processed", "delivered", "open"]),
         ("silent", []),
+        ('"bounce..a"', ["processed", "bounce"]),
     ],
 )
 def test_the_local_part_chooses_the_scenario(local: str, names: list[str]) -> None:
     assert [event["event"] for event in told(mail_body(f"{local}@example.com"))] == names
+
+
+@pytest.mark.parametrize("email", ["a..b@x.org", ".a@x.org", "bounce.@x.org", "groß@x.org", "a@[127.0.0.1]"])
+def test_a_mail_to_an_address_that_gets_no_mail_is_dropped(email: str) -> None:
+    (event,) = told(mail_body(email))
+    assert (event["event"], normalize(event).reject_reason) == ("dropped", RejectReason.INVALID)
 
 
 def test_a_block_is_a_bounce_with_another_type() -> None:
