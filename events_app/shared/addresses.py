@@ -10,7 +10,8 @@ _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _ATEXT = r"[^\s\x00-\x1f\x7f\"(),.:;<>@\[\\\]]"
 _dot_atom = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*")
 _atoms_and_dots = re.compile(rf"(?:{_ATEXT}|\.)+")
-_plain = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*@[\w.-]+")
+# What an address with several spellings has: quotes, spaces, odd dots.
+_spelled = re.compile(r'[" ]|\.[.@]|^\.')
 _escaped = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -20,10 +21,10 @@ def comparable(address: str) -> str:
     ASCII letters are in lower case, and `local_part` decides about quotes. Other letters keep their case: "ß"
     and "ss" may be two mailboxes. Text that is not an address has a form too.
     """
-    lower = address.translate(_LOWER)
-    if _plain.fullmatch(lower):
+    lower = (address.lower() if address.isascii() else address.translate(_LOWER)).strip()
+    if not _spelled.search(lower):
         return lower
-    local, at, domain = lower.strip().rpartition("@")
+    local, at, domain = lower.rpartition("@")
     return f"{local_part(local)}{at}{without_spaces(domain)}"
 
 

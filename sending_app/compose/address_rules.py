@@ -50,6 +50,8 @@ def check_characters(local: str, domain: str) -> None:
 
 def check_mailbox(local: str, domain: str) -> None:
     """Raise AddressFault for an address that no mailbox can have. `local` is without quotes."""
+    if not local:
+        raise AddressFault("it has nothing between the quotes before its @")
     if len(local.encode()) > MAX_LOCAL_PART:
         raise AddressFault(f"it has more than {MAX_LOCAL_PART} octets before its @ (RFC 5321, 4.5.3.1.1)")
     labels = domain.split(".")

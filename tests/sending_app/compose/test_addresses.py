@@ -127,6 +127,7 @@ def test_a_mailbox_without_a_name_has_no_name_field() -> None:
         ('b@"x".example', "it has '\"' outside quotes"),
         ("bob smith@x.example", "it has a space"),
         ("bob@x example", "it has a space"),
+        ('""@x.example', "it has nothing between the quotes before its @"),
         ("ann@[127.0.0.1]", "its domain is an IP address, and SendGrid sends to none"),
         ("ann@[IPv6:::1]", "its domain is an IP address, and SendGrid sends to none"),
         ("ann@127.0.0.1", "its domain is an IP address, and SendGrid sends to none"),

@@ -5,6 +5,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sending_app.compose.addresses import Mailbox
 from sending_app.compose.personalizations import finder
@@ -107,6 +109,25 @@ def test_b3_merge_data_is_found_by_any_form_of_the_address(given: str, key: str)
     attributes = {name: {key: {"a": "1"}} for name in ("merge_data", "merge_metadata", "merge_headers")}
     envelope = composed(to=[given], esp_extra=HYPHENS, **attributes).mail.personalizations[0]
     assert (envelope.merge_data, envelope.metadata, envelope.headers) == ({"a": "1"}, {"a": "1"}, {"a": "1"})
+
+
+local_parts = st.text("aB'ß.+", min_size=1, max_size=6) | st.text("aB'ß. @,<", min_size=1, max_size=6).map(
+    lambda content: f'"{content}"'
+)
+spellings = st.builds(
+    "{}{}@{}{}".format,
+    local_parts,
+    st.sampled_from(["", " "]),
+    st.sampled_from(["", " "]),
+    st.sampled_from(["x.example", "X.example", "Bücher.example", "bücher . example"]),
+)
+
+
+@given(spellings, st.sampled_from(["{}", "Tom <{}>", '"Tom, B" <{}>', "{} (Tom)", " {} "]))
+def test_merge_data_and_id_are_found_by_the_address_as_written(address: str, written: str) -> None:
+    found = composed(to=["o@x.example", written.format(address)], merge_metadata={address: {"a": "1"}})
+    assert [envelope.metadata for envelope in found.mail.personalizations] == [{}, {"a": "1"}]
+    assert found.recipients[address] == found.mail.personalizations[1].id
 
 
 @pytest.mark.parametrize(

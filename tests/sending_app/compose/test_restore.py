@@ -97,6 +97,8 @@ TWO = ["A <a@x.example>", "b@x.example"]
     [
         {},
         {"to": TWO, "cc": ["c@x.example"]},
+        {"from_email": "a..b.@localhost", "reply_to": ['R <"r..r"@x.example>']},
+        {"to": ['A <"a..b"@x.example>', "o @x.example"], "merge_metadata": {'"a..b"@x.example': {"n": 1}}},
         {"to": TWO, "merge_data": {}},
         {"to": TWO, "merge_data": {"a@x.example": {"n": [1]}}, "template_id": "d-1"},
         {"to": TWO, "merge_data": {"a@x.example": {"n": 1}}, "esp_extra": {"merge_field_format": "-{}-"}},
