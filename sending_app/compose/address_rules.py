@@ -54,15 +54,15 @@ def check_mailbox(local: str, domain: str) -> None:
         raise AddressFault("it has nothing between the quotes before its @")
     if len(local.encode()) > MAX_LOCAL_PART:
         raise AddressFault(f"it has more than {MAX_LOCAL_PART} octets before its @ (RFC 5321, 4.5.3.1.1)")
-    labels = domain.split(".")
-    if domain.startswith("[") or labels[-1].isdecimal():
-        # Support article 360000019762 of SendGrid in Japan. No top-level domain is a number (RFC 3696, 2).
+    if domain.startswith("["):  # support article 360000019762 of SendGrid in Japan
         raise AddressFault("its domain is an IP address, and SendGrid sends to none")
+    labels = domain.split(".")
     if not all(labels):
         raise AddressFault("its domain has a dot at an end, or two dots in a row")
     if len(labels) < 2:
-        # RFC 5321, 2.3.5 requires the complete name, and top-level domains must not receive mail (RFC 7085).
-        raise AddressFault("its domain has no dot")
+        raise AddressFault("its domain has no dot; only a complete name is found (RFC 5321, 2.3.5)")
+    if labels[-1].isdecimal():
+        raise AddressFault("its domain ends in a number, and no top-level domain is a number (RFC 3696, 2)")
     if match := _punctuation.search(domain):
         raise AddressFault(f"its domain has {match[0]!r}")
     # Characters: ASCII never has fewer than the text that it encodes.

@@ -18,7 +18,9 @@ _comment_part = re.compile(r"\\.|[()]", re.DOTALL)
 _escaped = re.compile(r"\\(.)", re.DOTALL)
 _special = re.compile(r'["()<>,;:@\[\]\\]')
 
-_WORD = r"=\?[^?\s]{1,40}\?[bBqQ]\?[^?\s]*\?="
+# Charsets of mail. Others of Python's codecs are no charsets, or decode in quadratic time (punycode).
+_CHARSET = r"(?i:us-ascii|utf-8|(?:iso|windows|koi8|euc|gb|big5|shift_jis)[\w-]{0,12})"
+_WORD = rf"=\?{_CHARSET}\?[bBqQ]\?[^?\s]*\?="
 # The standard library joins the encoded words of a run in quadratic time: short runs.
 _encoded_words = re.compile(rf"{_WORD}(?: +{_WORD}){{0,30}}")
 
