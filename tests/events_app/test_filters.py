@@ -55,6 +55,13 @@ def test_filter_by_message_id_and_by_address(database: str) -> None:
     assert ids(address="lena") == []
 
 
+def test_filter_by_any_spelling_of_an_address(database: str) -> None:
+    store_done(open_event("A1", email='"a..b"@docomo.example'), open_event("B2", email="groß@example.org"))
+    assert ids(address='"A..b"@docomo.example') == ids(address="a..b@docomo.example") == ["A1"]
+    assert ids(address="GROß@example.org") == ["B2"]
+    assert ids(address="gross@example.org") == []
+
+
 def test_filter_by_event_type(database: str) -> None:
     store_done(open_event("A1"), open_event("B2", event="click"), open_event("C3", event="bounce"))
     assert ids(types=("clicked",)) == ["B2"]

@@ -68,6 +68,13 @@ def test_filter_by_address_ignores_case(database: str) -> None:
     assert found(address="ann") == found(address="") == []
 
 
+def test_filter_by_any_spelling_of_an_address(database: str) -> None:
+    put_in_outbox(mail('"a..b"@docomo.example', "groß@example.com"))
+    (pk,) = [one.pk for one in all_parts()]
+    assert found(address="A..b@docomo.example") == found(address='"a..b"@docomo.example') == [pk]
+    assert found(address="a.b@docomo.example") == found(address="gross@example.com") == []
+
+
 @pytest.mark.parametrize(
     ("given", "out"),
     [

@@ -74,6 +74,11 @@ def test_filter_by_the_address_of_sender_or_recipient(database: str) -> None:
     assert ids(address="mira") == []
 
 
+def test_filter_by_any_spelling_of_an_address(database: str) -> None:
+    first = store_read_mail(sender='"a..b"@docomo.example')
+    assert ids(address="A..B@docomo.example") == ids(address='"a..b"@docomo.example') == [first]
+
+
 def test_filter_by_the_answered_message_id(database: str) -> None:
     first, _ = store_read_mail(answers="0c5c1a52"), store_read_mail()
     assert ids(answers="0c5c1a52") == [first]
