@@ -54,31 +54,26 @@ MTA_EVENTS = frozenset({"delivered", "deferred", "bounce"})
 USER_AGENT_EVENTS = frozenset({"open", "click", "unsubscribe", "group_unsubscribe", "group_resubscribe"})
 
 #: Custom arguments stand at the top level beside SendGrid's own keys, and SendGrid's keys win (Event Webhook
-#: Reference). So metadata is every key except SendGrid's own keys: on every event ...
+#: Reference). So metadata is every key except SendGrid's own keys. One set for all events: SendGrid documents
+#: `reseller_id` for some events and sends it on all (StrongGrid issue 491).
 OWN_PREFIX = "sg_"
 # fmt: off
 OWN_KEYS = {
     MESSAGE_ID_ARG,
-    "asm_group_id", "attempt", "bounce_classification", "category", "cert_err", "email", "event", "ip",
+    "asm_group_id", "attempt", "bounce_classification", "category", "cert_err", "date", "domain", "email",
+    "event", "from", "ip", "message", "newsletter", "phase_id", "pool", "post_type", "reason", "reseller_id",
+    "response", "send_at", "singlesend_id", "singlesend_name", "smtp-id", "status", "template_hash",
+    "template_id", "template_version_id", "timestamp", "tls", "type", "url", "url_offset", "useragent",
+    # Of marketing mail. The names with "auto" are not documented; receivers of automations store them.
     "marketing_campaign_id", "marketing_campaign_name", "marketing_campaign_split_id",
-    "marketing_campaign_version", "mc_pod_id", "mc_stats", "newsletter", "nlvx_campaign_id",
-    "nlvx_campaign_split_id", "nlvx_user_id", "phase_id", "pool", "post_type", "reason", "response",
-    "send_at", "singlesend_id", "singlesend_name", "smtp-id", "status", "template_hash", "template_id",
-    "template_version_id", "timestamp", "tls", "type", "url", "url_offset", "useragent",
-}
-
-#: ... and on some events only. On any other event such a key is the user's metadata.
-OWN_KEYS_ON = {
-    "dropped": {"message"},
-    "deferred": {"from", "domain"},
-    "unsubscribe": {"date", "reseller_id"},
-    "received": {
-        "api_key_id", "api_version", "client_ip", "protocol", "recipient_count", "recv_msgid", "reseller_id",
-        "size", "v3_payload_details",
-    },
+    "marketing_campaign_version", "mc_auto_id", "mc_auto_msg_id", "mc_auto_name", "mc_auto_step_id",
+    "mc_auto_unique_id", "mc_pod_id", "mc_stats", "nlvx_campaign_id", "nlvx_campaign_split_id",
+    "nlvx_user_id",
+    # Of `received`.
+    "api_key_id", "api_version", "client_ip", "protocol", "recipient_count", "recv_msgid", "size",
+    "v3_payload_details",
 }
 # fmt: on
-_ALL_OWN_KEYS_ON = {name: OWN_KEYS | keys for name, keys in OWN_KEYS_ON.items()}
 
 #: Objects of metadata. Not seen in SendGrid's traffic, but some programs build such events.
 NESTED_METADATA = ("unique_args", "custom_args")
@@ -150,7 +145,7 @@ def normalize(raw: dict[str, Any]) -> TrackingEvent:
         timestamp=_timestamp(raw.get("timestamp")),
         event_id=_text(event_id(raw)),
         recipient=_stripped(raw.get("email")),
-        metadata=_metadata(name, raw),
+        metadata=_metadata(raw),
         tags=_tags(raw.get("category")),
         reject_reason=reject_reason,
         description=describe(name, raw, reject_reason),
@@ -211,12 +206,11 @@ def _reject_reason(name: str, raw: Mapping[str, Any]) -> RejectReason | None:
     return None
 
 
-def _metadata(name: str, raw: Mapping[str, Any]) -> dict[str, Any]:
-    own_keys = _ALL_OWN_KEYS_ON.get(name, OWN_KEYS)
-    metadata = {key: raw[key] for key in raw if key not in own_keys and key[:3] != OWN_PREFIX}
+def _metadata(raw: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = {key: raw[key] for key in raw if key not in OWN_KEYS and key[:3] != OWN_PREFIX}
     nested = [metadata.pop(key) for key in NESTED_METADATA if isinstance(metadata.get(key), dict)]
     for inner in nested:
-        metadata = _metadata(name, inner) | metadata
+        metadata = _metadata(inner) | metadata
     return metadata
 
 
