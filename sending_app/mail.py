@@ -46,7 +46,7 @@ class AttachedFile:
     content: bytes
     #: Required by SendGrid.
     filename: str
-    #: Without parameters: SendGrid refuses a charset here.
+    #: Without parameters, which SendGrid refuses; but the method of a calendar.
     type: str
     #: Set for an inline file, without angle brackets.
     content_id: str | None = None

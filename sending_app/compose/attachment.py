@@ -3,7 +3,6 @@
 import mimetypes
 import re
 from collections.abc import Iterable
-from email.message import EmailMessage as Email
 from email.message import Message
 from email.utils import make_msgid
 from typing import Any
@@ -12,14 +11,15 @@ from django.core.mail import EmailMessage
 from django.utils.functional import Promise
 
 from sending_app.compose.attributes import Rules
-from sending_app.exceptions import SerializationError
+from sending_app.compose.media_type import MediaType, parse_media_type
+from sending_app.exceptions import MailError, SerializationError
 from sending_app.mail import AttachedFile
 
 #: Django's type of an unknown file.
 UNKNOWN_TYPE = "application/octet-stream"
 
-#: Size of the outbox's column.
-MAX_FILENAME = 255
+#: Sizes of the outbox's columns, in characters.
+MAX_FILENAME = MAX_CONTENT_ID = 255
 
 # SendGrid refuses line breaks and semicolons in names and ids (Mail Send Errors).
 _bad = re.compile(r"[;\x00-\x1f\x7f\ud800-\udfff]+")
@@ -36,26 +36,52 @@ def read_attachments(attachments: Iterable[Any], rules: Rules) -> list[AttachedF
 
 def read_attachment(attachment: Any) -> AttachedFile:
     """Read an entry of `message.attachments`. Raises SerializationError."""
-    if isinstance(attachment, Message):
-        return _from_mime(attachment)
-    filename, content, mimetype = (
-        str(field) if isinstance(field, Promise) else field for field in (*attachment, None, None)[:3]
-    )
-    declared = mimetype or mimetypes.guess_type(filename or "")[0] or UNKNOWN_TYPE
-    header = Email()
     try:
-        header["Content-Type"] = declared
-    except ValueError:  # a line break
-        header["Content-Type"] = UNKNOWN_TYPE
-    media_type, charset = header.get_content_type(), str(header.get_content_charset("utf-8"))
+        return _from_mime(attachment) if isinstance(attachment, Message) else _from_tuple(attachment)
+    except MailError:
+        raise
+    except Exception as error:  # noqa: BLE001 (a part that the standard library cannot write fails in many ways)
+        why = f"An attachment cannot be read: {type(error).__name__}"
+    # Not in the handler: a UnicodeError has the content, and would become the context of this error.
+    raise SerializationError(why)
+
+
+def _from_tuple(attachment: Any) -> AttachedFile:
+    if not isinstance(attachment, tuple | list) or len(attachment) not in (2, 3):
+        raise SerializationError(
+            f"attachments holds a {type(attachment).__name__}; it takes (filename, content, type) "
+            "and MIME parts"
+        )
+    filename, content, mimetype = (
+        str(field) if isinstance(field, Promise) else field for field in (*attachment, None)[:3]
+    )
+    for field, written in (("filename", filename), ("type", mimetype)):
+        if not isinstance(written, str | None):
+            raise SerializationError(f"The {field} of an attachment is a {type(written).__name__}, not text")
+    # "./": `guess_type` takes some names for a URL, and raises for some URLs.
+    declared = mimetype or mimetypes.guess_type(f"./{filename or ''}")[0] or UNKNOWN_TYPE
+    media_type = _file_type(declared)
     file = _bytes(content, filename)
-    if media_type.startswith("text/"):
-        file, media_type = _in_utf8(file, "utf-8" if isinstance(content, str) else charset, media_type)
-    return AttachedFile(content=file, filename=_filename(filename, media_type), type=media_type)
+    if media_type.name.startswith("text/"):
+        charset = "utf-8" if isinstance(content, str) else media_type.parameters.get("charset", "utf-8")
+        file, media_type = _in_utf8(file, charset, media_type)
+    return AttachedFile(
+        content=file,
+        filename=_filename(filename or media_type.parameters.get("name"), media_type.name),
+        type=media_type.for_sendgrid(f"The type of the attachment {filename!r}"),
+    )
+
+
+def _file_type(declared: str) -> MediaType:
+    media_type = parse_media_type(declared)
+    # A multipart means nothing without its boundary (RFC 2046, 5.1.1), and SendGrid takes no boundary.
+    if media_type is None or media_type.name.startswith("multipart/"):
+        return MediaType(UNKNOWN_TYPE, {})
+    return media_type
 
 
 def _from_mime(entity: Message) -> AttachedFile:
-    media_type = entity.get_content_type()
+    media_type = _file_type(str(entity.get("Content-Type") or entity.get_default_type()))
     if entity.is_multipart():
         # An attached mail is the first child. Any other multipart has no bytes but the whole entity.
         source = entity.get_payload(0) if entity.get_content_maintype() == "message" else entity
@@ -63,16 +89,26 @@ def _from_mime(entity: Message) -> AttachedFile:
     else:
         payload = entity.get_payload(decode=True)
         file = payload if isinstance(payload, bytes) else b""
-        if media_type.startswith("text/"):
+        if media_type.name.startswith("text/"):
             file, media_type = _in_utf8(file, entity.get_content_charset() or "utf-8", media_type)
-    filename = _filename(entity.get_filename(), media_type)
+    filename = _filename(entity.get_filename(), media_type.name)
     disposition = entity.get_content_disposition()
     content_id = _bad.sub("", str(entity.get("Content-ID", ""))).strip(" <>") or None
     if disposition == "inline":
         content_id = content_id or make_msgid("inline", "inline")[1:-1]
     elif disposition is not None:
         content_id = None  # no inline file
-    return AttachedFile(content=file, filename=filename, type=media_type, content_id=content_id)
+    if content_id is not None and len(content_id) > MAX_CONTENT_ID:
+        raise SerializationError(
+            f"The Content-ID of the attachment {filename!r} has {len(content_id)} characters; "
+            f"up to {MAX_CONTENT_ID} fit"
+        )
+    return AttachedFile(
+        content=file,
+        filename=filename,
+        type=media_type.for_sendgrid(f"The type of the attachment {filename!r}"),
+        content_id=content_id,
+    )
 
 
 def _bytes(content: Any, filename: str | None) -> bytes:
@@ -87,12 +123,12 @@ def _bytes(content: Any, filename: str | None) -> bytes:
     raise SerializationError(f"The attachment {filename!r} is a {type(content).__name__}, not text or bytes")
 
 
-def _in_utf8(text: bytes, charset: str, media_type: str) -> tuple[bytes, str]:
+def _in_utf8(text: bytes, charset: str, media_type: MediaType) -> tuple[bytes, MediaType]:
     """Text in UTF-8, because SendGrid takes no charset. Undecodable text becomes an unknown type."""
     try:
         return text.decode(charset).encode(), media_type
-    except (UnicodeError, LookupError):
-        return text, UNKNOWN_TYPE
+    except (ValueError, LookupError):  # ValueError: a NUL in the charset's name
+        return text, MediaType(UNKNOWN_TYPE, {})
 
 
 def _filename(written: str | None, media_type: str) -> str:

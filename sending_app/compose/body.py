@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time
 from typing import Any
 
+from django.utils.functional import Promise
 from django.utils.timezone import get_current_timezone, is_naive, make_aware
 
 from events_app.shared.addresses import comparable
 from events_app.signals import MESSAGE_ID_ARG
 from sending_app.compose.addresses import parse_addresses
 from sending_app.compose.attributes import Attributes, Rules
+from sending_app.compose.media_type import CALENDAR, REDUNDANT, parse_media_type
 from sending_app.compose.plain import as_text, plain
 from sending_app.exceptions import InvalidAddress, SerializationError, UnsupportedFeature
 from sending_app.mail import Address
@@ -20,8 +22,10 @@ from sending_app.mail import Address
 MAX_TAGS = 10
 MAX_TAG_LENGTH = 255
 
-#: Order of alternatives: SendGrid refuses any other order (Mail Send Errors).
-_ORDER = {"text/plain": 0, "text/html": 1}
+#: Order of alternatives, and then all others. SendGrid refuses HTML before text, and most other types before
+#: either (Mail Send Errors). AMP belongs between: some programs show the last alternative (SendGrid's page
+#: "Google AMP for Email").
+_ORDER = {"text/plain": 0, "text/x-amp-html": 1, "text/html": 2}
 
 #: A year inside datetime's range, so that arithmetic and any time zone stay in range.
 _EARLIEST, _LATEST = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (2, 9999))
@@ -108,18 +112,29 @@ def _subject(written: Any) -> str:
 def _content(attributes: Attributes, content_subtype: str, rules: Rules) -> list[dict[str, str]]:
     body = (attributes.get("body", ""), f"text/{content_subtype}")
     alternatives = []
-    for content, mimetype in [body, *attributes.get("alternatives", [])]:
-        media_type, *parameters = re.split(r"[;\r\n]", str(mimetype))
-        if parameters:
-            rules.refuse(f"parameters in the type of an alternative ({str(mimetype)!r})")
+    for alternative in [body, *attributes.get("alternatives", [])]:
+        if not isinstance(alternative, tuple | list) or len(alternative) != 2:
+            raise SerializationError(
+                f"alternatives holds a {type(alternative).__name__}; it takes (content, type)"
+            )
+        content, mimetype = alternative
+        written = str(mimetype) if isinstance(mimetype, str | Promise) else ""
+        media_type = parse_media_type(written)
+        if media_type is None:
+            raise SerializationError(f"The type of an alternative is {written!r}, which is not a MIME type")
+        kept = {"method"} if media_type.name == CALENDAR else set()
+        if lost := sorted(media_type.parameters.keys() - REDUNDANT - kept):
+            rules.refuse(f"the parameter {lost[0]!r} in the type of an alternative ({written!r})")
         # An empty alternative is an error, or SendGrid renders the template's wrong part (anymail issue 32).
-        if text := _content_text(content, mimetype):
-            alternatives.append({"type": media_type.strip().lower(), "value": text})
-    return sorted(alternatives, key=lambda alternative: _ORDER.get(alternative["type"], 2))
+        if text := _content_text(content, media_type.name):
+            alternatives.append(
+                {"type": media_type.for_sendgrid("The type of an alternative"), "value": text}
+            )
+    return sorted(alternatives, key=lambda alternative: _ORDER.get(alternative["type"], len(_ORDER)))
 
 
-def _content_text(content: Any, mimetype: Any) -> str:
-    field = f"The {mimetype} content"
+def _content_text(content: Any, media_type: str) -> str:
+    field = f"The {media_type} content"
     if isinstance(content, bytes):
         try:
             return content.decode()

@@ -27,8 +27,9 @@ def restore(shared: SharedContent, personalizations: Sequence[Personalization]) 
         **_recipients(personalizations),
         **{ours: body.pop(name) for name, ours in _NAMES.items() if name in body},
     )
-    if content and content[0]["type"] in ("text/plain", "text/html"):
-        first = content.pop(0)
+    first = next((form for form in content if form["type"] in ("text/plain", "text/html")), None)
+    if first is not None:
+        content.remove(first)
         message.body = first["value"]
         message.content_subtype = first["type"].removeprefix("text/")
     for alternative in content:

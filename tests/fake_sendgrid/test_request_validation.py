@@ -24,6 +24,7 @@ DYNAMIC = "d-0123456789abcdef0123456789abcdef"
 LEGACY = "0c1d2e3f-0000-4000-8000-123456789abc"
 ADA, BOB = {"email": "ada@example.com"}, {"email": "bob@example.com"}
 PLAIN, HTML = {"type": "text/plain", "value": "hello"}, {"type": "text/html", "value": "<p>hello</p>"}
+AMP = {"type": "text/x-amp-html", "value": "<!doctype html>"}
 CALENDAR = {"type": "text/calendar", "value": "BEGIN:VCALENDAR"}
 FILE = {"content": "aGVsbG8=", "filename": "hello.txt"}
 
@@ -61,6 +62,12 @@ GOOD = {
     "a subject of each": mail_body(subject=..., personalizations=[{"to": [ADA], "subject": "Yours"}]),
     "bodies in order": mail_body(content=[PLAIN, HTML, CALENDAR]),
     "html alone": mail_body(content=[HTML]),
+    "AMP between text and HTML": mail_body(content=[PLAIN, AMP, HTML]),
+    "AMP last": mail_body(content=[PLAIN, HTML, AMP]),
+    "an invitation": mail_body(
+        content=[PLAIN, HTML, {**CALENDAR, "type": "text/calendar; method=REQUEST"}],
+        attachments=[{**FILE, "type": "text/calendar;method=REQUEST"}],
+    ),
     "a template gives all": mail_body(subject=..., content=..., template_id=DYNAMIC),
     "dynamic data": {**mail_body_with(dynamic_template_data={"n": [1, None]}), "template_id": DYNAMIC},
     "substitutions": mail_body_with(substitutions={"-name-": "Ada"}),
@@ -157,7 +164,22 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "attached without content": (mail_body(attachments=[{"filename": "a"}]), "attachments.0.content"),
     "an empty attachment": (mail_body(attachments=[{**FILE, "content": ""}]), "attachments.0.content"),
     "bad base64": (mail_body(attachments=[FILE, {**FILE, "content": "a b"}]), "attachments.1.content"),
-    "attachment's type with ;": (mail_body(attachments=[{**FILE, "type": "a/b;c=d"}]), "attachments.0.type"),
+    "attachment's type with charset": (
+        mail_body(attachments=[{**FILE, "type": "text/calendar; method=REQUEST; Charset=utf-8"}]),
+        "attachments.0.type",
+    ),
+    "attachment's type with boundary": (
+        mail_body(attachments=[{**FILE, "type": "multipart/mixed;boundary=b"}]),
+        "attachments.0.type",
+    ),
+    "attachment's type with CR": (
+        mail_body(attachments=[{**FILE, "type": "a/b;\r c=d"}]),
+        "attachments.0.type",
+    ),
+    "an empty type": (mail_body(attachments=[{**FILE, "type": ""}]), "attachments.0.type"),
+    "a type a number": (mail_body(attachments=[{**FILE, "type": 5}]), "attachments.0.type"),
+    "AMP before text": (mail_body(content=[AMP, HTML, PLAIN]), "content"),
+    "HTML after a calendar": (mail_body(content=[PLAIN, CALENDAR, HTML]), "content"),
     "content id with CR": (
         mail_body(attachments=[{**FILE, "content_id": "a\r"}]),
         "attachments.0.content_id",

@@ -6,11 +6,13 @@ from email.message import EmailMessage as Email
 from email.message import Message, MIMEPart
 from email.mime.application import MIMEApplication
 from email.mime.base import MIMEBase
+from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
 from typing import Any
 
 import pytest
 from django.core.mail import EmailMessage
+from django.core.mail.message import EmailAttachment
 from django.utils.functional import lazystr
 
 from sending_app.compose.attachment import read_attachment
@@ -71,8 +73,117 @@ def test_lazy_text_is_evaluated() -> None:
     assert read_attachment((lazystr("a.pdf"), b"%PDF")).type == "application/pdf"
 
 
-def test_other_parameters_of_a_content_type_are_left_out() -> None:
-    assert read_attachment(("a.ics", "BEGIN", "text/calendar; method=REQUEST")).type == "text/calendar"
+INVITATION = "BEGIN:VCALENDAR\nMETHOD:REQUEST\nEND:VCALENDAR\n"
+
+
+def calendar_part(kind: type[Message], content_type: str) -> Message:
+    found = kind()
+    found["Content-Type"] = content_type
+    found["Content-Disposition"] = 'attachment; filename="invite.ics"'
+    found.set_payload(INVITATION)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("content_type", "expected"),
+    [
+        ("text/calendar; method=REQUEST", "text/calendar; method=REQUEST"),
+        ('text/calendar; charset="utf-8"; method=CANCEL', "text/calendar; method=CANCEL"),
+        ("TEXT/CALENDAR; Method=request; charset=us-ascii", "text/calendar; method=REQUEST"),
+        ('text/calendar; component=VEVENT; method="REPLY"; name="a;b.ics"', "text/calendar; method=REPLY"),
+        ("text/calendar", "text/calendar"),
+        ("application/ics; method=REQUEST", "application/ics"),
+    ],
+)
+def test_a_calendar_keeps_its_method_and_no_other_parameter(content_type: str, expected: str) -> None:
+    file = AttachedFile(content=INVITATION.encode(), filename="invite.ics", type=expected)
+    for given in (
+        ("invite.ics", INVITATION, content_type),
+        ("invite.ics", INVITATION.encode(), content_type),
+        EmailAttachment("invite.ics", INVITATION, content_type),
+        calendar_part(Message, content_type),
+        calendar_part(Email, content_type),
+        calendar_part(MIMEPart, content_type),
+    ):
+        assert read_attachment(given) == file
+
+
+def test_the_type_of_a_calendar_guessed_from_the_file_name_has_no_method() -> None:
+    assert read_attachment(("invite.ics", INVITATION)).type == "text/calendar"
+
+
+@pytest.mark.parametrize("method", ['"RE QUEST"', '""', "RE\r\nX:y", "é"])
+def test_a_calendar_with_an_impossible_method_is_refused(method: str) -> None:
+    with pytest.raises(SerializationError, match=r"attachment 'a.ics' has the method .*, not a word such as"):
+        read_attachment(("a.ics", INVITATION, f"text/calendar; method={method}"))
+
+
+def test_parameters_of_other_types_are_left_out() -> None:
+    found = read_attachment(("", b"x", 'application/pdf; version=1.7; name="a.pdf"'))
+    assert (found.type, found.filename) == ("application/pdf", "a.pdf")
+    assert read_attachment(("a.txt", "x", "text/plain; format=flowed; delsp=yes")).type == "text/plain"
+
+
+def test_a_multipart_is_attached_as_a_file_of_unknown_type() -> None:
+    entity = MIMEMultipart("related", boundary="b")
+    entity.attach(MIMEText("x"))
+    found = read_attachment(entity)
+    assert found.type == "application/octet-stream"
+    assert b'boundary="b"' in found.content
+    assert read_attachment(("a", b"--b--", "multipart/mixed; boundary=b")).type == "application/octet-stream"
+
+
+@pytest.mark.parametrize("size", [255, 256, 300])
+def test_a_type_and_a_content_id_of_more_than_255_characters_are_refused(size: int) -> None:
+    kind, disposition = "a/" + "b" * (size - 2), {"Content-Disposition": 'attachment; filename="a.bin"'}
+    entities = [
+        ("type of the attachment 'a.bin'", ("a.bin", b"x", kind)),
+        ("type of the attachment 'a.bin'", part(kind, disposition)),
+        (
+            "Content-ID of the attachment 'attachment.png'",
+            part("image/png", {"Content-ID": f"<{'x' * size}>"}),
+        ),
+    ]
+    for says, given in entities:
+        if size > 255:
+            with pytest.raises(SerializationError, match=f"The {says} has {size} characters; up to 255 fit"):
+                read_attachment(given)
+        else:
+            found = read_attachment(given)
+            assert size in (len(found.type), len(found.content_id or ""))
+
+
+@pytest.mark.parametrize("kind", ["pdf", "text/plain/x", "a b/c", "größe/x", "/", ";charset=utf-8"])
+def test_a_type_that_is_not_a_mime_type_becomes_the_unknown_type(kind: str) -> None:
+    assert read_attachment(("a.bin", b"x", kind)).type == "application/octet-stream"
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("abc", "attachments holds a str; it takes"),
+        (5, "attachments holds a int"),
+        (None, "attachments holds a NoneType"),
+        ({"a": 1}, "attachments holds a dict"),
+        (("a.txt",), "attachments holds a tuple"),
+        (("a.txt", b"x", "text/plain", "y"), "attachments holds a tuple"),
+        ((5, b"x"), "The filename of an attachment is a int, not text"),
+        ((b"a.txt", b"x", "text/plain"), "The filename of an attachment is a bytes"),
+        (("a.txt", b"x", 5), "The type of an attachment is a int"),
+        (("a.txt", None, "text/plain"), "The attachment 'a.txt' is a NoneType, not text or bytes"),
+        (("a.txt", "\ud83d", "text/plain"), "An attachment cannot be read: UnicodeEncodeError"),
+        (("a.eml", EmailMessage("two\nlines"), None), "An attachment cannot be read: "),
+    ],
+)
+def test_an_attachment_of_another_shape_is_refused(given: Any, says: str) -> None:
+    with pytest.raises(SerializationError, match=f"^{says}") as caught:
+        read_attachment(given)
+    assert caught.value.__context__ is None
+
+
+def test_a_file_name_is_never_read_as_a_url() -> None:
+    assert read_attachment(("http://[x", b"x")).type == "application/octet-stream"
+    assert read_attachment(("data:text/html,x", b"x")).type == "application/octet-stream"
 
 
 def test_text_in_an_unknown_charset_is_attached_as_bytes() -> None:

@@ -141,7 +141,7 @@ def test_b16_plain_text_comes_before_an_html_body() -> None:
     assert content_of("<h>", "html", ("t", "text/plain")) == [("text/plain", "t"), ("text/html", "<h>")]
 
 
-def test_other_alternatives_follow_text_and_html() -> None:
+def test_amp_stands_between_text_and_html_and_other_alternatives_follow() -> None:
     found = content_of(
         "t",
         "plain",
@@ -153,10 +153,10 @@ def test_other_alternatives_follow_text_and_html() -> None:
     )
     assert found == [
         ("text/plain", "t"),
+        ("text/x-amp-html", "<amp>"),
         ("text/html", "<h>"),
         ("text/html", "<h2 é>"),
         ("text/calendar", "BEGIN:VCALENDAR"),
-        ("text/x-amp-html", "<amp>"),
     ]
 
 
@@ -167,10 +167,50 @@ def test_content_other_than_text_is_refused() -> None:
         content_of("t\ud83d", "plain")
 
 
-@pytest.mark.parametrize("kind", ["text/calendar; method=REQUEST", "text/html\r\nX-A: b"])
-def test_parameters_of_an_alternatives_content_type_are_refused(kind: str) -> None:
-    with pytest.raises(UnsupportedFeature, match="parameters in the type of an alternative"):
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("text/calendar; method=REQUEST", "text/calendar; method=REQUEST"),
+        ('text/calendar; charset="UTF-8"; method=CANCEL', "text/calendar; method=CANCEL"),
+        ("Text/Calendar;METHOD=request;name=invite.ics;component=VEVENT", "text/calendar; method=REQUEST"),
+        ("text/calendar; charset=utf-8", "text/calendar"),
+        ("text/html; charset=utf-8", "text/html"),
+        ('text/directory; profile="vCard"', "text/directory"),
+    ],
+)
+def test_the_method_of_a_calendar_is_kept_and_redundant_parameters_are_left_out(
+    given: str, expected: str
+) -> None:
+    assert content_of("t", "plain", ("<h>", "text/html"), ("x", given))[-1] == (expected, "x")
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameter"),
+    [
+        ("text/plain; charset=utf-8; format=flowed; delsp=yes", "delsp"),
+        ("text/html; method=REQUEST", "method"),
+        ("multipart/related; type=text/html", "type"),
+        ("text/calendar; optinfo=x", "optinfo"),
+    ],
+)
+def test_other_parameters_in_the_type_of_an_alternative_are_refused(kind: str, parameter: str) -> None:
+    with pytest.raises(UnsupportedFeature, match=f"'{parameter}' in the type of an alternative"):
         content_of("t", "plain", ("x", kind))
+    message = SendGridMessage("s", "", "f@x.example", ["t@x.example"], alternatives=[("x", kind)])
+    found = compose(message, rules(ignore_unsupported=True)).mail.shared.body["content"]
+    assert found == [{"type": kind.partition(";")[0], "value": "x"}]
+
+
+@pytest.mark.parametrize("kind", ["text/html\r\nX-A: b", "html", "", "text/", "text/größe", 5, b"text/html"])
+def test_the_type_of_an_alternative_must_be_a_mime_type(kind: Any) -> None:
+    with pytest.raises(SerializationError, match=r"The type of an alternative is .* not a MIME type"):
+        content_of("t", "plain", ("x", kind))
+
+
+@pytest.mark.parametrize("alternative", [5, "x", ("x",), ("x", "text/html", "y"), None])
+def test_an_alternative_of_another_shape_is_refused(alternative: Any) -> None:
+    with pytest.raises(SerializationError, match=r"^alternatives holds a .*; it takes \(content, type\)"):
+        composed(rules(send_defaults={"alternatives": [alternative]}))
 
 
 # Metadata and tags

@@ -46,8 +46,8 @@ def test_a_message_is_restored() -> None:
     )
     assert message.extra_headers == {"X-A": "1"}
     assert [tuple(one) for one in message.alternatives] == [
-        ("<h>", "text/html"),
         ("<amp>", "text/x-amp-html"),
+        ("<h>", "text/html"),
     ]
     assert message.attachments == []
     assert (message.metadata, message.tags) == ({"a": "1"}, ["a"])
@@ -73,6 +73,17 @@ def test_one_request_of_a_batch_is_restored() -> None:
     assert message.merge_data == {"a@x.example": {"n": 1}, "b@x.example": {}}
     assert message.merge_metadata == {"a@x.example": {}, "b@x.example": {"m": "2"}}
     assert not hasattr(message, "merge_headers")
+
+
+def test_an_html_body_is_restored_before_its_amp_alternative() -> None:
+    again = restored(body="", alternatives=[("<amp>", "text/x-amp-html"), ("<h>", "text/html")])
+    assert (again.body, again.content_subtype) == ("<h>", "html")
+    assert [tuple(one) for one in again.alternatives] == [("<amp>", "text/x-amp-html")]
+
+
+def test_the_method_of_a_calendar_is_restored() -> None:
+    invitation = ("BEGIN:VCALENDAR", "text/calendar; method=REQUEST")
+    assert [tuple(one) for one in restored(alternatives=[invitation]).alternatives] == [invitation]
 
 
 @pytest.mark.parametrize("subtype", ["plain", "html"])
