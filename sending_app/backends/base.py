@@ -81,7 +81,7 @@ class Mailer(BaseEmailBackend, ABC):
             message.anymail_status = SendStatus()  # type: ignore[attr-defined]
             try:
                 pre_send.send(type(self), message=message, esp_name=ESP_NAME)
-                if message.recipients():  # checked now: a receiver may have removed the last recipient
+                if _has_recipients(message):  # checked now: a receiver may have removed the last recipient
                     self._dispatch(message, compose(message, self.rules))
                     sent += 1
             except CancelSend:
@@ -107,3 +107,10 @@ class Mailer(BaseEmailBackend, ABC):
                 if accepted is None or message_id in accepted
             }
         )
+
+
+def _has_recipients(message: EmailMessage) -> bool:
+    try:
+        return bool(message.recipients())
+    except TypeError:  # a field is no list: `compose` names the field
+        return True

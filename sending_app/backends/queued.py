@@ -18,6 +18,9 @@ from sending_app.models import Mail
 #: Options that a worker reads from the settings.
 OF_THE_ACCOUNT = {"api_key": "SENDGRID_API_KEY", "api_url": "SENDGRID_API_URL", "timeout": "REQUESTS_TIMEOUT"}
 
+#: Size of the outbox's column.
+MAX_ALIAS = 64
+
 
 class EmailBackend(Mailer):
     """`send()` returns once the mail is in the outbox. It is sent if and only if the transaction commits."""
@@ -27,6 +30,10 @@ class EmailBackend(Mailer):
     def __init__(self, fail_silently: bool = False, *, alias: str | None = None, **options: Any) -> None:
         super().__init__(fail_silently, alias=alias, **options)
         self._lanes: set[Mail.Lane] = set()
+        if len(self.alias) > MAX_ALIAS:
+            raise ConfigurationError(
+                f"The mailer {self.alias!r} needs a name of up to {MAX_ALIAS} characters."
+            )
         # A worker must find the account's options under the alias.
         in_code = self.options.keys() & OF_THE_ACCOUNT.keys()
         try:

@@ -41,8 +41,7 @@ class Composed:
 def compose(message: EmailMessage, rules: Rules) -> Composed:
     """Make a mail from a message, under these rules. The message stays unchanged.
 
-    Raises MailErrors (UnsupportedFeature, SerializationError, InvalidAddress), ConfigurationError, and
-    TypeError for an attribute that must be a list or dict and is not.
+    Raises MailErrors (UnsupportedFeature, SerializationError, InvalidAddress) and ConfigurationError.
     """
     attributes = combine(message, rules.send_defaults)
     extra = read_extra(attributes.get("esp_extra", {}), rules)

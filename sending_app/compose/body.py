@@ -14,7 +14,7 @@ from events_app.signals import MESSAGE_ID_ARG
 from sending_app.compose.addresses import parse_addresses
 from sending_app.compose.attributes import Attributes, Rules
 from sending_app.compose.media_type import CALENDAR, REDUNDANT, parse_media_type
-from sending_app.compose.plain import as_text, plain
+from sending_app.compose.plain import as_text, control_characters, plain
 from sending_app.exceptions import InvalidAddress, SerializationError, UnsupportedFeature
 from sending_app.mail import Address
 
@@ -104,8 +104,10 @@ def _distinct(written: list[Any], field: str, rules: Rules) -> list[Address]:
 def _subject(written: Any) -> str:
     subject = as_text(written, "subject")
     # Django's own backends refuse a line break too: the text may be an attempt to add a header.
-    if "\n" in subject or "\r" in subject:
-        raise UnsupportedFeature("The subject has a line break; a header has one line")
+    if control_characters.search(subject):
+        raise UnsupportedFeature(
+            "The subject has a line break or another control character; a header has one line of text"
+        )
     return subject
 
 
@@ -150,8 +152,11 @@ def _categories(tags: Iterable[Any], rules: Rules) -> list[str]:
     categories = list(dict.fromkeys(as_text(tag, "tags") for tag in tags))
     if len(categories) > MAX_TAGS:
         rules.refuse(f"more than {MAX_TAGS} tags")
-    if not all(tag.isascii() and len(tag) <= MAX_TAG_LENGTH for tag in categories):
-        rules.refuse(f"a tag that is not ASCII, or longer than {MAX_TAG_LENGTH} characters")
+    if not all(tag.isascii() and tag.isprintable() and 0 < len(tag) <= MAX_TAG_LENGTH for tag in categories):
+        rules.refuse(
+            "a tag that is not ASCII, has control characters, is empty, or is longer than "
+            f"{MAX_TAG_LENGTH} characters"
+        )
     return categories
 
 
@@ -178,9 +183,8 @@ def _send_at(written: Any) -> int | None:
     elif isinstance(written, bool) or not (
         isinstance(written, int) or (isinstance(written, float) and math.isfinite(written))
     ):
-        raise SerializationError(
-            f"send_at is {written!r}; it takes a datetime, a date, or a number of seconds"
-        )
+        shown = repr(written) if isinstance(written, str | float) else f"a {type(written).__name__}"
+        raise SerializationError(f"send_at is {shown}; it takes a datetime, a date, or a number of seconds")
     else:
         seconds = written
     if not is_time(seconds):
@@ -210,8 +214,8 @@ def checked_headers(headers: Mapping[str, Any], field: str, rules: Rules) -> dic
             rules.refuse(f"{where}: it sets this header itself")
         elif not _header_name.fullmatch(lower):
             rules.refuse(f"{where}: a header's name is ASCII without spaces and colons")
-        elif "\n" in header or "\r" in header:
-            rules.refuse(f"{where}: a header has one line")
+        elif control_characters.search(header):
+            rules.refuse(f"{where}: a header has one line, without control characters")
         else:
             checked[name] = header
     return checked

@@ -10,8 +10,12 @@ from typing import Any, TypeAlias
 
 from sending_app.compose.attributes import Rules
 from sending_app.compose.body import is_time
+from sending_app.compose.plain import control_characters
 from sending_app.conf import MERGE_FIELD_FORMAT
 from sending_app.exceptions import ConfigurationError, SerializationError, UnsupportedFeature
+
+#: Octets of an address: 64 before the @ and 255 after it (RFC 5321, 4.5.3.1). Size of the outbox's column.
+MAX_ADDRESS = 320
 
 _Shape: TypeAlias = tuple[Callable[[Any], bool], str]
 
@@ -89,12 +93,14 @@ def _are_addresses(field: Any) -> bool:
     return isinstance(field, list) and all(map(_is_address, field))
 
 
+def _is_line(value: Any) -> bool:
+    return isinstance(value, str) and not control_characters.search(value)
+
+
 def _is_address(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and isinstance(value.get("email"), str)
-        and isinstance(value.get("name") or "", str)
-    )
+    if not isinstance(value, dict) or not _is_line(value.get("email")):
+        return False
+    return 0 < len(value["email"]) <= MAX_ADDRESS and _is_line(value.get("name") or "")
 
 
 def _is_content(value: Any) -> bool:
@@ -111,9 +117,13 @@ _DICT: _Shape = (lambda field: isinstance(field, dict), "a dict")
 _SHAPES: dict[str, _Shape] = {
     "from": (_is_address, '{"email": ..., "name": ...}'),
     "reply_to_list": (_are_addresses, 'a list of {"email": ..., "name": ...}'),
-    "subject": (
-        lambda field: isinstance(field, str) and "\n" not in field and "\r" not in field,
-        "text of one line",
+    "subject": (_is_line, "text of one line, without control characters"),
+    "headers": (
+        lambda field: (
+            isinstance(field, dict)
+            and all(_is_line(content) for content in field.values() if isinstance(content, str))
+        ),
+        "a dict of texts of one line, without control characters",
     ),
     "content": (_is_content, 'a list of {"type": ..., "value": ...}, both text'),
     "categories": (lambda field: isinstance(field, list), "a list"),
@@ -128,5 +138,5 @@ _SHAPES: dict[str, _Shape] = {
         ),
         "a dict of dicts",
     ),
-    **dict.fromkeys(("headers", "custom_args", "substitutions", "dynamic_template_data"), _DICT),
+    **dict.fromkeys(("custom_args", "substitutions", "dynamic_template_data"), _DICT),
 }

@@ -1,6 +1,7 @@
 """Copy a caller's values as plain JSON values. Lazy text becomes text."""
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -11,17 +12,21 @@ from sending_app.exceptions import SerializationError
 #: A nested path: the path of the container, and the key. The outermost path is a field's name.
 _Path: TypeAlias = tuple[Any, ...]
 
-#: Python always writes numbers of up to so many digits, whatever limit is configured.
-_LARGE = 10**640
+#: Python reads and writes whole numbers of up to so many digits, whatever limit is configured.
+MAX_DIGITS = 640
+_LARGE = 10**MAX_DIGITS
+
+#: Lists and dicts in each other. The depth at which reading, merging or writing raises RecursionError differs
+#: between Python versions and processes.
+MAX_DEPTH = 100
+
+#: Control characters that no header may have: all but the tab (RFC 5322, 2.2).
+control_characters = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def plain(written: Any, field: str) -> Any:
     """Copy `written` as a value that JSON keeps unchanged. Raises SerializationError."""
-    try:
-        return _plain(written, (field,))
-    except RecursionError:
-        why = f"{field} holds itself, or is nested too deep"
-    raise SerializationError(why)
+    return _plain(written, (field,), 0)
 
 
 def as_text(written: Any, where: str) -> str:
@@ -44,20 +49,26 @@ def is_unicode(text: str) -> bool:
     return True
 
 
-def _plain(written: Any, path: _Path) -> Any:
+def _plain(written: Any, path: _Path, depth: int) -> Any:
     # The common types of large merge data come first.
     exact_type = type(written)
     if written is None or exact_type is bool or (exact_type is str and written.isascii()):
         return written
     if exact_type is int and -_LARGE < written < _LARGE:
         return written
+    if depth > MAX_DEPTH:
+        while len(path) > 1:
+            path = path[0]
+        raise SerializationError(f"{path[0]} holds itself, or is nested deeper than {MAX_DEPTH} levels")
     if exact_type is dict or isinstance(written, Mapping):
         return {
-            key if type(key) is str and key.isascii() else _key(key, path): _plain(inner, (path, key))
+            key if type(key) is str and key.isascii() else _key(key, path): _plain(
+                inner, (path, key), depth + 1
+            )
             for key, inner in written.items()
         }
     if isinstance(written, list | tuple):
-        return [_plain(inner, (path, index)) for index, inner in enumerate(written)]
+        return [_plain(inner, (path, index), depth + 1) for index, inner in enumerate(written)]
     if isinstance(written, str | Promise):
         return _text(written, path)
     if isinstance(written, int | float):
@@ -76,29 +87,21 @@ def _text(written: str | Promise, path: _Path) -> str:
 
 def _number(number: float, path: _Path) -> float:
     if isinstance(number, int):
-        if not _is_written(number):
-            raise SerializationError(f"{_words(path)} has more digits than Python writes")
+        if not -_LARGE < number < _LARGE:
+            raise SerializationError(f"{_words(path)} has more than {MAX_DIGITS} digits")
         return int(number)
     if not math.isfinite(number):
         raise SerializationError(f"{_words(path)} is {float(number)}, which JSON cannot express")
     return float(number)
 
 
-def _is_written(number: int) -> bool:
-    try:
-        int.__repr__(number)
-    except ValueError:
-        return False
-    return True
-
-
 def _key(key: Any, path: _Path) -> str:
     if isinstance(key, bool) or not isinstance(key, str | int | Promise):
         raise SerializationError(f"{_words(path)} has a key that is a {type(key).__name__}, not text")
     if isinstance(key, int):
-        if not _is_written(key):
-            raise SerializationError(f"{_words(path)} has a key with more digits than Python writes")
-        return str(key)
+        if not -_LARGE < key < _LARGE:
+            raise SerializationError(f"{_words(path)} has a key with more than {MAX_DIGITS} digits")
+        return int.__repr__(key)
     return _text(key, path)
 
 

@@ -96,6 +96,18 @@ def test_the_missing_key_error_names_the_options_of_mailers(
         django_message().send(using="news")
 
 
+@pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+def test_the_name_of_a_queued_mailer_fits_the_outbox(
+    database: str, sendgrid: FakeSendGrid, settings: Settings
+) -> None:
+    longest, longer = "m" * 64, "m" * 65
+    settings.MAILERS = {name: {"BACKEND": QUEUED} for name in ("default", longest, longer)}
+    assert django_message().send(using=longest) == 1
+    assert OutboxMessage.objects.get().alias == longest
+    with pytest.raises(ConfigurationError, match="needs a name of up to 64 characters"):
+        django_message().send(using=longer)
+
+
 def test_a_mailer_made_without_an_alias_is_the_default_one(
     backend: str, sendgrid: FakeSendGrid, arrived: Arrived, settings: Settings
 ) -> None:

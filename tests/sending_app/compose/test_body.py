@@ -113,11 +113,18 @@ def test_an_invalid_address_is_refused_and_its_field_named(field: str) -> None:
 # The subject
 
 
-@pytest.mark.parametrize("subject", ["two\nlines", "two\rlines", lazystr("one\r\n")])
-def test_a_subject_of_two_lines_is_refused(subject: Any) -> None:
+@pytest.mark.parametrize(
+    "subject", ["two\nlines", "two\rlines", lazystr("one\r\n"), "a\0b", "a\x1fb", "a\x7f"]
+)
+def test_a_subject_with_a_control_character_is_refused(subject: Any) -> None:
     for under in (rules(), rules(ignore_unsupported=True)):
-        with pytest.raises(UnsupportedFeature, match="The subject has a line break; a header has one line"):
+        with pytest.raises(UnsupportedFeature, match="The subject has a line break or another control char"):
             body_of(under, subject=subject)
+
+
+def test_a_subject_may_have_a_tab_and_any_length() -> None:
+    subject = "a\tb\x92\u2028" + "x" * 1000
+    assert body_of(subject=subject)["subject"] == subject
 
 
 # Content
@@ -238,6 +245,9 @@ def test_tags_over_the_limits_of_sendgrid_are_refused() -> None:
         body_of(tags=["größe"])
     with pytest.raises(UnsupportedFeature, match="longer than 255"):
         body_of(tags=["x" * 256])
+    for tag in ("", "a\0b", "a\nb", "a\tb"):
+        with pytest.raises(UnsupportedFeature, match="has control characters, is empty"):
+            body_of(tags=[tag])
     with pytest.raises(SerializationError, match="tags is None"):
         body_of(tags=[None])
 
@@ -270,7 +280,7 @@ def test_send_at_accepts_datetimes_dates_and_numbers(given: Any, expected: int) 
         assert body_of(send_at=given)["send_at"] == expected
 
 
-@pytest.mark.parametrize("given", ["2027-01-15", True, float("nan"), float("inf"), [1]])
+@pytest.mark.parametrize("given", ["2027-01-15", True, float("nan"), float("inf"), [1], [10**5000]])
 def test_an_invalid_send_at_is_refused(given: Any) -> None:
     with pytest.raises(SerializationError, match=r"send_at is .*; it takes a datetime, a date, or a number"):
         body_of(send_at=given)

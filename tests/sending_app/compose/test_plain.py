@@ -7,6 +7,7 @@ from decimal import Decimal
 from enum import IntEnum
 from typing import Any
 
+import msgspec
 import pytest
 from django.utils.functional import lazystr
 from django.utils.safestring import mark_safe
@@ -65,9 +66,9 @@ def test_plain_shares_nothing_with_the_caller() -> None:
         ({"\ud83d": 1}, "merge_data holds half of a surrogate pair"),
         ({lazystr("a"): object()}, "merge_data['a'] is a object"),
         ({None: 1}, "merge_data has a key that is a NoneType, not text"),
-        ({"a": [10**5000]}, "merge_data['a'][0] has more digits than"),
-        ({"a": -(10**5000)}, "merge_data['a'] has more digits than"),
-        ({"a": {10**5000: 1}}, "merge_data['a'] has a key with more digits than"),
+        ({"a": [10**5000]}, "merge_data['a'][0] has more than 640 digits"),
+        ({"a": -(10**5000)}, "merge_data['a'] has more than 640 digits"),
+        ({"a": {10**5000: 1}}, "merge_data['a'] has a key with more than 640 digits"),
         ({True: 1}, "merge_data has a key that is a bool, not text"),
     ],
 )
@@ -82,8 +83,27 @@ def test_a_value_that_is_not_serializable_is_refused_with_its_path(value: Any, s
 def test_a_value_that_contains_itself_is_refused() -> None:
     value: list[Any] = []
     value.append(value)
-    with pytest.raises(SerializationError, match="esp_extra holds itself"):
+    with pytest.raises(
+        SerializationError, match=r"^esp_extra holds itself, or is nested deeper than 100 levels"
+    ):
         plain(value, "esp_extra")
+
+
+def test_the_depth_of_a_value_is_limited() -> None:
+    value: list[Any] = []
+    for _ in range(100):
+        value = [value]
+    assert plain(value, "merge_data") == value
+    with pytest.raises(SerializationError, match=r"^merge_data holds itself, or is nested deeper"):
+        plain({"a": value}, "merge_data")
+
+
+def test_the_largest_numbers_are_written_and_read() -> None:
+    value = [10**640 - 1, -(10**640) + 1, 2**64, {10**640 - 1: 0}]
+    found = plain(value, "merge_data")
+    assert msgspec.json.decode(msgspec.json.encode(found)) == found
+    with pytest.raises(SerializationError, match=r"merge_data\[0\] has more than 640 digits"):
+        plain([10**640], "merge_data")
 
 
 @pytest.mark.parametrize(

@@ -8,22 +8,35 @@ from sending_app.compose.restore import restore
 from sending_app.exceptions import SerializationError
 from tests.support.sending.composed_messages import body_of, composed
 
+NO_ADDRESSES: list[dict[str, Any]] = [
+    {},
+    {"email": None},
+    {"email": ""},
+    {"email": "a" * 321},
+    {"email": "a\n@x.example"},
+    {"name": "R"},
+    {"email": "f@x.example", "name": 5},
+    {"email": "f@x.example", "name": "F\nBcc: b@x"},
+]
 TO = {"to": [{"email": "a@x.example"}]}
 
 
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("from", [None, "x@example.com", {"email": None}, {"email": "f@x.example", "name": 5}]),
-        ("reply_to_list", [None, "x@example.com", {"email": "r@x.example"}, [None], [{"name": "R"}]]),
+        ("from", [None, "x@example.com", *(one for one in NO_ADDRESSES if "email" in one)]),
+        (
+            "reply_to_list",
+            [None, "x@example.com", {"email": "r@x.example"}, [None], *([one] for one in NO_ADDRESSES)],
+        ),
         (
             "content",
             [None, "x", {"type": "text/plain"}, ["x"], [{"value": "x"}], [{"type": "a/b", "value": 1}]],
         ),
-        ("headers", [None, "x", []]),
+        ("headers", [None, "x", [], {"X-A": "a\nBcc: b@x"}, {"X-A": "a\0"}]),
         ("custom_args", [None, "x", []]),
         ("categories", [None, "x", {}]),
-        ("subject", [None, 5, "two\nlines", "two\rlines"]),
+        ("subject", [None, 5, "two\nlines", "two\rlines", "a\0"]),
         ("send_at", [None, "soon", 1.5, True, 1_800_000_000_000, -(10**12), 10**30]),
         ("tracking_settings", [None, [], {"open_tracking": None}, {"click_tracking": True}]),
     ],
@@ -81,3 +94,11 @@ def test_esp_extra_of_a_valid_shape_is_unchanged() -> None:
 @pytest.mark.parametrize("value", [None, "x", 5, []])
 def test_unknown_keys_of_esp_extra_pass_unchanged(value: Any) -> None:
     assert body_of(esp_extra={"asm": value, "later": value}) == body_of() | {"asm": value, "later": value}
+
+
+@pytest.mark.parametrize("field", ["to", "cc", "bcc"])
+@pytest.mark.parametrize("address", NO_ADDRESSES)
+def test_recipients_of_an_invalid_shape_are_refused_by_name(field: str, address: dict[str, Any]) -> None:
+    says = rf"^esp_extra\[\"personalizations\"\]\[0\]\['{field}'\] must be a list"
+    with pytest.raises(SerializationError, match=says):
+        composed(esp_extra={"personalizations": [{**TO, field: [address]}]})
