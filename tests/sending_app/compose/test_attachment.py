@@ -1,7 +1,7 @@
 """A file of any kind that Django takes becomes one that SendGrid takes."""
 
 import email.policy
-from email import encoders
+from email import encoders, message_from_bytes
 from email.message import EmailMessage as Email
 from email.message import Message, MIMEPart
 from email.mime.application import MIMEApplication
@@ -106,6 +106,30 @@ def test_a_calendar_keeps_its_method_and_no_other_parameter(content_type: str, e
         calendar_part(MIMEPart, content_type),
     ):
         assert read_attachment(given) == file
+
+
+def test_a_calendar_of_the_email_api_keeps_its_method() -> None:
+    modern = MIMEPart(email.policy.default)
+    modern.set_content(
+        INVITATION,
+        subtype="calendar",
+        params={"method": "REQUEST", "name": "invite.ics"},
+        disposition="attachment",
+    )
+    old = MIMEText(INVITATION, "calendar", "utf-8")
+    old.set_param("method", "REQUEST")
+    old.set_param("name", "invite.ics")
+    base = MIMEBase("text", "calendar", method="REQUEST", name="invite.ics")
+    base.set_payload(INVITATION)
+    folded = message_from_bytes(
+        b"Content-Type: text/calendar; charset=utf-8;\r\n\tmethod=REQUEST; name=invite.ics\r\n\r\n"
+        + INVITATION.encode(),
+        policy=email.policy.default,
+    )
+    for given in (modern, old, base, folded):
+        found = read_attachment(given)
+        assert (found.type, found.filename) == ("text/calendar; method=REQUEST", "invite.ics")
+        assert found.content == INVITATION.encode()
 
 
 def test_the_type_of_a_calendar_guessed_from_the_file_name_has_no_method() -> None:
