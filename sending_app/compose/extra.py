@@ -127,6 +127,7 @@ _SHAPES: dict[str, _Shape] = {
     ),
     "content": (_is_content, 'a list of {"type": ..., "value": ...}, both text'),
     "categories": (lambda field: isinstance(field, list), "a list"),
+    "template_id": (lambda field: isinstance(field, str), "text"),
     "send_at": (
         lambda field: type(field) is int and is_time(field),
         "a whole number of seconds since 1970, before the year 9999",

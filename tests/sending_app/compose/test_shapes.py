@@ -36,6 +36,7 @@ TO = {"to": [{"email": "a@x.example"}]}
         ("headers", [None, "x", [], {"X-A": "a\nBcc: b@x"}, {"X-A": "a\0"}]),
         ("custom_args", [None, "x", []]),
         ("categories", [None, "x", {}]),
+        ("template_id", [None, 5, ["d-1"], {}]),
         ("subject", [None, 5, "two\nlines", "two\rlines", "a\0"]),
         ("send_at", [None, "soon", 1.5, True, 1_800_000_000_000, -(10**12), 10**30]),
         ("tracking_settings", [None, [], {"open_tracking": None}, {"click_tracking": True}]),
