@@ -63,7 +63,7 @@ def _from_tuple(attachment: Any) -> AttachedFile:
     media_type = _file_type(declared)
     file = _bytes(content, filename)
     if media_type.name.startswith("text/"):
-        charset = "utf-8" if isinstance(content, str) else media_type.parameters.get("charset", "utf-8")
+        charset = "" if isinstance(content, str) else media_type.parameters.get("charset", "")
         file, media_type = _in_utf8(file, charset, media_type)
     return AttachedFile(
         content=file,
@@ -90,7 +90,7 @@ def _from_mime(entity: Message) -> AttachedFile:
         payload = entity.get_payload(decode=True)
         file = payload if isinstance(payload, bytes) else b""
         if media_type.name.startswith("text/"):
-            file, media_type = _in_utf8(file, entity.get_content_charset() or "utf-8", media_type)
+            file, media_type = _in_utf8(file, media_type.parameters.get("charset", ""), media_type)
     filename = _filename(entity.get_filename(), media_type.name)
     disposition = entity.get_content_disposition()
     content_id = _bad.sub("", str(entity.get("Content-ID", ""))).strip(" <>") or None
@@ -126,7 +126,7 @@ def _bytes(content: Any, filename: str | None) -> bytes:
 def _in_utf8(text: bytes, charset: str, media_type: MediaType) -> tuple[bytes, MediaType]:
     """Text in UTF-8, because SendGrid takes no charset. Undecodable text becomes an unknown type."""
     try:
-        return text.decode(charset).encode(), media_type
+        return text.decode(charset or "utf-8").encode(), media_type
     except (ValueError, LookupError):  # ValueError: a NUL in the charset's name
         return text, MediaType(UNKNOWN_TYPE, {})
 

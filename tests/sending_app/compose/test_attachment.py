@@ -56,6 +56,7 @@ def test_a_file_becomes_an_attachment(given: tuple[Any, ...], expected: tuple[by
         ("a.txt", "é", 'text/plain; charset="utf-8"'),
         ("a.txt", "é", "text/plain;charset=iso-8859-1"),
         ("a.txt", b"\xe9", "text/plain; charset=iso-8859-1"),
+        ("a.txt", "é".encode(), "text/plain; charset="),
         MIMEText("é", "plain", "utf-8"),
         MIMEText("é", "plain", "iso-8859-1"),
     ],
