@@ -118,7 +118,7 @@ def test_almost_any_from_email_is_passed_to_sendgrid(
     [
         ("Grüße, 世界", "text/plain"),
         ("Grüße, 世界".encode(), "text/plain"),
-        ("BEGIN:VCALENDAR ü", "text/calendar; method=REQUEST"),
+        ("Grüße, 世界", 'text/plain; charset="utf-8"'),
     ],
 )
 def test_non_ascii_text_is_attached_in_utf8_without_a_charset(
@@ -174,7 +174,7 @@ def test_arbitrary_alternatives_are_sent(sent: Sent) -> None:
     }
 
 
-def test_amp_content_is_sent_after_text_and_html(sent: Sent) -> None:
+def test_amp_content_is_sent_between_text_and_html(sent: Sent) -> None:
     message = django_message()
     message.attach_alternative(AMP, "text/x-amp-html")
     message.attach_alternative(HTML, "text/html")
@@ -182,8 +182,8 @@ def test_amp_content_is_sent_after_text_and_html(sent: Sent) -> None:
         **SHARED_CONTENT,
         "content": [
             {"type": "text/plain", "value": "It is on its way."},
-            {"type": "text/html", "value": HTML},
             {"type": "text/x-amp-html", "value": AMP},
+            {"type": "text/html", "value": HTML},
         ],
         "personalizations": [personalization_to("ann@example.com")],
     }
