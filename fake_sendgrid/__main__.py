@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             inbound_url=options.inbound_url,
             sender=sender,
             keys=options.key and frozenset(options.key),
+            refused=frozenset(options.refuse),
             port=options.port,
             posting=PostingOptions(
                 duplicates=options.duplicates, disorder=options.disorder, delay=options.delay
@@ -59,6 +60,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--webhook-url", help="URL for events; without it no events are posted")
     parser.add_argument("--inbound-url", help="URL for inbound mail; without it no mail gets a reply")
     parser.add_argument("--key", action="append", help="an accepted API key; repeatable (any)")
+    parser.add_argument(
+        "--refuse",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="an address that no request may have; repeatable (none)",
+    )
     parser.add_argument(
         "--signing-key", type=Path, help="file of the private key that signs posts; created if missing"
     )

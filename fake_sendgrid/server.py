@@ -20,6 +20,8 @@ from fake_sendgrid.planned_responses import Condition, PlannedResponses
 from fake_sendgrid.recipient_replies import RecipientReplies
 from fake_sendgrid.request_log import AcceptedMail, LoggedRequest, RequestLog
 from fake_sendgrid.responses import ApiResponse, HeldRequest
+from fake_sendgrid.rules import recipients
+from fake_sendgrid.rules.fault import BAD_REQUEST
 from fake_sendgrid.webhook_sender import WebhookSender
 
 _SEND_PATH = "/v3/mail/send"
@@ -31,8 +33,9 @@ class FakeSendGrid:
 
     `keys` are the accepted API keys (None: any); they may change at any time. `webhook_url` and `inbound_url`
     may be set later: events and inbound mails wait for them. With both set, recipients reply to mails (see
-    `scenarios.sends_reply`). Each mail takes `delay` seconds. The last `keep` mails and requests are kept
-    (None: all).
+    `scenarios.sends_reply`). A mail to one of the `refused` addresses gets a 400, which names the places of
+    the addresses if `names_refused`; both may change at any time. Each mail takes `delay` seconds. The last
+    `keep` mails and requests are kept (None: all).
     """
 
     def __init__(  # noqa: PLR0913 (each option has a name)
@@ -42,6 +45,8 @@ class FakeSendGrid:
         inbound_url: str | None = None,
         sender: WebhookSender | None = None,
         keys: Container[str] | None = frozenset({"SG.fake"}),
+        refused: Container[str] = (),
+        names_refused: bool = True,
         port: int = 0,
         posting: PostingOptions = PostingOptions(),  # noqa: B008 (it is frozen)
         delay: float = 0.0,
@@ -52,6 +57,8 @@ class FakeSendGrid:
         on_inbound: Callable[[InboundDelivery], None] | None = None,
     ) -> None:
         self.keys = keys
+        self.refused = refused
+        self.names_refused = names_refused
         self.sender = sender or WebhookSender()
         self._delay = delay
         self._on_request = on_request
@@ -221,7 +228,10 @@ class FakeSendGrid:
         mail = None
         try:
             mail = request_validation.read_mail(request.body, request.headers, keys=self.keys, now=at)
-            response = self._carry_out(self._responses.response_to(mail), mail, request)
+            if faults := list(recipients.refused(mail, self.refused)):
+                response = responses.error(400, *(faults if self.names_refused else [BAD_REQUEST]))
+            else:
+                response = self._carry_out(self._responses.response_to(mail), mail, request)
         except request_validation.RequestRejected as rejected:
             response = rejected.response
         logged = LoggedRequest(request_validation.api_key_of(request.headers), at, mail, response)

@@ -42,7 +42,10 @@ class Attachment(models.Model):
 
 
 class Mail(models.Model):
-    """The unit of a request to SendGrid. Most messages have one mail; a large batch has many."""
+    """The unit of a request to SendGrid. Most messages have one mail; a large batch has many.
+
+    If SendGrid refuses some personalizations of a mail, they move to another mail (`outcome.refusals`).
+    """
 
     class State(models.TextChoices):
         #: To be posted when due.
@@ -96,6 +99,14 @@ class Mail(models.Model):
     x_message_id = models.CharField(max_length=255, blank=True)
     #: SendGrid has accepted the mail in two requests, by a second response or by its events.
     sent_twice = models.BooleanField(default=False)
+    #: When the last attempt ended that paused the account and may have been about this mail alone.
+    paused_at = models.DateTimeField(null=True)
+    #: SendGrid refuses the mail's personalizations, not the content.
+    refused = models.BooleanField(default=False)
+    #: The id of the mail that this mail was a part of, until SendGrid refused the whole.
+    split_from = models.BigIntegerField(null=True)
+    #: Of a mail that was split: requests of its parts beyond the first request.
+    further_requests = models.PositiveSmallIntegerField(default=0)
     #: SendGrid's text, or ours.
     error = models.TextField(blank=True)
     #: Exceptional steps: objects of "at" and "what".

@@ -1,7 +1,7 @@
 """Rules for personalizations: recipients, and fields of their own."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -35,6 +35,19 @@ def faults(mail: Mapping[str, Any], now: float) -> Iterator[Fault]:
         yield Fault(
             f"There is a limit of {MOST} total recipients (to + cc + bcc) per request.", "personalizations"
         )
+
+
+def refused(mail: Mapping[str, Any], addresses: Container[str]) -> Iterator[Fault]:
+    """Yield a fault for each of these addresses among the recipients of a valid mail.
+
+    SendGrid names the place (sendgrid-nodejs issue 974), and takes nothing of the request.
+    """
+    for index, one in enumerate(mail["personalizations"]):
+        for kind in KINDS:
+            for place, email in enumerate(emails_of(one.get(kind))):
+                if email in addresses:
+                    field = f"personalizations.{index}.{kind}.{place}.email"
+                    yield Fault("Does not contain a valid address.", field)
 
 
 def _personalization(

@@ -15,7 +15,7 @@ from requests.auth import AuthBase
 
 from sending_app.account import Account
 from sending_app.api import sessions
-from sending_app.api.response import Answer, without_control_characters
+from sending_app.api.response import ABOUT_THE_ACCOUNT, Answer, without_control_characters
 from sending_app.exceptions import (
     ConnectionFailed,
     ConnectTimedOut,
@@ -47,10 +47,17 @@ class SendResult:
     detail: str = ""
     #: Seconds until SendGrid's rate limit ends, if the answer says so.
     wait: float | None = None
+    #: Of a refused mail: see `Answer.refused_personalizations`.
+    refused: frozenset[int] | None = None
     #: For a sender without a queue; None if the mail is accepted.
     error: RequestsAPIError | None = None
     #: Its request has lost the key and the body.
     response: requests.Response | None = None
+
+    @property
+    def may_be_about_the_mail(self) -> bool:
+        """Whether another mail of the account may pass where SendGrid, or a proxy, refused this mail."""
+        return self.status_code is not None and self.status_code not in ABOUT_THE_ACCOUNT
 
 
 class _Upload(io.BytesIO):
@@ -118,7 +125,8 @@ def post(account: Account, body: bytes) -> SendResult:
     wait = answer.wait() if answer.status == 429 else None
     text = f"SendGrid API response {answer.status}\n{answer.full_text()}"
     error = RequestsAPIError(text, outcome=outcome, status_code=answer.status, response=response)
-    return SendResult(outcome, answer.status, "", answer.detail(), wait, error, response)
+    refused = answer.refused_personalizations() if outcome is Outcome.FAILED else None
+    return SendResult(outcome, answer.status, "", answer.detail(), wait, refused, error, response)
 
 
 def _exchange(session: requests.Session, account: Account, upload: _Upload) -> requests.Response:

@@ -10,17 +10,33 @@ from typing import Any
 
 from sending_app.exceptions import Outcome
 
-#: Statuses that pause the account. Other 4xx are about a single mail.
+#: Statuses that pause the account, whatever the answer says.
 ABOUT_THE_ACCOUNT = {
     401,  # a wrong key; also "Maximum credits exceeded" (sendgrid-nodejs issue 1032)
+    407,  # a proxy asks for a login
+    429,  # rate limit
+}
+
+#: Statuses that pause the account, unless the answer names a fault of the mail. Other 4xx are about the mail.
+ABOUT_EITHER = {
+    403,  # a missing scope or a block; also a refused sender or template (API Responses)
     404,  # `SENDGRID_API_URL`
     405,  # as 404
     406,  # a proxy changes the headers
-    407,  # a proxy asks for a login
-    415,  # as 406
-    429,  # rate limit
+    415,  # as 406; also "Invalid UTF8 in request" (sendgrid/docs issue 2270)
     451,  # this host is in another region than the account (API Errors)
 }
+
+#: Fields of a request that all its recipients share (Mail Send API). An error of `custom_args` may be about a
+#: recipient: SendGrid merges the custom arguments of both levels.
+SHARED_FIELDS = {
+    *("from", "reply_to", "reply_to_list", "subject", "content", "template_id", "attachments", "headers"),
+    *("sections", "categories", "send_at", "batch_id", "asm", "ip_pool_name", "mail_settings"),
+    "tracking_settings",
+}
+
+#: Statuses of an answer that may be about a recipient without naming the recipient.
+_ABOUT_CONTENT = {400, 415}
 
 #: Characters of SendGrid's text that are kept.
 MAX_TEXT = 2000
@@ -29,7 +45,12 @@ MAX_TEXT = 2000
 MAX_WAIT = 600.0
 
 # "The from address does not match a verified Sender Identity." (Mail Send Errors)
-_SENDER_IDENTITY = re.compile("sender identity", re.IGNORECASE)
+_SHARED_FAULT = re.compile("sender identity|template", re.IGNORECASE)
+
+_INVALID_UTF8 = re.compile("invalid utf-?8", re.IGNORECASE)
+
+# As in "personalizations.99.to.0.email" (sendgrid-nodejs issue 974). A thousand is the most.
+_PERSONALIZATION = re.compile(r"\bpersonalizations?[.\[]([0-9]{1,3})(?![0-9])")
 
 
 @dataclass(frozen=True)
@@ -60,20 +81,38 @@ class Answer:
             return Outcome.ACCEPTED
         if 300 <= status < 400 or status in ABOUT_THE_ACCOUNT:
             return Outcome.PAUSED
-        if status == 403:  # a refused sender, a missing scope, a block (API Responses)
-            return Outcome.FAILED if self.refuses_the_sender() else Outcome.PAUSED
+        if status in ABOUT_EITHER:
+            return Outcome.FAILED if self.names_the_mail() else Outcome.PAUSED
         if status == 408:  # SendGrid did not get the whole request (RFC 9110)
             return Outcome.RETRY
         if 400 <= status < 500:
             return Outcome.FAILED
         return Outcome.UNKNOWN if had_whole_request else Outcome.RETRY
 
-    def refuses_the_sender(self) -> bool:
-        """Whether SendGrid refuses the `from` of the mail."""
+    def names_the_mail(self) -> bool:
+        """Whether an error names a field of the mail, its sender, its template, or its encoding."""
         return any(
-            "from" in str(error.get("field")).split(".") or _SENDER_IDENTITY.search(str(error.get("message")))
+            _is_shared(error)
+            or _root(error) in ("personalizations", "custom_args")
+            or _INVALID_UTF8.search(str(error.get("message")))
             for error in self.errors
         )
+
+    def refused_personalizations(self) -> frozenset[int] | None:
+        """The places, in the request, of the personalizations that a refusal names.
+
+        Empty: the refusal may be about any of them. None: the refusal is about the content that all share.
+        """
+        errors = self.errors
+        if not errors or any(map(_is_shared, errors)):
+            return None
+        places = frozenset(
+            int(place[1])
+            for error in errors
+            if (place := _PERSONALIZATION.search(str(error.get("field"))))
+            or (place := _PERSONALIZATION.search(str(error.get("message"))))
+        )
+        return places if places or self.status in _ABOUT_CONTENT else None
 
     def detail(self) -> str:
         """SendGrid's error text in one line."""
@@ -107,6 +146,18 @@ class Answer:
         if not (reset.isascii() and reset.isdecimal()):
             return None
         return min(max(float(reset) - time.time(), 1.0), MAX_WAIT)
+
+
+def _is_shared(error: dict[str, Any]) -> bool:
+    """Whether the error is about content that all recipients of the request share."""
+    if error.get("field"):
+        return _root(error) in SHARED_FIELDS
+    return bool(_SHARED_FAULT.search(str(error.get("message"))))
+
+
+def _root(error: dict[str, Any]) -> str:
+    """The first name in the path of the error's field."""
+    return re.split(r"[.\[]", str(error.get("field")), maxsplit=1)[0]
 
 
 def without_control_characters(text: str) -> str:

@@ -1,7 +1,7 @@
 """Base class of both email backends."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import django
@@ -97,14 +97,18 @@ class Mailer(BaseEmailBackend, ABC):
     def _dispatch(self, message: Any, composed: Composed) -> None:
         """Store or post the mail, and set the message's status. Raises MailError."""
 
-    def _set_status(self, message: Any, composed: Composed, accepted: Container[str] | None = None) -> None:
-        """Set the status of the recipients, or only of recipients with ids in `accepted`."""
+    def _set_status(
+        self, message: Any, composed: Composed, statuses: Mapping[str, str] | None = None
+    ) -> None:
+        """Set the status of the recipients to "queued", or by their ids to one of `statuses`."""
         tracked = composed.mail.shared.tracked
         message.anymail_status.set_recipient_status(
             {
-                address: RecipientStatus(message_id if tracked else None, "queued")
+                address: RecipientStatus(
+                    message_id if tracked else None, "queued" if statuses is None else statuses[message_id]
+                )
                 for address, message_id in composed.recipients.items()
-                if accepted is None or message_id in accepted
+                if statuses is None or message_id in statuses
             }
         )
 

@@ -1,34 +1,86 @@
 """The backend that posts in this process, without queue and database. For scripts and error mails."""
 
+import logging
+from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from events_app.signals import ESP_NAME
-from sending_app.api import client, payload
+from sending_app.api import client, division, payload
 from sending_app.backends.base import Mailer
 from sending_app.compose import Composed
+from sending_app.exceptions import RequestsAPIError
+from sending_app.mail import Personalization
 from sending_app.signals import post_send
+
+logger = logging.getLogger(__name__)
 
 
 class EmailBackend(Mailer):
     """`send()` returns once SendGrid has the mail, or raises exceptions.RequestsAPIError.
 
-    A large batch takes several requests. The first failed request ends the batch. The message's status and
-    `post_send` then name only recipients whose mail SendGrid has.
+    If SendGrid refuses some recipients of a batch, the others are posted again, in up to 20 further requests
+    for each request, or 60 once SendGrid has accepted a part. The message's status and `post_send` name the
+    recipients that SendGrid has ("queued"), and the refused recipients ("invalid"; "failed" when no request
+    was left to find the refused among them). `send()` raises a refusal only if SendGrid has no recipient.
+
+    A large batch takes several requests. A failure other than a refused recipient ends the batch and is
+    raised. The message's status and `post_send` then name only recipients posted before.
     """
 
     def _dispatch(self, message: Any, composed: Composed) -> None:
         mail, status = composed.mail, message.anymail_status
-        accepted: set[str] = set()
+        statuses: dict[str, str] = {}
+        refusal: RequestsAPIError | None = None
         try:
-            for personalizations in payload.split_into_requests(mail):
-                body = payload.encode(payload.build(mail.shared, personalizations, mail.attachments))
-                sent = client.post(self.account, body)
-                if sent.error:
-                    raise sent.error
-                status.esp_response = sent.response
-                accepted.update(personalization.id for personalization in personalizations)
+            for request in payload.split_into_requests(mail):
+                refusal = self._post(request, message, composed, statuses) or refusal
         finally:
-            if accepted:
-                self._set_status(message, composed, accepted)
+            is_any_accepted = "queued" in statuses.values()
+            if is_any_accepted:
+                self._set_status(message, composed, statuses)
                 # Errors of receivers are not raised: a caller that retried would send the mail twice.
                 post_send.send_robust(type(self), message=message, status=status, esp_name=ESP_NAME)
+        if refusal and not is_any_accepted:
+            raise refusal
+        if refusal:
+            refused = len(statuses) - [*statuses.values()].count("queued")
+            logger.warning("SendGrid refused %d of the %d mails of a batch", refused, len(statuses))
+
+    def _post(
+        self,
+        request: Sequence[Personalization],
+        message: Any,
+        composed: Composed,
+        statuses: dict[str, str],
+    ) -> RequestsAPIError | None:
+        """Post the request, and after a refusal its parts. Record the status of each personalization.
+
+        Return the last refusal. Raises the error of any other failure.
+        """
+        mail = composed.mail
+        pending = deque([request])
+        further, is_part_accepted = 0, False
+        refusal: RequestsAPIError | None = None
+        while pending:
+            part = pending.popleft()
+            sent = client.post(
+                self.account, payload.encode(payload.build(mail.shared, part, mail.attachments))
+            )
+            if not sent.error:
+                is_part_accepted = True
+                message.anymail_status.esp_response = sent.response
+                statuses.update((personalization.id, "queued") for personalization in part)
+                continue
+            if sent.refused is None:
+                raise sent.error
+            refusal = sent.error
+            refused, remaining = division.divide(part, sent.refused)
+            statuses.update((personalization.id, "invalid") for personalization in refused)
+            if further + len(remaining) <= division.max_requests(is_part_accepted):
+                further += len(remaining)
+                pending.extend(remaining)
+            else:
+                unposted = [personalization for rest in remaining for personalization in rest]
+                statuses.update((personalization.id, "failed") for personalization in unposted)
+        return refusal

@@ -4,6 +4,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from celery.exceptions import SoftTimeLimitExceeded
@@ -17,7 +18,7 @@ from sending_app.delivery import circuit_breaker, leases
 from sending_app.delivery.leases import LeasedMail
 from sending_app.exceptions import Outcome
 from sending_app.models import Mail
-from sending_app.outcome import record
+from sending_app.outcome import record, refusals
 
 logger = logging.getLogger(__name__)
 
@@ -77,12 +78,28 @@ def request_body(leased: LeasedMail) -> bytes:
 
 
 def _record(leased: LeasedMail, result: SendResult) -> None:
+    mail = leased.mail
     if result.outcome == Outcome.PAUSED:
-        with transaction.atomic(using=outbox.using()):
-            circuit_breaker.trip(leased.account, result, leased.is_probe)
-            record.record_result(leased.mail, result)
-        return
+        if not (result.may_be_about_the_mail and record.others_passed(mail)):
+            _pause(leased, result)
+            return
+        detail = (
+            f"SendGrid accepts other mails of the account, and has twice refused this mail: {result.detail}"
+        )
+        result = replace(result, outcome=Outcome.FAILED, detail=detail)
     # SendGrid accepts the key if it accepts or refuses the mail.
     if leased.is_probe and result.status_code and result.outcome in (Outcome.ACCEPTED, Outcome.FAILED):
         circuit_breaker.close_circuit(leased.account)
-    record.record_result(leased.mail, result)
+    if result.refused is not None:
+        refusals.record_refusal(mail, result)
+    else:
+        record.record_result(mail, result)
+
+
+def _pause(leased: LeasedMail, result: SendResult) -> None:
+    with transaction.atomic(using=outbox.using()):
+        open_time = circuit_breaker.trip(leased.account, result, leased.is_probe)
+        if result.may_be_about_the_mail:
+            record.postpone(leased.mail, result, open_time)
+        else:
+            record.record_result(leased.mail, result)

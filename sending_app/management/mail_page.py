@@ -23,6 +23,7 @@ _INDENT = 37
 _JSON_FIELDS = (
     *("state", "lane", "send_at", "due", "attempts", "unknown_outcomes", "attempted_at", "accepted_at"),
     *("first_event_at", "finished_at", "x_message_id", "sent_twice", "error", "recipient_count"),
+    *("refused", "split_from"),
 )
 _ENGAGEMENT_TIMES = tuple(ENGAGEMENT_TIMES.values())
 
@@ -100,6 +101,10 @@ def _facts(mail: Mail, ids: set[uuid.UUID]) -> dict[str, Any]:
         "state": mail.state,
         "why": mail.error,
         "sent twice": "SendGrid has accepted it in two requests." if mail.sent_twice else "",
+        "refused": "SendGrid refuses its recipients: only a retry by its id posts it."
+        if mail.refused
+        else "",
+        "split": f"It was a part of mail {mail.split_from}." if mail.split_from else "",
         "batch": _position(mail),
         "subject": message.subject,
         **(_content(message) if message.content is not None else {"content": "gone, its time was over"}),

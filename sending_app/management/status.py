@@ -37,6 +37,7 @@ def gather_outbox() -> dict[str, Any]:
             lane.value: {state.value: _mails(state=state, lane=lane).count() for state in STATES}
             for lane in Mail.Lane
         },
+        "refused": _mails(refused=True, state=State.FAILED).count(),
         "sent_twice": _mails(sent_twice=True).count(),
         "waiting": {lane.value: _waiting(lane) for lane in Mail.Lane},
         "seconds_to_reconcile": _seconds_to(_mails(state=State.UNKNOWN).aggregate(due=Min("due"))["due"]),
@@ -85,6 +86,8 @@ def outbox_page(figures: dict[str, Any]) -> Iterator[str]:
         if count or state == State.WAITING
     ]
     yield from Table(("lane", "state", "mails", "")).lines(rows)
+    if figures["refused"]:
+        yield f"\nSendGrid refuses the recipients of {counted(figures['refused'], 'failed mail')}."
     if figures["sent_twice"]:
         yield f"\nSendGrid has accepted {counted(figures['sent_twice'], 'mail')} twice: list --sent-twice"
     if warnings := [*_warnings(figures)]:

@@ -6,7 +6,8 @@ mail is accepted. An action returns numbers of mails:
 - `retried`, `cancelled` or `settled`: changed by the action;
 - `in_progress`: left alone, because a worker is posting;
 - `accepted`: there is proof of acceptance;
-- `empty`: left alone, because retention has deleted the content.
+- `empty`: left alone, because retention has deleted the content;
+- `refused`: left alone, because SendGrid refuses the recipients, and no retry changes the recipients.
 """
 
 from collections import Counter
@@ -29,26 +30,32 @@ State = Mail.State
 SLICE = 100
 
 
-def retry_mails(pks: Sequence[int]) -> Counter[str]:
-    """Post failed and deferred mails now.
+def retry_mails(pks: Sequence[int], with_refused: bool = False) -> Counter[str]:
+    """Post failed and deferred mails now. Mails with refused recipients are only posted `with_refused`.
 
     The count of attempts goes on. The age begins anew, or the age limit would fail the mails at once.
     """
 
     def retry(mail: Mail, now: datetime) -> bool:
-        retried = _change(mail, now, "retried", **_due(now), finished_at=None)
+        # A part of a split mail is a mail of its own from now on, with further requests of its own.
+        anew = {"refused": False, "split_from": None, "further_requests": 0, "paused_at": None}
+        retried = _change(mail, now, "retried", **_due(now), finished_at=None, **anew)
         if retried and mail.state == State.FAILED:
             recipients.requeue(mail)
         return retried
 
-    empty = _mails(pks).filter(state=State.FAILED, personalizations=None).count()
-    return _apply(retry, retryable_mails(pks), pks, "retried") + Counter(empty=empty)
+    failed = _mails(pks).filter(state=State.FAILED)
+    empty = failed.filter(personalizations=None).count()
+    refused = 0 if with_refused else failed.filter(refused=True, personalizations__isnull=False).count()
+    retried = _apply(retry, retryable_mails(pks, with_refused), pks, "retried")
+    return retried + Counter(empty=empty, refused=refused)
 
 
-def retryable_mails(pks: Sequence[int]) -> "QuerySet[Mail]":
+def retryable_mails(pks: Sequence[int], with_refused: bool = False) -> "QuerySet[Mail]":
     """The mails that `retry_mails` would change."""
     deferred = Q(state=State.WAITING, due__gt=database_now(using()))
-    return _mails(pks).filter(deferred | Q(state=State.FAILED, personalizations__isnull=False))
+    failed = Q(state=State.FAILED, personalizations__isnull=False)
+    return _mails(pks).filter(deferred | (failed if with_refused else failed & Q(refused=False)))
 
 
 def cancel_mails(pks: Sequence[int]) -> Counter[str]:

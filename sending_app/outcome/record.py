@@ -4,6 +4,7 @@ Proof is an event that bears an id of the mail, or a 202 of any attempt, even a 
 """
 
 import logging
+import uuid
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -13,11 +14,11 @@ from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.db.models.functions import Coalesce
 
 from events_app.shared.backoff import exponential, with_jitter
-from events_app.shared.database import clean, database_now, sql_now
-from sending_app import conf, sql
+from events_app.shared.database import AnyOf, clean, database_now, sql_now
+from sending_app import conf, outbox, sql
 from sending_app.api.client import SendResult
 from sending_app.exceptions import Outcome
-from sending_app.models import Mail
+from sending_app.models import Mail, Recipient
 from sending_app.outbox import using
 from sending_app.outcome import notify, recipients
 
@@ -45,10 +46,7 @@ def record_result(mail: Mail, result: SendResult) -> None:
         accept(mail, result)
         return
     now = database_now(using())
-    changes: dict[str, Any] = {
-        "error": clean(result.detail)[:MAX_TEXT],
-        "log": log_with(mail, now, result.detail),
-    }
+    changes = explained(mail, now, result.detail)
     if result.outcome == Outcome.FAILED:
         fail(mail, being_posted(mail), changes)
         return
@@ -60,6 +58,23 @@ def record_result(mail: Mail, result: SendResult) -> None:
         delay = backoff if result.outcome == Outcome.RETRY else timedelta()
         changes |= {"state": Mail.State.WAITING, "due": now + delay}
     update_unless_accepted(being_posted(mail), changes)
+
+
+def postpone(mail: Mail, result: SendResult, delay: timedelta) -> None:
+    """Record an attempt that opened the circuit and may have been about this mail alone.
+
+    After `delay` the circuit is half-open. The mail is due a little later, so that another mail is the probe.
+    """
+    now = database_now(using())
+    due = now + delay + timedelta(seconds=1)
+    changes = {"state": Mail.State.WAITING, "due": due, "paused_at": now}
+    update_unless_accepted(being_posted(mail), explained(mail, now, result.detail) | changes)
+
+
+def others_passed(mail: Mail) -> bool:
+    """Whether SendGrid accepted another mail of the account, posted since this mail paused the account."""
+    others = Mail.objects.using(using()).filter(account=mail.account, accepted_at__isnull=False)
+    return mail.paused_at is not None and others.filter(attempted_at__gt=mail.paused_at).exists()
 
 
 def accept(mail: Mail, result: SendResult) -> None:
@@ -88,16 +103,24 @@ def accept(mail: Mail, result: SendResult) -> None:
 
 
 def _accept_late(mail: Mail, result: SendResult, changes: dict[str, Any]) -> None:
-    """Accept a mail whose lease had expired before the response came. Another attempt may have begun."""
+    """Accept a mail whose lease had expired before the response came. Another attempt may have begun.
+
+    The other attempt may also have split the mail: the request had the recipients of all parts.
+    """
+    ids = [uuid.UUID(personalization.id) for personalization in outbox.personalizations_of(mail)]
     with transaction.atomic(using=using()):
-        row = Mail.objects.using(using()).filter(pk=mail.pk)
-        state = row.select_for_update().values_list("state", flat=True).first()
-        # The worker of a newer attempt records the state.
-        row.update(**changes, **({} if state == Mail.State.POSTING else {"state": Mail.State.ACCEPTED}))
-        recipients.requeue(mail)
-    _report_if_sent_twice(mail)
-    if state not in (None, Mail.State.POSTING, Mail.State.ACCEPTED):
-        notify.accepted(mail, result)
+        parts = Recipient.objects.using(using()).filter(AnyOf("message_id", ids)).values("mail")
+        rows = Mail.objects.using(using()).filter(Q(pk=mail.pk) | Q(pk__in=parts))
+        locked = list(rows.select_related("message").order_by("pk").select_for_update(of=("self",)))
+        for part in locked:
+            # The worker of a newer attempt records the state.
+            state = {} if part.state == Mail.State.POSTING else {"state": Mail.State.ACCEPTED}
+            Mail.objects.using(using()).filter(pk=part.pk).update(**changes, **state)
+            recipients.requeue(part)
+    for part in locked:
+        _report_if_sent_twice(part)
+        if part.state not in (Mail.State.POSTING, Mail.State.ACCEPTED):
+            notify.accepted(part, result)
 
 
 def _report_if_sent_twice(mail: Mail) -> None:
@@ -150,6 +173,11 @@ def unknown_changes(mail: Mail, ended: datetime) -> dict[str, Any]:
 def events_expected(mail: Mail, attempted: datetime | None) -> datetime:
     """When SendGrid begins to post events of an attempt. Events of a scheduled mail come after `send_at`."""
     return max(moment for moment in (attempted, mail.attempted_at, mail.send_at) if moment)
+
+
+def explained(mail: Mail, now: datetime, text: str) -> dict[str, Any]:
+    """The changes that keep the text of a result: the error, and an entry in the log."""
+    return {"error": clean(text)[:MAX_TEXT], "log": log_with(mail, now, text)}
 
 
 def log_with(mail: Mail, now: datetime, text: str) -> list[dict[str, str]]:

@@ -36,6 +36,7 @@ _LEFT_ALONE = {
     "in_progress": "a worker is posting them",
     "accepted": "there is proof by now that SendGrid has them",
     "empty": "what they said is gone, at the end of OUTBOX_BODY_DAYS",
+    "refused": "SendGrid refuses their recipients; name a mail by its id to post it all the same",
 }
 
 #: Accepted and cancelled mails never change. Most mails are accepted.
@@ -133,11 +134,12 @@ class Command(Console):
         self.write([dump(figures)] if options["json"] else status.outbox_page(figures))
 
     def _retry(self, options: Options) -> None:
+        by_id = bool(options["ids"])
         change = _change(
             verb="retry",
             done="retried",
-            preview=manual.retryable_mails,
-            apply=manual.retry_mails,
+            preview=partial(manual.retryable_mails, with_refused=by_id),
+            apply=partial(manual.retry_mails, with_refused=by_id),
             otherwise="with nothing to retry: accepted, due already, cancelled, or to be settled first",
             wakes=_WAKES,
         )

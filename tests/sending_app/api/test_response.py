@@ -73,6 +73,7 @@ def test_a_deeply_nested_response_is_shown_unindented(depth: int) -> None:
 def test_no_response_body_raises(body: bytes) -> None:
     found = answer(403, body)
     assert found.outcome(had_whole_request=True) in (Outcome.FAILED, Outcome.PAUSED)
+    assert answer(400, body).refused_personalizations() is None or found.errors
     for text in (found.detail(), found.full_text()):
         assert 0 < len(text) <= 2000
         text.encode()
@@ -81,21 +82,69 @@ def test_no_response_body_raises(body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "refused"),
+    ("error", "named"),
     [
         ({"message": SENDER, "field": "from"}, True),
         ({"message": SENDER, "field": None}, True),
         ({"message": "No.", "field": "from.email"}, True),
         ({"message": "No.", "field": "personalizations.0.from.email"}, True),
+        ({"message": "No.", "field": "custom_args"}, True),
+        ({"message": "Invalid UTF8 in request", "field": None}, True),
+        ({"message": "You do not have access to this template", "field": None}, True),
         ({"message": "access forbidden", "field": None}, False),
         ({"message": "access forbidden from here"}, False),
+        ({"message": "Content-Type should be application/json.", "field": "Content-Type"}, False),
         ({"message": None, "field": 3}, False),
     ],
 )
-def test_refuses_the_sender_recognizes_errors_of_the_from_address(
-    error: dict[str, object], refused: bool
+@pytest.mark.parametrize("status", [403, 404, 405, 406, 415, 451])
+def test_an_error_that_names_the_mail_does_not_pause_the_account(
+    status: int, error: dict[str, object], named: bool
 ) -> None:
-    assert answer(403, errors({"message": "Another."}, error)).refuses_the_sender() is refused
+    found = answer(status, errors({"message": "Another."}, error))
+    assert found.names_the_mail() is named
+    assert found.outcome(had_whole_request=True) is (Outcome.FAILED if named else Outcome.PAUSED)
+
+
+@pytest.mark.parametrize("status", [401, 407, 429])
+def test_a_key_a_proxy_login_and_a_rate_limit_are_always_about_the_account(status: int) -> None:
+    body = errors({"message": SENDER, "field": "from"})
+    assert answer(status, body).outcome(had_whole_request=True) is Outcome.PAUSED
+
+
+WRONG = "Does not contain a valid address."
+
+
+@pytest.mark.parametrize(
+    ("status", "found", "refused"),
+    [
+        (400, [{"message": WRONG, "field": "personalizations.99.to.0.email"}], {99}),
+        (400, [{"message": WRONG, "field": f"personalizations.{n}.to.0.email"} for n in (0, 7)], {0, 7}),
+        (400, [{"message": WRONG, "field": "personalizations[12].to"}], {12}),
+        (400, [{"message": "We found [a@b.c] in the personalizations.3.to field.", "field": None}], {3}),
+        (400, [{"message": "In personalizations.3.to", "field": "personalizations.5.to"}], {5}),
+        (400, [{"message": WRONG, "field": "personalizations.1000.to"}], set()),
+        (400, [{"message": WRONG, "field": None}], set()),
+        (400, [{"message": WRONG}, {"message": WRONG, "field": "personalizations.2"}], {2}),
+        (400, [{"message": WRONG, "field": "personalizations"}], set()),
+        (400, [{"message": WRONG, "field": "email"}], set()),
+        (400, [{"message": "Too long.", "field": "custom_args"}], set()),
+        (400, [{"message": "Bad Request", "field": None}], set()),
+        (415, [{"message": "Invalid UTF8 in request", "field": None}], set()),
+        (403, [{"message": SENDER, "field": "personalizations.4.from.email"}], {4}),
+        (400, [{"message": "No.", "field": "subject"}], None),
+        (400, [{"message": "No.", "field": "content.0.value"}], None),
+        (400, [{"message": WRONG, "field": "personalizations.2.to"}, {"field": "from.email"}], None),
+        (400, [{"message": SENDER, "field": None}], None),
+        (403, [{"message": SENDER, "field": None}], None),
+        (403, [{"message": "No.", "field": "personalizations"}], None),
+        (400, [], None),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_personalizations_or_none_or_is_about_shared_content(
+    status: int, found: list[dict[str, object]], refused: set[int] | None
+) -> None:
+    assert answer(status, errors(*found)).refused_personalizations() == refused
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 import logging
 import pickle
 import sys
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.utils.log import AdminEmailHandler
 from pytest_django import Settings
 
 from fake_sendgrid import responses
+from fake_sendgrid.rules.fault import Fault
 from fake_sendgrid.server import FakeSendGrid
 from sending_app.backends.direct import EmailBackend
 from sending_app.exceptions import (
@@ -225,6 +227,97 @@ def test_a_mail_that_is_too_large_makes_no_request(sendgrid: FakeSendGrid) -> No
         message.send()
     assert caught.value.email_message is message
     assert not sendgrid.requests
+
+
+# Refused recipients
+
+
+@pytest.mark.parametrize(("names_refused", "most"), [(True, 1), (False, 60)])
+def test_three_refused_addresses_of_a_thousand_cost_no_other_recipient(
+    sendgrid: FakeSendGrid, names_refused: bool, most: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = {"n2@example.com", "n500@example.com", "n999@example.com"}
+    sendgrid.refused, sendgrid.names_refused = bad, names_refused
+    message, heard = batch(1000), []
+    with receiver_connected(post_send, lambda status, **_: heard.append(status)):
+        assert message.send() == 1
+    got = [one["to"][0]["email"] for mail in sendgrid.accepted for one in mail.body["personalizations"]]
+    assert (len(got), {*message.to} - {*got}) == (997, bad)
+    assert 1 <= len(sendgrid.requests) - 1 <= most
+    status = message.anymail_status
+    assert {address for address, one in status.recipients.items() if one.status == "invalid"} == bad
+    assert (len(status.recipients), status.status, heard) == (1000, {"queued", "invalid"}, [status])
+    assert caplog.messages == ["SendGrid refused 3 of the 1000 mails of a batch"]
+
+
+def test_a_refused_recipient_of_a_later_request_is_found(sendgrid: FakeSendGrid) -> None:
+    sendgrid.refused = {"n1700@example.com"}
+    message = batch(2500)
+    assert message.send() == 1
+    sizes = [len(mail.body["personalizations"]) for mail in sendgrid.accepted]
+    assert sizes == [1000, 999, 500]
+    assert message.anymail_status.recipients["n1700@example.com"].status == "invalid"
+
+
+@pytest.mark.parametrize("names_refused", [True, False])
+def test_send_raises_the_refusal_if_no_recipient_is_accepted(
+    sendgrid: FakeSendGrid, names_refused: bool
+) -> None:
+    sendgrid.refused, sendgrid.names_refused = (
+        {f"n{number}@example.com" for number in range(4)},
+        names_refused,
+    )
+    message, heard = batch(4), []
+    with (
+        receiver_connected(post_send, lambda **told: heard.append(told)),
+        pytest.raises(RequestsAPIError, match="SendGrid API response 400") as caught,
+    ):
+        message.send()
+    assert (caught.value.email_message, caught.value.status_code) == (message, 400)
+    assert (message.anymail_status.recipients, heard) == ({}, [])
+    assert len(sendgrid.requests) == (1 if names_refused else 7)
+
+
+def test_a_mail_that_is_no_batch_is_refused_whole(sendgrid: FakeSendGrid) -> None:
+    sendgrid.refused = {"bob@example.com"}
+    with pytest.raises(RequestsAPIError):
+        django_message(to=["ann@example.com", "bob@example.com"]).send()
+    assert len(sendgrid.requests) == 1
+
+
+def test_a_fault_of_the_shared_content_is_not_searched_for(sendgrid: FakeSendGrid) -> None:
+    sendgrid.next(responses.error(400, Fault("No.", "subject")))
+    with pytest.raises(RequestsAPIError):
+        batch(100).send()
+    assert len(sendgrid.requests) == 1
+
+
+def test_a_refusal_without_a_name_costs_twenty_further_requests_if_nothing_is_accepted(
+    sendgrid: FakeSendGrid,
+) -> None:
+    sendgrid.always(responses.error(400))
+    with pytest.raises(RequestsAPIError):
+        batch(1000).send()
+    assert len(sendgrid.requests) == 21
+
+
+def test_recipients_are_failed_if_no_request_is_left_for_the_search(sendgrid: FakeSendGrid) -> None:
+    sendgrid.refused, sendgrid.names_refused = {f"n{number}@example.com" for number in range(500)}, False
+    message = batch(1000)
+    assert message.send() == 1
+    assert len(sendgrid.requests) <= 61
+    counts = Counter(one.status for one in message.anymail_status.recipients.values())
+    assert counts == {"queued": 500, "failed": 500}
+
+
+def test_an_error_during_the_search_is_raised_with_the_statuses_so_far(sendgrid: FakeSendGrid) -> None:
+    sendgrid.refused, sendgrid.names_refused = {"n3@example.com"}, False
+    sendgrid.next(responses.accepted(), responses.server_error())
+    message = batch(4)
+    with pytest.raises(RequestsAPIError, match="SendGrid API response 500"):
+        message.send()
+    statuses = {address: one.status for address, one in message.anymail_status.recipients.items()}
+    assert statuses == {"n0@example.com": "queued", "n1@example.com": "queued"}
 
 
 # post_send

@@ -1,0 +1,47 @@
+"""Divide a refused request, so that a bad personalization does not cost the others.
+
+SendGrid takes a request as a whole or not at all. A refusal names the bad personalizations
+(sendgrid-nodejs issue 974), or does not name them: then halves are posted, until the bad ones stand alone.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from sending_app.mail import Personalization
+
+#: Requests beyond the first, while SendGrid has accepted nothing of a request: enough to find one bad
+#: personalization in a thousand. Many refused requests make SendGrid block an account (API Responses).
+MAX_REQUESTS = 20
+
+#: The same, once SendGrid has accepted a part: enough to find three in a thousand.
+MAX_REQUESTS_OF_ACCEPTED = 60
+
+
+class Division(NamedTuple):
+    """The personalizations of a refused request. Each is in one list; the order is kept."""
+
+    refused: list[Personalization]
+    #: Lists to post again, each in a request.
+    remaining: list[list[Personalization]]
+
+
+def divide(personalizations: Sequence[Personalization], refused: Collection[int]) -> Division:
+    """Divide by the places that the refusal names; without a valid place in halves.
+
+    A single personalization is refused.
+    """
+    total = len(personalizations)
+    places = {0} if total == 1 else {place for place in refused if place < total}
+    if not places:
+        middle = (total + 1) // 2
+        return Division([], [list(personalizations[:middle]), list(personalizations[middle:])])
+    named: list[Personalization] = []
+    others: list[Personalization] = []
+    for place, personalization in enumerate(personalizations):
+        (named if place in places else others).append(personalization)
+    return Division(named, [others] if others else [])
+
+
+def max_requests(is_part_accepted: bool) -> int:
+    """How many requests may follow the first. `is_part_accepted`: SendGrid has accepted a part."""
+    return MAX_REQUESTS_OF_ACCEPTED if is_part_accepted else MAX_REQUESTS
