@@ -34,14 +34,16 @@ def test_the_program_prints_its_urls_and_requests(
     port, key = free_port(), tmp_path / "key.pem"
     url = f"http://127.0.0.1:{port}/v3/"
     arguments = ("--port", str(port), "--webhook-url", webhook.url, "--signing-key", key, "--key", "SG.mine")
-    with run(tmp_path, *arguments) as process:
+    with run(tmp_path, *arguments, "--refuse", "eve@example.com") as process:
         wait_for_line(process, "Ctrl-C")
         assert url in process.output()
         assert webhook.url in process.output()
         assert WebhookSender.from_key_file(key).public_key in process.output()
         assert re.search("click.* processed, delivered, open, click", process.output())
-        to = [f"{word}@example.com" for word in ("ada", "bounce", "click", "dropped", "eve")]
+        to = [f"{word}@example.com" for word in ("ada", "bounce", "click", "dropped", "fay")]
         assert post_mail(url, mail_body(*to), Authorization="Bearer SG.mine").status_code == 202
+        refused = post_mail(url, mail_body("eve@example.com"), Authorization="Bearer SG.mine")
+        assert refused.status_code == 400
         assert post_mail(url).status_code == 401
         wait_for_line(
             process, "  202  mail to ada@example.com, bounce@example.com, click@example.com and 2 more$"

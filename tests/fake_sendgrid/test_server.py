@@ -45,6 +45,17 @@ def later(fake: FakeSendGrid) -> Iterator[Later]:
         fake.close()  # nobody is left waiting
 
 
+@pytest.mark.parametrize("names_refused", [True, False])
+def test_a_mail_to_a_refused_address_is_refused_whole(fake: FakeSendGrid, names_refused: bool) -> None:
+    fake.refused, fake.names_refused = {"bob@example.com", "eve@example.com"}, names_refused
+    response = post_mail(fake.url, mail_body("ada@example.com", "bob@example.com", "eve@example.com"))
+    assert (response.status_code, fake.accepted) == (400, [])
+    fields = [one["field"] for one in response.json()["errors"]]
+    named = ["personalizations.1.to.0.email", "personalizations.2.to.0.email"]
+    assert fields == (named if names_refused else [None])
+    assert post_mail(fake.url).status_code == 202
+
+
 def test_a_mail_is_accepted_as_sendgrid_does(fake: FakeSendGrid) -> None:
     before = time.time()
     response = post_mail(fake.url)

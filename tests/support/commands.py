@@ -25,11 +25,11 @@ def interrupt_second_call(monkeypatch: pytest.MonkeyPatch, module: Any, name: st
     """Press Ctrl-C during the second call of this function."""
     function, calls = getattr(module, name), []
 
-    def interrupted(*args: Any) -> Any:
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
         calls.append(args)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return function(*args)
+        return function(*args, **kwargs)
 
     monkeypatch.setattr(module, name, interrupted)
 

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from threading import Barrier
 from typing import Any
@@ -230,6 +231,100 @@ def test_a_request_sent_before_the_circuit_breaker_opened_does_not_close_it(
 def begin_and_let_be_over() -> None:
     circuit_breaker.trip(account.named("default"), SendResult(Outcome.PAUSED, 401), is_probe=False)
     let_pauses_be_over()
+
+
+# A mail that pauses the account alone
+
+
+REFUSALS = [
+    responses.ApiResponse(status=415),
+    responses.ApiResponse(status=302),
+    responses.html_page(404),
+    *(responses.error(status) for status in (403, 405, 406, 451)),
+]
+
+
+def to_ann(sent: dict[str, Any]) -> bool:
+    return bool(sent["personalizations"][0]["to"][0]["email"] == "ann@example.com")
+
+
+def let_mails_be_due() -> None:
+    """The open time of the circuit is over, and all mails are due, in the same order."""
+    let_pauses_be_over()
+    earliest = Mail.objects.earliest("created_at").created_at
+    for number, part in enumerate(Mail.objects.filter(state="waiting").order_by("due")):
+        Mail.objects.filter(pk=part.pk).update(due=earliest + timedelta(microseconds=number))
+
+
+@pytest.mark.parametrize("answer", REFUSALS, ids=[str(answer.status) for answer in REFUSALS])
+def test_a_mail_that_pauses_the_account_twice_while_others_pass_fails_alone(
+    database: str, sendgrid: FakeSendGrid, answer: responses.ApiResponse
+) -> None:
+    for address in ("ann@example.com", "bob@example.com", "cem@example.com"):
+        put_in_outbox(mail(address))
+    sendgrid.always(answer, when=to_ann)
+    assert deliver() == {"paused": 1}
+    assert all_parts()[0].paused_at is not None
+    let_mails_be_due()
+    with recorded_signals() as heard:
+        assert deliver() == {"accepted": 2, "paused": 1}  # the task counts SendGrid's answers
+    assert [one.state for one in all_parts()] == ["failed", "accepted", "accepted"]
+    assert heard.signals == ["post_send", "post_send", "send_failed"]
+    assert all_parts()[0].error.startswith("SendGrid accepts other mails of the account, and has twice")
+    assert not OpenCircuit.objects.exists()
+
+
+def test_a_paused_mail_is_due_after_the_probe_of_another_mail(database: str, sendgrid: FakeSendGrid) -> None:
+    put_in_outbox()
+    put_in_outbox()
+    sendgrid.next(responses.error(406))
+    assert deliver() == {"paused": 1}
+    paused, other = all_parts()
+    assert other.due < OpenCircuit.objects.get().probe_at < paused.due
+    assert paused.due - OpenCircuit.objects.get().probe_at <= timedelta(seconds=2)
+
+
+def test_a_mail_whose_neighbours_do_not_pass_either_is_paused_again(
+    database: str, sendgrid: FakeSendGrid
+) -> None:
+    for _ in range(2):
+        put_in_outbox()
+    sendgrid.always(responses.error(406))
+    for failures in range(1, 5):
+        assert deliver() == {"paused": 1}
+        assert OpenCircuit.objects.get().failures == failures
+        let_mails_be_due()
+    sendgrid.clear()
+    assert deliver() == {"accepted": 2}
+
+
+def test_a_neighbour_that_passed_before_the_pause_proves_nothing(
+    database: str, sendgrid: FakeSendGrid
+) -> None:
+    put_in_outbox()
+    assert deliver() == {"accepted": 1}
+    put_in_outbox()
+    sendgrid.always(responses.error(406))
+    for _ in range(2):
+        assert deliver() == {"paused": 1}
+        let_mails_be_due()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [responses.error(401), responses.error(407), responses.rate_limited(1)],
+    ids=["401", "407", "429"],
+)
+def test_a_key_a_proxy_login_and_a_rate_limit_never_fail_a_mail(
+    database: str, sendgrid: FakeSendGrid, answer: responses.ApiResponse
+) -> None:
+    for address in ("ann@example.com", "bob@example.com"):
+        put_in_outbox(mail(address))
+    sendgrid.always(answer, when=to_ann)
+    assert deliver() == {"paused": 1}
+    let_pauses_be_over()
+    assert deliver() == {"accepted": 1, "paused": 1}
+    assert (all_parts()[0].state, all_parts()[0].paused_at) == ("waiting", None)
 
 
 def test_the_api_key_is_in_no_row_and_no_log(

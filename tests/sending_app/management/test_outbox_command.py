@@ -15,11 +15,14 @@ from django.test.utils import CaptureQueriesContext
 from events_app.shared import redis
 from events_app.shared.database import database_now
 from sending_app import account
+from sending_app.api.client import SendResult
+from sending_app.exceptions import Outcome
 from sending_app.models import Attachment, Mail, OpenCircuit, OutboxMessage, Recipient
 from sending_app.outbox import using
 from sending_app.outcome import manual
 from tests.support.commands import interrupt_second_call, output_of
 from tests.support.databases import database_away
+from tests.support.sending.delivery import take_lease, write_result
 from tests.support.sending.mail_events import answer_to_last_mail, event_of_last_mail, receive_events
 from tests.support.sending.outbox_mails import all_parts, mail, only_part, put_in_outbox
 
@@ -368,6 +371,36 @@ def test_retry_takes_failed_mails_and_wakes_workers(database: str) -> None:
     assert wake_ups() == ["sending.deliver", "sending.deliver_bulk"]
 
 
+def test_retry_takes_refused_recipients_by_id_alone(database: str) -> None:
+    (refused,) = made("failed", refused=True)
+    made("failed")
+    assert "Would retry 1 of 2 mails." in run("retry", "--state", "failed", "--dry-run")
+    assert run("retry", "--state", "failed").splitlines()[:2] == [
+        "Retried 1 of 2 mails.",
+        "1 left alone: SendGrid refuses their recipients; name a mail by its id to post it all the same.",
+    ]
+    assert "Would retry 1 of 1 mail." in run("retry", refused, "--dry-run")
+    assert run("retry", refused).splitlines()[0] == "Retried 1 of 1 mail."
+
+
+def test_show_and_status_tell_of_split_mails(database: str) -> None:
+    put_in_outbox(mail("ann@example.com", "bob@example.com", batch=True))
+    lease = take_lease()
+    write_result(lease, SendResult(Outcome.FAILED, 400, detail="No such address.", refused=frozenset({1})))
+    first, refused = all_parts()
+    page = run("show", refused.pk)
+    assert "SendGrid refuses its recipients: only a retry by its id posts it." in page
+    assert f"It was a part of mail {first.pk}." in page
+    assert f"2 of 2 of message {first.message_id} (1 failed, 1 waiting)" in page
+    assert "bob@example.com" in page
+    assert "ann@example.com" not in page
+    assert f"SendGrid refused 1 recipients, now mail {refused.pk}" in " ".join(run("show", first.pk).split())
+    (as_json,) = run_json("show", refused.pk)
+    assert (as_json["refused"], as_json["split_from"]) == (True, first.pk)
+    assert "SendGrid refuses the recipients of 1 failed mail." in run("status").splitlines()
+    assert run_json("status")[0]["refused"] == 1
+
+
 def test_cancel_wakes_no_worker(database: str) -> None:
     made("waiting", "parked", "failed")
     assert run("cancel", "--all").splitlines() == [
@@ -417,7 +450,7 @@ def test_cancel_says_when_event_feedback_proves_acceptance(database: str) -> Non
 
 def test_retry_cancel_and_settle_print_their_counts_as_json(database: str) -> None:
     made("failed", "posting", "accepted")
-    others = {"in_progress": 1, "accepted": 0, "empty": 0}
+    others = {"in_progress": 1, "accepted": 0, "empty": 0, "refused": 0}
     assert run_json("retry", "--all") == [{"matched": 3, "retried": 1, **others}]
     assert run_json("cancel", "--all") == [{"matched": 3, "cancelled": 1, **others}]
     assert run_json("settle", "--all", "--sent") == [{"matched": 3, "settled": 0, **others}]

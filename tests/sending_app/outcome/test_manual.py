@@ -100,6 +100,17 @@ def test_retry_skips_a_mail_whose_content_was_removed(database: str, anymail: Ca
     assert (only_part().state, statuses()) == ("failed", [FAILED, FAILED])
 
 
+def test_retry_leaves_refused_recipients_alone_unless_asked(database: str) -> None:
+    found = in_state("failed", refused=True, split_from=1, further_requests=20, paused_at=ago(hours=1))
+    assert manual.retry_mails([found.pk]) == Counter(refused=1)
+    assert (only_part().state, statuses()) == ("failed", [FAILED, FAILED])
+    assert manual.retry_mails([found.pk], with_refused=True) == Counter(retried=1)
+    again = only_part()
+    assert (again.state, again.refused, again.split_from) == ("waiting", False, None)
+    assert (again.further_requests, again.paused_at) == (0, None)
+    assert statuses() == [QUEUED, QUEUED]
+
+
 # cancel
 
 
