@@ -10,6 +10,7 @@ import pytest
 from fake_sendgrid import responses
 from fake_sendgrid.responses import ApiResponse, HeldRequest
 from tests.support.flows.databases import on_postgres, on_sqlite
+from tests.support.flows.deployment import LONG_AGO
 from tests.support.flows.mail_deployment import API_KEY, MailDeployment
 
 ANN = "ann@example.com"
@@ -269,33 +270,55 @@ def test_no_worker_sends_before_the_rate_limit_reset_of_a_429(mail_deployment: M
 
 
 @on_sqlite
-def test_a_refused_batch_of_a_large_merge_fails_alone(mail_deployment: MailDeployment) -> None:
+@pytest.mark.parametrize("names_refused", [True, False])
+def test_refused_addresses_of_a_large_merge_fail_alone(
+    mail_deployment: MailDeployment, names_refused: bool
+) -> None:
     mail_deployment.web()
     mail_deployment.worker()
     mail_deployment.mailer()
-    third = "reader002000@example.com"
-    refusal = responses.error(400)
-    mail_deployment.sendgrid.always(
-        refusal, when=lambda mail: third in str(mail["personalizations"][0]["to"])
-    )
+    refused = {f"reader{number:06d}@example.com" for number in (2000, 2500, 2999)}
+    mail_deployment.sendgrid.refused = refused
+    mail_deployment.sendgrid.names_refused = names_refused
 
     assert mail_deployment.call("campaign", recipients=5000)["ids"] == 5000
 
     mail_deployment.wait_until(
-        lambda: sorted(mail_deployment.states()) == ["accepted"] * 4 + ["failed"], "four of five"
+        lambda: list(mail_deployment.statuses().values()).count("delivered") == 4997, "their events stored"
     )
-    mail_deployment.wait_until(
-        lambda: list(mail_deployment.statuses().values()).count("delivered") == 4000, "their events stored"
-    )
-    assert [part.state for part in mail_deployment.parts()].index("failed") == 2
-    assert list(mail_deployment.statuses().values()).count("failed") == 1000
+    mail_deployment.wait_until(lambda: {*mail_deployment.states()} == {"accepted", "failed"}, "all decided")
+    statuses = mail_deployment.statuses()
+    assert {address for address, status in statuses.items() if status == "failed"} == refused
+    assert mail_deployment.states().count("failed") == (1 if names_refused else 3)
+    assert len(mail_deployment.sendgrid.requests) <= (6 if names_refused else 65)
     sent = [
         one["to"][0]["email"]
         for mail in mail_deployment.sendgrid.accepted
         for one in mail.body["personalizations"]
     ]
-    assert len(sent) == len({*sent}) == 4000
-    assert not mail_deployment.accepted(third)
+    assert len(sent) == len({*sent}) == 4997
+
+
+def test_a_mail_that_alone_pauses_the_account_fails_and_its_neighbours_are_sent(
+    mail_deployment: MailDeployment,
+) -> None:
+    mail_deployment.sendgrid.always(responses.ApiResponse(status=415), when=partial(goes_to, ANN))
+    mail_deployment.mailer("--concurrency", "1")
+    mail_deployment.call("send", to=[ANN])
+    mail_deployment.wait_until(
+        lambda: mail_deployment.query("SELECT 1 FROM sending_app_opencircuit"), "the pause"
+    )
+    mail_deployment.call("send_many", mails=[[f"reader{number}@example.com"] for number in range(10)])
+
+    # The open time is over, and the paused mail is due after its neighbours.
+    mail_deployment.execute(f"UPDATE sending_app_opencircuit SET probe_at = '{LONG_AGO}'")
+    mail_deployment.tick_now()
+    mail_deployment.wait_until(lambda: mail_deployment.states().count("accepted") == 10, "neighbours sent")
+    mail_deployment.pass_time_until(lambda: mail_deployment.part_to(ANN).state == "failed", "failed alone")
+
+    assert "accepts other mails of the account" in mail_deployment.part_to(ANN).error
+    assert not mail_deployment.query("SELECT 1 FROM sending_app_opencircuit")
+    assert len(mail_deployment.sendgrid.requests) == 12
 
 
 @pytest.mark.quick
