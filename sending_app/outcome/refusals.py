@@ -22,6 +22,12 @@ from sending_app.models import Mail, Recipient
 from sending_app.outbox import using
 from sending_app.outcome import notify, recipients, record
 
+#: Columns that a part has from the whole: its message, its age, and its attempts.
+_OF_THE_WHOLE = (
+    *("message", "lane", "alias", "created_at", "send_at", "attempts", "unknown_outcomes", "attempted_at"),
+    *("unknown_since", "account", "paused_at"),
+)
+
 
 def record_refusal(mail: Mail, result: SendResult) -> None:
     """Record an attempt after which SendGrid refused personalizations of the mail (`result.refused`)."""
@@ -29,7 +35,7 @@ def record_refusal(mail: Mail, result: SendResult) -> None:
     divided = division.divide(personalizations, places)
     changes = record.explained(mail, database_now(using()), result.detail)
     if not divided.remaining:
-        # Of a split mail SendGrid may have taken the other parts: a part that stands alone is the culprit.
+        # A part of a split mail that stands alone is to blame: SendGrid takes the other parts without it.
         changes["refused"] = len(personalizations) > 1 or 0 in places or mail.split_from is not None
         record.fail(mail, record.being_posted(mail), changes)
         return
@@ -68,10 +74,8 @@ def _split(mail: Mail, divided: Division, error: str) -> Mail | None:
     """Move a list to a new mail, and post the other list again. Return the new mail if it has failed."""
     now = database_now(using())
     moved = divided.refused or divided.remaining[1]
-    names = ("message", "lane", "alias", "created_at", "send_at", "attempts", "unknown_outcomes")
-    times = ("attempted_at", "unknown_since", "account", "paused_at")
     part = Mail(
-        **{name: getattr(mail, name) for name in names + times},
+        **{name: getattr(mail, name) for name in _OF_THE_WHOLE},
         **_content(moved),
         due=now,
         split_from=mail.split_from or mail.pk,
@@ -81,23 +85,27 @@ def _split(mail: Mail, divided: Division, error: str) -> Mail | None:
         part.state, part.refused, part.finished_at = Mail.State.FAILED, True, now
         part.log = record.log_with(mail, now, f"Refused in the request of mail {mail.pk}: {error}")
     else:
-        part.log = record.log_with(mail, now, f"The second half of mail {mail.pk}, refused whole: {error}")
+        part.log = record.log_with(
+            mail, now, f"The second half of mail {mail.pk}. SendGrid refused the whole: {error}"
+        )
     part.save(using=using(), force_insert=True)
     ids = [uuid.UUID(personalization.id) for personalization in moved]
     Recipient.objects.using(using()).filter(AnyOf("message_id", ids), mail=mail).update(mail=part)
     if divided.refused:
         recipients.mark_failed(part)
         what = (
-            f"SendGrid refused {part.recipient_count} recipients, now mail {part.pk}. Posted again: {error}"
+            f"The refused recipients ({part.recipient_count}) are mail {part.pk} now. The others are posted"
         )
     else:
-        what = f"SendGrid refused a recipient without a name. Posted in halves, also mail {part.pk}: {error}"
+        what = (
+            f"SendGrid does not name the refused recipients. Halves are posted, the second as mail {part.pk}"
+        )
     record.being_posted(mail).update(
         **_content(divided.remaining[0]),
         state=Mail.State.WAITING,
         due=now,
         error=error,
-        log=record.log_with(mail, now, what),
+        log=record.log_with(mail, now, f"{what}: {error}"),
     )
     return part if divided.refused else None
 

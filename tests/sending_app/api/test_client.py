@@ -138,13 +138,16 @@ SENDER = "The from address does not match a verified Sender Identity. Mail canno
         (403, errors({"message": "no", "field": "personalizations.0.from.email"}), "failed"),
         (403, errors({"message": "access forbidden", "field": None}), "paused"),
         (403, b"", "paused"),
+        (403, errors({"message": "You cannot use this template", "field": None}), "failed"),
         (404, b"", "paused"),
+        (404, errors({"message": "No such template", "field": "template_id"}), "failed"),
         (405, b"", "paused"),
         (406, b"", "paused"),
         (407, b"", "paused"),
         (408, b"", "retry"),
         (413, b"<html>413</html>", "failed"),
         (415, b"", "paused"),
+        (415, errors({"message": "Invalid UTF8 in request", "field": None}), "failed"),
         (422, b"", "failed"),
         (429, errors({"message": "too many requests", "field": None}), "paused"),
         (451, b"", "paused"),
@@ -166,6 +169,31 @@ def test_each_status_code_has_its_result(serve: Serve, status: int, body: bytes,
         assert result.error.response is result.response
         assert result.error.response.content == (b"" if status == 304 else body)
         assert str(result.error).startswith(f"SendGrid API response {status}\n")
+
+
+@pytest.mark.parametrize(
+    ("status", "field", "refused"),
+    [
+        (400, "personalizations.7.to.0.email", {7}),
+        (400, None, set()),
+        (400, "subject", None),
+        (401, "personalizations.7.to.0.email", None),
+        (500, "personalizations.7.to.0.email", None),
+    ],
+)
+def test_only_a_refused_mail_has_refused_personalizations(
+    serve: Serve, status: int, field: str | None, refused: set[int] | None
+) -> None:
+    assert answered(serve, response(status, errors({"message": "No.", "field": field}))).refused == refused
+
+
+@pytest.mark.parametrize(
+    ("status", "may_be"), [(401, False), (407, False), (429, False), (403, True), (302, True), (451, True)]
+)
+def test_some_answers_may_be_about_the_mail_or_about_the_account(
+    serve: Serve, status: int, may_be: bool
+) -> None:
+    assert answered(serve, response(status, b"", "Location: /")).may_be_about_the_mail is may_be
 
 
 @pytest.mark.parametrize("location", ["/v3/", "http://[::1", "http://./", "ftp://", "\xff"])

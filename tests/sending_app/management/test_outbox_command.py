@@ -394,7 +394,7 @@ def test_show_and_status_tell_of_split_mails(database: str) -> None:
     assert f"2 of 2 of message {first.message_id} (1 failed, 1 waiting)" in page
     assert "bob@example.com" in page
     assert "ann@example.com" not in page
-    assert f"SendGrid refused 1 recipients, now mail {refused.pk}" in " ".join(run("show", first.pk).split())
+    assert f"The refused recipients (1) are mail {refused.pk} now." in " ".join(run("show", first.pk).split())
     (as_json,) = run_json("show", refused.pk)
     assert (as_json["refused"], as_json["split_from"]) == (True, first.pk)
     assert "SendGrid refuses the recipients of 1 failed mail." in run("status").splitlines()

@@ -158,7 +158,7 @@ def test_the_refused_personalizations_move_to_a_failed_mail(database: str) -> No
     assert (failed.created_at, failed.attempts, failed.account) == (kept.created_at, 1, kept.account)
     assert failed.attempted_at == kept.attempted_at is not None
     assert kept.log[-1]["what"] == (
-        f"SendGrid refused 2 recipients, now mail {failed.pk}. Posted again: SendGrid's own words"
+        f"The refused recipients (2) are mail {failed.pk} now. The others are posted: SendGrid's own words"
     )
     assert failed.log[-1]["what"] == f"Refused in the request of mail {kept.pk}: SendGrid's own words"
     assert kept.created_at == before.created_at
