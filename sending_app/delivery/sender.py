@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 
 from celery.exceptions import SoftTimeLimitExceeded
@@ -21,6 +22,8 @@ from sending_app.models import Mail
 from sending_app.outcome import record, refusals
 
 logger = logging.getLogger(__name__)
+
+_LONGEST_POSTPONEMENT = timedelta(seconds=circuit_breaker.FIRST_OPEN_TIME + 1)
 
 #: Results that wait for the database. If the process dies first, the leases expire and SendGrid's events
 #: decide.
@@ -100,6 +103,8 @@ def _pause(leased: LeasedMail, result: SendResult) -> None:
     with transaction.atomic(using=outbox.using()):
         open_time = circuit_breaker.trip(leased.account, result, leased.is_probe)
         if result.may_be_about_the_mail:
-            record.postpone(leased.mail, result, open_time)
+            # Not for the whole of a long time: a new key would have to wait too. Mails that come meanwhile
+            # are behind this mail for one more probe, no longer.
+            record.postpone(leased.mail, result, min(open_time, _LONGEST_POSTPONEMENT))
         else:
             record.record_result(leased.mail, result)

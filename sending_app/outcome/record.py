@@ -63,7 +63,7 @@ def record_result(mail: Mail, result: SendResult) -> None:
 def postpone(mail: Mail, result: SendResult, delay: timedelta) -> None:
     """Record an attempt that opened the circuit and may have been about this mail alone.
 
-    After `delay` the circuit is half-open. The mail is due a little later, so that another mail is the probe.
+    The mail is due a second after `delay`, so that another mail probes the circuit after its first open time.
     """
     now = database_now(using())
     due = now + delay + timedelta(seconds=1)

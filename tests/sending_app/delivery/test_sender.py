@@ -284,6 +284,20 @@ def test_a_paused_mail_is_due_after_the_probe_of_another_mail(database: str, sen
     assert paused.due - OpenCircuit.objects.get().probe_at <= timedelta(seconds=2)
 
 
+def test_a_mail_is_postponed_for_seconds_even_if_the_circuit_is_open_for_long(
+    database: str, sendgrid: FakeSendGrid
+) -> None:
+    put_in_outbox()
+    begin_and_let_be_over()
+    OpenCircuit.objects.update(failures=9)
+    sendgrid.next(responses.error(406))
+    assert deliver() == {"paused": 1}
+    circuit = OpenCircuit.objects.get()
+    assert circuit.probe_at - circuit.opened_at > timedelta(seconds=500)
+    assert only_part().paused_at is not None
+    assert only_part().due - (only_part().paused_at or circuit.opened_at) == timedelta(seconds=17)
+
+
 def test_a_mail_whose_neighbours_do_not_pass_either_is_paused_again(
     database: str, sendgrid: FakeSendGrid
 ) -> None:
