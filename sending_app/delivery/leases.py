@@ -84,10 +84,10 @@ def _acquire(lane: Mail.Lane, accounts: Sequence[Account], is_probe: bool = Fals
 
 
 def _lease_by_orm(lane: Mail.Lane, accounts: Sequence[Account], is_probe: bool) -> tuple[Mail, bool] | None:
-    fingerprints = [account.fingerprint for account in accounts]
-    if not is_probe and OpenCircuit.objects.using(using()).filter(account__in=fingerprints).exists():
-        return None
     due = _due(lane, accounts)
+    if not is_probe:
+        fingerprints = [account.fingerprint for account in accounts]
+        due = due.filter(~Exists(OpenCircuit.objects.filter(account__in=fingerprints)))
     files = Attachment.objects.filter(message=OuterRef("message"))
     # Everything is read before the lease: a failure after the lease would make the outcome unknown.
     while mail := due.select_related("message").annotate(has_files=Exists(files)).order_by("due").first():
@@ -100,8 +100,8 @@ def _lease_by_orm(lane: Mail.Lane, accounts: Sequence[Account], is_probe: bool) 
             "account": account.fingerprint,
             "due": now + lease_time(account),
         }
-        # The update decides which worker has the lease.
-        if due.filter(pk=mail.pk, due=mail.due).update(**changes):
+        # The update decides which worker has the lease, and sees a circuit that has opened meanwhile.
+        if due.filter(pk=mail.pk, attempts=mail.attempts).update(**changes):
             vars(mail).update(changes)
             return mail, mail.has_files
     return None
