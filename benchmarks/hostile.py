@@ -443,11 +443,11 @@ def post(fields: dict[str, bytes]) -> bytes:
 def read_all(body: bytes) -> None:
     """Parse a mail as a worker does, and read every property that a receiver can read."""
     from events_app.decode import Unreadable  # noqa: PLC0415 (it needs the apps)
-    from events_app.inbound.parse import form  # noqa: PLC0415
-    from events_app.inbound.parse import post as parse_post  # noqa: PLC0415
+    from events_app.inbound.parse.form import read_form  # noqa: PLC0415
+    from events_app.inbound.parse.post import read_post  # noqa: PLC0415
 
     try:
-        message = parse_post.read(form.read(BytesIO(body), _CONTENT_TYPE)).message
+        message = read_post(read_form(BytesIO(body), _CONTENT_TYPE)).message
     except Unreadable:
         return
     for name in dir(type(message)):

@@ -6,24 +6,25 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from email.message import EmailMessage, Message
 from email.parser import HeaderParser
 from email.policy import Policy
-from typing import IO, Any, ClassVar, Self, TypeVar, cast
+from typing import IO, Any, Self, TypeVar, cast
 from urllib.parse import quote
 
+from events_app.decode import Unreadable
+from events_app.inbound.mime.bounds import Taken
+from events_app.inbound.mime.tree import read_attached, read_source
+from events_app.inbound.part import Part
 from events_app.inbound.text.encoded_words import one_line
 
 _TYPE = re.compile(r"(?!multipart/)[\w!#$&^.+-]+/[\w!#$&^.+-]+", re.ASCII)
 
-_Mail = TypeVar("_Mail", bound=EmailMessage)
+_Mail = TypeVar("_Mail", bound=Part)
 
 
-class ConstructibleMessage(EmailMessage):
+class ConstructibleMessage(Part):
     """A message with django-anymail's constructors, for tests of receivers.
 
     They take the same arguments, and make the mail as a post in parsed mode does.
     """
-
-    #: Reads the source of a mail. `parse.mime` is above this module, so the package sets its function here.
-    _read_source: ClassVar[Callable[[bytes], EmailMessage]]
 
     @classmethod
     def construct(  # noqa: PLR0913, PLR0917 (as django-anymail's)
@@ -64,7 +65,12 @@ class ConstructibleMessage(EmailMessage):
             for subtype, content, charset in (("plain", text, text_charset), ("html", html, html_charset))
             if content is not None
         ]
-        return with_content(message, cls, bodies, attachments or ())
+        inlines: list[Self] = []
+        attached: list[Self] = []
+        for file in attachments or ():
+            is_shown = html is not None and file.get_content_disposition() == "inline"
+            (inlines if is_shown else attached).append(file)
+        return with_content(message, cls, bodies, inlines, attached)
 
     @classmethod
     def construct_attachment(  # noqa: PLR0913, PLR0917 (as django-anymail's)
@@ -96,8 +102,7 @@ class ConstructibleMessage(EmailMessage):
             content_id=content_id or "",
             inline=content_id is not None,
         )
-        if not attach_mail(part, encoded, cls.parse_raw_mime_bytes):
-            fill(part, encoded)
+        fill(part, encoded)
         return part
 
     @classmethod
@@ -122,7 +127,7 @@ class ConstructibleMessage(EmailMessage):
     @classmethod
     def parse_raw_mime_bytes(cls, b: bytes) -> Self:
         """As `parse_raw_mime`."""
-        return cast(Self, cls._read_source(b))
+        return read_source(b, cls)
 
     @classmethod
     def parse_raw_mime_file(cls, fp: IO[bytes] | IO[str]) -> Self:
@@ -177,39 +182,32 @@ def describe_file(
         set_header(part, "Content-ID", f"<{one_line(content_id).strip('<> ')}>")
 
 
-def fill(part: EmailMessage, content: bytes) -> None:
-    """Set the part's content so that `get_content_bytes` returns the same bytes."""
+def fill(part: Part, content: bytes, taken: Taken | None = None) -> None:
+    """Set the part's content; `get_content_bytes` returns the same bytes.
+
+    A message part gets the mail with this source, as in raw mode, but a mail beyond the bounds stays unread.
+    `taken` is the use of the bounds so far.
+    """
+    if part.get_content_maintype() == "message":
+        try:
+            read_attached(part, content, taken)
+        except Unreadable:
+            pass
+        else:
+            return
     set_header(part, "Content-Transfer-Encoding", "base64")
     part.set_payload(encodebytes(content).decode("ascii"))
 
 
-def attach_mail(part: Any, content: bytes, read: Callable[[bytes], EmailMessage]) -> bool:
-    """Give a message part the mail that `read` makes of the content, if its source is byte for byte the same.
-
-    Otherwise, and for a part of another type, return False, and leave the part empty.
-    """
-    if part.get_content_maintype() != "message":
-        return False
-    try:
-        part.attach(read(content))
-        if part.get_content_bytes() == content:
-            return True
-    except (ValueError, LookupError):
-        pass
-    part.set_payload("")
-    return False
-
-
 def with_content(
-    message: _Mail, new: Callable[[], _Mail], bodies: Sequence[_Mail], files: Sequence[_Mail]
+    message: _Mail,
+    new: Callable[[], _Mail],
+    bodies: Sequence[_Mail],
+    inlines: Sequence[_Mail],
+    attached: Sequence[_Mail],
 ) -> _Mail:
-    """The message with bodies (the HTML last) and files, structured as by mail programs."""
-    has_html = bool(bodies) and bodies[-1].get_content_subtype() == "html"
-    inlines: list[_Mail] = []
-    attached: list[_Mail] = []
-    for file in files:
-        (inlines if has_html and file.get_content_disposition() == "inline" else attached).append(file)
-    if has_html:
+    """The message with bodies and files, structured as by mail programs. The last body shows the inlines."""
+    if inlines:
         bodies = [*bodies[:-1], _multipart(new(), "related", [bodies[-1], *inlines])]
     body = [_multipart(new(), "alternative", bodies)] if bodies else []
     content = _multipart(new(), "mixed", [*body, *attached], always=not bodies)

@@ -13,9 +13,8 @@ from events_app.decode import Unreadable
 from events_app.dispatch.kinds import Kind, Unavailable
 from events_app.inbound import storage
 from events_app.inbound.message import InboundMessage
-from events_app.inbound.parse import form
-from events_app.inbound.parse import post as parse_post
-from events_app.inbound.parse.post import Reading
+from events_app.inbound.parse.form import read_form
+from events_app.inbound.parse.post import Reading, read_post
 from events_app.models import InboundMail, PendingInboundDelivery
 from events_app.shared import counters
 from events_app.shared.addresses import comparable
@@ -92,7 +91,7 @@ def parse_mail(mail: InboundMail) -> Reading:
     post = BytesIO(body(mail))
     began = time.thread_time()
     try:
-        return parse_post.read(form.read(post, mail.content_type))
+        return read_post(read_form(post, mail.content_type))
     except SoftTimeLimitExceeded:
         # Earlier mails may have used up the task's time: this mail is not to blame.
         if time.thread_time() - began < LONGEST_READING:

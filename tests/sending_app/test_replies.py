@@ -2,8 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Sequence
-from email import message_from_string
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from django.db import OperationalError, connections
@@ -13,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from events_app import signals
-from events_app.inbound.message import POLICY, InboundMessage
+from events_app.inbound.message import InboundMessage
 from sending_app.filters import of_requests
 from sending_app.mail import ComposedMail
 from sending_app.models import Mail
@@ -289,7 +288,7 @@ def test_no_text_in_an_address_or_reference_raises(
         "References": " ".join(thread),
     }
     source = "".join(f"{name}: {value}\n" for name, value in headers.items())
-    message = cast(InboundMessage, message_from_string(f"{source}\nHi.", policy=POLICY))
+    message = InboundMessage.parse_raw_mime(f"{source}\nHi.")
     message.envelope_sender, message.envelope_recipients = envelope_sender, to
     assert answered(message) is None
 
@@ -299,7 +298,7 @@ def test_no_text_in_an_address_or_reference_raises(
 def test_no_text_in_a_sender_raises(database: str, sender: str, envelope_sender: str | None) -> None:
     if not Mail.objects.exists():
         sent(mail("ann@example.com", "bob@example.com", batch=True), ONE)
-    message = cast(InboundMessage, message_from_string(f"From: {sender}\n\nHi.", policy=POLICY))
+    message = InboundMessage.parse_raw_mime(f"From: {sender}\n\nHi.")
     message.envelope_sender = envelope_sender
     message["In-Reply-To"] = smtp_id(ONE)
     assert answered(message) is None

@@ -9,31 +9,33 @@ from functools import partial
 from itertools import islice
 
 from events_app.inbound import construct
-from events_app.inbound.message import InboundMessage, policy
-from events_app.inbound.parse import mime
+from events_app.inbound.message import InboundMessage
+from events_app.inbound.mime.bounds import MOST_HEADER_BYTES, Taken
 from events_app.inbound.parse.form import Fields, File, Form
+from events_app.inbound.part import mail_policy
 from events_app.inbound.text import cid_urls
-from events_app.inbound.text.decoding import decode
-from events_app.inbound.text.encoded_words import one_line, words
+from events_app.inbound.text.decoding import decode_text
+from events_app.inbound.text.encoded_words import decode_words, one_line
 
 #: Headers SendGrid repeats as fields.
 _ALSO_FIELDS = ("From", "To", "Cc", "Subject")
 
 #: The most characters to read of such a field.
-_LONGEST_FIELD = mime.MOST_HEADER_BYTES // 4
+_LONGEST_FIELD = MOST_HEADER_BYTES // 4
 
 # Space before the colon is the obsolete syntax of RFC 5322, 4.5.8.
 _HEADER = re.compile(rb"([\x21-\x39\x3b-\x7e]++)[ \t]*+(:.*)", re.DOTALL)
 _TOKEN = re.compile(r"[\w!#$&^.+:-]{1,40}", re.ASCII)
 
 
-def parse(form: Form, fields: Fields) -> InboundMessage:
+def rebuild_mail(form: Form, fields: Fields) -> InboundMessage:
     """The mail of a form with the field `headers`; `fields` are the form's fields as text."""
-    taken = mime.Taken()
+    taken = Taken()
     block = form.fields.get("headers", b"")
-    mime.Taken().add_part(block)
-    new = partial(InboundMessage, policy(taken.budget))
-    head = BytesHeaderParser(policy=policy(taken.budget)).parsebytes(_header_lines(block))
+    Taken().add_part(block)
+    policy = mail_policy(taken.budget)
+    new = partial(InboundMessage, policy)
+    head = BytesHeaderParser(policy=policy).parsebytes(_header_lines(block))
     message = construct.with_headers(new(), head)
     for name in _ALSO_FIELDS:
         text = one_line(fields.get(name.lower(), "")[:_LONGEST_FIELD])
@@ -50,7 +52,10 @@ def parse(form: Form, fields: Fields) -> InboundMessage:
         parameters = "".join(f"; {name}={word}" for name, word in flow.items() if _TOKEN.fullmatch(word))
         bodies = [construct.text_part(new(), "plain", text, parameters)] if text or not html else []
         bodies += [construct.text_part(new(), "html", html)] if html else []
-    return construct.with_content(message, new, bodies, files)
+    shown = cid_urls.content_ids(html)
+    inlines = [file for file in files if file.content_id in shown]
+    attached = [file for file in files if file.content_id not in shown]
+    return construct.with_content(message, new, bodies, inlines, attached)
 
 
 def _header_lines(block: bytes) -> bytes:
@@ -67,7 +72,7 @@ def _header_lines(block: bytes) -> bytes:
     return b"\n".join(lines)
 
 
-def _files(form: Form, fields: Fields, taken: mime.Taken) -> list[InboundMessage]:
+def _files(form: Form, fields: Fields, taken: Taken) -> list[InboundMessage]:
     """The files in the order of their numbers; the form's parts have no fixed order."""
     # File names stand in the headers of a mail's source, so they count as bytes of headers here.
     taken.add_bytes(sum(len(file.filename) for file in form.files.values()))
@@ -75,8 +80,8 @@ def _files(form: Form, fields: Fields, taken: mime.Taken) -> list[InboundMessage
     content_ids = _content_ids(form, fields)
     shown = cid_urls.content_ids(fields.get("html", ""))
     names = sorted(form.files, key=lambda name: (len(name), name))
-    mail_policy = policy(taken.budget)
-    messages = {name: InboundMessage(mail_policy) for name in names}
+    policy = mail_policy(taken.budget)
+    messages = {name: InboundMessage(policy) for name in names}
     for name, message in messages.items():
         file, file_info = form.files[name], attachment_info.get(name)
         pairs = file_info.items() if isinstance(file_info, dict) else ()
@@ -94,9 +99,7 @@ def _files(form: Form, fields: Fields, taken: mime.Taken) -> list[InboundMessage
             inline=content_id in shown and content_type.lower() not in ("text/plain", "text/html"),
         )
     for name, message in messages.items():
-        content = form.files[name].content
-        if not construct.attach_mail(message, content, partial(mime.parse, taken=taken)):
-            construct.fill(message, content)
+        construct.fill(message, form.files[name].content, taken)
     return list(messages.values())
 
 
@@ -114,6 +117,6 @@ def _content_ids(form: Form, fields: Fields) -> dict[str, str]:
 
 def _name(file: File, info: dict[str, str], charset: str) -> str:
     """The file's name from attachment-info, where names need no quoting, unless it is damaged."""
-    sources = [info.get("filename", ""), decode(file.filename, charset), info.get("name", "")]
-    names = [words(name) for name in sources if name]
+    sources = [info.get("filename", ""), decode_text(file.filename, charset), info.get("name", "")]
+    names = [decode_words(name) for name in sources if name]
     return next((name for name in names if "\ufffd" not in name), names[0] if names else "")

@@ -13,7 +13,7 @@ from multipart import parse_options_header as parse_options
 
 from events_app.decode import Unreadable
 from events_app.decode import decode_object as decode_json
-from events_app.inbound.text.decoding import decode
+from events_app.inbound.text.decoding import decode_text
 
 #: The most parts of a form. A real mail of 30 MB has fewer attachments.
 MOST_PARTS = 2000
@@ -53,7 +53,7 @@ class Form:
     files: dict[str, File] = field(default_factory=dict)
 
 
-def read(file: BinaryIO, content_type: str) -> Form:
+def read_form(file: BinaryIO, content_type: str) -> Form:
     """The form in `file`; raises `events_app.decode.Unreadable`, and the errors of reading the file."""
     media_type, options = parse_options(content_type)
     if media_type != "multipart/form-data":
@@ -122,7 +122,7 @@ class Fields(dict[str, str]):
         charsets = json_object(form.fields.get("charsets", b""))
         self.charsets = {name: charset for name, charset in charsets.items() if isinstance(charset, str)}
         super().__init__(
-            (decode(name.encode("utf-8", "replace")), decode(encoded, self.charsets.get(name, "")))
+            (decode_text(name.encode("utf-8", "replace")), decode_text(encoded, self.charsets.get(name, "")))
             for name, encoded in form.fields.items()
             if name not in SOURCES
         )

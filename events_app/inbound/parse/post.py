@@ -9,7 +9,8 @@ from json import dumps
 
 from events_app.decode import Unreadable
 from events_app.inbound.message import InboundMessage
-from events_app.inbound.parse import fields_mode, mime
+from events_app.inbound.mime.tree import read_source
+from events_app.inbound.parse.fields_mode import rebuild_mail
 from events_app.inbound.parse.form import SOURCES, Fields, Form, json_object
 from events_app.inbound.text.encoded_words import one_line
 
@@ -39,7 +40,7 @@ class Reading:
     key: bytes
 
 
-def read(form: Form) -> Reading:
+def read_post(form: Form) -> Reading:
     """The mail in the form, in raw or parsed mode; raises `events_app.decode.Unreadable`."""
     fields = Fields(form)
     try:
@@ -56,15 +57,15 @@ def read(form: Form) -> Reading:
     message.spam_score = spam_score(fields.get("spam_score"))
     headers = (str(message.get(name, "")) for name in ("X-Spam-Flag", "X-Spam-Status"))
     message.spam_detected = spam_detected(fields.get("spam_report"), *headers)
-    return Reading(message, dict(fields), key(form))
+    return Reading(message, dict(fields), mail_key(form))
 
 
 def _message(form: Form, fields: Fields) -> InboundMessage:
     for name in SOURCES:
         if form.fields.get(name):
-            return mime.parse(form.fields[name])
+            return read_source(form.fields[name], InboundMessage)
     if form.fields.get("headers"):
-        return fields_mode.parse(form, fields)
+        return rebuild_mail(form, fields)
     raise Unreadable(
         "The form has neither the field email nor the field headers: is it a post of Inbound Parse?"
     )
@@ -83,7 +84,7 @@ def _set_envelope(message: InboundMessage, fields: Fields) -> None:
     message.envelope_sender = one_line(sender) if isinstance(sender, str) else None
 
 
-def key(form: Form) -> bytes:
+def mail_key(form: Form) -> bytes:
     """A digest equal for duplicate posts of a mail, and different for any other mail or envelope.
 
     SendGrid gives a post no id and may order a duplicate's parts differently. So the digest covers the mail's

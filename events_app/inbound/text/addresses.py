@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 from email.headerregistry import Address
 from itertools import chain, islice
 
-from events_app.inbound.text.encoded_words import ENCODED_WORD, one_line, words
+from events_app.inbound.text.encoded_words import ENCODED_WORD, decode_words, one_line
 
 #: The most mailboxes to read from a header, and addresses from the headers of a name.
-MOST = 10_000
+MOST_ADDRESSES = 10_000
 
 #: The most commas in an unquoted display name, such as "Acme, Inc., Berlin".
 MOST_COMMAS_IN_NAME = 3
@@ -62,7 +62,7 @@ _Pieces = list[tuple[str, str]]
 _Mailbox = tuple[_Pieces, str, str]
 
 
-def read(sources: Iterable[str]) -> Iterator[Address]:
+def read_addresses(sources: Iterable[str]) -> Iterator[Address]:
     """The addresses in the sources of headers, without group names; a mailbox without an address is left out.
 
     An unquoted comma or semicolon belongs to a display name if no address precedes: one address is in
@@ -79,7 +79,7 @@ def read(sources: Iterable[str]) -> Iterator[Address]:
 
 def _mailboxes(source: str) -> Iterator[_Mailbox]:
     waiting: list[_Pieces] = []  # text without an address, perhaps the beginning of a display name
-    for pieces, mark in islice(_split(source), MOST):
+    for pieces, mark in islice(_split(source), MOST_ADDRESSES):
         mailboxes: list[_Mailbox] = []
         if mark != ":":
             bracketed = _bracketed(pieces)
@@ -185,4 +185,4 @@ def _name(pieces: _Pieces) -> str:
         else:
             texts.append(text)
     comments = (_ESCAPED.sub(r"\1", text[1:-1]) for kind, text in pieces if kind == "comment")
-    return words("".join(texts)) or words(" ".join(comments))
+    return decode_words("".join(texts)) or decode_words(" ".join(comments))

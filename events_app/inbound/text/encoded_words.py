@@ -4,7 +4,9 @@ import binascii
 import re
 from itertools import groupby
 
-from events_app.inbound.text.decoding import decode, known
+from events_app.inbound.text.charsets import codec_name
+from events_app.inbound.text.decoding import decode_text
+from events_app.inbound.text.transfer import from_base64_digits
 from events_app.shared.database import clean
 
 #: An encoded word: charset, encoding, content. Mail programs leave spaces, 8-bit characters and "?" in the
@@ -15,7 +17,7 @@ ENCODED_WORD = r"=\?([^?\s]*+)\?([bBqQ])\?((?:[^?=]++|\?(?!=)|=(?!\?[^=]))*+)\?=
 _CUT_OFF = r"=\?([^?\s]*+)\?([bBqQ])\?([^?\s]*+)\??(?=\s|\Z)"
 _ANY_WORD = re.compile(rf"{ENCODED_WORD}|{_CUT_OFF}")
 
-_LINE_ENDS = re.compile(r"\r\n?|\n")
+LINE_ENDS = re.compile(r"\r\n?|\n")
 _FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]+")
 
@@ -25,17 +27,17 @@ def decode_source(source: str) -> str:
     if source.isascii():
         return source
     try:
-        return decode(source.encode("utf-8", "surrogateescape"))
+        return decode_text(source.encode("utf-8", "surrogateescape"))
     except UnicodeEncodeError:  # other surrogates, as in JSON
         return source
 
 
 def one_line(text: str) -> str:
     """The text on a single line, for a header or a column."""
-    return clean(_LINE_ENDS.sub(" ", decode_source(text))).strip()
+    return clean(LINE_ENDS.sub(" ", decode_source(text))).strip()
 
 
-def words(source: str) -> str:
+def decode_words(source: str) -> str:
     """The text on a single line, its encoded words decoded.
 
     Space between two encoded words is dropped (RFC 2047, 6.2). A character may be split over two words of a
@@ -53,7 +55,7 @@ def words(source: str) -> str:
             adjacent = []
         charset, encoding, content = match.groups()[:3] if match[2] else match.groups()[3:]
         charset = charset.partition("*")[0]  # without a language (RFC 2231, 5)
-        adjacent.append((known(charset) or charset, _content(encoding, content)))
+        adjacent.append((codec_name(charset) or charset, _content(encoding, content)))
         end = match.end()
     texts += _decoded(adjacent), decode_source(source[end:])
     return one_line("".join(texts))
@@ -61,7 +63,7 @@ def words(source: str) -> str:
 
 def _decoded(adjacent: list[tuple[str, bytes]]) -> str:
     return "".join(
-        decode(b"".join(content for _, content in same_charset), charset)
+        decode_text(b"".join(content for _, content in same_charset), charset)
         for charset, same_charset in groupby(adjacent, key=lambda word: word[0])
     )
 
@@ -75,5 +77,4 @@ def _content(encoding: str, content: str) -> bytes:
         return binascii.a2b_qp(encoded, header=True)
     # In the alphabet of URLs too (RFC 4648, 5); each group may end with "=", or be cut off.
     digits = _NOT_BASE64.sub(b"", encoded.translate(_FROM_URL_SAFE))
-    groups = (group[:-1] if len(group) % 4 == 1 else group for group in digits.split(b"="))
-    return b"".join(binascii.a2b_base64(group + b"=" * (-len(group) % 4)) for group in groups)
+    return b"".join(map(from_base64_digits, digits.split(b"=")))

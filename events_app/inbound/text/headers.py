@@ -17,9 +17,16 @@ from typing import Any
 
 from celery.exceptions import SoftTimeLimitExceeded
 
-from events_app.inbound.text import addresses
-from events_app.inbound.text.decoding import decode, known
-from events_app.inbound.text.encoded_words import ENCODED_WORD, decode_source, one_line, words
+from events_app.inbound.text.addresses import read_addresses
+from events_app.inbound.text.charsets import codec_name
+from events_app.inbound.text.decoding import decode_text
+from events_app.inbound.text.encoded_words import (
+    ENCODED_WORD,
+    LINE_ENDS,
+    decode_source,
+    decode_words,
+    one_line,
+)
 
 #: The most characters of a header for the structured parser: 16,000 commas take nearly a second.
 LONGEST = 16_000
@@ -56,8 +63,6 @@ _CHARSET_OF_PARAMETER = re.compile(r"""(?:(?<=[\s=")])|\A)([^\s=";()']++)'""")
 _STRUCTURED = {
     name for name, header in HeaderRegistry().registry.items() if not issubclass(header, UnstructuredHeader)
 }
-
-_LINE_ENDS = re.compile(r"\r\n?|\n")
 
 
 class _Source(str):
@@ -101,9 +106,9 @@ class TolerantPolicy(EmailPolicy):
         return value.read
 
     def _read(self, name: str, value: str) -> Any:
-        source = _LINE_ENDS.sub("", value)
+        source = LINE_ENDS.sub("", value)
         if name.lower() not in _STRUCTURED:
-            return words(source)
+            return decode_words(source)
         line = decode_source(source)
         try:
             return self._structured(name, source, line) if self._affords(name, line) else line
@@ -120,22 +125,24 @@ class TolerantPolicy(EmailPolicy):
         return (
             len(line) <= longest
             and line.count(",") + line.count(";") <= most_separators
-            and (not of_part or all(map(known, _CHARSET_OF_PARAMETER.findall(line))))
+            and (not of_part or all(map(codec_name, _CHARSET_OF_PARAMETER.findall(line))))
             and (self.budget or Budget()).pays(cost(line))
         )
 
     def _structured(self, name: str, source: str, line: str) -> Any:
-        header = self.header_factory(name, _CHARSET_OF_WORD.sub(_known, _BETWEEN_WORDS.sub(r"\1", line)))
+        header = self.header_factory(
+            name, _CHARSET_OF_WORD.sub(_with_known_charset, _BETWEEN_WORDS.sub(r"\1", line))
+        )
         if not hasattr(header, "addresses"):
             return header
-        mailboxes = list(addresses.read([source]))
+        mailboxes = list(read_addresses([source]))
         parsed = [address.addr_spec for address in header.addresses if address.username]
         if parsed == [address.addr_spec for address in mailboxes]:
             return header
         return self.header_factory(name, mailboxes) if mailboxes else line
 
     def fold(self, name: str, value: str) -> str:
-        return decode(self.fold_binary(name, value))
+        return decode_text(self.fold_binary(name, value))
 
     def fold_binary(self, name: str, value: str) -> bytes:
         try:
@@ -149,16 +156,18 @@ class TolerantPolicy(EmailPolicy):
 
 def sources(part: EmailMessage, header: str) -> Iterator[str]:
     """The source of each header of a name on a single line; bytes beyond ASCII are surrogates."""
-    return (_LINE_ENDS.sub("", source) for name, source in part.raw_items() if name.lower() == header.lower())
+    return (LINE_ENDS.sub("", source) for name, source in part.raw_items() if name.lower() == header.lower())
 
 
-def _known(charset: re.Match[str]) -> str:
+def _with_known_charset(charset: re.Match[str]) -> str:
     """Python's name for the charset of an encoded word, else "unknown-8bit".
 
     `email._encoded_words.decode` uses the same fallback. A "=" at the end may begin the next word.
     """
     name, _, language = charset[0].partition("*")
-    return (known(name) or "unknown-8bit") + (language and f"*{language}") + "=" * charset[0].endswith("=")
+    return (
+        (codec_name(name) or "unknown-8bit") + (language and f"*{language}") + "=" * charset[0].endswith("=")
+    )
 
 
 def cost(line: str) -> float:

@@ -28,7 +28,7 @@ _CODECS = {"iso2022_jp": "iso2022_jp_ext", "euc_jp": "euc_jp"}
 _SEVEN_BITS = bytes(byte & 0x7F for byte in range(256))
 
 
-def decode(data: bytes, charset: str) -> str | None:
+def decode_japanese(data: bytes, charset: str) -> str | None:
     """The text, with U+FFFD at damaged places. None for another charset, or too many runs."""
     runs = _RUNS.get(charset)
     if runs is None:

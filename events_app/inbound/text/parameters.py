@@ -10,8 +10,9 @@ from email.message import EmailMessage
 from urllib.parse import unquote_to_bytes
 
 from events_app.inbound.text import headers
-from events_app.inbound.text.decoding import decode, known
-from events_app.inbound.text.encoded_words import decode_source, words
+from events_app.inbound.text.charsets import codec_name
+from events_app.inbound.text.decoding import decode_text
+from events_app.inbound.text.encoded_words import decode_source, decode_words
 
 _PARAMETER = re.compile(r';\s*+([^\s=;"]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^;]*+))', re.DOTALL)
 
@@ -33,7 +34,7 @@ def file_name(part: EmailMessage) -> str | None:
         if name is not None:
             # The encoding of RFC 2231 occurs without the "*" after the parameter's name.
             charset, quote, _ = name.partition("''")
-            return words(_percent_decoded([(True, name)]) if quote and known(charset) else name)
+            return decode_words(_percent_decoded([(True, name)]) if quote and codec_name(charset) else name)
     return None
 
 
@@ -52,7 +53,7 @@ def parameters(header: str) -> Mapping[str, str]:
         if bare and not of_file:
             text = _END_OF_TOKEN.split(text, maxsplit=1)[0].strip('"')
         if name is None or not (name[2] or name[3]):
-            plain.setdefault(written.lower(), words(text) if of_file else decode_source(text))
+            plain.setdefault(written.lower(), decode_words(text) if of_file else decode_source(text))
         elif name[2]:
             pieces.setdefault(name[1], {}).setdefault(int(name[2]), (bool(name[3]), text))
         else:
@@ -72,11 +73,11 @@ def _percent_decoded(pieces: list[tuple[bool, str]]) -> str:
     is_encoded, first = pieces[0]
     charset, quote, _ = first.partition("'")
     content = first.split("'", 2)[-1]
-    if is_encoded and quote and (not charset or known(charset) or "%" in content):
+    if is_encoded and quote and (not charset or codec_name(charset) or "%" in content):
         pieces = [(True, content), *pieces[1:]]
     else:
         charset = ""
     sources = ((is_encoded, text.encode("utf-8", "surrogateescape")) for is_encoded, text in pieces)
-    return decode(
+    return decode_text(
         b"".join(unquote_to_bytes(text) if is_encoded else text for is_encoded, text in sources), charset
     )

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from events_app.decode import Unreadable
 from events_app.inbound.message import AnymailInboundMessage, InboundMessage
-from events_app.inbound.parse import mime
 from events_app.signals import AnymailInboundEvent
 from tests.support.inbound.forms import MESSAGE_ATTRIBUTES
+from tests.support.inbound.sources import parse_source
 from tests.support.strategies import mail_sources
 
 construct = AnymailInboundMessage.construct
@@ -38,7 +38,7 @@ def test_a_mail_has_its_arguments_as_attributes() -> None:
         html='<p>Guten Tag <img src="cid:pic@example.org">',
         attachments=[PICTURE, construct_attachment("text/csv", "ü;1", filename="ü.csv")],
     )
-    for mail in (message, mime.parse(message.as_bytes())):
+    for mail in (message, parse_source(message.as_bytes())):
         assert str(mail.from_email) == "Zoë <zoe@example.org>"
         assert [address.addr_spec for address in (*mail.to, *mail.cc, *mail.bcc)] == [
             "desk@example.com",

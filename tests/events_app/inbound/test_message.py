@@ -9,14 +9,15 @@ from django.core.files.base import ContentFile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events_app.inbound.message import LONGEST_NAME, InboundMessage
-from events_app.inbound.parse import mime
+from events_app.inbound.message import InboundMessage
+from events_app.inbound.part import LONGEST_NAME
 from tests.support.inbound.forms import MESSAGE_ATTRIBUTES
+from tests.support.inbound.sources import parse_source
 from tests.support.strategies import mail_sources
 
 
 def mail(*lines: str) -> InboundMessage:
-    return mime.parse("\n".join(lines).encode())
+    return parse_source("\n".join(lines).encode())
 
 
 def multipart(*parts: tuple[str, str], kind: str = "mixed") -> InboundMessage:
@@ -35,7 +36,7 @@ HTML = ("Content-Type: text/html", "<p>html")
 
 @given(st.binary(max_size=200) | mail_sources)
 def test_attributes_of_any_mail_never_raise(source: bytes) -> None:
-    message = mime.parse(source)
+    message = parse_source(source)
     for part in message.walk():
         assert isinstance(part, InboundMessage)
         for name in MESSAGE_ATTRIBUTES:
@@ -262,11 +263,11 @@ def test_an_attached_text_or_mail_is_not_the_body() -> None:
 @pytest.mark.parametrize("charset", ["windows-1252", "utf-8", "x-unheard-of", '"', "\xff"])
 def test_a_body_in_a_wrong_charset_is_read(charset: str) -> None:
     source = f"Content-Type: text/plain; charset={charset}\n\n".encode() + "9 € – groß".encode("windows-1252")
-    assert mime.parse(source).text == "9 € – groß"
+    assert parse_source(source).text == "9 € – groß"
 
 
 def test_a_body_is_cleaned_for_storing() -> None:
-    assert mime.parse(b"Content-Type: text/plain; charset=utf-7\n\na\0b+2D0-").text == "ab\ufffd"
+    assert parse_source(b"Content-Type: text/plain; charset=utf-7\n\na\0b+2D0-").text == "ab\ufffd"
 
 
 @given(
@@ -280,7 +281,7 @@ def test_flowed_text_of_any_bytes_is_storable(charset: str, encoding: str, piece
     head = (
         f"Content-Type: text/plain; format=flowed; charset={charset}\nContent-Transfer-Encoding: {encoding}"
     )
-    text = mime.parse(head.encode() + b"\n\n" + b"".join(pieces)).text
+    text = parse_source(head.encode() + b"\n\n" + b"".join(pieces)).text
     assert text is not None
     assert "\0" not in text
     text.encode()
@@ -425,7 +426,7 @@ def test_an_attached_mail_is_its_source(
     data = outer.join(
         [b"Content-Type: multipart/mixed; boundary=b", b"", *part, b"--b", b"", b"x", *part, b"--b--"]
     )
-    attached = mime.parse(data).attachments
+    attached = parse_source(data).attachments
     assert contents(attached) == [source, source]
     assert [part.as_uploaded_file().read() for part in attached] == [source, source]
 
@@ -434,14 +435,14 @@ def test_an_attached_mail_is_its_source(
 def test_any_attached_bytes_are_kept(source: bytes) -> None:
     head = b"Content-Type: multipart/mixed; boundary=outermost\r\n\r\n--outermost\r\n"
     data = head + b"Content-Type: message/rfc822\r\n\r\n" + source + b"\r\n--outermost--"
-    assert contents(mime.parse(data).attachments) == [source]
+    assert contents(parse_source(data).attachments) == [source]
 
 
 def test_a_mail_in_an_attached_mail_is_its_source() -> None:
     innermost = b"A:b\n\ntext"
     inner = b"C:d\nContent-Type: message/rfc822\n\n" + innermost
     digest = b"Content-Type: multipart/digest; boundary=b\n\n--b\n\n" + inner + b"\n--b\n\nE:f\n\n\n--b--"
-    first, second = mime.parse(digest).attachments
+    first, second = parse_source(digest).attachments
     assert contents([first, second]) == [inner, b"E:f\n\n"]
     assert first.get_payload(0).get_content_bytes() == innermost
     assert second.get_payload(0).keys() == ["E"]
@@ -452,17 +453,17 @@ def test_a_mail_in_an_attached_mail_is_its_source() -> None:
 )
 def test_an_encoded_attached_mail_is_decoded(encoding: str, encoded: bytes) -> None:
     head = f"Content-Type: message/rfc822\nContent-Transfer-Encoding: {encoding}\n\n".encode()
-    assert contents(mime.parse(head + encoded).attachments) == [b"A:b\n\ntext"]
+    assert contents(parse_source(head + encoded).attachments) == [b"A:b\n\ntext"]
 
 
 def test_the_source_of_an_attached_mail_is_copied_with_the_part() -> None:
-    attached = mime.parse(b"Content-Type: message/rfc822\n\nA:b\n\ntext")
+    attached = parse_source(b"Content-Type: message/rfc822\n\nA:b\n\ntext")
     for twin in (copy.deepcopy(attached), pickle.loads(pickle.dumps(attached))):
         assert twin.get_content_bytes() == b"A:b\n\ntext"
 
 
 def test_a_new_payload_of_an_attached_mail_has_no_source() -> None:
-    attached = mime.parse(b"Content-Type: message/rfc822\n\nA:b\n\ntext")
+    attached = parse_source(b"Content-Type: message/rfc822\n\nA:b\n\ntext")
     attached.get_payload(0).replace_header("A", "c")
     assert attached.get_content_bytes() == b"A:b\n\ntext"
     assert attached.as_bytes() == b"Content-Type: message/rfc822\n\nA: c\n\ntext"
@@ -538,12 +539,12 @@ def test_the_charset_of_a_part_is_pythons_name(label: str, charset: str | None) 
 
 
 def test_get_content_text_accepts_a_charset_and_errors() -> None:
-    part = mime.parse("Content-Type: text/plain; charset=utf-8\n\nü".encode())
+    part = parse_source("Content-Type: text/plain; charset=utf-8\n\nü".encode())
     assert part.get_content_text("cp1252") == "Ã¼"
     assert part.get_content_text(errors="strict") == "ü"
-    assert mime.parse(b"\n\xff").get_content_text(errors="replace") == "\ufffd"
+    assert parse_source(b"\n\xff").get_content_text(errors="replace") == "\ufffd"
     with pytest.raises(UnicodeDecodeError):
-        mime.parse(b"\n\xff").get_content_text(errors="strict")
+        parse_source(b"\n\xff").get_content_text(errors="strict")
 
 
 @pytest.mark.parametrize("name", ["報" * 90 + ".pdf", "é" * 200, "a" * 300 + "." + "b" * 300, ".pdf" * 80])
@@ -570,6 +571,6 @@ def test_a_message_part_with_a_transfer_encoding_is_written_as_it_came(
 ) -> None:
     head = f"Content-Type: {content_type}\nContent-Transfer-Encoding: {encoding}\n\n".encode()
     source = b"Content-Type: multipart/report; boundary=b\n\n--b\n" + head + encoded + b"\n--b--\n"
-    assert mime.parse(source).as_bytes() == source
-    attached = mime.parse(b"Content-Type: message/rfc822\n\n" + source)
+    assert parse_source(source).as_bytes() == source
+    attached = parse_source(b"Content-Type: message/rfc822\n\n" + source)
     assert attached.get_content_bytes() == source

@@ -14,7 +14,6 @@ from events_app import signals
 from events_app.dispatch import dispatcher, leases, replay
 from events_app.dispatch.leases import Lease
 from events_app.inbound import storage, store
-from events_app.inbound.parse import post
 from events_app.inbound.parse.form import Form
 from events_app.inbound.parse.post import Reading
 from events_app.inbound.store import INBOUND_MAILS
@@ -356,7 +355,7 @@ def test_a_mail_that_takes_too_long_to_read_becomes_a_dead_letter_at_once(
     def read(_: Form) -> Reading:
         raise SoftTimeLimitExceeded
 
-    monkeypatch.setattr(post, "read", read)
+    monkeypatch.setattr(store, "read_post", read)
     monkeypatch.setattr(store, "LONGEST_READING", 0)
     keep_mail(sample_mail())
     deliver_mails()

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from io import BytesIO
 from typing import NamedTuple
 
-from events_app.inbound.parse import form, post
-from events_app.inbound.parse.post import Reading
+from events_app.inbound.parse import form
+from events_app.inbound.parse.post import Reading, read_post
 
 BOUNDARY = "xYzZY"
 CONTENT_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
@@ -48,11 +48,11 @@ def fields(values: Mapping[str, str | bytes]) -> list[Part]:
 
 
 def read_form(parts: list[Part]) -> form.Form:
-    return form.read(BytesIO(body(parts)), CONTENT_TYPE)
+    return form.read_form(BytesIO(body(parts)), CONTENT_TYPE)
 
 
 def read(parts: list[Part]) -> Reading:
-    return post.read(read_form(parts))
+    return read_post(read_form(parts))
 
 
 def read_raw(source: bytes, **more: str | bytes) -> Reading:

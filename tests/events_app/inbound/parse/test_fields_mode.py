@@ -6,9 +6,11 @@ from email import message_from_bytes
 import pytest
 
 from events_app.decode import Unreadable
-from events_app.inbound.message import POLICY, InboundMessage
-from events_app.inbound.parse import mime
+from events_app.inbound.message import InboundMessage
+from events_app.inbound.mime.bounds import MOST_HEADER_BYTES, MOST_PARTS
+from events_app.inbound.part import POLICY
 from tests.support.inbound.forms import MESSAGE_ID, Part, read_parsed
+from tests.support.inbound.sources import parse_source
 
 FILE = Part("attachment1", b"%PDF", "a.pdf", "application/pdf")
 
@@ -55,7 +57,7 @@ def test_a_parsed_mode_post_becomes_a_mail_with_the_usual_structure(
 ) -> None:
     message = read_parsed(MESSAGE_ID, *files, **bodies).message
     assert structure(message) == expected
-    assert structure(mime.parse(message.as_bytes())) == expected
+    assert structure(parse_source(message.as_bytes())) == expected
 
 
 def test_headers_are_kept_except_those_of_the_content() -> None:
@@ -131,7 +133,7 @@ def test_fields_replace_missing_headers() -> None:
     assert [address.addr_spec for address in message.to] == ["a@x.example", "b@x.example"]
     assert [address.addr_spec for address in message.cc] == ["c@x"]
     assert message.subject == "Grüße Bcc: x"
-    assert mime.parse(message.as_bytes()).subject == "Grüße Bcc: x"
+    assert parse_source(message.as_bytes()).subject == "Grüße Bcc: x"
 
 
 def test_headers_take_precedence_over_fields() -> None:
@@ -145,7 +147,7 @@ def test_too_many_headers_are_unreadable() -> None:
 
 
 def test_the_names_of_files_count_as_headers() -> None:
-    files = [Part(f"attachment{at}", b"x", "ü" * 2000) for at in range(mime.MOST_HEADER_BYTES // 4000 + 1)]
+    files = [Part(f"attachment{at}", b"x", "ü" * 2000) for at in range(MOST_HEADER_BYTES // 4000 + 1)]
     with pytest.raises(Unreadable, match="headers have more than"):
         read_parsed(MESSAGE_ID, *files)
 
@@ -245,10 +247,8 @@ def test_an_attached_mail_is_readable_as_a_message() -> None:
 @pytest.mark.parametrize(
     "mail",
     [
-        b"".join(b"X-%d: y\n" % at for at in range(mime.MOST_HEADER_BYTES // 20)) + b"\nx",
-        b"Content-Type: multipart/mixed; boundary=b\n\n"
-        + b"--b\n\nx\n" * (mime.MOST_PARTS // 2)
-        + b"--b--\n",
+        b"".join(b"X-%d: y\n" % at for at in range(MOST_HEADER_BYTES // 20)) + b"\nx",
+        b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\nx\n" * (MOST_PARTS // 2) + b"--b--\n",
     ],
     ids=["headers", "parts"],
 )
@@ -267,6 +267,18 @@ def test_files_are_in_the_order_of_their_numbers() -> None:
         b"2",
         b"10",
     ]
+
+
+def test_files_that_the_html_shows_are_in_order_whatever_their_type() -> None:
+    info = {
+        f"attachment{at}": {"filename": f"{at}", "type": type, "content-id": f"id{at}"}
+        for at, type in enumerate(("text/plain", "image/png", "text/html"), 1)
+    }
+    files = [Part(name, b"x", name) for name in info]
+    html = '<img src="cid:id1"><img src="cid:id2"><img src="cid:id3">'
+    message = read_parsed(MESSAGE_ID, *files, html=html, attachment_info=json.dumps(info)).message
+    assert [file.content_id for file in message.inlines] == ["id1", "id2", "id3"]
+    assert (message.text, message.html) == (None, html)
 
 
 def test_the_written_mail_is_readable_by_the_standard_library() -> None:

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events_app.decode import Unreadable
-from events_app.inbound.parse.form import MOST_PARTS, File, Form, read
+from events_app.inbound.parse import form
+from events_app.inbound.parse.form import MOST_PARTS, File, Form
 from tests.support.inbound.forms import CONTENT_TYPE, Part, body, fields, read_form
 
 SECRET = "mira.okafor@example.net"
@@ -61,7 +62,7 @@ def test_a_large_field_is_read() -> None:
 
 def test_a_quoted_boundary_is_read() -> None:
     data = body(fields({"to": "x"})).replace(b"xYzZY", b"x Y=:")
-    assert read(BytesIO(data), 'multipart/form-data; boundary="x Y=:"').fields == {"to": b"x"}
+    assert form.read_form(BytesIO(data), 'multipart/form-data; boundary="x Y=:"').fields == {"to": b"x"}
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_a_quoted_boundary_is_read() -> None:
 )
 def test_an_unreadable_form_raises_an_error_with_a_reason(data: bytes, content_type: str, says: str) -> None:
     with pytest.raises(Unreadable) as caught:
-        read(BytesIO(data), content_type)
+        form.read_form(BytesIO(data), content_type)
     assert says in str(caught.value)
     assert SECRET not in str(caught.value)
     assert caught.value.__context__ is None
@@ -96,4 +97,4 @@ def test_a_form_with_the_maximum_of_parts_is_read() -> None:
 @given(st.binary(max_size=300), st.text(max_size=40) | st.just(CONTENT_TYPE))
 def test_no_bytes_raise_anything_but_unreadable(data: bytes, content_type: str) -> None:
     with suppress(Unreadable):
-        read(BytesIO(data), content_type)
+        form.read_form(BytesIO(data), content_type)

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events_app.inbound.message import InboundMessage
-from events_app.inbound.parse import form, post
+from events_app.inbound.parse.form import read_form
+from events_app.inbound.parse.post import read_post
 from fake_sendgrid import inbound_form
 from fake_sendgrid.multipart_form import MultipartForm
 
@@ -179,7 +180,7 @@ MIME-Version: 1.0
 
 
 def read(posted: MultipartForm) -> InboundMessage:
-    return post.read(form.read(BytesIO(posted.body()), posted.content_type)).message
+    return read_post(read_form(BytesIO(posted.body()), posted.content_type)).message
 
 
 def agreed(message: InboundMessage) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from events_app.decode import Unreadable
 from events_app.inbound.message import InboundMessage
-from events_app.inbound.parse import form, post
-from events_app.inbound.parse.post import Reading
+from events_app.inbound.parse import form
+from events_app.inbound.parse.post import Reading, read_post
 from events_app.shared.database import clean
 from tests.support.inbound.forms import (
     CONTENT_TYPE,
@@ -253,10 +253,10 @@ def test_a_form_without_a_mail_is_unreadable(values: dict[str, str | bytes]) -> 
 def test_a_mail_that_exhausts_the_parser_is_unreadable(
     error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(_: bytes) -> InboundMessage:
+    def fails(*_: object) -> InboundMessage:
         raise error(SECRET)
 
-    monkeypatch.setattr("events_app.inbound.parse.mime.parse", fails)
+    monkeypatch.setattr("events_app.inbound.parse.post.read_source", fails)
     with pytest.raises(Unreadable) as caught:
         read_raw(SECRET.encode())
     assert caught.value.__context__ is None
@@ -329,7 +329,7 @@ def test_a_damaged_post_is_read_or_unreadable(name: str, dice: random.Random, ti
         damage = dice.choice([b"", b"\0", b"\r\n", b"\xff", b'"', bytes(data[at : at + 40])])
         data[at : at + dice.choice([0, 1, 20])] = damage
     with suppress(Unreadable):
-        look_at(post.read(form.read(BytesIO(bytes(data)), CONTENT_TYPE)))
+        look_at(read_post(form.read_form(BytesIO(bytes(data)), CONTENT_TYPE)))
 
 
 # --- There and back ---

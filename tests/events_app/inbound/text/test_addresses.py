@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events_app.inbound.parse import mime
+from tests.support.inbound.sources import parse_source
 from tests.support.strategies import header_values
 
 
 def addresses(value: str | bytes, times: int = 1) -> list[tuple[str, str, str]]:
     data = value.encode() if isinstance(value, str) else value
-    found = mime.parse((b"To: " + data + b"\n") * times + b"\n").to
+    found = parse_source((b"To: " + data + b"\n") * times + b"\n").to
     return [(each.display_name, each.addr_spec, str(each)) for each in found]
 
 
@@ -46,7 +46,7 @@ def test_addresses_are_read_from_a_header(value: str | bytes, expected: list[tup
 
 
 def read_to(value: str) -> list[Address]:
-    return mime.parse(f"To: {value}\n\n".encode()).to
+    return parse_source(f"To: {value}\n\n".encode()).to
 
 
 #: Malformed mailboxes, or rare forms, and the name and address of each.
@@ -138,7 +138,7 @@ ODD = [
 def test_an_address_is_told_from_its_display_name(
     header: str, value: str, expected: list[tuple[str, str]]
 ) -> None:
-    mail = mime.parse(f"{header}: {value}\n\n".encode())
+    mail = parse_source(f"{header}: {value}\n\n".encode())
     found = mail.get_address_header(header)
     assert [(address.display_name, address.addr_spec) for address in found] == expected
     assert header == "To" or mail.from_email == (found[0] if found else None)
@@ -202,12 +202,12 @@ def test_groups_are_read_as_by_the_standard_library(
     ],
 )
 def test_the_header_itself_has_the_same_addresses(value: str, expected: list[str]) -> None:
-    header = mime.parse(f"To: {value}\n\n".encode())["To"]
+    header = parse_source(f"To: {value}\n\n".encode())["To"]
     assert [address.addr_spec.strip("<>") for address in header.addresses] == expected
 
 
 def test_a_header_with_a_false_address_is_text() -> None:
-    header = mime.parse(b"From: =?utf-8?q?Ann_=3Ca=40b=3E?=\n\n")["From"]
+    header = parse_source(b"From: =?utf-8?q?Ann_=3Ca=40b=3E?=\n\n")["From"]
     assert not hasattr(header, "addresses")
 
 
@@ -225,7 +225,7 @@ def test_addresses_of_repeated_headers_are_all_read() -> None:
 
 def test_addresses_are_read_without_the_standard_library_s_structure() -> None:
     """The structure takes a hundred times as long, and 8 kB an address."""
-    mail = mime.parse(b"To: G: a@b.example, c@d.example;, <e@f.example>\n" * 1000 + b"\n")
+    mail = parse_source(b"To: G: a@b.example, c@d.example;, <e@f.example>\n" * 1000 + b"\n")
     assert [each.addr_spec for each in mail.to] == ["a@b.example", "c@d.example", "e@f.example"] * 1000
     assert not any(hasattr(value, "read") for _, value in mail.raw_items())
 

@@ -9,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from webencodings.labels import LABELS
 
-from events_app.inbound.text.decoding import decode, known
+from events_app.inbound.text.charsets import codec_name
+from events_app.inbound.text.decoding import decode_text
 
 CHARSETS = (
     "utf-8",
@@ -31,7 +32,7 @@ CHARSETS = (
 @example(b"\xff\x00\xd8", "utf-16")
 @example(b"+2D0-", "utf-7")  # half a surrogate pair
 def test_any_bytes_decode_to_storable_text(data: bytes, charset: str) -> None:
-    text = decode(data, charset)
+    text = decode_text(data, charset)
     assert "\0" not in text
     text.encode()
 
@@ -40,7 +41,7 @@ def test_any_bytes_decode_to_storable_text(data: bytes, charset: str) -> None:
     st.text(st.characters(exclude_characters="\0", codec="utf-8")), st.sampled_from(["", "utf-8", "no-such"])
 )
 def test_utf_8_is_detected(text: str, declared: str) -> None:
-    assert decode(text.encode(), declared) == text.removeprefix("\ufeff")
+    assert decode_text(text.encode(), declared) == text.removeprefix("\ufeff")
 
 
 @pytest.mark.parametrize(
@@ -48,20 +49,20 @@ def test_utf_8_is_detected(text: str, declared: str) -> None:
     [("Grüße – 12 €", "windows-1252"), ("Grüße", "iso-8859-1"), ("Grüße", "CP850"), ("привет", " koi8-r ")],
 )
 def test_the_named_charset_takes_precedence(text: str, charset: str) -> None:
-    assert decode(text.encode(charset.strip()), charset) == text
+    assert decode_text(text.encode(charset.strip()), charset) == text
 
 
 @pytest.mark.parametrize(
     "declared", ["", "utf-8", "us-ascii", "x-unknown", "../utf-8", "\0", "ü", "a" * 5000]
 )
 def test_other_bytes_decode_as_windows_1252(declared: str) -> None:
-    assert decode("Grüße – 12 €".encode("windows-1252"), declared) == "Grüße – 12 €"
+    assert decode_text("Grüße – 12 €".encode("windows-1252"), declared) == "Grüße – 12 €"
 
 
 @pytest.mark.parametrize("declared", ["", "iso-8859-1", "windows-1252", "utf-8", "ascii"])
 def test_every_byte_decodes_to_a_character(declared: str) -> None:
-    assert decode(b"\x81\x8d\x8f\x90\x9d", declared) == "\x81\x8d\x8f\x90\x9d"
-    assert decode(b"It\x92s \x81", declared) == "It’s \x81"
+    assert decode_text(b"\x81\x8d\x8f\x90\x9d", declared) == "\x81\x8d\x8f\x90\x9d"
+    assert decode_text(b"It\x92s \x81", declared) == "It’s \x81"
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_every_byte_decodes_to_a_character(declared: str) -> None:
     ],
 )
 def test_a_label_has_its_meaning_on_the_web(declared: str, data: bytes, text: str) -> None:
-    assert decode(data, declared) == text
+    assert decode_text(data, declared) == text
 
 
 @pytest.mark.parametrize(
@@ -145,18 +146,18 @@ def test_a_label_has_its_meaning_on_the_web(declared: str, data: bytes, text: st
     ],
 )
 def test_other_spellings_in_mail_are_known(spelling: str, charset: str | None) -> None:
-    assert known(spelling) == charset
+    assert codec_name(spelling) == charset
 
 
 def test_the_name_of_a_charset_is_a_label_of_the_charset() -> None:
-    for charset in {known(label) for label in (*LABELS, *aliases, *aliases.values())} - {None}:
-        assert known(str(charset)) == charset
+    for charset in {codec_name(label) for label in (*LABELS, *aliases, *aliases.values())} - {None}:
+        assert codec_name(str(charset)) == charset
 
 
 @pytest.mark.parametrize("declared", ["", "iso-8859-1", "utf-8", "utf-16be", "x-unknown"])
 @pytest.mark.parametrize("mark", ["utf-8-sig", "utf-16", "utf-32"])
 def test_a_byte_order_mark_takes_precedence(declared: str, mark: str) -> None:
-    assert decode("Grüße 日本 😀".encode(mark), declared) == "Grüße 日本 😀"
+    assert decode_text("Grüße 日本 😀".encode(mark), declared) == "Grüße 日本 😀"
 
 
 def test_a_label_fills_no_cache() -> None:
@@ -165,16 +166,16 @@ def test_a_label_fills_no_cache() -> None:
         f"{label}{number}" for label in ("x-", "cp", "iso-8859-", "x-mac-", "utf-8-") for number in range(999)
     ]
     for label in labels:
-        known(label)
+        codec_name(label)
     sizes = [len(cache) for cache in caches]
     for label in labels:
-        known(label.upper() + "-a")
+        codec_name(label.upper() + "-a")
     assert [len(cache) for cache in caches] == sizes
 
 
 @pytest.mark.parametrize("declared", ["utf-8", ""])
 def test_truncated_text_keeps_its_charset(declared: str) -> None:
-    assert decode("zu früh beendet: größ".encode()[:-3], declared) == "zu früh beendet: gr\ufffd"
+    assert decode_text("zu früh beendet: größ".encode()[:-3], declared) == "zu früh beendet: gr\ufffd"
 
 
 @pytest.mark.parametrize(
@@ -182,4 +183,4 @@ def test_truncated_text_keeps_its_charset(declared: str) -> None:
     ["idna", "punycode", "unicode_escape", "raw-unicode-escape", "undefined", "zip", "hex"],
 )
 def test_codecs_that_are_no_charsets_are_ignored(declared: str) -> None:
-    assert decode(b"\\u0041 \\q", declared) == "\\u0041 \\q"
+    assert decode_text(b"\\u0041 \\q", declared) == "\\u0041 \\q"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events_app.inbound.text.encoded_words import one_line, words
+from events_app.inbound.text.encoded_words import decode_words, one_line
 from tests.support.strategies import any_text, header_values
 
 
@@ -66,7 +66,7 @@ def test_one_line_joins_the_lines_of_a_text(text: str, expected: str) -> None:
     ],
 )
 def test_encoded_words_are_decoded(text: str, expected: str) -> None:
-    assert words(text) == expected
+    assert decode_words(text) == expected
 
 
 shown = st.text(st.characters(exclude_categories=("C", "Z"))).map(str.strip)
@@ -78,11 +78,11 @@ def test_any_text_is_read_from_encoded_words_cut_anywhere(text: str, size: int) 
     pieces = [data[at : at + size] for at in range(0, len(data), size)]
     in_base64 = " ".join(f"=?utf-8?b?{base64.b64encode(piece).decode()}?=" for piece in pieces)
     in_quoted = "\t".join(f"=?UTF-8?Q?{''.join(f'={byte:02X}' for byte in piece)}?=" for piece in pieces)
-    assert words(in_base64) == words(in_quoted) == one_line(text)
+    assert decode_words(in_base64) == decode_words(in_quoted) == one_line(text)
 
 
 @given(any_text | header_values)
 def test_words_of_any_text_are_one_line_for_any_database(text: str) -> None:
-    found = words(text)
+    found = decode_words(text)
     assert not {"\r", "\n", "\0"} & set(found)
     found.encode()

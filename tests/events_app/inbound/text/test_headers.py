@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events_app.inbound.message import InboundMessage
-from events_app.inbound.parse import mime
 from events_app.inbound.text.headers import LONGEST, MOST_SEPARATORS
+from tests.support.inbound.sources import parse_source
 from tests.support.strategies import header_values
 
 NAMES = ("From", "To", "Subject", "Date", "Message-ID", "Content-Type", "Content-Disposition", "MIME-Version")
@@ -17,7 +17,7 @@ NAMES = ("From", "To", "Subject", "Date", "Message-ID", "Content-Type", "Content
 
 def message(header: str, value: str | bytes) -> InboundMessage:
     data = value.encode() if isinstance(value, str) else value
-    return mime.parse(header.encode() + b": " + data + b"\n\nbody")
+    return parse_source(header.encode() + b": " + data + b"\n\nbody")
 
 
 @given(st.sampled_from(NAMES), header_values | st.text(max_size=40))
@@ -66,11 +66,11 @@ def test_a_mail_is_written_as_it_was_read(eol: str) -> None:
         *("From: =?utf-8?q?M=C3=BC?= <m@x.example>", "To: a@[", "", "a body", ""),
     )
     source = eol.join(lines).encode() + b"\xff"
-    assert mime.parse(source).as_bytes() == source
+    assert parse_source(source).as_bytes() == source
 
 
 def test_a_message_can_be_copied() -> None:
-    mail = mime.parse(b"To: a@b.example\nContent-Type: text/plain\n\nbody")
+    mail = parse_source(b"To: a@b.example\nContent-Type: text/plain\n\nbody")
     assert mail.to
     for twin in (copy.deepcopy(mail), pickle.loads(pickle.dumps(mail))):
         assert twin.as_bytes() == mail.as_bytes()

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events_app.inbound.text import decoding, japanese
+from events_app.inbound.text import japanese
+from events_app.inbound.text.decoding import decode_text
 
 JIS = b"\x1b$B"
 ASCII = b"\x1b(B"
@@ -28,7 +29,7 @@ TEXT = "①㈱髙～亜"
     ],
 )
 def test_iso_2022_jp(data: bytes, text: str) -> None:
-    assert decoding.decode(data, "iso-2022-jp") == text
+    assert decode_text(data, "iso-2022-jp") == text
 
 
 @pytest.mark.parametrize(
@@ -41,22 +42,22 @@ def test_iso_2022_jp(data: bytes, text: str) -> None:
     ],
 )
 def test_euc_jp(data: bytes, text: str) -> None:
-    assert decoding.decode(data, "euc-jp") == text
+    assert decode_text(data, "euc-jp") == text
 
 
 @given(st.text(st.characters(codec="iso2022_jp", exclude_characters="\0\x1b\x0e\x0f〜‖−¢£¬¥‾")))
 def test_python_reads_the_usual_characters_alike(text: str) -> None:
     for charset in ("iso-2022-jp", "euc-jp"):
-        assert decoding.decode(text.encode(charset), charset) == text
+        assert decode_text(text.encode(charset), charset) == text
 
 
 def test_text_of_too_many_runs_is_left_to_python() -> None:
     lines = [JIS + pair + ASCII + b"a\n" for pair in (b"\x7c\x62", b"\x30\x21")]
-    assert decoding.decode(lines[0] + lines[1] * 400, "iso-2022-jp") == "髙a\n" + "亜a\n" * 400
+    assert decode_text(lines[0] + lines[1] * 400, "iso-2022-jp") == "髙a\n" + "亜a\n" * 400
     many = japanese.MOST_RUNS
-    assert decoding.decode(lines[0] + lines[1] * many, "iso-2022-jp") == "\ufffda\n" + "亜a\n" * many
+    assert decode_text(lines[0] + lines[1] * many, "iso-2022-jp") == "\ufffda\n" + "亜a\n" * many
 
 
 @given(st.binary(), st.sampled_from(["iso2022_jp", "euc_jp"]))
 def test_any_bytes_have_a_text(data: bytes, charset: str) -> None:
-    assert japanese.decode(data, charset) is not None
+    assert japanese.decode_japanese(data, charset) is not None

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events_app.inbound.message import InboundMessage
-from events_app.inbound.parse import mime
 from events_app.inbound.text.headers import MOST_SEPARATORS
 from events_app.inbound.text.parameters import file_name, parameters
+from tests.support.inbound.sources import parse_source
 from tests.support.strategies import any_text, header_values
 
 
 def message(header: str, value: str) -> InboundMessage:
-    return mime.parse(f"{header}: {value}\n\nbody".encode("utf-8", "surrogateescape"))
+    return parse_source(f"{header}: {value}\n\nbody".encode("utf-8", "surrogateescape"))
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_file_name_is_read_in_every_encoding(value: str, expected: str | None)
 def test_the_name_in_content_type_is_the_fallback_file_name() -> None:
     assert file_name(message("Content-Type", 'text/plain; name="a.txt"')) == "a.txt"
     both = b'Content-Disposition: inline; filename="b"\nContent-Type: text/plain; name="a"\n\n'
-    assert file_name(mime.parse(both)) == "b"
+    assert file_name(parse_source(both)) == "b"
 
 
 def test_a_file_name_in_an_overlong_header_is_read() -> None:

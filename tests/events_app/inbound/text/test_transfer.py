@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events_app.inbound.parse import mime
-from events_app.inbound.text.decoding import MOST_BLOCKS_OF_SHORT, MOST_UUENCODED, content
+from events_app.inbound.text.transfer import MOST_BLOCKS_OF_SHORT, MOST_UUENCODED, decoded_content
+from tests.support.inbound.sources import parse_source
 
 
 def decoded(encoding: str, body: bytes) -> bytes:
-    return content(mime.parse(f"Content-Transfer-Encoding: {encoding}\n\n".encode() + body))
+    return decoded_content(parse_source(f"Content-Transfer-Encoding: {encoding}\n\n".encode() + body))
 
 
 @given(st.binary(max_size=200))

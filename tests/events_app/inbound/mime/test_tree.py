@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 
 from events_app.decode import Unreadable
 from events_app.inbound.message import InboundMessage
-from events_app.inbound.parse import mime
+from events_app.inbound.mime.bounds import MOST_LEVELS
+from tests.support.inbound.sources import parse_source
 from tests.support.strategies import mail_sources
 
 
 @given(st.binary(max_size=300) | mail_sources)
 def test_every_part_of_any_source_is_an_inbound_message(source: bytes) -> None:
-    for part in mime.parse(source).walk():
+    for part in parse_source(source).walk():
         assert isinstance(part, InboundMessage)
 
 
@@ -25,7 +26,7 @@ def nested(levels: int, kind: str = "multipart/mixed; boundary=b{}") -> bytes:
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        (nested(mime.MOST_LEVELS + 1) + b"\nx", "nests deeper than 100 levels"),
+        (nested(MOST_LEVELS + 1) + b"\nx", "nests deeper than 100 levels"),
         (nested(20_000), "nests deeper than 100 levels"),
         (b"Content-Type: message/rfc822\n\n" * 50_000, "nests deeper than 100 levels"),
         (nested(1) + b"\n--b0\n\nx" * 2_000, "has more than 1000 parts"),
@@ -36,17 +37,17 @@ def nested(levels: int, kind: str = "multipart/mixed; boundary=b{}") -> bytes:
 )
 def test_a_mail_over_a_limit_is_unreadable(source: bytes, says: str) -> None:
     with pytest.raises(Unreadable, match=says):
-        mime.parse(source)
+        parse_source(source)
 
 
 def test_a_mail_within_the_limits_is_read() -> None:
-    mail = mime.parse(nested(mime.MOST_LEVELS) + b"\nthe end")
+    mail = parse_source(nested(MOST_LEVELS) + b"\nthe end")
     assert mail.text == "the end"
-    assert len(list(mail.walk())) == mime.MOST_LEVELS + 1
+    assert len(list(mail.walk())) == MOST_LEVELS + 1
 
 
 def test_blank_lines_take_no_memory() -> None:
-    mail = mime.parse(b"Content-Type: message/delivery-status\n\n" + b"\n" * 5_000_000)
+    mail = parse_source(b"Content-Type: message/delivery-status\n\n" + b"\n" * 5_000_000)
     assert mail.get_payload() == []
 
 
@@ -54,19 +55,19 @@ def test_blank_lines_take_no_memory() -> None:
 def test_an_encoded_attached_mail_stays_encoded(encoding: str) -> None:
     """No standard allows it, and some programs do it."""
     source = f"Content-Type: message/rfc822\nContent-Transfer-Encoding: {encoding}\n\nU3ViamVjdDogeA=="
-    assert mime.parse(source.encode()).get_payload() == "U3ViamVjdDogeA=="
+    assert parse_source(source.encode()).get_payload() == "U3ViamVjdDogeA=="
 
 
 def test_a_delivery_status_is_read_as_blocks_of_headers() -> None:
     source = b"Content-Type: message/delivery-status\r\n\r\nA: 1\r\nB: 2\r\n\r\n\r\nC: 3\r\n"
-    blocks: Any = mime.parse(source).get_payload()
+    blocks: Any = parse_source(source).get_payload()
     assert [block.items() for block in blocks] == [[("A", "1"), ("B", "2")], [("C", "3")]]
 
 
 @pytest.mark.parametrize("head", [b"multipart/mixed", b"multipart/mixed; boundary=a", b"multipart/"])
 def test_a_multipart_without_parts_is_read_as_text(head: bytes) -> None:
     """The standard library makes a string of it, and raises when that is to be written."""
-    mail = mime.parse(b"Content-Type: " + head + b"\n\nno parts\xff\n--a--")
+    mail = parse_source(b"Content-Type: " + head + b"\n\nno parts\xff\n--a--")
     assert mail.text == "no parts\xff\n--a--"
     assert b"no parts\xff\n--a--" in mail.as_bytes()
 
@@ -74,7 +75,7 @@ def test_a_multipart_without_parts_is_read_as_text(head: bytes) -> None:
 def test_a_multipart_is_written_as_it_was_read() -> None:
     head = b"Content-Type: multipart/mixed; boundary=a\r\n\r\n"
     source = head + b"before\r\n--a\r\n\r\none\r\n--a\r\nX: y\r\n\r\ntwo\r\n--a--\r\nafter"
-    mail = mime.parse(source)
+    mail = parse_source(source)
     assert (mail.preamble, mail.epilogue) == ("before", "after")
     assert mail.as_bytes() == source
 
@@ -150,24 +151,24 @@ def test_parts_are_found_with_a_malformed_boundary(
     parts = PARTS.format(boundary)
     parts = parts if is_closed else parts.removesuffix(f"\n--{boundary}--\n")
     source = f"From: a@b.example\nContent-Type: multipart/mixed; {parameters}\n{parts}".replace("\n", eol)
-    assert has_both_parts(mime.parse(source.encode()))
+    assert has_both_parts(parse_source(source.encode()))
 
 
 def test_a_content_type_without_a_semicolon_has_a_boundary() -> None:
     assert has_both_parts(
-        mime.parse(b'Content-Type: multipart/mixed boundary="abc"\n' + PARTS.format("abc").encode())
+        parse_source(b'Content-Type: multipart/mixed boundary="abc"\n' + PARTS.format("abc").encode())
     )
 
 
 def test_a_boundary_in_latin_1_is_found() -> None:
     source = b"Content-Type: multipart/mixed; boundary=\xe9\n" + PARTS.format("é").encode("latin-1")
-    assert has_both_parts(mime.parse(source))
+    assert has_both_parts(parse_source(source))
 
 
 def test_the_declared_boundary_comes_before_any_other() -> None:
     other = "--other\nContent-Type: text/plain\n\nx\n--other--\n"
     source = f"Content-Type: multipart/mixed; boundary=abc\n\n{other}{PARTS.format('abc')}{other}"
-    mail = mime.parse(source.encode())
+    mail = parse_source(source.encode())
     assert has_both_parts(mail)
     assert mail.preamble == other
 
@@ -184,7 +185,7 @@ def test_the_declared_boundary_comes_before_any_other() -> None:
     ],
 )
 def test_lines_that_look_like_delimiters_are_text(content: str) -> None:
-    mail = mime.parse(f"Content-Type: multipart/mixed; boundary=b\n\nHello.\n{content}".encode())
+    mail = parse_source(f"Content-Type: multipart/mixed; boundary=b\n\nHello.\n{content}".encode())
     assert mail.text == f"Hello.\n{content}"
     assert structure(mail) == ("multipart/mixed", "text/plain")
 
@@ -194,11 +195,11 @@ def test_a_multipart_without_content_has_no_part(content: str) -> None:
     inner = f"--o\nContent-Type: multipart/alternative; boundary=i\n\n{content}\n"
     body = "--o\nContent-Type: text/plain\n\nThe body\n--o--\n"
     source = f"Content-Type: multipart/mixed; boundary=o\n\n{inner}{body}"
-    mail = mime.parse(source.encode())
+    mail = parse_source(source.encode())
     assert mail.text == "The body"
     assert structure(mail) == ("multipart/mixed", ("multipart/alternative",), "text/plain")
-    assert structure(mime.parse(mail.as_bytes())) == structure(mail)
-    assert mime.parse(mail.as_bytes()).text == "The body"
+    assert structure(parse_source(mail.as_bytes())) == structure(mail)
+    assert parse_source(mail.as_bytes()).text == "The body"
 
 
 @pytest.mark.parametrize("preamble", ["", "This is a multi-part message in MIME format.\n"])
@@ -208,8 +209,8 @@ def test_a_multipart_may_have_the_boundary_of_the_multipart_around_it(preamble: 
     inner = f"--b\nContent-Type: multipart/alternative; boundary=b\n\n{preamble}{bodies}"
     file = "--b--\n--b\nContent-Type: application/pdf\n\n%PDF\n"
     source = f"Content-Type: multipart/mixed; boundary=b\n\n{inner}{file}{closing}"
-    mail = mime.parse(source.encode())
-    for each in (mail, mime.parse(mail.as_bytes())):
+    mail = parse_source(source.encode())
+    for each in (mail, parse_source(mail.as_bytes())):
         assert (each.text, each.html) == ("hi", "<p>")
         assert [part.get_content_bytes().strip() for part in each.attachments] == [b"%PDF"]
         assert structure(each) == (
@@ -223,7 +224,7 @@ def test_a_multipart_with_the_boundary_of_the_outermost_multipart_hides_no_text(
     inner = "--r\nContent-Type: multipart/alternative; boundary=b\n\nMIME\n"
     related = f"--b\nContent-Type: multipart/related; boundary=r\n\n{inner}"
     source = f"Content-Type: multipart/mixed; boundary=b\n\n{related}{PARTS.format('b')}"
-    assert has_both_parts(mime.parse(source.encode()))
+    assert has_both_parts(parse_source(source.encode()))
 
 
 @pytest.mark.parametrize("eol", ["\n", "\r\n", "\r"])
@@ -254,17 +255,17 @@ def test_a_multipart_with_the_boundary_of_the_outermost_multipart_hides_no_text(
 )
 def test_headers_are_read_around_lines_that_are_no_headers(source: str, eol: str) -> None:
     encoded = source.replace("\n", eol).encode()
-    attached = mime.parse(b"Content-Type: message/rfc822\n\n" + encoded)
-    for mail in (mime.parse(encoded), attached.get_payload(0)):
+    attached = parse_source(b"Content-Type: message/rfc822\n\n" + encoded)
+    for mail in (parse_source(encoded), attached.get_payload(0)):
         assert (str(mail.from_email), mail.subject, mail.text) == ("a@b.example", "hi", "body")
     assert attached.get_content_bytes() == encoded
 
 
 @pytest.mark.parametrize("start", ["", "\n", "\ufeff", "no header\n"])
 def test_a_first_header_with_an_unusual_name_is_kept(start: str) -> None:
-    mail = mime.parse(f"{start}Received: x\nOdd: y\nSubject: z\n\n".encode())
+    mail = parse_source(f"{start}Received: x\nOdd: y\nSubject: z\n\n".encode())
     assert mail.keys() == ["Received", "Odd", "Subject"]
-    assert mime.parse(b"Odd: y\nSubject: z\n\n").keys() == ["Odd", "Subject"]
+    assert parse_source(b"Odd: y\nSubject: z\n\n").keys() == ["Odd", "Subject"]
 
 
 @pytest.mark.parametrize(
@@ -278,7 +279,7 @@ def test_a_first_header_with_an_unusual_name_is_kept(start: str) -> None:
 )
 def test_headers_of_parts_are_read_around_lines_that_are_no_headers(head: str) -> None:
     source = f"Content-Type: multipart/mixed; boundary=b\n\n--b\n{head}\n\n<p>\n--b--\n"
-    assert mime.parse(source.encode()).html == "<p>"
+    assert parse_source(source.encode()).html == "<p>"
 
 
 @pytest.mark.parametrize(
@@ -295,7 +296,7 @@ def test_headers_of_parts_are_read_around_lines_that_are_no_headers(head: str) -
 )
 def test_a_body_without_an_empty_line_before_it_is_text(text: str) -> None:
     head = "Subject: x\n" * (not text.startswith(" "))
-    mail = mime.parse(f"{head}{text}".encode())
+    mail = parse_source(f"{head}{text}".encode())
     assert (mail.keys(), mail.text) == (["Subject"] if head else [], text)
 
 
@@ -304,20 +305,20 @@ def test_a_body_without_an_empty_line_before_it_is_text(text: str) -> None:
 )
 def test_a_part_without_headers_and_an_empty_line_is_text(text: str) -> None:
     source = f"Content-Type: multipart/mixed; boundary=b\n\n--b\n{text}\n\nmore\n--b--"
-    assert mime.parse(source.encode()).text == f"{text}\n\nmore".removeprefix("\n")
+    assert parse_source(source.encode()).text == f"{text}\n\nmore".removeprefix("\n")
 
 
 @pytest.mark.parametrize("boundary", ["b", "b:c"])
 def test_a_delimiter_below_the_headers_is_no_header(boundary: str) -> None:
     head = f'Content-Type: multipart/mixed; boundary="{boundary}"'
-    mail = mime.parse((head + PARTS.format(boundary)).encode())
+    mail = parse_source((head + PARTS.format(boundary)).encode())
     assert has_both_parts(mail)
     assert mail.keys() == ["Content-Type"]
 
 
 def test_two_carriage_returns_end_a_line_once() -> None:
     source = ("Content-Type: multipart/mixed; boundary=abc\n" + PARTS.format("abc")).replace("\n", "\r\r\n")
-    assert has_both_parts(mime.parse(source.encode()))
+    assert has_both_parts(parse_source(source.encode()))
 
 
 @pytest.mark.parametrize("at", range(13))
@@ -327,7 +328,7 @@ def test_line_endings_may_be_mixed(at: int) -> None:
     source = "".join(
         line + ends[(place + at) * (place + 1) % 3 if line else 0] for place, line in enumerate(lines)
     )
-    mail = mime.parse(source.encode())
+    mail = parse_source(source.encode())
     assert [part.get_content_type() for part in mail.walk()] == [
         "multipart/mixed",
         "text/plain",

@@ -14,13 +14,15 @@ from hypothesis import strategies as st
 from benchmarks import hostile
 from events_app.decode import Unreadable
 from events_app.inbound.message import InboundMessage
-from events_app.inbound.parse import mime
+from events_app.inbound.mime.bounds import MOST_HEADER_LINES, MOST_SEARCHED, Taken
 from events_app.inbound.parse.form import MOST_JSON, json_object
 from events_app.inbound.text import headers
-from events_app.inbound.text.addresses import MOST
-from events_app.inbound.text.decoding import decode, known
+from events_app.inbound.text.addresses import MOST_ADDRESSES
+from events_app.inbound.text.charsets import codec_name
+from events_app.inbound.text.decoding import decode_text
 from events_app.inbound.text.headers import BUDGET, Budget
 from tests.support.inbound.forms import MESSAGE_ATTRIBUTES, read_parsed, read_raw
+from tests.support.inbound.sources import parse_source
 
 #: Shapes that took more than `hostile.LONGEST` CPU seconds, at their full size, when work was not bounded.
 KILLED = (
@@ -189,7 +191,7 @@ def test_structured_header_parsing_stays_within_its_budget(
 ) -> None:
     parsed = Parsed().of(monkeypatch)
     value = unit * (15_000 // len(unit))
-    mail = mime.parse(f"{name}: {value}\n".encode() * 40 + b"\nbody")
+    mail = parse_source(f"{name}: {value}\n".encode() * 40 + b"\nbody")
     for attribute in MESSAGE_ATTRIBUTES:
         getattr(mail, attribute)
     mail.items()
@@ -203,7 +205,7 @@ def test_addresses_and_comments_cost_more_budget_than_words(
 ) -> None:
     # Each of these took the structured parser 15 and 75 milliseconds.
     parsed = Parsed().of(monkeypatch)
-    mail = mime.parse(f"To: {unit * 240}\n".encode() * 150 + b"\nbody")
+    mail = parse_source(f"To: {unit * 240}\n".encode() * 150 + b"\nbody")
     mail.items()
     assert 0 < len(parsed) < most
 
@@ -211,7 +213,7 @@ def test_addresses_and_comments_cost_more_budget_than_words(
 def test_all_parts_of_a_mail_share_one_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     parsed = Parsed().of(monkeypatch)
     part = b"--b\nContent-Type: " + b'"' * 3990 + b"\n\nx\n"
-    mail = mime.parse(b"Content-Type: multipart/mixed; boundary=b\n\n" + part * 236 + b"--b--\n")
+    mail = parse_source(b"Content-Type: multipart/mixed; boundary=b\n\n" + part * 236 + b"--b--\n")
     assert len(mail.attachments + mail.inlines) + len(list(mail.walk())) >= 237
     assert 0 < len(parsed) < 20
 
@@ -236,8 +238,8 @@ def test_headers_over_the_budget_are_read_without_structure() -> None:
         b"--b\nContent-Type: text/plain\nContent-Disposition: attachment; filename*0*=utf-8''%C3;"
         b" filename*1*=%BC.txt\n\nx\n--b--\n"
     )
-    mail = mime.parse(source, mime.Taken(budget=Budget(0)))
-    usual = mime.parse(source)
+    mail = parse_source(source, Taken(budget=Budget(0)))
+    usual = parse_source(source)
     assert not hasattr(mail["From"], "addresses")
     assert hasattr(usual["From"], "addresses")
     for each in (mail, usual):
@@ -258,16 +260,16 @@ def test_headers_over_the_budget_are_read_without_structure() -> None:
         ("," * 501 + "<@r.example,@s.example:a@b.example>", ["a@b.example"]),
         ("," * 501 + 'x@y <"a b"@c.example> (a comment), z@z <a@b> <c@d>', ['"a b"@c.example', "a@b", "c@d"]),
         ("," * 501 + '"a\\"b"@c.example', ['"a\\"b"@c.example']),
-        ("a@b.example," * (MOST + 5), ["a@b.example"] * MOST),
+        ("a@b.example," * (MOST_ADDRESSES + 5), ["a@b.example"] * MOST_ADDRESSES),
     ],
 )
 def test_addresses_are_read_from_an_unparsed_header(value: str, expected: list[str]) -> None:
-    assert [address.addr_spec for address in mime.parse(f"To: {value}\n\n".encode()).to] == expected
+    assert [address.addr_spec for address in parse_source(f"To: {value}\n\n".encode()).to] == expected
 
 
 @given(st.sampled_from(NAMES), junk, st.integers(1, 3000), junk)
 def test_reading_raises_nothing_for_any_header(name: str, unit: str, times: int, rest: str) -> None:
-    mail = mime.parse(f"{name}: {unit * times}{rest}\n\nbody".encode())
+    mail = parse_source(f"{name}: {unit * times}{rest}\n\nbody".encode())
     for attribute in MESSAGE_ATTRIBUTES:
         getattr(mail, attribute)
     for part in mail.walk():
@@ -279,7 +281,7 @@ def test_reading_raises_nothing_for_any_header(name: str, unit: str, times: int,
 
 @given(broken_mails)
 def test_reading_raises_nothing_for_any_structure(source: bytes) -> None:
-    mail = mime.parse(source)
+    mail = parse_source(source)
     for attribute in MESSAGE_ATTRIBUTES:
         getattr(mail, attribute)
     for part in mail.walk():
@@ -287,7 +289,7 @@ def test_reading_raises_nothing_for_any_structure(source: bytes) -> None:
         part.get_content_bytes()
         part.get_content_text()
         part.as_uploaded_file()
-    mime.parse(mail.as_bytes())
+    parse_source(mail.as_bytes())
 
 
 @pytest.mark.parametrize(
@@ -308,13 +310,13 @@ def test_reading_raises_nothing_for_any_structure(source: bytes) -> None:
     ],
 )
 def test_an_unknown_charset_is_not_cached(source: str) -> None:
-    assert decode(b"\xff") == "ÿ"  # in windows-1252
-    assert not known("idna")  # a codec of Python's, and no charset
+    assert decode_text(b"\xff") == "ÿ"  # in windows-1252
+    assert not codec_name("idna")  # a codec of Python's, and no charset
     # "unknown-8bit" stands for all of them.
-    mime.parse(b"To: =?x?q?a?= <a@b.example>\n\n").items()
+    parse_source(b"To: =?x?q?a?= <a@b.example>\n\n").items()
     for name in ("klingon", "x-ab.c", "u-t-f-8", "a" * 1000, "idna", "ü"):
         before = dict(encodings._cache)
-        mail = mime.parse(source.format(name).encode("latin-1"))
+        mail = parse_source(source.format(name).encode("latin-1"))
         mail.items()
         for attribute in MESSAGE_ATTRIBUTES:
             getattr(mail, attribute)
@@ -335,10 +337,10 @@ def test_charsets_of_fields_are_not_cached() -> None:
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        (b"a:\n" * (mime.MOST_HEADER_LINES + 1), "headers have more than 50000 lines"),
+        (b"a:\n" * (MOST_HEADER_LINES + 1), "headers have more than 50000 lines"),
         (
             b"".join(b"Content-Type: multipart/mixed; boundary=%d\n\n--%d\n" % (at, at) for at in range(99))
-            + b"x" * (mime.MOST_SEARCHED // 98),
+            + b"x" * (MOST_SEARCHED // 98),
             "too much content on too many levels",
         ),
         (
@@ -346,7 +348,7 @@ def test_charsets_of_fields_are_not_cached() -> None:
             + b"\n--c" * 700_000,
             "too much content on too many levels",
         ),
-        (b"Content-Type: message/rfc822\n\n" * 99 + b"x" * (mime.MOST_SEARCHED // 98), "too much content"),
+        (b"Content-Type: message/rfc822\n\n" * 99 + b"x" * (MOST_SEARCHED // 98), "too much content"),
         (
             b"".join(
                 b"Content-Type: multipart/mixed; boundary=%s\n\n--%s\n" % (b"b" * at, b"b" * at)
@@ -359,18 +361,18 @@ def test_charsets_of_fields_are_not_cached() -> None:
 )
 def test_a_mail_over_a_work_limit_is_unreadable(source: bytes, says: str) -> None:
     with pytest.raises(Unreadable, match=says):
-        mime.parse(source)
+        parse_source(source)
 
 
 def test_damaged_utf_7_is_decoded_in_bounded_time() -> None:
-    assert decode(b"\xff+AOk-", "utf-7") == "\ufffdé"
-    assert decode(b"\xff+" + b"AOkA" * 300_000, "utf-7").startswith("ÿ+AOkA")
+    assert decode_text(b"\xff+AOk-", "utf-7") == "\ufffdé"
+    assert decode_text(b"\xff+" + b"AOkA" * 300_000, "utf-7").startswith("ÿ+AOkA")
 
 
 def test_the_number_of_tolerated_utf_8_errors_is_limited() -> None:
     text = "é".encode() * 5000
-    assert decode(text + b"\xff" * 1000).startswith("é")
-    assert decode(text + b"\xff" * 1500).startswith("Ã©")
+    assert decode_text(text + b"\xff" * 1000).startswith("é")
+    assert decode_text(text + b"\xff" * 1500).startswith("Ã©")
 
 
 def test_json_over_the_size_limit_is_ignored() -> None:

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from events_app.inbound.parse import mime
+from tests.support.inbound.sources import parse_source
 from tests.support.strategies import mail_sources
 
 
@@ -111,7 +111,7 @@ mails = st.recursive(leaves(), lambda inner: multiparts(inner) | messages(inner)
 @given(mails, st.sampled_from([b"\n", b"\r\n"]))
 def test_a_mail_of_correct_structure_is_read_like_by_the_standard_library(mail: bytes, eol: bytes) -> None:
     source = b"From: a@b.example\nSubject: x\n" + re.sub(rb"\r?\n|\r", eol, mail)
-    assert parts_of(mime.parse(source)) == expected(source)
+    assert parts_of(parse_source(source)) == expected(source)
 
 
 BOUNCE = b"""\
@@ -199,7 +199,7 @@ a list
 )
 def test_a_usual_mail_is_read_like_by_the_standard_library(mail: bytes, eol: bytes) -> None:
     source = mail.replace(b"\n", eol)
-    assert parts_of(mime.parse(source)) == expected(source)
+    assert parts_of(parse_source(source)) == expected(source)
 
 
 # --- Lines in any order ---
@@ -317,7 +317,7 @@ DIFFERENCES = [
 
 @pytest.mark.parametrize("difference", DIFFERENCES, ids=[difference.reason for difference in DIFFERENCES])
 def test_the_parsers_differ_for_a_reason(difference: Difference) -> None:
-    mail = mime.parse(difference.source)
+    mail = parse_source(difference.source)
     assert difference.applies(difference.source)
     assert mail.text == difference.text
     assert parts_of(mail) != expected(difference.source)
@@ -327,4 +327,4 @@ def test_the_parsers_differ_for_a_reason(difference: Difference) -> None:
 @example(b"Content-Type: multipart/digest; boundary=b\n\n--b\n\nSubject: x\n\n--b\n\nSubject: x\n\ntext")
 def test_lines_in_any_order_are_read_like_by_the_standard_library(source: bytes) -> None:
     assume(not any(difference.applies(source) for difference in DIFFERENCES))
-    assert parts_of(mime.parse(source)) == expected(source)
+    assert parts_of(parse_source(source)) == expected(source)

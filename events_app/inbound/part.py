@@ -1,0 +1,162 @@
+"""A part of a mail, with the standard library's methods."""
+
+import re
+from email.message import EmailMessage
+from email.policy import Policy
+from io import BytesIO
+from typing import Any, cast
+
+from django.core.files.uploadedfile import SimpleUploadedFile
+
+from events_app.inbound.text import headers, parameters
+from events_app.inbound.text.charsets import codec_name
+from events_app.inbound.text.decoding import decode_text
+from events_app.inbound.text.encoded_words import one_line
+from events_app.inbound.text.transfer import decoded_content, encoded_content
+from events_app.inbound.writing import TolerantGenerator
+from events_app.shared.database import clean
+
+#: The most bytes of an uploaded file's name: file systems allow 255.
+LONGEST_NAME = 200
+
+# Control characters, and characters reversing the reading direction, to show "gnp.exe" as "exe.png".
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+# A content type that ends with its semicolon, or with a comma, a space or a comment in its place.
+_CONTENT_TYPE = re.compile(r"\s*([^\s;,(/]+/[^\s;,(/]+)(?:[\s;,(]|\Z)")
+
+
+class Part(EmailMessage):
+    """A mail, or a part of a mail: the standard library's methods, tolerant of malformed mail."""
+
+    _source: tuple[bytes, int, int] | None = None
+
+    def __init__(self, policy: Policy | None = None) -> None:
+        super().__init__(policy or POLICY)
+
+    # --- Headers ---
+
+    @property
+    def content_id(self) -> str | None:
+        """The part's content id without <>."""
+        return one_line(next(headers.sources(self, "Content-ID"), "")).strip("<> ") or None
+
+    def is_attachment(self) -> bool:
+        """Whether the part's Content-Disposition is attachment. `attachments` may have more."""
+        return self.get_content_disposition() == "attachment"
+
+    def is_inline(self) -> bool:
+        """Whether the part's Content-Disposition is inline. `inlines` are the files that the HTML shows."""
+        return self.get_content_disposition() == "inline"
+
+    def get_param(
+        self, param: str, failobj: Any = None, header: str = "content-type", unquote: bool = True
+    ) -> Any:
+        """A header's parameter as text without quotes, in any encoding of RFC 2231."""
+        return parameters.parameters(next(headers.sources(self, header), "")).get(param.lower(), failobj)
+
+    def get_params(self, failobj: Any = None, header: str = "content-type", unquote: bool = True) -> Any:
+        """The header's main value paired with "", then its parameters as pairs of texts."""
+        if header not in self:
+            return failobj
+        main_value, _, _ = str(self[header]).partition(";")
+        source = next(headers.sources(self, header))
+        return [(main_value.strip(), ""), *parameters.parameters(source).items()]
+
+    def get_content_type(self) -> str:
+        """The content type in lower case, also without the semicolon before the parameters."""
+        match = _CONTENT_TYPE.match(str(self.get("Content-Type", "")))
+        return match[1].lower() if match else super().get_content_type()
+
+    def get_content_charset(self, failobj: Any = None) -> Any:
+        """Python's name of the charset that the part's label means; `failobj` without a known label.
+
+        Labels have their meaning on the web: "iso-8859-1" is "cp1252", "gb2312" is "gb18030".
+        """
+        return codec_name(self.get_param("charset", "")) or failobj
+
+    def get_filename(self, failobj: Any = None) -> Any:
+        """The sender's name for the part, with its path, on a single line. Never use it as a path."""
+        name = parameters.file_name(self)
+        return failobj if name is None else name
+
+    # --- Content ---
+
+    def get_content_bytes(self) -> bytes:
+        """The content decoded from its transfer encoding.
+
+        For an attached mail, its source, byte for byte, so that hashes and signatures hold; changes to the
+        parsed mail do not change the source. `as_bytes` writes the parsed mail.
+        """
+        if not self.is_multipart():
+            return decoded_content(self)
+        if self._source:
+            data, start, end = self._source
+            return data[start:end]
+        if self.get_content_maintype() == "message":
+            return b"".join(mail.as_bytes() for mail in cast("list[Part]", self.get_payload()))
+        _, _, source = self.as_bytes().partition(self.policy.linesep.encode() * 2)
+        return source
+
+    def keep_source(self, data: bytes, start: int = 0, end: int | None = None) -> None:
+        """Make bytes of `data` the content of this part, whose payload is parsed from these bytes.
+
+        Attached mails share `data`: a copy for each level could take a hundred times the memory.
+        """
+        self._source = data, start, len(data) if end is None else end
+
+    def set_payload(self, payload: Any, charset: Any = None) -> None:
+        super().set_payload(payload, charset)
+        self._source = None
+
+    def get_payload(self, i: int | None = None, decode: bool = False) -> Any:
+        """As in the standard library: the parts, or the content as bytes or text."""
+        payload = encoded_content(self)
+        if payload is None or (payload.isascii() and not decode):
+            return super().get_payload(i, decode)  # type: ignore[call-overload]
+        if decode:
+            return decoded_content(self)
+        return decode_text(payload.encode("utf-8", "surrogateescape"), self.get_content_charset(""))
+
+    def get_content_text(self, charset: str | None = None, errors: str | None = None) -> str:
+        """The content as text, in `charset` or the part's own. Raises only for `errors` such as "strict"."""
+        charset = charset or self.get_content_charset("")
+        if errors is None:
+            return decode_text(self.get_content_bytes(), charset)
+        return clean(self.get_content_bytes().decode(codec_name(charset) or "utf-8", errors))
+
+    def get_content(self, *args: Any, content_manager: Any = None, **kwargs: Any) -> Any:
+        """As in the standard library, but text as from `get_content_text`."""
+        if content_manager is None and self.get_content_maintype() == "text":
+            return self.get_content_text(None, *args, **kwargs)
+        return super().get_content(*args, content_manager=content_manager, **kwargs)
+
+    def as_bytes(self, unixfrom: bool = False, policy: Policy | None = None) -> bytes:
+        source = BytesIO()
+        TolerantGenerator(source, mangle_from_=False, policy=policy or self.policy).flatten(self, unixfrom)
+        return source.getvalue()
+
+    def as_uploaded_file(self) -> SimpleUploadedFile:
+        """The part as an uploaded file, with a name safe in a file system."""
+        name = _UNSAFE.sub("", re.split(r"[/\\]", self.get_filename(""))[-1]).strip(" .")
+        return SimpleUploadedFile(
+            _shortened(name) or "attachment", self.get_content_bytes(), content_type=self.get_content_type()
+        )
+
+
+def _shortened(name: str) -> str:
+    """A file's name cut to `LONGEST_NAME` bytes: a storage may add a suffix."""
+    stem, dot, extension = name.rpartition(".")
+    if not stem or len(extension.encode()) > 20:
+        stem, dot, extension = name, "", ""
+    room = LONGEST_NAME - len(f"{dot}{extension}".encode())
+    return stem.encode()[:room].decode("utf-8", "ignore") + dot + extension
+
+
+#: The policy of every part. It keeps the lines of the source unchanged.
+POLICY = headers.TolerantPolicy(utf8=True, refold_source="none", message_factory=Part)
+
+
+def mail_policy(budget: headers.Budget, linesep: str = "\n") -> Policy:
+    """`POLICY` for a mail and its parts, with the mail's own budget and line ends."""
+    return POLICY.clone(budget=budget, linesep=linesep)  # type: ignore[call-arg]
