@@ -8,12 +8,25 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from email import message_from_bytes, policy
-from email.message import EmailMessage, MIMEPart
+from email.message import EmailMessage
 from email.parser import BytesHeaderParser
+from typing import cast
 
 from fake_sendgrid.multipart_form import FormPart, MultipartForm
 
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
+
+
+class _Part(EmailMessage):
+    """A part of a mail. The parser takes an attached mail for a file with its source as the content."""
+
+    def get_content_type(self) -> str:
+        content_type = self.true_content_type
+        return "application/octet-stream" if content_type.startswith("message/") else content_type
+
+    @property
+    def true_content_type(self) -> str:
+        return super().get_content_type()
 
 
 def parsed_form(
@@ -30,7 +43,7 @@ def parsed_form(
     means that the host checks no spam. Texts use `charset`, or UTF-8 if `charset` cannot encode them.
     """
     mime = _mime(mail)
-    whole = message_from_bytes(mime, policy=policy.default)
+    whole = cast(_Part, message_from_bytes(mime, policy=policy.default.clone(message_factory=_Part)))
     bodies = {"html": whole.get_body(("html",)), "text": whole.get_body(("plain",))}
     texts = {name: body.get_content() for name, body in bodies.items() if body}
     files = [leaf for leaf in _leaves(whole) if not any(leaf is body for body in bodies.values())]
@@ -89,16 +102,16 @@ def _emails(mail: EmailMessage, name: str) -> list[str]:
     return [email.encode(errors="surrogateescape").decode(errors="replace") for email in emails]
 
 
-def _leaves(part: MIMEPart) -> Iterator[MIMEPart]:
-    """Yield every part that is no multipart. An attached mail is one part."""
-    if not (part.is_multipart() and part.get_content_maintype() == "multipart"):
+def _leaves(part: _Part) -> Iterator[_Part]:
+    """Yield every part without inner parts."""
+    if not part.is_multipart():
         yield part
         return
     for inner in part.iter_parts():
-        yield from _leaves(inner)
+        yield from _leaves(cast(_Part, inner))
 
 
-def _file_fields(files: Sequence[MIMEPart]) -> Iterator[FormPart]:
+def _file_fields(files: Sequence[_Part]) -> Iterator[FormPart]:
     """Yield the files, then the fields that describe them."""
     infos, ids = {}, {}
     for number, file in enumerate(files, 1):
@@ -107,7 +120,9 @@ def _file_fields(files: Sequence[MIMEPart]) -> Iterator[FormPart]:
         if "content-id" in info:
             ids[info["content-id"]] = name
         charset = f"; charset={info['charset']}" if "charset" in info else ""
-        yield FormPart(name, _content(file), info["filename"], info["type"] + charset)
+        content = file.get_payload(decode=True)
+        assert isinstance(content, bytes)
+        yield FormPart(name, content, info["filename"], info["type"] + charset)
     yield FormPart("attachments", str(len(files)).encode())
     if infos:
         yield FormPart("attachment-info", _json(infos))
@@ -115,7 +130,7 @@ def _file_fields(files: Sequence[MIMEPart]) -> Iterator[FormPart]:
         yield FormPart("content-ids", _json(ids))
 
 
-def _attachment_info(file: MIMEPart) -> dict[str, str]:
+def _attachment_info(file: _Part) -> dict[str, str]:
     name = file.get_filename("")
     known = {
         "name": name,
@@ -124,17 +139,9 @@ def _attachment_info(file: MIMEPart) -> dict[str, str]:
     }
     return {
         "filename": name,
-        "type": file.get_content_type(),
+        "type": file.true_content_type,
         **{key: value for key, value in known.items() if value},
     }
-
-
-def _content(file: MIMEPart) -> bytes:
-    if file.is_multipart():  # an attached mail
-        return _END_OF_HEADERS.split(file.as_bytes(policy=policy.SMTP), 1)[1]
-    content = file.get_payload(decode=True)
-    assert isinstance(content, bytes)
-    return content
 
 
 def _text_fields(texts: Mapping[str, str], charset: str) -> Iterator[FormPart]:

@@ -45,7 +45,7 @@ class InboundMessage(ConstructibleMessage):
         super().__init__(policy)
         #: The recipients in the envelope.
         self.envelope_recipients: list[str] = []
-        #: SendGrid's DKIM result for each signing domain, such as "pass".
+        #: SendGrid's DKIM result for each signing domain: "pass" if one of the domain's signatures passed.
         self.dkim: dict[str, str] = {}
 
     @property

@@ -144,6 +144,25 @@ def test_files_are_posted_before_their_attachment_info() -> None:
     assert b"Subject: inner" in inner.raw
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        b"Subject: inner\r\n\r\nbody",
+        b"Subject:inner\nX-Odd:  \xff\n folded\n\nna\xefve",
+        b"no header\r\n",
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx",
+        b"",
+    ],
+)
+@pytest.mark.parametrize("content_type", ["message/rfc822", "message/delivery-status", "message/partial"])
+def test_an_attached_mail_is_posted_as_it_stands(source: bytes, content_type: str) -> None:
+    head = b"From: a@example.org\r\nContent-Type: multipart/mixed; boundary=a\r\n\r\n"
+    part = f"--a\r\nContent-Type: {content_type}\r\n\r\n".encode() + source
+    made = parsed_form(head + b"--a\r\n\r\ntext\r\n" + part + b"\r\n--a--\r\n")
+    assert values(made)["attachment1"] == source
+    assert fields_by_name(made)["attachment1"].content_type == content_type
+
+
 def test_an_attached_text_is_posted_as_a_file() -> None:
     made = mail()
     made.add_attachment("notes", filename="notes.txt")

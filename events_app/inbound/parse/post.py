@@ -53,7 +53,10 @@ def read_post(form: Form) -> Reading:
     _set_envelope(message, fields)
     message.spf = fields.line("SPF")
     message.sender_ip = fields.line("sender_ip")
-    message.dkim = dict(_DKIM.findall(fields.get("dkim", "")[:10_000]))
+    for domain, dkim_result in _DKIM.findall(fields.get("dkim", "")[:10_000]):
+        # Of several signatures of a domain, one that passed suffices for DMARC (RFC 7489, 3.1.1).
+        if domain not in message.dkim or dkim_result.lower() == "pass":
+            message.dkim[domain] = dkim_result
     message.spam_score = spam_score(fields.get("spam_score"))
     headers = (str(message.get(name, "")) for name in ("X-Spam-Flag", "X-Spam-Status"))
     message.spam_detected = spam_detected(fields.get("spam_report"), *headers)

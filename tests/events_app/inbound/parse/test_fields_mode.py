@@ -271,8 +271,8 @@ def test_files_are_in_the_order_of_their_numbers() -> None:
 
 def test_files_that_the_html_shows_are_in_order_whatever_their_type() -> None:
     info = {
-        f"attachment{at}": {"filename": f"{at}", "type": type, "content-id": f"id{at}"}
-        for at, type in enumerate(("text/plain", "image/png", "text/html"), 1)
+        f"attachment{at}": {"filename": f"{at}", "type": content_type, "content-id": f"id{at}"}
+        for at, content_type in enumerate(("text/plain", "image/png", "text/html"), 1)
     }
     files = [Part(name, b"x", name) for name in info]
     html = '<img src="cid:id1"><img src="cid:id2"><img src="cid:id3">'

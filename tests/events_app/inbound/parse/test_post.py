@@ -141,6 +141,9 @@ def test_envelope_sender_and_recipients_are_read(
     [
         ("{@a.example : pass}", {"a.example": "pass"}),
         ("{@a.example : pass, @b.example : fail}", {"a.example": "pass", "b.example": "fail"}),
+        ("{@a.example : fail, @a.example : pass}", {"a.example": "pass"}),
+        ("{@a.example : pass, @a.example : fail}", {"a.example": "pass"}),
+        ("{@a.example : Pass, @a.example : fail}", {"a.example": "Pass"}),
         ("none", {}),
         ("", {}),
         ("{}", {}),
