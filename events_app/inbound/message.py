@@ -173,8 +173,7 @@ class InboundMessage(ConstructibleMessage):
 
         Consecutive bodies are joined, as in `text`.
         """
-        bodies = self._bodies("text/html")
-        return _joined([body.get_content_text() for body in bodies]) if bodies else None
+        return _html(self._bodies("text/html"))
 
     @property
     def stripped_text(self) -> str | None:
@@ -196,9 +195,6 @@ class InboundMessage(ConstructibleMessage):
         """
         return _stripped(quotes.without_quotes_html, self.html)
 
-    def _body(self, content_type: str) -> "InboundMessage | None":
-        return next(iter(self._bodies(content_type)), None)
-
     def _bodies(self, content_type: str) -> "list[InboundMessage]":
         """The parts of a content type that are the body; all but the first without a file name."""
         shown = list(self._shown(content_type))
@@ -210,11 +206,11 @@ class InboundMessage(ConstructibleMessage):
         Of alternatives, a report and a signed part, only the first inner part with such parts. In
         multipart/related, the parts behind the first only if the HTML has no name to refer to them.
         """
-        if self.get_content_maintype() != "multipart":
-            if self.get_content_type() == content_type and not self.is_attachment():
+        main_type, _, subtype = self.get_content_type().partition("/")
+        if main_type != "multipart":
+            if f"{main_type}/{subtype}" == content_type and not self.is_attachment():
                 yield self
             return
-        subtype = self.get_content_subtype()
         is_first = True
         for inner in cast("list[InboundMessage]", self.get_payload()) if self.is_multipart() else []:
             for part in inner._shown(content_type):
@@ -246,9 +242,10 @@ class InboundMessage(ConstructibleMessage):
         return self._files(inline=True)
 
     def _files(self, *, inline: bool) -> list["InboundMessage"]:
-        bodies = [self._body("text/plain"), self._body("text/html")]
+        texts, html = self._bodies("text/plain"), self._bodies("text/html")
+        bodies = [*texts[:1], *html[:1]]
         files = (leaf for leaf in _leaves(self) if not any(leaf is body for body in bodies))
-        shown = cid_urls.content_ids(self.html or "")
+        shown = cid_urls.content_ids(_html(html) or "")
         if inline:
             return [file for file in files if file.content_id in shown]
         return [
@@ -285,6 +282,10 @@ def _leaves(part: InboundMessage) -> Iterator[InboundMessage]:
     elif part.is_multipart():
         for inner in cast("list[InboundMessage]", part.get_payload()):
             yield from _leaves(inner)
+
+
+def _html(bodies: list[InboundMessage]) -> str | None:
+    return _joined([body.get_content_text() for body in bodies]) if bodies else None
 
 
 def _joined(texts: list[str]) -> str:

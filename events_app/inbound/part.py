@@ -26,6 +26,9 @@ _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]
 _CONTENT_TYPE = re.compile(r"\s*([^\s;,(/]+/[^\s;,(/]+)(?:[\s;,(]|\Z)")
 
 
+_TOKEN = re.compile(r"[^\s;,(]+")
+
+
 class Part(EmailMessage):
     """A mail, or a part of a mail: the standard library's methods, tolerant of malformed mail."""
 
@@ -65,8 +68,14 @@ class Part(EmailMessage):
 
     def get_content_type(self) -> str:
         """The content type in lower case, also without the semicolon before the parameters."""
-        match = _CONTENT_TYPE.match(str(self.get("Content-Type", "")))
+        # Without the structured header, which costs ten times as much.
+        match = _CONTENT_TYPE.match(one_line(next(headers.sources(self, "Content-Type"), "")))
         return match[1].lower() if match else super().get_content_type()
+
+    def get_content_disposition(self) -> str | None:
+        """The disposition in lower case; None for a missing or empty header."""
+        match = _TOKEN.match(one_line(next(headers.sources(self, "Content-Disposition"), "")))
+        return match[0].lower() if match else None
 
     def get_content_charset(self, failobj: Any = None) -> Any:
         """Python's name of the charset that the part's label means; `failobj` without a known label.
