@@ -71,7 +71,8 @@ def _from_base64(encoded: bytes) -> bytes:
     mailing list's footer.
     """
     digits, _, below = encoded.partition(b"=")
-    blocks = [from_base64_digits(digits.translate(None, _NOT_BASE64))]
+    digits = digits.translate(None, _NOT_BASE64)  # a second copy of 30 MB is left behind here
+    blocks = [from_base64_digits(digits)]
     below = below.translate(None, b"\r\n").lstrip(b"= \t")
     end = 0
     for block in islice(_BLOCK.finditer(below), MOST_BLOCKS_OF_SHORT + len(below) // 40):
