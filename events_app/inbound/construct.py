@@ -52,14 +52,14 @@ class ConstructibleMessage(Part):
         parser = HeaderParser(policy=cast("Policy", message.policy))
         with_headers(message, parser.parsestr(raw_headers or ""))
         named = {"From": from_email, "To": to, "Cc": cc, "Bcc": bcc, "Subject": subject}
-        for name, value in named.items():
-            if value is not None:
+        for name, header_text in named.items():
+            if header_text is not None:
                 del message[name]
-                set_header(message, name, value)
+                set_header(message, name, header_text)
         added = headers.items() if isinstance(headers, Mapping) else headers or ()
-        for name, value in added:
+        for name, header_text in added:
             if not _is_of_content(name):
-                set_header(message, name, value)
+                set_header(message, name, header_text)
         bodies = [
             text_part(cls(), subtype, content, charset=charset)
             for subtype, content, charset in (("plain", text, text_charset), ("html", html, html_charset))
@@ -143,9 +143,9 @@ def set_header(part: EmailMessage, name: str, value: str) -> None:
 
 def with_headers(message: _Mail, head: Message) -> _Mail:
     """The message with the headers of `head`, without the headers of a content."""
-    for name, value in head.raw_items():
+    for name, source in head.raw_items():
         if not _is_of_content(name):
-            message.set_raw(name, value)
+            message.set_raw(name, source)
     return message
 
 
@@ -212,8 +212,8 @@ def with_content(
     body = [_multipart(new(), "alternative", bodies)] if bodies else []
     content = _multipart(new(), "mixed", [*body, *attached], always=not bodies)
     set_header(message, "MIME-Version", "1.0")
-    for name, value in content.raw_items():
-        message.set_raw(name, value)
+    for name, source in content.raw_items():
+        message.set_raw(name, source)
     message.set_payload(content.get_payload())
     return message
 
@@ -224,6 +224,6 @@ def _multipart(part: _Mail, subtype: str, inner: Sequence[_Mail], *, always: boo
         return inner[0]
     set_header(part, "Content-Type", f"multipart/{subtype}")
     part.set_payload([])
-    for each in inner:
-        part.attach(each)
+    for inner_part in inner:
+        part.attach(inner_part)
     return part

@@ -85,7 +85,7 @@ class InboundMessage(ConstructibleMessage):
         authors = list(islice(read_addresses(sources), 2))
         if len(sources) != 1 or len(authors) != 1:
             return False
-        passed = [domain for domain, result in self.dkim.items() if result.lower() == "pass"]
+        passed = [domain for domain, dkim_result in self.dkim.items() if dkim_result.lower() == "pass"]
         if (self.spf or "").lower() == "pass":
             passed.append((self.envelope_sender or "").rpartition("@")[2].rstrip(">"))
         return any(domains.are_aligned(authors[0].domain, domain) for domain in passed)
@@ -290,8 +290,8 @@ def _html(bodies: list[InboundMessage]) -> str | None:
 
 def _joined(texts: list[str]) -> str:
     """The texts of consecutive bodies, each beginning on its own line."""
-    whole = [text if text.endswith("\n") else f"{text}\n" for text in texts[:-1] if text]
-    return "".join(whole) + texts[-1]
+    above = [text if text.endswith("\n") else f"{text}\n" for text in texts[:-1] if text]
+    return "".join(above) + texts[-1]
 
 
 def _stripped(strip: Callable[[str], str], text: str | None) -> str | None:

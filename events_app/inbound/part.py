@@ -100,19 +100,19 @@ class Part(EmailMessage):
         if not self.is_multipart():
             return decoded_content(self)
         if self._source:
-            data, start, end = self._source
-            return data[start:end]
+            source, start, end = self._source
+            return source[start:end]
         if self.get_content_maintype() == "message":
             return b"".join(mail.as_bytes() for mail in cast("list[Part]", self.get_payload()))
-        _, _, source = self.as_bytes().partition(self.policy.linesep.encode() * 2)
-        return source
+        _, _, content = self.as_bytes().partition(self.policy.linesep.encode() * 2)
+        return content
 
-    def keep_source(self, data: bytes, start: int = 0, end: int | None = None) -> None:
-        """Make bytes of `data` the content of this part, whose payload is parsed from these bytes.
+    def keep_source(self, source: bytes, start: int = 0, end: int | None = None) -> None:
+        """Make bytes of `source` the content of this part, whose payload is parsed from these bytes.
 
-        Attached mails share `data`: a copy for each level could take a hundred times the memory.
+        Attached mails share `source`: a copy for each level could take a hundred times the memory.
         """
-        self._source = data, start, len(data) if end is None else end
+        self._source = source, start, len(source) if end is None else end
 
     def set_payload(self, payload: Any, charset: Any = None) -> None:
         super().set_payload(payload, charset)

@@ -40,13 +40,13 @@ _NOTHING = re.compile(rb"\s*+(?:--[^\r\n]++(?<=--)\s*+)?\Z")
 _Mail = TypeVar("_Mail", bound=Part)
 
 
-def read_source(data: bytes, mail_class: type[_Mail], taken: Taken | None = None) -> _Mail:
+def read_source(source: bytes, mail_class: type[_Mail], taken: Taken | None = None) -> _Mail:
     """The mail with this source, and its parts, of this class. `taken` is the use of the bounds so far.
 
     Raises Unreadable beyond a bound.
     """
-    tree = _Tree(data, mail_class, taken or Taken())
-    return tree.part(0, len(tree.data), 0, is_mail=True)
+    tree = _Tree(source, mail_class, taken or Taken())
+    return tree.part(0, len(tree.source), 0, is_mail=True)
 
 
 def read_attached(part: Part, source: bytes, taken: Taken | None = None) -> None:
@@ -55,22 +55,22 @@ def read_attached(part: Part, source: bytes, taken: Taken | None = None) -> None
     Raises Unreadable beyond a bound.
     """
     tree = _Tree(source, type(part), taken or Taken())
-    tree.add_messages(part, 0, len(tree.data), 0)
+    tree.add_messages(part, 0, len(tree.source), 0)
     part.keep_source(source)
 
 
 class _Tree(Generic[_Mail]):
-    def __init__(self, data: bytes, mail_class: type[_Mail], taken: Taken) -> None:
-        first_line_end = _LINE_END.search(data)
-        if first_line_end and data.startswith(b"\r\r\n", first_line_end.start()):
-            data = data.replace(b"\r\r\n", b"\r\n")
-            first_line_end = _LINE_END.search(data)
+    def __init__(self, source: bytes, mail_class: type[_Mail], taken: Taken) -> None:
+        first_line_end = _LINE_END.search(source)
+        if first_line_end and source.startswith(b"\r\r\n", first_line_end.start()):
+            source = source.replace(b"\r\r\n", b"\r\n")
+            first_line_end = _LINE_END.search(source)
         crlf = first_line_end is not None and first_line_end[0] == b"\r\n"
-        self.data = data
+        self.source = source
         self._mail_class = mail_class
         self._taken = taken
         self._policy = mail_policy(taken.budget, "\r\n" if crlf else "\n")
-        self._delimiters = Delimiters(data, taken)
+        self._delimiters = Delimiters(source, taken)
         #: The delimiters of the multiparts around the part being read.
         self._around: list[bytes] = []
 
@@ -101,17 +101,17 @@ class _Tree(Generic[_Mail]):
         else:
             # Blocks of headers, separated by blank lines.
             at = start
-            for blank in chain(_BLANK_LINES.finditer(self.data, start, end), (None,)):
+            for blank in chain(_BLANK_LINES.finditer(self.source, start, end), (None,)):
                 stop = blank.start() if blank else end
                 if stop > at:
                     block, _ = self._head(at, stop)
                     message.attach(block)
                 at = blank.end() if blank else end
-        message.keep_source(self.data, start, end)
+        message.keep_source(self.source, start, end)
 
     def _head(self, start: int, end: int, *, is_mail: bool = False) -> tuple[_Mail, int]:
         """A message with the headers beginning at `start`, and the start of its body."""
-        head, body = head_and_body(self.data, start, end, is_mail=is_mail)
+        head, body = head_and_body(self.source, start, end, is_mail=is_mail)
         self._taken.add_part(head)
         message = self._mail_class(self._policy)
         for line in header_lines(head):
@@ -132,7 +132,7 @@ class _Tree(Generic[_Mail]):
         begin = None
         for at, delimiter in delimiters:
             # The line end before a delimiter belongs to the delimiter (RFC 2046, 5.1.1).
-            line_end = 2 if self.data[at - 2 : at] == b"\r\n" else 1
+            line_end = 2 if self.source[at - 2 : at] == b"\r\n" else 1
             stop = max(start if begin is None else begin, at - line_end)
             if begin is None:
                 if not message.get_payload():
@@ -159,7 +159,7 @@ class _Tree(Generic[_Mail]):
         """Add the content of a multipart without parts as the only part, but no empty part."""
         message.defects.append(StartBoundaryNotFoundDefect())
         has_outer_boundary = any(boundary in self._around for boundary in declared_boundaries(message))
-        if has_outer_boundary or _NOTHING.match(self.data, start, end):
+        if has_outer_boundary or _NOTHING.match(self.source, start, end):
             message.preamble = self._text(start, end) or None
             return
         content, _ = self._head(start, start)
@@ -167,4 +167,4 @@ class _Tree(Generic[_Mail]):
         message.attach(content)
 
     def _text(self, start: int, end: int) -> str:
-        return self.data[start:end].decode("ascii", "surrogateescape")
+        return self.source[start:end].decode("ascii", "surrogateescape")

@@ -48,6 +48,9 @@ _BARE = re.compile(rf"(?<![^\s:<>])({_LOCAL})@({_DOMAIN})(?![^\s:<>])", re.DOTAL
 _BARE_WITH_SPACES = re.compile(rf"\s*+({_LOCAL})\s*+@\s*+(?=\[|[^\s@]*\.)({_DOMAIN})\s*+", re.DOTALL)
 _WITHOUT_DOMAIN = re.compile(r'\s*+((?!=\?)[^\s"@<>()\[\],;:\\]++)\s*+')
 
+# An encoded word without an end is part of a name.
+_BEGUN_WORD = re.compile(r"=\?[^?\s]*+\?[bBqQ]\?")
+
 _NESTED_COMMENT = re.compile(_COMMENT, re.DOTALL)
 _SPACED = re.compile(r"(?<!\s)\s*+([.@])\s*+")
 _SPACES = re.compile(r"\s++")
@@ -130,7 +133,7 @@ def _bracketed(pieces: _Pieces) -> list[_Mailbox]:
             if '"' not in inside:
                 inside = _SPACED.sub(r"\1", _NESTED_COMMENT.sub(" ", inside))
             address = _IN_BRACKETS.fullmatch(inside)
-            if address and "=?" not in address[0]:
+            if address and not _BEGUN_WORD.search(address[0]):
                 mailboxes.append((name, address[1], address[2]))
                 name = []
                 continue
@@ -153,15 +156,15 @@ def _bare(pieces: _Pieces) -> list[_Mailbox]:
     visible = "".join(" " * len(text) if kind in hidden else text for kind, text in pieces)
     spaced = _BARE_WITH_SPACES.fullmatch(visible)
     addresses = [*_BARE.finditer(visible)] or ([spaced] if spaced else [])
-    addresses = [address for address in addresses if "=?" not in address[0]]
+    addresses = [address for address in addresses if not _BEGUN_WORD.search(address[0])]
     if len(addresses) != 1:
         return [([], address[1], address[2]) for address in addresses]
     (address,) = addresses
     before = source[visible.rfind(":", 0, address.start()) + 1 : address.start()]
-    rest = f"{before} {source[address.end() :]}"
+    other_text = f"{before} {source[address.end() :]}"
     if address.re is _BARE_WITH_SPACES:
-        rest = "".join(text for kind, text in pieces if kind == "comment")
-    name = [(token.lastgroup or "", token[0]) for token in _TOKEN.finditer(rest)]
+        other_text = "".join(text for kind, text in pieces if kind == "comment")
+    name = [(token.lastgroup or "", token[0]) for token in _TOKEN.finditer(other_text)]
     return [(name, address[1], address[2])]
 
 

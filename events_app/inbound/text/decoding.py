@@ -69,7 +69,12 @@ def decode_text(data: bytes, declared: str = "") -> str:
         try:
             text = data.decode(charset)
         except ValueError:
-            text_with_gaps = _with_more_characters(data, charset)
+            # The web has more characters of these charsets than Python.
+            text_with_gaps = (
+                codecs.charmap_decode(data, "strict", _windows_characters(charset))[0]
+                if charset in _WINDOWS
+                else decode_japanese(data, charset)
+            )
             if text_with_gaps is None:
                 continue
             if "\ufffd" in text_with_gaps:
@@ -90,16 +95,6 @@ def _on_the_web(text: str, charset: str) -> str:
     for character, on_the_web in _ON_THE_WEB.get(charset, {}).items():
         text = text.replace(character, on_the_web)
     return clean(text)
-
-
-def _with_more_characters(data: bytes, charset: str) -> str | None:
-    """The text in a charset of which the web has more characters than Python; None for other charsets.
-
-    Damaged places are U+FFFD.
-    """
-    if charset in _WINDOWS:
-        return codecs.charmap_decode(data, "strict", _windows_characters(charset))[0]
-    return decode_japanese(data, charset)
 
 
 @cache

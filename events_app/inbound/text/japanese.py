@@ -34,18 +34,17 @@ def decode_japanese(data: bytes, charset: str) -> str | None:
     if runs is None:
         return None
     codec = _CODECS[charset]
-    most = min(MOST_RUNS, MOST_RUNS_OF_SHORT + len(data) // 10)
+    most_runs = min(MOST_RUNS, MOST_RUNS_OF_SHORT + len(data) // 10)
     pieces, end = [], 0
-    for run in islice(runs.finditer(data), most):
-        pieces.append(run[0].decode(codec, "replace") if run[1] is None else _two_byte_text(run[1]))
+    for run in islice(runs.finditer(data), most_runs):
+        if run[1] is None:
+            pieces.append(run[0].decode(codec, "replace"))
+        else:
+            # As UTF-16 each pair is one character, and `translate` finds its text by its number.
+            pairs = run[1].translate(_SEVEN_BITS)[: len(run[1]) & ~1].decode("utf-16-be")
+            pieces += pairs.translate(_jis_x_0208()), "\ufffd" * (len(run[1]) % 2)
         end = run.end()
     return "".join(pieces) if end == len(data) else None
-
-
-def _two_byte_text(run: bytes) -> str:
-    pairs = run.translate(_SEVEN_BITS)[: len(run) & ~1]
-    # As UTF-16 each pair is one character, and `translate` finds its text by its number.
-    return pairs.decode("utf-16-be").translate(_jis_x_0208()) + "\ufffd" * (len(run) % 2)
 
 
 @cache

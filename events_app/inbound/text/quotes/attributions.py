@@ -117,8 +117,8 @@ def _has_final_verb(text: str, quote_follows: bool) -> bool:
 def _has_middle_verb(text: str) -> bool:
     """German and others: "Am 3.2.2026 um 10:11 schrieb Ann:" and "Ann schrieb am 3.2.2026 um 10:11:"."""
     for verb in MIDDLE_VERBS:
-        before, found, after = f" {text} ".partition(verb)
-        if not found:
+        before, separator, after = f" {text} ".partition(verb)
+        if not separator:
             continue
         before, after = before.strip(), after.strip()
         if (

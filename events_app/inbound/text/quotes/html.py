@@ -22,15 +22,15 @@ def without_quotes_html(html: str) -> str:
         return html
     reader = HTMLLines(html)
     lines = len(reader.lines)
-    parts = kept(reader.lines)
-    if parts == [(0, lines)]:
+    ranges = kept(reader.lines)
+    if ranges == [(0, lines)]:
         return html
-    if not parts:
+    if not ranges:
         return ""
     borders = [*reader.begins, len(html)]
     source = [html[: borders[0]]]
     after = 0
-    for begin, end in [*parts, (lines, lines)]:
+    for begin, end in [*ranges, (lines, lines)]:
         first, last = (bisect_left(reader.tags, (borders[line],)) for line in (after, begin))
         outer = _unpaired(reader.tags[first:last])
         source += [html[tag.begin : tag.end] for tag in outer if begin < lines or tag.closes]

@@ -55,8 +55,8 @@ class Element(NamedTuple):
         element = cls(name)
         if name not in ("blockquote", "div", "p", "span", "table"):
             return element
-        for key, *values in _ATTRIBUTE.findall(attributes):
-            value = "".join(values).lower()
+        for key, double_quoted, single_quoted, bare in _ATTRIBUTE.findall(attributes):
+            value = (double_quoted or single_quoted or bare).lower()
             introduces = quotes = False
             match key.lower():
                 case "class":

@@ -25,11 +25,11 @@ def without_quotes(text: str) -> str:
     lines = [_line(line, above) for line, above in zip(source[:MOST_LINES], ["", *source], strict=False)]
     lines += [Line(line.strip()[:1], line.startswith(">")) for line in source[MOST_LINES:MOST_QUOTED_LINES]]
     lines += [Line("…") for _ in source[MOST_QUOTED_LINES:]]  # one, the rest of the text
-    parts = kept(lines)
-    if parts == [(0, len(lines))]:
+    ranges = kept(lines)
+    if ranges == [(0, len(lines))]:
         return text
     blank = "\r\n\r\n" if "\r\n" in text else "\n\n"
-    return blank.join("\n".join(source[begin:end]).rstrip() for begin, end in parts)
+    return blank.join("\n".join(source[begin:end]).rstrip() for begin, end in ranges)
 
 
 def _line(source: str, above: str) -> Line:

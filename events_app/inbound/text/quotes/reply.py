@@ -13,7 +13,7 @@ MOST_LINES = 1000
 _NEXT_LINES = 6
 
 
-class _Part(NamedTuple):
+class _Passage(NamedTuple):
     begin: int
     end: int
     introduced_quote: bool = False
@@ -25,20 +25,20 @@ def kept(lines: Sequence[Line]) -> list[tuple[int, int]]:
     An introduction is left out, with the quoted mail below. A quoted mail without marks goes on to the end.
     Below a marked quote the words go on; if quoted lines stand between these words, all quoted lines stay.
     """
-    parts = _trimmed(_parts(lines), lines)
-    if len(parts) == 1 and parts[0].begin == 0:
-        end = parts[0].end
+    passages = _trimmed(_passages(lines), lines)
+    if len(passages) == 1 and passages[0].begin == 0:
+        end = passages[0].end
         if not any(lines[at].text or lines[at].quoted for at in range(end, len(lines))):
             return [(0, len(lines))]
-    first = next((at for at, part in enumerate(parts) if part.introduced_quote), len(parts))
+    first = next((at for at, passage in enumerate(passages) if passage.introduced_quote), len(passages))
     answered = any(
-        part.introduced_quote or any(lines[at].quoted for at in range(part.begin, part.end))
-        for part in parts[first + 1 :]
+        passage.introduced_quote or any(lines[at].quoted for at in range(passage.begin, passage.end))
+        for passage in passages[first + 1 :]
     )
     ranges: list[tuple[int, int]] = []
-    for part in parts:
-        begin, end = part.begin, part.end
-        if part.introduced_quote and not answered:
+    for passage in passages:
+        begin, end = passage.begin, passage.end
+        if passage.introduced_quote and not answered:
             continue
         if ranges and ranges[-1][1] == begin:
             ranges[-1] = (ranges[-1][0], end)
@@ -50,33 +50,41 @@ def kept(lines: Sequence[Line]) -> list[tuple[int, int]]:
     return ranges
 
 
-def _parts(lines: Sequence[Line]) -> list[_Part]:
+def _passages(lines: Sequence[Line]) -> list[_Passage]:
     searched = min(len(lines), MOST_LINES)
-    parts: list[_Part] = []
+    passages: list[_Passage] = []
     begin = 0
     certain = False
-    while found := introductions.find(lines, begin, searched):
-        parts.append(_Part(begin, found.begin))
-        quote_end = _quote_end(lines, found.end, indented=found.attribution)
-        if quote_end == found.end:
-            below = next((at for at in range(found.end, len(lines)) if lines[at].text), None)
+    while introduction := introductions.find(lines, begin, searched):
+        passages.append(_Passage(begin, introduction.begin))
+        quote_end = _quote_end(lines, introduction.end, indented=introduction.attribution)
+        if quote_end == introduction.end:
+            below = next((at for at in range(introduction.end, len(lines)) if lines[at].text), None)
             if below is None:
-                return parts
+                return passages
             # An attribution below "-----Original Message-----", or below another attribution.
-            again = introductions.find(lines, below, min(below + _NEXT_LINES, searched))
-            if again and again.begin == below:
-                begin, certain = below, certain or not found.attribution
+            following = introductions.find(lines, below, min(below + _NEXT_LINES, searched))
+            if following and following.begin == below:
+                begin, certain = below, certain or not introduction.attribution
                 continue
-            if not certain and found.attribution and not any(_has_words(lines, part) for part in parts):
+            has_new_words = any(
+                lines[at].text and not lines[at].quoted
+                for passage in passages
+                if not passage.introduced_quote
+                for at in range(passage.begin, passage.end)
+            )
+            if not certain and introduction.attribution and not has_new_words:
                 # Unmarked quoted words and new words cannot be told apart.
-                parts[-1] = _Part(begin, len(lines))
-            return parts
-        parts.append(_Part(found.end, quote_end, introduced_quote=True))
+                passages[-1] = _Passage(begin, len(lines))
+            return passages
+        passages.append(_Passage(introduction.end, quote_end, introduced_quote=True))
         begin, certain = quote_end, False
-        if _is_signature(lines, begin):
-            return parts
-    parts.append(_Part(begin, len(lines)))
-    return parts
+        first_words = next((lines[at].text for at in range(begin, len(lines)) if lines[at].text), "")
+        # A signature, or a mailing list's footer.
+        if first_words == "--" or (len(first_words) >= 5 and not first_words.strip("_")):
+            return passages
+    passages.append(_Passage(begin, len(lines)))
+    return passages
 
 
 def _quote_end(lines: Sequence[Line], begin: int, *, indented: bool) -> int:
@@ -93,26 +101,14 @@ def _quote_end(lines: Sequence[Line], begin: int, *, indented: bool) -> int:
     return end
 
 
-def _is_signature(lines: Sequence[Line], begin: int) -> bool:
-    """Whether a signature or a mailing list's footer is first among the lines below a quote."""
-    text = next((lines[at].text for at in range(begin, len(lines)) if lines[at].text), "")
-    return text == "--" or (len(text) >= 5 and not text.strip("_"))
-
-
-def _trimmed(parts: list[_Part], lines: Sequence[Line]) -> list[_Part]:
-    """The parts up to the last line that is neither empty nor quoted."""
-    while parts:
-        last = parts[-1]
+def _trimmed(passages: list[_Passage], lines: Sequence[Line]) -> list[_Passage]:
+    """The passages up to the last line that is neither empty nor quoted."""
+    while passages:
+        last = passages[-1]
         end = last.end
         while end > last.begin and (lines[end - 1].quoted or not lines[end - 1].text):
             end -= 1
         if end > last.begin:
-            return [*parts[:-1], last._replace(end=end)]
-        parts = parts[:-1]
+            return [*passages[:-1], last._replace(end=end)]
+        passages = passages[:-1]
     return []
-
-
-def _has_words(lines: Sequence[Line], part: _Part) -> bool:
-    if part.introduced_quote:
-        return False
-    return any(lines[at].text and not lines[at].quoted for at in range(part.begin, part.end))

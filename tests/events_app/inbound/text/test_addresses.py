@@ -130,6 +130,8 @@ ODD = [
     ("a..b@docomo.example", [("", "a..b@docomo.example")]),
     ('x <"a,b>"@c.example>', [("x", '"a,b>"@c.example')]),
     ('"a b".c@d.example', [("", '"a b.c"@d.example')]),
+    ("=?@a.example, <=?x@a.example>", [("", "=?@a.example"), ("", "=?x@a.example")]),
+    ("=?utf-8?q?ann@a.example, <=?utf-8?q?ann@a.example>", []),
 ]
 
 
