@@ -8,10 +8,11 @@ from typing import Any, cast
 
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from events_app.inbound.text import headers, parameters
+from events_app.inbound.text import headers
 from events_app.inbound.text.charsets import codec_name
 from events_app.inbound.text.decoding import decode_text
 from events_app.inbound.text.encoded_words import decode_words, one_line
+from events_app.inbound.text.parameters import file_name, read_parameters
 from events_app.inbound.text.transfer import decoded_content, encoded_content
 from events_app.inbound.writing import TolerantGenerator
 from events_app.shared.database import clean
@@ -56,7 +57,7 @@ class Part(EmailMessage):
         self, param: str, failobj: Any = None, header: str = "content-type", unquote: bool = True
     ) -> Any:
         """A header's parameter as text without quotes, in any encoding of RFC 2231."""
-        return parameters.parameters(next(headers.sources(self, header), "")).get(param.lower(), failobj)
+        return read_parameters(next(headers.sources(self, header), "")).get(param.lower(), failobj)
 
     def get_params(self, failobj: Any = None, header: str = "content-type", unquote: bool = True) -> Any:
         """The header's main value paired with "", then its parameters as pairs of texts."""
@@ -64,7 +65,7 @@ class Part(EmailMessage):
             return failobj
         main_value, _, _ = str(self[header]).partition(";")
         source = next(headers.sources(self, header))
-        return [(main_value.strip(), ""), *parameters.parameters(source).items()]
+        return [(main_value.strip(), ""), *read_parameters(source).items()]
 
     def get_content_type(self) -> str:
         """The content type in lower case, also without the semicolon before the parameters."""
@@ -86,7 +87,7 @@ class Part(EmailMessage):
 
     def get_filename(self, failobj: Any = None) -> Any:
         """The sender's name for the part, with its path, on a single line. Never use it as a path."""
-        name = parameters.file_name(self)
+        name = file_name(self)
         return failobj if name is None else name
 
     # --- Content ---

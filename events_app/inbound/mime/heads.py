@@ -1,4 +1,4 @@
-"""The lines of headers at the begin of a mail or a part."""
+"""The lines of headers at the beginning of a mail or a part."""
 
 import re
 from collections.abc import Iterator

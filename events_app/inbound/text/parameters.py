@@ -30,7 +30,7 @@ _END_OF_TOKEN = re.compile(r"[\s(]")
 def file_name(part: EmailMessage) -> str | None:
     """The sender's name for a part's file, with its path, on a single line; None without a name."""
     for header, parameter in (("Content-Disposition", "filename"), ("Content-Type", "name")):
-        name = parameters(next(headers.sources(part, header), "")).get(parameter)
+        name = read_parameters(next(headers.sources(part, header), "")).get(parameter)
         if name is not None:
             # The encoding of RFC 2231 occurs without the "*" after the parameter's name.
             charset, quote, _ = name.partition("''")
@@ -38,7 +38,7 @@ def file_name(part: EmailMessage) -> str | None:
     return None
 
 
-def parameters(header: str) -> Mapping[str, str]:
+def read_parameters(header: str) -> Mapping[str, str]:
     """The parameters in a header's source by lower-case name, in any encoding of RFC 2231.
 
     An encoded parameter replaces a plain parameter of the same name; of other duplicates the first counts.

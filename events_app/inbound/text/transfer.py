@@ -41,7 +41,8 @@ def transfer_encoding(part: EmailMessage) -> str:
 
     Mail has other spellings: `"Base64"; x=y (by a gateway)`, `quoted_printable`.
     """
-    declared, _, _ = str(part.get("Content-Transfer-Encoding", ""))[:100].lower().partition(";")
+    sources = (source for name, source in part.raw_items() if name.lower() == "content-transfer-encoding")
+    declared, _, _ = next(sources, "")[:100].lower().partition(";")
     return _ENCODINGS.get(re.sub(r"\([^()]*\)|[^a-z0-9]", "", declared), "")
 
 

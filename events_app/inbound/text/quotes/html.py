@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections import Counter
 
 from events_app.inbound.text.quotes.html_lines import HTMLLines, Tag
-from events_app.inbound.text.quotes.reply import kept
+from events_app.inbound.text.quotes.reply import ranges_to_keep
 
 #: The most characters and tags of HTML to search for a quote.
 MOST_HTML = 1_000_000
@@ -22,7 +22,7 @@ def without_quotes_html(html: str) -> str:
         return html
     reader = HTMLLines(html)
     lines = len(reader.lines)
-    ranges = kept(reader.lines)
+    ranges = ranges_to_keep(reader.lines)
     if ranges == [(0, lines)]:
         return html
     if not ranges:

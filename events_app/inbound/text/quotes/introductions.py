@@ -17,7 +17,7 @@ class Introduction(NamedTuple):
     attribution: bool = False
 
 
-def find(lines: Sequence[Line], begin: int, end: int) -> Introduction | None:
+def find_introduction(lines: Sequence[Line], begin: int, end: int) -> Introduction | None:
     """The first introduction among the lines from `begin` up to `end`."""
     for at in range(begin, end):
         line = lines[at]

@@ -1,7 +1,7 @@
 """The plain text of a reply without the quoted mail."""
 
 from events_app.inbound.text.quotes.line import Line, displayed
-from events_app.inbound.text.quotes.reply import MOST_LINES, kept
+from events_app.inbound.text.quotes.reply import MOST_LINES, ranges_to_keep
 
 #: The most quoted lines to leave out at the end of a text, and the most lines to search for words below
 #: a quote.
@@ -25,7 +25,7 @@ def without_quotes(text: str) -> str:
     lines = [_line(line, above) for line, above in zip(source[:MOST_LINES], ["", *source], strict=False)]
     lines += [Line(line.strip()[:1], line.startswith(">")) for line in source[MOST_LINES:MOST_QUOTED_LINES]]
     lines += [Line("…") for _ in source[MOST_QUOTED_LINES:]]  # one, the rest of the text
-    ranges = kept(lines)
+    ranges = ranges_to_keep(lines)
     if ranges == [(0, len(lines))]:
         return text
     blank = "\r\n\r\n" if "\r\n" in text else "\n\n"

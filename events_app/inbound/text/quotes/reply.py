@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from events_app.inbound.text.quotes import introductions
+from events_app.inbound.text.quotes.introductions import find_introduction
 from events_app.inbound.text.quotes.line import Line
 
 #: The most lines to search for an introduction. Most replies stand above the quoted mail.
@@ -19,7 +19,7 @@ class _Passage(NamedTuple):
     introduced_quote: bool = False
 
 
-def kept(lines: Sequence[Line]) -> list[tuple[int, int]]:
+def ranges_to_keep(lines: Sequence[Line]) -> list[tuple[int, int]]:
     """The ranges of lines to keep, in order. [] if no line has new words.
 
     An introduction is left out, with the quoted mail below. A quoted mail without marks goes on to the end.
@@ -55,7 +55,7 @@ def _passages(lines: Sequence[Line]) -> list[_Passage]:
     passages: list[_Passage] = []
     begin = 0
     certain = False
-    while introduction := introductions.find(lines, begin, searched):
+    while introduction := find_introduction(lines, begin, searched):
         passages.append(_Passage(begin, introduction.begin))
         quote_end = _quote_end(lines, introduction.end, indented=introduction.attribution)
         if quote_end == introduction.end:
@@ -63,7 +63,7 @@ def _passages(lines: Sequence[Line]) -> list[_Passage]:
             if below is None:
                 return passages
             # An attribution below "-----Original Message-----", or below another attribution.
-            following = introductions.find(lines, below, min(below + _NEXT_LINES, searched))
+            following = find_introduction(lines, below, min(below + _NEXT_LINES, searched))
             if following and following.begin == below:
                 begin, certain = below, certain or not introduction.attribution
                 continue

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from events_app.inbound.message import InboundMessage
 from events_app.inbound.text.headers import MOST_SEPARATORS
-from events_app.inbound.text.parameters import file_name, parameters
+from events_app.inbound.text.parameters import file_name, read_parameters
 from tests.support.inbound.sources import parse_source
 from tests.support.strategies import any_text, header_values
 
@@ -95,7 +95,7 @@ def test_a_file_name_in_an_overlong_header_is_read() -> None:
     ],
 )
 def test_parameters_are_read_from_the_source(value: str, expected: dict[str, str]) -> None:
-    assert parameters(value) == expected
+    assert read_parameters(value) == expected
 
 
 @given(
@@ -117,5 +117,5 @@ def test_a_file_name_is_read_as_it_was_written(name: str, size: int) -> None:
 
 @given(any_text | header_values.map("; a".__add__))
 def test_parameters_of_any_text_never_raise(source: str) -> None:
-    for value in parameters(source).values():
+    for value in read_parameters(source).values():
         value.encode()
