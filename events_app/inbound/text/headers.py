@@ -34,6 +34,9 @@ LONGEST = 16_000
 #: The same for the Content-* headers in every part of a mail.
 LONGEST_OF_PARTS = 4_000
 
+#: The most characters before the parameters of such a header. A type has at most 255 (RFC 6838, 4.2).
+LONGEST_BEGINNING = 300
+
 #: The most separators in a Content-* header: a thousand parts with 240 each took a gigabyte. A file name of
 #: 255 characters, split into pieces (RFC 2231), has forty.
 MOST_SEPARATORS_OF_PARTS = 50
@@ -157,6 +160,16 @@ class TolerantPolicy(EmailPolicy):
 def sources(part: EmailMessage, header: str) -> Iterator[str]:
     """The source of each header of a name on a single line; bytes beyond ASCII are surrogates."""
     return (LINE_ENDS.sub("", source) for name, source in part.raw_items() if name.lower() == header.lower())
+
+
+def beginning(part: EmailMessage, name: str) -> str:
+    """The first characters of the first header of a name, on a single line; "" without the header.
+
+    `name` is in lower case. The characters have a type or a disposition. The header's structure costs ten
+    times as much, and a type is read many times.
+    """
+    sources = (source for header, source in part.raw_items() if header.lower() == name)
+    return one_line(next(sources, "")[:LONGEST_BEGINNING])
 
 
 def _with_known_charset(charset: re.Match[str]) -> str:
