@@ -301,5 +301,5 @@ def _stripped(strip: Callable[[str], str], text: str | None) -> str | None:
         return clean(strip(text))
     except SoftTimeLimitExceeded:
         raise
-    except Exception:  # noqa: BLE001 (a mail without its quotes cut is better than none)
+    except Exception:  # noqa: BLE001 (a fault in a rule must not hide the text)
         return text.rstrip()

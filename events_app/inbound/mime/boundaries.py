@@ -1,4 +1,8 @@
-"""The boundaries of multiparts, and the delimiters between their parts."""
+"""The boundaries of multiparts, and the delimiters between their parts.
+
+If no line has the declared boundary, Content-Type is read without its quoting rules, and then the boundary is
+taken from the content.
+"""
 
 import re
 from collections.abc import Iterator
@@ -7,6 +11,7 @@ from heapq import merge
 from itertools import chain, islice
 
 from events_app.inbound.mime.bounds import Taken
+from events_app.inbound.mime.heads import LINE_END
 from events_app.inbound.text.headers import LONGEST_OF_PARTS
 
 # A line with the beginning of a delimiter takes as long as the search of so many bytes. A line can begin like
@@ -19,7 +24,6 @@ _MOST_LINES_TRIED = 100
 _MOST_BOUNDARIES_TRIED = 5
 _LONGEST_BOUNDARY = 200
 
-_LINE_END = re.compile(rb"\r\n|\r|\n")
 _END_OF_DELIMITER = re.compile(rb"(--)?[ \t]*(\r\n|\r|\n|\Z)")
 
 # The first header of a part, below a delimiter.
@@ -65,7 +69,7 @@ class Delimiters:
         """Boundaries, with their "--", of lines that a part's header follows, or that close a multipart."""
         tried: set[bytes] = set()
         for at in islice(self._lines(b"--", start, end), _MOST_LINES_TRIED):
-            line_end = _LINE_END.search(self._data, at, min(end, at + _LONGEST_BOUNDARY))
+            line_end = LINE_END.search(self._data, at, min(end, at + _LONGEST_BOUNDARY))
             line = self._data[at : line_end.start()].rstrip() if line_end else b""
             if line in tried or line.endswith(b"--") or not line.strip(b"-=_*. "):
                 continue

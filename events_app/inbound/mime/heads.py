@@ -1,4 +1,10 @@
-"""The lines of headers at the beginning of a mail or a part."""
+"""The lines of headers at the beginning of a mail or a part.
+
+- A line that is no header is skipped if a header follows (`_JUNK`). RFC 7103, 7.2, names two readings: a
+  damaged header, or a body without an empty line before it. The standard library always takes the second,
+  Go's net/mail refuses the mail, GMime and VMime skip the line.
+- Space before a header's colon is the obsolete syntax of RFC 5322, 4.5.8.
+"""
 
 import re
 from collections.abc import Iterator
@@ -33,7 +39,7 @@ _NAME_AND_VALUE = re.compile(
     r"(?:\A|(?<=[\r\n]))(?!--)([\x21-\x39\x3b-\x7e]++)[\t ]*+:([^\r\n]*+(?:(?:\r\n|\r|\n)[\t ][^\r\n]*+)*+)"
 )
 
-_LINE_END = re.compile(rb"\r\n|\r|\n")
+LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
 def head_and_body(data: bytes, start: int, end: int, *, is_mail: bool = False) -> tuple[bytes, int]:
@@ -42,7 +48,7 @@ def head_and_body(data: bytes, start: int, end: int, *, is_mail: bool = False) -
     start = before.end() if before else start
     lines = _HEADERS.match(data, start, end)
     stop = lines.end() if lines else start
-    blank = _LINE_END.match(data, stop, end)
+    blank = LINE_END.match(data, stop, end)
     return data[start:stop], blank.end() if blank else stop
 
 

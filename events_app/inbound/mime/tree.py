@@ -7,14 +7,9 @@ could keep a worker busy for a minute. fast-mail-parser gives no tree, and raise
 This module finds the headers and the parts in the bytes. `test_oracle` has all known differences from the
 standard library.
 
-The parser tolerates the structure that broken mail programs and gateways send:
+The parser tolerates the structure that broken mail programs and gateways send (also in `heads` and
+`boundaries`):
 
-- A line that is no header is skipped if a header follows (`_JUNK`). RFC 7103, 7.2, names two readings: a
-  damaged header, or a body without an empty line before it. The standard library always takes the second,
-  Go's net/mail refuses the mail, GMime and VMime skip the line.
-- Space before a header's colon is the obsolete syntax of RFC 5322, 4.5.8.
-- If no line has the declared boundary, Content-Type is read without its quoting rules, and then the boundary
-  is taken from the content.
 - A multipart with the boundary of the multipart around it takes the parts up to the first closing delimiter.
 - Lines that end with two carriage returns and a line feed end once.
 """
@@ -27,11 +22,10 @@ from typing import Generic, TypeVar
 from events_app.decode import Unreadable
 from events_app.inbound.mime.boundaries import Delimiters, declared_boundaries
 from events_app.inbound.mime.bounds import MOST_LEVELS, Taken
-from events_app.inbound.mime.heads import head_and_body, header_lines
+from events_app.inbound.mime.heads import LINE_END, head_and_body, header_lines
 from events_app.inbound.part import Part, mail_policy
 from events_app.inbound.text.transfer import transfer_encoding
 
-_LINE_END = re.compile(rb"\r\n|\r|\n")
 _BLANK_LINES = re.compile(rb"(?>\r\n|\r|\n)(?:[ \t]*(?>\r\n|\r|\n))++")
 
 # A multipart's content without parts: only space, perhaps with the closing delimiter.
@@ -61,10 +55,10 @@ def read_attached(part: Part, source: bytes, taken: Taken | None = None) -> None
 
 class _Tree(Generic[_Mail]):
     def __init__(self, source: bytes, mail_class: type[_Mail], taken: Taken) -> None:
-        first_line_end = _LINE_END.search(source)
+        first_line_end = LINE_END.search(source)
         if first_line_end and source.startswith(b"\r\r\n", first_line_end.start()):
             source = source.replace(b"\r\r\n", b"\r\n")
-            first_line_end = _LINE_END.search(source)
+            first_line_end = LINE_END.search(source)
         crlf = first_line_end is not None and first_line_end[0] == b"\r\n"
         self.source = source
         self._mail_class = mail_class
