@@ -42,7 +42,8 @@ def rebuild_mail(form: Form, fields: Fields) -> InboundMessage:
         if text and message[name] is None:
             construct.set_header(message, name, text)
     text, html = fields.get("text", ""), fields.get("html", "")
-    files = _files(form, fields, taken)
+    shown = cid_urls.content_ids(html)
+    files = _files(form, fields, shown, taken)
     if files and not (text or html or "text" in fields):
         bodies = []  # no empty body before the files
     else:
@@ -52,7 +53,6 @@ def rebuild_mail(form: Form, fields: Fields) -> InboundMessage:
         parameters = "".join(f"; {name}={word}" for name, word in flow.items() if _TOKEN.fullmatch(word))
         bodies = [construct.text_part(new(), "plain", text, parameters)] if text or not html else []
         bodies += [construct.text_part(new(), "html", html)] if html else []
-    shown = cid_urls.content_ids(html)
     inlines = [file for file in files if file.content_id in shown]
     attached = [file for file in files if file.content_id not in shown]
     return construct.with_content(message, new, bodies, inlines, attached)
@@ -72,13 +72,15 @@ def _header_lines(block: bytes) -> bytes:
     return b"\n".join(lines)
 
 
-def _files(form: Form, fields: Fields, taken: Taken) -> list[InboundMessage]:
-    """The files in the order of their numbers; the form's parts have no fixed order."""
+def _files(form: Form, fields: Fields, shown: set[str], taken: Taken) -> list[InboundMessage]:
+    """The files in the order of their numbers; the form's parts have no fixed order.
+
+    `shown` are the content ids in the HTML.
+    """
     # File names stand in the headers of a mail's source, so they count as bytes of headers here.
     taken.add_bytes(sum(len(file.filename) for file in form.files.values()))
     attachment_info = fields.object("attachment-info")
     content_ids = _content_ids(form, fields)
-    shown = cid_urls.content_ids(fields.get("html", ""))
     names = sorted(form.files, key=lambda name: (len(name), name))
     policy = mail_policy(taken.budget)
     messages = {name: InboundMessage(policy) for name in names}
