@@ -95,8 +95,8 @@ def _mails() -> "QuerySet[Mail]":
 def reconcile_mail(mail: Mail) -> str:
     """Decide about an expired lease, an unknown outcome, or a waiting mail over the age limit.
 
-    `mail` was selected as one of these: the time is not checked again. Return the mail's new state, or "changed
-    meanwhile".
+    `mail` was selected as one of these: the time is not checked again. Return the mail's new state, or
+    "changed meanwhile".
     """
     now = database_now(using())
     if mail.state == Mail.State.POSTING:
