@@ -124,7 +124,9 @@ def test_a_wake_up_with_a_kept_result_does_not_contact_the_result_backend(
     monkeypatch.setattr(app.backend, "on_task_call", lambda *_: asked.append("asked"), raising=False)
     wakeup.wake(kept)
     assert (waiting(), asked) == (1, [])
-    kept.apply_async(retry=False)
+    # A connection of its own: Celery's pool may have kept one to the broker of another test.
+    with app.connection_for_write() as connection:
+        kept.apply_async(connection=connection, retry=False)
     assert asked == ["asked"]
 
 
