@@ -126,7 +126,7 @@ def test_a_wake_up_with_a_kept_result_does_not_contact_the_result_backend(
     assert (waiting(), asked) == (1, [])
     # A connection of its own: Celery's pool may have kept one to the broker of another test.
     with app.connection_for_write() as connection:
-        kept.apply_async(connection=connection, retry=False)
+        kept.apply_async(producer=app.amqp.Producer(connection), retry=False)
     assert asked == ["asked"]
 
 
