@@ -168,15 +168,17 @@ def _check_inbound_webhook() -> Iterable[CheckMessage]:
     except ImproperlyConfigured as error:
         yield Error(f"No inbound mail can be kept: {error}.", id="events_app.E007")
     else:
-        folder = Path(backend.location) if isinstance(backend, FileSystemStorage) else None
-        media = Path(os.path.abspath(settings.MEDIA_ROOT))
-        # Without a MEDIA_ROOT this is the working directory, where a storage without a location keeps mails.
-        if folder and (folder == media or (settings.MEDIA_ROOT and folder.is_relative_to(media))):
-            yield checks.Warning(
-                "Inbound mails are stored under MEDIA_ROOT, whose files are usually public.",
-                hint=f'Give STORAGES["{storage.ALIAS}"] a location of its own.',
-                id="events_app.W006",
-            )
+        if isinstance(backend, FileSystemStorage):
+            # Projects without a folder for media have "" or None. Then this is the working directory, where a
+            # storage without a location keeps mails.
+            media = Path(os.path.abspath(settings.MEDIA_ROOT or ""))
+            folder = Path(backend.location)
+            if folder == media or (settings.MEDIA_ROOT and folder.is_relative_to(media)):
+                yield checks.Warning(
+                    "Inbound mails are stored under MEDIA_ROOT, whose files are usually public.",
+                    hint=f'Give STORAGES["{storage.ALIAS}"] a location of its own.',
+                    id="events_app.W006",
+                )
     if not (conf.INBOUND_KEYS.get() or conf.BASIC_AUTH.get() or conf.ALLOW_INSECURE.get()):
         yield Error(
             "The inbound webhook rejects every mail: no key or password is set.",

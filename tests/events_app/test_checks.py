@@ -243,10 +243,11 @@ def test_inbound_storage_without_an_inbound_key_is_an_error(
         ("/srv/media", "/srv", False),
         ("", "/srv", False),
         ("", "mail", False),
+        (None, "/srv", False),
     ],
 )
 def test_inbound_storage_below_media_root_is_a_warning(
-    settings: Settings, media: str, location: str | None, shown: bool
+    settings: Settings, media: str | None, location: str | None, shown: bool
 ) -> None:
     settings.MEDIA_ROOT = media
     use_storage(settings, "django.core.files.storage.FileSystemStorage", location=location)
