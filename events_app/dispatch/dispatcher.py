@@ -131,12 +131,11 @@ class _Calls:
                     raise DatabaseUnavailable(type(error).__name__) from error
                 # billiard's SIGTERM handler raises SystemExit in the middle of a receiver: at the hard limit,
                 # or when a supervisor stops the worker and its children. The receiver is not to blame.
-                is_ending = billiard.common._should_have_exited[0]  # type: ignore[attr-defined]
-                if isinstance(error, SystemExit) and is_ending:
+                if isinstance(error, SystemExit) and billiard.common._should_have_exited[0]:  # type: ignore[attr-defined]
                     raise
                 timed_out = isinstance(error, SoftTimeLimitExceeded)
-                reason = counters.RECEIVER_TIMED_OUT if timed_out else counters.RECEIVER_FAILED
-                self._record_failure(name, traceback.format_exc(), reason)
+                counter = counters.RECEIVER_TIMED_OUT if timed_out else counters.RECEIVER_FAILED
+                self._record_failure(name, traceback.format_exc(), counter)
                 if isinstance(error, TransactionLost):
                     raise
             else:
@@ -154,10 +153,10 @@ class _Calls:
             replay=self.delivery.replay,
         )
 
-    def _record_failure(self, name: str, error: str, reason: str) -> None:
+    def _record_failure(self, name: str, error: str, counter: str) -> None:
         self.remaining[name] = error
         self.failed = True
-        counters.count(reason)
+        counters.count(counter)
         # A receiver's error may contain an address: the pending delivery keeps it, the log does not.
         logger.error("Receiver %s failed on %s %d", name, self.lease.kind.noun, self.delivery.pk)
 

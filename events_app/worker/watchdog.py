@@ -166,16 +166,18 @@ class Watchdog(threading.Thread):
             self._start_anew()
             return
         self._stuck = 0 if turned else self._stuck + 1
-        # The host's rate limits, or `worker_eta_task_limit`, may stop the consumer from receiving.
-        # Celery has no qos before it first consumes.
-        qos = self._consumer.qos
-        at_eta_limit = qos and qos.max_prefetch is not None and qos.value >= qos.max_prefetch
-        buckets = list(self._consumer.task_buckets.values())
-        holds_back = at_eta_limit or any(bucket and bucket.contents for bucket in buckets)
-        self._unfed = 0 if _received != self._seen or holds_back else self._unfed + 1
+        self._unfed = 0 if _received != self._seen or self._holds_back() else self._unfed + 1
         self._seen = _received
         if max(self._stuck, self._unfed) >= _ROUNDS_UNASKED:
             self._judge(queues)
+
+    def _holds_back(self) -> bool:
+        """Whether the host's rate limits, or `worker_eta_task_limit`, stop the consumer from receiving."""
+        # Celery has no qos before it first consumes.
+        qos = self._consumer.qos
+        if qos and qos.max_prefetch is not None and qos.value >= qos.max_prefetch:
+            return True
+        return any(bucket and bucket.contents for bucket in list(self._consumer.task_buckets.values()))
 
     def _judge(self, queues: Iterable[str]) -> None:
         try:
