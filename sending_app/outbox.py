@@ -38,7 +38,7 @@ def keep(composed: ComposedMail, alias: str, bulk_above: int) -> Mail.Lane:
         bulk = composed.is_batch and len(composed.personalizations) > bulk_above
     lane = Mail.Lane.BULK if bulk else Mail.Lane.MAIL
     database = using()
-    if len(split) == 1 and not composed.attachments and sql.is_available(database):
+    if len(split) == 1 and not composed.attachments and sql.is_postgresql(database):
         message = _message(composed, alias, sql_now(database))
         mail = _mail(message, lane, composed.shared, split[0])
         recipients = _recipients(mail, split[0])

@@ -1,7 +1,8 @@
-"""The hand-written SQL of sending, for PostgreSQL alone.
+"""The hand-written SQL of sending.
 
 Django's ORM cannot write these statements, or takes longer to build a statement than the database to run it.
-SQLite has no promise of speed: there the callers use the ORM.
+The statements of a single mail are for PostgreSQL: on SQLite the callers use the ORM. The statements that
+events need run on both databases, one for a whole batch.
 """
 
 import secrets
@@ -11,6 +12,7 @@ from typing import Any
 
 import msgspec
 from django.db import connections
+from django.db.models import Model
 from django.db.models.functions import Now
 
 from sending_app.account import Account
@@ -56,7 +58,6 @@ UPDATE sending_app_mail SET
 WHERE id = %s AND attempt_token = %s AND state = 'posting' AND accepted_at IS NULL AND x_message_id = ''
 """
 
-# A single parameter has all rows as JSON, because quoting every value costs more than the update.
 # The worker that posts decides the state of a mail in posting. An acceptance that only events prove has the
 # time of the first event.
 _ACCEPT_BY_EVENTS = """
@@ -69,42 +70,35 @@ UPDATE sending_app_mail AS mail SET
     END,
     finished_at = COALESCE(finished_at, %s),
     error = ''
-FROM json_to_recordset(%s) AS new (pk bigint, first_event_at timestamptz)
-WHERE mail.id = new.pk AND (mail.first_event_at IS NULL OR new.first_event_at < mail.first_event_at)
+FROM ({rows}) AS new
+WHERE mail.id = new.id AND (mail.first_event_at IS NULL OR new.first_event_at < mail.first_event_at)
 """
 
+# `RecipientUpdate` combines the events of a batch by the same rule.
 _IS_FURTHER = """(
     new.rank > old.rank
     OR new.rank = old.rank AND (new.status_at, new.reject_reason) < (old.status_at, old.reject_reason)
 )"""
 
-# LEAST ignores NULL (PostgreSQL's manual, "GREATEST and LEAST"). Rows without a change are not written.
+# The columns of `Recipient` that events set, each with the condition for the new value.
+_MOVES = dict.fromkeys(("rank", "status", "status_at", "reject_reason"), _IS_FURTHER) | {
+    column: f"(new.{column} < old.{column} OR old.{column} IS NULL AND new.{column} IS NOT NULL)"
+    for column in ("opened_at", "clicked_at", "complained_at", "unsubscribed_at")
+}
+_NEW_VALUES = ", ".join(
+    f"{column} = CASE WHEN {condition} THEN new.{column} ELSE old.{column} END"
+    for column, condition in _MOVES.items()
+)
+
+# Rows without a change are not written.
 _MOVE_RECIPIENTS = f"""
-UPDATE sending_app_recipient AS old SET
-    rank = CASE WHEN {_IS_FURTHER} THEN new.rank ELSE old.rank END,
-    status = CASE WHEN {_IS_FURTHER} THEN new.status ELSE old.status END,
-    status_at = CASE WHEN {_IS_FURTHER} THEN new.status_at ELSE old.status_at END,
-    reject_reason = CASE WHEN {_IS_FURTHER} THEN new.reject_reason ELSE old.reject_reason END,
-    opened_at = LEAST(old.opened_at, new.opened_at),
-    clicked_at = LEAST(old.clicked_at, new.clicked_at),
-    complained_at = LEAST(old.complained_at, new.complained_at),
-    unsubscribed_at = LEAST(old.unsubscribed_at, new.unsubscribed_at)
-FROM json_to_recordset(%s) AS new (
-    pk bigint, rank smallint, status varchar, status_at timestamptz, reject_reason varchar,
-    opened_at timestamptz, clicked_at timestamptz, complained_at timestamptz, unsubscribed_at timestamptz
-)
-WHERE old.id = new.pk AND (
-    {_IS_FURTHER}
-    OR LEAST(old.opened_at, new.opened_at) IS DISTINCT FROM old.opened_at
-    OR LEAST(old.clicked_at, new.clicked_at) IS DISTINCT FROM old.clicked_at
-    OR LEAST(old.complained_at, new.complained_at) IS DISTINCT FROM old.complained_at
-    OR LEAST(old.unsubscribed_at, new.unsubscribed_at) IS DISTINCT FROM old.unsubscribed_at
-)
-"""  # noqa: S608 (a condition of ours)
+UPDATE sending_app_recipient AS old SET {_NEW_VALUES}
+FROM ({{rows}}) AS new WHERE old.id = new.id AND ({" OR ".join(dict.fromkeys(_MOVES.values()))})
+"""  # noqa: S608 (conditions of ours)
 
 
-def is_available(database: str) -> bool:
-    """Whether the database is PostgreSQL, which the other functions of this module need."""
+def is_postgresql(database: str) -> bool:
+    """Whether the database is PostgreSQL, which most functions of this module need."""
     return connections[database].vendor == "postgresql"
 
 
@@ -187,16 +181,44 @@ def accept_by_response(database: str, mail: Mail, x_message_id: str) -> bool:
 
 
 def accept_by_events(database: str, first_events: Mapping[int, datetime], now: datetime) -> None:
-    """Accept the mails of these ids, unless an event before `first_events` is recorded. `now` ends them."""
-    rows = [{"pk": pk, "first_event_at": at} for pk, at in first_events.items()]
-    with connections[database].cursor() as cursor:
-        cursor.execute(_ACCEPT_BY_EVENTS, [now, msgspec.json.encode(rows).decode()])
+    """Accept the mails of these ids, unless an event before `first_events` is recorded. `now` ends them.
+
+    Runs on SQLite too.
+    """
+    rows = [{"id": pk, "first_event_at": at} for pk, at in first_events.items()]
+    end = connections[database].ops.adapt_datetimefield_value(now)
+    _update_from_rows(database, _ACCEPT_BY_EVENTS, Mail, ("id", "first_event_at"), rows, end)
 
 
 def move_recipients(database: str, rows: Sequence[Mapping[str, object]]) -> None:
     """Move recipients forward: to a status that is further, and to the first time of each engagement.
 
-    Each row has `pk`, and the columns of `Recipient` that its events set.
+    Each row has `id`, and the columns of `Recipient` that its events set. Runs on SQLite too.
     """
-    with connections[database].cursor() as cursor:
-        cursor.execute(_MOVE_RECIPIENTS, [msgspec.json.encode(rows).decode()])
+    _update_from_rows(database, _MOVE_RECIPIENTS, Recipient, ("id", *_MOVES), rows)
+
+
+def _update_from_rows(
+    database: str,
+    statement: str,
+    model: type[Model],
+    columns: Sequence[str],
+    rows: Sequence[Mapping[str, object]],
+    *parameters: Any,
+) -> None:
+    # A single parameter has all rows as JSON, because quoting every value costs more than the update.
+    connection = connections[database]
+    if connection.vendor == "postgresql":
+        types = {column: model._meta.get_field(column).db_type(connection) for column in columns}
+        names = ", ".join(f"{column} {sql_type}" for column, sql_type in types.items())
+        query = f"SELECT * FROM json_to_recordset(%s) AS new ({names})"  # noqa: S608 (columns of ours)
+    else:
+        names = ", ".join(f"json_extract(value, '$.{column}') AS {column}" for column in columns)
+        query = f"SELECT {names} FROM json_each(%s)"  # noqa: S608 (columns of ours)
+        adapt = connection.ops.adapt_datetimefield_value
+        rows = [
+            {name: adapt(value) if isinstance(value, datetime) else value for name, value in row.items()}
+            for row in rows
+        ]
+    with connection.cursor() as cursor:
+        cursor.execute(statement.format(rows=query), [*parameters, msgspec.json.encode(rows).decode()])

@@ -72,7 +72,7 @@ def _acquire(lane: Mail.Lane, accounts: Sequence[Account], is_probe: bool = Fals
     """Lease a due mail if no circuit of these accounts is open. A probe ignores the circuit."""
     if not accounts:
         return None
-    if sql.is_available(using()):
+    if sql.is_postgresql(using()):
         lease_times = {account: lease_time(account) for account in accounts}
         row = sql.lease_mail(using(), lane, lease_times, is_probe)
     else:

@@ -13,8 +13,6 @@ from typing import Any, TypeAlias
 
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import InterfaceError, OperationalError, transaction
-from django.db.models import Case, F, Q, Value, When
-from django.db.models.functions import Coalesce
 
 from events_app.shared.addresses import comparable
 from events_app.shared.database import AnyOf, database_now
@@ -114,7 +112,8 @@ def _apply_feedback(feedback: dict[int, Feedback], database: str, now: datetime)
     # Read again under the lock: a worker may have recorded a 202 meanwhile.
     locked = rows.filter(AnyOf("pk", list(feedback))).order_by("pk").select_for_update()
     before = list(locked.values_list("pk", "state", "x_message_id"))
-    _accept({pk: feedback[pk].first_at for pk, _, _ in before}, database, now)
+    if before:
+        sql.accept_by_events(database, {pk: feedback[pk].first_at for pk, _, _ in before}, now)
     for pk, state, x_message_id in before:
         request_ids, row = feedback[pk].request_ids, rows.filter(pk=pk)
         if request_ids and not x_message_id:
@@ -128,27 +127,6 @@ def _apply_feedback(feedback: dict[int, Feedback], database: str, now: datetime)
     newly_accepted = [pk for pk, state, _ in before if state not in _NOTIFIED]
     if newly_accepted:
         transaction.on_commit(partial(_notify, newly_accepted), using=database, robust=True)
-
-
-def _accept(first_events: dict[int, datetime], database: str, now: datetime) -> None:
-    """Accept the mails and record the arrival of the first event, unless an earlier event is recorded."""
-    if not first_events:
-        return
-    if sql.is_available(database):
-        sql.accept_by_events(database, first_events, now)
-        return
-    # As in `sql`: the worker that posts decides the state of a mail in posting, and an acceptance that only
-    # events prove has the time of the first event.
-    is_posting = Q(state=Mail.State.POSTING)
-    is_by_events = Q(accepted_at=None) | Q(accepted_at=F("first_event_at"))
-    for pk, at in first_events.items():
-        Mail.objects.using(database).filter(Q(first_event_at=None) | Q(first_event_at__gt=at), pk=pk).update(
-            first_event_at=at,
-            state=Case(When(is_posting, then=F("state")), default=Value(Mail.State.ACCEPTED)),
-            accepted_at=Case(When(is_by_events, then=Value(at)), default=F("accepted_at")),
-            finished_at=Coalesce("finished_at", Value(now)),
-            error="",
-        )
 
 
 # Receivers were notified, or the worker that posts will notify them.

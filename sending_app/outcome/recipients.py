@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from django.db.models import Q, QuerySet
-
 from events_app.shared.database import AnyOf
 from events_app.signals import EventType, TrackingEvent
 from sending_app import sql
@@ -90,10 +88,6 @@ def apply_updates(updates: dict[int, RecipientUpdate], database: str) -> None:
     """Apply updates, by primary key, to the recipients that an update moves forward."""
     if not updates:
         return
-    if not sql.is_available(database):
-        for pk, update in updates.items():
-            _apply_by_orm(update, Recipient.objects.using(database).filter(pk=pk))
-        return
     # In order, like every multi-row write: workers that lock rows in different orders deadlock.
     locked = Recipient.objects.using(database).filter(AnyOf("pk", list(updates))).order_by("pk")
     list(locked.select_for_update().values_list("pk"))
@@ -101,7 +95,7 @@ def apply_updates(updates: dict[int, RecipientUpdate], database: str) -> None:
         database,
         [
             {
-                "pk": pk,
+                "id": pk,
                 "rank": update.ranked.rank,
                 "status": update.ranked.status,
                 "status_at": update.status_at,
@@ -111,13 +105,3 @@ def apply_updates(updates: dict[int, RecipientUpdate], database: str) -> None:
             for pk, update in updates.items()
         ],
     )
-
-
-def _apply_by_orm(update: RecipientUpdate, row: "QuerySet[Recipient]") -> None:
-    (status, rank), at, reason = update.ranked, update.status_at, update.reject_reason
-    is_further = Q(rank__lt=rank)
-    if at:
-        is_further |= Q(rank=rank, status_at__gt=at) | Q(rank=rank, status_at=at, reject_reason__gt=reason)
-    row.filter(is_further).update(status=status, rank=rank, status_at=at, reject_reason=reason)
-    for column, first in update.engagement_times.items():
-        row.filter(Q(**{column: None}) | Q(**{f"{column}__gt": first})).update(**{column: first})

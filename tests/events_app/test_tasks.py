@@ -599,7 +599,7 @@ def test_a_drain_interrupted_by_the_time_limit_in_its_closing_tick_loses_nothing
     assert (log.ids, stream.backlog(), pending_ids()) == (["A1"], 0, [])
 
 
-@pytest.mark.parametrize("at", ['INSERT INTO "events_app_event"', 'INSERT INTO "events_app_pendingdelivery"'])
+@pytest.mark.parametrize("at", ["INSERT INTO events_app_event", "INSERT INTO events_app_pendingdelivery"])
 def test_events_whose_storing_is_interrupted_by_the_time_limit_are_read_again_at_once(
     database: str, tracking: ReceiverSignal, at: str
 ) -> None:

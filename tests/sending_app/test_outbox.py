@@ -168,7 +168,7 @@ def test_insert_in_one_statement_creates_the_same_rows(database: str) -> None:
     assert len(queries) == 1
     at_once = all_of_it()
     OutboxMessage.objects.all().delete()
-    with mock.patch.object(sql, "is_available", return_value=False):
+    with mock.patch.object(sql, "is_postgresql", return_value=False):
         outbox.keep(sent, "default", 100)
     assert at_once == all_of_it()
     assert len(at_once) == 4

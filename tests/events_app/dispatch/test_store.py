@@ -276,7 +276,7 @@ def test_a_missing_table_raises_database_away_and_makes_no_dead_letters(database
 
 
 def is_insert_of(address: str, sql: str, params: object) -> bool:
-    return sql.startswith('INSERT INTO "events_app_event"') and address in str(params)
+    return sql.startswith("INSERT INTO events_app_event ") and address in str(params)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from threading import Barrier
 from typing import Any
-from unittest import mock
 
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
@@ -22,10 +21,10 @@ from events_app.dispatch import store
 from events_app.dispatch.leases import Lease
 from events_app.models import Event
 from events_app.shared.database import DatabaseUnavailable
-from sending_app import outbox, sql
-from sending_app.models import FINAL, Mail, Recipient
+from sending_app import outbox
+from sending_app.models import Mail, Recipient
 from sending_app.outcome import events as outcome_events
-from tests.support.databases import on_postgresql, updates_fail
+from tests.support.databases import updates_fail
 from tests.support.events.stored_events import stream_entries
 from tests.support.examples import examples
 from tests.support.recorded_calls import recorded_signals
@@ -277,7 +276,6 @@ def test_events_without_a_valid_message_id_need_no_query(database: str, message_
     assert [query["sql"] for query in queries if "SELECT" in query["sql"]] == []
 
 
-@on_postgresql
 def test_events_of_many_mails_need_few_queries(database: str) -> None:
     for _ in range(12):
         put_in_outbox()
@@ -292,33 +290,26 @@ def test_events_of_many_mails_need_few_queries(database: str) -> None:
     assert all(one.opened_at for one in stored_recipients())
 
 
-@on_postgresql
-@pytest.mark.parametrize("state", Mail.State)
-@pytest.mark.parametrize("first_event_at", [None, LATER - timedelta(hours=1), LATER + timedelta(hours=1)])
-@pytest.mark.parametrize("is_accepted_by", ["nothing", "events", "a response"])
-def test_the_sql_accepts_a_mail_as_the_orm_does(
-    database: str, state: Mail.State, first_event_at: datetime | None, is_accepted_by: str
+@pytest.mark.parametrize(
+    ("first_event_at", "accepted_at", "expected"),
+    [
+        (None, LATER - timedelta(days=1), (LATER, LATER - timedelta(days=1))),
+        (LATER + timedelta(hours=1), LATER + timedelta(hours=1), (LATER, LATER)),
+        (LATER + timedelta(hours=1), LATER - timedelta(days=1), (LATER, LATER - timedelta(days=1))),
+        (LATER - timedelta(hours=1), LATER - timedelta(hours=1), (LATER - timedelta(hours=1),) * 2),
+        (LATER + timedelta(microseconds=1), None, (LATER, LATER)),
+    ],
+)
+def test_the_first_event_to_arrive_gives_the_time_of_an_acceptance_by_events(
+    database: str,
+    first_event_at: datetime | None,
+    accepted_at: datetime | None,
+    expected: tuple[datetime, datetime],
 ) -> None:
-    accepted_at = {"nothing": None, "events": first_event_at, "a response": LATER - timedelta(days=1)}
-    finished_at = LATER if state in FINAL else None
-    accepted = []
-    for is_available in (True, False):
-        put_in_outbox()
-        (one,) = stored_recipients(Mail.objects.latest("pk"))
-        row = Mail.objects.filter(pk=one.mail_id)
-        row.update(
-            state=state,
-            first_event_at=first_event_at,
-            accepted_at=accepted_at[is_accepted_by],
-            finished_at=finished_at,
-            error="why",
-        )
-        with mock.patch.object(sql, "is_available", return_value=is_available):
-            outcome_events.apply_events([normalized_event("processed", one)], [LATER])
-        columns = ("state", "first_event_at", "accepted_at", "error", "x_message_id", "sent_twice")
-        after = row.values(*columns, "finished_at").get()
-        accepted.append({**after, "finished_at": after["finished_at"] and (finished_at or "now")})
-    assert accepted[0] == accepted[1]
+    put_in_outbox()
+    be(State.ACCEPTED, first_event_at=first_event_at, accepted_at=accepted_at)
+    outcome_events.apply_events([normalized_event("processed", stored_recipients()[0])], [LATER])
+    assert (only_part().first_event_at, only_part().accepted_at) == expected
 
 
 # With the storing, or not at all
