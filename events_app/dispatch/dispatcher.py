@@ -10,17 +10,23 @@ from typing import TypeAlias
 
 import billiard.common
 from celery.exceptions import SoftTimeLimitExceeded
-from django.db import DatabaseError, InterfaceError, OperationalError, router, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 
 from events_app import sql
 from events_app.conf import ATOMIC_DISPATCH
 from events_app.decode import Unreadable
 from events_app.dispatch import results, transactions
 from events_app.dispatch.kinds import Unavailable
-from events_app.dispatch.leases import Delivery, Lease, lease_duration_ms, leased, take_expired
+from events_app.dispatch.leases import (
+    Delivery,
+    Lease,
+    events_database,
+    lease_duration_ms,
+    leased,
+    take_expired,
+)
 from events_app.dispatch.results import ResultBuffer
 from events_app.dispatch.transactions import Outside, TransactionLost
-from events_app.models import PendingDelivery
 from events_app.shared import counters
 from events_app.shared.database import DatabaseUnavailable
 from events_app.signals import ESP_NAME, NamedReceiver, webhook_views
@@ -127,7 +133,7 @@ class _Calls:
                 with guard():
                     self._call(self.receivers[name])
             except BaseException as error:  # a receiver may raise anything
-                if transactions.is_connection_lost(router.db_for_write(PendingDelivery)):
+                if transactions.is_connection_lost(events_database()):
                     raise DatabaseUnavailable(type(error).__name__) from error
                 # billiard's SIGTERM handler raises SystemExit in the middle of a receiver: at the hard limit,
                 # or when a supervisor stops the worker and its children. The receiver is not to blame.
@@ -226,7 +232,7 @@ def _calls(delivery: Delivery, receivers: dict[str, NamedReceiver], buffer: Resu
 
 def _in_one_transaction(calls: _Calls) -> None:
     """Commit the receivers' writes and the delivery's result together, or neither."""
-    using = router.db_for_write(PendingDelivery)
+    using = events_database()
     pk, lease = calls.delivery.pk, calls.lease
     try:
         with transaction.atomic(using=using):

@@ -88,7 +88,8 @@ class Delivery(NamedTuple):
 
     @property
     def webhook(self) -> str:
-        return str(self.row.webhook)
+        webhook: str = self.row.webhook
+        return webhook
 
 
 def leased(pks: Sequence[int], lease: Lease) -> "QuerySet[AbstractPendingDelivery]":
@@ -113,7 +114,7 @@ def take_expired(lease: Lease) -> Delivery | None:
     then, and becomes a dead letter without harm to its neighbours.
     """
     while True:
-        with transaction.atomic(using=_using()):
+        with transaction.atomic(using=events_database()):
             expired = _due(LEASED, lease.kind).order_by("due").select_for_update(skip_locked=True).first()
             if expired is None:
                 return None
@@ -121,7 +122,7 @@ def take_expired(lease: Lease) -> Delivery | None:
             if expired.lease == ORPHANED or expired.worker_deaths < MOST_WORKER_DEATHS:
                 row.update(
                     lease=lease.token,
-                    due=database_now(_using()) + lease_duration(),
+                    due=database_now(events_database()) + lease_duration(),
                     worker_deaths=expired.worker_deaths + (expired.lease != ORPHANED),
                 )
                 break
@@ -150,16 +151,17 @@ def anything_expired(kind: Kind = EVENTS) -> bool:
 def pending_rows(kind: Kind) -> "QuerySet[AbstractPendingDelivery]":
     """The pending deliveries and the dead letters of this kind."""
     manager: Manager[AbstractPendingDelivery] = kind.pending_model._default_manager
-    return manager.using(_using())
+    return manager.using(events_database())
 
 
 def stored_rows(kind: Kind) -> "QuerySet[Any]":
     """The stored rows of this kind, whether a delivery is pending or not."""
     model: Any = kind.pending_model._meta.get_field(kind.pending_model.ROW_FIELD).related_model
-    return cast("QuerySet[Any]", model._default_manager.using(_using()))
+    return cast("QuerySet[Any]", model._default_manager.using(events_database()))
 
 
-def _using() -> str:
+def events_database() -> str:
+    """The database of the pending deliveries and the stored rows."""
     return router.db_for_write(PendingDelivery)
 
 
@@ -168,17 +170,17 @@ def _pending(kind: Kind) -> "QuerySet[AbstractPendingDelivery]":
 
 
 def _due(lane: Q, kind: Kind) -> "QuerySet[AbstractPendingDelivery]":
-    return _pending(kind).filter(lane, due__lte=database_now(_using()))
+    return _pending(kind).filter(lane, due__lte=database_now(events_database()))
 
 
 def _take(lane: Q, order: str, lease: Lease, limit: int) -> list[Delivery]:
     if limit == 0:
         return []
-    with transaction.atomic(using=_using()):
+    with transaction.atomic(using=events_database()):
         free = _due(lane, lease.kind).order_by(order).select_for_update(skip_locked=True)
         pks = list(free.values_list("pk", flat=True)[:limit])
         if pks:
-            due = database_now(_using()) + lease_duration()
+            due = database_now(events_database()) + lease_duration()
             _pending(lease.kind).filter(AnyOf("pk", sorted(pks))).update(lease=lease.token, due=due)
     return _load(pks, lease.kind)
 

@@ -4,15 +4,22 @@ A retry brings a failed delivery forward. A replay calls the receivers again aft
 Every write is conditional on the row's state, so a delivery leased by a worker is never touched.
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from django.db import router, transaction
+from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from events_app.dispatch.kinds import EVENTS, Kind
-from events_app.dispatch.leases import MOST_WORKER_DEATHS, ORPHANED, pending_rows, stored_rows
-from events_app.models import AbstractPendingDelivery, PendingDelivery
+from events_app.dispatch.leases import (
+    MOST_WORKER_DEATHS,
+    ORPHANED,
+    events_database,
+    pending_rows,
+    stored_rows,
+)
+from events_app.models import AbstractPendingDelivery
 from events_app.shared import counters
 from events_app.shared.database import database_now
 from events_app.signals import webhook_views
@@ -26,35 +33,20 @@ _TO_RETRY = _PENDING & _FREE & (Q(failures__gt=0) | Q(replay=True))
 _ALONE = Q(failures=0) | Q(worker_deaths__gte=MOST_WORKER_DEATHS)
 
 
-class Retried(NamedTuple):
-    """The counts of `retry`."""
-
-    retried: int
-    #: Untouched: leased by a worker.
-    in_progress: int
-
-
-class Replayed(NamedTuple):
-    """The counts of `replay`."""
-
-    replayed: int
-    #: Untouched: pending already.
-    pending: int
-
-
-def retry(pks: Sequence[int], kind: Kind = EVENTS) -> Retried:
+def retry(pks: Sequence[int], kind: Kind = EVENTS) -> Counter[str]:
     """Make dead letters and deferred retries due now.
 
-    Failures are not reset: a delivery at the limit becomes a dead letter after the next failure.
+    Return numbers of deliveries: `retried`, and `in_progress` for those left alone, because a worker has the
+    lease. Failures are not reset: a delivery at the limit becomes a dead letter after the next failure.
     """
     in_progress = _pending(pks, kind).filter(_PENDING).exclude(_FREE).count()
-    due_now = {"due": database_now(_using()), "error": ""}
+    due_now = {"due": database_now(events_database()), "error": ""}
     revived = {**due_now, "state": AbstractPendingDelivery.State.PENDING}
     retried = _pending(pks, kind).filter(_TO_RETRY).update(**due_now)
     retried += _pending(pks, kind).filter(_DEAD_LETTERS, ~_ALONE).update(lease=None, **revived)
     retried += _pending(pks, kind).filter(_DEAD_LETTERS, _ALONE).update(lease=ORPHANED, **revived)
     counters.count(counters.RETRIED_BY_OPERATOR, retried)
-    return Retried(retried, in_progress)
+    return Counter(retried=retried, in_progress=in_progress)
 
 
 def retryable(pks: Sequence[int], kind: Kind = EVENTS) -> "QuerySet[Any]":
@@ -62,12 +54,15 @@ def retryable(pks: Sequence[int], kind: Kind = EVENTS) -> "QuerySet[Any]":
     return _stored(pks, kind).filter(pending__in=_pending(pks, kind).filter(_DEAD_LETTERS | _TO_RETRY))
 
 
-def replay(pks: Sequence[int], names: Sequence[str], kind: Kind = EVENTS) -> Replayed:
-    """Deliver done rows and dead letters again, to the receivers of these names; no names: all receivers."""
+def replay(pks: Sequence[int], names: Sequence[str], kind: Kind = EVENTS) -> Counter[str]:
+    """Deliver done rows and dead letters again, to the receivers of these names; no names: all receivers.
+
+    Return numbers of rows: `replayed`, and `pending` for rows left alone, because a delivery is pending.
+    """
     columns = {
         "state": AbstractPendingDelivery.State.PENDING,
         "lease": None,
-        "due": database_now(_using()),
+        "due": database_now(events_database()),
         "failures": 0,
         "worker_deaths": 0,
         "replay": True,
@@ -76,7 +71,7 @@ def replay(pks: Sequence[int], names: Sequence[str], kind: Kind = EVENTS) -> Rep
     }
     pending = _pending(pks, kind).filter(_PENDING).count()
     replayed = _pending(pks, kind).filter(_DEAD_LETTERS).update(**columns)
-    with transaction.atomic(using=_using()):
+    with transaction.atomic(using=events_database()):
         # Locked against removal at the end of retention, and against a second replay at the same time.
         stored = _stored(pks, kind).order_by("pk").select_for_update(no_key=True)
         stored_pks = list(stored.values_list("pk", flat=True))
@@ -88,7 +83,7 @@ def replay(pks: Sequence[int], names: Sequence[str], kind: Kind = EVENTS) -> Rep
         ]
         pending_rows(kind).bulk_create(new, ignore_conflicts=True)
     counters.count(counters.REPLAYED, replayed + len(new))
-    return Replayed(replayed + len(new), pending)
+    return Counter(replayed=replayed + len(new), pending=pending)
 
 
 def replayable(pks: Sequence[int], kind: Kind = EVENTS) -> "QuerySet[Any]":
@@ -102,10 +97,6 @@ def connected_receivers(kind: Kind = EVENTS) -> list[str]:
     """The names of the receivers connected in this process."""
     senders = webhook_views.values()
     return sorted({receiver.name for sender in senders for receiver in kind.signal.named_receivers(sender)})
-
-
-def _using() -> str:
-    return router.db_for_write(PendingDelivery)
 
 
 def _pending(pks: Sequence[int], kind: Kind) -> "QuerySet[AbstractPendingDelivery]":

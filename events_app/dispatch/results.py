@@ -5,10 +5,10 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from django.db import DatabaseError, InterfaceError, router
+from django.db import DatabaseError, InterfaceError
 
 from events_app.conf import RECEIVER_MAX_ATTEMPTS, RECEIVER_RETRY_DELAY
-from events_app.dispatch.leases import ORPHANED, Delivery, Lease, leased
+from events_app.dispatch.leases import ORPHANED, Delivery, Lease, events_database, leased
 from events_app.models import PendingDelivery
 from events_app.shared import counters
 from events_app.shared.backoff import exponential, with_jitter
@@ -83,7 +83,7 @@ class ResultBuffer:
             self.done = []
         if not (self.released or self.interrupted):
             return
-        due = database_now(router.db_for_write(PendingDelivery))
+        due = database_now(events_database())
         if self.released and self.lease.is_held():
             count = leased(self.released, self.lease).update(lease=None, due=due)
             counters.count(counters.RELEASED, count)
@@ -106,7 +106,7 @@ def schedule_retry(delivery: Delivery, lease: Lease, receivers: Mapping[str, str
     failures, why = delivery.failures + 1, clean(why)[:_MOST_ERROR]
     changes: dict[str, object] = {"lease": None, "failures": failures, "receivers": _cleaned(receivers)}
     if failures < RECEIVER_MAX_ATTEMPTS.get():
-        due = database_now(router.db_for_write(PendingDelivery)) + backoff(failures)
+        due = database_now(events_database()) + backoff(failures)
         leased([delivery.pk], lease).update(**changes, due=due, error=why)
     else:
         error = f"tried {failures} times. {why}" if why else f"a receiver failed {failures} times."
@@ -116,7 +116,7 @@ def schedule_retry(delivery: Delivery, lease: Lease, receivers: Mapping[str, str
 
 def release_delivery(delivery: Delivery, lease: Lease, receivers: Mapping[str, str]) -> None:
     """Leave `receivers` to another worker: the budget is over."""
-    due = database_now(router.db_for_write(PendingDelivery))
+    due = database_now(events_database())
     leased([delivery.pk], lease).update(lease=None, due=due, receivers=_cleaned(receivers))
 
 

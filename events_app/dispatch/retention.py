@@ -5,12 +5,12 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from django.db import router, transaction
+from django.db import transaction
 
 from events_app.conf import RETENTION_DAYS
 from events_app.dispatch.kinds import Kind
-from events_app.dispatch.leases import Lease, pending_rows, stored_rows
-from events_app.models import AbstractPendingDelivery, PendingDelivery
+from events_app.dispatch.leases import Lease, events_database, pending_rows, stored_rows
+from events_app.models import AbstractPendingDelivery
 from events_app.shared import counters
 from events_app.shared.database import database_now, remove_old
 
@@ -30,19 +30,20 @@ class Removed(NamedTuple):
 
 
 def remove_old_events(lease: Lease) -> bool:
-    """Remove events older than EVENT_RETENTION_DAYS. False when the budget ended first.
+    """Remove events older than EVENT_RETENTION_DAYS. Return whether all are removed.
 
-    A pending delivery stays until it is done or a dead letter. Raises a database error.
+    The budget of the lease may end first. A pending delivery stays until it is done or a dead letter. Raises
+    a database error.
     """
 
-    def count(removed: Removed) -> None:
+    def count_removed(removed: Removed) -> None:
         counters.count(counters.PRUNED, len(removed.values))
         counters.count(counters.PRUNED_DEAD_LETTER, removed.dead_letters)
         if removed.dead_letters:
             logger.warning("Removed %d dead letters at the end of their retention", removed.dead_letters)
 
     days = RETENTION_DAYS.get()
-    return days is None or remove_old_rows(lease, days, SLICE, "id", count)
+    return days is None or remove_old_rows(lease, days, SLICE, "id", count_removed)
 
 
 def remove_old_rows(lease: Lease, days: int, size: int, column: str, then: Callable[[Removed], None]) -> bool:
@@ -54,7 +55,7 @@ def remove_old_rows(lease: Lease, days: int, size: int, column: str, then: Calla
     rows = stored_rows(lease.kind).order_by("pk").values_list("pk", "received_at")
     return remove_old(
         lambda after: list(rows.filter(pk__gt=after)[:size]),
-        database_now(_using()) - timedelta(days=days),
+        database_now(events_database()) - timedelta(days=days),
         lambda pks: then(_remove(lease.kind, pks, column)),
         lease.has_budget,
     )
@@ -63,7 +64,7 @@ def remove_old_rows(lease: Lease, days: int, size: int, column: str, then: Calla
 def _remove(kind: Kind, pks: list[int], column: str) -> Removed:
     rows = stored_rows(kind).filter(pk__in=pks)
     pending = pending_rows(kind).filter(pk__in=pks)
-    with transaction.atomic(using=_using()):
+    with transaction.atomic(using=events_database()):
         # A replay takes the same locks, so its pending delivery is there now, or never comes.
         locked = list(rows.order_by("pk").select_for_update().values_list("pk", column))
         kept = set(pending.filter(state=AbstractPendingDelivery.State.PENDING).values_list("pk", flat=True))
@@ -71,7 +72,3 @@ def _remove(kind: Kind, pks: list[int], column: str) -> Removed:
         dead_letters, _ = pending.filter(pk__in=removed).delete()
         rows.filter(pk__in=removed).delete()
     return Removed(list(removed.values()), dead_letters)
-
-
-def _using() -> str:
-    return router.db_for_write(PendingDelivery)

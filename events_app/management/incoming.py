@@ -51,13 +51,13 @@ class Incoming(Console):
             "retry",
             "retried",
             preview=partial(replay.retryable, kind=self.kind),
-            apply=lambda ids: replay.retry(ids, self.kind)._asdict(),
+            apply=lambda ids: replay.retry(ids, self.kind),
             left_alone={"in_progress": "a worker has them in hand"},
             otherwise="with nothing to retry: done, or not tried yet",
             only=Q(pending__isnull=False),
             wakes=[partial(wake, self.retry_task), partial(wake, self.recover_task)],
         )
-        self.change(change, options)
+        self.apply_change(change, options)
 
     def _replay(self, options: Options) -> None:
         connected = replay.connected_receivers(self.kind)
@@ -69,11 +69,11 @@ class Incoming(Console):
             "replay",
             "replayed",
             preview=partial(replay.replayable, kind=self.kind),
-            apply=lambda ids: replay.replay(ids, options["to"], self.kind)._asdict(),
+            apply=lambda ids: replay.replay(ids, options["to"], self.kind),
             left_alone={"pending": f"still pending ({hint})"},
             wakes=[partial(wake, self.retry_task)],
         )
-        self.change(change, options)
+        self.apply_change(change, options)
 
 
 def state(row: Any) -> str:

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, InterfaceError, router
+from django.db import DatabaseError, InterfaceError
 from django.db.models import Count, Min, Q
 from redis import RedisError
 
 from events_app import sql, stream, tasks
 from events_app.dispatch.kinds import EVENTS, Kind
-from events_app.dispatch.leases import ORPHANED, pending_rows
+from events_app.dispatch.leases import ORPHANED, events_database, pending_rows
 from events_app.inbound.filters import mails
 from events_app.inbound.store import INBOUND_MAILS
 from events_app.models import RELEASED, AbstractPendingDelivery, PendingDelivery
@@ -65,7 +65,7 @@ def _inbound() -> dict[str, Any] | None:
 
 
 def _now() -> Any:
-    return database_now(router.db_for_write(PendingDelivery))
+    return database_now(events_database())
 
 
 def _pending(kind: Kind) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def _pending(kind: Kind) -> dict[str, Any]:
 
 
 def _failed_receivers(kind: Kind) -> dict[str, dict[str, int]]:
-    counts = sql.count_failed_receivers(kind.pending_model, router.db_for_write(PendingDelivery))
+    counts = sql.count_failed_receivers(kind.pending_model, events_database())
     receivers = {name: {"retrying": 0, "dead": 0} for name, _ in sorted(counts)}
     for (name, state), count in counts.items():
         receivers[name]["dead" if state == PendingDelivery.State.DEAD_LETTER else "retrying"] = count

@@ -50,7 +50,7 @@ class Change:
     #: Finds the rows that would change, among those of some ids.
     preview: "Callable[[Sequence[int]], QuerySet[Any]]"
     #: Changes the rows of some ids, and counts them by outcome.
-    apply: Callable[[Sequence[int]], Mapping[str, int]]
+    apply: Callable[[Sequence[int]], Counter[str]]
     #: By the name of a count: why its rows were left alone.
     left_alone: Mapping[str, str]
     #: Why the remaining rows did not change.
@@ -210,7 +210,7 @@ class Console(BaseCommand):
 
     # Change
 
-    def change(self, change: Change, options: Options) -> None:
+    def apply_change(self, change: Change, options: Options) -> None:
         """Apply the change to the rows of the filters, or only count the rows of a dry run."""
         self._require(not self.criteria(options).is_empty() or options["all"], " Or --all.")
         rows = self._found(options)
@@ -226,6 +226,7 @@ class Console(BaseCommand):
             for ids in slices_of_ids:
                 counts.update(change.apply(ids))
         finally:
+            # After an error too: earlier slices are changed. Workers must wake, and the operator must know.
             if counts[change.done]:
                 for wake in change.wakes:
                     wake()

@@ -143,7 +143,7 @@ class Command(Console):
             otherwise="with nothing to retry: accepted, due already, cancelled, or to be settled first",
             wakes=_WAKES,
         )
-        self.change(change, options)
+        self.apply_change(change, options)
 
     def _cancel(self, options: Options) -> None:
         change = _change(
@@ -153,7 +153,7 @@ class Command(Console):
             apply=manual.cancel_mails,
             otherwise="with nothing to cancel: accepted, or given up already",
         )
-        self.change(change, options)
+        self.apply_change(change, options)
 
     def _settle(self, options: Options) -> None:
         is_posted_again = options["not_sent"]
@@ -166,7 +166,7 @@ class Command(Console):
             wakes=_WAKES if is_posted_again else (),
             warning=_MAYBE_TWICE if is_posted_again else "",
         )
-        self.change(change, options)
+        self.apply_change(change, options)
 
 
 def _change(**change: Any) -> Change:

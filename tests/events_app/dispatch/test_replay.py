@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from events_app import models, tasks
 from events_app.dispatch import leases, replay
-from events_app.dispatch.replay import Replayed, Retried
 from events_app.models import Event, PendingDelivery
 from events_app.shared import counters
 from events_app.shared.database import database_now
@@ -50,7 +49,7 @@ def test_retry_makes_dead_letters_due_for_their_failed_receivers(database: str) 
         receivers=FAILED,
         error="Given up.",
     )
-    assert replay.retry([pk]) == Retried(1, 0)
+    assert replay.retry([pk]) == {"retried": 1, "in_progress": 0}
     work = PendingDelivery.objects.get()
     assert (work.state, work.lease, work.failures, work.worker_deaths) == ("pending", None, 15, 2)
     assert (work.receivers, work.error) == (FAILED, "")
@@ -70,7 +69,7 @@ def test_retry_makes_dead_letters_due_for_their_failed_receivers(database: str) 
 def test_retry_orphans_dead_letters_without_a_failed_receiver(database: str, found: dict[str, Any]) -> None:
     (pk,) = store_done(open_event("A1"))
     add_pending(pk, state="dead", **found)
-    assert replay.retry([pk]) == Retried(1, 0)
+    assert replay.retry([pk]) == {"retried": 1, "in_progress": 0}
     work = PendingDelivery.objects.get()
     assert (work.state, work.lease, lane(work)) == ("pending", leases.ORPHANED, "expired")
     assert leases.take_expired(leases.Lease()) is not None
@@ -80,14 +79,14 @@ def test_retry_orphans_dead_letters_without_a_failed_receiver(database: str, fou
 def test_retry_makes_backed_off_events_due(database: str, found: dict[str, Any]) -> None:
     (pk,) = store_done(open_event("A1"))
     add_pending(pk, due=later(database), **found)
-    assert replay.retry([pk]) == Retried(1, 0)
+    assert replay.retry([pk]) == {"retried": 1, "in_progress": 0}
     assert (leases.anything_to_retry(), lane(PendingDelivery.objects.get())) == (True, "to retry")
 
 
 def test_retry_keeps_an_orphaned_event_orphaned(database: str) -> None:
     (pk,) = store_done(open_event("A1"))
     add_pending(pk, failures=1, lease=leases.ORPHANED)
-    assert replay.retry([pk]) == Retried(1, 0)
+    assert replay.retry([pk]) == {"retried": 1, "in_progress": 0}
     assert PendingDelivery.objects.get().lease == leases.ORPHANED
 
 
@@ -96,7 +95,7 @@ def test_retry_leaves_leased_events_alone(database: str) -> None:
     due = later(database)
     add_pending(pks[0], failures=2, lease=TOKEN, due=due)
     add_pending(pks[1], lease=TOKEN, due=due)
-    assert replay.retry(pks) == Retried(0, 2)
+    assert replay.retry(pks) == {"retried": 0, "in_progress": 2}
     assert set(PendingDelivery.objects.values_list("lease", "due")) == {(TOKEN, due)}
     assert counters.read_counters() == {}
 
@@ -105,7 +104,7 @@ def test_retry_ignores_events_without_failures(database: str) -> None:
     pks = store_done(open_event("A1"), open_event("B2"))
     due = later(database)
     add_pending(pks[0], due=due)
-    assert replay.retry(pks) == Retried(0, 0)
+    assert replay.retry(pks) == {"retried": 0, "in_progress": 0}
     assert PendingDelivery.objects.get().due == due
 
 
@@ -113,7 +112,7 @@ def test_retry_takes_only_the_given_events(database: str) -> None:
     pks = store_done(open_event("A1"), open_event("B2"))
     for pk in pks:
         add_pending(pk, state="dead", failures=1)
-    assert replay.retry(pks[1:]) == Retried(1, 0)
+    assert replay.retry(pks[1:]) == {"retried": 1, "in_progress": 0}
     assert PendingDelivery.objects.get(state="dead").pk == pks[0]
 
 
@@ -124,7 +123,7 @@ def test_retryable_finds_the_events_that_retry_takes(database: str) -> None:
     add_pending(pks[2], failures=1, lease=TOKEN)
     add_pending(pks[3])
     assert sorted(replay.retryable(pks).values_list("pk", flat=True)) == sorted(pks[:2])
-    assert replay.retry(pks).retried == 2
+    assert replay.retry(pks)["retried"] == 2
 
 
 def test_retry_calls_only_the_failed_receiver(database: str, tracking: ReceiverSignal) -> None:
@@ -170,7 +169,7 @@ def test_each_retry_of_a_dead_letter_allows_one_more_attempt(
 
 def test_replay_makes_done_events_pending(database: str) -> None:
     (pk,) = store_done(open_event("A1"))
-    assert replay.replay([pk], []) == Replayed(1, 0)
+    assert replay.replay([pk], []) == {"replayed": 1, "pending": 0}
     work = PendingDelivery.objects.get()
     assert (work.pk, work.state, work.lease, work.replay) == (pk, "pending", None, True)
     assert (work.failures, work.worker_deaths, work.receivers, work.error) == (0, 0, {}, "")
@@ -189,7 +188,7 @@ def test_replay_takes_dead_letters(database: str) -> None:
         receivers=FAILED,
         error="Given up.",
     )
-    assert replay.replay([pk], ["bank"]) == Replayed(1, 0)
+    assert replay.replay([pk], ["bank"]) == {"replayed": 1, "pending": 0}
     work = PendingDelivery.objects.get()
     assert (work.state, work.failures, work.worker_deaths, work.replay) == ("pending", 0, 0, True)
     assert (work.receivers, work.error, lane(work)) == ({"bank": ""}, "", "to retry")
@@ -201,14 +200,14 @@ def test_replay_leaves_pending_events_alone(database: str, found: dict[str, Any]
     (pk,) = store_done(open_event("A1"))
     add_pending(pk, **found)
     before = PendingDelivery.objects.values().get()
-    assert replay.replay([pk], []) == Replayed(0, 1)
+    assert replay.replay([pk], []) == {"replayed": 0, "pending": 1}
     assert PendingDelivery.objects.values().get() == before
 
 
 def test_replay_skips_a_deleted_event(database: str) -> None:
     first, second = store_done(open_event("A1"), open_event("B2"))
     Event.objects.filter(pk=first).delete()
-    assert replay.replay([first, second], []) == Replayed(1, 0)
+    assert replay.replay([first, second], []) == {"replayed": 1, "pending": 0}
     assert PendingDelivery.objects.get().pk == second
 
 
@@ -217,7 +216,7 @@ def test_replayable_finds_the_events_that_replay_takes(database: str) -> None:
     add_pending(pks[0], state="dead")
     add_pending(pks[1])
     assert set(replay.replayable(pks).values_list("pk", flat=True)) == {pks[0], pks[2]}
-    assert replay.replay(pks, []) == Replayed(2, 1)
+    assert replay.replay(pks, []) == {"replayed": 2, "pending": 1}
 
 
 def test_replay_calls_all_receivers_with_the_replay_mark(database: str, tracking: ReceiverSignal) -> None:
@@ -244,7 +243,7 @@ def test_a_failed_replay_is_retried_with_the_replay_mark(database: str, tracking
     replay.replay([pk], [])
     tasks.retry_events()
     shop.fails = False
-    assert replay.retry([pk]) == Retried(1, 0)
+    assert replay.retry([pk]) == {"retried": 1, "in_progress": 0}
     tasks.retry_events()
     assert (shop.calls, len(bank.calls)) == ([("A1", 1, True), ("A1", 2, True)], 1)
     assert not PendingDelivery.objects.exists()
@@ -259,7 +258,7 @@ def test_concurrent_replays_take_each_event_once(database: str) -> None:
     def ask(_: int) -> int:
         together.wait()
         try:
-            return replay.replay(pks, []).replayed
+            return replay.replay(pks, [])["replayed"]
         finally:
             connections.close_all()
 
@@ -298,13 +297,13 @@ requests = st.tuples(
 def ask(what: str, pks: list[int]) -> None:
     if what == "retry":
         before = replay.retryable(pks).count()
-        assert replay.retry(pks).retried == before
+        assert replay.retry(pks)["retried"] == before
     elif what == "a worker":
         tasks.retry_events()
         tasks.recover_events()
     else:
         before = replay.replayable(pks).count()
-        assert replay.replay(pks, ["shop"] if what.endswith("shop") else []).replayed == before
+        assert replay.replay(pks, ["shop"] if what.endswith("shop") else [])["replayed"] == before
 
 
 @hypothesis_settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -190,7 +190,7 @@ def test_a_replay_calls_the_named_receiver_whatever_the_routes_say(
     mail = keep_mail(posts.raw_form(sample_mail(), envelope_to=["support@parse.example.com"]))
     deliver_mails()
     for names in ((), ("plain",)):
-        assert replay.replay([mail.pk], names, INBOUND_MAILS).replayed == 1
+        assert replay.replay([mail.pk], names, INBOUND_MAILS)["replayed"] == 1
         assert deliver_retries()
     assert replay.connected_receivers(INBOUND_MAILS) == ["plain", "support"]
     assert (len(plain.calls), len(support.calls)) == (1, 2)
