@@ -37,21 +37,22 @@ class _Session(requests.Session):
 class _Thread(threading.local):
     def __init__(self) -> None:
         self.pid = os.getpid()
-        #: Sessions by URL, with the time of the last use.
-        self.sessions: dict[str, tuple[requests.Session, float]] = {}
+        #: By URL, with the time of the last use.
+        self.by_url: dict[str, tuple[requests.Session, float]] = {}
 
 
-_thread = _Thread()
+#: The open sessions of each thread.
+open_sessions = _Thread()
 
 
 @contextmanager
 def session(url: str) -> Iterator[requests.Session]:
     """The thread's session for posts to `url`."""
-    if _thread.pid != os.getpid():
+    if open_sessions.pid != os.getpid():
         # A fork shares the sockets of its parent: both would write to one connection. The sockets stay
         # open, because the parent still uses them.
-        _thread.__init__()  # type: ignore[misc]
-    sessions = _thread.sessions
+        open_sessions.__init__()  # type: ignore[misc]
+    sessions = open_sessions.by_url
     client, last_used = sessions.pop(url) if url in sessions else (_Session(), 0.0)
     if time.monotonic() - last_used > MAX_IDLE:
         client.close()  # closes the connections; the session opens new connections

@@ -19,14 +19,14 @@ from sending_app.outbox import using
 
 logger = logging.getLogger(__name__)
 
-#: Written buckets that a process remembers, so that it does not write them again.
+#: `known_buckets` above this size is emptied.
 MAX_REMEMBERED = 10_000
 
 #: An account, and the beginning of a bucket: seconds since 1970.
 _Bucket: TypeAlias = tuple[str, int]
 
-# Most events fall into a bucket that is written already.
-_written: set[_Bucket] = set()
+#: Buckets that this process knows to be written. Most events fall into such a bucket.
+known_buckets: set[_Bucket] = set()
 
 
 def bucket_length() -> timedelta:
@@ -41,21 +41,24 @@ def record(arrivals: Iterable[tuple[str, datetime]]) -> None:
     """Write the buckets of these accounts and times after the commit."""
     length = bucket_length() // timedelta(seconds=1)
     buckets = {(account, int(at.timestamp()) // length * length) for account, at in arrivals if account}
-    if new := buckets - _written:
+    if new := buckets - known_buckets:
         # Inside the transaction, drains that write the same bucket would wait for each other.
         transaction.on_commit(partial(_write, sorted(new)), using=using(), robust=True)
 
 
 def _write(buckets: Sequence[_Bucket]) -> None:
-    rows = [WebhookActivity(account=account, at=datetime.fromtimestamp(at, UTC)) for account, at in buckets]
+    rows = [
+        WebhookActivity(account=account, at=datetime.fromtimestamp(second, UTC))
+        for account, second in buckets
+    ]
     try:
         WebhookActivity.objects.using(using()).bulk_create(rows, ignore_conflicts=True)
     except (DatabaseError, InterfaceError) as error:
         logger.warning("Could not record webhook activity (%d rows): %s", len(rows), type(error).__name__)
         return
-    if len(_written) > MAX_REMEMBERED:
-        _written.clear()
-    _written.update(buckets)
+    if len(known_buckets) > MAX_REMEMBERED:
+        known_buckets.clear()
+    known_buckets.update(buckets)
 
 
 def silence(

@@ -23,13 +23,13 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "_thread", sessions._Thread())
+def no_sessions() -> None:
+    sessions.open_sessions.by_url.clear()
 
 
 @pytest.fixture(autouse=True)
 def no_remembered_activity() -> None:
-    activity._written.clear()
+    activity.known_buckets.clear()
 
 
 @pytest.fixture

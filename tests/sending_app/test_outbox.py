@@ -153,7 +153,7 @@ def test_a_mail_refused_by_the_database_leaves_the_callers_transaction_intact(
 
 
 @on_postgresql
-def test_insert_in_one_statement_creates_the_same_rows(database: str) -> None:
+def test_insert_message_creates_the_same_rows_in_one_statement(database: str) -> None:
     def all_of_it() -> list[dict[str, Any]]:
         its_own = {"id", "mail_id", "created_at", "due"}
         return [

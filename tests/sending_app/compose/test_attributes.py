@@ -10,9 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sending_app.compose.attributes import combine
-from sending_app.exceptions import SerializationError, UnsupportedFeature
+from sending_app.exceptions import (
+    AnymailUnsupportedFeature,
+    MailError,
+    SerializationError,
+    UnsupportedFeature,
+)
 from sending_app.mail import merge_deep
 from sending_app.message import SendGridMessage
+from tests.support.sending.composed_messages import rules
 from tests.support.strategies import leaves, nested_dicts
 
 flat = st.dictionaries(st.sampled_from("abc"), leaves, max_size=3)
@@ -212,3 +218,15 @@ def test_a_deep_merge_prefers_each_leaf_of_the_second_dict(
         else:
             assert merged[name] == second.get(name, first.get(name))
     assert (first, second) == before
+
+
+def test_refuse_raises_for_an_unsupported_feature() -> None:
+    with pytest.raises(UnsupportedFeature, match="SendGrid does not support flying") as caught:
+        rules().refuse("flying")
+    assert isinstance(caught.value, MailError)
+    assert isinstance(caught.value, ValueError)
+    assert AnymailUnsupportedFeature is UnsupportedFeature
+
+
+def test_refuse_does_not_raise_when_unsupported_features_are_ignored() -> None:
+    rules(ignore_unsupported=True).refuse("flying")

@@ -68,7 +68,7 @@ class Lives(RuleBasedStateMachine):
         super().__init__()
         for model in (Event, OutboxMessage, OpenCircuit, WebhookActivity):
             model.objects.all().delete()
-        activity._written.clear()
+        activity.known_buckets.clear()
         sender.unwritten.writes.clear()
         self.told.calls.clear()
         #: The requests with which SendGrid has taken each part.
@@ -167,7 +167,7 @@ class Lives(RuleBasedStateMachine):
             )
         for row in WebhookActivity.objects.order_by("at"):
             WebhookActivity.objects.filter(pk=row.pk).update(at=row.at - time)
-        activity._written.clear()
+        activity.known_buckets.clear()
 
     @rule()
     def posts_got_through(self) -> None:

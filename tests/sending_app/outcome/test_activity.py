@@ -51,7 +51,7 @@ def test_webhook_activity_is_recorded_once_per_interval(database: str) -> None:
 
 def test_webhook_activity_recorded_by_another_process_is_kept(database: str) -> None:
     record(("a", at(0)))
-    activity._written.clear()
+    activity.known_buckets.clear()
     record(("a", at(1)), ("a", at(6)))
     assert rows() == [("a", 0), ("a", 6)]
 
@@ -95,7 +95,7 @@ def test_the_number_of_remembered_intervals_is_limited(
     monkeypatch.setattr(activity, "MAX_REMEMBERED", 3)
     for number in range(50):
         record(("a", at(6 * number)))
-        assert len(activity._written) <= 4
+        assert len(activity.known_buckets) <= 4
     assert len(rows()) == 50
 
 
@@ -106,7 +106,7 @@ def test_concurrent_records_of_the_same_intervals_do_not_block_each_other(databa
         together.wait()
         try:
             for number in range(20):
-                activity._written.clear()
+                activity.known_buckets.clear()
                 record(*(("ab"[number % 2], at(6 * step)) for step in range(number, number + 20)))
         finally:
             connections.close_all()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sending_app.api import payload
-from sending_app.api.payload import build, encode, split_into_requests
+from sending_app.api.payload import build, encode_body, split_into_requests
 from sending_app.exceptions import MailError, TooLarge
 from sending_app.mail import Address, AttachedFile, ComposedMail, Personalization, SharedContent
 
@@ -98,7 +98,7 @@ def test_a_mail_up_to_the_size_limit_of_a_request_is_accepted() -> None:
     only = envelopes(1)
     [room] = [
         payload.SIZE_LIMIT
-        - len(encode(build(COMMON, only, [AttachedFile(content=b"", filename="a", type="b")])))
+        - len(encode_body(build(COMMON, only, [AttachedFile(content=b"", filename="a", type="b")])))
     ]
     fits = AttachedFile(content=bytes(room // 4 * 3 - 6), filename="a", type="b")
     mail = ComposedMail(shared=COMMON, personalizations=only, attachments=[fits])
@@ -182,7 +182,7 @@ def test_splitting_keeps_every_recipient_once_and_every_request_within_the_limit
     for part in found:
         assert part
         assert sum(len(envelope.recipients) for envelope in part) <= most
-        assert len(encode(build(common, part, attachments))) < limit
+        assert len(encode_body(build(common, part, attachments))) < limit
 
 
 @given(a_common, an_envelope, files)
@@ -190,7 +190,7 @@ def test_the_estimated_size_is_never_too_small(
     common: SharedContent, envelope: Personalization, attachments: list[AttachedFile]
 ) -> None:
     size = payload._shared_size(common, attachments) + sum(payload._sizes(common, [envelope] * 3))
-    assert size >= len(encode(build(common, [envelope] * 3, attachments)))
+    assert size >= len(encode_body(build(common, [envelope] * 3, attachments)))
 
 
 def test_the_estimated_size_includes_message_ids_in_reply_to_addresses() -> None:
@@ -198,7 +198,7 @@ def test_the_estimated_size_includes_message_ids_in_reply_to_addresses() -> None
     common = replace(COMMON, body={**COMMON.body, "reply_to_list": reply_to})
     envelope = Personalization(id=str(uuid.uuid4()), to=addresses(1))
     size = payload._shared_size(common, []) + sum(payload._sizes(common, [envelope]))
-    assert 0 <= size - len(encode(build(common, [envelope], []))) < 50
+    assert 0 <= size - len(encode_body(build(common, [envelope], []))) < 50
 
 
 @given(a_common, an_envelope, files)
@@ -207,4 +207,4 @@ def test_the_estimated_size_is_not_much_too_large(
 ) -> None:
     alone = replace(common, global_data={}, extra={})
     size = payload._shared_size(alone, attachments) + sum(payload._sizes(alone, [envelope] * 3))
-    assert size - len(encode(build(alone, [envelope] * 3, attachments))) < 50
+    assert size - len(encode_body(build(alone, [envelope] * 3, attachments))) < 50
