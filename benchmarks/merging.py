@@ -48,7 +48,7 @@ def ours() -> Callable[[Any], bytes]:
     def build(message: Any) -> bytes:
         mail = compose(message, backend.rules).mail
         (envelopes,) = payload.split_into_requests(mail)
-        return payload.encode(payload.build(mail.shared, envelopes, mail.attachments))
+        return payload.encode_body(payload.build(mail.shared, envelopes, mail.attachments))
 
     return build
 

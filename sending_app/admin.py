@@ -13,7 +13,7 @@ from django.utils.text import Truncator
 
 from events_app.shared.admin import ReadOnly
 from sending_app import timeline
-from sending_app.filters import MailCriteria, as_uuid, find_mails, forms
+from sending_app.filters import MailCriteria, address_forms, as_uuid, find_mails
 from sending_app.models import Mail, OpenCircuit, OutboxMessage, Recipient
 
 #: Related rows on a page.
@@ -94,7 +94,7 @@ class RecipientAdmin(ReadOnly):
 
     def matching(self, term: str) -> Q:
         message_id = as_uuid(term)
-        return Q(message_id=message_id) if message_id else Q(address__in=forms(term))
+        return Q(message_id=message_id) if message_id else Q(address__in=address_forms(term))
 
     @admin.display(description="Mail")
     def of_mail(self, row: Recipient) -> str:

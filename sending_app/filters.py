@@ -65,13 +65,13 @@ def recipients(criteria: MailCriteria) -> "QuerySet[Recipient]":
     if criteria.message_id is not None:
         rows = rows.filter(message_id__in=filter(None, [as_uuid(criteria.message_id)]))
     if criteria.address is not None:
-        rows = rows.filter(address__in=forms(criteria.address))
+        rows = rows.filter(address__in=address_forms(criteria.address))
     return rows
 
 
 def in_events(criteria: MailCriteria) -> set[str] | None:
     """The forms in which stored events have the filter's address; None without an address."""
-    return None if criteria.address is None else forms(criteria.address)
+    return None if criteria.address is None else address_forms(criteria.address)
 
 
 def missing_mails(ids: Sequence[str]) -> list[str]:
@@ -85,8 +85,8 @@ def of_requests(x_message_ids: Sequence[str]) -> "QuerySet[Mail]":
     return Mail.objects.using(using()).filter(x_message_id__in=x_message_ids).exclude(x_message_id="")
 
 
-def forms(address: str) -> set[str]:
-    """The forms in which recipients have an address that a person wrote."""
+def address_forms(address: str) -> set[str]:
+    """The forms in which recipients store an address that an operator types, or an inbound mail has."""
     address = clean(address).strip()
     local, _, domain = address.rpartition("@")
     variants = {address}

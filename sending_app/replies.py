@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sending_app.filters import forms, of_requests
+from sending_app.filters import address_forms, of_requests
 from sending_app.models import Recipient
 from sending_app.outbox import using
 
@@ -51,7 +51,7 @@ def _by_reference(message: "InboundMessage") -> uuid.UUID | None:
     known, mails = _known(_ids(names)), _mails(names)
     from_email = message.from_email.addr_spec if message.from_email else None
     addresses = (from_email, message.envelope_sender)
-    senders = [forms(address) for address in addresses if address and len(address) <= _MAX_ADDRESS]
+    senders = [address_forms(address) for address in addresses if address and len(address) <= _MAX_ADDRESS]
     for name in names:
         if matches := known.intersection(_ids([name])):
             return matches.pop()

@@ -19,7 +19,7 @@ from events_app.decode import Unreadable
 from events_app.models import Event, InboundMail
 from events_app.normalize import read_event
 from events_app.shared.database import SLICE
-from sending_app.filters import as_uuid, forms
+from sending_app.filters import address_forms, as_uuid
 from sending_app.message import RecipientStatus, SendStatus
 from sending_app.models import Mail, Recipient
 from sending_app.outbox import using
@@ -119,7 +119,7 @@ def refresh(status: SendStatus) -> None:
     for address, known in status.recipients.items():
         rows = by_id.get(ids[address], {})
         # The status has the address as the caller wrote the address; the outbox has the domain in ASCII.
-        row = next((rows[form] for form in forms(address) if form in rows), None)
+        row = next((rows[form] for form in address_forms(address) if form in rows), None)
         if row:
             new[address] = RecipientStatus(known.message_id, row.status)
     status.set_recipient_status(new)

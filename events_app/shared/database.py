@@ -61,8 +61,8 @@ class AnyOf(Func):
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **_: Any
     ) -> tuple[str, tuple[Any, ...]]:
         sql, params, field = self._column(compiler)
-        array = json.dumps([field.get_db_prep_value(number, connection) for number in self.values])
-        return f"{sql} IN (SELECT value FROM json_each(%s))", (*params, array)  # noqa: S608 (a column of ours)
+        values_as_json = json.dumps([field.get_db_prep_value(value, connection) for value in self.values])
+        return f"{sql} IN (SELECT value FROM json_each(%s))", (*params, values_as_json)  # noqa: S608 (a column of ours)
 
     def _column(self, compiler: SQLCompiler) -> "tuple[str, tuple[Any, ...], Field[Any, Any]]":
         if not self.values:

@@ -1,5 +1,7 @@
 """The engine runs the Celery tasks of an app, and its tick wakes tasks that have work and no wake-up.
 
+Each task first makes the writes of earlier tasks that failed with the database (`Unwritten`).
+
 The tick is the answer to every lost message and every dead worker. Beat starts a tick every few seconds, and
 each task ends with one, so a missing beat only makes recovery slower.
 """

@@ -163,8 +163,8 @@ def wake(task: "Task[[], object]") -> bool:
 
 
 def _publish(task: "Task[[], object]") -> None:
-    # The header tells the worker whether to keep the result. For this call there is none: with results in
-    # Redis, Celery would first subscribe to the result, and wait for that Redis.
+    # The header tells the worker whether to keep the result. This call ignores the result itself: with
+    # results in Redis, Celery would first subscribe to the result, and wait for that Redis.
     headers: dict[str, Any] = {"ignore_result": task.ignore_result}
     try:
         task.apply_async(

@@ -92,7 +92,7 @@ def split_into_requests(mail: ComposedMail) -> list[list[Personalization]]:
 def _shared_size(shared: SharedContent, attachments: list[AttachedFile]) -> int:
     """Bytes of a request without recipients."""
     names = [replace(file, content=b"") for file in attachments]
-    size = len(encode(build(shared, [], names)))
+    size = len(encode_body(build(shared, [], names)))
     if "attachments" not in shared.body:
         size += sum(-(-len(file.content) // 3) * 4 for file in attachments)
     return size
@@ -106,10 +106,10 @@ def _sizes(shared: SharedContent, personalizations: list[Personalization]) -> It
         # personalization without the shared side.
         nobody = Personalization(id="", to=[])
         everyone = build_personalization(replace(shared, tracked=False), nobody)
-        shared_size = len(encode(everyone))
+        shared_size = len(encode_body(everyone))
         shared = replace(shared, global_data={}, extra={})
     for personalization in personalizations:
-        size = len(encode(build_personalization(shared, personalization)))
+        size = len(encode_body(build_personalization(shared, personalization)))
         yield size + shared_size + 1
 
 
@@ -188,6 +188,6 @@ def build_personalization(shared: SharedContent, personalization: Personalizatio
     return fields
 
 
-def encode(body: Any) -> bytes:
+def encode_body(body: Any) -> bytes:
     """Encode as compact JSON in UTF-8."""
     return _encoder.encode(body)

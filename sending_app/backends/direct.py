@@ -65,7 +65,7 @@ class EmailBackend(Mailer):
         while pending:
             part = pending.popleft()
             sent = client.post(
-                self.account, payload.encode(payload.build(mail.shared, part, mail.attachments))
+                self.account, payload.encode_body(payload.build(mail.shared, part, mail.attachments))
             )
             if not sent.error:
                 is_part_accepted = True

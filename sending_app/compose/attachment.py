@@ -131,8 +131,8 @@ def _in_utf8(text: bytes, charset: str, media_type: MediaType) -> tuple[bytes, M
         return text, MediaType(UNKNOWN_TYPE, {})
 
 
-def _filename(written: str | None, media_type: str) -> str:
-    name = _bad.sub("_", str(written or "").strip())
+def _filename(given_name: str | None, media_type: str) -> str:
+    name = _bad.sub("_", str(given_name or "").strip())
     if not name:
         return f"attachment{mimetypes.guess_extension(media_type) or '.bin'}"
     # Keep the end: programs choose by the extension.

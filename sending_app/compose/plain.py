@@ -89,7 +89,7 @@ def _number(number: float, path: _Path) -> float:
     if isinstance(number, int):
         if not -_LARGE < number < _LARGE:
             raise SerializationError(f"{_words(path)} has more than {MAX_DIGITS} digits")
-        return int(number)
+        return int(number)  # of a subclass such as an enum, which JSON writes in another way
     if not math.isfinite(number):
         raise SerializationError(f"{_words(path)} is {float(number)}, which JSON cannot express")
     return float(number)

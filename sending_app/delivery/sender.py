@@ -75,7 +75,7 @@ def request_body(leased: LeasedMail) -> bytes:
     """The body of the request that sends the leased mail."""
     message = leased.mail.message
     files = outbox.files_of(message) if leased.has_files else []
-    return payload.encode(
+    return payload.encode_body(
         payload.build(outbox.shared_content_of(message), outbox.personalizations_of(leased.mail), files)
     )
 

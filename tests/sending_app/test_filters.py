@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sending_app.filters import MailCriteria, find_mails, forms, missing_mails, recipients
+from sending_app.filters import MailCriteria, address_forms, find_mails, missing_mails, recipients
 from sending_app.models import Mail, OutboxMessage, Recipient
 from tests.support.sending.outbox_mails import all_parts, mail, only_part, put_in_outbox
 
@@ -85,17 +85,17 @@ def test_filter_by_any_spelling_of_an_address(database: str) -> None:
     ],
 )
 def test_forms_include_the_ascii_form_of_an_address(given: str, out: str) -> None:
-    assert out in forms(given)
+    assert out in address_forms(given)
 
 
 def test_forms_include_the_address_by_the_projects_encoder(anymail: Callable[..., None]) -> None:
     anymail(IDNA_ENCODER=lambda domain: "of-our-own.example")
-    assert "ann@of-our-own.example" in forms("ann@bücher.example")
+    assert "ann@of-our-own.example" in address_forms("ann@bücher.example")
 
 
 def test_an_unencodable_domain_is_looked_up_unchanged() -> None:
-    assert forms("ann@\u2028.example") == {"ann@\u2028.example"}
-    assert forms("\0") == {""}
+    assert address_forms("ann@\u2028.example") == {"ann@\u2028.example"}
+    assert address_forms("\0") == {""}
 
 
 def test_filter_by_address_and_message_id_must_match_one_recipient(database: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sending_app.api.payload import build, encode
+from sending_app.api.payload import build, encode_body
 from sending_app.mail import AttachedFile, Personalization, SharedContent
 
 COMMON = SharedContent(body={"from": {"email": "shop@example.com"}, "subject": "Hello"})
@@ -216,8 +216,8 @@ def test_build_does_not_change_its_arguments(data: Any, own: Any, extra: Any) ->
 @given(st.dictionaries(names, json_values, max_size=4))
 def test_the_encoded_body_is_read_back_unchanged(data: dict[str, Any]) -> None:
     body = build(replace(COMMON, dynamic=True, global_data=data), [MIRA], [])
-    assert json.loads(encode(body)) == body
+    assert json.loads(encode_body(body)) == body
 
 
 def test_the_body_is_encoded_as_compact_utf8() -> None:
-    assert encode({"a": ["é", 1, None, True]}) == '{"a":["é",1,null,true]}'.encode()
+    assert encode_body({"a": ["é", 1, None, True]}) == '{"a":["é",1,null,true]}'.encode()

@@ -166,7 +166,7 @@ def test_any_attributes_become_a_request_or_a_mail_error(
         return
     mail = composed.mail
     body = payload.build(mail.shared, mail.personalizations, mail.attachments)
-    assert json.loads(payload.encode(body)) == body
+    assert json.loads(payload.encode_body(body)) == body
     message = restore(mail.shared, mail.personalizations)
     assert message.recipients()
 
