@@ -47,26 +47,16 @@ def keep(composed: ComposedMail, alias: str, bulk_above: int) -> Mail.Lane:
         with nullcontext() if is_autocommit else transaction.atomic(using=database):
             sql.insert_message(database, message, mail, recipients)
     else:
-        _insert_each(composed, alias, lane, split, database)
+        with transaction.atomic(using=database):
+            message = _message(composed, alias, database_now(database))
+            message.save(using=database)
+            files = (Attachment(message=message, **asdict(file)) for file in composed.attachments)
+            Attachment.objects.using(database).bulk_create(files)
+            mails = [_mail(message, lane, composed.shared, personalizations) for personalizations in split]
+            Mail.objects.using(database).bulk_create(mails)
+            rows = (row for pair in zip(mails, split, strict=True) for row in _recipients(*pair))
+            Recipient.objects.using(database).bulk_create(rows, batch_size=SLICE)
     return lane
-
-
-def _insert_each(
-    composed: ComposedMail,
-    alias: str,
-    lane: Mail.Lane,
-    split: Sequence[Sequence[Personalization]],
-    database: str,
-) -> None:
-    with transaction.atomic(using=database):
-        message = _message(composed, alias, database_now(database))
-        message.save(using=database)
-        files = (Attachment(message=message, **asdict(file)) for file in composed.attachments)
-        Attachment.objects.using(database).bulk_create(files)
-        mails = [_mail(message, lane, composed.shared, personalizations) for personalizations in split]
-        Mail.objects.using(database).bulk_create(mails)
-        recipients = (row for pair in zip(mails, split, strict=True) for row in _recipients(*pair))
-        Recipient.objects.using(database).bulk_create(recipients, batch_size=SLICE)
 
 
 def shared_content_of(message: OutboxMessage) -> SharedContent:

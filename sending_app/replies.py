@@ -48,7 +48,11 @@ def _by_reference(message: "InboundMessage") -> uuid.UUID | None:
     # References lists the whole thread; the direct parent comes last.
     references = dict.fromkeys((*message.in_reply_to, *reversed(message.references)))
     names = [_local_part(reference.strip("<>")) for reference in references][:MAX_IDS]
-    known, mails = _known(_ids(names)), _mails(names)
+    known = _known(_ids(names))
+    # SendGrid has been seen to use a Message-ID like "<X-Message-Id@geopod-ismtpd-4>" for all mails of a
+    # request. No document promises the form.
+    requests = of_requests([name for name in names if _X_MESSAGE_ID.fullmatch(name)])
+    mails = dict(requests.values_list("x_message_id", "pk")[:MAX_IDS])
     from_email = message.from_email.addr_spec if message.from_email else None
     addresses = (from_email, message.envelope_sender)
     senders = [address_forms(address) for address in addresses if address and len(address) <= _MAX_ADDRESS]
@@ -73,14 +77,6 @@ def _known(ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
     """Ids that the outbox has."""
     rows = Recipient.objects.using(using()).filter(message_id__in=ids)
     return set(rows.values_list("message_id", flat=True).distinct())
-
-
-def _mails(names: Iterable[str]) -> dict[str, int]:
-    """Mails by the X-Message-Id of their request."""
-    # SendGrid has been seen to use a Message-ID like "<X-Message-Id@geopod-ismtpd-4>" for all mails of a
-    # request. No document promises the form.
-    rows = of_requests([name for name in names if _X_MESSAGE_ID.fullmatch(name)])
-    return dict(rows.values_list("x_message_id", "pk")[:MAX_IDS])
 
 
 def _only_id(mail: int, senders: Iterable[set[str]]) -> uuid.UUID | None:

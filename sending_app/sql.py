@@ -50,7 +50,6 @@ RETURNING {columns},
 
 _ALL_CIRCUITS_CLOSED = "NOT EXISTS (SELECT 1 FROM sending_app_opencircuit WHERE account IN ({fingerprints}))"
 
-# The ORM takes longer to build this statement than the database to run it.
 _ACCEPT_BY_RESPONSE = """
 UPDATE sending_app_mail SET
     state = 'accepted', x_message_id = %s, error = '',

@@ -27,7 +27,14 @@ class SendGridTrackingWebhookView(WebhookView):
     def accept(self, request: HttpRequest) -> None:
         secrets = conf.BASIC_AUTH.get(self.basic_auth)
         keys = conf.VERIFICATION_KEYS.get(self.tracking_webhook_verification_key)
-        _check_headers(request, secrets, keys)
+        # Before a stranger can keep this view waiting for a body.
+        if not (secrets or keys or conf.ALLOW_INSECURE.get()):
+            raise Refusal(
+                HTTPStatus.FORBIDDEN,
+                f"neither {conf.VERIFICATION_KEYS.name} nor {conf.BASIC_AUTH.name} is set on this server",
+            )
+        if why := fault_in_headers(request, secrets, keys, conf.SIGNATURE_MAX_AGE.get()):
+            raise Refusal(HTTPStatus.FORBIDDEN, why)
         body = _read(request, conf.BODY_LIMIT.get())
         if keys:
             timestamp, signed = signature_headers(request)
@@ -46,17 +53,6 @@ class SendGridTrackingWebhookView(WebhookView):
             raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error)) from None
         except stream.AppendFailed as error:
             raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, f"not taken, send again: {error}") from None
-
-
-def _check_headers(request: HttpRequest, secrets: Sequence[str], keys: Sequence[str]) -> None:
-    """Refuse a post by the headers, before a stranger can keep the view waiting for a body."""
-    if not (secrets or keys or conf.ALLOW_INSECURE.get()):
-        raise Refusal(
-            HTTPStatus.FORBIDDEN,
-            f"neither {conf.VERIFICATION_KEYS.name} nor {conf.BASIC_AUTH.name} is set on this server",
-        )
-    if why := fault_in_headers(request, secrets, keys, conf.SIGNATURE_MAX_AGE.get()):
-        raise Refusal(HTTPStatus.FORBIDDEN, why)
 
 
 def _read(request: HttpRequest, limit: int) -> bytes:

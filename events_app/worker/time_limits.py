@@ -28,7 +28,6 @@ from celery.exceptions import SoftTimeLimitExceeded
 from celery.signals import task_postrun, task_prerun
 
 from events_app.shared import wakeup
-from events_app.shared.wakeup import Limits
 
 #: Seconds after Celery's limit. Celery starts to count when the main process reads the child's "accepted", a
 #: moment after the child's own start.
@@ -82,22 +81,19 @@ def _begin(task: "Task[..., object]", **_: Any) -> None:
         return
     _end(task)  # a soft limit may have interrupted the last task just before its `_end`
     ours = wakeup.registered.get(task.name)
-    if ours:
-        _keep(ours.limits)
-
-
-def _keep(limits: Limits) -> None:
+    if ours is None:
+        return
     # Not at the start of the child: billiard sets its handler after Celery's worker_process_init
     # (Worker.after_fork in billiard/pool.py).
     handler = signal.getsignal(signal.SIGUSR1)
     if handler is not _on_soft_limit:
         _child.raise_soft_limit = handler
         signal.signal(signal.SIGUSR1, _on_soft_limit)
-    _child.running = _Running(time.monotonic() + limits.soft + LATER)
+    _child.running = _Running(time.monotonic() + ours.limits.soft + LATER)
     if _child.thread is None:
         _child.thread = threading.Thread(target=_watch, name="sendgrid-time-limits", daemon=True)
         _child.thread.start()
-    faulthandler.dump_traceback_later(limits.hard + LATER, exit=True, file=_STDERR)
+    faulthandler.dump_traceback_later(ours.limits.hard + LATER, exit=True, file=_STDERR)
 
 
 def _end(task: "Task[..., object]", **_: Any) -> None:

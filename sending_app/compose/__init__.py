@@ -57,7 +57,12 @@ def compose(message: EmailMessage, rules: Rules) -> Composed:
     else:
         recipients = personalizations.read_recipients(attributes, rules)
         batch = any(name in attributes for name in personalizations.BATCH_ATTRIBUTES)
-        made = _personalizations(recipients, attributes, shared, batch, rules)
+        if batch:
+            made = personalizations.for_each(recipients, attributes, shared.dynamic, rules)
+        else:
+            made = [personalizations.for_all(recipients)]
+        if not shared.dynamic and shared.field_format is None:
+            warn_of_bare_names((personalization.merge_data for personalization in made), shared.global_data)
         ids = _ids(recipients, made)
     _check_marker(shared, made)
     bulk = attributes.get("bulk")
@@ -102,18 +107,6 @@ def _shared_content(
         extra=extra.shared,
         tracked=rules.generate_message_id,
     )
-
-
-def _personalizations(
-    recipients: Recipients, attributes: Attributes, shared: SharedContent, batch: bool, rules: Rules
-) -> list[Personalization]:
-    if batch:
-        made = personalizations.for_each(recipients, attributes, shared.dynamic, rules)
-    else:
-        made = [personalizations.for_all(recipients)]
-    if not shared.dynamic and shared.field_format is None:
-        warn_of_bare_names((personalization.merge_data for personalization in made), shared.global_data)
-    return made
 
 
 def _ids(recipients: Recipients, made: list[Personalization]) -> dict[str, str]:

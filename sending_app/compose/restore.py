@@ -24,7 +24,16 @@ def restore(shared: SharedContent, personalizations: Sequence[Personalization]) 
         from_email=write(body.pop("from")),
         reply_to=[write(address) for address in body.pop("reply_to_list", [])],
         headers=dict(body.pop("headers", {})),
-        **_recipients(personalizations),
+        **{
+            field: list(
+                dict.fromkeys(
+                    write(address)
+                    for personalization in personalizations
+                    for address in getattr(personalization, field)
+                )
+            )
+            for field in ("to", "cc", "bcc")
+        },
         **{ours: body.pop(name) for name, ours in _NAMES.items() if name in body},
     )
     first = next((form for form in content if form["type"] in ("text/plain", "text/html")), None)
@@ -39,19 +48,6 @@ def restore(shared: SharedContent, personalizations: Sequence[Personalization]) 
         message.send_at = datetime.fromtimestamp(body.pop("send_at"), UTC)
     _set_extra(message, shared, personalizations, body)
     return message
-
-
-def _recipients(personalizations: Iterable[Personalization]) -> dict[str, list[str]]:
-    return {
-        field: list(
-            dict.fromkeys(
-                write(address)
-                for personalization in personalizations
-                for address in getattr(personalization, field)
-            )
-        )
-        for field in ("to", "cc", "bcc")
-    }
 
 
 def _set_merge(

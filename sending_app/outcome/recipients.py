@@ -59,17 +59,15 @@ class RecipientUpdate:
         at = event.timestamp or now
         ranked = RANKED_STATUSES.get(event.event_type)
         reason = event.reject_reason or ""
-        if ranked and self._is_outranked(ranked.rank, at, reason):
+        # Among events of equal rank the earliest wins. Within a second the reason decides, so that the order
+        # of arrival does not. `sql.move_recipients` compares by the same rule.
+        if ranked and (
+            ranked.rank > self.ranked.rank
+            or (ranked.rank == self.ranked.rank and (at, reason) < (self.status_at or at, self.reject_reason))
+        ):
             self.ranked, self.status_at, self.reject_reason = ranked, at, reason
         if column := ENGAGEMENT_TIMES.get(event.event_type):
             self.engagement_times[column] = min(at, self.engagement_times.get(column, at))
-
-    def _is_outranked(self, rank: int, at: datetime, reason: str) -> bool:
-        # Among events of equal rank the earliest wins. Within a second the reason decides, so that the order
-        # of arrival does not.
-        if rank != self.ranked.rank or self.status_at is None:
-            return rank > self.ranked.rank
-        return (at, reason) < (self.status_at, self.reject_reason)
 
 
 def mark_failed(mail: Mail) -> None:
