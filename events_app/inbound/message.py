@@ -1,18 +1,18 @@
 """The object receivers get for an inbound mail."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.policy import Policy
 from email.utils import parsedate_to_datetime
 from itertools import islice
-from typing import cast
 
 from celery.exceptions import SoftTimeLimitExceeded
 
+from events_app.inbound.bodies import Contents, joined
 from events_app.inbound.construct import ConstructibleMessage
-from events_app.inbound.text import cid_urls, domains, flowed, headers, quotes
+from events_app.inbound.text import domains, flowed, headers, quotes
 from events_app.inbound.text.addresses import MOST_ADDRESSES, read_addresses
 from events_app.inbound.text.encoded_words import decode_words, one_line
 from events_app.shared.database import clean
@@ -154,7 +154,7 @@ class InboundMessage(ConstructibleMessage):
         Consecutive bodies are joined: the text above and below a picture, a body and a mailing list's footer.
         The lines of a flowed text (RFC 3676) are joined to paragraphs.
         """
-        bodies = self._bodies("text/plain")
+        bodies = Contents(self).text
         lines_left = flowed.MOST_LINES
         texts = []
         for body in bodies:
@@ -165,7 +165,7 @@ class InboundMessage(ConstructibleMessage):
                     delete_space = str(body.get_param("delsp", "")).strip().lower() == "yes"
                     text = flowed.unflowed(text, delete_space=delete_space)
             texts.append(text)
-        return _joined(texts) if bodies else None
+        return joined(texts) if bodies else None
 
     @property
     def html(self) -> str | None:
@@ -173,7 +173,8 @@ class InboundMessage(ConstructibleMessage):
 
         Consecutive bodies are joined, as in `text`.
         """
-        return _html(self._bodies("text/html"))
+        bodies = Contents(self).html
+        return joined([body.get_content_text() for body in bodies]) if bodies else None
 
     @property
     def stripped_text(self) -> str | None:
@@ -195,32 +196,6 @@ class InboundMessage(ConstructibleMessage):
         """
         return _stripped(quotes.without_quotes_html, self.html)
 
-    def _bodies(self, content_type: str) -> "list[InboundMessage]":
-        """The parts of a content type that are the body; all but the first without a file name."""
-        shown = list(self._shown(content_type))
-        return [body for body in shown if body is shown[0] or body.get_filename() is None]
-
-    def _shown(self, content_type: str) -> "Iterator[InboundMessage]":
-        """The parts of a content type that a mail program shows one below another.
-
-        Of alternatives, a report and a signed part, only the first inner part with such parts. In
-        multipart/related, the parts behind the first only if the HTML has no name to refer to them.
-        """
-        main_type, _, subtype = self.get_content_type().partition("/")
-        if main_type != "multipart":
-            if f"{main_type}/{subtype}" == content_type and not self.is_attachment():
-                yield self
-            return
-        is_first = True
-        for inner in cast("list[InboundMessage]", self.get_payload()) if self.is_multipart() else []:
-            for part in inner._shown(content_type):
-                names = ("Content-ID", "Content-Location") if subtype == "related" else ()
-                if is_first or not any(name in part for name in names):
-                    yield part
-                is_first = False
-            if not is_first and subtype in ("alternative", "report", "signed"):
-                return
-
     # --- Parts ---
 
     @property
@@ -230,7 +205,7 @@ class InboundMessage(ConstructibleMessage):
         A part without a Content-Disposition counts too: an invitation, the parts of a delivery report.
         An attached mail counts once; its own attachments belong to its own message.
         """
-        return self._files(inline=False)
+        return Contents(self).files(inline=False)
 
     @property
     def inlines(self) -> list["InboundMessage"]:
@@ -239,26 +214,7 @@ class InboundMessage(ConstructibleMessage):
         Content-Disposition does not matter: a post of parsed mode has no dispositions, and mail programs
         write "inline" for files that no text shows.
         """
-        return self._files(inline=True)
-
-    def _files(self, *, inline: bool) -> list["InboundMessage"]:
-        texts, html = self._bodies("text/plain"), self._bodies("text/html")
-        bodies = [*texts[:1], *html[:1]]
-        files = (leaf for leaf in _leaves(self) if not any(leaf is body for body in bodies))
-        shown = cid_urls.content_ids(_html(html) or "")
-        if inline:
-            return [file for file in files if file.content_id in shown]
-        return [
-            file
-            for file in files
-            if file.content_id not in shown
-            # Without a file name a text is another body, such as a mailing list's footer.
-            and (
-                file.is_attachment()
-                or file.get_content_type() not in ("text/plain", "text/html")
-                or file.get_filename() is not None
-            )
-        ]
+        return Contents(self).files(inline=True)
 
     @property
     def content_id_map(self) -> dict[str, "InboundMessage"]:
@@ -273,25 +229,6 @@ class InboundMessage(ConstructibleMessage):
 
 #: Anymail's name for the same class.
 AnymailInboundMessage = InboundMessage
-
-
-def _leaves(part: InboundMessage) -> Iterator[InboundMessage]:
-    """The parts with content, in order; an attached mail counts as a single part."""
-    if part.get_content_maintype() != "multipart":
-        yield part
-    elif part.is_multipart():
-        for inner in cast("list[InboundMessage]", part.get_payload()):
-            yield from _leaves(inner)
-
-
-def _html(bodies: list[InboundMessage]) -> str | None:
-    return _joined([body.get_content_text() for body in bodies]) if bodies else None
-
-
-def _joined(texts: list[str]) -> str:
-    """The texts of consecutive bodies, each beginning on its own line."""
-    above = [text if text.endswith("\n") else f"{text}\n" for text in texts[:-1] if text]
-    return "".join(above) + texts[-1]
 
 
 def _stripped(strip: Callable[[str], str], text: str | None) -> str | None:

@@ -198,8 +198,6 @@ BELOW = ("Content-Type: text/plain", "below")
             "<p>html",
         ),
         ("alternative", [TEXT, HTML, BELOW], "plain", "<p>html"),
-        ("report", [TEXT, ("Content-Type: message/delivery-status", "Status: 5.1.1"), BELOW], "plain", None),
-        ("signed", [TEXT, BELOW], "plain", None),
     ],
 )
 def test_consecutive_bodies_are_joined(
