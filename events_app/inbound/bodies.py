@@ -4,6 +4,7 @@ No text is lost: each part is a body, or a file, or an alternative of a body.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Generic, TypeVar, cast
 
 from events_app.inbound.part import Part
@@ -18,14 +19,14 @@ _LONGEST_EMPTY = 1000
 _Mail = TypeVar("_Mail", bound=Part)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True)
 class _Shown(Generic[_Mail]):
     """A text that a mail program shows. The name of an alternative names no file."""
 
     part: _Mail
     is_alternative: bool
 
-    @property
+    @cached_property
     def is_file(self) -> bool:
         return not self.is_alternative and self.part.get_filename() is not None
 
@@ -39,26 +40,24 @@ class Contents(Generic[_Mail]):
         self._left_out: set[int] = set()
         self._empty: dict[int, bool] = {}
         shown = self._shown(mail)
-        texts = {kind: [text for text in shown[kind] if not text.is_file] for kind in (TEXT, HTML)}
-        if not texts[TEXT] and not texts[HTML]:
-            texts = {kind: shown[kind][:1] for kind in (TEXT, HTML)}
-        bodies = self._without_inlines(texts)
+        bodies = self._without_inlines(_without_files(shown))
         #: The parts of the plain text and of the HTML.
         self.text = [body.part for body in bodies[TEXT]]
         self.html = [body.part for body in bodies[HTML]]
-        self._bodies = {id(body.part) for kind in bodies.values() for body in kind if not body.is_file}
+        self._bodies = [body for of_kind in bodies.values() for body in of_kind]
 
     def files(self, *, inline: bool) -> list[_Mail]:
         """The files that the HTML shows, or the other files."""
-        files = (leaf for leaf in self._leaves if id(leaf) not in self._bodies)
-        shown = _content_ids(self.html)
-        if inline:
-            return [file for file in files if file.content_id in shown]
+        shown = _content_ids(self.html) if self.html else set()
+        if inline and not shown:
+            return []
+        bodies = {id(body.part) for body in self._bodies if not body.is_file}
         return [
-            file
-            for file in files
-            if file.content_id not in shown
-            and (id(file) not in self._left_out or file.get_filename() is not None)
+            leaf
+            for leaf in self._leaves
+            if id(leaf) not in bodies
+            and bool(shown and leaf.content_id in shown) == inline
+            and (inline or id(leaf) not in self._left_out or leaf.get_filename() is not None)
         ]
 
     def _shown(self, part: _Mail, *, is_alternative: bool = False) -> dict[str, list[_Shown[_Mail]]]:
@@ -123,6 +122,15 @@ class Contents(Generic[_Mail]):
             kind: [text for text in of_kind if id(text.part) not in named or text.part.content_id not in ids]
             for kind, of_kind in texts.items()
         }
+
+
+def _without_files(shown: dict[str, list[_Shown[_Mail]]]) -> dict[str, list[_Shown[_Mail]]]:
+    """The texts that are no files; the first of each kind if all are files."""
+    if sum(map(len, shown.values())) > 1:
+        texts = {kind: [text for text in of_kind if not text.is_file] for kind, of_kind in shown.items()}
+        if any(texts.values()):
+            return texts
+    return {kind: of_kind[:1] for kind, of_kind in shown.items()}
 
 
 def _has_name_for_html(part: Part) -> bool:

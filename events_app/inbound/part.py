@@ -4,6 +4,7 @@ import re
 from email.message import EmailMessage
 from email.policy import Policy
 from io import BytesIO
+from operator import is_
 from typing import Any, cast
 
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -17,23 +18,30 @@ from events_app.inbound.text.transfer import decoded_content, encoded_content
 from events_app.inbound.writing import TolerantGenerator
 from events_app.shared.database import clean
 
+#: The most characters of a content whose text is kept: the HTML is read for each list of files.
+LONGEST_KEPT = 1_000_000
+_OF_TEXT = ("content-type", "content-transfer-encoding")
+
 #: The most bytes of an uploaded file's name: file systems allow 255.
 LONGEST_NAME = 200
 
 # Control characters, and characters reversing the reading direction, to show "gnp.exe" as "exe.png".
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
-# A content type that ends with its semicolon, or with a comma, a space or a comment in its place.
-_CONTENT_TYPE = re.compile(r"\s*([^\s;,(/]+/[^\s;,(/]+)(?:[\s;,(]|\Z)")
+# A content type that ends with its semicolon, or with a comma, a space or a comment in its place. Some mail
+# programs quote the type.
+_CONTENT_TYPE = re.compile(r'\s*"?([^\s;,(/"]+/[^\s;,(/"]+)"?(?:[\s;,(]|\Z)')
 
-
-_TOKEN = re.compile(r"[^\s;,(]+")
+# A disposition, but not the name of a parameter.
+_DISPOSITION = re.compile(r'"?([^\s;,("=:]++)(?!\s*+[=:])')
 
 
 class Part(EmailMessage):
     """A mail, or a part of a mail: the standard library's methods, tolerant of malformed mail."""
 
     _source: tuple[bytes, int, int] | None = None
+    #: The decoded text, and the objects from which the text was decoded.
+    _text: tuple[list[str], str] | None = None
 
     def __init__(self, policy: Policy | None = None) -> None:
         super().__init__(policy or POLICY)
@@ -74,8 +82,8 @@ class Part(EmailMessage):
 
     def get_content_disposition(self) -> str | None:
         """The disposition in lower case; None for a missing or empty header."""
-        match = _TOKEN.match(headers.beginning(self, "content-disposition"))
-        return match[0].lower() if match else None
+        match = _DISPOSITION.match(headers.beginning(self, "content-disposition"))
+        return match[1].lower() if match else None
 
     def get_content_charset(self, failobj: Any = None) -> Any:
         """Python's name of the charset that the part's label means; `failobj` without a known label.
@@ -129,10 +137,22 @@ class Part(EmailMessage):
 
     def get_content_text(self, charset: str | None = None, errors: str | None = None) -> str:
         """The content as text, in `charset` or the part's own. Raises only for `errors` such as "strict"."""
+        if charset is None and errors is None:
+            return self._decoded_text()
         charset = charset or self.get_content_charset("")
         if errors is None:
             return decode_text(self.get_content_bytes(), charset)
         return clean(self.get_content_bytes().decode(codec_name(charset) or "utf-8", errors))
+
+    def _decoded_text(self) -> str:
+        """The content as text, kept for as long as the content and its headers are the same objects."""
+        encoded = encoded_content(self)
+        if encoded is None or len(encoded) > LONGEST_KEPT:
+            return decode_text(self.get_content_bytes(), self.get_content_charset(""))
+        origin = [encoded, *(source for name, source in self.raw_items() if name.lower() in _OF_TEXT)]
+        if not self._text or len(origin) != len(self._text[0]) or not all(map(is_, origin, self._text[0])):
+            self._text = origin, decode_text(self.get_content_bytes(), self.get_content_charset(""))
+        return self._text[1]
 
     def get_content(self, *args: Any, content_manager: Any = None, **kwargs: Any) -> Any:
         """As in the standard library, but text as from `get_content_text`."""

@@ -14,7 +14,15 @@ from events_app.inbound.text.charsets import codec_name
 from events_app.inbound.text.decoding import decode_text
 from events_app.inbound.text.encoded_words import decode_source, decode_words
 
-_PARAMETER = re.compile(r';\s*+([^\s=;"]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^;]*+))', re.DOTALL)
+# A colon in place of "=", and no semicolon behind a closing quote, occur.
+_PARAMETER = re.compile(
+    r'(?:;|(?<=")[\s,]*+)\s*+([^\s=;":,]++)\s*+[=:]\s*+(?:"((?:[^"\\]|\\.)*+)"|([^;]*+))', re.DOTALL
+)
+
+# A header's main value, if any, and what stands in place of the semicolon before the first parameter.
+_NO_SEMICOLON = re.compile(
+    r"""\s*+(?:(?:"[^"]*+"|[^\s;,=:"(]++)(?:[\s,]|\([^()]*+\))++)?(?=[^\s;,=:"(/]++\s*+[=:])"""
+)
 
 # The name of a parameter in an encoding of RFC 2231: "filename*", or a piece such as "filename*0*".
 _ENCODED_NAME = re.compile(r"([^*]+)(?:\*(\d{1,4}))?(\*)?")
@@ -28,21 +36,40 @@ _END_OF_TOKEN = re.compile(r"[\s(]")
 
 
 def file_name(part: EmailMessage) -> str | None:
-    """The sender's name for a part's file, with its path, on a single line; None without a name."""
+    """The sender's name for a part's file, with its path, on a single line; None without a name.
+
+    The parameter is `filename` of Content-Disposition or `name` of Content-Type, else the other header's.
+    """
+    parameters: dict[str, Mapping[str, str]] = {}
     for header, parameter in (("Content-Disposition", "filename"), ("Content-Type", "name")):
-        name = read_parameters(next(headers.sources(part, header), "")).get(parameter)
-        if name is not None:
-            # The encoding of RFC 2231 occurs without the "*" after the parameter's name.
-            charset, quote, _ = name.partition("''")
-            return decode_words(_percent_decoded([(True, name)]) if quote and codec_name(charset) else name)
+        source = next(headers.sources(part, header), "")
+        if "name" in source.lower():
+            parameters[parameter] = read_parameters(source)
+            name = _decoded_name(parameters[parameter].get(parameter, ""))
+            if name:
+                return name
+    for parameter, other in (("filename", "name"), ("name", "filename")):
+        name = _decoded_name(parameters.get(parameter, {}).get(other, ""))
+        if name:
+            return name
     return None
+
+
+def _decoded_name(name: str) -> str:
+    # The encoding of RFC 2231 occurs without the "*" after the parameter's name.
+    charset, quote, _ = name.partition("''")
+    return decode_words(_percent_decoded([(True, name)]) if quote and codec_name(charset) else name)
 
 
 def read_parameters(header: str) -> Mapping[str, str]:
     """The parameters in a header's source by lower-case name, in any encoding of RFC 2231.
 
-    An encoded parameter replaces a plain parameter of the same name; of other duplicates the first counts.
+    An encoded parameter replaces a plain parameter of the same name, but an empty one replaces nothing; of
+    other duplicates the first counts.
     """
+    before, _, _ = header.partition(";")
+    if ("=" in before or ":" in before) and (beginning := _NO_SEMICOLON.match(header)):
+        header = f";{header[beginning.end() :]}"
     plain: dict[str, str] = {}
     encoded: dict[str, str] = {}
     pieces: dict[str, dict[int, tuple[bool, str]]] = {}
@@ -62,7 +89,7 @@ def read_parameters(header: str) -> Mapping[str, str]:
         name: _percent_decoded([of_name[number] for number in sorted(of_name)])
         for name, of_name in pieces.items()
     }
-    return plain | joined | encoded
+    return plain | {name: text for name, text in (joined | encoded).items() if text or name not in plain}
 
 
 def _percent_decoded(pieces: list[tuple[bool, str]]) -> str:

@@ -114,6 +114,9 @@ def test_a_new_payload_of_an_attached_mail_has_no_source() -> None:
         ("text/html;charset=utf-8", "text/html"),
         ("text/html", "text/html"),
         ("text/html charset=a/b", "text/html"),
+        ('"text/html"', "text/html"),
+        ('"Text/HTML"; charset="utf-8"', "text/html"),
+        ('"text/html; charset=utf-8"', "text/html"),
         ("text/html/x", "text/plain"),
         ("html", "text/plain"),
         ("", "text/plain"),
@@ -135,7 +138,10 @@ def test_a_content_type_ends_without_a_semicolon_too(value: str, content_type: s
         ("inline(a comment)", "inline"),
         ("attachment" + ";a=b" * 100_000, "attachment"),
         ("whatever\n;filename=a", "whatever"),
+        ('"attachment"; filename=a', "attachment"),
         ("; filename=a", None),
+        ("filename=a", None),
+        ('filename = "a"', None),
         ("", None),
     ],
 )
@@ -200,6 +206,21 @@ def test_get_content_text_accepts_a_charset_and_errors() -> None:
     assert parse_source(b"\n\xff").get_content_text(errors="replace") == "\ufffd"
     with pytest.raises(UnicodeDecodeError):
         parse_source(b"\n\xff").get_content_text(errors="strict")
+
+
+def test_the_text_follows_changes_of_the_part() -> None:
+    part = parse_source("Content-Type: text/plain; charset=utf-8\n\nü".encode())
+    texts = [part.text]
+    part.replace_header("Content-Type", "text/plain; charset=cp1252")
+    texts.append(part.text)
+    part.set_payload("=C3=BC")
+    texts.append(part.text)
+    part["Content-Transfer-Encoding"] = "quoted-printable"
+    texts.append(part.text)
+    del part["Content-Type"]
+    texts.append(part.text)
+    assert texts == ["ü", "Ã¼", "=C3=BC", "Ã¼", "ü"]
+    assert part.text is copy.deepcopy(part).text
 
 
 @pytest.mark.parametrize("name", ["報" * 90 + ".pdf", "é" * 200, "a" * 300 + "." + "b" * 300, ".pdf" * 80])

@@ -59,6 +59,20 @@ def message(header: str, value: str) -> InboundMessage:
         ('attachment; filename="C:\\dir\\new.txt"', "C:\\dir\\new.txt"),
         ("attachment; filename=report (1).pdf", "report (1).pdf"),
         ('attachment; filename="../../etc/passwd"', "../../etc/passwd"),
+        # No semicolon before the parameters, no disposition, another header's parameter.
+        ("attachment filename=a b.txt", "a b.txt"),
+        ('attachment, filename="a.txt"', "a.txt"),
+        ('attachment (a file) filename="a.txt"', "a.txt"),
+        ('filename="a.txt"', "a.txt"),
+        ("filename=a.txt; x=y", "a.txt"),
+        ("attachment; filename: a.txt", "a.txt"),
+        ("attachment; name=a.txt", "a.txt"),
+        # Of several names, the first that is not empty.
+        ("attachment; filename=a.txt; filename*=utf-8''", "a.txt"),
+        ("attachment; filename=a.txt; filename*0=", "a.txt"),
+        ('attachment; filename=""; name=a.txt', "a.txt"),
+        ('attachment; filename=" "', None),
+        ('attachment; filename=""', None),
         ("attachment", None),
         ("", None),
     ],
@@ -69,8 +83,25 @@ def test_a_file_name_is_read_in_every_encoding(value: str, expected: str | None)
 
 def test_the_name_in_content_type_is_the_fallback_file_name() -> None:
     assert file_name(message("Content-Type", 'text/plain; name="a.txt"')) == "a.txt"
-    both = b'Content-Disposition: inline; filename="b"\nContent-Type: text/plain; name="a"\n\n'
-    assert file_name(parse_source(both)) == "b"
+    assert file_name(message("Content-Type", "text/plain; filename=a.txt")) == "a.txt"
+    assert file_name(message("Content-Type", "text/plain name=a.txt")) == "a.txt"
+
+
+@pytest.mark.parametrize(
+    ("disposition", "content_type", "expected"),
+    [
+        ('inline; filename="b"', 'text/plain; name="a"', "b"),
+        ('inline; filename=""', 'text/plain; name="a"', "a"),
+        ("inline; filename*=utf-8''", 'text/plain; name="a"', "a"),
+        ("inline; name=b", 'text/plain; name="a"', "a"),
+        ("inline; name=b", 'text/plain; filename="a"', "b"),
+    ],
+)
+def test_the_first_name_that_is_not_empty_names_the_file(
+    disposition: str, content_type: str, expected: str
+) -> None:
+    source = f"Content-Disposition: {disposition}\nContent-Type: {content_type}\n\n"
+    assert file_name(parse_source(source.encode())) == expected
 
 
 def test_a_file_name_in_an_overlong_header_is_read() -> None:
@@ -92,6 +123,17 @@ def test_a_file_name_in_an_overlong_header_is_read() -> None:
         ("text/plain; x=\udcc3\udcbc", {"x": "ü"}),
         ("text/plain; x=", {"x": ""}),
         ("text/plain", {}),
+        ("text/plain charset=utf-8", {"charset": "utf-8"}),
+        ("text/plain, charset=utf-8", {"charset": "utf-8"}),
+        ("text/plain charset: utf-8; x=y", {"charset": "utf-8", "x": "y"}),
+        ("text/plain; charset: utf-8", {"charset": "utf-8"}),
+        ('"text/plain" charset=utf-8', {"charset": "utf-8"}),
+        ('text/plain; name="a" charset=utf-8', {"name": "a", "charset": "utf-8"}),
+        ('text/plain; name="a", charset=utf-8', {"name": "a", "charset": "utf-8"}),
+        ('text/plain; name="a b=c"; d=e', {"name": "a b=c", "d": "e"}),
+        ("text/plain; x=a:b", {"x": "a:b"}),
+        ("text/plain a/b=c", {}),
+        ("text/plain=utf-8", {}),
     ],
 )
 def test_parameters_are_read_from_the_source(value: str, expected: dict[str, str]) -> None:
