@@ -3,6 +3,7 @@
 import re
 from base64 import b64decode, encodebytes
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from email.headerregistry import Address
 from email.message import EmailMessage, Message
 from email.parser import HeaderParser
 from email.policy import Policy
@@ -17,6 +18,12 @@ from events_app.inbound.text.encoded_words import one_line
 
 _TYPE = re.compile(r"(?!multipart/)[\w!#$&^.+-]+/[\w!#$&^.+-]+", re.ASCII)
 
+# RFC 5322, 2.2.
+_HEADER_NAME = re.compile(r"[\x21-\x39\x3b-\x7e]+")
+
+#: The text of a header with addresses, or addresses.
+_Addresses = str | Address | Iterable[str | Address]
+
 _Mail = TypeVar("_Mail", bound=Part)
 
 
@@ -30,10 +37,10 @@ class ConstructibleMessage(Part):
     def construct(  # noqa: PLR0913, PLR0917 (as django-anymail's)
         cls,
         raw_headers: str | None = None,
-        from_email: str | None = None,
-        to: str | None = None,
-        cc: str | None = None,
-        bcc: str | None = None,
+        from_email: _Addresses | None = None,
+        to: _Addresses | None = None,
+        cc: _Addresses | None = None,
+        bcc: _Addresses | None = None,
         subject: str | None = None,
         headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
         text: str | None = None,
@@ -44,9 +51,10 @@ class ConstructibleMessage(Part):
     ) -> Self:
         """A mail of these headers, texts and results of `construct_attachment`.
 
-        `from_email`, `to`, `cc`, `bcc` and `subject` are the text of a header, and replace that header in
-        `raw_headers`; `headers` are added. Content-* headers are made from the texts and attachments.
-        Raises LookupError for an unknown charset, and UnicodeEncodeError for text that the charset lacks.
+        `from_email`, `to`, `cc`, `bcc` and `subject` are the text of a header, or addresses, and replace that
+        header in `raw_headers`; `headers` are added. Content-* headers are made from the texts and
+        attachments. Raises ValueError for a name that no header has, LookupError for an unknown charset, and
+        UnicodeEncodeError for text that the charset lacks.
         """
         message = cls()
         parser = HeaderParser(policy=cast("Policy", message.policy))
@@ -55,9 +63,12 @@ class ConstructibleMessage(Part):
         for name, header_text in named.items():
             if header_text is not None:
                 del message[name]
-                set_header(message, name, header_text)
+                is_text = isinstance(header_text, str | Address)
+                set_header(message, name, str(header_text) if is_text else ", ".join(map(str, header_text)))
         added = headers.items() if isinstance(headers, Mapping) else headers or ()
         for name, header_text in added:
+            if not _HEADER_NAME.fullmatch(name):
+                raise ValueError(f"No header can have the name {name!r}.")
             if not _is_of_content(name):
                 set_header(message, name, header_text)
         bodies = [

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from email.headerregistry import Address
 from email.policy import Policy
-from email.utils import parsedate_to_datetime
+from email.utils import parsedate_to_datetime, parsedate_tz
 from itertools import islice
 
 from celery.exceptions import SoftTimeLimitExceeded
@@ -22,7 +22,10 @@ __all__ = [
     "InboundMessage",
 ]
 
-_MESSAGE_ID = re.compile(r"<[^<>\s]+>")
+# A folded id has spaces: some mail programs break a long id at any place.
+_MESSAGE_ID = re.compile(r"<(?:[^<>\s]++|[^<>@]*@[^<>]*)>")
+_ID_WITHOUT_BRACKETS = re.compile(r"[^\s@<>,]+@[^\s@<>,]+")
+_SPACE = re.compile(r"\s+")
 
 
 class InboundMessage(ConstructibleMessage):
@@ -115,8 +118,12 @@ class InboundMessage(ConstructibleMessage):
 
     @property
     def message_id(self) -> str | None:
-        """The text of Message-ID, chosen by the sender; None for a missing or empty header."""
-        return decode_words(next(headers.sources(self, "Message-ID"), "")) or None
+        """The message id in Message-ID, with <>, else the header's text; None for a missing or empty header.
+
+        The sender has chosen the text.
+        """
+        text = decode_words(next(headers.sources(self, "Message-ID"), ""))
+        return next(iter(_message_ids(text)), text) or None
 
     @property
     def in_reply_to(self) -> list[str]:
@@ -134,16 +141,19 @@ class InboundMessage(ConstructibleMessage):
 
     def get_date_header(self, header: str) -> datetime | None:
         """The time in a header; None for a missing or malformed header."""
-        try:
-            time = parsedate_to_datetime(str(self[header]))
-            time.utcoffset()
-        except (ValueError, TypeError, IndexError, OverflowError):
-            return None
-        return time if time.tzinfo else time.replace(tzinfo=UTC)
+        text = str(self[header]) if header in self else ""
+        for read in (parsedate_to_datetime, _normalized_date, datetime.fromisoformat):
+            try:
+                time = read(text)
+                time.utcoffset()
+            except (ValueError, TypeError, IndexError, OverflowError):
+                continue
+            return time if time.tzinfo else time.replace(tzinfo=UTC)
+        return None
 
     def _message_ids(self, header: str) -> list[str]:
         texts = map(decode_words, headers.sources(self, header))
-        return [clean(message_id) for text in texts for message_id in _MESSAGE_ID.findall(text)]
+        return [message_id for text in texts for message_id in _message_ids(text)]
 
     # --- Bodies ---
 
@@ -225,6 +235,30 @@ class InboundMessage(ConstructibleMessage):
     def inline_attachments(self) -> dict[str, "InboundMessage"]:
         """The older name of `content_id_map`."""
         return self.content_id_map
+
+
+def _message_ids(text: str) -> list[str]:
+    """The message ids in a header's text, with <>.
+
+    Ids without <> count in a text of only such ids.
+    """
+    ids = [_SPACE.sub("", message_id) for message_id in _MESSAGE_ID.findall(text)]
+    words = text.replace(",", " ").split()
+    if not ids and all(map(_ID_WITHOUT_BRACKETS.fullmatch, words)):
+        return [f"<{word}>" for word in words]
+    return ids
+
+
+def _normalized_date(text: str) -> datetime:
+    """The time in a header with a leap second, or with 24 hours. Raises ValueError and TypeError."""
+    numbers = parsedate_tz(text)
+    if numbers is None:
+        raise ValueError
+    year, month, day, hour, minute, second, *_, offset = numbers
+    time = timedelta(hours=hour, minutes=minute, seconds=second)
+    if time > timedelta(days=1) or minute > 59 or second > 60:
+        raise ValueError
+    return datetime(year, month, day, tzinfo=timezone(timedelta(seconds=offset or 0))) + time
 
 
 #: Anymail's name for the same class.

@@ -15,7 +15,7 @@ from events_app.inbound.text.decoding import decode_text
 from events_app.inbound.text.encoded_words import one_line
 from events_app.inbound.text.parameters import file_name, read_parameters
 from events_app.inbound.text.transfer import decoded_content, encoded_content
-from events_app.inbound.writing import TolerantGenerator
+from events_app.inbound.writing import TextGenerator, TolerantGenerator
 from events_app.shared.database import clean
 
 #: The most characters of a content whose text is kept: the HTML is read for each list of files.
@@ -161,8 +161,17 @@ class Part(EmailMessage):
         return super().get_content(*args, content_manager=content_manager, **kwargs)
 
     def as_bytes(self, unixfrom: bool = False, policy: Policy | None = None) -> bytes:
+        return self._written(TolerantGenerator, unixfrom, policy)
+
+    def as_string(
+        self, unixfrom: bool = False, maxheaderlen: int | None = None, policy: Policy | None = None
+    ) -> str:
+        """As in the standard library: content beyond ASCII is in base64."""
+        return decode_text(self._written(TextGenerator, unixfrom, policy))
+
+    def _written(self, generator: type[TolerantGenerator], unixfrom: bool, policy: Policy | None) -> bytes:
         source = BytesIO()
-        TolerantGenerator(source, mangle_from_=False, policy=policy or self.policy).flatten(self, unixfrom)
+        generator(source, mangle_from_=False, policy=policy or self.policy).flatten(self, unixfrom)
         return source.getvalue()
 
     def as_uploaded_file(self) -> SimpleUploadedFile:

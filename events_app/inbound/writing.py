@@ -1,9 +1,11 @@
 """Writes a parsed mail as bytes."""
 
+from base64 import encodebytes
+from copy import copy
 from email.generator import BytesGenerator
 from email.message import EmailMessage
 
-from events_app.inbound.text.transfer import encoded_content
+from events_app.inbound.text.transfer import decoded_content, encoded_content
 
 
 class TolerantGenerator(BytesGenerator):
@@ -31,3 +33,19 @@ class TolerantGenerator(BytesGenerator):
             self._handle_text(part)  # type: ignore[attr-defined]
         else:
             super()._dispatch(part)  # type: ignore[misc]
+
+
+class TextGenerator(TolerantGenerator):
+    """Writes content beyond ASCII in base64."""
+
+    def _write(self, part: EmailMessage) -> None:
+        # The standard library encodes such a text in the declared charset, and raises for an unknown charset
+        # and for bytes that are no text of the charset.
+        content = encoded_content(part)
+        if content is not None and not content.isascii():
+            encoded = encodebytes(decoded_content(part)).decode("ascii")
+            part = copy(part)
+            del part["Content-Transfer-Encoding"]  # gives the copy a separate list of headers
+            part.set_raw("Content-Transfer-Encoding", "base64")
+            part.set_payload(encoded)
+        super()._write(part)  # type: ignore[misc]

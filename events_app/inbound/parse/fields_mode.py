@@ -7,6 +7,7 @@ import re
 from email.parser import BytesHeaderParser
 from functools import partial
 from itertools import islice
+from urllib.parse import quote
 
 from events_app.inbound import construct
 from events_app.inbound.message import InboundMessage
@@ -47,12 +48,17 @@ def rebuild_mail(form: Form, fields: Fields) -> InboundMessage:
     if files and not (text or html or "text" in fields):
         bodies = []  # no empty body before the files
     else:
-        # Only the headers of a mail of a single text say whether its lines are flowed (RFC 3676).
-        is_single = head.get_content_type() == "text/plain" and not (html or files)
+        # Only the headers of a mail of a single text have the parameters of the text: whether its lines are
+        # flowed (RFC 3676), and its name.
+        is_single = not (files or (text and html)) and (
+            head.get_content_type() == ("text/html" if html else "text/plain")
+        )
         flow = {name: str(head.get_param(name, "")) for name in ("format", "delsp") if is_single}
         parameters = "".join(f"; {name}={word}" for name, word in flow.items() if _TOKEN.fullmatch(word))
+        if is_single and (name := head.get_filename()):
+            parameters += f"; name*=utf-8''{quote(name, safe='')}"
         bodies = [construct.text_part(new(), "plain", text, parameters)] if text or not html else []
-        bodies += [construct.text_part(new(), "html", html)] if html else []
+        bodies += [construct.text_part(new(), "html", html, parameters)] if html else []
     inlines = [file for file in files if file.content_id in shown]
     attached = [file for file in files if file.content_id not in shown]
     return construct.with_content(message, new, bodies, inlines, attached)
@@ -89,16 +95,23 @@ def _files(form: Form, fields: Fields, shown: set[str], taken: Taken) -> list[In
         pairs = file_info.items() if isinstance(file_info, dict) else ()
         info = {key: text for key, text in pairs if isinstance(text, str)}
         content_id = one_line(content_ids.get(name) or info.get("content-id", "")).strip("<> ")
-        types = filter(construct.is_type_of_file, (info.get("type", ""), file.content_type))
-        content_type = next(types, "")
+        # Parameters may follow the type: the method of an invitation.
+        types = (one_line(kind).partition(";") for kind in (info.get("type", ""), file.content_type))
+        content_type, semicolon, parameters = next(
+            (kind for kind in types if construct.is_type_of_file(kind[0].strip())), ("", "", "")
+        )
         charsets = filter(_TOKEN.fullmatch, (info.get("charset", ""), file.charset))
         construct.describe_file(
             message,
-            content_type + "".join(f'; charset="{charset}"' for charset in islice(charsets, 1)),
+            # Of two parameters with a name, readers take the first.
+            content_type
+            + "".join(f'; charset="{charset}"' for charset in islice(charsets, 1))
+            + semicolon
+            + parameters,
             filename=_name(file, info, fields.charsets.get("filename", "")),
             content_id=content_id,
             # SendGrid posts no disposition. An inline text could be taken for a body.
-            inline=content_id in shown and content_type.lower() not in ("text/plain", "text/html"),
+            inline=content_id in shown and content_type.strip().lower() not in ("text/plain", "text/html"),
         )
     for name, message in messages.items():
         construct.fill(message, form.files[name].content, taken)

@@ -3,6 +3,7 @@
 import binascii
 from base64 import b64encode
 from dataclasses import FrozenInstanceError
+from email.headerregistry import Address
 from io import BytesIO, StringIO
 from typing import Any
 
@@ -75,6 +76,34 @@ def test_a_header_stays_one_line() -> None:
     message = construct(subject="one\r\nBcc: x@example.org", headers={"X-A": "b\n c"})
     assert message.subject == "one Bcc: x@example.org"
     assert message.keys() == ["Subject", "X-A", "MIME-Version", "Content-Type"]
+
+
+def test_addresses_may_be_a_list() -> None:
+    message = construct(
+        from_email=Address("A, b", addr_spec="a@x.example"),
+        to=["a@x.example", "B <b@x.example>"],
+        cc=(Address("C, d", addr_spec="c@x.example"),),
+        bcc=[],
+    )
+    assert str(message.from_email) == '"A, b" <a@x.example>'
+    assert [address.addr_spec for address in message.to] == ["a@x.example", "b@x.example"]
+    assert list(map(str, message.cc)) == ['"C, d" <c@x.example>']
+    assert message.bcc == []
+
+
+@pytest.mark.parametrize("name", ["X\nBcc: a@x.example", "X:", "X Y", "Größe", ""])
+def test_a_name_that_no_header_has_raises(name: str) -> None:
+    with pytest.raises(ValueError, match="No header"):
+        construct(headers={name: "x"})
+
+
+def test_a_source_is_read_to_a_subclass() -> None:
+    class Mail(AnymailInboundMessage):
+        pass
+
+    message = Mail.parse_raw_mime("Content-Type: message/rfc822\n\nSubject: inner\n\n")
+    assert [type(part) for part in message.walk()] == [Mail, Mail]
+    assert type(Mail.construct(text="t", attachments=[Mail.construct_attachment("a/b", b"")])) is Mail
 
 
 @pytest.mark.parametrize("text", [None, "", "t"])
@@ -212,7 +241,9 @@ files: st.SearchStrategy[dict[str, Any]] = st.builds(
     from_email=anything,
     to=anything,
     subject=anything,
-    headers=st.lists(st.tuples(st.text(max_size=9), st.text(max_size=30)), max_size=3),
+    headers=st.lists(
+        st.tuples(st.from_regex(r"[!-9;-~]{1,9}", fullmatch=True), st.text(max_size=30)), max_size=3
+    ),
     text=anything,
     html=anything,
     attachments=st.lists(files, max_size=3),

@@ -110,6 +110,21 @@ def test_bcc_is_read_from_the_header() -> None:
         ),
         ("Thu, 12 Feb 2026 13:40:01 -0000", datetime(2026, 2, 12, 13, 40, 1, tzinfo=UTC)),
         ("12 Feb 2026 13:40", datetime(2026, 2, 12, 13, 40, tzinfo=UTC)),
+        ("Sat, 31 Jan 2026 23:59:60 +0000", datetime(2026, 2, 1, tzinfo=UTC)),
+        ("12 Feb 2026 10:11:60", datetime(2026, 2, 12, 10, 12, tzinfo=UTC)),
+        (
+            "Thu, 12 Feb 2026 24:00:00 +0100",
+            datetime(2026, 2, 13, tzinfo=timezone(timedelta(hours=1))),
+        ),
+        ("2026-02-12T13:40:01Z", datetime(2026, 2, 12, 13, 40, 1, tzinfo=UTC)),
+        (
+            "2026-02-12 13:40:01+01:00",
+            datetime(2026, 2, 12, 13, 40, 1, tzinfo=timezone(timedelta(hours=1))),
+        ),
+        ("Thu, 12 Feb 2026 24:00:01 +0100", None),
+        ("Thu, 12 Feb 2026 10:11:61 +0100", None),
+        ("Thu, 12 Feb 2026 10:60:00 +0100", None),
+        ("Fri, 31 Dec 9999 24:00:00 +0100", None),
         ("Thu, 99 Feb 2026 13:40:01 +0100", None),
         ("Thu, 12 Feb 2026 13:40:01 +9999", None),
         ("12 Feb 99999999999 13:40", None),
@@ -133,7 +148,11 @@ def test_a_subject_is_one_line() -> None:
         (" <a@b> ", "<a@b>"),
         ("a b", "a b"),
         ("", None),
-        ("<a\n @b>", "<a @b>"),
+        ("<a\n @b>", "<a@b>"),
+        ("<a@b> (added by postmaster@b)", "<a@b>"),
+        ("a@b", "<a@b>"),
+        ("a@b (added by x)", "a@b (added by x)"),
+        ("<a>", "<a>"),
         ("=?utf-8?q?=3Ca=40b=3E?=", "<a@b>"),
     ],
 )
@@ -147,6 +166,24 @@ def test_message_ids_are_found_among_other_text() -> None:
     )
     assert message.in_reply_to == ["<a@b>"]
     assert message.references == ["<1@b>", "<2@b>", "<3@b>"]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("<a-long\n -id@b>", ["<a-long-id@b>"]),
+        ("<a@\n\tb> <c@d>", ["<a@b>", "<c@d>"]),
+        ("a@b", ["<a@b>"]),
+        ("a@b, c@d\n e@f", ["<a@b>", "<c@d>", "<e@f>"]),
+        ("your mail to a@b", []),
+        ("a@b <c@d>", ["<c@d>"]),
+        ("<" * 100_000, []),
+        ("<a@" * 30_000, []),
+        ("", []),
+    ],
+)
+def test_folded_message_ids_and_ids_without_brackets_are_read(value: str, expected: list[str]) -> None:
+    assert parse_lines(f"In-Reply-To: {value}", "").in_reply_to == expected
 
 
 # --- Bodies ---

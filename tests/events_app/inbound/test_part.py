@@ -208,6 +208,33 @@ def test_get_content_text_accepts_a_charset_and_errors() -> None:
         parse_source(b"\n\xff").get_content_text(errors="strict")
 
 
+@pytest.mark.parametrize("label", ["shift_jis", "windows-874", "x-unheard-of", "a\0b", "utf-8", "utf-16", ""])
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "image/png", "message/rfc822\nContent-Transfer-Encoding: base64"]
+)
+@pytest.mark.parametrize("content", [b"9 \x80 gr\xfc\x83\\ \n", "größe".encode(), b"=FC\n"])
+def test_a_mail_is_written_as_text_in_any_charset(label: str, kind: str, content: bytes) -> None:
+    head = f'Subject: größe\nContent-Type: {kind}; charset="{label}"\nContent-ID: <1>\n\n'
+    part = parse_source(head.encode() + content)
+    source = part.as_bytes()
+    text = str(part)
+    text.encode()
+    again = parse_source(text.encode())
+    assert again.subject == "größe"
+    assert again.get_content_bytes() == part.get_content_bytes()
+    assert part.as_bytes() == source
+    outer = parse_source(b"Content-Type: multipart/mixed; boundary=b\n\n--b\n" + source + b"\n--b--\n")
+    (inner,) = parse_source(outer.as_string().encode()).iter_parts()
+    assert isinstance(inner, InboundMessage)
+    assert inner.get_content_bytes() == part.get_content_bytes()
+    if content.isascii():
+        assert text == source.decode().replace("\0", "")
+
+
+def test_a_part_without_a_content_type_is_written_as_text() -> None:
+    assert parse_source(parse_source(b"\n\xfc").as_string().encode()).get_content_bytes() == b"\xfc"
+
+
 def test_the_text_follows_changes_of_the_part() -> None:
     part = parse_source("Content-Type: text/plain; charset=utf-8\n\nü".encode())
     texts = [part.text]

@@ -214,7 +214,16 @@ def test_the_charset_of_a_file_is_kept() -> None:
     assert only_file(told, attachment_info=info(charset="cp850")).get_content_text() == "ü"
 
 
-@pytest.mark.parametrize("kind", ["multipart/mixed", "text", "a/b\r\nX: y", "", "text/html; x"])
+def test_the_parameters_of_a_files_type_are_kept() -> None:
+    file = only_file(
+        FILE, attachment_info=info(type="text/calendar; method=REQUEST\r\nX: y", charset="utf-8")
+    )
+    assert file.get_content_type() == "text/calendar"
+    assert (file.get_param("method"), file.get_content_charset()) == ("REQUEST", "utf-8")
+    assert file.keys() == ["Content-Type", "Content-Disposition", "Content-Transfer-Encoding"]
+
+
+@pytest.mark.parametrize("kind", ["multipart/mixed", "text", "a/b\r\nX: y", "", "text; a/b"])
 def test_an_invalid_content_type_of_a_file_is_replaced(kind: str) -> None:
     found = only_file(FILE._replace(content_type=""), attachment_info=info(type=kind))
     assert found.get_content_type() == "application/octet-stream"

@@ -189,6 +189,26 @@ Content-Transfer-Encoding: base64
 JVBERg==
 """,
     "HTML alone": "Content-Type: text/html; charset=windows-1252\n\n<p>Hello</p>\n",
+    "a named text alone": """\
+Content-Type: text/plain; charset=utf-8; format=flowed; name*=utf-8''caf%C3%A9%20%22b%22.txt
+Content-Disposition: inline
+
+Hello
+""",
+    "named HTML alone": 'Content-Type: text/html; charset=utf-8; name="a b.html"\n\n<p>Hello</p>\n',
+    "alternatives with a name": """\
+Content-Type: multipart/alternative; boundary=a
+
+--a
+Content-Type: text/plain; name=a.txt
+
+Hello
+--a
+Content-Type: text/html; name=a.html
+
+<p>Hello</p>
+--a--
+""",
     "no text": "\n",
 }
 

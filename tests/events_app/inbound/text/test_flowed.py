@@ -13,12 +13,14 @@ from events_app.inbound.text.flowed import unflowed
         ("one \ntwo\nthree", "one two\nthree"),
         ("one \r\ntwo \r\nthree\r\n", "one two three\r\n"),
         ("one \rtwo", "one two"),
-        ("one \n\ntwo", "one \ntwo"),  # an empty line is fixed, and ends the paragraph
+        ("one \n\ntwo", "one \n\ntwo"),  # an empty line is a line of its own
+        ("> one \n>\n> two \n\n", "> one \n>\n> two \n\n"),
+        ("one \n \ntwo", "one \n\ntwo"),
         (" >no quote\n From here\n  code", ">no quote\nFrom here\n code"),
         ("> a \n> b\n>> c \n>>d\n", "> a b\n>> c d\n"),
         ("> a \n>> b \nc", "> a \n>> b \nc"),  # the depth changes, so the paragraph ends
         ("> a\n>\n> b", "> a\n>\n> b"),
-        ("> > a \n> > b", "> > a > b"),  # "> >" is a quote of depth one (4.5)
+        ("> > a \n> > b \n>> c", "> > a b c"),  # as Alpine writes; by the RFC a quote of depth one (4.5)
         ("Ann \n-- \nAnn Example \nRoad 1", "Ann \n-- \nAnn Example Road 1"),
         ("> Ann\n> -- \n> Road", "> Ann\n> -- \n> Road"),
         ("-- \nAnn", "-- \nAnn"),
