@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from enum import StrEnum, nonmember
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asgiref.sync import async_to_sync
@@ -189,6 +189,9 @@ class EventType(StrEnum):
     UNSUBSCRIBED = "unsubscribed"
     SUBSCRIBED = "subscribed"
     UNKNOWN = "unknown"
+    #: The `event_type` of an `InboundEvent`. No tracking event has these types.
+    INBOUND = nonmember("inbound")
+    INBOUND_FAILED = nonmember("inbound_failed")
 
 
 class RejectReason(StrEnum):

@@ -18,3 +18,6 @@ def test_event_types_and_reject_reasons_are_those_of_anymail() -> None:
     assert (event.event_type, event.reject_reason) == ("bounced", "timed_out")
     assert f"{event.event_type}" == "bounced"
     assert {str(word) for word in EventType} >= {"queued", "sent", "rejected", "autoresponded", "unknown"}
+    # The types of tracking events, as in the database, do not include those of inbound mail.
+    assert (EventType.INBOUND, EventType.INBOUND_FAILED) == ("inbound", "inbound_failed")
+    assert not {EventType.INBOUND, EventType.INBOUND_FAILED} & {str(word) for word in EventType}

@@ -24,7 +24,8 @@ _MOST_LINES_TRIED = 100
 _MOST_BOUNDARIES_TRIED = 5
 _LONGEST_BOUNDARY = 200
 
-_END_OF_DELIMITER = re.compile(rb"(--)?[ \t]*(\r\n|\r|\n|\Z)")
+# Some mail programs write a space before the dashes.
+_END_OF_DELIMITER = re.compile(rb"[ \t]*+(--)?[ \t]*+(\r\n|\r|\n|\Z)")
 
 # The first header of a part, below a delimiter.
 _HEADER_OF_PART = re.compile(rb"(?:\r\n|\r|\n)content-[a-z-]++:", re.IGNORECASE)

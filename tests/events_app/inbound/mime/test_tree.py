@@ -154,6 +154,16 @@ def test_parts_are_found_with_a_malformed_boundary(
     assert has_both_parts(parse_source(source.encode()))
 
 
+@pytest.mark.parametrize(
+    ("parameter", "line"), [("abc", "--abc --"), ("abc", "--abc\t-- "), ('"abc "', "--abc --")]
+)
+def test_a_closing_delimiter_may_have_a_space_before_its_dashes(parameter: str, line: str) -> None:
+    parts = PARTS.format("abc").replace("--abc--", line) + "epilogue"
+    mail = parse_source(f"Content-Type: multipart/mixed; boundary={parameter}\n{parts}".encode())
+    assert has_both_parts(mail)
+    assert mail.epilogue == "epilogue"
+
+
 def test_a_content_type_without_a_semicolon_has_a_boundary() -> None:
     assert has_both_parts(
         parse_source(b'Content-Type: multipart/mixed boundary="abc"\n' + PARTS.format("abc").encode())
@@ -234,6 +244,9 @@ def test_a_multipart_with_the_boundary_of_the_outermost_multipart_hides_no_text(
         "From: a@b.example\nthis line is no header\nTo: c@d.example\nSubject: hi\n\nbody",
         "From: a@b.example\nno header\n more of it\nSubject: hi\n\nbody",
         "From: a@b.example\nno header\nX-One: 1\nno header\nSubject: hi\n\nbody",
+        "From: a@b.example\nno header\nneither\nTo: c@d.example\nSubject: hi\n\nbody",
+        "From: a@b.example\n1\n2\n3\n4\n5\nTo: c@d.example\n more\nOdd: x\nSubject: hi\n\nbody",
+        "From: a@b.example\nno header\nPrecedence: bulk\nSubject: hi\n\nbody",
         "From: a@b.example\n>From c@d.example Mon\nSubject: hi\n\nbody",
         "From: a@b.example\nFrom c@d.example Mon\nSubject: hi\n\nbody",
         "From: a@b.example\n: no name\nSubject: hi\n\nbody",
@@ -288,6 +301,10 @@ def test_headers_of_parts_are_read_around_lines_that_are_no_headers(head: str) -
         "hello world, this is text",
         "hello world\nNote: this is text",
         "hello\nworld\nTo: be sure\n",
+        "hello\nworld\nTo: be sure\n\nmore",
+        "1\n2\n3\n4\n5\n6\nTo: be\nDate: sure\n\nmore",
+        "Dear Bob,\nSubject: your invoice\n\npay",
+        "Dear Bob,\nthis is\nsubject : your invoice\nDate: today\n\npay",
         "hello\n\nTo: be sure\n",
         "From here on\nthis is text",
         " indented",
