@@ -63,8 +63,8 @@ class ConstructibleMessage(Part):
         for name, header_text in named.items():
             if header_text is not None:
                 del message[name]
-                is_text = isinstance(header_text, str | Address)
-                set_header(message, name, str(header_text) if is_text else ", ".join(map(str, header_text)))
+                addresses = [header_text] if isinstance(header_text, str | Address) else header_text
+                set_header(message, name, ", ".join(map(str, addresses)))
         added = headers.items() if isinstance(headers, Mapping) else headers or ()
         for name, header_text in added:
             if not _HEADER_NAME.fullmatch(name):

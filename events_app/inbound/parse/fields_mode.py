@@ -55,8 +55,9 @@ def rebuild_mail(form: Form, fields: Fields) -> InboundMessage:
         )
         flow = {name: str(head.get_param(name, "")) for name in ("format", "delsp") if is_single}
         parameters = "".join(f"; {name}={word}" for name, word in flow.items() if _TOKEN.fullmatch(word))
-        if is_single and (name := head.get_filename()):
-            parameters += f"; name*=utf-8''{quote(name, safe='')}"
+        filename = head.get_filename() if is_single else None
+        if filename:
+            parameters += f"; name*=utf-8''{quote(filename, safe='')}"
         bodies = [construct.text_part(new(), "plain", text, parameters)] if text or not html else []
         bodies += [construct.text_part(new(), "html", html, parameters)] if html else []
     inlines = [file for file in files if file.content_id in shown]
