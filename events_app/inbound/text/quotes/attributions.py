@@ -2,20 +2,16 @@
 
 import re
 from collections.abc import Sequence
+from itertools import takewhile
 
 from events_app.inbound.text.quotes.line import Line
-from events_app.inbound.text.quotes.phrases import FINAL_VERBS, MIDDLE_VERBS, OPENERS
+from events_app.inbound.text.quotes.phrases import FINAL_VERBS, MIDDLE_VERBS, OPENERS, OWN_WORDS, PARTICLES
+from events_app.inbound.text.quotes.signs import ADDRESS, YEAR, has_date, has_time
 
 # Mail programs wrap an attribution at about 75 characters. Names and addresses can be long.
 _MOST_LINES = 5
 _LONGEST = 400
 
-_YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
-_NUMERIC_DATE = re.compile(r"(?<!\d)\d{1,4}([./-]) ?\d{1,2}\1 ?\d{1,4}(?!\d)")
-_TIME = re.compile(r"(?<!\d)\d{1,2}[:.]\d\d(?!\d)")
-_DAY = re.compile(r"(?<!\d)\d{1,2}(?!\d)")
-
-_ADDRESS = re.compile(r"[^\s<>@]@[^\s<>@]")
 _FINAL_ADDRESS = re.compile(r"[<\[(][^\s<>@]{1,100}@[^\s<>@]{1,200}>?[>\])]\Z")
 _FINAL_ADDRESS_AND_VERB = re.compile(
     rf"[^\s<>@]@[^\s<>@]{{1,200}}> (?:{'|'.join(map(re.escape, FINAL_VERBS))})\Z"
@@ -24,12 +20,13 @@ _FINAL_ADDRESS_AND_VERB = re.compile(
 _ANY_OPENER = f"(?:{'|'.join(map(re.escape, OPENERS))})"
 _OPENING_WORD = re.compile(rf"{_ANY_OPENER}\b", re.IGNORECASE)
 # Up to three words stand before the day: "Am Dienstag, den 3." and "Il giorno mar 3".
-_OPENER = re.compile(rf"{_ANY_OPENER}[ ,]*(?:[^\W\d]{{1,15}}[.,'׳]{{0,2}} ?){{0,3}}\d", re.IGNORECASE)
+_OPENER = re.compile(rf"{_ANY_OPENER}[ ,]*(?:[^\W\d]{{1,15}}[.,،'׳]{{0,2}} ?){{0,3}}\d", re.IGNORECASE)
 _WEEKDAY = re.compile(r"(?:[^\W\d]{1,15}\.?,? ?)?\d")
 _ISO_DATE = re.compile(r"\d{4}[/-]\d{1,2}[/-]\d{1,2} ")
 
-# "On 1 May you wrote:" can be a writer's own words. Mail programs write a name.
-_PRONOUNS = frozenset({"i", "we", "he", "she", "they", "you", "who", "it", "someone"})
+# An address in a writer's own words: "a colleague (ann@example.org)". Mail programs write "<" or a name.
+_WORD_AND_ADDRESS = re.compile(r"(?:\A| )[^\W\d_]{1,30}[ (\[]{1,2}(?=[^\s<>@]{1,100}@)")
+_QUOTATION_MARKS = "\"'“”„«»"
 
 
 def attribution_begin(lines: Sequence[Line], begin: int, last: int) -> int | None:
@@ -50,16 +47,16 @@ def attribution_begin(lines: Sequence[Line], begin: int, last: int) -> int | Non
         text = _joined(line.text, text)
         opened = bool(_OPENER.match(text))
         # "On Tue, Feb" can stand above "3, 2026, Ann wrote:".
-        if complete and (not opened or _YEAR.search(line.text)):
+        if complete and (not opened or YEAR.search(line.text)):
             break
         if is_attribution(text, quote_follows=quote_follows):
-            first, complete = at, opened or (_has_date(text) and text[0] not in '<(["')
+            first, complete = at, opened or (has_date(text) and text[0] not in '<(["')
         if opened and first == at:
             break
     if (
         first is None
         or first == begin
-        or any(_ADDRESS.search(lines[at].text) for at in range(first, last + 1))
+        or any(ADDRESS.search(lines[at].text) for at in range(first, last + 1))
     ):
         return first
     # Gmail in Chinese: the name and the address, and on the next line the date.
@@ -83,18 +80,32 @@ def attribution_begins(lines: Sequence[Line]) -> bool:
 def is_attribution(text: str, *, quote_follows: bool) -> bool:
     """Whether the text, unwrapped, is an attribution. The text has at most 400 characters.
 
-    If quoted lines follow, a name suffices in place of a date.
+    If quoted lines follow, a date or a name suffices. Else "On 3 May our supplier wrote:" is a writer's own:
+    an attribution then has an address, or a date with a time and a name.
     """
     text = text.strip("*_ ")
     if text.startswith("--") and text.endswith("--"):  # Zoho: "---- On ... wrote ----"
         text = text.strip("- ") + ":"
     if text.endswith((":", "：")):
         text = text.rstrip(":： -")
-        return _has_final_verb(text, quote_follows) or _has_middle_verb(text) or _has_no_verb(text)
+        if not quote_follows and _has_own_words(text):
+            return False
+        return (
+            _has_final_verb(text, quote_follows)
+            or _has_middle_verb(text, quote_follows)
+            or _has_no_verb(text)
+        )
     if _FINAL_ADDRESS_AND_VERB.search(text):  # Zoho's app
-        return bool(_is_dated(text) and _TIME.search(text) and _OPENER.match(text))
+        return bool(has_date(text) and has_time(text) and _OPENER.match(text))
     # Gmail, until about 2014: "2013/10/2 Ann <ann@example.org>"
     return quote_follows and bool(_ISO_DATE.match(text) and _FINAL_ADDRESS.search(text))
+
+
+def _has_own_words(text: str) -> bool:
+    """Whether a pronoun, or a word before an address without brackets, tells a writer's own words."""
+    if any(word.strip(",.()") in OWN_WORDS for word in text.split()):
+        return True
+    return any(match[0].strip(" ([").islower() for match in _WORD_AND_ADDRESS.finditer(text))
 
 
 def _has_final_verb(text: str, quote_follows: bool) -> bool:
@@ -106,29 +117,37 @@ def _has_final_verb(text: str, quote_follows: bool) -> bool:
     if before[-1:].isalpha() and verb < "\u0e00":  # in the middle of a word; other scripts have no spaces
         return False
     before = before.rstrip()
-    if _ADDRESS.search(before) or (_is_dated(before) and _TIME.search(before)):
-        return True
-    if quote_follows and (_OPENING_WORD.match(text) or _is_name(before)):
-        return True
-    own_words = before.rpartition(" ")[2].lower() in _PRONOUNS
-    return not own_words and bool(_is_dated(before) or _OPENER.match(text))
+    if quote_follows:
+        if before.rpartition(" ")[2].lower() in OWN_WORDS and not has_time(before):
+            return bool(_OPENING_WORD.match(text))
+        return bool(
+            ADDRESS.search(before) or has_date(before) or _OPENING_WORD.match(text) or _is_name(before)
+        )
+    if ADDRESS.search(before):
+        address = _FINAL_ADDRESS.search(before)
+        return has_date(before) or bool(address and _is_name(before[: address.start()]))
+    return has_date(before) and has_time(before) and _ends_with_name(before)
 
 
-def _has_middle_verb(text: str) -> bool:
+def _has_middle_verb(text: str, quote_follows: bool) -> bool:
     """German and others: "Am 3.2.2026 um 10:11 schrieb Ann:" and "Ann schrieb am 3.2.2026 um 10:11:"."""
     for verb in MIDDLE_VERBS:
         before, separator, after = f" {text} ".partition(verb)
         if not separator:
             continue
         before, after = before.strip(), after.strip()
+        if not quote_follows and not ADDRESS.search(text):
+            named = _is_name(before) or _is_name(after)
+            if not (named and text.lower() != text and has_date(text) and has_time(text)):
+                continue
         if (
             len(after) < 120
-            and (_is_dated(text) or _TIME.search(before))
+            and (has_date(text) or has_time(before))
             and (_OPENER.match(text) or _WEEKDAY.match(before))
         ):
             return True
-        named = _ADDRESS.search(before) or _is_name(before) or _ADDRESS.search(after)
-        if named and _is_dated(after):
+        named = bool(ADDRESS.search(before) or _is_name(before) or ADDRESS.search(after))
+        if named and has_date(after):
             return True
     return False
 
@@ -136,28 +155,29 @@ def _has_middle_verb(text: str) -> bool:
 def _has_no_verb(text: str) -> bool:
     """Gmail in Russian and in Japanese, and Yandex: "2026年2月3日(火) 10:11 Ann <ann@example.org>:"."""
     return bool(
-        _is_dated(text)
-        and _TIME.search(text)
+        has_date(text)
+        and has_time(text)
         and _FINAL_ADDRESS.search(text)
         and (_OPENER.match(text) or _WEEKDAY.match(text))
     )
 
 
-def _is_dated(text: str) -> bool:
-    return bool(_YEAR.search(text) or _NUMERIC_DATE.search(text))
-
-
-def _has_date(text: str) -> bool:
-    """Whether the text has a numeric date, or a year and a day."""
-    if _NUMERIC_DATE.search(text):
-        return True
-    return bool(_YEAR.search(text) and _DAY.search(_TIME.sub("", _YEAR.sub("", text))))
-
-
 def _is_name(text: str) -> bool:
-    """Whether the text is like a person's name: at most five words, none of them in lower case."""
-    words = text.strip("\"'“”„«» ").split()
-    return 0 < len(words) <= 5 and not any(word[0].islower() for word in words)
+    """Whether the text is like a person's name: up to five words, none in lower case and none a number."""
+    words = text.strip(f"{_QUOTATION_MARKS} ").split()
+    return 0 < len(words) <= 5 and all(map(_is_name_word, words)) and words[0] not in PARTICLES
+
+
+def _ends_with_name(text: str) -> bool:
+    """Whether the last words are like a person's name, in a script with capital letters."""
+    words = [word.strip(_QUOTATION_MARKS) for word in text.split()]
+    name = [*takewhile(_is_name_word, reversed(words))]
+    return bool(name) and name[-1] not in PARTICLES and name[0].lower() != name[0]
+
+
+def _is_name_word(word: str) -> bool:
+    """Whether the word may stand in a person's name: "Ann", "王小明", and "von"."""
+    return word in PARTICLES or (bool(word) and not word[0].islower() and any(map(str.isalpha, word)))
 
 
 def _joined(line: str, below: str) -> str:

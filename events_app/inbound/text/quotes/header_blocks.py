@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from events_app.inbound.text.quotes.line import Line
 from events_app.inbound.text.quotes.phrases import (
@@ -10,11 +11,12 @@ from events_app.inbound.text.quotes.phrases import (
     FORWARD_PHRASES,
     FROM,
     HEADER_KINDS,
+    OTHER,
     RULED_PHRASES,
     SENT,
-    SUBJECT,
     TO,
 )
+from events_app.inbound.text.quotes.signs import ADDRESS, has_date, has_time
 
 _LONGEST_PHRASE = 120
 _LONGEST_NAME = 35
@@ -25,8 +27,11 @@ _MOST_LINES = 40
 _WRAPPED_LINES = 2
 
 _RULE = re.compile(r"[_=*\u2014\u2500-]{5,}\Z")
-_DASHES = "-\u2010\u2011\u2012\u2013\u2014_=*> "
-_ADDRESS = re.compile(r"[^\s<>@]@[^\s<>@]")
+_RULING = "-\u2010\u2011\u2012\u2013\u2014_="
+_DASHES = f"{_RULING}*> "
+# A line of a form, such as "Message: please call me". No mail program has a header of an unknown name.
+_FORM_LINE = re.compile(r"\W{0,3}[^\W\d][^\s:：]{0,30}(?: [^\s:：]{1,30}){0,2} ?[:：](?!//|\S*@)")
+_PHRASES = RULED_PHRASES | FORWARD_PHRASES
 
 
 def is_rule(text: str) -> bool:
@@ -44,54 +49,82 @@ def phrase_end(lines: Sequence[Line], at: int) -> int | None:
         phrase = inner
     # Python lowers the Turkish İ to two characters.
     phrase = phrase.rstrip(_DASHES).lower().replace("\u0307", "")
-    if phrase.endswith((":", "：")):
-        phrase = phrase[:-1].rstrip()
-        known = phrase in RULED_PHRASES or phrase in FORWARD_PHRASES
-    else:
-        known = phrase in RULED_PHRASES and len(text) - len(phrase) >= 4
-    if not known:
+    without_colon = phrase.rstrip(":： ")
+    if without_colon not in _PHRASES:
         return None
     begin = at + 1
     while begin < len(lines) and not lines[begin].text and not lines[begin].quoted:
         begin += 1
-    end, kinds, _ = _headers(lines, begin)
-    return end if kinds else at + 1
+    headers = _headers(lines, begin)
+    certain = without_colon in RULED_PHRASES and sum(map(text.count, _RULING)) >= 4
+    if not certain and phrase != without_colon:
+        # "Original message:" alone can be a writer's own words.
+        quoted = begin < len(lines) and lines[begin].quoted
+        ruled = any(is_rule(lines[line].text) for line in (at - 1, at + 1) if 0 <= line < len(lines))
+        headed = FROM in headers.kinds and len(headers.kinds) >= 2 and not headers.in_form
+        certain = quoted or ruled or headed
+    if not certain:
+        return None
+    return headers.end if headers.kinds else at + 1
 
 
 def block_end(lines: Sequence[Line], at: int) -> int | None:
     """The end of the headers that begin on line `at`: the sender's and two others, or one other below a rule.
 
-    "From: Paris", "To: Rome" and "Date: Monday" are a writer's words: one of the headers must be a mail's.
+    Forms, memos and bookings have such lines, too. A mail program writes the time when the mail was sent, as
+    "Sent", or as "Date" with the sender's address, and no headers of unknown names.
     """
     if _header(lines[at].text)[0] not in (FROM, TO, DATE, SENT):
         return None
-    end, kinds, address = _headers(lines, at)
+    headers = _headers(lines, at)
+    if not headers.is_sent or headers.in_form:
+        return None
     above = next((lines[line].text for line in (at - 1, at - 2) if line >= 0 and lines[line].text), "")
-    enough = len(kinds) >= 3 and (address or not kinds.isdisjoint((SENT, SUBJECT)))
-    enough = enough or (is_rule(above) and not kinds.isdisjoint((DATE, SENT, SUBJECT)))
-    return end if FROM in kinds and enough else None
+    return headers.end if len(headers.kinds) >= 3 or is_rule(above) else None
 
 
-def _headers(lines: Sequence[Line], begin: int) -> tuple[int, set[str], bool]:
-    """The end of the headers, their kinds, and whether a sender or recipient has an address."""
-    kinds: set[str] = set()
-    address = False
+class _Headers(NamedTuple):
+    """Headers up to the line `end`."""
+
+    end: int
+    #: The kinds of the headers, without `OTHER`.
+    kinds: set[str]
+    #: The headers are a mail's: a sender, and a time.
+    is_sent: bool
+    #: A line of a form stands among the headers or directly below.
+    in_form: bool
+
+
+def _headers(lines: Sequence[Line], begin: int) -> _Headers:
+    """The headers from line `begin`."""
+    values: dict[str, str] = {}
+    last = ""
+    in_form = False
     end = begin
     wrapped = 0
     for at in range(begin, min(begin + _MOST_LINES, len(lines))):
         line = lines[at]
         kind, value = _header(line.text)
-        if line.quoted or (kind in kinds and kind != COPY):
+        if line.quoted or (kind in values and kind not in (COPY, OTHER)):
             break
         if kind is None:
-            wrapped += 1
-            if wrapped > _WRAPPED_LINES and not _ADDRESS.search(line.text[:_LONGEST_VALUE]):
+            if values and lines[at - 1].text and _FORM_LINE.match(line.text):
+                in_form = True
                 break
+            wrapped += 1
+            if wrapped > _WRAPPED_LINES and not ADDRESS.search(line.text[:_LONGEST_VALUE]):
+                break
+            if values and at == end:
+                values[last] += f" {line.text[:_LONGEST_VALUE]}"  # such as the sender's address
             continue
-        kinds.add(kind)
-        address = address or (kind in (FROM, TO) and bool(_ADDRESS.search(value)))
+        values[kind], last = value, kind
         end, wrapped = at + 1, 0
-    return end, kinds, address
+    sender = values.get(FROM, "")
+    sent, date = values.get(SENT, ""), values.get(DATE, "")
+    is_sent = (has_time(sent) and any(map(str.isalpha, sender))) or (
+        bool(ADDRESS.search(sender)) and has_date(date) and has_time(date)
+    )
+    return _Headers(end, set(values) - {OTHER}, is_sent, in_form)
 
 
 def _header(text: str) -> tuple[str | None, str]:

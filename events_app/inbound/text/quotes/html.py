@@ -15,7 +15,7 @@ def without_quotes_html(html: str) -> str:
     """The new words of a reply in HTML, by the rule of `without_quotes`; the other markup is unchanged.
 
     The elements in which mail programs put a quoted mail count, too. HTML beyond `MOST_HTML` or `MOST_TAGS`
-    is unchanged.
+    is unchanged, and so is HTML without a text, but for white space at the end.
     """
     html = html.rstrip()
     if len(html) > MOST_HTML or html.count("<") > MOST_TAGS:
@@ -23,7 +23,7 @@ def without_quotes_html(html: str) -> str:
     reader = HTMLLines(html)
     lines = len(reader.lines)
     ranges = ranges_to_keep(reader.lines)
-    if ranges == [(0, lines)]:
+    if ranges == [(0, lines)] or not any(line.text for line in reader.lines):
         return html
     if not ranges:
         return ""

@@ -7,22 +7,26 @@ _ATTRIBUTE = re.compile(
     r"""(?<![^\s/"'])(class|id|type|style)\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|([^\s>"']++))""", re.IGNORECASE
 )
 
-#: Elements whose content is not displayed and has no tags, with the search for their end.
+#: Elements whose content has no lines of the mail, with the search for their end.
 RAW = {
-    name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE) for name in ("script", "style", "title", "xmp")
+    name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE)
+    for name in ("script", "style", "svg", "title", "xmp")
 }
 
 VOID = frozenset(
     {*("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "wbr")}
 )
+#: Elements that display something besides a text.
+EMBEDDED = frozenset({"audio", "canvas", "embed", "iframe", "img", "input", "object", "svg", "video"})
 INLINE = frozenset(
     {
+        *EMBEDDED,
         *("a", "abbr", "acronym", "b", "bdi", "bdo", "big", "center", "cite", "code", "del", "em", "font"),
-        *("i", "img", "ins", "kbd", "label", "mark", "o:p", "object", "q", "s", "samp", "small", "span"),
+        *("i", "ins", "kbd", "label", "mark", "o:p", "q", "s", "samp", "small", "span"),
         *("strike", "strong", "sub", "sup", "td", "th", "time", "tt", "u", "var", "wbr"),
     }
 )
-HEAD = frozenset({"html", "head", "body", "base", "link", "meta", *RAW})
+HEAD = frozenset({"html", "head", "body", "base", "link", "meta", *RAW}) - EMBEDDED
 
 # The element has a quoted mail. Outlook on the web and for Mac, Yahoo, Proton Mail, Tuta, Zoho.
 _QUOTING_CLASSES = frozenset(
@@ -45,9 +49,11 @@ class Element(NamedTuple):
     """An open element, as far as quotes matter."""
 
     name: str
+    #: The lines in the element introduce a quoted mail.
     introduces: bool = False
+    #: The lines in the element belong to a quoted mail.
     quotes: bool = False
-    #: The element begins a quoted mail, or the lines that introduce one.
+    #: The next line introduces or begins a quoted mail, even if the element is empty.
     marks: bool = False
 
     @classmethod

@@ -5,7 +5,7 @@ from collections import Counter
 from html import unescape
 from typing import NamedTuple
 
-from events_app.inbound.text.quotes.html_elements import HEAD, INLINE, RAW, VOID, Element
+from events_app.inbound.text.quotes.html_elements import EMBEDDED, HEAD, INLINE, RAW, VOID, Element
 from events_app.inbound.text.quotes.line import Line, displayed
 
 # As browsers read HTML: a tag, a comment or a quoted value that does not end goes on to the end of the text.
@@ -25,8 +25,8 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
-# An image counts as a text.
-_IMAGE = "\ufffc"
+# The text in place of an embedded element.
+_EMBEDDED = "\ufffc"
 
 
 class Tag(NamedTuple):
@@ -88,12 +88,12 @@ class HTMLLines:
             return end
         if self._begin is None and name not in HEAD:
             self._begin = token.start()
+        if name in EMBEDDED:
+            self._text.append(_EMBEDDED)
         if name in RAW:
             closing = RAW[name].search(self._html, end)
             return closing.start() if closing else len(self._html)
-        if name == "img":
-            self._text.append(_IMAGE)
-        elif name not in VOID:
+        if name not in VOID:
             self._open_element(Element.of(name, token["attributes"]))
         return end
 

@@ -9,11 +9,14 @@ from events_app.inbound.text.quotes.line import Line
 
 
 class Introduction(NamedTuple):
-    """The lines from `begin` up to `end`, above a quoted mail. Empty if the lines are quoted, too."""
+    """The lines from `begin` up to `end`, above a quoted mail.
+
+    `begin` and `end` are the first quoted line if this line is an attribution in itself.
+    """
 
     begin: int
     end: int
-    #: The lines are an attribution in the text. A writer's own words can have the same form.
+    #: The lines are an attribution, without a mark. A writer's own words can have the same form.
     attribution: bool = False
 
 

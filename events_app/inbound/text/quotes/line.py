@@ -17,7 +17,7 @@ class Line(NamedTuple):
     quoted: bool = False
     #: The line is in a block that some mail programs use for a quoted mail, and writers for other purposes.
     indented: bool = False
-    #: The markup says that this line introduces or begins a quoted mail.
+    #: By the markup, the line introduces or begins a quoted mail.
     introduces: bool = False
 
 

@@ -23,11 +23,11 @@ OPENERS = (
 #: The words at the end of an attribution, before the colon.
 FINAL_VERBS = (
     *("wrote", "writes"),
-    *("schrieb", "geschrieben"),
+    *("schrieb", "Folgendes geschrieben", "geschrieben"),
     "a écrit",
     *("escribió", "va escriure", "escreveu"),
     "ha scritto",
-    *("schreef", "geschreven"),
+    *("schreef", "het volgende geschreven", "geschreven"),
     *("skrev", "skrev följande", "skrev følgende"),
     "kirjoitti",
     *("napisał(a)", "napisał", "napisała", "pisze"),
@@ -40,7 +40,8 @@ FINAL_VERBS = (
     *("je napisala", "je napisal", "је написао/ла", "kirjutas", "rašė", "rakstīja"),
     *("đã viết", "menulis", "เขียนว่า", "כתב/ה", "כתב", "كتب", "نوشت"),
     *("のメール", "のメッセージ", "書きました", "写道", "寫道", "写到"),
-    *("님이 작성", "작성", "님이 작성하였습니다", "쓴 글"),
+    "ने लिखा",  # Hindi
+    *("님이 작성", "작성", "님이 작성하였습니다", "이(가) 쓴 글", "쓴 글"),
 )
 
 #: The words between the date and the name of an attribution, or between the name and the date.
@@ -49,6 +50,30 @@ MIDDLE_VERBS = (
     *(" kirjoitti ", " kirjutas "),
     *(" wrote on ", " wrote at ", " escreveu (", " ezt írta (", " şunları yazdı (", " napsal dne "),
     *("napisana przez ", " del dia ", " كتابة ما يلي بواسطة ", " מאת "),
+)
+
+#: Words that a writer, but no mail program, puts into a line such as "Yesterday our supplier wrote:". Short
+#: words that name a weekday somewhere are left out.
+OWN_WORDS = frozenset(
+    {
+        *("I", "i", "we", "he", "she", "they", "you", "who", "it", "someone", "somebody", "me", "us"),
+        *("my", "our", "your", "his", "her", "their", "the", "this"),
+        *("We", "You", "My", "Our", "Your", "The", "Mein", "Meine", "Unser", "Unsere", "Notre", "Votre"),
+        *("mir", "uns", "ihnen", "Ihnen", "ihr", "Ihr", "ihre", "Ihre", "mein", "meine", "unser", "unsere"),
+        *("m'a", "m’a", "m'ont", "m’ont", "nous", "vous", "notre", "votre", "mon", "mes", "nos", "vos"),
+        *("mi", "mis", "nuestro", "nuestra", "vuestro", "vuestra", "meu", "minha", "nosso", "nossa"),
+        *("mio", "mia", "nostro", "nostra", "vostro", "vostra", "mij", "ons", "mijn", "onze", "uw", "jullie"),
+        *("mig", "oss", "vår", "vores", "minun", "teidän", "meille", "nam", "nasz", "nasza", "wasz", "wasza"),
+        *("мне", "нам", "мой", "моя", "наш", "наша", "ваш", "ваша", "мені", "bana", "bize"),
+    }
+)
+
+#: The words in lower case within a person's name.
+PARTICLES = frozenset(
+    {
+        *("von", "van", "vom", "zu", "zum", "zur", "de", "der", "den", "ter", "ten", "del", "della", "di"),
+        *("da", "das", "do", "dos", "du", "des", "la", "le", "el", "al", "bin", "ibn", "ben", "y", "e", "af"),
+    }
 )
 
 #: The text between the dashes above a quoted mail, or before the colon of such a line, in lower case.
@@ -118,7 +143,7 @@ FORWARD_PHRASES = frozenset(
     }
 )
 
-FROM, TO, COPY, DATE, SENT, SUBJECT = "from", "to", "copy", "date", "sent", "subject"
+FROM, TO, COPY, DATE, SENT, SUBJECT, OTHER = "from", "to", "copy", "date", "sent", "subject", "other"
 
 _NAMES = {
     FROM: (
@@ -193,6 +218,16 @@ _NAMES = {
         *("aihe", "temat", "předmět", "predmet", "vec", "tárgy", "тема", "относно", "konu", "subiect"),
         *("subiectul", "θέμα", "teema", "naslov", "zadeva", "tema", "chủ đề", "tiêu đề", "subjek", "perihal"),
         *("נושא", "الموضوع", "เรื่อง", "件名", "主题", "主旨", "主題", "제목"),
+    ),
+    OTHER: (
+        *("importance", "priority", "sensitivity", "attachments", "attachment", "categories", "resent-from"),
+        *("wichtigkeit", "priorität", "vertraulichkeit", "anlagen", "anlage", "kategorien"),
+        *("pièces jointes", "pièce jointe", "importancia", "prioridad", "datos adjuntos", "adjuntos"),
+        *("priorità", "allegati", "allegato", "urgentie", "prioriteit", "bijlagen", "bijlage"),
+        *("importância", "prioridade", "anexos", "prioritet", "bilagor", "vedhæftede filer", "vedlegg"),
+        *("liitteet", "tärkeys", "ważność", "załączniki", "důležitost", "přílohy", "dôležitosť", "prílohy"),
+        *("mellékletek", "fontosság", "важность", "вложения", "важливість", "вкладення", "önem", "ekler"),
+        *("重要度", "添付ファイル", "重要性", "附件", "중요도", "첨부 파일", "첨부파일"),
     ),
 }
 

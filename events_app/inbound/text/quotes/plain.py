@@ -15,7 +15,8 @@ def without_quotes(text: str) -> str:
     """The new words of a reply: the text without the quoted or forwarded mail, and without its introduction.
 
     The words above and below the quoted mail stay. Answers between quoted lines stay, with the quoted lines.
-    Quoted lines at the end are left out. "" if the whole text is quoted. A text without a quote is unchanged.
+    Quoted lines at the end are left out. "" if the whole text is quoted. A text without a quote is unchanged,
+    but for white space at the end.
     """
     text = text.rstrip()
     source = text.split("\n", MOST_QUOTED_LINES)

@@ -22,8 +22,9 @@ class _Passage(NamedTuple):
 def ranges_to_keep(lines: Sequence[Line]) -> list[tuple[int, int]]:
     """The ranges of lines to keep, in order. [] if no line has new words.
 
-    An introduction is left out, with the quoted mail below. A quoted mail without marks goes on to the end.
-    Below a marked quote the words go on; if quoted lines stand between these words, all quoted lines stay.
+    Left out are an introduction and the quoted mail below. A quoted mail without marks has all lines to the
+    end. The lines below a marked quote are new words. If quoted lines stand between new words, these are
+    answers: the quoted lines stay.
     """
     passages = _trimmed(_passages(lines), lines)
     if len(passages) == 1 and passages[0].begin == 0:

@@ -31,6 +31,8 @@ GMAIL = {
     "tr": f"{ANN}, 3 Şub 2026 Sal, 10:11 tarihinde şunu yazdı:",
     "hu": f"{ANN} ezt írta (időpont: 2026. febr. 3., K, 10:11):",
     "ro": f"mar., 3 feb. 2026 la 10:11, {ANN} a scris:",
+    "ar": f"في الثلاثاء، 3 فبراير 2026 في 10:11 ص تمت كتابة ما يلي بواسطة {ANN}:",
+    "hi": f"मंगल, 3 फ़र॰ 2026 को 10:11 am बजे को {ANN} ने लिखा:",
     "el": f"Στις Τρί 3 Φεβ 2026 στις 10:11 π.μ., ο/η {ANN} έγραψε:",
     "bg": f"На вт, 3.02.2026 г. в 10:11 {ANN} написа:",
     "hr": f"uto, 3. velj 2026. u 10:11 {ANN} napisao je:",
@@ -121,6 +123,11 @@ OTHERS = {
     "Outlook's link": "On Tue, Feb 3, 2026 at 10:11 AM Ann <ann@example.org<mailto:ann@example.org>> wrote:",
     "bold": f"*On Tue, Feb 3, 2026 at 10:11 AM {ANN} wrote:*",
     "Zoho's app": f"On Tue, 3 Feb 2026 10:11:43 +0100 {ANN} wrote",
+    "no address, a title": "Am 03.02.2026 um 10:11 schrieb Dr. Ludwig van Example:",
+    "no address, a particle": "On Tue, Feb 3, 2026 at 10:11 AM Jan van der Example wrote:",
+    "no address, 10 h 11": "Le 3 février 2026 à 10 h 11, Ann Example a écrit :",
+    "no name": "On Tue, Feb 3, 2026 at 10:11 AM <ann@example.org> wrote:",
+    "a name in lower case": "On Tue, Feb 3, 2026 at 10:11 AM ann <ann@example.org> wrote:",
     "no address": "On Tue, Feb 3, 2026 at 10:11 AM Ann Example wrote:",
     "a long name": (
         "On Tue, Feb 3, 2026 at 10:11 AM Ann Example, Institute for Examples and for Long Names "
@@ -136,7 +143,9 @@ ALL = {
 
 #: An attribution without a sign that a writer's own words have not, and without a quoted line below.
 UNMARKED = {
-    name: line for name, line in ALL.items() if name not in ("Thunderbird en, name only", " Gmail 2013")
+    name: line
+    for name, line in ALL.items()
+    if name not in ("Thunderbird en, name only", "Thunderbird tr", " Gmail 2013", " The Bat!")
 }
 WRAPPED = {name: line for name, line in ALL.items() if name != " Gmail 2013" and len(line) > 40}
 

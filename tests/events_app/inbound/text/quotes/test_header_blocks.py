@@ -209,10 +209,25 @@ def test_the_line_above_is_left_out(language: str, rule: str) -> None:
 
 
 @each_language
-@pytest.mark.parametrize("form", ["-----{}-----", "-------- {} --------", "*-----{}-----*", "{}:"])
+@pytest.mark.parametrize("form", ["-----{}-----", "-------- {} --------", "*-----{}-----*"])
 def test_the_phrase_above_is_left_out(language: str, form: str) -> None:
     assert stripped(form.format(OUTLOOK[language][-1]), *block(language)) == "Yes, Thursday.\nBob"
     assert stripped(form.format(OUTLOOK[language][-1])) == "Yes, Thursday.\nBob"
+
+
+@each_language
+def test_the_phrase_without_dashes_needs_another_sign(language: str) -> None:
+    phrase = f"{OUTLOOK[language][-1]}:"
+    assert stripped(phrase, *block(language)) == "Yes, Thursday.\nBob"
+    assert stripped("_" * 32, phrase) == "Yes, Thursday.\nBob"
+    assert stripped(phrase, "-" * 20) == "Yes, Thursday.\nBob"
+    assert without_quotes(f"Yes.\n\n{phrase}\n\n> Does Thursday work?") == "Yes."
+    for text in (
+        f"See my\n{phrase}\nplease read it again.",
+        f"{phrase}\nHello.\n\nDid you get it?",
+        f"Hello,\n\n{phrase}\n\nwords",
+    ):
+        assert without_quotes(text) == text
 
 
 @each_language
@@ -260,6 +275,25 @@ def test_wrapped_values(language: str) -> None:
         "subject",
     ]
     assert stripped(*quote) == "Yes, Thursday.\nBob"
+
+
+def test_wrapped_addresses() -> None:
+    quote = [
+        "From: Ann Example",
+        "[mailto:ann@example.org]",
+        "Date: 3 Feb 2026 10:11",
+        "To: Bob",
+        "Subject: x",
+    ]
+    assert stripped(*quote) == "Yes, Thursday.\nBob"
+    assert stripped(quote[0], "<ann@example.org>", *quote[2:]) == "Yes, Thursday.\nBob"
+
+
+@pytest.mark.parametrize(
+    "line", ["Importance: High", "Attachments: a.pdf", "Wichtigkeit: Hoch", "添付ファイル: a.pdf", "Cc: Cat"]
+)
+def test_other_headers_of_mail_programs_are_left_out(line: str) -> None:
+    assert stripped(*block("en"), line) == "Yes, Thursday.\nBob"
 
 
 @pytest.mark.parametrize("language", DATED)
@@ -422,7 +456,6 @@ FORWARDS = {
         "发送时间: 2026年2月3日(星期二) 上午10:11",
         "主题: Thursday",
     ],
-    "Android": ["Original message:"],
     "Blackberry": [
         "-----Original Message-----",
         f"From: {ANN}",

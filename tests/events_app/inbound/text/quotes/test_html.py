@@ -62,7 +62,7 @@ PROGRAMS = {
         "<div>Yes.</div>",
     ),
     "Outlook, a table": (
-        "<p>Yes.</p><table><tr><td>From:</td><td>Zoë</td></tr><tr><td>Sent:</td><td>Thursday</td></tr>"
+        "<p>Yes.</p><table><tr><td>From:</td><td>Zoë</td></tr><tr><td>Sent:</td><td>Thursday 13:40</td></tr>"
         "<tr><td>Subject:</td><td>Order</td></tr></table><p>earlier</p>",
         "<p>Yes.</p>",
     ),
@@ -174,8 +174,8 @@ def test_answers_between_quoted_lines_stay_with_the_lines() -> None:
         "<blockquote>indented</blockquote><p>own</p>",
         "<p>As Kant wrote:</p><blockquote>Sapere aude!</blockquote><p>own</p>",
         "<p>a</p><p><br></p><p>&nbsp;</p>",
-        "<title>On 1 May, A wrote:</title><style>On 1 May, A wrote:</style><p>a</p>",
-        "<!-- On 1 May, A wrote: --><p>a</p>",
+        "<title>On 1 May 2026, 10:11, A wrote:</title><style>On 1 May 2026, 10:11, A wrote:</style><p>a</p>",
+        "<!-- On 1 May 2026, 10:11, A wrote: --><p>a</p>",
         "<p title='gmail_attr'>class=gmail_attr</p>",
         "a < b and c > d",
         '<a href="x>y">z</a>',
@@ -211,17 +211,17 @@ def test_long_html_without_a_quote_is_kept_whole(lines: int) -> None:
 
 
 def test_a_short_reply_above_long_quoted_html_is_kept_alone() -> None:
-    html = "<p>Yes.</p><p>On 1 May, A wrote:</p>" + "<p>line</p>" * MOST_LINES * 2
+    html = "<p>Yes.</p><p>On 1 May 2026, 10:11, A wrote:</p>" + "<p>line</p>" * MOST_LINES * 2
     assert without_quotes_html(html) == "<p>Yes.</p>"
 
 
 def test_html_over_the_size_limit_is_kept() -> None:
-    html = "<p>Yes.</p><p>On 1 May, A wrote:</p>" + "<p>line</p>" * 100_000
+    html = "<p>Yes.</p><p>On 1 May 2026, 10:11, A wrote:</p>" + "<p>line</p>" * 100_000
     assert without_quotes_html(html) == html
 
 
 def test_html_of_many_tags_is_kept() -> None:
-    html = "<p>Yes.</p><p>On 1 May, A wrote:</p>" + "<b></b>" * (MOST_TAGS // 2)
+    html = "<p>Yes.</p><p>On 1 May 2026, 10:11, A wrote:</p>" + "<b></b>" * (MOST_TAGS // 2)
     assert without_quotes_html(html) == html
 
 
@@ -242,18 +242,18 @@ def test_html_of_many_tags_is_kept() -> None:
         "<!-- <p> -- > -->",
         "</ p>",
         "<>",
-        "<script>On 1 May, A wrote:</scripts></script >",
+        "<script>On 1 May 2026, 10:11, A wrote:</scripts></script >",
     ],
     ids=lambda tag: repr(tag[:20]),
 )
 def test_odd_tags_are_read(tag: str) -> None:
     reply = f"<p>Yes.</p>{tag}<b>Bob</b>"
-    assert without_quotes_html(f"{reply}<p>On 1 May, A wrote:</p><p>x</p>") == reply
+    assert without_quotes_html(f"{reply}<p>On 1 May 2026, 10:11, A wrote:</p><p>x</p>") == reply
 
 
 @pytest.mark.parametrize("tag", ["<p a='", '<p a="', "<p a=b", "<!--", "<style>", "<script><p>", "<!", "</p"])
 def test_a_tag_without_an_end_goes_on_to_the_end(tag: str) -> None:
-    html = f"<p>Yes.</p>{tag}<p On 1 May, A wrote:</p<p x"
+    html = f"<p>Yes.</p>{tag}<p On 1 May 2026, 10:11, A wrote:</p<p x"
     assert without_quotes_html(html) == html
 
 

@@ -5,6 +5,7 @@ import pytest
 from events_app.inbound.text.quotes import without_quotes
 
 INTRO = "On Thu, 12 Feb 2026 at 13:40, Zoë Customer <zoe@example.org> wrote:"
+HEADERS = "From: zoe@example.org\nTo: desk@example.com\nDate: 12 Feb 2026 13:40\nSubject: Order"
 
 #: The text, the new words, and the reason.
 FAILURES = {
@@ -28,6 +29,26 @@ FAILURES = {
         "Yes.",
         "a writer's own words have the same form",
     ),
+    "a date without a time": (
+        "Yes.\n\nAm 12. Februar 2026 schrieb Zoë Customer:\n\nDoes Thursday work?",
+        "Yes.",
+        "a writer's own words have the same form",
+    ),
+    "a phrase without a line": (
+        "Yes.\n\nOriginal message:\n\nDoes Thursday work?",
+        "Yes.",
+        "a writer's own words have the same form",
+    ),
+    "headers without a time": (
+        "Yes.\n\nFrom: Zoë <zoe@example.org>\nTo: Desk\nSubject: Order\n\nDoes Thursday work?",
+        "Yes.",
+        "a form has the same headers",
+    ),
+    "headers and a form's line": (
+        f"Yes.\n\n{HEADERS}\nNote: does Thursday work?",
+        "Yes.",
+        "a form has the same lines",
+    ),
     "an empty line in the attribution": (
         "Yes.\n\nOn Thu, 12 Feb 2026 at 13:40 Zoë\n\n<zoe@example.org> wrote:\n\nDoes Thursday work?",
         "Yes.",
@@ -39,8 +60,8 @@ FAILURES = {
         "the verb is unknown",
     ),
     "headers in the writer's words": (
-        "The mail came back:\nFrom: zoe@example.org\nTo: desk@example.com\nSubject: Order\n\nWhat is wrong?",
-        "The mail came back:\nFrom: zoe@example.org\nTo: desk@example.com\nSubject: Order\n\nWhat is wrong?",
+        f"The mail came back:\n{HEADERS}\n\nWhat is wrong?",
+        f"The mail came back:\n{HEADERS}\n\nWhat is wrong?",
         "the headers are like the headers above a quoted mail, which goes on to the end",
     ),
 }
