@@ -81,14 +81,14 @@ def is_attribution(text: str, *, quote_follows: bool) -> bool:
     """Whether the text, unwrapped, is an attribution. The text has at most 400 characters.
 
     If quoted lines follow, a date or a name suffices. Else "On 3 May our supplier wrote:" is a writer's own:
-    an attribution then has an address, or a date with a time and a name.
+    an attribution then has a date, a time, and an address or a name.
     """
     text = text.strip("*_ ")
     if text.startswith("--") and text.endswith("--"):  # Zoho: "---- On ... wrote ----"
         text = text.strip("- ") + ":"
     if text.endswith((":", "：")):
         text = text.rstrip(":： -")
-        if not quote_follows and _has_own_words(text):
+        if not quote_follows and (not has_date(text) or not has_time(text) or _has_own_words(text)):
             return False
         return (
             _has_final_verb(text, quote_follows)
@@ -102,7 +102,7 @@ def is_attribution(text: str, *, quote_follows: bool) -> bool:
 
 
 def _has_own_words(text: str) -> bool:
-    """Whether a pronoun, or a word before an address without brackets, tells a writer's own words."""
+    """Whether a pronoun or the like, or a word before an address without "<", is a sign of own words."""
     if any(word.strip(",.()") in OWN_WORDS for word in text.split()):
         return True
     return any(match[0].strip(" ([").islower() for match in _WORD_AND_ADDRESS.finditer(text))
@@ -123,10 +123,7 @@ def _has_final_verb(text: str, quote_follows: bool) -> bool:
         return bool(
             ADDRESS.search(before) or has_date(before) or _OPENING_WORD.match(text) or _is_name(before)
         )
-    if ADDRESS.search(before):
-        address = _FINAL_ADDRESS.search(before)
-        return has_date(before) or bool(address and _is_name(before[: address.start()]))
-    return has_date(before) and has_time(before) and _ends_with_name(before)
+    return bool(ADDRESS.search(before)) or _ends_with_name(before)
 
 
 def _has_middle_verb(text: str, quote_follows: bool) -> bool:
@@ -137,8 +134,8 @@ def _has_middle_verb(text: str, quote_follows: bool) -> bool:
             continue
         before, after = before.strip(), after.strip()
         if not quote_follows and not ADDRESS.search(text):
-            named = _is_name(before) or _is_name(after)
-            if not (named and text.lower() != text and has_date(text) and has_time(text)):
+            name = next(filter(_is_name, (before, after)), "")
+            if name == name.lower():  # a script without capital letters has no sign of a name
                 continue
         if (
             len(after) < 120

@@ -14,6 +14,7 @@ from events_app.inbound.text.quotes.phrases import (
     OTHER,
     RULED_PHRASES,
     SENT,
+    SUBJECT,
     TO,
 )
 from events_app.inbound.text.quotes.signs import ADDRESS, has_date, has_time
@@ -71,13 +72,19 @@ def phrase_end(lines: Sequence[Line], at: int) -> int | None:
 def block_end(lines: Sequence[Line], at: int) -> int | None:
     """The end of the headers that begin on line `at`: the sender's and two others, or one other below a rule.
 
-    Forms, memos and bookings have such lines, too. A mail program writes the time when the mail was sent, as
-    "Sent", or as "Date" with the sender's address, and no headers of unknown names.
+    Forms, memos and bookings have such lines, too. A mail program writes the sender's address and the time,
+    or the sender's name, "Sent" and "Subject"; no header has an unknown name.
     """
     if _header(lines[at].text)[0] not in (FROM, TO, DATE, SENT):
         return None
     headers = _headers(lines, at)
     if not headers.is_sent or headers.in_form:
+        return None
+    if (
+        at
+        and (form_line := _FORM_LINE.match(lines[at - 1].text))
+        and form_line.end() < len(lines[at - 1].text)
+    ):
         return None
     above = next((lines[line].text for line in (at - 1, at - 2) if line >= 0 and lines[line].text), "")
     return headers.end if len(headers.kinds) >= 3 or is_rule(above) else None
@@ -99,7 +106,7 @@ def _headers(lines: Sequence[Line], begin: int) -> _Headers:
     """The headers from line `begin`."""
     values: dict[str, str] = {}
     last = ""
-    in_form = False
+    in_form = spaced = False
     end = begin
     wrapped = 0
     for at in range(begin, min(begin + _MOST_LINES, len(lines))):
@@ -108,7 +115,7 @@ def _headers(lines: Sequence[Line], begin: int) -> _Headers:
         if line.quoted or (kind in values and kind not in (COPY, OTHER)):
             break
         if kind is None:
-            if values and lines[at - 1].text and _FORM_LINE.match(line.text):
+            if values and (lines[at - 1].text or spaced) and _FORM_LINE.match(line.text):
                 in_form = True
                 break
             wrapped += 1
@@ -117,13 +124,15 @@ def _headers(lines: Sequence[Line], begin: int) -> _Headers:
             if values and at == end:
                 values[last] += f" {line.text[:_LONGEST_VALUE]}"  # such as the sender's address
             continue
+        spaced |= bool(values) and not lines[at - 1].text
         values[kind], last = value, kind
         end, wrapped = at + 1, 0
     sender = values.get(FROM, "")
     sent, date = values.get(SENT, ""), values.get(DATE, "")
-    is_sent = (has_time(sent) and any(map(str.isalpha, sender))) or (
-        bool(ADDRESS.search(sender)) and has_date(date) and has_time(date)
-    )
+    if ADDRESS.search(sender):
+        is_sent = has_time(sent) or (has_date(date) and has_time(date))
+    else:
+        is_sent = SUBJECT in values and has_time(sent) and any(map(str.isalpha, sender))
     return _Headers(end, set(values) - {OTHER}, is_sent, in_form)
 
 

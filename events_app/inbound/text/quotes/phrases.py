@@ -58,6 +58,8 @@ OWN_WORDS = frozenset(
     {
         *("I", "i", "we", "he", "she", "they", "you", "who", "it", "someone", "somebody", "me", "us"),
         *("my", "our", "your", "his", "her", "their", "the", "this"),
+        *("Mr", "Mrs", "Ms", "Herr", "Herrn", "Frau", "Kollege", "Kollegin", "Kunde", "Kundin", "Madame"),
+        *("Monsieur", "Mme", "Sr", "Sra", "Señor", "Señora", "Signor", "Signora", "mevrouw", "meneer"),
         *("We", "You", "My", "Our", "Your", "The", "Mein", "Meine", "Unser", "Unsere", "Notre", "Votre"),
         *("mir", "uns", "ihnen", "Ihnen", "ihr", "Ihr", "ihre", "Ihre", "mein", "meine", "unser", "unsere"),
         *("m'a", "m’a", "m'ont", "m’ont", "nous", "vous", "notre", "votre", "mon", "mes", "nos", "vos"),
@@ -199,7 +201,7 @@ _NAMES = {
         ),
         *("odoslané", "odoslaná", "elküldve", "отправлено", "дата отправки", "відправлено", "надіслано"),
         *("gönderildi", "gönderilen", "gönderim tarihi", "trimis", "στάλθηκε", "изпратено", "saadetud"),
-        *("poslano", "išsiųsta", "nosūtīts", "đã gửi", "dikirim", "נשלח"),
+        *("poslano", "išsiųsta", "nosūtīts", "đã gửi", "dikirim", "נשלח", "تم الإرسال", "ส่ง", "enviat"),
         *("送信日時", "发送时间", "發送時間", "寄件日期", "傳送時間", "보낸 날짜", "보낸날짜"),
     ),
     SUBJECT: (

@@ -6,7 +6,7 @@ ADDRESS = re.compile(r"[^\s<>@]@[^\s<>@]")
 YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
 
 _NUMERIC_DATE = re.compile(r"(?<!\d)\d{1,4}([./-]) ?\d{1,2}\1 ?\d{1,4}(?!\d)")
-_TIME = re.compile(r"(?<!\d)\d{1,2}(?:[:.]| ?h ?)\d\d(?!\d)")
+_TIME = re.compile(r"(?<!\d)\d{1,2}(?:[:.時时点點]| ?h ?|시 ?)\d\d(?!\d)")
 _DAY = re.compile(r"(?<!\d)\d{1,2}(?!\d)")
 
 

@@ -145,7 +145,7 @@ ALL = {
 UNMARKED = {
     name: line
     for name, line in ALL.items()
-    if name not in ("Thunderbird en, name only", "Thunderbird tr", " Gmail 2013", " The Bat!")
+    if name not in ("Thunderbird en, name only", "Thunderbird tr", " Gmail 2013", " Gnus", " The Bat!")
 }
 WRAPPED = {name: line for name, line in ALL.items() if name != " Gmail 2013" and len(line) > 40}
 

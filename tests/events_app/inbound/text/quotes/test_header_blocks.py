@@ -253,7 +253,7 @@ def test_addresses_without_names_and_names_without_addresses(language: str) -> N
 @each_language
 def test_headers_without_a_subject(language: str) -> None:
     sender, sent, to, _, _, time, _ = OUTLOOK[language]
-    assert stripped(f"{sender} Ann Example", f"{sent} {time}", f"{to} Bob") == "Yes, Thursday.\nBob"
+    assert stripped(f"{sender} {ANN}", f"{sent} {time}", f"{to} Bob") == "Yes, Thursday.\nBob"
 
 
 @each_language

@@ -21,6 +21,10 @@ TEXTS = {
     "form, a line amid": (
         f"Contact form\n\nFrom: {ANN}\nPhone: 030 123\nDate: 3 May 2026, 10:11\nSubject: Pump\n\nsend 3 pumps"
     ),
+    "form, a line above": f"Ticket: 5\nFrom: {ANN}\nDate: 3 May 2026, 10:11\nSubject: Pump\n\nsend 3 pumps",
+    "form, empty lines": (
+        f"Form\n\nFrom : {ANN}\n\nDate : 3 May 2026 10:11\n\nSubject : Pump\n\nMessage : send 3 pumps"
+    ),
     "form, bold names": f"Enquiry\n\n*From:* {ANN}\n*To:* sales\n*Subject:* Pump\n*Message:* send 3 pumps",
     "form, de": f"Neue Anfrage\n\nVon: {ANN}\nAn: Verkauf\nBetreff: Pumpe\nNachricht: Ich brauche 3 Pumpen",
     "form, de, with a time": (
@@ -62,6 +66,7 @@ TEXTS = {
     "delivery note": "-----\nDate: 3 May\nFrom: Warehouse\n\nplease ship 10 boxes",
     "delivery note, with a time": "-----\nDate: 3 May 2026 10:11\nFrom: Warehouse\n\nplease ship 10 boxes",
     "parcel": "Parcel\n\nVon: Berlin\nAn: Hamburg\nGesendet: 3.2.2026 10:11\nStatus: unterwegs",
+    "trip, es": "Viaje\n\nDe: Paris\nPara: Roma\nEnviado: 3/5/2026 10:11\n\nDos asientos",
     "calendar": "When: 3 May 2026 10:11\nWhere: Room 5\nFrom: Ann\nTo: Bob\nSubject: Plans\n\nPlease come",
     # A writer tells of words of others
     "reported, en": (
@@ -75,6 +80,10 @@ TEXTS = {
         "Hi,\n\nOn 3 May 2026 a colleague (ann@example.org) wrote:\nno.\n\nCancel it."
     ),
     "reported, our supplier": "Hi,\n\nOur supplier (ann@example.org) wrote on 3.5.2026:\nno.\n\nCancel it.",
+    "reported, an address alone": f"Hi,\n\n{ANN} wrote:\nno.\n\nCancel it.",
+    "reported, an address and a date": "Hi,\n\nann@example.org wrote on 3 May 2026:\nno.\n\nCancel it.",
+    "reported, de, Frau": "Hallo,\nAm 3.2.2026 um 10:11 schrieb Frau Example:\nEs kommt.\nNichts kam.",
+    "reported, de, Herr": "Hallo,\nHerr Example schrieb am 3.2.2026 um 10:11:\nEs kommt.\nNichts kam.",
     "reported, a question": "Hi,\n\nI asked ann@example.org and she wrote:\nno.\n\nCancel it.",
     "reported, you": "Hi,\n\nOn 3 May 2026 at 10:11 you wrote:\nwe ship on Friday.\n\nIt is Tuesday now.",
     "reported, Kant": "Hi,\n\nOn 3 May 2026 Ann wrote:\nno.\n\nCancel it.",
