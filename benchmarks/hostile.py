@@ -174,7 +174,7 @@ _HTMLS = (
     (
         "a quote after many tags",
         250_000,
-        lambda n: b"<b></b>" * (n // 7) + b"<p>On 1 May, A wrote:</p><p>x</p>",
+        lambda n: b"<b></b>" * (n // 7) + b"<p>On 1 May 2026, 10:11, A wrote:</p><p>x</p>",
     ),
 )
 

@@ -314,8 +314,11 @@ def test_flowed_text_of_any_bytes_is_storable(charset: str, encoding: str, piece
 
 def test_stripped_text_and_html_leave_out_the_quote() -> None:
     message = multipart(
-        ("Content-Type: text/plain", "Yes.\n\nOn 1 May, A wrote:\n> Is it?"),
-        ("Content-Type: text/html", "<p>Yes.</p><p>On 1 May, A wrote:</p><blockquote>Is it?</blockquote>"),
+        ("Content-Type: text/plain", "Yes.\n\nOn 1 May 2026, 10:11, A wrote:\n> Is it?"),
+        (
+            "Content-Type: text/html",
+            "<p>Yes.</p><p>On 1 May 2026, 10:11, A wrote:</p><blockquote>Is it?</blockquote>",
+        ),
         kind="alternative",
     )
     assert (message.stripped_text, message.stripped_html) == ("Yes.", "<p>Yes.</p>")

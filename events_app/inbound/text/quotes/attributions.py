@@ -25,7 +25,7 @@ _WEEKDAY = re.compile(r"(?:[^\W\d]{1,15}\.?,? ?)?\d")
 _ISO_DATE = re.compile(r"\d{4}[/-]\d{1,2}[/-]\d{1,2} ")
 
 # An address in a writer's own words: "a colleague (ann@example.org)". Mail programs write "<" or a name.
-_WORD_AND_ADDRESS = re.compile(r"(?:\A| )[^\W\d_]{1,30}[ (\[]{1,2}(?=[^\s<>@]{1,100}@)")
+_WORD_AND_ADDRESS = re.compile(r"(?:\A| )([^\W\d_]{1,30})[ (\[]{1,2}(?=[^\s<>@]{1,100}@)")
 _QUOTATION_MARKS = "\"'“”„«»"
 
 
@@ -88,8 +88,11 @@ def is_attribution(text: str, *, quote_follows: bool) -> bool:
         text = text.strip("- ") + ":"
     if text.endswith((":", "：")):
         text = text.rstrip(":： -")
-        if not quote_follows and (not has_date(text) or not has_time(text) or _has_own_words(text)):
-            return False
+        if not quote_follows:
+            own_words = any(word.strip(",.()") in OWN_WORDS for word in text.split())
+            own_words |= any(match[1].islower() for match in _WORD_AND_ADDRESS.finditer(text))
+            if own_words or not has_date(text) or not has_time(text):
+                return False
         return (
             _has_final_verb(text, quote_follows)
             or _has_middle_verb(text, quote_follows)
@@ -101,13 +104,6 @@ def is_attribution(text: str, *, quote_follows: bool) -> bool:
     return quote_follows and bool(_ISO_DATE.match(text) and _FINAL_ADDRESS.search(text))
 
 
-def _has_own_words(text: str) -> bool:
-    """Whether a pronoun or the like, or a word before an address without "<", is a sign of own words."""
-    if any(word.strip(",.()") in OWN_WORDS for word in text.split()):
-        return True
-    return any(match[0].strip(" ([").islower() for match in _WORD_AND_ADDRESS.finditer(text))
-
-
 def _has_final_verb(text: str, quote_follows: bool) -> bool:
     """The most frequent form: "On Tue, Feb 3, 2026 at 10:11 AM Ann <ann@example.org> wrote:"."""
     verb = next((verb for verb in FINAL_VERBS if text.endswith(verb)), None)
@@ -117,13 +113,16 @@ def _has_final_verb(text: str, quote_follows: bool) -> bool:
     if before[-1:].isalpha() and verb < "\u0e00":  # in the middle of a word; other scripts have no spaces
         return False
     before = before.rstrip()
+    words = [word.strip(_QUOTATION_MARKS) for word in before.split()]
+    if ADDRESS.search(before):
+        return True
     if quote_follows:
-        if before.rpartition(" ")[2].lower() in OWN_WORDS and not has_time(before):
-            return bool(_OPENING_WORD.match(text))
-        return bool(
-            ADDRESS.search(before) or has_date(before) or _OPENING_WORD.match(text) or _is_name(before)
-        )
-    return bool(ADDRESS.search(before)) or _ends_with_name(before)
+        if _OPENING_WORD.match(text) or _is_name(before) or (has_date(before) and has_time(before)):
+            return True
+        return has_date(before) and words[-1].lower() not in OWN_WORDS
+    name = [*takewhile(_is_name_word, reversed(words))]
+    # A script without capital letters has no sign of a name.
+    return bool(name) and name[-1] not in PARTICLES and name[0].lower() != name[0]
 
 
 def _has_middle_verb(text: str, quote_follows: bool) -> bool:
@@ -135,7 +134,7 @@ def _has_middle_verb(text: str, quote_follows: bool) -> bool:
         before, after = before.strip(), after.strip()
         if not quote_follows and not ADDRESS.search(text):
             name = next(filter(_is_name, (before, after)), "")
-            if name == name.lower():  # a script without capital letters has no sign of a name
+            if name == name.lower():
                 continue
         if (
             len(after) < 120
@@ -163,13 +162,6 @@ def _is_name(text: str) -> bool:
     """Whether the text is like a person's name: up to five words, none in lower case and none a number."""
     words = text.strip(f"{_QUOTATION_MARKS} ").split()
     return 0 < len(words) <= 5 and all(map(_is_name_word, words)) and words[0] not in PARTICLES
-
-
-def _ends_with_name(text: str) -> bool:
-    """Whether the last words are like a person's name, in a script with capital letters."""
-    words = [word.strip(_QUOTATION_MARKS) for word in text.split()]
-    name = [*takewhile(_is_name_word, reversed(words))]
-    return bool(name) and name[-1] not in PARTICLES and name[0].lower() != name[0]
 
 
 def _is_name_word(word: str) -> bool:

@@ -44,6 +44,16 @@ FAILURES = {
         "Yes.",
         "a form has the same headers",
     ),
+    "a signature directly above headers": (
+        f"Yes.\nTel: 030 123\n{HEADERS}\n\nDoes Thursday work?",
+        "Yes.\nTel: 030 123",
+        "a form has such lines above its headers",
+    ),
+    "a time and a name in the writer's words": (
+        "The delay:\n\nOn 12 Feb 2026 at 13:40 Example Support wrote:\nno pumps.\n\nPlease cancel.",
+        "The delay:\n\nOn 12 Feb 2026 at 13:40 Example Support wrote:\nno pumps.\n\nPlease cancel.",
+        "mail programs write the same line",
+    ),
     "headers and a form's line": (
         f"Yes.\n\n{HEADERS}\nNote: does Thursday work?",
         "Yes.",
