@@ -31,7 +31,7 @@ _RULE = re.compile(r"[_=*\u2014\u2500-]{5,}\Z")
 _RULING = "-\u2010\u2011\u2012\u2013\u2014_="
 _DASHES = f"{_RULING}*> "
 # A line of a form, such as "Message: please call me". No mail program has a header of an unknown name.
-_FORM_LINE = re.compile(r"\W{0,3}[^\W\d][^\s:：]{0,30}(?: [^\s:：]{1,30}){0,2} ?[:：](?!//|\S*@)")
+_FORM_LINE = re.compile(r"\W{0,3}[^\W\d][^\s:：]{0,30}(?: [^\s:：]{1,30}){0,2} ?[:：](?!//|(?<=\d:)\d|\S*@)")
 _PHRASES = RULED_PHRASES | FORWARD_PHRASES
 
 
@@ -78,13 +78,9 @@ def block_end(lines: Sequence[Line], at: int) -> int | None:
     if _header(lines[at].text)[0] not in (FROM, TO, DATE, SENT):
         return None
     headers = _headers(lines, at)
-    if not headers.is_sent or headers.in_form:
-        return None
-    if (
-        at
-        and (form_line := _FORM_LINE.match(lines[at - 1].text))
-        and form_line.end() < len(lines[at - 1].text)
-    ):
+    line_above = lines[at - 1].text if at else ""
+    in_form = _FORM_LINE.match(line_above) and not line_above.endswith((":", "："))  # "Look:" is no form's
+    if not headers.is_sent or headers.in_form or in_form:
         return None
     above = next((lines[line].text for line in (at - 1, at - 2) if line >= 0 and lines[line].text), "")
     return headers.end if len(headers.kinds) >= 3 or is_rule(above) else None
@@ -96,7 +92,7 @@ class _Headers(NamedTuple):
     end: int
     #: The kinds of the headers, without `OTHER`.
     kinds: set[str]
-    #: The headers are a mail's: a sender, and a time.
+    #: The headers have a mail's sender and time.
     is_sent: bool
     #: A line of a form stands among the headers or directly below.
     in_form: bool

@@ -290,6 +290,13 @@ def test_wrapped_addresses() -> None:
 
 
 @pytest.mark.parametrize(
+    "line", ["Yes at 10:11 then", "See https://example.org/a", "Look:", "ann@example.org:"]
+)
+def test_a_line_directly_above_the_headers_stays(line: str) -> None:
+    assert without_quotes("\n".join([line, *block("en"), "", "Does Thursday work?"])) == line
+
+
+@pytest.mark.parametrize(
     "line", ["Importance: High", "Attachments: a.pdf", "Wichtigkeit: Hoch", "添付ファイル: a.pdf", "Cc: Cat"]
 )
 def test_other_headers_of_mail_programs_are_left_out(line: str) -> None:
