@@ -66,7 +66,7 @@ class InboundMessage(ConstructibleMessage):
     def from_email(self) -> Address | None:
         """The first address in From. Senders can forge From: see `from_is_aligned`.
 
-        `display_name` is the sender's text, perhaps another address.
+        The sender chose `display_name`. The text may look like the address of another person.
         """
         return next(read_addresses(headers.sources(self, "From")), None)
 
@@ -74,12 +74,16 @@ class InboundMessage(ConstructibleMessage):
     def from_is_aligned(self) -> bool | None:
         """Whether SPF or DKIM passed for the domain of `from_email`; None if SendGrid posted no result.
 
-        As DMARC's relaxed alignment (RFC 7489, 3.1), but without a list of public suffixes and without the
-        domain's DMARC policy: the domain in From must be equal to, above or below a domain in `dkim` with
-        "pass", or the domain of `envelope_sender` when `spf` is "pass". Always False unless From is a single
-        header with a single address.
+        The domain that passed must be the domain in From, or a domain above it: a domain in `dkim` with
+        "pass", or the domain of `envelope_sender` when `spf` is "pass". DMARC's relaxed alignment (RFC 7489,
+        3.1) also accepts a domain below. Without a list of public suffixes, evil.co.uk would speak for co.uk,
+        so a domain below is not accepted here. The domain's DMARC policy is not read. Always False unless
+        From is a single header with a single address.
 
-        True means that a server of this domain sent the mail; any user of the domain may have written it.
+        True means that a server of this domain, or of a domain above it, sent the mail; any user of the
+        domain may have written it. True rests on SendGrid's fields. SendGrid writes the domain of a signature
+        without quotes: the results of a signer whose "domain" itself has the syntax of the field cannot be
+        told from results of other domains.
         False proves no forgery: forwarding and mailing lists break SPF and DKIM.
         """
         if self.spf is None and not self.dkim:
@@ -90,8 +94,9 @@ class InboundMessage(ConstructibleMessage):
             return False
         passed = [domain for domain, dkim_result in self.dkim.items() if dkim_result.lower() == "pass"]
         if (self.spf or "").lower() == "pass":
-            passed.append((self.envelope_sender or "").rpartition("@")[2].rstrip(">"))
-        return any(domains.are_aligned(authors[0].domain, domain) for domain in passed)
+            _, at, domain = (self.envelope_sender or "").rpartition("@")
+            passed.append(domain if at else "")
+        return any(domains.is_same_or_above(domain, authors[0].domain) for domain in passed)
 
     @property
     def to(self) -> list[Address]:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import chain, islice
 from json import dumps
 
 from events_app.decode import Unreadable
@@ -12,6 +13,7 @@ from events_app.inbound.message import InboundMessage
 from events_app.inbound.mime.tree import read_source
 from events_app.inbound.parse.fields_mode import rebuild_mail
 from events_app.inbound.parse.form import SOURCES, Fields, Form, json_object
+from events_app.inbound.text.addresses import MOST_ADDRESSES, read_addresses
 from events_app.inbound.text.encoded_words import one_line
 
 #: The fields of the mail itself, without SendGrid's checks (SPF, dkim, spam, sender_ip): their results may
@@ -19,8 +21,14 @@ from events_app.inbound.text.encoded_words import one_line
 _CONTENT = (*SOURCES, "headers", "from", "to", "cc", "subject", "text", "html")
 _CONTENT_OBJECTS = ("attachment-info", "content-ids", "charsets", "envelope")
 
-# "{@example.org : pass, @example.com : fail}", which only looks like JSON.
-_DKIM = re.compile(r"(?<![^\s@:{},])([^\s@:{},]++)\s*:\s*([^\s{},]+)")
+# "{@example.org : pass, @example.com : fail}", which only looks like JSON. A signer chooses the text between
+# "@" and ":", so a field with any other character has no result.
+_DKIM_RESULT = r"\s*+@?([\w.-]++)\s*+:\s*+([A-Za-z]++)\s*+"
+_DKIM = re.compile(rf"\s*+\{{{_DKIM_RESULT}(?:,{_DKIM_RESULT})*+\}}\s*+")
+_DKIM_RESULTS = re.compile(_DKIM_RESULT)
+
+#: The most characters of the field `dkim`: a longer field has no result.
+_LONGEST_DKIM = 10_000
 
 # "Content analysis details:   (0.9 points, 5.0 required)", as SpamAssassin writes it.
 _SPAM_DETAILS = re.compile(r"\(\s*(-?\d{1,6}(?:\.\d{1,6})?) points?, \s*(-?\d{1,6}(?:\.\d{1,6})?) required\)")
@@ -53,8 +61,10 @@ def read_post(form: Form) -> Reading:
     _set_envelope(message, fields)
     message.spf = fields.line("SPF")
     message.sender_ip = fields.line("sender_ip")
-    for domain, dkim_result in _DKIM.findall(fields.get("dkim", "")[:10_000]):
-        # Of several signatures of a domain, one that passed suffices for DMARC (RFC 7489, 3.1.1).
+    dkim = fields.get("dkim", "")
+    is_readable = len(dkim) <= _LONGEST_DKIM and _DKIM.fullmatch(dkim)
+    for domain, dkim_result in _DKIM_RESULTS.findall(dkim) if is_readable else ():
+        # Of several signatures of a domain, a passed signature suffices for DMARC (RFC 7489, 3.1.1).
         if domain not in message.dkim or dkim_result.lower() == "pass":
             message.dkim[domain] = dkim_result
     message.spam_score = spam_score(fields.get("spam_score"))
@@ -79,12 +89,31 @@ def _set_envelope(message: InboundMessage, fields: Fields) -> None:
     envelope = fields.object("envelope")
     to = envelope.get("to")
     recipients = to if isinstance(to, list) else [to]
-    addresses = [one_line(address) for address in recipients if isinstance(address, str)]
-    message.envelope_recipients = list(filter(None, addresses))
+    message.envelope_recipients = [
+        address
+        for recipient in recipients
+        if isinstance(recipient, str)
+        for address in _envelope_addresses(recipient)
+    ]
     sender = envelope.get("from")
     if sender is None and "from" in envelope:
         sender = ""
-    message.envelope_sender = one_line(sender) if isinstance(sender, str) else None
+    if isinstance(sender, str):
+        message.envelope_sender = next(_envelope_addresses(sender), "")
+
+
+def _envelope_addresses(text: str) -> Iterator[str]:
+    """The addresses in a text of the envelope: usually a single address without brackets.
+
+    An address alone stays as the text has it.
+    """
+    line = one_line(text)
+    if line and not re.search("[<>,;]", line):
+        yield line
+    elif line.strip("<> "):
+        read = (address.addr_spec for address in islice(read_addresses([line]), MOST_ADDRESSES))
+        first = next(read, None)
+        yield from (line,) if first is None else chain((first,), read)
 
 
 def mail_key(form: Form) -> bytes:

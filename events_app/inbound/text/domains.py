@@ -1,20 +1,17 @@
-"""Whether two domains belong together, as far as their names tell."""
+"""Which domain may speak for another domain, as far as their names tell."""
 
 import unicodedata
 
 import idna
 
 
-def are_aligned(one: str, other: str) -> bool:
-    """Whether the domains are equal, or one is a subdomain of the other, in any letter case and encoding.
+def is_same_or_above(domain: str, other: str) -> bool:
+    """Whether `domain` is `other`, or `other` is a subdomain of `domain`. The letter case does not matter.
 
-    This is DMARC's relaxed alignment (RFC 7489, 3.1) without a list of public suffixes: two subdomains of the
-    same domain are not aligned here. A domain of a single label is aligned only with itself.
+    A domain may be written in Unicode or in ASCII ("xn--..."). A domain of a single label is above no domain.
     """
-    names = sorted((_ascii(one), _ascii(other)), key=len)
-    if not names[0]:
-        return False
-    return names[0] == names[1] or ("." in names[0] and names[1].endswith("." + names[0]))
+    above, below = _ascii(domain), _ascii(other)
+    return bool(above) and (above == below or ("." in above and below.endswith("." + above)))
 
 
 def _ascii(domain: str) -> str:

@@ -57,13 +57,16 @@ def test_from_email_is_the_first_address() -> None:
         (None, "a@example.org", {}, None),
         ("none", "a@example.org", {}, False),
         ("pass", "bounces@example.org", {}, True),
-        ("Pass", "bounces@mail.example.org", {}, True),
+        ("Pass", "bounces@Example.ORG", {}, True),
+        ("pass", "bounces@mail.example.org", {}, False),
+        ("pass", "example.org", {}, False),
         ("pass", "bounces@evil.example", {}, False),
         ("pass", "", {}, False),
         ("pass", None, {}, False),
         ("softfail", "a@example.org", {}, False),
         (None, None, {"example.org": "pass"}, True),
-        (None, None, {"Mail.Example.ORG": "PASS"}, True),
+        (None, None, {"Example.ORG": "PASS"}, True),
+        (None, None, {"mail.example.org": "pass"}, False),
         (None, None, {"example.org": "fail"}, False),
         (None, None, {"evil.example": "pass", "example.org": "fail"}, False),
         (None, None, {"evil.example": "pass", "example.org": "pass"}, True),
@@ -75,6 +78,15 @@ def test_from_is_aligned_with_a_domain_that_passed_spf_or_dkim(
 ) -> None:
     message = parse_lines("From: Ann <ann@example.org>", "")
     message.spf, message.envelope_sender, message.dkim = spf, envelope_sender, dkim
+    assert message.from_is_aligned is expected
+
+
+@pytest.mark.parametrize(
+    ("author", "expected"), [("a@news.example.org", True), ("a@co.uk", False), ("a@evil.co.uk", True)]
+)
+def test_a_domain_that_passed_speaks_for_its_subdomains_alone(author: str, expected: bool) -> None:
+    message = parse_lines(f"From: {author}", "")
+    message.dkim = {"example.org": "pass", "evil.co.uk": "pass"}
     assert message.from_is_aligned is expected
 
 
