@@ -57,6 +57,23 @@ def chosen(signal: InboundSignal, *recipients: str) -> list[str]:
         ("*.example.com", "a@b.example.com"),
         ("*", "a@b"),
         ("ü@example.com", "ü@example.com"),
+        ("*@bücher.example", "a@xn--bcher-kva.example"),
+        ("*@bücher.example", "a@XN--Bcher-KVA.example"),
+        ("*@BÜCHER.example", "a@bücher.example"),
+        ("*@bu\u0308cher.example", "a@xn--bcher-kva.example"),
+        ("*@xn--bcher-kva.example", "a@bücher.example"),
+        ("*@xn--bcher-kva.example", "a@xn--bcher-kva.example"),
+        ("*@*cher.example", "a@xn--bcher-kva.example"),
+        ("*@xn--a.example", "a@xn--a.example"),
+        # Only "*" stands for other text.
+        ("a[b]@x.example", "a[b]@x.example"),
+        ("a?@x.example", "a?@x.example"),
+        ("a@[192.0.2.1]", "a@[192.0.2.1]"),
+        ("a@[IPv6:2001:db8::1]", "a@[ipv6:2001:db8::1]"),
+        ("[!a]*@x.example", "[!a]1@x.example"),
+        ('"a b"@x.example', '"a b"@x.example'),
+        ('"a@b"@*', '"a@b"@x.example'),
+        ("support*", "support@example.com"),
         (re.compile(r"ticket-(\d+)@example\.com"), "ticket-12@example.com"),
         (re.compile(r"A@.*", re.IGNORECASE), "a@b"),
     ],
@@ -77,6 +94,10 @@ def test_a_route_takes_a_recipient(pattern: str | re.Pattern[str], recipient: st
         ("support+*@example.com", "support@example.com"),
         ("kim@example.com", "\u212aim@example.com"),
         ("support@example.com", ""),
+        ("a[b]@x.example", "ab@x.example"),
+        ("a?@x.example", "ab@x.example"),
+        ("*@bücher.example", "a@bucher.example"),
+        ("ü*@x.example", "Ü1@x.example"),
         (re.compile("a@b"), "a@bc"),
         (re.compile("a@b"), "A@b"),
     ],
@@ -85,17 +106,33 @@ def test_a_route_takes_no_other_recipient(pattern: str | re.Pattern[str], recipi
     assert not Route(pattern).takes(recipient)
 
 
-@pytest.mark.parametrize("patterns", [[], "support", "", ["a@b", "support"]])
+@pytest.mark.parametrize(
+    "patterns",
+    [
+        *([], "support", "", ["a@b", "support"], "a@b ", " a@b", "A <a@b>", "<a@b>", "a@b,c@d", "a@b;c@d"),
+        *("@", "@b", "a@", "@*", "*@", "a@b@*", "mailto:a@b", "a b@*", "a@b\n", '"a', "*, a@b"),
+    ],
+)
 def test_a_pattern_that_matches_no_address_raises(patterns: str | list[str], inbound: InboundSignal) -> None:
     with pytest.raises(ValueError, match=r"at least one|whole address"):
         inbound.connect(support, to=patterns)
     assert inbound.named_receivers(None) == []
 
 
-@pytest.mark.parametrize("pattern", [re.compile(b"a@b"), b"a@b", 3])
+def test_the_error_of_a_pattern_names_a_pattern_that_would_match() -> None:
+    with pytest.raises(ValueError, match=r"'support@\*'"):
+        Route("support")
+    for pattern in ("", "a b"):
+        with pytest.raises(ValueError, match="'support@example.com'"):
+            Route(pattern)
+
+
+@pytest.mark.parametrize("pattern", [re.compile(b"a@b"), b"a@b", 3, None])
 def test_a_pattern_of_a_wrong_type_raises(pattern: Any, inbound: InboundSignal) -> None:
     with pytest.raises(TypeError, match="regular expression of text"):
         inbound.connect(support, to=[pattern])
+    with pytest.raises(TypeError, match="regular expression of text"):
+        Route(pattern)
 
 
 def test_a_long_recipient_is_matched_in_linear_time() -> None:
