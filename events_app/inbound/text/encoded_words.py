@@ -6,7 +6,7 @@ from itertools import groupby
 
 from events_app.inbound.text.charsets import codec_name
 from events_app.inbound.text.decoding import decode_text
-from events_app.inbound.text.transfer import from_base64_digits
+from events_app.inbound.text.transfer import from_base64
 from events_app.shared.database import clean
 
 #: An encoded word: charset, encoding, content. Mail programs leave spaces, 8-bit characters and "?" in the
@@ -18,8 +18,6 @@ _CUT_OFF = r"=\?([^?\s]*+)\?([bBqQ])\?([^?\s]*+)\??(?=\s|\Z)"
 _ANY_WORD = re.compile(rf"{ENCODED_WORD}|{_CUT_OFF}")
 
 LINE_ENDS = re.compile(r"\r\n?|\n")
-_FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
-_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]+")
 
 
 def decode_source(source: str) -> str:
@@ -75,6 +73,4 @@ def _content(encoding: str, content: str) -> bytes:
         encoded = content.encode("utf-8", "replace")
     if encoding in "qQ":
         return binascii.a2b_qp(encoded, header=True)
-    # In the alphabet of URLs too (RFC 4648, 5); each group may end with "=", or be cut off.
-    digits = _NOT_BASE64.sub(b"", encoded.translate(_FROM_URL_SAFE))
-    return b"".join(map(from_base64_digits, digits.split(b"=")))
+    return from_base64(encoded.translate(None, b" \t"))

@@ -59,6 +59,44 @@ def test_base64_goes_on_behind_a_padding_with_whole_blocks(body: bytes, expected
     assert decoded("base64", body) == expected
 
 
+@pytest.mark.parametrize(
+    "footer",
+    [
+        b"______\nlist footer",
+        b"-- \nAnn\n",
+        b"\nThe list: a@list.example\n",
+        b"--\nhttps://list.example/" + b"x" * 70,
+    ],
+)
+@pytest.mark.parametrize("content", [b"hello there!", b"hello there", b"hello the rest!!" * 9])
+def test_a_footer_below_base64_is_left_out(content: bytes, footer: bytes) -> None:
+    assert decoded("base64", encodebytes(content) + footer) == content
+    assert decoded("base64", (encodebytes(content) + footer).replace(b"\n", b"\r\n")) == content
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"Hello there, this is not base64.",
+        b"Hello\r\n\r\nThis is not base64, Ann.\r\n",
+        b"Dear\nthis is not base64\n--\nAnn",
+        b"two words",
+        b"a = b\n",
+    ],
+)
+def test_plain_text_declared_base64_stays_as_it_is(text: bytes) -> None:
+    assert decoded("base64", text) == text
+
+
+def test_a_broken_line_does_not_end_base64() -> None:
+    lines = encodebytes(b"hello there!" * 20).splitlines(keepends=True)
+    assert decoded("base64", lines[0] + b"," + b"".join(lines[1:])) == b"hello there!" * 20
+
+
+def test_digits_of_urls_are_base64() -> None:
+    assert decoded("base64", b"Pz8_-_--\n") == b"???\xfb\xff\xbe"
+
+
 def test_base64_of_too_many_blocks_is_cut() -> None:
     assert len(decoded("base64", b"YQ==" * 100)) == 100
     assert len(decoded("base64", b"YQ==" * 10_000)) == 1 + MOST_BLOCKS_OF_SHORT + (4 * 10_000 - 4) // 40
@@ -88,7 +126,9 @@ def test_other_spellings_of_an_encoding_are_known(encoding: str) -> None:
     assert decoded(encoding, b"aGFs") == b"hal"
 
 
-@pytest.mark.parametrize("encoding", ["quoted_printable", "quoted printable", "Quoted-Printable ;"])
+@pytest.mark.parametrize(
+    "encoding", ["quoted_printable", "quoted printable", "Quoted-Printable ;", "quoted-printeable"]
+)
 def test_other_spellings_of_quoted_printable_are_known(encoding: str) -> None:
     assert decoded(encoding, b"=68al") == b"hal"
 
