@@ -11,7 +11,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 
 from events_app.inbound.text import headers
 from events_app.inbound.text.charsets import codec_name
-from events_app.inbound.text.decoding import decode_text
+from events_app.inbound.text.decoding import decode_text, html_charset
 from events_app.inbound.text.encoded_words import one_line
 from events_app.inbound.text.parameters import file_name, read_parameters
 from events_app.inbound.text.transfer import decoded_content, encoded_content
@@ -140,9 +140,12 @@ class Part(EmailMessage):
         if charset is None and errors is None:
             return self._decoded_text()
         charset = charset or self.get_content_charset("")
+        content = self.get_content_bytes()
+        if not charset and self.get_content_type() == "text/html":
+            charset = html_charset(content)
         if errors is None:
-            return decode_text(self.get_content_bytes(), charset)
-        return clean(self.get_content_bytes().decode(codec_name(charset) or "utf-8", errors))
+            return decode_text(content, charset)
+        return clean(content.decode(codec_name(charset) or "utf-8", errors))
 
     def _decoded_text(self) -> str:
         """The content as text, kept for as long as the content and its headers are the same objects."""

@@ -24,12 +24,16 @@ from events_app.inbound.mime.boundaries import Delimiters, declared_boundaries
 from events_app.inbound.mime.bounds import MOST_LEVELS, Taken
 from events_app.inbound.mime.heads import LINE_END, head_and_body, header_lines
 from events_app.inbound.part import Part, mail_policy
+from events_app.inbound.text.headers import decode_bytes
 from events_app.inbound.text.transfer import transfer_encoding
 
 _BLANK_LINES = re.compile(rb"(?>\r\n|\r|\n)(?:[ \t]*(?>\r\n|\r|\n))++")
 
 # A multipart's content without parts: only space, perhaps with the closing delimiter.
 _NOTHING = re.compile(rb"\s*+(?:--[^\r\n]++(?<=--)\s*+)?\Z")
+
+# Labels of parts that tell nothing about 8-bit headers that are not UTF-8.
+_OF_UTF_8 = (None, "ascii", "utf-8")
 
 _Mail = TypeVar("_Mail", bound=Part)
 
@@ -40,7 +44,9 @@ def read_source(source: bytes, mail_class: type[_Mail], taken: Taken | None = No
     Raises Unreadable beyond a bound.
     """
     tree = _Tree(source, mail_class, taken or Taken())
-    return tree.part(0, len(tree.source), 0, is_mail=True)
+    mail = tree.part(0, len(tree.source), 0, is_mail=True)
+    tree.decode_headers(mail)
+    return mail
 
 
 def read_attached(part: Part, source: bytes, taken: Taken | None = None) -> None:
@@ -50,6 +56,7 @@ def read_attached(part: Part, source: bytes, taken: Taken | None = None) -> None
     """
     tree = _Tree(source, type(part), taken or Taken())
     tree.add_messages(part, 0, len(tree.source), 0)
+    tree.decode_headers(part)
     part.keep_source(source)
 
 
@@ -67,6 +74,8 @@ class _Tree(Generic[_Mail]):
         self._delimiters = Delimiters(source, taken)
         #: The delimiters of the multiparts around the part being read.
         self._around: list[bytes] = []
+        #: The parts whose headers may be in a charset without a label.
+        self._with_bytes: list[_Mail] = []
 
     def part(
         self, start: int, end: int, level: int, default: str = "text/plain", *, is_mail: bool = False
@@ -86,6 +95,16 @@ class _Tree(Generic[_Mail]):
         else:
             message.set_payload(self._text(body, end))
         return message
+
+    def decode_headers(self, root: Part) -> None:
+        """Decode headers of bytes in the charset of their part, else in the first in the tree of `root`."""
+        if not self._with_bytes:
+            return
+        charsets = (part.get_content_charset() for part in root.walk())
+        first = next((charset for charset in charsets if charset not in _OF_UTF_8), "")
+        for part in self._with_bytes:
+            charset = part.get_content_charset()
+            decode_bytes(part, first if charset in _OF_UTF_8 else charset)
 
     def add_messages(self, message: _Mail, start: int, end: int, level: int) -> None:
         """Add the mail in a part of type message, or the blocks of headers of a delivery status."""
@@ -111,6 +130,8 @@ class _Tree(Generic[_Mail]):
         for line in header_lines(head):
             message.set_raw(*self._policy.header_source_parse([line]))
         message.set_payload("")
+        if not head.isascii() or b"\x1b$" in head:
+            self._with_bytes.append(message)
         return message, body
 
     def _add_parts(self, message: _Mail, start: int, end: int, level: int) -> None:

@@ -15,8 +15,10 @@ from events_app.inbound.mime.bounds import MOST_HEADER_BYTES, Taken
 from events_app.inbound.parse.form import Fields, File, Form
 from events_app.inbound.part import mail_policy
 from events_app.inbound.text import cid_urls
+from events_app.inbound.text.addresses import read_addresses
 from events_app.inbound.text.decoding import decode_text
 from events_app.inbound.text.encoded_words import decode_words, one_line
+from events_app.inbound.text.headers import decode_bytes, is_damaged
 
 #: Headers SendGrid repeats as fields.
 _ALSO_FIELDS = ("From", "To", "Cc", "Subject")
@@ -38,9 +40,13 @@ def rebuild_mail(form: Form, fields: Fields) -> InboundMessage:
     new = partial(InboundMessage, policy)
     head = BytesHeaderParser(policy=policy).parsebytes(_header_lines(block))
     message = construct.with_headers(new(), head)
+    decode_bytes(message, head.get_content_charset(""))
     for name in _ALSO_FIELDS:
         text = one_line(fields.get(name.lower(), "")[:_LONGEST_FIELD])
-        if text and message[name] is None:
+        if text and _is_better(
+            text, [source for header, source in head.raw_items() if header.lower() == name.lower()]
+        ):
+            del message[name]
             construct.set_header(message, name, text)
     text, html = fields.get("text", ""), fields.get("html", "")
     shown = cid_urls.content_ids(html)
@@ -63,6 +69,21 @@ def rebuild_mail(form: Form, fields: Fields) -> InboundMessage:
     inlines = [file for file in files if file.content_id in shown]
     attached = [file for file in files if file.content_id not in shown]
     return construct.with_content(message, new, bodies, inlines, attached)
+
+
+def _is_better(field: str, sources: list[str]) -> bool:
+    """Whether a field is the better source than the headers of its name: they are missing, or damaged.
+
+    A field has no encoded words, so text of a display name could look like an address there.
+    """
+    if len(sources) != 1:
+        return not sources
+    if "\ufffd" in field or not is_damaged(sources[0]):
+        return False
+    of_field, of_header = (
+        [address.addr_spec for address in read_addresses([text])] for text in (field, sources[0])
+    )
+    return of_field == of_header
 
 
 def _header_lines(block: bytes) -> bytes:

@@ -13,7 +13,7 @@ from multipart import parse_options_header as parse_options
 
 from events_app.decode import Unreadable
 from events_app.decode import decode_object as decode_json
-from events_app.inbound.text.decoding import decode_text
+from events_app.inbound.text.decoding import decode_text, html_charset
 
 #: The most parts of a form. A real mail of 30 MB has fewer attachments.
 MOST_PARTS = 2000
@@ -121,6 +121,8 @@ class Fields(dict[str, str]):
     def __init__(self, form: Form) -> None:
         charsets = json_object(form.fields.get("charsets", b""))
         self.charsets = {name: charset for name, charset in charsets.items() if isinstance(charset, str)}
+        if "html" not in self.charsets:
+            self.charsets["html"] = html_charset(form.fields.get("html", b""))
         super().__init__(
             (decode_text(name.encode("utf-8", "replace")), decode_text(encoded, self.charsets.get(name, "")))
             for name, encoded in form.fields.items()

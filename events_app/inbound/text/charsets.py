@@ -9,7 +9,7 @@ from encodings.aliases import aliases
 
 import webencodings
 
-_NAME = re.compile(r"[A-Za-z0-9][\w.:-]{0,39}", re.ASCII)
+_NAME = re.compile(r"\w[\w.:$-]{0,39}", re.ASCII)
 
 #: The names of Python's own codecs. An arbitrary name from a mail must not reach `codecs.lookup`, which
 #: caches every spelling of a known name, nor `encodings.search_function`, whose `_cache` keeps unknown names.
@@ -23,13 +23,14 @@ _NOT_CHARSETS = {"idna", "punycode", "unicode-escape", "raw-unicode-escape", "un
 _SPELLINGS = (
     (r"(x-?)?(cs)?unicode-?\d-?\d-?utf-?7", "utf-7"),
     (r"(x-)?utf[-_]?8.*", "utf-8"),  # utf8mb4, utf-8-sig
-    (r"(x-)?iso[-_]?2022[-_]?jp[-_]?ms|cp5022[0-2]|jis", "iso-2022-jp"),
+    (r"(x-)?iso[-_]?2022[-_]?jp[-_]?ms|_iso-2022-jp\$(esc|sio)|cp5022[0-2]|jis", "iso-2022-jp"),
     (r"(x-)?euc[-_]?jp.*|cp51932", "euc-jp"),
     (r"(x-)?(sjis|shift[-_]?jis).*", "shift_jis"),
     (r"(x-)?gb[-_]?(2312|k|18030).*|cn-gb", "gb18030"),
     (r"(x-)?(ks_?c[-_]?5601|euc[-_]?kr).*", "euc-kr"),
     (r"(x-)?big[-_]?5.*", "big5"),
     (r"(x-)?koi[-_]?8[-_]?(?P<letter>[rtu])", r"koi8-\g<letter>"),
+    (r"iso-ir-111|ecma-cyrillic|koi8-e", "koi8-r"),  # alike in the letters of Russian
     (r"x-mac-(ce|centraleurroman)", "mac_latin2"),
     (r"x-mac-(?P<script>\w+)", r"mac_\g<script>"),
     (r"(x-)?iso[-_]?8859[-_]?(?P<number>\d{1,2})(?!\d).*", r"iso-8859-\g<number>"),

@@ -1,6 +1,7 @@
 """Bytes to text for any database. Malformed text never raises."""
 
 import codecs
+import re
 from contextlib import suppress
 from functools import cache
 
@@ -40,6 +41,13 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 
+# ISO-2022-JP is ASCII with these escape sequences, which no other text has.
+_JIS_ESCAPE = re.compile(rb"\x1b\$[@B]")
+
+# HTML names its charset in its first 1,024 bytes (https://html.spec.whatwg.org/#charset).
+_META_CHARSET = re.compile(rb"""<meta\s[^>]{0,500}?charset\s*+=\s*+["']?\s*+([^\s"'/>;]++)""", re.IGNORECASE)
+_LONGEST_META = 1024
+
 _WINDOWS = {"cp874", *(f"cp125{number}" for number in range(9))}
 
 #: The most damaged places of a text: 1,000 and one more for each fifty bytes, and never more than 100,000.
@@ -54,12 +62,14 @@ _PIECE = 1000
 def decode_text(data: bytes, declared: str = "") -> str:
     """Decode to text for any database; never raises.
 
-    The charset is that of a byte order mark, else the declared charset, else UTF-8, else windows-1252, the
-    usual charset of mislabelled text. Text with a few damaged places keeps its charset, with U+FFFD at these
-    places.
+    The charset is that of a byte order mark, else the declared charset, else ISO-2022-JP by its escape
+    sequences, else UTF-8, else windows-1252, the usual charset of mislabelled text. Text with a few damaged
+    places keeps its charset, with U+FFFD at these places.
     """
     marked = next((charset for mark, charset in _BYTE_ORDER_MARKS if data.startswith(mark)), None)
     charset = codec_name(declared)
+    if charset in (None, "ascii", "utf-8") and is_jis(data):
+        charset = "iso2022_jp"
     candidates = marked, charset, "utf-8", _ALSO.get(charset or "")
     charsets = [charset for charset in dict.fromkeys(candidates) if charset]
     # Text with escape sequences is ASCII, so as UTF-8 it is never damaged.
@@ -89,6 +99,24 @@ def decode_text(data: bytes, declared: str = "") -> str:
         if text.count("\ufffd") * 2 <= beyond_ascii:
             return _on_the_web(text, charset)
     return clean(codecs.charmap_decode(data, "strict", _windows_characters("cp1252"))[0])
+
+
+def is_jis(data: bytes) -> bool:
+    """Whether the bytes are ISO-2022-JP, as their escape sequences tell."""
+    return data.isascii() and _JIS_ESCAPE.search(data) is not None
+
+
+def html_charset(html: bytes) -> str:
+    """The label of the charset in a <meta> of HTML without another label; "" for none, and for UTF-8."""
+    match = _META_CHARSET.search(html[:_LONGEST_META])
+    if match is None:
+        return ""
+    with suppress(ValueError):
+        html.decode()
+        return ""
+    # HTML that can be searched for the label is not UTF-16 (https://html.spec.whatwg.org/#determining-the-character-encoding).
+    label = match[1].decode("ascii", "replace")
+    return "" if label.lower().startswith(("utf-16", "utf-32")) else label
 
 
 def _on_the_web(text: str, charset: str) -> str:

@@ -19,7 +19,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from events_app.inbound.text.addresses import read_addresses
 from events_app.inbound.text.charsets import codec_name
-from events_app.inbound.text.decoding import decode_text
+from events_app.inbound.text.decoding import decode_text, is_jis
 from events_app.inbound.text.encoded_words import (
     ENCODED_WORD,
     LINE_ENDS,
@@ -62,6 +62,8 @@ _BETWEEN_WORDS = re.compile(rf"({ENCODED_WORD})\s+(?==\?)")
 _CHARSET_OF_WORD = re.compile(r"(?<==\?)[^?]++(?=\?[bBqQ]\?[^?]*\?=)")
 _CHARSET_OF_PARAMETER = re.compile(r"""(?:(?<=[\s=")])|\A)([^\s=";()']++)'""")
 
+_PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
+
 #: The headers with a structure; other headers are text.
 _STRUCTURED = {
     name for name, header in HeaderRegistry().registry.items() if not issubclass(header, UnstructuredHeader)
@@ -71,9 +73,11 @@ _STRUCTURED = {
 class _Source(str):
     """A header's source, with its parsed structure as a cache: some headers are read again and again."""
 
-    __slots__ = ("read",)
+    __slots__ = ("read", "text")
 
     read: Any
+    #: The source in the charset of the mail, where `decode_bytes` has decoded it.
+    text: str
 
 
 @dataclass
@@ -109,7 +113,7 @@ class TolerantPolicy(EmailPolicy):
         return value.read
 
     def _read(self, name: str, value: str) -> Any:
-        source = LINE_ENDS.sub("", value)
+        source = _single_line(value)
         if name.lower() not in _STRUCTURED:
             return decode_words(source)
         line = decode_source(source)
@@ -158,8 +162,49 @@ class TolerantPolicy(EmailPolicy):
 
 
 def sources(part: EmailMessage, header: str) -> Iterator[str]:
-    """The source of each header of a name on a single line; bytes beyond ASCII are surrogates."""
-    return (LINE_ENDS.sub("", source) for name, source in part.raw_items() if name.lower() == header.lower())
+    """The source of each header of a name on a single line.
+
+    Bytes beyond ASCII are surrogates, unless `decode_bytes` has decoded them.
+    """
+    return (_single_line(source) for name, source in part.raw_items() if name.lower() == header.lower())
+
+
+def decode_bytes(part: EmailMessage, charset: str) -> None:
+    """Decode headers of `charset` that are not UTF-8, and headers of ISO-2022-JP without a label.
+
+    The headers are still written as in the source. `charset` is Python's name, or "". A charset in which
+    ASCII is other bytes, such as UTF-16, is none of headers.
+    """
+    try:
+        is_of_headers = charset and _PRINTABLE.encode().decode(charset) == _PRINTABLE
+    except ValueError:
+        is_of_headers = False
+    for _, source in part.raw_items():
+        # An encoded word has a charset of its own.
+        if not isinstance(source, _Source) or "=?" in source:
+            continue
+        encoded = source.encode("utf-8", "surrogateescape")
+        text: str = source
+        if is_jis(encoded):
+            text = decode_text(encoded)
+        elif is_of_headers:
+            try:
+                encoded.decode()
+            except ValueError:
+                text = decode_text(encoded, charset)
+        if text is not source and "\ufffd" not in text:
+            source.text = text
+
+
+def is_damaged(source: str) -> bool:
+    """Whether a source has U+FFFD, or bytes that are not UTF-8."""
+    if source.isascii():
+        return False
+    return "\ufffd" in source.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _single_line(source: str) -> str:
+    return LINE_ENDS.sub("", getattr(source, "text", source))
 
 
 def beginning(part: EmailMessage, name: str) -> str:

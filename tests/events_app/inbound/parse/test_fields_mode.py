@@ -92,6 +92,37 @@ def test_a_single_text_stays_flowed(
     assert text.get_param("charset") == "utf-8"
 
 
+@pytest.mark.parametrize("header", ["И <a@x.example>".encode("koi8-r"), "\ufffd <a@x.example>".encode()])
+def test_a_sound_field_replaces_a_damaged_header(header: bytes) -> None:
+    field = "И <a@x.example>".encode("koi8-r")
+    charsets = json.dumps(dict.fromkeys(("from", "to", "subject"), "koi8-r"))
+    values: dict[str, str | bytes] = {"from": field, "to": field, "subject": field, "charsets": charsets}
+    block = b"From: " + header + b"\nTo: b@x.example, " + header + b"\nSubject: " + header + b"\n"
+    message = read_parsed(block, **values).message
+    assert str(message.from_email) == message.subject == "И <a@x.example>"
+    # The field has other addresses than the header.
+    assert [address.addr_spec for address in message.to] == ["b@x.example", "a@x.example"]
+    values["from"] = "\ufffd <a@x.example>"
+    damaged = read_parsed(block, **values).message
+    assert message.from_email != damaged.from_email
+
+
+def test_a_sound_header_is_read_before_its_field() -> None:
+    block = "From: Ü <a@x.example>\nSubject: =?utf-8?q?=C3=BC?=\n"
+    message = read_parsed(block, **{"from": "X <a@x.example>", "subject": "x"}).message
+    assert (str(message.from_email), message.subject) == ("Ü <a@x.example>", "ü")
+
+
+@pytest.mark.parametrize("charset", ["", "koi8-r", "utf-8"])
+def test_html_without_a_charset_has_the_charset_that_it_names(charset: str) -> None:
+    html = "<meta charset=koi8-r><p>И</p>"
+    stated = {"charsets": json.dumps({"html": charset})} if charset else {}
+    data = html.encode(charset or "koi8-r")
+    assert read_parsed(MESSAGE_ID, html=data, **stated).message.html == html
+    label = f"; charset={charset}" if charset else ""
+    assert parse_source(f"Content-Type: text/html{label}\n\n".encode() + data).html == html
+
+
 def test_a_text_that_the_html_shows_is_no_body() -> None:
     file = Part("attachment1", b"notes", "a.txt", "text/plain")
     message = read_parsed(

@@ -33,6 +33,8 @@ from events_app.inbound.text.charsets import codec_name
         ("ks_c_5601", "cp949"),
         ("gb18030-2005", "gb18030"),
         ("koi8r", "koi8-r"),
+        ("iso-ir-111", "koi8-r"),
+        ("_iso-2022-jp$ESC", "iso2022_jp"),
         ("sjis-win", "cp932"),
         ("shift_jis_2004", "shift_jis_2004"),
         ("cp50221", "iso2022_jp"),

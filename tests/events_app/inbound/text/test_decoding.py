@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from events_app.inbound.text.decoding import decode_text
+from events_app.inbound.text.decoding import decode_text, html_charset
 
 CHARSETS = (
     "utf-8",
@@ -105,6 +105,28 @@ def test_a_label_has_its_meaning_on_the_web(declared: str, data: bytes, text: st
 @pytest.mark.parametrize("mark", ["utf-8-sig", "utf-16", "utf-32"])
 def test_a_byte_order_mark_takes_precedence(declared: str, mark: str) -> None:
     assert decode_text("Grüße 日本 😀".encode(mark), declared) == "Grüße 日本 😀"
+
+
+@pytest.mark.parametrize("declared", ["", "us-ascii", "utf-8", "x-unknown", "iso-2022-jp"])
+def test_iso_2022_jp_is_known_by_its_escape_sequences(declared: str) -> None:
+    assert decode_text("a 日本 b".encode("iso-2022-jp"), declared) == "a 日本 b"
+
+
+@pytest.mark.parametrize(
+    ("html", "charset"),
+    [
+        (b'<meta charset="windows-1251">\xcf', "windows-1251"),
+        (b"<META http-equiv=Content-Type content='text/html; charset=koi8-r'>\xcf", "koi8-r"),
+        (b'<meta charset="koi8-r">' + "П".encode(), ""),
+        (b'<meta charset="utf-16">\xcf', ""),
+        (b"<p>charset=koi8-r</p>\xcf", ""),
+        (b" " * 1020 + b"<meta charset=koi8-r>\xcf", ""),
+        (b"<meta " * 500 + b"\xcf", ""),
+        (b"", ""),
+    ],
+)
+def test_html_names_its_charset(html: bytes, charset: str) -> None:
+    assert html_charset(html) == charset
 
 
 @pytest.mark.parametrize("declared", ["utf-8", ""])

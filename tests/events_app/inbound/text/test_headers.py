@@ -59,6 +59,57 @@ def test_bytes_that_are_not_ascii_are_read(data: bytes) -> None:
     assert message("Subject", data)["Subject"] == "Grüße"
 
 
+@pytest.mark.parametrize("charset", ["koi8-r", "windows-1251", "shift_jis", "big5", "euc-kr", "iso-2022-jp"])
+@pytest.mark.parametrize("structure", ["{}", "multipart/mixed; boundary=a\n\n--a\nContent-Type: {}"])
+def test_headers_of_bytes_have_the_charset_of_the_mail(charset: str, structure: str) -> None:
+    # The second bytes of these characters in Shift_JIS and Big5 are "\\", special in addresses.
+    text = {"shift_jis": "ソИ", "iso-2022-jp": "ソИ", "big5": "功日"}.get(charset, "ИЯ")
+    source = (
+        f"From: {text} <ann@a.example>\nTo: {text}, b@b.example\nSubject: {text}\nX-Other: {text}\n"
+        f"Content-Disposition: attachment; filename={text}.txt\n"
+        f"Content-Type: {structure.format(f'text/plain; charset={charset}')}\n\nx"
+    ).encode(charset)
+    mail = parse_source(source)
+    assert mail["Subject"] == mail.subject == mail["X-Other"] == text
+    assert [str(mail.from_email), mail.to[-1].addr_spec] == [f"{text} <ann@a.example>", "b@b.example"]
+    assert mail.get_filename() == f"{text}.txt"
+    assert mail.as_bytes().partition(b"\n\n")[0] == source.partition(b"\n\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("charset", "data", "expected"),
+    [
+        ("koi8-r", "Grüße".encode(), "Grüße"),
+        ("koi8-r", "Gr\ufffd".encode(), "Gr\ufffd"),
+        ("koi8-r", b"=?utf-8?q?a?= \xfc", "a ü"),
+        *[
+            (label, b"\xfc", "ü")
+            for label in ("", "utf-8", "us-ascii", "utf-16", "utf-7", "cp037", "hz", "x")
+        ],
+        ("euc-jp", b"\xfc.", "ü."),
+    ],
+)
+def test_bytes_in_no_charset_of_the_mail_are_read(charset: str, data: bytes, expected: str) -> None:
+    source = b"Content-Type: text/plain; charset=" + charset.encode() + b"\nSubject: " + data + b"\n\nx"
+    assert parse_source(source).subject == expected
+
+
+def test_iso_2022_jp_without_a_label_is_read() -> None:
+    mail = parse_source("From: ソИ <ann@a.example>\nSubject: ソИ\n\nソИ".encode("iso-2022-jp"))
+    assert (str(mail.from_email), mail.subject, mail.text) == ("ソИ <ann@a.example>", "ソИ", "ソИ")
+
+
+def test_a_file_name_of_bytes_has_the_charset_of_the_part_else_of_the_mail() -> None:
+    lines = (
+        b"Content-Type: multipart/mixed; boundary=a\n",
+        b"Content-Type: text/plain; charset=koi8-r\n\nx",
+        b"Content-Type: application/pdf; name=\xc9.pdf\n\nx",
+        b"Content-Type: text/csv; charset=windows-1251; name=\xe8.csv\n\nx",
+    )
+    mail = parse_source(b"\n--a\n".join(lines))
+    assert [file.get_filename() for file in mail.attachments] == ["и.pdf", "и.csv"]
+
+
 @pytest.mark.parametrize("eol", ["\n", "\r\n"])
 def test_a_mail_is_written_as_it_was_read(eol: str) -> None:
     lines = (
