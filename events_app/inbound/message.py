@@ -64,11 +64,16 @@ class InboundMessage(ConstructibleMessage):
 
     @property
     def from_email(self) -> Address | None:
-        """The first address in From. Senders can forge From: see `from_is_aligned`.
+        """The first address in From with a domain, else the first; may be forged: see `from_is_aligned`.
 
         The sender chose `display_name`. The text may look like the address of another person.
         """
-        return next(read_addresses(headers.sources(self, "From")), None)
+        first = None
+        for author in islice(read_addresses(headers.sources(self, "From")), MOST_ADDRESSES):
+            if author.domain:
+                return author
+            first = first or author
+        return first
 
     @property
     def from_is_aligned(self) -> bool | None:

@@ -16,8 +16,8 @@ from events_app.inbound.text.encoded_words import ENCODED_WORD, decode_words, on
 #: The most mailboxes to read from a header, and addresses from the headers of a name.
 MOST_ADDRESSES = 10_000
 
-#: The most commas in an unquoted display name, such as "Acme, Inc., Berlin".
-MOST_COMMAS_IN_NAME = 3
+#: The most commas in an unquoted display name, such as "Smith, Ann, Jr., MD, PhD".
+MOST_COMMAS_IN_NAME = 8
 
 # Comments nest, here up to three levels: each level adds a search of the rest.
 _COMMENT = r"\((?:[^()\\]++|\\.)*+\)"
@@ -58,6 +58,10 @@ _QUOTED_PART = re.compile(r'"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPED_SPECIAL = re.compile(r'\\(["\\(),;:])')
 
+# A header that is a single quoted string, or ends with its only address in square brackets.
+_ALL_QUOTED = re.compile(r'\s*+"((?:[^"\\]++|\\.)*+)"\s*+', re.DOTALL)
+_IN_SQUARE = re.compile(r'([^<>\[\]@"]*+)\[\s*+([^\s\[\]<>@"]++@[^\s\[\]<>@"]++)\s*+\]\s*+')
+
 # A mailbox in pieces, each the kind of a token and its source.
 _Pieces = list[tuple[str, str]]
 
@@ -71,13 +75,24 @@ def read_addresses(sources: Iterable[str]) -> Iterator[Address]:
     An unquoted comma or semicolon belongs to a display name if no address precedes: one address is in
     "Acme, Inc. <ann@a.example>", two are in "ann@a.example, Bob <bob@b.example>". A single word without "@",
     such as "root", is an address without a domain. A comment is the display name of an address without other
-    text.
+    text. The addresses in encoded words, as in a wholly encoded header, are text (RFC 2047, 5): other readers
+    find no address there, so a check of the sender may have seen another header.
     """
     for source in sources:
-        for name, local, domain in _mailboxes(source):
+        quoted = _ALL_QUOTED.fullmatch(source)
+        text = _ESCAPED.sub(r"\1", quoted[1]) if quoted and "@" in quoted[1] else source
+        in_square = _IN_SQUARE.fullmatch(text)
+        if in_square:
+            text = f"{in_square[1]}<{in_square[2]}>"
+        for name, local, domain in _mailboxes(text):
             username = _QUOTED_PART.sub(lambda quoted: _ESCAPED.sub(r"\1", quoted[1]), local)
+            single_quote = "'" if local[0] == domain[-1:] == "'" else ""  # Outlook's 'ann@a.example'
             # Address raises ValueError for a line break.
-            yield Address(_name(name), one_line(username), one_line(domain))
+            yield Address(
+                _name(name),
+                one_line(username.removeprefix(single_quote)),
+                one_line(domain.removesuffix(single_quote)),
+            )
 
 
 def _mailboxes(source: str) -> Iterator[_Mailbox]:
@@ -127,9 +142,13 @@ def _bracketed(pieces: _Pieces) -> list[_Mailbox]:
     mailboxes: list[_Mailbox] = []
     without_domain: list[_Mailbox] = []
     name: _Pieces = []
+    in_brackets = 0  # the place in `name` of the address without a domain
     for kind, text in pieces:
         if kind == "bracketed":
             inside = text[1:].removesuffix(">")
+            quoted = _QUOTED_PART.fullmatch(inside.strip())
+            if quoted:
+                inside = _ESCAPED.sub(r"\1", quoted[1])
             if '"' not in inside:
                 inside = _SPACED.sub(r"\1", _NESTED_COMMENT.sub(" ", inside))
             address = _IN_BRACKETS.fullmatch(inside)
@@ -140,8 +159,11 @@ def _bracketed(pieces: _Pieces) -> list[_Mailbox]:
             alone = _WITHOUT_DOMAIN.fullmatch(inside)
             if alone and text.endswith(">") and not without_domain:
                 without_domain = [([*name], alone[1], "")]
+                in_brackets = len(name)
         name.append((kind, text))
-    mailboxes = mailboxes or without_domain
+    if without_domain and not mailboxes:
+        mailboxes = without_domain
+        del name[in_brackets]
     if mailboxes and name and not _name(mailboxes[-1][0]):
         mailboxes[-1] = name, mailboxes[-1][1], mailboxes[-1][2]
     return mailboxes

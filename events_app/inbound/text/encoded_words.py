@@ -32,7 +32,10 @@ def decode_source(source: str) -> str:
 
 def one_line(text: str) -> str:
     """The text on a single line, for a header or a column."""
-    return clean(LINE_ENDS.sub(" ", decode_source(text))).strip()
+    line = decode_source(text)
+    if "\n" in line or "\r" in line:
+        line = LINE_ENDS.sub(" ", line)
+    return clean(line).strip()
 
 
 def decode_words(source: str) -> str:

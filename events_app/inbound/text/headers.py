@@ -204,7 +204,8 @@ def is_damaged(source: str) -> bool:
 
 
 def _single_line(source: str) -> str:
-    return LINE_ENDS.sub("", getattr(source, "text", source))
+    text = str(getattr(source, "text", source))
+    return LINE_ENDS.sub("", text) if "\n" in text or "\r" in text else text
 
 
 def beginning(part: EmailMessage, name: str) -> str:

@@ -36,7 +36,7 @@ _LINES = re.compile(rb"(?:%b\n)*+(?:%b\Z)?+" % (_LINE, _LINE))
 _LONG_LINE = re.compile(rb"(?<=\n)[A-Za-z0-9+/]{60,}+=*+\r?(?:\n|\Z)")
 
 # The last bytes of a content have a footer's punctuation, and so has a plain text.
-_END = 200
+_END = 100
 
 # Words of a plain text could be a few digits of base64.
 _FEWEST_DIGITS = 16
