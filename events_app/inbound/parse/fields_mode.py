@@ -18,7 +18,7 @@ from events_app.inbound.text import cid_urls
 from events_app.inbound.text.addresses import read_addresses
 from events_app.inbound.text.decoding import decode_text
 from events_app.inbound.text.encoded_words import decode_words, one_line
-from events_app.inbound.text.headers import decode_bytes, is_damaged
+from events_app.inbound.text.headers import decode_bytes, is_damaged, sources
 
 #: Headers SendGrid repeats as fields.
 _ALSO_FIELDS = ("From", "To", "Cc", "Subject")
@@ -43,9 +43,7 @@ def rebuild_mail(form: Form, fields: Fields) -> InboundMessage:
     decode_bytes(message, head.get_content_charset(""))
     for name in _ALSO_FIELDS:
         text = one_line(fields.get(name.lower(), "")[:_LONGEST_FIELD])
-        if text and _is_better(
-            text, [source for header, source in head.raw_items() if header.lower() == name.lower()]
-        ):
+        if text and _is_better(name, text, message):
             del message[name]
             construct.set_header(message, name, text)
     text, html = fields.get("text", ""), fields.get("html", "")
@@ -71,19 +69,20 @@ def rebuild_mail(form: Form, fields: Fields) -> InboundMessage:
     return construct.with_content(message, new, bodies, inlines, attached)
 
 
-def _is_better(field: str, sources: list[str]) -> bool:
-    """Whether a field is the better source than the headers of its name: they are missing, or damaged.
+def _is_better(name: str, field: str, message: InboundMessage) -> bool:
+    """Whether a field is a better source than the headers of its name: they are missing, or damaged.
 
-    A field has no encoded words, so text of a display name could look like an address there.
+    SendGrid has decoded a field, so a display name there can look like an address. Then the header is better.
     """
-    if len(sources) != 1:
-        return not sources
-    if "\ufffd" in field or not is_damaged(sources[0]):
-        return False
-    of_field, of_header = (
-        [address.addr_spec for address in read_addresses([text])] for text in (field, sources[0])
-    )
-    return of_field == of_header
+    headers = [source for header, source in message.raw_items() if header.lower() == name.lower()]
+    if len(headers) != 1 or "\ufffd" in field or not is_damaged(headers[0]):
+        return not headers
+    if name == "Subject":
+        return True
+    in_header, in_field = sources(message, name), [field]
+    return [address.addr_spec for address in read_addresses(in_header)] == [
+        address.addr_spec for address in read_addresses(in_field)
+    ]
 
 
 def _header_lines(block: bytes) -> bytes:

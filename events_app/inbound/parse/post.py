@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import chain, islice
+from itertools import islice
 from json import dumps
 
 from events_app.decode import Unreadable
@@ -99,21 +99,17 @@ def _set_envelope(message: InboundMessage, fields: Fields) -> None:
     if sender is None and "from" in envelope:
         sender = ""
     if isinstance(sender, str):
-        message.envelope_sender = next(_envelope_addresses(sender), "")
+        message.envelope_sender = next(iter(_envelope_addresses(sender)), "")
 
 
-def _envelope_addresses(text: str) -> Iterator[str]:
-    """The addresses in a text of the envelope: usually a single address without brackets.
-
-    An address alone stays as the text has it.
-    """
-    line = one_line(text)
-    if line and not re.search("[<>,;]", line):
-        yield line
-    elif line.strip("<> "):
-        read = (address.addr_spec for address in islice(read_addresses([line]), MOST_ADDRESSES))
-        first = next(read, None)
-        yield from (line,) if first is None else chain((first,), read)
+def _envelope_addresses(text: str) -> list[str]:
+    """The addresses in a text of the envelope: usually a single address without brackets, left as it is."""
+    line = one_line(text).strip("<> ")
+    if re.search("[<>,;]", line):
+        addresses = list(islice(read_addresses([line]), MOST_ADDRESSES))
+        if addresses and all(address.domain for address in addresses):
+            return [address.addr_spec for address in addresses]
+    return [line] if line else []
 
 
 def mail_key(form: Form) -> bytes:

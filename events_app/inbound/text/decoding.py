@@ -103,7 +103,7 @@ def decode_text(data: bytes, declared: str = "") -> str:
 
 def is_jis(data: bytes) -> bool:
     """Whether the bytes are ISO-2022-JP, as their escape sequences tell."""
-    return data.isascii() and _JIS_ESCAPE.search(data) is not None
+    return b"\x1b$" in data and data.isascii() and _JIS_ESCAPE.search(data) is not None
 
 
 def html_charset(html: bytes) -> str:
@@ -114,9 +114,9 @@ def html_charset(html: bytes) -> str:
     with suppress(ValueError):
         html.decode()
         return ""
-    # HTML that can be searched for the label is not UTF-16 (https://html.spec.whatwg.org/#determining-the-character-encoding).
+    # HTML in which "<meta" is found is not UTF-16, and HTML has no UTF-7.
     label = match[1].decode("ascii", "replace")
-    return "" if label.lower().startswith(("utf-16", "utf-32")) else label
+    return "" if label.lower().startswith("utf") else label
 
 
 def _on_the_web(text: str, charset: str) -> str:

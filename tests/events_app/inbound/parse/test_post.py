@@ -122,7 +122,7 @@ def test_an_empty_source_field_is_ignored() -> None:
         ('{"to": {"a": 1}, "from": ["b@x"]}', None, []),
         ('{"to": "a@x, b@x", "from": "<c@x>"}', "c@x", ["a@x", "b@x"]),
         ('{"to": ["<a@x>", "<b@x>,c@x"], "from": "<>"}', "", ["a@x", "b@x", "c@x"]),
-        ('{"to": ["\\"a,b\\"@x", "<>", "root"], "from": ","}', ",", ['"a,b"@x', "root"]),
+        ('{"to": ["\\"a,b\\"@x", "<>", "<root>"], "from": "<a,b@x>"}', "a,b@x", ['"a,b"@x', "root"]),
         ('{"to": ["a\\u0000@x\\r\\nb"], "from": "\\ud800"}', "\ufffd", ["a@x b"]),
         ('["a@x"]', None, []),
         ('"a@x"', None, []),

@@ -119,6 +119,7 @@ def test_iso_2022_jp_is_known_by_its_escape_sequences(declared: str) -> None:
         (b"<META http-equiv=Content-Type content='text/html; charset=koi8-r'>\xcf", "koi8-r"),
         (b'<meta charset="koi8-r">' + "П".encode(), ""),
         (b'<meta charset="utf-16">\xcf', ""),
+        (b'<meta charset="utf-7">\xcf', ""),
         (b"<p>charset=koi8-r</p>\xcf", ""),
         (b" " * 1020 + b"<meta charset=koi8-r>\xcf", ""),
         (b"<meta " * 500 + b"\xcf", ""),
