@@ -139,10 +139,8 @@ class Part(EmailMessage):
         """The content as text, in `charset` or the part's own. Raises only for `errors` such as "strict"."""
         if charset is None and errors is None:
             return self._decoded_text()
-        charset = charset or self.get_content_charset("")
         content = self.get_content_bytes()
-        if not charset and self.get_content_type() == "text/html":
-            charset = html_charset(content)
+        charset = charset or self._charset_of(content)
         if errors is None:
             return decode_text(content, charset)
         return clean(content.decode(codec_name(charset) or "utf-8", errors))
@@ -151,11 +149,17 @@ class Part(EmailMessage):
         """The content as text, kept for as long as the content and its headers are the same objects."""
         encoded = encoded_content(self)
         if encoded is None or len(encoded) > LONGEST_KEPT:
-            return decode_text(self.get_content_bytes(), self.get_content_charset(""))
+            return self.get_content_text(self.get_content_charset(""))
         origin = [encoded, *(source for name, source in self.raw_items() if name.lower() in _OF_TEXT)]
         if not self._text or len(origin) != len(self._text[0]) or not all(map(is_, origin, self._text[0])):
-            self._text = origin, decode_text(self.get_content_bytes(), self.get_content_charset(""))
+            self._text = origin, self.get_content_text(self.get_content_charset(""))
         return self._text[1]
+
+    def _charset_of(self, content: bytes) -> str:
+        """The charset that the part declares, or that its HTML names."""
+        charset: str = self.get_content_charset("")
+        is_html = self.get_content_type() == "text/html"
+        return html_charset(content) if is_html and not charset else charset
 
     def get_content(self, *args: Any, content_manager: Any = None, **kwargs: Any) -> Any:
         """As in the standard library, but text as from `get_content_text`."""
