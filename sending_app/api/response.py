@@ -45,9 +45,10 @@ MAX_TEXT = 2000
 MAX_WAIT = 600.0
 
 # "The from address does not match a verified Sender Identity." (Mail Send Errors)
-_SHARED_FAULT = re.compile("sender identity|template", re.IGNORECASE)
+# Not "dynamic_template_data", which each recipient has.
+_SHARED_FAULT = re.compile(r"sender identity|\btemplate", re.IGNORECASE)
 
-_INVALID_UTF8 = re.compile("invalid utf-?8", re.IGNORECASE)
+_FAULT_OF_MAIL = re.compile("invalid utf-?8|dynamic_template_data", re.IGNORECASE)
 
 # As in "personalizations.99.to.0.email" (sendgrid-nodejs issue 974). A thousand is the most.
 _PERSONALIZATION = re.compile(r"\bpersonalizations?[.\[]([0-9]{1,3})(?![0-9])")
@@ -90,28 +91,25 @@ class Answer:
         return Outcome.UNKNOWN if had_whole_request else Outcome.RETRY
 
     def names_the_mail(self) -> bool:
-        """Whether an error names a field of the mail, its sender, its template, or its encoding."""
+        """Whether an error names a field of the mail, its sender, its template data, or its encoding."""
         return any(
             _is_shared(error)
             or _root(error) in ("personalizations", "custom_args")
-            or _INVALID_UTF8.search(str(error.get("message")))
+            or _place(error) is not None
+            or _FAULT_OF_MAIL.search(str(error.get("message")))
             for error in self.errors
         )
 
     def refused_personalizations(self) -> frozenset[int] | None:
         """The places, in the request, of the personalizations that a refusal names.
 
-        Empty: the refusal may be about any of them. None: the refusal is about the content that all share.
+        Empty: a 400 or 415 may be about any of them. None: the refusal is about the content that all share,
+        has no error, or has another status and names no personalization.
         """
         errors = self.errors
         if not errors or any(map(_is_shared, errors)):
             return None
-        places = frozenset(
-            int(place[1])
-            for error in errors
-            if (place := _PERSONALIZATION.search(str(error.get("field"))))
-            or (place := _PERSONALIZATION.search(str(error.get("message"))))
-        )
+        places = frozenset(place for error in errors if (place := _place(error)) is not None)
         return places if places or self.status in _ABOUT_CONTENT else None
 
     def detail(self) -> str:
@@ -152,7 +150,14 @@ def _is_shared(error: dict[str, Any]) -> bool:
     """Whether the error is about content that all recipients of the request share."""
     if error.get("field"):
         return _root(error) in SHARED_FIELDS
-    return bool(_SHARED_FAULT.search(str(error.get("message"))))
+    return _place(error) is None and bool(_SHARED_FAULT.search(str(error.get("message"))))
+
+
+def _place(error: dict[str, Any]) -> int | None:
+    """The place of the personalization that the error names in its field, else in its message."""
+    texts = (str(error.get(name)) for name in ("field", "message"))
+    place = next(filter(None, map(_PERSONALIZATION.search, texts)), None)
+    return int(place[1]) if place else None
 
 
 def _root(error: dict[str, Any]) -> str:
