@@ -84,6 +84,8 @@ class Mail(models.Model):
     attempts = models.PositiveIntegerField(default=0)
     #: Number of attempts with an unknown outcome.
     unknown_outcomes = models.PositiveSmallIntegerField(default=0)
+    #: Tokens of these attempts. A part of a split mail has the tokens of the whole mail.
+    unknown_attempts = models.JSONField(default=list)
     #: When the last attempt began.
     attempted_at = models.DateTimeField(null=True)
     #: When the last attempt with an unknown outcome ended; after a worker death, the end of the lease.
@@ -99,14 +101,17 @@ class Mail(models.Model):
     x_message_id = models.CharField(max_length=255, blank=True)
     #: SendGrid has accepted the mail in two requests, by a second response or by its events.
     sent_twice = models.BooleanField(default=False)
-    #: When the last attempt ended that paused the account and may have been about this mail alone.
+    #: When the last attempt ended that paused the account and may have been about this mail alone. Null
+    #: after the lease for another account.
     paused_at = models.DateTimeField(null=True)
-    #: SendGrid refuses the mail's personalizations, not the content.
+    #: SendGrid refuses the mail's personalizations, not the content. Holds until SendGrid accepts the mail.
     refused = models.BooleanField(default=False)
-    #: The id of the mail that this mail was a part of, until SendGrid refused the whole.
+    #: Of a part: the id of the mail that was split first. Parts of parts have the same id.
     split_from = models.BigIntegerField(null=True)
-    #: Of a mail that was split: requests of its parts beyond the first request.
+    #: Of the mail that was split first: requests of all its parts beyond the first request.
     further_requests = models.PositiveSmallIntegerField(default=0)
+    #: Of the mail that was split first: a refusal has named personalizations.
+    refusal_named = models.BooleanField(default=False)
     #: SendGrid's text, or ours.
     error = models.TextField(blank=True)
     #: Exceptional steps: objects of "at" and "what".

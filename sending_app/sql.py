@@ -35,12 +35,13 @@ _LEASE = """
 UPDATE sending_app_mail SET
     state = 'posting', attempt_token = %(attempt)s, attempts = attempts + 1,
     attempted_at = statement_timestamp(),
-    account = CASE alias {fingerprints} END, due = CASE alias {lease_ends} END
+    account = CASE alias {fingerprints} END, due = CASE alias {lease_ends} END,
+    paused_at = CASE WHEN account = CASE alias {fingerprints} END THEN paused_at END
 WHERE id = (
     SELECT id FROM sending_app_mail
     WHERE state = 'waiting' AND lane = %(lane)s AND due <= statement_timestamp() AND alias IN ({aliases})
         AND {may_post}
-    ORDER BY due LIMIT 1 FOR UPDATE SKIP LOCKED
+    ORDER BY {order} LIMIT 1 FOR UPDATE SKIP LOCKED
 )
 RETURNING {columns},
     (SELECT content FROM sending_app_outboxmessage AS message WHERE message.id = message_id) AS content,
@@ -52,7 +53,7 @@ _ALL_CIRCUITS_CLOSED = "NOT EXISTS (SELECT 1 FROM sending_app_opencircuit WHERE 
 
 _ACCEPT_BY_RESPONSE = """
 UPDATE sending_app_mail SET
-    state = 'accepted', x_message_id = %s, error = '',
+    state = 'accepted', x_message_id = %s, error = '', refused = FALSE,
     accepted_at = statement_timestamp(), finished_at = statement_timestamp()
 WHERE id = %s AND attempt_token = %s AND state = 'posting' AND accepted_at IS NULL AND x_message_id = ''
 """
@@ -68,7 +69,8 @@ UPDATE sending_app_mail AS mail SET
         ELSE accepted_at
     END,
     finished_at = COALESCE(finished_at, %s),
-    error = ''
+    error = '',
+    refused = FALSE
 FROM ({rows}) AS new
 WHERE mail.id = new.id AND (mail.first_event_at IS NULL OR new.first_event_at < mail.first_event_at)
 """
@@ -143,7 +145,8 @@ def lease_mail(
 ) -> tuple[Mail, bool] | None:
     """Lease the lane's longest due mail of these accounts, if no circuit of the accounts is open.
 
-    Return the mail with its message, and whether the message has attachments. A probe ignores open circuits.
+    A probe ignores open circuits, and takes a random due mail, if possible one that has not paused the
+    account. Return the mail with its message, and whether the message has attachments.
     """
     parameters: dict[str, Any] = {"lane": lane.value, "attempt": secrets.randbits(62) + 1}
     for number, (account, lease_time) in enumerate(lease_times.items()):
@@ -162,6 +165,7 @@ def lease_mail(
         lease_ends=for_each_account("WHEN %(alias{0})s THEN statement_timestamp() + %(lease{0})s", " "),
         aliases=for_each_account("%(alias{0})s", ", "),
         may_post="TRUE" if is_probe else circuits_closed,
+        order="paused_at IS NOT NULL, random()" if is_probe else "due",
         columns=", ".join(str(field.column) for field in Mail._meta.concrete_fields),
     )
     for mail in Mail.objects.using(database).raw(statement, parameters):

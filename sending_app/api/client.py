@@ -15,7 +15,7 @@ from requests.auth import AuthBase
 
 from sending_app.account import Account
 from sending_app.api import sessions
-from sending_app.api.response import ABOUT_THE_ACCOUNT, Answer, without_control_characters
+from sending_app.api.response import ABOUT_EITHER, Answer, without_control_characters
 from sending_app.exceptions import (
     ConnectionFailed,
     ConnectTimedOut,
@@ -57,7 +57,8 @@ class SendResult:
     @property
     def may_be_about_the_mail(self) -> bool:
         """Whether another mail of the account may pass where SendGrid, or a proxy, refused this mail."""
-        return self.status_code is not None and self.status_code not in ABOUT_THE_ACCOUNT
+        # A redirect is about the URL.
+        return self.status_code in ABOUT_EITHER
 
 
 class _Upload(io.BytesIO):

@@ -9,12 +9,14 @@ from typing import NamedTuple
 
 from sending_app.mail import Personalization
 
-#: Requests beyond the first, while SendGrid has accepted nothing of a request: enough to find one bad
-#: personalization in a thousand. Many refused requests make SendGrid block an account (API Responses).
+#: How many requests may follow a refused request if SendGrid accepts no part and names no personalization.
+#: Enough to find one bad personalization in a thousand. Many refused requests make SendGrid block an account
+#: (API Responses).
 MAX_REQUESTS = 20
 
-#: The same, once SendGrid has accepted a part: enough to find three in a thousand.
-MAX_REQUESTS_OF_ACCEPTED = 60
+#: The same, once SendGrid has accepted a part or named a personalization: enough to find three in a thousand
+#: without a name, or sixty that SendGrid names one by one.
+MAX_REQUESTS_WITH_PROGRESS = 60
 
 
 class Division(NamedTuple):
@@ -42,6 +44,6 @@ def divide(personalizations: Sequence[Personalization], refused: Collection[int]
     return Division(named, [others] if others else [])
 
 
-def max_requests(is_part_accepted: bool) -> int:
-    """How many requests may follow the first. `is_part_accepted`: SendGrid has accepted a part."""
-    return MAX_REQUESTS_OF_ACCEPTED if is_part_accepted else MAX_REQUESTS
+def max_requests(has_progressed: bool) -> int:
+    """How many requests may follow the first. Progress: a part is accepted, or a personalization named."""
+    return MAX_REQUESTS_WITH_PROGRESS if has_progressed else MAX_REQUESTS

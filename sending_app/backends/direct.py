@@ -20,9 +20,10 @@ class EmailBackend(Mailer):
     """`send()` returns once SendGrid has the mail, or raises exceptions.RequestsAPIError.
 
     If SendGrid refuses some recipients of a batch, the others are posted again, in up to 20 further requests
-    for each request, or 60 once SendGrid has accepted a part. The message's status and `post_send` name the
-    recipients that SendGrid has ("queued"), and the refused recipients ("invalid"; "failed" when no request
-    was left to find the refused among them). `send()` raises a refusal only if SendGrid has no recipient.
+    for each request, or 60 once SendGrid has accepted a part or named a refused recipient. The message's
+    status and `post_send` name the recipients that SendGrid has ("queued"), and the refused recipients
+    ("invalid"; "failed" when no request was left to find the refused among them). `send()` raises a refusal
+    only if SendGrid has no recipient.
 
     A large batch takes several requests. A failure other than a refused recipient ends the batch and is
     raised. The message's status and `post_send` then name only recipients posted before.
@@ -60,7 +61,7 @@ class EmailBackend(Mailer):
         """
         mail = composed.mail
         pending = deque([request])
-        further, is_part_accepted = 0, False
+        further, has_progressed = 0, False
         refusal: RequestsAPIError | None = None
         while pending:
             part = pending.popleft()
@@ -68,7 +69,7 @@ class EmailBackend(Mailer):
                 self.account, payload.encode_body(payload.build(mail.shared, part, mail.attachments))
             )
             if not sent.error:
-                is_part_accepted = True
+                has_progressed = True
                 message.anymail_status.esp_response = sent.response
                 statuses.update((personalization.id, "queued") for personalization in part)
                 continue
@@ -76,8 +77,12 @@ class EmailBackend(Mailer):
                 raise sent.error
             refusal = sent.error
             refused, remaining = division.divide(part, sent.refused)
+            has_progressed = has_progressed or bool(refused and remaining)
             statuses.update((personalization.id, "invalid") for personalization in refused)
-            if further + len(remaining) <= division.max_requests(is_part_accepted):
+            # If an earlier search has found no recipient that SendGrid accepts or refuses, the content that
+            # all requests share may be the fault: no other search follows.
+            is_in_vain = not has_progressed and {*statuses.values()} == {"failed"}
+            if not is_in_vain and further + len(remaining) <= division.max_requests(has_progressed):
                 further += len(remaining)
                 pending.extend(remaining)
             else:

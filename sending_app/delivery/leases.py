@@ -4,11 +4,12 @@ The row keeps the token of the attempt. So a late worker cannot write over the r
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, F, OuterRef, QuerySet
+from django.db.models.lookups import IsNull
 
 from events_app.shared.database import database_now, sql_now
 from sending_app import sql
@@ -31,7 +32,7 @@ class LeasedMail:
 
 
 def acquire(lane: Mail.Lane) -> LeasedMail | None:
-    """Lease the lane's longest due mail. None if no mail is due."""
+    """Lease the lane's longest due mail, or a random due mail as a probe. None if no mail is due."""
     accounts = usable()
     # Usually no circuit is open, and one statement is enough.
     lease = _acquire(lane, accounts)
@@ -69,29 +70,37 @@ def _due(lane: Mail.Lane, accounts: Sequence[Account]) -> "QuerySet[Mail]":
 
 
 def _acquire(lane: Mail.Lane, accounts: Sequence[Account], is_probe: bool = False) -> LeasedMail | None:
-    """Lease a due mail if no circuit of these accounts is open. A probe ignores the circuit."""
+    """Lease a due mail if no circuit of these accounts is open. A probe ignores the circuit.
+
+    A probe takes a random mail: among many mails that open the circuit alone, each next mail would open the
+    circuit for longer. Mails that have paused the account come last.
+    """
     if not accounts:
         return None
+    by_alias = {account.alias: account for account in accounts}
     if sql.is_postgresql(using()):
         lease_times = {account: lease_time(account) for account in accounts}
         row = sql.lease_mail(using(), lane, lease_times, is_probe)
     else:
-        row = _lease_by_orm(lane, accounts, is_probe)
+        row = _lease_by_orm(lane, by_alias, is_probe)
     if row is None:
         return None
     mail, has_files = row
-    return LeasedMail(mail, _account_of(mail, accounts), has_files, is_probe)
+    return LeasedMail(mail, by_alias[mail.alias], has_files, is_probe)
 
 
-def _lease_by_orm(lane: Mail.Lane, accounts: Sequence[Account], is_probe: bool) -> tuple[Mail, bool] | None:
-    due = _due(lane, accounts)
+def _lease_by_orm(
+    lane: Mail.Lane, by_alias: Mapping[str, Account], is_probe: bool
+) -> tuple[Mail, bool] | None:
+    due = _due(lane, list(by_alias.values()))
+    order = (IsNull(F("paused_at"), rhs=False), "?") if is_probe else ("due",)
     if not is_probe:
-        fingerprints = [account.fingerprint for account in accounts]
+        fingerprints = [account.fingerprint for account in by_alias.values()]
         due = due.filter(~Exists(OpenCircuit.objects.filter(account__in=fingerprints)))
     files = Attachment.objects.filter(message=OuterRef("message"))
     # Everything is read before the lease: a failure after the lease would make the outcome unknown.
-    while mail := due.select_related("message").annotate(has_files=Exists(files)).order_by("due").first():
-        account, now = _account_of(mail, accounts), database_now(using())
+    while mail := due.select_related("message").annotate(has_files=Exists(files)).order_by(*order).first():
+        account, now = by_alias[mail.alias], database_now(using())
         changes = {
             "state": Mail.State.POSTING,
             "attempt_token": secrets.randbits(62) + 1,
@@ -99,13 +108,10 @@ def _lease_by_orm(lane: Mail.Lane, accounts: Sequence[Account], is_probe: bool) 
             "attempted_at": now,
             "account": account.fingerprint,
             "due": now + lease_time(account),
+            "paused_at": mail.paused_at if mail.account == account.fingerprint else None,
         }
         # The update decides which worker has the lease, and sees a circuit that has opened meanwhile.
         if due.filter(pk=mail.pk, attempts=mail.attempts).update(**changes):
             vars(mail).update(changes)
             return mail, mail.has_files
     return None
-
-
-def _account_of(mail: Mail, accounts: Sequence[Account]) -> Account:
-    return next(account for account in accounts if account.alias == mail.alias)

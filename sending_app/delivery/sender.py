@@ -33,7 +33,8 @@ unwritten = Unwritten()
 def post_due_mails(lane: Mail.Lane, seconds: float, wake_another: Callable[[], None]) -> Counter[str]:
     """Post due mails for `seconds`, at least one mail, and count the outcomes.
 
-    Calls `wake_another` before the first post if more mails are due. Raises DatabaseUnavailable.
+    Calls `wake_another` before the first post if more mails are due, and at the end if SendGrid refused
+    recipients and parts are due. Raises DatabaseUnavailable.
     """
     deadline = time.monotonic() + seconds
     outcomes: Counter[str] = Counter()
@@ -44,6 +45,9 @@ def post_due_mails(lane: Mail.Lane, seconds: float, wake_another: Callable[[], N
         unwritten.write(partial(_record, leased, result))
         outcomes[result.outcome] += 1
         if time.monotonic() >= deadline:
+            # The parts of a split mail have become due after the look above.
+            if result.refused is not None and leases.any_mail_due(lane):
+                wake_another()
             break
     return outcomes
 
@@ -103,8 +107,7 @@ def _pause(leased: LeasedMail, result: SendResult) -> None:
     with transaction.atomic(using=outbox.using()):
         open_time = circuit_breaker.trip(leased.account, result, leased.is_probe)
         if result.may_be_about_the_mail:
-            # Not for the whole of a long time: a new key would have to wait too. Mails that come meanwhile
-            # are behind this mail for one more probe, no longer.
+            # At most 16 seconds: with a new key, whose circuit is closed, the mail is due soon.
             record.postpone(leased.mail, result, min(open_time, _LONGEST_POSTPONEMENT))
         else:
             record.record_result(leased.mail, result)

@@ -102,7 +102,7 @@ def _facts(mail: Mail, ids: set[uuid.UUID]) -> dict[str, Any]:
         "why": mail.error,
         "sent twice": "SendGrid has accepted it in two requests." if mail.sent_twice else "",
         "refused": "SendGrid refuses its recipients: only a retry by its id posts it."
-        if mail.refused
+        if mail.refused and mail.state == Mail.State.FAILED
         else "",
         "split": f"It was a part of mail {mail.split_from}." if mail.split_from else "",
         "batch": _position(mail),

@@ -84,7 +84,13 @@ _ById: TypeAlias = defaultdict[uuid.UUID, list[tuple[TrackingEvent, datetime]]]
 
 def _apply_events(by_id: _ById, database: str) -> None:
     recipients = Recipient.objects.using(database).filter(AnyOf("message_id", list(by_id)))
-    of_mail = ("mail", "mail__account", "mail__first_event_at", "mail__x_message_id")
+    of_mail = (
+        "mail",
+        "mail__account",
+        "mail__first_event_at",
+        "mail__x_message_id",
+        "mail__unknown_outcomes",
+    )
     rows = list(recipients.values_list("pk", "message_id", "address", *of_mail))
     if not rows:
         return
@@ -92,18 +98,46 @@ def _apply_events(by_id: _ById, database: str) -> None:
     mails: dict[int, Feedback] = {}
     updates: dict[int, RecipientUpdate] = {}
     arrivals: set[tuple[str, datetime]] = set()
-    for pk, message_id, address, mail, account, first_event_at, x_message_id in rows:
+    unknown: set[int] = set()
+    for pk, message_id, address, mail, account, first_event_at, x_message_id, unknown_outcomes in rows:
         arrived = by_id[message_id]
         feedback = mails.setdefault(mail, Feedback(first_event_at, x_message_id, arrived[0][1]))
         for event, at in arrived:
             arrivals.add((account, at))
+            if unknown_outcomes:
+                unknown.add(mail)
             feedback.apply(event, at)
             if comparable(event.recipient or "") == address:
                 updates.setdefault(pk, RecipientUpdate()).apply(event, now)
+    if unknown:
+        _add_parts(mails, unknown, database)
     # Mails before recipients, the order in which a failing mail locks rows.
     _apply_feedback({pk: mail for pk, mail in mails.items() if mail.is_new}, database, now)
     apply_updates(updates, database)
     activity.record(arrivals)
+
+
+def _add_parts(feedback: dict[int, Feedback], unknown: set[int], database: str) -> None:
+    """Add the feedback on a part of a split mail to the other parts of the accepted request.
+
+    SendGrid may have accepted an earlier attempt, whose outcome was unknown, and have refused the attempt
+    after which the mail was split. Posting the other parts would send them twice.
+    """
+    rows = Mail.objects.using(database)
+    columns = ("pk", "message", "unknown_attempts", "first_event_at", "x_message_id")
+    # A mail that is posting or accepted may have its events from its own last attempt.
+    undecided = rows.filter(AnyOf("pk", list(unknown))).exclude(state__in=_NOTIFIED)
+    for pk, message, attempts, *_ in list(undecided.values_list(*columns)):
+        for other, _, other_attempts, first_event_at, x_message_id in rows.filter(
+            message=message, unknown_outcomes__gt=0
+        ).values_list(*columns):
+            # Any of the attempts may be the accepted attempt. Parts have the attempts of the whole.
+            if attempts and {*attempts} <= {*other_attempts}:
+                proof = feedback[pk]
+                part = Feedback(first_event_at, x_message_id, proof.first_at, {*proof.request_ids})
+                known = feedback.setdefault(other, part)
+                known.first_at = min(known.first_at, proof.first_at)
+                known.request_ids |= proof.request_ids
 
 
 def _apply_feedback(feedback: dict[int, Feedback], database: str, now: datetime) -> None:

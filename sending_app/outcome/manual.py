@@ -37,9 +37,16 @@ def retry_mails(pks: Sequence[int], with_refused: bool = False) -> Counter[str]:
     """
 
     def retry(mail: Mail, now: datetime) -> bool:
-        # A part of a split mail is a mail of its own from now on, with further requests of its own.
-        anew = {"refused": False, "split_from": None, "further_requests": 0, "paused_at": None}
-        retried = _change(mail, now, "retried", **_due(now), finished_at=None, **anew)
+        changes = {**_due(now), "paused_at": None}
+        if mail.state == State.FAILED:
+            # A failed part of a split mail is a mail of its own from now on, with a search of its own.
+            changes |= {
+                "finished_at": None,
+                "split_from": None,
+                "further_requests": 0,
+                "refusal_named": False,
+            }
+        retried = _change(mail, now, "retried", **changes)
         if retried and mail.state == State.FAILED:
             recipients.requeue(mail)
         return retried
@@ -82,8 +89,8 @@ def settle_mails(pks: Sequence[int], sent: bool) -> Counter[str]:
         if not sent:
             return _change(mail, now, "settled as not sent", **_due(now))
         accepted_at = Coalesce("accepted_at", Value(now))
-        changes = {"state": State.ACCEPTED, "accepted_at": accepted_at, "finished_at": now, "error": ""}
-        return _change(mail, now, "settled as sent", **changes)
+        changes = {"state": State.ACCEPTED, "accepted_at": accepted_at, "finished_at": now}
+        return _change(mail, now, "settled as sent", **changes, error="", refused=False)
 
     return _apply(settle, unsettled_mails(pks), pks, "settled")
 

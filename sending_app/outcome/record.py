@@ -18,7 +18,7 @@ from events_app.shared.database import AnyOf, clean, database_now, sql_now
 from sending_app import conf, outbox, sql
 from sending_app.api.client import SendResult
 from sending_app.exceptions import Outcome
-from sending_app.models import Mail, Recipient
+from sending_app.models import Mail, OpenCircuit, Recipient
 from sending_app.outbox import using
 from sending_app.outcome import notify, recipients
 
@@ -72,9 +72,22 @@ def postpone(mail: Mail, result: SendResult, delay: timedelta) -> None:
 
 
 def others_passed(mail: Mail) -> bool:
-    """Whether SendGrid accepted another mail of the account, posted since this mail paused the account."""
-    others = Mail.objects.using(using()).filter(account=mail.account, accepted_at__isnull=False)
-    return mail.paused_at is not None and others.filter(attempted_at__gt=mail.paused_at).exists()
+    """Whether SendGrid accepted another mail of the account, posted since this mail paused the account.
+
+    If a circuit of the account is open, the other mail was also posted after the circuit opened.
+    """
+    if mail.paused_at is None:
+        return False
+    opened = (
+        OpenCircuit.objects.using(using()).filter(account=mail.account).values_list("opened_at", flat=True)
+    )
+    others = Mail.objects.using(using()).filter(
+        account=mail.account, attempted_at__gt=max([mail.paused_at, *opened]), accepted_at__isnull=False
+    )
+    # An event or an operator may prove the acceptance of an earlier attempt. Only a response is about the
+    # last attempt, and brings an id.
+    by_response = Q(first_event_at=None) | ~Q(accepted_at=F("first_event_at"))
+    return others.filter(by_response).exclude(x_message_id="").exists()
 
 
 def accept(mail: Mail, result: SendResult) -> None:
@@ -93,6 +106,7 @@ def accept(mail: Mail, result: SendResult) -> None:
         "accepted_at": Coalesce("accepted_at", now),
         "finished_at": now,
         "error": "",
+        "refused": False,
     }
     if not being_posted(mail).update(state=Mail.State.ACCEPTED, **changes):
         _accept_late(mail, result, changes)
@@ -105,7 +119,7 @@ def accept(mail: Mail, result: SendResult) -> None:
 def _accept_late(mail: Mail, result: SendResult, changes: dict[str, Any]) -> None:
     """Accept a mail whose lease had expired before the response came. Another attempt may have begun.
 
-    The other attempt may also have split the mail: the request had the recipients of all parts.
+    The other attempt may also have split the mail. The accepted request had the recipients of all parts.
     """
     ids = [uuid.UUID(personalization.id) for personalization in outbox.personalizations_of(mail)]
     with transaction.atomic(using=using()):
@@ -149,7 +163,7 @@ def update_unless_accepted(rows: "QuerySet[Mail]", changes: dict[str, Any]) -> b
         unchanged = Mail.objects.using(using()).filter(
             pk=mail.pk, state=mail.state, attempt_token=mail.attempt_token
         )
-        if unchanged.update(state=Mail.State.ACCEPTED, finished_at=now, error=""):
+        if unchanged.update(state=Mail.State.ACCEPTED, finished_at=now, error="", refused=False):
             transaction.on_commit(partial(notify.accepted, mail), using=using(), robust=True)
     return False
 
@@ -167,6 +181,7 @@ def unknown_changes(mail: Mail, ended: datetime) -> dict[str, Any]:
         "unknown_since": ended,
         "due": events_expected(mail, ended) + timedelta(seconds=conf.UNKNOWN_WAIT.get()),
         "unknown_outcomes": F("unknown_outcomes") + 1,
+        "unknown_attempts": [*mail.unknown_attempts, mail.attempt_token],
     }
 
 

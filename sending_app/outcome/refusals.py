@@ -1,7 +1,7 @@
 """Split a refused mail: the refused personalizations fail alone, and the others are posted again.
 
-The mail keeps the first personalizations to post again; each other list moves to a mail of its own. Only the
-current attempt may split, in the transaction that records its result.
+The refused personalizations, or the second half of the mail, move to a new mail. The mail keeps the others.
+Only the current attempt may split, in the transaction that records its result.
 """
 
 import uuid
@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, Sum
 
 from events_app.shared.database import AnyOf, database_now
 from sending_app import outbox
@@ -22,10 +22,10 @@ from sending_app.models import Mail, Recipient
 from sending_app.outbox import using
 from sending_app.outcome import notify, recipients, record
 
-#: Columns that a part has from the whole: its message, its age, and its attempts.
+#: Columns that a part has from the whole: its message, its age, its attempts, and its marks.
 _OF_THE_WHOLE = (
     *("message", "lane", "alias", "created_at", "send_at", "attempts", "unknown_outcomes", "attempted_at"),
-    *("unknown_since", "account", "paused_at"),
+    *("unknown_attempts", "unknown_since", "account", "paused_at", "refused"),
 )
 
 
@@ -33,46 +33,51 @@ def record_refusal(mail: Mail, result: SendResult) -> None:
     """Record an attempt after which SendGrid refused personalizations of the mail (`result.refused`)."""
     personalizations, places = outbox.personalizations_of(mail), result.refused or frozenset()
     divided = division.divide(personalizations, places)
-    changes = record.explained(mail, database_now(using()), result.detail)
-    if not divided.remaining:
-        # A part of a split mail that stands alone is to blame: SendGrid takes the other parts without it.
-        changes["refused"] = len(personalizations) > 1 or 0 in places or mail.split_from is not None
-        record.fail(mail, record.being_posted(mail), changes)
-        return
-    failed = None
-    with transaction.atomic(using=using()):
-        # Locked in order, like every write of many rows.
-        pks = {mail.split_from or mail.pk, mail.pk}
-        rows = Mail.objects.using(using()).filter(pk__in=pks).order_by("pk")
-        list(rows.select_for_update().values_list("pk"))
-        current = record.being_posted(mail)
-        if not current.exclude(record.PROVEN_ACCEPTED).exists():
-            record.update_unless_accepted(current, changes)
-            return
-        is_within_limit = _count_requests(mail, len(divided.remaining))
-        if is_within_limit:
-            failed = _split(mail, divided, changes["error"])
-    if failed:
-        notify.failed(failed, failed.error)
-    if not is_within_limit:
-        detail = f"Given up after many requests, as SendGrid refuses some of the recipients: {result.detail}"
+    is_split, part, detail = False, None, result.detail
+    if divided.remaining:
+        with transaction.atomic(using=using()):
+            # Locked in order, like every write of many rows.
+            pks = {mail.split_from or mail.pk, mail.pk}
+            rows = Mail.objects.using(using()).filter(pk__in=pks).order_by("pk")
+            list(rows.select_for_update().values_list("pk"))
+            is_current = record.being_posted(mail).exclude(record.PROVEN_ACCEPTED).exists()
+            is_split = is_current and _count_requests(mail, divided)
+            if is_split:
+                part = _split(mail, divided, detail)
+        detail = f"Given up after many requests, as SendGrid refuses some of the recipients: {detail}"
+    if part and part.state == Mail.State.FAILED:
+        notify.failed(part, part.error)
+    if not is_split:
         changes = record.explained(mail, database_now(using()), detail)
+        # A part of a split mail that stands alone is to blame: SendGrid takes the other parts without it.
+        is_blamed = len(personalizations) > 1 or 0 in places or mail.split_from is not None
+        changes["refused"] = mail.refused or (is_blamed and not divided.remaining)
         record.fail(mail, record.being_posted(mail), changes)
 
 
-def _count_requests(mail: Mail, further: int) -> bool:
-    """Count further requests of the mail that was split first, if its limit allows them."""
-    first, mails = mail.split_from or mail.pk, Mail.objects.using(using())
-    parts = mails.filter(Q(pk=first) | Q(split_from=first), message=mail.message_id)
-    most = division.max_requests(parts.filter(record.PROVEN_ACCEPTED).exists())
+def _count_requests(mail: Mail, divided: Division) -> bool:
+    """Count the requests of these parts for the mail that was split first, if the limits allow them."""
+    first, further = mail.split_from or mail.pk, len(divided.remaining)
+    mails = Mail.objects.using(using()).filter(message=mail.message_id)
+    parts = mails.filter(Q(pk=first) | Q(split_from=first))
+    is_progress = record.PROVEN_ACCEPTED | Q(refusal_named=True)
+    has_progressed = bool(divided.refused) or parts.filter(is_progress).exists()
+    if not has_progressed and not mails.filter(is_progress).exists():
+        # All mails of a message share the content, which may be the fault: the smaller limit is for all of
+        # them. A retry by an operator begins a new age, without the searches that ended before.
+        searches = mails.exclude(finished_at__lt=mail.created_at)
+        if searches.aggregate(requests=Sum("further_requests"))["requests"] + further > division.MAX_REQUESTS:
+            return False
+    changes: dict[str, Any] = {"refusal_named": True} if divided.refused else {}
     # The update decides: other workers may split other parts at the same time.
-    allowed = mails.filter(pk=first, further_requests__lte=most - further)
-    return bool(allowed.update(further_requests=F("further_requests") + further))
+    allowed = mails.filter(pk=first, further_requests__lte=division.max_requests(has_progressed) - further)
+    return bool(allowed.update(further_requests=F("further_requests") + further, **changes))
 
 
-def _split(mail: Mail, divided: Division, error: str) -> Mail | None:
-    """Move a list to a new mail, and post the other list again. Return the new mail if it has failed."""
+def _split(mail: Mail, divided: Division, detail: str) -> Mail:
+    """Move the refused, or the second half, to a new mail, and make the others due. Return the new mail."""
     now = database_now(using())
+    error = record.explained(mail, now, detail)["error"]
     moved = divided.refused or divided.remaining[1]
     part = Mail(
         **{name: getattr(mail, name) for name in _OF_THE_WHOLE},
@@ -107,7 +112,7 @@ def _split(mail: Mail, divided: Division, error: str) -> Mail | None:
         error=error,
         log=record.log_with(mail, now, f"{what}: {error}"),
     )
-    return part if divided.refused else None
+    return part
 
 
 def _content(personalizations: Sequence[Personalization]) -> dict[str, Any]:

@@ -188,7 +188,7 @@ def test_only_a_refused_mail_has_refused_personalizations(
 
 
 @pytest.mark.parametrize(
-    ("status", "may_be"), [(401, False), (407, False), (429, False), (403, True), (302, True), (451, True)]
+    ("status", "may_be"), [(401, False), (407, False), (429, False), (403, True), (302, False), (451, True)]
 )
 def test_some_answers_may_be_about_the_mail_or_about_the_account(
     serve: Serve, status: int, may_be: bool

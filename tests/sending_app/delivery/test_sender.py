@@ -15,7 +15,7 @@ import requests
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import OperationalError, connections
 
-from events_app.shared.database import DatabaseUnavailable
+from events_app.shared.database import DatabaseUnavailable, database_now
 from fake_sendgrid import responses
 from fake_sendgrid.rules.fault import Fault
 from fake_sendgrid.server import FakeSendGrid
@@ -238,7 +238,6 @@ def begin_and_let_be_over() -> None:
 
 REFUSALS = [
     responses.ApiResponse(status=415),
-    responses.ApiResponse(status=302),
     responses.html_page(404),
     *(responses.error(status) for status in (403, 405, 406, 451)),
 ]
@@ -326,19 +325,66 @@ def test_a_neighbour_that_passed_before_the_pause_proves_nothing(
 
 @pytest.mark.parametrize(
     "answer",
-    [responses.error(401), responses.error(407), responses.rate_limited(1)],
-    ids=["401", "407", "429"],
+    [
+        responses.error(401),
+        responses.error(407),
+        responses.rate_limited(1),
+        responses.ApiResponse(status=302),
+    ],
+    ids=["401", "407", "429", "302"],
 )
-def test_a_key_a_proxy_login_and_a_rate_limit_never_fail_a_mail(
+def test_a_key_a_proxy_login_a_rate_limit_and_a_redirect_never_fail_a_mail(
     database: str, sendgrid: FakeSendGrid, answer: responses.ApiResponse
 ) -> None:
     for address in ("ann@example.com", "bob@example.com"):
         put_in_outbox(mail(address))
     sendgrid.always(answer, when=to_ann)
     assert deliver() == {"paused": 1}
-    let_pauses_be_over()
-    assert deliver() == {"accepted": 1, "paused": 1}
+    for _ in range(9):  # a probe takes a random mail
+        let_pauses_be_over()
+        deliver()
     assert (all_parts()[0].state, all_parts()[0].paused_at) == ("waiting", None)
+
+
+def test_a_mail_that_pauses_two_accounts_does_not_fail(
+    database: str, sendgrid: FakeSendGrid, anymail: Callable[..., None]
+) -> None:
+    put_in_outbox(mail("ann@example.com"))
+    put_in_outbox(mail("bob@example.com"))
+    sendgrid.always(responses.error(403), when=to_ann)
+    assert deliver() == {"paused": 1}
+    anymail(SENDGRID_API_KEY="SG.another", SENDGRID_API_URL=sendgrid.url)
+    sendgrid.keys = None
+    let_mails_be_due()
+    deliver()
+    assert all_parts()[0].state == "waiting"
+
+
+def test_a_probe_takes_a_mail_that_has_not_paused_the_account(database: str, sendgrid: FakeSendGrid) -> None:
+    for address in ("ann@example.com", "bob@example.com"):
+        put_in_outbox(mail(address))
+    sendgrid.always(responses.error(403), when=to_ann)
+    assert deliver() == {"paused": 1}
+    let_pauses_be_over()
+    Mail.objects.update(due=Mail.objects.earliest("created_at").created_at)
+    assert deliver(seconds=0) == {"accepted": 1}
+
+
+def test_a_mail_proven_by_an_event_of_an_earlier_attempt_is_no_other_mail_that_passed(
+    database: str, sendgrid: FakeSendGrid
+) -> None:
+    put_in_outbox(mail("ann@example.com"))
+    put_in_outbox(mail("bob@example.com"))
+    sendgrid.always(responses.error(403), when=to_ann)
+    assert deliver() == {"paused": 1}
+    ann, bob = all_parts()
+    now = database_now(database)
+    Mail.objects.filter(pk=bob.pk).update(
+        state="accepted", account=ann.account, attempted_at=now, accepted_at=now, first_event_at=now
+    )
+    let_mails_be_due()
+    assert deliver() == {"paused": 1}
+    assert all_parts()[0].state == "waiting"
 
 
 def test_the_api_key_is_in_no_row_and_no_log(

@@ -106,7 +106,7 @@ def test_retry_leaves_refused_recipients_alone_unless_asked(database: str) -> No
     assert (only_part().state, statuses()) == ("failed", [FAILED, FAILED])
     assert manual.retry_mails([found.pk], with_refused=True) == Counter(retried=1)
     again = only_part()
-    assert (again.state, again.refused, again.split_from) == ("waiting", False, None)
+    assert (again.state, again.refused, again.split_from) == ("waiting", True, None)
     assert (again.further_requests, again.paused_at) == (0, None)
     assert statuses() == [QUEUED, QUEUED]
 

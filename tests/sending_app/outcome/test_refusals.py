@@ -1,5 +1,6 @@
 """Refused personalizations fail alone; each personalization stays in exactly one mail, in order."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,7 +13,7 @@ from django.db import OperationalError, connections
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from events_app.shared.database import DatabaseUnavailable
+from events_app.shared.database import DatabaseUnavailable, database_now
 from fake_sendgrid import responses
 from fake_sendgrid.rules.fault import Fault
 from fake_sendgrid.server import FakeSendGrid
@@ -23,7 +24,7 @@ from sending_app.delivery import leases, reconcile, sender
 from sending_app.delivery.leases import LeasedMail
 from sending_app.exceptions import Outcome
 from sending_app.models import Mail, Recipient
-from sending_app.outcome import record, refusals
+from sending_app.outcome import manual, record, refusals
 from tests.support.recorded_calls import recorded_signals
 from tests.support.sending.delivery import (
     accepted_outcome,
@@ -358,3 +359,50 @@ def test_a_larger_limit_holds_once_a_part_is_accepted(database: str) -> None:
     write_result(take_lease(), replace(refusal(), detail="Again."))
     assert sorted(row.state for row in all_parts()) == ["accepted", "waiting", "waiting"]
     assert Mail.objects.earliest("pk").further_requests == 22
+
+
+def test_proof_of_an_earlier_attempt_accepts_all_parts_of_a_mail_that_was_split_since(
+    database: str, sendgrid: FakeSendGrid
+) -> None:
+    put_batch(4)
+    sendgrid.next(responses.server_error())
+    assert deliver() == {"unknown": 1}
+    Mail.objects.update(state="waiting", due=database_now(database))
+    write_result(take_lease(), refusal())
+    assert [row.state for row in all_parts()] == ["waiting", "waiting"]
+    receive_events(event_payload("delivered", stored_recipients()[0]))
+    assert [row.state for row in all_parts()] == ["accepted", "accepted"]
+
+
+def test_recipients_that_sendgrid_names_one_by_one_cost_no_other_recipient(
+    database: str, sendgrid: FakeSendGrid
+) -> None:
+    everyone = put_batch(100)
+    bad = [*everyone[::4]]
+    for address in bad:
+        # SendGrid names only the first refused address of a request.
+        at = [one for one in everyone if one not in bad[: bad.index(address)]].index(address)
+        sendgrid.next(responses.error(400, Fault("Invalid.", f"personalizations.{at}.to.0.email")))
+    deliver()
+    assert {*sent_to(sendgrid)} == {*everyone} - {*bad}
+
+
+def test_a_refused_mail_that_is_retried_and_refused_again_is_still_left_alone(
+    database: str, sendgrid: FakeSendGrid
+) -> None:
+    put_batch(2)
+    sendgrid.refused, sendgrid.names_refused = {"n1@example.com"}, False
+    deliver()
+    (refused,) = [row for row in all_parts() if row.state == "failed"]
+    assert manual.retry_mails([refused.pk], with_refused=True) == Counter(retried=1)
+    deliver()
+    assert manual.retry_mails([refused.pk]) == Counter(refused=1)
+
+
+def test_a_fault_of_all_mails_of_a_message_is_searched_once(database: str, sendgrid: FakeSendGrid) -> None:
+    put_in_outbox(mail(*addresses(3000), batch=True), bulk_above=5000)
+    sendgrid.always(responses.error(400, Fault("Something is wrong.", None)))
+    while deliver():
+        pass
+    assert {row.state for row in all_parts()} == {"failed"}
+    assert len(sendgrid.requests) <= 3 + 20
