@@ -301,6 +301,24 @@ def test_a_refusal_without_a_name_costs_twenty_further_requests_if_nothing_is_ac
     assert len(sendgrid.requests) == 21
 
 
+def test_a_fault_of_all_requests_of_a_message_is_searched_for_once(sendgrid: FakeSendGrid) -> None:
+    sendgrid.always(responses.error(400))
+    with pytest.raises(RequestsAPIError):
+        batch(3000).send()
+    assert len(sendgrid.requests) == 23
+
+
+def test_recipients_that_sendgrid_names_one_by_one_cost_no_other_recipient(sendgrid: FakeSendGrid) -> None:
+    # SendGrid names only the first refused address of a request.
+    for place in range(25):
+        sendgrid.next(responses.error(400, Fault("Invalid.", f"personalizations.{place}.to.0.email")))
+    message = batch(100)
+    assert message.send() == 1
+    assert len(sendgrid.requests) == 26
+    counts = Counter(one.status for one in message.anymail_status.recipients.values())
+    assert counts == {"queued": 75, "invalid": 25}
+
+
 def test_recipients_are_failed_if_no_request_is_left_for_the_search(sendgrid: FakeSendGrid) -> None:
     sendgrid.refused, sendgrid.names_refused = {f"n{number}@example.com" for number in range(500)}, False
     message = batch(1000)

@@ -387,6 +387,33 @@ def test_a_mail_proven_by_an_event_of_an_earlier_attempt_is_no_other_mail_that_p
     assert all_parts()[0].state == "waiting"
 
 
+def test_a_neighbour_that_passed_before_the_circuit_opened_proves_nothing(
+    database: str, sendgrid: FakeSendGrid
+) -> None:
+    for address in ("ann@example.com", "bob@example.com"):
+        put_in_outbox(mail(address))
+    sendgrid.always(responses.error(403), when=to_ann)
+    assert deliver() == {"paused": 1}
+    let_pauses_be_over()
+    assert deliver() == {"accepted": 1}
+    # The account is blocked now: another mail opens the circuit.
+    circuit_breaker.trip(account.named("default"), SendResult(Outcome.PAUSED, 403), is_probe=False)
+    let_mails_be_due()
+    assert deliver() == {"paused": 1}
+    assert all_parts()[0].state == "waiting"
+    assert OpenCircuit.objects.exists()
+
+
+def test_the_parts_of_a_mail_that_was_split_wake_a_worker(database: str, sendgrid: FakeSendGrid) -> None:
+    put_in_outbox(mail("ann@example.com", "bob@example.com", batch=True, bulk=True))
+    called: list[bool] = []
+    sendgrid.next(responses.error(400))
+    for _ in range(3):
+        sender.post_due_mails(Mail.Lane.BULK, 0, wake_another=lambda: called.append(True))
+    assert [part.state for part in all_parts()] == ["accepted", "accepted"]
+    assert len(called) == 2  # after the split, and before the first of two parts
+
+
 def test_the_api_key_is_in_no_row_and_no_log(
     database: str, sendgrid: FakeSendGrid, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -406,3 +406,52 @@ def test_a_fault_of_all_mails_of_a_message_is_searched_once(database: str, sendg
         pass
     assert {row.state for row in all_parts()} == {"failed"}
     assert len(sendgrid.requests) <= 3 + 20
+
+
+def test_proof_of_an_earlier_attempt_accepts_the_rest_of_a_mail_whose_refused_recipients_were_named(
+    database: str,
+) -> None:
+    put_batch(4)
+    write_result(take_lease(), SendResult(Outcome.UNKNOWN, 500))
+    Mail.objects.update(state="waiting", due=database_now(database))
+    write_result(take_lease(), refusal(1))
+    assert [row.state for row in all_parts()] == ["waiting", "failed"]
+    (refused,) = stored_recipients(all_parts()[1])
+    with recorded_signals() as heard:
+        receive_events(event_payload("delivered", refused))
+    assert [(row.state, row.refused) for row in all_parts()] == [("accepted", False)] * 2
+    assert heard.signals == ["post_send"] * 2
+    assert not any(row.sent_twice for row in all_parts())
+
+
+def test_proof_of_an_attempt_of_a_part_accepts_no_part_that_was_not_in_its_request(database: str) -> None:
+    put_batch(4)
+    write_result(take_lease(), refusal())
+    for _ in range(2):  # each half is posted, with an unknown outcome
+        write_result(take_lease(), SendResult(Outcome.UNKNOWN, 500))
+    receive_events(event_payload("delivered", stored_recipients()[0]))
+    assert [row.state for row in all_parts()] == ["accepted", "unknown"]
+
+
+def test_proof_of_an_unknown_attempt_of_a_half_accepts_the_parts_of_this_half_alone(database: str) -> None:
+    put_batch(8)
+    write_result(take_lease(), refusal())
+    half = take_lease().mail
+    Mail.objects.filter(pk=half.pk).update(due=database_now(database))
+    assert reconcile.reconcile_all() == {"unknown": 1}  # the worker died
+    Mail.objects.exclude(pk=half.pk).update(due=database_now(database) + timedelta(hours=1))
+    Mail.objects.filter(pk=half.pk).update(state="waiting", due=database_now(database))
+    write_result(take_lease(), refusal())
+    receive_events(event_payload("delivered", stored_recipients(half)[0]))
+    half_of_half = all_parts()[-1].pk
+    assert {row.pk for row in all_parts() if row.state == "accepted"} == {half.pk, half_of_half}
+    assert [row.state for row in all_parts()].count("waiting") == 1
+
+
+def test_a_retry_of_a_waiting_part_keeps_its_place_in_the_search(database: str) -> None:
+    put_batch(4)
+    write_result(take_lease(), refusal())
+    first, second = all_parts()
+    Mail.objects.update(due=database_now(database) + timedelta(hours=1))
+    assert manual.retry_mails([first.pk, second.pk]) == Counter(retried=2)
+    assert [(row.split_from, row.further_requests) for row in all_parts()] == [(None, 2), (first.pk, 0)]
