@@ -21,7 +21,7 @@ def comparable(address: str) -> str:
     ASCII letters are in lower case, and `local_part` decides about quotes. Other letters keep their case: "ß"
     and "ss" may be two mailboxes. Text that is not an address has a form too.
     """
-    lower = (address.lower() if address.isascii() else address.translate(_LOWER)).strip()
+    lower = (address.lower() if address.isascii() else address.translate(_LOWER)).strip().replace("\t", " ")
     if not _spelled.search(lower):
         return lower
     local, at, domain = lower.rpartition("@")
@@ -47,7 +47,12 @@ def unquoted(written: str) -> str:
     """The content of a quoted string; other text unchanged."""
     if len(written) < 2 or written[0] != '"' or written[-1] != '"':
         return written
-    return _escaped.sub(r"\1", written[1:-1])
+    return unescaped(written[1:-1])
+
+
+def unescaped(content: str) -> str:
+    """The content of a quoted string or a comment, without the backslashes before characters."""
+    return _escaped.sub(r"\1", content)
 
 
 def without_spaces(written: str) -> str:

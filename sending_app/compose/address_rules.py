@@ -3,14 +3,12 @@
 import re
 import unicodedata
 
-from sending_app.compose.plain import is_unicode
+from sending_app.compose.plain import control_characters, is_unicode
 from sending_app.mail import MAX_LOCAL_PART
 
 #: Octets of a domain, and of a label, its part between dots (RFC 1035, 2.3.4, without the root).
 MAX_DOMAIN = 253
 MAX_LABEL = 63
-
-_control = re.compile(r"[\x00-\x1f\x7f]")
 
 #: Unicode's categories without a shape: control, format, unassigned, private, surrogates, separators.
 _SHAPELESS = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"})
@@ -32,7 +30,7 @@ class AddressFault(Exception):
 
 def check_text(text: str) -> None:
     """Raise AddressFault for text that no header may have."""
-    if _control.search(text):
+    if control_characters.search(text):
         raise AddressFault("it has a line break or another control character")
     if not text.isascii() and not is_unicode(text):
         raise AddressFault("it has half of a surrogate pair")
@@ -65,7 +63,7 @@ def check_mailbox(local: str, domain: str) -> None:
         raise AddressFault("its domain ends in a number, and no top-level domain is a number (RFC 3696, 2)")
     if match := _punctuation.search(domain):
         raise AddressFault(f"its domain has {match[0]!r}")
-    # Characters: ASCII never has fewer than the text that it encodes.
+    # "none" as the encoder leaves other text than ASCII. A domain in ASCII has at least as many characters.
     if len(domain) > MAX_DOMAIN:
         raise AddressFault(f"its domain is longer than {MAX_DOMAIN} octets (RFC 1035, 2.3.4)")
     for label in labels:

@@ -9,20 +9,19 @@ from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from typing import NamedTuple
 
-from events_app.shared.addresses import unquoted, without_spaces
+from events_app.shared.addresses import unescaped, unquoted, without_spaces
 from sending_app.compose.address_rules import AddressFault, check_text
 
 # A quoted string, a literal, spaces, other text, or a single special character. Comments can be nested.
-_piece = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|\[[^\[\]\\]*\]| +|[^ "()<>,;:@\[\]\\]+|.', re.DOTALL)
+_piece = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|\[[^\[\]\\]*\]|[ \t]+|[^ \t"()<>,;:@\[\]\\]+|.', re.DOTALL)
 _comment_part = re.compile(r"\\.|[()]", re.DOTALL)
-_escaped = re.compile(r"\\(.)", re.DOTALL)
 _special = re.compile(r'["()<>,;:@\[\]\\]')
 
 # Charsets of mail. Others of Python's codecs are no charsets, or decode in quadratic time (punycode).
 _CHARSET = r"(?i:us-ascii|utf-8|(?:iso|windows|koi8|euc|gb|big5|shift_jis)[\w-]{0,12})"
 _WORD = rf"=\?{_CHARSET}\?[bBqQ]\?[^?\s]*\?="
 # The standard library joins the encoded words of a run in quadratic time: short runs.
-_encoded_words = re.compile(rf"{_WORD}(?: +{_WORD}){{0,30}}")
+_encoded_words = re.compile(rf"{_WORD}(?:[ \t]+{_WORD}){{0,30}}")
 
 
 class WrittenAddress(NamedTuple):
@@ -37,14 +36,16 @@ class WrittenAddress(NamedTuple):
 
 
 def read_addresses(text: str) -> Iterator[WrittenAddress]:
-    """Yield the addresses of a text without control characters. Raises AddressFault."""
+    """Yield the addresses of a text that passed `check_text`. A tab is read as a space. Raises AddressFault."""
     elements = [element for element in _elements(list(_pieces(text))) if "".join(element).strip()]
     if not elements:
         raise AddressFault("it has no address")
     for element in elements:
         name, pieces = _name_and_address(element)
         check_text(name)  # an encoded word can hide forbidden characters
-        yield WrittenAddress(name, *_address([piece for piece in pieces if piece[0] != "("]))
+        yield WrittenAddress(
+            name.replace("\t", " ").strip(), *_address([piece for piece in pieces if piece[0] != "("])
+        )
 
 
 def _pieces(text: str) -> Iterator[str]:
@@ -100,7 +101,7 @@ def _name_and_address(element: list[str]) -> tuple[str, list[str]]:
     end = rest.index(">")
     if "@" in before:
         raise AddressFault("a name with an @ needs quotes around the name")
-    if any(piece[0] not in " (" for piece in rest[end + 1 :]):
+    if any(piece[0] not in " \t(" for piece in rest[end + 1 :]):
         raise AddressFault("it has text after an address; a comma separates addresses")
     name = "".join(map(unquoted, before)).strip()
     return _decoded(name) or _comments(rest[end + 1 :]), rest[:end]
@@ -108,7 +109,7 @@ def _name_and_address(element: list[str]) -> tuple[str, list[str]]:
 
 def _comments(pieces: list[str]) -> str:
     """The text of comments, an old place of a name: "bob@x.example (Bob)"."""
-    comments = (_escaped.sub(r"\1", piece[1:-1]) for piece in pieces if piece[0] == "(")
+    comments = (unescaped(piece[1:-1]) for piece in pieces if piece[0] == "(")
     return _decoded(" ".join(comments).strip())
 
 
@@ -131,11 +132,12 @@ def _address(pieces: list[str]) -> tuple[str, str, str]:
     local, domain = _part(pieces[:at], '"'), _part(pieces[at + 1 :], "[")
     if not local or not domain:
         raise AddressFault("it lacks an @ with text on both sides, or quotes around a name with a comma")
-    return "".join(pieces).strip(" "), local, domain
+    return "".join(pieces).strip(" \t"), local, domain
 
 
 def _part(pieces: list[str], delimiter: str) -> str:
     """A side of the @. Only `delimiter` may begin text that has special characters."""
+    pieces = [piece.replace("\t", " ") for piece in pieces]
     words = [piece for piece in pieces if piece[0] != " "]
     if len(words) == 1 and words[0][0] == delimiter and len(words[0]) > 1:
         return words[0]

@@ -30,8 +30,8 @@ from sending_app.mail import Address
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _PLAIN = rf"(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+(?![0-9]){_LABEL}"
-# No "=": encoded words (=?utf-8?...?=) are read piece by piece.
-_NAME = r"""([^()<>\[\]:;@\\,"=\x00-\x1f\x7f]*)|"([^"\\=\x00-\x1f\x7f]*)" *"""
+# No "=" and no tab: encoded words (=?utf-8?...?=) and tabs are read piece by piece.
+_NAME = r"""([^()<>\[\]:;@\\,"=\t]*)|"([^"\\=\t]*)" *"""
 _bare = re.compile(_PLAIN)
 _named = re.compile(rf"(?:{_NAME})<({_PLAIN})>")
 
@@ -55,7 +55,7 @@ def parse_addresses(
 ) -> list[Mailbox]:
     """Parse header texts such as "Bob <b@x.example>". A text may hold several addresses.
 
-    Skips empty texts, as Django does. Raises InvalidAddress. Every address but a sender's must be an address
+    Skips empty texts, as Django does. White space at the ends of a text does not count. Raises InvalidAddress. Every address but a sender's must be an address
     that a mailbox can have: SendGrid takes almost any sender (django-anymail, "Limitations and quirks").
     """
     return [mailbox for text in texts if text for mailbox in _mailboxes(str(text), field, encode, sender)]
@@ -94,10 +94,11 @@ def encoder(setting: str | Callable[[str], str]) -> Callable[[str], str]:
 
 
 def _mailboxes(text: str, field: str, encode: Callable[[str], str], sender: bool) -> Iterable[Mailbox]:
-    if _bare.fullmatch(text) and len(text) <= MAX_DOMAIN:
-        return (Mailbox("", text, text),)
+    stripped = text.strip()  # a cell of a table, or pasted text, may end in a tab, a line end or U+00A0
+    if _bare.fullmatch(stripped) and len(stripped) <= MAX_DOMAIN:
+        return (Mailbox("", stripped, stripped),)
     try:
-        return list(_read(text, encode, sender))
+        return list(_read(stripped, encode, sender))
     except AddressFault as error:
         why = str(error)
     raise InvalidAddress(f"Invalid address {text!r} in {field}: {why}.")

@@ -12,6 +12,7 @@ from django.utils.functional import Promise
 
 from sending_app.compose.attributes import Rules
 from sending_app.compose.media_type import MediaType, parse_media_type
+from sending_app.compose.plain import CONTROL
 from sending_app.exceptions import MailError, SerializationError
 from sending_app.mail import AttachedFile
 
@@ -22,7 +23,7 @@ UNKNOWN_TYPE = "application/octet-stream"
 MAX_FILENAME = MAX_CONTENT_ID = 255
 
 # SendGrid refuses line breaks and semicolons in names and ids (Mail Send Errors).
-_bad = re.compile(r"[;\x00-\x1f\x7f\ud800-\udfff]+")
+_bad = re.compile(rf"[;\t{CONTROL}\ud800-\udfff]+")
 
 
 def read_attachments(attachments: Iterable[Any], rules: Rules) -> list[AttachedFile]:

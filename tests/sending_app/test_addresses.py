@@ -62,6 +62,9 @@ def test_missing_quotes_are_added_for_recipients_alone(address: str, arrived: Ar
         ('Ann <"a..b"@docomo.example>', '"a..b"@docomo.example', '"a..b"@docomo.example'),
         ('"o\'neil"@example.com', '"o\'neil"@example.com', "o'neil@example.com"),
         ("ann @example.com", "ann @example.com", "ann@example.com"),
+        ("ann\t@example.com", "ann\t@example.com", "ann@example.com"),
+        ("\tann@example.com\u00a0", "ann@example.com", "ann@example.com"),
+        ("Ann\t<ann@example.com>\r\n", "ann@example.com", "ann@example.com"),
         ("Ann <ann @example.com>", "ann @example.com", "ann@example.com"),
         ("ann@example.com (Ann)", "ann@example.com", "ann@example.com"),
         ("Ann@Bücher.example", "Ann@Bücher.example", "Ann@xn--bcher-kva.example"),
@@ -113,6 +116,13 @@ def test_events_move_the_status_under_the_address_as_written(
     assert recipient.status == (expected if backend == QUEUED else "queued")  # the outbox has no direct mail
 
 
+@pytest.mark.parametrize("key", ["ann@example.com\t", "\u00a0ann@example.com\n", "ann\t@example.com"])
+def test_merge_data_is_found_under_the_text_of_a_table(key: str, arrived: Arrived) -> None:
+    django_message(to=[key], merge_data={key: {"-n-": "1"}}).send()
+    (one,) = personalizations(arrived)
+    assert (one["to"], one["substitutions"]) == ([{"email": "ann@example.com"}], {"-n-": "1"})
+
+
 def test_addresses_that_differ_beyond_ascii_case_are_two_recipients(arrived: Arrived) -> None:
     both = ["gross@example.com", "groß@example.com"]
     message = django_message(
@@ -132,7 +142,7 @@ def test_addresses_that_differ_beyond_ascii_case_are_two_recipients(arrived: Arr
     [
         ("an\u200bn@example.com", r"ZERO WIDTH SPACE \(U\+200B\)"),
         ("ann@exam\ufeffple.com", r"ZERO WIDTH NO-BREAK SPACE \(U\+FEFF\)"),
-        ("ann@example.com\u00a0", r"NO-BREAK SPACE \(U\+00A0\)"),
+        ("an\u00a0n@example.com", r"NO-BREAK SPACE \(U\+00A0\)"),
         ("an\u00adn@example.com", r"SOFT HYPHEN \(U\+00AD\)"),
         ("Ann <ann\u2060@example.com>", r"WORD JOINER \(U\+2060\)"),
         ("ann@example.com\u200e", r"LEFT-TO-RIGHT MARK \(U\+200E\)"),

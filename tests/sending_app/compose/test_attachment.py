@@ -226,6 +226,7 @@ def test_text_in_an_unknown_charset_is_attached_as_bytes() -> None:
         ("a;b.txt", "text/plain", "a_b.txt"),
         ("a\r\nX: b.txt", "text/plain", "a_X: b.txt"),
         ("a\x00\ud800.txt", "text/plain", "a_.txt"),
+        ("a\tb\x9f\u2028c.txt", "text/plain", "a_b_c.txt"),
         ("größe.txt", "text/plain", "größe.txt"),
         ("x" * 300 + ".txt", "text/plain", "x" * 251 + ".txt"),
     ],

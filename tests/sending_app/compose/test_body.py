@@ -11,7 +11,7 @@ from django.utils.functional import lazystr
 from sending_app.compose import compose
 from sending_app.exceptions import InvalidAddress, SerializationError, UnsupportedFeature
 from sending_app.message import SendGridMessage
-from tests.support.sending.composed_messages import body_of, composed, rules
+from tests.support.sending.composed_messages import CONTROL_CHARACTERS, body_of, composed, rules
 
 
 def test_the_body_of_a_plain_mail_has_no_unset_fields() -> None:
@@ -113,9 +113,7 @@ def test_an_invalid_address_is_refused_and_its_field_named(field: str) -> None:
 # The subject
 
 
-@pytest.mark.parametrize(
-    "subject", ["two\nlines", "two\rlines", lazystr("one\r\n"), "a\0b", "a\x1fb", "a\x7f"]
-)
+@pytest.mark.parametrize("subject", ["two\nlines", "two\rlines", lazystr("one\r\n"), *CONTROL_CHARACTERS])
 def test_a_subject_with_a_control_character_is_refused(subject: Any) -> None:
     for under in (rules(), rules(ignore_unsupported=True)):
         with pytest.raises(UnsupportedFeature, match="The subject has a line break or another control char"):
@@ -123,7 +121,7 @@ def test_a_subject_with_a_control_character_is_refused(subject: Any) -> None:
 
 
 def test_a_subject_may_have_a_tab_and_any_length() -> None:
-    subject = "a\tb\x92\u2028" + "x" * 1000
+    subject = "a\tb\u00a0" + "x" * 1000
     assert body_of(subject=subject)["subject"] == subject
 
 

@@ -6,14 +6,14 @@ import pytest
 
 from sending_app.compose.restore import restore
 from sending_app.exceptions import SerializationError
-from tests.support.sending.composed_messages import body_of, composed
+from tests.support.sending.composed_messages import CONTROL_CHARACTERS, body_of, composed
 
 NO_ADDRESSES: list[dict[str, Any]] = [
     {},
     {"email": None},
     {"email": ""},
     {"email": "a" * 321},
-    {"email": "a\n@x.example"},
+    *({"email": f"a{one}@x.example"} for one in CONTROL_CHARACTERS),
     {"name": "R"},
     {"email": "f@x.example", "name": 5},
     {"email": "f@x.example", "name": "F\nBcc: b@x"},
@@ -33,11 +33,11 @@ TO = {"to": [{"email": "a@x.example"}]}
             "content",
             [None, "x", {"type": "text/plain"}, ["x"], [{"value": "x"}], [{"type": "a/b", "value": 1}]],
         ),
-        ("headers", [None, "x", [], {"X-A": "a\nBcc: b@x"}, {"X-A": "a\0"}]),
+        ("headers", [None, "x", [], {"X-A": "a\nBcc: b@x"}, *({"X-A": one} for one in CONTROL_CHARACTERS)]),
         ("custom_args", [None, "x", []]),
         ("categories", [None, "x", {}]),
         ("template_id", [None, 5, ["d-1"], {}]),
-        ("subject", [None, 5, "two\nlines", "two\rlines", "a\0"]),
+        ("subject", [None, 5, "two\nlines", "two\rlines", *CONTROL_CHARACTERS]),
         ("send_at", [None, "soon", 1.5, True, 1_800_000_000_000, -(10**12), 10**30]),
         ("tracking_settings", [None, [], {"open_tracking": None}, {"click_tracking": True}]),
     ],

@@ -8,6 +8,9 @@ from sending_app.message import SendGridMessage
 
 IDNA = encoder("idna2008")
 
+#: Characters that no header may have: the ends of the ranges, and Unicode's line and paragraph separators.
+CONTROL_CHARACTERS = ["\0", "\x08", "\n", "\x1f", "\x7f", "\x80", "\x85", "\x9f", "\u2028", "\u2029"]
+
 
 def rules(**settings: Any) -> Rules:
     return Rules(**{"idna": IDNA, **settings})
