@@ -100,17 +100,23 @@ class Mailer(BaseEmailBackend, ABC):
     def _set_status(
         self, message: Any, composed: Composed, statuses: Mapping[str, str] | None = None
     ) -> None:
-        """Set the status of the recipients to "queued", or by their ids to one of `statuses`."""
+        """Set the status of the recipients to "queued", or by the ids of their copies to one of `statuses`.
+
+        A recipient with an accepted copy is "queued", with the id of the last accepted copy. Without an
+        accepted copy, a recipient has no status until each copy has a status.
+        """
         tracked = composed.mail.shared.tracked
-        message.anymail_status.set_recipient_status(
-            {
-                address: RecipientStatus(
-                    message_id if tracked else None, "queued" if statuses is None else statuses[message_id]
-                )
-                for address, message_id in composed.recipients.items()
-                if statuses is None or message_id in statuses
-            }
-        )
+        recipients = {}
+        for address, ids in composed.copies.items():
+            message_id, status = ids[-1], "queued"
+            if statuses is not None:
+                accepted = (copy for copy in reversed(ids) if statuses.get(copy) == "queued")
+                message_id = next(accepted, message_id)
+                if statuses.get(message_id) != "queued" and not statuses.keys() >= set(ids):
+                    continue
+                status = statuses[message_id]
+            recipients[address] = RecipientStatus(message_id if tracked else None, status)
+        message.anymail_status.set_recipient_status(recipients)
 
 
 def _has_recipients(message: EmailMessage) -> bool:

@@ -33,9 +33,9 @@ __all__ = [
 @dataclass(frozen=True, slots=True)
 class Composed:
     mail: ComposedMail
-    #: The personalization's id by the address as the caller wrote the address, without the name. A
-    #: recipient of several copies (cc and bcc of a batch) has the id of the last copy.
-    recipients: dict[str, str]
+    #: The ids of an address's personalizations, by the address as the caller wrote the address, without the
+    #: name. cc and bcc of a batch have all ids. The ids under which the address is in `to` are the last.
+    copies: dict[str, list[str]]
 
 
 def compose(message: EmailMessage, rules: Rules) -> Composed:
@@ -48,11 +48,10 @@ def compose(message: EmailMessage, rules: Rules) -> Composed:
     shared = _shared_content(message, attributes, extra, rules)
     if extra.personalizations is not None:
         made = personalizations.from_dicts(extra.personalizations)
-        ids = {
-            address["email"]: personalization.id
-            for personalization in made
-            for address in personalization.recipients
-        }
+        copies: dict[str, list[str]] = {}
+        for personalization in made:
+            for address in personalization.recipients:
+                copies.setdefault(address["email"], []).append(personalization.id)
         batch = len(made) > 1
     else:
         recipients = personalizations.read_recipients(attributes, rules)
@@ -63,7 +62,7 @@ def compose(message: EmailMessage, rules: Rules) -> Composed:
             made = [personalizations.for_all(recipients)]
         if not shared.dynamic and shared.field_format is None:
             warn_of_bare_names((personalization.merge_data for personalization in made), shared.global_data)
-        ids = _ids(recipients, made)
+        copies = _copies(recipients, made)
     _check_marker(shared, made)
     bulk = attributes.get("bulk")
     if bulk is not None and not isinstance(bulk, bool):
@@ -78,7 +77,7 @@ def compose(message: EmailMessage, rules: Rules) -> Composed:
         is_batch=batch,
         bulk=bulk,
     )
-    return Composed(mail, ids)
+    return Composed(mail, copies)
 
 
 def _shared_content(
@@ -109,12 +108,15 @@ def _shared_content(
     )
 
 
-def _ids(recipients: Recipients, made: list[Personalization]) -> dict[str, str]:
-    ids = dict.fromkeys((mailbox.given for mailbox in (*recipients.cc, *recipients.bcc)), made[-1].id)
-    by_recipient = made if len(made) > 1 else made * len(recipients.to)
-    for mailbox, personalization in zip(recipients.to, by_recipient, strict=True):
-        ids[mailbox.given] = personalization.id
-    return ids
+def _copies(recipients: Recipients, made: list[Personalization]) -> dict[str, list[str]]:
+    every_id = [personalization.id for personalization in made]
+    copies = dict.fromkeys((mailbox.given for mailbox in (*recipients.cc, *recipients.bcc)), every_id)
+    if len(made) == 1:
+        return copies | dict.fromkeys((mailbox.given for mailbox in recipients.to), every_id)
+    own: dict[str, list[str]] = {}
+    for mailbox, message_id in zip(recipients.to, every_id, strict=True):
+        own.setdefault(mailbox.given, []).append(message_id)
+    return copies | {given: [*copies.get(given, ()), *ids] for given, ids in own.items()}
 
 
 def _check_marker(shared: SharedContent, made: Sequence[Personalization]) -> None:

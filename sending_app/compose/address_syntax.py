@@ -36,7 +36,7 @@ class WrittenAddress(NamedTuple):
 
 
 def read_addresses(text: str) -> Iterator[WrittenAddress]:
-    """Yield the addresses of a text that passed `check_text`. A tab is read as a space. Raises AddressFault."""
+    """Yield the addresses of a text that passed `check_text`. A tab is a space. Raises AddressFault."""
     elements = [element for element in _elements(list(_pieces(text))) if "".join(element).strip()]
     if not elements:
         raise AddressFault("it has no address")

@@ -55,8 +55,9 @@ def parse_addresses(
 ) -> list[Mailbox]:
     """Parse header texts such as "Bob <b@x.example>". A text may hold several addresses.
 
-    Skips empty texts, as Django does. White space at the ends of a text does not count. Raises InvalidAddress. Every address but a sender's must be an address
-    that a mailbox can have: SendGrid takes almost any sender (django-anymail, "Limitations and quirks").
+    Skips empty texts, as Django does. White space at the ends of a text does not count. Every address but a
+    sender's must be an address that a mailbox can have: SendGrid takes almost any sender (django-anymail,
+    "Limitations and quirks"). Raises InvalidAddress.
     """
     return [mailbox for text in texts if text for mailbox in _mailboxes(str(text), field, encode, sender)]
 

@@ -20,8 +20,8 @@ _LARGE = 10**MAX_DIGITS
 #: between Python versions and processes.
 MAX_DEPTH = 100
 
-#: Control characters that no header may have: all but the tab (RFC 5322, 2.2), and Unicode's line ends. Without
-#: brackets, as a part of a character class.
+#: Control characters that no header may have: all but the tab (RFC 5322, 2.2), and Unicode's line ends. Part
+#: of a character class.
 CONTROL = r"\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029"
 control_characters = re.compile(f"[{CONTROL}]")
 

@@ -260,6 +260,64 @@ def test_a_refused_recipient_of_a_later_request_is_found(sendgrid: FakeSendGrid)
 
 
 @pytest.mark.parametrize("names_refused", [True, False])
+@pytest.mark.parametrize("to", [["n0@x.example", "n1@x.example"], ["n1@x.example", "n0@x.example"]])
+def test_a_cc_of_an_accepted_copy_is_queued_with_the_id_of_that_copy(
+    sendgrid: FakeSendGrid, to: list[str], names_refused: bool
+) -> None:
+    sendgrid.refused, sendgrid.names_refused = {"n1@x.example"}, names_refused
+    message = django_message(to=to, cc=["boss@x.example"], bcc=["n0@x.example"], merge_data={})
+    assert message.send() == 1
+    status, (mail,) = message.anymail_status, sendgrid.accepted
+    (accepted,) = mail.body["personalizations"]
+    statuses = {address: one.status for address, one in status.recipients.items()}
+    assert statuses == {"n0@x.example": "queued", "n1@x.example": "invalid", "boss@x.example": "queued"}
+    for address in ("n0@x.example", "boss@x.example"):
+        assert status.recipients[address].message_id == accepted["custom_args"]["anymail_id"]
+
+
+@pytest.mark.parametrize("refused_copies", [["1"], ["2"], ["0", "2"]])
+def test_an_address_of_several_copies_has_the_id_of_the_last_accepted_copy(
+    sendgrid: FakeSendGrid, refused_copies: list[str]
+) -> None:
+    sendgrid.refused = {f"n{number}@x.example" for number in refused_copies}
+    personalizations = [
+        {"to": [{"email": f"n{number}@x.example"}], "cc": [{"email": "boss@x.example"}]}
+        for number in range(3)
+    ]
+    message = django_message(esp_extra={"personalizations": personalizations})
+    assert message.send() == 1
+    ids = [one["custom_args"]["anymail_id"] for one in sendgrid.accepted[-1].body["personalizations"]]
+    boss = message.anymail_status.recipients["boss@x.example"]
+    assert (boss.status, boss.message_id) == ("queued", ids[-1])
+
+
+def test_a_recipient_whose_second_copy_is_refused_is_queued(sendgrid: FakeSendGrid) -> None:
+    first, second = responses.error(400, Fault("No.", "personalizations.1.to")), responses.accepted()
+    sendgrid.next(first, second)
+    message = django_message(to=["ann@example.com", "ann@example.com"], merge_data={})
+    assert message.send() == 1
+    (mail,) = sendgrid.accepted
+    (accepted,) = mail.body["personalizations"]
+    (recipient,) = message.anymail_status.recipients.values()
+    assert (recipient.status, recipient.message_id) == ("queued", accepted["custom_args"]["anymail_id"])
+
+
+def test_a_recipient_with_a_copy_of_unknown_outcome_is_not_called_refused(sendgrid: FakeSendGrid) -> None:
+    sendgrid.next(
+        responses.error(400, Fault("No.", "personalizations.1.to")),
+        responses.accepted(),
+        responses.server_error(),
+    )
+    to = [f"n{number}@example.com" for number in range(1001)]
+    to[1] = to[1000]
+    message = django_message(to=to, merge_data={})
+    with pytest.raises(RequestsAPIError, match="SendGrid API response 500"):
+        message.send()
+    assert message.anymail_status.recipients.keys() == set(to) - {to[1]}
+    assert message.anymail_status.status == {"queued"}
+
+
+@pytest.mark.parametrize("names_refused", [True, False])
 def test_send_raises_the_refusal_if_no_recipient_is_accepted(
     sendgrid: FakeSendGrid, names_refused: bool
 ) -> None:

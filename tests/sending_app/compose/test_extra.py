@@ -126,11 +126,11 @@ def test_personalizations_given_as_a_list_replace_the_recipients() -> None:
         given=personalizations[1],
     )
     assert first.id != second.id
-    assert found.recipients == {
-        "a@x.example": first.id,
-        "b@x.example": second.id,
-        "c@x.example": second.id,
-        "d@x.example": second.id,
+    assert found.copies == {
+        "a@x.example": [first.id],
+        "b@x.example": [second.id],
+        "c@x.example": [second.id],
+        "d@x.example": [second.id],
     }
     assert found.mail.is_batch
     assert found.mail.shared.extra == {}

@@ -18,7 +18,7 @@ def test_all_recipients_of_a_plain_mail_share_one_personalization() -> None:
     assert envelope == Personalization(id=envelope.id, to=[A, {**B, "name": "B"}], cc=[C], bcc=[D])
     assert str(UUID(envelope.id)) == envelope.id
     assert not found.mail.is_batch
-    assert found.recipients == dict.fromkeys([f"{letter}@x.example" for letter in "abcd"], envelope.id)
+    assert found.copies == {f"{letter}@x.example": [envelope.id] for letter in "abcd"}
 
 
 def test_a_batch_has_a_personalization_for_each_recipient_with_all_cc_and_bcc() -> None:
@@ -34,11 +34,11 @@ def test_a_batch_has_a_personalization_for_each_recipient_with_all_cc_and_bcc() 
     assert second == Personalization(id=second.id, to=[B], cc=[C], bcc=[D], headers={"X-N": "2"})
     assert first.id != second.id
     assert found.mail.is_batch
-    assert found.recipients == {
-        "a@x.example": first.id,
-        "b@x.example": second.id,
-        "c@x.example": second.id,
-        "d@x.example": second.id,
+    assert found.copies == {
+        "a@x.example": [first.id],
+        "b@x.example": [second.id],
+        "c@x.example": [first.id, second.id],
+        "d@x.example": [first.id, second.id],
     }
 
 
@@ -62,8 +62,8 @@ def test_b13_a_batch_of_any_size_is_composed() -> None:
     assert [envelope.to for envelope in found.mail.personalizations] == [
         [{"email": address}] for address in to
     ]
-    assert list(found.recipients) == to
-    assert len(set(found.recipients.values())) == 1001
+    assert list(found.copies) == to
+    assert len({message_id for (message_id,) in found.copies.values()}) == 1001
 
 
 @pytest.mark.parametrize("attributes", [{"cc": ["c@x.example"]}, {"bcc": ["c@x.example"]}, {}])
@@ -83,8 +83,8 @@ def test_duplicate_addresses_appear_once_in_a_personalization() -> None:
     )
     (envelope,) = found.mail.personalizations
     assert (envelope.to, envelope.cc, envelope.bcc) == ([A, {"email": "b@xn--bcher-kva.example"}], [C], [D])
-    assert set(found.recipients.values()) == {envelope.id}
-    assert found.recipients.keys() >= {"a@x.example", "A@X.example", "b@bücher.example", "C@x.example"}
+    assert {message_id for ids in found.copies.values() for message_id in ids} == {envelope.id}
+    assert found.copies.keys() >= {"a@x.example", "A@X.example", "b@bücher.example", "C@x.example"}
 
 
 def test_cc_leaves_out_the_to_recipient_of_a_personalization() -> None:
@@ -92,20 +92,26 @@ def test_cc_leaves_out_the_to_recipient_of_a_personalization() -> None:
     first, second = found.mail.personalizations
     assert (first.to, first.cc) == ([A], [B])
     assert (second.to, second.cc) == ([B], [{"email": "A@x.example"}])
-    assert found.recipients["b@x.example"] == second.id
-    assert found.recipients["a@x.example"] == first.id
+    assert found.copies["b@x.example"] == [first.id, second.id, second.id]
+    assert found.copies["a@x.example"] == [first.id]
+
+
+def test_an_address_twice_in_to_gets_two_copies_of_a_batch() -> None:
+    found = composed(to=["a@x.example", "b@x.example", "A <a@x.example>"], merge_data={})
+    first, second, third = found.mail.personalizations
+    assert found.copies == {"a@x.example": [first.id, third.id], "b@x.example": [second.id]}
 
 
 def test_b3_recipients_are_reported_by_the_given_address() -> None:
     found = composed(to=["Jörg <j@Bücher.example>"], cc=["c@x.example"])
     (envelope,) = found.mail.personalizations
     assert envelope.to == [{"email": "j@xn--bcher-kva.example", "name": "Jörg"}]
-    assert found.recipients == {"j@Bücher.example": envelope.id, "c@x.example": envelope.id}
+    assert found.copies == {"j@Bücher.example": [envelope.id], "c@x.example": [envelope.id]}
 
 
 def test_untracked_personalizations_have_distinct_ids() -> None:
     found = composed(rules(generate_message_id=False), to=["a@x.example", "b@x.example"], merge_data={})
     first, second = found.mail.personalizations
-    assert found.recipients == {"a@x.example": first.id, "b@x.example": second.id}
+    assert found.copies == {"a@x.example": [first.id], "b@x.example": [second.id]}
     assert not found.mail.shared.tracked
     assert first.id != second.id

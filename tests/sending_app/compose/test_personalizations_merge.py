@@ -127,7 +127,7 @@ spellings = st.builds(
 def test_merge_data_and_id_are_found_by_the_address_as_written(address: str, written: str) -> None:
     found = composed(to=["o@x.example", written.format(address)], merge_metadata={address: {"a": "1"}})
     assert [envelope.metadata for envelope in found.mail.personalizations] == [{}, {"a": "1"}]
-    assert found.recipients[address] == found.mail.personalizations[1].id
+    assert found.copies[address] == [found.mail.personalizations[1].id]
 
 
 @pytest.mark.parametrize(
