@@ -63,7 +63,7 @@ class Contents(Generic[_Mail]):
     def _shown(self, part: _Mail, *, is_alternative: bool = False) -> dict[str, list[_Shown[_Mail]]]:
         """The plain texts and the HTML that a mail program shows one below another.
 
-        Of alternatives, the first that is not empty. Of a report and a signed part, only the first inner part
+        Of alternatives, the first that is neither empty nor a file. Of a report and a signed part, only the first inner part
         with such parts. In multipart/related, the parts behind the first only if the HTML has no name to
         refer to them.
         """
@@ -86,7 +86,7 @@ class Contents(Generic[_Mail]):
                 if not shown[kind]:
                     shown[kind] = texts
                 elif subtype == "alternative":
-                    is_better = self._are_empty(shown[kind]) and not self._are_empty(texts)
+                    is_better = self._are_no_body(shown[kind]) and not self._are_no_body(texts)
                     left_out = shown[kind] if is_better else texts
                     self._left_out.update(id(text.part) for text in left_out)
                     shown[kind] = texts if is_better else shown[kind]
@@ -97,15 +97,15 @@ class Contents(Generic[_Mail]):
             is_first = False
         return shown
 
-    def _are_empty(self, texts: list[_Shown[_Mail]]) -> bool:
-        for text in texts:
-            part = text.part
-            if id(part) not in self._empty:
-                encoded = encoded_content(part) or ""
-                self._empty[id(part)] = len(encoded) <= _LONGEST_EMPTY and not part.get_content_text().strip()
-            if not self._empty[id(part)]:
-                return False
-        return True
+    def _are_no_body(self, texts: list[_Shown[_Mail]]) -> bool:
+        """Whether each text is empty or a file."""
+        return all(text.is_file or self._is_empty(text.part) for text in texts)
+
+    def _is_empty(self, part: _Mail) -> bool:
+        if id(part) not in self._empty:
+            encoded = encoded_content(part) or ""
+            self._empty[id(part)] = len(encoded) <= _LONGEST_EMPTY and not part.get_content_text().strip()
+        return self._empty[id(part)]
 
     def _without_inlines(self, texts: dict[str, list[_Shown[_Mail]]]) -> dict[str, list[_Shown[_Mail]]]:
         """Without the texts that the HTML shows as inlines."""

@@ -62,6 +62,10 @@ SHOWS_X = html("<img src=cid:x>")
         (read("alternative", html(""), PDF, related(html("real"))), None, "real", ["%PDF"], []),
         (read("alternative", html("one"), PDF, html("two")), None, "one", ["%PDF"], []),
         (
+            read("alternative", Multipart("mixed", [PLAIN, html("file", "; name=a")]), html("real")),
+            *("plain", "real", ["file"], []),
+        ),
+        (
             read(
                 "alternative", html("=20=20", "\nContent-Transfer-Encoding: quoted-printable"), html("real")
             ),
