@@ -63,9 +63,9 @@ class Contents(Generic[_Mail]):
     def _shown(self, part: _Mail, *, is_alternative: bool = False) -> dict[str, list[_Shown[_Mail]]]:
         """The plain texts and the HTML that a mail program shows one below another.
 
-        Of alternatives, the first that is neither empty nor a file. Of a report and a signed part, only the first inner part
-        with such parts. In multipart/related, the parts behind the first only if the HTML has no name to
-        refer to them.
+        Of alternatives, the first that is neither empty nor a file. Of a report and a signed part, only the
+        first inner part with such parts. In multipart/related, the parts behind the first only if the HTML
+        has no name to refer to them.
         """
         content_type = part.get_content_type()
         shown: dict[str, list[_Shown[_Mail]]] = {TEXT: [], HTML: []}

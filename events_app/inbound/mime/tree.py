@@ -32,8 +32,8 @@ _BLANK_LINES = re.compile(rb"(?>\r\n|\r|\n)(?:[ \t]*(?>\r\n|\r|\n))++")
 # A multipart's content without parts: only space, perhaps with the closing delimiter.
 _NOTHING = re.compile(rb"\s*+(?:--[^\r\n]++(?<=--)\s*+)?\Z")
 
-# Labels of parts that tell nothing about 8-bit headers that are not UTF-8.
-_OF_UTF_8 = (None, "ascii", "utf-8")
+#: Charsets of parts that tell nothing about headers of bytes that are not UTF-8.
+OF_UTF_8 = (None, "ascii", "utf-8")
 
 _Mail = TypeVar("_Mail", bound=Part)
 
@@ -101,10 +101,10 @@ class _Tree(Generic[_Mail]):
         if not self._with_bytes:
             return
         charsets = (part.get_content_charset() for part in root.walk())
-        first = next((charset for charset in charsets if charset not in _OF_UTF_8), "")
+        first = next((charset for charset in charsets if charset not in OF_UTF_8), "")
         for part in self._with_bytes:
             charset = part.get_content_charset()
-            decode_bytes(part, first if charset in _OF_UTF_8 else charset)
+            decode_bytes(part, first if charset in OF_UTF_8 else charset)
 
     def add_messages(self, message: _Mail, start: int, end: int, level: int) -> None:
         """Add the mail in a part of type message, or the blocks of headers of a delivery status."""

@@ -12,10 +12,12 @@ from urllib.parse import quote
 from events_app.inbound import construct
 from events_app.inbound.message import InboundMessage
 from events_app.inbound.mime.bounds import MOST_HEADER_BYTES, Taken
+from events_app.inbound.mime.tree import OF_UTF_8
 from events_app.inbound.parse.form import Fields, File, Form
 from events_app.inbound.part import mail_policy
 from events_app.inbound.text import cid_urls
 from events_app.inbound.text.addresses import read_addresses
+from events_app.inbound.text.charsets import codec_name
 from events_app.inbound.text.decoding import decode_text
 from events_app.inbound.text.encoded_words import decode_words, one_line
 from events_app.inbound.text.headers import decode_bytes, is_damaged, sources
@@ -40,7 +42,10 @@ def rebuild_mail(form: Form, fields: Fields) -> InboundMessage:
     new = partial(InboundMessage, policy)
     head = BytesHeaderParser(policy=policy).parsebytes(_header_lines(block))
     message = construct.with_headers(new(), head)
-    decode_bytes(message, head.get_content_charset(""))
+    # The parts of a multipart mail are not posted, but the charsets of its texts are.
+    of_texts = (codec_name(fields.charsets.get(kind, "")) for kind in ("text", "html"))
+    charsets = (head.get_content_charset(), *of_texts)
+    decode_bytes(message, next((charset for charset in charsets if charset not in OF_UTF_8), ""))
     for name in _ALSO_FIELDS:
         text = one_line(fields.get(name.lower(), "")[:_LONGEST_FIELD])
         if text and _is_better(name, text, message):

@@ -113,6 +113,13 @@ def test_a_sound_header_is_read_before_its_field() -> None:
     assert (str(message.from_email), message.subject) == ("Ü <a@x.example>", "ü")
 
 
+def test_headers_of_bytes_in_a_multipart_mail_have_the_charset_of_its_texts() -> None:
+    block = b"Content-Type: multipart/alternative; boundary=b\nSubject: " + "Привет".encode("koi8-r") + b"\n"
+    charsets = json.dumps({"text": "koi8-r", "subject": "UTF-8"})
+    message = read_parsed(block, text="Привет".encode("koi8-r"), charsets=charsets).message
+    assert (message.subject, message.text) == ("Привет", "Привет")
+
+
 @pytest.mark.parametrize("charset", ["", "koi8-r", "utf-8"])
 def test_html_without_a_charset_has_the_charset_that_it_names(charset: str) -> None:
     html = "<meta charset=koi8-r><p>И</p>"
