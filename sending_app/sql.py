@@ -1,8 +1,7 @@
 """The hand-written SQL of sending.
 
 Django's ORM cannot write these statements, or takes longer to build a statement than the database to run it.
-The statements of a single mail are for PostgreSQL: on SQLite the callers use the ORM. The statements that
-events need run on both databases, one for a whole batch.
+On SQLite, the ORM writes new messages; every other statement runs on both databases.
 """
 
 import secrets
@@ -14,6 +13,7 @@ import msgspec
 from django.db import connections
 from django.db.models import Model
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from sending_app.account import Account
 from sending_app.models import Mail, OutboxMessage, Recipient
@@ -30,18 +30,18 @@ SELECT mail.id, kept.* FROM mail, (VALUES {recipient_values}) AS kept
 """
 
 # Takes the longest due mail and returns everything a post needs, because a lease is most of a mail's cost in
-# the database. SKIP LOCKED: workers do not wait for each other.
+# the database. One statement on SQLite too: workers that first read a due mail and then update it would race
+# for the same mail.
 _LEASE = """
 UPDATE sending_app_mail SET
     state = 'posting', attempt_token = %(attempt)s, attempts = attempts + 1,
-    attempted_at = statement_timestamp(),
+    attempted_at = {now},
     account = CASE alias {fingerprints} END, due = CASE alias {lease_ends} END,
     paused_at = CASE WHEN account = CASE alias {fingerprints} END THEN paused_at END
 WHERE id = (
     SELECT id FROM sending_app_mail
-    WHERE state = 'waiting' AND lane = %(lane)s AND due <= statement_timestamp() AND alias IN ({aliases})
-        AND {may_post}
-    ORDER BY {order} LIMIT 1 FOR UPDATE SKIP LOCKED
+    WHERE state = 'waiting' AND lane = %(lane)s AND due <= {now} AND alias IN ({aliases}) AND {may_post}
+    ORDER BY {order} LIMIT 1 {lock}
 )
 RETURNING {columns},
     (SELECT content FROM sending_app_outboxmessage AS message WHERE message.id = message_id) AS content,
@@ -53,9 +53,10 @@ _ALL_CIRCUITS_CLOSED = "NOT EXISTS (SELECT 1 FROM sending_app_opencircuit WHERE 
 
 _ACCEPT_BY_RESPONSE = """
 UPDATE sending_app_mail SET
-    state = 'accepted', x_message_id = %s, error = '', refused = FALSE,
-    accepted_at = statement_timestamp(), finished_at = statement_timestamp()
-WHERE id = %s AND attempt_token = %s AND state = 'posting' AND accepted_at IS NULL AND x_message_id = ''
+    state = 'accepted', x_message_id = %(x_message_id)s, error = '', refused = FALSE,
+    accepted_at = {now}, finished_at = {now}
+WHERE id = %(id)s AND attempt_token = %(attempt)s AND state = 'posting'
+    AND accepted_at IS NULL AND x_message_id = ''
 """
 
 # The worker that posts decides the state of a mail in posting. An acceptance that only events prove has the
@@ -99,7 +100,7 @@ FROM ({{rows}}) AS new WHERE old.id = new.id AND ({" OR ".join(dict.fromkeys(_MO
 
 
 def is_postgresql(database: str) -> bool:
-    """Whether the database is PostgreSQL, which most functions of this module need."""
+    """Whether the database is PostgreSQL, which `insert_message` needs."""
     return connections[database].vendor == "postgresql"
 
 
@@ -149,26 +150,27 @@ def lease_mail(
     account. Return the mail with its message, and whether the message has attachments.
     """
     parameters: dict[str, Any] = {"lane": lane.value, "attempt": secrets.randbits(62) + 1}
+    delays = {"now": timedelta()}
     for number, (account, lease_time) in enumerate(lease_times.items()):
-        parameters |= {
-            f"alias{number}": account.alias,
-            f"account{number}": account.fingerprint,
-            f"lease{number}": lease_time,
-        }
+        parameters |= {f"alias{number}": account.alias, f"account{number}": account.fingerprint}
+        delays[f"lease_end{number}"] = lease_time
+    time, times = _times_from_now(database, **delays)
 
     def for_each_account(form: str, separator: str) -> str:
         return separator.join(form.format(number) for number in range(len(lease_times)))
 
     circuits_closed = _ALL_CIRCUITS_CLOSED.format(fingerprints=for_each_account("%(account{0})s", ", "))
     statement = _LEASE.format(
+        now=time.format("now"),
         fingerprints=for_each_account("WHEN %(alias{0})s THEN %(account{0})s", " "),
-        lease_ends=for_each_account("WHEN %(alias{0})s THEN statement_timestamp() + %(lease{0})s", " "),
+        lease_ends=for_each_account("WHEN %(alias{0})s THEN " + time.format("lease_end{0}"), " "),
         aliases=for_each_account("%(alias{0})s", ", "),
         may_post="TRUE" if is_probe else circuits_closed,
         order="paused_at IS NOT NULL, random()" if is_probe else "due",
+        lock="" if connections[database].vendor == "sqlite" else "FOR UPDATE SKIP LOCKED",
         columns=", ".join(str(field.column) for field in Mail._meta.concrete_fields),
     )
-    for mail in Mail.objects.using(database).raw(statement, parameters):
+    for mail in Mail.objects.using(database).raw(statement, {**parameters, **times}):
         annotations = vars(mail)  # the columns that are no field of the model
         message_row = (mail.message_id, annotations["content"])
         mail.message = OutboxMessage.from_db(database, ("id", "content"), message_row)
@@ -178,16 +180,15 @@ def lease_mail(
 
 def accept_by_response(database: str, mail: Mail, x_message_id: str) -> bool:
     """Accept the mail by its current attempt, if this is the first proof of acceptance. Whether it was."""
+    time, times = _times_from_now(database, now=timedelta())
+    parameters: dict[str, Any] = {"x_message_id": x_message_id, "id": mail.pk, "attempt": mail.attempt_token}
     with connections[database].cursor() as cursor:
-        cursor.execute(_ACCEPT_BY_RESPONSE, [x_message_id, mail.pk, mail.attempt_token])
+        cursor.execute(_ACCEPT_BY_RESPONSE.format(now=time.format("now")), {**parameters, **times})
         return bool(cursor.rowcount)
 
 
 def accept_by_events(database: str, first_events: Mapping[int, datetime], now: datetime) -> None:
-    """Accept the mails of these ids, unless an event before `first_events` is recorded. `now` ends them.
-
-    Runs on SQLite too.
-    """
+    """Accept the mails of these ids, unless an event before `first_events` is recorded. `now` ends them."""
     rows = [{"id": pk, "first_event_at": at} for pk, at in first_events.items()]
     end = connections[database].ops.adapt_datetimefield_value(now)
     _update_from_rows(database, _ACCEPT_BY_EVENTS, Mail, ("id", "first_event_at"), rows, end)
@@ -196,9 +197,21 @@ def accept_by_events(database: str, first_events: Mapping[int, datetime], now: d
 def move_recipients(database: str, rows: Sequence[Mapping[str, object]]) -> None:
     """Move recipients forward: to a status that is further, and to the first time of each engagement.
 
-    Each row has `id`, and the columns of `Recipient` that its events set. Runs on SQLite too.
+    Each row has `id`, and the columns of `Recipient` that its events set.
     """
     _update_from_rows(database, _MOVE_RECIPIENTS, Recipient, ("id", *_MOVES), rows)
+
+
+def _times_from_now(database: str, **delays: timedelta) -> tuple[str, Mapping[str, Any]]:
+    """The form of the SQL for a time that is a parameter, and the parameters, named as their delays from now.
+
+    SQLite has no clock of its own.
+    """
+    connection = connections[database]
+    if connection.vendor == "sqlite":
+        now, adapt = timezone.now(), connection.ops.adapt_datetimefield_value
+        return "%({})s", {name: adapt(now + delay) for name, delay in delays.items()}
+    return "statement_timestamp() + %({})s", delays
 
 
 def _update_from_rows(

@@ -3,19 +3,17 @@
 The row keeps the token of the attempt. So a late worker cannot write over the result of a newer attempt.
 """
 
-import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db.models import Exists, F, OuterRef, QuerySet
-from django.db.models.lookups import IsNull
+from django.db.models import QuerySet
 
-from events_app.shared.database import database_now, sql_now
+from events_app.shared.database import sql_now
 from sending_app import sql
 from sending_app.account import Account, usable
 from sending_app.delivery import circuit_breaker
-from sending_app.models import Attachment, Mail, OpenCircuit
+from sending_app.models import Mail
 from sending_app.outbox import using
 
 
@@ -77,41 +75,10 @@ def _acquire(lane: Mail.Lane, accounts: Sequence[Account], is_probe: bool = Fals
     """
     if not accounts:
         return None
-    by_alias = {account.alias: account for account in accounts}
-    if sql.is_postgresql(using()):
-        lease_times = {account: lease_time(account) for account in accounts}
-        row = sql.lease_mail(using(), lane, lease_times, is_probe)
-    else:
-        row = _lease_by_orm(lane, by_alias, is_probe)
+    lease_times = {account: lease_time(account) for account in accounts}
+    row = sql.lease_mail(using(), lane, lease_times, is_probe)
     if row is None:
         return None
     mail, has_files = row
-    return LeasedMail(mail, by_alias[mail.alias], has_files, is_probe)
-
-
-def _lease_by_orm(
-    lane: Mail.Lane, by_alias: Mapping[str, Account], is_probe: bool
-) -> tuple[Mail, bool] | None:
-    due = _due(lane, list(by_alias.values()))
-    order = (IsNull(F("paused_at"), rhs=False), "?") if is_probe else ("due",)
-    if not is_probe:
-        fingerprints = [account.fingerprint for account in by_alias.values()]
-        due = due.filter(~Exists(OpenCircuit.objects.filter(account__in=fingerprints)))
-    files = Attachment.objects.filter(message=OuterRef("message"))
-    # Everything is read before the lease: a failure after the lease would make the outcome unknown.
-    while mail := due.select_related("message").annotate(has_files=Exists(files)).order_by(*order).first():
-        account, now = by_alias[mail.alias], database_now(using())
-        changes = {
-            "state": Mail.State.POSTING,
-            "attempt_token": secrets.randbits(62) + 1,
-            "attempts": mail.attempts + 1,
-            "attempted_at": now,
-            "account": account.fingerprint,
-            "due": now + lease_time(account),
-            "paused_at": mail.paused_at if mail.account == account.fingerprint else None,
-        }
-        # The update decides which worker has the lease, and sees a circuit that has opened meanwhile.
-        if due.filter(pk=mail.pk, attempts=mail.attempts).update(**changes):
-            vars(mail).update(changes)
-            return mail, mail.has_files
-    return None
+    account = next(account for account in accounts if account.alias == mail.alias)
+    return LeasedMail(mail, account, has_files, is_probe)

@@ -93,8 +93,8 @@ def others_passed(mail: Mail) -> bool:
 def accept(mail: Mail, result: SendResult) -> None:
     """Mark the mail accepted by this attempt, and `sent_twice` if SendGrid accepted two attempts."""
     x_message_id = result.x_message_id[:255]
-    # Usually the first proof. Elsewhere than on PostgreSQL the update below covers this case too.
-    if sql.is_postgresql(using()) and sql.accept_by_response(using(), mail, x_message_id):
+    # Usually the first proof.
+    if sql.accept_by_response(using(), mail, x_message_id):
         notify.accepted(mail, result)
         return
     now = sql_now(using())

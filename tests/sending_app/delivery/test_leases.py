@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from threading import Barrier
-from typing import Any
 
 import pytest
 from django.db import connections
@@ -275,34 +274,6 @@ def test_a_locked_mail_is_skipped_without_waiting(database: str) -> None:
         assert take().mail.pk == second.pk
         assert leases.acquire(MAIL) is None
     assert take().mail.pk == first.pk
-
-
-def before_the_lease(act: Callable[[], object]) -> AbstractContextManager[None]:
-    """Call `act` once, after SQLite has read the due mail and before the update that leases the mail."""
-    todo = [act]
-
-    def wrapper(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
-        if sql.startswith("UPDATE") and todo:
-            todo.pop()()
-        return execute(sql, *rest)
-
-    return connections["default"].execute_wrapper(wrapper)
-
-
-def test_a_worker_on_sqlite_that_loses_the_race_for_a_mail_takes_the_next() -> None:
-    put_in_outbox()
-    put_in_outbox()
-    first, second = all_parts()
-    make_due_in(-2, first)
-    with before_the_lease(lambda: Mail.objects.filter(pk=first.pk).update(attempts=1, state="posting")):
-        assert take().mail.pk == second.pk
-
-
-def test_a_circuit_breaker_that_opens_before_the_lease_on_sqlite_keeps_the_mail_waiting() -> None:
-    put_in_outbox()
-    with before_the_lease(lambda: pause(account.usable()[0])):
-        assert leases.acquire(MAIL) is None
-    assert only_part().state == "waiting"
 
 
 def test_a_due_time_in_another_form_of_sqlite_is_leased() -> None:
