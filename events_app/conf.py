@@ -1,6 +1,6 @@
 """The settings of the webhooks. `events_app.shared.setting` has the places of a setting."""
 
-from events_app.shared import redis
+from events_app.shared import eager, redis
 from events_app.shared.setting import (
     Setting,
     at_least,
@@ -66,4 +66,4 @@ RETENTION_DAYS = Setting[int | None](
 #: What a stuck worker does: "exit", so that a supervisor restarts the worker, "log", or "off".
 WORKER_WATCHDOG = Setting("WORKER_WATCHDOG", "log", one_of("exit", "log", "off"))
 
-SETTINGS = register({**vars(redis), **globals()})
+SETTINGS = register({**vars(redis), **vars(eager), **globals()})

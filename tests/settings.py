@@ -50,4 +50,8 @@ STORAGES = {
     },
 }
 
-ANYMAIL = {"EVENT_REDIS_URL": REDIS_URL, "WEBHOOK_SECRET": "sendgrid:a-secret-for-tests-only"}
+ANYMAIL = {
+    "EVENT_REDIS_URL": REDIS_URL,
+    "EAGER_IN_TESTS": False,
+    "WEBHOOK_SECRET": "sendgrid:a-secret-for-tests-only",
+}

@@ -7,7 +7,7 @@ from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
 from events_app import conf
-from events_app.shared import redis
+from events_app.shared import eager, redis
 from events_app.shared.setting import Setting
 
 BARE = "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY"
@@ -111,4 +111,4 @@ def test_an_unusable_view_argument_raises_an_error_that_names_it() -> None:
 
 def test_every_setting_is_listed_for_the_checks() -> None:
     defined = {value for value in vars(conf).values() if isinstance(value, Setting)}
-    assert defined | {redis.REDIS_URL, redis.STREAM} == set(conf.SETTINGS)
+    assert defined | {redis.REDIS_URL, redis.STREAM, eager.EAGER_IN_TESTS} == set(conf.SETTINGS)
