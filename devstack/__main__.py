@@ -13,6 +13,7 @@ COMMANDS = {
     "bench": "benchmarks.run",
     "chaos": "devstack.chaos",
     "check": "devstack.check",
+    "package": "devstack.package",
     "figures": "devstack.figures",
 }
 

@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ from django.contrib.contenttypes.management import create_contenttypes
 from django.db.models.signals import post_migrate
 from pytest_django import Settings
 
+from devstack import distributions
 from events_app import signals
 from events_app.shared import engine, redis, wakeup
 from tests.support import database_cleanup, examples
@@ -61,6 +63,12 @@ def django_db_setup(django_db_setup: None) -> None:
     post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
     post_migrate.disconnect(create_contenttypes)
     database_cleanup.install()
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The wheel and the sdist of this checkout."""
+    return distributions.build(tmp_path_factory.mktemp("dist"))
 
 
 @pytest.fixture(autouse=True)

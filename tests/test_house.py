@@ -2,10 +2,12 @@
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -53,6 +55,7 @@ def read(path: str) -> str:
     return (ROOT / path).read_text()
 
 
+PROJECT: dict[str, Any] = tomllib.loads(read("pyproject.toml"))["project"]
 COMPOSE: dict[str, Any] = yaml.safe_load(read("docker-compose.yml"))
 SERVICES: dict[str, Service] = COMPOSE["services"]
 WORKERS = ("worker", "inbound", "mailer", "bulk")
@@ -343,6 +346,42 @@ def test_each_name_of_anymail_is_exported_and_documented(module: str) -> None:
     anymail_names = {name for name in vars(import_module(module)) if name.startswith("Anymail")}
     assert anymail_names <= set(import_module(module).__all__)
     assert anymail_names <= set(re.findall(r"\bAnymail\w+", read("docs/anymail.md")))
+
+
+# --- The package ---
+
+
+def test_the_placeholder_for_the_host_of_the_repository_is_in_one_file() -> None:
+    host = urlsplit(PROJECT["urls"]["Repository"]).hostname
+    assert host
+    assert host in PROJECT["authors"][0]["email"]
+    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    others = [*documents, ROOT / "Dockerfile", ROOT / "docker-compose.yml", *modules(*PACKAGES)]
+    assert not [path for path in others if host in path.read_text()]
+
+
+def test_every_url_of_the_package_begins_with_the_repository() -> None:
+    links = read("pyproject.toml").partition("[tool.hatch.metadata.hooks")[2].partition("\n\n")[0]
+    urls = [*PROJECT["urls"].values(), *re.findall(r"\]\((http[^\"]+)", links)]
+    assert len(urls) > len(PROJECT["urls"])
+    assert all(url.startswith(PROJECT["urls"]["Repository"]) for url in urls)
+
+
+def test_the_classifiers_name_what_the_requirements_allow() -> None:
+    named = "\n".join(PROJECT["classifiers"])
+    assert f"Python :: {PROJECT['requires-python'].removeprefix('>=')}\n" in named
+    (django,) = (line for line in PROJECT["dependencies"] if line.startswith("Django"))
+    versions = re.findall(r"Django :: ([\d.]+)", named)
+    assert django == f"Django>={versions[0]},<6.2"
+    assert versions[-1] == "6.1"
+
+
+def test_no_document_installs_the_package_from_an_index() -> None:
+    """It is not published: an install line names the built wheel."""
+    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    lines = [line for path in documents for line in path.read_text().splitlines() if "pip install" in line]
+    assert [line for line in lines if "dist/django_sendgrid_pipeline-" in line]
+    assert not [line for line in lines if f"install {PROJECT['name']}" in line]
 
 
 # --- The house ---
