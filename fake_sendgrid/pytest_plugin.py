@@ -1,0 +1,1 @@
+"""A pytest plugin: the fixture `fake_sendgrid`."""
