@@ -13,6 +13,7 @@ from fake_sendgrid.event_webhook import PostingOptions
 from fake_sendgrid.scenarios import DEFAULT_SCENARIO, SCENARIOS, sends_reply
 from fake_sendgrid.server import FakeSendGrid
 from fake_sendgrid.webhook_sender import WebhookSender
+from fake_sendgrid.website import site
 
 #: The number of mails kept in memory.
 _KEEP = 1000
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     with fake:
+        site.add_to(fake, keep=_KEEP)
         print(_greeting(fake), flush=True)
         ended.wait()
         print()
@@ -54,12 +56,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m fake_sendgrid",
-        description="A local SendGrid: accepts v3 mail/send and posts signed events. It delivers no mail.",
+        description=(
+            "A local SendGrid for development. It takes your project's mails, shows them on a web page, and "
+            "posts signed events and replies to your project's webhooks. It delivers no mail."
+        ),
+        epilog="The page and the API are on 127.0.0.1. The page has the settings for your project.",
     )
-    parser.add_argument("--port", type=int, default=8025, help="port of the API, on 127.0.0.1 (8025)")
-    parser.add_argument("--webhook-url", help="URL for events; without it no events are posted")
-    parser.add_argument("--inbound-url", help="URL for inbound mail; without it no mail gets a reply")
-    parser.add_argument("--key", action="append", help="an accepted API key; repeatable (any)")
+    parser.add_argument(
+        "--port", type=int, default=8025, help="port of the page and the API (8025; 0: a free port)"
+    )
+    parser.add_argument("--webhook-url", metavar="URL", help="where events are posted (nowhere)")
+    parser.add_argument("--inbound-url", metavar="URL", help="where replies are posted (nowhere)")
+    parser.add_argument("--key", action="append", metavar="KEY", help="an accepted API key; repeatable (any)")
     parser.add_argument(
         "--refuse",
         action="append",
@@ -68,13 +76,28 @@ def _parser() -> argparse.ArgumentParser:
         help="an address that no request may have; repeatable (none)",
     )
     parser.add_argument(
-        "--signing-key", type=Path, help="file of the private key that signs posts; created if missing"
+        "--signing-key",
+        type=Path,
+        metavar="FILE",
+        help="the private key that signs posts; created if missing (a new key at each start)",
     )
-    parser.add_argument("--duplicates", type=_share, default=0.0, help="share of events posted twice (0)")
     parser.add_argument(
-        "--disorder", type=_share, default=0.0, help="share of events posted later than newer ones (0)"
+        "--duplicates", type=_share, default=0.0, metavar="SHARE", help="share of events posted twice (0)"
     )
-    parser.add_argument("--delay", type=float, default=0.0, help="seconds between a mail and its events (0)")
+    parser.add_argument(
+        "--disorder",
+        type=_share,
+        default=0.0,
+        metavar="SHARE",
+        help="share of events posted later than newer ones (0)",
+    )
+    parser.add_argument(
+        "--delay",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="time between a mail and its events (0)",
+    )
     return parser
 
 
@@ -91,6 +114,9 @@ def _greeting(fake: FakeSendGrid) -> str:
         for prefix, scenario in SCENARIOS.items()
     )
     return textwrap.dedent("""\
+        A local SendGrid. It takes your mail and delivers none.
+
+        page              {page}   <- open it: mails, events, settings for your project
         API               {url}
         webhook           {webhook}
         inbound webhook   {inbound}
@@ -102,9 +128,10 @@ def _greeting(fake: FakeSendGrid) -> str:
 
         Ctrl-C ends it.
         """).format(
+        page=fake.page_url,
         url=fake.url,
-        webhook=fake.webhook_url or "none: no events are posted (--webhook-url)",
-        inbound=fake.inbound_url or "none: no mail gets a reply (--inbound-url)",
+        webhook=fake.webhook_url or "none, events wait: set it on the page or with --webhook-url",
+        inbound=fake.inbound_url or "none, nobody replies: set it on the page or with --inbound-url",
         key=fake.public_key,
         scenarios=scenarios,
         default=", ".join(DEFAULT_SCENARIO),

@@ -84,6 +84,8 @@ class EventWebhook:
         #: Failed events that wait for `resume_retries`.
         self._failed: list[_QueuedEvent] = []
         self._in_flight = 0
+        #: The number of calls of `clear`. A post that is in flight during one has no effect.
+        self._clears = 0
         self._posted: Counter[str] = Counter()
         self._thread = threading.Thread(target=self._run, name="fake_sendgrid event webhook", daemon=True)
         self._thread.start()
@@ -99,6 +101,16 @@ class EventWebhook:
             self._changed.notify_all()
 
     @property
+    def posting(self) -> PostingOptions:
+        return self._posting
+
+    @posting.setter
+    def posting(self, posting: PostingOptions) -> None:
+        with self._changed:
+            self._posting = posting
+            self._changed.notify_all()
+
+    @property
     def posted(self) -> Counter[str]:
         """How many events of each kind were accepted (2xx), duplicates included."""
         with self._changed:
@@ -111,6 +123,23 @@ class EventWebhook:
             # Not for each mail: the thread would wake up only to go on gathering.
             if len(self._mails) == 1 or len(self._mails) + len(self._events) == self._posting.batch_size:
                 self._changed.notify_all()
+
+    def add(self, event: Event) -> None:
+        """Post an event as soon as possible."""
+        with self._changed:
+            self._put(_QueuedEvent(time.monotonic(), next(self._numbers), event))
+            self._changed.notify_all()
+
+    def clear(self) -> None:
+        """Drop the events that have not been accepted, and count from 0. Nothing is held or paused."""
+        with self._changed:
+            self._holds = self._retries_paused = False
+            self._mails.clear()
+            self._events.clear()
+            self._failed.clear()
+            self._posted.clear()
+            self._clears += 1
+            self._changed.notify_all()
 
     def hold(self) -> None:
         with self._changed:
@@ -166,9 +195,9 @@ class EventWebhook:
         with requests.Session() as session:
             session.trust_env = False  # a webhook on this machine needs no proxy
             while self._wait():
-                queued = self._gather()
+                clears, queued = self._gather()
                 if queued:
-                    self._handle_result(queued, self._post([one.event for one in queued], session))
+                    self._handle_result(clears, queued, self._post([one.event for one in queued], session))
 
     def _wait(self) -> bool:
         """Wait for an event to post; return False after `close`."""
@@ -187,7 +216,7 @@ class EventWebhook:
         begin = min(dues) + (0 if full else self._posting.gather_seconds)
         return max(0, begin - time.monotonic())
 
-    def _gather(self) -> list[_QueuedEvent]:
+    def _gather(self) -> tuple[int, list[_QueuedEvent]]:
         with self._changed:
             now = time.monotonic()
             while self._mails and self._mails[0][0] <= now and len(self._events) < self._posting.batch_size:
@@ -206,7 +235,7 @@ class EventWebhook:
             self._in_flight = len(batch)
             # The mails may have had no events, so `wait_until_posted` may be over.
             self._changed.notify_all()
-            return batch
+            return self._clears, batch
 
     def _moves_to_later_post(self, queued: _QueuedEvent) -> bool:
         was_placed, queued.placed = queued.placed, True
@@ -219,12 +248,12 @@ class EventWebhook:
             return EventPost(events, None)
         return EventPost(events, status)
 
-    def _handle_result(self, batch: list[_QueuedEvent], post: EventPost) -> None:
+    def _handle_result(self, clears: int, batch: list[_QueuedEvent], post: EventPost) -> None:
         # Call back first: after `wait_until_posted` a test may look at the effects.
-        if self._on_post:
+        if self._on_post and clears == self._clears:
             self._on_post(post)
         with self._changed:
-            for queued in batch:
+            for queued in batch if clears == self._clears else ():
                 if post.succeeded:
                     self._posted[queued.event["event"]] += 1
                     self._maybe_duplicate(queued)

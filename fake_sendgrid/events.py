@@ -57,6 +57,9 @@ _STEP_FIELDS: dict[str, Event] = {
     "processed": {"send_at": 0},
 }
 
+#: The kinds of events by the names of the steps. A block is a bounce, and an invalid address a drop.
+STEPS = tuple(_STEP_FIELDS)
+
 
 def generate_events(count: int, seed: int = 1, start: int = 1_780_000_000) -> list[Event]:
     """Return `count` events of many messages; the events of one message are in their order.
@@ -86,20 +89,28 @@ def message_events(rng: random.Random, at: int) -> Iterator[Event]:
         }
 
 
-def event_steps(
-    scenario: tuple[str, ...], base: str, index: int, rng: random.Random, headers: Mapping[str, str]
+def event_steps(  # noqa: PLR0913 (they are the parts of the ids)
+    scenario: tuple[str, ...],
+    base: str,
+    index: int,
+    rng: random.Random,
+    headers: Mapping[str, str],
+    *,
+    attempt: int = 0,
 ) -> Iterator[Event]:
     """Yield SendGrid's own fields of each step: ids and details.
 
     `base` is the X-Message-Id, `index` the recipient's place in the request, `headers` the headers of that
-    recipient.
+    recipient, `attempt` the number of earlier attempts to deliver the mail.
     """
     for done, step in enumerate(scenario):
         name = _STEP_FIELDS[step].get("event", step)
         yield {
             "smtp-id": message_id(base, headers),
             "event": name,
-            "sg_event_id": _event_id(name, f"{base}-{index}", scenario[:done].count("deferred"), rng),
+            "sg_event_id": _event_id(
+                name, f"{base}-{index}", attempt + scenario[:done].count("deferred"), rng
+            ),
             "sg_message_id": f"{base}.{_HOST}.{index}",
             **_STEP_FIELDS[step],
         }

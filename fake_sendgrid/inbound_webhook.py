@@ -24,8 +24,12 @@ _LONGEST_BACKOFF = 2.0
 class InboundDelivery:
     """An inbound mail and the status of each of its posts."""
 
-    def __init__(self, form: MultipartForm) -> None:
+    def __init__(self, form: MultipartForm, in_reply_to: str | None = None) -> None:
         self.form = form
+        #: The Message-ID of the mail that it replies to.
+        self.in_reply_to = in_reply_to
+        #: Unix seconds.
+        self.at = time.time()
         #: The status of every post; None without a response.
         self.statuses: list[int | None] = []
         self.finished = threading.Event()
@@ -83,12 +87,18 @@ class InboundWebhook:
         with self._changed:
             return list(self._received)
 
-    def deliver(self, form: MultipartForm) -> InboundDelivery:
-        delivery = InboundDelivery(form)
+    def deliver(self, form: MultipartForm, in_reply_to: str | None = None) -> InboundDelivery:
+        delivery = InboundDelivery(form, in_reply_to)
         with self._changed:
             self._received.append(delivery)
             self._schedule(delivery, 0)
         return delivery
+
+    def clear(self) -> None:
+        """Forget every mail, also one that has not been accepted."""
+        with self._changed:
+            self._received.clear()
+            self._waiting.clear()
 
     def close(self) -> None:
         """Stop; mails that have not been posted are dropped."""
@@ -133,6 +143,8 @@ class InboundWebhook:
             delivery.finished.set()
             return
         with self._changed:
+            if delivery not in self._received:
+                return  # `clear` came during the post, or newer mails have displaced it
             backoff = min(_FIRST_BACKOFF * 2 ** (len(delivery.statuses) - 1), _LONGEST_BACKOFF)
             self._schedule(delivery, backoff)
 

@@ -41,6 +41,7 @@ class LoggedRequest(NamedTuple):
     #: None if the mail or the key was invalid.
     mail: dict[str, Any] | None
     response: ApiResponse
+    raw: bytes = b""
 
     @property
     def status(self) -> int | None:
@@ -65,6 +66,11 @@ class RequestLog:
     def requests(self) -> list[LoggedRequest]:
         with self._lock:
             return list(self._requests)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._accepted.clear()
+            self._requests.clear()
 
     def add_accepted(self, mail: AcceptedMail) -> None:
         with self._lock:

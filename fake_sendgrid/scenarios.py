@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fake_sendgrid.events import Event, event_steps
-from fake_sendgrid.rules.addresses import emails_of, is_sent_to
+from fake_sendgrid.events import STEPS, Event, event_steps
+from fake_sendgrid.rules.addresses import emails_of, folded, is_sent_to
 from fake_sendgrid.rules.recipients import KINDS
 
 #: Events by the beginning of the address, in lower case.
@@ -62,6 +62,32 @@ def events(mail: Mapping[str, Any], message_id: str, at: int, rng: random.Random
         steps = event_steps(scenario_of(email), message_id, index, rng, headers(mail, personalization))
         made += _events(mail, personalization, email, at, steps)
     return made
+
+
+def event(  # noqa: PLR0913 (as for `events`)
+    step: str,
+    mail: Mapping[str, Any],
+    recipient: str,
+    *,
+    message_id: str,
+    at: int,
+    rng: random.Random,
+    attempt: int,
+) -> Event:
+    """Return one event of a recipient, apart from the recipient's scenario.
+
+    `attempt` counts such events of the recipient from 1: the scenario has the attempts before. Raises
+    ValueError for an unknown step, and if `recipient` is no recipient of the mail.
+    """
+    if step not in STEPS:
+        raise ValueError(f"no event {step!r}; the events are {', '.join(STEPS)}")
+    for index, (personalization, email) in enumerate(recipients(mail)):
+        if folded(email) == folded(recipient):
+            steps = event_steps(
+                (step,), message_id, index, rng, headers(mail, personalization), attempt=attempt
+            )
+            return next(_events(mail, personalization, email, at, steps))
+    raise ValueError(f"{recipient} is no recipient of the mail")
 
 
 def headers(mail: Mapping[str, Any], personalization: Mapping[str, Any]) -> dict[str, str]:

@@ -5,7 +5,7 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection, Container
 from dataclasses import replace
 from email.message import EmailMessage
 from functools import partial
@@ -13,14 +13,16 @@ from typing import Any, Self
 
 from fake_sendgrid import http_server, inbound_form, request_validation, responses, scenarios
 from fake_sendgrid.event_webhook import EventPost, EventWebhook, PostingOptions
+from fake_sendgrid.events import Event
 from fake_sendgrid.http_server import HttpServer, Response
 from fake_sendgrid.inbound_webhook import InboundDelivery, InboundWebhook
 from fake_sendgrid.multipart_form import MultipartForm
 from fake_sendgrid.planned_responses import Condition, PlannedResponses
-from fake_sendgrid.recipient_replies import RecipientReplies
+from fake_sendgrid.recipient_replies import RecipientReplies, reply_to
 from fake_sendgrid.request_log import AcceptedMail, LoggedRequest, RequestLog
 from fake_sendgrid.responses import ApiResponse, HeldRequest
 from fake_sendgrid.rules import recipients
+from fake_sendgrid.rules.addresses import folded
 from fake_sendgrid.rules.fault import BAD_REQUEST
 from fake_sendgrid.webhook_sender import WebhookSender
 
@@ -45,7 +47,7 @@ class FakeSendGrid:
         inbound_url: str | None = None,
         sender: WebhookSender | None = None,
         keys: Container[str] | None = frozenset({"SG.fake"}),
-        refused: Container[str] = (),
+        refused: Collection[str] = (),
         names_refused: bool = True,
         port: int = 0,
         posting: PostingOptions = PostingOptions(),  # noqa: B008 (it is frozen)
@@ -62,10 +64,12 @@ class FakeSendGrid:
         self.sender = sender or WebhookSender()
         self._delay = delay
         self._on_request = on_request
-        self._on_post = on_post
+        self._on_post = [on_post] if on_post else []
         self._rng = random.Random(seed)  # noqa: S311 (not for secrets)
         self._closing = threading.Event()
         self._held: list[HeldRequest] = []
+        self._fired: Counter[tuple[str, str, str]] = Counter()
+        self._other_paths: Callable[[http_server.Request], Response] | None = None
         self._responses = PlannedResponses()
         self._log = RequestLog(keep)
         self._server = HttpServer(self._respond, port)
@@ -94,6 +98,11 @@ class FakeSendGrid:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.port}/v3/"
+
+    @property
+    def page_url(self) -> str:
+        """The URL of the page, if `website.site.add_to` has added it."""
+        return f"http://127.0.0.1:{self._server.port}/"
 
     @property
     def public_key(self) -> str:
@@ -151,6 +160,66 @@ class FakeSendGrid:
         """Drop all planned responses."""
         self._responses.clear()
 
+    def forget(self) -> None:
+        """Forget every mail, request and event, and do not post what waits. Held requests get no response."""
+        for held in self._held:
+            held.drop()
+        self._held.clear()
+        self._event_webhook.clear()
+        self._inbound_webhook.clear()
+        self._log.clear()
+        self._fired.clear()
+
+    def reset(self) -> None:
+        """As at the start without options: no URLs of webhooks, plans, refused addresses, mails and events.
+
+        The API keys and the signing key stay.
+        """
+        self.webhook_url = self.inbound_url = None
+        self.refused, self.posting = (), PostingOptions()
+        self.clear()
+        self.forget()
+
+    @property
+    def posting(self) -> PostingOptions:
+        return self._event_webhook.posting
+
+    @posting.setter
+    def posting(self, posting: PostingOptions) -> None:
+        self._event_webhook.posting = posting
+
+    def fire(self, step: str, mail: AcceptedMail, recipient: str, **fields: object) -> Event:
+        """Post one more event of a recipient, apart from the scenario and the delay; return the event.
+
+        `step` is one of `events.STEPS`. `fields` replace fields of the event. Raises ValueError.
+        """
+        self._fired[step, mail.x_message_id, folded(recipient)] += 1
+        attempt = self._fired[step, mail.x_message_id, folded(recipient)]
+        event = scenarios.event(
+            step,
+            mail.body,
+            recipient,
+            message_id=mail.x_message_id,
+            at=int(time.time()),
+            rng=self._rng,
+            attempt=attempt,
+        )
+        event.update(fields)
+        self._event_webhook.add(event)
+        return event
+
+    def reply(self, mail: AcceptedMail, text: str, recipient: str | None = None) -> InboundDelivery:
+        """Post a recipient's reply (default: the first recipient's) to `inbound_url`. Raises ValueError."""
+        return self.receive(reply_to(mail, text, recipient=recipient))
+
+    def serve_other_paths(self, handler: Callable[[http_server.Request], Response]) -> None:
+        """Let `handler` answer requests to paths outside of `/v3/`."""
+        self._other_paths = handler
+
+    def call_after_posts(self, callback: Callable[[EventPost], None]) -> None:
+        """Call `callback` after each post of events, and before `wait_until_posted` returns."""
+        self._on_post.append(callback)
+
     @property
     def posted(self) -> Counter[str]:
         """How many events of each kind the webhook accepted (2xx), duplicates included."""
@@ -188,8 +257,9 @@ class FakeSendGrid:
         A mail without a form gets that of `inbound_form.parsed_form`. The delivery can be waited for: it ends
         when the mail is accepted (2xx) or lost (3xx, 4xx).
         """
+        answered = str(mail["In-Reply-To"] or "") if isinstance(mail, EmailMessage) else ""
         return self._inbound_webhook.deliver(
-            mail if isinstance(mail, MultipartForm) else inbound_form.parsed_form(mail)
+            mail if isinstance(mail, MultipartForm) else inbound_form.parsed_form(mail), answered or None
         )
 
     @property
@@ -201,11 +271,13 @@ class FakeSendGrid:
         if post.succeeded and self.inbound_url:
             for reply in self._replies.to(post.events):
                 self.receive(reply)
-        if self._on_post:
-            self._on_post(post)
+        for callback in self._on_post:
+            callback(post)
 
     def _respond(self, request: http_server.Request) -> Response | None:
         path = request.path.partition("?")[0]
+        if self._other_paths and not path.startswith("/v3/"):
+            return self._other_paths(request)
         if path == _SEND_PATH and request.method == "POST":
             response = self._handle_send(request)
         else:
@@ -234,7 +306,9 @@ class FakeSendGrid:
                 response = self._carry_out(self._responses.response_to(mail), mail, request)
         except request_validation.RequestRejected as rejected:
             response = rejected.response
-        logged = LoggedRequest(request_validation.api_key_of(request.headers), at, mail, response)
+        logged = LoggedRequest(
+            request_validation.api_key_of(request.headers), at, mail, response, request.body
+        )
         self._log.add_request(logged)
         if self._on_request:
             self._on_request(logged)
@@ -249,12 +323,14 @@ class FakeSendGrid:
         held = planned.held
         if held and not held.after_accepting:
             held.wait()
-        if self._closing.is_set():
+        if self._closing.is_set() or (held and held.dropped):
             return responses.close_connection()
         if planned.accepts:
             planned = self._accept(planned, mail, request)
         if held and held.after_accepting:
             held.wait()
+            if held.dropped:
+                return responses.close_connection()
         return planned
 
     def _accept(
