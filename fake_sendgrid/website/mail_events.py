@@ -14,15 +14,16 @@ from fake_sendgrid.website.markup import Markup, fill, fill_each, join
 _EVENTS = """<h2>Events</h2><div class="card"><table class="rows"><thead><tr><th>Time</th><th>Event</th>
 <th>Webhook</th></tr></thead><tbody>$rows</tbody></table></div>"""
 
-_EVENT_ROW = """<tr><td class="time">$at</td><td>$word<span class="to"><bdi>$email</bdi></span>
-<details><summary>JSON</summary><pre>$event</pre></details></td><td><div class="states">$answers</div>$hint
+_EVENT_ROW = """<tr><td class="time">$at</td><td><details><summary>$word<bdi class="to">$email</bdi>
+</summary><pre>$event</pre></details></td><td><div class="states">$answers</div>$hint
 </td></tr>
 """
 
-_REPLIES = """<h2>Replies</h2><div class="card"><table class="rows"><tbody>$rows</tbody></table></div>"""
+_REPLIES = """<h2>Replies</h2><div class="card"><table class="rows"><thead><tr><th>Time</th><th>Reply</th>
+<th>Webhook</th></tr></thead><tbody>$rows</tbody></table></div>"""
 
-_REPLY_ROW = """<tr><td class="time">$at</td><td>reply <span class="to"><bdi>$sender</bdi></span></td>
-<td><div class="states">$answers</div>$hint</td></tr>
+_REPLY_ROW = """<tr><td class="time">$at</td><td><span class="state seen">replied</span>
+<bdi class="to">$sender</bdi></td><td><div class="states">$answers</div>$hint</td></tr>
 """
 
 #: What to do about an answer of the webhook.

@@ -40,7 +40,8 @@ _INBOUND_ROW = """<tr><td class="time">$at</td><td><bdi>$subject</bdi><div class
 
 _EMPTY = """<h1>No mail yet</h1><p>Set these values in your project and send a mail. It appears here at
 once.</p>
-$settings"""
+$settings
+<p>For events and replies, <a href="/setup">set the URLs of your webhooks</a>.</p>"""
 
 _NO_WEBHOOK = (
     """<p class="note">Events wait: there is no webhook yet. <a href="/setup">Set its URL.</a></p>"""

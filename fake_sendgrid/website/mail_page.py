@@ -10,32 +10,39 @@ from fake_sendgrid.website import mail_events, mail_parts, recipients, states
 from fake_sendgrid.website.markup import Markup, fill, fill_each, join
 
 _MAIN = """<p class="note"><a href="/">← Mails</a></p><h1><bdi>$subject</bdi></h1>
+<div class="columns"><div>
 <div class="card"><table class="facts">$facts</table></div>
+$contents
+$attachments
+<h2>Request</h2>
+<details class="card"><summary>Headers</summary><pre>$headers</pre></details>
+<details class="card"><summary>Body as JSON</summary><pre>$body</pre></details>
+<p class="note"><a href="/mails/$id/request" download>Download the body as it came</a></p>
+</div><div>
 <h2>Recipients</h2>$recipients
 <div data-live="/mails/$id/events">$events</div>
-<h2>Content</h2>$contents
-$attachments
-<h2>Request</h2>$headers
-<details class="card"><summary>Body of the request</summary><pre>$body</pre></details>
-<p class="note"><a href="/mails/$id/request">Download the body</a></p>"""
+</div></div>"""
 
 _FACT = """<tr><th>$name</th><td><bdi>$value</bdi></td></tr>"""
 
-_HTML = """<div class="card"><iframe sandbox src="/mails/$id/contents/$number" title="The HTML of the mail">
-</iframe></div><p class="note">The frame loads nothing: no remote image, no script, no link.</p>
-<details class="card"><summary>Source of the HTML</summary><pre>$text</pre></details>"""
+_HTML = """<h2>HTML</h2><div class="card">
+<iframe sandbox src="/mails/$id/contents/$number" title="The HTML of the mail"></iframe></div>
+<p class="note">The frame runs no script, follows no link and loads no remote image.</p>$links
+<details class="card"><summary>Source</summary><pre>$text</pre></details>"""
 
-_TEXT = """<div class="card"><pre><bdi>$text</bdi></pre></div><p class="note">$type</p>"""
+_LINKS = """<details class="card"><summary>Links ($count)</summary><ul>$links</ul></details>"""
 
-_TEMPLATE = """<p class="card pad">SendGrid would fill the template <code>$id</code>. The mail itself has no
-content. The data of each recipient is above.</p>"""
+_LINK = """<li><a href="$url" target="_blank" rel="noopener noreferrer"><bdi>$url</bdi></a></li>"""
+
+_TEXT = """<h2>$title</h2><div class="card"><pre><bdi>$text</bdi></pre></div>"""
+
+_TEMPLATE = """<h2>Content</h2><div class="card pad"><p>SendGrid fills the template <code>$id</code> with the
+data of each recipient. The request has no content.</p></div>"""
 
 _ATTACHMENTS = """<h2>Attachments</h2><div class="card"><table class="facts">$rows</table></div>"""
 
 _ATTACHMENT = """<tr><td><a href="/mails/$id/attachments/$number" download><bdi>$name</bdi></a>
 <span class="to">$type, $size$cid</span></td></tr>"""
-
-_HEADERS = """<details class="card"><summary>Headers</summary><pre>$text</pre></details><p></p>"""
 
 
 def main(fake: FakeSendGrid, events: PostedEvents, mail: AcceptedMail, token: str) -> Markup:
@@ -49,7 +56,7 @@ def main(fake: FakeSendGrid, events: PostedEvents, mail: AcceptedMail, token: st
         events=mail_events.main(fake, events, mail),
         contents=_contents(mail),
         attachments=_attachments(mail),
-        headers=fill(_HEADERS, text=headers),
+        headers=headers,
         body=mail_parts.readable_json(mail.raw),
     )
 
@@ -81,16 +88,16 @@ def _contents(mail: AcceptedMail) -> Markup:
         return fill(_TEMPLATE, id=mail.body.get("template_id", ""))
     # HTML first: it is what most recipients see.
     numbered = sorted(enumerate(contents), key=lambda one: one[1][0] != "text/html")
-    return join(
-        fill(
-            _HTML if media_type == "text/html" else _TEXT,
-            id=mail.x_message_id,
-            number=number,
-            text=text,
-            type=media_type,
-        )
-        for number, (media_type, text) in numbered
-    )
+    return join(_content(mail, number, *content) for number, content in numbered)
+
+
+def _content(mail: AcceptedMail, number: int, media_type: str, text: str) -> Markup:
+    if media_type != "text/html":
+        title = "Text" if media_type == "text/plain" else media_type
+        return fill(_TEXT, title=title, text=text)
+    urls = mail_parts.links(text)
+    links = fill(_LINKS, count=len(urls), links=fill_each(_LINK, ({"url": url} for url in urls)))
+    return fill(_HTML, id=mail.x_message_id, number=number, text=text, links=links if urls else "")
 
 
 def _attachments(mail: AcceptedMail) -> Markup:

@@ -8,6 +8,7 @@ import base64
 import json
 import re
 from collections.abc import Iterator, Mapping
+from html.parser import HTMLParser
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -62,6 +63,26 @@ def header_fields(mail: AcceptedMail) -> Iterator[tuple[str, str]]:
     yield from (
         (name, text) for name, text in body.get("headers", {}).items() if name.lower() != "message-id"
     )
+
+
+def links(html: str) -> list[str]:
+    """The web addresses of the links, each once."""
+    parser = _LinkParser()
+    parser.feed(html)
+    return list(dict.fromkeys(parser.urls))
+
+
+class _LinkParser(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.urls: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.urls += [
+            value.strip()
+            for name, value in attrs
+            if tag == "a" and name == "href" and value and value.strip().startswith(("https://", "http://"))
+        ]
 
 
 def address(who: Mapping[str, Any]) -> str:

@@ -33,7 +33,7 @@ _RECIPIENT = """<div class="recipient" id="recipient-$number"><div><strong><bdi>
 
 _BUTTON = """<button name="event" value="$event">$word</button> """
 
-_REPLY = """<details><summary>Reply</summary><label><span>Text of the reply</span>
+_REPLY = """<details class="reply"><summary>Reply</summary><label><span>Text of the reply</span>
 <textarea name="text" rows="3"></textarea></label>
 <button name="event" value="reply" class="main">Send the reply</button></details>"""
 

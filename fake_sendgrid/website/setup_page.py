@@ -4,7 +4,7 @@ from fake_sendgrid.scenarios import DEFAULT_SCENARIO, SCENARIOS, sends_reply
 from fake_sendgrid.server import FakeSendGrid
 from fake_sendgrid.website.markup import Markup, fill, fill_each
 
-_SETTINGS = """<div class="card"><pre>ANYMAIL = {
+_SETTINGS = """<div class="card"><pre class="copy">ANYMAIL = {
     "SENDGRID_API_URL": "$url",
     "SENDGRID_API_KEY": "$key",
     "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY": "$public_key",
