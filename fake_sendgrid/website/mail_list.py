@@ -1,7 +1,5 @@
 """The page of mails, newest first, with the requests that were refused and the inbound mails."""
 
-from collections.abc import Iterator
-
 from fake_sendgrid import scenarios
 from fake_sendgrid.posted_events import PostedEvents
 from fake_sendgrid.request_log import AcceptedMail, LoggedRequest
@@ -56,35 +54,35 @@ def main(fake: FakeSendGrid, events: PostedEvents, token: str) -> Markup:
 
 def mails(fake: FakeSendGrid, events: PostedEvents, token: str) -> Markup:
     """The part of the page that changes."""
-    rows = [*_mail_rows(fake, events), *_refused_rows(fake)]
-    newest = sorted(rows, key=lambda row: -row[0])[:_ROWS]
-    if not newest and not fake.received:
+    accepted = fake.accepted
+    refused = [request for request in fake.requests if not request.response.accepts]
+    if not accepted and not refused and not fake.received:
         return fill(_EMPTY, settings=setup_page.settings(fake))
-    return join(
-        [
-            fill(
-                _MAILS,
-                token=token,
-                notice=Markup(_NO_WEBHOOK) if fake.accepted and not fake.webhook_url else "",
-                rows=join(row for _, row in newest),
-                more=fill(_MORE, shown=len(newest), all=len(rows)) if len(rows) > _ROWS else "",
-            ),
-            _inbound(fake),
-        ]
+    rows = [
+        *((mail.at, _mail_row(mail, events)) for mail in accepted[-_ROWS:]),
+        *((request.at, _refused_row(request)) for request in refused[-_ROWS:]),
+    ]
+    newest = sorted(rows, key=lambda row: -row[0])[:_ROWS]
+    total = len(accepted) + len(refused)
+    table = fill(
+        _MAILS,
+        token=token,
+        notice=Markup(_NO_WEBHOOK) if accepted and not fake.webhook_url else "",
+        rows=join(row for _, row in newest),
+        more=fill(_MORE, shown=_ROWS, all=total) if total > _ROWS else "",
     )
+    return join([table, _inbound(fake)])
 
 
-def _mail_rows(fake: FakeSendGrid, events: PostedEvents) -> Iterator[tuple[float, Markup]]:
-    for mail in fake.accepted[-_ROWS:]:
-        row = fill(
-            _MAIL_ROW,
-            at=states.clock(mail.at),
-            id=mail.x_message_id,
-            subject=mail_parts.subject(mail.body),
-            to=_recipients(mail),
-            states=_states(mail, events),
-        )
-        yield mail.at, row
+def _mail_row(mail: AcceptedMail, events: PostedEvents) -> Markup:
+    return fill(
+        _MAIL_ROW,
+        at=states.clock(mail.at),
+        id=mail.x_message_id,
+        subject=mail_parts.subject(mail.body),
+        to=_recipients(mail),
+        states=_states(mail, events),
+    )
 
 
 def _states(mail: AcceptedMail, events: PostedEvents) -> Markup:
@@ -108,18 +106,15 @@ def _recipients(mail: AcceptedMail) -> str:
     return ", ".join(emails[:_NAMED_RECIPIENTS]) + more
 
 
-def _refused_rows(fake: FakeSendGrid) -> Iterator[tuple[float, Markup]]:
-    for request in fake.requests:
-        if not request.response.accepts:
-            row = fill(
-                _REFUSED_ROW,
-                at=states.clock(request.at),
-                number=request_number(request),
-                error=error_line(request),
-                mail=f"not taken: {mail_parts.subject(request.mail)}" if request.mail else "not taken",
-                answer=answer(request),
-            )
-            yield request.at, row
+def _refused_row(request: LoggedRequest) -> Markup:
+    return fill(
+        _REFUSED_ROW,
+        at=states.clock(request.at),
+        number=request_number(request),
+        error=error_line(request),
+        mail=f"not taken: {mail_parts.subject(request.mail)}" if request.mail else "not taken",
+        answer=answer(request),
+    )
 
 
 def request_number(request: LoggedRequest) -> str:

@@ -1,14 +1,18 @@
 for (const part of document.querySelectorAll("[data-live]")) {
-  let shown = null;
+  const fresh = document.createElement("template");
+  let shown = part.innerHTML;
   setInterval(async () => {
     if (document.hidden) return;
     try {
       const response = await fetch(part.dataset.live, {cache: "no-store"});
       document.body.classList.remove("is-away");
       if (!response.ok) return;
-      const text = await response.text();
-      if (shown !== null && text !== shown) part.innerHTML = text;
-      shown = text;
-    } catch { document.body.classList.add("is-away"); }
+      // A change alone is shown, so that opened details stay open.
+      fresh.innerHTML = await response.text();
+      if (fresh.innerHTML === shown) return;
+      shown = part.innerHTML = fresh.innerHTML;
+    } catch {
+      document.body.classList.add("is-away");
+    }
   }, 1000);
 }
