@@ -20,6 +20,7 @@ from events_app.middleware import KeepInboundMail
 from events_app.models import Event
 from events_app.shared.checks import hint, missing_queues, unusable
 from events_app.shared.setting import registered_names
+from events_app.signals import inbound, tracking
 from events_app.views.signature import load_key
 
 #: Characters below which a password can be guessed.
@@ -107,6 +108,21 @@ def check_event_queues(**_: Any) -> list[CheckMessage]:
             Error(f"The Celery app's task_queues lack {', '.join(missing)}.", id="events_app.E006")
         )
     return messages
+
+
+@register()
+def check_receiver_names(**_: Any) -> list[CheckMessage]:
+    """Check for receivers whose name in the records of failures is derived."""
+    return [
+        checks.Warning(
+            f"A receiver of `{name}` has the derived name {derived!r}.",
+            hint="A failed receiver is retried by its name, and this name may change with the code or the "
+            "order of connection. Give the receiver a name of its own: connect(..., dispatch_uid='...').",
+            id="events_app.W008",
+        )
+        for name, signal in (("tracking", tracking), ("inbound", inbound))
+        for derived in signal.derived_names()
+    ]
 
 
 def _check_signatures() -> Iterable[CheckMessage]:

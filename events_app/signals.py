@@ -4,16 +4,26 @@ The names and attributes come from django-anymail's normalized tracking and inbo
 for Anymail run here unchanged.
 """
 
-import weakref
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Coroutine, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum, nonmember
+from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asgiref.sync import async_to_sync
 from django.dispatch import Signal
 
+from events_app.receivers import (
+    Connection,
+    Receiver,
+    base_name,
+    is_same,
+    numbered,
+    own_path,
+    receiver_key,
+    stable_text,
+)
 from events_app.routes import Pattern, Route
 
 if TYPE_CHECKING:  # `inbound` is above this module
@@ -42,76 +52,113 @@ class NamedReceiver(NamedTuple):
     """A connected receiver, and its name in the records of failures."""
 
     name: str
-    call: Callable[..., object]
+    receiver: Receiver
+
+    def call(self, **arguments: Any) -> object:
+        """Call the receiver. Of an async receiver, run the coroutine to its end and return its result."""
+        result = self.receiver(**arguments)
+        # The result decides: Django recognizes an async function, but no object with an async `__call__`.
+        return async_to_sync(_wait)(result) if iscoroutine(result) else result
+
+
+async def _wait(coroutine: Coroutine[Any, Any, object]) -> object:
+    return await coroutine
 
 
 class ReceiverSignal(Signal):
     """A signal with named receivers, so that a retry can call a single receiver.
 
-    A receiver's name is its `dispatch_uid`, else its module and qualified name.
+    A receiver's name is its `dispatch_uid`, else its module and qualified name. A partial has the name of the
+    function, and any other object the name of its class. The second receiver of a name gets "#2", in the
+    order of connection.
     """
 
     def connect(
         self,
-        receiver: Callable[..., object],
+        receiver: Receiver,
         sender: object = None,
         weak: bool = True,
         dispatch_uid: Hashable | None = None,
     ) -> None:
         """Connect as Django does.
 
-        Raises ValueError if another receiver has the name, because failures are recorded by name.
+        Raises ValueError if another receiver has this `dispatch_uid`, where Django would ignore the second
+        receiver.
         """
-        name = _name(receiver, dispatch_uid)
-        for connected_name, connected, _, _ in self._connected():
-            # As in Django, the same function may be connected again under its dispatch_uid
-            # (ready() called twice, a module imported by two paths).
-            again = connected == receiver or (
-                dispatch_uid is not None and _path(connected) == _path(receiver)
-            )
-            if connected_name == name and not again:
-                raise ValueError(
-                    f"Another receiver is connected under the name {name!r}. "
-                    "Give this one a name of its own: connect(..., dispatch_uid='...')."
-                )
-        super().connect(receiver, sender=sender, weak=weak, dispatch_uid=dispatch_uid)
+        self._connect(receiver, sender, weak, dispatch_uid, None)
 
     def named_receivers(self, sender: object) -> list[NamedReceiver]:
         """The receivers for `sender` that still exist, in the order of connection, one per name."""
         named = {
-            name: NamedReceiver(name, async_to_sync(target) if is_async else target)  # type: ignore[arg-type]
-            for name, target, sender_id, is_async in self._connected()
-            if sender_id in (id(None), id(sender))  # id(None): connected for all senders
+            connection.name: NamedReceiver(connection.name, receiver)
+            for connection, receiver in self._connected()
+            if connection.sender_id in (id(None), id(sender))  # id(None): connected for all senders
         }
         return list(named.values())
+
+    def derived_names(self) -> list[str]:
+        """The names that depend on the order of connection, or that do not name the receiver itself."""
+        connected = list(self._connected())
+        numbered = {connection.base for connection, _ in connected if connection.is_numbered}
+        derived = (
+            connection.name
+            for connection, receiver in connected
+            if connection.base is not None
+            and (connection.base in numbered or connection.base != own_path(receiver))
+        )
+        return list(dict.fromkeys(derived))
 
     def chosen(self, event: Any, names: Iterable[str]) -> list[str]:
         """The connected receivers, out of these names, that the event goes to."""
         return list(names)
 
-    def _connected(self) -> Iterator[tuple[str, Callable[..., object], int, bool]]:
-        # The docstring of `Signal.receivers` calls the list internal: Django 5.2 keeps (key, receiver,
-        # is_async), 6.1 (key, receiver, sender, is_async). Tests run on both versions.
-        for (uid, sender_id), ref, *_, is_async in self.receivers:
-            target = ref() if isinstance(ref, weakref.ReferenceType) else ref
-            if target is not None:
-                # Without a dispatch_uid, Django's key has the id of the function, or the ids of the method.
-                method = (id(getattr(target, "__self__", None)), id(getattr(target, "__func__", None)))
-                without_uid = uid in (id(target), method)
-                yield _name(target, None if without_uid else uid), target, sender_id, is_async
+    def _connect(
+        self,
+        receiver: Receiver,
+        sender: object,
+        weak: bool,
+        dispatch_uid: Hashable | None,
+        route: Route | None,
+    ) -> None:
+        connected = list(self._connected())
+        key, uid = receiver_key(receiver, dispatch_uid), stable_text(dispatch_uid)
+        again = next((connection for connection, _ in connected if connection.receiver_key == key), None)
+        # Under a dispatch_uid, ready() called twice may bring a new object of the same definition.
+        name = again.name if again else uid
+        for connection, other in connected:
+            if uid and connection.name == name and not is_same(receiver, other):
+                raise ValueError(
+                    f"Another receiver is connected under the name {name!r}. "
+                    "Give this one a name of its own: connect(..., dispatch_uid='...')."
+                )
+        if again and (route and route.patterns) != (again.route and again.route.patterns):
+            raise ValueError(
+                f"The receiver {name!r} is connected to other recipients. "
+                "Connect it once: connect(..., to=['...', '...'])."
+            )
+        base = None if uid else base_name(receiver)
+        if name is None:
+            name = numbered(base_name(receiver), {connection.name for connection, _ in connected})
+        super().connect(receiver, sender=sender, weak=weak, dispatch_uid=dispatch_uid)
+        with self.lock:
+            self.receivers = [
+                entry if isinstance(entry, Connection) else Connection(entry, name, base, route)
+                for entry in self.receivers
+            ]
+
+    def _connected(self) -> Iterator[tuple[Connection, Receiver]]:
+        for connection in self.receivers:
+            # A plain tuple of Django's: another thread is connecting the receiver.
+            if isinstance(connection, Connection) and (receiver := connection.receiver) is not None:
+                yield connection, receiver
 
 
 class InboundSignal(ReceiverSignal):
     """A signal whose receivers may take the mail to some recipients of the envelope only."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        #: The routes by the receiver's name. Only those of connected receivers count.
-        self._routes: dict[str, Route] = {}
-
     def connect(
         self,
-        receiver: Callable[..., object],
+        receiver: Receiver,
         sender: object = None,
         weak: bool = True,
         dispatch_uid: Hashable | None = None,
@@ -124,19 +171,7 @@ class InboundSignal(ReceiverSignal):
         Raises ValueError and TypeError for a pattern that no address matches, and ValueError as
         `ReceiverSignal` does, also for a receiver that is connected to other recipients.
         """
-        name, route = _name(receiver, dispatch_uid), None if to is None else Route(to)
-        if any(name == connected_name for connected_name, *_ in self._connected()):
-            connected_route = self._routes.get(name)
-            if (route and route.patterns) != (connected_route and connected_route.patterns):
-                raise ValueError(
-                    f"The receiver {name!r} is connected to other recipients. "
-                    "Connect it once: connect(..., to=['...', '...'])."
-                )
-        super().connect(receiver, sender=sender, weak=weak, dispatch_uid=dispatch_uid)
-        if route:
-            self._routes[name] = route
-        else:
-            self._routes.pop(name, None)
+        self._connect(receiver, sender, weak, dispatch_uid, None if to is None else Route(to))
 
     def chosen(self, event: "InboundEvent", names: Iterable[str]) -> list[str]:
         """The receivers whose route takes a recipient. Those without a route, if no route takes a recipient.
@@ -145,7 +180,10 @@ class InboundSignal(ReceiverSignal):
         two recipients once or twice. A mail without recipients is taken by no route.
         """
         names = list(names)
-        routes = {name: self._routes[name] for name in names if name in self._routes}
+        routes = {
+            connection.name: connection.route for connection, _ in self._connected() if connection.route
+        }
+        routes = {name: routes[name] for name in names if name in routes}
         recipients = dict.fromkeys(event.message.envelope_recipients)
         takers = {
             recipient: [name for name, route in routes.items() if route.takes(recipient)]
@@ -155,21 +193,6 @@ class InboundSignal(ReceiverSignal):
         if not takers or not all(takers.values()):
             chosen |= set(names) - routes.keys()
         return [name for name in names if name in chosen]
-
-
-def _path(receiver: Callable[..., object]) -> str | None:
-    qualname = getattr(receiver, "__qualname__", None)
-    return f"{receiver.__module__}.{qualname}" if qualname else None
-
-
-def _name(receiver: Callable[..., object], dispatch_uid: Hashable | None) -> str:
-    name = _path(receiver) if dispatch_uid is None else str(dispatch_uid)
-    if not name:
-        raise ValueError(
-            f"{type(receiver).__name__} objects have no name for the records of failures: "
-            "connect this receiver with dispatch_uid='...'."
-        )
-    return name
 
 
 class EventType(StrEnum):

@@ -1,6 +1,7 @@
 """What is wrong is named before the first post comes."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,8 +12,14 @@ from django.urls import path
 from kombu import Queue
 from pytest_django import Settings
 
-from events_app.checks import check_database, check_event_queues, check_webhook_settings
+from events_app.checks import (
+    check_database,
+    check_event_queues,
+    check_receiver_names,
+    check_webhook_settings,
+)
 from events_app.inbound import storage
+from events_app.signals import InboundSignal, ReceiverSignal
 from fake_sendgrid.webhook_sender import WebhookSender
 from tests.support.databases import Router
 from tests.support.inbound.storages import use_memory, use_storage
@@ -34,7 +41,7 @@ def test_sound_settings_pass_the_checks(anymail: Callable[..., None]) -> None:
 
 
 def test_checks_are_registered() -> None:
-    assert {check_webhook_settings, check_database, check_event_queues} <= set(
+    assert {check_webhook_settings, check_database, check_event_queues, check_receiver_names} <= set(
         checks.registry.registry.get_checks()
     )
     assert checks.run_checks(tags=[checks.Tags.security, checks.Tags.database], databases=["default"]) == []
@@ -275,3 +282,28 @@ def test_without_the_inbound_url_inbound_settings_are_not_required(
     settings.MIDDLEWARE = []
     settings.ROOT_URLCONF = (path("elsewhere", lambda request: HttpResponse()),)
     assert ids() == []
+
+
+def test_a_derived_name_of_a_receiver_is_a_warning_that_advises_a_dispatch_uid(
+    tracking: ReceiverSignal, inbound: InboundSignal
+) -> None:
+    def receiver(**_: object) -> None: ...
+
+    one, other = partial(receiver), lambda **_: None
+    tracking.connect(receiver)
+    tracking.connect(one, dispatch_uid="one")
+    assert check_receiver_names() == []
+    tracking.connect(partial_receiver := partial(one))
+    inbound.connect(other, to="a@*")
+    inbound.connect(again := (lambda **_: None))
+    found = check_receiver_names()
+    assert {each.id for each in found} == {"events_app.W008"}
+    assert all("dispatch_uid='...'" in str(each.hint) for each in found)
+    name = f"{__name__}.test_a_derived_name_of_a_receiver_is_a_warning_that_advises_a_dispatch_uid.<locals>"
+    assert [each.msg for each in found] == [
+        f"A receiver of `tracking` has the derived name '{name}.receiver'.",
+        f"A receiver of `tracking` has the derived name '{name}.receiver#2'.",
+        f"A receiver of `inbound` has the derived name '{name}.<lambda>'.",
+        f"A receiver of `inbound` has the derived name '{name}.<lambda>#2'.",
+    ]
+    del partial_receiver, again

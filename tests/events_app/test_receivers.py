@@ -1,9 +1,12 @@
 """Each receiver has a name of its own, and connects as to any signal of Django's."""
 
 import gc
+import sys
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
+from importlib.util import module_from_spec, spec_from_file_location
 from typing import Any
+from unittest.mock import AsyncMock, MagicMock, Mock
 
 import pytest
 from django.dispatch import receiver
@@ -17,6 +20,12 @@ class Shop:
     def note(self, **_: Any) -> None: ...
 
     def __call__(self, **_: Any) -> None: ...
+
+    @classmethod
+    def opened(cls, **_: Any) -> None: ...
+
+    @staticmethod
+    def closed(**_: Any) -> None: ...
 
 
 def first(**_: Any) -> None: ...
@@ -75,18 +84,142 @@ def test_two_receivers_with_one_dispatch_uid_raise_an_error_with_advice(tracking
     assert names(tracking) == ["note"]
 
 
-def test_two_closures_with_one_name_raise_an_error(tracking: ReceiverSignal) -> None:
-    one, other = closure(), closure()
-    tracking.connect(one)
-    with pytest.raises(ValueError, match=r"closure\.<locals>\.inner.*dispatch_uid"):
-        tracking.connect(other)
+def test_two_closures_of_one_name_are_numbered_in_the_order_of_connection(tracking: ReceiverSignal) -> None:
+    one, other, third = closure(), closure(), closure()
+    for each in (one, other, third):
+        tracking.connect(each)
+    name = f"{HERE}.closure.<locals>.inner"
+    assert tracking.named_receivers(None) == [
+        NamedReceiver(name, one),
+        NamedReceiver(f"{name}#2", other),
+        NamedReceiver(f"{name}#3", third),
+    ]
+    assert tracking.derived_names() == [name, f"{name}#2", f"{name}#3"]
 
 
-def test_one_method_of_two_objects_raises_an_error(tracking: ReceiverSignal) -> None:
+def test_one_method_of_two_objects_has_two_names(tracking: ReceiverSignal) -> None:
     one, other = Shop(), Shop()
     tracking.connect(one.note)
-    with pytest.raises(ValueError, match=r"Shop\.note"):
-        tracking.connect(other.note)
+    tracking.connect(other.note)
+    assert names(tracking) == [f"{HERE}.Shop.note", f"{HERE}.Shop.note#2"]
+
+
+def test_a_name_stays_while_other_receivers_come_and_go(tracking: ReceiverSignal) -> None:
+    one, other, third = closure(), closure(), closure()
+    tracking.connect(one)
+    tracking.connect(other)
+    tracking.disconnect(one)
+    name = f"{HERE}.closure.<locals>.inner"
+    assert names(tracking) == tracking.derived_names() == [f"{name}#2"]
+    tracking.connect(other)
+    tracking.connect(other, sender=Shop)
+    assert names(tracking, Shop) == [f"{name}#2"]
+    tracking.connect(third)
+    assert tracking.named_receivers(None) == [NamedReceiver(f"{name}#2", other), NamedReceiver(name, third)]
+
+
+def test_a_name_survives_an_emptied_and_restored_list_of_receivers(tracking: ReceiverSignal) -> None:
+    one, other = closure(), closure()
+    tracking.connect(one)
+    tracking.connect(other)
+    before, tracking.receivers = tracking.receivers, []
+    tracking.connect(other)
+    assert names(tracking) == [f"{HERE}.closure.<locals>.inner"]
+    tracking.receivers = before
+    assert tracking.named_receivers(None)[1] == NamedReceiver(f"{HERE}.closure.<locals>.inner#2", other)
+
+
+@pytest.mark.parametrize(
+    ("nameless", "name"),
+    [
+        (partial(first, extra=1), f"{HERE}.first"),
+        (partial(partial(asynchronous, a=1), b=2), f"{HERE}.asynchronous"),
+        (partial(Shop()), f"{HERE}.Shop"),
+        (partial(Shop().note), f"{HERE}.Shop.note"),
+        (Shop(), f"{HERE}.Shop"),
+        (Mock(), "unittest.mock.Mock"),
+        (MagicMock(), "unittest.mock.MagicMock"),
+        (AsyncMock(), "unittest.mock.AsyncMock"),
+    ],
+)
+def test_a_receiver_without_a_name_is_named_by_its_function_or_class(
+    tracking: ReceiverSignal, nameless: Callable[..., object], name: str
+) -> None:
+    tracking.connect(nameless)
+    assert names(tracking) == tracking.derived_names() == [name]
+    tracking.disconnect(nameless)
+    tracking.connect(nameless, dispatch_uid="named")
+    assert tracking.named_receivers(None) == [NamedReceiver("named", nameless)]
+    assert tracking.derived_names() == []
+
+
+@pytest.mark.parametrize(
+    ("named", "name"),
+    [
+        (Shop.opened, "Shop.opened"),
+        (Shop.closed, "Shop.closed"),
+        (wraps(first)(partial(second)), "first"),
+    ],
+)
+def test_a_receiver_with_a_name_of_its_own_needs_no_derived_name(
+    tracking: ReceiverSignal, named: Callable[..., object], name: str
+) -> None:
+    tracking.connect(named)
+    assert names(tracking) == [f"{HERE}.{name}"]
+    assert tracking.derived_names() == []
+
+
+def test_a_derived_name_is_no_other_receivers_dispatch_uid(tracking: ReceiverSignal) -> None:
+    one, other = closure(), closure()
+    name = f"{HERE}.closure.<locals>.inner"
+    tracking.connect(first, dispatch_uid=f"{name}#2")
+    tracking.connect(one)
+    tracking.connect(other)
+    assert names(tracking) == [f"{name}#2", name, f"{name}#3"]
+    with pytest.raises(ValueError, match="Another receiver"):
+        tracking.connect(second, dispatch_uid=name)
+
+
+def test_an_empty_dispatch_uid_is_none_as_in_django(tracking: ReceiverSignal) -> None:
+    tracking.connect(first, dispatch_uid="")
+    assert names(tracking) == [f"{HERE}.first"]
+    assert tracking.disconnect(first)
+
+
+def test_a_dispatch_uid_without_a_stable_text_is_no_name(tracking: ReceiverSignal) -> None:
+    uid, other_uid = object(), object()
+    tracking.connect(first, dispatch_uid=uid)
+    tracking.connect(first, dispatch_uid=uid)
+    tracking.connect(first, dispatch_uid=other_uid)
+    tracking.connect(second, dispatch_uid=("shop", 2))
+    assert names(tracking) == [f"{HERE}.first", f"{HERE}.first#2", "('shop', 2)"]
+    assert tracking.derived_names() == [f"{HERE}.first", f"{HERE}.first#2"]
+    assert tracking.disconnect(dispatch_uid=uid)
+
+
+def test_a_module_imported_by_two_paths_connects_once_under_its_dispatch_uid(
+    tracking: ReceiverSignal,
+) -> None:
+    spec = spec_from_file_location("other_path_of_receivers", __file__)
+    assert spec is not None
+    assert spec.loader is not None
+    copy = module_from_spec(spec)
+    sys.modules[spec.name] = copy
+    try:
+        spec.loader.exec_module(copy)
+        for receivers in (
+            (first, copy.first),
+            (shop := Shop(), other := copy.Shop()),
+            (shop.note, other.note),
+        ):
+            tracking.receivers = []
+            for each in receivers:
+                tracking.connect(each, dispatch_uid="once")
+            assert tracking.named_receivers(None) == [NamedReceiver("once", receivers[0])]
+            with pytest.raises(ValueError, match="'once'"):
+                tracking.connect(copy.second, dispatch_uid="once")
+    finally:
+        del sys.modules[spec.name]
 
 
 def test_two_receivers_with_one_name_raise_an_error_even_with_different_senders(
@@ -130,16 +263,6 @@ def test_a_function_for_two_senders_is_called_once(tracking: ReceiverSignal) -> 
     assert names(tracking, Shop) == [f"{HERE}.first"]
 
 
-@pytest.mark.parametrize("nameless", [partial(first, extra=1), Shop()], ids=["partial", "object"])
-def test_a_nameless_receiver_requires_a_dispatch_uid(
-    tracking: ReceiverSignal, nameless: Callable[..., object]
-) -> None:
-    with pytest.raises(ValueError, match=r"no name.*dispatch_uid='\.\.\.'"):
-        tracking.connect(nameless)
-    tracking.connect(nameless, dispatch_uid="named")
-    assert tracking.named_receivers(None) == [NamedReceiver("named", nameless)]
-
-
 def test_a_garbage_collected_receiver_frees_its_name(tracking: ReceiverSignal) -> None:
     gone = closure()
     tracking.connect(gone)
@@ -148,7 +271,7 @@ def test_a_garbage_collected_receiver_frees_its_name(tracking: ReceiverSignal) -
     assert names(tracking) == []
     successor = closure()
     tracking.connect(successor)
-    assert tracking.named_receivers(None)[0].call is successor
+    assert tracking.named_receivers(None) == [NamedReceiver(f"{HERE}.closure.<locals>.inner", successor)]
 
 
 def test_a_strongly_referenced_receiver_stays_connected(tracking: ReceiverSignal) -> None:
@@ -173,11 +296,11 @@ def test_a_receiver_of_one_sender_is_not_called_for_another(tracking: ReceiverSi
     assert names(tracking) == [f"{HERE}.second"]
 
 
-def test_an_async_receiver_is_wrapped_for_a_synchronous_call(tracking: ReceiverSignal) -> None:
+def test_an_async_receiver_is_run_to_its_end(tracking: ReceiverSignal) -> None:
     tracking.connect(asynchronous)
-    ((name, call),) = tracking.named_receivers(None)
-    assert name == f"{HERE}.asynchronous"
-    assert call(event="came") == "came"
+    (named,) = tracking.named_receivers(None)
+    assert named.name == f"{HERE}.asynchronous"
+    assert named.call(event="came") == "came"
 
 
 def test_djangos_send_calls_an_async_receiver(tracking: ReceiverSignal) -> None:

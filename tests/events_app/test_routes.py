@@ -195,3 +195,20 @@ def test_a_receiver_is_connected_to_one_set_of_recipients(inbound: InboundSignal
     with pytest.raises(ValueError, match="Connect it once"):
         inbound.connect(plain, to="a@b")
     assert chosen(inbound, "a@x") == ["plain"]
+
+
+def test_receivers_with_derived_names_have_routes_of_their_own(inbound: InboundSignal) -> None:
+    one, other, neither = local(), local(), local()
+    inbound.connect(one, to="one@*")
+    inbound.connect(other, to="other@*")
+    inbound.connect(neither)
+    name = "local.<locals>.inner"
+    assert chosen(inbound, "one@a") == [name]
+    assert chosen(inbound, "other@a") == [f"{name}#2"]
+    assert chosen(inbound, "x@a") == [f"{name}#3"]
+    with pytest.raises(ValueError, match="Connect it once"):
+        inbound.connect(other, to="one@*")
+    inbound.disconnect(one)
+    assert chosen(inbound, "one@a") == [f"{name}#3"]
+    inbound.connect(one)
+    assert chosen(inbound, "one@a") == [f"{name}#3", name]
