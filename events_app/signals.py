@@ -5,15 +5,20 @@ for Anymail run here unchanged.
 """
 
 from collections.abc import Coroutine, Hashable, Iterable, Iterator
-from dataclasses import dataclass, field
-from datetime import datetime
-from enum import StrEnum, nonmember
 from inspect import iscoroutine
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from asgiref.sync import async_to_sync
 from django.dispatch import Signal
 
+from events_app.events import (
+    AnymailInboundEvent,
+    AnymailTrackingEvent,
+    EventType,
+    InboundEvent,
+    RejectReason,
+    TrackingEvent,
+)
 from events_app.receivers import (
     Connection,
     Receiver,
@@ -25,9 +30,6 @@ from events_app.receivers import (
     stable_text,
 )
 from events_app.routes import Pattern, Route
-
-if TYPE_CHECKING:  # `inbound` is above this module
-    from events_app.inbound.message import InboundMessage
 
 __all__ = [
     "AnymailInboundEvent",
@@ -173,7 +175,7 @@ class InboundSignal(ReceiverSignal):
         """
         self._connect(receiver, sender, weak, dispatch_uid, None if to is None else Route(to))
 
-    def chosen(self, event: "InboundEvent", names: Iterable[str]) -> list[str]:
+    def chosen(self, event: InboundEvent, names: Iterable[str]) -> list[str]:
         """The receivers whose route takes a recipient. Those without a route, if no route takes a recipient.
 
         Each recipient is routed alone, so that the receivers do not depend on SendGrid posting a mail to
@@ -193,103 +195,6 @@ class InboundSignal(ReceiverSignal):
         if not takers or not all(takers.values()):
             chosen |= set(names) - routes.keys()
         return [name for name in names if name in chosen]
-
-
-class EventType(StrEnum):
-    """The type of an event. SendGrid never reports SENT, FAILED or AUTORESPONDED."""
-
-    QUEUED = "queued"
-    SENT = "sent"
-    REJECTED = "rejected"
-    FAILED = "failed"
-    BOUNCED = "bounced"
-    DEFERRED = "deferred"
-    DELIVERED = "delivered"
-    AUTORESPONDED = "autoresponded"
-    OPENED = "opened"
-    CLICKED = "clicked"
-    COMPLAINED = "complained"
-    UNSUBSCRIBED = "unsubscribed"
-    SUBSCRIBED = "subscribed"
-    UNKNOWN = "unknown"
-    #: The `event_type` of an `InboundEvent`. No tracking event has these types.
-    INBOUND = nonmember("inbound")
-    INBOUND_FAILED = nonmember("inbound_failed")
-
-
-class RejectReason(StrEnum):
-    """The reason of a BOUNCED or REJECTED event."""
-
-    INVALID = "invalid"
-    BOUNCED = "bounced"
-    TIMED_OUT = "timed_out"
-    BLOCKED = "blocked"
-    SPAM = "spam"
-    UNSUBSCRIBED = "unsubscribed"
-    OTHER = "other"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrackingEvent:
-    """SendGrid's report about a message to a recipient.
-
-    Every receiver gets a separate object, so receivers may change `metadata`, `tags` or `esp_event`.
-    """
-
-    #: An `EventType`. Equal to its text ("bounced").
-    event_type: EventType
-    #: The id in `message.anymail_status` after sending; None if the event has no id.
-    message_id: str | None = None
-    #: The time of the event (not of the post), in UTC; None if unreadable.
-    timestamp: datetime | None = None
-    #: SendGrid's `sg_event_id`, byte for byte; None on some events.
-    event_id: str | None = None
-    #: The recipient's bare address.
-    recipient: str | None = None
-    #: The message's own metadata, without any of SendGrid's fields.
-    metadata: dict[str, Any] = field(default_factory=dict)
-    #: The message's tags (SendGrid: categories).
-    tags: list[str] = field(default_factory=list)
-    #: Set on BOUNCED and REJECTED events, None on all others.
-    reject_reason: RejectReason | None = None
-    #: One sentence for people.
-    description: str | None = None
-    #: The receiving mail server's own words, untouched.
-    mta_response: str | None = None
-    #: The mail program or browser of the person who opened, clicked or unsubscribed.
-    user_agent: str | None = None
-    #: The clicked link; None except on CLICKED events.
-    click_url: str | None = None
-    #: SendGrid's event object as it came.
-    esp_event: dict[str, Any] = field(default_factory=dict)
-
-
-#: Anymail's name for the same class.
-AnymailTrackingEvent = TrackingEvent
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InboundEvent:
-    """An inbound mail. Every receiver gets a separate object."""
-
-    message: "InboundMessage"
-    event_type: str = "inbound"
-    #: Made by this app. Unique to the mail, and the same in every call of a receiver. None only in an event
-    #: that a test has made.
-    event_id: str | None = None
-    #: When the webhook accepted the mail, in UTC. None only in an event that a test has made.
-    timestamp: datetime | None = None
-    #: If the mail is a reply to a message of ours: the message's id, as in `anymail_status`. None if not, or
-    #: unknown.
-    answers: str | None = None
-    #: On a duplicate: the `event_id` of the first post of the mail. None on the first post.
-    duplicate_of: str | None = None
-    #: The posted fields as text, without the raw mail and without files.
-    esp_event: dict[str, Any] = field(default_factory=dict)
-
-
-#: Anymail's name for the same class.
-AnymailInboundEvent = InboundEvent
 
 
 #: Sent by a worker for each stored event. Each receiver is called and retried on its own.
