@@ -9,7 +9,9 @@ from django.core.mail import EmailMessage
 from django.db import DatabaseError, transaction
 from django.db.transaction import TransactionManagementError
 
+from events_app.shared.eager import is_eager
 from sending_app import account, conf, outbox, tasks
+from sending_app.backends import in_memory
 from sending_app.backends.base import Mailer
 from sending_app.compose import Composed
 from sending_app.exceptions import ConfigurationError
@@ -23,7 +25,10 @@ MAX_ALIAS = 64
 
 
 class EmailBackend(Mailer):
-    """`send()` returns once the mail is in the outbox. It is sent if and only if the transaction commits."""
+    """`send()` returns once the mail is in the outbox. It is sent if and only if the transaction commits.
+
+    In a test run no worker is woken, and the mail is also in `django.core.mail.outbox`.
+    """
 
     failures = (*Mailer.failures, DatabaseError)
 
@@ -51,8 +56,12 @@ class EmailBackend(Mailer):
                 )
 
     def _dispatch(self, message: Any, composed: Composed) -> None:
-        self._lanes.add(outbox.keep(composed.mail, self.alias, conf.BULK_ABOVE.get()))
+        lane = outbox.keep(composed.mail, self.alias, conf.BULK_ABOVE.get())
         self._set_status(message, composed)
+        if is_eager():
+            in_memory.gather(self, message, composed)
+        else:
+            self._lanes.add(lane)
 
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
         outer, self._lanes = self._lanes, set()  # a receiver of pre_send may use the same mailer

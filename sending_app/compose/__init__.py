@@ -36,6 +36,8 @@ class Composed:
     #: The ids of an address's personalizations, by the address as the caller wrote the address, without the
     #: name. cc and bcc of a batch have all ids. The ids under which the address is in `to` are the last.
     copies: dict[str, list[str]]
+    #: The message's attributes merged over the send defaults.
+    attributes: Attributes
 
 
 def compose(message: EmailMessage, rules: Rules) -> Composed:
@@ -77,7 +79,7 @@ def compose(message: EmailMessage, rules: Rules) -> Composed:
         is_batch=batch,
         bulk=bulk,
     )
-    return Composed(mail, copies)
+    return Composed(mail, copies, attributes)
 
 
 def _shared_content(

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from typing import TypeAlias
 
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import InterfaceError, OperationalError, transaction
 
 from events_app.shared.engine import Unwritten
 from sending_app import outbox
+from sending_app.account import Account
 from sending_app.api import client, payload
 from sending_app.api.client import SendResult
 from sending_app.delivery import circuit_breaker, leases
@@ -25,12 +27,17 @@ logger = logging.getLogger(__name__)
 
 _LONGEST_POSTPONEMENT = timedelta(seconds=circuit_breaker.FIRST_OPEN_TIME + 1)
 
+#: Posts the body of a mail, and tells the outcome.
+Post: TypeAlias = Callable[[Account, bytes], SendResult]
+
 #: Results that wait for the database. If the process dies first, the leases expire and SendGrid's events
 #: decide.
 unwritten = Unwritten()
 
 
-def post_due_mails(lane: Mail.Lane, seconds: float, wake_another: Callable[[], None]) -> Counter[str]:
+def post_due_mails(
+    lane: Mail.Lane, seconds: float, wake_another: Callable[[], None], post: Post = client.post
+) -> Counter[str]:
     """Post due mails for `seconds`, at least one mail, and count the outcomes.
 
     Calls `wake_another` before the first post if more mails are due, and at the end if SendGrid refused
@@ -41,7 +48,7 @@ def post_due_mails(lane: Mail.Lane, seconds: float, wake_another: Callable[[], N
     while leased := leases.acquire(lane):
         if not outcomes and leases.any_mail_due(lane):
             wake_another()
-        result = _build_and_post(leased)
+        result = _build_and_post(leased, post)
         unwritten.write(partial(_record, leased, result))
         outcomes[result.outcome] += 1
         if time.monotonic() >= deadline:
@@ -52,7 +59,7 @@ def post_due_mails(lane: Mail.Lane, seconds: float, wake_another: Callable[[], N
     return outcomes
 
 
-def _build_and_post(leased: LeasedMail) -> SendResult:
+def _build_and_post(leased: LeasedMail, post: Post) -> SendResult:
     # Before the post begins, SendGrid cannot have the mail.
     if_interrupted = Outcome.RETRY
     try:
@@ -67,7 +74,7 @@ def _build_and_post(leased: LeasedMail) -> SendResult:
             detail = f"The request cannot be built: {type(error).__name__}: {error}"
             return SendResult(Outcome.FAILED, detail=detail)
         if_interrupted = Outcome.UNKNOWN
-        return client.post(leased.account, body)
+        return post(leased.account, body)
     except BaseException as error:
         # For example a time limit.
         interrupted = SendResult(if_interrupted, detail=f"The post was interrupted: {type(error).__name__}.")

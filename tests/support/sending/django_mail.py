@@ -19,6 +19,7 @@ from sending_app.models import Mail
 
 DIRECT = "sending_app.backends.direct.EmailBackend"
 QUEUED = "sending_app.backends.queued.EmailBackend"
+LOCMEM = "sending_app.backends.locmem.EmailBackend"
 
 #: For `params`. The direct backend has to do without a database.
 BOTH_BACKENDS = [
@@ -63,6 +64,11 @@ def use_backend(settings: Settings, backend: str, **options: Any) -> None:
     else:
         assert not options
         settings.EMAIL_BACKEND = backend
+
+
+def mailer_settings(backend: str) -> dict[str, Any]:
+    """The settings, for `override_settings`, that have Django send by `backend`."""
+    return {"MAILERS": {"default": {"BACKEND": backend}}} if HAS_MAILERS else {"EMAIL_BACKEND": backend}
 
 
 def use_email_backend(settings: Settings, backend: str) -> None:
