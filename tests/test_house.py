@@ -37,6 +37,7 @@ NAMES = (
 EXPORTING = (
     *("events_app.signals", "events_app.inbound.message", "events_app.views"),
     *("sending_app.message", "sending_app.signals", "sending_app.exceptions", "sending_app.timeline"),
+    "sending_app.testing",
 )
 
 #: The modules of each app with hand-written SQL. Expressions of the ORM may stand elsewhere.

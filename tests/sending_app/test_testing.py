@@ -79,8 +79,8 @@ class AssertionTests(Test):
         ]
         for each in expected:
             with self.subTest(each):
-                self.assertIs(assert_mail_sent(**each), mail.outbox[0])
-                with self.assertRaises(AssertionError):
+                assert assert_mail_sent(**each) is mail.outbox[0]
+                with pytest.raises(AssertionError):
                     assert_no_mail_sent(**each)
 
     def test_each_argument_refuses_another_mail(self) -> None:
@@ -100,7 +100,7 @@ class AssertionTests(Test):
         ]
         for each in unexpected:
             with self.subTest(each):
-                with self.assertRaises(AssertionError):
+                with pytest.raises(AssertionError):
                     assert_mail_sent(**each)
                 assert_no_mail_sent(**each)
 
@@ -126,49 +126,48 @@ class AssertionTests(Test):
             metadata={"order": 7},
             body_contains="on its way",
         )
-        self.assertEqual(sent.subject, "Your order")
+        assert sent.subject == "Your order"
 
     def test_a_failure_says_what_was_sent_instead(self) -> None:
         shipped(template_id="d-2").send()
         shipped(to=["eve@example.com"]).send()
-        with self.assertRaises(AssertionError) as failure:
+        with pytest.raises(AssertionError) as failure:
             assert_mail_sent(to="ann@example.com", template_id="d-1")
-        self.assertEqual(
-            str(failure.exception),
-            "No mail was sent with to='ann@example.com', template_id='d-1':\n"
+        assert (
+            str(failure.value) == "No mail was sent with to='ann@example.com', template_id='d-1':\n"
             "1. another has template_id='d-2'\n"
-            "2. another has to=['eve@example.com']",
+            "2. another has to=['eve@example.com']"
         )
 
     def test_a_failure_without_any_mail_is_short(self) -> None:
-        with self.assertRaisesRegex(AssertionError, r"^No mail was sent with subject='Hello'\.$"):
+        with pytest.raises(AssertionError, match=r"^No mail was sent with subject='Hello'\.$"):
             assert_mail_sent(subject="Hello")
-        with self.assertRaisesRegex(AssertionError, r"^No mail was sent\.$"):
+        with pytest.raises(AssertionError, match=r"^No mail was sent\.$"):
             assert_mail_sent()
 
     def test_a_failure_with_many_large_mails_is_not_endless(self) -> None:
         for _ in range(30):
             shipped(subject="x" * 10_000).send()
-        with self.assertRaises(AssertionError) as failure:
+        with pytest.raises(AssertionError) as failure:
             assert_mail_sent(subject="Hello")
-        self.assertIn("... and 20 more", str(failure.exception))
-        self.assertLess(len(str(failure.exception)), 3000)
+        assert "... and 20 more" in str(failure.value)
+        assert len(str(failure.value)) < 3000
 
     def test_count_is_the_number_of_such_mails(self) -> None:
         for _ in range(2):
             shipped().send()
         assert_mail_sent(count=2, subject="Your order")
-        with self.assertRaisesRegex(AssertionError, "^2 mails, not 1, were sent with subject="):
+        with pytest.raises(AssertionError, match=r"^2 mails, not 1, were sent with subject="):
             assert_mail_sent(count=1, subject="Your order")
 
     def test_an_unknown_argument_is_an_error(self) -> None:
-        with self.assertRaisesRegex(TypeError, "A mail has no recipient to compare; there are to, cc"):
+        with pytest.raises(TypeError, match="A mail has no recipient to compare; there are to, cc"):
             assert_mail_sent(recipient="ann@example.com")  # type: ignore[call-arg]
 
     def test_no_mail_at_all(self) -> None:
         assert_no_mail_sent()
         shipped().send()
-        with self.assertRaisesRegex(AssertionError, "^No mail was expected:\n1. to .*'Your order'$"):
+        with pytest.raises(AssertionError, match=r"^No mail was expected:\n1\. to .*'Your order'$"):
             assert_no_mail_sent()
 
 
@@ -181,66 +180,64 @@ class DrainTests(Test, TestCase):
         shipped(bulk=True).send()
         receiver = mock.Mock()
         with receiver_connected(post_send, receiver):
-            self.assertEqual(drain(), 2)
+            assert drain() == 2
         for mail_ in Mail.objects.all():
-            self.assertEqual((mail_.state, len(mail_.x_message_id)), (Mail.State.ACCEPTED, 22))
+            assert (mail_.state, len(mail_.x_message_id)) == (Mail.State.ACCEPTED, 22)
         restored, status = (receiver.call_args_list[0].kwargs[name] for name in ("message", "status"))
-        self.assertEqual(restored.template_id, "d-1")
-        self.assertEqual(status.status, {"queued"})
-        self.assertEqual(
-            status.recipients["ann@example.com"], message.anymail_status.recipients["ann@example.com"]
-        )
-        self.assertEqual(status.esp_response.status_code, 202)
-        self.assertEqual(drain(), 0)
+        assert restored.template_id == "d-1"
+        assert status.status == {"queued"}
+        assert status.recipients["ann@example.com"] == message.anymail_status.recipients["ann@example.com"]
+        assert status.esp_response.status_code == 202
+        assert drain() == 0
 
     def test_refused_mails_fail_with_the_given_error(self) -> None:
         shipped(merge_data=None).send()
         receiver = mock.Mock()
         with receiver_connected(send_failed, receiver):
-            self.assertEqual(drain(status_code=400, error="No such sender."), 1)
-        self.assertEqual(receiver.call_args.kwargs["error"], "No such sender.")
-        self.assertEqual(Mail.objects.get().state, Mail.State.FAILED)
-        self.assertEqual({*Recipient.objects.values_list("status", flat=True)}, {"failed"})
+            assert drain(status_code=400, error="No such sender.") == 1
+        assert receiver.call_args.kwargs["error"] == "No such sender."
+        assert Mail.objects.get().state == Mail.State.FAILED
+        assert {*Recipient.objects.values_list("status", flat=True)} == {"failed"}
 
     def test_a_refused_batch_is_divided_until_every_recipient_has_failed(self) -> None:
         shipped().send()
-        self.assertEqual(drain(status_code=400), 3)
-        self.assertEqual({*Mail.objects.values_list("state", flat=True)}, {Mail.State.FAILED})
-        self.assertEqual({*Recipient.objects.values_list("status", flat=True)}, {"failed"})
+        assert drain(status_code=400) == 3
+        assert {*Mail.objects.values_list("state", flat=True)} == {Mail.State.FAILED}
+        assert {*Recipient.objects.values_list("status", flat=True)} == {"failed"}
 
     def test_a_mail_whose_account_pauses_waits_for_the_next_call(self) -> None:
         shipped().send()
         for status_code in (429, 401):
-            self.assertEqual(drain(status_code=status_code), 1)
-            self.assertEqual(Mail.objects.get().state, Mail.State.WAITING)
-        self.assertEqual(drain(), 1)
-        self.assertEqual(Mail.objects.get().state, Mail.State.ACCEPTED)
+            assert drain(status_code=status_code) == 1
+            assert Mail.objects.get().state == Mail.State.WAITING
+        assert drain() == 1
+        assert Mail.objects.get().state == Mail.State.ACCEPTED
 
     def test_an_answer_of_5xx_leaves_the_outcome_unknown(self) -> None:
         shipped().send()
-        self.assertEqual(drain(status_code=503), 1)
-        self.assertEqual(Mail.objects.get().state, Mail.State.UNKNOWN)
+        assert drain(status_code=503) == 1
+        assert Mail.objects.get().state == Mail.State.UNKNOWN
 
     def test_a_receivers_error_is_raised_and_the_next_call_goes_on(self) -> None:
         shipped().send()
         shipped().send()
-        with receiver_connected(post_send, mock.Mock(side_effect=ZeroDivisionError)):
-            with self.assertRaises(ZeroDivisionError):
-                drain()
-        self.assertEqual(drain(), 1)
-        self.assertEqual({*Mail.objects.values_list("state", flat=True)}, {Mail.State.ACCEPTED})
+        broken = mock.Mock(side_effect=ZeroDivisionError)
+        with receiver_connected(post_send, broken), pytest.raises(ZeroDivisionError):
+            drain()
+        assert drain() == 1
+        assert {*Mail.objects.values_list("state", flat=True)} == {Mail.State.ACCEPTED}
 
     def test_attachments_and_empty_outboxes_are_no_obstacle(self) -> None:
-        self.assertEqual(drain(), 0)
+        assert drain() == 0
         shipped(attachments=[("a.txt", "text", "text/plain")]).send()
-        self.assertEqual(drain(), 1)
+        assert drain() == 1
 
     def test_a_mail_of_an_unknown_mailer_is_an_error(self) -> None:
         if not HAS_MAILERS:
             self.skipTest("There is no MAILERS before Django 6.1")
         with override_settings(MAILERS={"news": {"BACKEND": QUEUED}}):
             shipped().send(using="news")
-        with self.assertRaisesRegex(ConfigurationError, "There is no mailer 'news'"):
+        with pytest.raises(ConfigurationError, match="There is no mailer 'news'"):
             drain()
 
 
@@ -259,7 +256,7 @@ class DrainOnPostgresTests(DrainTests):
 
     def setUp(self) -> None:
         super().setUp()
-        self.assertEqual(outbox.using(), "postgres")
+        assert outbox.using() == "postgres"
 
 
 #: `sending_app.testing` in a process without pytest.

@@ -70,8 +70,8 @@ class Backend(SimpleTestCase):
     def send(self, **attributes: Any) -> Any:
         """Send a message, and return its copy in the outbox."""
         before = len(mail.outbox)
-        self.assertEqual(django_message(**attributes).send(), 1)
-        self.assertEqual(len(mail.outbox), before + 1)
+        assert django_message(**attributes).send() == 1
+        assert len(mail.outbox) == before + 1
         return mail.outbox[-1]
 
     def test_the_message_is_gathered_with_the_request_that_sendgrid_would_get(self) -> None:
@@ -81,41 +81,38 @@ class Backend(SimpleTestCase):
             metadata={"order": 7},
             attachments=[("a.txt", "text", "text/plain")],
         )
-        self.assertEqual(message.send(), 1)
+        assert message.send() == 1
         (copied,) = gathered()
-        self.assertIsNot(copied, message)
+        assert copied is not message
         for sent in (message, copied):
             ids = sent.anymail_status.message_id
-            self.assertEqual(uuid.UUID(ids).version, 4)
-            self.assertEqual(sent.anymail_status.status, {"queued"})
-            self.assertEqual(sent.anymail_status.recipients.keys(), {"ann@example.com", "carl@example.com"})
-            self.assertEqual(
-                sent.sendgrid_requests,
-                [
-                    {
-                        "personalizations": [
-                            {
-                                "to": [{"email": "ann@example.com", "name": "Ann"}],
-                                "cc": [{"email": "carl@example.com"}],
-                                "custom_args": {"anymail_id": ids},
-                            }
-                        ],
-                        "from": {"email": "shop@example.com"},
-                        "subject": "Hello",
-                        "content": [{"type": "text/plain", "value": "It is on its way."}],
-                        "custom_args": {"order": "7"},
-                        "categories": ["shop"],
-                        "tracking_settings": {"click_tracking": {"enable": True}},
-                        "attachments": [{"content": "dGV4dA==", "filename": "a.txt", "type": "text/plain"}],
-                    }
-                ],
-            )
-        self.assertEqual(copied.sent_using, "default")
+            assert uuid.UUID(ids).version == 4
+            assert sent.anymail_status.status == {"queued"}
+            assert sent.anymail_status.recipients.keys() == {"ann@example.com", "carl@example.com"}
+            assert sent.sendgrid_requests == [
+                {
+                    "personalizations": [
+                        {
+                            "to": [{"email": "ann@example.com", "name": "Ann"}],
+                            "cc": [{"email": "carl@example.com"}],
+                            "custom_args": {"anymail_id": ids},
+                        }
+                    ],
+                    "from": {"email": "shop@example.com"},
+                    "subject": "Hello",
+                    "content": [{"type": "text/plain", "value": "It is on its way."}],
+                    "custom_args": {"order": "7"},
+                    "categories": ["shop"],
+                    "tracking_settings": {"click_tracking": {"enable": True}},
+                    "attachments": [{"content": "dGV4dA==", "filename": "a.txt", "type": "text/plain"}],
+                }
+            ]
+        assert copied.sent_using == "default"
 
     def test_a_large_batch_has_all_its_requests(self) -> None:
         sent = self.send(to=[f"{number}@example.com" for number in range(1001)], merge_data={})
-        self.assertEqual([len(each["personalizations"]) for each in sent.sendgrid_requests], [1000, 1])
-        self.assertEqual(len(sent.anymail_status.message_id), 1001)
+        assert [len(each["personalizations"]) for each in sent.sendgrid_requests] == [1000, 1]
+        assert len(sent.anymail_status.message_id) == 1001
 
     def test_a_later_change_of_the_message_leaves_the_copy_alone(self) -> None:
         message = django_message(metadata={"order": 1})
@@ -124,9 +121,9 @@ class Backend(SimpleTestCase):
         message.to.append("bob@example.com")
         message.send()
         first, second = gathered()
-        self.assertEqual((first.to, first.metadata), (["ann@example.com"], {"order": 1}))
-        self.assertEqual(request_of(second)["custom_args"], {"order": "2"})
-        self.assertNotEqual(first.anymail_status.message_id, second.anymail_status.message_id)
+        assert (first.to, first.metadata) == (["ann@example.com"], {"order": 1})
+        assert request_of(second)["custom_args"] == {"order": "2"}
+        assert first.anymail_status.message_id != second.anymail_status.message_id
 
     def test_params_have_the_attributes_after_the_send_defaults(self) -> None:
         message = SendGridMessage(
@@ -152,46 +149,47 @@ class Backend(SimpleTestCase):
         message.attach("a.pdf", b"%PDF", "application/pdf")
         message.send()
         params = gathered()[0].anymail_test_params
-        self.assertEqual(str(params.pop("from")), "shop@example.com")
-        self.assertEqual(
-            [str(one) for one in params.pop("to")], ["Ann <ann@example.com>", '"a b"@example.com']
-        )
-        self.assertEqual([one.addr_spec for one in params.pop("cc")], ["carl@example.com"])
-        self.assertEqual([one.addr_spec for one in params.pop("reply_to")], ["help@example.com"])
+        assert str(params.pop("from")) == "shop@example.com"
+        assert [str(one) for one in params.pop("to")] == ["Ann <ann@example.com>", '"a b"@example.com']
+        assert [one.addr_spec for one in params.pop("cc")] == ["carl@example.com"]
+        assert [one.addr_spec for one in params.pop("reply_to")] == ["help@example.com"]
         (file,) = params.pop("attachments")
-        self.assertEqual((file.name, file.content, file.mimetype), ("a.pdf", b"%PDF", "application/pdf"))
-        self.assertEqual(
-            params,
-            {
-                "bcc": [],
-                "subject": "Hello",
-                "text_body": "Text",
-                "html_body": "<p>Text</p>",
-                "alternatives": [("<html amp>", "text/x-amp-html")],
-                "extra_headers": {"X-Order": "7"},
-                "tags": ["shop", "order"],
-                "metadata": {"order": 7},
-                "template_id": "d-1",
-                "merge_data": {"ann@example.com": {"name": "Ann"}},
-                "merge_global_data": {"shop": "Ours"},
-                "merge_header_data": {"ann@example.com": {"X-A": "1"}},
-                "merge_metadata": {"ann@example.com": {"user": 1}},
-                "track_clicks": True,
-                "track_opens": False,
-                "send_at": datetime(2026, 1, 2, tzinfo=UTC),
-                "asm": {"group_id": 3},
-                "is_batch_send": True,
-            },
-        )
+        assert (file.name, file.content, file.mimetype) == ("a.pdf", b"%PDF", "application/pdf")
+        assert params == {
+            "bcc": [],
+            "subject": "Hello",
+            "text_body": "Text",
+            "html_body": "<p>Text</p>",
+            "alternatives": [("<html amp>", "text/x-amp-html")],
+            "extra_headers": {"X-Order": "7"},
+            "tags": ["shop", "order"],
+            "metadata": {"order": 7},
+            "template_id": "d-1",
+            "merge_data": {"ann@example.com": {"name": "Ann"}},
+            "merge_global_data": {"shop": "Ours"},
+            "merge_header_data": {"ann@example.com": {"X-A": "1"}},
+            "merge_metadata": {"ann@example.com": {"user": 1}},
+            "track_clicks": True,
+            "track_opens": False,
+            "send_at": datetime(2026, 1, 2, tzinfo=UTC),
+            "asm": {"group_id": 3},
+            "is_batch_send": True,
+        }
 
     def test_params_leave_out_what_is_not_set(self) -> None:
         params = self.send(track_clicks=None).anymail_test_params
-        self.assertEqual(
-            params.keys(),
-            {"from", "to", "cc", "bcc", "reply_to", "subject", "text_body", "tags", "is_batch_send"}
-            | {"extra_headers"},
-        )
-        self.assertIs(params["is_batch_send"], False)
+        assert params.keys() == {
+            "from",
+            "to",
+            "cc",
+            "bcc",
+            "reply_to",
+            "subject",
+            "text_body",
+            "tags",
+            "is_batch_send",
+        } | {"extra_headers"}
+        assert params["is_batch_send"] is False
 
     def test_esp_extra_may_bring_the_sender_and_the_recipients(self) -> None:
         params = self.send(
@@ -201,16 +199,16 @@ class Backend(SimpleTestCase):
                 "personalizations": [{"to": [{"email": "bob@example.com"}]}],
             }
         ).anymail_test_params
-        self.assertEqual(str(params["from"]), "other@example.com")
-        self.assertEqual([str(one) for one in params["to"]], ["bob@example.com"])
-        self.assertEqual(params["template_id"], "d-2")
+        assert str(params["from"]) == "other@example.com"
+        assert [str(one) for one in params["to"]] == ["bob@example.com"]
+        assert params["template_id"] == "d-2"
 
     def test_errors_of_composing_are_raised_and_nothing_is_gathered(self) -> None:
-        with self.assertRaises(InvalidAddress):
+        with pytest.raises(InvalidAddress):
             django_message(to=["nobody"]).send()
-        with self.assertRaises(TooLarge):
+        with pytest.raises(TooLarge):
             django_message(to=[f"{number}@example.com" for number in range(1001)]).send()
-        self.assertEqual(mail.outbox, [])
+        assert mail.outbox == []
 
     def test_pre_send_may_change_and_cancel_a_message(self) -> None:
         def receive(message: Any, **_: Any) -> None:
@@ -219,9 +217,9 @@ class Backend(SimpleTestCase):
             message.subject = "Changed"
 
         with receiver_connected(pre_send, receive):
-            self.assertEqual(django_message(subject="Never").send(), 0)
-            self.assertEqual(self.send().subject, "Changed")
-        self.assertEqual(request_of(mail.outbox[0])["subject"], "Changed")
+            assert django_message(subject="Never").send() == 0
+            assert self.send().subject == "Changed"
+        assert request_of(mail.outbox[0])["subject"] == "Changed"
 
 
 class PostingBackend(Backend):
@@ -235,21 +233,18 @@ class PostingBackend(Backend):
         with receiver_connected(post_send, receiver):
             message = django_message()
             message.send()
-            with self.assertRaises(ZeroDivisionError):
+            with pytest.raises(ZeroDivisionError):
                 django_message().send()
-        self.assertEqual(
-            receiver.call_args_list[0],
-            mock.call(
-                signal=post_send,
-                sender=self.sender,
-                message=message,
-                status=message.anymail_status,
-                esp_name="SendGrid",
-            ),
+        assert receiver.call_args_list[0] == mock.call(
+            signal=post_send,
+            sender=self.sender,
+            message=message,
+            status=message.anymail_status,
+            esp_name="SendGrid",
         )
-        self.assertEqual(message.anymail_status.esp_response.status_code, 202)
-        self.assertTrue(message.anymail_status.esp_response.headers["X-Message-Id"])
-        self.assertEqual(len(mail.outbox), 2)
+        assert message.anymail_status.esp_response.status_code == 202
+        assert message.anymail_status.esp_response.headers["X-Message-Id"]
+        assert len(mail.outbox) == 2
 
 
 class DirectTests(PostingBackend):
@@ -266,9 +261,9 @@ class LocmemTests(PostingBackend):
         del mail.outbox
         try:
             mailer = Locmem()
-            self.assertEqual(mail.outbox, [])
-            self.assertEqual(mailer.send_messages([django_message()]), 1)
-            self.assertEqual(len(mail.outbox), 1)
+            assert mail.outbox == []
+            assert mailer.send_messages([django_message()]) == 1
+            assert len(mail.outbox) == 1
         finally:
             mail.outbox = []
 
@@ -276,7 +271,7 @@ class LocmemTests(PostingBackend):
         message = django_message()
         message.send()
         again = pickle.loads(pickle.dumps(message))
-        self.assertEqual(again.anymail_status.message_id, message.anymail_status.message_id)
+        assert again.anymail_status.message_id == message.anymail_status.message_id
 
 
 class QueuedTests(Backend, TestCase):
@@ -286,20 +281,20 @@ class QueuedTests(Backend, TestCase):
     def test_the_rows_are_in_the_transaction_of_the_test_and_no_worker_is_woken(self) -> None:
         with self.captureOnCommitCallbacks() as callbacks:
             sent = self.send(to=["ann@example.com", "bob@example.com"])
-        self.assertEqual(callbacks, [])
+        assert callbacks == []
         row = Mail.objects.get()
-        self.assertEqual(row.state, Mail.State.WAITING)
+        assert row.state == Mail.State.WAITING
         ids = set(Recipient.objects.filter(mail=row).values_list("message_id", flat=True))
-        self.assertEqual(ids, {uuid.UUID(sent.anymail_status.message_id)})
+        assert ids == {uuid.UUID(sent.anymail_status.message_id)}
 
     def test_no_row_of_another_test_is_left(self) -> None:
-        self.assertFalse(OutboxMessage.objects.exists())
+        assert not OutboxMessage.objects.exists()
 
     def test_a_rolled_back_mail_is_gathered_and_leaves_no_row(self) -> None:
         with transaction.atomic(using=outbox.using()):
             self.send()
             transaction.set_rollback(True, using=outbox.using())
-        self.assertFalse(OutboxMessage.objects.exists())
+        assert not OutboxMessage.objects.exists()
 
 
 class QueuedOnPostgresTests(QueuedTests):
@@ -325,7 +320,7 @@ class CommittedTests(TransactionTestCase):
             with project_tests.no_connections(), transaction.atomic():
                 django_message(from_email="shop@example.com").send()
             tasks.deliver_mails()
-        self.assertEqual(Mail.objects.get().state, Mail.State.ACCEPTED)
+        assert Mail.objects.get().state == Mail.State.ACCEPTED
 
 
 def test_outside_a_test_run_a_missing_key_is_an_error(settings: Settings, anymail: Change) -> None:

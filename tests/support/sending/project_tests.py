@@ -1,7 +1,8 @@
 """What the tests of a project meet: no server of ours, no API key, and settings that lead to closed ports."""
 
 import socket
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest import mock
 
@@ -20,6 +21,9 @@ def broker_away() -> AbstractContextManager[Any]:
     return mock.patch.dict(app.conf, {"broker_url": UNREACHABLE})
 
 
-def no_connections() -> AbstractContextManager[Any]:
+@contextmanager
+def no_connections() -> Iterator[None]:
     """Any connection of Python's fails the test. Not PostgreSQL's: libpq makes its own."""
-    return mock.patch.object(socket.socket, "connect", side_effect=AssertionError("a connection"))
+    with mock.patch.object(socket.socket, "connect", side_effect=ConnectionError) as connect:
+        yield
+    connect.assert_not_called()  # the code under test may have caught the error
