@@ -57,10 +57,12 @@ def assert_mail_sent(*, count: int | None = None, **expected: Unpack[Expected]) 
     Raises AssertionError if there is none, or with `count` another number of such mails. Attributes count
     after the send defaults, but Django's own locmem backend knows no send defaults.
     """
+    if count is not None and count < 1:
+        raise ValueError("count is at least 1; assert_no_mail_sent() expects none")
     matching, differences = _compare(expected)
     if count is None and matching:
         return matching[0]
-    if count is not None and len(matching) == count > 0:
+    if len(matching) == count:
         return matching[0]
     number = "No mail was" if not matching else f"{len(matching)} mails, not {count}, were"
     wanted = f" with {_shown(expected)}" if expected else ""

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.sending.django_mail import HAS_MAILERS
-from tests.test_house import read
+
+ROOT = Path(__file__).parents[2]
 
 SETTINGS = """
 SECRET_KEY = "for tests"
@@ -27,7 +28,7 @@ MAILERS = re.compile(r'MAILERS( ?= ?)\{"default": \{"BACKEND": ("[\w.]+")\}\}')
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """The folder of a project with the files of the documentation."""
-    section = read("docs/testing.md").partition("\n## Mail\n")[2].partition("\n## ")[0]
+    section = (ROOT / "docs/testing.md").read_text().partition("\n## Mail\n")[2].partition("\n## ")[0]
     files = dict(re.findall(r"```python\n# ([\w/]+\.py)\n(.*?)```", section, re.DOTALL))
     assert files.keys() == {"shop/mails.py", "shop/tests.py", "shop/test_outbox.py"}
     files |= {"settings.py": SETTINGS, "shop/__init__.py": "", "shop/urls.py": "urlpatterns = []"}
@@ -50,7 +51,7 @@ def project(tmp_path: Path) -> Path:
     ],
 )
 def test_the_documented_tests_pass(project: Path, command: list[str], passed: str) -> None:
-    path = os.pathsep.join([str(project), str(Path(__file__).parents[2])])
+    path = os.pathsep.join([str(project), str(ROOT)])
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "TEST_"))
     }

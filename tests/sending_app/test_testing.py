@@ -159,6 +159,8 @@ class AssertionTests(Test):
         assert_mail_sent(count=2, subject="Your order")
         with pytest.raises(AssertionError, match=r"^2 mails, not 1, were sent with subject="):
             assert_mail_sent(count=1, subject="Your order")
+        with pytest.raises(ValueError, match="assert_no_mail_sent"):
+            assert_mail_sent(count=0)
 
     def test_an_unknown_argument_is_an_error(self) -> None:
         with pytest.raises(TypeError, match="A mail has no recipient to compare; there are to, cc"):

@@ -366,7 +366,7 @@ def test_eager_tasks_change_nothing_in_a_test_run(
     assert Mail.objects.get().state == Mail.State.WAITING
 
 
-#: A process that is no test run, with a `mail.outbox` and Django's locmem backend.
+#: A process that is no test run, although there is a `mail.outbox`.
 PROCESS = """
 import django, json
 from django.conf import settings
