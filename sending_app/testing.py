@@ -73,7 +73,7 @@ def assert_no_mail_sent(**expected: Unpack[Expected]) -> None:
     """Raises AssertionError if `django.core.mail.outbox` has a mail, or a mail as expected."""
     matching, _ = _compare(expected)
     if matching:
-        found = [f"to {message.to}, subject {message.subject!r}" for message in matching]
+        found = [_shown({"to": message.to, "subject": message.subject}) for message in matching]
         wanted = f" with {_shown(expected)}" if expected else ""
         raise AssertionError(_failure(f"No mail{wanted} was expected", found))
 

@@ -169,7 +169,7 @@ class AssertionTests(Test):
     def test_no_mail_at_all(self) -> None:
         assert_no_mail_sent()
         shipped().send()
-        with pytest.raises(AssertionError, match=r"^No mail was expected:\n1\. to .*'Your order'$"):
+        with pytest.raises(AssertionError, match=r"^No mail was expected:\n1\. to=.*, subject='Your order'$"):
             assert_no_mail_sent()
 
 
