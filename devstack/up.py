@@ -18,6 +18,7 @@ from fake_sendgrid import console
 from fake_sendgrid.events import generate_events
 from fake_sendgrid.server import FakeSendGrid
 from fake_sendgrid.webhook_sender import WebhookSender, event_batch
+from fake_sendgrid.website import site
 
 
 def main(argv: list[str]) -> int:
@@ -60,6 +61,7 @@ def _start(stack: ExitStack, folder: Path) -> list[Process]:
             on_inbound=console.print_inbound_delivery,
         )
     )
+    site.add_to(sendgrid, keep=1000)
     valkey = stack.enter_context(Valkey(folder / "valkey"))
     deployment = Stack(folder, _environment(folder, valkey, sendgrid, password))
     print(
@@ -105,7 +107,7 @@ def _print_addresses(deployment: Stack, sendgrid: FakeSendGrid, password: str, m
     print(f"  admin    {deployment.url}admin/")
     print(f"  flower   {deployment.flower_url}")
     print(f"  log in as admin with the password {password}")
-    print(f"\n  SendGrid {sendgrid.url} is on this machine: it delivers no mail and posts events back.")
+    print(f"\n  SendGrid {sendgrid.page_url} shows your mails: it delivers none and posts events back.")
     print(f"  Send it a mail:  {manage} sendtestemail ann@example.com bounce@example.com")
     print(f"  and look:        {manage} outbox list")
     print(f"  Get a reply:     {manage} sendtestemail reply@example.com")

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import requests
 
 from devstack.process import Process, free_port, wait_for
 from fake_sendgrid.webhook_sender import WebhookSender
@@ -37,6 +38,8 @@ def test_the_program_prints_its_urls_and_requests(
     with run(tmp_path, *arguments, "--refuse", "eve@example.com") as process:
         wait_for_line(process, "Ctrl-C")
         assert url in process.output()
+        page = re.search(r"^page +(http\S+/) ", process.output(), re.MULTILINE)
+        assert page
         assert webhook.url in process.output()
         assert WebhookSender.from_key_file(key).public_key in process.output()
         assert re.search("click.* processed, delivered, open, click", process.output())
@@ -45,6 +48,7 @@ def test_the_program_prints_its_urls_and_requests(
         refused = post_mail(url, mail_body("eve@example.com"), Authorization="Bearer SG.mine")
         assert refused.status_code == 400
         assert post_mail(url).status_code == 401
+        assert "ada@example.com" in requests.get(page[1], timeout=10).text
         wait_for_line(
             process, "  202  mail to ada@example.com, bounce@example.com, click@example.com and 2 more$"
         )
