@@ -1,6 +1,7 @@
 """An account at SendGrid: API key, URL and timeout.
 
-Rows store a mailer's alias and never a key. A worker reads the key from the settings.
+Rows store the name of an account or the alias of a mailer, and never a key. A worker reads the key from the
+settings.
 """
 
 from collections.abc import Mapping
@@ -14,11 +15,8 @@ from django.utils.crypto import salted_hmac
 
 from events_app.shared.eager import is_eager
 from sending_app import conf
-from sending_app.conf import Timeout
+from sending_app.conf import DEFAULT_ALIAS, OPTIONS, Timeout
 from sending_app.exceptions import ConfigurationError
-
-#: The only alias without `MAILERS`.
-DEFAULT_ALIAS = "default"
 
 #: The key where none is needed: nothing is posted.
 NO_KEY = "none"
@@ -26,7 +24,7 @@ NO_KEY = "none"
 
 @dataclass(frozen=True)
 class Account:
-    #: Of the mailer.
+    #: The name in `SENDGRID_ACCOUNTS`, or the alias of the mailer.
     alias: str
     api_key: str = field(repr=False)
     #: Ends with a slash.
@@ -43,46 +41,98 @@ class Account:
 
 
 def named(alias: str) -> Account:
-    """The account of a mailer. Raises ConfigurationError (an ImproperlyConfigured) for missing settings."""
-    if has_mailers():
-        mailers: Mapping[str, Any] = settings.MAILERS
-        if alias not in mailers:
-            raise ConfigurationError(f"There is no mailer {alias!r} in MAILERS.")
-        return with_options(alias, mailers[alias].get("OPTIONS", {}))
-    if alias != DEFAULT_ALIAS:
-        raise ConfigurationError(f"There is no mailer {alias!r}: there is no MAILERS setting.")
-    return with_options(alias, {})
+    """The account with this name, or of the mailer with this alias.
+
+    Raises ConfigurationError (an ImproperlyConfigured) for missing settings, and for a name of both an account
+    and a mailer with another account.
+    """
+    mailers: Mapping[str, Any] = getattr(settings, "MAILERS", {DEFAULT_ALIAS: {}})
+    options = present(mailers.get(alias, {}).get("OPTIONS", {}))
+    if alias in conf.ACCOUNTS.get():
+        if alias in mailers and options.get("account") != alias:
+            raise ConfigurationError(
+                f"{alias!r} is a mailer in MAILERS and an account in {conf.ACCOUNTS.places()[0]}. Rename one, "
+                f"or give the mailer the option 'account': {alias!r}."
+            )
+        options = {"account": alias}
+    elif alias not in mailers:
+        missing = "There is no mailer {!r}{}, and no account of this name in {}."
+        where = " in MAILERS" if has_mailers() else ": there is no MAILERS setting"
+        raise ConfigurationError(missing.format(alias, where, conf.ACCOUNTS.places()[0]))
+    return with_options(alias, completed(options))
 
 
 def usable() -> list[Account]:
     """All accounts with complete settings."""
+    try:
+        aliases = {**getattr(settings, "MAILERS", {DEFAULT_ALIAS: {}}), **conf.ACCOUNTS.get()}
+    except ImproperlyConfigured:
+        return []  # the mails wait, and the system checks report the setting
     accounts = []
-    for alias in getattr(settings, "MAILERS", {DEFAULT_ALIAS: {}}):
+    for alias in aliases:
         try:
             accounts.append(named(alias))
         except ImproperlyConfigured:
-            continue  # the mails wait, and the system checks report the mailer
+            continue  # the mails wait, and the system checks report the mailer or the account
     return accounts
 
 
+def completed(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options of a mailer, and those of the account that the option `account` names.
+
+    An option of the mailer overrides that of the account. Raises ConfigurationError if there is no such account,
+    or if the account has no key or an unknown option.
+    """
+    if "account" not in options:
+        return options
+    name, accounts = options["account"], conf.ACCOUNTS.get()
+    place = conf.ACCOUNTS.places()[0]
+    if not isinstance(name, str) or name not in accounts:
+        names = ", ".join(map(repr, accounts)) or "none"
+        raise ConfigurationError(f"There is no account {name!r} in {place}. Its accounts: {names}.")
+    if unknown := sorted(accounts[name].keys() - set(OPTIONS), key=str):
+        raise ConfigurationError(
+            f"{place}[{name!r}] has the unknown option {unknown[0]!r}. Options: {', '.join(OPTIONS)}."
+        )
+    of_account = present(accounts[name])
+    key = of_account.get("api_key") or (NO_KEY if is_eager() else None)
+    # Without this, an empty environment variable would send the account's mail with SENDGRID_API_KEY.
+    if key is None:
+        raise ConfigurationError(
+            f"The account {name!r} has no API key. Set {place}[{name!r}]['api_key'] to one with the "
+            '"Mail Send" permission.'
+        )
+    return {**of_account, "api_key": key, **options}
+
+
+def present(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with a value. None means no value."""
+    return {name: option for name, option in options.items() if option is not None}
+
+
 def with_options(alias: str, options: Mapping[str, Any]) -> Account:
-    """The account of a mailer with these options."""
-    mailer = f"The mailer {alias!r}"
-    key = conf.API_KEY.get(options.get("api_key"), mailer)
+    """The account of a mailer with these options, those of a named account included."""
+    owner = owner_of(alias, options)
+    key = conf.API_KEY.get(options.get("api_key"), owner)
     if key is None and is_eager():
         key = NO_KEY  # settings of tests often have none
     if key is None:
         places = [f"MAILERS[{alias!r}]['OPTIONS']['api_key']"] if has_mailers() else []
         raise ConfigurationError(
-            f"{mailer} has no API key. Set {', or '.join(places + conf.API_KEY.places())} "
+            f"{owner} has no API key. Set {', or '.join(places + conf.API_KEY.places())} "
             'to one with the "Mail Send" permission.'
         )
     return Account(
         alias,
         api_key=key,
-        api_url=conf.API_URL.get(options.get("api_url"), mailer),
-        timeout=conf.REQUESTS_TIMEOUT.get(options.get("timeout"), mailer),
+        api_url=conf.API_URL.get(options.get("api_url"), owner),
+        timeout=conf.REQUESTS_TIMEOUT.get(options.get("timeout"), owner),
     )
+
+
+def owner_of(alias: str, options: Mapping[str, Any]) -> str:
+    """Whose options these are, for messages to users."""
+    return f"The account {options['account']!r}" if "account" in options else f"The mailer {alias!r}"
 
 
 def has_mailers() -> bool:

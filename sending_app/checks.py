@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from events_app.shared.checks import hint, missing_queues, unusable
 from sending_app import account, conf, tasks
+from sending_app.backends import direct
 from sending_app.compose import addresses
 from sending_app.compose.attributes import KNOWN
 
@@ -42,7 +43,7 @@ def check_mail_settings(**_: Any) -> list[CheckMessage]:
             )
             for name in sorted(setting.get().keys() - KNOWN)
         ]
-    return [*messages, *_check_mailers()]
+    return [*messages, *_check_mailers(), *_check_accounts()]
 
 
 @register()
@@ -80,7 +81,7 @@ def _mailers() -> Iterator[tuple[str, str]]:
             # Django 6.1 warns at each read. The project gets that warning from Django.
             warnings.filterwarnings("ignore", "The EMAIL_BACKEND setting is deprecated")
             backend = settings.EMAIL_BACKEND
-        yield account.DEFAULT_ALIAS, backend
+        yield conf.DEFAULT_ALIAS, backend
 
 
 def _check_mailers() -> Iterable[CheckMessage]:
@@ -100,3 +101,12 @@ def _check_mailers() -> Iterable[CheckMessage]:
             hint=f"Set it to {SHORTEST_WAIT} or more; the default is {conf.UNKNOWN_WAIT.default}.",
             id="sending_app.W003",
         )
+
+
+def _check_accounts() -> Iterable[CheckMessage]:
+    for name in conf.ACCOUNTS.get():
+        try:
+            account.named(name)
+            direct.EmailBackend(account=name)  # reads the options of which `named` has no need
+        except ImproperlyConfigured as error:
+            yield checks.Warning(str(error), hint="Until then its mail waits.", id="sending_app.W001")

@@ -18,6 +18,18 @@ MAX_CONNECT_TIMEOUT = 10.0
 #: Leases and the time limits of tasks grow with the timeout.
 MAX_TIMEOUT = 3600
 
+#: The only alias without `MAILERS`.
+DEFAULT_ALIAS = "default"
+
+#: Characters of the name of a mailer or an account: size of the outbox's column.
+MAX_NAME = 64
+
+#: Options of a mailer or an account.
+OPTIONS = (
+    *("api_key", "api_url", "timeout", "generate_message_id", "merge_field_format", "send_defaults"),
+    *("idna_encoder", "ignore_unsupported_features"),
+)
+
 
 def _key(value: object) -> str | None:
     # A project gets "" from an environment without the variable.
@@ -39,6 +51,19 @@ def _timeout(value: object) -> Timeout:
         raise ValueError("must be a number of seconds, up to an hour, or a pair: to connect, to answer")
     connect, answer = map(float, numbers)
     return (connect if pair is value else min(connect, MAX_CONNECT_TIMEOUT)), answer
+
+
+def _accounts(value: object) -> Mapping[str, Mapping[str, Any]]:
+    if not isinstance(value, Mapping) or not all(isinstance(options, Mapping) for options in value.values()):
+        raise ValueError("must be a dict of accounts: {name: {option: value}}")
+    for name in value:
+        if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
+            raise ValueError(f"the name {name!r} must be a string of 1 to {MAX_NAME} characters")
+    if DEFAULT_ALIAS in value:
+        raise ValueError(
+            f"{DEFAULT_ALIAS!r} is the account of SENDGRID_API_KEY; give the other account another name"
+        )
+    return value
 
 
 def _defaults(value: object) -> Mapping[str, Any]:
@@ -67,6 +92,8 @@ def _field_format(value: object) -> str:
 API_KEY = Setting[str | None]("SENDGRID_API_KEY", None, _key, bare=True)
 #: Accounts in the EU need another host: https://api.eu.sendgrid.com/v3/
 API_URL = Setting("SENDGRID_API_URL", "https://api.sendgrid.com/v3/", _url)
+#: Accounts by name, for a project with several. Each has the options of a mailer, and an `api_key`.
+ACCOUNTS = Setting[Mapping[str, Mapping[str, Any]]]("SENDGRID_ACCOUNTS", {}, _accounts)
 GENERATE_MESSAGE_ID = Setting("SENDGRID_GENERATE_MESSAGE_ID", True, flag)
 MERGE_FIELD_FORMAT = Setting[str | None]("SENDGRID_MERGE_FIELD_FORMAT", None, _field_format)
 SEND_DEFAULTS = Setting[Mapping[str, Any]]("SEND_DEFAULTS", {}, _defaults)

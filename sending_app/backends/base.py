@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import django
@@ -10,19 +11,12 @@ from django.core.mail.backends.base import BaseEmailBackend
 
 from events_app.signals import ESP_NAME
 from sending_app import account, conf
-from sending_app.account import DEFAULT_ALIAS
 from sending_app.compose import Composed, compose
 from sending_app.compose.addresses import encoder
 from sending_app.compose.attributes import Rules
 from sending_app.exceptions import CancelSend, ConfigurationError, MailError
 from sending_app.message import RecipientStatus, SendStatus
 from sending_app.signals import pre_send
-
-#: OPTIONS of a mailer in `MAILERS`, or arguments of `get_connection()`.
-OPTIONS = (
-    *("api_key", "api_url", "timeout", "generate_message_id", "merge_field_format", "send_defaults"),
-    *("idna_encoder", "ignore_unsupported_features"),
-)
 
 
 class Mailer(BaseEmailBackend, ABC):
@@ -34,10 +28,9 @@ class Mailer(BaseEmailBackend, ABC):
     failures: ClassVar[tuple[type[Exception], ...]] = (MailError,)
 
     def __init__(self, fail_silently: bool = False, *, alias: str | None = None, **options: Any) -> None:
-        passed = {name: options.pop(name) for name in OPTIONS if name in options}
-        self.options: Mapping[str, Any] = {
-            name: option for name, option in passed.items() if option is not None
-        }
+        names = [name for name in ("account", *conf.OPTIONS) if name in options]
+        #: OPTIONS of a mailer in `MAILERS`, or arguments of `get_connection()`.
+        self.options: Mapping[str, Any] = account.present({name: options.pop(name) for name in names})
         for name in ("username", "password"):  # Django 5.2 passes both, mostly as None
             if options.pop(name, None):
                 raise ConfigurationError(f"SendGrid takes an API key, and no {name}.")
@@ -45,10 +38,12 @@ class Mailer(BaseEmailBackend, ABC):
             super().__init__(alias=alias, **options)
         else:
             super().__init__(**options)
-        self.alias = alias or DEFAULT_ALIAS
+        overrides = account.completed(self.options)
+        # A worker finds the key by this name. The name of an account also does without `MAILERS`.
+        self.alias = overrides.get("account") or alias or conf.DEFAULT_ALIAS
         self.fail_silently = fail_silently
-        self.account = account.with_options(self.alias, self.options)
-        mailer, overrides = f"The mailer {self.alias!r}", self.options
+        self.account = account.with_options(self.alias, overrides)
+        mailer = account.owner_of(self.alias, overrides)
         own_encoder = conf.SENDGRID_IDNA_ENCODER.get(overrides.get("idna_encoder"), mailer)
         defaults = {**conf.SEND_DEFAULTS.get(), **conf.SENDGRID_SEND_DEFAULTS.get()}
         self.rules = Rules(
@@ -64,6 +59,8 @@ class Mailer(BaseEmailBackend, ABC):
     def __reduce__(self) -> tuple[Any, ...]:
         # On Django 5.2 a sent message holds its mailer, and the mailer holds a key that must not get into
         # caches and result backends. An unpickled message without a mailer finds a mailer when sent.
+        if self.options.keys() == {"account"}:
+            return partial(type(self), account=self.alias), ()
         if self.options:
             raise TypeError(f"The mailer {self.alias!r} has options of its own and cannot be pickled")
         return type(None), ()

@@ -20,9 +20,6 @@ from sending_app.models import Mail
 #: Options that a worker reads from the settings.
 OF_THE_ACCOUNT = {"api_key": "SENDGRID_API_KEY", "api_url": "SENDGRID_API_URL", "timeout": "REQUESTS_TIMEOUT"}
 
-#: Size of the outbox's column.
-MAX_ALIAS = 64
-
 
 class EmailBackend(Mailer):
     """`send()` returns once the mail is in the outbox. It is sent if and only if the transaction commits.
@@ -35,11 +32,11 @@ class EmailBackend(Mailer):
     def __init__(self, fail_silently: bool = False, *, alias: str | None = None, **options: Any) -> None:
         super().__init__(fail_silently, alias=alias, **options)
         self._lanes: set[Mail.Lane] = set()
-        if len(self.alias) > MAX_ALIAS:
+        if len(self.alias) > conf.MAX_NAME:
             raise ConfigurationError(
-                f"The mailer {self.alias!r} needs a name of up to {MAX_ALIAS} characters."
+                f"The mailer {self.alias!r} needs a name of up to {conf.MAX_NAME} characters."
             )
-        # A worker must find the account's options under the alias.
+        # A worker must find the account's options under the name.
         in_code = self.options.keys() & OF_THE_ACCOUNT.keys()
         try:
             in_settings = account.named(self.alias)
@@ -51,8 +48,9 @@ class EmailBackend(Mailer):
             if getattr(self.account, option) != getattr(in_settings, option, None):
                 raise ConfigurationError(
                     f"The queued backend takes no {option} in code: a worker sends the mail, and rows keep "
-                    f"no keys. Set ANYMAIL[{OF_THE_ACCOUNT[option]!r}], or {option!r} in the OPTIONS of a "
-                    "mailer in MAILERS; or use sending_app.backends.direct.EmailBackend."
+                    f"no keys. Set ANYMAIL[{OF_THE_ACCOUNT[option]!r}], or {option!r} of an account in "
+                    f"{conf.ACCOUNTS.places()[0]}, or in the OPTIONS of a mailer in MAILERS; or use "
+                    "sending_app.backends.direct.EmailBackend."
                 )
 
     def _dispatch(self, message: Any, composed: Composed) -> None:

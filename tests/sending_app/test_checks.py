@@ -7,7 +7,7 @@ from django.core import checks
 from kombu import Queue
 from pytest_django import Settings
 
-from sending_app import conf
+from sending_app import account, conf
 from sending_app.checks import DIRECT, QUEUED, check_mail_settings, check_mail_tasks
 from sending_app.tasks import BULK, MAIL
 from tests.support.sending.django_mail import use_backend
@@ -135,3 +135,43 @@ def test_an_unknown_send_default_is_a_warning(anymail: Callable[..., None]) -> N
     anymail(SEND_DEFAULTS={"tgs": ["news"], "tags": [], "headers": {}})
     (warning,) = check_mail_settings()
     assert (warning.id, warning.hint) == ("sending_app.W002", "Did you mean 'tags'?")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, "no API key"),
+        ({"api_key": ""}, "no API key"),
+        ({"api_key": "SG.news", "api_kye": ""}, "unknown option 'api_kye'"),
+        ({"api_key": "SG.news", "timeout": "long"}, "REQUESTS_TIMEOUT"),
+        ({"api_key": "SG.news", "idna_encoder": "idna1999"}, "idna1999"),
+    ],
+)
+def test_each_named_account_is_checked(
+    anymail: Callable[..., None], options: dict[str, str], expected: str
+) -> None:
+    anymail(SENDGRID_ACCOUNTS={"good": {"api_key": "SG.good"}, "news": options})
+    (found,) = check_mail_settings()
+    assert found.id == "sending_app.W001"
+    assert expected in found.msg
+
+
+@pytest.mark.parametrize(
+    ("accounts", "expected"),
+    [
+        (["news"], "must be a dict of accounts"),
+        ({"news": "SG.news"}, "must be a dict of accounts"),
+        ({7: {}}, "the name 7 must be a string"),
+        ({"": {}}, "the name '' must be a string"),
+        ({"a" * 65: {}}, "1 to 64 characters"),
+        ({"default": {}}, "'default' is the account of SENDGRID_API_KEY"),
+    ],
+)
+def test_named_accounts_in_no_usable_form_are_an_error(
+    anymail: Callable[..., None], accounts: object, expected: str
+) -> None:
+    anymail(SENDGRID_ACCOUNTS=accounts)
+    (found,) = check_mail_settings()
+    assert found.id == "sending_app.E001"
+    assert expected in found.msg
+    assert account.usable() == []

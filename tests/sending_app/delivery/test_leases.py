@@ -138,6 +138,14 @@ def test_each_mail_is_taken_with_the_account_of_its_mailer(database: str) -> Non
     assert {(one.alias, one.api_key) for one in taken} == {("default", "SG.one"), ("news", "SG.news")}
 
 
+def test_each_mail_is_taken_with_the_account_of_its_name(database: str, anymail: Callable[..., None]) -> None:
+    anymail(SENDGRID_API_KEY="SG.one", SENDGRID_ACCOUNTS={"news": {"api_key": "SG.news"}})
+    put_in_outbox(alias="news")
+    put_in_outbox()
+    taken = {take().account for _ in range(2)}
+    assert {(one.alias, one.api_key) for one in taken} == {("default", "SG.one"), ("news", "SG.news")}
+
+
 def test_mails_of_a_mailer_without_settings_are_not_taken(
     database: str, anymail: Callable[..., None], settings: Settings
 ) -> None:
