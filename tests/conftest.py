@@ -20,6 +20,9 @@ from events_app.shared import engine, redis, wakeup
 from tests.support import database_cleanup, examples
 from tests.support.databases import Router
 
+# A project on its own settings: `tests/flows/test_host_project.py` runs its tests.
+collect_ignore = ["host_project"]
+
 AnySignal = TypeVar("AnySignal", bound=signals.ReceiverSignal)
 
 

@@ -1,0 +1,74 @@
+"""A project of somebody else on the built wheel, with a user model, a Celery app and tests of its own.
+
+The project is `tests/host_project`. Its Python and Django are those that run this test.
+"""
+
+import re
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from devstack.valkey import Valkey
+from fake_sendgrid.webhook_sender import WebhookSender
+from tests.support.flows import host_project
+from tests.support.flows.deployment import Servers
+from tests.support.flows.host_project import HostProject
+
+
+@pytest.fixture(scope="session")
+def wheel_folder(built: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the wheel is installed."""
+    folder = tmp_path_factory.mktemp("wheel")
+    host_project.install(built[0], folder)
+    return folder
+
+
+@pytest.fixture
+def project(servers: Servers, wheel_folder: Path, tmp_path: Path) -> HostProject:
+    valkey, database_url = servers
+    return HostProject(tmp_path, wheel_folder, valkey, database_url, WebhookSender().public_key)
+
+
+def commands_of_clients(valkey: Valkey) -> set[str]:
+    """The commands that the server has got, without those of our own connections."""
+    with closing(Redis.from_url(valkey.url(0))) as server:
+        names = {name.removeprefix("cmdstat_") for name in server.info("commandstats")}
+    return names - {"ping", "info", "quit", "hello", "select", "client|setinfo", "config|get"}
+
+
+def test_the_project_imports_the_packages_from_the_wheel(project: HostProject, wheel_folder: Path) -> None:
+    script = "import events_app, sending_app; print(events_app.__file__); print(sending_app.__file__)"
+    assert project.run("-c", script).split() == [
+        str(wheel_folder / "events_app" / "__init__.py"),
+        str(wheel_folder / "sending_app" / "__init__.py"),
+    ]
+
+
+def test_the_project_passes_the_checks_and_needs_no_migration(project: HostProject) -> None:
+    project.run("manage.py", "migrate", "--verbosity", "0")
+    checked = project.run("manage.py", "check", "--database", "default", "--fail-level", "WARNING")
+    assert "no issues" in checked
+    assert "No changes" in project.run("manage.py", "makemigrations", "--check", "--dry-run")
+
+
+def test_the_tests_of_the_project_pass_with_djangos_runner_and_touch_no_redis(
+    project: HostProject, servers: Servers
+) -> None:
+    output = project.run("manage.py", "test", "--noinput")
+    ran = re.search(r"^Ran (\d+) tests", output, re.MULTILINE)
+    assert ran, output
+    assert int(ran[1]) >= 3
+    assert not commands_of_clients(servers.valkey)
+
+
+def test_the_tests_of_the_project_pass_with_pytest_and_touch_no_redis(
+    project: HostProject, servers: Servers
+) -> None:
+    # The environment of our tests has a plugin that starts a Valkey; a project has none.
+    output = project.run("-m", "pytest", "-W", "error", "-p", "no:valkey")
+    passed = re.search(r"(\d+) passed", output)
+    assert passed, output
+    assert int(passed[1]) >= 4
+    assert not commands_of_clients(servers.valkey)

@@ -1,0 +1,7 @@
+"""The app of the user model."""
+
+from django.apps import AppConfig
+
+
+class AccountsConfig(AppConfig):
+    name = "accounts"
