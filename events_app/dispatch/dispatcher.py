@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import billiard.common
 from celery.exceptions import SoftTimeLimitExceeded
-from django.db import DatabaseError, InterfaceError, OperationalError, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
 
 from events_app import sql
 from events_app.conf import ATOMIC_DISPATCH
@@ -39,21 +39,25 @@ _RECEIVER_UNKNOWN = (
 )
 
 
+#: Whether an exception of a receiver is to come out of the dispatcher, once the failure is recorded.
+Raises: TypeAlias = Callable[[BaseException], bool]
+
 #: Seconds of recovery (and at least one event) before recovery yields to fresh events.
 RECOVERY_SLICE = 1.0
 
 
-def deliver(deliveries: Sequence[Delivery], lease: Lease) -> bool:
+def deliver(deliveries: Sequence[Delivery], lease: Lease, raises: Raises = lambda _: False) -> bool:
     """Call the receivers of these deliveries. When the budget ends first, release the rest and return False.
 
     The first delivery starts even without budget, so every call makes progress.
-    Raises DatabaseUnavailable and counts no failure; the current delivery is orphaned.
+    Raises DatabaseUnavailable and counts no failure; the current delivery is orphaned. Raises the first
+    exception of a receiver for which `raises` is true; the other receivers of the delivery wait for a retry.
     """
     buffer = ResultBuffer(lease)
     receivers = {
         webhook: _receivers(webhook, lease) for webhook in {delivery.webhook for delivery in deliveries}
     }
-    call = _call_strategy(buffer)
+    call = _call_strategy(buffer, raises)
     begun = 0
     try:
         for delivery in deliveries:
@@ -82,7 +86,8 @@ def recover(lease: Lease, yields: Callable[[], bool]) -> bool:
             return True
         buffer = ResultBuffer(lease)
         try:
-            _deliver(delivery, _receivers(delivery.webhook, lease), buffer, _call_strategy(buffer))
+            call = _call_strategy(buffer, raises=lambda _: False)
+            _deliver(delivery, _receivers(delivery.webhook, lease), buffer, call)
         finally:
             # This event was alone when the database went away, so the event may be the cause. Let the
             # lease expire, which counts one worker death.
@@ -115,9 +120,11 @@ class _Calls:
             *(self.remaining.keys() - receivers),
         )
         self.failed = False
+        #: The exception that is to come out of the dispatcher.
+        self.error: BaseException | None = None
 
-    def make(self, guard: Callable[[], AbstractContextManager[None]]) -> None:
-        """Call the receivers, each inside a `guard`; set `remaining` and `failed`.
+    def make(self, guard: Callable[[], AbstractContextManager[None]], raises: Raises) -> None:
+        """Call the receivers, each inside a `guard`; set `remaining`, `failed` and `error`.
 
         Raises DatabaseUnavailable, TransactionLost, or SystemExit when this process is told to end.
         """
@@ -144,6 +151,9 @@ class _Calls:
                 self._record_failure(name, traceback.format_exc(), counter)
                 if isinstance(error, TransactionLost):
                     raise
+                if raises(error):
+                    self.error = error
+                    break
             else:
                 del self.remaining[name]
 
@@ -170,13 +180,13 @@ class _Calls:
 _Call: TypeAlias = Callable[[_Calls], None]
 
 
-def _call_strategy(buffer: ResultBuffer) -> _Call:
+def _call_strategy(buffer: ResultBuffer, raises: Raises) -> _Call:
     if ATOMIC_DISPATCH.get():
-        return _in_one_transaction
+        return partial(_in_one_transaction, raises=raises)
     outside = Outside()
 
     def call_one_by_one(calls: _Calls) -> None:
-        calls.make(lambda: outside)
+        calls.make(lambda: outside, raises)
         if calls.remaining:
             _save_progress(calls)
         else:
@@ -204,6 +214,8 @@ def _deliver(
         if calls:
             buffer.interrupted[delivery.pk] = calls.remaining
         raise
+    if calls and calls.error:
+        raise calls.error
 
 
 def _calls(delivery: Delivery, receivers: dict[str, NamedReceiver], buffer: ResultBuffer) -> "_Calls | None":
@@ -230,16 +242,18 @@ def _calls(delivery: Delivery, receivers: dict[str, NamedReceiver], buffer: Resu
     return calls
 
 
-def _in_one_transaction(calls: _Calls) -> None:
+def _in_one_transaction(calls: _Calls, raises: Raises) -> None:
     """Commit the receivers' writes and the delivery's result together, or neither."""
     using = events_database()
+    is_inner = connections[using].in_atomic_block  # in the transaction of a test
     pk, lease = calls.delivery.pk, calls.lease
     try:
         with transaction.atomic(using=using):
-            sql.end_when_idle(using, lease_duration_ms())
+            if not is_inner:
+                sql.end_when_idle(using, lease_duration_ms())
             if not leased([pk], lease).select_for_update().values_list("pk"):
                 return  # another worker holds the lease
-            calls.make(partial(transactions.inside, using))
+            calls.make(partial(transactions.inside, using), raises)
             if calls.remaining:
                 _save_progress(calls)
             else:
@@ -250,7 +264,9 @@ def _in_one_transaction(calls: _Calls) -> None:
     except Exception as error:  # noqa: BLE001 (for example a constraint checked at the commit)
         # The transaction is rolled back, so all receivers are called again. (If only a receiver's on_commit
         # function raised, the transaction is committed, and the row is gone.)
-        transactions.reset(using)
+        if not is_inner:
+            transactions.reset(using)
+        calls.error = error if raises(error) else None
         blame = "" if isinstance(error, TransactionLost) else traceback.format_exc()
         calls.remaining = {name: calls.remaining.get(name) or blame for name in calls.wanted}
         calls.failed = True

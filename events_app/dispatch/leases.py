@@ -174,11 +174,14 @@ def _due(lane: Q, kind: Kind) -> "QuerySet[AbstractPendingDelivery]":
 
 
 def _take(lane: Q, order: str, lease: Lease, limit: int) -> list[Delivery]:
-    if limit == 0:
-        return []
+    return take(_due(lane, lease.kind).order_by(order), lease, limit) if limit else []
+
+
+def take(free: "QuerySet[AbstractPendingDelivery]", lease: Lease, limit: int | None = None) -> list[Delivery]:
+    """Lease up to `limit` of these pending deliveries, which no worker has."""
     with transaction.atomic(using=events_database()):
-        free = _due(lane, lease.kind).order_by(order).select_for_update(skip_locked=True)
-        pks = list(free.values_list("pk", flat=True)[:limit])
+        locked = free.select_for_update(skip_locked=True)
+        pks = list(locked.values_list("pk", flat=True)[:limit])
         if pks:
             due = database_now(events_database()) + lease_duration()
             _pending(lease.kind).filter(AnyOf("pk", sorted(pks))).update(lease=lease.token, due=due)

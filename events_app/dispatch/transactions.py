@@ -3,8 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
 from django.db.transaction import TransactionManagementError
+
+_WENT_ON = (
+    "The receiver went on after a database error in a transaction. Its writes were rolled back. "
+    "To handle a database error, put the statement into transaction.atomic()."
+)
 
 
 class TransactionLost(Exception):
@@ -14,16 +19,19 @@ class TransactionLost(Exception):
 class Outside:
     """Guard of a receiver called outside a transaction: roll back a transaction left open.
 
-    Raises TransactionManagementError then, unless the receiver itself raised.
+    Raises TransactionManagementError then, unless the receiver itself raised. A transaction that was open
+    before, as in Django's TestCase, stays open and usable: if the receiver broke it, its writes are rolled
+    back.
     """
 
     def __init__(self) -> None:
         self._before = _open_transactions()
 
     def __enter__(self) -> None:
-        pass
+        self._savepoints = {alias: connections[alias].savepoint() for alias in self._before}
 
     def __exit__(self, raised: type[BaseException] | None, *_: object) -> None:
+        intact = [_leave_savepoint(alias, savepoint) for alias, savepoint in self._savepoints.items()]
         left_open = _open_transactions() - self._before
         for alias in left_open:
             reset(alias)
@@ -31,6 +39,8 @@ class Outside:
             raise TransactionManagementError(
                 "The receiver returned in the middle of a transaction, which was rolled back."
             )
+        if not all(intact) and raised is None:
+            raise TransactionManagementError(_WENT_ON)
 
 
 @contextmanager
@@ -47,9 +57,7 @@ def inside(using: str) -> Iterator[None]:
             yield
             if connection.needs_rollback and not connection.closed_in_transaction:
                 # Django would roll back silently.
-                raise TransactionManagementError(
-                    "The receiver went on after a database error. Its writes were rolled back."
-                )
+                raise TransactionManagementError(_WENT_ON)
     finally:
         is_intact = connection.in_atomic_block and len(connection.savepoint_ids) == depth
         if not is_intact or connection.needs_rollback or connection.closed_in_transaction:
@@ -74,6 +82,24 @@ def reset(using: str) -> None:
     connection = connections[using]
     connection.in_atomic_block = connection.closed_in_transaction = False
     connection.close()
+
+
+def _leave_savepoint(alias: str, savepoint: str) -> bool:
+    """Whether the transaction is intact. A broken transaction is rolled back to the savepoint."""
+    connection = connections[alias]
+    if connection.closed_in_transaction:
+        return False  # nothing is left to roll back
+    if not connection.needs_rollback:
+        try:
+            connection.savepoint_commit(savepoint)
+        except DatabaseError:  # PostgreSQL accepts nothing but a rollback after an error
+            pass
+        else:
+            return True
+    connection.needs_rollback = False
+    connection.savepoint_rollback(savepoint)
+    connection.savepoint_commit(savepoint)
+    return False
 
 
 def _open_transactions() -> set[str]:

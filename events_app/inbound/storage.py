@@ -6,12 +6,15 @@ import re
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from functools import cache
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.files.storage import FileSystemStorage, Storage, storages
+from django.core.files.storage import FileSystemStorage, InMemoryStorage, Storage, storages
 from django.core.files.uploadedfile import TemporaryUploadedFile
 from django.utils import timezone
+
+from events_app.shared.eager import is_eager
 
 #: The name in STORAGES. The default storage is often public, so inbound mails have their own.
 ALIAS = "sendgrid_inbound"
@@ -30,7 +33,12 @@ def is_configured() -> bool:
 
 
 def backend() -> Storage:
-    """The storage; raises ImproperlyConfigured with the missing setting."""
+    """The storage; raises ImproperlyConfigured with the missing setting.
+
+    In a test run the storage is in memory: no rollback would remove a test's files from a folder or a bucket.
+    """
+    if is_eager():
+        return _in_memory()
     if not is_configured():
         raise ImproperlyConfigured(
             f'STORAGES has no "{ALIAS}", the storage of inbound mails. Add a private storage with no other '
@@ -38,6 +46,11 @@ def backend() -> Storage:
             f'"OPTIONS": {{"location": "/var/lib/inbound"}}}}'
         )
     return storages[ALIAS]
+
+
+@cache
+def _in_memory() -> Storage:
+    return InMemoryStorage()
 
 
 def save_file(spooled: TemporaryUploadedFile) -> str:

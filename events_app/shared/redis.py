@@ -3,11 +3,13 @@
 import time
 from functools import cache, lru_cache
 
+from redis import ConnectionError as RedisConnectionError
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.connection import parse_url
 from redis.retry import Retry
 
+from events_app.shared.eager import is_eager
 from events_app.shared.setting import Setting, non_empty_text
 
 # Cached, because every post reads the URL.
@@ -36,17 +38,26 @@ _open_until = 0.0
 
 def for_webhooks() -> Redis:
     """A client for web requests, with a timeout of a second: the view must answer a post within two."""
-    return _client(REDIS_URL.get(), 1.0)
+    return _connect(1.0)
 
 
 def for_workers() -> Redis:
     """A client for workers, with a longer timeout."""
-    return _client(REDIS_URL.get(), 5.0)
+    return _connect(5.0)
 
 
 def for_wake_ups() -> Redis:
     """A client for suppressing wake-ups, with a timeout of half a second."""
-    return _client(REDIS_URL.get(), 0.5)
+    return _connect(0.5)
+
+
+def _connect(timeout: float) -> Redis:
+    # The settings of a test run often name the Redis of the developer's own server and worker.
+    if is_eager():
+        raise RedisConnectionError(
+            "A test run uses no Redis. To test with servers, set ANYMAIL['EAGER_IN_TESTS'] = False."
+        )
+    return _client(REDIS_URL.get(), timeout)
 
 
 def key(name: str = "") -> str:

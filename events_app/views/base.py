@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
+from typing import Generic, TypeVar
 
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ImproperlyConfigured
@@ -18,6 +19,7 @@ from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
 from events_app.shared import counters
+from events_app.shared.eager import is_eager
 from events_app.shared.setting import Setting
 from events_app.views import signature
 
@@ -29,6 +31,10 @@ _TIMESTAMP = HttpHeaders.to_wsgi_name(signature.TIMESTAMP_HEADER)
 
 #: Seconds that a signature's timestamp may lie in the future, by our clock.
 MOST_AHEAD = 3600
+
+
+#: What a view has taken from a post.
+Content = TypeVar("Content")
 
 
 class WebhookResponse(HttpResponse):
@@ -50,7 +56,7 @@ class Refusal(Exception):
 # non_atomic_requests: with ATOMIC_REQUESTS, Django would fail before it calls the view while the database is
 # away.
 @method_decorator([csrf_exempt, login_not_required, non_atomic_requests], name="dispatch")
-class WebhookView(View):
+class WebhookView(View, Generic[Content]):
     """Accepts posts, or answers with the reason for a refusal."""
 
     http_method_names = ["post", "head"]  # noqa: RUF012 (as Django has it)
@@ -64,17 +70,30 @@ class WebhookView(View):
         return HttpResponse()
 
     def post(self, request: HttpRequest) -> HttpResponse:
+        in_test = is_eager()
         try:
-            self.accept(request)
+            content = self.accept(request)
+            if not in_test:
+                self.hand_over(content)
         except Refusal as refusal:
             return self._refuse(refusal)
         except ImproperlyConfigured as error:
             logger.error("A setting is unusable: %s", error)
             return self._refuse(Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "a setting here is unusable"))
+        if in_test:
+            self.call_receivers(content)
         return WebhookResponse()
 
-    def accept(self, request: HttpRequest) -> None:
-        """Raises Refusal, or ImproperlyConfigured."""
+    def accept(self, request: HttpRequest) -> Content:
+        """The content of an authentic post. Raises Refusal, or ImproperlyConfigured."""
+        raise NotImplementedError
+
+    def hand_over(self, content: Content) -> None:
+        """Leave the content to a worker. Raises Refusal."""
+        raise NotImplementedError
+
+    def call_receivers(self, content: Content) -> None:
+        """Do a worker's part, in a test run. Raises an exception of a receiver."""
         raise NotImplementedError
 
     def _refuse(self, refusal: Refusal) -> HttpResponse:

@@ -18,6 +18,7 @@ from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest
 
 from events_app import conf, tasks
+from events_app.dispatch import eager
 from events_app.inbound import storage, store
 from events_app.shared import wakeup
 from events_app.views import signature
@@ -32,7 +33,7 @@ logger = logging.getLogger(__name__)
 CHUNK = 256 * 1024
 
 
-class SendGridInboundWebhookView(WebhookView):
+class SendGridInboundWebhookView(WebhookView[str]):
     """Inbound Parse's webhook. A 2xx answer means: the storage has the post, and the database a row.
 
     The view does not read the mail; a worker does. `as_view()` takes settings for a single URL: `basic_auth`
@@ -43,9 +44,10 @@ class SendGridInboundWebhookView(WebhookView):
 
     inbound_webhook_verification_key: str | Sequence[str] | None = None
 
-    def accept(self, request: HttpRequest) -> None:
+    def accept(self, request: HttpRequest) -> str:
+        """The name of the post's file in the storage."""
         try:
-            self._accept(request)
+            return self._accept(request)
         except (Refusal, ImproperlyConfigured):
             raise
         except (DatabaseError, InterfaceError) as error:
@@ -58,7 +60,13 @@ class SendGridInboundWebhookView(WebhookView):
             logger.exception("Could not accept a mail")
             raise _retry_later("something went wrong here") from None
 
-    def _accept(self, request: HttpRequest) -> None:
+    def hand_over(self, content: str) -> None:
+        wakeup.wake(tasks.deliver_inbound)
+
+    def call_receivers(self, content: str) -> None:
+        eager.deliver_waiting(store.INBOUND_MAILS, mail__file=content)
+
+    def _accept(self, request: HttpRequest) -> str:
         secrets = conf.BASIC_AUTH.get(self.basic_auth)
         keys = conf.INBOUND_KEYS.get(self.inbound_webhook_verification_key)
         _check_credentials(request, secrets, keys)
@@ -75,10 +83,9 @@ class SendGridInboundWebhookView(WebhookView):
                 usable, timestamp=timestamp, signature=signed, digest=signed_content.digest()
             ):
                 raise _retry_later(f"the signature fits no key of {conf.INBOUND_KEYS.name}")
-            self._save(request, body, size, content.digest())
-        wakeup.wake(tasks.deliver_inbound)
+            return self._save(request, body, size, content.digest())
 
-    def _save(self, request: HttpRequest, body: TemporaryUploadedFile, size: int, digest: bytes) -> None:
+    def _save(self, request: HttpRequest, body: TemporaryUploadedFile, size: int, digest: bytes) -> str:
         try:
             file = storage.save_file(body)
         except Exception as error:  # noqa: BLE001 (each storage has errors of its own)
@@ -92,7 +99,7 @@ class SendGridInboundWebhookView(WebhookView):
             # A connection that breaks at the commit hides whether the row was committed.
             with suppress(DatabaseError, InterfaceError):
                 if store.is_saved(file):
-                    return
+                    return file
             # SendGrid posts the mail again. If such files stayed, an outage would fill the storage.
             try:
                 storage.remove_file(file)
@@ -102,6 +109,7 @@ class SendGridInboundWebhookView(WebhookView):
                     storage.describe_error(error),
                 )
             raise
+        return file
 
 
 def _retry_later(why: str) -> Refusal:

@@ -7,13 +7,14 @@ from django.http import HttpRequest
 from django.http.request import UnreadablePostError
 
 from events_app import conf, stream, tasks
+from events_app.dispatch import eager
 from events_app.shared import wakeup
 from events_app.views import signature
 from events_app.views.base import Refusal, WebhookView, fault_in_headers, signature_headers, usable_keys
 from events_app.views.split import NotAnArray, TooMany, split
 
 
-class SendGridTrackingWebhookView(WebhookView):
+class SendGridTrackingWebhookView(WebhookView[list[bytes]]):
     """The Event Webhook's view. A 2xx answer means: Redis has every event of the post.
 
     After a non-2xx answer SendGrid retries for 24 hours. `as_view()` takes settings for a single URL:
@@ -24,7 +25,7 @@ class SendGridTrackingWebhookView(WebhookView):
 
     tracking_webhook_verification_key: str | Sequence[str] | None = None
 
-    def accept(self, request: HttpRequest) -> None:
+    def accept(self, request: HttpRequest) -> list[bytes]:
         secrets = conf.BASIC_AUTH.get(self.basic_auth)
         keys = conf.VERIFICATION_KEYS.get(self.tracking_webhook_verification_key)
         # Before a stranger can keep this view waiting for a body.
@@ -44,15 +45,21 @@ class SendGridTrackingWebhookView(WebhookView):
                     HTTPStatus.FORBIDDEN, f"the signature fits no key of {conf.VERIFICATION_KEYS.name}"
                 )
         try:
-            events = split(body)
-            if events and stream.append(self.webhook, events):
-                wakeup.wake(tasks.drain)
+            return split(body)
         except NotAnArray as error:
             raise Refusal(HTTPStatus.BAD_REQUEST, str(error)) from None
         except TooMany as error:
             raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error)) from None
+
+    def hand_over(self, content: list[bytes]) -> None:
+        try:
+            if content and stream.append(self.webhook, content):
+                wakeup.wake(tasks.drain)
         except stream.AppendFailed as error:
             raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, f"not taken, send again: {error}") from None
+
+    def call_receivers(self, content: list[bytes]) -> None:
+        eager.deliver_events(self.webhook, content)
 
 
 def _read(request: HttpRequest, limit: int) -> bytes:
