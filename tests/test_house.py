@@ -35,7 +35,7 @@ NAMES = (
 
 #: Public modules that export their names in `__all__`.
 EXPORTING = (
-    *("events_app.signals", "events_app.inbound.message", "events_app.views"),
+    *("events_app.signals", "events_app.inbound.message", "events_app.views", "events_app.testing"),
     *("sending_app.message", "sending_app.signals", "sending_app.exceptions", "sending_app.timeline"),
     "sending_app.testing",
 )

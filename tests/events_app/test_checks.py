@@ -1,11 +1,14 @@
 """What is wrong is named before the first post comes."""
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
 from django.core import checks
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
 from django.db import connections
 from django.http import HttpResponse
 from django.urls import path
@@ -15,8 +18,10 @@ from pytest_django import Settings
 from events_app.checks import (
     check_database,
     check_event_queues,
+    check_event_tasks_are_queued,
     check_receiver_names,
     check_webhook_settings,
+    check_webhooks_accept_posts,
 )
 from events_app.inbound import storage
 from events_app.signals import InboundSignal, ReceiverSignal
@@ -29,8 +34,13 @@ KEY = "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY"
 INBOUND_KEY = "SENDGRID_INBOUND_WEBHOOK_VERIFICATION_KEY"
 
 
+def deploy_check() -> list[checks.CheckMessage]:
+    """What `check --deploy` finds in the settings of the webhooks."""
+    return [*check_webhook_settings(), *check_webhooks_accept_posts()]
+
+
 def ids() -> list[str | None]:
-    return [found.id for found in check_webhook_settings()]
+    return [found.id for found in deploy_check()]
 
 
 def test_sound_settings_pass_the_checks(anymail: Callable[..., None]) -> None:
@@ -44,13 +54,16 @@ def test_checks_are_registered() -> None:
     assert {check_webhook_settings, check_database, check_event_queues, check_receiver_names} <= set(
         checks.registry.registry.get_checks()
     )
+    deploy = {check_webhooks_accept_posts, check_event_tasks_are_queued}
+    assert not deploy & set(checks.registry.registry.get_checks())
+    assert deploy <= set(checks.registry.registry.get_checks(include_deployment_checks=True))
     assert checks.run_checks(tags=[checks.Tags.security, checks.Tags.database], databases=["default"]) == []
 
 
 @pytest.mark.parametrize("value", ["a day", -1, True, False])
 def test_an_unusable_value_is_an_error(anymail: Callable[..., None], value: object) -> None:
     anymail(SENDGRID_TRACKING_WEBHOOK_MAX_AGE=value)
-    (found,) = check_webhook_settings()
+    (found,) = deploy_check()
     assert (found.id, found.level) == ("events_app.E001", checks.ERROR)
     assert "ANYMAIL['SENDGRID_TRACKING_WEBHOOK_MAX_AGE']" in found.msg
 
@@ -64,7 +77,7 @@ def test_all_unusable_values_are_named_at_once(anymail: Callable[..., None]) -> 
 @pytest.mark.parametrize("key", ["nonsense", "SG.an-api-key-pasted-by-mistake"])
 def test_an_invalid_public_key_is_an_error(anymail: Callable[..., None], name: str, key: str) -> None:
     anymail(**{name: [WebhookSender().public_key, key]})
-    (found,) = check_webhook_settings()
+    (found,) = deploy_check()
     assert found.id == "events_app.E002"
     assert f"{name}, key 2: not a public key" in found.msg
     assert key not in str(found)
@@ -73,7 +86,7 @@ def test_an_invalid_public_key_is_an_error(anymail: Callable[..., None], name: s
 @pytest.mark.parametrize("secret", ["no-colon-in-this-one", ":password-without-user"])
 def test_a_secret_without_user_and_password_is_an_error(anymail: Callable[..., None], secret: str) -> None:
     anymail(WEBHOOK_SECRET=["sendgrid:a-secret-for-tests-only", secret])
-    (found,) = check_webhook_settings()
+    (found,) = deploy_check()
     assert found.id == "events_app.E003"
     assert "entry 2" in found.msg
     assert secret not in str(found)
@@ -81,7 +94,7 @@ def test_a_secret_without_user_and_password_is_an_error(anymail: Callable[..., N
 
 def test_missing_webhook_keys_and_secrets_are_errors(anymail: Callable[..., None]) -> None:
     anymail(WEBHOOK_SECRET=[])
-    events, mails = check_webhook_settings()
+    events, mails = deploy_check()
     assert (events.id, mails.id) == ("events_app.E004", "events_app.E008")
     assert KEY in str(events.hint)
     assert INBOUND_KEY in str(mails.hint)
@@ -101,7 +114,7 @@ def test_an_unknown_setting_name_is_a_warning(
     anymail: Callable[..., None], name: str, hint: str | None
 ) -> None:
     anymail(**{name: "value"})
-    (found,) = check_webhook_settings()
+    (found,) = deploy_check()
     assert (found.id, found.level) == ("events_app.W001", checks.WARNING)
     assert name in found.msg
     assert hint is None or found.hint == hint
@@ -114,7 +127,7 @@ def test_anymail_setting_names_are_known(anymail: Callable[..., None]) -> None:
 
 def test_a_guessable_password_is_a_warning(anymail: Callable[..., None]) -> None:
     anymail(WEBHOOK_SECRET="sendgrid:secret")
-    (found,) = check_webhook_settings()
+    (found,) = deploy_check()
     assert found.id == "events_app.W002"
     assert "sendgrid:secret" not in str(found)
 
@@ -144,18 +157,40 @@ def test_sqlite_options_that_cause_lock_errors_are_a_warning(
     assert [found.id for found in check_database()] == ["events_app.W004"]
 
 
+def test_a_test_run_is_not_warned_of_lock_errors_of_workers(
+    monkeypatch: pytest.MonkeyPatch, anymail: Callable[..., None]
+) -> None:
+    monkeypatch.setitem(connections["default"].settings_dict, "OPTIONS", {})
+    anymail(EAGER_IN_TESTS=True)
+    assert check_database() == []
+
+
+@pytest.mark.parametrize("arguments", [(), ("--database", "default")])
+def test_settings_for_tests_stop_no_command_and_are_errors_in_a_deployment(
+    anymail: Callable[..., None], monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    anymail(WEBHOOK_SECRET=[])
+    monkeypatch.setitem(app.conf, "task_always_eager", True)
+    call_command("check", *arguments)
+    with pytest.raises(SystemCheckError) as raised:
+        call_command("check", "--deploy", *arguments)
+    found = set(re.findall(r"events_app\.E\d+", str(raised.value)))
+    assert found == {"events_app.E004", "events_app.E005", "events_app.E008"}
+
+
 def test_postgresql_needs_no_sqlite_options(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Router, "events", "postgres")
     assert check_database() == []
 
 
 def test_the_celery_settings_of_workers_pass_the_checks() -> None:
-    assert check_event_queues() == []
+    assert check_event_queues() == check_event_tasks_are_queued() == []
 
 
 def test_eager_tasks_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(app.conf, "task_always_eager", True)
-    assert [found.id for found in check_event_queues()] == ["events_app.E005"]
+    assert check_event_queues() == []
+    assert [found.id for found in check_event_tasks_are_queued()] == ["events_app.E005"]
 
 
 def test_a_queue_missing_from_task_queues_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,14 +251,14 @@ def test_without_inbound_storage_and_key_inbound_is_not_checked(
 def test_an_inbound_key_without_storage_is_an_error(anymail: Callable[..., None], settings: Settings) -> None:
     keep_no_mail(settings)
     anymail(**{INBOUND_KEY: WebhookSender().public_key})
-    (found,) = check_webhook_settings()
+    (found,) = deploy_check()
     assert found.id == "events_app.E007"
     assert 'STORAGES has no "sendgrid_inbound"' in found.msg
 
 
 def test_an_unimportable_storage_is_an_error(settings: Settings) -> None:
     use_storage(settings, "nowhere.Storage")
-    (found,) = check_webhook_settings()
+    (found,) = deploy_check()
     assert found.id == "events_app.E007"
     assert "nowhere.Storage" in found.msg
 
@@ -232,7 +267,7 @@ def test_inbound_storage_without_an_inbound_key_is_an_error(
     anymail: Callable[..., None], settings: Settings
 ) -> None:
     anymail(WEBHOOK_SECRET=[], **{KEY: WebhookSender().public_key})
-    (found,) = check_webhook_settings()
+    (found,) = deploy_check()
     assert found.id == "events_app.E008"
     anymail(WEBHOOK_ALLOW_INSECURE=True)
     settings.DEBUG = True
@@ -270,7 +305,7 @@ def test_a_remote_storage_without_a_location_passes_the_checks(settings: Setting
 def test_inbound_middleware_that_is_not_first_is_a_warning(settings: Settings, where: int | None) -> None:
     keeper, *others = settings.MIDDLEWARE
     settings.MIDDLEWARE = others if where is None else [*others[:where], keeper, *others[where:]]
-    (found,) = check_webhook_settings()
+    (found,) = deploy_check()
     assert (found.id, found.level) == ("events_app.W007", checks.WARNING)
     assert found.msg.startswith(f"{keeper} is not the first")
 

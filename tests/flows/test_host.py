@@ -141,6 +141,21 @@ def test_events_reach_the_receivers_of_a_host_project(host: Host) -> None:
         assert process.wait(0) == 0, process.output()
 
 
+@pytest.mark.quick
+@on_sqlite
+def test_a_deployment_with_the_email_backend_of_tests_still_uses_redis_and_a_worker(host: Host) -> None:
+    host.env["DJANGO_SETTINGS_MODULE"] = "tests.host.locmem"
+    host.web()
+    events = generate_events(20)
+    assert host.post(events) == 200
+    with closing(Redis.from_url(host.valkey.url(0))) as redis:
+        assert redis.xlen("{host:events}") == 1
+    assert host.heard() == {}
+
+    host.worker()
+    host.wait_until_heard(events)
+
+
 def test_the_tick_in_the_hosts_beat_finds_events_whose_wake_up_was_lost(host: Host) -> None:
     host.web()
     events = generate_events(20)

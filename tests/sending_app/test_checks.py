@@ -8,7 +8,13 @@ from kombu import Queue
 from pytest_django import Settings
 
 from sending_app import account, conf
-from sending_app.checks import DIRECT, QUEUED, check_mail_settings, check_mail_tasks
+from sending_app.checks import (
+    DIRECT,
+    QUEUED,
+    check_mail_settings,
+    check_mail_tasks,
+    check_mail_tasks_are_queued,
+)
 from sending_app.tasks import BULK, MAIL
 from tests.support.sending.django_mail import use_backend
 from workers.app import app
@@ -33,7 +39,8 @@ def ids() -> list[str | None]:
 
 
 def celery_ids() -> list[str | None]:
-    return [found.id for found in check_mail_tasks()]
+    """What `check --deploy` finds in the Celery app."""
+    return [found.id for found in (*check_mail_tasks(), *check_mail_tasks_are_queued())]
 
 
 def test_sound_settings_pass_the_checks() -> None:
@@ -41,7 +48,10 @@ def test_sound_settings_pass_the_checks() -> None:
 
 
 def test_checks_are_registered() -> None:
-    assert {check_mail_settings, check_mail_tasks} <= set(checks.registry.registry.get_checks())
+    always = set(checks.registry.registry.get_checks())
+    assert {check_mail_settings, check_mail_tasks} <= always
+    deploy = checks.registry.registry.get_checks(include_deployment_checks=True)
+    assert check_mail_tasks_are_queued in set(deploy) - always
 
 
 def test_all_unusable_values_are_named_at_once(anymail: Callable[..., None]) -> None:
@@ -100,6 +110,7 @@ def test_another_backend_needs_no_api_key(settings: Settings, anymail: Callable[
 def test_eager_tasks_are_an_error_with_the_queued_backend(settings: Settings) -> None:
     use_backend(settings, QUEUED)
     app.conf.task_always_eager = True
+    assert check_mail_tasks() == []
     assert celery_ids() == ["sending_app.E002"]
 
 
