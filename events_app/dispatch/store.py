@@ -17,6 +17,7 @@ from redis import RedisError
 from events_app import sql, stream
 from events_app.conf import DEDUPE_BY
 from events_app.decode import Unreadable, dedupe_key, raw_key
+from events_app.dispatch.duplicates import notice_changed_ids, notice_reused_ids
 from events_app.dispatch.leases import Delivery, Lease, lease_duration, lease_duration_ms
 from events_app.dispatch.results import ResultBuffer
 from events_app.models import Event, NewEvent, PendingDelivery
@@ -74,13 +75,21 @@ def store(entries: Sequence[Entry], lease: Lease) -> Stored:
     if not entries:
         return Stored([], dead_letters=0, duplicates=0)
     arrivals: dict[bytes, Arrival] = {}
-    for arrival in _arrivals(entries):
-        arrivals.setdefault(arrival.row.key, arrival)
+    duplicate_rows = [
+        arrival.row
+        for arrival in _arrivals(entries)
+        if arrivals.setdefault(arrival.row.key, arrival) is not arrival
+    ]
     new = _insert_or_split(list(arrivals.values()), lease)
     deliveries = [Delivery(pk, arrival.row, arrival.event) for pk, arrival in new if arrival.event]
     dead_letters, duplicates = len(new) - len(deliveries), events_in(entries) - len(new)
     counters.count(counters.DUPLICATE, duplicates)
     counters.count(counters.DEAD_LETTER_ON_ARRIVAL, dead_letters)
+    for _, arrival in new:
+        del arrivals[arrival.row.key]
+    duplicate_rows += [arrival.row for arrival in arrivals.values()]
+    notice_reused_ids(duplicate_rows, router.db_for_write(Event))
+    notice_changed_ids(arrival.event for _, arrival in new if arrival.event)
     return Stored(deliveries, dead_letters, duplicates)
 
 

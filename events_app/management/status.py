@@ -9,6 +9,7 @@ from django.db.models import Count, Min, Q
 from redis import RedisError
 
 from events_app import sql, stream, tasks
+from events_app.conf import DEDUPE_BY
 from events_app.dispatch.kinds import EVENTS, Kind
 from events_app.dispatch.leases import ORPHANED, events_database, pending_rows
 from events_app.inbound.filters import mails
@@ -117,6 +118,28 @@ def pipeline_page(figures: dict[str, Any]) -> Iterator[str]:
     if figures["counters"]:
         counted = [(name, count, counters.meaning(name)) for name, count in figures["counters"].items()]
         yield from section(("counted so far", "", ""), counted)
+        yield from _advice(figures["counters"])
+
+
+def _advice(counts: dict[str, int]) -> Iterator[str]:
+    """Say when `DEDUPE_BY="content"` would find duplicates better than SendGrid's ids do."""
+    if DEDUPE_BY.get() != "event_id":
+        return
+    if changed := counts.get(counters.ID_CHANGED):
+        yield (
+            f"ADVICE: SendGrid posted events again under another id ({changed} of a sample), and they were "
+            'stored again. Set ANYMAIL["DEDUPE_BY"] to "content".'
+        )
+    if opened := counts.get(counters.ID_CHANGED_OPENED):
+        yield (
+            f"NOTE: {opened} opens and clicks of a sample differ from another one in the id alone: one under "
+            'another id, or two within a second. With DEDUPE_BY = "content" both are stored as one.'
+        )
+    if reused := counts.get(counters.ID_REUSED):
+        yield (
+            f"WARNING: {reused} events of a sample had the id of a different event. They were taken for "
+            'duplicates and are lost. Set ANYMAIL["DEDUPE_BY"] to "content", which keeps both.'
+        )
 
 
 def _states(nouns: str, counts: dict[str, Any]) -> Iterator[str]:

@@ -21,6 +21,9 @@ def _counter(name: str, description: str) -> str:
 
 
 DUPLICATE = _counter("duplicate", "events already in the database")
+ID_CHANGED = _counter("id_changed", "new events equal to an earlier event but for SendGrid's id, of a sample")
+ID_CHANGED_OPENED = _counter("id_changed_opened", "opens and clicks equal to an earlier one but for the id")
+ID_REUSED = _counter("id_reused", "duplicates by id that differ from the stored event, of a sample")
 DEAD_LETTER_ON_ARRIVAL = _counter("dead_letter_on_arrival", "events unreadable, or refused by the database")
 MAIL_DUPLICATE = _counter("mail_duplicate", "duplicate posts of an inbound mail")
 NO_RECEIVER = _counter("no_receiver", "events without a receiver")

@@ -86,7 +86,7 @@ def test_a_duplicate_in_one_batch_is_stored_once(database: str) -> None:
     )
     assert (len(stored.deliveries), stored.duplicates) == (2, 1)
     assert stored_ids() == ["A1", "B2"]
-    assert counters.read_counters() == {"duplicate": 1}
+    assert counters.read_counters() == {"duplicate": 1, "id_reused": 1}
 
 
 def test_a_duplicate_of_an_earlier_batch_creates_no_pending_work(database: str) -> None:

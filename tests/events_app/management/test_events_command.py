@@ -415,6 +415,22 @@ def test_status_prints_backlog_pending_events_failed_receivers_and_counters(data
     assert 'the "shop"              1     1\n' in said
 
 
+def test_status_advises_to_dedupe_by_content_when_ids_mislead(
+    database: str, anymail: Callable[..., None]
+) -> None:
+    assert not re.search("ADVICE|NOTE|DEDUPE_BY", run("status"))
+    counters.count(counters.ID_CHANGED, 3)
+    counters.count(counters.ID_CHANGED_OPENED, 4)
+    counters.count(counters.ID_REUSED, 5)
+    said = run("status")
+    assert re.search(r'ADVICE: .*another id \(3 of a sample\).*DEDUPE_BY"\] to "content"', said)
+    assert re.search(r'NOTE: 4 opens and clicks.*DEDUPE_BY = "content"', said)
+    assert re.search(r'WARNING: 5 events.* are lost\..*DEDUPE_BY"\] to "content"', said)
+    assert run_json("status")[0]["counters"] == {"id_changed": 3, "id_changed_opened": 4, "id_reused": 5}
+    anymail(DEDUPE_BY="content")
+    assert not re.search("ADVICE|NOTE|DEDUPE_BY", run("status"))
+
+
 def test_status_says_when_beat_never_ticked(database: str) -> None:
     assert "no tick of beat's has ever come" in run("status")
 
