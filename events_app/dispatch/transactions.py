@@ -28,7 +28,8 @@ class Outside:
         self._before = _open_transactions()
 
     def __enter__(self) -> None:
-        self._savepoints = {alias: connections[alias].savepoint() for alias in self._before}
+        made = {alias: connections[alias].savepoint() for alias in self._before}
+        self._savepoints = {alias: savepoint for alias, savepoint in made.items() if savepoint}
 
     def __exit__(self, raised: type[BaseException] | None, *_: object) -> None:
         intact = [_leave_savepoint(alias, savepoint) for alias, savepoint in self._savepoints.items()]

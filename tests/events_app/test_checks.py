@@ -165,6 +165,7 @@ def test_a_test_run_is_not_warned_of_lock_errors_of_workers(
     assert check_database() == []
 
 
+@pytest.mark.django_db(databases=["default", "postgres"])
 @pytest.mark.parametrize("arguments", [(), ("--database", "default")])
 def test_settings_for_tests_stop_no_command_and_are_errors_in_a_deployment(
     anymail: Callable[..., None], monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.django_db(databases=["default", "postgres"])
 
 def note_reply(event: InboundEvent, **_: Any) -> None:
     sender = event.message.from_email
-    Reply.objects.create(sender=sender.addr_spec if sender else "", text=event.message.text)
+    Reply.objects.create(sender=sender.addr_spec if sender else "", text=event.message.text or "")
 
 
 @pytest.fixture(autouse=True)
@@ -204,7 +204,7 @@ def test_a_wrong_use_of_a_helper_is_explained(client: Client) -> None:
 
 
 class EmailTrackingTests(TestCase):
-    databases = frozenset({"default", "postgres"})
+    databases = "__all__"
 
     def test_bounced_event(self) -> None:
         event = AnymailTrackingEvent(
@@ -217,7 +217,7 @@ class EmailTrackingTests(TestCase):
 
 
 class EmailReceivingTests(TestCase):
-    databases = frozenset({"default", "postgres"})
+    databases = "__all__"
 
     def test_inbound_event(self) -> None:
         message = AnymailInboundMessage.construct(

@@ -1,4 +1,4 @@
-"""The host with what tests of Django have: the locmem backend, an outbox and the module that sets tests up."""
+"""The host with what a test run has: the locmem backend, an outbox, and the module that sets tests up."""
 
 import django
 import django.test.utils
@@ -11,4 +11,4 @@ if django.VERSION >= (6, 1):
     MAILERS = {"default": {"BACKEND": _backend}}
 else:
     EMAIL_BACKEND = _backend
-mail.outbox = []  # type: ignore[attr-defined]
+mail.outbox = []
