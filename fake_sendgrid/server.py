@@ -1,33 +1,26 @@
 """FakeSendGrid: accepts v3 mail/send requests, responds as planned, and posts events and inbound mail."""
 
 import random
-import secrets
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Container
-from dataclasses import replace
 from email.message import EmailMessage
 from functools import partial
-from typing import Any, Self
+from typing import Self
 
-from fake_sendgrid import http_server, inbound_form, request_validation, responses, scenarios
+from fake_sendgrid import http_server, inbound_form, scenarios
 from fake_sendgrid.event_webhook import EventPost, EventWebhook, PostingOptions
 from fake_sendgrid.events import Event
 from fake_sendgrid.http_server import HttpServer, Response
 from fake_sendgrid.inbound_webhook import InboundDelivery, InboundWebhook
+from fake_sendgrid.mail_api import MailApi
 from fake_sendgrid.multipart_form import MultipartForm
-from fake_sendgrid.planned_responses import Condition, PlannedResponses
+from fake_sendgrid.planned_responses import Condition
 from fake_sendgrid.recipient_replies import RecipientReplies, reply_to
 from fake_sendgrid.request_log import AcceptedMail, LoggedRequest, RequestLog
 from fake_sendgrid.responses import ApiResponse, HeldRequest
-from fake_sendgrid.rules import recipients
 from fake_sendgrid.rules.addresses import folded
-from fake_sendgrid.rules.fault import BAD_REQUEST
 from fake_sendgrid.webhook_sender import WebhookSender
-
-_SEND_PATH = "/v3/mail/send"
-_SCOPES_PATH = "/v3/scopes"
 
 
 class FakeSendGrid:
@@ -58,20 +51,21 @@ class FakeSendGrid:
         on_post: Callable[[EventPost], None] | None = None,
         on_inbound: Callable[[InboundDelivery], None] | None = None,
     ) -> None:
-        self.keys = keys
-        self.refused = refused
-        self.names_refused = names_refused
         self.sender = sender or WebhookSender()
-        self._delay = delay
-        self._on_request = on_request
         self._on_post = [on_post] if on_post else []
         self._rng = random.Random(seed)  # noqa: S311 (not for secrets)
-        self._closing = threading.Event()
-        self._held: list[HeldRequest] = []
         self._fired: Counter[tuple[str, str, str]] = Counter()
         self._other_paths: Callable[[http_server.Request], Response] | None = None
-        self._responses = PlannedResponses()
         self._log = RequestLog(keep)
+        self._api = MailApi(
+            self._log,
+            keys=keys,
+            refused=refused,
+            names_refused=names_refused,
+            delay=delay,
+            on_accepted=self._schedule_events,
+            on_request=on_request,
+        )
         self._server = HttpServer(self._respond, port)
         self._inbound_webhook = InboundWebhook(self.sender, keep=keep, on_post=on_inbound)
         self._inbound_webhook.url = inbound_url
@@ -88,12 +82,34 @@ class FakeSendGrid:
 
     def close(self) -> None:
         """Stop serving and posting events."""
-        self._closing.set()
-        for held in self._held:
-            held.release()
+        self._api.close()
         self._server.close()
         self._event_webhook.close()
         self._inbound_webhook.close()
+
+    @property
+    def keys(self) -> Container[str] | None:
+        return self._api.keys
+
+    @keys.setter
+    def keys(self, keys: Container[str] | None) -> None:
+        self._api.keys = keys
+
+    @property
+    def refused(self) -> Collection[str]:
+        return self._api.refused
+
+    @refused.setter
+    def refused(self, addresses: Collection[str]) -> None:
+        self._api.refused = addresses
+
+    @property
+    def names_refused(self) -> bool:
+        return self._api.names_refused
+
+    @names_refused.setter
+    def names_refused(self, names: bool) -> None:
+        self._api.names_refused = names
 
     @property
     def url(self) -> str:
@@ -140,31 +156,26 @@ class FakeSendGrid:
 
     def next(self, *responses: ApiResponse, when: Condition | None = None) -> None:
         """Plan one response for each of the next valid mails that meet `when`."""
-        self._responses.next(*responses, when=when)
+        self._api.planned.next(*responses, when=when)
 
     def always(self, response: ApiResponse, when: Condition | None = None) -> None:
         """Plan the response to every valid mail that meets `when`, until `clear`. The newest plan wins."""
-        self._responses.always(response, when)
+        self._api.planned.always(response, when)
 
     def hold(self, when: Condition | None = None, *, after_accepting: bool = False) -> HeldRequest:
         """Let the next valid mail that meets `when` wait for `release`; accept it then.
 
         With `after_accepting` only the response waits: the mail is accepted and its events follow.
         """
-        held = HeldRequest(after_accepting=after_accepting)
-        self._held.append(held)
-        self._responses.next(ApiResponse(status=202, accepts=True, held=held), when=when)
-        return held
+        return self._api.hold(when, after_accepting=after_accepting)
 
     def clear(self) -> None:
         """Drop all planned responses."""
-        self._responses.clear()
+        self._api.planned.clear()
 
     def forget(self) -> None:
         """Forget every mail, request and event, and do not post what waits. Held requests get no response."""
-        for held in self._held:
-            held.drop()
-        self._held.clear()
+        self._api.drop_held()
         self._event_webhook.clear()
         self._inbound_webhook.clear()
         self._log.clear()
@@ -274,84 +285,12 @@ class FakeSendGrid:
         for callback in self._on_post:
             callback(post)
 
+    def _schedule_events(self, mail: AcceptedMail) -> None:
+        if not mail.sandbox:
+            make = partial(scenarios.events, mail.body, mail.x_message_id, int(mail.at), self._rng)
+            self._event_webhook.schedule(make)
+
     def _respond(self, request: http_server.Request) -> Response | None:
-        path = request.path.partition("?")[0]
-        if self._other_paths and not path.startswith("/v3/"):
+        if self._other_paths and not request.path.startswith("/v3/"):
             return self._other_paths(request)
-        if path == _SEND_PATH and request.method == "POST":
-            response = self._handle_send(request)
-        else:
-            response = self._handle_other(request, path)
-        if response.status is None:
-            return None
-        return Response(response.status, response.all_headers(), response.body)
-
-    def _handle_other(self, request: http_server.Request, path: str) -> ApiResponse:
-        try:
-            request_validation.check_api_key(request.headers, self.keys)
-        except request_validation.RequestRejected as rejected:
-            return rejected.response
-        if path == _SCOPES_PATH and request.method == "GET":
-            return responses.json_response(200, {"scopes": ["mail.send"]})
-        return responses.error(405 if path in (_SEND_PATH, _SCOPES_PATH) else 404)
-
-    def _handle_send(self, request: http_server.Request) -> ApiResponse:
-        at = time.time()
-        mail = None
-        try:
-            mail = request_validation.read_mail(request.body, request.headers, keys=self.keys, now=at)
-            if faults := list(recipients.refused(mail, self.refused)):
-                response = responses.error(400, *(faults if self.names_refused else [BAD_REQUEST]))
-            else:
-                response = self._carry_out(self._responses.response_to(mail), mail, request)
-        except request_validation.RequestRejected as rejected:
-            response = rejected.response
-        logged = LoggedRequest(
-            request_validation.api_key_of(request.headers), at, mail, response, request.body
-        )
-        self._log.add_request(logged)
-        if self._on_request:
-            self._on_request(logged)
-        return response
-
-    def _carry_out(
-        self, planned: ApiResponse, mail: dict[str, Any], request: http_server.Request
-    ) -> ApiResponse:
-        """Accept the mail or not, as planned; return the response to send."""
-        if seconds := self._delay + planned.pause:
-            self._closing.wait(seconds)
-        held = planned.held
-        if held and not held.after_accepting:
-            held.wait()
-        if self._closing.is_set() or (held and held.dropped):
-            return responses.close_connection()
-        if planned.accepts:
-            planned = self._accept(planned, mail, request)
-        if held and held.after_accepting:
-            held.wait()
-            if held.dropped:
-                return responses.close_connection()
-        return planned
-
-    def _accept(
-        self, planned: ApiResponse, mail: dict[str, Any], request: http_server.Request
-    ) -> ApiResponse:
-        accepted = AcceptedMail(
-            body=mail,
-            raw=request.body,
-            x_message_id=secrets.token_urlsafe(16),
-            key=request_validation.api_key_of(request.headers),
-            at=time.time(),
-            sandbox=request_validation.is_sandboxed(mail),
-        )
-        self._log.add_accepted(accepted)
-        if not accepted.sandbox:
-            self._event_webhook.schedule(
-                partial(scenarios.events, mail, accepted.x_message_id, int(accepted.at), self._rng)
-            )
-        if planned.status != 202:
-            return planned
-        if accepted.sandbox:
-            return replace(planned, status=200)
-        message_id = {"X-Message-Id": accepted.x_message_id} if planned.with_message_id else {}
-        return replace(planned, headers={**planned.headers, **message_id})
+        return self._api.respond(request)
