@@ -3,9 +3,14 @@
 A field that is missing has its default. An unknown field is an error.
 """
 
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
+
+#: Of a duration.
+Seconds: TypeAlias = Annotated[float, Meta(ge=0, le=86400)]
 
 
 class Options(Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -16,10 +21,9 @@ class Options(Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=Tr
     #: Addresses: a request with one of them gets a 400.
     refused: list[str] | UnsetType = UNSET
     #: Shares of the events, from 0 to 1.
-    duplicates: float | UnsetType = UNSET
-    disorder: float | UnsetType = UNSET
-    #: Seconds.
-    delay: float | UnsetType = UNSET
+    duplicates: Share | UnsetType = UNSET
+    disorder: Share | UnsetType = UNSET
+    delay: Seconds | UnsetType = UNSET
     #: Whether events wait.
     hold_events: bool | UnsetType = UNSET
 
@@ -124,13 +128,13 @@ class Plan(Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True)
     #: An HTTP status; None closes the connection.
     status: int | None = 202
     #: Seconds until the reset of a rate limit.
-    retry_after: float | None = None
+    retry_after: Seconds | None = None
     #: Whether the mail is accepted and gets events, whatever the status. Default: for a 2xx.
     accepts: bool | None = None
     #: Seconds before the response.
-    pause: float = 0.0
+    pause: Seconds = 0.0
     #: The number of mails.
-    times: int = 1
+    times: Annotated[int, Meta(ge=1, le=10_000)] = 1
     #: For the mails of this recipient alone.
     recipient: str | None = None
 
@@ -170,7 +174,7 @@ class Reply(Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True
 class Wait(Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """How long to wait."""
 
-    seconds: float = 10.0
+    seconds: Seconds = 10.0
 
 
 class Error(Struct, kw_only=True):

@@ -244,7 +244,7 @@ class EventWebhook:
     def _post(self, events: list[Event], session: requests.Session) -> EventPost:
         try:
             status = self._sender.post(self._url or "", event_batch(events), session=session).status_code
-        except requests.RequestException:
+        except (requests.RequestException, ValueError):  # ValueError: no host can have this name
             return EventPost(events, None)
         return EventPost(events, status)
 

@@ -132,7 +132,7 @@ class InboundWebhook:
             return self._sender.post(
                 self._url or "", form.body(), session=session, content_type=form.content_type
             ).status_code
-        except requests.RequestException:
+        except (requests.RequestException, ValueError):  # ValueError: no host can have this name
             return None
 
     def _record(self, delivery: InboundDelivery, status: int | None) -> None:

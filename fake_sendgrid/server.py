@@ -216,6 +216,9 @@ class FakeSendGrid:
             attempt=attempt,
         )
         event.update(fields)
+        for name in ("event", "email", "sg_message_id"):
+            if not isinstance(event[name], str):
+                raise ValueError(f"{name} of an event must be a string")
         self._event_webhook.add(event)
         return event
 

@@ -75,7 +75,8 @@ class ControlApi:
 
     def _carry_out(self, request: Request) -> object:
         # A page of another site cannot send this type without asking first, and gets no answer then.
-        if request.method != "GET" and request.headers.get("Content-Type") != "application/json":
+        media_type = request.headers.get("Content-Type", "").partition(";")[0]
+        if request.method != "GET" and media_type.strip() != "application/json":
             raise ControlError(415, "Send Content-Type: application/json.")
         path = request.path.partition("?")[0].removeprefix(PATH).strip("/")
         name, *rest = path.split("/")
@@ -107,9 +108,6 @@ class ControlApi:
         fake = self._fake
         given = {name: value for name, value in asdict(options).items() if value is not UNSET}
         posting = {name: value for name, value in given.items() if name in _POSTING}
-        for name, value in posting.items():
-            if value < 0 or (name != "delay" and value > 1):
-                raise ValueError(f"{name} cannot be {value:g}: a share is from 0 to 1, a delay at least 0")
         urls = {name: web_url(given[name]) for name in ("webhook_url", "inbound_url") if name in given}
         for name, url in urls.items():
             setattr(fake, name, url)

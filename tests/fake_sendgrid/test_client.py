@@ -144,6 +144,21 @@ def test_events_can_be_held(double: Client, webhook: WebhookReceiver) -> None:
     double.wait_until_posted(PATIENCE)
 
 
+def test_an_impossible_url_of_a_webhook_gets_no_answer(double: Client, webhook: WebhookReceiver) -> None:
+    double.webhook_url = double.inbound_url = f"http://{'a' * 70}.example/"
+    post_mail(double.url)
+    double.reply(double.mails[0], "Thanks!")
+    wait_for(
+        lambda: double.mails[0].events and double.inbound_mails[0].statuses,
+        seconds=PATIENCE,
+        what="the posts",
+    )
+    assert set(double.mails[0].events[0].statuses + double.inbound_mails[0].statuses) == {None}
+    double.webhook_url = double.inbound_url = webhook.url
+    double.wait_until_posted(PATIENCE)
+    wait_for(lambda: double.inbound_mails[0].statuses[-1] == 200, seconds=PATIENCE, what="the reply")
+
+
 def test_without_a_webhook_the_wait_says_so(double: Client) -> None:
     post_mail(double.url)
     with pytest.raises(TimeoutError, match="webhook_url is not set"):
@@ -190,11 +205,13 @@ def test_an_event_in_flight_during_clear_is_not_retried(double: Client, webhook:
 @pytest.mark.parametrize(
     ("wrong", "error"),
     [
-        (lambda double: setattr(double, "duplicates", 2), "duplicates cannot be 2"),
-        (lambda double: setattr(double, "delay", -1), "delay cannot be -1"),
+        (lambda double: setattr(double, "duplicates", 2), "<= 1.0 - at `.*duplicates`"),
+        (lambda double: setattr(double, "delay", -1), ">= 0.0 - at `.*delay`"),
         (lambda double: setattr(double, "webhook_url", "javascript:alert(1)"), "must begin with http"),
         (lambda double: double.next(status=99), "not a valid HTTPStatus"),
         (lambda double: double.next(status=101), "no final status"),
+        (lambda double: double.next(times=0), ">= 1 - at `.*times`"),
+        (lambda double: double.fire("open", double.mails[0], email=5), "email of an event must be a string"),
         (lambda double: double.fire("lost", double.mails[0]), "the events are delivered, deferred, bounce"),
         (lambda double: double.fire("open", double.mails[0], "eve@example.com"), "no recipient of the mail"),
         (lambda double: double.reply(double.mails[0], "", "eve@example.com"), "only a recipient"),
