@@ -25,7 +25,7 @@ from events_app.shared.eager import is_eager
 from events_app.signals import EventType, TrackingEvent
 
 #: New events of a batch that are looked up by their content. About 10 µs each.
-SAMPLE = 50
+SAMPLE = 25
 #: Duplicates of a batch that are compared with the stored event.
 MOST_COMPARED = 20
 
@@ -33,7 +33,7 @@ MOST_COMPARED = 20
 #: the events of a day at least. Not longer: an event removed after the shortest retention, of two days, may
 #: come again and is new.
 PERIOD = 24 * 3600
-#: The contents in Redis of a period, in about 3 MB. With more events the sample becomes smaller.
+#: The contents in Redis of a period, in about 2 MB. With more events the sample becomes smaller.
 MOST_CONTENTS = 20_000
 
 # A sorted set for each period has the contents with the smallest draws: as each event's draw is always the
