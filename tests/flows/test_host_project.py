@@ -8,13 +8,20 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import requests
 from redis import Redis
 
+from devstack.process import wait_for
 from devstack.valkey import Valkey
-from fake_sendgrid.webhook_sender import WebhookSender
+from fake_sendgrid.events import generate_events
+from fake_sendgrid.webhook_sender import event_batch
 from tests.support.flows import host_project
-from tests.support.flows.deployment import Servers
+from tests.support.flows.databases import connect
+from tests.support.flows.deployment import PATIENCE, Servers
 from tests.support.flows.host_project import HostProject
+
+#: The receivers of the project that store their calls, of different kinds.
+KINDS = 15
 
 #: The settings of development, and settings for tests with Celery's `task_always_eager` and without keys.
 each_settings = pytest.mark.parametrize("settings_module", ["bookshop.settings", "bookshop.test_settings"])
@@ -31,7 +38,7 @@ def wheel_folder(built: tuple[Path, Path], tmp_path_factory: pytest.TempPathFact
 @pytest.fixture
 def project(servers: Servers, wheel_folder: Path, tmp_path: Path) -> HostProject:
     valkey, database_url = servers
-    return HostProject(tmp_path, wheel_folder, valkey, database_url, WebhookSender().public_key)
+    return HostProject(tmp_path, wheel_folder, valkey, database_url)
 
 
 def keys(valkey: Valkey) -> int:
@@ -85,3 +92,35 @@ def test_the_tests_of_the_project_pass_with_pytest_and_touch_no_redis(
     assert int(passed[1]) >= 13
     assert not keys(servers.valkey)
     assert not commands_of_clients(servers.valkey)
+
+
+def test_web_and_worker_of_the_project_call_receivers_of_each_kind_once(
+    project: HostProject, servers: Servers
+) -> None:
+    project.run("manage.py", "migrate", "--verbosity", "0")
+    events = generate_events(20)
+    url = f"http://127.0.0.1:{project.port}/anymail/sendgrid/tracking/"
+    query = "SELECT receiver, COUNT(DISTINCT event_id), COUNT(*) FROM orders_call GROUP BY receiver"
+
+    def calls() -> list[tuple[str, int, int]]:
+        with connect(servers.database_url) as connection:
+            rows: list[tuple[str, int, int]] = connection.execute(query).fetchall()
+            return rows
+
+    with project.web() as web, project.worker() as worker:
+        wait_for(lambda: answers(url), seconds=PATIENCE, what="the project's web", unless_dead=web)
+        assert project.sender.post(url, event_batch(events)).status_code == 200
+        wait_for(
+            lambda: sum(number for *_, number in calls()) >= KINDS * len(events),
+            seconds=PATIENCE,
+            what="the calls of all receivers",
+            unless_dead=worker,
+        )
+    assert [row[1:] for row in calls()] == [(len(events), len(events))] * KINDS
+
+
+def answers(url: str) -> bool:
+    try:
+        return requests.head(url, timeout=5).ok
+    except requests.ConnectionError:
+        return False

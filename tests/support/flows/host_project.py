@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from devstack.stack import PASSED_ON
+from devstack.process import Process, free_port
+from devstack.stack import BIN, PASSED_ON, QUEUES
 from devstack.valkey import Valkey
+from fake_sendgrid.webhook_sender import WebhookSender
 
 SOURCE = Path(__file__).parents[2] / "host_project"
 
@@ -15,7 +17,9 @@ SOURCE = Path(__file__).parents[2] / "host_project"
 class HostProject:
     """A copy of the project. Its commands import our packages from the wheel alone."""
 
-    def __init__(self, folder: Path, wheel_folder: Path, valkey: Valkey, database_url: str, key: str) -> None:
+    def __init__(self, folder: Path, wheel_folder: Path, valkey: Valkey, database_url: str) -> None:
+        self.sender = WebhookSender()
+        self.port = free_port()
         self.folder = folder / "project"
         shutil.copytree(SOURCE, self.folder, ignore=shutil.ignore_patterns("__pycache__"))
         self.env = {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {
@@ -24,7 +28,7 @@ class HostProject:
             "DATABASE_URL": database_url,
             "REDIS_URL": valkey.url(0),
             "BROKER_URL": valkey.url(1),
-            "VERIFICATION_KEY": key,
+            "VERIFICATION_KEY": self.sender.public_key,
         }
 
     def run(self, *args: str) -> str:
@@ -41,6 +45,21 @@ class HostProject:
         )
         assert done.returncode == 0, done.stdout
         return done.stdout
+
+    def web(self) -> Process:
+        return self._start(
+            *("granian", "--interface", "wsgi", "bookshop.wsgi:application"),
+            *("--host", "127.0.0.1", "--port", str(self.port), "--no-ws", "--backpressure", "16"),
+        )
+
+    def worker(self) -> Process:
+        return self._start("celery", "-A", "bookshop", "worker", "--concurrency", "2", "-Q", ",".join(QUEUES))
+
+    def _start(self, program: str, *args: str) -> Process:
+        """Start a program that, unlike Python, does not look for modules in its working directory."""
+        path = os.pathsep.join([self.env["PYTHONPATH"], str(self.folder)])
+        env = self.env | {"PYTHONPATH": path}
+        return Process([BIN / program, *args], log=self.folder / f"{program}.log", env=env, cwd=self.folder)
 
 
 def install(wheel: Path, folder: Path) -> None:
