@@ -7,7 +7,9 @@ from email.message import Message
 from email.utils import make_msgid
 from typing import Any
 
+import django
 from django.core.mail import EmailMessage
+from django.core.mail import message as django_message
 from django.utils.functional import Promise
 
 from sending_app.compose.attributes import Rules
@@ -60,7 +62,9 @@ def _from_tuple(attachment: Any) -> AttachedFile:
         if not isinstance(written, str | None):
             raise SerializationError(f"The {field} of an attachment is a {type(written).__name__}, not text")
     # "./": `guess_type` takes some names for a URL, and raises for some URLs.
-    declared = mimetype or mimetypes.guess_type(f"./{filename or ''}")[0] or UNKNOWN_TYPE
+    is_mail = isinstance(content, EmailMessage | Message)
+    declared = mimetype or mimetypes.guess_type(f"./{filename or ''}")[0]
+    declared = declared or ("message/rfc822" if is_mail else UNKNOWN_TYPE)
     media_type = _file_type(declared)
     file = _bytes(content, filename)
     if media_type.name.startswith("text/"):
@@ -86,7 +90,7 @@ def _from_mime(entity: Message) -> AttachedFile:
     if entity.is_multipart():
         # An attached mail is the first child. Any other multipart has no bytes but the whole entity.
         source = entity.get_payload(0) if entity.get_content_maintype() == "message" else entity
-        file = source.as_bytes()  # type: ignore[union-attr]
+        file = _written(source)
     else:
         payload = entity.get_payload(decode=True)
         file = payload if isinstance(payload, bytes) else b""
@@ -116,12 +120,19 @@ def _bytes(content: Any, filename: str | None) -> bytes:
     if isinstance(content, str):
         return content.encode("utf-8", "surrogateescape")
     if isinstance(content, EmailMessage):
-        return bytes(content.message().as_bytes())
+        return _written(content.message())
     if isinstance(content, Message):
-        return content.as_bytes()
+        return _written(content)
     if isinstance(content, bytes | bytearray | memoryview):
         return bytes(content)
     raise SerializationError(f"The attachment {filename!r} is a {type(content).__name__}, not text or bytes")
+
+
+def _written(mail: Any) -> bytes:
+    """A mail as a file, with the line ends of mail (RFC 5322, 2.1), as Django's SMTP backend sends it."""
+    if django.VERSION < (6, 0) and isinstance(mail, django_message.MIMEMixin):
+        return bytes(mail.as_bytes(linesep="\r\n"))  # these messages take no policy
+    return bytes(mail.as_bytes(policy=mail.policy.clone(linesep="\r\n")))
 
 
 def _in_utf8(text: bytes, charset: str, media_type: MediaType) -> tuple[bytes, MediaType]:

@@ -160,4 +160,8 @@ def _name(file: File, info: dict[str, str], charset: str) -> str:
     """The file's name from attachment-info, where names need no quoting, unless it is damaged."""
     sources = [info.get("filename", ""), decode_text(file.filename, charset), info.get("name", "")]
     names = [decode_words(name) for name in sources if name]
-    return next((name for name in names if "\ufffd" not in name), names[0] if names else "")
+    name = next((name for name in names if "\ufffd" not in name), names[0] if names else "")
+    # Some programs send the whole path. Django strips it from uploaded files
+    # (django.http.multipartparser, sanitize_file_name), and a receiver may store the file under this name.
+    name = re.split(r"[/\\]", name)[-1]
+    return "" if name in (".", "..") else name

@@ -296,7 +296,14 @@ def test_an_attached_django_message_becomes_an_attachment(name: str | None) -> N
     inner = EmailMessage("Inside", "body", "f@x.example", ["t@x.example"])
     found = read_attachment((name, inner, "message/rfc822"))
     assert (found.filename, found.type) == (name or "attachment.eml", "message/rfc822")
-    assert b"Subject: Inside" in found.content
+    assert b"Subject: Inside\r\n" in found.content
+    assert found.content.count(b"\n") == found.content.count(b"\r\n")
+
+
+def test_an_attached_mail_without_name_and_type_has_the_type_of_a_mail() -> None:
+    inner = EmailMessage("Inside", "body", "f@x.example", ["t@x.example"])
+    found = read_attachment((None, inner, None))
+    assert (found.filename, found.type) == ("attachment.eml", "message/rfc822")
 
 
 @pytest.mark.parametrize("kind", [Message, Email])
@@ -308,7 +315,7 @@ def test_an_attached_message_of_the_standard_library_becomes_an_attachment(kind:
     outer = MIMEBase("message", "rfc822")
     outer.attach(inner)
     found = read_attachment(outer)
-    assert found.content == inner.as_bytes()
+    assert found.content == inner.as_bytes().replace(b"\n", b"\r\n")
     assert found.type == "message/rfc822"
 
 

@@ -229,7 +229,12 @@ def test_a_file_without_valid_attachment_info_is_read(attachment_info: str) -> N
         ("", {"filename": "", "name": "n.pdf"}, "n.pdf"),
         ("", {}, None),
         ("=?utf-8?q?=C3=BC.pdf?=", {}, "ü.pdf"),
-        ("a.pdf", {"filename": "../a\r\nb\0\t;'%\\.pdf"}, "../a b\t;'%\\.pdf"),
+        ("a.pdf", {"filename": "a\r\nb\0\t;'%.pdf"}, "a b\t;'%.pdf"),
+        ("a.pdf", {"filename": "../private/b.pdf"}, "b.pdf"),
+        ("a.pdf", {"filename": "\\\\share\\mail\\forwarded.msg"}, "forwarded.msg"),
+        ("C:\\b.pdf", {}, "b.pdf"),
+        ("a.pdf", {"filename": "folder/.."}, None),
+        ("a.pdf", {"filename": "folder/"}, None),
     ],
 )
 def test_a_file_name_is_taken_from_the_best_source(
