@@ -99,7 +99,15 @@ def at_least(minimum: int, why: str) -> Callable[[object], int]:
     return read
 
 
+#: A project may read a flag from an environment, as text.
+_FLAGS: dict[object, bool] = {
+    **dict.fromkeys(("true", "yes", "on", "1", 1), True),
+    **dict.fromkeys(("false", "no", "off", "0", 0), False),
+}
+
+
 def flag(value: object) -> bool:
-    if not isinstance(value, bool):
+    word = value.strip().lower() if isinstance(value, str) else value
+    if not isinstance(word, str | int) or word not in _FLAGS:
         raise ValueError("must be True or False")
-    return value
+    return _FLAGS[word]

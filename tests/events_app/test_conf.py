@@ -76,11 +76,14 @@ def test_basic_auth_accepts_text_or_a_list(
         ("RECEIVER_TIME_LIMIT", -1, "must be a whole number of at least 1"),
         ("RECEIVER_MAX_ATTEMPTS", 0, "must be a whole number of at least 1"),
         ("RECEIVER_RETRY_DELAY", 0.5, "must be a whole number of at least 1"),
-        ("ATOMIC_DISPATCH", "yes", "must be True or False"),
+        ("ATOMIC_DISPATCH", "perhaps", "must be True or False"),
+        ("ATOMIC_DISPATCH", "", "must be True or False"),
+        ("ATOMIC_DISPATCH", 2, "must be True or False"),
+        ("ATOMIC_DISPATCH", [], "must be True or False"),
         ("EVENT_RETENTION_DAYS", 0, "must be a whole number of at least 1"),
         ("EVENT_RETENTION_DAYS", "30", "must be a whole number of at least 1"),
         ("EVENT_RETENTION_DAYS", 1, TOO_SHORT),
-        ("WEBHOOK_ALLOW_INSECURE", "False", "must be True or False"),
+        ("WEBHOOK_ALLOW_INSECURE", b"1", "must be True or False"),
         ("EVENT_REDIS_URL", "", "must be a string that is not empty"),
         ("EVENT_STREAM", 5, "must be a string that is not empty"),
         ("DEDUPE_BY", "sg_event_id", "must be one of: event_id, content"),
@@ -95,6 +98,18 @@ def test_an_unusable_value_raises_an_error_that_names_its_setting(
     with pytest.raises(ImproperlyConfigured) as raised:
         setting.get()
     assert str(raised.value) == f"ANYMAIL['{name}']: {says}"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        *((value, True) for value in (True, 1, "True", "true", " YES ", "on", "1")),
+        *((value, False) for value in (False, 0, "False", "false", "No", "off", "0")),
+    ],
+)
+def test_a_flag_may_be_given_as_a_word_or_a_number(settings: Settings, value: object, expected: bool) -> None:
+    settings.ANYMAIL = {"ATOMIC_DISPATCH": value}
+    assert conf.ATOMIC_DISPATCH.get() is expected
 
 
 def test_retention_accepts_two_days_and_none(anymail: Callable[..., None]) -> None:
