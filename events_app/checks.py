@@ -18,7 +18,7 @@ from django.core.files.storage import FileSystemStorage
 from django.db import connections, router
 from django.urls import NoReverseMatch, reverse
 
-from events_app import conf, tasks
+from events_app import conf, leftovers, tasks
 from events_app.inbound import storage
 from events_app.middleware import KeepInboundMail
 from events_app.models import Event
@@ -34,29 +34,11 @@ SHORTEST_PASSWORD = 16
 #: Hours for which SendGrid posts again: a shorter window for signatures loses posts after an outage.
 RETRIES = ((conf.SIGNATURE_MAX_AGE, 24), (conf.INBOUND_SIGNATURE_MAX_AGE, 72))
 
-#: Anymail's settings for sending: a project may send with Anymail.
-ANYMAIL_NAMES = frozenset(
-    {
-        "SENDGRID_API_KEY",
-        "SENDGRID_API_URL",
-        "SENDGRID_GENERATE_MESSAGE_ID",
-        "SENDGRID_MERGE_FIELD_FORMAT",
-        "SENDGRID_SEND_DEFAULTS",
-        "SEND_DEFAULTS",
-        "SENDGRID_IDNA_ENCODER",
-        "IDNA_ENCODER",
-        "REQUESTS_TIMEOUT",
-        "IGNORE_UNSUPPORTED_FEATURES",
-        "IGNORE_RECIPIENT_STATUS",
-        "DEBUG_API_REQUESTS",
-    }
-)
-
 
 @register(Tags.security)
 def check_webhook_settings(**_: Any) -> list[CheckMessage]:
     """Check the names in `ANYMAIL`, and the values of this app's settings."""
-    known = registered_names | ANYMAIL_NAMES
+    known = registered_names | leftovers.SENDING_SETTINGS
     unknown = [
         checks.Warning(
             f"ANYMAIL[{name!r}] is not a setting of this project.",
@@ -64,6 +46,7 @@ def check_webhook_settings(**_: Any) -> list[CheckMessage]:
             id="events_app.W001",
         )
         for name in sorted(set(getattr(settings, "ANYMAIL", {})) - known)
+        if not leftovers.is_anymails(name)
     ]
     # The other checks need settings that can be read.
     messages = unusable(conf.SETTINGS, "events_app.E001") or [

@@ -1,16 +1,14 @@
 """System checks of what can be wrong before the first mail is sent."""
 
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from celery import current_app
-from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
 
-from events_app.shared.checks import hint, missing_queues, unusable
+from events_app.shared.checks import hint, mail_backends, missing_queues, unusable
 from sending_app import account, conf, tasks
 from sending_app.backends import direct
 from sending_app.compose import addresses
@@ -49,7 +47,7 @@ def check_mail_settings(**_: Any) -> list[CheckMessage]:
 @register()
 def check_mail_tasks(**_: Any) -> list[CheckMessage]:
     """Check that a worker can get the mails."""
-    if QUEUED not in dict(_mailers()).values():
+    if QUEUED not in mail_backends().values():
         return []
     if missing := missing_queues((tasks.MAIL, tasks.BULK)):
         return [
@@ -65,7 +63,7 @@ def check_mail_tasks(**_: Any) -> list[CheckMessage]:
 @register(deploy=True)
 def check_mail_tasks_are_queued(**_: Any) -> list[CheckMessage]:
     """Check that the queued backend leaves its work to workers."""
-    if QUEUED not in dict(_mailers()).values() or not current_app.conf.task_always_eager:
+    if QUEUED not in mail_backends().values() or not current_app.conf.task_always_eager:
         return []
     return [
         Error(
@@ -76,21 +74,8 @@ def check_mail_tasks_are_queued(**_: Any) -> list[CheckMessage]:
     ]
 
 
-def _mailers() -> Iterator[tuple[str, str]]:
-    """Each mailer's alias, and the path of its backend."""
-    if account.has_mailers():
-        for alias, mailer in getattr(settings, "MAILERS", {}).items():
-            yield alias, mailer.get("BACKEND", "")
-    else:
-        with warnings.catch_warnings():
-            # Django 6.1 warns at each read. The project gets that warning from Django.
-            warnings.filterwarnings("ignore", "The EMAIL_BACKEND setting is deprecated")
-            backend = settings.EMAIL_BACKEND
-        yield conf.DEFAULT_ALIAS, backend
-
-
 def _check_mailers() -> Iterable[CheckMessage]:
-    mailers = dict(_mailers())
+    mailers = mail_backends()
     for alias, backend in mailers.items():
         if backend in (QUEUED, DIRECT):
             try:

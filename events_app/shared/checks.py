@@ -1,10 +1,12 @@
 """What the system checks of both apps share."""
 
+import warnings
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from typing import Any
 
 from celery import current_app
+from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 
@@ -34,3 +36,13 @@ def missing_queues(needed: Iterable[str]) -> list[str]:
     if not declared or current_app.conf.task_create_missing_queues:
         return []
     return sorted(set(needed) - {getattr(queue, "name", queue) for queue in declared})
+
+
+def mail_backends() -> dict[str, str]:
+    """The path of each mailer's backend by its alias. Without `MAILERS`, that of "default"."""
+    if hasattr(django_settings, "MAILERS"):
+        return {alias: mailer.get("BACKEND", "") for alias, mailer in django_settings.MAILERS.items()}
+    with warnings.catch_warnings():
+        # Django 6.1 warns at each read. The project gets that warning from Django.
+        warnings.filterwarnings("ignore", "The EMAIL_BACKEND setting is deprecated")
+        return {"default": django_settings.EMAIL_BACKEND}

@@ -106,7 +106,6 @@ def test_missing_webhook_keys_and_secrets_are_errors(anymail: Callable[..., None
         ("SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEYS", f"Did you mean '{KEY}'?"),
         ("WEBHOOK_SECRETS", "Did you mean 'WEBHOOK_SECRET'?"),
         ("DEDUPE", "Did you mean 'DEDUPE_BY'?"),
-        ("MAILGUN_API_KEY", None),
         ("zzz", "It has no effect."),
     ],
 )
