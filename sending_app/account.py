@@ -43,16 +43,16 @@ class Account:
 def named(alias: str) -> Account:
     """The account with this name, or of the mailer with this alias.
 
-    Raises ConfigurationError (an ImproperlyConfigured) for missing settings, and for a name of both an account
-    and a mailer with another account.
+    Raises ConfigurationError (an ImproperlyConfigured) for missing settings, and for a name that an account
+    shares with a mailer of another account.
     """
     mailers: Mapping[str, Any] = getattr(settings, "MAILERS", {DEFAULT_ALIAS: {}})
     options = present(mailers.get(alias, {}).get("OPTIONS", {}))
     if alias in conf.ACCOUNTS.get():
         if alias in mailers and options.get("account") != alias:
             raise ConfigurationError(
-                f"{alias!r} is a mailer in MAILERS and an account in {conf.ACCOUNTS.places()[0]}. Rename one, "
-                f"or give the mailer the option 'account': {alias!r}."
+                f"{alias!r} is a mailer in MAILERS and an account in {conf.ACCOUNTS.places()[0]}. "
+                f"Rename one, or give the mailer the option 'account': {alias!r}."
             )
         options = {"account": alias}
     elif alias not in mailers:
@@ -80,8 +80,8 @@ def usable() -> list[Account]:
 def completed(options: Mapping[str, Any]) -> Mapping[str, Any]:
     """The options of a mailer, and those of the account that the option `account` names.
 
-    An option of the mailer overrides that of the account. Raises ConfigurationError if there is no such account,
-    or if the account has no key or an unknown option.
+    An option of the mailer overrides that of the account. Raises ConfigurationError if there is no such
+    account, or if the account has no key or an unknown option.
     """
     if "account" not in options:
         return options

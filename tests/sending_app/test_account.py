@@ -35,7 +35,7 @@ def test_without_mailers_there_is_one_account(anymail: Callable[..., None]) -> N
     found = account.named("default")
     assert found == Account("default", "SG.one", "https://api.sendgrid.com/v3/", (1.0, 2.0))
     assert account.usable() == [found]
-    with pytest.raises(ConfigurationError, match="no mailer 'news': there is no MAILERS.*SENDGRID_ACCOUNTS"):
+    with pytest.raises(ConfigurationError, match=r"no mailer 'news': there is no MAILERS.*SENDGRID_ACCOUNTS"):
         account.named("news")
 
 

@@ -118,7 +118,7 @@ def test_an_account_never_uses_the_key_of_another(backend: str, anymail: Change,
 @pytest.mark.usefixtures("without_mailers")
 def test_an_unknown_option_of_an_account_is_an_error(backend: str, anymail: Change) -> None:
     anymail(SENDGRID_ACCOUNTS={"news": {"api_kye": "SG.news"}})
-    with pytest.raises(ConfigurationError, match="unknown option 'api_kye'. Options: api_key, api_url"):
+    with pytest.raises(ConfigurationError, match=r"unknown option 'api_kye'\. Options: api_key, api_url"):
         named_connection(backend)
 
 
@@ -185,9 +185,7 @@ def test_a_pickled_message_keeps_the_account_and_no_key(
 
 
 @pytest.mark.usefixtures("without_mailers")
-def test_the_backend_class_takes_the_name_too(
-    backend: str, sendgrid: FakeSendGrid, arrived: Arrived
-) -> None:
+def test_the_backend_class_takes_the_name_too(backend: str, sendgrid: FakeSendGrid, arrived: Arrived) -> None:
     assert import_string(backend)(account="news").send_messages([django_message()]) == 1
     arrived()
     assert [request.key for request in sendgrid.accepted] == ["SG.news"]
