@@ -208,7 +208,7 @@ class EmailTrackingTests(TestCase):
 
     def test_bounced_event(self) -> None:
         event = AnymailTrackingEvent(
-            event_type="bounced",  # type: ignore[arg-type]
+            event_type="bounced",
             recipient="to@example.com",
             message_id="test-message-id",
         )

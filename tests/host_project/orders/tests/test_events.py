@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.conf import settings
 from django.test import TestCase
-from events_app.testing import drain, post_events, post_inbound, record_failures, tracking_event
 
 from events_app.inbound.message import InboundMessage
 from events_app.signals import EventType, tracking
+from events_app.testing import drain, post_events, post_inbound, record_failures, tracking_event
 from orders.models import Call, Question
 
 KINDS = {

@@ -2,12 +2,12 @@
 
 from accounts.models import User
 from django.test import TestCase
-from events_app.testing import post_events, tracking_event
-from sending_app.testing import assert_mail_sent, assert_no_mail_sent, drain
 
 from events_app.signals import EventType
+from events_app.testing import post_events, tracking_event
 from orders.tests.mailers import using
 from sending_app.models import Recipient
+from sending_app.testing import assert_mail_sent, assert_no_mail_sent, drain
 
 
 class OutboxTests(TestCase):

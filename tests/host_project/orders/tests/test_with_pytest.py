@@ -6,11 +6,11 @@ import pytest
 from accounts.models import User
 from django.core.mail import EmailMessage
 from django.test import Client
-from events_app.testing import post_events, tracking_event
-from sending_app.testing import assert_mail_sent
 
 from events_app.signals import EventType
+from events_app.testing import post_events, tracking_event
 from orders.tests.mailers import using
+from sending_app.testing import assert_mail_sent
 
 pytestmark = pytest.mark.django_db
 
