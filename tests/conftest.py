@@ -12,6 +12,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.contrib.contenttypes.management import create_contenttypes
 from django.db.models.signals import post_migrate
+from django.test import override_settings
 from pytest_django import Settings
 
 from devstack import distributions
@@ -79,8 +80,9 @@ def stream(settings: Settings) -> Iterator[str]:
     """A stream of the test's own."""
     name = f"test-{uuid.uuid4()}"
     settings.ANYMAIL = {**django_settings.ANYMAIL, "EVENT_STREAM": name}
-    # Asked for now: the test may leave the settings pointing elsewhere.
-    server = redis.for_workers()
+    # Asked for now: the test may leave the settings pointing elsewhere. A class of tests may be eager already.
+    with override_settings(ANYMAIL={**settings.ANYMAIL, "EAGER_IN_TESTS": False}):
+        server = redis.for_workers()
     keys = [redis.key(beside) for beside in ("", "wakeup", "waiting", "tick", "counters", "inbound_prune")]
     # Before the test: what a test has patched is put back only after its own fixtures have ended.
     redis._open_until = wakeup._paused_until = wakeup._redis_paused_until = 0.0

@@ -241,7 +241,9 @@ def agreed(message: InboundMessage) -> dict[str, Any]:
 def described(file: InboundMessage) -> tuple[object, ...]:
     content = file.get_content_bytes(), file.get_content_text()
     inner = [part.items() for part in file.walk() if part is not file]
-    return (file.get_filename(), file.get_content_type(), file.content_id, *content, inner)
+    # Parsed mode has no folders in the names of files.
+    name = re.split(r"[/\\]", file.get_filename() or "")[-1]
+    return (name.strip(".") and name, file.get_content_type(), file.content_id, *content, inner)
 
 
 @pytest.mark.parametrize("spam", [None, 6.5])
