@@ -80,7 +80,7 @@ def stream(settings: Settings) -> Iterator[str]:
     """A stream of the test's own."""
     name = f"test-{uuid.uuid4()}"
     settings.ANYMAIL = {**django_settings.ANYMAIL, "EVENT_STREAM": name}
-    # Asked for now: the test may leave the settings pointing elsewhere. Classes of tests may be eager already.
+    # Now: the test may leave the settings pointing elsewhere. A class of tests may already be eager.
     with override_settings(ANYMAIL={**settings.ANYMAIL, "EAGER_IN_TESTS": False}):
         server = redis.for_workers()
     keys = [redis.key(beside) for beside in ("", "wakeup", "waiting", "tick", "counters", "inbound_prune")]
