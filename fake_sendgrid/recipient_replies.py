@@ -56,10 +56,10 @@ def reply_to(accepted: AcceptedMail, text: str, *, recipient: str | None = None)
     reply["Subject"] = subject if subject.lower().startswith("re:") else f"Re: {subject}".strip()
     reply["Date"] = datetime.now(UTC)
     reply["Message-ID"] = make_msgid(domain=email.rpartition("@")[2])
-    reply["In-Reply-To"] = reply["References"] = message_id(
-        accepted.x_message_id, scenarios.headers(body, personalization)
+    reply["In-Reply-To"] = reply["References"] = _line(
+        message_id(accepted.x_message_id, scenarios.headers(body, personalization))
     )
-    reply.set_content(f"{text}\n\n{_quoted(accepted, personalization)}")
+    reply.set_content(_encodable(f"{text}\n\n{_quoted(accepted, personalization)}"))
     return reply
 
 
@@ -87,7 +87,12 @@ def _address(who: Mapping[str, Any]) -> Address:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())
+    return " ".join(_encodable(text).split())
+
+
+def _encodable(text: str) -> str:
+    # JSON may hold halves of surrogate pairs.
+    return text.encode(errors="replace").decode()
 
 
 def _quoted(accepted: AcceptedMail, personalization: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from fake_sendgrid import scenarios
+from fake_sendgrid.inbound_form import parsed_form
 from fake_sendgrid.recipient_replies import RecipientReplies, reply_to
 from fake_sendgrid.request_log import AcceptedMail, RequestLog
 from fake_sendgrid.request_validation import faults
@@ -119,3 +120,16 @@ def test_a_forgotten_mail_gets_no_reply() -> None:
     assert (
         list(RecipientReplies(RequestLog(None)).to(scenarios.events(body, BASE, AT, random.Random(1)))) == []
     )
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"subject": "\ud83d order"},
+        {"from": {"email": "shop@example.org", "name": "\ud83d shop"}},
+        {"content": [{"type": "text/plain", "value": "\ud83d one"}]},
+        {"headers": {"Message-ID": "<\ud83d\r\none@example.org>"}},
+    ],
+)
+def test_a_mail_that_no_server_could_send_gets_a_reply(odd: dict[str, Any]) -> None:
+    parsed_form(reply_to(accepted(mail_body(**odd)), "Yes \ud83d."))
