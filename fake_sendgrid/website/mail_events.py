@@ -11,8 +11,13 @@ from fake_sendgrid.website import states
 from fake_sendgrid.website.log_messages import inbound_message
 from fake_sendgrid.website.markup import Markup, fill, fill_each, join
 
+#: Events of the table. A batch may have thousands, and the page asks for them every second.
+_ROWS = 200
+
 _EVENTS = """<h2>Events</h2><div class="card"><table class="rows"><thead><tr><th>Time</th><th>Event</th>
-<th>Webhook</th></tr></thead><tbody>$rows</tbody></table></div>"""
+<th>Webhook</th></tr></thead><tbody>$rows</tbody></table></div>$more"""
+
+_MORE = """<p class="note">The newest $shown of $all are shown: $states</p>"""
 
 _EVENT_ROW = """<tr><td class="time">$at</td><td><details><summary>$word<bdi class="to">$email</bdi>
 </summary><pre>$event</pre></details></td><td><div class="states">$answers</div>$hint
@@ -54,9 +59,10 @@ def _events(fake: FakeSendGrid, events: PostedEvents, mail: AcceptedMail) -> Mar
             "answers": states.answers(one.statuses),
             "hint": _hint(one.statuses),
         }
-        for one in reversed(posted)
+        for one in reversed(posted[-_ROWS:])
     ]
-    return fill(_EVENTS, rows=fill_each(_EVENT_ROW, rows))
+    more = fill(_MORE, shown=_ROWS, all=len(posted), states=states.mail_states(posted))
+    return fill(_EVENTS, rows=fill_each(_EVENT_ROW, rows), more=more if len(posted) > _ROWS else "")
 
 
 def _why_no_events(fake: FakeSendGrid, mail: AcceptedMail) -> Markup:

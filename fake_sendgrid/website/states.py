@@ -80,6 +80,10 @@ def phrase(status: int) -> str:
 
 
 def clock(at: float) -> str:
-    """The local time of `at` (Unix seconds), with the date of another day."""
-    moment, now = datetime.fromtimestamp(at).astimezone(), datetime.now().astimezone()
+    """The local time of `at` (Unix seconds), with the date of another day; the number if no clock has it."""
+    try:
+        moment = datetime.fromtimestamp(at).astimezone()
+    except (ValueError, OverflowError, OSError):
+        return str(at)
+    now = datetime.now().astimezone()
     return f"{moment:%H:%M:%S}" if moment.date() == now.date() else f"{moment:%d %b %H:%M:%S}"

@@ -209,6 +209,19 @@ def test_a_batch_shows_its_first_recipients(double: Client) -> None:
     assert "And 10 more." in shown.text
 
 
+def test_the_events_of_a_batch_end_with_the_number_of_all(double: Client, webhook: WebhookReceiver) -> None:
+    double.webhook_url = webhook.url
+    path = mail_path(double, personalizations=[{"to": [{"email": f"a{n}@example.com"}]} for n in range(101)])
+    double.wait_until_posted(PATIENCE)
+    assert "The newest 200 of 202 are shown: " in page(double, f"{path}/events").text
+    assert "delivered 101" in page(double).text
+
+
+def test_an_impossible_time_is_shown_as_a_number(double: Client) -> None:
+    path = mail_path(double, send_at=-(10**18))
+    assert str(-(10**18)) in page(double, path).text
+
+
 def test_a_hostile_mail_stays_text(double: Client, webhook: WebhookReceiver) -> None:
     double.webhook_url = double.inbound_url = webhook.url
     path = mail_path(
