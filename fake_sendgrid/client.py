@@ -66,6 +66,8 @@ def start() -> Iterator["Client"]:
             yield Client(page_url)
         finally:
             process.stdin.close()
+            # A process forked from this one may still hold the other copy of the pipe.
+            process.terminate()
 
 
 class HeldMail:

@@ -50,10 +50,11 @@ class MailApi:
         self.planned.next(ApiResponse(status=202, accepts=True, held=held), when=when)
         return held
 
-    def drop_held(self) -> None:
-        """Close the connections of the requests that are held."""
+    def forget(self) -> None:
+        """Clear the log. Requests that wait get no response."""
+        self._log.clear()
         for held in self._held:
-            held.drop()
+            held.release()
         self._held.clear()
 
     def close(self) -> None:
@@ -85,38 +86,44 @@ class MailApi:
     def _handle_send(self, request: http_server.Request) -> ApiResponse:
         at = time.time()
         mail = None
+        clears = self._log.clears
         try:
             mail = request_validation.read_mail(request.body, request.headers, keys=self.keys, now=at)
             if faults := list(recipients.refused(mail, self.refused)):
                 response = responses.error(400, *(faults if self.names_refused else [BAD_REQUEST]))
             else:
-                response = self._carry_out(self.planned.response_to(mail), mail, request)
+                clears = self._log.clears
+                response = self._carry_out(self.planned.response_to(mail), mail, request, clears)
         except request_validation.RequestRejected as rejected:
             response = rejected.response
         logged = LoggedRequest(
             request_validation.api_key_of(request.headers), at, mail, response, request.body
         )
-        self._log.add_request(logged)
+        if clears == self._log.clears:
+            self._log.add_request(logged)
         if self._on_request:
             self._on_request(logged)
         return response
 
     def _carry_out(
-        self, planned: ApiResponse, mail: dict[str, Any], request: http_server.Request
+        self, planned: ApiResponse, mail: dict[str, Any], request: http_server.Request, clears: int
     ) -> ApiResponse:
-        """Accept the mail or not, as planned; return the response to send."""
+        """Accept the mail or not, as planned; return the response to send.
+
+        `clears` is the log's: a request that waits while the log is cleared gets no response.
+        """
         if seconds := self._delay + planned.pause:
             self._closing.wait(seconds)
         held = planned.held
         if held and not held.after_accepting:
             held.wait()
-        if self._closing.is_set() or (held and held.dropped):
+        if self._closing.is_set() or clears != self._log.clears:
             return responses.close_connection()
         if planned.accepts:
             planned = self._accept(planned, mail, request)
         if held and held.after_accepting:
             held.wait()
-            if held.dropped:
+            if clears != self._log.clears:
                 return responses.close_connection()
         return planned
 

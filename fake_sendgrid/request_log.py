@@ -54,6 +54,8 @@ class RequestLog:
 
     def __init__(self, keep: int | None) -> None:
         self._lock = threading.Lock()
+        #: The number of calls of `clear`. A request that waits during one is forgotten, too.
+        self.clears = 0
         self._accepted: deque[AcceptedMail] = deque(maxlen=keep)
         self._requests: deque[LoggedRequest] = deque(maxlen=keep)
 
@@ -69,6 +71,7 @@ class RequestLog:
 
     def clear(self) -> None:
         with self._lock:
+            self.clears += 1
             self._accepted.clear()
             self._requests.clear()
 

@@ -21,15 +21,8 @@ class HeldRequest:
         #: Set when the request has arrived; with `after_accepting`, when its mail has been accepted.
         self.arrived = threading.Event()
         self._released = threading.Event()
-        #: Whether the connection is closed instead of an answer.
-        self.dropped = False
 
     def release(self) -> None:
-        self._released.set()
-
-    def drop(self) -> None:
-        """Close the connection without a response; the mail is not accepted by then."""
-        self.dropped = True
         self._released.set()
 
     def wait(self) -> None:

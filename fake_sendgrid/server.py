@@ -174,11 +174,13 @@ class FakeSendGrid:
         self._api.planned.clear()
 
     def forget(self) -> None:
-        """Forget every mail, request and event, and do not post what waits. Held requests get no response."""
-        self._api.drop_held()
+        """Forget every mail, request and event, and do not post what waits.
+
+        Requests that are held or paused get no response.
+        """
+        self._api.forget()
         self._event_webhook.clear()
         self._inbound_webhook.clear()
-        self._log.clear()
         self._fired.clear()
 
     def reset(self) -> None:
@@ -199,7 +201,7 @@ class FakeSendGrid:
     def posting(self, posting: PostingOptions) -> None:
         self._event_webhook.posting = posting
 
-    def fire(self, step: str, mail: AcceptedMail, recipient: str, **fields: object) -> Event:
+    def fire(self, step: str, mail: AcceptedMail, recipient: str, /, **fields: object) -> Event:
         """Post one more event of a recipient, apart from the scenario and the delay; return the event.
 
         `step` is one of `events.STEPS`. `fields` replace fields of the event. Raises ValueError.

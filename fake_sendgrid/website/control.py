@@ -197,7 +197,10 @@ def _sent_to(recipient: str | None) -> Callable[[dict[str, Any]], bool] | None:
 
 
 def _read(body: bytes, message: type[Message]) -> Message:
-    return msgspec.convert(json.loads(body or b"{}"), message)
+    try:
+        return msgspec.convert(json.loads(body or b"{}"), message)
+    except RecursionError:
+        raise ValueError("the JSON has too many levels") from None
 
 
 def _json(status: int, body: object) -> Response:

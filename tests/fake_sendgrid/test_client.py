@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 import requests
@@ -98,6 +99,12 @@ def test_an_event_can_be_fired(double: Client, webhook: WebhookReceiver) -> None
     assert event["reason"] == "mailbox full"
 
 
+def test_a_field_of_an_event_may_have_any_name(fake: FakeSendGrid, double: Client) -> None:
+    post_mail(double.url)
+    fields = {"step": "first", "mail": "spring", "recipient": "ann", "self": "me"}
+    assert fields.items() <= fake.fire("open", fake.accepted[0], "ada@example.com", **fields).items()
+
+
 def test_events_that_are_fired_again_have_other_ids(double: Client, webhook: WebhookReceiver) -> None:
     double.webhook_url = webhook.url
     post_mail(double.url, mail_body("deferred.ann@example.com"))
@@ -180,12 +187,41 @@ def test_clear_leaves_nothing(double: Client, webhook: WebhookReceiver) -> None:
         double.clear()
         with pytest.raises(requests.ConnectionError):
             response.result(PATIENCE)
-    assert (double.mails, double.inbound_mails, double.posted) == ([], [], {})
+    assert (double.mails, double.requests, double.inbound_mails, double.posted) == ([], [], [], {})
     assert [double.webhook_url, double.inbound_url, double.duplicates] == [None, None, 0]
     double.webhook_url = webhook.url
     assert post_mail(double.url, mail_body("silent-eve@example.com")).status_code == 202
     double.wait_until_posted(PATIENCE)
     assert webhook.events == []
+
+
+@pytest.mark.parametrize("after_accepting", [False, True])
+def test_a_request_that_waits_during_clear_is_forgotten(double: Client, after_accepting: bool) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        held = double.hold(after_accepting=after_accepting)
+        response = pool.submit(post_mail, double.url)
+        held.wait_until_arrived(PATIENCE)
+        double.clear()
+        with pytest.raises(requests.ConnectionError):
+            response.result(PATIENCE)
+    assert (double.mails, double.requests) == ([], [])
+
+
+def test_a_mail_whose_response_pauses_during_clear_is_forgotten(fake: FakeSendGrid, double: Client) -> None:
+    paused = Event()
+
+    def pauses(_: object) -> bool:
+        paused.set()
+        return True
+
+    fake.next(responses.slow(0.5), when=pauses)
+    with ThreadPoolExecutor(1) as pool:
+        response = pool.submit(post_mail, double.url)
+        assert paused.wait(PATIENCE)
+        double.clear()
+        with pytest.raises(requests.ConnectionError):
+            response.result(PATIENCE)
+    assert (double.mails, double.requests) == ([], [])
 
 
 def test_an_event_in_flight_during_clear_is_not_retried(double: Client, webhook: WebhookReceiver) -> None:
@@ -232,6 +268,7 @@ def test_a_mistake_is_an_error_that_says_what_is_wrong(
     [
         ("POST responses", '{"stauts": 500}', 400, "unknown field `stauts`"),
         ("POST responses", "[", 400, "Expecting value"),
+        ("PATCH ", "[" * 100_000, 400, "too many levels"),
         ("POST events", '{"event": "open", "mail": "x", "recipient": "y"}', 404, "No mail has the id x"),
         ("POST nothing", "{}", 404, "GET /control/mails"),
         ("POST holds/0/wait", "{}", 404, "No hold has the number 0"),
@@ -241,7 +278,7 @@ def test_a_mistake_is_an_error_that_says_what_is_wrong(
 def test_a_wrong_request_to_the_control_api_is_an_error(
     double: Client, request_line: str, body: str, status: int, error: str
 ) -> None:
-    method, path = request_line.split()
+    method, _, path = request_line.partition(" ")
     response = requests.request(
         method,
         f"{double.page_url}control/{path}",
@@ -299,3 +336,21 @@ def test_a_double_ends_with_the_process_that_started_it() -> None:
             return True
 
     wait_for(ended, seconds=PATIENCE, what="the end of the double")
+
+
+FORKED = """\
+import os, signal
+from fake_sendgrid import client
+with client.start() as double:
+    child = os.fork()
+    if not child:
+        signal.pause()
+print("ended", flush=True)
+os.kill(child, signal.SIGKILL)
+"""
+
+
+def test_a_double_ends_while_a_forked_process_lives() -> None:
+    program = [sys.executable, "-W", "ignore", "-c", FORKED]
+    ended = subprocess.run(program, capture_output=True, text=True, timeout=PATIENCE, check=True)
+    assert ended.stdout == "ended\n"
