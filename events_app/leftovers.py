@@ -12,7 +12,7 @@ from django.apps import apps
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, register
-from django.urls import NoReverseMatch, Resolver404, resolve, reverse
+from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
 
 from events_app.shared.checks import mail_backends
 
@@ -108,10 +108,12 @@ def _without_effect(name: str, hint: str) -> CheckMessage:
 
 
 def _check_urls() -> Iterable[CheckMessage]:
+    if not getattr(settings, "ROOT_URLCONF", None):
+        return
     for name in ("sendgrid_tracking_webhook", "sendgrid_inbound_webhook"):
         try:
             path = reverse(f"anymail:{name}")
-            view = resolve(path).func
+            view = resolve(f"/{path.removeprefix(get_script_prefix())}").func
         except (NoReverseMatch, Resolver404):
             continue
         if getattr(view, "view_class", view).__module__.startswith("anymail."):

@@ -10,7 +10,7 @@ from django.core import checks
 from django.dispatch import Signal
 from django.http import HttpResponse
 from django.test import override_settings
-from django.urls import include, path
+from django.urls import get_script_prefix, include, path, set_script_prefix
 from pytest_django import Settings
 
 from events_app.leftovers import check_leftovers
@@ -146,6 +146,22 @@ def test_urls_of_anymail_that_answer_sendgrid_are_named() -> None:
         messages = check_leftovers()
     assert [message.id for message in messages] == ["events_app.W014", "events_app.W014"]
     assert "Posts of SendGrid to /anymail/sendgrid/tracking/ go to django-anymail" in messages[0].msg
+
+
+def test_urls_below_a_script_name_are_named() -> None:
+    before = get_script_prefix()
+    set_script_prefix("/shop/")
+    try:
+        with override_settings(ROOT_URLCONF=old_urls):
+            messages = check_leftovers()
+    finally:
+        set_script_prefix(before)
+    assert "Posts of SendGrid to /shop/anymail/sendgrid/tracking/" in messages[0].msg
+
+
+def test_a_project_without_urls_has_none_to_name(settings: Settings) -> None:
+    del settings.ROOT_URLCONF
+    assert found() == []
 
 
 def test_urls_of_anymail_behind_ours_are_no_fault() -> None:
