@@ -1,6 +1,7 @@
 """`python -m fake_sendgrid`: a local SendGrid for development. It runs in the foreground until Ctrl-C."""
 
 import argparse
+import errno
 import signal
 import sys
 import textwrap
@@ -9,11 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fake_sendgrid import console
+from fake_sendgrid.control_messages import LONGEST
 from fake_sendgrid.event_webhook import PostingOptions
 from fake_sendgrid.scenarios import DEFAULT_SCENARIO, SCENARIOS, sends_reply
 from fake_sendgrid.server import FakeSendGrid
 from fake_sendgrid.webhook_sender import WebhookSender
 from fake_sendgrid.website import site
+from fake_sendgrid.website.control import web_url
 
 #: The number of mails kept in memory.
 _KEEP = 1000
@@ -39,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             on_inbound=console.print_inbound_delivery,
         )
     except (OSError, ValueError) as error:
-        print(f"fake_sendgrid: {error}", file=sys.stderr)
+        in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        hint = f": choose another port than {options.port} with --port" if in_use else ""
+        print(f"fake_sendgrid: {error}{hint}", file=sys.stderr)
         return 1
     ended = threading.Event()
     # A shell script starts background jobs with SIGINT ignored, so set both handlers.
@@ -63,10 +68,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog="The page and the API are on 127.0.0.1. The page has the settings for your project.",
     )
     parser.add_argument(
-        "--port", type=int, default=8025, help="port of the page and the API (8025; 0: a free port)"
+        "--port", type=_port, default=8025, help="port of the page and the API (8025; 0: a free port)"
     )
-    parser.add_argument("--webhook-url", metavar="URL", help="where events are posted (nowhere)")
-    parser.add_argument("--inbound-url", metavar="URL", help="where replies are posted (nowhere)")
+    parser.add_argument("--webhook-url", type=_url, metavar="URL", help="where events are posted (nowhere)")
+    parser.add_argument("--inbound-url", type=_url, metavar="URL", help="where replies are posted (nowhere)")
     parser.add_argument("--key", action="append", metavar="KEY", help="an accepted API key; repeatable (any)")
     parser.add_argument(
         "--refuse",
@@ -93,12 +98,33 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--delay",
-        type=float,
+        type=_seconds,
         default=0.0,
         metavar="SECONDS",
         help="time between a mail and its events (0)",
     )
     return parser
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 65535")
+    return port
+
+
+def _url(text: str) -> str | None:
+    try:
+        return web_url(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds <= LONGEST:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {LONGEST}")
+    return seconds
 
 
 def _share(text: str) -> float:

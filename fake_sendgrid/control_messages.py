@@ -9,8 +9,10 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 
-#: Of a duration.
-Seconds: TypeAlias = Annotated[float, Meta(ge=0, le=86400)]
+#: Seconds of a duration.
+LONGEST = 86400
+
+Seconds: TypeAlias = Annotated[float, Meta(ge=0, le=LONGEST)]
 
 
 class Options(Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):

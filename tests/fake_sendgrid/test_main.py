@@ -78,10 +78,18 @@ def test_a_port_in_use_is_an_error(tmp_path: Path, webhook: WebhookReceiver) -> 
     port = webhook.url.split(":")[2].split("/")[0]
     with run(tmp_path, "--port", port) as process:
         assert process.wait(60) == 1
-        assert re.fullmatch(r"fake_sendgrid: .*in use.*\n", process.output())
+        assert re.fullmatch(
+            r"fake_sendgrid: .*in use: choose another port than .* with --port\n", process.output()
+        )
 
 
-@pytest.mark.parametrize("arguments", [("--duplicates", "2"), ("--disorder", "-1"), ("--port", "x")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(("--duplicates", "2"), ("--disorder", "-1"), ("--port", "x"), ("--port", "65536")),
+        *(("--delay", "-1"), ("--webhook-url", "127.0.0.1:8000"), ("--inbound-url", "ftp://x")),
+    ],
+)
 def test_an_invalid_argument_is_refused(tmp_path: Path, arguments: tuple[str, str]) -> None:
     with run(tmp_path, *arguments) as process:
         assert process.wait(60) == 2
