@@ -24,7 +24,7 @@ from events_app.shared import counters, redis
 from events_app.shared.eager import is_eager
 from events_app.signals import EventType, TrackingEvent
 
-#: New events of a batch that are looked up by their content. About 10 µs each.
+#: New events of a batch that are looked up by their content. About 10 µs of the worker each.
 SAMPLE = 25
 #: Duplicates of a batch that are compared with the stored event.
 MOST_COMPARED = 20
