@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
 from django.db.transaction import TransactionManagementError
 
+_LEFT_OPEN = "The receiver returned in the middle of a transaction, which was rolled back."
+
 _WENT_ON = (
     "The receiver went on after a database error in a transaction. Its writes were rolled back. "
     "To handle a database error, put the statement into transaction.atomic()."
@@ -20,8 +22,8 @@ class Outside:
     """Guard of a receiver called outside a transaction: roll back a transaction left open.
 
     Raises TransactionManagementError then, unless the receiver itself raised. A transaction that was open
-    before, as in Django's TestCase, stays open and usable: if the receiver broke it, its writes are rolled
-    back.
+    before, as in Django's TestCase, stays open and usable: atomic blocks that the receiver left open are
+    rolled back, and if the receiver broke the transaction, all its writes are.
     """
 
     def __init__(self) -> None:
@@ -30,16 +32,19 @@ class Outside:
     def __enter__(self) -> None:
         made = {alias: connections[alias].savepoint() for alias in self._before}
         self._savepoints = {alias: savepoint for alias, savepoint in made.items() if savepoint}
+        self._depths = {alias: len(connections[alias].savepoint_ids) for alias in self._savepoints}
 
     def __exit__(self, raised: type[BaseException] | None, *_: object) -> None:
+        left_blocks = [
+            _end_atomic_blocks(alias, self._depths[alias], savepoint)
+            for alias, savepoint in self._savepoints.items()
+        ]
         intact = [_leave_savepoint(alias, savepoint) for alias, savepoint in self._savepoints.items()]
         left_open = _open_transactions() - self._before
         for alias in left_open:
             reset(alias)
-        if left_open and raised is None:
-            raise TransactionManagementError(
-                "The receiver returned in the middle of a transaction, which was rolled back."
-            )
+        if (left_open or any(left_blocks)) and raised is None:
+            raise TransactionManagementError(_LEFT_OPEN)
         if not all(intact) and raised is None:
             raise TransactionManagementError(_WENT_ON)
 
@@ -48,14 +53,20 @@ class Outside:
 def inside(using: str) -> Iterator[None]:
     """Guard of a receiver called inside our transaction: roll back the writes of a failed receiver.
 
-    Raises TransactionManagementError when the receiver went on after a database error, and TransactionLost
-    when the transaction cannot go on.
+    Raises TransactionManagementError when the receiver went on after a database error or left an atomic block
+    open, and TransactionLost when the transaction cannot go on.
     """
     connection = connections[using]
     depth = len(connection.savepoint_ids)
     try:
         with transaction.atomic(using=using):
-            yield
+            savepoint = connection.savepoint_ids[depth]
+            try:
+                yield
+            finally:
+                left_block = _end_atomic_blocks(using, depth + 1, savepoint)
+            if left_block:
+                raise TransactionManagementError(_LEFT_OPEN)
             if connection.needs_rollback and not connection.closed_in_transaction:
                 # Django would roll back silently.
                 raise TransactionManagementError(_WENT_ON)
@@ -83,6 +94,27 @@ def reset(using: str) -> None:
     connection = connections[using]
     connection.in_atomic_block = connection.closed_in_transaction = False
     connection.close()
+    if connection.connection is not None:  # Django never closes SQLite's database in memory, as in tests
+        connection.savepoint_ids, connection.atomic_blocks = [], []
+        connection.needs_rollback = False
+        connection.rollback()
+        connection.set_autocommit(True)
+
+
+def _end_atomic_blocks(alias: str, depth: int, savepoint: str) -> bool:
+    """Roll back the atomic blocks inside the transaction that are still open; whether there were any.
+
+    `savepoint` was made before the blocks, with `depth` blocks around it.
+    """
+    connection = connections[alias]
+    left = connection.savepoint_ids[depth:]
+    if not left or connection.closed_in_transaction:
+        return False
+    del connection.savepoint_ids[depth:]
+    del connection.atomic_blocks[-len(left) :]
+    connection.needs_rollback = False
+    connection.savepoint_rollback(left[0] or savepoint)  # None: atomic(savepoint=False)
+    return True
 
 
 def _leave_savepoint(alias: str, savepoint: str) -> bool:

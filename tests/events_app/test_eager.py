@@ -182,6 +182,21 @@ class InTestCase(TestCase):
             post_events(self.client, [raw_event()])
         assert self.pending() == [("pending", 1)]
 
+    def test_a_block_that_a_receiver_leaves_open_does_not_reach_the_next_test(self) -> None:
+        def leave_open(**_: Any) -> None:
+            transaction.atomic(using=self.database).__enter__()
+            Bounce.objects.using(self.database).create()
+
+        signals.tracking.connect(leave_open)
+        for is_atomic in (False, True):
+            with (
+                override_settings(ANYMAIL=dict(settings.ANYMAIL, ATOMIC_DISPATCH=is_atomic)),
+                pytest.raises(TransactionManagementError, match="in the middle of a transaction"),
+            ):
+                post_events(self.client, [raw_event()])
+            assert not Bounce.objects.using(self.database).exists()
+        assert self.pending() == [("pending", 1)] * 2
+
     def test_with_atomic_dispatch_the_transaction_of_the_test_stays(self) -> None:
         Bounce.objects.using(self.database).create(pk=7)
 

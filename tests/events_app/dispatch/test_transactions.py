@@ -75,6 +75,11 @@ def swallow(database: str) -> None:
         violate(database)
 
 
+def fail_in_sql(database: str) -> None:
+    with suppress(DatabaseError), connections[database].cursor() as cursor:
+        cursor.execute("SELECT nonsense")
+
+
 # Ways to leave a transaction open
 
 
@@ -127,6 +132,20 @@ def test_an_open_transaction_is_rolled_back_with_an_error(database: str, leave_o
 
 
 @pytest.mark.parametrize("leave_open", OPEN)
+def test_an_open_transaction_is_rolled_back_in_a_database_in_memory(
+    monkeypatch: pytest.MonkeyPatch, leave_open: Deed
+) -> None:
+    # Django does not close such a database, which most projects have in their tests on SQLite.
+    monkeypatch.setattr(connections["default"], "is_in_memory_db", lambda: True)
+    with pytest.raises(TransactionManagementError, match="in the middle of a transaction"):
+        call(transactions.Outside(), "default", writes("before"), leave_open, writes("inside"))
+    assert connections["default"].get_autocommit()
+    in_a_transaction("default")
+    monkeypatch.undo()
+    assert written("default") == ["before", "other"]
+
+
+@pytest.mark.parametrize("leave_open", OPEN)
 def test_a_receiver_that_raises_in_an_open_transaction_keeps_its_own_error(
     database: str, leave_open: Deed
 ) -> None:
@@ -151,14 +170,38 @@ def test_a_transaction_opened_by_the_caller_is_left_alone(database: str) -> None
     assert written(database) == ["one", "other"]
 
 
+def enter_atomic_without_a_savepoint(database: str) -> None:
+    transaction.atomic(using=database, savepoint=False).__enter__()
+
+
+LEFT = [
+    (("before", "other"), [enter_atomic]),
+    (("before", "other"), [enter_atomic, enter_atomic]),
+    (("before", "other"), [enter_atomic, fail_in_sql]),
+    # No savepoint tells the writes before the block from those inside.
+    (("other",), [enter_atomic_without_a_savepoint]),
+]
+
+
+@pytest.mark.parametrize(("kept", "deeds"), LEFT)
+def test_blocks_left_open_in_a_transaction_of_the_caller_are_rolled_back(
+    database: str, kept: tuple[str, ...], deeds: list[Deed]
+) -> None:
+    with transaction.atomic(using=database):
+        blocks = list(connections[database].atomic_blocks)
+        with pytest.raises(TransactionManagementError, match="in the middle of a transaction"):
+            call(transactions.Outside(), database, writes("before"), *deeds[:1], writes("inside"), *deeds[1:])
+        with pytest.raises(RuntimeError, match="the shop is closed"):
+            call(transactions.Outside(), database, *deeds[:1], writes("inside"), *deeds[1:], fails)
+        assert connections[database].savepoint_ids == []
+        assert connections[database].atomic_blocks == blocks
+        writes("other")(database)
+    assert written(database) == list(kept)
+
+
 def test_a_receiver_may_close_the_connection(database: str) -> None:
     call(transactions.Outside(), database, writes("one"), close)
     assert is_free(database)
-
-
-def fail_in_sql(database: str) -> None:
-    with suppress(DatabaseError), connections[database].cursor() as cursor:
-        cursor.execute("SELECT nonsense")
 
 
 def test_a_broken_open_transaction_is_rolled_back(database: str) -> None:
@@ -213,7 +256,22 @@ def test_a_database_error_in_the_receivers_own_savepoint_is_no_failure(database:
     assert written(database) == ["first", "second"]
 
 
-PIECES = [enter_atomic, close, commit, roll_back]
+@pytest.mark.parametrize("then", [[], [enter_atomic], [fail_in_sql]])
+def test_only_the_writes_of_a_receiver_that_leaves_a_block_open_are_rolled_back(
+    database: str, then: list[Deed]
+) -> None:
+    with transaction.atomic(using=database):
+        call(transactions.inside(database), database, writes("first"))
+        with pytest.raises(TransactionManagementError, match="in the middle of a transaction"):
+            call(transactions.inside(database), database, enter_atomic, writes("second"), *then)
+        with pytest.raises(RuntimeError, match="the shop is closed"):
+            call(transactions.inside(database), database, enter_atomic, writes("second"), *then, fails)
+        call(transactions.inside(database), database, writes("third"))
+    assert written(database) == ["first", "third"]
+    assert is_free(database)
+
+
+PIECES = [close, commit, roll_back]
 
 
 @pytest.mark.parametrize("tear", PIECES)
