@@ -21,6 +21,7 @@ from events_app import conf, tasks
 from events_app.dispatch import eager
 from events_app.inbound import storage, store
 from events_app.shared import wakeup
+from events_app.shared.eager import is_eager
 from events_app.views import signature
 from events_app.views.base import Refusal, WebhookView, fault_in_headers, signature_headers, usable_keys
 
@@ -46,6 +47,8 @@ class SendGridInboundWebhookView(WebhookView[str]):
 
     def accept(self, request: HttpRequest) -> str:
         """The name of the post's file in the storage."""
+        if is_eager():
+            return self._accept(request)  # a test must see an error, such as of a test without a database
         try:
             return self._accept(request)
         except (Refusal, ImproperlyConfigured):

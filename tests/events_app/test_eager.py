@@ -16,6 +16,7 @@ from django.db.transaction import TransactionManagementError
 from django.test import (
     Client,
     LiveServerTestCase,
+    SimpleTestCase,
     TestCase,
     TransactionTestCase,
     override_settings,
@@ -343,6 +344,14 @@ class InTransactionTestCase(TransactionTestCase):
                 post_events(self.client, [raw_event()])
         assert Bounce.objects.count() == 1
         assert PendingDelivery.objects.get().failures == 1
+
+
+class WithoutDatabase(SimpleTestCase):
+    def test_the_test_is_told_so(self) -> None:
+        with pytest.raises(AssertionError, match="not allowed in SimpleTestCase"):
+            post_events(self.client, [raw_event()])
+        with pytest.raises(AssertionError, match="not allowed in SimpleTestCase"):
+            post_inbound(self.client, MAIL)
 
 
 class InLiveServer(LiveServerTestCase):
