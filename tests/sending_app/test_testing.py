@@ -8,9 +8,11 @@ from unittest import mock
 import pytest
 from django.core import mail
 from django.core.mail import EmailMessage
+from django.db import OperationalError
 from django.test import SimpleTestCase, TestCase, override_settings
 
 from sending_app import outbox
+from sending_app.delivery import sender
 from sending_app.exceptions import ConfigurationError
 from sending_app.message import SendGridMessage
 from sending_app.models import Mail, Recipient
@@ -228,6 +230,14 @@ class DrainTests(Test, TestCase):
             drain()
         assert drain() == 1
         assert {*Mail.objects.values_list("state", flat=True)} == {Mail.State.ACCEPTED}
+
+    def test_a_database_error_of_a_receiver_is_raised_as_it_is_and_leaves_nothing_to_write(self) -> None:
+        shipped().send()
+        broken = mock.Mock(side_effect=OperationalError("mine"))
+        with receiver_connected(post_send, broken), pytest.raises(OperationalError, match="mine"):
+            drain()
+        assert not sender.unwritten.writes
+        assert Mail.objects.get().state == Mail.State.ACCEPTED
 
     def test_attachments_and_empty_outboxes_are_no_obstacle(self) -> None:
         assert drain() == 0
