@@ -231,6 +231,16 @@ class DrainTests(Test, TestCase):
         assert drain() == 1
         assert {*Mail.objects.values_list("state", flat=True)} == {Mail.State.ACCEPTED}
 
+    def test_mails_of_receivers_are_accepted_too_in_whatever_lane(self) -> None:
+        def answer(message: SendGridMessage, **_: Any) -> None:
+            if message.subject != "Thanks":
+                shipped(subject="Thanks", bulk=not is_bulk).send()
+
+        with receiver_connected(post_send, answer):
+            for is_bulk in (False, True):
+                shipped(subject="Your order", bulk=is_bulk).send()
+                assert drain() == 2
+
     def test_a_database_error_of_a_receiver_is_raised_as_it_is_and_leaves_nothing_to_write(self) -> None:
         shipped().send()
         broken = mock.Mock(side_effect=OperationalError("mine"))
