@@ -107,11 +107,11 @@ def drain(*, status_code: int = 202, error: str = "The test refuses this mail.")
         ):
             number += requests
         return number
-    except DatabaseUnavailable as error:
+    except DatabaseUnavailable as unavailable:
         # A worker keeps the write for its next task. A later test must not make the write, and this test must
         # see the error, which may be a receiver's.
         sender.unwritten.writes.clear()
-        raise error.__cause__ or error from None
+        raise unavailable.__cause__ or unavailable from None
 
 
 def _compare(expected: Mapping[str, Any]) -> tuple[list[EmailMessage], list[str]]:
