@@ -167,7 +167,10 @@ _CHECKS: dict[str, tuple[Callable[[Mapping[str, Any]], Any], Callable[[Any, Any]
     "subject": (lambda attributes: attributes.get("subject"), lambda found, wanted: found == wanted),
     "body_contains": (_texts, lambda found, wanted: any(wanted in text for text in found)),
     "template_id": (lambda attributes: attributes.get("template_id"), lambda found, wanted: found == wanted),
-    "tags": (lambda attributes: attributes.get("tags", []), lambda found, wanted: {*wanted} <= {*found}),
+    "tags": (
+        lambda attributes: attributes.get("tags", []),
+        lambda found, wanted: {*([wanted] if isinstance(wanted, str) else wanted)} <= {*found},
+    ),
     "metadata": (lambda attributes: attributes.get("metadata", {}), _has_entries),
     "merge_global_data": (lambda attributes: attributes.get("merge_global_data", {}), _has_entries),
     "merge_data": (

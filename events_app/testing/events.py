@@ -94,7 +94,8 @@ def raw_event(  # noqa: PLR0913 (what tests of receivers set)
         "smtp-id": f"<{base}@geopod-ismtpd-1>",
         "sg_event_id": uuid4().hex,
         "sg_message_id": f"{base}.recvd-5d8f9c7b6-x2x9k-1-66A01B2C-1.0",
-        **({"category": list(tags)} if tags else {}),
+        # SendGrid also posts a single tag as a text.
+        **({"category": tags if isinstance(tags, str) else list(tags)} if tags else {}),
         **(reasons[reason] if reason is not None else _FIELDS.get(name, {})),
         **fields,
     }

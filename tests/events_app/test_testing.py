@@ -97,6 +97,10 @@ def test_an_event_that_sendgrid_never_posts_is_refused(arguments: dict[str, Any]
         raw_event(**arguments)
 
 
+def test_a_text_is_a_single_tag() -> None:
+    assert tracking_event(EventType.DELIVERED, tags="welcome").tags == ["welcome"]
+
+
 def test_each_event_has_an_id_of_its_own() -> None:
     assert raw_event()["sg_event_id"] != raw_event()["sg_event_id"]
 

@@ -75,6 +75,7 @@ class AssertionTests(Test):
             {"body_contains": "on its way"},
             {"template_id": "d-1"},
             {"tags": ["order"]},
+            {"tags": "order"},
             {"tags": ["order"], "metadata": {"order": 7}},
             {"merge_global_data": {"shop": "Ours"}},
             {"merge_data": {"ann@example.com": {"name": "Ann"}}},
