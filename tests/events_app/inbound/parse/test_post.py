@@ -381,7 +381,7 @@ file_name = st.text(
 )
 # Parsed mode has no folders in the names of files.
 plain_file_name = file_name.filter(
-    lambda text: text.strip() == text and not set(text) & {"/", "\\"} and text != ".."
+    lambda text: text.strip() == text and not set(text) & {"/", "\\"} and text not in {".", ".."}
 )
 file = st.tuples(plain_file_name, st.binary(max_size=300), st.booleans())
 
