@@ -59,7 +59,7 @@ def check_webhook_settings(**_: Any) -> list[CheckMessage]:
 
 @register(Tags.security, deploy=True)
 def check_webhooks_accept_posts(**_: Any) -> list[CheckMessage]:
-    """Check that each webhook with a URL accepts SendGrid's posts, and only those."""
+    """Check that each webhook with a URL accepts authentic posts of SendGrid and no other post."""
     if unusable(conf.SETTINGS, "events_app.E001"):  # `check_webhook_settings` reports them
         return []
     return [*_check_tracking_webhook(), *_check_inbound_webhook()]

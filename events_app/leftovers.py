@@ -16,7 +16,7 @@ from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve,
 
 from events_app.shared.checks import mail_backends
 
-#: Anymail's settings for sending through SendGrid, and those that other services share.
+#: Anymail's settings for sending through SendGrid, and the settings that all services share.
 SENDING_SETTINGS = frozenset(
     {
         "SENDGRID_API_KEY",

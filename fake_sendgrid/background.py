@@ -1,6 +1,6 @@
 """A local SendGrid in a process of its own, for `client.start`. It ends when its standard input ends.
 
-So it also ends when the process that started it is killed.
+Standard input ends with the parent process, even a parent that is killed.
 """
 
 import signal

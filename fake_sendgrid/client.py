@@ -202,7 +202,7 @@ class Client:
         self._connection.send("POST", "responses", plan)
 
     def refuse(self, *addresses: str) -> None:
-        """Refuse each request with one of these addresses with a 400 that names the place of the address."""
+        """Answer requests to these addresses with 400, which names the place of the address."""
         self._change(Options(refused=[*self._state().refused, *addresses]))
 
     def hold(self, *, after_accepting: bool = False) -> HeldMail:

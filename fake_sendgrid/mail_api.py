@@ -20,7 +20,7 @@ _SCOPES_PATH = "/v3/scopes"
 
 
 class MailApi:
-    """The attributes may change at any time; `server.FakeSendGrid` says what they mean."""
+    """`server.FakeSendGrid` documents the attributes, which may change at any time."""
 
     def __init__(  # noqa: PLR0913 (each option has a name)
         self,

@@ -197,7 +197,7 @@ def accept_by_events(database: str, first_events: Mapping[int, datetime], now: d
 def move_recipients(database: str, rows: Sequence[Mapping[str, object]]) -> None:
     """Move recipients forward: to a status that is further, and to the first time of each engagement.
 
-    Each row has `id`, and the columns of `Recipient` that its events set.
+    A row has `id` and the columns of `Recipient` that events set.
     """
     _update_from_rows(database, _MOVE_RECIPIENTS, Recipient, ("id", *_MOVES), rows)
 

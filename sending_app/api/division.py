@@ -14,8 +14,8 @@ from sending_app.mail import Personalization
 #: (API Responses).
 MAX_REQUESTS = 20
 
-#: The same, once SendGrid has accepted a part or named a personalization: enough to find three in a thousand
-#: without a name, or sixty that SendGrid names one by one.
+#: The same, once SendGrid has accepted a part or named a personalization. Enough to find three unnamed
+#: culprits in a thousand, or sixty culprits that SendGrid names one by one.
 MAX_REQUESTS_WITH_PROGRESS = 60
 
 

@@ -22,7 +22,7 @@ from sending_app.models import Mail, Recipient
 from sending_app.outbox import using
 from sending_app.outcome import notify, recipients, record
 
-#: Columns that a part has from the whole: its message, its age, its attempts, and its marks.
+#: Columns that each part copies from the split mail: message, age, attempts and marks.
 _OF_THE_WHOLE = (
     *("message", "lane", "alias", "created_at", "send_at", "attempts", "unknown_outcomes", "attempted_at"),
     *("unknown_attempts", "unknown_since", "account", "paused_at", "refused"),

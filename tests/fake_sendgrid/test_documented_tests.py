@@ -1,17 +1,11 @@
 """The examples of docs/testing.md, "A local SendGrid", run as they stand in a project of their own."""
 
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 
-import django
 import pytest
 
 from fake_sendgrid.webhook_sender import WebhookSender
-
-ROOT = Path(__file__).parents[2]
+from tests.support.documented_tests import run_tests, write_project
 
 SETTINGS = f"""
 SECRET_KEY = "for tests"
@@ -33,24 +27,6 @@ from django.urls import include, path
 urlpatterns = [path("anymail/", include("events_app.urls"))]
 """
 
-#: In the settings and in the examples; `EMAIL_BACKEND` replaces it on Django 5.2.
-MAILERS = re.compile(r'MAILERS( ?= ?)\{"default": \{"BACKEND": ("[\w.]+")\}\}')
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """The folder of a project with the files of the documentation."""
-    section = (ROOT / "docs/testing.md").read_text().partition("\n## A local SendGrid\n")[2]
-    examples = re.findall(r"```python\n# ([\w/]+\.py)\n(.*?)```", section.partition("\n## ")[0], re.DOTALL)
-    files = dict(examples)
-    assert files.keys() == {"shop/tests.py", "shop/test_sendgrid.py"}
-    files |= {"settings.py": SETTINGS, "shop/__init__.py": "", "shop/urls.py": URLS}
-    for name, source in files.items():
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(source if django.VERSION >= (6, 1) else MAILERS.sub(r"EMAIL_BACKEND\1\2", source))
-    return tmp_path
-
 
 @pytest.mark.parametrize(
     ("command", "passed"),
@@ -60,19 +36,8 @@ def project(tmp_path: Path) -> Path:
     ],
     ids=["django", "pytest"],
 )
-def test_the_documented_tests_pass(project: Path, command: list[str], passed: str) -> None:
-    inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "TEST_"))
-    }
-    path = os.pathsep.join([str(project), str(ROOT)])
-    run = subprocess.run(
-        [sys.executable, "-W", "error", "-m", *command],
-        cwd=project,
-        env={**inherited, "PYTHONPATH": path, "DJANGO_SETTINGS_MODULE": "settings"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stdout
-    assert passed in run.stdout
+def test_the_documented_tests_pass(tmp_path: Path, command: list[str], passed: str) -> None:
+    examples = {"shop/tests.py", "shop/test_sendgrid.py"}
+    files = {"settings.py": SETTINGS, "shop/__init__.py": "", "shop/urls.py": URLS}
+    write_project(tmp_path, "A local SendGrid", examples, files)
+    assert passed in run_tests(tmp_path, *command)

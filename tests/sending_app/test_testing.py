@@ -18,7 +18,7 @@ from sending_app.message import SendGridMessage
 from sending_app.models import Mail, Recipient
 from sending_app.signals import post_send, send_failed
 from sending_app.testing import assert_mail_sent, assert_no_mail_sent, drain
-from tests.support.databases import Router
+from tests.support.databases import OnPostgres
 from tests.support.sending import project_tests
 from tests.support.sending.django_mail import (
     HAS_MAILERS,
@@ -264,19 +264,7 @@ class DrainTests(Test, TestCase):
             drain()
 
 
-class DrainOnPostgresTests(DrainTests):
-    databases = {"default", "postgres"}  # noqa: RUF012 (as Django's)
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        Router.events = "postgres"
-        super().setUpClass()
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        super().tearDownClass()
-        Router.events = "default"
-
+class DrainOnPostgresTests(OnPostgres, DrainTests):
     def setUp(self) -> None:
         super().setUp()
         assert outbox.using() == "postgres"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from typing import Any
+from typing import Any, Literal
 from unittest import mock
 
 import pytest
@@ -21,6 +21,22 @@ class Router:
 
     def allow_relation(self, *_: Any, **__: Any) -> bool:
         return True
+
+
+class OnPostgres:
+    """A mixin for classes of tests that keep events and outbox in PostgreSQL. Put it before their base."""
+
+    databases: set[str] | Literal["__all__"] = {"default", "postgres"}  # noqa: RUF012 (as Django's)
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        Router.events = "postgres"
+        super().setUpClass()  # type: ignore[misc] # of the test's base
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        super().tearDownClass()  # type: ignore[misc]
+        Router.events = "default"
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from sending_app.exceptions import CancelSend, ConfigurationError, InvalidAddres
 from sending_app.message import SendGridMessage
 from sending_app.models import Mail, OutboxMessage, Recipient
 from sending_app.signals import post_send, pre_send
-from tests.support.databases import Router
+from tests.support.databases import OnPostgres
 from tests.support.sending import project_tests
 from tests.support.sending.django_mail import (
     DIRECT,
@@ -297,18 +297,8 @@ class QueuedTests(Backend, TestCase):
         assert not OutboxMessage.objects.exists()
 
 
-class QueuedOnPostgresTests(QueuedTests):
-    databases = {"default", "postgres"}  # noqa: RUF012 (as Django's)
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        Router.events = "postgres"
-        super().setUpClass()
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        super().tearDownClass()
-        Router.events = "default"
+class QueuedOnPostgresTests(OnPostgres, QueuedTests):
+    pass
 
 
 class CommittedTests(TransactionTestCase):
