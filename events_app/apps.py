@@ -9,8 +9,28 @@ class EventsAppConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from events_app import checks, signals, views, worker  # noqa: F401, PLC0415 (they need the app registry)
+        # They need the app registry.
+        from events_app import checks, redis_checks, signals, views  # noqa: F401, PLC0415
+        from events_app.monitoring import (  # noqa: F401, PLC0415 (they declare facts)
+            backlog,
+            broker,
+            clocks,
+            configuration,
+            counted,
+            database,
+            dead_letters,
+            deliveries,
+            duplicates,
+            event_table,
+            redis_memory,
+            redis_server,
+            settings,
+            stream_key,
+            versions,
+            workers,
+        )
+        from events_app.worker.install import install  # noqa: PLC0415
 
         for view in (views.SendGridTrackingWebhookView, views.SendGridInboundWebhookView):
             signals.webhook_views[view.webhook] = view
-        worker.install()
+        install()

@@ -22,14 +22,20 @@ from events_app import conf, leftovers, tasks
 from events_app.inbound import storage
 from events_app.middleware import KeepInboundMail
 from events_app.models import Event
-from events_app.shared.checks import hint, missing_queues, unusable
-from events_app.shared.eager import is_eager
-from events_app.shared.setting import registered_names
+from events_app.shared.checks import hint, missing_queues, names_in_anymail, unusable
+from events_app.shared.eager import EAGER_IN_TESTS, is_eager
+from events_app.shared.setting import Setting, registered
 from events_app.signals import inbound, tracking
+from events_app.views import bearer
+from events_app.views.authentication import accepts_nobody
+from events_app.views.basic_auth import check_secret
 from events_app.views.signature import load_key
 
 #: Characters below which a password can be guessed.
 SHORTEST_PASSWORD = 16
+
+#: A command that prints a password.
+MAKE_PASSWORD = "python -c 'import secrets; print(secrets.token_urlsafe(24))'"  # noqa: S105
 
 #: Hours for which SendGrid posts again: a shorter window for signatures loses posts after an outage.
 RETRIES = ((conf.SIGNATURE_MAX_AGE, 24), (conf.INBOUND_SIGNATURE_MAX_AGE, 72))
@@ -38,20 +44,23 @@ RETRIES = ((conf.SIGNATURE_MAX_AGE, 24), (conf.INBOUND_SIGNATURE_MAX_AGE, 72))
 @register(Tags.security)
 def check_webhook_settings(**_: Any) -> list[CheckMessage]:
     """Check the names in `ANYMAIL`, and the values of this app's settings."""
-    known = registered_names | leftovers.SENDING_SETTINGS
+    known = registered.keys() | leftovers.SENDING_SETTINGS
     unknown = [
         checks.Warning(
             f"ANYMAIL[{name!r}] is not a setting of this project.",
             hint=hint(name, known),
             id="events_app.W001",
         )
-        for name in sorted(set(getattr(settings, "ANYMAIL", {})) - known)
+        for name in sorted(names_in_anymail() - known)
         if not leftovers.is_anymails(name)
     ]
     # The other checks need settings that can be read.
     messages = unusable(conf.SETTINGS, "events_app.E001") or [
         *_check_signatures(),
-        *_check_secrets(),
+        *_check_secrets(conf.BASIC_AUTH),
+        *_check_secrets(conf.OAUTH_CLIENTS),
+        *_check_issuer(),
+        *_check_metrics_token(),
         *_check_way_of_mail(),
     ]
     return [*unknown, *messages]
@@ -68,8 +77,8 @@ def check_webhooks_accept_posts(**_: Any) -> list[CheckMessage]:
 @register(Tags.database)
 def check_database(**_: Any) -> list[CheckMessage]:
     """Check SQLite for the settings without which two writers get lock errors."""
-    if is_eager():
-        return []  # a test run has no worker
+    if unusable([EAGER_IN_TESTS], "events_app.E001") or is_eager():
+        return []  # `check_webhook_settings` reports the first; a test run has no worker
     alias = router.db_for_write(Event)
     connection = connections[alias]
     if connection.vendor != "sqlite":
@@ -142,20 +151,39 @@ def _check_signatures() -> Iterable[CheckMessage]:
             )
 
 
-def _check_secrets() -> Iterable[CheckMessage]:
-    for number, secret in enumerate(conf.BASIC_AUTH.get(), 1):
-        user, colon, password = secret.partition(":")
-        if not (user and colon):
+def _check_secrets(setting: Setting[tuple[str, ...]]) -> Iterable[CheckMessage]:
+    for number, secret in enumerate(setting.get(), 1):
+        try:
+            check_secret(secret)
+        except ValueError as error:
             yield Error(
-                f'{conf.BASIC_AUTH.name}, entry {number}: must be "user:password".', id="events_app.E003"
+                f"{setting.name}, entry {number}: {error}.",
+                hint="The webhook accepts no post with this entry. Make a password of letters, digits, - and "
+                f"_: {MAKE_PASSWORD}",
+                id="events_app.E003",
             )
-        elif len(password) < SHORTEST_PASSWORD:
+            continue
+        if len(secret.partition(":")[2]) < SHORTEST_PASSWORD:
             yield checks.Warning(
-                f"{conf.BASIC_AUTH.name}, entry {number}: the password is too short.",
-                hint=f"It has under {SHORTEST_PASSWORD} characters. Make one: "
-                "python -c 'import secrets; print(secrets.token_urlsafe(24))'",
+                f"{setting.name}, entry {number}: the password is too short.",
+                hint=f"It has under {SHORTEST_PASSWORD} characters. Make one: {MAKE_PASSWORD}",
                 id="events_app.W002",
             )
+
+
+def _check_issuer() -> Iterable[CheckMessage]:
+    if fault := bearer.fault_of_issuer():
+        yield Error(
+            f"{fault}.",
+            hint="Until then a post with a token of this issuer gets 503.",
+            id="events_app.E009",
+        )
+    elif not conf.OAUTH_ISSUER.get() and (conf.OAUTH_JWKS_URL.get() or conf.OAUTH_AUDIENCE.get()):
+        yield Error(
+            f"{conf.OAUTH_ISSUER.name} is not set, so no token of another issuer opens the webhooks.",
+            hint="Set it to the claim `iss` of the issuer's tokens, or remove the other settings.",
+            id="events_app.E009",
+        )
 
 
 def _check_tracking_webhook() -> Iterable[CheckMessage]:
@@ -166,11 +194,12 @@ def _check_tracking_webhook() -> Iterable[CheckMessage]:
             yield checks.Warning(
                 f"{conf.ALLOW_INSECURE.name} is on: anybody can post events.", id="events_app.W005"
             )
-    elif not (conf.VERIFICATION_KEYS.get() or conf.BASIC_AUTH.get()):
+    elif accepts_nobody(conf.BASIC_AUTH.get(), conf.VERIFICATION_KEYS.get()):
         yield Error(
-            "The webhook rejects every post: no key or password is set.",
+            "The webhook rejects every post: no key, password or OAuth client is set.",
             hint=f"Set {conf.VERIFICATION_KEYS.name} to the verification key from SendGrid's Event Webhook "
-            f'settings, or {conf.BASIC_AUTH.name} to "user:password".',
+            f'settings, {conf.BASIC_AUTH.name} to "user:password", or {conf.OAUTH_CLIENTS.name} to '
+            '"id:secret".',
             id="events_app.E004",
         )
 
@@ -194,12 +223,34 @@ def _check_inbound_webhook() -> Iterable[CheckMessage]:
                     hint=f'Give STORAGES["{storage.ALIAS}"] a location of its own.',
                     id="events_app.W006",
                 )
-    if not (conf.INBOUND_KEYS.get() or conf.BASIC_AUTH.get() or conf.ALLOW_INSECURE.get()):
+            yield from _check_may_write(folder)
+    if accepts_nobody(conf.BASIC_AUTH.get(), conf.INBOUND_KEYS.get()) and not conf.ALLOW_INSECURE.get():
         yield Error(
-            "The inbound webhook rejects every mail: no key or password is set.",
-            hint=f"Set {conf.INBOUND_KEYS.name} to the key of your security policy for Inbound Parse, or "
-            f'{conf.BASIC_AUTH.name} to "user:password".',
+            "The inbound webhook rejects every mail: no key, password or OAuth client is set.",
+            hint=f"Set {conf.INBOUND_KEYS.name} to the key of your security policy for Inbound Parse, "
+            f'{conf.BASIC_AUTH.name} to "user:password", or {conf.OAUTH_CLIENTS.name} to "id:secret".',
             id="events_app.E008",
+        )
+
+
+def _check_may_write(location: Path) -> Iterable[CheckMessage]:
+    for folder in {location, Path(settings.FILE_UPLOAD_TEMP_DIR or location)}:
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
+            yield checks.Warning(
+                f"Inbound mails cannot be stored: this user may not write to {folder}.",
+                hint="Each mail would get 503. Give the folder to the user of web and the workers, and run "
+                "every command as this user: folders that root makes belong to root.",
+                id="events_app.W025",
+            )
+
+
+def _check_metrics_token() -> Iterable[CheckMessage]:
+    if 0 < len(conf.METRICS_TOKEN.get()) < SHORTEST_PASSWORD:
+        yield checks.Warning(
+            f"{conf.METRICS_TOKEN.name} has fewer than {SHORTEST_PASSWORD} characters.",
+            hint=f"A stranger could guess it. Make one with: {MAKE_PASSWORD}",
+            id="events_app.W009",
         )
 
 

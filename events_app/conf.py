@@ -1,16 +1,35 @@
 """The settings of the webhooks. `events_app.shared.setting` has the places of a setting."""
 
+from urllib.parse import urlsplit
+
 from events_app.shared import eager, redis
+from events_app.shared.log import failures
 from events_app.shared.setting import (
     Setting,
-    at_least,
+    days_from,
     flag,
     one_of,
     register,
+    text,
     texts,
     whole,
     whole_or_unlimited,
 )
+
+
+def _key_set_url(value: object) -> str:
+    """A URL that nobody on the way can answer: a false key set would open the webhooks."""
+    url = text(value)
+    try:
+        parts = urlsplit(url)
+        is_safe = parts.scheme == "https" or parts.hostname in ("127.0.0.1", "localhost", "::1")
+        is_web = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        is_safe = is_web = False
+    if url and not (is_safe and is_web):
+        raise ValueError("must be a URL that begins with https://")
+    return url
+
 
 #: Public keys of the signed Event Webhook, bare base64 or PEM. A post must match one key.
 VERIFICATION_KEYS = Setting[tuple[str, ...]](
@@ -18,6 +37,15 @@ VERIFICATION_KEYS = Setting[tuple[str, ...]](
 )
 #: "user:password" pairs for basic auth. A post must match one pair.
 BASIC_AUTH = Setting[tuple[str, ...]]("WEBHOOK_SECRET", (), texts)
+#: "id:secret" pairs of OAuth clients, to which the token view gives tokens. A post must have such a token.
+OAUTH_CLIENTS = Setting[tuple[str, ...]]("WEBHOOK_OAUTH_CLIENTS", (), texts)
+#: The issuer of tokens of another server, as in their claim `iss`. Its tokens are JWTs.
+OAUTH_ISSUER = Setting("WEBHOOK_OAUTH_ISSUER", "", text)
+#: Where the issuer publishes its keys, a JSON Web Key Set.
+OAUTH_JWKS_URL = Setting("WEBHOOK_OAUTH_JWKS_URL", "", _key_set_url)
+#: A token of the issuer must be for one of these audiences, and have all of these scopes.
+OAUTH_AUDIENCE = Setting[tuple[str, ...]]("WEBHOOK_OAUTH_AUDIENCE", (), texts)
+OAUTH_SCOPES = Setting[tuple[str, ...]]("WEBHOOK_OAUTH_SCOPES", (), texts)
 #: Seconds a signature stays valid; 0: for ever. SendGrid retries for 24 hours and may not sign each retry
 #: anew, so a shorter time can turn an outage into lost events. The default has an hour to spare. The default
 #: is also below the minimum retention of events, so an attacker who posts an old body again creates only
@@ -38,7 +66,7 @@ INBOUND_LIMIT = Setting("SENDGRID_INBOUND_WEBHOOK_BODY_LIMIT", 32 * 1024 * 1024,
 INBOUND_RETENTION_DAYS = Setting(
     "INBOUND_RETENTION_DAYS",
     30,
-    at_least(4, "SendGrid repeats a mail for three days, and its first post must be here"),
+    days_from(4, "SendGrid repeats a mail for three days, and its first post must be here"),
 )
 #: For development only: accept posts without authentication.
 ALLOW_INSECURE = Setting("WEBHOOK_ALLOW_INSECURE", False, flag)
@@ -61,9 +89,11 @@ ATOMIC_DISPATCH = Setting("ATOMIC_DISPATCH", False, flag)
 RETENTION_DAYS = Setting[int | None](
     "EVENT_RETENTION_DAYS",
     None,
-    at_least(2, "SendGrid repeats events for a day or more, and must find them here"),
+    days_from(2, "SendGrid repeats events for a day or more, and must find them here"),
 )
+#: The bearer token of `/metrics`; empty: no one can read it.
+METRICS_TOKEN = Setting("METRICS_TOKEN", "", text)
 #: What a stuck worker does: "exit", so that a supervisor restarts the worker, "log", or "off".
 WORKER_WATCHDOG = Setting("WORKER_WATCHDOG", "log", one_of("exit", "log", "off"))
 
-SETTINGS = register({**vars(redis), **vars(eager), **globals()})
+SETTINGS = register({**vars(redis), **vars(eager), **vars(failures), **globals()})

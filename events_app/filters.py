@@ -4,15 +4,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db import router
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from events_app.conf import DEDUPE_BY
 from events_app.decode import dedupe_key
-from events_app.dispatch.filters import Filter, ids_without_row, with_ids
-from events_app.models import Event
-from events_app.shared.addresses import comparable
-from events_app.shared.database import clean, filter_columns
+from events_app.dispatch.filters import Filter, ids_without_row, with_address, with_ids
+from events_app.models import RARE_TYPES, Event
+from events_app.shared.addresses import for_search
+from events_app.shared.database import AnyOf, IndexHint, clean, filter_columns
+from events_app.shared.search import newest_ids, newest_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class EventCriteria(Filter):
     """A filter of events. An id is ours or SendGrid's."""
 
     message_id: str | None = None
-    #: In any case.
+    #: In any case. With a * at the end: the beginning of the address.
     address: str | None = None
     #: Any of these types.
     types: tuple[str, ...] = ()
@@ -28,25 +28,38 @@ class EventCriteria(Filter):
 
 def find_events(criteria: EventCriteria) -> "QuerySet[Event]":
     """The events that match."""
-    events = criteria.apply(_events())
+    events = criteria.apply(Event.objects.all())
     if criteria.ids:
         events = events.filter(with_ids(criteria.ids, _columns))
-    return filter_columns(
-        events,
-        message_id=criteria.message_id,
-        recipient=None if criteria.address is None else comparable(criteria.address),
-        event_type__in=criteria.types or None,
-    )
+    if criteria.address is not None:
+        events = events.filter(with_address(criteria.address, "recipient"))
+    if criteria.types and set(criteria.types) <= set(RARE_TYPES):
+        events = events.filter(IndexHint("event_type", RARE_TYPES))
+    return filter_columns(events, message_id=criteria.message_id, event_type__in=criteria.types or None)
+
+
+def search_events(term: str, *, by_part: bool) -> Q:
+    """The events that a person means: by id, sg_event_id, message id, or address.
+
+    With `by_part`, also by the beginning of an address. Up to `search.MOST` events of each kind, newest
+    first.
+    """
+    term = clean(term).strip()
+    if not term:
+        return Q(pk__in=())
+    events = Event.objects.all()
+    by_id = events.filter(with_ids([term], _columns))
+    if DEDUPE_BY.get() == "content":  # then no index has SendGrid's ids
+        by_id = newest_rows(by_id)
+    ids = newest_ids(by_id)
+    ids |= newest_ids(events.filter(message_id=term))
+    ids |= newest_ids(events.filter(with_address(for_search(term, by_part), "recipient")))
+    return Q(AnyOf("pk", sorted(ids)))
 
 
 def missing_events(ids: Sequence[str]) -> list[str]:
     """The ids that no stored event has."""
-    return ids_without_row(_events(), ids, _columns)
-
-
-def _events() -> "QuerySet[Event]":
-    # The database of the workers: a replica may lag.
-    return Event.objects.using(router.db_for_write(Event))
+    return ids_without_row(Event.objects.all(), ids, _columns)
 
 
 def _columns(id: str) -> list[tuple[str, object]]:

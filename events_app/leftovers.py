@@ -14,7 +14,7 @@ from django.core import checks
 from django.core.checks import CheckMessage, register
 from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
 
-from events_app.shared.checks import mail_backends
+from events_app.shared.checks import mail_backends, names_in_anymail
 
 #: Anymail's settings for sending through SendGrid, and the settings that all services share.
 SENDING_SETTINGS = frozenset(
@@ -100,7 +100,7 @@ def _setting_names() -> set[str]:
     """The names in `ANYMAIL`, and of settings that begin with `ANYMAIL_`."""
     prefix = "ANYMAIL_"
     alone = {name.removeprefix(prefix) for name in dir(settings) if name.startswith(prefix)}
-    return {*getattr(settings, "ANYMAIL", {}), *alone}
+    return names_in_anymail() | alone
 
 
 def _without_effect(name: str, hint: str) -> CheckMessage:

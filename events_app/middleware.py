@@ -1,6 +1,5 @@
 """Keeps SendGrid from dropping an inbound mail when the site answers in the webhook's place."""
 
-import logging
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
@@ -10,10 +9,13 @@ from django.http import HttpRequest, HttpResponseBase
 from django.urls import Resolver404, resolve
 
 from events_app.shared import counters
+from events_app.shared.counters import Reason
+from events_app.shared.counting import count
+from events_app.shared.log.floods import limited_logger
 from events_app.views.base import WebhookResponse
 from events_app.views.inbound import SendGridInboundWebhookView
 
-logger = logging.getLogger(__name__)
+logger = limited_logger(__name__)
 
 
 class KeepInboundMail:
@@ -37,7 +39,7 @@ class KeepInboundMail:
         logger.error(
             "An inbound mail got 503, so that SendGrid retries, in place of %s", _describe(request, response)
         )
-        counters.count(counters.REFUSED.format(status=HTTPStatus.SERVICE_UNAVAILABLE.value))
+        count(counters.WEBHOOK_POSTS, SendGridInboundWebhookView.webhook, "503", Reason.SITE)
         text = f"not taken, send again: this site answered {status} in the webhook's place\n"
         return WebhookResponse(text, status=HTTPStatus.SERVICE_UNAVAILABLE, content_type="text/plain")
 

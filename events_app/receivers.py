@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+from django.dispatch import Signal
+
 from events_app.routes import Route
 
 Receiver = Callable[..., object]
@@ -93,6 +95,18 @@ def own_path(receiver: object) -> str | None:
 def base_name(receiver: Receiver) -> str:
     """The receiver's path; the path of the wrapped function of a partial, or of the class of an object."""
     return own_path(_definition(receiver)) or type(receiver).__qualname__
+
+
+def names_of(signal: Signal) -> list[str]:
+    """The names of the receivers of a signal of Django's kind: a `dispatch_uid`, or the receiver's path."""
+    connections = [Connection(entry, "", None, None) for entry in signal.receivers]
+    return [
+        connection.receiver_key
+        if isinstance(connection.receiver_key, str)
+        else base_name(connection.receiver)
+        for connection in connections
+        if connection.receiver is not None
+    ]
 
 
 def numbered(name: str, taken: Collection[str]) -> str:

@@ -24,12 +24,15 @@ from events_app.receivers import (
     Receiver,
     base_name,
     is_same,
+    names_of,
     numbered,
     own_path,
     receiver_key,
     stable_text,
 )
 from events_app.routes import Pattern, Route
+from events_app.shared import tracing
+from events_app.shared.log import failures
 
 __all__ = [
     "AnymailInboundEvent",
@@ -197,6 +200,44 @@ class InboundSignal(ReceiverSignal):
         return [name for name in names if name in chosen]
 
 
+class ReportedSignal(Signal):
+    """A signal of Django's kind. A worker names its receivers at the start, and reports failed ones."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        reported_signals.append(self)
+
+    def receiver_names(self) -> list[str]:
+        return names_of(self)
+
+    def send_robust(self, sender: object, **named: Any) -> list[tuple[Any, Any]]:
+        """Send as Django does. `fields`, if among the arguments, are fields of the report of a failure."""
+        fields = named.pop("fields", {})
+        with tracing.child(f"receivers of {self.name}", "INTERNAL", {}) as span:
+            responses = super().send_robust(sender, **named)
+            for _, response in responses:
+                if isinstance(response, Exception):
+                    span.fail(response)
+        for receiver, response in responses:
+            if isinstance(response, Exception):
+                name = base_name(receiver)
+                failures.report(
+                    f"Receiver %s of {self.name} failed",
+                    name,
+                    error=response,
+                    packages=failures.packages_of(receiver),
+                    fields={"receiver": name, **fields},
+                )
+        return responses
+
+    def _log_robust_failure(self, receiver: Receiver, err: Exception) -> None:
+        """Log nothing: Django would log the message of the exception, which may contain an address."""
+
+
+#: The signals of this kind, for the worker's report of its receivers.
+reported_signals: list[ReportedSignal] = []
+
 #: Sent by a worker for each stored event. Each receiver is called and retried on its own.
 #: Arguments: event (a `TrackingEvent`), esp_name ("SendGrid"). Sender: the webhook view class.
 tracking = ReceiverSignal()
@@ -210,7 +251,8 @@ inbound = InboundSignal()
 #: changes that must commit with the events; not for a project's own receivers.
 #: Arguments: events (a list of `TrackingEvent`), received_at (the time of receipt of each event, in the same
 #: order, by the clock of Redis), using (the database's alias). An exception of a receiver rolls back the
-#: batch.
+#: batch. A receiver returns None, or the `traceparent`s of the spans that sent the events' mails, by message
+#: id.
 stored = Signal()
 
 #: Sent at the first reading of an inbound mail. A receiver that knows our messages returns the id of the

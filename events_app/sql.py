@@ -5,7 +5,7 @@ Both databases get one statement for a batch. The clock of the database is in `s
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
@@ -69,23 +69,36 @@ def insert_new_events(events: Sequence[NewEvent], using: str) -> dict[bytes, int
     return ids
 
 
-def insert_leased_deliveries(event_ids: Sequence[int], lease: int, due: datetime, using: str) -> None:
-    """Insert pending deliveries of these events, to all receivers, under the lease."""
+def insert_leased_deliveries(
+    event_ids: Sequence[int], lease: int, due: datetime, using: str, traceparents: Mapping[int, str] = {}
+) -> None:
+    """Insert pending deliveries of these events, to all receivers, under the lease.
+
+    `traceparents` has the ids of the events with a sampled span.
+    """
     # Not `bulk_create`: the rows differ only in the id, so the ids are a single parameter.
     connection = connections[using]
     new = PendingDelivery(lease=lease, due=due)
-    fields = [field for field in PendingDelivery._meta.concrete_fields if not field.primary_key]
+    rows: dict[str, Sequence[int] | Sequence[str]] = {"event_id": event_ids}
+    if traceparents:
+        rows["traceparent"] = [traceparents.get(event_id, "") for event_id in event_ids]
+    fields = [field for field in PendingDelivery._meta.concrete_fields if field.attname not in rows]
     parameters = [field.get_db_prep_save(getattr(new, field.attname), connection) for field in fields]
-    columns = ", ".join(field.attname for field in fields)
-    is_postgresql = connection.vendor == "postgresql"
-    ids = "unnest(%s::bigint[]) AS new (value)" if is_postgresql else "json_each(%s)"
-    statement = (
-        f"INSERT INTO {PendingDelivery._meta.db_table} (event_id, {columns}) "  # noqa: S608 (names of ours)
-        f"SELECT value, {', '.join(['%s'] * len(fields))} FROM {ids}"
-    )
+    if connection.vendor == "postgresql":
+        values = tuple(rows)
+        arrays = ", ".join(["%s::bigint[]", "%s::text[]"][: len(rows)])
+        source = f"unnest({arrays}) AS new ({', '.join(rows)})"
+        parameters += map(list, rows.values())
+    else:
+        values = tuple(f"json_extract(value, '$[{number}]')" for number in range(len(rows)))
+        source = "json_each(%s)"
+        parameters.append(json.dumps(list(zip(*rows.values(), strict=True))))
+    columns = ", ".join([*rows, *(field.attname for field in fields)])
+    expressions = ", ".join([*values, *["%s"] * len(fields)])
     with connection.cursor() as cursor:
         cursor.execute(
-            statement, [*parameters, list(event_ids) if is_postgresql else json.dumps(list(event_ids))]
+            f"INSERT INTO {PendingDelivery._meta.db_table} ({columns}) SELECT {expressions} FROM {source}",  # noqa: S608
+            parameters,
         )
 
 
@@ -105,6 +118,28 @@ def count_failed_receivers(
         return Counter({(name, state): count for name, state, count in cursor.fetchall()})
 
 
+def newest_dead_letters(
+    pending_model: type[AbstractPendingDelivery], using: str, most: int, characters: int
+) -> list[tuple[str, str]]:
+    """The failed receivers of the newest dead letters: the name, and the end of the traceback.
+
+    Both are empty for an unreadable row, which meets no receiver.
+    """
+    # The database cuts the tracebacks, each of which may have 20,000 characters.
+    connection = connections[using]
+    each, cut = ("jsonb_each_text", "right(receiver.value, %s)")
+    if connection.vendor == "sqlite":
+        each, cut = "json_each", "substr(receiver.value, -%s)"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT coalesce(receiver.key, ''), coalesce({cut}, '') FROM (SELECT receivers "  # noqa: S608
+            f"FROM {pending_model._meta.db_table} WHERE state = %s ORDER BY {pending_model._meta.pk.column} "
+            f"DESC LIMIT %s) AS newest LEFT JOIN {each}(newest.receivers) AS receiver ON true",
+            [characters, pending_model.State.DEAD_LETTER.value, most],
+        )
+        return [(name, end) for name, end in cursor.fetchall()]
+
+
 def end_when_idle(using: str, milliseconds: int) -> None:
     """Let PostgreSQL end this transaction, and unlock its rows, when its process falls silent."""
     connection = connections[using]
@@ -113,3 +148,30 @@ def end_when_idle(using: str, milliseconds: int) -> None:
             cursor.execute(
                 "SELECT set_config('idle_in_transaction_session_timeout', %s, true)", [str(milliseconds)]
             )
+
+
+def constraints(table: str, using: str) -> dict[str, Any]:
+    """The indexes and constraints of a table by name, as Django's introspection describes them."""
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        return {**connection.introspection.get_constraints(cursor, table)}
+
+
+def invalid_indexes(tables: Sequence[str], using: str) -> list[str]:
+    """The invalid indexes of the tables. Source: PostgreSQL's documentation of CREATE INDEX."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            "SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
+            "JOIN pg_class t ON t.oid = i.indrelid "
+            "WHERE NOT i.indisvalid AND t.relname = ANY(%s) ORDER BY 1",
+            [list(tables)],
+        )
+        return [name for (name,) in cursor.fetchall()]
+
+
+def table_bytes(table: str, using: str) -> int:
+    """The size of a table of PostgreSQL with its indexes, in bytes."""
+    with connections[using].cursor() as cursor:
+        cursor.execute("SELECT pg_total_relation_size(%s::regclass)", [table])
+        (size,) = cursor.fetchone()
+        return int(size)

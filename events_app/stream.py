@@ -18,7 +18,10 @@ import msgspec
 from redis import RedisError, ResponseError
 
 from events_app.conf import BACKLOG_LIMIT
-from events_app.shared import redis
+from events_app.shared import counters, counting, redis
+from events_app.shared.counters import Reason
+from events_app.shared.redis_faults import describe
+from events_app.shared.tracing import current_traceparent
 
 #: Events in an entry, at most. A worker reads, stores and deletes the events of an entry together.
 MOST_EVENTS = 100
@@ -37,7 +40,8 @@ MOST_BYTES = 16 * 1024 * 1024
 # A script, so that Redis takes all events of a post or none. The script refuses before Redis is full: without
 # free memory a worker can neither start nor receive a wake-up through a broker in the same Redis, and the
 # backlog would stay. A key beside the stream counts the waiting events. If an operator deletes entries, the
-# count is wrong until the stream is empty.
+# count is wrong until the stream is empty. The script also counts the post: the view has no time for a
+# second round trip.
 _APPEND = """
 local memory = redis.pcall('INFO', 'memory')
 if type(memory) == 'string' then
@@ -48,8 +52,11 @@ local waiting = redis.call('XLEN', KEYS[1])
 if waiting > 0 then waiting = math.max(waiting, tonumber(redis.call('GET', KEYS[3]) or 0)) end
 waiting = waiting + ARGV[4]
 if waiting > tonumber(ARGV[2]) then return -1 end
-for i = 5, #ARGV do redis.call('XADD', KEYS[1], '*', 'd', ARGV[1], 'r', ARGV[i]) end
+local trace = ARGV[7] ~= '' and {'t', ARGV[7]} or {}
+for i = 8, #ARGV do redis.call('XADD', KEYS[1], '*', 'd', ARGV[1], 'r', ARGV[i], unpack(trace)) end
 redis.call('SET', KEYS[3], waiting)
+redis.pcall('HINCRBY', KEYS[4], ARGV[5], 1)
+redis.pcall('HINCRBY', KEYS[4], ARGV[6], ARGV[4])
 if redis.call('SET', KEYS[2], 1, 'NX', 'PX', ARGV[3]) then return 1 end
 return 0
 """
@@ -75,6 +82,8 @@ class Entry(NamedTuple):
     id: bytes
     webhook: str
     events: list[bytes]
+    #: Of the post's span (`shared.tracing`).
+    traceparent: str = ""
 
     @property
     def received_at(self) -> datetime:
@@ -104,11 +113,16 @@ def unpack(id: bytes, fields: dict[bytes, bytes]) -> Entry:
         events = _decode(packed) or [packed]
     except (msgspec.MsgspecError, ValueError):
         events = [packed]
-    return Entry(id, fields.get(b"d", b"").decode("utf-8", "replace"), events)
+    webhook, traceparent = (fields.get(name, b"").decode("utf-8", "replace") for name in (b"d", b"t"))
+    return Entry(id, webhook, events, traceparent)
 
 
 class AppendFailed(Exception):
     """Redis did not take the events: away, frozen, full, or the backlog is at the limit."""
+
+    def __init__(self, why: str, reason: Reason = Reason.REDIS) -> None:
+        super().__init__(why)
+        self.reason = reason
 
 
 class Oldest(NamedTuple):
@@ -129,6 +143,8 @@ class Batch(NamedTuple):
 def append(webhook: str, events: Sequence[bytes]) -> bool:
     """Append every event, or no event. True if the caller must wake a worker.
 
+    The entries get the current span, if that is sampled.
+
     Takes at most 2 seconds. Raises AppendFailed. If only the reply was lost, Redis has the events anyway: the
     retry of SendGrid then brings duplicates, and a worker drops duplicates.
     """
@@ -137,17 +153,23 @@ def append(webhook: str, events: Sequence[bytes]) -> bool:
     limit = BACKLOG_LIMIT.get()
     try:
         answer = _script(_APPEND)(
-            keys=[redis.key(), redis.key("wakeup"), redis.key("waiting")],
-            args=[webhook, limit, redis.WAKE_UP_LIFETIME, len(events), *pack(events)],
+            keys=[redis.key(), redis.key("wakeup"), redis.key("waiting"), redis.key(counting.KEY)],
+            args=[
+                *(webhook, limit, redis.WAKE_UP_LIFETIME, len(events)),
+                counters.WEBHOOK_POSTS.field(webhook, "200", Reason.ACCEPTED),
+                counters.EVENTS_RECEIVED.field(webhook),
+                current_traceparent(),
+                *pack(events),
+            ],
             client=redis.for_webhooks(),
         )
     except RedisError as error:
         redis.open_circuit()
-        raise AppendFailed(f"Redis: {type(error).__name__}") from error
+        raise AppendFailed(f"Redis: {describe(error)}") from error
     if answer == -2:
-        raise AppendFailed("Redis has used nine tenths of its memory")
+        raise AppendFailed("Redis has used nine tenths of its memory", Reason.FULL)
     if answer == -1:
-        raise AppendFailed(f"the backlog is at its limit of {limit} events")
+        raise AppendFailed(f"the backlog is at its limit of {limit} events", Reason.FULL)
     return bool(answer)
 
 

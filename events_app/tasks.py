@@ -11,7 +11,9 @@ from events_app.dispatch.leases import Lease
 from events_app.inbound import retention as inbound_retention
 from events_app.inbound import storage
 from events_app.inbound.store import INBOUND_MAILS
-from events_app.shared import counters, redis
+from events_app.models import UnfoldedCounts
+from events_app.shared import counters, hourly, redis
+from events_app.shared.counting import count
 from events_app.shared.engine import Engine, is_first_within, log_unavailable
 from events_app.shared.wakeup import Limits, wake
 
@@ -42,6 +44,9 @@ LATE = 30
 #: Seconds between two removals of rows at the end of their retention.
 PRUNE_EVERY = 3600
 
+#: Seconds between two folds of the counts for charts.
+FOLD_EVERY = 20
+
 
 def has_fresh_events() -> bool:
     """Whether a drain would find an event. Raises redis.RedisError or a database error."""
@@ -69,7 +74,7 @@ def _report_late_beat() -> None:
     if seconds is None:
         record_beat()  # a new deployment: beat is expected from now on
     elif seconds > LATE and redis.take_lock("late", 60_000):
-        counters.count(counters.TICK_LATE)
+        count(counters.TICKS_LATE)
         logger.warning(
             "No tick of beat for %d seconds: due work waits for the next task to find it. "
             "Is beat running, with events.tick in its schedule?",
@@ -83,7 +88,10 @@ def _now() -> int:
 
 
 engine = Engine(
-    "tick", Limits(leases.soft_limit(), leases.hard_limit()), results.unwritten, _report_late_beat
+    "tick",
+    Limits.by_settings(leases.soft_limit, leases.hard_limit),
+    results.unwritten,
+    _report_late_beat,
 )
 
 
@@ -127,6 +135,17 @@ def prune_events() -> None:
     """Remove events at the end of their retention."""
     if not retention.remove_old_events(Lease()):
         wake(prune_events)
+
+
+@engine.task(
+    "events.fold",
+    queue=RETRIES,
+    is_due=lambda: UnfoldedCounts.objects.exists() and is_first_within("fold", FOLD_EVERY),
+)
+def fold_counts() -> None:
+    """Fold the counts for charts."""
+    if not hourly.fold(UnfoldedCounts, leases.events_database()):
+        wake(fold_counts)
 
 
 @engine.task("inbound.deliver", queue=INBOUND, is_due=has_fresh_mails)

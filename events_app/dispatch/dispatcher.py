@@ -1,10 +1,9 @@
 """Stored events and inbound mails -> receivers. A receiver's failure never affects the next receiver."""
 
-import logging
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TypeAlias
 
@@ -13,10 +12,10 @@ from celery.exceptions import SoftTimeLimitExceeded
 from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
 
 from events_app import sql
-from events_app.conf import ATOMIC_DISPATCH
+from events_app.conf import ATOMIC_DISPATCH, RECEIVER_MAX_ATTEMPTS
 from events_app.decode import Unreadable
 from events_app.dispatch import results, transactions
-from events_app.dispatch.kinds import Unavailable
+from events_app.dispatch.kinds import EVENTS, Unavailable
 from events_app.dispatch.leases import (
     Delivery,
     Lease,
@@ -27,11 +26,14 @@ from events_app.dispatch.leases import (
 )
 from events_app.dispatch.results import ResultBuffer
 from events_app.dispatch.transactions import Outside, TransactionLost
-from events_app.shared import counters
+from events_app.shared import counters, tracing
+from events_app.shared.counting import count, flush, observe
 from events_app.shared.database import DatabaseUnavailable
+from events_app.shared.log import failures
+from events_app.shared.log.floods import limited_logger
 from events_app.signals import ESP_NAME, NamedReceiver, webhook_views
 
-logger = logging.getLogger(__name__)
+logger = limited_logger(__name__)
 
 _RECEIVER_UNKNOWN = (
     "No receiver of this name is connected in this worker. Start a worker with this receiver. "
@@ -65,7 +67,9 @@ def deliver(deliveries: Sequence[Delivery], lease: Lease, raises: Raises = lambd
                 break
             buffer.write_when_due()
             begun += 1
-            _deliver(delivery, receivers[delivery.webhook], buffer, call)
+            is_over = _deliver(delivery, receivers[delivery.webhook], buffer, call)
+            if is_over and not (delivery.failures or delivery.worker_deaths or delivery.replay):
+                buffer.first_attempts.append((time.time(), delivery.row.received_at))
     finally:
         buffer.released += [delivery.pk for delivery in deliveries[begun:]]
         buffer.close()
@@ -84,6 +88,7 @@ def recover(lease: Lease, yields: Callable[[], bool]) -> bool:
         delivery = take_expired(lease)
         if delivery is None:
             return True
+        flush()  # the delivery may kill this process
         buffer = ResultBuffer(lease)
         try:
             call = _call_strategy(buffer, raises=lambda _: False)
@@ -107,12 +112,13 @@ def _receivers(webhook: str, lease: Lease) -> dict[str, NamedReceiver]:
 class _Calls:
     """The calls of a pending delivery's receivers."""
 
-    def __init__(self, delivery: Delivery, receivers: dict[str, NamedReceiver], lease: Lease) -> None:
-        self.delivery, self.receivers, self.lease = delivery, receivers, lease
-        self._event = delivery.event or lease.kind.read(delivery.row)
+    def __init__(self, delivery: Delivery, receivers: dict[str, NamedReceiver], buffer: ResultBuffer) -> None:
+        self.delivery, self.receivers, self.lease = delivery, receivers, buffer.lease
+        self._successes = buffer.successes
+        self._event = delivery.event or self.lease.kind.read(delivery.row)
         #: Receivers that have not succeeded yet, each with the traceback of its last failure.
         self.remaining = dict(delivery.receivers) or dict.fromkeys(
-            lease.kind.signal.chosen(self._event, receivers), ""
+            self.lease.kind.signal.chosen(self._event, receivers), ""
         )
         # In the order of connection: PostgreSQL reorders the names in its JSON.
         self.wanted = (
@@ -129,15 +135,19 @@ class _Calls:
         Raises DatabaseUnavailable, TransactionLost, or SystemExit when this process is told to end.
         """
         if self.delivery.failures:
-            counters.count(counters.RETRIED)
+            count(counters.EVENTS_RETRIED)
         for number, name in enumerate(self.wanted):
             if number and not self.lease.has_budget():
                 break  # every receiver gets its full time limit
             if name not in self.receivers:
-                self._record_failure(name, _RECEIVER_UNKNOWN, counters.RECEIVER_UNKNOWN)
+                # Names in rows may come from anywhere, and a label must have few values.
+                self._record_failure(name, _RECEIVER_UNKNOWN, "unknown", "unknown")
+                text = "Receiver %s is not connected in this worker: it missed %s %d"
+                logger.error(text, name, self.lease.kind.noun, self.delivery.pk, extra=self._fields(name))
                 continue
+            started = time.perf_counter()
             try:
-                with guard():
+                with self._traced(name, guard) if self.delivery.traceparent else guard():
                     self._call(self.receivers[name])
             except BaseException as error:  # a receiver may raise anything
                 if transactions.is_connection_lost(events_database()):
@@ -146,9 +156,11 @@ class _Calls:
                 # or when a supervisor stops the worker and its children. The receiver is not to blame.
                 if isinstance(error, SystemExit) and billiard.common._should_have_exited[0]:  # type: ignore[attr-defined]
                     raise
+                observe(counters.RECEIVER_SECONDS, [time.perf_counter() - started], name)
                 timed_out = isinstance(error, SoftTimeLimitExceeded)
-                counter = counters.RECEIVER_TIMED_OUT if timed_out else counters.RECEIVER_FAILED
-                self._record_failure(name, traceback.format_exc(), counter)
+                outcome = "timed_out" if timed_out else "failed"
+                self._record_failure(name, traceback.format_exc(), name, outcome)
+                self._report(name, error)
                 if isinstance(error, TransactionLost):
                     raise
                 if raises(error):
@@ -156,6 +168,7 @@ class _Calls:
                     break
             else:
                 del self.remaining[name]
+                self._successes[name].append(time.perf_counter() - started)
 
     def _call(self, receiver: NamedReceiver) -> None:
         # Each receiver gets a new event: reading it again costs less than a deep copy.
@@ -165,16 +178,53 @@ class _Calls:
             sender=webhook_views.get(self.delivery.webhook),
             event=event,
             esp_name=ESP_NAME,
-            attempt=self.delivery.failures + self.delivery.worker_deaths + 1,
+            attempt=self.delivery.attempt,
             replay=self.delivery.replay,
         )
 
-    def _record_failure(self, name: str, error: str, counter: str) -> None:
+    @contextmanager
+    def _traced(self, name: str, guard: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
+        """The guard of a receiver inside a span."""
+        delivery = self.delivery
+        attributes: dict[str, str | int] = {
+            "messaging.system": "sendgrid",
+            f"sendgrid.{self.lease.kind.log_field}": delivery.pk,
+            "sendgrid.attempt": delivery.attempt,
+            "sendgrid.replay": delivery.replay,
+        }
+        if self.lease.kind is EVENTS:
+            attributes |= {
+                "sendgrid.event_type": delivery.row.event_type,
+                "messaging.message.id": delivery.row.message_id,
+            }
+        with (
+            tracing.resume(
+                delivery.traceparent, f"receiver {name}", "INTERNAL", attributes, delivery.sent_by
+            ),
+            guard(),
+        ):
+            yield
+
+    def _record_failure(self, name: str, error: str, *labels: str) -> None:
         self.remaining[name] = error
         self.failed = True
-        counters.count(counter)
+        count(counters.RECEIVER_CALLS, *labels)
+
+    def _report(self, name: str, error: BaseException) -> None:
         # A receiver's error may contain an address: the pending delivery keeps it, the log does not.
-        logger.error("Receiver %s failed on %s %d", name, self.lease.kind.noun, self.delivery.pk)
+        fields = self._fields(name)
+        failures.report(
+            "Receiver %s failed on %s %d, attempt %d of %d",
+            *(name, self.lease.kind.noun, self.delivery.pk, fields["attempt"], RECEIVER_MAX_ATTEMPTS.get()),
+            error=error,
+            packages=failures.packages_of(self.receivers[name].receiver),
+            fields=fields,
+        )
+
+    def _fields(self, name: str) -> dict[str, object]:
+        """The fields of a log line about a receiver's failure."""
+        attempt = self.delivery.failures + 1
+        return {**self.delivery.log_fields(self.lease.kind), "receiver": name, "attempt": attempt}
 
 
 _Call: TypeAlias = Callable[[_Calls], None]
@@ -197,7 +247,8 @@ def _call_strategy(buffer: ResultBuffer, raises: Raises) -> _Call:
 
 def _deliver(
     delivery: Delivery, receivers: dict[str, NamedReceiver], buffer: ResultBuffer, call: _Call
-) -> None:
+) -> bool:
+    """Make the attempt. False if this worker left receivers to another worker."""
     calls = None
     try:
         calls = _calls(delivery, receivers, buffer)
@@ -216,15 +267,15 @@ def _deliver(
         raise
     if calls and calls.error:
         raise calls.error
+    return calls is None or calls.failed or not calls.remaining
 
 
 def _calls(delivery: Delivery, receivers: dict[str, NamedReceiver], buffer: ResultBuffer) -> "_Calls | None":
     """The calls to make for the delivery; None when its row cannot be read."""
     try:
-        calls = _Calls(delivery, receivers, buffer.lease)
+        calls = _Calls(delivery, receivers, buffer)
     except Unreadable as error:
         results.move_to_dead_letters(delivery, buffer.lease, str(error))
-        counters.count(counters.DEAD_LETTER_ON_ARRIVAL)
         return None
     except Unavailable as error:
         results.schedule_retry(delivery, buffer.lease, delivery.receivers, str(error))
@@ -234,7 +285,8 @@ def _calls(delivery: Delivery, receivers: dict[str, NamedReceiver], buffer: Resu
     except Exception as error:  # noqa: BLE001 (our own bug must not stop the other deliveries)
         # The error's text may contain an address: the pending delivery keeps it, the log does not.
         noun, error_text = buffer.lease.kind.noun, traceback.format_exception_only(error)[-1].strip()
-        logger.error("Could not read %s %d: %s", noun, delivery.pk, type(error).__name__)
+        fields = delivery.log_fields(buffer.lease.kind)
+        failures.report("Could not read %s %d", noun, delivery.pk, error=error, fields=fields)
         why = f"Could not read the {noun}: {error_text}"
         results.schedule_retry(delivery, buffer.lease, delivery.receivers, why)
         return None
@@ -270,8 +322,8 @@ def _in_one_transaction(calls: _Calls, raises: Raises) -> None:
         blame = "" if isinstance(error, TransactionLost) else traceback.format_exc()
         calls.remaining = {name: calls.remaining.get(name) or blame for name in calls.wanted}
         calls.failed = True
-        noun = lease.kind.noun
-        logger.error("The transaction around %s %d failed: %s", noun, pk, type(error).__name__)
+        text, fields = "The transaction around %s %d failed", calls.delivery.log_fields(lease.kind)
+        failures.report(text, lease.kind.noun, pk, error=error, fields=fields)
         _save_progress(calls)
 
 

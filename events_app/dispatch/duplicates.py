@@ -21,6 +21,7 @@ from events_app.conf import DEDUPE_BY
 from events_app.decode import Unreadable, decode_object, dedupe_key
 from events_app.models import Event, NewEvent
 from events_app.shared import counters, redis
+from events_app.shared.counting import count
 from events_app.shared.eager import is_eager
 from events_app.signals import EventType, TrackingEvent
 
@@ -76,8 +77,8 @@ def notice_changed_ids(new: Iterable[TrackingEvent]) -> None:
         redis.open_circuit()
         return
     equal = [event.event_type in _ENGAGEMENT for _, event in compress(drawn, known)]
-    counters.count(counters.ID_CHANGED, equal.count(False))
-    counters.count(counters.ID_CHANGED_OPENED, equal.count(True))
+    count(counters.EVENTS_ID_CHANGED, by=equal.count(False))
+    count(counters.EVENTS_ID_CHANGED_OPENED, by=equal.count(True))
 
 
 def notice_reused_ids(duplicates: Sequence[NewEvent], using: str) -> None:
@@ -92,7 +93,7 @@ def notice_reused_ids(duplicates: Sequence[NewEvent], using: str) -> None:
     except (DatabaseError, InterfaceError):
         return
     reused = [row for row in compared if _differ(row.raw, stored.get(row.key, row.raw))]
-    counters.count(counters.ID_REUSED, len(reused))
+    count(counters.EVENTS_ID_REUSED, by=len(reused))
 
 
 def _draw(event: TrackingEvent) -> int:

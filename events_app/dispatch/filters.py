@@ -13,7 +13,9 @@ from django.db.models import Func, Model, Q, QuerySet, TextField, Value
 from django.db.models.sql.compiler import SQLCompiler
 
 from events_app.models import AbstractPendingDelivery
-from events_app.shared.database import Row, RowFilter, filter_columns
+from events_app.shared.addresses import comparable, wanted_beginning
+from events_app.shared.database import Row, RowFilter, StartsWith, clean
+from events_app.shared.search import between
 
 
 class State(StrEnum):
@@ -29,16 +31,29 @@ class State(StrEnum):
     DONE = "done"
 
 
-_TRIED = Q(pending__failures__gt=0) | Q(pending__replay=True)
+def in_state(state: State, path: str = "pending__") -> Q:
+    """The condition for a state. `path` leads from a row to its pending delivery, "" from the delivery."""
 
-_IN_STATE = {
-    State.PENDING: Q(
-        pending__state=AbstractPendingDelivery.State.PENDING, pending__failures=0, pending__replay=False
-    ),
-    State.RETRYING: Q(pending__state=AbstractPendingDelivery.State.PENDING) & _TRIED,
-    State.DEAD_LETTER: Q(pending__state=AbstractPendingDelivery.State.DEAD_LETTER),
-    State.DONE: Q(pending__isnull=True),
-}
+    def pending(**columns: object) -> Q:
+        return Q(**{f"{path}{name}": value for name, value in columns.items()})
+
+    match state:
+        case State.PENDING:
+            return pending(state=AbstractPendingDelivery.State.PENDING, failures=0, replay=False)
+        case State.RETRYING:
+            tried = pending(failures__gt=0) | pending(replay=True)
+            return pending(state=AbstractPendingDelivery.State.PENDING) & tried
+        case State.DEAD_LETTER:
+            return pending(state=AbstractPendingDelivery.State.DEAD_LETTER)
+        case State.DONE:
+            return pending(pk__isnull=True)
+
+
+def with_failed_receiver(rows: "QuerySet[Row]", name: str, path: str = "pending__") -> "QuerySet[Row]":
+    """The rows in which the receiver has failed and is still pending. `path` is as in `in_state`."""
+    # A receiver that has not been called yet has an empty error.
+    error = _TextUnderKey(f"{path}receivers", Value(clean(name)), output_field=TextField())
+    return cast("QuerySet[Row]", rows.alias(error_of_receiver=error).filter(error_of_receiver__gt=""))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +66,10 @@ class Filter(RowFilter):
     def apply(self, rows: "QuerySet[Row]") -> "QuerySet[Row]":
         """The rows that match. Each command looks up `ids` itself: an id has several forms."""
         if self.states:
-            rows = rows.filter(reduce(or_, (_IN_STATE[State(state)] for state in self.states)))
+            rows = rows.filter(reduce(or_, (in_state(State(state)) for state in self.states)))
         if self.receiver is not None:
-            # A receiver that has not been called yet has an empty error.
-            error = _TextUnderKey("pending__receivers", Value(self.receiver), output_field=TextField())
-            rows = cast("QuerySet[Row]", rows.alias(error=error).filter(error__gt=""))
-        return filter_columns(rows, received_at__gte=self.since, received_at__lt=self.until)
+            rows = with_failed_receiver(rows, self.receiver)
+        return between(rows, "received_at", self.since, self.until)
 
 
 #: The columns that may have an id, each with the value of the id there.
@@ -69,6 +82,17 @@ def with_ids(ids: Sequence[str], columns: Columns) -> Q:
     for column, value in chain.from_iterable(map(columns, ids)):
         values.setdefault(column, []).append(value)
     return reduce(or_, (Q(**{f"{column}__in": values[column]}) for column in values))
+
+
+def with_address(address: str, *columns: str) -> Q:
+    """The rows with the address in one of the columns. A * at its end: with an address that begins so."""
+    address = clean(address)
+    start = wanted_beginning(address)
+    if start is None:
+        return reduce(or_, (Q(**{column: comparable(address)}) for column in columns))
+    if not start:
+        return Q(pk__in=())  # a * alone must not mean every row
+    return reduce(or_, (Q(StartsWith(column, start)) for column in columns))
 
 
 def ids_without_row(rows: "QuerySet[Any]", ids: Sequence[str], columns: Columns) -> list[str]:

@@ -13,6 +13,8 @@ class Kind(NamedTuple):
 
     #: The word for a row in log lines and error texts.
     noun: str
+    #: The management command that shows the row.
+    command: str
     #: The model that holds its pending deliveries.
     pending_model: type[AbstractPendingDelivery]
     signal: ReceiverSignal
@@ -20,8 +22,13 @@ class Kind(NamedTuple):
     #: Raises Unreadable for malformed content, Unavailable when the content cannot be loaded now.
     read: Callable[[Any], Any]
 
+    @property
+    def log_field(self) -> str:
+        """The field of a log line that has the row's id."""
+        return self.noun.replace(" ", "_")
 
-EVENTS = Kind("event", PendingDelivery, tracking, lambda row: read_event(bytes(row.raw))[1])
+
+EVENTS = Kind("event", "events", PendingDelivery, tracking, lambda row: read_event(bytes(row.raw))[1])
 
 
 class Unavailable(Exception):

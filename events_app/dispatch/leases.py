@@ -19,9 +19,11 @@ from django.db import router, transaction
 from django.db.models import Manager, Q, QuerySet
 
 from events_app.conf import RECEIVER_TIME_LIMIT
+from events_app.dispatch import dead_letters
 from events_app.dispatch.kinds import EVENTS, Kind
 from events_app.models import LEASED, PENDING, RELEASED, TO_RETRY, AbstractPendingDelivery, PendingDelivery
 from events_app.shared import counters
+from events_app.shared.counting import count
 from events_app.shared.database import AnyOf, database_now
 
 #: Seconds a task calls receivers before it leaves the rest to the next task.
@@ -85,11 +87,25 @@ class Delivery(NamedTuple):
     replay: bool = False
     #: As in `AbstractPendingDelivery`.
     receivers: Mapping[str, str] = {}
+    #: Of the span that the receivers' spans belong to. Empty: the receivers get no spans.
+    traceparent: str = ""
+    #: Of the span that sent the event's mail. Known only to the worker that stores the event.
+    sent_by: str = ""
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt."""
+        return self.failures + self.worker_deaths + 1
 
     @property
     def webhook(self) -> str:
         webhook: str = self.row.webhook
         return webhook
+
+    def log_fields(self, kind: Kind) -> dict[str, object]:
+        """The fields of a log line about the delivery. The Message-ID of an inbound mail is a stranger's."""
+        ids = {} if kind is not EVENTS else {"event_id": self.row.event_id, "message_id": self.row.message_id}
+        return {kind.log_field: self.pk, **ids}
 
 
 def leased(pks: Sequence[int], lease: Lease) -> "QuerySet[AbstractPendingDelivery]":
@@ -126,10 +142,11 @@ def take_expired(lease: Lease) -> Delivery | None:
                     worker_deaths=expired.worker_deaths + (expired.lease != ORPHANED),
                 )
                 break
-            error = f"Given up: its worker died or overran its time, {expired.worker_deaths + 1} times."
-            row.update(state=PendingDelivery.State.DEAD_LETTER, lease=None, error=error)
-        counters.count(counters.WORKER_DIED)
-    counters.count(counters.RECOVERED)
+            why = f"its worker died or overran its time, {expired.worker_deaths + 1} times"
+            row.update(state=PendingDelivery.State.DEAD_LETTER, lease=None, error=f"Given up: {why}.")
+            dead_letters.report(lease.kind, expired.pk, why, events_database())
+        count(counters.DEAD_LETTERS, "worker_died")
+    count(counters.EVENTS_RECOVERED)
     return _load([expired.pk], lease.kind)[0]
 
 
@@ -198,6 +215,7 @@ def _load(pks: Sequence[int], kind: Kind) -> list[Delivery]:
             worker_deaths=pending.worker_deaths,
             replay=pending.replay,
             receivers=pending.receivers,
+            traceparent=pending.traceparent,
         )
         for pending in pending_rows(kind).filter(AnyOf("pk", pks)).select_related(row_field).order_by("pk")
     ]

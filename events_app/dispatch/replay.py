@@ -1,6 +1,7 @@
-"""Retries and replays on an operator's request.
+"""Retries, replays and discards on an operator's request.
 
-A retry brings a failed delivery forward. A replay calls the receivers again after success or dead letter.
+A retry brings a failed delivery forward. A replay calls the receivers again after success or dead letter. A
+discard gives a dead letter up: nobody calls its receivers again.
 Every write is conditional on the row's state, so a delivery leased by a worker is never touched.
 """
 
@@ -21,6 +22,8 @@ from events_app.dispatch.leases import (
 )
 from events_app.models import AbstractPendingDelivery
 from events_app.shared import counters
+from events_app.shared.changes import BY_HAND, Operator
+from events_app.shared.counting import count
 from events_app.shared.database import database_now
 from events_app.signals import webhook_views
 
@@ -33,20 +36,24 @@ _TO_RETRY = _PENDING & _FREE & (Q(failures__gt=0) | Q(replay=True))
 _ALONE = Q(failures=0) | Q(worker_deaths__gte=MOST_WORKER_DEATHS)
 
 
-def retry(pks: Sequence[int], kind: Kind = EVENTS) -> Counter[str]:
+def retry(pks: Sequence[int], kind: Kind = EVENTS, operator: Operator = BY_HAND) -> Counter[str]:
     """Make dead letters and deferred retries due now.
 
     Return numbers of deliveries: `retried`, and `in_progress` for those left alone, because a worker has the
     lease. Failures are not reset: a delivery at the limit becomes a dead letter after the next failure.
     """
-    in_progress = _pending(pks, kind).filter(_PENDING).exclude(_FREE).count()
+    counts = count_in_progress(pks, kind)
     due_now = {"due": database_now(events_database()), "error": ""}
     revived = {**due_now, "state": AbstractPendingDelivery.State.PENDING}
-    retried = _pending(pks, kind).filter(_TO_RETRY).update(**due_now)
-    retried += _pending(pks, kind).filter(_DEAD_LETTERS, ~_ALONE).update(lease=None, **revived)
-    retried += _pending(pks, kind).filter(_DEAD_LETTERS, _ALONE).update(lease=ORPHANED, **revived)
-    counters.count(counters.RETRIED_BY_OPERATOR, retried)
-    return Counter(retried=retried, in_progress=in_progress)
+    with transaction.atomic(using=events_database()):
+        rows = _locked(_pending(pks, kind).filter(_DEAD_LETTERS | _TO_RETRY))
+        retried = _pending(rows, kind).filter(_TO_RETRY).update(**due_now)
+        retried += _pending(rows, kind).filter(_DEAD_LETTERS, ~_ALONE).update(lease=None, **revived)
+        retried += _pending(rows, kind).filter(_DEAD_LETTERS, _ALONE).update(lease=ORPHANED, **revived)
+        operator.record(rows)
+    count(counters.EVENTS_RETRIED_BY_OPERATOR, by=retried)
+    counts["retried"] = retried
+    return counts
 
 
 def retryable(pks: Sequence[int], kind: Kind = EVENTS) -> "QuerySet[Any]":
@@ -54,7 +61,14 @@ def retryable(pks: Sequence[int], kind: Kind = EVENTS) -> "QuerySet[Any]":
     return _stored(pks, kind).filter(pending__in=_pending(pks, kind).filter(_DEAD_LETTERS | _TO_RETRY))
 
 
-def replay(pks: Sequence[int], names: Sequence[str], kind: Kind = EVENTS) -> Counter[str]:
+def count_in_progress(pks: Sequence[int], kind: Kind = EVENTS) -> Counter[str]:
+    """Numbers of rows that `retry` leaves alone, by reason."""
+    return Counter(in_progress=_pending(pks, kind).filter(_PENDING).exclude(_FREE).count())
+
+
+def replay(
+    pks: Sequence[int], names: Sequence[str], kind: Kind = EVENTS, operator: Operator = BY_HAND
+) -> Counter[str]:
     """Deliver done rows and dead letters again, to the receivers of these names; no names: all receivers.
 
     Return numbers of rows: `replayed`, and `pending` for rows left alone, because a delivery is pending.
@@ -69,12 +83,13 @@ def replay(pks: Sequence[int], names: Sequence[str], kind: Kind = EVENTS) -> Cou
         "receivers": dict.fromkeys(names, ""),
         "error": "",
     }
-    pending = _pending(pks, kind).filter(_PENDING).count()
-    replayed = _pending(pks, kind).filter(_DEAD_LETTERS).update(**columns)
+    counts = count_pending(pks, kind)
     with transaction.atomic(using=events_database()):
         # Locked against removal at the end of retention, and against a second replay at the same time.
         stored = _stored(pks, kind).order_by("pk").select_for_update(no_key=True)
         stored_pks = list(stored.values_list("pk", flat=True))
+        replayed = _locked(_pending(stored_pks, kind).filter(_DEAD_LETTERS))
+        _pending(replayed, kind).filter(_DEAD_LETTERS).update(**columns)
         pending_pks = set(_pending(stored_pks, kind).values_list("pk", flat=True))
         new = [
             kind.pending_model(**{f"{kind.pending_model.ROW_FIELD}_id": pk}, **columns)
@@ -82,8 +97,11 @@ def replay(pks: Sequence[int], names: Sequence[str], kind: Kind = EVENTS) -> Cou
             if pk not in pending_pks
         ]
         pending_rows(kind).bulk_create(new, ignore_conflicts=True)
-    counters.count(counters.REPLAYED, replayed + len(new))
-    return Counter(replayed=replayed + len(new), pending=pending)
+        replayed += [delivery.pk for delivery in new]
+        operator.record(replayed)
+    count(counters.EVENTS_REPLAYED, by=len(replayed))
+    counts["replayed"] = len(replayed)
+    return counts
 
 
 def replayable(pks: Sequence[int], kind: Kind = EVENTS) -> "QuerySet[Any]":
@@ -93,10 +111,34 @@ def replayable(pks: Sequence[int], kind: Kind = EVENTS) -> "QuerySet[Any]":
     )
 
 
+def count_pending(pks: Sequence[int], kind: Kind = EVENTS) -> Counter[str]:
+    """Numbers of rows that `replay` leaves alone, by reason."""
+    return Counter(pending=_pending(pks, kind).filter(_PENDING).count())
+
+
+def discard(pks: Sequence[int], kind: Kind = EVENTS, operator: Operator = BY_HAND) -> Counter[str]:
+    """Delete dead letters. The stored rows stay, and count as done. Return the number of `discarded` rows."""
+    with transaction.atomic(using=events_database()):
+        rows = _locked(_pending(pks, kind).filter(_DEAD_LETTERS))
+        _pending(rows, kind).filter(_DEAD_LETTERS).delete()
+        operator.record(rows)
+    return Counter(discarded=len(rows))
+
+
+def discardable(pks: Sequence[int], kind: Kind = EVENTS) -> "QuerySet[Any]":
+    """The rows `discard` would discard."""
+    return _stored(pks, kind).filter(pending__in=_pending(pks, kind).filter(_DEAD_LETTERS))
+
+
 def connected_receivers(kind: Kind = EVENTS) -> list[str]:
     """The names of the receivers connected in this process."""
     senders = webhook_views.values()
     return sorted({receiver.name for sender in senders for receiver in kind.signal.named_receivers(sender)})
+
+
+def _locked(rows: "QuerySet[AbstractPendingDelivery]") -> list[int]:
+    """Lock the rows in order, like every multi-row write, and return their ids."""
+    return list(rows.order_by("pk").select_for_update().values_list("pk", flat=True))
 
 
 def _pending(pks: Sequence[int], kind: Kind) -> "QuerySet[AbstractPendingDelivery]":

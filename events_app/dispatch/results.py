@@ -2,16 +2,19 @@
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import DatabaseError, InterfaceError
 
 from events_app.conf import RECEIVER_MAX_ATTEMPTS, RECEIVER_RETRY_DELAY
+from events_app.dispatch import dead_letters
 from events_app.dispatch.leases import ORPHANED, Delivery, Lease, events_database, leased
 from events_app.models import PendingDelivery
 from events_app.shared import counters
 from events_app.shared.backoff import exponential, with_jitter
+from events_app.shared.counting import count, flush, observe
 from events_app.shared.database import DatabaseUnavailable, clean, database_now
 from events_app.shared.engine import Unwritten
 
@@ -44,6 +47,10 @@ class ResultBuffer:
         self.interrupted: dict[int, Mapping[str, str]] = {}
         #: The number of deliveries without a connected receiver.
         self.without_receiver = 0
+        #: The seconds of the successful calls, by receiver.
+        self.successes: defaultdict[str, list[float]] = defaultdict(list)
+        #: The ended first attempts: the time of the end, and the time of the post.
+        self.first_attempts: list[tuple[float, datetime]] = []
         self._last_write = time.monotonic()
 
     def write_when_due(self) -> None:
@@ -52,6 +59,8 @@ class ResultBuffer:
         Raises DatabaseUnavailable and keeps the results.
         """
         if time.monotonic() > self._last_write + 1:
+            self._count()
+            flush()
             try:
                 self._write()
             except (DatabaseError, InterfaceError) as error:
@@ -69,12 +78,22 @@ class ResultBuffer:
             if self.lease.is_held():
                 self._write()
 
-        counters.count(counters.NO_RECEIVER, self.without_receiver)
-        self.without_receiver = 0
+        self._count()
         try:
             unwritten.write(self._write, write_while_leased)
         except DatabaseUnavailable as error:
             logger.warning("Results of deliveries wait for the database: %s", error)
+
+    def _count(self) -> None:
+        # Not at each call: that would cost as much as a twentieth of an event.
+        count(counters.EVENTS_WITHOUT_RECEIVER, by=self.without_receiver)
+        for name, seconds in self.successes.items():
+            count(counters.RECEIVER_CALLS, name, "ok", by=len(seconds))
+            observe(counters.RECEIVER_SECONDS, seconds, name)
+        delays = [ended - received_at.timestamp() for ended, received_at in self.first_attempts]
+        observe(counters.DELIVERY_SECONDS, delays, self.lease.kind.command)
+        self.without_receiver, self.first_attempts = 0, []
+        self.successes.clear()
 
     def _write(self) -> None:
         self._last_write = time.monotonic()
@@ -85,8 +104,8 @@ class ResultBuffer:
             return
         due = database_now(events_database())
         if self.released and self.lease.is_held():
-            count = leased(self.released, self.lease).update(lease=None, due=due)
-            counters.count(counters.RELEASED, count)
+            released = leased(self.released, self.lease).update(lease=None, due=due)
+            count(counters.EVENTS_RELEASED, by=released)
         self.released = []
         for pk, receivers in list(self.interrupted.items()):
             leased([pk], self.lease).update(lease=ORPHANED, due=due, receivers=_cleaned(receivers))
@@ -111,7 +130,9 @@ def schedule_retry(delivery: Delivery, lease: Lease, receivers: Mapping[str, str
     else:
         error = f"tried {failures} times. {why}" if why else f"a receiver failed {failures} times."
         changes |= {"state": PendingDelivery.State.DEAD_LETTER, "error": f"Given up: {error}"}
-        counters.count(counters.RETRIES_EXHAUSTED, leased([delivery.pk], lease).update(**changes))
+        if leased([delivery.pk], lease).update(**changes):
+            count(counters.DEAD_LETTERS, "receiver_failed")
+            _report_dead_letter(delivery, lease, f"it failed {failures} times")
 
 
 def release_delivery(delivery: Delivery, lease: Lease, receivers: Mapping[str, str]) -> None:
@@ -122,9 +143,14 @@ def release_delivery(delivery: Delivery, lease: Lease, receivers: Mapping[str, s
 
 def move_to_dead_letters(delivery: Delivery, lease: Lease, error: str) -> None:
     """Make an unreadable delivery a dead letter."""
-    leased([delivery.pk], lease).update(
-        state=PendingDelivery.State.DEAD_LETTER, lease=None, error=clean(error)
-    )
+    changes = {"state": PendingDelivery.State.DEAD_LETTER, "lease": None, "error": clean(error)}
+    if leased([delivery.pk], lease).update(**changes):
+        count(counters.DEAD_LETTERS, "unreadable")
+        _report_dead_letter(delivery, lease, "it cannot be read")
+
+
+def _report_dead_letter(delivery: Delivery, lease: Lease, why: str) -> None:
+    dead_letters.report(lease.kind, delivery.pk, why, events_database(), **delivery.log_fields(lease.kind))
 
 
 def backoff(failures: int) -> timedelta:

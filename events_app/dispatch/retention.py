@@ -12,6 +12,7 @@ from events_app.dispatch.kinds import Kind
 from events_app.dispatch.leases import Lease, events_database, pending_rows, stored_rows
 from events_app.models import AbstractPendingDelivery
 from events_app.shared import counters
+from events_app.shared.counting import count
 from events_app.shared.database import database_now, remove_old
 
 logger = logging.getLogger(__name__)
@@ -37,8 +38,8 @@ def remove_old_events(lease: Lease) -> bool:
     """
 
     def count_removed(removed: Removed) -> None:
-        counters.count(counters.PRUNED, len(removed.values))
-        counters.count(counters.PRUNED_DEAD_LETTER, removed.dead_letters)
+        count(counters.EVENTS_PRUNED, by=len(removed.values))
+        count(counters.DEAD_LETTERS_PRUNED, by=removed.dead_letters)
         if removed.dead_letters:
             logger.warning("Removed %d dead letters at the end of their retention", removed.dead_letters)
 

@@ -6,9 +6,11 @@ commit and the delete in the stream.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import DatabaseError, InterfaceError, OperationalError, router, transaction
@@ -17,13 +19,17 @@ from redis import RedisError
 from events_app import sql, stream
 from events_app.conf import DEDUPE_BY
 from events_app.decode import Unreadable, dedupe_key, raw_key
+from events_app.dispatch import dead_letters
 from events_app.dispatch.duplicates import notice_changed_ids, notice_reused_ids
+from events_app.dispatch.event_counts import Countable, count_events, reason_of
+from events_app.dispatch.kinds import EVENTS
 from events_app.dispatch.leases import Delivery, Lease, lease_duration, lease_duration_ms
 from events_app.dispatch.results import ResultBuffer
-from events_app.models import Event, NewEvent, PendingDelivery
+from events_app.models import Event, NewEvent, PendingDelivery, UnfoldedCounts
 from events_app.normalize import read_event
-from events_app.shared import counters
+from events_app.shared import counters, hourly, tracing
 from events_app.shared.addresses import comparable
+from events_app.shared.counting import count
 from events_app.shared.database import DatabaseUnavailable, clean, database_now
 from events_app.signals import TrackingEvent, stored
 from events_app.stream import Entry, events_in
@@ -39,6 +45,10 @@ class Arrival:
     #: None for an unreadable event, stored as a dead letter with this error.
     event: TrackingEvent | None
     error: str = ""
+    #: Of the span that stores the event's post, if the post's span was sampled.
+    traceparent: str = ""
+    #: Of the span that sent the event's mail, if both spans are sampled.
+    sent_by: str = ""
 
 
 class Stored(NamedTuple):
@@ -75,16 +85,23 @@ def store(entries: Sequence[Entry], lease: Lease) -> Stored:
     if not entries:
         return Stored([], dead_letters=0, duplicates=0)
     arrivals: dict[bytes, Arrival] = {}
-    duplicate_rows = [
-        arrival.row
-        for arrival in _arrivals(entries)
-        if arrivals.setdefault(arrival.row.key, arrival) is not arrival
+    with _spans(entries) as traceparents:
+        duplicate_rows = [
+            arrival.row
+            for arrival in _arrivals(entries, traceparents)
+            if arrivals.setdefault(arrival.row.key, arrival) is not arrival
+        ]
+        new = _insert_or_split(list(arrivals.values()), lease)
+    deliveries = [
+        Delivery(pk, arrival.row, arrival.event, traceparent=arrival.traceparent, sent_by=arrival.sent_by)
+        for pk, arrival in new
+        if arrival.event
     ]
-    new = _insert_or_split(list(arrivals.values()), lease)
-    deliveries = [Delivery(pk, arrival.row, arrival.event) for pk, arrival in new if arrival.event]
     dead_letters, duplicates = len(new) - len(deliveries), events_in(entries) - len(new)
-    counters.count(counters.DUPLICATE, duplicates)
-    counters.count(counters.DEAD_LETTER_ON_ARRIVAL, dead_letters)
+    count(counters.EVENTS_DUPLICATE, by=duplicates)
+    count(counters.DEAD_LETTERS, "unreadable", by=dead_letters)
+    for event_type, number in Counter(arrival.row.event_type for _, arrival in new).items():
+        count(counters.EVENTS_STORED, event_type, by=number)
     for _, arrival in new:
         del arrivals[arrival.row.key]
     duplicate_rows += [arrival.row for arrival in arrivals.values()]
@@ -93,9 +110,29 @@ def store(entries: Sequence[Entry], lease: Lease) -> Stored:
     return Stored(deliveries, dead_letters, duplicates)
 
 
-def _arrivals(entries: Sequence[Entry]) -> Iterator[Arrival]:
+@contextmanager
+def _spans(entries: Sequence[Entry]) -> Iterator[dict[str, str]]:
+    """A span for each post whose own span was sampled: the `traceparent`s, by the post's."""
+    sampled = Counter[str]()
+    for entry in entries:
+        if entry.traceparent:
+            sampled[entry.traceparent] += len(entry.events)
+    with ExitStack() as spans:
+        traceparents = {}
+        for traceparent, count in sampled.items():
+            attributes: tracing.Attributes = {
+                "messaging.system": "sendgrid",
+                "messaging.batch.message_count": count,
+            }
+            span = tracing.resume(traceparent, "store events", "CONSUMER", attributes)
+            traceparents[traceparent] = spans.enter_context(span).traceparent
+        yield traceparents
+
+
+def _arrivals(entries: Sequence[Entry], traceparents: Mapping[str, str] = {}) -> Iterator[Arrival]:
     by = DEDUPE_BY.get()
     for entry in entries:
+        traceparent = traceparents.get(entry.traceparent, "")
         received_at, webhook = entry.received_at, clean(entry.webhook)[:32]
         for raw in entry.events:
             try:
@@ -114,7 +151,7 @@ def _arrivals(entries: Sequence[Entry]) -> Iterator[Arrival]:
                 recipient=comparable(event.recipient or "")[:320],
                 timestamp=event.timestamp,
             )
-            yield Arrival(row, event)
+            yield Arrival(row, event, traceparent=traceparent)
 
 
 def _insert_or_split(arrivals: list[Arrival], lease: Lease) -> list[tuple[int, Arrival]]:
@@ -152,6 +189,7 @@ def _insert(arrivals: list[Arrival], lease: Lease) -> list[tuple[int, Arrival]]:
     with transaction.atomic(using=using):
         ids = sql.insert_new_events([arrival.row for arrival in arrivals], using)
         new = [(ids[key], arrival) for arrival in arrivals if (key := arrival.row.key) in ids]
+        hourly.record_counts(UnfoldedCounts, count_events([_countable(arrival) for _, arrival in new]), using)
         readable = [(arrival.event, arrival.row.received_at) for _, arrival in new if arrival.event]
         stored_at = database_now(using)
         PendingDelivery.objects.using(using).bulk_create(
@@ -161,9 +199,26 @@ def _insert(arrivals: list[Arrival], lease: Lease) -> list[tuple[int, Arrival]]:
             for pk, arrival in new
             if not arrival.event
         )
+        for pk, arrival in new:
+            if not arrival.event:
+                dead_letters.report(EVENTS, pk, "it cannot be read", using)
         if readable:
             deliveries = [pk for pk, arrival in new if arrival.event]
-            sql.insert_leased_deliveries(deliveries, lease.token, stored_at + lease_duration(), using)
+            traced = {pk: arrival for pk, arrival in new if arrival.traceparent}
+            traceparents = {pk: arrival.traceparent for pk, arrival in traced.items()}
+            due = stored_at + lease_duration()
+            sql.insert_leased_deliveries(deliveries, lease.token, due, using, traceparents)
             events, received_at = map(list, zip(*readable, strict=True))
-            stored.send(None, events=events, received_at=received_at, using=using)
+            answers = stored.send(None, events=events, received_at=received_at, using=using)
+            if traced:
+                sent_by: dict[str, str] = {}
+                for _, answer in answers:
+                    sent_by |= cast("dict[str, str] | None", answer) or {}
+                for arrival in traced.values():
+                    arrival.sent_by = sent_by.get(arrival.row.message_id, "")
     return new
+
+
+def _countable(arrival: Arrival) -> Countable:
+    row = arrival.row
+    return row.event_type, row.timestamp, row.received_at, row.recipient, reason_of(arrival.event)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 from celery.exceptions import SoftTimeLimitExceeded
-from django.db import DatabaseError, InterfaceError, router
+from django.db import DatabaseError, InterfaceError
 
 from events_app.conf import INBOUND_RETENTION_DAYS
 from events_app.dispatch import retention
@@ -16,6 +16,7 @@ from events_app.dispatch.retention import Removed
 from events_app.inbound import storage
 from events_app.models import InboundMail
 from events_app.shared import counters
+from events_app.shared.counting import count
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +36,8 @@ def remove_old_mails(lease: Lease) -> bool:
 
     def remove_files(removed: Removed) -> None:
         # The rows are gone already. The sweep removes files that stay behind here.
-        counters.count(counters.MAIL_PRUNED, len(removed.values))
-        counters.count(counters.MAIL_PRUNED_DEAD_LETTER, removed.dead_letters)
+        count(counters.INBOUND_PRUNED, by=len(removed.values))
+        count(counters.INBOUND_DEAD_LETTERS_PRUNED, by=removed.dead_letters)
         if removed.dead_letters:
             logger.warning(
                 "Removed %d dead letters of inbound mails at the end of their retention", removed.dead_letters
@@ -49,11 +50,11 @@ def remove_old_mails(lease: Lease) -> bool:
         return False
     with _log_storage_errors():
         old = storage.older_than(datetime.now(UTC) - AGE)
-        mails = InboundMail.objects.using(router.db_for_write(InboundMail))
         while lease.has_budget() and (files := list(islice(old, SLICE))):
-            for file in set(files) - set(mails.filter(file__in=files).values_list("file", flat=True)):
+            rows = InboundMail.objects.filter(file__in=files)
+            for file in set(files) - set(rows.values_list("file", flat=True)):
                 storage.remove_file(file)
-                counters.count(counters.FILE_SWEPT)
+                count(counters.INBOUND_FILES_SWEPT)
     return True
 
 

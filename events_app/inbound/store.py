@@ -1,6 +1,5 @@
 """Saves inbound mails and reads them for receivers. Only this module writes `InboundMail`."""
 
-import logging
 import time
 from hashlib import sha256
 from io import BytesIO
@@ -14,20 +13,21 @@ from events_app.dispatch.kinds import Kind, Unavailable
 from events_app.inbound import storage
 from events_app.inbound.message import InboundMessage
 from events_app.inbound.parse.form import read_form
-from events_app.inbound.parse.post import Reading, read_post
+from events_app.inbound.parse.post import ParsedPost, read_post
 from events_app.models import InboundMail, PendingInboundDelivery
 from events_app.shared import counters
 from events_app.shared.addresses import comparable
+from events_app.shared.counting import count
 from events_app.shared.database import clean, database_now
+from events_app.shared.log import failures
+from events_app.shared.tracing import current_traceparent
 from events_app.signals import InboundEvent, answered, inbound
-
-logger = logging.getLogger(__name__)
 
 
 def save_mail(webhook: str, *, file: str, size: int, digest: bytes, content_type: str) -> None:
     """Save the row of a post whose body is in the storage, with a pending delivery.
 
-    Raises database errors.
+    The delivery gets the current span, if that is sampled. Raises database errors.
     """
     using = router.db_for_write(InboundMail)
     with transaction.atomic(using=using):
@@ -40,7 +40,9 @@ def save_mail(webhook: str, *, file: str, size: int, digest: bytes, content_type
             received_at=received_at,
             webhook=webhook,
         )
-        PendingInboundDelivery.objects.using(using).create(mail=mail, due=received_at)
+        PendingInboundDelivery.objects.using(using).create(
+            mail=mail, due=received_at, traceparent=current_traceparent()
+        )
 
 
 def is_saved(file: str) -> bool:
@@ -48,7 +50,7 @@ def is_saved(file: str) -> bool:
     using = router.db_for_write(InboundMail)
     if not connections[using].in_atomic_block:  # else a test's transaction
         connections[using].close_if_unusable_or_obsolete()  # the save may just have broken the connection
-    return InboundMail.objects.using(using).filter(file=file).exists()
+    return InboundMail.objects.filter(file=file).exists()
 
 
 def read_mail(mail: InboundMail) -> InboundEvent:
@@ -80,14 +82,14 @@ def read_mail(mail: InboundMail) -> InboundEvent:
     )
 
 
-INBOUND_MAILS = Kind("inbound mail", PendingInboundDelivery, inbound, read_mail)
+INBOUND_MAILS = Kind("inbound mail", "inbound", PendingInboundDelivery, inbound, read_mail)
 
 
 #: The most CPU seconds for the reading of a mail. The bounds of the parsers allow far fewer.
 LONGEST_READING = 10
 
 
-def parse_mail(mail: InboundMail) -> Reading:
+def parse_mail(mail: InboundMail) -> ParsedPost:
     """The content of the post, parsed without saving; raises Unreadable or Unavailable."""
     post = BytesIO(body(mail))
     began = time.thread_time()
@@ -127,18 +129,18 @@ def _answers(message: InboundMessage) -> str | None:
     except (DatabaseError, InterfaceError, SoftTimeLimitExceeded):
         raise
     except Exception as error:  # noqa: BLE001 (a mail may be malformed in any way)
-        logger.error("Could not look up the message an inbound mail answers: %s", type(error).__name__)
+        failures.report("Could not look up the message an inbound mail answers", error=error)
         return None
     return clean(str(message_ids[0])) if message_ids else None
 
 
 def _mark_duplicates(mail: InboundMail) -> None:
     """Mark later posts of a mail as duplicates of the first. Of two readers at once, the last sees both."""
-    posts = InboundMail.objects.using(router.db_for_write(InboundMail)).filter(key=mail.key)
+    posts = InboundMail.objects.filter(key=mail.key)
     (first, _), *later = posts.order_by("pk").values_list("pk", "duplicate_of")
     # Usually there is none, and an update would lock rows until the end of a receiver's transaction.
     if unmarked := [pk for pk, duplicate_of in later if duplicate_of is None]:
-        posts.filter(pk__in=unmarked).update(duplicate_of=first)
+        marked = posts.filter(pk__in=unmarked, duplicate_of=None).update(duplicate_of=first)
+        count(counters.INBOUND_DUPLICATE, by=marked)
     if mail.pk != first:
         mail.duplicate_of_id = first
-        counters.count(counters.MAIL_DUPLICATE)

@@ -1,33 +1,26 @@
 """The base of the commands for events and inbound mails, with their deliveries to receivers."""
 
 from collections.abc import Iterator
-from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django.core.management.base import CommandError, CommandParser
-from django.db.models import Q
 
+from events_app.changes import Changes
 from events_app.dispatch import replay
 from events_app.dispatch.filters import State, pending_of, state_of
-from events_app.dispatch.kinds import Kind
+from events_app.dispatch.reasons import errors_of, last_words
 from events_app.models import AbstractPendingDelivery
 from events_app.shared.console import options as shared_options
-from events_app.shared.console.command import Change, Console, Options
-from events_app.shared.console.terminal import attributes, indented, printable
-from events_app.shared.wakeup import wake
-
-if TYPE_CHECKING:
-    from celery import Task
+from events_app.shared.console.command import Console, Options
+from events_app.shared.console.terminal import attributes, indented
+from events_app.shared.escaping import one_line
 
 
 class Incoming(Console):
     """A command for one kind of stored rows that are delivered to receivers."""
 
-    kind: ClassVar[Kind]
-    name: ClassVar[str]
+    changes: ClassVar[Changes]
     related = "pending"
-    retry_task: ClassVar["Task[[], object]"]
-    recover_task: ClassVar["Task[[], object]"]
 
     def add_actions(self, parser: CommandParser) -> tuple[Any, list[CommandParser]]:
         actions, parents = super().add_actions(parser)
@@ -39,6 +32,8 @@ class Incoming(Console):
         parser.add_argument(
             "--to", action="append", default=[], metavar="NAME", help="only this receiver; may be repeated"
         )
+        discard = "give dead letters up: nobody calls their receivers again"
+        actions.add_parser("discard", parents=parents, help=discard)
         return actions, parents
 
     def incoming_filters(self, ids: str, address: str) -> tuple[CommandParser, Any]:
@@ -47,33 +42,17 @@ class Incoming(Console):
         return parser, group
 
     def _retry(self, options: Options) -> None:
-        change = Change(
-            "retry",
-            "retried",
-            preview=partial(replay.retryable, kind=self.kind),
-            apply=lambda ids: replay.retry(ids, self.kind),
-            left_alone={"in_progress": "a worker has them in hand"},
-            otherwise="with nothing to retry: done, or not tried yet",
-            only=Q(pending__isnull=False),
-            wakes=[partial(wake, self.retry_task), partial(wake, self.recover_task)],
-        )
-        self.apply_change(change, options)
+        self.apply_change(self.changes.retry(), options)
 
     def _replay(self, options: Options) -> None:
-        connected = replay.connected_receivers(self.kind)
+        connected = replay.connected_receivers(self.changes.kind)
         if unknown := [name for name in options["to"] if name not in connected]:
             names = "".join(f"\n  {name}" for name in connected) or " none"
             raise CommandError(f"No receiver {', '.join(unknown)} is connected. There are:{names}")
-        hint = f"to call the receivers of deferred ones now: {self.name} retry"
-        change = Change(
-            "replay",
-            "replayed",
-            preview=partial(replay.replayable, kind=self.kind),
-            apply=lambda ids: replay.replay(ids, options["to"], self.kind),
-            left_alone={"pending": f"still pending ({hint})"},
-            wakes=[partial(wake, self.retry_task)],
-        )
-        self.apply_change(change, options)
+        self.apply_change(self.changes.replay(options["to"]), options)
+
+    def _discard(self, options: Options) -> None:
+        self.apply_change(self.changes.discard(), options)
 
 
 def state(row: Any) -> str:
@@ -91,21 +70,8 @@ def why_pending(row: Any) -> str:
     pending = pending_of(row)
     if pending is None:
         return ""
-    failed = [f"{name}: {last_words(pending.receivers[name])}" for name in failed_receivers(row)]
+    failed = [f"{name}: {last_words(error)}" for name, error in errors_of(pending).items()]
     return " | ".join(failed) or pending.error or ("replay" if pending.replay else "")
-
-
-def failed_receivers(row: Any) -> tuple[str, ...]:
-    """Receivers whose last call failed. Further ones may be pending."""
-    pending = pending_of(row)
-    return tuple(sorted(name for name, error in pending.receivers.items() if error)) if pending else ()
-
-
-def last_words(error: str) -> str:
-    """The error in a traceback, without its further lines."""
-    _, _, last = error.rpartition("Traceback (most recent call last):\n")
-    outside = [line for line in last.splitlines() if line and not line[0].isspace()]
-    return outside[0] if outside else error.strip().rpartition("\n")[2]
 
 
 def delivery_as_json(row: Any) -> dict[str, Any]:
@@ -120,7 +86,7 @@ def delivery_facts(row: Any) -> dict[str, object]:
     pending = pending_of(row)
     if pending is None:
         return {"state": state(row)}
-    failed = failed_receivers(row)
+    failed = errors_of(pending)
     return {
         "state": state(row),
         "reason": pending.error,
@@ -137,6 +103,6 @@ def delivery_facts(row: Any) -> dict[str, object]:
 def tracebacks(row: Any) -> Iterator[str]:
     """The tracebacks of failed receivers."""
     pending = pending_of(row)
-    for name in failed_receivers(row):
-        yield f"\nReceiver {printable(name)}"
-        yield from indented(pending.receivers[name] if pending else "")
+    for name, error in errors_of(pending).items() if pending else ():
+        yield f"\nReceiver {one_line(name)}"
+        yield from indented(error)

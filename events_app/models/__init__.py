@@ -1,6 +1,7 @@
-"""The models: events, inbound mails, and the pending deliveries to receivers."""
+"""The models: events, inbound mails, the pending deliveries to receivers, and hourly counts."""
 
-from events_app.models.event import Event, NewEvent
+from events_app.models.event import RARE_TYPES, Event, NewEvent
+from events_app.models.hourly import HourlyCount, UnfoldedCounts
 from events_app.models.inbound import InboundMail
 from events_app.models.pending import (
     LEASED,
@@ -15,12 +16,15 @@ from events_app.models.pending import (
 __all__ = [
     "LEASED",
     "PENDING",
+    "RARE_TYPES",
     "RELEASED",
     "TO_RETRY",
     "AbstractPendingDelivery",
     "Event",
+    "HourlyCount",
     "InboundMail",
     "NewEvent",
     "PendingDelivery",
     "PendingInboundDelivery",
+    "UnfoldedCounts",
 ]

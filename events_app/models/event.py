@@ -5,6 +5,7 @@ from datetime import datetime
 import msgspec
 from django.db import models
 
+from events_app.shared.primary import PrimaryModel
 from events_app.signals import EventType
 
 
@@ -22,7 +23,15 @@ class NewEvent(msgspec.Struct):
     timestamp: datetime | None = None
 
 
-class Event(models.Model):
+#: Types of events that most mails do not have.
+RARE_TYPES = (
+    *("rejected", "bounced", "deferred", "autoresponded", "complained", "unsubscribed", "subscribed"),
+    *("inbound", "inbound_failed", "sent", "failed", "unknown"),
+)
+RARE = models.Q(event_type__in=[*RARE_TYPES])
+
+
+class Event(PrimaryModel):
     """An event as SendGrid posted it, with columns for look-up."""
 
     key = models.BinaryField(max_length=16, unique=True, editable=False)
@@ -43,7 +52,15 @@ class Event(models.Model):
         # Not db_index: for a text column db_index adds a second index for LIKE on PostgreSQL.
         indexes = (
             models.Index(fields=["message_id"], name="event_message_id"),
-            models.Index(fields=["recipient"], name="event_recipient"),
+            # The class lets PostgreSQL also find the addresses that begin with a text, in every collation.
+            models.Index(fields=["recipient"], name="event_recipient", opclasses=["varchar_pattern_ops"]),
+            # Among millions of events the newest of a rare type are far apart.
+            models.Index(fields=["event_type", "id"], name="event_rare", condition=RARE),
+        )
+        permissions = (
+            ("view_addresses", "Can view addresses of events and inbound mails"),
+            ("view_content", "Can view the content of inbound mails"),
+            ("act", "Can retry, replay and discard deliveries"),
         )
 
     def __str__(self) -> str:

@@ -2,8 +2,10 @@
 
 from django.db import models
 
+from events_app.shared.primary import PrimaryModel
 
-class InboundMail(models.Model):
+
+class InboundMail(PrimaryModel):
     """A post of Inbound Parse. SendGrid may post a mail several times: every post gets a row."""
 
     #: The name of the post's body in the storage.
@@ -41,8 +43,9 @@ class InboundMail(models.Model):
             models.Index(fields=["key"], name="inbound_key"),
             models.Index(fields=["message_id"], name="inbound_message_id"),
             models.Index(fields=["answers"], name="inbound_answers", condition=~models.Q(answers="")),
-            models.Index(fields=["sender"], name="inbound_sender"),
-            models.Index(fields=["recipient"], name="inbound_recipient"),
+            # The class lets PostgreSQL also find the addresses that begin with a text, in every collation.
+            models.Index(fields=["sender"], name="inbound_sender", opclasses=["varchar_pattern_ops"]),
+            models.Index(fields=["recipient"], name="inbound_recipient", opclasses=["varchar_pattern_ops"]),
         )
 
     def __str__(self) -> str:

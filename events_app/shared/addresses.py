@@ -21,11 +21,38 @@ def comparable(address: str) -> str:
     ASCII letters are in lower case, and `local_part` decides about quotes. Other letters keep their case: "ß"
     and "ss" may be two mailboxes. Text that is not an address has a form too.
     """
-    lower = (address.lower() if address.isascii() else address.translate(_LOWER)).strip().replace("\t", " ")
+    lower = _lower(address).strip()
     if not _spelled.search(lower):
         return lower
     local, at, domain = lower.rpartition("@")
     return f"{local_part(local)}{at}{without_spaces(domain)}"
+
+
+def wanted_beginning(address: str) -> str | None:
+    """The beginning of comparable addresses that an operator writes with a * at the end.
+
+    None without the *: a whole address. Empty if nothing is before the *.
+    """
+    address = address.strip()
+    return _lower(address[:-1]) if address.endswith("*") else None
+
+
+def for_search(term: str, by_part: bool) -> str:
+    """The term of a search box as an address. Without a whole domain, the term is a beginning.
+
+    Without `by_part` the term is a whole address: beginnings would tell a masked address by letters.
+    """
+    term = term.strip()
+    if not by_part:
+        while term.endswith("*"):  # spaces may be between
+            term = term.rstrip("*").rstrip()
+        return term
+    _, at, domain = term.rpartition("@")
+    return term if (at and "." in domain) or term.endswith("*") else f"{term}*"
+
+
+def _lower(address: str) -> str:
+    return (address.lower() if address.isascii() else address.translate(_LOWER)).replace("\t", " ")
 
 
 def local_part(written: str) -> str:

@@ -10,18 +10,20 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 
-from events_app.shared.setting import Setting
+from events_app.shared.setting import Setting, anymail, faults
 
 
 def unusable(settings: Iterable[Setting[Any]], id: str) -> list[CheckMessage]:
-    """An error for each setting whose value cannot be used."""
-    errors: list[CheckMessage] = []
-    for setting in settings:
-        try:
-            setting.get()
-        except ImproperlyConfigured as error:
-            errors.append(Error(str(error), id=id))
-    return errors
+    """An error for each fault of the settings' values."""
+    return [Error(fault, id=id) for fault in faults(settings)]
+
+
+def names_in_anymail() -> set[str]:
+    """The names of settings in `ANYMAIL`. None if it is not a dict, which `unusable` reports."""
+    try:
+        return set(map(str, anymail()))
+    except ImproperlyConfigured:
+        return set()
 
 
 def hint(name: str, known: Collection[str]) -> str:

@@ -2,19 +2,33 @@
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import UUID
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import BooleanField, F, Field, Func, Model, QuerySet
+from django.db.models import F, Field, Lookup, Model, QuerySet
 from django.db.models.functions import Now
 from django.db.models.sql.compiler import SQLCompiler
 from django.utils import timezone
+
+if TYPE_CHECKING:  # generic for the type checker alone
+    _Lookup = Lookup[Any]
+else:
+    _Lookup = Lookup
+
+# In the words of SQLite and of PostgreSQL.
+_MISSING = re.compile(r"no such (table|column)|(relation|column) .* does not exist")
+
+
+def lacks_migrations(error: BaseException) -> bool:
+    """Whether a database error says that a table or a column is missing."""
+    return bool(_MISSING.search(str(error)))
 
 
 class DatabaseUnavailable(Exception):
@@ -36,40 +50,137 @@ def sql_now(using: str) -> datetime | Now:
     return timezone.now() if connections[using].vendor == "sqlite" else Now()
 
 
-class AnyOf(Func):
+def lock_writes(model: type[Model], using: str, *, waits: bool = True) -> None:
+    """Let this transaction alone write to the table, among all transactions that call this first.
+
+    Raises OperationalError if another transaction has the lock and `waits` is false. On SQLite a transaction
+    that writes is alone in any case.
+    """
+    connection = connections[using]
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"LOCK TABLE {model._meta.db_table} IN SHARE ROW EXCLUSIVE MODE {'' if waits else 'NOWAIT'}"
+            )
+
+
+def use_one_snapshot(using: str) -> None:
+    """Let the queries of a transaction see the same rows. Call before the first query."""
+    connection = connections[using]
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+
+
+class _Condition(_Lookup):
+    """A condition for `filter` about a column and a value.
+
+    Not a `Func`: Django compares a function with TRUE on SQLite, and then no index serves the condition.
+    """
+
+    prepare_rhs = False
+    rhs: Any
+
+    def __init__(self, column: str | F, value: object) -> None:
+        super().__init__(F(column) if isinstance(column, str) else column, value)
+
+    def _column(self, compiler: SQLCompiler) -> "tuple[str, tuple[Any, ...], Field[Any, Any]]":
+        sql, params = compiler.compile(self.lhs)
+        return sql, tuple(params), cast("Field[Any, Any]", self.lhs.output_field)
+
+
+class AnyOf(_Condition):
     """A condition for `filter`: a column of numbers or UUIDs contains one of the values.
 
     `__in` writes and quotes a placeholder for every value, and the database parses a longer statement. For
     hundreds of ids, `__in` costs more than the query.
     """
 
-    output_field = BooleanField()
-
     def __init__(self, column: str | F, values: Sequence[int | UUID]) -> None:
-        super().__init__(column)
-        self.values = values
+        super().__init__(column, values)
 
     def as_postgresql(
-        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **_: Any
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
     ) -> tuple[str, tuple[Any, ...]]:
+        self._require_values()
         sql, params, field = self._column(compiler)
         # As text: psycopg quotes every item of a list.
-        array = f"{{{','.join(map(str, self.values))}}}"
+        array = f"{{{','.join(map(str, self.rhs))}}}"
         return f"{sql} = ANY(%s::{field.db_type(connection)}[])", (*params, array)
 
     def as_sqlite(
-        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **_: Any
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
     ) -> tuple[str, tuple[Any, ...]]:
+        self._require_values()
         sql, params, field = self._column(compiler)
-        values_as_json = json.dumps([field.get_db_prep_value(value, connection) for value in self.values])
+        values_as_json = json.dumps([field.get_db_prep_value(value, connection) for value in self.rhs])
         return f"{sql} IN (SELECT value FROM json_each(%s))", (*params, values_as_json)  # noqa: S608 (a column of ours)
 
-    def _column(self, compiler: SQLCompiler) -> "tuple[str, tuple[Any, ...], Field[Any, Any]]":
-        if not self.values:
+    def _require_values(self) -> None:
+        if not self.rhs:
             raise EmptyResultSet  # like `__in`: Django then sends no query
-        (column,) = self.get_source_expressions()
-        sql, params = compiler.compile(column)
-        return sql, tuple(params), cast("Field[Any, Any]", column.output_field)
+
+
+class StartsWith(_Condition):
+    """A condition for `filter`: a text column begins with the text, which `clean` has made storable.
+
+    An index serves the condition: on PostgreSQL one of the class `varchar_pattern_ops`, on SQLite any.
+    Django's `__startswith` ignores case on SQLite, and uses no index there.
+    """
+
+    def __init__(self, column: str | F, text: str) -> None:
+        super().__init__(column, text)
+
+    def as_postgresql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
+    ) -> tuple[str, tuple[Any, ...]]:
+        sql, params, _ = self._column(compiler)
+        return f"{sql} LIKE %s", (*params, f"{connection.ops.prep_for_like_query(self.rhs)}%")
+
+    def as_sqlite(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
+    ) -> tuple[str, tuple[Any, ...]]:
+        sql, params, _ = self._column(compiler)
+        after = _after(self.rhs)
+        if after is None:
+            return f"{sql} >= %s", (*params, self.rhs)
+        return f"({sql} >= %s AND {sql} < %s)", (*params, self.rhs, *params, after)
+
+
+class IndexHint(_Condition):
+    """The condition of a partial index: the column has one of these words of ours.
+
+    Add the hint to a filter that implies the condition. PostgreSQL needs no hint. SQLite uses the index only
+    for a filter that has the condition with the same literals; parameters do not do.
+    """
+
+    def __init__(self, column: str | F, words: Sequence[str]) -> None:
+        super().__init__(column, words)
+
+    def as_postgresql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
+    ) -> tuple[str, tuple[Any, ...]]:
+        return "TRUE", ()
+
+    def as_sqlite(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
+    ) -> tuple[str, tuple[Any, ...]]:
+        sql, params, _ = self._column(compiler)
+        literals = ", ".join(f"'{word}'" for word in self.rhs)
+        return f"{sql} IN ({literals})", params
+
+
+_SURROGATES = range(0xD800, 0xE000)
+
+
+def _after(text: str) -> str | None:
+    """The first text, by code points, after all texts with this beginning; None if there is none."""
+    # The last code point has no next one.
+    text = text.rstrip(chr(sys.maxunicode))
+    if not text:
+        return None
+    following = ord(text[-1]) + 1
+    return text[:-1] + chr(_SURROGATES.stop if following in _SURROGATES else following)
 
 
 Row = TypeVar("Row", bound=Model)
@@ -129,8 +240,11 @@ class RowFilter:
 
 
 def filter_columns(rows: "QuerySet[Row]", **columns: object) -> "QuerySet[Row]":
-    """The rows whose columns have these values; None matches every value."""
-    return rows.filter(**{column: value for column, value in columns.items() if value is not None})
+    """The rows with these values in the columns. Texts are cleaned (`clean`); None matches every value."""
+    given = {column: value for column, value in columns.items() if value is not None}
+    return rows.filter(
+        **{column: clean(value) if isinstance(value, str) else value for column, value in given.items()}
+    )
 
 
 # PostgreSQL stores no NUL in text, and no database driver encodes half a surrogate pair.

@@ -14,9 +14,11 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING
 
-from celery.exceptions import Ignore, SoftTimeLimitExceeded
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import (
     DatabaseError,
+    DataError,
+    IntegrityError,
     InterfaceError,
     InternalError,
     OperationalError,
@@ -26,8 +28,10 @@ from django.db import (
 from redis import RedisError
 
 from events_app.shared import redis, wakeup
+from events_app.shared.counting import gather_counts
 from events_app.shared.database import DatabaseUnavailable
 from events_app.shared.eager import is_eager
+from events_app.shared.redis_faults import describe
 from events_app.shared.wakeup import Limits, wake
 
 if TYPE_CHECKING:
@@ -98,20 +102,26 @@ class Engine:
         """A decorator for a task. A tick wakes the task when `is_due` says that it has work.
 
         Without a `result_database` Celery keeps no result. With one, Celery keeps a result that is not empty.
+        A task without `is_due` is a tick: so many come that monitors get no events of them.
         """
 
         def decorate(work: Callable[[], object]) -> "Task[[], object]":
             @wraps(work)
             def run() -> object:
                 result = self._run(name, work)
-                # Celery stores no result of a task that raises Ignore. An empty result means that another
-                # worker did the work.
+                # An empty result means that another worker did the work. Not `raise Ignore`: without an event
+                # of its end, flower would show the task as started for ever.
                 if result_database and not (result and _is_available(result_database())):
-                    raise Ignore
+                    task.request.ignore_result = True
                 return result
 
-            keeps_result = result_database is not None
-            task = wakeup.task(name, queue=queue, limits=self._limits, keeps_result=keeps_result)(run)
+            task = wakeup.task(
+                name,
+                queue=queue,
+                limits=self._limits,
+                keeps_result=result_database is not None,
+                sends_events=is_due is not None,
+            )(run)
             if is_due:
                 self._conditions.append((is_due, task))
             return task
@@ -131,7 +141,7 @@ class Engine:
     def _run(self, name: str, work: Callable[[], object]) -> object:
         result = None
         try:
-            with log_unavailable(name):
+            with gather_counts(), log_unavailable(name):
                 # Celery's fixup may keep a connection that broke under an earlier task for many tasks.
                 _close_broken_connections()
                 self._unwritten.flush()
@@ -153,10 +163,14 @@ def log_unavailable(what: str) -> Iterator[None]:
     try:
         yield
     except (RedisError, DatabaseError, InterfaceError, DatabaseUnavailable) as error:
-        # The first line: a database's further lines may quote values.
-        reason = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
-        logger.warning("%s stopped (%s); the next tick continues the work", what, reason)
+        logger.warning("%s stopped (%s); the next tick continues the work", what, _describe(error))
         _close_broken_connections()  # the next user of a connection gets one that works
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, DataError | IntegrityError):  # a value is the fault, and the first line may quote it
+        return type(error).__name__
+    return describe(error)
 
 
 def _close_broken_connections() -> None:

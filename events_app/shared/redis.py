@@ -2,23 +2,25 @@
 
 import time
 from functools import cache, lru_cache
+from typing import Any
 
 from redis import ConnectionError as RedisConnectionError
-from redis import Redis
+from redis import ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.backoff import NoBackoff
-from redis.connection import parse_url
 from redis.retry import Retry
+from redis.sentinel import Sentinel
 
 from events_app.shared.eager import is_eager
+from events_app.shared.redis_url import RedisURL, parse
 from events_app.shared.setting import Setting, non_empty_text
 
 # Cached, because every post reads the URL.
-_parse_url = lru_cache(maxsize=4)(parse_url)
+_parse = lru_cache(maxsize=4)(parse)
 
 
 def _redis_url(value: object) -> str:
     url = non_empty_text(value)
-    _parse_url(url)
+    _parse(url)
     return url
 
 
@@ -79,15 +81,46 @@ def is_circuit_open() -> bool:
 
 @cache
 def _client(url: str, timeout: float) -> Redis:
+    return connect(_parse(url), timeout)
+
+
+def connect(url: RedisURL, timeout: float) -> Redis:
+    """A client that waits up to `timeout` seconds for the connection, and as long for each answer."""
     # No retries: redis-py's retries wait for up to a minute, and repeat an append after a lost reply. A
     # webhook answers 503 instead, and a worker gets another wake-up.
-    return Redis.from_url(
-        url,
-        socket_timeout=timeout,
-        socket_connect_timeout=timeout,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
+    options: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), "protocol": 2, **url.tls}
+    login = {"username": url.username or None, "password": url.password or None}
+    server = {**options, **login, "db": url.database}
+    match url.kind:
+        case "sentinel":
+            return _connect_by_sentinels(url, options, server, timeout)
+        case "unix":
+            place: dict[str, Any] = {"path": url.path, "connection_class": UnixDomainSocketConnection}
+            timeouts: dict[str, Any] = {"socket_timeout": timeout}
+        case _:
+            ((host, port),) = url.hosts
+            place = {"host": host, "port": port} | ({"connection_class": SSLConnection} if url.tls else {})
+            timeouts = _timeouts(timeout)
+    return Redis.from_pool(ConnectionPool(**server, **place, **timeouts))
+
+
+def _connect_by_sentinels(
+    url: RedisURL, options: dict[str, Any], server: dict[str, Any], timeout: float
+) -> Redis:
+    """A client that asks the sentinels for the master before each new connection."""
+    tls = {"ssl": bool(url.tls)}
+    login = {"username": url.sentinel_username or None, "password": url.sentinel_password or None}
+    # The sentinels are asked one after the other. Even with three silent ones the answer comes within twice
+    # the timeout: 3 * 0.2 for them, and 2 * 0.7 for the server.
+    sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]
+        url.hosts, sentinel_kwargs={**options, **login, **tls, **_timeouts(0.2 * timeout)}
     )
+    client: Redis = sentinel.master_for(url.master_name, Redis, **server, **tls, **_timeouts(0.7 * timeout))
+    return client
+
+
+def _timeouts(seconds: float) -> dict[str, Any]:
+    return {"socket_timeout": seconds, "socket_connect_timeout": seconds}
 
 
 def take_lock(name: str, milliseconds: int) -> bool:

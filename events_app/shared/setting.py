@@ -14,8 +14,11 @@ from django.core.exceptions import ImproperlyConfigured
 
 T = TypeVar("T")
 
-#: The names of the settings of the installed apps.
-registered_names: set[str] = set()
+#: The largest number of a setting, and of days. Larger numbers leave the range of dates.
+LARGEST, MOST_DAYS = 10**9, 36_500
+
+#: The settings of the installed apps, by name.
+registered: dict[str, "Setting[Any]"] = {}
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Setting(Generic[T]):
 
     def get(self, argument: object = None, argument_of: str = "the view") -> T:
         """The value in force. Raises ImproperlyConfigured with the place and the fault of a bad value."""
-        for place, raw in self._places(argument, argument_of):
+        for place, raw in self._values(argument, argument_of):
             if raw is not None:
                 try:
                     return self.read(raw)
@@ -39,27 +42,59 @@ class Setting(Generic[T]):
 
     def places(self) -> list[str]:
         """The places of the setting, in words. Messages to users name the first place."""
-        return [place for place, _ in self._places(None, "")][1:]
+        return [f"ANYMAIL[{self.name!r}]", *self._names()]
 
-    def _places(self, argument: object, argument_of: str) -> Iterable[tuple[str, object]]:
+    def _values(self, argument: object, argument_of: str) -> Iterable[tuple[str, object]]:
+        """Each place in words, and the value there or None."""
         yield f"{argument_of}'s argument for {self.name}", argument
-        yield f"ANYMAIL[{self.name!r}]", getattr(settings, "ANYMAIL", {}).get(self.name)
-        yield f"ANYMAIL_{self.name}", getattr(settings, f"ANYMAIL_{self.name}", None)
-        if self.bare:
-            yield self.name, getattr(settings, self.name, None)
+        yield f"ANYMAIL[{self.name!r}]", anymail().get(self.name)
+        for name in self._names():
+            yield name, getattr(settings, name, None)
+
+    def _names(self) -> list[str]:
+        """Its names as a setting of its own."""
+        return [f"ANYMAIL_{self.name}", *[self.name] * self.bare]
+
+
+def anymail() -> Mapping[str, Any]:
+    """The `ANYMAIL` dict. Raises ImproperlyConfigured if it is not a dict."""
+    anymail = getattr(settings, "ANYMAIL", {})
+    if not isinstance(anymail, Mapping):
+        raise ImproperlyConfigured(
+            f"ANYMAIL must be a dict of settings, not {type(anymail).__name__}: "
+            'ANYMAIL = {"SENDGRID_API_KEY": "..."}'
+        )
+    return anymail
 
 
 def register(module: Mapping[str, Any]) -> tuple[Setting[Any], ...]:
     """The settings among the names of a `conf` module. The check of setting names knows them from now on."""
     settings = tuple(setting for setting in module.values() if isinstance(setting, Setting))
-    registered_names.update(setting.name for setting in settings)
+    registered.update((setting.name, setting) for setting in settings)
     return settings
+
+
+def faults(settings: Iterable[Setting[Any]]) -> list[str]:
+    """The faults of all unusable values; a single fault if `ANYMAIL` is not a dict."""
+    faults: dict[str, None] = {}
+    for setting in settings:
+        try:
+            setting.get()
+        except ImproperlyConfigured as error:
+            faults[str(error)] = None
+    return list(faults)
 
 
 def non_empty_text(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError("must be a string that is not empty")
     return value
+
+
+def text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be a string")
+    return value.strip()
 
 
 def texts(value: object) -> tuple[str, ...]:
@@ -81,6 +116,8 @@ def one_of(*choices: str) -> Callable[[object], str]:
 def whole(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError("must be a whole number of at least 1")
+    if value > LARGEST:
+        raise ValueError(f"must be at most {LARGEST}")
     return value
 
 
@@ -89,9 +126,16 @@ def whole_or_unlimited(value: object) -> int | None:
     return None if type(value) is int and value == 0 else whole(value)
 
 
-def at_least(minimum: int, why: str) -> Callable[[object], int]:
+def days(value: object) -> int:
+    number = whole(value)
+    if number > MOST_DAYS:
+        raise ValueError(f"must be at most {MOST_DAYS} days, a hundred years")
+    return number
+
+
+def days_from(minimum: int, why: str) -> Callable[[object], int]:
     def read(value: object) -> int:
-        number = whole(value)
+        number = days(value)
         if number < minimum:
             raise ValueError(f"must be at least {minimum}: {why}")
         return number

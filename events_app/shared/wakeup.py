@@ -18,8 +18,10 @@ from redis import Redis, RedisError
 
 from events_app.shared import counters, redis
 from events_app.shared.backoff import exponential
+from events_app.shared.counting import count
 from events_app.shared.deadline import DeadlineExceeded, Threads
 from events_app.shared.eager import is_eager
+from events_app.shared.redis_faults import advice
 
 logger = logging.getLogger(__name__)
 
@@ -28,11 +30,11 @@ _NO_REPRS: dict[str, Any] = {"argsrepr": "()", "kwargsrepr": "{}"}
 
 # Seconds to wait for the broker. Celery and kombu by themselves wait for seconds to minutes, or for ever:
 # kombu passes socket_timeout=None to redis-py.
-_BROKER_TIMEOUT = 1.0
+BROKER_TIMEOUT = 1.0
 
 # Seconds until `wake` returns, with every transport. Some transports have no options for timeouts that we
 # know: boto3 waits a minute for a silent SQS, and retries.
-_WAKE_TIMEOUT = 1.2
+WAKE_TIMEOUT = 1.2
 
 # Seconds without wake-ups in this process after a failed one. A process that sends many mails in a row waits
 # once for a silent broker; the tick wakes a worker for all of them. For as long, a process does not ask a
@@ -56,6 +58,17 @@ class Limits(NamedTuple):
     soft: int
     hard: int
 
+    @classmethod
+    def by_settings(cls, soft: Callable[[], int], hard: Callable[[], int]) -> "Limits":
+        """The limits of two functions that read settings. Tasks need them at the import of their module.
+
+        No limits if a setting is unusable: the system checks report it, and no worker starts.
+        """
+        try:
+            return cls(soft(), hard())
+        except ImproperlyConfigured:
+            return cls(0, 0)
+
 
 class Registered(NamedTuple):
     """The queue and the limits of a task of the apps."""
@@ -69,7 +82,7 @@ registered: dict[str, Registered] = {}
 
 
 def task(
-    name: str, *, queue: str, limits: Limits, keeps_result: bool = False
+    name: str, *, queue: str, limits: Limits, keeps_result: bool = False, sends_events: bool = True
 ) -> Callable[[Callable[[], object]], "Task[[], object]"]:
     """A decorator for a task that a wake-up starts: acked when a worker gets it, expired after an hour.
 
@@ -91,6 +104,7 @@ def task(
         time_limit=limits.hard,
         acks_late=False,
         ignore_result=not keeps_result,
+        send_events=sends_events,
         # The clocks of sender and worker may differ: with an expiry of a minute, a worker whose clock is a
         # minute ahead would discard every wake-up.
         expires=3600,
@@ -98,16 +112,20 @@ def task(
     )
 
 
-def wake_once(task: "Task[[], object]") -> None:
+def wake_once(task: "Task[[], object]") -> bool:
     """Wake a worker, unless a wake-up for the task is not yet acknowledged. Never raises.
+
+    False when the broker did not take the wake-up.
 
     Commit the work before calling this. The worker looks for work after `acknowledge()`, or when its
     suppression ends. A lost wake-up suppresses others for 2 seconds. Redis keeps the flag; while it is
     unavailable, every call sends a wake-up.
     """
     sent = _ask_redis(task, lambda server, flag: not server.set(flag, 1, nx=True, px=redis.WAKE_UP_LIFETIME))
-    if not sent and not wake(task):
-        acknowledge(task)  # another process may have a broker that answers
+    if sent or wake(task):
+        return True
+    acknowledge(task)  # another process may have a broker that answers
+    return False
 
 
 def suppress(task: "Task[[], object]", seconds: float) -> None:
@@ -152,13 +170,14 @@ def wake(task: "Task[[], object]") -> bool:
         if task.app.conf.task_always_eager:  # the task runs in this thread, which has the transaction
             _publish(task)
         else:
-            _publishers.run(lambda: _publish(task), _WAKE_TIMEOUT)
+            _publishers.run(lambda: _publish(task), WAKE_TIMEOUT)
     except SoftTimeLimitExceeded:  # the task that calls this must end
         raise
     except Exception as error:  # noqa: BLE001 (each transport has errors of its own)
         is_late = isinstance(error, DeadlineExceeded)
         _paused_until = time.monotonic() + exponential(_PAUSE, stuck + is_late + 1, _LONGEST_PAUSE)
-        why = "no answer" if is_late else type(error).__name__
+        # Without the error's own text, which may have the broker's address with the password.
+        why = "no answer" if is_late else advice(error) or type(error).__name__
         logger.warning("Could not wake a worker for %s (%s); the next tick retries.", task.name, why)
         _count_failure()
         return False
@@ -182,32 +201,34 @@ def _publish(task: "Task[[], object]") -> None:
         connection = getattr(_thread, "connection", None)
         _thread.__dict__.clear()
         if connection is not None:
-            connection.collect(socket_timeout=_BROKER_TIMEOUT)
+            connection.collect(socket_timeout=BROKER_TIMEOUT)
         raise
 
 
 def _count_failure() -> None:
     # A sender of a mail waits for a silent Redis only once.
     if _may_ask_redis():
-        counters.count(counters.WAKE_UP_FAILED)
+        count(counters.WAKE_UPS_FAILED)
 
 
 def _producer(app: Celery) -> Producer:
     # An own connection for each thread: the app's connection may be set to wait for its broker, and in a host
-    # project we must not change that. kombu ignores options that the transport does not know.
+    # project we must not change that.
     if getattr(_thread, "owner", None) != (app, os.getpid()):
         # The parent of a fork closes the connection that the fork inherited.
         _thread.__dict__.clear()
-        connection: Connection = app.connection_for_write(
-            connect_timeout=_BROKER_TIMEOUT,
-            transport_options={
-                "max_retries": 0,
-                "retry_on_timeout": False,
-                "socket_timeout": _BROKER_TIMEOUT,
-                "socket_connect_timeout": _BROKER_TIMEOUT,
-            },
-        )
+        connection = connect(app)
         _thread.producer = Producer(connection, auto_declare=False)
         _thread.owner, _thread.connection = (app, os.getpid()), connection
     producer: Producer = _thread.producer
     return producer
+
+
+def connect(app: Celery) -> Connection:
+    """A connection to the app's broker that waits for about a second, where its transport has timeouts."""
+    timeouts = {"socket_timeout": BROKER_TIMEOUT, "socket_connect_timeout": BROKER_TIMEOUT}
+    # kombu ignores options that the transport does not know.
+    options: dict[str, Any] = {"max_retries": 0, "retry_on_timeout": False, **timeouts}
+    if sentinels := app.conf.broker_transport_options.get("sentinel_kwargs"):
+        options["sentinel_kwargs"] = {**sentinels, **timeouts}
+    return app.connection_for_write(connect_timeout=BROKER_TIMEOUT, transport_options=options)

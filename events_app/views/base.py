@@ -1,8 +1,5 @@
-"""The base of both webhook views: authentication and refusals."""
+"""The base of both webhook views: the order of the work, and the refusals."""
 
-import base64
-import binascii
-import logging
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -12,26 +9,17 @@ from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ImproperlyConfigured
 from django.db.transaction import non_atomic_requests
 from django.http import HttpRequest, HttpResponse
-from django.http.request import HttpHeaders
-from django.utils.crypto import constant_time_compare
 from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
-from events_app.shared import counters
+from events_app.shared import counters, tracing
+from events_app.shared.counters import Reason
+from events_app.shared.counting import count
 from events_app.shared.eager import is_eager
-from events_app.shared.setting import Setting
-from events_app.views import signature
+from events_app.shared.log.floods import limited_logger
 
-logger = logging.getLogger(__package__)
-
-# In WSGI's form: `request.headers` would build a dict of all headers for each post.
-_SIGNATURE = HttpHeaders.to_wsgi_name(signature.SIGNATURE_HEADER)
-_TIMESTAMP = HttpHeaders.to_wsgi_name(signature.TIMESTAMP_HEADER)
-
-#: Seconds that a signature's timestamp may lie in the future, by our clock.
-MOST_AHEAD = 3600
-
+logger = limited_logger(__package__)
 
 #: What a view has taken from a post.
 Content = TypeVar("Content")
@@ -46,11 +34,28 @@ class WebhookResponse(HttpResponse):
 
 
 class Refusal(Exception):
-    """A post is not accepted. The text gives the reason and repeats nothing of the post."""
+    """A post is not accepted. The text gives the reason and repeats nothing of the post.
 
-    def __init__(self, status: HTTPStatus, why: str) -> None:
+    `challenge` is the answer's WWW-Authenticate header.
+    """
+
+    def __init__(
+        self, status: HTTPStatus, why: str, reason: Reason | None = None, challenge: str = ""
+    ) -> None:
         super().__init__(why)
         self.status = status
+        self.reason = reason or _REASONS.get(status, Reason.FAULT)
+        self.challenge = challenge
+
+
+# The usual reason for a status.
+_REASONS = {
+    HTTPStatus.BAD_REQUEST: Reason.MALFORMED,
+    HTTPStatus.UNAUTHORIZED: Reason.CREDENTIALS,
+    HTTPStatus.FORBIDDEN: Reason.CREDENTIALS,
+    HTTPStatus.LENGTH_REQUIRED: Reason.MALFORMED,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: Reason.TOO_LARGE,
+}
 
 
 # non_atomic_requests: with ATOMIC_REQUESTS, Django would fail before it calls the view while the database is
@@ -70,6 +75,7 @@ class WebhookView(View, Generic[Content]):
         return HttpResponse()
 
     def post(self, request: HttpRequest) -> HttpResponse:
+        self._began = time.time_ns()
         in_test = is_eager()
         try:
             content = self.accept(request)
@@ -79,7 +85,8 @@ class WebhookView(View, Generic[Content]):
             return self._refuse(refusal)
         except ImproperlyConfigured as error:
             logger.error("A setting is unusable: %s", error)
-            return self._refuse(Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "a setting here is unusable"))
+            why = "a setting here is unusable"
+            return self._refuse(Refusal(HTTPStatus.SERVICE_UNAVAILABLE, why, Reason.SETTINGS))
         if in_test:
             self.call_receivers(content)
         return WebhookResponse()
@@ -96,61 +103,22 @@ class WebhookView(View, Generic[Content]):
         """Do a worker's part, in a test run. Raises an exception of a receiver."""
         raise NotImplementedError
 
+    def span(self, name: str) -> tracing.Spanning:
+        """The span of an authentic post, from the beginning of the request. Other posts have none."""
+        # Without a trace of the request's headers: the header of a stranger could have every post sampled.
+        return tracing.start(name, "PRODUCER", {"messaging.system": "sendgrid"}, self._began)
+
     def _refuse(self, refusal: Refusal) -> HttpResponse:
-        logger.warning("Webhook post refused with %d: %s", refusal.status, refusal)
-        counters.count(counters.REFUSED.format(status=refusal.status.value))
-        return WebhookResponse(f"{refusal}\n", status=refusal.status, content_type="text/plain")
+        text, reason = "Webhook post refused with %d: %s", str(refusal)
+        fields = {"webhook": self.webhook, "status_code": refusal.status.value, "_kind": (text, reason)}
+        logger.warning(text, refusal.status, reason, extra=fields)
+        count(counters.WEBHOOK_POSTS, self.webhook, str(refusal.status.value), refusal.reason)
+        headers = {"WWW-Authenticate": refusal.challenge} if refusal.challenge else None
+        return WebhookResponse(
+            f"{refusal}\n", status=refusal.status, content_type="text/plain", headers=headers
+        )
 
 
-def signature_headers(request: HttpRequest) -> tuple[str, str]:
-    """The timestamp and the signature, or empty strings."""
-    return request.META.get(_TIMESTAMP, ""), request.META.get(_SIGNATURE, "")
-
-
-def fault_in_headers(
-    request: HttpRequest, secrets: Sequence[str], keys: Sequence[str], max_age: int | None
-) -> str:
-    """Why to refuse the post without reading the body, or an empty string. `max_age` is in seconds."""
-    if secrets:
-        scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
-        try:
-            pair = base64.b64decode(credentials.strip(), validate=True)
-        except (ValueError, binascii.Error):
-            pair = b""  # no secret is empty
-        # Compare with all secrets, so that the time of the answer does not tell which secret was nearly
-        # right.
-        matches = [constant_time_compare(pair, secret.encode()) for secret in secrets]
-        if scheme.lower() != "basic" or not any(matches):
-            return "basic auth is missing or wrong"
-    return _signature_fault(request, max_age) if keys else ""
-
-
-def _signature_fault(request: HttpRequest, max_age: int | None) -> str:
-    timestamp, signed = signature_headers(request)
-    if not signed:
-        return "the signature is missing"
-    if not signature.is_well_formed(timestamp=timestamp, signature=signed):
-        return "the signature or its timestamp is malformed"
-    age = time.time() - int(timestamp)
-    if max_age is not None and age > max_age:
-        return f"the signature is older than {max_age} seconds"
-    if age < -MOST_AHEAD:
-        return "the signature is from the future: is this server's clock right?"
-    return ""
-
-
-def usable_keys(setting: Setting[tuple[str, ...]], keys: Sequence[str]) -> list[str]:
-    """The well-formed keys. A malformed key is logged, so that the remaining keys still work.
-
-    Raises ImproperlyConfigured if every key is malformed.
-    """
-    usable = []
-    for number, key in enumerate(keys, 1):
-        try:
-            signature.load_key(key)
-            usable.append(key)
-        except ValueError as error:
-            logger.error("%s, key %d: %s", setting.name, number, error)
-    if not usable:
-        raise ImproperlyConfigured(f"{setting.name} holds no usable key")
-    return usable
+def count_accepted(webhook: str) -> None:
+    """Count a post answered with 200, unless `stream.append` has counted it."""
+    count(counters.WEBHOOK_POSTS, webhook, "200", Reason.ACCEPTED)

@@ -2,7 +2,7 @@
 
 After a 3xx or 4xx SendGrid drops a mail for good. After a 5xx SendGrid retries for 72 hours (Twilio docs,
 "Inbound Parse Webhook"). So the view answers 503 whenever a mail is not saved. Only a post without
-credentials gets 403.
+credentials gets 403, and with OAuth no post.
 """
 
 import logging
@@ -21,9 +21,18 @@ from events_app import conf, tasks
 from events_app.dispatch import eager
 from events_app.inbound import storage, store
 from events_app.shared import wakeup
+from events_app.shared.counters import Reason
 from events_app.shared.eager import is_eager
-from events_app.views import signature
-from events_app.views.base import Refusal, WebhookView, fault_in_headers, signature_headers, usable_keys
+from events_app.shared.log import failures
+from events_app.views import bearer, own_tokens, signature
+from events_app.views.authentication import (
+    accepts_nobody,
+    check_authorization,
+    check_signature_headers,
+    signature_headers,
+    usable_keys,
+)
+from events_app.views.base import Refusal, WebhookView, count_accepted
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -54,17 +63,20 @@ class SendGridInboundWebhookView(WebhookView[str]):
         except (Refusal, ImproperlyConfigured):
             raise
         except (DatabaseError, InterfaceError) as error:
-            raise _retry_later(f"the database did not take the mail: {type(error).__name__}") from None
+            raise _retry_later(
+                f"the database did not take the mail: {type(error).__name__}", Reason.DATABASE
+            ) from None
         except OSError as error:  # of the temporary file
             raise _retry_later(
-                f"the storage did not take the mail: {storage.describe_error(error)}"
+                f"the storage did not take the mail: {storage.describe_error(error)}", Reason.STORAGE
             ) from None
-        except Exception:
-            logger.exception("Could not accept a mail")
-            raise _retry_later("something went wrong here") from None
+        except Exception as error:  # noqa: BLE001 (SendGrid must post the mail again)
+            failures.report("Could not accept a mail", error=error)
+            raise _retry_later("something went wrong here", Reason.FAULT) from None
 
     def hand_over(self, content: str) -> None:
         wakeup.wake(tasks.deliver_inbound)
+        count_accepted(self.webhook)
 
     def call_receivers(self, content: str) -> None:
         eager.deliver_waiting(store.INBOUND_MAILS, mail__file=content)
@@ -72,7 +84,8 @@ class SendGridInboundWebhookView(WebhookView[str]):
     def _accept(self, request: HttpRequest) -> str:
         secrets = conf.BASIC_AUTH.get(self.basic_auth)
         keys = conf.INBOUND_KEYS.get(self.inbound_webhook_verification_key)
-        _check_credentials(request, secrets, keys)
+        _check_credentials(request, self.webhook, secrets, keys)
+        del secrets  # Sentry stores the local variables of a function that raises an exception
         usable = usable_keys(conf.INBOUND_KEYS, keys) if keys else []
         # Every check without the body comes before the wait for the body.
         storage.backend()
@@ -85,7 +98,9 @@ class SendGridInboundWebhookView(WebhookView[str]):
             if keys and not signature.verify_digest(
                 usable, timestamp=timestamp, signature=signed, digest=signed_content.digest()
             ):
-                raise _retry_later(f"the signature fits no key of {conf.INBOUND_KEYS.name}")
+                raise _retry_later(
+                    f"the signature fits no key of {conf.INBOUND_KEYS.name}", Reason.CREDENTIALS
+                )
             return self._save(request, body, size, content.digest())
 
     def _save(self, request: HttpRequest, body: TemporaryUploadedFile, size: int, digest: bytes) -> str:
@@ -93,11 +108,12 @@ class SendGridInboundWebhookView(WebhookView[str]):
             file = storage.save_file(body)
         except Exception as error:  # noqa: BLE001 (each storage has errors of its own)
             raise _retry_later(
-                f"the storage did not take the mail: {storage.describe_error(error)}"
+                f"the storage did not take the mail: {storage.describe_error(error)}", Reason.STORAGE
             ) from None
         content_type = request.META.get("CONTENT_TYPE", "")
         try:
-            store.save_mail(self.webhook, file=file, size=size, digest=digest, content_type=content_type)
+            with self.span("receive mail"):
+                store.save_mail(self.webhook, file=file, size=size, digest=digest, content_type=content_type)
         except Exception:
             # A connection that breaks at the commit hides whether the row was committed.
             with suppress(DatabaseError, InterfaceError):
@@ -115,23 +131,38 @@ class SendGridInboundWebhookView(WebhookView[str]):
         return file
 
 
-def _retry_later(why: str) -> Refusal:
-    return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, f"not taken, send again: {why}")
+def _retry_later(why: str, reason: Reason) -> Refusal:
+    return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, f"not taken, send again: {why}", reason)
 
 
-def _check_credentials(request: HttpRequest, secrets: Sequence[str], keys: Sequence[str]) -> None:
+def _check_credentials(
+    request: HttpRequest, webhook: str, secrets: Sequence[str], keys: Sequence[str]
+) -> None:
     """Refuse a post by the headers."""
-    if not (secrets or keys):
+    if accepts_nobody(secrets, keys):
         if conf.ALLOW_INSECURE.get():
             return
         raise _retry_later(
-            f"neither {conf.INBOUND_KEYS.name} nor {conf.BASIC_AUTH.name} is set on this server"
+            f"none of {conf.INBOUND_KEYS.name}, {conf.BASIC_AUTH.name} and {conf.OAUTH_CLIENTS.name} is set "
+            "on this server",
+            Reason.SETTINGS,
         )
     _, signed = signature_headers(request)
-    if not (signed or request.headers.get("Authorization")):
+    # SendGrid itself always has its password and its signature. It does not document whether a mail comes
+    # without a token while the token URL is down.
+    may_be_sendgrid = signed or request.headers.get("Authorization") or bearer.takes_tokens()
+    if not may_be_sendgrid:
         raise Refusal(HTTPStatus.FORBIDDEN, "neither basic auth nor a signature")
-    if why := fault_in_headers(request, secrets, keys, conf.INBOUND_SIGNATURE_MAX_AGE.get()):
-        raise _retry_later(why)
+    max_age = conf.INBOUND_SIGNATURE_MAX_AGE.get()
+    try:
+        check_authorization(request, webhook, secrets, max_age and max(max_age, own_tokens.LIFETIME))
+        if keys:
+            check_signature_headers(request, max_age)
+    except Refusal as refusal:
+        # Also for an expired token: a 401 might lose the mail (docs/sendgrid-console.md, "OAuth"). SendGrid
+        # keeps the mail, and knows from `expires_in` when to get a new token. A retry may have the token of
+        # the first post, as it may have the first signature. So a token of ours is valid for as long.
+        raise _retry_later(str(refusal), refusal.reason) from None
 
 
 def _length(request: HttpRequest, limit: int) -> int | None:
@@ -140,12 +171,12 @@ def _length(request: HttpRequest, limit: int) -> int | None:
     if announced.isdecimal():
         length = int(announced)
         if length > limit:
-            raise _retry_later(f"the body has more than {limit} bytes")
+            raise _retry_later(f"the body has more than {limit} bytes", Reason.TOO_LARGE)
         return length
     # The server knows the end of the body. Under ASGI Django has the whole body by now.
     if request.META.get("wsgi.input_terminated", "wsgi.input" not in request.META):
         return None
-    raise _retry_later("no Content-Length says how long the body is")
+    raise _retry_later("no Content-Length says how long the body is", Reason.MALFORMED)
 
 
 def _receive(
@@ -161,11 +192,11 @@ def _receive(
             digest.update(chunk)
         body.write(chunk)
     if not received:
-        raise _retry_later("the body is empty")
+        raise _retry_later("the body is empty", Reason.MALFORMED)
     if received > limit:
-        raise _retry_later(f"the body has more than {limit} bytes")
+        raise _retry_later(f"the body has more than {limit} bytes", Reason.TOO_LARGE)
     if length is not None and received != length:
-        raise _retry_later("the body is not as long as its Content-Length says")
+        raise _retry_later("the body is not as long as its Content-Length says", Reason.CONNECTION)
     return received
 
 
@@ -173,4 +204,4 @@ def _read(source: Any) -> bytes:
     try:
         return bytes(source.read(CHUNK))
     except OSError:
-        raise _retry_later("the connection broke before the body was complete") from None
+        raise _retry_later("the connection broke before the body was complete", Reason.CONNECTION) from None

@@ -9,8 +9,16 @@ from django.http.request import UnreadablePostError
 from events_app import conf, stream, tasks
 from events_app.dispatch import eager
 from events_app.shared import wakeup
-from events_app.views import signature
-from events_app.views.base import Refusal, WebhookView, fault_in_headers, signature_headers, usable_keys
+from events_app.shared.counters import Reason
+from events_app.views import own_tokens, signature
+from events_app.views.authentication import (
+    accepts_nobody,
+    check_authorization,
+    check_signature_headers,
+    signature_headers,
+    usable_keys,
+)
+from events_app.views.base import Refusal, WebhookView, count_accepted
 from events_app.views.split import NotAnArray, TooMany, split
 
 
@@ -29,13 +37,17 @@ class SendGridTrackingWebhookView(WebhookView[list[bytes]]):
         secrets = conf.BASIC_AUTH.get(self.basic_auth)
         keys = conf.VERIFICATION_KEYS.get(self.tracking_webhook_verification_key)
         # Before a stranger can keep this view waiting for a body.
-        if not (secrets or keys or conf.ALLOW_INSECURE.get()):
+        if accepts_nobody(secrets, keys) and not conf.ALLOW_INSECURE.get():
             raise Refusal(
                 HTTPStatus.FORBIDDEN,
-                f"neither {conf.VERIFICATION_KEYS.name} nor {conf.BASIC_AUTH.name} is set on this server",
+                f"none of {conf.VERIFICATION_KEYS.name}, {conf.BASIC_AUTH.name} and "
+                f"{conf.OAUTH_CLIENTS.name} is set on this server",
+                Reason.SETTINGS,
             )
-        if why := fault_in_headers(request, secrets, keys, conf.SIGNATURE_MAX_AGE.get()):
-            raise Refusal(HTTPStatus.FORBIDDEN, why)
+        check_authorization(request, self.webhook, secrets, own_tokens.LIFETIME)
+        del secrets  # Sentry stores the local variables of a function that raises an exception
+        if keys:
+            check_signature_headers(request, conf.SIGNATURE_MAX_AGE.get())
         body = _read(request, conf.BODY_LIMIT.get())
         if keys:
             timestamp, signed = signature_headers(request)
@@ -52,11 +64,17 @@ class SendGridTrackingWebhookView(WebhookView[list[bytes]]):
             raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error)) from None
 
     def hand_over(self, content: list[bytes]) -> None:
-        try:
-            if content and stream.append(self.webhook, content):
-                wakeup.wake(tasks.drain)
-        except stream.AppendFailed as error:
-            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, f"not taken, send again: {error}") from None
+        with self.span("receive events") as span:
+            span.note("messaging.batch.message_count", len(content))
+            try:
+                if not content:
+                    count_accepted(self.webhook)
+                elif stream.append(self.webhook, content):
+                    wakeup.wake(tasks.drain)
+            except stream.AppendFailed as error:
+                raise Refusal(
+                    HTTPStatus.SERVICE_UNAVAILABLE, f"not taken, send again: {error}", error.reason
+                ) from None
 
     def call_receivers(self, content: list[bytes]) -> None:
         eager.deliver_events(self.webhook, content)
@@ -73,7 +91,9 @@ def _read(request: HttpRequest, limit: int) -> bytes:
     except (UnreadablePostError, OSError):
         body = b""
     if len(body) < length:
-        raise Refusal(HTTPStatus.BAD_REQUEST, "the connection broke before the body was complete")
+        raise Refusal(
+            HTTPStatus.BAD_REQUEST, "the connection broke before the body was complete", Reason.CONNECTION
+        )
     if len(body) > limit:
         raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has more than {limit} bytes")
     if not (body or announced):

@@ -8,6 +8,8 @@ from billiard.exceptions import RestartFreqExceeded
 from celery.beat import SchedulingError
 from kombu.exceptions import OperationalError
 
+from events_app.shared.redis_faults import advice
+
 #: The errors of a broken connection, of any broker. Celery's consumer raises `RestartFreqExceeded` after five
 #: reconnects within a second.
 _BREAKS = (
@@ -39,7 +41,10 @@ class OneLineABreak(logging.Filter):
         if record.name.startswith(_LOGGERS) and (error := _broken_connection(record)):
             # Beat adds its call stack, as a list on a line of its own (celery/beat.py, `apply_entry`).
             lines = [line for line in record.getMessage().splitlines() if not line.startswith("[")]
-            record.msg = f"{' '.join(lines)} ({type(error).__name__})"
+            line = " ".join(lines)
+            if told := advice(error):
+                line = line.replace(str(error), told)
+            record.msg = f"{line} ({type(error).__name__})"
             record.args = record.exc_info = record.exc_text = None
         return True
 

@@ -38,7 +38,7 @@ _LONGEST_SPAM_REPORT = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ParsedPost:
     """The content of a post of Inbound Parse."""
 
     message: InboundMessage
@@ -48,7 +48,7 @@ class Reading:
     key: bytes
 
 
-def read_post(form: Form) -> Reading:
+def read_post(form: Form) -> ParsedPost:
     """The mail in the form, in raw or parsed mode; raises `events_app.decode.Unreadable`."""
     fields = Fields(form)
     try:
@@ -70,7 +70,7 @@ def read_post(form: Form) -> Reading:
     message.spam_score = spam_score(fields.get("spam_score"))
     headers = (str(message.get(name, "")) for name in ("X-Spam-Flag", "X-Spam-Status"))
     message.spam_detected = spam_detected(fields.get("spam_report"), *headers)
-    return Reading(message, dict(fields), mail_key(form))
+    return ParsedPost(message, dict(fields), mail_key(form))
 
 
 def _message(form: Form, fields: Fields) -> InboundMessage:

@@ -58,7 +58,8 @@ def file_name(part: EmailMessage) -> str | None:
 def _decoded_name(name: str) -> str:
     # The encoding of RFC 2231 occurs without the "*" after the parameter's name.
     charset, quote, _ = name.partition("''")
-    return decode_words(_percent_decoded([(True, name)]) if quote and codec_name(charset) else name)
+    text = _percent_decoded([(True, name)]) if quote and codec_name(charset) else name
+    return decode_words(text) or text.strip()  # "=??Q?" is an encoded word without content
 
 
 def read_parameters(header: str) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""The operator's command for events: find, show, retry and replay events."""
+"""The operator's command for events: find, show, retry, replay, discard and count events."""
 
 import json
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 from django.core.management.base import CommandError, CommandParser
 
-from events_app import tasks
+from events_app import changes
 from events_app.decode import Unreadable
-from events_app.dispatch import kinds
+from events_app.dispatch import event_counts
 from events_app.filters import EventCriteria, find_events, missing_events
 from events_app.management import incoming, status
 from events_app.management.incoming import Incoming
@@ -25,14 +25,11 @@ _JSON_FIELDS = ("event_type", "event_id", "message_id", "recipient", "timestamp"
 
 
 class Command(Incoming):
-    help = "Find, show, retry and replay stored events, and show the state of the pipeline."
-    name = "events"
+    help = "Find, show, retry, replay and discard stored events, and show the state of the pipeline."
     noun = "event"
-    kind = kinds.EVENTS
+    changes = changes.EVENTS
     search = Search(EventCriteria, find_events, missing_events)
     large = ("raw",)
-    retry_task = tasks.retry_events
-    recover_task = tasks.recover_events
     columns: ClassVar = {
         "id": lambda row: str(row.pk),
         "received (UTC)": attrgetter("received_at"),
@@ -42,16 +39,12 @@ class Command(Incoming):
         "recipient": attrgetter("recipient"),
         "why": incoming.why_pending,
     }
-    groups: ClassVar = {
-        "type": attrgetter("event_type"),
-        "state": incoming.state,
-        "receivers": incoming.failed_receivers,
-    }
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions, _ = self.add_actions(parser)
         status_help = "show what waits, what failed, and the counters"
         actions.add_parser("status", parents=[shared_options.output()], help=status_help)
+        actions.add_parser("recount", help="count the stored events anew for charts, after an upgrade")
 
     def filters(self) -> CommandParser:
         parser, group = self.incoming_filters("an event's id, or SendGrid's sg_event_id", "the recipient")
@@ -83,11 +76,17 @@ class Command(Incoming):
         yield "\nAs SendGrid posted it"
         yield from indented(json.dumps(raw, indent=2, ensure_ascii=False) if normalized else _posted(event))
 
+    def _recount(self, options: Options) -> None:
+        self.stdout.write(f"The charts have the counts of {self.counted(event_counts.recount())}.")
+
     def _status(self, options: Options) -> None:
-        figures, errors = status.gather_pipeline()
-        self.write([dump(figures)] if options["json"] else status.pipeline_page(figures))
-        if errors:
-            raise CommandError("\n".join(errors))
+        readings = status.gather_pipeline()
+        if options["json"]:
+            self.write([dump(status.pipeline_as_json(readings))])
+        else:
+            self.write(status.pipeline_page(readings))
+        if faults := readings.faults():
+            raise CommandError("\n".join(faults))
 
 
 def _read(event: Event) -> tuple[dict[str, Any], dict[str, Any], str]:

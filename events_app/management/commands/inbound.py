@@ -1,4 +1,4 @@
-"""The operator's command for inbound mails: find, show, save, retry and replay mails."""
+"""The operator's command for inbound mails: find, show, save, retry, replay and discard mails."""
 
 from collections.abc import Iterator
 from operator import attrgetter
@@ -7,11 +7,11 @@ from typing import Any, ClassVar, cast
 
 from django.core.management.base import CommandError, CommandParser
 
-from events_app import tasks
+from events_app import changes
 from events_app.decode import Unreadable
 from events_app.dispatch.kinds import Unavailable
 from events_app.inbound import store
-from events_app.inbound.filters import InboundCriteria, find_inbound_mails, mails, missing_inbound_mails
+from events_app.inbound.filters import InboundCriteria, find_inbound_mails, missing_inbound_mails
 from events_app.inbound.message import InboundMessage
 from events_app.management import incoming
 from events_app.management.incoming import Incoming
@@ -43,13 +43,10 @@ def _summary(mail: InboundMail) -> str:
 
 
 class Command(Incoming):
-    help = "Find, show, save, retry and replay inbound mails."
-    name = "inbound"
+    help = "Find, show, save, retry, replay and discard inbound mails."
     noun = "mail"
-    kind = store.INBOUND_MAILS
+    changes = changes.INBOUND_MAILS
     search = Search(InboundCriteria, find_inbound_mails, missing_inbound_mails)
-    retry_task = tasks.retry_inbound
-    recover_task = tasks.recover_inbound
     columns: ClassVar = {
         "id": lambda row: str(row.pk),
         "received (UTC)": attrgetter("received_at"),
@@ -59,7 +56,6 @@ class Command(Incoming):
         "from: subject (to)": _summary,
         "why": incoming.why_pending,
     }
-    groups: ClassVar = {"state": incoming.state, "receivers": incoming.failed_receivers}
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions, _ = self.add_actions(parser)
@@ -93,11 +89,11 @@ class Command(Incoming):
 
     def page(self, mail: InboundMail, options: Options) -> Iterator[str]:
         message, unreadable = _read(mail)
-        duplicates = mails().filter(duplicate_of=mail.pk).order_by("pk").values_list("pk", flat=True)
+        duplicates = InboundMail.objects.filter(duplicate_of=mail.pk).order_by("pk")
         columns = {
             "answers": mail.answers,
             "duplicate of": mail.duplicate_of_id,
-            "duplicates": ", ".join(map(str, duplicates)),
+            "duplicates": ", ".join(map(str, duplicates.values_list("pk", flat=True))),
             "Message-ID": mail.message_id,
             "received": mail.received_at,
             "webhook": mail.webhook,

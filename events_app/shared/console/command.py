@@ -1,29 +1,26 @@
-"""The base of operators' commands: errors, lists, pages, and changes of many rows."""
+"""The bases of operators' commands: errors, lists, pages, and changes of many rows."""
 
 import os
-import re
 import shutil
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from itertools import chain, islice
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, InterfaceError
-from django.db.models import Q, QuerySet
+from django.db.models import Max, QuerySet
 
 from events_app.shared import database
+from events_app.shared.changes import Change, Ids, Preview
 from events_app.shared.console import options as shared_options
 from events_app.shared.console.terminal import Table, counted, dump
 from events_app.shared.database import slices
+from events_app.shared.escaping import one_line, printable
 
 Options: TypeAlias = dict[str, Any]
-
-#: Errors of SQLite and PostgreSQL about a missing table or column.
-_MISSING = re.compile(r"no such (table|column)|(relation|column) .* does not exist")
 
 #: Rows of a page are read in slices of this size: a row can have megabytes.
 IN_FULL = 20
@@ -40,35 +37,40 @@ class Search(NamedTuple):
     missing: Callable[[Sequence[str]], list[str]]
 
 
-@dataclass(frozen=True)
-class Change:
-    """A change of many rows, in words and functions."""
-
-    verb: str
-    #: The participle, which is also the name of its count.
-    done: str
-    #: Finds the rows that would change, among those of some ids.
-    preview: "Callable[[Sequence[int]], QuerySet[Any]]"
-    #: Changes the rows of some ids, and counts them by outcome.
-    apply: Callable[[Sequence[int]], Counter[str]]
-    #: By the name of a count: why its rows were left alone.
-    left_alone: Mapping[str, str]
-    #: Why the remaining rows did not change.
-    otherwise: str = ""
-    #: Rows outside of this condition cannot change.
-    only: Q = Q()  # noqa: RUF009 (nothing changes it)
-    #: Rows that change in one transaction; None: the usual number.
-    size: int | None = None
-    #: Functions that wake workers for the changed rows.
-    wakes: Sequence[Callable[[], object]] = ()
-    warning: str = ""
-
-
-class Console(BaseCommand):
+class Actions(BaseCommand):
     """A command of several actions. The method of an action has its name, after an underscore."""
 
     # A broken deployment must not stop the command that shows the cause.
     requires_system_checks = ()
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run the action. Errors of servers and settings become CommandErrors."""
+        try:
+            getattr(self, f"_{options['action']}")(options)
+            self.stdout.flush()
+        except (DatabaseError, InterfaceError) as error:
+            message = one_line(f"{type(error).__name__}: {error}".partition("\n")[0])
+            hint = " (Did manage.py migrate run?)" if database.lacks_migrations(error) else ""
+            raise CommandError(f"The database cannot be asked: {message}{hint}") from error
+        except ImproperlyConfigured as error:
+            raise CommandError(one_line(str(error))) from error
+        except KeyboardInterrupt:
+            raise CommandError("Interrupted. Changes made so far stay.", returncode=130) from None
+        except BrokenPipeError:
+            # The reader of our output, such as head, has seen enough.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    def write(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.stdout.write(printable(line))
+
+    def width(self) -> int | None:
+        """The width of the terminal; None for a pipe or a file."""
+        return shutil.get_terminal_size().columns if self.stdout.isatty() else None
+
+
+class Console(Actions):
+    """A command whose actions find, show and change rows."""
 
     noun: ClassVar[str]
     search: ClassVar[Search]
@@ -78,8 +80,6 @@ class Console(BaseCommand):
     large: ClassVar[tuple[str, ...]] = ()
     #: The cells of a row in a list, by header. The last one tells why the row is in its state.
     columns: ClassVar[Mapping[str, Callable[[Any], object]]]
-    #: A dry run counts rows by these values, each under its name in JSON.
-    groups: ClassVar[Mapping[str, Callable[[Any], object]]]
 
     def filters(self) -> CommandParser:
         raise NotImplementedError
@@ -91,10 +91,6 @@ class Console(BaseCommand):
         """The rows with the columns that pages need."""
         return rows.select_related(self.related)
 
-    def group_counts(self, rows: "QuerySet[Any]") -> Counter[tuple[object, ...]]:
-        """Count the rows by the values of `groups`."""
-        return Counter(tuple(name(row) for name in self.groups.values()) for row in self.light(rows))
-
     def as_json(self, row: Any) -> object:
         raise NotImplementedError
 
@@ -103,23 +99,6 @@ class Console(BaseCommand):
 
     def page_as_json(self, row: Any, options: Options) -> object:
         raise NotImplementedError
-
-    def handle(self, *args: Any, **options: Any) -> None:
-        """Run the action. Errors of servers and settings become CommandErrors."""
-        try:
-            getattr(self, f"_{options['action']}")(options)
-            self.stdout.flush()
-        except (DatabaseError, InterfaceError) as error:
-            message = f"{type(error).__name__}: {error}".partition("\n")[0]
-            hint = " (Did manage.py migrate run?)" if _MISSING.search(message) else ""
-            raise CommandError(f"The database cannot be asked: {message}{hint}") from error
-        except ImproperlyConfigured as error:
-            raise CommandError(str(error)) from error
-        except KeyboardInterrupt:
-            raise CommandError("Interrupted. Changes made so far stay.", returncode=130) from None
-        except BrokenPipeError:
-            # The reader of our output, such as head, has seen enough.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def add_actions(self, parser: CommandParser) -> tuple[Any, list[CommandParser]]:
         """Add list and show. Return the actions, and the parents of further actions with filters."""
@@ -137,14 +116,6 @@ class Console(BaseCommand):
         actions.add_parser("show", parents=parents, help=f"show {self.noun}s in full")
         return actions, parents
 
-    def write(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            self.stdout.write(line)
-
-    def width(self) -> int | None:
-        """The width of the terminal; None for a pipe or a file."""
-        return shutil.get_terminal_size().columns if self.stdout.isatty() else None
-
     def criteria(self, options: Options) -> Any:
         """The command's criteria with the filters' arguments."""
         arguments = {field.name: options[field.name] for field in fields(self.search.Criteria)}
@@ -155,7 +126,7 @@ class Console(BaseCommand):
         return counted(count, self.noun)
 
     def no_such(self, ids: Sequence[str]) -> str:
-        return f"No {self.noun} has the id {', '.join(ids)}."
+        return f"No {self.noun} has the id {one_line(', '.join(ids))}."
 
     # Look
 
@@ -189,7 +160,7 @@ class Console(BaseCommand):
             if options["json"]:
                 self.stdout.write(dump(self.page_as_json(row, options)))
             else:
-                self.stdout.write("\n" * bool(count) + "\n".join(self.page(row, options)))
+                self.write(["\n" * bool(count) + "\n".join(self.page(row, options))])
             count += 1
         if missing := self.search.missing(criteria.ids):
             raise CommandError(self.no_such(missing))
@@ -213,60 +184,51 @@ class Console(BaseCommand):
     def apply_change(self, change: Change, options: Options) -> None:
         """Apply the change to the rows of the filters, or only count the rows of a dry run."""
         self._require(not self.criteria(options).is_empty() or options["all"], " Or --all.")
-        rows = self._found(options)
-        counts = Counter(matched=rows.count(), **dict.fromkeys((change.done, *change.left_alone), 0))
-        slices_of_ids = self._ids(rows.filter(change.only), change.size or database.SLICE, options)
-        if options["dry_run"]:
-            groups: Counter[tuple[object, ...]] = Counter()
-            for ids in slices_of_ids:
-                groups += self.group_counts(change.preview(ids))
-            self._write_groups(change, groups, counts["matched"], options)
-            return
-        try:
-            for ids in slices_of_ids:
-                counts.update(change.apply(ids))
-        finally:
-            # After an error too: earlier slices are changed. Workers must wake, and the operator must know.
-            if counts[change.done]:
-                for wake in change.wakes:
-                    wake()
-            self.write([dump(counts)] if options["json"] else self._report(change, counts))
+        self.change_rows(change, self._found(options), options)
 
-    def _ids(self, rows: "QuerySet[Any]", size: int, options: Options) -> Iterator[list[int]]:
+    def change_rows(self, change: Change, rows: "QuerySet[Any]", options: Options) -> None:
+        """Apply the change to these rows, or only count them in a dry run."""
+        # No rows of later: a mail that is sent again becomes a row that may match as well.
+        last = rows.model._default_manager.using(rows.db).aggregate(last=Max("pk"))["last"]
+        rows = rows.filter(pk__lte=last) if last is not None else rows.none()
+        matched = rows.count()
+        slices_of_ids = self._ids(change, rows.filter(change.only), options)
+        if options["dry_run"]:
+            self._write_preview(change, change.preview(slices_of_ids), matched, options)
+            return
+        run = change.run(slices_of_ids, matched)
+        try:
+            run.apply()
+        finally:
+            # After an error too: earlier slices are changed, and the operator must know.
+            counts = {"matched": matched, **run.counts}
+            self.write([dump(counts)] if options["json"] else run.report())
+
+    def _ids(self, change: Change, rows: "QuerySet[Any]", options: Options) -> Iterator[Ids]:
         """The ids of the rows in slices. On a terminal, the progress is written after each slice."""
+        size = change.size or database.SLICE
         total, done = rows.count(), 0
         for part in slices(rows.only("pk"), size):
             yield [row.pk for row in part]
             done += len(part)
             if self.stdout.isatty() and total > size and not options["json"]:
                 # With \r the next output overwrites this line.
-                self.stdout.write(f"{min(100 * done // total, 100)}% of {self.counted(total)}", ending="\r")
+                progress = f"{min(100 * done // total, 100)}% of {change.target.counted(total)}"
+                self.stdout.write(progress, ending="\r")
                 self.stdout.flush()
 
-    def _write_groups(self, change: Change, groups: Counter[Any], matched: int, options: Options) -> None:
-        ordered = sorted(groups.items(), key=lambda group: (-group[1], group[0]))
-        nouns, would_change = f"{self.noun}s", groups.total()
+    def _write_preview(self, change: Change, preview: Preview, matched: int, options: Options) -> None:
+        ordered = sorted(preview.groups.items(), key=lambda group: (-group[1], group[0]))
+        names, nouns = change.target.groups, f"{change.target.noun}s"
         if options["json"]:
-            as_json = [
-                {**dict(zip(self.groups, group, strict=True)), nouns: count} for group, count in ordered
-            ]
-            totals = {"matched": matched, f"would_{change.verb}": would_change}
+            as_json = [{**dict(zip(names, group, strict=True)), nouns: count} for group, count in ordered]
+            totals = {"matched": matched, f"would_{change.verb}": preview.would_change}
+            if change.count_reach:
+                totals["recipients"] = preview.reach
             self.stdout.write(dump({"dry_run": True, **totals, "groups": as_json}))
             return
-        self.write(Table((nouns, *self.groups)).lines([(count, *group) for group, count in ordered]))
-        totals_in_words = f"{would_change} of {self.counted(matched)}"
+        self.write(Table((nouns, *names)).lines([(count, *group) for group, count in ordered]))
+        if preview.reach:
+            self.stdout.write(f"{counted(preview.reach, 'recipient')} would get a mail (again).")
+        totals_in_words = f"{preview.would_change} of {change.target.counted(matched)}"
         self.stdout.write(f"Would {change.verb} {totals_in_words}. Nothing was changed.")
-
-    def _report(self, change: Change, counts: Counter[str]) -> Iterator[str]:
-        matched, done = counts["matched"], counts[change.done]
-        yield f"{change.done.capitalize()} {done} of {self.counted(matched)}."
-        for name, reason in change.left_alone.items():
-            if counts[name]:
-                yield f"{counts[name]} left alone: {reason}."
-        unchanged = matched - (counts.total() - matched)
-        if change.otherwise and unchanged > 0:  # rows may have changed since they were counted
-            yield f"{unchanged} {change.otherwise}."
-        if change.wakes and done:
-            yield "A worker takes them up now, or at beat's next tick."
-        if change.warning and done:
-            yield change.warning

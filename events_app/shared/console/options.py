@@ -2,15 +2,13 @@
 
 import re
 from argparse import SUPPRESS, ArgumentTypeError
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import Enum
 from typing import Any
 
 from django.core.management.base import CommandParser
-from django.utils import timezone
 
-_AGE = re.compile(r"([0-9]{1,6})([smhdw])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+from events_app.shared.moments import parse_moment
 
 
 def own() -> CommandParser:
@@ -45,7 +43,7 @@ def filters(nouns: str, ids: str, address: str, states: type[Enum], since: str) 
     parser = CommandParser(add_help=False)
     group = parser.add_argument_group(f"which {nouns}", "Rows must match every filter.")
     group.add_argument("ids", nargs="*", metavar="ID", help=ids)
-    group.add_argument("--address", metavar="EMAIL", help=f"{address}, in upper or lower case")
+    group.add_argument("--address", metavar="EMAIL", help=f"{address}, in any case; ann*: begins so")
     add_choices(group, "--state", "states", states)
     when = "2026-07-14, 2026-07-14T06:30 (UTC), or an age: 90m, 2h, 3d, 1w"
     group.add_argument("--since", type=moment, metavar="TIME", help=f"{since} then or later: {when}")
@@ -73,13 +71,9 @@ def moment(text: str) -> datetime:
 
     Raises ArgumentTypeError with advice on the syntax.
     """
-    age = _AGE.fullmatch(text.strip())
     try:
-        if age:
-            return timezone.now() - timedelta(**{_UNITS[age[2]]: int(age[1])})
-        time = datetime.fromisoformat(text.strip())
-        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
+        return parse_moment(text)
+    except ValueError:
         raise ArgumentTypeError(
             f"{text!r} is no time. Write a date (2026-07-14, its beginning in UTC), "
             "a time (2026-07-14T06:30, in UTC) or an age (90m, 2h, 3d, 1w)."

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from events_app.shared.escaping import one_line, printable
+
 #: Width of the last cell but one on a terminal, at most.
 WIDEST = 60
 
@@ -74,22 +76,13 @@ def fields(values: Mapping[str, object]) -> Iterator[str]:
             text = "yes" if value else "no"
         elif isinstance(value, dict | list):
             text = dump(value)
-        yield f"  {name:<15}{printable(text)}"
+        # Indented, so that no line of a value looks like a field.
+        yield f"  {name:<15}{printable(text)}".replace("\n", f"\n{' ' * 17}")
 
 
 def indented(text: str) -> Iterator[str]:
     for line in printable(text).strip("\n").split("\n"):
         yield f"    {line}".rstrip()
-
-
-def printable(text: str) -> str:
-    r"""`text` with control characters escaped, but for \n and \t: strangers wrote it."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode()
-        for char in text
-    )
 
 
 def cut(text: str, width: int | None) -> str:
@@ -129,4 +122,4 @@ def _cell(value: object) -> str:
         return f"{value.astimezone(UTC):%Y-%m-%d %H:%M}"
     if isinstance(value, tuple):
         return ", ".join(map(_cell, value))
-    return printable(str(value)).replace("\n", " ").strip()
+    return one_line(str(value).replace("\n", " ")).strip()
