@@ -12,11 +12,24 @@ class SendingAppConfig(AppConfig):
     def ready(self) -> None:
         if not apps.is_installed("events_app"):
             raise ImproperlyConfigured('sending_app needs events_app: add "events_app" to INSTALLED_APPS.')
-        from events_app.signals import answered, stored  # noqa: PLC0415 (they need the app registry)
+        from events_app.shared import mail_probe  # noqa: PLC0415 (they need the app registry)
+        from events_app.signals import answered, stored  # noqa: PLC0415
         from sending_app import checks, replies, signals  # noqa: F401, PLC0415
         from sending_app.backends import queued  # noqa: PLC0415
+
+        # They declare facts.
+        from sending_app.monitoring import (  # noqa: PLC0415
+            circuits,  # noqa: F401
+            event_webhook,  # noqa: F401
+            outbox,  # noqa: F401
+            round_trip,
+            sendgrid_account,  # noqa: F401
+            silence,  # noqa: F401
+            workers,  # noqa: F401
+        )
         from sending_app.outcome import events, notify  # noqa: PLC0415
 
         stored.connect(events.apply_events, dispatch_uid="sending_app.outcome.events")
         answered.connect(replies.answered, dispatch_uid="sending_app.replies")
         signals.backends[notify.QUEUED] = queued.EmailBackend
+        mail_probe.probe = round_trip.follow

@@ -1,17 +1,21 @@
 """System checks of what can be wrong before the first mail is sent."""
 
 from collections.abc import Iterable
+from email.utils import parseaddr
 from typing import Any
 
 from celery import current_app
+from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
 
 from events_app.shared.checks import hint, mail_backends, missing_queues, unusable
+from events_app.shared.eager import is_eager
 from sending_app import account, conf, tasks
 from sending_app.backends import direct
 from sending_app.compose import addresses
+from sending_app.compose.address_rules import is_local
 from sending_app.compose.attributes import KNOWN
 
 #: Seconds below which the wait for events proves nothing. SendGrid gathers events for 30 seconds before it
@@ -76,13 +80,17 @@ def check_mail_tasks_are_queued(**_: Any) -> list[CheckMessage]:
 
 def _check_mailers() -> Iterable[CheckMessage]:
     mailers = mail_backends()
+    has_key = False
     for alias, backend in mailers.items():
         if backend in (QUEUED, DIRECT):
             try:
                 account.named(alias)
+                has_key = True
             except ImproperlyConfigured as error:
                 # A warning: a project that only receives events needs no key.
                 yield checks.Warning(str(error), hint="Until then send() raises.", id="sending_app.W001")
+    if has_key and not is_eager():  # a test run sends nothing
+        yield from _check_senders()
     wait = conf.UNKNOWN_WAIT.get()
     if wait < SHORTEST_WAIT and QUEUED in mailers.values():
         yield checks.Warning(
@@ -91,6 +99,19 @@ def _check_mailers() -> Iterable[CheckMessage]:
             hint=f"Set it to {SHORTEST_WAIT} or more; the default is {conf.UNKNOWN_WAIT.default}.",
             id="sending_app.W003",
         )
+
+
+def _check_senders() -> Iterable[CheckMessage]:
+    senders = {"DEFAULT_FROM_EMAIL": settings.DEFAULT_FROM_EMAIL}
+    if settings.ADMINS or settings.MANAGERS:
+        senders["SERVER_EMAIL"] = settings.SERVER_EMAIL
+    for name, sender in senders.items():
+        if is_local(parseaddr(str(sender))[1]):
+            yield checks.Warning(
+                f"{name} is {sender!r}, and SendGrid sends no mail from there: send() raises.",
+                hint="Set it to a sender that you have verified at SendGrid.",
+                id="sending_app.W004",
+            )
 
 
 def _check_accounts() -> Iterable[CheckMessage]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-from events_app.shared.setting import Setting, flag, non_empty_text, register, whole
+from events_app.shared.setting import Setting, days, flag, non_empty_text, register, whole
 
 #: Timeouts in seconds: to connect, to answer.
 Timeout: TypeAlias = tuple[float, float]
@@ -38,8 +38,12 @@ def _key(value: object) -> str | None:
 
 def _url(value: object) -> str:
     url = non_empty_text(value)
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        is_url = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # has a part of the URL, which may be of a password
+        is_url = False
+    if not is_url:
         raise ValueError("must be an http or https URL")
     return url if url.endswith("/") else f"{url}/"
 
@@ -81,7 +85,7 @@ def _field_format(value: object) -> str:
     try:
         # Two names, because the format may contain the word "name".
         delimits = all(name in field_format.format(name) for name in ("name", "other"))
-    except (ValueError, IndexError, KeyError):
+    except (ValueError, LookupError, AttributeError, TypeError):
         delimits = False
     if not delimits:
         raise ValueError('must have {} where the field\'s name goes, as in "-{}-"; double literal braces')
@@ -112,8 +116,8 @@ UNKNOWN_WAIT = Setting("SEND_UNKNOWN_WAIT", 600, whole)
 #: Batches of more recipients use the bulk lane.
 BULK_ABOVE = Setting("SEND_BULK_ABOVE", 100, whole)
 #: Days after which the content of a finished mail is removed.
-BODY_DAYS = Setting("OUTBOX_BODY_DAYS", 7, whole)
+BODY_DAYS = Setting("OUTBOX_BODY_DAYS", 7, days)
 #: Days after which the whole row is removed; None: never.
-RETENTION_DAYS = Setting[int | None]("OUTBOX_RETENTION_DAYS", None, whole)
+RETENTION_DAYS = Setting[int | None]("OUTBOX_RETENTION_DAYS", None, days)
 
 SETTINGS = register(globals())

@@ -3,7 +3,7 @@
 JSON keeps every value here unchanged.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -15,6 +15,9 @@ MARKER = "{message_id}"
 
 #: Octets before an address's @ (RFC 5321).
 MAX_LOCAL_PART = 64
+
+# Message ids in the attributes of a span.
+_MOST_IDS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +84,17 @@ class ComposedMail:
     is_batch: bool = False
     #: The lane. None: the number of recipients decides.
     bulk: bool | None = None
+
+
+def span_attributes(personalizations: Sequence[Personalization]) -> dict[str, str | int | list[str]]:
+    """The attributes of a span about these personalizations: ids, and no address."""
+    if len(personalizations) == 1:
+        return {"messaging.system": "sendgrid", "messaging.message.id": personalizations[0].id}
+    return {
+        "messaging.system": "sendgrid",
+        "messaging.batch.message_count": len(personalizations),
+        "sendgrid.message_ids": [personalization.id for personalization in personalizations[:_MOST_IDS]],
+    }
 
 
 def fill_marker(addresses: Iterable[Address], message_id: str) -> list[Address]:

@@ -1,14 +1,17 @@
 """The outbox: every mail with its content, state, and recipients.
 
 `OutboxMessage` and `Attachment` only change when retention removes their content. `Mail` is the unit of a
-request, and has the state. Tracking events update `Recipient`.
+request, and has the state. Tracking events update `Recipient`. Hourly counts outlive the other rows.
 """
 
 from django.db import models
 from django.db.models import Q
 
+from events_app.shared import hourly, tracing
+from events_app.shared.primary import PrimaryModel
 
-class OutboxMessage(models.Model):
+
+class OutboxMessage(PrimaryModel):
     """A sent message: the content that all recipients share."""
 
     created_at = models.DateTimeField()
@@ -23,12 +26,13 @@ class OutboxMessage(models.Model):
         indexes = (
             models.Index(fields=["id"], name="outbox_has_content", condition=Q(content__isnull=False)),
         )
+        verbose_name = "message"
 
     def __str__(self) -> str:
         return f"message {self.pk}"
 
 
-class Attachment(models.Model):
+class Attachment(PrimaryModel):
     """A file of a message, stored once for all mails."""
 
     message = models.ForeignKey(OutboxMessage, models.CASCADE, related_name="attachments")
@@ -41,7 +45,26 @@ class Attachment(models.Model):
         return f"attachment {self.pk} of message {self.message_id}"
 
 
-class Mail(models.Model):
+class MessageLabel(PrimaryModel):
+    """A tag of a message, or an entry of its metadata, for look-up. Gone with the message's content."""
+
+    #: Characters that the columns keep.
+    MOST_NAME, MOST_VALUE = 100, 255
+
+    message = models.ForeignKey(OutboxMessage, models.CASCADE, related_name="labels")
+    #: The name of the metadata; empty for a tag.
+    name = models.CharField(max_length=MOST_NAME, blank=True)
+    value = models.CharField(max_length=MOST_VALUE, blank=True)
+
+    class Meta:
+        # The message last: the newest messages with a label are neighbours.
+        indexes = (models.Index(fields=["name", "value", "message"], name="message_label"),)
+
+    def __str__(self) -> str:
+        return f"label {self.pk} of message {self.message_id}"
+
+
+class Mail(PrimaryModel):
     """The unit of a request to SendGrid. Most messages have one mail; a large batch has many.
 
     If SendGrid refuses some personalizations of a mail, they move to another mail (`outcome.refusals`).
@@ -119,6 +142,10 @@ class Mail(models.Model):
     recipient_count = models.PositiveIntegerField()
     #: The `mail.Personalization`s as JSON; null after retention.
     personalizations = models.BinaryField(null=True)
+    #: The id of the Celery task of the last attempt.
+    task_id = models.CharField(max_length=64, blank=True, default="", db_default="")
+    #: Of the span of `send()`; null if that is not sampled. Not empty: an insert leaves a null out.
+    traceparent = models.CharField(max_length=tracing.LENGTH, null=True)  # noqa: DJ001
 
     class Meta:
         # Partial indexes for each kind of query, so that finished mails cost no query anything.
@@ -137,7 +164,17 @@ class Mail(models.Model):
             # For operators.
             models.Index(fields=["id"], name="mail_failed", condition=Q(state="failed")),
             models.Index(fields=["id"], name="mail_parked", condition=Q(state="parked")),
+            models.Index(fields=["id"], name="mail_cancelled", condition=Q(state="cancelled")),
             models.Index(fields=["id"], name="mail_sent_twice", condition=Q(sent_twice=True)),
+            # For the number of mails sent in an hour.
+            models.Index(
+                fields=["accepted_at"], name="mail_accepted_at", condition=Q(accepted_at__isnull=False)
+            ),
+        )
+        permissions = (
+            ("view_addresses", "Can view addresses of mails"),
+            ("view_content", "Can view the content of mails"),
+            ("act", "Can retry, cancel, settle and send mails again"),
         )
 
     def __str__(self) -> str:
@@ -148,7 +185,12 @@ class Mail(models.Model):
 FINAL = (Mail.State.ACCEPTED, Mail.State.FAILED, Mail.State.CANCELLED)
 
 
-class Recipient(models.Model):
+#: Statuses of recipients whose mail did not arrive, or not yet after a deferral.
+TROUBLES = ("failed", "deferred", "rejected", "bounced")
+TROUBLE = Q(status__in=[*TROUBLES])
+
+
+class Recipient(PrimaryModel):
     """An address of a personalization. In a batch, every copy to a cc or bcc address has a row."""
 
     class Kind(models.TextChoices):
@@ -179,14 +221,22 @@ class Recipient(models.Model):
         constraints = (
             models.UniqueConstraint(fields=["message_id", "address"], name="recipient_of_a_personalization"),
         )
-        # Not db_index: for text, db_index adds a second index on PostgreSQL, for LIKE.
-        indexes = (models.Index(fields=["address"], name="recipient_address"),)
+        # Not db_index: for text, db_index adds a second index on PostgreSQL, for LIKE. With this class one
+        # index also finds the addresses that begin with a text, in every collation.
+        indexes = (
+            models.Index(fields=["address"], name="recipient_address", opclasses=["varchar_pattern_ops"]),
+            # For lists of the mails that did not arrive, or were complained about.
+            models.Index(fields=["status", "mail"], name="recipient_trouble", condition=TROUBLE),
+            models.Index(
+                fields=["mail"], name="recipient_complained", condition=Q(complained_at__isnull=False)
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.status} recipient {self.pk}"
 
 
-class OpenCircuit(models.Model):
+class OpenCircuit(PrimaryModel):
     """An open circuit breaker: workers do not post to the account. A successful post closes the circuit."""
 
     #: `account.Account.fingerprint`
@@ -202,11 +252,14 @@ class OpenCircuit(models.Model):
     #: SendGrid's text.
     reason = models.TextField(blank=True)
 
+    class Meta:
+        verbose_name = "paused account"
+
     def __str__(self) -> str:
-        return f"open circuit of {self.alias}"
+        return f"paused account of the mailer {self.alias}"
 
 
-class WebhookActivity(models.Model):
+class WebhookActivity(PrimaryModel):
     """A bucket of time in which the webhook received events of an account's mails."""
 
     #: `account.Account.fingerprint`
@@ -219,3 +272,27 @@ class WebhookActivity(models.Model):
 
     def __str__(self) -> str:
         return f"activity at {self.at}"
+
+
+class HourlyCount(hourly.AbstractHourlyCount):
+    """The count of a label of a series of mails in one hour."""
+
+    class Meta(hourly.AbstractHourlyCount.Meta):
+        pass
+
+
+class UnfoldedCounts(hourly.AbstractUnfoldedCounts):
+    """The counts of one batch of event feedback, until they are folded."""
+
+    HOURLY = HourlyCount
+
+    class Meta(hourly.AbstractUnfoldedCounts.Meta):
+        verbose_name_plural = "unfolded counts"
+
+
+SENT = hourly.declare_series("sent", "Recipients of the mails that SendGrid has accepted", UnfoldedCounts)
+LATENCY = hourly.declare_series(
+    "latency",
+    "Delivered recipients, by the seconds from acceptance to delivery: the upper bound, or more",
+    UnfoldedCounts,
+)

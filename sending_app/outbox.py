@@ -12,14 +12,18 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from events_app.shared.addresses import comparable
-from events_app.shared.database import database_now, sql_now
+from events_app.shared.database import clean, database_now, sql_now
+from events_app.shared.tracing import current_traceparent
 from sending_app import conf, sql
 from sending_app.api.payload import MAX_SCHEDULE_AHEAD, sending_time, split_into_requests
 from sending_app.mail import AttachedFile, ComposedMail, Personalization, SharedContent
-from sending_app.models import Attachment, Mail, OutboxMessage, Recipient
+from sending_app.models import Attachment, Mail, MessageLabel, OutboxMessage, Recipient
 
 #: Rows of an insert statement.
 SLICE = 1000
+
+#: Labels of a message. SendGrid takes ten tags; metadata is limited only in bytes.
+MOST_LABELS = 50
 
 
 def using() -> str:
@@ -30,7 +34,8 @@ def using() -> str:
 def keep(composed: ComposedMail, alias: str, bulk_above: int) -> Mail.Lane:
     """Insert the rows of a message of the mailer `alias`, and return the lane of its mails.
 
-    Raises exceptions.TooLarge before any insert, and database errors.
+    The mails get the current span, if that is sampled. Raises exceptions.TooLarge before any insert, and
+    database errors.
     """
     split = split_into_requests(composed)
     bulk = composed.bulk
@@ -45,11 +50,12 @@ def keep(composed: ComposedMail, alias: str, bulk_above: int) -> Mail.Lane:
         # A statement is its own transaction. Inside the caller's transaction, a savepoint contains a failure.
         is_autocommit = connections[database].get_autocommit()
         with nullcontext() if is_autocommit else transaction.atomic(using=database):
-            sql.insert_message(database, message, mail, recipients)
+            sql.insert_message(database, message, mail, recipients, _labels(message, composed.shared))
     else:
         with transaction.atomic(using=database):
             message = _message(composed, alias, database_now(database))
             message.save(using=database)
+            MessageLabel.objects.using(database).bulk_create(_labels(message, composed.shared))
             files = (Attachment(message=message, **asdict(file)) for file in composed.attachments)
             Attachment.objects.using(database).bulk_create(files)
             mails = [_mail(message, lane, composed.shared, personalizations) for personalizations in split]
@@ -88,6 +94,21 @@ def _message(composed: ComposedMail, alias: str, now: datetime | Now) -> OutboxM
     )
 
 
+def _labels(message: OutboxMessage, shared: SharedContent) -> list[MessageLabel]:
+    tags, metadata = shared.body.get("categories", []), shared.body.get("custom_args", {})
+    # esp_extra may have replaced either of the two with anything.
+    pairs = [("", tag) for tag in tags] if isinstance(tags, list) else []
+    if isinstance(metadata, dict):
+        pairs += [(name, text) for name, text in metadata.items() if clean(name)]
+    labels = dict.fromkeys(label(name, written) for name, written in pairs if isinstance(written, str))
+    return [MessageLabel(message=message, name=name, value=text) for name, text in [*labels][:MOST_LABELS]]
+
+
+def label(name: str, text: str) -> tuple[str, str]:
+    """The name and the text of a label, as its row has them. A tag has an empty name."""
+    return clean(name)[: MessageLabel.MOST_NAME], clean(text)[: MessageLabel.MOST_VALUE]
+
+
 def _mail(
     message: OutboxMessage,
     lane: Mail.Lane,
@@ -109,6 +130,7 @@ def _mail(
         send_at=send_at,
         recipient_count=sum(len(personalization.recipients) for personalization in personalizations),
         personalizations=msgspec.json.encode(personalizations),
+        traceparent=current_traceparent() or None,
     )
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from sending_app.filters import address_forms, of_requests
 from sending_app.models import Recipient
-from sending_app.outbox import using
 
 if TYPE_CHECKING:
     from events_app.inbound.message import InboundMessage
@@ -75,7 +74,7 @@ def _ids(texts: Iterable[str]) -> list[uuid.UUID]:
 
 def _known(ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
     """Ids that the outbox has."""
-    rows = Recipient.objects.using(using()).filter(message_id__in=ids)
+    rows = Recipient.objects.filter(message_id__in=ids)
     return set(rows.values_list("message_id", flat=True).distinct())
 
 
@@ -84,7 +83,7 @@ def _only_id(mail: int, senders: Iterable[set[str]]) -> uuid.UUID | None:
 
     `senders` are the forms of the sender's addresses as a recipient: of From, then of the envelope.
     """
-    rows = Recipient.objects.using(using()).filter(mail=mail).order_by()
+    rows = Recipient.objects.filter(mail=mail).order_by()
     for recipients in (rows, *(rows.filter(address__in=addresses) for addresses in senders)):
         ids = list(recipients.values_list("message_id", flat=True).distinct()[:2])
         if len(ids) == 1:

@@ -9,7 +9,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 
 from events_app.shared.database import database_now, remove_old
 from sending_app import conf
-from sending_app.models import FINAL, Attachment, Mail, OutboxMessage
+from sending_app.models import FINAL, Attachment, Mail, MessageLabel, OutboxMessage
 from sending_app.outbox import using
 from sending_app.outcome import activity
 
@@ -28,8 +28,9 @@ def remove_old_messages(has_budget: Callable[[], bool]) -> bool:
 
     def empty(pks: list[int]) -> None:
         messages.filter(pk__in=pks).update(content=None, subject="")
-        Attachment.objects.using(using()).filter(message__in=pks).delete()
-        Mail.objects.using(using()).filter(message__in=pks).update(personalizations=None)
+        Attachment.objects.filter(message__in=pks).delete()
+        MessageLabel.objects.filter(message__in=pks).delete()
+        Mail.objects.filter(message__in=pks).update(personalizations=None)
 
     def remove(pks: list[int]) -> None:
         messages.filter(pk__in=pks).delete()
@@ -38,7 +39,7 @@ def remove_old_messages(has_budget: Callable[[], bool]) -> bool:
     # No decision on a mail looks further back than its age. The extra day is for clocks, and for mails that
     # were parked just now.
     activity.remove_old_activity(now - timedelta(seconds=conf.MAX_AGE.get(), days=1))
-    messages = OutboxMessage.objects.using(using())
+    messages = OutboxMessage.objects.all()
     with_content = messages.filter(content__isnull=False)
     is_done = _prune(with_content, now - timedelta(days=conf.BODY_DAYS.get()), empty, has_budget)
     days = conf.RETENTION_DAYS.get()
@@ -62,7 +63,7 @@ def _prune(
     def act_on_finished(pks: list[int]) -> None:
         with transaction.atomic(using=using()):
             # By id, as every write of many rows, and as event feedback locks them.
-            mails = Mail.objects.using(using()).filter(message__in=pks).order_by("pk")
+            mails = Mail.objects.filter(message__in=pks).order_by("pk")
             list(mails.select_for_update().values_list("pk"))
             finished = messages.filter(pk__in=pks).exclude(Exists(unfinished)).order_by("pk")
             act(list(finished.select_for_update(of=("self",)).values_list("pk", flat=True)))
@@ -73,7 +74,7 @@ def _prune(
 def _slice(messages: "QuerySet[OutboxMessage]", after: int) -> list[tuple[int, datetime]]:
     """The first messages after the id: up to SLICE of them, and up to MAX_RECIPIENTS."""
     rows = list(messages.filter(pk__gt=after).order_by("pk").values_list("pk", "created_at")[:SLICE])
-    mails = Mail.objects.using(using()).filter(message__in=[pk for pk, _ in rows]).values_list("message")
+    mails = Mail.objects.filter(message__in=[pk for pk, _ in rows]).values_list("message")
     counts = dict(mails.annotate(Sum("recipient_count")).values_list("message", "recipient_count__sum"))
     total = 0
     for number, (pk, _) in enumerate(rows, 1):

@@ -16,11 +16,19 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from sending_app.account import Account
-from sending_app.models import Mail, OutboxMessage, Recipient
+from sending_app.models import Mail, MessageLabel, OutboxMessage, Recipient
 
-# Three inserts in one statement, because every statement of a `send()` is a wait for the network.
-_INSERT = """
+# All inserts in one statement, because every statement of a `send()` is a wait for the network.
+_INSERT_MESSAGE = """
 WITH message AS (INSERT INTO {message} ({message_columns}) VALUES {message_values} RETURNING id),
+"""
+_INSERT_LABELS = """
+label AS (
+    INSERT INTO {label} (message_id, {label_columns})
+    SELECT message.id, kept.* FROM message, (VALUES {label_values}) AS kept
+),
+"""
+_INSERT_MAIL = """
 mail AS (
     INSERT INTO {mail} (message_id, {mail_columns})
     SELECT message.id, kept.* FROM message, (VALUES {mail_values}) AS kept RETURNING id
@@ -35,7 +43,7 @@ SELECT mail.id, kept.* FROM mail, (VALUES {recipient_values}) AS kept
 _LEASE = """
 UPDATE sending_app_mail SET
     state = 'posting', attempt_token = %(attempt)s, attempts = attempts + 1,
-    attempted_at = {now},
+    attempted_at = {now}, task_id = %(task_id)s,
     account = CASE alias {fingerprints} END, due = CASE alias {lease_ends} END,
     paused_at = CASE WHEN account = CASE alias {fingerprints} END THEN paused_at END
 WHERE id = (
@@ -105,14 +113,19 @@ def is_postgresql(database: str) -> bool:
 
 
 def insert_message(
-    database: str, message: OutboxMessage, mail: Mail, recipients: Sequence[Recipient]
+    database: str,
+    message: OutboxMessage,
+    mail: Mail,
+    recipients: Sequence[Recipient],
+    labels: Sequence[MessageLabel],
 ) -> None:
-    """Insert a message, its only mail and the recipients. The instances get no primary keys."""
+    """Insert a message, its only mail, the recipients and labels. The instances get no primary keys."""
     connection = connections[database]
     parameters: list[Any] = []
     names: dict[str, str] = {}
     for name, rows, generated in (
         ("message", [message], ("id",)),
+        *([("label", labels, ("id", "message_id"))] * bool(labels)),
         ("mail", [mail], ("id", "message_id")),
         ("recipient", recipients, ("id", "mail_id")),
     ):
@@ -137,19 +150,22 @@ def insert_message(
         names[name] = rows[0]._meta.db_table
         names[f"{name}_columns"] = ", ".join(str(field.column) for field in fields)
         names[f"{name}_values"] = ", ".join(tuples)
+    statement = _INSERT_MESSAGE + (_INSERT_LABELS if labels else "") + _INSERT_MAIL
     with connection.cursor() as cursor:
-        cursor.execute(_INSERT.format(**names), parameters)
+        cursor.execute(statement.format(**names), parameters)
 
 
 def lease_mail(
-    database: str, lane: Mail.Lane, lease_times: Mapping[Account, timedelta], is_probe: bool
+    database: str, lane: Mail.Lane, lease_times: Mapping[Account, timedelta], is_probe: bool, task_id: str
 ) -> tuple[Mail, bool] | None:
     """Lease the lane's longest due mail of these accounts, if no circuit of the accounts is open.
 
     A probe ignores open circuits, and takes a random due mail, if possible one that has not paused the
-    account. Return the mail with its message, and whether the message has attachments.
+    account. The mail gets the id of the Celery task. Return the mail with its message, and whether the
+    message has attachments.
     """
-    parameters: dict[str, Any] = {"lane": lane.value, "attempt": secrets.randbits(62) + 1}
+    attempt = secrets.randbits(62) + 1
+    parameters: dict[str, Any] = {"lane": lane.value, "attempt": attempt, "task_id": task_id}
     delays = {"now": timedelta()}
     for number, (account, lease_time) in enumerate(lease_times.items()):
         parameters |= {f"alias{number}": account.alias, f"account{number}": account.fingerprint}

@@ -5,11 +5,13 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
 
+from events_app.shared import hourly
 from events_app.shared.engine import Engine, is_first_within
 from events_app.shared.wakeup import Limits, acknowledge, suppress, wake, wake_once
 from sending_app import conf, retention
 from sending_app.delivery import leases, reconcile, sender
-from sending_app.models import Mail
+from sending_app.hourly_counts import count_sent
+from sending_app.models import Mail, UnfoldedCounts
 from sending_app.outbox import using
 
 if TYPE_CHECKING:
@@ -32,6 +34,13 @@ BUDGET = 10
 #: Seconds between two looks for mails that are too old, and between two removals of old rows.
 RECONCILE_EVERY, PRUNE_EVERY = 60, 3600
 
+#: Seconds between two counts of accepted mails for charts: of this hour, and of the last days. Event feedback
+#: may prove that SendGrid accepted a mail earlier.
+COUNT_EVERY, COUNT_DAYS_EVERY = 60, 3600
+
+#: Hours of the last days.
+COUNTED_HOURS = 48
+
 
 def sending_hard_limit() -> int:
     """Seconds after which a task's process is killed."""
@@ -43,7 +52,7 @@ def sending_soft_limit() -> int:
     return BUDGET + 20 + int(2 * sum(conf.REQUESTS_TIMEOUT.get()))
 
 
-engine = Engine("sending-tick", Limits(sending_soft_limit(), sending_hard_limit()), sender.unwritten)
+engine = Engine("sending-tick", Limits.by_settings(sending_soft_limit, sending_hard_limit), sender.unwritten)
 
 
 @engine.task(
@@ -87,14 +96,24 @@ def prune_mails() -> None:
         wake(prune_mails)
 
 
+@engine.task("sending.count", queue=BULK, is_due=lambda: is_first_within("sending-count", COUNT_EVERY))
+def count_mails() -> None:
+    """Count accepted mails for charts, and fold the other counts."""
+    is_folded = hourly.fold(UnfoldedCounts, using())
+    all_days = is_first_within("sending-count-days", COUNT_DAYS_EVERY)
+    count_sent(COUNTED_HOURS if all_days else 1, using())
+    if not is_folded:
+        wake(count_mails)
+
+
 @engine.task("sending.tick", queue=MAIL)
 def tick_sending() -> None:
     """Do nothing: the engine wakes the tasks that have work."""
 
 
-def wake_for(lane: Mail.Lane) -> None:
-    """Wake a worker for a new mail of the lane."""
-    wake_once(_task(lane))
+def wake_for(lane: Mail.Lane) -> bool:
+    """Wake a worker for a new mail of the lane. False when the broker did not take the wake-up."""
+    return wake_once(_task(lane))
 
 
 def _task(lane: Mail.Lane) -> "Task[[], object]":

@@ -11,7 +11,7 @@ from django.db.models import F
 
 from events_app.shared.addresses import comparable
 from events_app.shared.database import DatabaseUnavailable
-from sending_app import account, outbox
+from sending_app import account
 from sending_app.account import Account
 from sending_app.api import client, simulated
 from sending_app.api.client import SendResult
@@ -89,11 +89,11 @@ def drain(*, status_code: int = 202, error: str = "The test refuses this mail.")
 
     Raises ConfigurationError for a mail of a mailer that the settings do not have now.
     """
-    waiting = Mail.objects.using(outbox.using()).filter(state=Mail.State.WAITING)
+    waiting = Mail.objects.filter(state=Mail.State.WAITING)
     for alias in waiting.order_by("alias").values_list("alias", flat=True).distinct():
         account.named(alias)  # a worker would leave the mail in the outbox
     waiting.update(due=F("created_at"))
-    OpenCircuit.objects.using(outbox.using()).all().delete()
+    OpenCircuit.objects.all().delete()
 
     def answer(_account: Account, _body: bytes) -> SendResult:
         return client.read_response(simulated.response(status_code, error))

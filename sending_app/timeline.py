@@ -6,12 +6,11 @@ Code that stored the ids of a message also reads the status of the recipients he
 import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import TypeAlias, TypeVar
 
-from django.db import router
 from django.db.models import QuerySet
 from django.db.models.functions import Coalesce
 
@@ -22,7 +21,6 @@ from events_app.shared.database import SLICE
 from sending_app.filters import address_forms, as_uuid
 from sending_app.message import RecipientStatus, SendStatus
 from sending_app.models import Mail, Recipient
-from sending_app.outbox import using
 from sending_app.outcome.events import requests_of
 from sending_app.outcome.recipients import ENGAGEMENT_TIMES, RANKED_STATUSES
 
@@ -50,7 +48,7 @@ class Moment:
     """A step in the history of a mail."""
 
     at: datetime
-    #: "kept", "posted", "accepted", "note", "sent twice", "answered", a `Mail.State`, or an `EventType`.
+    #: "created", "posted", "accepted", "note", "sent twice", "answered", a `Mail.State`, or an `EventType`.
     what: str
     #: Recipient of an event, in SendGrid's spelling; sender of a reply.
     recipient: str = ""
@@ -58,6 +56,10 @@ class Moment:
     reject_reason: str = ""
     #: Text of a mail server, of SendGrid, or ours.
     said: str = ""
+    #: The primary key of the stored event.
+    event: int | None = field(default=None, compare=False)
+    #: The primary key of the reply, an inbound mail.
+    reply: int | None = field(default=None, compare=False)
 
 
 #: The type of `anymail_status.message_id`: an id, several ids, or None if ids do not go to SendGrid.
@@ -95,6 +97,11 @@ def of_mail(
 def events_of(message_ids: Collection[uuid.UUID], to: Collection[str] | None = None) -> int:
     """Count the events of the ids, or with `to` only of recipients in `to`."""
     return _stored([str(message_id) for message_id in message_ids], to).count()
+
+
+def stored_events(pks: Collection[int]) -> "list[Event]":
+    """The events with these primary keys, with their pending deliveries."""
+    return list(Event.objects.filter(pk__in=pks).select_related("pending").order_by("pk"))
 
 
 def status_of(*message_ids: Ids) -> SendStatus:
@@ -157,16 +164,14 @@ def _mails(message_ids: Collection[str]) -> dict[Mail, set[uuid.UUID]]:
     for rows in _rows(message_ids):
         for pk, message_id in rows.order_by().values_list("mail", "message_id").distinct():
             ids_by_pk[pk].add(message_id)
-    mails = (
-        Mail.objects.using(using()).select_related("message").defer("personalizations", "message__content")
-    )
+    mails = Mail.objects.select_related("message").defer("personalizations", "message__content")
     slices = (mails.filter(pk__in=pks).order_by("pk") for pks in _slices(sorted(ids_by_pk)))
     return {mail: ids_by_pk[mail.pk] for rows in slices for mail in rows}
 
 
 def _rows(message_ids: Collection[str]) -> "Iterator[QuerySet[Recipient]]":
     for uuids in _slices(filter(None, map(as_uuid, message_ids))):
-        yield Recipient.objects.using(using()).filter(message_id__in=uuids)
+        yield Recipient.objects.filter(message_id__in=uuids)
 
 
 def _slices(ids: Iterable[_T]) -> Iterator[list[_T]]:
@@ -199,7 +204,7 @@ _ORDER[ANSWERED] = max(_ORDER.values()) + 1
 def _steps(mail: Mail) -> Iterator[Moment]:
     """Steps in the outbox."""
     state = str(Mail.State(mail.state).value)
-    yield Moment(mail.message.created_at, "kept", said=f"for the mailer {mail.alias}")
+    yield Moment(mail.message.created_at, "created", said=f"for the mailer {mail.alias}")
     if mail.attempted_at:
         yield Moment(mail.attempted_at, "posted", said=f"attempt {mail.attempts}")
     for number, entry in enumerate(mail.log, 1):
@@ -224,18 +229,19 @@ def _events(mail: Mail | None, stored: "QuerySet[Event]") -> Iterator[Moment]:
         try:
             _, event = read_event(bytes(row.raw))
         except Unreadable as error:
-            yield Moment(at, row.event_type, row.recipient, said=str(error))
+            yield Moment(at, row.event_type, row.recipient, said=str(error), event=row.pk)
             continue
         second_requests = set(requests_of(event)) - {mail.x_message_id if mail else ""}
         if twice and second_requests:
             twice = False
-            yield Moment(at, "sent twice", said=f"SendGrid also accepted it as {second_requests.pop()}")
+            text = f"SendGrid also accepted it as {second_requests.pop()}"
+            yield Moment(at, "sent twice", said=text, event=row.pk)
         text = event.mta_response or event.click_url or event.description or ""
-        yield Moment(at, event.event_type, event.recipient or "", event.reject_reason or "", text)
+        yield Moment(at, event.event_type, event.recipient or "", event.reject_reason or "", text, row.pk)
 
 
 def _stored(message_ids: Collection[str], to: Collection[str] | None = None) -> "QuerySet[Event]":
-    events = Event.objects.using(router.db_for_write(Event)).filter(message_id__in=message_ids)
+    events = Event.objects.filter(message_id__in=message_ids)
     if to is not None:
         events = events.filter(recipient__in=to)
     return events.order_by(Coalesce("timestamp", "received_at"), "pk")
@@ -245,11 +251,10 @@ def _answers(
     message_ids: Collection[str], senders: Collection[str] | None, most: int | None
 ) -> Iterator[Moment]:
     """Inbound mails that reply to the ids, without duplicates."""
-    mails = InboundMail.objects.using(router.db_for_write(InboundMail))
     # SQLite only uses the partial index if the query repeats the index's condition.
-    mails = mails.filter(answers__in=message_ids, duplicate_of=None).exclude(answers="")
+    mails = InboundMail.objects.filter(answers__in=message_ids, duplicate_of=None).exclude(answers="")
     if senders is not None:
         mails = mails.filter(sender__in=senders)
     for mail in mails.order_by("received_at", "pk")[:most]:
         text = f"inbound mail {mail.pk}: {mail.subject}".removesuffix(": ")
-        yield Moment(mail.received_at, ANSWERED, mail.sender, said=text)
+        yield Moment(mail.received_at, ANSWERED, mail.sender, said=text, reply=mail.pk)

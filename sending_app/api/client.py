@@ -7,15 +7,15 @@ outcome tells whether SendGrid may have the mail.
 import io
 import sys
 from dataclasses import dataclass
-from importlib import metadata
 
 import requests
 import urllib3
-from requests.auth import AuthBase
 
+from events_app.shared import tracing
 from events_app.shared.eager import is_eager
 from sending_app.account import Account
 from sending_app.api import sessions, simulated
+from sending_app.api.request import HEADERS, Bearer, cause, is_sendable
 from sending_app.api.response import ABOUT_EITHER, Answer, without_control_characters
 from sending_app.exceptions import (
     ConnectionFailed,
@@ -83,28 +83,6 @@ class _Upload(io.BytesIO):
         return block
 
 
-class _Bearer(AuthBase):
-    # Not a plain header: a netrc entry for the host would replace a plain header.
-    def __init__(self, key: str) -> None:
-        self._key = key
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._key}"
-        return request
-
-
-try:
-    _VERSION = metadata.version("django-sendgrid-pipeline")
-except metadata.PackageNotFoundError:  # a checkout
-    _VERSION = "source"
-
-_HEADERS = {
-    "Content-Type": "application/json",
-    "Accept": "application/json",  # without it, SendGrid may answer 406 (API Errors)
-    "User-Agent": f"django-sendgrid-pipeline/{_VERSION}",
-}
-
-
 def post(account: Account, body: bytes) -> SendResult:
     """Post the body of a mail. Failures are outcomes; nothing is raised.
 
@@ -112,8 +90,18 @@ def post(account: Account, body: bytes) -> SendResult:
     """
     if is_eager():
         return read_response(simulated.response())
-    if not (account.api_key.isascii() and account.api_key.isprintable()):
-        # Checked here, because the error of http.client quotes the key.
+    # SendGrid gets no `traceparent`.
+    with tracing.child("POST mail/send", "CLIENT", {"http.request.method": "POST"}) as span:
+        result = _post(account, body)
+        if result.status_code:
+            span.note("http.response.status_code", result.status_code)
+        if result.error:
+            span.fail(result.error)
+    return result
+
+
+def _post(account: Account, body: bytes) -> SendResult:
+    if not is_sendable(account.api_key):
         return _unanswered(Outcome.PAUSED, "The API key has characters that no key has: a line break?")
     upload, callers = _Upload(body), sys.exception()
     try:
@@ -123,7 +111,7 @@ def post(account: Account, body: bytes) -> SendResult:
     except (OSError, urllib3.exceptions.HTTPError) as fault:
         outcome = Outcome.UNKNOWN if upload.is_whole else Outcome.RETRY
         failure = "No answer from SendGrid" if upload.is_whole else "The mail did not get to SendGrid"
-        return _unanswered(outcome, without_control_characters(f"{failure}: {_cause(fault, callers)}"), fault)
+        return _unanswered(outcome, without_control_characters(f"{failure}: {cause(fault, callers)}"), fault)
     return read_response(response, upload.is_whole)
 
 
@@ -147,8 +135,8 @@ def _exchange(session: requests.Session, account: Account, upload: _Upload) -> r
     response = session.post(
         f"{account.api_url}mail/send",
         data=upload,
-        headers=_HEADERS,
-        auth=_Bearer(account.api_key),
+        headers=HEADERS,
+        auth=Bearer(account.api_key),
         timeout=account.timeout,
         allow_redirects=False,
         stream=True,
@@ -169,13 +157,3 @@ def _exchange(session: requests.Session, account: Account, upload: _Upload) -> r
 def _unanswered(outcome: Outcome, detail: str, fault: Exception | None = None) -> SendResult:
     error = next((ours for theirs, ours in _ERRORS.items() if isinstance(fault, theirs)), RequestsAPIError)
     return SendResult(outcome, detail=detail, error=error(detail, outcome=outcome))
-
-
-def _cause(fault: BaseException, callers: BaseException | None) -> str:
-    """Describe the operating system's error below the wrappers of requests and urllib3."""
-    cause: BaseException | None = fault
-    while isinstance(cause, requests.RequestException | urllib3.exceptions.HTTPError):
-        cause = cause.__cause__ or cause.__context__
-    # The chain may end at an error that the caller was handling. The text of a wrapper may quote the URL.
-    known = isinstance(cause, OSError) and cause is not callers
-    return f"{type(cause).__name__}: {cause}" if known else type(fault).__name__

@@ -9,12 +9,14 @@ import django
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
 
+from events_app.shared.log import failures
 from events_app.signals import ESP_NAME
 from sending_app import account, conf
 from sending_app.compose import Composed, compose
+from sending_app.compose.address_rules import is_local
 from sending_app.compose.addresses import encoder
 from sending_app.compose.attributes import Rules
-from sending_app.exceptions import CancelSend, ConfigurationError, MailError
+from sending_app.exceptions import CancelSend, ConfigurationError, InvalidAddress, MailError
 from sending_app.message import RecipientStatus, SendStatus
 from sending_app.signals import pre_send
 
@@ -77,7 +79,7 @@ class Mailer(BaseEmailBackend, ABC):
         for message in email_messages or ():
             message.anymail_status = SendStatus()  # type: ignore[attr-defined]
             try:
-                pre_send.send(type(self), message=message, esp_name=ESP_NAME)
+                self._call_receivers(message)
                 if _has_recipients(message):  # checked now: a receiver may have removed the last recipient
                     self._dispatch(message, compose(message, self.rules))
                     sent += 1
@@ -89,6 +91,17 @@ class Mailer(BaseEmailBackend, ABC):
                 if not self.fail_silently:
                     raise
         return sent
+
+    def _call_receivers(self, message: EmailMessage) -> None:
+        try:
+            pre_send.send(type(self), message=message, esp_name=ESP_NAME)
+        except CancelSend:
+            raise
+        except Exception as error:
+            # The innermost frame, because Django does not tell which receiver it was.
+            text = "A receiver of pre_send failed, and the mail is not sent"
+            failures.report(text, error=error, packages=())
+            raise
 
     @abstractmethod
     def _dispatch(self, message: Any, composed: Composed) -> None:
@@ -114,6 +127,19 @@ class Mailer(BaseEmailBackend, ABC):
                 status = statuses[message_id]
             recipients[address] = RecipientStatus(message_id if tracked else None, status)
         message.anymail_status.set_recipient_status(recipients)
+
+
+def refuse_local_sender(composed: Composed) -> None:
+    """Raise InvalidAddress for a sender such as Django's default, webmaster@localhost.
+
+    Only where the mail would go to SendGrid: a project's tests often have the default.
+    """
+    sender = composed.mail.shared.body["from"]["email"]
+    if is_local(sender):
+        raise InvalidAddress(
+            f"SendGrid sends no mail from {sender}. Set DEFAULT_FROM_EMAIL (for error mails, SERVER_EMAIL), "
+            "or the message's from_email, to a sender that you have verified at SendGrid"
+        )
 
 
 def _has_recipients(message: EmailMessage) -> bool:

@@ -5,14 +5,15 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+from events_app.shared import tracing
 from events_app.shared.eager import is_eager
 from events_app.signals import ESP_NAME
 from sending_app.api import client, division, payload
 from sending_app.backends import in_memory
-from sending_app.backends.base import Mailer
+from sending_app.backends.base import Mailer, refuse_local_sender
 from sending_app.compose import Composed
 from sending_app.exceptions import RequestsAPIError
-from sending_app.mail import Personalization
+from sending_app.mail import Personalization, span_attributes
 from sending_app.signals import post_send
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,11 @@ class EmailBackend(Mailer):
         if is_eager():
             in_memory.accept(self, message, composed)
             return
+        refuse_local_sender(composed)
+        with tracing.start("send mail", "PRODUCER", span_attributes(composed.mail.personalizations)):
+            self._post_all(message, composed)
+
+    def _post_all(self, message: Any, composed: Composed) -> None:
         mail, status = composed.mail, message.anymail_status
         statuses: dict[str, str] = {}
         refusal: RequestsAPIError | None = None

@@ -42,11 +42,11 @@ def accept(mailer: Mailer, message: Any, composed: Composed) -> None:
     """
     message.anymail_status.esp_response = simulated.response()
     mailer._set_status(message, composed)
-    gather(mailer, message, composed)
+    capture(mailer, message, composed)
     post_send.send(type(mailer), message=message, status=message.anymail_status, esp_name=ESP_NAME)
 
 
-def gather(mailer: Mailer, message: Any, composed: Composed) -> None:
+def capture(mailer: Mailer, message: Any, composed: Composed) -> None:
     """Append a copy of the message to `mail.outbox`. Raises exceptions.TooLarge.
 
     Sets `sendgrid_requests`, the decoded bodies of the requests to SendGrid, and `anymail_test_params`, the

@@ -9,12 +9,14 @@ from django.core.mail import EmailMessage
 from django.db import DatabaseError, transaction
 from django.db.transaction import TransactionManagementError
 
+from events_app.shared import tracing
 from events_app.shared.eager import is_eager
 from sending_app import account, conf, outbox, tasks
 from sending_app.backends import in_memory
-from sending_app.backends.base import Mailer
+from sending_app.backends.base import Mailer, refuse_local_sender
 from sending_app.compose import Composed
 from sending_app.exceptions import ConfigurationError
+from sending_app.mail import span_attributes
 from sending_app.models import Mail
 
 #: Options that a worker reads from the settings.
@@ -54,10 +56,14 @@ class EmailBackend(Mailer):
                 )
 
     def _dispatch(self, message: Any, composed: Composed) -> None:
-        lane = outbox.keep(composed.mail, self.alias, conf.BULK_ABOVE.get())
+        if not is_eager():
+            refuse_local_sender(composed)
+        attributes = span_attributes(composed.mail.personalizations)
+        with tracing.start("send mail", "PRODUCER", attributes):
+            lane = outbox.keep(composed.mail, self.alias, conf.BULK_ABOVE.get())
         self._set_status(message, composed)
         if is_eager():
-            in_memory.gather(self, message, composed)
+            in_memory.capture(self, message, composed)
         else:
             self._lanes.add(lane)
 

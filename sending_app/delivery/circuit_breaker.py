@@ -8,11 +8,15 @@ a bad key (Twilio docs, "API Responses").
 
 import logging
 import random
+from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from events_app.shared.backoff import exponential
+from events_app.shared.changes import BY_HAND, Operator
 from events_app.shared.database import clean, database_now
 from sending_app.account import Account, usable
 from sending_app.api.client import SendResult
@@ -30,7 +34,7 @@ MAX_OPEN_TIME = 600
 
 def open_circuits() -> dict[str, bool]:
     """Map the fingerprint of each account with an open circuit to whether a worker may probe now."""
-    circuits = list(OpenCircuit.objects.using(using()))
+    circuits = list(OpenCircuit.objects.all())
     if not circuits:  # the usual case, and a frequent call: reading the clock would be a second query
         return {}
     now = database_now(using())
@@ -40,9 +44,28 @@ def open_circuits() -> dict[str, bool]:
 def start_probe(account: Account) -> bool:
     """Whether the caller makes the probe. Other workers wait until the probe must have had its answer."""
     now = database_now(using())
-    half_open = OpenCircuit.objects.using(using()).filter(account=account.fingerprint, probe_at__lte=now)
+    half_open = OpenCircuit.objects.filter(account=account.fingerprint, probe_at__lte=now)
     probe_time = timedelta(seconds=sum(account.timeout) + 10)
     return bool(half_open.update(probe_at=now + probe_time))
+
+
+def probe_now(accounts: Sequence[str], operator: Operator = BY_HAND) -> Counter[str]:
+    """Let a worker probe these accounts now, on an operator's request. Return the number `probed`.
+
+    Accounts are fingerprints. While a worker waits for the answer to a probe, a second worker may probe.
+    """
+    with transaction.atomic(using=using()):
+        # Locked in order, like every multi-row write.
+        locked = waiting_circuits(accounts).order_by("pk").select_for_update()
+        pks = list(locked.values_list("pk", flat=True))
+        OpenCircuit.objects.filter(pk__in=pks).update(probe_at=database_now(using()))
+        operator.record(pks)
+    return Counter(probed=len(pks))
+
+
+def waiting_circuits(accounts: Sequence[str]) -> "QuerySet[OpenCircuit]":
+    """The circuits of these accounts that no worker may probe yet."""
+    return OpenCircuit.objects.filter(pk__in=sorted(accounts), probe_at__gt=database_now(using()))
 
 
 def trip(account: Account, result: SendResult, is_probe: bool) -> timedelta:
@@ -50,7 +73,7 @@ def trip(account: Account, result: SendResult, is_probe: bool) -> timedelta:
 
     `is_probe` tells that the caller probed a half-open circuit.
     """
-    circuits = OpenCircuit.objects.using(using())
+    circuits = OpenCircuit.objects.all()
     with transaction.atomic(using=using()):
         now = database_now(using())
         # Two workers may open the circuit at once. The upsert creates the row and locks it until the commit.
@@ -82,7 +105,7 @@ def trip(account: Account, result: SendResult, is_probe: bool) -> timedelta:
 
 def close_circuit(account: Account) -> None:
     """Close the account's circuit after a successful post."""
-    if OpenCircuit.objects.using(using()).filter(account=account.fingerprint).delete()[0]:
+    if OpenCircuit.objects.filter(account=account.fingerprint).delete()[0]:
         logger.info("SendGrid accepts mails of the mailer %r again", account.alias)
 
 
@@ -92,7 +115,7 @@ def remove_unused() -> None:
     # A day, as this worker may run with older settings than other workers. A circuit with waiting mails is
     # probed long before.
     day_ago = database_now(using()) - timedelta(days=1)
-    OpenCircuit.objects.using(using()).filter(probe_at__lt=day_ago).exclude(account__in=in_use).delete()
+    OpenCircuit.objects.filter(probe_at__lt=day_ago).exclude(account__in=in_use).delete()
 
 
 def _report(account: Account, result: SendResult, length: timedelta) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from celery import current_task
 from django.db.models import QuerySet
 
 from events_app.shared.database import sql_now
@@ -59,7 +60,7 @@ def lease_time(account: Account) -> timedelta:
 
 def _due(lane: Mail.Lane, accounts: Sequence[Account]) -> "QuerySet[Mail]":
     """The lane's due mails of the mailers with these accounts."""
-    return Mail.objects.using(using()).filter(
+    return Mail.objects.filter(
         state=Mail.State.WAITING,
         lane=lane,
         due__lte=sql_now(using()),
@@ -76,9 +77,14 @@ def _acquire(lane: Mail.Lane, accounts: Sequence[Account], is_probe: bool = Fals
     if not accounts:
         return None
     lease_times = {account: lease_time(account) for account in accounts}
-    row = sql.lease_mail(using(), lane, lease_times, is_probe)
+    row = sql.lease_mail(using(), lane, lease_times, is_probe, _task_id())
     if row is None:
         return None
     mail, has_files = row
     account = next(account for account in accounts if account.alias == mail.alias)
     return LeasedMail(mail, account, has_files, is_probe)
+
+
+def _task_id() -> str:
+    """The id of the Celery task that runs this code; empty outside a task."""
+    return str(current_task.request.id or "")[:64] if current_task else ""

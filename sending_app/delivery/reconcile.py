@@ -28,9 +28,12 @@ from django.db.models import F, Q, QuerySet
 from redis import RedisError
 
 from events_app import stream
+from events_app.shared.counting import count
 from events_app.shared.database import database_now, slices
-from sending_app import conf, outbox, timeline
+from events_app.shared.log import failures
+from sending_app import conf, counters, outbox, timeline
 from sending_app.delivery import circuit_breaker
+from sending_app.exceptions import Outcome
 from sending_app.models import Mail, Recipient
 from sending_app.outbox import using
 from sending_app.outcome import activity, record
@@ -53,22 +56,35 @@ _EVENTS_MAY_BE_LOST = (
 )
 
 
+# The counted outcome by the new state. `outcome.notify` counts failed mails.
+_OUTCOMES: dict[str, str] = {
+    Mail.State.UNKNOWN: Outcome.UNKNOWN,
+    Mail.State.PARKED: "parked",
+    Mail.State.WAITING: Outcome.RETRY,
+}
+
+
 def reconcile_all() -> Counter[str]:
     """Reconcile all due mails and count the new states. Remove the circuits of unused keys."""
     states: Counter[str] = Counter()
     oldest = database_now(using()) - timedelta(seconds=conf.MAX_AGE.get())
-    too_old = _mails().filter(
+    too_old = Mail.objects.filter(
         Q(send_at=None) | Q(send_at__lte=oldest), state=Mail.State.WAITING, created_at__lte=oldest
     )
     for rows in (_expired_leases(), _unknown_due(), too_old):
         # Slices by id, so that a mail without a decision is read only once.
         for mail in chain.from_iterable(slices(rows.select_related("message"), SLICE)):
             try:
-                states[reconcile_mail(mail)] += 1
+                state = reconcile_mail(mail)
+                states[state] += 1
+                if state != mail.state and (outcome := _OUTCOMES.get(state)):
+                    count(counters.MAIL_OUTCOMES, mail.lane, outcome)
             except (DatabaseError, InterfaceError, SoftTimeLimitExceeded):
                 raise
-            except Exception:  # delays this mail alone
-                logger.exception("Mail %d could not be reconciled", mail.pk)
+            except Exception as error:  # noqa: BLE001 (delays this mail alone)
+                failures.report(
+                    "Mail %d could not be reconciled", mail.pk, error=error, fields={"mail": mail.pk}
+                )
                 _unchanged(mail).update(due=database_now(using()) + timedelta(seconds=RECHECK_DELAY))
                 states["undecidable"] += 1
     circuit_breaker.remove_unused()
@@ -81,15 +97,11 @@ def anything_to_reconcile() -> bool:
 
 
 def _expired_leases() -> "QuerySet[Mail]":
-    return _mails().filter(state=Mail.State.POSTING, due__lte=database_now(using()))
+    return Mail.objects.filter(state=Mail.State.POSTING, due__lte=database_now(using()))
 
 
 def _unknown_due() -> "QuerySet[Mail]":
-    return _mails().filter(state=Mail.State.UNKNOWN, due__lte=database_now(using()))
-
-
-def _mails() -> "QuerySet[Mail]":
-    return Mail.objects.using(using())
+    return Mail.objects.filter(state=Mail.State.UNKNOWN, due__lte=database_now(using()))
 
 
 def reconcile_mail(mail: Mail) -> str:
@@ -109,7 +121,7 @@ def reconcile_mail(mail: Mail) -> str:
         changes = {"error": why, "log": record.log_with(mail, now, why)}
         return _state(record.fail(mail, _unchanged(mail), changes), Mail.State.FAILED)
     if why := _why_park(mail, now):
-        logger.error("Mail %d is parked: its outcome is unknown", mail.pk)
+        logger.error("Mail %d is parked: its outcome is unknown", mail.pk, extra={"mail": mail.pk})
         return _transition(mail, Mail.State.PARKED, why, {"due": now})
     if why := _why_wait(mail, now):
         changes = {"due": now + timedelta(seconds=RECHECK_DELAY), "error": why}
@@ -124,7 +136,7 @@ def _transition(mail: Mail, to: Mail.State, why: str, changes: dict[str, Any]) -
 
 
 def _unchanged(mail: Mail) -> "QuerySet[Mail]":
-    return _mails().filter(pk=mail.pk, state=mail.state, attempt_token=mail.attempt_token)
+    return Mail.objects.filter(pk=mail.pk, state=mail.state, attempt_token=mail.attempt_token)
 
 
 def _state(changed: bool, to: Mail.State) -> str:
@@ -159,7 +171,7 @@ def _why_wait(mail: Mail, now: datetime) -> str:
     stored_until = max(ended + wait, now - wait / 10) + redis_ahead
     if oldest.received_at and not stored_until <= oldest.received_at <= oldest.now:
         return "Events wait to be stored; an event of this mail may be among them."
-    ids = Recipient.objects.using(using()).filter(mail=mail).values_list("message_id", flat=True).distinct()
+    ids = Recipient.objects.filter(mail=mail).values_list("message_id", flat=True).distinct()
     # An event is stored even if applying the event to the mail failed (`outcome.events` logs the error).
     if timeline.events_of(list(ids)):
         return "SendGrid has the mail: an event of the mail is stored, but could not be applied."
@@ -178,7 +190,9 @@ def _missing_feedback(
 ) -> str:
     """Why to wait if no event, or a late event, came for a mail that was accepted around the attempt."""
     around = (began - wait / 10, ended + wait / 10)
-    accepted = _mails().filter(account=mail.account, accepted_at__isnull=False, attempted_at__range=around)
+    accepted = Mail.objects.filter(
+        account=mail.account, accepted_at__isnull=False, attempted_at__range=around
+    )
     unscheduled = accepted.filter(Q(send_at=None) | Q(send_at__lte=F("attempted_at")))
     late = unscheduled.filter(
         Q(first_event_at=None) | Q(first_event_at__gt=F("attempted_at") + (wait / 2 + redis_ahead))

@@ -1,29 +1,32 @@
 """Lease due mails, build and post each mail outside a transaction, and record the result."""
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import TypeAlias
 
+import msgspec
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import InterfaceError, OperationalError, transaction
 
+from events_app.shared import tracing
+from events_app.shared.counting import count, flush_when_due, observe
 from events_app.shared.engine import Unwritten
-from sending_app import outbox
+from events_app.shared.log import failures
+from sending_app import counters, outbox
 from sending_app.account import Account
 from sending_app.api import client, payload
 from sending_app.api.client import SendResult
 from sending_app.delivery import circuit_breaker, leases
 from sending_app.delivery.leases import LeasedMail
 from sending_app.exceptions import Outcome
+from sending_app.mail import span_attributes
 from sending_app.models import Mail
 from sending_app.outcome import record, refusals
-
-logger = logging.getLogger(__name__)
 
 _LONGEST_POSTPONEMENT = timedelta(seconds=circuit_breaker.FIRST_OPEN_TIME + 1)
 
@@ -36,7 +39,7 @@ unwritten = Unwritten()
 
 
 def post_due_mails(
-    lane: Mail.Lane, seconds: float, wake_another: Callable[[], None], post: Post = client.post
+    lane: Mail.Lane, seconds: float, wake_another: Callable[[], object], post: Post = client.post
 ) -> Counter[str]:
     """Post due mails for `seconds`, at least one mail, and count the outcomes.
 
@@ -48,15 +51,28 @@ def post_due_mails(
     while leased := leases.acquire(lane):
         if not outcomes and leases.any_mail_due(lane):
             wake_another()
-        result = _build_and_post(leased, post)
-        unwritten.write(partial(_record, leased, result))
+        with _span(leased.mail) as span:
+            result = _build_and_post(leased, post)
+            span.note("sendgrid.outcome", result.outcome.value)
+            unwritten.write(partial(_record, leased, result))
         outcomes[result.outcome] += 1
+        flush_when_due()
         if time.monotonic() >= deadline:
             # The parts of a split mail have become due after the look above.
             if result.refused is not None and leases.any_mail_due(lane):
                 wake_another()
             break
     return outcomes
+
+
+def _span(mail: Mail) -> tracing.Spanning:
+    """The span of an attempt. The first receivers of the outcome are inside."""
+    attributes: dict[str, str | int | list[str]] = {}
+    if mail.traceparent:
+        attributes = {"sendgrid.mail": mail.pk, "sendgrid.attempt": mail.attempts}
+        with suppress(msgspec.MsgspecError):  # reported when the request is built
+            attributes |= span_attributes(outbox.personalizations_of(mail))
+    return tracing.resume(mail.traceparent, "deliver mail", "CONSUMER", attributes)
 
 
 def _build_and_post(leased: LeasedMail, post: Post) -> SendResult:
@@ -69,12 +85,18 @@ def _build_and_post(leased: LeasedMail, post: Post) -> SendResult:
             return SendResult(Outcome.RETRY, detail=f"The database is unavailable: {type(error).__name__}.")
         except SoftTimeLimitExceeded:
             raise
-        except Exception as error:
-            logger.exception("Mail %d cannot be built", leased.mail.pk)
+        except Exception as error:  # noqa: BLE001 (the mail fails, and no other)
+            failures.report(
+                "Mail %d cannot be built", leased.mail.pk, error=error, fields={"mail": leased.mail.pk}
+            )
             detail = f"The request cannot be built: {type(error).__name__}: {error}"
             return SendResult(Outcome.FAILED, detail=detail)
         if_interrupted = Outcome.UNKNOWN
-        return post(leased.account, body)
+        started = time.perf_counter()
+        result = post(leased.account, body)
+        status = str(result.status_code or "none")
+        observe(counters.API_REQUEST_SECONDS, [time.perf_counter() - started], status)
+        return result
     except BaseException as error:
         # For example a time limit.
         interrupted = SendResult(if_interrupted, detail=f"The post was interrupted: {type(error).__name__}.")
@@ -96,6 +118,7 @@ def _record(leased: LeasedMail, result: SendResult) -> None:
     if result.outcome == Outcome.PAUSED:
         if not (result.may_be_about_the_mail and record.others_passed(mail)):
             _pause(leased, result)
+            count(counters.MAIL_OUTCOMES, mail.lane, result.outcome)
             return
         detail = (
             f"SendGrid accepts other mails of the account, and has twice refused this mail: {result.detail}"
@@ -108,6 +131,9 @@ def _record(leased: LeasedMail, result: SendResult) -> None:
         refusals.record_refusal(mail, result)
     else:
         record.record_result(mail, result)
+    # `outcome.notify` counts the final outcomes, which events and operators may decide too.
+    if result.outcome in (Outcome.RETRY, Outcome.UNKNOWN):
+        count(counters.MAIL_OUTCOMES, mail.lane, result.outcome)
 
 
 def _pause(leased: LeasedMail, result: SendResult) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 from django.db.models import Count
 
-from events_app.shared.console.terminal import Table, attributes, counted, fields, printable
+from events_app.shared.console.terminal import Table, attributes, counted, fields
+from events_app.shared.escaping import printable
 from sending_app import filters, outbox, timeline
 from sending_app.filters import MailCriteria
 from sending_app.models import Mail, OutboxMessage
-from sending_app.outbox import using
 from sending_app.outcome.recipients import ENGAGEMENT_TIMES
 
 #: Columns before the words of a moment.
@@ -43,7 +43,7 @@ class MailPage:
         self.mail, self.most = mail, most
         self.recipients = filters.recipients(criteria).filter(mail=mail).order_by("pk")
         self.message_ids = set(self.recipients.values_list("message_id", flat=True))
-        self.addresses = filters.in_events(criteria)
+        self.addresses = filters.in_events(criteria, self.recipients)
         self.moments = timeline.of_mail(mail, self.message_ids, most, self.addresses)
 
     def as_json(self) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def _facts(mail: Mail, ids: set[uuid.UUID]) -> dict[str, Any]:
 
 def _position(mail: Mail) -> str:
     """The mail's place among the batches of its message, with their states; empty for a single mail."""
-    mails = Mail.objects.using(using()).filter(message=mail.message)
+    mails = Mail.objects.filter(message=mail.message)
     states = dict(mails.order_by("state").values_list("state").annotate(Count("pk")))
     total = sum(states.values())
     if total == 1:

@@ -1,24 +1,20 @@
-"""The state of the outbox on one page."""
+"""The state of the outbox on one page, from the facts."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 
-from django.db.models import Count, Min, Q, QuerySet
-
-from events_app.shared.console.terminal import Table, attributes, counted, printable, section, span
-from events_app.shared.database import database_now
-from sending_app import account
+from events_app.shared.console.terminal import Table, attributes, counted, section, span
+from events_app.shared.facts import Depth, Level, Readings, gather
+from events_app.shared.heartbeats import WORKERS
 from sending_app.models import Mail, OpenCircuit
-from sending_app.outbox import using
+from sending_app.monitoring import outbox
+from sending_app.monitoring.circuits import paused_accounts
 
 State = Mail.State
 
-#: States that are not final, and failed. Accepted and cancelled mails are not counted: there may be millions.
-STATES = (State.WAITING, State.POSTING, State.UNKNOWN, State.PARKED, State.FAILED)
-
-#: Seconds after which a due mail causes a warning. Workers look for due mails every few seconds.
-LATE = 60
+#: Seconds that a source has to read its facts. The count of a large table may take some.
+PATIENCE = 30.0
 
 _MEANINGS = {
     State.POSTING.value: "in a worker's hands",
@@ -27,58 +23,63 @@ _MEANINGS = {
 }
 
 
-def gather_outbox() -> dict[str, Any]:
-    usable = account.usable()
-    fingerprints = {mailer.fingerprint for mailer in usable}
-    unserved = _mails(state=State.WAITING).exclude(alias__in=[mailer.alias for mailer in usable])
+def gather_outbox() -> Readings:
+    return Readings(gather(Depth.FIGURES, package="sending_app", seconds=PATIENCE))
+
+
+def outbox_as_json(readings: Readings) -> dict[str, Any]:
+    """The figures; None for the figures of a server without an answer."""
+    mails: dict[str, dict[str, Any]] = {}
+    for (lane, state), reading in readings.of(outbox.MAILS).items():
+        mails.setdefault(lane, {})[state] = reading.value
+    unserved = {mailer: reading.value for (mailer,), reading in readings.of(outbox.WITHOUT_ACCOUNT).items()}
     return {
-        # A query for each state, because each state has its own index.
-        "mails": {
-            lane.value: {state.value: _mails(state=state, lane=lane).count() for state in STATES}
-            for lane in Mail.Lane
-        },
-        "refused": _mails(refused=True, state=State.FAILED).count(),
-        "sent_twice": _mails(sent_twice=True).count(),
-        "waiting": {lane.value: _waiting(lane) for lane in Mail.Lane},
-        "seconds_to_reconcile": _seconds_to(_mails(state=State.UNKNOWN).aggregate(due=Min("due"))["due"]),
-        "without_account": dict(unserved.order_by("alias").values_list("alias").annotate(Count("pk"))),
-        "open_circuits": [
-            {
-                "mailer": row.alias,
-                **attributes(row, ("opened_at", "probe_at", "failures", "status_code", "reason")),
-                "in_use": row.account in fingerprints,
-            }
-            for row in OpenCircuit.objects.using(using()).order_by("alias", "opened_at")
-        ],
+        "mails": mails or None,
+        "refused": readings.value(outbox.REFUSED),
+        "sent_twice": readings.value(outbox.SENT_TWICE),
+        "waiting": {lane: _waiting(readings, lane) for lane in mails} or None,
+        "seconds_to_reconcile": readings.value(outbox.NEXT_RECONCILED),
+        "without_account": unserved if mails else None,
+        "open_circuits": _open_circuits() if mails else None,
+        "workers": {queue: reading.value for (queue,), reading in readings.of(WORKERS).items()} or None,
     }
 
 
-def _mails(**conditions: object) -> "QuerySet[Mail]":
-    return Mail.objects.using(using()).filter(**conditions)
-
-
-def _waiting(lane: Mail.Lane) -> dict[str, Any]:
+def _waiting(readings: Readings, lane: str) -> dict[str, Any]:
     """Of the waiting mails: how many are due, since when, and when the next one is."""
-    due = Q(due__lte=database_now(using()))
-    figures = _mails(state=State.WAITING, lane=lane).aggregate(
-        due_now=Count("pk", filter=due),
-        due_since=Min("due", filter=due),
-        next_due=Min("due", filter=~due),
-    )
-    seconds = _seconds_to(figures["due_since"])
+    due_now = readings.value(outbox.DUE, lane)
     return {
-        "due_now": figures["due_now"],
-        "seconds_due": None if seconds is None else -seconds,
-        "seconds_to_next": _seconds_to(figures["next_due"]),
+        "due_now": due_now,
+        "seconds_due": readings.value(outbox.OLDEST_DUE, lane) if due_now else None,
+        "seconds_to_next": readings.value(outbox.NEXT_DUE, lane),
     }
 
 
-def _seconds_to(time: datetime | None) -> int | None:
-    return None if time is None else round((time - database_now(using())).total_seconds())
+def _open_circuits() -> list[dict[str, Any]]:
+    in_use = {circuit.account for circuit in paused_accounts().values()}
+    return [
+        {
+            "mailer": circuit.alias,
+            **attributes(circuit, ("opened_at", "probe_at", "failures", "status_code", "reason")),
+            "in_use": circuit.account in in_use,
+        }
+        for circuit in OpenCircuit.objects.order_by("alias", "opened_at")
+    ]
 
 
-def outbox_page(figures: dict[str, Any]) -> Iterator[str]:
-    """The figures as text."""
+def outbox_page(readings: Readings) -> Iterator[str]:
+    """The figures as text, as far as the servers answered."""
+    figures = outbox_as_json(readings)
+    if figures["mails"]:
+        yield from _mails(figures)
+    warnings = readings.lines(WORKERS, outbox.WITHOUT_ACCOUNT, outbox.OLDEST_DUE, least=Level.ADVICE)
+    if warnings:
+        yield "\n" + "\n".join(warnings)
+    header = ("paused mailer", "tried again (UTC)", "tries", "SendGrid's words")
+    yield from section(header, [_cells(circuit) for circuit in figures["open_circuits"] or ()])
+
+
+def _mails(figures: dict[str, Any]) -> Iterator[str]:
     rows = [
         (lane, state, count, _words(state, figures["waiting"][lane], figures["seconds_to_reconcile"]))
         for lane, counts in figures["mails"].items()
@@ -90,10 +91,6 @@ def outbox_page(figures: dict[str, Any]) -> Iterator[str]:
         yield f"\nSendGrid refuses the recipients of {counted(figures['refused'], 'failed mail')}."
     if figures["sent_twice"]:
         yield f"\nSendGrid has accepted {counted(figures['sent_twice'], 'mail')} twice: list --sent-twice"
-    if warnings := [*_warnings(figures)]:
-        yield "\n" + "\n".join(warnings)
-    header = ("paused mailer", "tried again (UTC)", "tries", "SendGrid's words")
-    yield from section(header, [_cells(circuit) for circuit in figures["open_circuits"]])
 
 
 def _words(state: str, waiting: dict[str, Any], to_reconcile: int | None) -> str:
@@ -108,17 +105,6 @@ def _words(state: str, waiting: dict[str, Any], to_reconcile: int | None) -> str
         decision = span(max(to_reconcile or 0, 0))
         return f"SendGrid may have them; its events tell, or it is decided in {decision}"
     return _MEANINGS[state]
-
-
-def _warnings(figures: dict[str, Any]) -> Iterator[str]:
-    for alias, count in figures["without_account"].items():
-        yield f"WARNING: {counted(count, 'mail')} for the mailer {printable(alias)}, which has no API key."
-    if figures["without_account"] or any(circuit["in_use"] for circuit in figures["open_circuits"]):
-        return  # late mails have one of these causes: a warning about workers would mislead
-    for lane, waiting in figures["waiting"].items():
-        if (waiting["seconds_due"] or 0) > LATE:
-            queue = f"sendgrid.{lane}"
-            yield f"WARNING: Nobody posts the {lane} lane. Does a worker run, with the queue {queue}?"
 
 
 def _cells(circuit: dict[str, Any]) -> tuple[object, ...]:

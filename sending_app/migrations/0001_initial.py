@@ -21,6 +21,9 @@ class Migration(migrations.Migration):
                 ('status_code', models.PositiveSmallIntegerField(null=True)),
                 ('reason', models.TextField(blank=True)),
             ],
+            options={
+                'base_manager_name': 'objects',
+            },
         ),
         migrations.CreateModel(
             name='OutboxMessage',
@@ -79,6 +82,9 @@ class Migration(migrations.Migration):
                 ('content', models.BinaryField()),
                 ('message', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='attachments', to='sending_app.outboxmessage')),
             ],
+            options={
+                'base_manager_name': 'objects',
+            },
         ),
         migrations.CreateModel(
             name='Recipient',

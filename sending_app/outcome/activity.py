@@ -52,7 +52,7 @@ def _write(buckets: Sequence[_Bucket]) -> None:
         for account, second in buckets
     ]
     try:
-        WebhookActivity.objects.using(using()).bulk_create(rows, ignore_conflicts=True)
+        WebhookActivity.objects.bulk_create(rows, ignore_conflicts=True)
     except (DatabaseError, InterfaceError) as error:
         logger.warning("Could not record webhook activity (%d rows): %s", len(rows), type(error).__name__)
         return
@@ -69,7 +69,7 @@ def silence(
     All times are by the clock of Redis.
     """
     length = bucket_length()
-    rows = WebhookActivity.objects.using(using()).filter(account=account, at__gt=since - length, at__lt=until)
+    rows = WebhookActivity.objects.filter(account=account, at__gt=since - length, at__lt=until)
     return first_gap(list(rows.order_by("at").values_list("at", flat=True)), length, since, until, longest)
 
 
@@ -91,4 +91,4 @@ def first_gap(
 
 def remove_old_activity(before: datetime) -> None:
     """Remove older rows."""
-    WebhookActivity.objects.using(using()).filter(at__lt=before).delete()
+    WebhookActivity.objects.filter(at__lt=before).delete()

@@ -16,6 +16,7 @@ from django.db import InterfaceError, OperationalError, transaction
 
 from events_app.shared.addresses import comparable
 from events_app.shared.database import AnyOf, database_now
+from events_app.shared.log import failures
 from events_app.signals import TrackingEvent
 from sending_app import sql
 from sending_app.models import Mail, Recipient
@@ -56,9 +57,12 @@ class Feedback:
         )
 
 
-def apply_events(events: Sequence[TrackingEvent], received_at: Sequence[datetime], **_: Any) -> None:
+def apply_events(
+    events: Sequence[TrackingEvent], received_at: Sequence[datetime], **_: Any
+) -> dict[str, str] | None:
     """Apply the feedback of these events. The receiver of `events_app.signals.stored`.
 
+    Return the `traceparent` of the spans that sent the mails, by message id, as far as there are any.
     Raises OperationalError, InterfaceError and SoftTimeLimitExceeded: the events must wait too. Any other
     error is logged, and the events are stored.
     """
@@ -68,38 +72,42 @@ def apply_events(events: Sequence[TrackingEvent], received_at: Sequence[datetime
             with suppress(ValueError):  # an id of another system
                 by_id[uuid.UUID(event.message_id)].append((event, at))
     if not by_id:
-        return
+        return None
     try:
         with transaction.atomic(using=using()):
-            _apply_events(by_id, using())
+            return _apply_events(by_id, using())
     except (OperationalError, InterfaceError, SoftTimeLimitExceeded):
         raise
-    except Exception:
-        logger.exception("The feedback of %d events could not be applied", len(events))
+    except Exception as error:  # noqa: BLE001 (the events must be stored)
+        failures.report("The feedback of %d events could not be applied", len(events), error=error)
+    return None
 
 
 #: Events with their time of arrival at the webhook.
 _ById: TypeAlias = defaultdict[uuid.UUID, list[tuple[TrackingEvent, datetime]]]
 
 
-def _apply_events(by_id: _ById, database: str) -> None:
+def _apply_events(by_id: _ById, database: str) -> dict[str, str] | None:
     recipients = Recipient.objects.using(database).filter(AnyOf("message_id", list(by_id)))
     of_mail = (
         "mail",
         "mail__account",
+        "mail__accepted_at",
         "mail__first_event_at",
         "mail__x_message_id",
         "mail__unknown_outcomes",
+        "mail__traceparent",
     )
     rows = list(recipients.values_list("pk", "message_id", "address", *of_mail))
     if not rows:
-        return
+        return None
     now = database_now(database)
     mails: dict[int, Feedback] = {}
     updates: dict[int, RecipientUpdate] = {}
     arrivals: set[tuple[str, datetime]] = set()
     unknown: set[int] = set()
-    for pk, message_id, address, mail, account, first_event_at, x_message_id, unknown_outcomes in rows:
+    for pk, message_id, address, mail, account, accepted_at, first_event_at, *rest in rows:
+        x_message_id, unknown_outcomes, _ = rest
         arrived = by_id[message_id]
         feedback = mails.setdefault(mail, Feedback(first_event_at, x_message_id, arrived[0][1]))
         for event, at in arrived:
@@ -108,13 +116,14 @@ def _apply_events(by_id: _ById, database: str) -> None:
                 unknown.add(mail)
             feedback.apply(event, at)
             if comparable(event.recipient or "") == address:
-                updates.setdefault(pk, RecipientUpdate()).apply(event, now)
+                updates.setdefault(pk, RecipientUpdate(accepted_at=accepted_at)).apply(event, now)
     if unknown:
         _add_parts(mails, unknown, database)
     # Mails before recipients, the order in which a failing mail locks rows.
     _apply_feedback({pk: mail for pk, mail in mails.items() if mail.is_new}, database, now)
     apply_updates(updates, database)
     activity.record(arrivals)
+    return {str(message_id): traceparent for _, message_id, *_, traceparent in rows if traceparent}
 
 
 def _add_parts(feedback: dict[int, Feedback], unknown: set[int], database: str) -> None:
@@ -155,7 +164,7 @@ def _apply_feedback(feedback: dict[int, Feedback], database: str, now: datetime)
         # An id of another form cannot be compared with the ids in events.
         known = {x_message_id} if _MODERN.fullmatch(x_message_id) else set()
         if len(request_ids | known) > 1 and row.filter(sent_twice=False).update(sent_twice=True):
-            logger.error("SendGrid has accepted mail %d twice", pk)
+            logger.error("SendGrid has accepted mail %d twice", pk, extra={"mail": pk})
         if state in _GIVEN_UP:
             requeue(pk)
     newly_accepted = [pk for pk, state, _ in before if state not in _NOTIFIED]
@@ -170,7 +179,7 @@ _GIVEN_UP = (Mail.State.FAILED, Mail.State.CANCELLED)
 
 
 def _notify(pks: list[int]) -> None:
-    for mail in Mail.objects.using(using()).filter(pk__in=pks).select_related("message"):
+    for mail in Mail.objects.filter(pk__in=pks).select_related("message"):
         notify.accepted(mail)
 
 

@@ -1,9 +1,9 @@
-"""Operator actions on mails: retry, cancel, and settle an unknown outcome.
+"""Operator actions on mails: retry, cancel, park, and settle an unknown outcome.
 
 No action changes a mail while a worker is posting the mail. Proof of acceptance overrides an operator: the
 mail is accepted. An action returns numbers of mails:
 
-- `retried`, `cancelled` or `settled`: changed by the action;
+- `retried`, `cancelled`, `parked` or `settled`: changed by the action;
 - `in_progress`: left alone, because a worker is posting;
 - `accepted`: there is proof of acceptance;
 - `empty`: left alone, because retention has deleted the content;
@@ -19,6 +19,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Coalesce
 
+from events_app.shared.changes import BY_HAND, Operator
 from events_app.shared.database import database_now
 from sending_app.models import Mail
 from sending_app.outbox import using
@@ -29,8 +30,10 @@ State = Mail.State
 #: Mails that a transaction changes; a mail may have a thousand recipients.
 SLICE = 100
 
+_PARKED = "SendGrid may have this mail already."
 
-def retry_mails(pks: Sequence[int], with_refused: bool = False) -> Counter[str]:
+
+def retry_mails(pks: Sequence[int], with_refused: bool = False, operator: Operator = BY_HAND) -> Counter[str]:
     """Post failed and deferred mails now. Mails with refused recipients are only posted `with_refused`.
 
     The count of attempts goes on. The age begins anew, or the age limit would fail the mails at once.
@@ -46,16 +49,13 @@ def retry_mails(pks: Sequence[int], with_refused: bool = False) -> Counter[str]:
                 "further_requests": 0,
                 "refusal_named": False,
             }
-        retried = _change(mail, now, "retried", **changes)
+        retried = _change(mail, now, operator, "retried", **changes)
         if retried and mail.state == State.FAILED:
             recipients.requeue(mail)
         return retried
 
-    failed = _mails(pks).filter(state=State.FAILED)
-    empty = failed.filter(personalizations=None).count()
-    refused = 0 if with_refused else failed.filter(refused=True, personalizations__isnull=False).count()
-    retried = _apply(retry, retryable_mails(pks, with_refused), pks, "retried")
-    return retried + Counter(empty=empty, refused=refused)
+    counts = _apply(retry, retryable_mails(pks, with_refused), pks, "retried", operator)
+    return counts + count_not_retryable(pks, with_refused)
 
 
 def retryable_mails(pks: Sequence[int], with_refused: bool = False) -> "QuerySet[Mail]":
@@ -65,16 +65,24 @@ def retryable_mails(pks: Sequence[int], with_refused: bool = False) -> "QuerySet
     return _mails(pks).filter(deferred | (failed if with_refused else failed & Q(refused=False)))
 
 
-def cancel_mails(pks: Sequence[int]) -> Counter[str]:
+def count_not_retryable(pks: Sequence[int], with_refused: bool = False) -> Counter[str]:
+    """Numbers of failed mails that `retry_mails` leaves alone, by reason."""
+    failed = _mails(pks).filter(state=State.FAILED)
+    empty = failed.filter(personalizations=None).count()
+    refused = 0 if with_refused else failed.filter(refused=True, personalizations__isnull=False).count()
+    return Counter(empty=empty, refused=refused)
+
+
+def cancel_mails(pks: Sequence[int], operator: Operator = BY_HAND) -> Counter[str]:
     """Cancel waiting and unsettled mails. SendGrid still sends a mail that it has accepted."""
 
     def cancel(mail: Mail, now: datetime) -> bool:
-        cancelled = _change(mail, now, "cancelled", state=State.CANCELLED, finished_at=now)
+        cancelled = _change(mail, now, operator, "cancelled", state=State.CANCELLED, finished_at=now)
         if cancelled:
             recipients.mark_failed(mail)
         return cancelled
 
-    return _apply(cancel, cancellable_mails(pks), pks, "cancelled")
+    return _apply(cancel, cancellable_mails(pks), pks, "cancelled", operator)
 
 
 def cancellable_mails(pks: Sequence[int]) -> "QuerySet[Mail]":
@@ -82,17 +90,37 @@ def cancellable_mails(pks: Sequence[int]) -> "QuerySet[Mail]":
     return _mails(pks).filter(state__in=(State.WAITING, State.UNKNOWN, State.PARKED))
 
 
-def settle_mails(pks: Sequence[int], sent: bool) -> Counter[str]:
+def park_mails(pks: Sequence[int], operator: Operator = BY_HAND) -> Counter[str]:
+    """Park all mails that a worker would post or reconcile, so that none leaves without an operator.
+
+    For a database restored from a backup: SendGrid may have got these mails after the backup.
+    """
+
+    def park(mail: Mail, now: datetime) -> bool:
+        changes = record.unknown_changes(mail, ended=mail.due) if mail.state == State.POSTING else {}
+        changes |= {"state": State.PARKED, "due": now, "error": f"Parked by {operator.name}: {_PARKED}"}
+        return _change(mail, now, operator, "parked", **changes)
+
+    return _apply(park, parkable_mails(pks), pks, "parked", operator)
+
+
+def parkable_mails(pks: Sequence[int]) -> "QuerySet[Mail]":
+    """The mails that `park_mails` would change. A worker may still be posting within its lease."""
+    expired = Q(state=State.POSTING, due__lte=database_now(using()))
+    return _mails(pks).filter(expired | Q(state__in=(State.WAITING, State.UNKNOWN)))
+
+
+def settle_mails(pks: Sequence[int], sent: bool, operator: Operator = BY_HAND) -> Counter[str]:
     """Mark unknown and parked mails as sent, or post the mails again as not sent."""
 
     def settle(mail: Mail, now: datetime) -> bool:
         if not sent:
-            return _change(mail, now, "settled as not sent", **_due(now))
+            return _change(mail, now, operator, "settled as not sent", **_due(now))
         accepted_at = Coalesce("accepted_at", Value(now))
         changes = {"state": State.ACCEPTED, "accepted_at": accepted_at, "finished_at": now}
-        return _change(mail, now, "settled as sent", **changes, error="", refused=False)
+        return _change(mail, now, operator, "settled as sent", **changes, error="", refused=False)
 
-    return _apply(settle, unsettled_mails(pks), pks, "settled")
+    return _apply(settle, unsettled_mails(pks), pks, "settled", operator)
 
 
 def unsettled_mails(pks: Sequence[int]) -> "QuerySet[Mail]":
@@ -100,28 +128,38 @@ def unsettled_mails(pks: Sequence[int]) -> "QuerySet[Mail]":
     return _mails(pks).filter(state__in=(State.UNKNOWN, State.PARKED))
 
 
+def count_being_posted(pks: Sequence[int]) -> Counter[str]:
+    """The number of mails that every action leaves alone."""
+    return Counter(in_progress=_mails(pks).filter(state=State.POSTING).count())
+
+
 def _mails(pks: Sequence[int]) -> "QuerySet[Mail]":
-    return Mail.objects.using(using()).filter(pk__in=sorted(pks))
+    return Mail.objects.filter(pk__in=sorted(pks))
 
 
 def _apply(
-    act: Callable[[Mail, datetime], bool], rows: "QuerySet[Mail]", pks: Sequence[int], done: str
+    act: Callable[[Mail, datetime], bool],
+    rows: "QuerySet[Mail]",
+    pks: Sequence[int],
+    done: str,
+    operator: Operator,
 ) -> Counter[str]:
     with transaction.atomic(using=using()):
-        in_progress = _mails(pks).filter(state=State.POSTING).count()
         # Locked in order, like every multi-row write. Mails that a worker has leased meanwhile drop out.
-        locked = rows.order_by("pk").select_for_update().defer("personalizations")
+        locked = list(rows.order_by("pk").select_for_update().defer("personalizations"))
         now = database_now(using())
-        changed = [act(mail, now) for mail in locked]
-    return Counter({done: sum(changed), "in_progress": in_progress, "accepted": changed.count(False)})
+        changed = [mail.pk for mail in locked if act(mail, now)]
+        operator.record(changed)
+        in_progress = count_being_posted(pks)
+    return Counter({done: len(changed), "accepted": len(locked) - len(changed), **in_progress})
 
 
 def _due(now: datetime) -> dict[str, Any]:
     return {"state": State.WAITING, "due": now, "created_at": now, "error": ""}
 
 
-def _change(mail: Mail, now: datetime, action: str, **changes: Any) -> bool:
+def _change(mail: Mail, now: datetime, operator: Operator, action: str, **changes: Any) -> bool:
     # Check the state again: SQLite locks no rows.
     row = _mails([mail.pk]).filter(state=mail.state, attempt_token=mail.attempt_token)
-    log = record.log_with(mail, now, f"by hand: {action}")
+    log = record.log_with(mail, now, f"by {operator.name}: {action}")
     return record.update_unless_accepted(row, {**changes, "log": log})

@@ -4,13 +4,19 @@ A status has a rank, and the rank only climbs: a later step of a delivery wins, 
 first. Engagement (opened, clicked, complained, unsubscribed) is stored as separate times.
 """
 
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
+from django.db import transaction
+
+from events_app.shared.counting import count
 from events_app.shared.database import AnyOf
 from events_app.signals import EventType, TrackingEvent
-from sending_app import sql
+from sending_app import counters, sql
+from sending_app.hourly_counts import record_latencies
 from sending_app.models import Mail, Recipient
 from sending_app.outbox import using
 
@@ -38,6 +44,8 @@ RANKED_STATUSES = {
     EventType.BOUNCED: RankedStatus("bounced", 6),
 }
 
+_DELIVERED = RANKED_STATUSES[EventType.DELIVERED]
+
 ENGAGEMENT_TIMES = {
     EventType.OPENED: "opened_at",
     EventType.CLICKED: "clicked_at",
@@ -54,6 +62,8 @@ class RecipientUpdate:
     status_at: datetime | None = None
     reject_reason: str = ""
     engagement_times: dict[str, datetime] = field(default_factory=dict)
+    #: When SendGrid accepted the mail, as far as known before the events.
+    accepted_at: datetime | None = None
 
     def apply(self, event: TrackingEvent, now: datetime) -> None:
         at = event.timestamp or now
@@ -70,15 +80,33 @@ class RecipientUpdate:
             self.engagement_times[column] = min(at, self.engagement_times.get(column, at))
 
 
+def _reached(update: RecipientUpdate, rank: int, times: Sequence[datetime | None]) -> Iterator[str]:
+    """The statuses and engagements that are new to a recipient with this rank and these engagement times."""
+    if update.ranked.rank > rank:
+        yield update.ranked.status
+    for (engagement, column), before in zip(ENGAGEMENT_TIMES.items(), times, strict=True):
+        if before is None and column in update.engagement_times:
+            yield engagement.value
+
+
+def _count_after_commit(reached: Mapping[str, int], database: str) -> None:
+    def count_all() -> None:
+        for status, number in reached.items():
+            count(counters.RECIPIENT_STATUSES, status, by=number)
+
+    transaction.on_commit(count_all, using=database, robust=True)
+
+
 def mark_failed(mail: Mail) -> None:
     """Mark the mail's recipients as failed, unless an event has set a status."""
-    recipients = Recipient.objects.using(using()).filter(mail=mail, rank__lt=FAILED.rank)
-    recipients.update(status=FAILED.status, rank=FAILED.rank)
+    recipients = Recipient.objects.filter(mail=mail, rank__lt=FAILED.rank)
+    failed = recipients.update(status=FAILED.status, rank=FAILED.rank)
+    _count_after_commit({FAILED.status: failed}, using())
 
 
 def requeue(mail: Mail | int) -> None:
     """Undo `mark_failed`: the mail is due again, or SendGrid has the mail after all."""
-    recipients = Recipient.objects.using(using()).filter(mail=mail, rank=FAILED.rank)
+    recipients = Recipient.objects.filter(mail=mail, rank=FAILED.rank)
     recipients.update(status=QUEUED_HERE.status, rank=QUEUED_HERE.rank)
 
 
@@ -88,7 +116,16 @@ def apply_updates(updates: dict[int, RecipientUpdate], database: str) -> None:
         return
     # In order, like every multi-row write: workers that lock rows in different orders deadlock.
     locked = Recipient.objects.using(database).filter(AnyOf("pk", list(updates))).order_by("pk")
-    list(locked.select_for_update().values_list("pk"))
+    before = locked.select_for_update().values_list("pk", "rank", *ENGAGEMENT_TIMES.values())
+    reached: Counter[str] = Counter()
+    latencies: list[tuple[datetime, datetime]] = []
+    for pk, rank, *times in before:
+        update = updates[pk]
+        reached.update(_reached(update, rank, times))
+        if update.ranked == _DELIVERED and rank < _DELIVERED.rank and update.accepted_at and update.status_at:
+            latencies.append((update.accepted_at, update.status_at))
+    record_latencies(latencies, database)
+    _count_after_commit(reached, database)
     sql.move_recipients(
         database,
         [

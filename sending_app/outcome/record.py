@@ -78,10 +78,8 @@ def others_passed(mail: Mail) -> bool:
     """
     if mail.paused_at is None:
         return False
-    opened = (
-        OpenCircuit.objects.using(using()).filter(account=mail.account).values_list("opened_at", flat=True)
-    )
-    others = Mail.objects.using(using()).filter(
+    opened = OpenCircuit.objects.filter(account=mail.account).values_list("opened_at", flat=True)
+    others = Mail.objects.filter(
         account=mail.account, attempted_at__gt=max([mail.paused_at, *opened]), accepted_at__isnull=False
     )
     # An event or an operator may prove the acceptance of an earlier attempt. Only a response is about the
@@ -123,13 +121,13 @@ def _accept_late(mail: Mail, result: SendResult, changes: dict[str, Any]) -> Non
     """
     ids = [uuid.UUID(personalization.id) for personalization in outbox.personalizations_of(mail)]
     with transaction.atomic(using=using()):
-        parts = Recipient.objects.using(using()).filter(AnyOf("message_id", ids)).values("mail")
-        rows = Mail.objects.using(using()).filter(Q(pk=mail.pk) | Q(pk__in=parts))
+        parts = Recipient.objects.filter(AnyOf("message_id", ids)).values("mail")
+        rows = Mail.objects.filter(Q(pk=mail.pk) | Q(pk__in=parts))
         locked = list(rows.select_related("message").order_by("pk").select_for_update(of=("self",)))
         for part in locked:
             # The worker of a newer attempt records the state.
             state = {} if part.state == Mail.State.POSTING else {"state": Mail.State.ACCEPTED}
-            Mail.objects.using(using()).filter(pk=part.pk).update(**changes, **state)
+            Mail.objects.filter(pk=part.pk).update(**changes, **state)
             recipients.requeue(part)
     for part in locked:
         _report_if_sent_twice(part)
@@ -138,8 +136,8 @@ def _accept_late(mail: Mail, result: SendResult, changes: dict[str, Any]) -> Non
 
 
 def _report_if_sent_twice(mail: Mail) -> None:
-    if Mail.objects.using(using()).filter(pk=mail.pk, sent_twice=True).exists():
-        logger.error("SendGrid has accepted mail %d twice", mail.pk)
+    if Mail.objects.filter(pk=mail.pk, sent_twice=True).exists():
+        logger.error("SendGrid has accepted mail %d twice", mail.pk, extra={"mail": mail.pk})
 
 
 def fail(mail: Mail, rows: "QuerySet[Mail]", changes: dict[str, Any]) -> bool:
@@ -160,9 +158,7 @@ def update_unless_accepted(rows: "QuerySet[Mail]", changes: dict[str, Any]) -> b
         return True
     now = database_now(using())
     for mail in rows.filter(PROVEN_ACCEPTED).select_related("message"):
-        unchanged = Mail.objects.using(using()).filter(
-            pk=mail.pk, state=mail.state, attempt_token=mail.attempt_token
-        )
+        unchanged = Mail.objects.filter(pk=mail.pk, state=mail.state, attempt_token=mail.attempt_token)
         if unchanged.update(state=Mail.State.ACCEPTED, finished_at=now, error="", refused=False):
             transaction.on_commit(partial(notify.accepted, mail), using=using(), robust=True)
     return False
@@ -170,8 +166,7 @@ def update_unless_accepted(rows: "QuerySet[Mail]", changes: dict[str, Any]) -> b
 
 def being_posted(mail: Mail) -> "QuerySet[Mail]":
     """The row of the mail, while this attempt is the current attempt."""
-    rows = Mail.objects.using(using())
-    return rows.filter(pk=mail.pk, attempt_token=mail.attempt_token, state=Mail.State.POSTING)
+    return Mail.objects.filter(pk=mail.pk, attempt_token=mail.attempt_token, state=Mail.State.POSTING)
 
 
 def unknown_changes(mail: Mail, ended: datetime) -> dict[str, Any]:
@@ -197,5 +192,9 @@ def explained(mail: Mail, now: datetime, text: str) -> dict[str, Any]:
 
 def log_with(mail: Mail, now: datetime, text: str) -> list[dict[str, str]]:
     """The mail's log with a new entry."""
-    entry = {"at": now.isoformat(timespec="seconds"), "what": clean(text)[:MAX_TEXT]}
-    return [*mail.log, entry][-MAX_LOG_ENTRIES:]
+    return [*mail.log, log_entry(now, text)][-MAX_LOG_ENTRIES:]
+
+
+def log_entry(now: datetime, text: str) -> dict[str, str]:
+    """An entry of a mail's log."""
+    return {"at": now.isoformat(timespec="seconds"), "what": clean(text)[:MAX_TEXT]}

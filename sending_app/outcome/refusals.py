@@ -25,7 +25,7 @@ from sending_app.outcome import notify, recipients, record
 #: Columns that each part copies from the split mail: message, age, attempts and marks.
 _OF_THE_WHOLE = (
     *("message", "lane", "alias", "created_at", "send_at", "attempts", "unknown_outcomes", "attempted_at"),
-    *("unknown_attempts", "unknown_since", "account", "paused_at", "refused"),
+    *("unknown_attempts", "unknown_since", "account", "paused_at", "refused", "task_id", "traceparent"),
 )
 
 
@@ -38,7 +38,7 @@ def record_refusal(mail: Mail, result: SendResult) -> None:
         with transaction.atomic(using=using()):
             # Locked in order, like every write of many rows.
             pks = {mail.split_from or mail.pk, mail.pk}
-            rows = Mail.objects.using(using()).filter(pk__in=pks).order_by("pk")
+            rows = Mail.objects.filter(pk__in=pks).order_by("pk")
             list(rows.select_for_update().values_list("pk"))
             is_current = record.being_posted(mail).exclude(record.PROVEN_ACCEPTED).exists()
             is_split = is_current and _count_requests(mail, divided)
@@ -58,7 +58,7 @@ def record_refusal(mail: Mail, result: SendResult) -> None:
 def _count_requests(mail: Mail, divided: Division) -> bool:
     """Count the requests of these parts for the mail that was split first, if the limits allow them."""
     first, further = mail.split_from or mail.pk, len(divided.remaining)
-    mails = Mail.objects.using(using()).filter(message=mail.message_id)
+    mails = Mail.objects.filter(message=mail.message_id)
     parts = mails.filter(Q(pk=first) | Q(split_from=first))
     is_progress = record.PROVEN_ACCEPTED | Q(refusal_named=True)
     has_progressed = bool(divided.refused) or parts.filter(is_progress).exists()
@@ -95,7 +95,7 @@ def _split(mail: Mail, divided: Division, detail: str) -> Mail:
         )
     part.save(using=using(), force_insert=True)
     ids = [uuid.UUID(personalization.id) for personalization in moved]
-    Recipient.objects.using(using()).filter(AnyOf("message_id", ids), mail=mail).update(mail=part)
+    Recipient.objects.filter(AnyOf("message_id", ids), mail=mail).update(mail=part)
     if divided.refused:
         recipients.mark_failed(part)
         what = (

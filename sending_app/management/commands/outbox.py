@@ -1,23 +1,22 @@
-"""The operator's command for the outbox: find and show mails; retry, cancel and settle them."""
+"""The operator's command for the outbox: find, show and count mails; change and resend them."""
 
-from argparse import RawDescriptionHelpFormatter
-from collections import Counter
+import uuid
+from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Iterator
-from functools import partial
 from operator import attrgetter
 from typing import Any, ClassVar
 
-from django.core.management.base import CommandParser
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.core.management.base import CommandError, CommandParser
+from django.db.models import OuterRef, QuerySet, Subquery
 
 from events_app.shared.console import options as shared_options
-from events_app.shared.console.command import Change, Console, Options, Search
-from events_app.shared.console.terminal import dump
-from sending_app import filters, tasks
+from events_app.shared.console.command import Console, Options, Search
+from events_app.shared.console.terminal import counted, dump
+from events_app.shared.database import filter_columns
+from sending_app import changes, filters, hourly_counts
 from sending_app.management import status
 from sending_app.management.mail_page import MailPage, mail_as_json
-from sending_app.models import Mail, Recipient
-from sending_app.outcome import manual
+from sending_app.models import Mail, OpenCircuit, Recipient
 
 #: Recipients and events on a page without --all.
 FIRST = 50
@@ -32,23 +31,9 @@ SendGrid's own Activity page, which may know the mail by its recipient.
             them TWICE.
 """
 
-_LEFT_ALONE = {
-    "in_progress": "a worker is posting them",
-    "accepted": "there is proof by now that SendGrid has them",
-    "empty": "what they said is gone, at the end of OUTBOX_BODY_DAYS",
-    "refused": "SendGrid refuses their recipients; name a mail by its id to post it all the same",
-}
-
-#: Accepted and cancelled mails never change. Most mails are accepted.
-_MAY_CHANGE = ~Q(state__in=(Mail.State.ACCEPTED, Mail.State.CANCELLED))
-
-_MAYBE_TWICE = "If SendGrid has them after all, their recipients get them twice."
-
-_WAKES = [partial(tasks.wake_for, lane) for lane in Mail.Lane]
-
 
 class Command(Console):
-    help = "Find and show the mails of the outbox; retry, cancel and settle mails."
+    help = "Find and show the mails of the outbox; retry, cancel, park, settle and resend mails."
     noun = "mail"
     search = Search(filters.MailCriteria, filters.find_mails, filters.missing_mails)
     related = "message"
@@ -64,11 +49,6 @@ class Command(Console):
         "mail": lambda mail: ": ".join(filter(None, (mail.first, mail.message.subject))),
         "why": attrgetter("error"),
     }
-    groups: ClassVar = {
-        "state": attrgetter("state"),
-        "lane": attrgetter("lane"),
-        "mailer": attrgetter("alias"),
-    }
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions, parents = self.add_actions(parser)
@@ -77,6 +57,7 @@ class Command(Console):
         parents = [*parents, shared_options.change()]
         actions.add_parser("retry", parents=parents, help="post failed and deferred mails now")
         actions.add_parser("cancel", parents=parents, help="give up waiting, unknown and parked mails")
+        actions.add_parser("park", parents=parents, help="post no waiting and unknown mails until settled")
         settle = actions.add_parser(
             "settle",
             parents=parents,
@@ -87,6 +68,11 @@ class Command(Console):
         answer = settle.add_mutually_exclusive_group(required=True)
         answer.add_argument("--sent", action="store_true", help="SendGrid has the mails")
         answer.add_argument("--not-sent", action="store_true", help="it does not: post the mails again")
+        actions.add_parser("resend", parents=parents, help="send mails again, as new mails with new ids")
+        probe_parents = [shared_options.output(), shared_options.change()]
+        probe = actions.add_parser("probe", parents=probe_parents, help="try paused accounts now")
+        probe.add_argument("--mailer", metavar="ALIAS", help="the mailer that uses the account")
+        actions.add_parser("recount", help="count all accepted mails anew for charts, after an upgrade")
         status_help = "show what waits, what failed, and paused accounts"
         actions.add_parser("status", parents=[shared_options.output()], help=status_help)
 
@@ -98,6 +84,11 @@ class Command(Console):
             "--message-id", metavar="ID", help="the message id in anymail_status and in events"
         )
         group.add_argument("--subject", metavar="TEXT", help="the subject contains this text")
+        shared_options.add_choices(group, "--outcome", "outcomes", filters.RecipientOutcome)
+        group.add_argument("--tag", metavar="TAG", help="the message has this tag")
+        group.add_argument(
+            "--metadata", type=_metadata, metavar="KEY=VALUE", help="the message has this metadata"
+        )
         group.add_argument("--lane", choices=[lane.value for lane in Mail.Lane])
         group.add_argument("--mailer", metavar="ALIAS", help="the mailer that sends the mail")
         group.add_argument("--sent-twice", action="store_true", help="SendGrid has accepted the mail twice")
@@ -113,10 +104,6 @@ class Command(Console):
         full: QuerySet[Any] = super().full(rows).defer("personalizations", "message__content")
         return full
 
-    def group_counts(self, rows: "QuerySet[Any]") -> Counter[tuple[object, ...]]:
-        counts = rows.order_by().values_list("state", "lane", "alias").annotate(Count("pk"))
-        return Counter({(state, lane, alias): count for state, lane, alias, count in counts})
-
     def as_json(self, mail: Any) -> dict[str, Any]:
         return {**mail_as_json(mail), "first_recipient": mail.first}
 
@@ -129,45 +116,46 @@ class Command(Console):
     def _page(self, mail: Mail, options: Options) -> MailPage:
         return MailPage(mail, self.criteria(options), None if options["all"] else FIRST)
 
+    def _recount(self, options: Options) -> None:
+        count = hourly_counts.count_sent(None, Mail.objects.db)
+        self.stdout.write(f"The charts count {counted(count, 'accepted recipient')}.")
+
     def _status(self, options: Options) -> None:
-        figures = status.gather_outbox()
-        self.write([dump(figures)] if options["json"] else status.outbox_page(figures))
+        readings = status.gather_outbox()
+        if options["json"]:
+            self.write([dump(status.outbox_as_json(readings))])
+        else:
+            self.write(status.outbox_page(readings))
+        if faults := readings.faults():
+            raise CommandError("\n".join(faults))
 
     def _retry(self, options: Options) -> None:
-        by_id = bool(options["ids"])
-        change = _change(
-            verb="retry",
-            done="retried",
-            preview=partial(manual.retryable_mails, with_refused=by_id),
-            apply=partial(manual.retry_mails, with_refused=by_id),
-            otherwise="with nothing to retry: accepted, due already, cancelled, or to be settled first",
-            wakes=_WAKES,
-        )
-        self.apply_change(change, options)
+        self.apply_change(changes.retry(with_refused=bool(options["ids"])), options)
 
     def _cancel(self, options: Options) -> None:
-        change = _change(
-            verb="cancel",
-            done="cancelled",
-            preview=manual.cancellable_mails,
-            apply=manual.cancel_mails,
-            otherwise="with nothing to cancel: accepted, or given up already",
-        )
-        self.apply_change(change, options)
+        self.apply_change(changes.cancel(), options)
+
+    def _park(self, options: Options) -> None:
+        self.apply_change(changes.park(), options)
 
     def _settle(self, options: Options) -> None:
-        is_posted_again = options["not_sent"]
-        change = _change(
-            verb="settle",
-            done="settled",
-            preview=manual.unsettled_mails,
-            apply=partial(manual.settle_mails, sent=options["sent"]),
-            otherwise="with nothing to settle: neither unknown nor parked",
-            wakes=_WAKES if is_posted_again else (),
-            warning=_MAYBE_TWICE if is_posted_again else "",
-        )
+        self.apply_change(changes.settle(sent=options["sent"]), options)
+
+    def _resend(self, options: Options) -> None:
+        change = changes.resend(with_refused=bool(options["ids"]), confirmation=uuid.uuid4())
         self.apply_change(change, options)
 
+    def _probe(self, options: Options) -> None:
+        mailer = options["mailer"]
+        if mailer is None and not options["all"]:
+            raise CommandError("Say which account: --mailer ALIAS, or --all.")
+        circuits = filter_columns(OpenCircuit.objects.all(), alias=mailer)
+        self.change_rows(changes.probe(), circuits, options)
 
-def _change(**change: Any) -> Change:
-    return Change(left_alone=_LEFT_ALONE, only=_MAY_CHANGE, size=manual.SLICE, **change)
+
+def _metadata(text: str) -> tuple[str, str]:
+    """A key and a value of metadata. Raises ArgumentTypeError with advice on the syntax."""
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise ArgumentTypeError(f"{text!r} is no metadata. Write KEY=VALUE, such as order=1234.")
+    return key, value

@@ -1,0 +1,5 @@
+"""The admin pages of the outbox. Django imports this package."""
+
+from sending_app.admin import circuits, mails, messages, recipients
+
+__all__ = ["circuits", "mails", "messages", "recipients"]

@@ -1,0 +1,1 @@
+"""The facts about mails and about the account at SendGrid."""
