@@ -1,0 +1,1 @@
+"""The charts: hourly counts as pictures and tables."""
