@@ -6,25 +6,37 @@
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import django
-import environ
 from django.conf import global_settings
+
+from project.environment import Environment
+from workers.broker import beside, broker_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-env = environ.Env()
+env = Environment()
 
 DEBUG = env.bool("DJANGO_DEBUG", default=False)
 # No default: a published key would protect nothing.
 SECRET_KEY = env.str("DJANGO_SECRET_KEY")
 ALLOWED_HOSTS = env.list("DJANGO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1"])
-# For a proxy that terminates TLS and sets X-Forwarded-Proto. No SECURE_SSL_REDIRECT: SendGrid follows none.
-if env.bool("DJANGO_BEHIND_TLS", default=False):
+# Behind a proxy that terminates TLS and sets X-Forwarded-Proto. On by default: a deployer who forgets the
+# variable gets an admin that works over https alone, and no cookies that others on the way can read.
+if env.bool("DJANGO_BEHIND_TLS", default=not DEBUG):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+    SECURE_HSTS_SECONDS = env.int("DJANGO_HSTS_SECONDS", default=30 * 86400)
 CSRF_TRUSTED_ORIGINS = env.list("DJANGO_CSRF_TRUSTED_ORIGINS", default=[])
+# The admin shows mail addresses and the text of mails, so a login lasts a working day and not two weeks.
+SESSION_COOKIE_AGE = 12 * 3600
+SILENCED_SYSTEM_CHECKS = [
+    # Subdomains, and the browsers' preload list, which requires them: SendGrid's branded links are often
+    # http://url1234.mail.example.com below the host name of the site.
+    *("security.W005", "security.W021"),
+    # A redirect to https: SendGrid follows none. Without https no login works, so the admin needs none.
+    "security.W008",
+]
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -36,14 +48,35 @@ INSTALLED_APPS = [
     "django_celery_results",
     "events_app",
     "sending_app",
+    # The overview in the admin. Nothing else needs this line.
+    "overview_app",
     # The deployer's apps with their receivers: a comma-separated list of import paths.
     *env.list("DJANGO_EXTRA_APPS", default=[]),
 ]
 
+# Django 5.2 has no Content-Security-Policy.
+_HAS_CSP = django.VERSION >= (6, 0)
+if _HAS_CSP:
+    from django.utils.csp import CSP
+
+    SECURE_CSP = {
+        "default-src": [CSP.SELF],
+        # A page of the admin has a style of its own, with the nonce.
+        "style-src": [CSP.SELF, CSP.NONCE],
+        "script-src": [CSP.SELF, CSP.NONCE],
+        "form-action": [CSP.SELF],
+        "frame-ancestors": [CSP.NONE],
+        "base-uri": [CSP.NONE],
+        "object-src": [CSP.NONE],
+    }
+
 MIDDLEWARE = [
     # First, because another middleware could respond with a status that makes SendGrid drop an inbound mail.
     "events_app.middleware.KeepInboundMail",
+    # Above what refuses a monitor's request: for its Host, or because it came over http.
+    "events_app.monitoring.middleware.AnswerMonitors",
     "django.middleware.security.SecurityMiddleware",
+    *["django.middleware.csp.ContentSecurityPolicyMiddleware"] * _HAS_CSP,
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -62,6 +95,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                *["django.template.context_processors.csp"] * _HAS_CSP,
             ]
         },
     }
@@ -95,13 +129,11 @@ else:
 REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
 # Messages are only wake-ups, so every broker of Celery is fine. The default is another database of the same
 # Redis, so that clearing the broker never deletes events.
-_broker_database = "0" if urlsplit(REDIS_URL).path.strip("/") == "1" else "1"
-CELERY_BROKER_URL = env.str(
-    "CELERY_BROKER_URL",
-    default=urlsplit(REDIS_URL)._replace(path=f"/{_broker_database}").geturl()
-    if REDIS_URL.startswith("redis")
-    else REDIS_URL,
-)
+CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default=beside(REDIS_URL))
+# An unreadable URL ends each process at its start. Celery's own error would quote the password.
+broker_settings(CELERY_BROKER_URL)
+# Of RabbitMQ: "classic" or "quorum".
+CELERY_QUEUE_TYPE = env.one_of("CELERY_QUEUE_TYPE", "classic", "quorum", default="classic")
 
 # The folder of inbound mails. Web and workers share it, and no one else may read it. Empty: inbound mail is
 # not accepted.
@@ -125,7 +157,7 @@ if django.VERSION >= (6, 1):
     MAILERS = {"default": {"BACKEND": _backend}}
 else:
     EMAIL_BACKEND = _backend
-DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="webmaster@localhost")
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="webmaster@localhost")
 
 ANYMAIL = {
     "SENDGRID_API_KEY": env.str("SENDGRID_API_KEY", default=""),
@@ -150,6 +182,12 @@ ANYMAIL = {
     "SENDGRID_INBOUND_WEBHOOK_BODY_LIMIT": env.int("SENDGRID_INBOUND_WEBHOOK_BODY_LIMIT", default=33_554_432),
     "INBOUND_RETENTION_DAYS": env.int("INBOUND_RETENTION_DAYS", default=30),
     "WEBHOOK_SECRET": env.list("WEBHOOK_SECRET", default=[]),
+    # Several clients, separated by commas, while a secret is being changed.
+    "WEBHOOK_OAUTH_CLIENTS": env.list("WEBHOOK_OAUTH_CLIENTS", default=[]),
+    "WEBHOOK_OAUTH_ISSUER": env.str("WEBHOOK_OAUTH_ISSUER", default=""),
+    "WEBHOOK_OAUTH_JWKS_URL": env.str("WEBHOOK_OAUTH_JWKS_URL", default=""),
+    "WEBHOOK_OAUTH_AUDIENCE": env.list("WEBHOOK_OAUTH_AUDIENCE", default=[]),
+    "WEBHOOK_OAUTH_SCOPES": env.list("WEBHOOK_OAUTH_SCOPES", default=[]),
     "WEBHOOK_ALLOW_INSECURE": env.bool("WEBHOOK_ALLOW_INSECURE", default=False),
     "DEDUPE_BY": env.str("DEDUPE_BY", default="event_id"),
     "RECEIVER_TIME_LIMIT": env.int("RECEIVER_TIME_LIMIT", default=30),
@@ -158,20 +196,50 @@ ANYMAIL = {
     "ATOMIC_DISPATCH": env.bool("ATOMIC_DISPATCH", default=False),
     "EVENT_RETENTION_DAYS": env.int("EVENT_RETENTION_DAYS", default=0) or None,
     "EVENT_BACKLOG_LIMIT": env.int("EVENT_BACKLOG_LIMIT", default=1_000_000),
+    "METRICS_TOKEN": env.str("METRICS_TOKEN", default=""),
     "WORKER_WATCHDOG": env.str("WORKER_WATCHDOG", default="log"),
+    "LOG_TRACEBACKS": env.bool("LOG_TRACEBACKS", default=False),
 }
 
+# The collector of traces. OpenTelemetry's SDK reads its other variables itself.
+OTEL_EXPORTER_OTLP_ENDPOINT = env.collector("OTEL_EXPORTER_OTLP_ENDPOINT", default="")
+# Short: while the collector is away, a process that ends waits for it, twice at most.
+OTEL_EXPORTER_OTLP_TIMEOUT = env.float("OTEL_EXPORTER_OTLP_TIMEOUT", default=3.0)
+OTEL_SERVICE_NAME = env.str("OTEL_SERVICE_NAME", default="sendgrid-pipeline")
+
+# "line" for people, "json" for programs.
+LOG_FORMAT = env.one_of("LOG_FORMAT", "line", "json", default="line")
+_formatters = {
+    "line": "events_app.shared.log.lines.LineFormatter",
+    "json": "events_app.shared.log.json_lines.JsonFormatter",
+}
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"one_line_a_break": {"()": "events_app.worker.log.OneLineABreak"}},
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "filters": {
+        "require_debug_false": {"()": "django.utils.log.RequireDebugFalse"},
+        "one_line_a_break": {"()": "events_app.worker.log.OneLineABreak"},
+        "flood_limit": {"()": "events_app.shared.log.floods.FloodLimit"},
+    },
+    "formatters": {"ours": {"()": _formatters[LOG_FORMAT]}},
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
-            "formatter": "line",
-            "filters": ["one_line_a_break"],
-        }
+            "formatter": "ours",
+            "filters": ["one_line_a_break", "flood_limit"],
+        },
+        # Django's own. It sends nothing without ADMINS.
+        "mail_admins": {
+            "class": "django.utils.log.AdminEmailHandler",
+            "level": "ERROR",
+            "filters": ["require_debug_false", "flood_limit"],
+        },
     },
-    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "root": {"handlers": ["stderr"], "level": env.one_of("LOG_LEVEL", *_LEVELS, default="INFO")},
+    # Without Django's own handlers on the console, which write in their own format.
+    "loggers": {
+        "django": {"level": "NOTSET", "handlers": ["mail_admins"]},
+        "django.server": {"level": "NOTSET", "handlers": [], "propagate": True},
+    },
 }

@@ -7,10 +7,14 @@ from django.core.wsgi import get_wsgi_application
 from django.db import connections
 
 from project.bodies import BodyDeadline
+from workers.tracing import export_spans
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
 application = BodyDeadline(get_wsgi_application())
+
+# Granian imports this module after the fork, in every web process.
+export_spans()
 
 # A database connection belongs to its thread. The server has many threads, so none keeps one after a request.
 for database in connections.settings.values():

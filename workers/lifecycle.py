@@ -1,4 +1,4 @@
-"""At its start a worker logs its receivers, checks its pool and looks for work."""
+"""At its start a worker checks its pool and looks for work."""
 
 import logging
 from typing import Any
@@ -7,29 +7,12 @@ from celery.signals import worker_ready
 
 import events_app.tasks
 import sending_app.tasks
-from events_app.dispatch.kinds import EVENTS
-from events_app.dispatch.replay import connected_receivers
-from events_app.inbound import storage
-from events_app.inbound.store import INBOUND_MAILS
 from events_app.shared import wakeup
 from sending_app.outcome.notify import QUEUED
 from sending_app.signals import backends, post_send, send_failed
 from workers.app import MAIL_QUEUES
 
 logger = logging.getLogger(__name__)
-
-
-@worker_ready.connect(dispatch_uid="workers.lifecycle.log_receivers")
-def log_receivers(**_: Any) -> None:
-    """Log the connected receivers. A receiver missing in the log is not connected and is never called."""
-    for kind, comes in ((EVENTS, True), (INBOUND_MAILS, storage.is_configured())):
-        names = connected_receivers(kind)
-        if names:
-            logger.info("Receivers of %ss: %s", kind.noun, ", ".join(names))
-        elif comes:
-            logger.warning(
-                "No receiver is connected for %ss: they will be stored and reach nobody.", kind.noun
-            )
 
 
 @worker_ready.connect(dispatch_uid="workers.lifecycle.check_pool")
