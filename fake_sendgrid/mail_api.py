@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from fake_sendgrid import http_server, request_validation, responses
+from fake_sendgrid.account_api import AccountApi
 from fake_sendgrid.http_server import Response
 from fake_sendgrid.planned_responses import Condition, PlannedResponses
 from fake_sendgrid.request_log import AcceptedMail, LoggedRequest, RequestLog
@@ -16,7 +17,6 @@ from fake_sendgrid.rules import recipients
 from fake_sendgrid.rules.fault import BAD_REQUEST
 
 _SEND_PATH = "/v3/mail/send"
-_SCOPES_PATH = "/v3/scopes"
 
 
 class MailApi:
@@ -37,6 +37,7 @@ class MailApi:
         self.refused = refused
         self.names_refused = names_refused
         self.planned = PlannedResponses()
+        self.account = AccountApi()
         self._log = log
         self._delay = delay
         self._on_accepted = on_accepted
@@ -79,9 +80,9 @@ class MailApi:
             request_validation.check_api_key(request.headers, self.keys)
         except request_validation.RequestRejected as rejected:
             return rejected.response
-        if path == _SCOPES_PATH and request.method == "GET":
-            return responses.json_response(200, {"scopes": ["mail.send"]})
-        return responses.error(405 if path in (_SEND_PATH, _SCOPES_PATH) else 404)
+        if answer := self.account.respond(request):
+            return answer
+        return responses.error(405 if path == _SEND_PATH else 404)
 
     def _handle_send(self, request: http_server.Request) -> ApiResponse:
         at = time.time()

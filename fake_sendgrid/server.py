@@ -1,6 +1,8 @@
 """FakeSendGrid: accepts v3 mail/send requests, responds as planned, and posts events and inbound mail."""
 
+import json
 import random
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Container
@@ -8,13 +10,16 @@ from email.message import EmailMessage
 from functools import partial
 from typing import Self
 
-from fake_sendgrid import http_server, inbound_form, scenarios
+from fake_sendgrid import http_server, inbound_form, scenarios, settings_api
+from fake_sendgrid.account_api import AccountApi
 from fake_sendgrid.event_webhook import EventPost, EventWebhook, PostingOptions
+from fake_sendgrid.event_webhooks import EventWebhooks
 from fake_sendgrid.events import Event
 from fake_sendgrid.http_server import HttpServer, Response
 from fake_sendgrid.inbound_webhook import InboundDelivery, InboundWebhook
 from fake_sendgrid.mail_api import MailApi
 from fake_sendgrid.multipart_form import MultipartForm
+from fake_sendgrid.parse_settings import ParseSettings
 from fake_sendgrid.planned_responses import Condition
 from fake_sendgrid.recipient_replies import RecipientReplies, reply_to
 from fake_sendgrid.request_log import AcceptedMail, LoggedRequest, RequestLog
@@ -31,6 +36,9 @@ class FakeSendGrid:
     `scenarios.sends_reply`). A mail to one of the `refused` addresses gets a 400, which names the places of
     the addresses if `names_refused`; both may change at any time. Each mail takes `delay` seconds. The last
     `keep` mails and requests are kept (None: all).
+
+    The API of webhook settings makes further webhooks, each with its own URL and key: `event_webhooks`, and
+    `parse_settings` for the mail to a host name.
     """
 
     def __init__(  # noqa: PLR0913 (each option has a name)
@@ -72,6 +80,10 @@ class FakeSendGrid:
         self._replies = RecipientReplies(self._log)
         self._event_webhook = EventWebhook(self.sender, posting, seed=seed, on_post=self._handle_event_post)
         self._event_webhook.url = webhook_url
+        self._replying = threading.Lock()
+        self.event_webhooks = EventWebhooks(self._handle_event_post)
+        self.parse_settings = ParseSettings(on_inbound)
+        self.settings_api = settings_api.SettingsApi(self.event_webhooks, self.parse_settings)
         self._server.open()
 
     def __enter__(self) -> Self:
@@ -86,6 +98,8 @@ class FakeSendGrid:
         self._server.close()
         self._event_webhook.close()
         self._inbound_webhook.close()
+        self.event_webhooks.close()
+        self.parse_settings.remove_all()
 
     @property
     def keys(self) -> Container[str] | None:
@@ -110,6 +124,11 @@ class FakeSendGrid:
     @names_refused.setter
     def names_refused(self, names: bool) -> None:
         self._api.names_refused = names
+
+    @property
+    def account(self) -> AccountApi:
+        """What SendGrid tells about the account of the keys."""
+        return self._api.account
 
     @property
     def url(self) -> str:
@@ -180,16 +199,20 @@ class FakeSendGrid:
         """
         self._api.forget()
         self._event_webhook.clear()
+        self.event_webhooks.clear()
         self._inbound_webhook.clear()
         self._fired.clear()
 
     def reset(self) -> None:
-        """As at the start without options: no URLs of webhooks, plans, refused addresses, mails and events.
+        """As at the start without options: no webhooks, plans, refused addresses, mails and events.
 
         The API keys and the signing key stay.
         """
         self.webhook_url = self.inbound_url = None
         self.refused, self.posting = (), PostingOptions()
+        self.event_webhooks.remove_all()
+        self.parse_settings.remove_all()
+        self.settings_api.clear()
         self.clear()
         self.forget()
 
@@ -221,7 +244,9 @@ class FakeSendGrid:
         for name in ("event", "email", "sg_message_id"):
             if not isinstance(event[name], str):
                 raise ValueError(f"{name} of an event must be a string")
-        self._event_webhook.add(event)
+        if self._posts_to_webhook_url():
+            self._event_webhook.add(event)
+        self.event_webhooks.add(event)
         return event
 
     def reply(self, mail: AcceptedMail, text: str, recipient: str | None = None) -> InboundDelivery:
@@ -266,6 +291,7 @@ class FakeSendGrid:
     def wait_until_posted(self, seconds: float) -> None:
         """Wait until the webhook has accepted (2xx) every event of every mail. Raises TimeoutError."""
         self._event_webhook.wait_until_posted(seconds)
+        self.event_webhooks.wait_until_posted(seconds)
 
     def receive(self, mail: EmailMessage | bytes | MultipartForm) -> InboundDelivery:
         """Post a mail to `inbound_url` in the background, as Inbound Parse does.
@@ -273,10 +299,10 @@ class FakeSendGrid:
         A mail without a form gets that of `inbound_form.parsed_form`. The delivery can be waited for: it ends
         when the mail is accepted (2xx) or lost (3xx, 4xx).
         """
-        answered = str(mail["In-Reply-To"] or "") if isinstance(mail, EmailMessage) else ""
-        return self._inbound_webhook.deliver(
-            mail if isinstance(mail, MultipartForm) else inbound_form.parsed_form(mail), answered or None
-        )
+        answered = (str(mail["In-Reply-To"] or "") if isinstance(mail, EmailMessage) else "") or None
+        form = mail if isinstance(mail, MultipartForm) else inbound_form.parsed_form(mail)
+        delivery = self.parse_settings.deliver(_host_of(form), form, answered)
+        return delivery or self._inbound_webhook.deliver(form, answered)
 
     @property
     def received(self) -> list[InboundDelivery]:
@@ -285,7 +311,9 @@ class FakeSendGrid:
 
     def _handle_event_post(self, post: EventPost) -> None:
         if post.succeeded and self.inbound_url:
-            for reply in self._replies.to(post.events):
+            with self._replying:  # several webhooks post the same event
+                replies = list(self._replies.to(post.events))
+            for reply in replies:
                 self.receive(reply)
         for callback in self._on_post:
             callback(post)
@@ -293,9 +321,28 @@ class FakeSendGrid:
     def _schedule_events(self, mail: AcceptedMail) -> None:
         if not mail.sandbox:
             make = partial(scenarios.events, mail.body, mail.x_message_id, int(mail.at), self._rng)
-            self._event_webhook.schedule(make)
+            if self._posts_to_webhook_url():
+                self._event_webhook.schedule(make)
+            self.event_webhooks.schedule(make)
+
+    def _posts_to_webhook_url(self) -> bool:
+        # Without any webhook, events wait for a `webhook_url`.
+        return bool(self.webhook_url) or not len(self.event_webhooks)
 
     def _respond(self, request: http_server.Request) -> Response | None:
+        if refusal := self.account.forbids(request):
+            return Response(403, refusal.headers, refusal.body)
+        if request.path.startswith(settings_api.PATH):
+            return self.settings_api.respond(request, self.keys)
         if self._other_paths and not request.path.startswith("/v3/"):
             return self._other_paths(request)
         return self._api.respond(request)
+
+
+def _host_of(form: MultipartForm) -> str:
+    """The host name of the first recipient in the envelope."""
+    envelopes = [part.value for part in form.parts if part.name == "envelope"]
+    try:
+        return str(json.loads(envelopes[0])["to"][0]).rpartition("@")[2].lower()
+    except (ValueError, LookupError, TypeError):
+        return ""

@@ -29,6 +29,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from fake_sendgrid.oauth import AccessTokens, OAuthClient, asks_for_new_token
+
 #: The content type of a post of events.
 _EVENTS_CONTENT_TYPE = "application/json;charset=utf-8"
 
@@ -43,7 +45,10 @@ def event_batch(events: Iterable[Mapping[str, Any] | bytes]) -> bytes:
 
 
 class WebhookSender:
-    """Posts to webhooks with one signing key."""
+    """Posts to webhooks with one signing key, and with the tokens of a client of OAuth if there is one."""
+
+    #: None: posts have no token.
+    tokens: AccessTokens | None = None
 
     def __init__(self, private_key: EllipticCurvePrivateKey | None = None) -> None:
         self._private_key = private_key or generate_private_key(SECP256R1())
@@ -64,6 +69,13 @@ class WebhookSender:
         if not isinstance(key, EllipticCurvePrivateKey) or not isinstance(key.curve, SECP256R1):
             raise ValueError(f"{file} holds no private key of the curve P-256")
         return cls(key)
+
+    def authorize(self, client: OAuthClient | None) -> None:
+        """Post with this client's tokens from now on, or without a token."""
+        if client is None:
+            self.tokens = None
+        elif self.tokens is None or self.tokens.client != client:
+            self.tokens = AccessTokens(client)
 
     def headers(
         self, body: bytes, timestamp: int | None = None, *, content_type: str = _EVENTS_CONTENT_TYPE
@@ -87,7 +99,27 @@ class WebhookSender:
         *,
         content_type: str = _EVENTS_CONTENT_TYPE,
     ) -> requests.Response:
-        """Raises requests.RequestException."""
-        post = session.post if session else requests.post
-        headers = self.headers(body, content_type=content_type)
-        return post(url, data=body, headers=headers, timeout=timeout, allow_redirects=False)
+        """Raises requests.RequestException.
+
+        Events are posted again with a new token when the answer asks for it. A mail is not: SendGrid does not
+        document this for Inbound Parse, where a 4xx loses the mail.
+        """
+        if session is None:
+            with requests.Session() as own_session:
+                return self.post(url, body, timeout, own_session, content_type=content_type)
+        headers, tokens = self.headers(body, content_type=content_type), self.tokens
+        token = tokens.get(session) if tokens else ""
+        response = _post(session, url, body, timeout, headers, token)
+        if tokens and content_type == _EVENTS_CONTENT_TYPE and asks_for_new_token(response):
+            tokens.forget(token)
+            response = _post(session, url, body, timeout, headers, tokens.get(session))
+        return response
+
+
+def _post(  # noqa: PLR0913, PLR0917 (a request has as many parts)
+    session: requests.Session, url: str, body: bytes, timeout: float, headers: Mapping[str, str], token: str
+) -> requests.Response:
+    authorization = {"Authorization": f"Bearer {token}"} if token else {}
+    return session.post(
+        url, data=body, headers={**headers, **authorization}, timeout=timeout, allow_redirects=False
+    )
