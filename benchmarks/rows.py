@@ -57,6 +57,7 @@ _ROWS = (
         "mails/s",
         2,
     ),
+    Row("task_events", "CPU time of a mail, tasks reported to flower", "without reports", "ms", 1.1, True),
     Row("bulk", "Recipients of merges a minute, SendGrid taking 50 ms", "the goal", "recipients/min", 1),
 )
 

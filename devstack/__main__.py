@@ -10,6 +10,8 @@ COMMANDS = {
     "demo": "devstack.demo",
     "test": "devstack.test",
     "up": "devstack.up",
+    "seed": "devstack.seed.command",
+    "screenshots": "devstack.screenshots",
     "bench": "benchmarks.run",
     "chaos": "devstack.chaos",
     "check": "devstack.check",
@@ -28,6 +30,7 @@ def main(argv: list[str]) -> int:
     try:
         status: int = import_module(COMMANDS[argv[0]]).main(argv[1:])
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the reaper may still end processes
         return 130
     return status
 

@@ -20,8 +20,9 @@ import psycopg
 from devstack.fault_injection import FAULT_KINDS, EventPoster, FaultInjector, plan_faults
 from devstack.postgres import Postgres
 from devstack.process import Process
+from devstack.stack import Stack
 from devstack.stalls import StallMonitor
-from devstack.supervisor import SupervisedStack, Supervisor
+from devstack.supervisor import Supervisor
 from devstack.valkey import Valkey
 from devstack.work_log import RECEIVER_CALLS, SENT_MAILS, STOP
 from fake_sendgrid.event_webhook import EventPost
@@ -74,7 +75,7 @@ def main(argv: list[str]) -> int:
                 delay=0.05, seed=options.seed, on_post=lambda post: _record_posted_events(post, poster)
             )
         )
-        deployment = SupervisedStack(folder, _environment(folder, postgres, valkey, sendgrid))
+        deployment = Stack(folder, _environment(folder, postgres, valkey, sendgrid))
         poster = EventPoster(sendgrid.sender, deployment.webhook_url, options.seed)
         sendgrid.webhook_url = deployment.webhook_url
         print(
@@ -151,7 +152,7 @@ def _record_posted_events(post: EventPost, poster: EventPoster) -> None:
         poster.add_posted(event["sg_event_id"] for event in post.events)
 
 
-def _sender_of_mails(deployment: SupervisedStack) -> Process:
+def _sender_of_mails(deployment: Stack) -> Process:
     return deployment.python(
         "mails", f"from devstack.work_log.mails import send_until_stopped; send_until_stopped({_MAIL_EVERY})"
     )

@@ -9,6 +9,7 @@ CHECKS = (
     ("ruff", "check", "."),
     ("mypy",),
     ("lint-imports",),
+    ("hadolint", "Dockerfile"),
 )
 
 

@@ -7,7 +7,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from devstack import event_demo, inbound_demo, mail_demo
+from devstack import event_demo, inbound_demo, mail_demo, metrics_demo
 from devstack.stack import Stack
 from devstack.valkey import Valkey
 from fake_sendgrid.event_webhook import PostingOptions
@@ -24,7 +24,7 @@ def main(argv: list[str]) -> int:
         sendgrid = stack.enter_context(FakeSendGrid(posting=PostingOptions(duplicates=0.3, disorder=0.3)))
         closed = folder / "crm-is-closed"
         closed.touch()
-        deployment = Stack(folder, _environment(folder, valkey, sendgrid, closed))
+        deployment = stack.enter_context(Stack(folder, _environment(folder, valkey, sendgrid, closed)))
         sendgrid.webhook_url = deployment.webhook_url
         sendgrid.inbound_url = deployment.inbound_url
         print(
@@ -33,12 +33,14 @@ def main(argv: list[str]) -> int:
         )
         deployment.manage("migrate", "--verbosity", "0")
         for start in (deployment.web, deployment.worker, deployment.mailer, deployment.beat):
-            stack.enter_context(start())
+            start()
         events, events_good = event_demo.run(deployment, sendgrid.sender, closed)
         mails, mails_good = mail_demo.run(deployment, sendgrid)
         inbound, inbound_good = inbound_demo.run(deployment, sendgrid)
-        print(json.dumps({**events, **mails, **inbound}), flush=True)
-    if not (events_good and mails_good and inbound_good):
+        figures = {**events, **mails, **inbound}
+        metrics_good = metrics_demo.run(deployment, figures)
+        print(json.dumps(figures), flush=True)
+    if not (events_good and mails_good and inbound_good and metrics_good):
         print(f"The logs are in {folder}.", flush=True)
         return 1
     shutil.rmtree(folder)
@@ -60,4 +62,5 @@ def _environment(folder: Path, valkey: Valkey, sendgrid: FakeSendGrid, closed: P
         "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY": sendgrid.public_key,
         "SENDGRID_INBOUND_WEBHOOK_VERIFICATION_KEY": sendgrid.public_key,
         "INBOUND_FOLDER": str(folder / "inbound"),
+        "METRICS_TOKEN": metrics_demo.TOKEN,
     }

@@ -164,7 +164,8 @@ def _figures(env: Mapping[str, str]) -> Figures:
     }
     with closing(Redis.from_url(env["REDIS_URL"])) as redis:
         duplicates, retried = (
-            int(redis.hget("{sendgrid:events}:counters", name) or 0) for name in ("duplicate", "retried")
+            int(redis.hget("{sendgrid:events}:counters", name) or 0)
+            for name in ("events_duplicate", "events_retried")
         )
     return Figures(duplicates=duplicates, retried=retried, **count_rows(env, tables))
 

@@ -17,7 +17,7 @@ from statistics import mean, median
 from typing import TypeAlias
 
 ROOT = Path(__file__).parents[1]
-APPS = ("events_app", "sending_app")
+APPS = ("events_app", "sending_app", "overview_app")
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)

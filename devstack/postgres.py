@@ -96,20 +96,26 @@ class Postgres:
             self.data = Path(tempfile.mkdtemp(prefix="pipeline-postgres-", dir=_open_folder()))
             weakref.finalize(self, shutil.rmtree, self.data, ignore_errors=True)
         self.data.mkdir(mode=0o700, exist_ok=True)
-        # Older macOS lacks C.UTF-8. A failed initdb leaves the folder empty.
-        done = self._initdb("C.UTF-8")
-        if done.returncode:
-            done = self._initdb("C")
-        if done.returncode:
-            raise RuntimeError(f"initdb failed: {done.stdout}")
-
-    def _initdb(self, locale: str) -> subprocess.CompletedProcess[str]:
-        options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync"]
         owner = pwd.getpwnam(self.user) if self.user else None
         if owner:
             os.chown(self.data, owner.pw_uid, owner.pw_gid)
+        self._fill_data()
+
+    def _fill_data(self) -> None:
+        """Make the server's files in its folder, which is empty."""
+        options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync"]
+        # Older macOS lacks C.UTF-8. A failed initdb leaves the folder empty.
+        done = self._run("initdb", "--locale=C.UTF-8", *options)
+        if done.returncode:
+            done = self._run("initdb", "--locale=C", *options)
+        if done.returncode:
+            raise RuntimeError(f"initdb failed: {done.stdout}")
+
+    def _run(self, program: str, *options: str) -> subprocess.CompletedProcess[str]:
+        """Run one of PostgreSQL's programs on the server's folder, as the server's user."""
+        owner = pwd.getpwnam(self.user) if self.user else None
         return subprocess.run(
-            [self.programs / "initdb", "-D", self.data, f"--locale={locale}", *options],
+            [self.programs / program, "-D", self.data, *options],
             env=_environment(),
             cwd=self.data,
             user=owner and owner.pw_uid,

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol, Self, TypeVar
@@ -139,11 +139,15 @@ class Process:
     def stop(self, grace: float = 15, *, by: signal.Signals = signal.SIGTERM) -> None:
         """Signal the main process, wait for it, and then kill the whole group."""
         if self.alive:
-            self._popen.send_signal(by)
-            self.thaw()  # a frozen process handles no signal
+            self.terminate(by=by)
             with suppress(subprocess.TimeoutExpired):
                 self._popen.wait(grace)
         self.kill()
+
+    def terminate(self, *, by: signal.Signals = signal.SIGTERM) -> None:
+        """Signal the main process, without waiting for it."""
+        self._popen.send_signal(by)
+        self.thaw()  # a frozen process handles no signal
 
     def kill(self) -> None:
         self._reach(signal.SIGKILL)
@@ -187,6 +191,24 @@ class Process:
                 _REAPER.send(f"drop {self.pid}")
             return False
         return True
+
+
+def stop_all(processes: Iterable[Process], grace: float) -> list[Process]:
+    """Stop processes at the same time. Return those that needed more than `grace` seconds and were killed.
+
+    An exception such as Ctrl-C kills the processes that are left.
+    """
+    running = [process for process in processes if process.alive]
+    deadline = time.monotonic() + grace
+    try:
+        for process in running:
+            process.terminate()
+        while (late := [process for process in running if process.alive]) and time.monotonic() < deadline:
+            time.sleep(0.02)
+    finally:
+        for process in running:
+            process.kill()
+    return late
 
 
 def end_group_with_parent(group: int) -> None:

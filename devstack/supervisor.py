@@ -5,37 +5,19 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Self
 
 from devstack.process import Process
-from devstack.stack import BIN, EVENT_QUEUES, ROOT, Stack
+from devstack.stack import EVENT_QUEUES, Stack
 
 #: The supervised processes that serve queues.
 WORKERS = ("worker", "mailer")
 
 
-class SupervisedStack(Stack):
-    """A deployment that records each process as soon as it starts."""
-
-    def __init__(self, folder: Path, settings: dict[str, str]) -> None:
-        super().__init__(folder, settings)
-        #: The processes by the names of their starts.
-        self.started: dict[str, Process] = {}
-
-    def python(self, name: str, code: str) -> Process:
-        """Start a process that runs `code` with Django set up."""
-        return self._start(name, BIN / "python", ROOT / "manage.py", "shell", "--verbosity", "0", "-c", code)
-
-    def _start(self, name: str, *args: str | Path) -> Process:
-        self.started[name] = process = super()._start(name, *args)
-        return process
-
-
 class SupervisedProcess:
     """One process of the deployment. It is restarted whenever it exits."""
 
-    def __init__(self, name: str, start: Callable[[str], Process], deployment: SupervisedStack) -> None:
+    def __init__(self, name: str, start: Callable[[str], Process], deployment: Stack) -> None:
         self.name = name
         self.is_ready = False
         #: How often it exited by itself or never became ready.
@@ -108,7 +90,7 @@ class SupervisedProcess:
 class Supervisor:
     """Keeps web, beat, a worker for events and a mailer running."""
 
-    def __init__(self, deployment: SupervisedStack) -> None:
+    def __init__(self, deployment: Stack) -> None:
         self._deployment = deployment
         self.workers: dict[str, SupervisedProcess] = {}
         self._others: list[SupervisedProcess] = []

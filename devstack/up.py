@@ -1,14 +1,14 @@
 """`./dev up`: runs a whole deployment in the foreground, on free ports, until Ctrl-C.
 
-Its database, the data of its Valkey and its password stay in `.dev/` for the next run.
+Its database, the data of its Valkey and its secrets stay in `.dev/` for the next run.
 """
 
 import fcntl
 import secrets
 import shlex
 import sys
-from contextlib import ExitStack
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from devstack.process import Process, free_port, wait_for
@@ -20,13 +20,18 @@ from fake_sendgrid.server import FakeSendGrid
 from fake_sendgrid.webhook_sender import WebhookSender, event_batch
 from fake_sendgrid.website import site
 
+FOLDER = ROOT / ".dev"
+
+#: Seconds that the processes have to stop. What kills them and stops Valkey has the rest of 5 seconds.
+STOP_GRACE = 3
+
 
 def main(argv: list[str]) -> int:
     if argv:
         print("usage: ./dev up", file=sys.stderr)
         return 2
-    folder = ROOT / ".dev"
-    folder.mkdir(exist_ok=True)
+    folder = FOLDER
+    folder.mkdir(mode=0o700, exist_ok=True)
     with ExitStack() as stack, (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -35,7 +40,14 @@ def main(argv: list[str]) -> int:
                 "Another ./dev up is running in this folder; two runs cannot share its data.", file=sys.stderr
             )
             return 1
-        processes = _start(stack, folder)
+        try:
+            processes = _start(stack, folder)
+        except (RuntimeError, TimeoutError) as failure:
+            print(
+                f"{failure}\nThe logs are in {folder}. Remove it if an earlier version made its database.",
+                file=sys.stderr,
+            )
+            return 1
         print("\nCtrl-C ends it.", flush=True)
         ended = wait_for(
             lambda: next((process for process in processes if not process.alive), None),
@@ -51,7 +63,6 @@ def main(argv: list[str]) -> int:
 
 
 def _start(stack: ExitStack, folder: Path) -> list[Process]:
-    password = _password(folder)
     sendgrid = stack.enter_context(
         FakeSendGrid(
             sender=WebhookSender.from_key_file(folder / "sendgrid.pem"),
@@ -63,29 +74,54 @@ def _start(stack: ExitStack, folder: Path) -> list[Process]:
     )
     site.add_to(sendgrid, keep=1000)
     valkey = stack.enter_context(Valkey(folder / "valkey"))
-    deployment = Stack(folder, _environment(folder, valkey, sendgrid, password))
+    deployment = Stack(folder, _environment(folder, valkey, sendgrid))
     print(
         f"Starting {valkey.version}, a SendGrid, web, workers, beat, flower. Logs and data are in {folder}.",
         flush=True,
     )
+    stack.enter_context(_stopped_in_time(deployment))
     sendgrid.webhook_url = deployment.webhook_url
     sendgrid.inbound_url = deployment.inbound_url
     deployment.manage("migrate", "--verbosity", "0")
-    if "admin" not in deployment.manage("shell", "--verbosity", "0", "-c", _USERS):
-        deployment.manage("createsuperuser", "--noinput")
-    worker = partial(deployment.worker, queues=EVENT_QUEUES)
-    starts = (deployment.web, worker, deployment.inbound, deployment.mailer, deployment.beat)
-    processes = [valkey.process, *(stack.enter_context(start()) for start in starts)]
-    processes.append(stack.enter_context(deployment.flower("admin", password)))
+    admin_password, flower_password = _secret(folder / "password"), _secret(folder / "flower-password")
+    deployment.add_admin(admin_password)
+    print("  the database is ready", flush=True)
+    starts: dict[str, Callable[[], Process]] = {
+        "web": deployment.web,
+        "worker": lambda: deployment.worker(queues=EVENT_QUEUES),
+        "inbound": deployment.inbound,
+        "mailer": deployment.mailer,
+        "beat": deployment.beat,
+        "flower": lambda: deployment.flower("admin", flower_password),
+    }
+    for name, start in starts.items():
+        start()
+        print(f"  {name} is running", flush=True)
     sendgrid.sender.post(deployment.webhook_url, event_batch(generate_events(200)))
-    _print_addresses(deployment, sendgrid, password, _manage(folder, deployment))
-    return processes
+    _print_addresses(deployment, sendgrid, _manage(folder, deployment), _secret(folder / "metrics-token"))
+    print(f"\n  Log in as admin: at admin/ with {admin_password}, at flower with {flower_password}")
+    return [valkey.process, *deployment.started.values()]
 
 
-def _environment(folder: Path, valkey: Valkey, sendgrid: FakeSendGrid, password: str) -> dict[str, str]:
+@contextmanager
+def _stopped_in_time(deployment: Stack) -> Iterator[None]:
+    """Stop the processes at the end, and say so. Another Ctrl-C kills them."""
+    try:
+        yield
+    finally:
+        print("\nStopping. Ctrl-C again kills the processes at once.", flush=True)
+        for name in deployment.stop(STOP_GRACE):
+            print(
+                f"  {name} did not stop in {STOP_GRACE} s and was killed. The next run continues its work.",
+                flush=True,
+            )
+        print("Stopped.", flush=True)
+
+
+def _environment(folder: Path, valkey: Valkey, sendgrid: FakeSendGrid) -> dict[str, str]:
     return {
         "DJANGO_DEBUG": "1",
-        "DJANGO_SECRET_KEY": password,
+        "DJANGO_SECRET_KEY": _secret(folder / "secret-key", length=50),
         "DJANGO_EXTRA_APPS": "example_app",
         "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
         "REDIS_URL": valkey.url(0),
@@ -96,17 +132,16 @@ def _environment(folder: Path, valkey: Valkey, sendgrid: FakeSendGrid, password:
         "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY": sendgrid.public_key,
         "SENDGRID_INBOUND_WEBHOOK_VERIFICATION_KEY": sendgrid.public_key,
         "INBOUND_FOLDER": str(folder / "inbound"),
-        "DJANGO_SUPERUSER_USERNAME": "admin",
-        "DJANGO_SUPERUSER_EMAIL": "admin@localhost",
-        "DJANGO_SUPERUSER_PASSWORD": password,
+        "METRICS_TOKEN": _secret(folder / "metrics-token"),
     }
 
 
-def _print_addresses(deployment: Stack, sendgrid: FakeSendGrid, password: str, manage: str) -> None:
+def _print_addresses(deployment: Stack, sendgrid: FakeSendGrid, manage: str, metrics_token: str) -> None:
     print(f"\n  webhook  {deployment.webhook_url} (200 signed events have been posted to it)")
     print(f"  admin    {deployment.url}admin/")
     print(f"  flower   {deployment.flower_url}")
-    print(f"  log in as admin with the password {password}")
+    print(f"  metrics  curl -H 'Authorization: Bearer {metrics_token}' {deployment.metrics_url}")
+    print(f"  doctor   {manage} doctor, or {deployment.url}admin/doctor/")
     print(f"\n  SendGrid {sendgrid.page_url} shows your mails: it delivers none and posts events back.")
     print(f"  Send it a mail:  {manage} sendtestemail ann@example.com bounce@example.com")
     print(f"  and look:        {manage} outbox list")
@@ -118,20 +153,16 @@ def _manage(folder: Path, deployment: Stack) -> str:
     """Write a script that runs manage.py with the deployment's settings; return its path."""
     script = folder / "manage"
     script.touch(mode=0o700)
-    variables = " ".join(shlex.quote(f"{name}={value}") for name, value in deployment.env.items())
+    # `export` is the shell's own, so no value is an argument of a process: others can read arguments.
+    variables = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in deployment.env.items())
     program = shlex.join([sys.executable, str(ROOT / "manage.py")])
-    script.write_text(f'#!/bin/sh\nexec env {variables} {program} "$@"\n')
-    return str(script.relative_to(ROOT))
+    script.write_text(f'#!/bin/sh\n{variables}exec {program} "$@"\n')
+    return str(script.relative_to(ROOT)) if script.is_relative_to(ROOT) else str(script)
 
 
-_USERS = (
-    "from django.contrib.auth.models import User; print(*User.objects.values_list('username', flat=True))"
-)
-
-
-def _password(folder: Path) -> str:
-    file = folder / "password"
-    if not file.exists():
-        file.touch(mode=0o600)
-        file.write_text(secrets.token_urlsafe(12))
+def _secret(file: Path, *, length: int = 12) -> str:
+    """Return the secret in a file; the first run makes it, of this many random bytes."""
+    file.touch(mode=0o600)
+    if not file.read_text():
+        file.write_text(secrets.token_urlsafe(length))
     return file.read_text()

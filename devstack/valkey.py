@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -14,9 +15,13 @@ from devstack.process import Process, free_port, wait_for
 class Valkey:
     """It can be stopped or killed, and started again on the same port with the same data."""
 
-    def __init__(self, directory: Path, port: int | None = None) -> None:
+    def __init__(
+        self, directory: Path, port: int | None = None, options: Mapping[str, str] | None = None
+    ) -> None:
         self.directory = directory
         self.port = port or free_port()
+        #: Further options of valkey.conf.
+        self.options = dict(options or {})
         self.program = find_program()
         self._process: Process | None = None
 
@@ -45,6 +50,7 @@ class Valkey:
             "maxmemory-policy": "noeviction",
             "save": "",
             "daemonize": "no",
+            **self.options,
         }
         arguments = [word for name, value in settings.items() for word in (f"--{name}", value)]
         self._process = Process(
