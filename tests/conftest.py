@@ -1,5 +1,6 @@
 """Fixtures of all tests: a stream for each test, signals without receivers, and both databases."""
 
+import logging
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from pytest_django import Settings
 from devstack import distributions
 from events_app import signals
 from events_app.shared import engine, redis, wakeup
+from events_app.shared.log import floods
 from tests.support import database_cleanup, examples
 from tests.support.databases import Router
 
@@ -53,6 +55,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for flow in flows:
         if not flow.get_closest_marker("quick"):
             flow.add_marker("slow")
+    # Those of minutes first: at the end nothing would run beside them.
+    flows.sort(key=lambda flow: flow.get_closest_marker("timeout") is None)
     others = [item for item in items if item.path.parent.name != "flows"]
     each = len(others) // (len(flows) or 1)
     items[:] = []
@@ -75,6 +79,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return distributions.build(tmp_path_factory.mktemp("dist"))
 
 
+def _flood_limits() -> Iterator[floods.FloodLimit]:
+    """All limits of log lines in this process, on loggers and on the handlers of the settings."""
+    yield from floods.on_loggers.values()
+    for handler in logging.root.handlers + logging.getLogger("django").handlers:
+        yield from (limit for limit in handler.filters if isinstance(limit, floods.FloodLimit))
+
+
 @pytest.fixture(autouse=True)
 def stream(settings: Settings) -> Iterator[str]:
     """A stream of the test's own."""
@@ -83,12 +94,18 @@ def stream(settings: Settings) -> Iterator[str]:
     # Now: the test may leave the settings pointing elsewhere. A class of tests may already be eager.
     with override_settings(ANYMAIL={**settings.ANYMAIL, "EAGER_IN_TESTS": False}):
         server = redis.for_workers()
-    keys = [redis.key(beside) for beside in ("", "wakeup", "waiting", "tick", "counters", "inbound_prune")]
+    keys = [
+        redis.key(beside)
+        for beside in ("", "wakeup", "waiting", "tick", "counters", "inbound_prune", "workers")
+    ]
     # Before the test: what a test has patched is put back only after its own fixtures have ended.
     redis._open_until = wakeup._paused_until = wakeup._redis_paused_until = 0.0
     engine._not_before.clear()
+    for limit in _flood_limits():
+        limit.forget()
     yield name
-    server.delete(*keys, "sendgrid.events", "sendgrid.recovery", "sendgrid.inbound")
+    queues = ("events", "retries", "recovery", "inbound", "mail", "bulk")
+    server.delete(*keys, *(f"sendgrid.{queue}" for queue in queues))
 
 
 @pytest.fixture

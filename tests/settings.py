@@ -39,6 +39,7 @@ DATABASES = {
     },
     "postgres": _env.db_url_config(POSTGRES_URL),
 }
+DATABASES["replica"] = {**DATABASES["default"], "TEST": {}}  # in memory
 DATABASE_ROUTERS = ["tests.support.databases.Router"]
 INSTALLED_APPS = [*INSTALLED_APPS, "example_app"]
 

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shlex
 import tomllib
 from collections.abc import Iterator
 from importlib import import_module
@@ -23,7 +24,7 @@ from tests.support.flows.reverse_proxy import CONFIGURATION
 from workers import app as workers_app
 
 ROOT = Path(__file__).parents[1]
-PRODUCT = ("events_app", "sending_app", "workers", "project")
+PRODUCT = ("events_app", "sending_app", "overview_app", "workers", "project")
 PACKAGES = (*PRODUCT, "example_app", "fake_sendgrid", "devstack", "tests")
 
 #: What stands at the top.
@@ -42,7 +43,7 @@ EXPORTING = (
 
 #: The modules of each app with hand-written SQL. Expressions of the ORM may stand elsewhere.
 SQL_MODULES = {
-    "events_app": {"events_app/sql.py", "events_app/shared/database.py"},
+    "events_app": {"events_app/sql.py", "events_app/shared/database.py", "events_app/shared/search.py"},
     "sending_app": {"sending_app/sql.py"},
 }
 
@@ -131,23 +132,58 @@ def test_the_devstack_has_the_same_queues() -> None:
     assert devstack_stack.MAIL_QUEUES == workers_app.MAIL_QUEUES
 
 
-def test_the_worker_of_the_devstack_serves_all_queues(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    started: list[list[str]] = []
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The commands of the processes that the devstack starts. None of them runs."""
+    commands: list[list[str]] = []
 
     class Started:
         alive = True
 
-        def __init__(self, args: list[str | Path], **_: object) -> None:
-            started.append([str(word) for word in args])
-
-        def output(self) -> str:
-            return "worker@here ready."
+        def __init__(self, args: list[str | Path], log: Path, **_: object) -> None:
+            commands.append([str(word) for word in args])
+            log.write_text("worker@here ready.")
 
     monkeypatch.setattr(devstack_stack, "Process", Started)
+    monkeypatch.setattr(devstack_stack, "is_listening", lambda _: True)
+    return commands
+
+
+def test_the_worker_of_the_devstack_serves_all_queues(started: list[list[str]], tmp_path: Path) -> None:
     devstack_stack.Stack(tmp_path, {}).worker()
     assert option(started[0], "-Q").split(",") == list(workers_app.QUEUES)
+
+
+# --- Flower ---
+
+
+def celery_commands(program: str) -> list[list[str]]:
+    """The commands of `celery worker` or `celery flower` in compose, docs/deploy.md and systemd's units."""
+    of_compose = [
+        service["command"] for service in SERVICES.values() if program in service.get("command", ())
+    ]
+    units = [unit.read_text() for unit in sorted((ROOT / "project" / "systemd").glob("*.service"))]
+    pattern = rf"bin/celery -A workers\.app {program}(?:[^\n]*\\\n)*[^\n]*"
+    written = [re.findall(pattern, text) for text in (read("docs/deploy.md"), "".join(units))]
+    assert all([of_compose, *written])
+    lines = [line for lines in written for line in lines]
+    return of_compose + [shlex.split(line.replace("\\\n", " ")) for line in lines]
+
+
+def test_only_workers_that_send_mail_report_their_tasks(started: list[list[str]], tmp_path: Path) -> None:
+    devstack_stack.Stack(tmp_path, {}).inbound()
+    devstack_stack.Stack(tmp_path, {}).mailer()
+    for command in celery_commands("worker") + started:
+        sends_mail = set(option(command, "-Q").split(",")) <= set(workers_app.MAIL_QUEUES)
+        assert ("--task-events" in command) == sends_mail, command
+
+
+def test_flower_has_its_options_from_one_file(started: list[list[str]], tmp_path: Path) -> None:
+    devstack_stack.Stack(tmp_path, {}).flower("admin", "password")
+    for command in celery_commands("flower") + started:
+        options = {word.partition("=")[0] for word in command if word.startswith("--")}
+        assert options == {"--conf", "--address", "--port"}
+        assert option(command, "--conf") == "workers/flowerconfig.py"
 
 
 # --- docker-compose.yml ---
@@ -233,11 +269,8 @@ def test_body_limits_of_the_proxy_exceed_those_of_the_webhooks() -> None:
     assert limits[1] > conf.INBOUND_LIMIT.default
 
 
-def test_flower_requires_a_password_and_is_read_only() -> None:
-    flower = SERVICES["flower"]
-    assert ":${FLOWER_PASSWORD:?" in flower["environment"]["FLOWER_BASIC_AUTH"]
-    assert "--read_only" in flower["command"]
-    assert option(flower["command"], "--enable_events") == "False"
+def test_flower_requires_a_password() -> None:
+    assert ":${FLOWER_PASSWORD:?" in SERVICES["flower"]["environment"]["FLOWER_BASIC_AUTH"]
 
 
 def test_valkey_is_durable_and_never_evicts() -> None:
@@ -251,10 +284,10 @@ def test_valkey_is_durable_and_never_evicts() -> None:
 
 def test_web_and_inbound_share_the_folder_of_inbound_mail() -> None:
     users = [name for name in SERVICES if "inbound:/inbound" in SERVICES[name].get("volumes", ())]
-    assert users == ["web", "inbound"]
+    assert users == ["migrate", "web", "inbound"]
     assert "inbound" in COMPOSE["volumes"]
     assert SERVICES["web"].get("user") == SERVICES["inbound"].get("user")
-    assert re.search(r"-o 10001 .* /inbound /inbound/incoming\n\nUSER 10001:", read("Dockerfile"))
+    assert re.search(r"-o 10001 .* /inbound /inbound/incoming\n(?s:.*)\nUSER 10001:", read("Dockerfile"))
     assert "#INBOUND_FOLDER=/inbound\n" in read(".env.example")
 
 
@@ -297,7 +330,8 @@ def test_every_variable_of_the_environment_is_documented() -> None:
 
 def test_every_check_is_documented() -> None:
     pattern = r"(?:events|sending)_app\.[EW]\d{3}"
-    checks = ("events_app/checks.py", "events_app/leftovers.py", "sending_app/checks.py")
+    apps = ("events_app/checks.py", "events_app/leftovers.py", "events_app/redis_checks.py")
+    checks = (*apps, "sending_app/checks.py")
     ids = set(re.findall(pattern, "".join(map(read, checks))))
     assert len({one.partition(".")[0] for one in ids}) == 2
     assert ids == set(re.findall(pattern, read("docs/settings.md")))
@@ -397,7 +431,7 @@ def test_required_files_exist_at_the_top_level(name: str) -> None:
 @pytest.mark.parametrize("lock", sorted((ROOT / "requirements").glob("*.lock")), ids=lambda lock: lock.name)
 def test_a_lock_file_contains_hashes_and_no_url(lock: Path) -> None:
     text = lock.read_text()
-    assert "http" not in text
+    assert "://" not in text
     assert "--hash=sha256:" in text
 
 

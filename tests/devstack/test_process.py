@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from devstack import reaper
-from devstack.process import Process, free_port, wait_for
+from devstack.process import Process, free_port, stop_all, wait_for
 
 # The shell leads the group, says which child it has started, and waits for it.
 FAMILY = ["/bin/sh", "-c", "sleep 1000 & echo $!; wait"]
@@ -61,6 +61,32 @@ def test_stop_lets_the_main_process_finish(tmp_path: Path) -> None:
     said(process)
     process.stop(by=signal.SIGINT)
     assert process.wait(0) == 7
+
+
+def test_processes_stop_together_and_a_late_one_is_killed(tmp_path: Path) -> None:
+    stubborn = Process(STUBBORN, log=tmp_path / "stubborn")
+    family = Process(FAMILY, log=tmp_path / "family")
+    ended = Process(["true"], log=tmp_path / "ended")
+    said(stubborn)
+    said(family)
+    assert ended.wait(20) == 0
+    assert stop_all([stubborn, family, ended], grace=1) == [stubborn]
+    assert stubborn.wait(0) == -signal.SIGKILL
+    assert family.wait(0) == -signal.SIGTERM
+    assert gone(family.pid)
+
+
+def test_ctrl_c_while_processes_stop_kills_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ctrl_c(_: float) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    with Process(STUBBORN, log=tmp_path / "log") as process:
+        said(process)
+        monkeypatch.setattr("devstack.process.time.sleep", ctrl_c)
+        with pytest.raises(KeyboardInterrupt):
+            stop_all([process], grace=1000)
+        assert process.wait(0) == -signal.SIGKILL
 
 
 def test_stop_ends_children_left_behind_by_the_main_process(tmp_path: Path) -> None:

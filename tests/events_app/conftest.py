@@ -1,10 +1,9 @@
 """Each test starts without wake-ups and results of other tests."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from events_app import tasks
 from events_app.dispatch import results
 from events_app.shared import redis, wakeup
 from events_app.shared.deadline import Threads
@@ -13,12 +12,12 @@ from tests.support import brokers
 
 @pytest.fixture(autouse=True)
 def nothing_left(stream: str) -> Iterator[None]:
-    """Leave no wake-up for a retry, and no unwritten result, to the next test."""
+    """Leave no time of a tick, and no unwritten result, to the next test."""
     # Asked for now: the test may leave the settings pointing elsewhere.
     server = redis.for_workers()
     keys = [redis.key(beside) for beside in ("beat", "late", "prune", "inbound_prune")]
     yield
-    server.delete(*keys, tasks.RETRIES)
+    server.delete(*keys)
     results.unwritten.writes.clear()
 
 
@@ -34,6 +33,12 @@ def silent_broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[brokers.SilentBro
     with brokers.silent_broker() as broker:
         _use_broker(monkeypatch, broker.url)
         yield broker
+
+
+@pytest.fixture
+def use_broker(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Sends wake-ups to the broker under a URL."""
+    return lambda url: _use_broker(monkeypatch, url)
 
 
 def _use_broker(monkeypatch: pytest.MonkeyPatch, url: str) -> None:

@@ -1,8 +1,11 @@
 """What is wrong is named before the first post comes."""
 
+import os
 import re
+import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,10 +27,12 @@ from events_app.checks import (
     check_webhooks_accept_posts,
 )
 from events_app.inbound import storage
+from events_app.leftovers import check_leftovers
 from events_app.signals import InboundSignal, ReceiverSignal
 from fake_sendgrid.webhook_sender import WebhookSender
+from sending_app.checks import check_mail_settings
 from tests.support.databases import Router
-from tests.support.inbound.storages import use_memory, use_storage
+from tests.support.inbound.storages import use_folder, use_memory, use_storage
 from workers.app import app
 
 KEY = "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY"
@@ -73,6 +78,28 @@ def test_all_unusable_values_are_named_at_once(anymail: Callable[..., None]) -> 
     assert ids() == ["events_app.E001", "events_app.E001"]
 
 
+@pytest.mark.parametrize("value", [[], ["SENDGRID_API_KEY"], "SG.key", None, 7])
+def test_anymail_that_is_no_dict_is_one_error(settings: Settings, value: object) -> None:
+    settings.ANYMAIL = value
+    (found,) = deploy_check()
+    assert found.id == "events_app.E001"
+    assert found.msg == (
+        f"ANYMAIL must be a dict of settings, not {type(value).__name__}: "
+        'ANYMAIL = {"SENDGRID_API_KEY": "..."}'
+    )
+    (found,) = check_mail_settings()
+    assert found.id == "sending_app.E001"
+    assert check_database() == check_leftovers() == []
+
+
+def test_a_name_in_anymail_that_is_no_text_is_a_warning(
+    anymail: Callable[..., None], settings: Settings
+) -> None:
+    settings.ANYMAIL = {**settings.ANYMAIL, 7: "x"}
+    (found,) = deploy_check()
+    assert found.msg == "ANYMAIL['7'] is not a setting of this project."
+
+
 @pytest.mark.parametrize("name", [KEY, INBOUND_KEY])
 @pytest.mark.parametrize("key", ["nonsense", "SG.an-api-key-pasted-by-mistake"])
 def test_an_invalid_public_key_is_an_error(anymail: Callable[..., None], name: str, key: str) -> None:
@@ -81,15 +108,6 @@ def test_an_invalid_public_key_is_an_error(anymail: Callable[..., None], name: s
     assert found.id == "events_app.E002"
     assert f"{name}, key 2: not a public key" in found.msg
     assert key not in str(found)
-
-
-@pytest.mark.parametrize("secret", ["no-colon-in-this-one", ":password-without-user"])
-def test_a_secret_without_user_and_password_is_an_error(anymail: Callable[..., None], secret: str) -> None:
-    anymail(WEBHOOK_SECRET=["sendgrid:a-secret-for-tests-only", secret])
-    (found,) = deploy_check()
-    assert found.id == "events_app.E003"
-    assert "entry 2" in found.msg
-    assert secret not in str(found)
 
 
 def test_missing_webhook_keys_and_secrets_are_errors(anymail: Callable[..., None]) -> None:
@@ -129,6 +147,84 @@ def test_a_guessable_password_is_a_warning(anymail: Callable[..., None]) -> None
     (found,) = deploy_check()
     assert found.id == "events_app.W002"
     assert "sendgrid:secret" not in str(found)
+
+
+# OAuth
+
+
+def test_a_client_of_oauth_is_a_credential(anymail: Callable[..., None]) -> None:
+    anymail(WEBHOOK_SECRET=[], WEBHOOK_OAUTH_CLIENTS="sendgrid:an-oauth-secret-for-tests-only")
+    assert ids() == []
+
+
+@pytest.mark.parametrize(
+    "client", ["sendgrid", "sendgrid:", ":secret", "sendgrid:a-secret-with-a-line-end\n"]
+)
+def test_a_malformed_client_of_oauth_is_an_error(anymail: Callable[..., None], client: str) -> None:
+    anymail(WEBHOOK_OAUTH_CLIENTS=["sendgrid:an-oauth-secret-for-tests-only", client])
+    (found,) = deploy_check()
+    assert found.id == "events_app.E003"
+    assert found.msg.startswith("WEBHOOK_OAUTH_CLIENTS, entry 2: ")
+    assert client not in str(found)
+
+
+def test_a_guessable_secret_of_oauth_is_a_warning(anymail: Callable[..., None]) -> None:
+    anymail(WEBHOOK_OAUTH_CLIENTS="sendgrid:secret")
+    (found,) = deploy_check()
+    assert found.id == "events_app.W002"
+    assert "sendgrid:secret" not in str(found)
+
+
+COMPLETE = {
+    "WEBHOOK_OAUTH_ISSUER": "https://issuer.example.com/",
+    "WEBHOOK_OAUTH_JWKS_URL": "https://issuer.example.com/keys",
+    "WEBHOOK_OAUTH_AUDIENCE": "webhooks",
+}
+
+
+def test_a_whole_issuer_is_a_credential(anymail: Callable[..., None]) -> None:
+    anymail(WEBHOOK_SECRET=[], **COMPLETE)
+    assert ids() == []
+
+
+@pytest.mark.parametrize("missing", COMPLETE)
+def test_an_incomplete_issuer_is_an_error(anymail: Callable[..., None], missing: str) -> None:
+    anymail(**{**COMPLETE, missing: ""})
+    (found,) = deploy_check()
+    assert found.id == "events_app.E009"
+    assert missing in found.msg
+
+
+def test_an_issuer_without_pyjwt_is_an_error(
+    anymail: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "jwt", None)
+    anymail(**COMPLETE)
+    (found,) = deploy_check()
+    assert found.id == "events_app.E009"
+    assert "install django-sendgrid-pipeline[oauth]" in found.msg
+
+
+@pytest.mark.parametrize(
+    ("url", "is_safe"),
+    [
+        ("https://issuer.example.com/keys", True),
+        ("http://127.0.0.1:8080/keys", True),
+        ("http://localhost/keys", True),
+        ("http://[::1]/keys", True),
+        ("http://issuer.example.com/keys", False),
+        ("http://127.0.0.1.example.com/keys", False),
+        ("ftp://127.0.0.1/keys", False),
+        ("https:///keys", False),
+        ("file:///etc/keys", False),
+        ("http://[/keys", False),
+        ("keys", False),
+        (7, False),
+    ],
+)
+def test_keys_come_over_https_alone(anymail: Callable[..., None], url: object, is_safe: bool) -> None:
+    anymail(**{**COMPLETE, "WEBHOOK_OAUTH_JWKS_URL": url})
+    assert ids() == ([] if is_safe else ["events_app.E001"])
 
 
 @pytest.mark.parametrize(
@@ -294,6 +390,35 @@ def test_inbound_storage_below_media_root_is_a_warning(
     settings.MEDIA_ROOT = media
     use_storage(settings, "django.core.files.storage.FileSystemStorage", location=location)
     assert ids() == ["events_app.W006"] * shown
+
+
+@pytest.mark.parametrize("below", ["", "to/be/made"])
+@pytest.mark.parametrize("which", ["location", "incoming"])
+def test_a_folder_of_inbound_mails_that_this_user_may_not_write_to_is_a_warning(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str, below: str
+) -> None:
+    mine, of_another = tmp_path / "mine", tmp_path / "of another"
+    use_folder(settings, mine)
+    of_another.mkdir()
+    # Root, who may run this test, may write everywhere.
+    may_write = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != of_another and may_write(path, mode))
+    assert ids() == []
+    if which == "location":
+        use_storage(settings, "django.core.files.storage.FileSystemStorage", location=str(of_another / below))
+    else:
+        settings.FILE_UPLOAD_TEMP_DIR = str(of_another / below)
+    (found,) = deploy_check()
+    assert (found.id, str(of_another / below) in found.msg) == ("events_app.W025", True)
+
+
+def test_a_file_in_place_of_the_folder_of_inbound_mails_is_a_warning(
+    settings: Settings, tmp_path: Path
+) -> None:
+    use_folder(settings, tmp_path)
+    (tmp_path / "file").touch()
+    settings.FILE_UPLOAD_TEMP_DIR = str(tmp_path / "file")
+    assert ids() == ["events_app.W025"]
 
 
 def test_a_remote_storage_without_a_location_passes_the_checks(settings: Settings) -> None:

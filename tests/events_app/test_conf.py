@@ -8,6 +8,7 @@ from pytest_django import Settings
 
 from events_app import conf
 from events_app.shared import eager, redis
+from events_app.shared.log import failures
 from events_app.shared.setting import Setting
 
 BARE = "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY"
@@ -83,6 +84,9 @@ def test_basic_auth_accepts_text_or_a_list(
         ("EVENT_RETENTION_DAYS", 0, "must be a whole number of at least 1"),
         ("EVENT_RETENTION_DAYS", "30", "must be a whole number of at least 1"),
         ("EVENT_RETENTION_DAYS", 1, TOO_SHORT),
+        ("EVENT_RETENTION_DAYS", 36_501, "must be at most 36500 days, a hundred years"),
+        ("INBOUND_RETENTION_DAYS", 10**30, "must be at most 1000000000"),
+        ("RECEIVER_TIME_LIMIT", 10**9 + 1, "must be at most 1000000000"),
         ("WEBHOOK_ALLOW_INSECURE", b"1", "must be True or False"),
         ("EVENT_REDIS_URL", "", "must be a string that is not empty"),
         ("EVENT_STREAM", 5, "must be a string that is not empty"),
@@ -126,4 +130,5 @@ def test_an_unusable_view_argument_raises_an_error_that_names_it() -> None:
 
 def test_every_setting_is_listed_for_the_checks() -> None:
     defined = {value for value in vars(conf).values() if isinstance(value, Setting)}
-    assert defined | {redis.REDIS_URL, redis.STREAM, eager.EAGER_IN_TESTS} == set(conf.SETTINGS)
+    shared = {redis.REDIS_URL, redis.STREAM, eager.EAGER_IN_TESTS, failures.LOG_TRACEBACKS}
+    assert defined | shared == set(conf.SETTINGS)

@@ -28,6 +28,7 @@ from events_app import signals, tasks
 from events_app.inbound.message import InboundMessage
 from events_app.models import Event, InboundMail, PendingDelivery, PendingInboundDelivery
 from events_app.shared import counters, redis, wakeup
+from events_app.shared.counting import count
 from events_app.signals import InboundEvent, TrackingEvent
 from events_app.testing import (
     drain,
@@ -399,7 +400,7 @@ def test_nothing_reaches_redis_or_a_broker() -> None:
     for wake in (wakeup.wake, wakeup.wake_once, wakeup.acknowledge):
         wake(tasks.drain)
     wakeup.suppress(tasks.drain, 1)
-    counters.count(counters.DUPLICATE)
+    count(counters.EVENTS_DUPLICATE)
     assert not redis.is_circuit_open()
     assert wakeup._paused_until == wakeup._redis_paused_until == 0.0
     for connect in (redis.for_webhooks, redis.for_workers, redis.for_wake_ups):

@@ -62,7 +62,7 @@ def test_a_disallowed_host_becomes_503(caplog: pytest.LogCaptureFixture, url: st
         "An inbound mail got 503, so that SendGrid retries, in place of "
         "400 from a middleware, before any view; is its host name in ALLOWED_HOSTS?"
     ]
-    assert counters.read_counters() == {"refused_503": 1}
+    assert counters.read_counters() == {"webhook_posts inbound 503 site": 1}
     assert "django.request" not in {record.name for record in caplog.records}
 
 

@@ -85,6 +85,13 @@ def test_leased_deliveries_have_the_defaults_of_the_model(database: str) -> None
         assert model_to_dict(pending) == model_to_dict(expected)
 
 
+def test_leased_deliveries_have_the_traceparents_of_their_events(database: str) -> None:
+    pks = sorted(sql.insert_new_events([new_event(number) for number in (1, 2)], database).values())
+    sql.insert_leased_deliveries(pks, 7, NOON, database, {pks[1]: "00-1-2-01"})
+    rows = PendingDelivery.objects.order_by("pk").values_list("pk", "traceparent", "lease")
+    assert list(rows) == [(pks[0], "", 7), (pks[1], "00-1-2-01", 7)]
+
+
 def test_count_failed_receivers_counts_by_name_and_state(database: str) -> None:
     pks = sql.insert_new_events([new_event(number) for number in range(3)], database).values()
     receivers: list[dict[str, str]] = [{"shop": "Error", "0": "Error"}, {"shop": "Error", "crm": ""}, {}]

@@ -15,8 +15,15 @@ from events_app import stream, tasks
 from events_app.dispatch import dispatcher, leases, retention
 from events_app.dispatch.leases import Lease
 from events_app.inbound import retention as inbound_retention
-from events_app.models import Event, InboundMail, PendingDelivery, PendingInboundDelivery
-from events_app.shared import counters, engine, redis
+from events_app.models import (
+    Event,
+    HourlyCount,
+    InboundMail,
+    PendingDelivery,
+    PendingInboundDelivery,
+    UnfoldedCounts,
+)
+from events_app.shared import counters, engine, hourly, redis
 from events_app.shared.database import database_now
 from events_app.shared.engine import log_unavailable
 from events_app.signals import EventType, InboundEvent, ReceiverSignal, TrackingEvent
@@ -32,9 +39,22 @@ from tests.support.recorded_calls import Call, Recorder
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
 TASKS: tuple[Any, ...] = (
-    *(tasks.drain, tasks.retry_events, tasks.recover_events, tasks.prune_events, tasks.tick),
+    *(
+        tasks.drain,
+        tasks.retry_events,
+        tasks.recover_events,
+        tasks.prune_events,
+        tasks.fold_counts,
+        tasks.tick,
+    ),
     *(tasks.deliver_inbound, tasks.retry_inbound, tasks.recover_inbound, tasks.prune_inbound),
 )
+
+
+@pytest.fixture(autouse=True)
+def nothing_to_fold() -> None:
+    """Another process has just folded counts."""
+    redis.take_lock("fold", 60_000)
 
 
 def append(*events: Any) -> None:
@@ -80,7 +100,7 @@ def test_signed_posts_reach_sync_and_async_receivers_once(
     assert [event_id for event_id, _ in came] == came_async
     assert came[-1] == ("new", EventType.UNKNOWN)
     assert [work.state for work in PendingDelivery.objects.all()] == ["dead"]
-    assert counters.read_counters() == {"duplicate": 44, "dead_letter_on_arrival": 1}
+    assert counters.read_counters() == {"events_duplicate": 44, "dead_letters unreadable": 1}
 
 
 def test_a_drain_stores_and_delivers_all_waiting_events(database: str, tracking: ReceiverSignal) -> None:
@@ -90,7 +110,7 @@ def test_a_drain_stores_and_delivers_all_waiting_events(database: str, tracking:
     assert log.ids == ["A1", "B2"]
     assert (stream.backlog(), Event.objects.count()) == (0, 3)
     assert [work.state for work in PendingDelivery.objects.all()] == ["dead"]
-    assert counters.read_counters() == {"duplicate": 1, "dead_letter_on_arrival": 1}
+    assert counters.read_counters() == {"events_duplicate": 1, "dead_letters unreadable": 1}
 
 
 def test_a_drain_with_nothing_to_do_does_nothing(database: str) -> None:
@@ -369,6 +389,20 @@ def test_a_prune_that_leaves_events_wakes_another(
     monkeypatch.setattr(Lease, "has_budget", lambda _: next(budget))
     tasks.prune_events()
     assert (len(stored_pks()), wake_ups("sendgrid.retries")) == (1, ["events.prune"])
+
+
+# Counts for charts
+
+
+def test_counts_that_one_task_cannot_fold_wake_another(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hourly, "FOLDED_AT_ONCE", 1)
+    UnfoldedCounts.objects.create(counts={"events": [[500_000, "opened", 3]]})
+    tasks.fold_counts()
+    tasks.fold_counts()
+    assert wake_ups("sendgrid.retries") == ["events.fold"]
+    assert HourlyCount.objects.get().count == 3
 
 
 # Inbound mails
@@ -689,6 +723,7 @@ def test_the_next_task_reopens_a_broken_connection(
         (tasks.retry_events, "events.retry", "sendgrid.retries"),
         (tasks.recover_events, "events.recover", "sendgrid.recovery"),
         (tasks.prune_events, "events.prune", "sendgrid.retries"),
+        (tasks.fold_counts, "events.fold", "sendgrid.retries"),
         (tasks.tick, "events.tick", "sendgrid.events"),
         (tasks.deliver_inbound, "inbound.deliver", "sendgrid.inbound"),
         (tasks.retry_inbound, "inbound.retry", "sendgrid.inbound"),

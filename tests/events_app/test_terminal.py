@@ -2,7 +2,7 @@
 
 import pytest
 
-from events_app.shared.console.terminal import span
+from events_app.shared.console.terminal import Table, fields, indented, span
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,14 @@ from events_app.shared.console.terminal import span
 )
 def test_span_prints_a_duration_in_words(seconds: int, says: str) -> None:
     assert span(seconds) == says
+
+
+def test_no_line_of_a_value_looks_like_a_field_or_a_row() -> None:
+    hostile = "fine\n  state          dead\r\x1b[2K  state          dead"
+    (field,) = fields({"reason": hostile})
+    first, *rest = field.split("\n")
+    assert (first, [line.startswith(" " * 17) for line in rest]) == ("  reason         fine", [True])
+    assert field.endswith(r"\r\x1b[2K  state          dead")
+    assert all(line.startswith("    ") for line in indented(hostile))
+    _, row = Table(("id", "reason", "")).lines([(1, hostile, "")])
+    assert "\n" not in row

@@ -30,6 +30,7 @@ from events_app.testing import inbound_event, post_events, post_inbound, raw_eve
 from events_app.views import SendGridInboundWebhookView, SendGridTrackingWebhookView
 from example_app import receivers
 from example_app.models import Bounce, Reply
+from tests.support.events.tokens import CLIENT, ISSUER
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"])
 
@@ -170,15 +171,23 @@ def test_mails_of_python_and_of_django_and_sources_are_accepted() -> None:
         {"basic_auth": ["one:password", "two:password"], "{}_webhook_verification_key": "an older key"},
     ],
 )
-@pytest.mark.parametrize("secret", [[], ["sendgrid:a-secret", "sendgrid:another"]])
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        {"WEBHOOK_SECRET": []},
+        {"WEBHOOK_SECRET": ["sendgrid:a-secret", "sendgrid:another"]},
+        {"WEBHOOK_SECRET": [], "WEBHOOK_OAUTH_CLIENTS": CLIENT},
+        {"WEBHOOK_SECRET": "sendgrid:a-secret", "WEBHOOK_OAUTH_ISSUER": ISSUER},
+    ],
+)
 def test_posts_are_accepted_by_a_webhook_with_arguments_of_its_own(
     client: Client,
     settings: Settings,
     anymail: Callable[..., None],
     arguments: dict[str, Any],
-    secret: list[str],
+    credentials: dict[str, Any],
 ) -> None:
-    anymail(WEBHOOK_SECRET=secret)
+    anymail(**credentials)
     settings.SECURE_SSL_REDIRECT = True
 
     def view(view_class: Any) -> Any:
@@ -192,7 +201,7 @@ def test_posts_are_accepted_by_a_webhook_with_arguments_of_its_own(
     assert Bounce.objects.exists()
     assert Reply.objects.exists()
     unsigned = client.post("/own/events", b"[]", content_type="application/json", secure=True)
-    assert unsigned.status_code == 403
+    assert unsigned.status_code == (401 if len(credentials) > 1 else 403)
 
 
 def test_a_wrong_use_of_a_helper_is_explained(client: Client) -> None:

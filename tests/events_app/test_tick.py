@@ -25,8 +25,9 @@ pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transactio
 
 @pytest.fixture(autouse=True)
 def nothing_to_prune() -> None:
-    """Another process has just looked for inbound mails at the end of their retention."""
+    """Another process has just looked for inbound mails at the end of their retention, and folded counts."""
     redis.take_lock("inbound_prune", 60_000)
+    redis.take_lock("fold", 60_000)
 
 
 def look_again() -> None:
@@ -185,6 +186,24 @@ def test_without_inbound_storage_no_inbound_prune_is_due(database: str, settings
     assert tasks.engine.find_due() == []
 
 
+# Counts for charts
+
+
+def test_counts_that_are_not_folded_make_a_fold_due_now_and_then(database: str) -> None:
+    redis.for_workers().delete(redis.key("fold"))
+    assert tasks.engine.find_due() == []
+    store_leased("A1", lease=Lease())
+    look_again()
+    assert tasks.engine.find_due() == [tasks.fold_counts]
+    look_again()
+    assert tasks.engine.find_due() == []
+    assert 15_000 < redis.for_workers().pttl(redis.key("fold")) <= 20_000
+    tasks.fold_counts()
+    redis.for_workers().delete(redis.key("fold"))
+    look_again()
+    assert tasks.engine.find_due() == []
+
+
 # Beat
 
 
@@ -227,12 +246,12 @@ def test_a_late_beat_is_counted_and_warned_of_once_a_minute(
         look_again()
     (warning,) = caplog.messages
     assert warning.startswith("No tick of beat for 3")
-    assert counters.read_counters() == {"tick_late": 1}
+    assert counters.read_counters() == {"ticks_late": 1}
     assert 50_000 < redis.for_workers().pttl(redis.key("late")) <= 60_000
     redis.for_workers().delete(redis.key("late"))
     tasks.engine.find_due()
     assert len(caplog.messages) == 2
-    assert counters.read_counters() == {"tick_late": 2}
+    assert counters.read_counters() == {"ticks_late": 2}
 
 
 def test_a_punctual_beat_is_not_warned_of(database: str, caplog: pytest.LogCaptureFixture) -> None:

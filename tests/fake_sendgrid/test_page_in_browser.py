@@ -1,70 +1,26 @@
 """The page in headless Chromium: buttons are pressed, and the webhooks see the events."""
 
 import json
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, TypeVar
 
 import pytest
-from selenium.common.exceptions import StaleElementReferenceException
-from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
-from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.wait import WebDriverWait
 
+from devstack import chromium
 from fake_sendgrid.client import Client
+from tests.support.browser import errors, eventually, find, needs_browser
 from tests.support.fake_sendgrid.api_requests import mail_body, post_mail
 from tests.support.fake_sendgrid.webhook_receiver import PATIENCE, WebhookReceiver
 
-T = TypeVar("T")
-
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (BROWSER and DRIVER), reason="Install Chromium and chromedriver to test the page in a browser."
-    ),
-]
-
-QUIET = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    *("--disable-dev-shm-usage", "--window-size=1300,1000"),
-)
+pytestmark = [pytest.mark.slow, needs_browser]
 
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Chrome]:
-    options = ChromeOptions()
-    options.binary_location = BROWSER or ""
-    for argument in (*QUIET, f"--user-data-dir={tmp_path}"):
-        options.add_argument(argument)
-    with Chrome(options, ChromeService(DRIVER)) as browser:
+    with chromium.running(tmp_path) as browser:
         yield browser
-
-
-def find(browser: Chrome, selector: str, text: str = "") -> WebElement:
-    """Wait for an element whose text contains `text`."""
-
-    def search(browser: Chrome) -> WebElement | Literal[False]:
-        elements = browser.find_elements(By.CSS_SELECTOR, selector)
-        return next((element for element in elements if text in element.text), False)
-
-    return eventually(browser, search, f"{selector} with {text!r}")
-
-
-def eventually(browser: Chrome, search: Callable[[Chrome], T | Literal[False]], what: str) -> T:
-    # An element may be replaced by the page's script at any time.
-    wait = WebDriverWait(browser, PATIENCE, ignored_exceptions=[StaleElementReferenceException])
-    return wait.until(search, what)
-
-
-def errors(browser: Chrome) -> list[str]:
-    """The messages of the console, such as a refused style or script."""
-    return [entry["message"] for entry in browser.get_log("browser")]  # type: ignore[no-untyped-call]
 
 
 def test_buttons_of_the_page_reach_the_webhooks(

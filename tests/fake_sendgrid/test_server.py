@@ -116,7 +116,7 @@ def test_other_endpoints_are_answered(fake: FakeSendGrid, method: str, path: str
     response = requests.request(method, fake.url + path, headers=HEADERS, timeout=10)
     assert response.status_code == status
     if status == 200:
-        assert response.json() == {"scopes": ["mail.send"]}
+        assert "mail.send" in response.json()["scopes"]
     else:
         assert response.json()["errors"][0].keys() == {"message", "field", "help"}
     assert requests.request(method, fake.url + path, timeout=10).status_code == 401

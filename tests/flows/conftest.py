@@ -28,7 +28,9 @@ def servers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Servers]
     with ExitStack() as stack:
         valkey = stack.enter_context(Valkey(tmp_path / "valkey"))
         if request.param == "postgres":
-            url = stack.enter_context(postgres_database(os.environ["TEST_DATABASE_URL"]))
+            by_template = "template" in request.fixturenames
+            server = os.environ["TEST_DATABASE_URL"]
+            url = stack.enter_context(postgres_database(server, create=not by_template))
         else:
             url = f"sqlite:///{tmp_path}/db.sqlite3"
         yield Servers(valkey, url)

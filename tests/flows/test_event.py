@@ -12,8 +12,9 @@ from redis import Redis
 
 from devstack.process import wait_for
 from devstack.valkey import Valkey
+from events_app.shared import counters
 from fake_sendgrid.events import generate_events
-from tests.support.flows.databases import on_postgres
+from tests.support.flows.databases import DatabaseTemplate, on_postgres
 from tests.support.flows.deployment import PATIENCE, Deployment, Servers, event_ids, once_each, sample_events
 
 
@@ -60,6 +61,7 @@ def test_duplicate_batches_posted_by_ten_clients_are_stored_once(deployment: Dep
         statuses = list(clients.map(deployment.post, [events] * 10))
 
     assert statuses == [200] * 10
+    deployment.wait_until_counted(9 * 400, counters.EVENTS_DUPLICATE)
     deployment.wait_until_received(stored=400)
     assert deployment.called() == once_each(events)
 
@@ -75,7 +77,9 @@ def test_overlapping_batches_in_any_order_never_deadlock(deployment: Deployment)
     with ThreadPoolExecutor(10) as clients:
         assert set(clients.map(deployment.post, posts)) == {200}
 
-    deployment.wait_until_received(stored=len({event_id for post in posts for event_id in event_ids(post)}))
+    stored = len({event_id for post in posts for event_id in event_ids(post)})
+    deployment.wait_until_counted(sum(map(len, posts)) - stored, counters.EVENTS_DUPLICATE)
+    deployment.wait_until_received(stored=stored)
     assert set(deployment.called().values()) == {1}
     assert "deadlock" not in worker.output().lower()
     assert "OperationalError" not in worker.output()
@@ -251,10 +255,10 @@ def test_a_full_redis_leaves_a_new_worker_room_to_drain_the_stream(deployment: D
 
 
 def test_a_frozen_broker_on_its_own_server_delays_no_post_beyond_the_timeout(
-    servers: Servers, tmp_path: Path
+    servers: Servers, tmp_path: Path, template: DatabaseTemplate
 ) -> None:
     with Valkey(tmp_path / "broker") as broker:
-        deployment = Deployment(tmp_path, *servers, CELERY_BROKER_URL=broker.url(0))
+        deployment = Deployment(tmp_path, *servers, template, CELERY_BROKER_URL=broker.url(0))
         try:
             deployment.web()
             events = generate_events(100)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -58,13 +59,17 @@ class Host:
         wait_for(self._answers, seconds=PATIENCE, what="the host's web", unless_dead=web)
         return web
 
-    def worker(self) -> Process:
+    def start_worker(self, *options: str) -> Process:
+        """Start a worker without waiting."""
         # "celery" is the queue of the host's own tasks.
-        worker = self._start(
+        return self._start(
             "worker",
-            *(BIN / "celery", "-A", "tests.host", "worker", "--concurrency", "2", "--loglevel", "info"),
-            *("-Q", ",".join(["celery", *QUEUES])),
+            *(BIN / "celery", "-A", "tests.host", "worker", "--concurrency", "2"),
+            *("-Q", ",".join(["celery", *QUEUES]), *options),
         )
+
+    def worker(self) -> Process:
+        worker = self.start_worker("--loglevel", "info")
         ready = lambda: " ready." in worker.output()  # noqa: E731
         wait_for(ready, seconds=PATIENCE, what="the host's worker", unless_dead=worker)
         return worker
@@ -154,6 +159,36 @@ def test_a_deployment_with_the_email_backend_of_tests_still_uses_redis_and_a_wor
 
     host.worker()
     host.wait_until_heard(events)
+
+
+@on_sqlite
+@pytest.mark.parametrize("options", [(), ("--loglevel", "info")], ids=" ".join)
+def test_a_hosts_worker_names_its_receivers(host: Host, options: tuple[str, ...]) -> None:
+    worker = host.start_worker(*options)
+    names = "Receivers of events: tests.host.shop.receivers.write, tests.host.shop.receivers.write_async"
+    wait_for(lambda: names in worker.output(), seconds=PATIENCE, what=names, unless_dead=worker)
+
+
+@on_sqlite
+def test_a_host_takes_over_the_log_format(host: Host, tmp_path: Path) -> None:
+    """With the two examples of docs/logs.md."""
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "logs.md").read_text(), re.DOTALL)
+    for number, example in enumerate(examples):
+        (tmp_path / f"host_logging_{number}.py").write_text(example)
+    host.env |= {"HOST_LOGGING": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    web = host.web()
+    worker = host.start_worker()
+    wait_for(lambda: " ready." in worker.output(), seconds=PATIENCE, what="ready", unless_dead=worker)
+    events = generate_events(2)
+    assert host.post(events) == 200
+    host.wait_until_heard(events)
+    requests.post(host.url, data="from ann@example.com", timeout=5)
+
+    (refused,) = [line for line in web.output().splitlines() if line.startswith("{")]
+    assert json.loads(refused)["webhook"] == "tracking"
+    messages = [json.loads(line)["message"] for line in worker.output().splitlines() if line.startswith("{")]
+    assert any(message.endswith(" ready.") for message in messages)
+    assert not [message for message in messages if "Task events." in message]
 
 
 def test_the_tick_in_the_hosts_beat_finds_events_whose_wake_up_was_lost(host: Host) -> None:

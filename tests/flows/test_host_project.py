@@ -16,7 +16,7 @@ from devstack.valkey import Valkey
 from fake_sendgrid.events import generate_events
 from fake_sendgrid.webhook_sender import event_batch
 from tests.support.flows import host_project
-from tests.support.flows.databases import connect
+from tests.support.flows.databases import connect, on_postgres, on_sqlite
 from tests.support.flows.deployment import PATIENCE, Servers
 from tests.support.flows.host_project import HostProject
 
@@ -24,7 +24,7 @@ from tests.support.flows.host_project import HostProject
 KINDS = 15
 
 #: The settings of development, and settings for tests with Celery's `task_always_eager` and without keys.
-each_settings = pytest.mark.parametrize("settings_module", ["bookshop.settings", "bookshop.test_settings"])
+SETTINGS, TEST_SETTINGS = "bookshop.settings", "bookshop.test_settings"
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +54,7 @@ def commands_of_clients(valkey: Valkey) -> set[str]:
     return names - {"ping", "info", "quit", "hello", "select", "client|setinfo", "config|get"}
 
 
+@on_sqlite
 def test_the_project_imports_the_packages_from_the_wheel(project: HostProject, wheel_folder: Path) -> None:
     script = "import events_app, sending_app; print(events_app.__file__); print(sending_app.__file__)"
     assert project.run("-c", script).split() == [
@@ -62,6 +63,7 @@ def test_the_project_imports_the_packages_from_the_wheel(project: HostProject, w
     ]
 
 
+@on_postgres
 def test_the_project_passes_the_checks_and_needs_no_migration(project: HostProject) -> None:
     project.run("manage.py", "migrate", "--verbosity", "0")
     checked = project.run("manage.py", "check", "--database", "default")
@@ -69,7 +71,14 @@ def test_the_project_passes_the_checks_and_needs_no_migration(project: HostProje
     assert "No changes" in project.run("manage.py", "makemigrations", "--check", "--dry-run")
 
 
-@each_settings
+# The two runners meet both settings and both databases. The other pairs would prove nothing more.
+
+
+@pytest.mark.parametrize(
+    ("servers", "settings_module"),
+    [("sqlite", SETTINGS), ("postgres", TEST_SETTINGS)],
+    indirect=["servers"],
+)
 def test_the_tests_of_the_project_pass_with_djangos_runner_and_touch_no_redis(
     project: HostProject, servers: Servers, settings_module: str
 ) -> None:
@@ -81,7 +90,11 @@ def test_the_tests_of_the_project_pass_with_djangos_runner_and_touch_no_redis(
     assert not commands_of_clients(servers.valkey)
 
 
-@each_settings
+@pytest.mark.parametrize(
+    ("servers", "settings_module"),
+    [("sqlite", TEST_SETTINGS), ("postgres", SETTINGS)],
+    indirect=["servers"],
+)
 def test_the_tests_of_the_project_pass_with_pytest_and_touch_no_redis(
     project: HostProject, servers: Servers, settings_module: str
 ) -> None:

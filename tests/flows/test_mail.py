@@ -28,6 +28,7 @@ def test_a_mail_is_sent_and_its_events_update_its_recipients(mail_deployment: Ma
         lambda: mail_deployment.statuses() == {ANN: "delivered", "bounce@example.com": "bounced"},
         "both statuses",
     )
+    mail_deployment.wait_for_states("accepted")  # the events may be faster than the mailer's own commit
     assert mail_deployment.parts()[0][:5] == ("accepted", 1, 0, True, False)
     (request,) = mail_deployment.sendgrid.accepted
     assert [one["custom_args"]["anymail_id"] for one in request.body["personalizations"]] == [*ids.values()]
@@ -123,14 +124,21 @@ def test_a_wrong_api_key_opens_the_circuit_breaker_and_fails_no_mail(mail_deploy
 def test_a_mail_without_a_valid_api_key_fails_at_the_age_limit_with_a_reason(
     mail_deployment: MailDeployment,
 ) -> None:
-    mail_deployment.configure(SEND_MAX_AGE=1)
     mail_deployment.sendgrid.keys = set()
     mail_deployment.mailer()
     mail_deployment.call("send", to=[ANN])
+    mail_deployment.wait_until(
+        lambda: mail_deployment.query("SELECT 1 FROM sending_app_opencircuit"), "the pause"
+    )
 
-    mail_deployment.pass_time_until(lambda: mail_deployment.states() == ["failed"], "given up")
+    # Only the age passes: with the pause over, each look may find the mail on its way.
+    mail_deployment.execute(f"UPDATE sending_app_mail SET created_at = '{LONG_AGO}'")
+    mail_deployment.tick_now()
+    mail_deployment.wait_for_states("failed")
     assert "authorization" in mail_deployment.parts()[0].error
     assert mail_deployment.statuses() == {ANN: "failed"}
+    # Receivers are called after the commit.
+    mail_deployment.wait_until(mail_deployment.call_log.calls, "the receiver called")
     assert [call.receiver for call in mail_deployment.call_log.calls()] == ["send_failed"]
 
 
@@ -281,22 +289,22 @@ def test_refused_addresses_of_a_large_merge_fail_alone(
     mail_deployment.sendgrid.refused = refused
     mail_deployment.sendgrid.names_refused = names_refused
 
-    assert mail_deployment.call("campaign", recipients=5000)["ids"] == 5000
+    assert mail_deployment.call("campaign", recipients=3000)["ids"] == 3000
 
     mail_deployment.wait_until(
-        lambda: list(mail_deployment.statuses().values()).count("delivered") == 4997, "their events stored"
+        lambda: list(mail_deployment.statuses().values()).count("delivered") == 2997, "their events stored"
     )
     mail_deployment.wait_until(lambda: {*mail_deployment.states()} == {"accepted", "failed"}, "all decided")
     statuses = mail_deployment.statuses()
     assert {address for address, status in statuses.items() if status == "failed"} == refused
     assert mail_deployment.states().count("failed") == (1 if names_refused else 3)
-    assert len(mail_deployment.sendgrid.requests) <= (6 if names_refused else 65)
+    assert len(mail_deployment.sendgrid.requests) <= (4 if names_refused else 63)
     sent = [
         one["to"][0]["email"]
         for mail in mail_deployment.sendgrid.accepted
         for one in mail.body["personalizations"]
     ]
-    assert len(sent) == len({*sent}) == 4997
+    assert len(sent) == len({*sent}) == 2997
 
 
 def test_a_mail_that_alone_pauses_the_account_fails_and_its_neighbours_are_sent(
@@ -326,11 +334,11 @@ def test_a_mail_that_alone_pauses_the_account_fails_and_its_neighbours_are_sent(
 def test_a_transactional_mail_overtakes_a_bulk_campaign(mail_deployment: MailDeployment) -> None:
     mail_deployment.sendgrid.always(responses.slow(0.2))
     mail_deployment.mailer("--concurrency", "1")
-    assert mail_deployment.call("campaign", recipients=100_000)["ids"] == 100_000
+    assert mail_deployment.call("campaign", recipients=40_000)["ids"] == 40_000
     mail_deployment.call("send", to=[ANN])
 
     mail_deployment.wait_until(lambda: mail_deployment.accepted(ANN), "the mail out")
-    assert mail_deployment.states().count("waiting") > 50
+    assert mail_deployment.states().count("waiting") > 20
 
 
 def test_a_storm_of_faults_loses_no_mail_and_sends_no_mail_twice(mail_deployment: MailDeployment) -> None:

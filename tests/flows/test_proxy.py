@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from devstack.idle_clients import HALF_HEADERS, IdleClients, request_without_body
 from devstack.process import Process
@@ -146,3 +147,32 @@ def test_the_proxy_answers_posts_while_1500_clients_keep_idle_connections(front:
             )
             ended += idle_clients.reconnect()
     assert "refused" not in front.web.output()
+
+
+def secure(front: Front, header: str) -> bool:
+    """Whether Django takes a request with this header for https. Only then it answers with HSTS."""
+    headers = {header: "https", "Host": "127.0.0.1"}
+    answer = requests.head(front.url(TRACKING), headers=headers, timeout=PATIENCE)
+    assert answer.status_code == 200
+    return "Strict-Transport-Security" in answer.headers
+
+
+def test_only_the_header_of_a_proxy_makes_a_request_secure(front: Front) -> None:
+    assert secure(front, "X-Forwarded-Proto")
+    # To Python the same name; Granian passes it on.
+    assert not secure(front, "X_Forwarded_Proto")
+    assert not secure(front, "X-Forwarded_Proto")
+
+
+def test_logins_are_limited_by_client_and_nothing_else_is(front: Front) -> None:
+    def log_in(client: str) -> int:
+        """The answer to a login through a proxy in front, by a client that names another address."""
+        headers = {"X-Forwarded-For": f"198.51.100.7, {client}"}
+        return requests.post(front.url("/admin/login/"), headers=headers, timeout=PATIENCE).status_code
+
+    answers = [log_in("203.0.113.1") for _ in range(40)]
+    assert answers[:11] == [403] * 11  # of Django: without a CSRF cookie
+    assert answers[-1] == 429
+    assert log_in("203.0.113.2") == 403
+    assert requests.get(front.url("/admin/login/"), timeout=PATIENCE).status_code == 200
+    assert front.post(TRACKING, event_batch(generate_events(1))) == 200

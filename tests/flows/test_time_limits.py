@@ -48,7 +48,7 @@ def test_the_hard_time_limit_kills_a_receiver_after_a_broker_restart(
 
 def hang(deployment: Deployment, behaviour: Behaviour, events: list[Event]) -> Process:
     """A worker of one process, in a receiver that hangs while the broker is restarted."""
-    deployment.configure(RECEIVER_TIME_LIMIT=1)
+    deployment.configure(FLOW_BUDGET=3, RECEIVER_TIME_LIMIT=1)
     deployment.web()
     worker = deployment.worker("--concurrency", "1")
     held = event_ids(events)[5]

@@ -93,12 +93,14 @@ def test_a_worker_that_runs_a_task_never_exits(deployment: Deployment, pool: str
 
 
 def test_a_worker_whose_broker_is_away_never_exits(deployment: Deployment) -> None:
+    # Longer than Celery's pauses between its attempts to connect: 2 s, then 4 s, and so on.
+    deployment.configure(FLOW_WATCHDOG_PATIENCE=15)
     deployment.web()
     worker = start(deployment, "prefork")
     events = generate_events(5)
 
     deployment.valkey.kill()
-    let_rounds_pass(deployment, worker)
+    let_rounds_pass(deployment, worker, 1.2)
     deployment.valkey.start()
 
     deployment.wait_until(lambda: deployment.post(events) == 200, "the post is taken")
@@ -132,7 +134,7 @@ def start(deployment: Deployment, pool: str, *options: str) -> Process:
 
 def is_idle(deployment: Deployment, worker: Process) -> bool:
     """Whether the worker has run the ticks that it sends to itself at its start, and all they asked for."""
-    ticks = [re.search(rf"Task {tick}\[\S+\] succeeded", worker.output()) for tick in TICKS]
+    ticks = [re.search(rf"Task {tick}\[\S+\] ended", worker.output()) for tick in TICKS]
     with closing(Redis.from_url(deployment.valkey.url(1))) as broker:
         return all(ticks) and not broker.exists(*QUEUES)
 
@@ -142,10 +144,10 @@ def order(deployment: Deployment, fault: str) -> None:
     (deployment.folder / "fault").write_text(fault)
 
 
-def let_rounds_pass(deployment: Deployment, worker: Process) -> None:
-    """Let the watchdog go its rounds, for three times its patience."""
+def let_rounds_pass(deployment: Deployment, worker: Process, times: float = 2) -> None:
+    """Let the watchdog go its rounds, for more than its patience: it would have ended the worker by then."""
     rounds = WatchdogRounds(deployment.folder)
     begin = rounds.count()
     deployment.wait_until(
-        lambda: not worker.alive or rounds.count() >= begin + 3 * watchdog.ROUNDS, "the watchdog's rounds"
+        lambda: not worker.alive or rounds.count() >= begin + times * watchdog.ROUNDS, "the watchdog's rounds"
     )

@@ -26,6 +26,10 @@ ANYMAIL = {"EVENT_REDIS_URL": _env.str("HOST_REDIS_URL")}
 ANYMAIL_EVENT_STREAM = "host:events"
 SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY = _env.str("HOST_VERIFICATION_KEY")
 
+# A test has put the examples of the documents there.
+if _env.bool("HOST_LOGGING", default=False):
+    from host_logging_0 import LOGGING  # type: ignore[import-not-found]  # noqa: F401
+
 # Sending is for those who want it; without it events_app stands alone.
 if _env.bool("HOST_SENDS", default=False):
     INSTALLED_APPS += ["sending_app"]

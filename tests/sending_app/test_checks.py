@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+import django
 import pytest
 from django.core import checks
 from kombu import Queue
@@ -21,8 +22,9 @@ from workers.app import app
 
 
 @pytest.fixture(autouse=True)
-def key(anymail: Callable[..., None]) -> None:
+def key(anymail: Callable[..., None], settings: Settings) -> None:
     anymail(SENDGRID_API_KEY="SG.one")
+    settings.DEFAULT_FROM_EMAIL = "shop@example.com"
 
 
 @pytest.fixture
@@ -186,3 +188,56 @@ def test_named_accounts_in_no_usable_form_are_an_error(
     assert found.id == "sending_app.E001"
     assert expected in found.msg
     assert account.usable() == []
+
+
+@pytest.mark.parametrize("backend", [QUEUED, DIRECT])
+@pytest.mark.parametrize(
+    "sender",
+    [
+        "webmaster@localhost",
+        "The shop <shop@LocalHost>",
+        "root@localhost.localdomain",
+        "root@shop.localhost",
+    ],
+)
+def test_a_sender_at_localhost_is_a_warning(settings: Settings, backend: str, sender: str) -> None:
+    use_backend(settings, backend)
+    settings.DEFAULT_FROM_EMAIL = sender
+    (found,) = check_mail_settings()
+    assert (found.id, found.level) == ("sending_app.W004", checks.WARNING)
+    assert (
+        found.msg
+        == f"DEFAULT_FROM_EMAIL is {sender!r}, and SendGrid sends no mail from there: send() raises."
+    )
+
+
+def test_a_server_email_at_localhost_is_a_warning_for_a_project_with_admins(settings: Settings) -> None:
+    use_backend(settings, QUEUED)
+    settings.SERVER_EMAIL = "root@localhost"
+    assert ids() == []
+    settings.ADMINS = ["ann@example.com"] if django.VERSION >= (6, 0) else [("Ann", "ann@example.com")]
+    (found,) = check_mail_settings()
+    assert found.id == "sending_app.W004"
+    assert "SERVER_EMAIL is 'root@localhost'" in found.msg
+
+
+@pytest.mark.parametrize(
+    "sender", ["shop@localhost.example", "localhost@example.com", "shop@mylocalhost", "", "localhost"]
+)
+def test_another_sender_is_no_warning(settings: Settings, sender: str) -> None:
+    use_backend(settings, QUEUED)
+    settings.DEFAULT_FROM_EMAIL = sender
+    assert ids() == []
+
+
+def test_a_local_sender_is_no_warning_where_nothing_is_sent(
+    settings: Settings, anymail: Callable[..., None]
+) -> None:
+    settings.DEFAULT_FROM_EMAIL = "webmaster@localhost"
+    use_backend(settings, "sending_app.backends.locmem.EmailBackend")
+    assert ids() == []
+    use_backend(settings, QUEUED)
+    anymail(SENDGRID_API_KEY=None)
+    assert ids() == ["sending_app.W001"]
+    anymail(EAGER_IN_TESTS=True)
+    assert ids() == []

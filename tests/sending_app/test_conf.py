@@ -7,7 +7,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
-from events_app.shared.setting import Setting, registered_names
+from events_app.shared.setting import Setting, registered
 from sending_app import conf
 
 
@@ -19,7 +19,7 @@ def test_unset_settings_have_their_defaults(settings: Settings) -> None:
 def test_every_setting_is_listed_and_known_to_the_check_of_setting_names() -> None:
     found = [one for one in vars(conf).values() if isinstance(one, Setting)]
     assert sorted(one.name for one in found) == sorted(one.name for one in conf.SETTINGS)
-    assert {one.name for one in found} <= registered_names
+    assert {one.name for one in found} <= registered.keys()
 
 
 def test_only_the_api_key_is_read_from_the_root_of_the_settings(settings: Settings) -> None:
@@ -84,11 +84,15 @@ def test_a_merge_field_format_has_a_placeholder(anymail: Callable[..., None], va
         ("SENDGRID_API_URL", "ftp://api.sendgrid.com/"),
         ("SENDGRID_API_URL", "https:///v3/"),
         ("SENDGRID_API_URL", "https://["),
+        ("SENDGRID_API_URL", "https://user:s3cr3t/s3cr3t@api.sendgrid.com/"),
+        ("SENDGRID_API_URL", "https://user:s3cr3t@api.sendgrid.com:s3cr3t/"),
         ("SENDGRID_GENERATE_MESSAGE_ID", "perhaps"),
         ("SENDGRID_MERGE_FIELD_FORMAT", "name"),
         ("SENDGRID_MERGE_FIELD_FORMAT", "{"),
         ("SENDGRID_MERGE_FIELD_FORMAT", "{name}"),
         ("SENDGRID_MERGE_FIELD_FORMAT", "{} {}"),
+        ("SENDGRID_MERGE_FIELD_FORMAT", "{.name}"),
+        ("SENDGRID_MERGE_FIELD_FORMAT", "{0[name]}"),
         ("SEND_DEFAULTS", ["tags"]),
         ("SEND_DEFAULTS", {1: 2}),
         ("SENDGRID_SEND_DEFAULTS", "tags"),
@@ -109,6 +113,8 @@ def test_a_merge_field_format_has_a_placeholder(anymail: Callable[..., None], va
         ("SEND_BULK_ABOVE", "many"),
         ("OUTBOX_BODY_DAYS", True),
         ("OUTBOX_RETENTION_DAYS", 0),
+        ("OUTBOX_RETENTION_DAYS", 999_999),
+        ("SEND_MAX_AGE", 10**30),
     ],
 )
 def test_an_unusable_value_raises_an_error_that_names_its_setting(
@@ -119,3 +125,4 @@ def test_an_unusable_value_raises_an_error_that_names_its_setting(
     with pytest.raises(ImproperlyConfigured, match="ANYMAIL") as raised:
         setting.get()
     assert f"ANYMAIL[{name!r}]" in str(raised.value)
+    assert "s3cr3t" not in str(raised.value)

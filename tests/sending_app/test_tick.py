@@ -29,6 +29,7 @@ def key(anymail: Callable[..., None]) -> None:
 @pytest.fixture(autouse=True)
 def settled_and_pruned(stream: str) -> None:
     """A moment ago."""
+    redis.for_workers().set(redis.key("sending-count"), 1, px=60_000)
     redis.for_workers().set(redis.key("sending-reconcile"), 1, px=60_000)
     redis.for_workers().set(redis.key("sending-prune"), 1, px=60_000)
 
@@ -84,14 +85,16 @@ def test_expired_and_unknown_mails_make_reconciliation_due(database: str, state:
     assert tasks.engine.find_due() == []
 
 
-def test_reconciliation_and_prune_are_due_periodically(database: str) -> None:
-    redis.for_workers().delete(redis.key("sending-reconcile"), redis.key("sending-prune"))
-    assert tasks.engine.find_due() == [tasks.reconcile_unknown, tasks.prune_mails]
+def test_reconciliation_prune_and_counts_are_due_periodically(database: str) -> None:
+    for name in ("sending-reconcile", "sending-prune", "sending-count"):
+        redis.for_workers().delete(redis.key(name))
+    assert tasks.engine.find_due() == [tasks.reconcile_unknown, tasks.prune_mails, tasks.count_mails]
     look_again()
     assert tasks.engine.find_due() == []
     for name, seconds in (
         ("sending-reconcile", tasks.RECONCILE_EVERY),
         ("sending-prune", tasks.PRUNE_EVERY),
+        ("sending-count", tasks.COUNT_EVERY),
     ):
         assert 0 < redis.for_workers().pttl(redis.key(name)) <= seconds * 1000
 
@@ -112,7 +115,12 @@ def test_without_redis_each_process_looks_for_work_once_per_interval(
     """Each task ends with a tick: if every tick woke tasks, the messages would double with each task."""
     put_in_outbox()
     anymail(EVENT_REDIS_URL=CLOSED)
-    assert tasks.engine.find_due() == [tasks.deliver_mails, tasks.reconcile_unknown, tasks.prune_mails]
+    assert tasks.engine.find_due() == [
+        tasks.deliver_mails,
+        tasks.reconcile_unknown,
+        tasks.prune_mails,
+        tasks.count_mails,
+    ]
     assert tasks.engine.find_due() == []
     engine._not_before["sending-tick"] -= engine.INTERVAL  # some seconds later
     assert tasks.engine.find_due() == [tasks.deliver_mails]

@@ -57,7 +57,7 @@ def test_the_timeline_of_a_delivered_mail_is_complete(database: str) -> None:
         event_of_last_mail(70, "click", url="https://example.net/"),
     )
     assert told() == [
-        (0, "kept", "for the mailer default"),
+        (0, "created", "for the mailer default"),
         (1, "posted", "attempt 1"),
         (1.5, "accepted", f"X-Message-Id {ONE}"),
         (2, "queued", "SendGrid took the message and will try to deliver it."),
@@ -127,14 +127,14 @@ def test_entries_of_one_second_are_in_the_order_of_delivery(database: str) -> No
     kept_at_noon(attempted_at=after_noon(0.2), attempts=1, accepted_at=after_noon(0.4))
     names = ("open", "bounce", "delivered", "deferred", "processed")
     receive_events(*(event_of_last_mail(0, name) for name in names))
-    told_in_order = ["kept", "posted", "accepted", "queued", "deferred", "delivered", "bounced", "opened"]
+    told_in_order = ["created", "posted", "accepted", "queued", "deferred", "delivered", "bounced", "opened"]
     assert [what for _, what, _ in told()] == told_in_order
 
 
 def test_an_event_without_a_timestamp_has_the_received_time(database: str) -> None:
     kept_at_noon()
     receive_events(event_of_last_mail(0, "open", timestamp=None), event_of_last_mail(1, "delivered"), at=NOON)
-    assert [what for _, what, _ in told()] == ["kept", "accepted", "opened", "delivered"]
+    assert [what for _, what, _ in told()] == ["created", "accepted", "opened", "delivered"]
 
 
 def test_the_number_of_events_is_limited(database: str) -> None:
@@ -147,7 +147,7 @@ def test_the_number_of_events_is_limited(database: str) -> None:
 def test_events_of_another_mail_are_left_out(database: str) -> None:
     kept_at_noon()
     receive_events(event_of_last_mail(1, "open"), event_of_last_mail(2, "open", anymail_id=str(uuid.uuid4())))
-    assert [what for _, what, _ in told()] == ["kept", "opened", "accepted"]
+    assert [what for _, what, _ in told()] == ["created", "opened", "accepted"]
     assert len(timeline.of_mail(only_part(), [uuid.UUID(last_message_id())])) == 3
     assert len(timeline.of_mail(only_part(), [])) == 2
 
@@ -176,7 +176,7 @@ def test_the_timeline_of_a_batch_merges_its_recipients(database: str) -> None:
         event_of_last_mail(1, "delivered", "bo@example.com", anymail_id=bo),
     )
     receive_events(event_of_last_mail(3, "open", anymail_id=stranger))
-    assert [moment.what for moment in timeline.of(batch)] == ["kept", "delivered", "opened", "accepted"]
+    assert [moment.what for moment in timeline.of(batch)] == ["created", "delivered", "opened", "accepted"]
     everything = [moment.at for moment in timeline.of([*ids().values(), stranger, None])]
     assert everything == sorted(everything)
     assert len(everything) == 5
@@ -187,7 +187,7 @@ def test_message_ids_may_be_text_uuids_or_collections(database: str) -> None:
     receive_events(event_of_last_mail(1, "open"))
     ours = uuid.UUID(last_message_id())
     for one in (ours, [ours], {str(ours).upper()}, (None, ours, str(ours)), frozenset({ours})):
-        assert [moment.what for moment in timeline.of(one)] == ["kept", "opened", "accepted"]
+        assert [moment.what for moment in timeline.of(one)] == ["created", "opened", "accepted"]
         assert status_of(one).message_id == str(ours)
     nowhere: tuple[timeline.Ids, ...] = (None, [], set(), [None], "")
     for nothing in nowhere:
@@ -201,7 +201,7 @@ def test_thousands_of_message_ids_are_looked_up_in_slices(database: str) -> None
     receive_events(event_of_last_mail(1, "open", "p2499@example.net"))
     outside = [str(uuid.uuid4()) for _ in range(1500)]
     moments = timeline.of([*ids().values(), *outside])
-    assert [moment.what for moment in moments] == ["opened", "kept", "kept", "kept", "accepted"]
+    assert [moment.what for moment in moments] == ["opened", "created", "created", "created", "accepted"]
 
 
 # Answers
@@ -227,7 +227,7 @@ def test_a_duplicate_reply_is_left_out(database: str) -> None:
     kept_at_noon()
     first = answer_to_last_mail(1)
     answer_to_last_mail(2, duplicate_of=first)
-    assert [what for _, what, _ in told()] == ["kept", "answered"]
+    assert [what for _, what, _ in told()] == ["created", "answered"]
 
 
 def test_the_number_of_replies_is_limited_to_the_first(database: str) -> None:
@@ -243,7 +243,7 @@ def test_replies_are_filtered_by_sender(database: str) -> None:
     answer_to_last_mail(2, sender="bo@example.com")
     found = timeline.of_mail(only_part(), [uuid.UUID(last_message_id())], to={"bo@example.com"})
     assert [(moment.what, moment.recipient) for moment in found] == [
-        ("kept", ""),
+        ("created", ""),
         ("answered", "bo@example.com"),
     ]
 

@@ -8,9 +8,12 @@ from functools import cache
 
 import psycopg
 from django.apps import apps
+from django.contrib.contenttypes.models import ContentType
 from django.db import connections, transaction
 from django.test import TransactionTestCase
 from psycopg.pq import TransactionStatus
+
+from tests.support.databases import REPLICA
 
 
 def install() -> None:
@@ -20,7 +23,8 @@ def install() -> None:
 
 
 def _delete_all_rows(case: TransactionTestCase) -> None:
-    for alias in case._databases_names(include_mirrors=False):  # type: ignore[attr-defined]
+    ContentType.objects.clear_cache()  # the cached rows are removed too
+    for alias in set(case._databases_names()) - {REPLICA}:  # type: ignore[attr-defined]
         connection = connections[alias]
         if connection.vendor == "postgresql" and _is_busy(connection.connection):
             connection.connection.close()

@@ -8,16 +8,30 @@ from unittest import mock
 import pytest
 from django.db import connections
 
+#: A database without tables. Django refuses a test every query to a database that the test does not name.
+REPLICA = "replica"
+
 
 class Router:
-    """Puts the events and the outbox into the database under test."""
+    """Puts the events and the outbox into the database under test, and sends reads to a replica.
+
+    The replica answers no query. So a test of any code fails where the code reads a row elsewhere than in the
+    database to which it writes.
+    """
 
     events = "default"
 
-    def db_for_read(self, model: Any, **_: Any) -> str | None:
-        return self.events if model._meta.app_label in ("events_app", "sending_app") else None
+    def db_for_write(self, model: Any, **_: Any) -> str | None:
+        return self.events if self._is_ours(model) else None
 
-    db_for_write = db_for_read
+    def db_for_read(self, model: Any, **_: Any) -> str | None:
+        return REPLICA if self._is_ours(model) else None
+
+    def allow_migrate(self, db: str, *_: Any, **__: Any) -> bool:
+        return db != REPLICA
+
+    def _is_ours(self, model: Any) -> bool:
+        return model._meta.app_label in ("events_app", "sending_app")
 
     def allow_relation(self, *_: Any, **__: Any) -> bool:
         return True

@@ -47,11 +47,11 @@ def end() -> None:
 class Stack(stack.Stack):
     """The deployment's processes as forks."""
 
-    def _run(self, *args: str) -> subprocess.CompletedProcess[str]:
-        return run(args, self.env, stack.ROOT)
+    def _run(self, *args: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return run(args, self.env | variables, stack.ROOT)
 
-    def _start(self, name: str, *args: str | Path) -> Process:
-        return PreloadedProcess(args, log=self.folder / f"{name}.log", env=self.env, cwd=stack.ROOT)
+    def _launch(self, args: Sequence[str | Path], log: Path, env: Mapping[str, str]) -> Process:
+        return PreloadedProcess(args, log=log, env=env, cwd=stack.ROOT)
 
 
 class PreloadedProcess(Process):

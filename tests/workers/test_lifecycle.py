@@ -1,4 +1,4 @@
-"""A worker logs its receivers and looks for work when it is ready."""
+"""A worker checks its pool and looks for work when it is ready."""
 
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -7,45 +7,13 @@ from typing import Any
 import pytest
 from celery.concurrency import prefork, solo
 from celery.concurrency import thread as threads
-from pytest_django import Settings
 
 from events_app import tasks
-from events_app.inbound import storage
 from events_app.shared import redis
-from events_app.signals import ReceiverSignal
 from sending_app.signals import post_send
 from sending_app.tasks import MAIL
 from workers import lifecycle
 from workers.app import EVENT_QUEUES, MAIL_QUEUES, QUEUES
-
-
-def test_a_starting_worker_logs_its_receivers(
-    tracking: ReceiverSignal, inbound: ReceiverSignal, caplog: pytest.LogCaptureFixture
-) -> None:
-    def listens(**_: Any) -> None: ...
-
-    tracking.connect(listens, dispatch_uid="shop.listens")
-    inbound.connect(listens, dispatch_uid="desk.listens")
-    with caplog.at_level("INFO"):
-        lifecycle.log_receivers()
-    assert caplog.messages == [
-        "Receivers of events: shop.listens",
-        "Receivers of inbound mails: desk.listens",
-    ]
-
-
-def test_a_starting_worker_warns_when_there_are_no_receivers(caplog: pytest.LogCaptureFixture) -> None:
-    lifecycle.log_receivers()
-    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
-
-
-def test_a_starting_worker_without_inbound_storage_does_not_warn_of_inbound_receivers(
-    caplog: pytest.LogCaptureFixture, settings: Settings
-) -> None:
-    settings.STORAGES = {name: one for name, one in settings.STORAGES.items() if name != storage.ALIAS}
-    lifecycle.log_receivers()
-    (message,) = caplog.messages
-    assert "for events" in message
 
 
 @pytest.mark.parametrize(
@@ -71,7 +39,6 @@ def test_a_starting_worker_wakes_the_ticks() -> None:
     lifecycle.look_for_work()
     assert redis.for_workers().llen(tasks.EVENTS) == 1
     assert redis.for_workers().llen(MAIL) == 1
-    redis.for_workers().delete(MAIL)
 
 
 def test_a_starting_mail_worker_warns_of_receivers_in_a_threads_pool(

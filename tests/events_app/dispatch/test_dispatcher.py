@@ -1,5 +1,6 @@
 """Stored events reach their receivers. Each delivery is made by one worker at a time."""
 
+import re
 from asyncio import CancelledError
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,7 @@ from tests.support.events.leases import (
     take_expired,
 )
 from tests.support.events.stored_events import open_event, stream_entries
+from tests.support.monitoring import counted, observed
 from tests.support.recorded_calls import Call, Recorder
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
@@ -133,13 +135,13 @@ def test_a_receiver_of_another_sender_is_not_called(database: str, tracking: Rec
 
     tracking.connect(receiver, sender=Recorder)
     deliver("A1")
-    assert counters.read_counters() == {"no_receiver": 1}
+    assert counters.read_counters() == {"events_without_receiver": 1}
 
 
 def test_events_without_a_receiver_are_done_and_counted(database: str) -> None:
     assert deliver("A1", "B2")
     assert not PendingDelivery.objects.exists()
-    assert counters.read_counters() == {"no_receiver": 2}
+    assert counters.read_counters() == {"events_without_receiver": 2}
 
 
 def test_an_event_of_a_removed_webhook_view_is_delivered_without_a_sender(
@@ -185,7 +187,7 @@ def test_only_the_failed_receiver_is_retried(database: str, tracking: ReceiverSi
     assert not PendingDelivery.objects.exists()
     assert shop.calls == [Call("A1"), *(Call("B2", attempt) for attempt in (1, 2, 3, 4))]
     assert first.calls == last.calls == [Call("A1"), Call("B2")]
-    assert counters.read_counters() == {"receiver_failed": 3, "retried": 3}
+    assert counters.read_counters() == {"receiver_calls shop failed": 3, "events_retried": 3}
 
 
 @either
@@ -203,8 +205,22 @@ def test_a_failed_event_records_its_receivers_and_tracebacks(
     for traceback in work.receivers.values():
         assert traceback.startswith("Traceback")
         assert traceback.endswith("RuntimeError: the shop is closed\n")
-    assert counters.read_counters() == {"receiver_failed": 2}
-    assert f"Receiver shop failed on event {work.pk}" in caplog.messages
+    assert counters.read_counters() == {"receiver_calls shop failed": 1, "receiver_calls bank failed": 1}
+    (record,) = (record for record in caplog.records if "Receiver shop" in record.getMessage())
+    assert re.fullmatch(
+        rf"Receiver shop failed on event {work.pk}, attempt 1 of 15: "
+        rf"RuntimeError at \S+tests/support/recorded_calls\.py:\d+",
+        record.getMessage(),
+    )
+    assert not record.exc_info
+    fields = {name: getattr(record, name) for name in ("receiver", "event", "event_id", "attempt", "error")}
+    assert fields == {
+        "receiver": "shop",
+        "event": work.pk,
+        "event_id": "B2",
+        "attempt": 1,
+        "error": "RuntimeError",
+    }
     assert "the shop is closed" not in caplog.text
 
 
@@ -236,7 +252,11 @@ def test_after_the_last_attempt_only_the_failed_event_becomes_a_dead_letter(
     assert "the shop is closed" in work.receivers["shop"]
     retry(database)
     assert (shop.calls, log.calls) == ([Call("A1"), Call("B2"), Call("A1", 2)], [Call("A1"), Call("B2")])
-    assert counters.read_counters() == {"receiver_failed": 2, "retried": 1, "retries_exhausted": 1}
+    assert counters.read_counters() == {
+        "receiver_calls shop failed": 2,
+        "events_retried": 1,
+        "dead_letters receiver_failed": 1,
+    }
 
 
 def test_with_a_maximum_of_one_attempt_the_first_failure_makes_a_dead_letter(
@@ -275,19 +295,19 @@ class Death(BaseException):
 
 @either
 @pytest.mark.parametrize(
-    ("error", "reason"),
+    ("error", "outcome"),
     [
-        (SystemExit, "receiver_failed"),
-        (KeyboardInterrupt, "receiver_failed"),
-        (CancelledError, "receiver_failed"),
-        (Death, "receiver_failed"),
-        (OperationalError, "receiver_failed"),
-        (DatabaseUnavailable, "receiver_failed"),
-        (SoftTimeLimitExceeded, "receiver_timed_out"),
+        (SystemExit, "failed"),
+        (KeyboardInterrupt, "failed"),
+        (CancelledError, "failed"),
+        (Death, "failed"),
+        (OperationalError, "failed"),
+        (DatabaseUnavailable, "failed"),
+        (SoftTimeLimitExceeded, "timed_out"),
     ],
 )
 def test_any_exception_of_a_receiver_counts_as_its_failure(
-    database: str, tracking: ReceiverSignal, error: type[BaseException], reason: str
+    database: str, tracking: ReceiverSignal, error: type[BaseException], outcome: str
 ) -> None:
     def leaves(**_: Any) -> None:
         raise error
@@ -299,7 +319,7 @@ def test_any_exception_of_a_receiver_counts_as_its_failure(
     assert [(work.failures, list(work.receivers)) for work in PendingDelivery.objects.all()] == [
         (1, ["leaves"])
     ] * 2
-    assert counters.read_counters() == {reason: 2}
+    assert counters.read_counters() == {f"receiver_calls leaves {outcome}": 2}
 
 
 @either
@@ -318,7 +338,7 @@ def test_a_terminated_process_orphans_its_event_without_counting_a_failure(
         deliver("A1", "B2", "C3")
     found = {work.event.event_id: (work.lease, work.failures) for work in PendingDelivery.objects.all()}
     assert found == {"B2": (leases.ORPHANED, 0), "C3": (None, 0)}
-    assert counters.read_counters() == {"released": 1}
+    assert counters.read_counters() == {"events_released": 1}
 
 
 @either
@@ -335,7 +355,12 @@ def test_a_disconnected_receiver_counts_as_failed_until_reconnected(
     assert work.due > database_now(database)
     assert work.receivers["shop"].startswith("No receiver of this name is connected in this worker.")
     assert (len(shop.calls), len(bank.calls)) == (1, 2)
-    assert counters.read_counters() == {"receiver_failed": 2, "receiver_unknown": 1, "retried": 1}
+    assert counters.read_counters() == {
+        "receiver_calls shop failed": 1,
+        "receiver_calls bank failed": 1,
+        "receiver_calls unknown unknown": 1,
+        "events_retried": 1,
+    }
     tracking.connect(shop, dispatch_uid="shop")
     shop.fails_at = None
     retry(database)
@@ -365,7 +390,7 @@ def test_a_replay_is_marked_for_receivers_and_not_counted_as_a_retry(
     retry(database)
     retry(database)
     assert log.calls == [Call("A1", 1, replay=True), Call("A1", 2, replay=True)]
-    assert counters.read_counters() == {"receiver_failed": 2, "retried": 1}
+    assert counters.read_counters() == {"receiver_calls log failed": 2, "events_retried": 1}
 
 
 def test_a_replay_to_some_receivers_calls_no_others(database: str, tracking: ReceiverSignal) -> None:
@@ -429,11 +454,13 @@ def test_out_of_budget_a_worker_calls_one_receiver_and_releases_the_others(
     work = PendingDelivery.objects.get()
     assert (work.lease, work.failures, work.receivers) == (None, 0, {"second": "", "third": ""})
     assert work.due <= database_now(database)
+    assert observed("delivery_seconds") == {}
     lease = Lease()
     assert dispatcher.deliver(leases.take_released(lease, 10), lease)
+    assert observed("delivery_seconds") == {("events",): 1}
     assert first.calls == second.calls == third.calls == [Call("A1")]
     assert not PendingDelivery.objects.exists()
-    assert "receiver_failed" not in counters.read_counters()
+    assert not [name for name in counters.read_counters() if name.startswith("receiver_calls")]
 
 
 @either
@@ -491,7 +518,7 @@ def test_an_expired_event_is_recovered(database: str, tracking: ReceiverSignal) 
     assert recover(Lease())
     assert sorted(log.calls) == [Call("A1", 2), Call("B2", 2)]
     assert not PendingDelivery.objects.exists()
-    assert counters.read_counters() == {"recovered": 2}
+    assert counters.read_counters() == {"events_recovered": 2}
 
 
 def test_recovery_takes_one_event_at_a_time_and_counts_the_worker_death_before_the_call(
@@ -731,30 +758,21 @@ def swallow(database: str) -> None:
 
 
 @pytest.mark.usefixtures("atomic")
-def test_atomic_dispatch_fails_only_a_receiver_that_swallows_a_database_error(
-    database: str, tracking: ReceiverSignal
+@pytest.mark.parametrize(
+    ("misbehave", "why"),
+    [(swallow, "went on after a database error"), (enter_atomic, "returned in the middle of a transaction")],
+    ids=["swallows a database error", "leaves a block open"],
+)
+def test_atomic_dispatch_fails_only_a_receiver_that_misuses_the_transaction(
+    database: str, tracking: ReceiverSignal, misbehave: Callable[[str], object], why: str
 ) -> None:
     Recorder(tracking, "first", does=lambda: note(database, "first"))
-    Recorder(tracking, "swallows", does=lambda: swallow(database))
+    Recorder(tracking, "misbehaves", does=lambda: misbehave(database))
     Recorder(tracking, "last", does=lambda: note(database, "last"))
     deliver("A1")
     work = PendingDelivery.objects.get()
-    assert (work.failures, list(work.receivers)) == (1, ["swallows"])
-    assert "went on after a database error" in work.receivers["swallows"]
-    assert noted(database) == ["first", "last"]
-
-
-@pytest.mark.usefixtures("atomic")
-def test_with_atomic_dispatch_a_receiver_that_leaves_a_block_open_is_retried_alone(
-    database: str, tracking: ReceiverSignal
-) -> None:
-    Recorder(tracking, "first", does=lambda: note(database, "first"))
-    Recorder(tracking, "leaves open", does=lambda: enter_atomic(database))
-    Recorder(tracking, "last", does=lambda: note(database, "last"))
-    deliver("A1")
-    work = PendingDelivery.objects.get()
-    assert (work.failures, list(work.receivers)) == (1, ["leaves open"])
-    assert "returned in the middle of a transaction" in work.receivers["leaves open"]
+    assert (work.failures, list(work.receivers)) == (1, ["misbehaves"])
+    assert why in work.receivers["misbehaves"]
     assert noted(database) == ["first", "last"]
 
 
@@ -782,7 +800,7 @@ def test_a_receiver_that_ends_the_outer_transaction_makes_all_receivers_retried(
     assert "TransactionLost" in work.receivers["tears"]
     # COMMIT cannot be taken back.
     assert noted(database) == (["first"] if tear is commit else [])
-    assert counters.read_counters() == {"receiver_failed": 1}
+    assert counters.read_counters() == {"receiver_calls tears failed": 1}
     tears.does = None
     retry(database)
     assert (first.ids, tears.ids, last.ids) == (["A1"] * 2, ["A1"] * 2, ["A1"])
@@ -817,7 +835,7 @@ def test_an_error_at_commit_keeps_the_event_pending_for_all_receivers_with_a_rea
     assert (work.lease, work.failures, sorted(work.receivers)) == (None, 1, ["orphan", "other"])
     assert all("IntegrityError" in traceback for traceback in work.receivers.values())
     assert noted(database) == []
-    assert f"The transaction around event {work.pk} failed: IntegrityError" in caplog.messages
+    assert f"The transaction around event {work.pk} failed: IntegrityError at " in caplog.text
     orphan.does = None
     retry(database)
     assert (orphan.calls, other.calls) == ([Call("A1"), Call("A1", 2)], [Call("A1"), Call("A1", 2)])
@@ -920,6 +938,15 @@ def test_a_failure_that_cannot_be_written_orphans_its_event(database: str, track
     assert (fine.ids, shop.ids, PendingDelivery.objects.count()) == (["A1", "B2"], ["A1", "B2"], 2)
 
 
+def test_an_unreadable_event_of_another_worker_is_no_dead_letter_here(database: str) -> None:
+    lease = Lease()
+    (item,) = store_leased("A1", lease=lease)
+    PendingDelivery.objects.update(lease=7)
+    row = Event(raw=b"nonsense", webhook="tracking", received_at=item.row.received_at)
+    dispatcher.deliver([item._replace(row=row, event=None)], lease)
+    assert (dead_letters(), counted("dead_letters_total")) == ([], {})
+
+
 def test_a_dead_letter_that_cannot_be_written_is_orphaned(database: str) -> None:
     lease = Lease()
     (item,) = store_leased("A1", lease=lease)
@@ -960,7 +987,7 @@ def test_an_event_hit_by_a_database_outage_is_recovered_for_its_pending_receiver
         dispatcher.deliver(store_leased("A1", "B2", lease=lease), lease)
     assert (first.ids, second.ids, third.ids) == (["A1"], ["A1"], [])
     next_task()
-    assert counters.read_counters() == {"released": 1}
+    assert counters.read_counters() == {"events_released": 1}
     work = PendingDelivery.objects.get(event__event_id="A1")
     assert (work.lease, work.failures, work.worker_deaths) == (ORPHANED, 0, 0)
     assert work.receivers == {"second": "", "third": ""}
@@ -982,7 +1009,7 @@ def test_atomic_dispatch_recovers_an_event_hit_by_an_outage_for_all_receivers(
     with pytest.raises(DatabaseUnavailable):
         dispatcher.deliver(store_leased("A1", "B2", lease=lease), lease)
     next_task()
-    assert counters.read_counters() == {"released": 1}
+    assert counters.read_counters() == {"events_released": 1}
     work = PendingDelivery.objects.get(event__event_id="A1")
     assert (work.lease, work.failures, work.worker_deaths, work.receivers) == (ORPHANED, 0, 0, {})
     second.does = None

@@ -10,8 +10,7 @@ from django.db.models import QuerySet
 
 from events_app.dispatch import leases
 from events_app.dispatch.filters import Filter, State, pending_of, state_of
-from events_app.inbound.filters import mails
-from events_app.models import AbstractPendingDelivery, Event
+from events_app.models import AbstractPendingDelivery, Event, InboundMail
 from tests.support.events.stored_events import add_pending, open_event, store_done
 from tests.support.inbound.mails import RECEIVED, add_pending_mail, store_read_mail
 
@@ -33,7 +32,9 @@ EVENTS = Kind(
     lambda count: store_done(*(open_event(f"{at:02d}") for at in range(count))),
     add_pending,
 )
-MAILS = Kind(mails, lambda count: [store_read_mail() for _ in range(count)], add_pending_mail)
+MAILS = Kind(
+    InboundMail.objects.all, lambda count: [store_read_mail() for _ in range(count)], add_pending_mail
+)
 
 
 @pytest.fixture(params=[EVENTS, MAILS], ids=["events", "mails"])

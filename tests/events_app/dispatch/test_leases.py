@@ -232,7 +232,7 @@ def test_an_expired_event_is_taken_alone_and_its_worker_death_counted(database: 
     assert item.worker_deaths == 1
     assert PendingDelivery.objects.get(lease=lease.token).worker_deaths == 1
     assert PendingDelivery.objects.exclude(lease=lease.token).get().worker_deaths == 0
-    assert counters.read_counters() == {"recovered": 1}
+    assert counters.read_counters() == {"events_recovered": 1}
 
 
 def test_too_many_worker_deaths_make_an_event_a_dead_letter_and_spare_its_neighbour(database: str) -> None:
@@ -247,7 +247,10 @@ def test_too_many_worker_deaths_make_an_event_a_dead_letter_and_spare_its_neighb
     (work,) = dead_letters()
     assert (work.lease, work.worker_deaths, work.event.event_id) == (None, MOST_WORKER_DEATHS, "poison")
     assert work.error == f"Given up: its worker died or overran its time, {MOST_WORKER_DEATHS + 1} times."
-    assert counters.read_counters() == {"recovered": MOST_WORKER_DEATHS + 1, "worker_died": 1}
+    assert counters.read_counters() == {
+        "events_recovered": MOST_WORKER_DEATHS + 1,
+        "dead_letters worker_died": 1,
+    }
     assert leases.take_expired(Lease()) is None
 
 

@@ -94,7 +94,8 @@ class Lives(RuleBasedStateMachine):
         receivers = dispatcher._receivers("tracking", lease)
         with self._database_back(), suppress(DatabaseUnavailable):
             for item in deliveries:
-                dispatcher._Calls(item, receivers, lease).make(nullcontext, lambda _: False)
+                calls = dispatcher._Calls(item, receivers, results.ResultBuffer(lease))
+                calls.make(nullcontext, lambda _: False)
 
     @rule(ids=some_ids)
     def run_out_of_time(self, ids: list[str]) -> None:

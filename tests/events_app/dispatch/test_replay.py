@@ -54,7 +54,7 @@ def test_retry_makes_dead_letters_due_for_their_failed_receivers(database: str) 
     assert (work.state, work.lease, work.failures, work.worker_deaths) == ("pending", None, 15, 2)
     assert (work.receivers, work.error) == (FAILED, "")
     assert (work.due <= database_now(database), lane(work)) == (True, "to retry")
-    assert counters.read_counters() == {"retried_by_operator": 1}
+    assert counters.read_counters() == {"events_retried_by_operator": 1}
 
 
 @pytest.mark.parametrize(
@@ -164,6 +164,28 @@ def test_each_retry_of_a_dead_letter_allows_one_more_attempt(
     assert len(shop.calls) == 2
 
 
+# discard
+
+
+def test_discard_deletes_dead_letters_alone(database: str) -> None:
+    pks = store_done(*(open_event(f"A{number}") for number in range(4)))
+    add_pending(pks[0], state="dead", failures=15, receivers=FAILED)
+    add_pending(pks[1], lease=TOKEN)
+    add_pending(pks[2], failures=2, receivers=FAILED)
+    assert list(replay.discardable(pks).values_list("pk", flat=True)) == [pks[0]]
+    assert replay.discard(pks) == {"discarded": 1}
+    assert set(PendingDelivery.objects.values_list("pk", flat=True)) == set(pks[1:3])
+    assert Event.objects.count() == 4
+    assert replay.discard(pks) == {"discarded": 0}
+
+
+def test_a_discarded_event_can_be_replayed(database: str) -> None:
+    (pk,) = store_done(open_event("A1"))
+    add_pending(pk, state="dead", failures=15, receivers=FAILED)
+    replay.discard([pk])
+    assert replay.replay([pk], []) == {"replayed": 1, "pending": 0}
+
+
 # replay
 
 
@@ -174,7 +196,7 @@ def test_replay_makes_done_events_pending(database: str) -> None:
     assert (work.pk, work.state, work.lease, work.replay) == (pk, "pending", None, True)
     assert (work.failures, work.worker_deaths, work.receivers, work.error) == (0, 0, {}, "")
     assert (leases.anything_to_retry(), lane(work)) == (True, "to retry")
-    assert counters.read_counters() == {"replayed": 1}
+    assert counters.read_counters() == {"events_replayed": 1}
 
 
 def test_replay_takes_dead_letters(database: str) -> None:

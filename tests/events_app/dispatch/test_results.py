@@ -60,7 +60,7 @@ def test_closing_results_deletes_done_events_and_releases_or_orphans_the_others(
     store_leased("A1", "B2", "C3", lease=lease)
     buffer_with_results(lease).close()
     assert rows() == {"B2": (ORPHANED, {"shop": "Traceback  the end"}), "C3": (None, {})}
-    assert counters.read_counters() == {"released": 1}
+    assert counters.read_counters() == {"events_released": 1}
     assert leased_ids(leases.take_released(Lease(), 10)) == ["C3"]
     taken = leases.take_expired(Lease())
     assert taken is not None
@@ -72,7 +72,7 @@ def test_events_without_a_receiver_are_counted_once(database: str) -> None:
     buffer.without_receiver = 2
     buffer.close()
     buffer.close()
-    assert counters.read_counters() == {"no_receiver": 2}
+    assert counters.read_counters() == {"events_without_receiver": 2}
 
 
 def test_results_are_not_written_on_rows_leased_by_another_worker(database: str) -> None:
@@ -237,7 +237,7 @@ def test_after_the_last_attempt_the_event_is_a_dead_letter_with_each_traceback(d
     assert (work.lease, work.failures) == (None, 3)
     assert work.receivers == {"shop": "Traceback 1", "bank": "Traceback 2"}
     assert work.error == "Given up: a receiver failed 3 times."
-    assert counters.read_counters() == {"retries_exhausted": 1}
+    assert counters.read_counters() == {"dead_letters receiver_failed": 1}
 
 
 def test_an_unstorable_traceback_is_cleaned_and_cut(database: str) -> None:

@@ -35,7 +35,7 @@ def test_retention_removes_old_events_and_keeps_young_ones(database: str) -> Non
     _, _, *young = store_aged(database, 400, 30.01, 29.99, 0)
     assert retention.remove_old_events(Lease())
     assert stored_pks() == young
-    assert counters.read_counters() == {"pruned": 2}
+    assert counters.read_counters() == {"events_pruned": 2}
 
 
 def test_without_the_retention_setting_all_events_are_kept(
@@ -73,7 +73,7 @@ def test_retention_removes_old_dead_letters_and_counts_them(
     assert retention.remove_old_events(Lease())
     assert stored_pks() == [young]
     assert PendingDelivery.objects.get().event_id == young
-    assert counters.read_counters() == {"pruned": 2, "pruned_dead_letter": 1}
+    assert counters.read_counters() == {"events_pruned": 2, "dead_letters_pruned": 1}
     assert caplog.messages == ["Removed 1 dead letters at the end of their retention"]
 
 
@@ -83,7 +83,7 @@ def test_retention_goes_through_all_slices(database: str, count: int) -> None:
     store_aged(database, *[40] * count)
     assert retention.remove_old_events(Lease())
     assert stored_pks() == []
-    assert counters.read_counters() == {"pruned": count}
+    assert counters.read_counters() == {"events_pruned": count}
 
 
 @pytest.mark.usefixtures("slices_of_three")

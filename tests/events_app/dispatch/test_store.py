@@ -86,7 +86,7 @@ def test_a_duplicate_in_one_batch_is_stored_once(database: str) -> None:
     )
     assert (len(stored.deliveries), stored.duplicates) == (2, 1)
     assert stored_ids() == ["A1", "B2"]
-    assert counters.read_counters() == {"duplicate": 1, "id_reused": 1}
+    assert counters.read_counters() == {"events_duplicate": 1, "events_id_reused": 1}
 
 
 def test_a_duplicate_of_an_earlier_batch_creates_no_pending_work(database: str) -> None:
@@ -126,7 +126,7 @@ def test_an_unreadable_element_is_stored_as_a_dead_letter_with_a_reason(database
     assert "an array and not an object" in array.error
     assert (cut.lease, cut.failures, cut.worker_deaths) == (None, 0, 0)
     assert (bytes(cut.event.raw), cut.event.event_type) == (b'{"event": "op', "unknown")
-    assert counters.read_counters() == {"dead_letter_on_arrival": 2}
+    assert counters.read_counters() == {"dead_letters unreadable": 2}
 
 
 def test_the_same_unreadable_element_is_a_duplicate(database: str) -> None:
@@ -216,7 +216,7 @@ def test_a_refused_row_becomes_a_dead_letter_and_its_neighbours_are_stored(refus
     assert refused not in parked.error
     assert json.loads(bytes(parked.event.raw)) == events[at]
     assert (parked.event.recipient, parked.event.event_id, parked.lease) == ("", "", None)
-    assert counters.read_counters() == {"dead_letter_on_arrival": 1}
+    assert counters.read_counters() == {"dead_letters unreadable": 1}
 
 
 def test_several_refused_rows_become_dead_letters(refused: str) -> None:
@@ -387,7 +387,7 @@ def test_concurrent_workers_with_overlapping_events_store_each_once(database: st
     with ThreadPoolExecutor(10) as pool:
         pks = list(itertools.chain.from_iterable(pool.map(work, range(10))))
     assert len(pks) == len(set(pks)) == Event.objects.count() == PendingDelivery.objects.count()
-    assert counters.read_counters()["duplicate"] == 10 * 120 - len(pks)
+    assert counters.read_counters()["events_duplicate"] == 10 * 120 - len(pks)
 
 
 # Anything at all

@@ -84,7 +84,7 @@ def test_retention_removes_old_mails_with_their_files_and_keeps_young_ones(
     assert prune()
     assert left() == [mail.pk for mail in young]
     assert stored_files(folder) == sorted(folder / mail.file for mail in young)
-    assert counters.read_counters() == {"mail_pruned": 2}
+    assert counters.read_counters() == {"inbound_pruned": 2}
 
 
 def test_retention_keeps_pending_mails_until_they_are_done(database: str, folder: Path) -> None:
@@ -106,7 +106,7 @@ def test_retention_removes_old_dead_letters_and_counts_them(
         make_pending(database, mail, state="dead")
     assert prune()
     assert left() == [young.pk]
-    assert counters.read_counters() == {"mail_pruned": 2, "mail_pruned_dead_letter": 1}
+    assert counters.read_counters() == {"inbound_pruned": 2, "inbound_dead_letters_pruned": 1}
     assert caplog.messages == ["Removed 1 dead letters of inbound mails at the end of their retention"]
 
 
@@ -124,7 +124,7 @@ def test_retention_goes_through_all_slices(database: str, folder: Path, count: i
     keep(database, *[40] * count)
     assert prune()
     assert (left(), stored_files(folder)) == ([], [])
-    assert counters.read_counters() == {"mail_pruned": count}
+    assert counters.read_counters() == {"inbound_pruned": count}
 
 
 @pytest.mark.usefixtures("slices_of_three")
@@ -163,7 +163,7 @@ def test_old_files_without_a_mail_are_swept(database: str, folder: Path) -> None
     InboundMail.objects.update(file="2026-01-01/kept.form")
     assert prune()
     assert set(stored_files(folder)) == {folder / young, folder / "2026-01-01/kept.form"}
-    assert counters.read_counters() == {"file_swept": len(lost)}
+    assert counters.read_counters() == {"inbound_files_swept": len(lost)}
 
 
 def test_half_received_files_of_a_killed_web_process_are_swept(database: str, folder: Path) -> None:
@@ -204,7 +204,7 @@ def test_files_that_could_not_be_removed_are_swept_later(
     (mail,) = keep(database, 40)
     use_storage(settings, f"{Stuck.__module__}.{Stuck.__qualname__}")
     assert prune()
-    assert (left(), counters.read_counters()) == ([], {"mail_pruned": 1})
+    assert (left(), counters.read_counters()) == ([], {"inbound_pruned": 1})
     use_folder(settings, folder)
     (folder / "2026-01-01").mkdir()
     (folder / mail.file).rename(folder / "2026-01-01/lost.form")

@@ -15,7 +15,7 @@ from events_app.dispatch import dispatcher, leases, replay
 from events_app.dispatch.leases import Lease
 from events_app.inbound import storage, store
 from events_app.inbound.parse.form import Form
-from events_app.inbound.parse.post import Reading
+from events_app.inbound.parse.post import ParsedPost
 from events_app.inbound.store import INBOUND_MAILS
 from events_app.models import InboundMail, PendingInboundDelivery
 from events_app.shared import counters
@@ -217,7 +217,7 @@ def test_a_duplicate_mail_is_marked_and_delivered(database: str, inbound: Inboun
     deliver_mails()
     assert [event.duplicate_of for event in desk.events] == [None, str(first.pk), None]
     assert InboundMail.objects.get(duplicate_of=first) == again
-    assert counters.read_counters()["mail_duplicate"] == 1
+    assert counters.read_counters()["inbound_duplicate"] == 1
 
 
 def test_a_duplicate_is_marked_against_the_first_post_in_any_reading_order(database: str) -> None:
@@ -226,6 +226,7 @@ def test_a_duplicate_is_marked_against_the_first_post_in_any_reading_order(datab
     assert not InboundMail.objects.exclude(duplicate_of=None).exists()
     store.read_mail(InboundMail.objects.get(pk=first.pk))
     assert InboundMail.objects.get(duplicate_of=first) == again
+    assert counters.read_counters()["inbound_duplicate"] == 1
 
 
 def test_a_duplicate_is_marked_after_a_database_outage_while_its_key_was_recorded(
@@ -242,7 +243,7 @@ def test_a_duplicate_is_marked_after_a_database_outage_while_its_key_was_recorde
     dispatcher.recover(Lease(kind=INBOUND_MAILS), yields=lambda: False)
     assert [event.duplicate_of for event in desk.events] == [str(first.pk)]
     assert InboundMail.objects.get(duplicate_of=first) == again
-    assert counters.read_counters()["mail_duplicate"] == 1
+    assert counters.read_counters()["inbound_duplicate"] == 1
 
 
 @contextmanager
@@ -318,7 +319,7 @@ def test_an_internal_error_schedules_a_retry_of_only_its_own_mail(
     mail = keep_mail(sample_mail(1))
     keep_mail(sample_mail(2))
 
-    def look(one: InboundMail) -> Reading:
+    def look(one: InboundMail) -> ParsedPost:
         if one.pk == mail.pk:
             raise ZeroDivisionError("zoe@example.org")
         return looked(one)
@@ -339,7 +340,7 @@ def test_an_internal_error_schedules_a_retry_of_only_its_own_mail(
 def test_the_soft_time_limit_while_reading_ends_the_task(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def look(_: InboundMail) -> Reading:
+    def look(_: InboundMail) -> ParsedPost:
         raise SoftTimeLimitExceeded
 
     monkeypatch.setattr(store, "parse_mail", look)
@@ -352,7 +353,7 @@ def test_the_soft_time_limit_while_reading_ends_the_task(
 def test_a_mail_that_takes_too_long_to_read_becomes_a_dead_letter_at_once(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read(_: Form) -> Reading:
+    def read(_: Form) -> ParsedPost:
         raise SoftTimeLimitExceeded
 
     monkeypatch.setattr(store, "read_post", read)

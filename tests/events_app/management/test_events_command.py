@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from io import StringIO
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -14,11 +13,11 @@ from django.core.management import CommandError, call_command
 
 from events_app import stream, tasks
 from events_app.dispatch import leases, replay, store
-from events_app.management import incoming
 from events_app.management.commands import events as command
 from events_app.models import Event, PendingDelivery
 from events_app.shared import counters, redis
 from events_app.shared import database as shared_database
+from events_app.shared.counting import KEY, count
 from events_app.signals import ReceiverSignal
 from tests.support.brokers import queued_tasks
 from tests.support.commands import TRACEBACK, interrupt_second_call, output_of
@@ -26,6 +25,7 @@ from tests.support.databases import database_away
 from tests.support.events.leases import FAILED, TOKEN, later
 from tests.support.events.stored_events import add_pending, open_event, store_done, stream_entries
 from tests.support.recorded_calls import Recorder
+from tests.support.workers import record_worker
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -120,7 +120,7 @@ def test_untrusted_text_sends_no_control_characters_to_the_terminal(database: st
     (pk,) = store_done(
         open_event("A1", email="\x1b[2Jmira@example.net", useragent="\x9b31m\u202e", order="\ud800")
     )
-    add_pending(pk, state="dead", failures=1, receivers={"shop": "ValueError: \x1b]0;owned\x07"})
+    add_pending(pk, state="dead", failures=1, receivers={"shop\n": "ValueError: \x1b]0;owned\x07"})
     for shown in (run("list"), run("list", terminal=80), run("show", pk)):
         assert all(one.isprintable() or one == "\n" for one in shown)
         assert "\\x1b[2jmira@example.net" in shown.replace("2J", "2j")
@@ -216,7 +216,7 @@ def test_retry_takes_failed_events_and_wakes_workers(database: str, tracking: Re
         "A worker takes them up now, or at beat's next tick.",
     ]
     assert queued_tasks() == {"events.retry", "events.recover"}
-    assert counters.read_counters() == {"retried_by_operator": 3}
+    assert counters.read_counters() == {"events_retried_by_operator": 3}
     tasks.retry_events()
     tasks.recover_events()
     assert sorted(name for name, _, _ in shop.calls if name) == ["A", "B", "D"]
@@ -290,8 +290,25 @@ def test_retry_and_replay_succeed_without_redis_and_broker(
     add_pending(pk, state="dead", failures=1)
     anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
     monkeypatch.setattr("events_app.shared.wakeup._producer", mock.Mock(side_effect=ConnectionError))
-    assert "or at beat's next tick" in run(action, pk)
+    assert "The broker does not answer: a worker takes them up" in run(action, pk)
     assert leases.anything_to_retry()
+
+
+# discard
+
+
+def test_discard_gives_dead_letters_up_and_leaves_other_events_alone(database: str) -> None:
+    dead, retrying = store_done(open_event("A1"), open_event("B2"))
+    add_pending(dead, state="dead", failures=15)
+    add_pending(retrying, failures=1)
+    assert run("discard", "--all", "--dry-run").endswith(
+        "Would discard 1 of 2 events. Nothing was changed.\n"
+    )
+    assert run("discard", "--all").splitlines() == [
+        "Discarded 1 of 2 events.",
+        "1 left alone: no dead letters.",
+    ]
+    assert list(PendingDelivery.objects.values_list("pk", flat=True)) == [retrying]
 
 
 # replay
@@ -311,7 +328,7 @@ def test_replay_takes_done_events_and_dead_letters_and_wakes_workers(
         "A worker takes them up now, or at beat's next tick.",
     ]
     assert queued_tasks() == {"events.retry"}
-    assert counters.read_counters() == {"replayed": 2}
+    assert counters.read_counters() == {"events_replayed": 2}
     PendingDelivery.objects.filter(pk=pks[2]).delete()
     tasks.retry_events()
     assert sorted(shop.calls) == [("A1", 1, True), ("B2", 1, True)]
@@ -369,6 +386,7 @@ def test_a_dry_run_without_matches_prints_zero_events(database: str) -> None:
 
 def test_status_of_an_idle_deployment(database: str) -> None:
     tasks.record_beat()
+    record_worker()
     lines = run("status").splitlines()
     assert lines[0] == "Waiting in Redis, to be stored: 0"
     assert re.fullmatch(r"The last tick of beat's came \d+ seconds? ago\.", lines[1])
@@ -378,9 +396,9 @@ def test_status_of_an_idle_deployment(database: str) -> None:
 def test_status_prints_backlog_pending_events_failed_receivers_and_counters(database: str) -> None:
     stream.append("tracking", [b"{}", b"{}"])
     redis.for_workers().set(redis.key("beat"), redis.for_workers().time()[0] - 90)
-    counters.count(counters.DUPLICATE, 7)
-    counters.count(counters.REFUSED.format(status=403), 2)
-    counters.count("of another version")
+    count(counters.EVENTS_DUPLICATE, by=7)
+    count(counters.WEBHOOK_POSTS, "tracking", "403", "credentials", by=2)
+    redis.for_workers().hset(redis.key(KEY), "of_another_version", 1)
     pks = store_done(*(open_event(name) for name in "ABCDEFG"))
     add_pending(pks[0])
     add_pending(pks[1], failures=1, receivers={'the "shop"': "Traceback", "bank": ""})
@@ -394,6 +412,13 @@ def test_status_prints_backlog_pending_events_failed_receivers_and_counters(data
     assert 590 < found["pending"].pop("seconds_to_next") <= 600
     assert found == {
         "waiting_in_redis": 2,
+        "seconds_waiting_in_redis": 0,
+        "workers": {
+            "sendgrid.events": 0,
+            "sendgrid.inbound": 0,
+            "sendgrid.recovery": 0,
+            "sendgrid.retries": 0,
+        },
         "pending": {
             "pending": 2,
             "pending_in_progress": 1,
@@ -404,14 +429,18 @@ def test_status_prints_backlog_pending_events_failed_receivers_and_counters(data
             "dead": 2,
         },
         "failed_receivers": {"bank": {"retrying": 1, "dead": 1}, 'the "shop"': {"retrying": 1, "dead": 1}},
-        "counters": {"duplicate": 7, "of another version": 1, "refused_403": 2},
+        "counters": {
+            "events_duplicate": 7,
+            "of_another_version": 1,
+            "webhook_posts tracking 403 credentials": 2,
+        },
     }
     said = run("status")
     assert "WARNING: The last tick of beat's came 9" in said
     assert "pending        2  1 in a worker's hands\n" in said
     assert "retrying       3  1 due now, the next in " in said
     assert "Being taken up one at a time, as their worker died or by hand: 1\n" in said
-    assert "refused_403         2  posts answered with 403\n" in said
+    assert "webhook_posts tracking 403 credentials  2  Posts by webhook, answer and reason\n" in said
     assert 'the "shop"              1     1\n' in said
 
 
@@ -419,20 +448,48 @@ def test_status_advises_to_dedupe_by_content_when_ids_mislead(
     database: str, anymail: Callable[..., None]
 ) -> None:
     assert not re.search("ADVICE|NOTE|DEDUPE_BY", run("status"))
-    counters.count(counters.ID_CHANGED, 3)
-    counters.count(counters.ID_CHANGED_OPENED, 4)
-    counters.count(counters.ID_REUSED, 5)
+    count(counters.EVENTS_ID_CHANGED, by=3)
+    count(counters.EVENTS_ID_CHANGED_OPENED, by=4)
+    count(counters.EVENTS_ID_REUSED, by=5)
     said = run("status")
     assert re.search(r'ADVICE: .*another id \(3 of a sample\).*DEDUPE_BY"\] to "content"', said)
-    assert re.search(r'NOTE: 4 opens and clicks.*DEDUPE_BY = "content"', said)
+    assert re.search(r'ADVICE: 4 opens and clicks.*DEDUPE_BY = "content"', said)
     assert re.search(r'WARNING: 5 events.* are lost\..*DEDUPE_BY"\] to "content"', said)
-    assert run_json("status")[0]["counters"] == {"id_changed": 3, "id_changed_opened": 4, "id_reused": 5}
+    assert run_json("status")[0]["counters"] == {
+        "events_id_changed": 3,
+        "events_id_changed_opened": 4,
+        "events_id_reused": 5,
+    }
     anymail(DEDUPE_BY="content")
     assert not re.search("ADVICE|NOTE|DEDUPE_BY", run("status"))
 
 
 def test_status_says_when_beat_never_ticked(database: str) -> None:
-    assert "no tick of beat's has ever come" in run("status")
+    assert "WARNING: No tick of beat's has ever come" in run("status")
+
+
+def test_status_names_the_queues_without_a_worker(database: str) -> None:
+    record_worker("sendgrid.events", "sendgrid.retries", "sendgrid.inbound")
+    said = run("status")
+    assert re.findall("(?m)^ERROR: .*", said) == [
+        "ERROR: No worker takes events of workers that died: queue sendgrid.recovery. "
+        "Start a worker with -Q sendgrid.recovery. Until then this work waits."
+    ]
+    assert run_json("status")[0]["workers"]["sendgrid.events"] == 1
+
+
+def test_status_says_that_events_wait_for_too_long(database: str) -> None:
+    redis.for_workers().xadd(redis.key(), {"d": "tracking", "r": b""}, id="1-1")
+    said = run("status")
+    assert re.search(r"WARNING: The oldest event in Redis has waited for \d+ days\. Does a worker", said)
+
+
+def test_status_says_that_the_backlog_is_at_its_limit(database: str, anymail: Callable[..., None]) -> None:
+    stream.append("tracking", [b"{}", b"{}"])
+    anymail(EVENT_BACKLOG_LIMIT=2)
+    assert run("status").startswith(
+        "ERROR: Waiting in Redis, to be stored: 2. The webhook answers 503 above 2 events. Start more workers"
+    )
 
 
 def test_status_without_redis_prints_the_database_figures_and_fails(
@@ -509,32 +566,3 @@ def test_a_closed_output_pipe_is_no_error(database: str) -> None:
     ):
         run("list")
     assert redirected.called
-
-
-# Words
-
-
-@pytest.mark.parametrize(
-    ("error", "says"),
-    [
-        (TRACEBACK, "ConnectionError: the shop is closed"),
-        ("No receiver of this name is connected.", "No receiver of this name is connected."),
-        ("Traceback (most recent call last):\n  File", "File"),
-        ("x" * 5, "xxxxx"),
-        (
-            "  + Exception Group Traceback (most recent call last):\n  | ExceptionGroup: two (2 in it)\n",
-            "| ExceptionGroup: two (2 in it)",
-        ),
-    ],
-)
-def test_the_last_line_of_a_traceback_is_shown(error: str, says: str) -> None:
-    assert incoming.last_words(error).strip() == says
-
-
-def test_every_counter_has_a_meaning() -> None:
-    names = {value for name, value in vars(counters).items() if name.isupper() and isinstance(value, str)}
-    assert names == counters.MEANINGS.keys()
-    page = (Path(__file__).parents[3] / "docs" / "operate.md").read_text()
-    assert not [name for name in names if f"| `{name.format(status='…')}` |" not in page]
-    assert counters.meaning("refused_503") == "posts answered with 503"
-    assert counters.meaning("of another version") == ""

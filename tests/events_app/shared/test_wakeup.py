@@ -4,7 +4,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from celery import Celery, Task
@@ -16,6 +18,8 @@ from events_app.shared import counters, redis, wakeup
 from events_app.shared.deadline import Threads
 from events_app.shared.wakeup import Limits
 from tests.support.brokers import UNREACHABLE, SilentBroker
+from tests.support.certificates import Authority
+from tests.support.tls_proxy import tls_proxy
 from workers.app import app
 
 
@@ -50,11 +54,32 @@ def test_a_wake_up_message_has_no_arguments_and_expires() -> None:
 def test_a_failed_wake_up_is_counted_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     wakeup.wake(tasks.drain)
     wakeup.wake(tasks.drain)
-    assert counters.read_counters() == {"wake_up_failed": 2}
+    assert counters.read_counters() == {"wake_ups_failed": 2}
     assert (
         "Could not wake a worker for events.drain (OperationalError); the next tick retries."
         in caplog.messages
     )
+
+
+def test_a_wake_up_over_a_refused_connection_says_what_to_set(
+    use_broker: Callable[[str], None], caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    port = urlsplit(redis.REDIS_URL.get()).port
+    assert port
+    with tls_proxy(port, Authority(tmp_path / "authority").issue("127.0.0.1")) as tls_port:
+        use_broker(f"rediss://:f6c0b58d@127.0.0.1:{tls_port}/0?ssl_cert_reqs=required")
+        wakeup.wake(tasks.drain)
+    assert "worker for events.drain (the certificate of Redis is not trusted" in caplog.text
+    assert "f6c0b58d" not in caplog.text
+
+
+def test_a_wake_up_with_a_broken_url_logs_no_password(
+    use_broker: Callable[[str], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    use_broker("redis://:f6c0b58d/x@redis.example.com/0")
+    wakeup.wake(tasks.drain)
+    assert "Could not wake a worker for events.drain (ValueError)" in caplog.text
+    assert "f6c0b58d" not in caplog.text
 
 
 def test_a_wake_up_reconnects_after_a_failure(monkeypatch: pytest.MonkeyPatch, broker_away: None) -> None:
@@ -63,7 +88,7 @@ def test_a_wake_up_reconnects_after_a_failure(monkeypatch: pytest.MonkeyPatch, b
     wakeup._paused_until = 0.0  # some seconds later
     wakeup.wake(tasks.drain)
     assert waiting() == 1
-    assert counters.read_counters() == {"wake_up_failed": 1}
+    assert counters.read_counters() == {"wake_ups_failed": 1}
 
 
 @pytest.mark.usefixtures("broker_away")
@@ -136,7 +161,7 @@ def test_a_second_wake_up_after_a_failure_does_not_wait_for_the_broker(
     wakeup.wake(tasks.drain)
     monkeypatch.setattr(wakeup, "_producer", lambda _: pytest.fail("it tried again"))
     wakeup.wake(tasks.drain)
-    assert counters.read_counters()[counters.WAKE_UP_FAILED] == 2
+    assert counters.read_counters()["wake_ups_failed"] == 2
 
 
 # Whatever the transport does
@@ -145,7 +170,7 @@ def test_a_second_wake_up_after_a_failure_does_not_wait_for_the_broker(
 def test_a_soft_time_limit_interrupts_a_wake_up(
     silent_broker: SilentBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wakeup, "_WAKE_TIMEOUT", 60.0)
+    monkeypatch.setattr(wakeup, "WAKE_TIMEOUT", 60.0)
 
     def strike(*_: object) -> None:
         raise SoftTimeLimitExceeded
@@ -172,13 +197,13 @@ def test_a_wake_up_times_out_on_a_transport_that_never_returns(
         assert not wakeup.wake(tasks.drain)
     assert "Could not wake a worker for events.drain (no answer); the next tick retries." in caplog.messages
     assert (len(silent_broker.connections), wakeup._publishers.late) == (1, 1)
-    assert counters.read_counters() == {"wake_up_failed": 3}
+    assert counters.read_counters() == {"wake_ups_failed": 3}
 
 
 def test_backoff_of_a_hanging_broker_doubles_up_to_a_limit(
     monkeypatch: pytest.MonkeyPatch, silent_broker: SilentBroker
 ) -> None:
-    monkeypatch.setattr(wakeup, "_WAKE_TIMEOUT", 0.05)
+    monkeypatch.setattr(wakeup, "WAKE_TIMEOUT", 0.05)
     waits = []
     for _ in range(8):
         wakeup._paused_until = 0.0  # some time later
@@ -203,7 +228,7 @@ def test_hanging_publisher_threads_are_limited(
     monkeypatch: pytest.MonkeyPatch, silent_broker: SilentBroker
 ) -> None:
     monkeypatch.setattr(wakeup, "_publishers", Threads("test", 2))
-    monkeypatch.setattr(wakeup, "_WAKE_TIMEOUT", 0.05)
+    monkeypatch.setattr(wakeup, "WAKE_TIMEOUT", 0.05)
     for _ in range(4):
         wakeup._paused_until = 0.0  # some time later
         wakeup.wake(tasks.drain)
@@ -303,7 +328,7 @@ def test_a_failed_wake_up_is_not_counted_while_redis_is_away(
     monkeypatch: pytest.MonkeyPatch, anymail: Callable[..., None]
 ) -> None:
     anymail(EVENT_REDIS_URL=UNREACHABLE)
-    monkeypatch.setattr(counters, "count", lambda *_: pytest.fail("it counted"))
+    monkeypatch.setattr(wakeup, "count", lambda *_: pytest.fail("it counted"))
     for _ in range(2):
         wakeup.wake_once(tasks.drain)
 

@@ -13,6 +13,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.db import connections
 from django.http import HttpResponse
 from django.test import Client
+from django.test import utils as test_utils
 from django.urls import path, reverse
 from pytest_django import Settings
 from redis import Redis
@@ -21,6 +22,7 @@ from devstack.valkey import Valkey
 from events_app import stream
 from events_app.dispatch import leases
 from events_app.shared import counters, redis
+from events_app.shared.log import floods
 from events_app.views import SendGridTrackingWebhookView
 from events_app.views.split import MOST_EVENTS
 from fake_sendgrid.events import generate_events
@@ -415,9 +417,22 @@ def test_an_unusable_setting_gets_503(anymail: Anymail, name: str) -> None:
     assert post() == 503
 
 
-def test_an_invalid_redis_url_gets_503(anymail: Anymail) -> None:
-    anymail(EVENT_REDIS_URL="localhost:6379")
+@pytest.mark.parametrize("value", [[], "SG.key", None])
+def test_anymail_that_is_no_dict_gets_503(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, value: object
+) -> None:
+    monkeypatch.delattr(test_utils._TestState, "saved_data")  # a test run reads ANYMAIL outside the view too
+    settings.ANYMAIL = value
     assert post() == 503
+
+
+def test_an_invalid_redis_url_gets_503_and_a_log_line_without_its_password(
+    anymail: Anymail, caplog: pytest.LogCaptureFixture
+) -> None:
+    anymail(EVENT_REDIS_URL="redis://:f6c0b58d/x@redis.example.com:6379/0")
+    assert post() == 503
+    assert "A setting is unusable: ANYMAIL['EVENT_REDIS_URL']: has a character" in caplog.text
+    assert "f6c0b58d" not in caplog.text
 
 
 def test_elements_are_stored_unchanged_with_the_name_of_the_webhook_view() -> None:
@@ -558,14 +573,14 @@ def test_a_refused_post_wakes_no_worker() -> None:
 def test_with_the_broker_away_a_post_is_stored(request: pytest.FixtureRequest, broker: str) -> None:
     request.getfixturevalue(broker)
     assert post() == 200
-    assert counters.read_counters() == {"wake_up_failed": 1}
+    assert counters.read_counters() == {"wake_ups_failed": 1}
     assert len(kept()) == 3
 
 
 # What people learn of a refusal
 
 
-def test_refusals_are_counted_by_status(anymail: Anymail) -> None:
+def test_refusals_are_counted_by_status_and_reason(anymail: Anymail) -> None:
     post(headers={})
     post(headers={})
     post(b"{}")
@@ -573,10 +588,10 @@ def test_refusals_are_counted_by_status(anymail: Anymail) -> None:
     post()
     post(b" " * 2001)
     assert counters.read_counters() == {
-        "refused_400": 1,
-        "refused_403": 2,
-        "refused_413": 1,
-        "refused_503": 1,
+        "webhook_posts tracking 400 malformed": 1,
+        "webhook_posts tracking 403 credentials": 2,
+        "webhook_posts tracking 413 too_large": 1,
+        "webhook_posts tracking 503 full": 1,
     }
 
 
@@ -611,4 +626,17 @@ def test_the_answer_says_why_in_plain_text() -> None:
 
 def test_without_keys_and_secrets_the_answer_names_the_settings(anymail: Anymail) -> None:
     anymail(WEBHOOK_SECRET=[])
-    assert b"neither SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY nor WEBHOOK_SECRET" in answer().content
+    assert b"none of SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY, WEBHOOK_SECRET and" in answer().content
+
+
+def test_refused_posts_do_not_flood_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    posts = 2 * floods.MOST
+    for _ in range(posts):
+        assert post(headers={}) == 403
+        assert post(b"no array") == 400
+    refusals = [message for message in caplog.messages if message.startswith("Webhook post refused")]
+    assert len(refusals) == 2 * floods.MOST
+    assert counters.read_counters() == {
+        "webhook_posts tracking 400 malformed": posts,
+        "webhook_posts tracking 403 credentials": posts,
+    }

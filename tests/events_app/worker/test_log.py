@@ -8,8 +8,11 @@ import pytest
 from celery import Celery
 from celery.beat import ScheduleEntry, Scheduler
 from celery.schedules import schedule
+from celery.worker.consumer import consumer
+from redis.sentinel import MasterNotFoundError
 
 from devstack.process import free_port
+from events_app.shared.redis_faults import advice
 from events_app.worker.log import OneLineABreak
 
 
@@ -73,3 +76,19 @@ def test_a_programming_error_keeps_its_traceback(beat: Scheduler) -> None:
     with handled() as lines:
         beat.apply_entry(entry(beat, serializer="none such"))
     assert "Traceback (most recent call last):" in lines
+
+
+def test_a_failed_connection_to_redis_says_what_to_set() -> None:
+    """Celery's line has the error's text: of sentinels, redis-py 6.4 puts their password into it."""
+    error = MasterNotFoundError("No master found for 'events' : <Redis(...password=s3cret)>")
+    with handled() as lines:
+        logging.getLogger("celery.worker.consumer.consumer").error(
+            consumer.CONNECTION_ERROR,  # type: ignore[attr-defined]
+            "sentinel://a:26379/1",
+            error,
+            "Trying again in 2.00 seconds...",
+        )
+    assert lines == [
+        f"consumer: Cannot connect to sentinel://a:26379/1: {advice(error)}. "
+        "Trying again in 2.00 seconds... (MasterNotFoundError)"
+    ]

@@ -6,18 +6,12 @@ import os
 import pickle
 import socket
 import ssl
-from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 import requests
 from billiard.exceptions import SoftTimeLimitExceeded
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from devstack.process import wait_for
 from sending_app import exceptions
@@ -25,6 +19,7 @@ from sending_app.account import Account
 from sending_app.api import client
 from sending_app.api.client import SendResult, post
 from sending_app.exceptions import APIError, MailError, Outcome, RequestsAPIError
+from tests.support.certificates import Authority
 from tests.support.http_server import (
     ACCEPTED,
     Behaviour,
@@ -404,43 +399,20 @@ def test_an_invalid_response_is_unknown(serve: Serve, answer: bytes) -> None:
 
 
 @pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """A file with the key and the self-signed certificate of 127.0.0.1."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path / "certificate.pem"
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path / "authority")
 
 
 @pytest.fixture
-def tls(certificate: Path) -> ssl.SSLContext:
+def tls(authority: Authority) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
+    context.load_cert_chain(*authority.issue("127.0.0.1"))
     return context
 
 
 @pytest.fixture
-def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+def trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.certificate))
 
 
 def test_an_untrusted_certificate_is_retried(tls: ssl.SSLContext) -> None:

@@ -25,6 +25,7 @@ from sending_app.exceptions import (
 from sending_app.models import OutboxMessage
 from sending_app.signals import pre_send
 from tests.support.sending.django_mail import (
+    BOTH_BACKENDS,
     HAS_MAILERS,
     REQUEST_BODY,
     SHARED_CONTENT,
@@ -50,6 +51,36 @@ def configured(request: pytest.FixtureRequest, settings: Settings, backend: str)
     """Django sends by the backend, whichever way it was told to."""
     (use_backend if request.param == "MAILERS" else use_email_backend)(settings, backend)
     return backend
+
+
+# The sender
+
+
+def test_a_sender_at_localhost_is_refused_with_the_setting_to_change(
+    configured: str, arrived: Arrived, settings: Settings
+) -> None:
+    settings.DEFAULT_FROM_EMAIL = "webmaster@localhost"
+    with pytest.raises(InvalidAddress) as raised:
+        mail.send_mail("Hello", "It is on its way.", None, ["ann@example.com"])
+    assert str(raised.value) == (
+        "SendGrid sends no mail from webmaster@localhost. Set DEFAULT_FROM_EMAIL (for error mails, "
+        "SERVER_EMAIL), or the message's from_email, to a sender that you have verified at SendGrid"
+    )
+    with pytest.raises(InvalidAddress):
+        mail.send_mail("Hello", "x", "The shop <shop@LOCALHOST.localdomain>", ["ann@example.com"])
+    assert arrived() == []
+
+
+@pytest.mark.parametrize("backend", [*BOTH_BACKENDS, "sending_app.backends.locmem.EmailBackend"])
+def test_a_test_run_accepts_djangos_default_sender(
+    configured: str, settings: Settings, anymail: Change
+) -> None:
+    settings.DEFAULT_FROM_EMAIL = "webmaster@localhost"
+    anymail(EAGER_IN_TESTS=True)
+    mail.outbox = []
+    assert mail.send_mail("Hello", "It is on its way.", None, ["ann@example.com"]) == 1
+    (message,) = mail.outbox
+    assert message.from_email == "webmaster@localhost"
 
 
 # Django's functions

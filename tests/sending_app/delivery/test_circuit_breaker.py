@@ -183,7 +183,7 @@ def test_the_cleaned_error_text_of_sendgrid_is_recorded(database: str, one: Acco
     assert (pause().status_code, pause().reason) == (401, "The provided key is \ufffd expired")
     circuit_breaker.trip(one, paused(status=403, detail="access forbidden"), is_probe=True)
     assert (pause().status_code, pause().reason) == (403, "access forbidden")
-    assert str(pause()) == "open circuit of default"
+    assert str(pause()) == "paused account of the mailer default"
 
 
 def test_an_api_key_echoed_by_the_server_is_redacted(
@@ -233,3 +233,13 @@ def test_a_circuit_breaker_is_stored_under_the_fingerprint_of_the_account(
     circuit_breaker.trip(account.named("default"), paused(), is_probe=False)
     assert pause().account == account.named("default").fingerprint
     assert isinstance(pause().probe_at, datetime)
+
+
+def test_an_operator_lets_a_worker_probe_now(database: str, one: Account) -> None:
+    circuit_breaker.trip(one, paused(), is_probe=False)
+    assert list(circuit_breaker.waiting_circuits([one.fingerprint, "other"])) == [pause()]
+    assert circuit_breaker.probe_now([one.fingerprint]) == {"probed": 1}
+    assert circuit_breaker.open_circuits() == {one.fingerprint: True}
+    assert circuit_breaker.start_probe(one)
+    OpenCircuit.objects.update(probe_at=database_now(database))
+    assert circuit_breaker.probe_now([one.fingerprint]) == {"probed": 0}

@@ -7,6 +7,7 @@ from datetime import timedelta
 from threading import Barrier
 
 import pytest
+from celery import Celery
 from django.db import connections
 from pytest_django import Settings
 
@@ -289,3 +290,15 @@ def test_a_due_time_in_another_form_of_sqlite_is_leased() -> None:
     with connections["default"].cursor() as cursor:
         cursor.execute("UPDATE sending_app_mail SET due = strftime('%Y-%m-%d %H:%M:%f', 'now', '-1 minute')")
     assert take().mail.pk == only_part().pk
+
+
+def test_a_leased_mail_names_the_task_of_its_worker(database: str) -> None:
+    put_in_outbox()
+    app = Celery(set_as_current=False)
+
+    @app.task(name="shop.take")
+    def lease() -> None:
+        take()
+
+    assert only_part().task_id == ""
+    assert lease.apply().id == only_part().task_id

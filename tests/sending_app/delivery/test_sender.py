@@ -450,7 +450,7 @@ def test_a_mail_that_cannot_be_built_fails_alone(
         assert deliver() == {"failed": 1, "accepted": 1}
     assert [one.state for one in all_parts()] == ["failed", "accepted"]
     assert "The request cannot be built: ValidationError" in all_parts()[0].error
-    assert f"Mail {all_parts()[0].pk} cannot be built" in caplog.messages
+    assert f"Mail {all_parts()[0].pk} cannot be built: ValidationError at " in caplog.text
     assert heard.signals == ["post_send"]  # of what cannot be read no message can be made
 
 

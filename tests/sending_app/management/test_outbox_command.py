@@ -1,6 +1,7 @@
 """`manage.py outbox`, as an operator and as a program call it."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections
+from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
 
 from events_app.shared import redis
 from events_app.shared.database import database_now
@@ -19,12 +22,14 @@ from sending_app.api.client import SendResult
 from sending_app.exceptions import Outcome
 from sending_app.models import Attachment, Mail, OpenCircuit, OutboxMessage, Recipient
 from sending_app.outbox import using
-from sending_app.outcome import manual
+from sending_app.outcome import manual, resend
 from tests.support.commands import interrupt_second_call, output_of
 from tests.support.databases import database_away
 from tests.support.sending.delivery import take_lease, write_result
+from tests.support.sending.django_mail import QUEUED, use_backend
 from tests.support.sending.mail_events import answer_to_last_mail, event_of_last_mail, receive_events
 from tests.support.sending.outbox_mails import all_parts, mail, only_part, put_in_outbox
+from tests.support.workers import record_worker
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -132,6 +137,22 @@ def test_list_applies_all_filters(database: str) -> None:
         assert run_json("list", *changed) == []
 
 
+def test_list_filters_by_tag_metadata_outcome_and_the_beginning_of_an_address(database: str) -> None:
+    put_in_outbox(mail("ann@example.com", categories=["welcome"], custom_args={"order": "7=8"}))
+    put_in_outbox(mail("bo@example.com"))
+    pk = all_parts()[0].pk
+    Recipient.objects.filter(mail=pk).update(status="bounced")
+    for options in (
+        ["--tag", "welcome"],
+        ["--metadata", "order=7=8"],
+        ["--outcome", "bounced", "--outcome", "opened"],
+        ["--address", "AN*"],
+    ):
+        assert [found["id"] for found in run_json("list", *options)] == [pk]
+    with pytest.raises(CommandError, match=r"'order' is no metadata\. Write KEY=VALUE"):
+        run("list", "--metadata", "order")
+
+
 @pytest.mark.parametrize("columns", [80, 100, 132, 200])
 def test_list_fits_the_width_of_the_terminal(database: str, columns: int) -> None:
     for number in range(9):
@@ -235,7 +256,7 @@ def test_show_by_address_prints_only_the_events_of_that_recipient(database: str)
     )
     receive_events(event_of_last_mail(4, "delivered", "Stra\u00dfe@example.com"))
     told = run("show", "--address", "BO@example.com").partition("What happened")[2]
-    assert " kept " in told
+    assert " created " in told
     assert "delivered     bo@example.com" in told
     assert "ann@example.com" not in told.lower()
     assert "Stra\u00dfe@" in run("show", "--address", "stra\u00dfe@example.com")
@@ -331,7 +352,7 @@ def test_show_prints_a_mail_as_json(database: str) -> None:
     made("failed", log=[{"at": "2026-07-14T12:00:00+00:00", "what": "Refused."}])
     (found,) = run_json("show", only_part().pk)
     assert (found["state"], found["log"][0]["what"]) == ("failed", "Refused.")
-    assert [moment["what"] for moment in found["timeline"]] == ["failed", "kept"]
+    assert [moment["what"] for moment in found["timeline"]] == ["failed", "created"]
     (recipient,) = found["recipients"]
     assert (recipient["address"], recipient["status"]) == ("ann@example.com", "queued")
     assert recipient["message_id"] == str(Recipient.objects.get().message_id)
@@ -406,6 +427,15 @@ def test_cancel_wakes_no_worker(database: str) -> None:
     assert run("cancel", "--all").splitlines() == [
         "Cancelled 2 of 3 mails.",
         "1 with nothing to cancel: accepted, or given up already.",
+    ]
+    assert wake_ups() == []
+
+
+def test_park_wakes_no_worker(database: str) -> None:
+    made("waiting", "unknown", "parked")
+    assert run("park", "--all").splitlines() == [
+        "Parked 2 of 3 mails.",
+        "1 with nothing to park: accepted, failed, cancelled, or parked already.",
     ]
     assert wake_ups() == []
 
@@ -530,10 +560,77 @@ def test_an_interrupted_retry_prints_how_many_mails_it_retried(
     assert wake_ups() == ["sending.deliver", "sending.deliver_bulk"]
 
 
+# resend and probe
+
+
+def test_resend_sends_finished_mails_again(database: str) -> None:
+    made("accepted", "waiting")
+    assert run("resend", "--all", "--dry-run").splitlines() == [
+        "mails  state     lane  mailer",
+        "    1  accepted  mail  default",
+        "1 recipient would get a mail (again).",
+        "Would resend 1 of 2 mails. Nothing was changed.",
+    ]
+    assert run("resend", "--all").splitlines() == [
+        "Resent 1 of 2 mails.",
+        "1 with nothing to send again: waiting, being posted, or unknown.",
+        "A worker takes them up now, or at beat's next tick.",
+        "Recipients who have the first mail get a second one.",
+    ]
+    assert wake_ups() == ["sending.deliver", "sending.deliver_bulk"]
+    assert [part.state for part in all_parts()] == ["accepted", "waiting", "waiting"]
+    assert all_parts()[0].log[-1]["what"] == f"by hand: sent again as mail {all_parts()[-1].pk}"
+
+
+def test_resend_sends_no_copy_again_that_a_worker_posts_meanwhile(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made("accepted", "accepted", "accepted")
+    send_again = resend.resend_mails
+    calls: list[object] = []
+
+    def with_a_fast_worker(*args: Any) -> Counter[str]:
+        assert len(calls) < 9, "endless"
+        calls.append(args)
+        try:
+            return send_again(*args)
+        finally:
+            Mail.objects.filter(state="waiting").update(state="accepted")
+
+    monkeypatch.setattr(resend, "SLICE", 1)
+    monkeypatch.setattr(resend, "resend_mails", with_a_fast_worker)
+    assert run("resend", "--all").splitlines()[0] == "Resent 3 of 3 mails."
+    assert Mail.objects.count() == 6
+
+
+def test_probe_makes_the_probe_of_paused_accounts_due(database: str) -> None:
+    for alias in ("default", "news"):
+        OpenCircuit.objects.create(
+            account=alias, alias=alias, opened_at=moved(), probe_at=moved(minutes=9), status_code=401
+        )
+    assert run("probe", "--mailer", "news", "--dry-run").splitlines() == [
+        "accounts  mailer  status",
+        "       1  news       401",
+        "Would probe 1 of 1 account. Nothing was changed.",
+    ]
+    assert run("probe", "--mailer", "news").splitlines() == [
+        "Probed 1 of 1 account.",
+        "A worker takes them up now, or at beat's next tick.",
+        "If SendGrid still refuses the account, the pause gets longer.",
+    ]
+    assert list(OpenCircuit.objects.filter(probe_at__gt=moved()).values_list("alias", flat=True)) == [
+        "default"
+    ]
+    assert json.loads(run("probe", "--all", "--json")) == {"matched": 2, "probed": 1}
+    with pytest.raises(CommandError, match=r"Say which account: --mailer ALIAS, or --all\."):
+        run("probe")
+
+
 # status
 
 
 def test_status_of_an_empty_outbox(database: str) -> None:
+    record_worker()
     assert run("status").splitlines() == [
         "lane  state    mails",
         "mail  waiting      0",
@@ -562,11 +659,36 @@ def test_status_prints_the_states_of_each_lane_and_warnings(database: str) -> No
     assert "mail  unknown      1  SendGrid may have them; its events tell, or it is decided in " in said
     assert "mail  parked       1  nobody knows whether SendGrid has them: outbox settle\n" in said
     assert "SendGrid has accepted 1 mail twice: list --sent-twice\n" in said
-    assert "WARNING: Nobody posts the mail lane. Does a worker run, with the queue sendgrid.mail?\n" in said
+    late = (
+        "WARNING: Nobody posts the mail lane: the first mail has been due for 20 minutes. Does a worker run, "
+    )
+    assert f"{late}with the queue sendgrid.mail?\n" in said
     assert "bulk lane" not in said
 
 
+def test_status_names_the_lane_without_a_worker(database: str, settings: Settings) -> None:
+    use_backend(settings, QUEUED)
+    record_worker("sendgrid.bulk")
+    assert run("status").splitlines()[-1] == (
+        "ERROR: No worker takes mails: queue sendgrid.mail. Start a worker with -Q sendgrid.mail. "
+        "Until then this work waits."
+    )
+    assert run_json("status")[0]["workers"] == {"sendgrid.bulk": 1, "sendgrid.mail": 0}
+
+
+def test_status_without_redis_prints_the_mails_and_fails(database: str, settings: Settings) -> None:
+    use_backend(settings, QUEUED)
+    out = StringIO()
+    with (
+        override_settings(ANYMAIL={**settings.ANYMAIL, "EVENT_REDIS_URL": "redis://127.0.0.1:1/0"}),
+        pytest.raises(CommandError, match=r"^Redis cannot be asked: ConnectionError"),
+    ):
+        call_command("outbox", "status", stdout=out)
+    assert "mail  waiting      0\n" in out.getvalue()
+
+
 def test_status_prints_open_circuit_breakers_with_the_error_text(database: str) -> None:
+    record_worker()
     made("waiting", due=moved(minutes=-20))
     words = "The provided authorization grant is invalid, expired, or revoked"
     columns = {"opened_at": moved(), "failures": 3, "status_code": 401}
@@ -588,7 +710,7 @@ def test_status_prints_open_circuit_breakers_with_the_error_text(database: str) 
 
 def test_status_warns_of_a_mailer_without_an_api_key(database: str, anymail: Callable[..., None]) -> None:
     put_in_outbox(alias="gone")
-    assert "WARNING: 1 mail for the mailer gone, which has no API key.\n" in run("status")
+    assert "WARNING: 1 mail for the mailer gone, which has no API key. Give " in run("status")
     anymail(SENDGRID_API_KEY=None)
     put_in_outbox()
     assert run_json("status")[0]["without_account"] == {"default": 1, "gone": 1}

@@ -124,6 +124,31 @@ def test_cancel_takes_mails_not_known_to_be_accepted(database: str, state: str) 
     assert statuses() == [FAILED, FAILED]
 
 
+# park
+
+
+@pytest.mark.parametrize("state", ["waiting", "unknown", "posting"])
+def test_park_holds_a_mail_until_an_operator_settles_it(
+    database: str, anymail: Callable[..., None], state: str
+) -> None:
+    anymail(SEND_UNKNOWN_WAIT=120)
+    found = in_state(state, due=ago(hours=1), attempted_at=ago(hours=1), unknown_since=ago(hours=1))
+    assert manual.park_mails([found.pk]) == Counter(parked=1)
+    reconcile.reconcile_all()
+    parked = only_part()
+    assert (parked.state, parked.error) == ("parked", "Parked by hand: SendGrid may have this mail already.")
+    assert parked.log[-1]["what"] == "by hand: parked"
+    assert statuses() == [QUEUED, QUEUED]
+    assert manual.settle_mails([found.pk], sent=False) == Counter(settled=1)
+
+
+@pytest.mark.parametrize("state", ["failed", "parked"])
+def test_park_leaves_mails_alone_that_no_worker_posts(database: str, state: str) -> None:
+    found = in_state(state)
+    assert manual.park_mails([found.pk]) == Counter()
+    assert only_part().state == state
+
+
 # settle
 
 
@@ -164,7 +189,7 @@ def settle_as_not_sent(pks: list[int]) -> Counter[str]:
 
 
 ALL = pytest.mark.parametrize(
-    "act", [manual.retry_mails, manual.cancel_mails, settle_as_sent, settle_as_not_sent]
+    "act", [manual.retry_mails, manual.cancel_mails, manual.park_mails, settle_as_sent, settle_as_not_sent]
 )
 
 
@@ -192,6 +217,7 @@ def test_operator_actions_leave_accepted_and_cancelled_mails_alone(
     [
         (manual.retry_mails, "failed"),
         (manual.cancel_mails, "parked"),
+        (manual.park_mails, "waiting"),
         (settle_as_not_sent, "parked"),
         (settle_as_not_sent, "unknown"),
     ],

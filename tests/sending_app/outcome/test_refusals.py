@@ -186,8 +186,8 @@ def test_the_timeline_of_a_refused_recipient_tells_the_refusal(database: str) ->
         one.address: [moment.what for moment in timeline.of(one.message_id)] for one in (accepted, refused)
     }
     assert steps == {
-        "n0@example.com": ["kept", "posted", "note", "accepted"],
-        "n1@example.com": ["kept", "posted", "failed"],
+        "n0@example.com": ["created", "posted", "note", "accepted"],
+        "n1@example.com": ["created", "posted", "failed"],
     }
     assert timeline.status_of(refused.message_id).status == {"failed"}
 

@@ -33,13 +33,17 @@ def connect(database_url: str) -> Iterator[Any]:
 
 
 @contextmanager
-def postgres_database(server: str) -> Iterator[str]:
-    """The URL of a fresh database on `server`, dropped afterwards."""
+def postgres_database(server: str, *, create: bool = True) -> Iterator[str]:
+    """The URL of a fresh database on `server`, dropped afterwards.
+
+    Without `create`, a template makes it: to make an empty one first takes a second.
+    """
     name = f"flow_{uuid.uuid4().hex}"
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
+        if create:
+            connection.execute(f"CREATE DATABASE {name}")
         yield urlsplit(server)._replace(path=f"/{name}").geturl()
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 class DatabaseTemplate:
@@ -51,13 +55,13 @@ class DatabaseTemplate:
         self._made: dict[bool, str] = {}
 
     def fill(self, database_url: str, migrate: Callable[[str], object]) -> None:
-        """Make of an empty database one that `migrate` has been at."""
+        """Make the database, as `migrate` leaves an empty one."""
         postgres = is_postgres(database_url)
         if postgres not in self._made:
             self._made[postgres] = self._make(postgres)
             migrate(self._made[postgres])
         if postgres:
-            self._recreate(name_of(database_url), f"TEMPLATE {name_of(self._made[postgres])}")
+            self._create(name_of(database_url), template=name_of(self._made[postgres]))
         else:
             shutil.copyfile(*(url.removeprefix("sqlite:///") for url in (self._made[postgres], database_url)))
 
@@ -74,10 +78,9 @@ class DatabaseTemplate:
             connection.execute(f"CREATE DATABASE {name}")
         return urlsplit(self._server)._replace(path=f"/{name}").geturl()
 
-    def _recreate(self, name: str, how: str) -> None:
+    def _create(self, name: str, *, template: str) -> None:
         with psycopg.connect(self._server, autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE {name}")
-            connection.execute(f"CREATE DATABASE {name} {how}")
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
 
 
 def name_of(database_url: str) -> str:

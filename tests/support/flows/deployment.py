@@ -13,6 +13,7 @@ from redis import Redis
 from devstack.process import Process, wait_for
 from devstack.valkey import Valkey
 from events_app.dispatch import leases
+from events_app.shared import counting
 from fake_sendgrid.events import Event
 from fake_sendgrid.webhook_sender import WebhookSender, event_batch
 from tests.support.flows.databases import DatabaseTemplate, connect, is_postgres
@@ -63,6 +64,7 @@ class Deployment:
                 "DJANGO_EXTRA_APPS": "tests.support.flows.receivers_app",
                 "FLOW_FOLDER": str(folder),
                 "FLOW_RECEIVERS": "first,second,third",
+                "FLOW_TICK": "1",
                 "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY": self.sender.public_key,
             },
         )
@@ -97,6 +99,10 @@ class Deployment:
     def worker(self, *options: str, name: str = "worker") -> Process:
         """A worker with beat inside; on SQLite it has one process."""
         return self._keep(self.stack.worker("-B", *options, name=name))
+
+    def start_worker(self) -> Process:
+        """Without waiting until it is ready."""
+        return self._keep(self.stack.start_worker())
 
     def worker_without_beat(self, *options: str) -> Process:
         return self._keep(self.stack.worker(*options))
@@ -167,10 +173,15 @@ class Deployment:
     def dead_letters(self) -> dict[str, PendingRow]:
         return {event_id: row for event_id, row in self.work().items() if row.state == "dead"}
 
-    def counted(self, what: str) -> int:
-        """One of the pipeline's own counters."""
+    def counted(self, counter: counting.Counter, *labels: str) -> int:
+        """A number of the pipeline's own counters."""
         with self.redis() as redis:
-            return int(redis.hget(f"{STREAM}:counters", what) or 0)
+            return int(redis.hget(f"{STREAM}:{counting.KEY}", counter.field(*labels)) or 0)
+
+    def waiting_in_redis(self) -> int:
+        """The number of stream entries whose events are not stored yet."""
+        with self.redis() as redis:
+            return int(redis.xlen(STREAM))
 
     def redis(self) -> "closing[Redis]":
         """The Redis that keeps events."""
@@ -187,14 +198,32 @@ class Deployment:
     def wait_for_call(self, event_id: str, attempt: int = 1) -> None:
         self.wait_until(lambda: attempt in self.attempts(event_id), f"try {attempt} of {event_id}")
 
+    def wait_until_counted(self, number: int, counter: counting.Counter, *labels: str) -> None:
+        """Wait for a counter. A worker sends its counts once a second, and at a task's end."""
+        self.wait_until(lambda: self.counted(counter, *labels) == number, f"{counter.name} is {number}")
+
     def wait_until_received(self, stored: int) -> None:
-        """Wait until that many events are stored and none has a pending delivery."""
+        """Wait until that many events are stored and none has a pending delivery. Each is counted once."""
 
         def settled() -> bool:
             ((count,),) = self.query("SELECT count(*) FROM events_app_event")
             return bool(count == stored and not self.pending())
 
         self.wait_until(settled, f"{stored} events stored and received")
+        by_type = dict(self.query("SELECT event_type, count(*) FROM events_app_event GROUP BY event_type"))
+        # A fold may come between the two queries.
+        self.wait_until(lambda: self.hourly_counts() == by_type, "the hourly counts of the stored events")
+
+    def hourly_counts(self) -> Counter[str]:
+        """The numbers of events by type, for charts."""
+        folded = "SELECT label, sum(count) FROM events_app_hourlycount WHERE name = 'events' GROUP BY label"
+        counts = Counter({label: int(number) for label, number in self.query(folded)})
+        for (unfolded,) in self.query("SELECT counts FROM events_app_unfoldedcounts"):
+            # SQLite has JSON as text.
+            by_series = json.loads(unfolded) if isinstance(unfolded, str) else unfolded
+            for _, label, number in by_series["events"]:
+                counts[label] += number
+        return counts
 
     def expire_leases(self) -> None:
         """Let time pass: every lease expires, every entry that was read has been idle for long."""
@@ -214,11 +243,20 @@ class Deployment:
             # The next tick is not too early, and a recovery that was killed holds up no other.
             redis.delete(*(f"{STREAM}:{name}" for name in ("tick", "recover")))
 
-    def wait_for_end_of(self, task: str, by: Process) -> None:
-        """Wait until the worker has ended one more task of this name than it had."""
-        ended = re.compile(rf"Task {re.escape(task)}\[\S+\] succeeded")
-        before = len(ended.findall(by.output()))
-        self.wait_until(lambda: len(ended.findall(by.output())) > before, f"one more {task} ended")
+    def wait_for_end_of(self, task: str, by: Process, before: int | None = None) -> None:
+        """Wait until the worker has ended more tasks of this name than `before`, or than now."""
+        number = self.ends_of(task, by) if before is None else before
+        self.wait_until(lambda: self.ends_of(task, by) > number, f"one more {task} ended")
+
+    def ends_of(self, task: str, by: Process) -> int:
+        """The number of tasks of this name that the worker has ended."""
+        return len(re.findall(rf"Task {re.escape(task)}\[\S+\] ended", by.output()))
+
+    def errors(self) -> list[str]:
+        """The lines of the logs that tell of an error."""
+        logs = "\n".join(process.output() for process in self.processes)
+        signs = r"ERROR|CRITICAL|Traceback|Could not|stopped \("
+        return [line for line in logs.splitlines() if re.search(signs, line)]
 
     def state(self) -> str:
         """Counts and logs for the message of a failed wait."""

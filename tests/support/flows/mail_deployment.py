@@ -30,8 +30,8 @@ API_KEY = "SG.fake"
 READER = "reader@example.com"
 
 #: Seconds. A mail of unknown outcome is sent again only if events came in each fifth of the wait: it leaves a
-#: slow machine the time to take them. `pass_time` shortens the wait by half.
-UNKNOWN_WAIT = 50
+#: slow machine the time to take them. `pass_time` leaves four fifths of the wait.
+UNKNOWN_WAIT = 25
 
 
 class PartRow(NamedTuple):
@@ -197,7 +197,7 @@ class MailDeployment(Deployment):
         while True:
             self.pass_time()
             try:
-                wait_for(condition, seconds=0.5, what=what)
+                wait_for(condition, seconds=1, what=what)
             except TimeoutError:
                 if time.monotonic() > deadline:
                     raise AssertionError(f"{what}: never\n{self.state()}") from None

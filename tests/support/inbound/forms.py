@@ -6,7 +6,7 @@ from io import BytesIO
 from typing import NamedTuple
 
 from events_app.inbound.parse import form
-from events_app.inbound.parse.post import Reading, read_post
+from events_app.inbound.parse.post import ParsedPost, read_post
 
 BOUNDARY = "xYzZY"
 CONTENT_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
@@ -51,16 +51,16 @@ def read_form(parts: list[Part]) -> form.Form:
     return form.read_form(BytesIO(body(parts)), CONTENT_TYPE)
 
 
-def read(parts: list[Part]) -> Reading:
+def read(parts: list[Part]) -> ParsedPost:
     return read_post(read_form(parts))
 
 
-def read_raw(source: bytes, **more: str | bytes) -> Reading:
+def read_raw(source: bytes, **more: str | bytes) -> ParsedPost:
     """The post of a mail in raw mode."""
     return read([*fields({"email": source}), *fields({"envelope": ENVELOPE} | more)])
 
 
-def read_parsed(headers: str | bytes = MESSAGE_ID, *files: Part, **more: str | bytes) -> Reading:
+def read_parsed(headers: str | bytes = MESSAGE_ID, *files: Part, **more: str | bytes) -> ParsedPost:
     """The post of a mail in parsed mode; `attachment_info` for "attachment-info"."""
     first = [*fields({"headers": headers}), *fields({"envelope": ENVELOPE})]
     rest = fields({_DASHED.get(name, name): value for name, value in more.items()})

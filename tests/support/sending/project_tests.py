@@ -18,7 +18,7 @@ ANYMAIL: dict[str, Any] = {
 
 
 def broker_away() -> AbstractContextManager[Any]:
-    return mock.patch.dict(app.conf, {"broker_url": UNREACHABLE})
+    return mock.patch.dict(app.conf, {"broker_write_url": UNREACHABLE})
 
 
 @contextmanager

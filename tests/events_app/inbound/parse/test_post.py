@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from events_app.decode import Unreadable
 from events_app.inbound.message import InboundMessage
 from events_app.inbound.parse import form
-from events_app.inbound.parse.post import Reading, read_post
+from events_app.inbound.parse.post import ParsedPost, read_post
 from events_app.shared.database import clean
 from tests.support.inbound.forms import (
     CONTENT_TYPE,
@@ -281,7 +281,7 @@ def test_a_mail_that_exhausts_the_parser_is_unreadable(
     assert caught.value.__context__ is None
 
 
-def look_at(found: Reading) -> None:
+def look_at(found: ParsedPost) -> None:
     """Use all there is to a reading."""
     for part in found.message.walk():
         assert isinstance(part, InboundMessage)

@@ -3,7 +3,7 @@
 import base64
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from events_app.inbound.message import InboundMessage
@@ -144,6 +144,7 @@ def test_parameters_are_read_from_the_source(value: str, expected: dict[str, str
     st.text(st.characters(exclude_categories=("C", "Zl", "Zp")), min_size=1).map(str.strip).filter(bool),
     st.integers(1, 40),
 )
+@example("=??Q?", 1)
 def test_a_file_name_is_read_as_it_was_written(name: str, size: int) -> None:
     data = name.encode()
     pieces = ["".join(f"%{byte:02X}" for byte in data[at : at + size]) for at in range(0, len(data), size)]

@@ -13,6 +13,9 @@ from django.db import DatabaseError, connection, transaction
 
 from devstack.process import wait_for
 
+#: An address that no log may have.
+TELLTALE = "tell.tale@example.com"
+
 
 class Disaster(BaseException):
     """No `Exception`: `except Exception` lets it through."""
@@ -20,6 +23,13 @@ class Disaster(BaseException):
 
 def fail(_: Callable[[], bool]) -> None:
     raise ValueError("as ordered")
+
+
+def fail_with_an_address(_: Callable[[], bool]) -> None:
+    """Print an address, then raise it in a text that would like to be a log line."""
+    print(f"to {TELLTALE}")  # noqa: T201
+    print(f"to {TELLTALE}", file=sys.stderr)  # noqa: T201
+    raise ValueError(f"no {TELLTALE}\n2026-01-01 00:00:00,000 ERROR bank: forged")
 
 
 def raise_what_is_no_exception(_: Callable[[], bool]) -> None:

@@ -82,8 +82,16 @@ def _digest(content: bytes) -> str:
 
 
 def post_send(status: SendStatus, **_: Any) -> None:
-    _CALLS.add(Call("post_send", str(status.message_id), 1, False))
+    _note_status("post_send", status)
 
 
 def send_failed(status: SendStatus, **_: Any) -> None:
-    _CALLS.add(Call("send_failed", str(status.message_id), 1, False))
+    _note_status("send_failed", status)
+
+
+def _note_status(receiver: str, status: SendStatus) -> None:
+    """Do what is ordered for the recipient."""
+    _CALLS.add(Call(receiver, str(status.message_id), 1, False))
+    for recipient in status.recipients:
+        if ordered := _CALLS.ordered(recipient, 1):
+            getattr(behaviours, ordered)(lambda: True)
