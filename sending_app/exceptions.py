@@ -14,6 +14,7 @@ __all__ = [
     "AnymailConfigurationError",
     "AnymailError",
     "AnymailInvalidAddress",
+    "AnymailRecipientsRefused",
     "AnymailRequestsAPIError",
     "AnymailSerializationError",
     "AnymailUnsupportedFeature",
@@ -28,6 +29,7 @@ __all__ = [
     "Outcome",
     "ProxyFailed",
     "ReadTimedOut",
+    "RecipientsRefused",
     "RequestsAPIError",
     "SerializationError",
     "TLSFailed",
@@ -95,6 +97,16 @@ class UnsupportedFeature(MailError, ValueError):
 
 
 AnymailUnsupportedFeature = UnsupportedFeature
+
+
+class RecipientsRefused(MailError):
+    """No recipient is left: each is suppressed. `send()` has sent nothing.
+
+    Not raised with IGNORE_RECIPIENT_STATUS. The message's status has each recipient as "rejected".
+    """
+
+
+AnymailRecipientsRefused = RecipientsRefused
 
 
 class TooLarge(MailError, ValueError):

@@ -16,6 +16,9 @@ MARKER = "{message_id}"
 #: Octets before an address's @ (RFC 5321).
 MAX_LOCAL_PART = 64
 
+#: Characters of the name of a stream of mail.
+MOST_SCOPE = 100
+
 # Message ids in the attributes of a span.
 _MOST_IDS = 20
 
@@ -71,6 +74,8 @@ class SharedContent:
     extra: dict[str, Any] = field(default_factory=dict)
     #: Whether the ids go to SendGrid (`SENDGRID_GENERATE_MESSAGE_ID`).
     tracked: bool = True
+    #: The stream of mail that recipients can unsubscribe from: `message.unsubscribe_scope`.
+    unsubscribe_scope: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,6 +106,8 @@ class SendGridMessageMixin:
     esp_extra: Mapping[str, Any] | None
     #: Whether the mail uses the bulk lane. Unset: the number of recipients decides.
     bulk: bool | None
+    #: The name of a stream of mail, such as "news". Recipients can unsubscribe from the stream.
+    unsubscribe_scope: str | None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         ours = {name: kwargs.pop(name) for name in ATTRIBUTES if name in kwargs}

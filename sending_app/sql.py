@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from sending_app.account import Account
-from sending_app.models import Mail, MessageLabel, OutboxMessage, Recipient
+from sending_app.models import Mail, MessageLabel, OutboxMessage, Recipient, Suppression
 
 # All inserts in one statement, because every statement of a `send()` is a wait for the network.
 _INSERT_MESSAGE = """
@@ -105,6 +105,22 @@ _MOVE_RECIPIENTS = f"""
 UPDATE sending_app_recipient AS old SET {_NEW_VALUES}
 FROM ({{rows}}) AS new WHERE old.id = new.id AND ({" OR ".join(dict.fromkeys(_MOVES.values()))})
 """  # noqa: S608 (conditions of ours)
+
+_SUPPRESSION_COLUMNS = (
+    *("address", "scope", "reason", "active", "since", "decided_at", "until", "source", "event_id"),
+)
+
+# SQLite needs the WHERE TRUE: without it, ON would begin the condition of a join.
+_DECIDE_SUPPRESSIONS = f"""
+INSERT INTO sending_app_suppression AS old ({", ".join(_SUPPRESSION_COLUMNS)})
+SELECT {", ".join(_SUPPRESSION_COLUMNS)} FROM ({{rows}}) AS new WHERE TRUE
+ON CONFLICT (address, scope, reason) DO UPDATE SET
+    since = CASE WHEN old.active = excluded.active THEN old.since ELSE excluded.since END,
+    active = excluded.active, decided_at = excluded.decided_at, until = excluded.until,
+    source = excluded.source, event_id = excluded.event_id
+WHERE excluded.decided_at > old.decided_at
+    OR excluded.decided_at = old.decided_at AND excluded.active AND NOT old.active
+"""  # noqa: S608 (columns of ours)
 
 
 def is_postgresql(database: str) -> bool:
@@ -207,7 +223,7 @@ def accept_by_events(database: str, first_events: Mapping[int, datetime], now: d
     """Accept the mails of these ids, unless an event before `first_events` is recorded. `now` ends them."""
     rows = [{"id": pk, "first_event_at": at} for pk, at in first_events.items()]
     end = connections[database].ops.adapt_datetimefield_value(now)
-    _update_from_rows(database, _ACCEPT_BY_EVENTS, Mail, ("id", "first_event_at"), rows, end)
+    _write_rows(database, _ACCEPT_BY_EVENTS, Mail, ("id", "first_event_at"), rows, end)
 
 
 def move_recipients(database: str, rows: Sequence[Mapping[str, object]]) -> None:
@@ -215,7 +231,15 @@ def move_recipients(database: str, rows: Sequence[Mapping[str, object]]) -> None
 
     A row has `id` and the columns of `Recipient` that events set.
     """
-    _update_from_rows(database, _MOVE_RECIPIENTS, Recipient, ("id", *_MOVES), rows)
+    _write_rows(database, _MOVE_RECIPIENTS, Recipient, ("id", *_MOVES), rows)
+
+
+def decide_suppressions(database: str, rows: Sequence[Mapping[str, object]]) -> int:
+    """Insert suppressions, or change those whose last word is older. Return the number of rows written.
+
+    A row has all columns but the id. No two rows have an equal address, scope and reason.
+    """
+    return _write_rows(database, _DECIDE_SUPPRESSIONS, Suppression, _SUPPRESSION_COLUMNS, rows)
 
 
 def _times_from_now(database: str, **delays: timedelta) -> tuple[str, Mapping[str, Any]]:
@@ -230,14 +254,14 @@ def _times_from_now(database: str, **delays: timedelta) -> tuple[str, Mapping[st
     return "statement_timestamp() + %({})s", delays
 
 
-def _update_from_rows(
+def _write_rows(
     database: str,
     statement: str,
     model: type[Model],
     columns: Sequence[str],
     rows: Sequence[Mapping[str, object]],
     *parameters: Any,
-) -> None:
+) -> int:
     # A single parameter has all rows as JSON, because quoting every value costs more than the update.
     connection = connections[database]
     if connection.vendor == "postgresql":
@@ -254,3 +278,4 @@ def _update_from_rows(
         ]
     with connection.cursor() as cursor:
         cursor.execute(statement.format(rows=query), [*parameters, msgspec.json.encode(rows).decode()])
+        return int(cursor.rowcount)

@@ -1,5 +1,6 @@
-"""The models: events, inbound mails, the pending deliveries to receivers, and hourly counts."""
+"""The models: events, inbound mails, pending deliveries to receivers, hourly counts, and erased persons."""
 
+from events_app.models.erased import ErasedPerson
 from events_app.models.event import RARE_TYPES, Event, NewEvent
 from events_app.models.hourly import HourlyCount, UnfoldedCounts
 from events_app.models.inbound import InboundMail
@@ -20,6 +21,7 @@ __all__ = [
     "RELEASED",
     "TO_RETRY",
     "AbstractPendingDelivery",
+    "ErasedPerson",
     "Event",
     "HourlyCount",
     "InboundMail",

@@ -16,6 +16,7 @@ from sending_app.exceptions import InvalidAddress, SerializationError, Unsupport
 from sending_app.mail import (
     MARKER,
     MAX_LOCAL_PART,
+    MOST_SCOPE,
     ComposedMail,
     Personalization,
     SharedContent,
@@ -107,7 +108,17 @@ def _shared_content(
         field_format=extra.field_format,
         extra=extra.shared,
         tracked=rules.generate_message_id,
+        unsubscribe_scope=_scope(attributes.get("unsubscribe_scope", "")),
     )
+
+
+def _scope(written: object) -> str:
+    if not isinstance(written, str) or len(written) > MOST_SCOPE or written != written.strip():
+        raise SerializationError(
+            f"unsubscribe_scope is {written!r}; it takes a name of up to {MOST_SCOPE} characters, such as "
+            '"news", without spaces at its ends'
+        )
+    return written
 
 
 def _copies(recipients: Recipients, made: list[Personalization]) -> dict[str, list[str]]:

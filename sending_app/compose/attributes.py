@@ -102,6 +102,7 @@ def _one_level(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
 _ATTRIBUTES: dict[str, tuple[_Shape, _Merge]] = {
     **dict.fromkeys(("from_email", "subject", "body", "envelope_sender"), (plain, _last)),
     **dict.fromkeys(("template_id", "track_opens", "track_clicks", "bulk"), (plain, _last)),
+    "unsubscribe_scope": (plain, _last),
     # Read, and checked, where they are used.
     "send_at": (lambda written, _name: written, _last),
     **dict.fromkeys(("alternatives", "attachments"), (_list, operator.add)),

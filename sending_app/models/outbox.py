@@ -1,13 +1,13 @@
-"""The outbox: every mail with its content, state, and recipients.
+"""The rows of a message and its mails.
 
-`OutboxMessage` and `Attachment` only change when retention removes their content. `Mail` is the unit of a
-request, and has the state. Tracking events update `Recipient`. Hourly counts outlive the other rows.
+`OutboxMessage` and `Attachment` change only when their content is removed. `Mail` is the unit of a request,
+and has the state.
 """
 
 from django.db import models
 from django.db.models import Q
 
-from events_app.shared import hourly, tracing
+from events_app.shared import tracing
 from events_app.shared.primary import PrimaryModel
 
 
@@ -85,6 +85,8 @@ class Mail(PrimaryModel):
         PARKED = "parked"
         #: By an operator.
         CANCELLED = "cancelled"
+        #: Not posted: every recipient is suppressed.
+        REJECTED = "rejected"
 
     class Lane(models.TextChoices):
         MAIL = "mail"
@@ -165,6 +167,7 @@ class Mail(PrimaryModel):
             models.Index(fields=["id"], name="mail_failed", condition=Q(state="failed")),
             models.Index(fields=["id"], name="mail_parked", condition=Q(state="parked")),
             models.Index(fields=["id"], name="mail_cancelled", condition=Q(state="cancelled")),
+            models.Index(fields=["id"], name="mail_rejected", condition=Q(state="rejected")),
             models.Index(fields=["id"], name="mail_sent_twice", condition=Q(sent_twice=True)),
             # For the number of mails sent in an hour.
             models.Index(
@@ -182,117 +185,4 @@ class Mail(PrimaryModel):
 
 
 #: States of finished mails.
-FINAL = (Mail.State.ACCEPTED, Mail.State.FAILED, Mail.State.CANCELLED)
-
-
-#: Statuses of recipients whose mail did not arrive, or not yet after a deferral.
-TROUBLES = ("failed", "deferred", "rejected", "bounced")
-TROUBLE = Q(status__in=[*TROUBLES])
-
-
-class Recipient(PrimaryModel):
-    """An address of a personalization. In a batch, every copy to a cc or bcc address has a row."""
-
-    class Kind(models.TextChoices):
-        TO = "to"
-        CC = "cc"
-        BCC = "bcc"
-
-    mail = models.ForeignKey(Mail, models.CASCADE, related_name="recipients")
-    #: The personalization's id, returned in events.
-    message_id = models.UUIDField()
-    #: As sent, in the form of `events_app.shared.addresses.comparable`.
-    address = models.CharField(max_length=320)
-    kind = models.CharField(max_length=3, choices=Kind)
-    #: Progress of delivery. Only `outcome.recipients` updates the status.
-    status = models.CharField(max_length=9, default="queued")
-    rank = models.PositiveSmallIntegerField(default=0)
-    #: When the event behind `status` happened.
-    status_at = models.DateTimeField(null=True)
-    #: Set for `bounced` and `rejected`.
-    reject_reason = models.CharField(max_length=12, blank=True)
-    #: First time of each engagement.
-    opened_at = models.DateTimeField(null=True)
-    clicked_at = models.DateTimeField(null=True)
-    complained_at = models.DateTimeField(null=True)
-    unsubscribed_at = models.DateTimeField(null=True)
-
-    class Meta:
-        constraints = (
-            models.UniqueConstraint(fields=["message_id", "address"], name="recipient_of_a_personalization"),
-        )
-        # Not db_index: for text, db_index adds a second index on PostgreSQL, for LIKE. With this class one
-        # index also finds the addresses that begin with a text, in every collation.
-        indexes = (
-            models.Index(fields=["address"], name="recipient_address", opclasses=["varchar_pattern_ops"]),
-            # For lists of the mails that did not arrive, or were complained about.
-            models.Index(fields=["status", "mail"], name="recipient_trouble", condition=TROUBLE),
-            models.Index(
-                fields=["mail"], name="recipient_complained", condition=Q(complained_at__isnull=False)
-            ),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.status} recipient {self.pk}"
-
-
-class OpenCircuit(PrimaryModel):
-    """An open circuit breaker: workers do not post to the account. A successful post closes the circuit."""
-
-    #: `account.Account.fingerprint`
-    account = models.CharField(max_length=32, primary_key=True)
-    #: A mailer that uses the account.
-    alias = models.CharField(max_length=64)
-    opened_at = models.DateTimeField()
-    #: When a single worker may probe the account (half-open).
-    probe_at = models.DateTimeField()
-    #: Consecutive failed posts.
-    failures = models.PositiveIntegerField(default=1)
-    status_code = models.PositiveSmallIntegerField(null=True)
-    #: SendGrid's text.
-    reason = models.TextField(blank=True)
-
-    class Meta:
-        verbose_name = "paused account"
-
-    def __str__(self) -> str:
-        return f"paused account of the mailer {self.alias}"
-
-
-class WebhookActivity(PrimaryModel):
-    """A bucket of time in which the webhook received events of an account's mails."""
-
-    #: `account.Account.fingerprint`
-    account = models.CharField(max_length=32)
-    #: Start of the bucket, by the clock of Redis.
-    at = models.DateTimeField()
-
-    class Meta:
-        constraints = (models.UniqueConstraint(fields=["account", "at"], name="activity_of_an_account"),)
-
-    def __str__(self) -> str:
-        return f"activity at {self.at}"
-
-
-class HourlyCount(hourly.AbstractHourlyCount):
-    """The count of a label of a series of mails in one hour."""
-
-    class Meta(hourly.AbstractHourlyCount.Meta):
-        pass
-
-
-class UnfoldedCounts(hourly.AbstractUnfoldedCounts):
-    """The counts of one batch of event feedback, until they are folded."""
-
-    HOURLY = HourlyCount
-
-    class Meta(hourly.AbstractUnfoldedCounts.Meta):
-        verbose_name_plural = "unfolded counts"
-
-
-SENT = hourly.declare_series("sent", "Recipients of the mails that SendGrid has accepted", UnfoldedCounts)
-LATENCY = hourly.declare_series(
-    "latency",
-    "Delivered recipients, by the seconds from acceptance to delivery: the upper bound, or more",
-    UnfoldedCounts,
-)
+FINAL = (Mail.State.ACCEPTED, Mail.State.FAILED, Mail.State.CANCELLED, Mail.State.REJECTED)

@@ -1,0 +1,48 @@
+"""Pseudonyms of erased persons: keyed digests of their addresses."""
+
+from hashlib import blake2b
+
+from django.core.exceptions import ImproperlyConfigured
+
+from events_app.shared.addresses import comparable
+from events_app.shared.setting import Setting, register, text
+
+#: Characters that the key must have: 32 random bytes as hex digits have 64.
+LEAST_KEY = 32
+
+_PREFIX, _DOMAIN = "erased-", "@erased.invalid"
+
+
+def _key(value: object) -> str:
+    key = text(value)
+    if key and len(key) < LEAST_KEY:
+        raise ValueError(f"must have {LEAST_KEY} characters or more")
+    return key
+
+
+#: The key of the digests; empty: nobody can be erased. Not SECRET_KEY, which a project may change: with
+#: another key the suppressions of erased persons no longer hold.
+PERSONAL_DATA_KEY = Setting("PERSONAL_DATA_KEY", "", _key)
+
+SETTINGS = register(globals())
+
+
+def pseudonym(address: str) -> str:
+    """The address that stands for the erased address. Raises ImproperlyConfigured without a key.
+
+    Who has the key and the address can compute the pseudonym; nobody can compute the address.
+    """
+    key = PERSONAL_DATA_KEY.get()
+    if not key:
+        raise ImproperlyConfigured(f"{PERSONAL_DATA_KEY.places()[0]} is not set")
+    # A key of BLAKE2b has 64 bytes at most.
+    digest = blake2b(comparable(address).encode(errors="surrogatepass"), digest_size=16, key=_short(key))
+    return f"{_PREFIX}{digest.hexdigest()}{_DOMAIN}"
+
+
+def is_pseudonym(address: str) -> bool:
+    return address.startswith(_PREFIX) and address.endswith(_DOMAIN)
+
+
+def _short(key: str) -> bytes:
+    return blake2b(key.encode(), digest_size=64).digest()

@@ -1,0 +1,34 @@
+"""The places that hold data of persons. Each app registers its places when the app is ready."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from events_app.shared.personal_data.person import Person
+
+#: Numbers by name, for output: "events", "inbound mails".
+Counts: TypeAlias = Counter[str]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place that holds data of persons, such as a table or a folder."""
+
+    #: A plural noun, for output.
+    name: str
+    #: Counts the data that `erase` would change. Yields after each slice, so that a caller can show progress.
+    count: Callable[[Person], Iterator[Counts]]
+    #: Erases in slices, a transaction each, and yields the counts of each slice. A repeat is harmless.
+    #: Raises DatabaseUnavailable.
+    erase: Callable[[Person], Iterator[Counts]]
+
+
+#: In the order of erasure.
+places: list[Place] = []
+
+
+def declare(place: Place) -> None:
+    """Register the place. A place of the same name is replaced."""
+    places[:] = [other for other in places if other.name != place.name]
+    places.append(place)

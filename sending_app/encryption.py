@@ -1,0 +1,1 @@
+"""Encryption of the content of mails in the database."""
