@@ -18,6 +18,15 @@ S = TypeVar("S", bound=Stack)
 # SQLite options for the rival. `project` replaces them by its own.
 _SQLITE = {"transaction_mode": "IMMEDIATE", "timeout": 20, "init_command": "PRAGMA journal_mode=WAL"}
 
+#: Suppressed addresses, none of which a benchmark writes to.
+SUPPRESSED = 1_000_000
+
+_SUPPRESS = """
+INSERT INTO sending_app_suppression (address, scope, reason, active, since, decided_at, source, event_id)
+SELECT 'gone.' || number || '@example.com', '', 'bounced', TRUE, now(), now(), 'event', ''
+FROM generate_series(1, %s) AS number
+"""
+
 
 class Rival(Stack):
     settings_module = "benchmarks.rival.settings"
@@ -46,6 +55,25 @@ def ours(**settings: str) -> Stack:
     return _made(Stack, "ours", **urls, **settings)
 
 
+def suppressing(is_on: bool, **settings: str) -> Stack:
+    """`project` with suppression and a million suppressed addresses, or without both. PostgreSQL alone.
+
+    Each has databases of Valkey of its own.
+    """
+    first = 4 if is_on else 6
+    urls = {
+        "REDIS_URL": _database(os.environ["BENCH_REDIS_URL"], first),
+        "CELERY_BROKER_URL": _database(os.environ["BENCH_BROKER_URL"], first + 1),
+    }
+    flags = {"SUPPRESSION": str(is_on).lower()}
+    stack = _made(Stack, "suppressing" if is_on else "not_suppressing", **urls, **flags, **settings)
+    if is_on:
+        with psycopg.connect(stack.env["DATABASE_URL"], autocommit=True) as connection:
+            connection.execute(_SUPPRESS, [SUPPRESSED])
+            connection.execute("VACUUM ANALYZE sending_app_suppression")
+    return stack
+
+
 def rival(receiver: str) -> Rival:
     """The rival, with one of `rival.receivers`. Its broker is another database of the same Valkey."""
     return _made(Rival, "rival", CELERY_BROKER_URL=rival_broker_url(), RIVAL_RECEIVER=receiver)
@@ -57,7 +85,7 @@ def rival_mailer(**settings: str) -> RivalMailer:
 
 
 def rival_broker_url() -> str:
-    return urlsplit(os.environ["BENCH_BROKER_URL"])._replace(path="/2").geturl()
+    return _database(os.environ["BENCH_BROKER_URL"], 2)
 
 
 def asking(stack: Stack) -> Callable[[str], int]:
@@ -74,6 +102,11 @@ def asking(stack: Stack) -> Callable[[str], int]:
         return int(number)
 
     return ask
+
+
+def _database(url: str, number: int) -> str:
+    """The URL of another database of the same Valkey."""
+    return urlsplit(url)._replace(path=f"/{number}").geturl()
 
 
 def _made(kind: type[S], name: str, **settings: str) -> S:

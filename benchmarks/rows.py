@@ -57,6 +57,21 @@ _ROWS = (
         "mails/s",
         2,
     ),
+    Row(
+        "mails_suppressed",
+        "The same, with suppression and a million suppressed addresses",
+        "without both",
+        "mails/s",
+        0.95,
+    ),
+    Row(
+        "merge_suppressed",
+        "`send()` of a merge to 1,000, with suppression and a million suppressed addresses",
+        "without both",
+        "ms",
+        1.1,
+        True,
+    ),
     Row("task_events", "CPU time of a mail, tasks reported to flower", "without reports", "ms", 1.1, True),
     Row("bulk", "Recipients of merges a minute, SendGrid taking 50 ms", "the goal", "recipients/min", 1),
 )
