@@ -1,14 +1,18 @@
 """The places that hold data of persons. Each app registers its places when the app is ready."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Set
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeAlias
 
 from events_app.shared.personal_data.person import Person
 
 #: Numbers by name, for output: "events", "inbound mails".
 Counts: TypeAlias = Counter[str]
+
+#: The id of a message, and the time of an erasure.
+MessageAndErasure: TypeAlias = tuple[str, datetime]
 
 
 @dataclass(frozen=True)
@@ -32,3 +36,12 @@ def declare(place: Place) -> None:
     """Register the place. A place of the same name is replaced."""
     places[:] = [other for other in places if other.name != place.name]
     places.append(place)
+
+
+def _no_newer_mails(_: Collection[MessageAndErasure]) -> Set[MessageAndErasure]:
+    return frozenset()
+
+
+#: Returns the pairs whose message was made after the erasure. Events of these messages are stored unchanged.
+#: The app that keeps the mails replaces this function. Raises database errors.
+newer_mails: Callable[[Collection[MessageAndErasure]], Set[MessageAndErasure]] = _no_newer_mails
