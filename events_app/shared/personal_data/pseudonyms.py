@@ -5,6 +5,7 @@ from hashlib import blake2b
 from django.core.exceptions import ImproperlyConfigured
 
 from events_app.shared.addresses import comparable
+from events_app.shared.personal_data.domains import in_ascii
 from events_app.shared.setting import Setting, register, text
 
 #: Characters that the key must have: 32 random bytes as hex digits have 64.
@@ -30,13 +31,14 @@ SETTINGS = register(globals())
 def pseudonym(address: str) -> str:
     """The address that stands for the erased address. Raises ImproperlyConfigured without a key.
 
-    Who has the key and the address can compute the pseudonym; nobody can compute the address.
+    Both spellings of an internationalized domain have one pseudonym. Who has the key and the address can compute the pseudonym; nobody can compute the address.
     """
     key = PERSONAL_DATA_KEY.get()
     if not key:
         raise ImproperlyConfigured(f"{PERSONAL_DATA_KEY.places()[0]} is not set")
+    same = in_ascii(comparable(address)).encode(errors="surrogatepass")
     # A key of BLAKE2b has 64 bytes at most.
-    digest = blake2b(comparable(address).encode(errors="surrogatepass"), digest_size=16, key=_short(key))
+    digest = blake2b(same, digest_size=16, key=_short(key))
     return f"{_PREFIX}{digest.hexdigest()}{_DOMAIN}"
 
 
