@@ -29,8 +29,12 @@ class EventsAppConfig(AppConfig):
             versions,
             workers,
         )
+        from events_app.personal_data import events, inbound, tables  # noqa: PLC0415
+        from events_app.shared.personal_data import registry  # noqa: PLC0415
         from events_app.worker.install import install  # noqa: PLC0415
 
         for view in (views.SendGridTrackingWebhookView, views.SendGridInboundWebhookView):
             signals.webhook_views[view.webhook] = view
+        for place in (events.PLACE, inbound.MAILS, inbound.FILES, *tables.places()):
+            registry.declare(place)
         install()

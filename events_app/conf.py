@@ -4,6 +4,7 @@ from urllib.parse import urlsplit
 
 from events_app.shared import eager, redis
 from events_app.shared.log import failures
+from events_app.shared.personal_data import pseudonyms
 from events_app.shared.setting import (
     Setting,
     days_from,
@@ -91,9 +92,13 @@ RETENTION_DAYS = Setting[int | None](
     None,
     days_from(2, "SendGrid repeats events for a day or more, and must find them here"),
 )
+#: Whether stored events, and those that receivers get, have the IP addresses and the user agents in SendGrid's
+#: events.
+STORE_IP_ADDRESSES = Setting("STORE_IP_ADDRESSES", True, flag)
+STORE_USER_AGENTS = Setting("STORE_USER_AGENTS", True, flag)
 #: The bearer token of `/metrics`; empty: no one can read it.
 METRICS_TOKEN = Setting("METRICS_TOKEN", "", text)
 #: What a stuck worker does: "exit", so that a supervisor restarts the worker, "log", or "off".
 WORKER_WATCHDOG = Setting("WORKER_WATCHDOG", "log", one_of("exit", "log", "off"))
 
-SETTINGS = register({**vars(redis), **vars(eager), **vars(failures), **globals()})
+SETTINGS = register({**vars(redis), **vars(eager), **vars(failures), **vars(pseudonyms), **globals()})

@@ -253,6 +253,17 @@ def backlog() -> int:
     return max(entries, int(redis.for_workers().get(redis.key("waiting")) or 0)) if entries else 0
 
 
+def newest_id() -> bytes | None:
+    """The id of the newest entry, read or not; None if the stream is empty."""
+    entries: Any = redis.for_workers().xrevrange(redis.key(), count=1)
+    return entries[0][0] if entries else None
+
+
+def holds_up_to(entry_id: bytes) -> bool:
+    """Whether an entry up to this id is not yet stored and deleted."""
+    return bool(redis.for_workers().xrange(redis.key(), max=entry_id, count=1))
+
+
 def oldest() -> Oldest:
     """When the oldest waiting entry was received: not yet read, or read and not yet stored.
 

@@ -96,6 +96,12 @@ def notice_reused_ids(duplicates: Sequence[NewEvent], using: str) -> None:
     count(counters.EVENTS_ID_REUSED, by=len(reused))
 
 
+def forget_contents() -> None:
+    """Remove the contents of earlier events from Redis: digests. Raises redis.RedisError."""
+    period = int(time.time()) // PERIOD
+    redis.for_workers().delete(redis.key(f"contents:{period}"), redis.key(f"contents:{period - 1}"))
+
+
 def _draw(event: TrackingEvent) -> int:
     """A number from what the posts of an event share."""
     drawn_by = f"{event.esp_event.get('email')}{event.esp_event.get('timestamp')}"

@@ -21,6 +21,7 @@ from events_app.conf import DEDUPE_BY
 from events_app.decode import Unreadable, dedupe_key, raw_key
 from events_app.dispatch import dead_letters
 from events_app.dispatch.duplicates import notice_changed_ids, notice_reused_ids
+from events_app.dispatch.erased import about_erased, unwanted_keys, without_keys, without_person
 from events_app.dispatch.event_counts import Countable, count_events, reason_of
 from events_app.dispatch.kinds import EVENTS
 from events_app.dispatch.leases import Delivery, Lease, lease_duration, lease_duration_ms
@@ -31,6 +32,7 @@ from events_app.shared import counters, hourly, tracing
 from events_app.shared.addresses import comparable
 from events_app.shared.counting import count
 from events_app.shared.database import DatabaseUnavailable, clean, database_now
+from events_app.shared.personal_data.person import Person
 from events_app.signals import TrackingEvent, stored
 from events_app.stream import Entry, events_in
 
@@ -86,9 +88,11 @@ def store(entries: Sequence[Entry], lease: Lease) -> Stored:
         return Stored([], dead_letters=0, duplicates=0)
     arrivals: dict[bytes, Arrival] = {}
     with _spans(entries) as traceparents:
+        all_arrivals = list(_arrivals(entries, traceparents))
+        _pseudonymise(all_arrivals)
         duplicate_rows = [
             arrival.row
-            for arrival in _arrivals(entries, traceparents)
+            for arrival in all_arrivals
             if arrivals.setdefault(arrival.row.key, arrival) is not arrival
         ]
         new = _insert_or_split(list(arrivals.values()), lease)
@@ -130,7 +134,7 @@ def _spans(entries: Sequence[Entry]) -> Iterator[dict[str, str]]:
 
 
 def _arrivals(entries: Sequence[Entry], traceparents: Mapping[str, str] = {}) -> Iterator[Arrival]:
-    by = DEDUPE_BY.get()
+    by, unwanted = DEDUPE_BY.get(), unwanted_keys()
     for entry in entries:
         traceparent = traceparents.get(entry.traceparent, "")
         received_at, webhook = entry.received_at, clean(entry.webhook)[:32]
@@ -140,8 +144,12 @@ def _arrivals(entries: Sequence[Entry], traceparents: Mapping[str, str] = {}) ->
             except Unreadable as error:
                 yield Arrival(NewEvent(raw_key(raw), received_at, webhook, raw), None, str(error))
                 continue
+            key = dedupe_key(fields, by)  # of the event as SendGrid posts it again
+            if unwanted:
+                raw = without_keys(raw, unwanted)  # noqa: PLW2901 (the posted bytes must go no further)
+                _, event = read_event(raw)
             row = NewEvent(
-                dedupe_key(fields, by),
+                key,
                 received_at,
                 webhook,
                 raw,
@@ -152,6 +160,21 @@ def _arrivals(entries: Sequence[Entry], traceparents: Mapping[str, str] = {}) ->
                 timestamp=event.timestamp,
             )
             yield Arrival(row, event, traceparent=traceparent)
+
+
+def _pseudonymise(arrivals: list[Arrival]) -> None:
+    """Take erased persons out of events about their earlier mails. Raises DatabaseUnavailable."""
+    try:
+        mails = {(arrival.row.recipient, arrival.row.message_id) for arrival in arrivals if arrival.event}
+        erased = about_erased(mails, router.db_for_write(Event))
+    except (DatabaseError, InterfaceError) as error:
+        raise DatabaseUnavailable(type(error).__name__) from error
+    for arrival in arrivals if erased else ():
+        row = arrival.row
+        if (row.recipient, row.message_id) in erased:
+            person = Person(row.recipient)
+            row.raw, row.recipient = without_person(row.raw, person), person.pseudonym
+            _, arrival.event = read_event(row.raw)
 
 
 def _insert_or_split(arrivals: list[Arrival], lease: Lease) -> list[tuple[int, Arrival]]:

@@ -14,7 +14,7 @@ from events_app.inbound import storage
 from events_app.inbound.message import InboundMessage
 from events_app.inbound.parse.form import read_form
 from events_app.inbound.parse.post import ParsedPost, read_post
-from events_app.models import InboundMail, PendingInboundDelivery
+from events_app.models import ERASED, InboundMail, PendingInboundDelivery
 from events_app.shared import counters
 from events_app.shared.addresses import comparable
 from events_app.shared.counting import count
@@ -91,10 +91,16 @@ LONGEST_READING = 10
 
 def parse_mail(mail: InboundMail) -> ParsedPost:
     """The content of the post, parsed without saving; raises Unreadable or Unavailable."""
-    post = BytesIO(body(mail))
+    if mail.file.startswith(ERASED):
+        raise Unreadable("A person was erased, and the mail with the person's data.")
+    return parse_body(body(mail), mail.content_type)
+
+
+def parse_body(post: bytes, content_type: str) -> ParsedPost:
+    """The content of a post's body. Raises Unreadable."""
     began = time.thread_time()
     try:
-        return read_post(read_form(post, mail.content_type))
+        return read_post(read_form(BytesIO(post), content_type))
     except SoftTimeLimitExceeded:
         # Earlier mails may have used up the task's time: this mail is not to blame.
         if time.thread_time() - began < LONGEST_READING:

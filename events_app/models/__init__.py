@@ -3,7 +3,7 @@
 from events_app.models.erased import ErasedPerson
 from events_app.models.event import RARE_TYPES, Event, NewEvent
 from events_app.models.hourly import HourlyCount, UnfoldedCounts
-from events_app.models.inbound import InboundMail
+from events_app.models.inbound import ERASED, InboundMail
 from events_app.models.pending import (
     LEASED,
     PENDING,
@@ -15,6 +15,7 @@ from events_app.models.pending import (
 )
 
 __all__ = [
+    "ERASED",
     "LEASED",
     "PENDING",
     "RARE_TYPES",

@@ -1,4 +1,4 @@
-"""The stored events. Rows are insert-only, and the unique key decides about duplicates."""
+"""The stored events. Only an erasure changes rows. The unique key decides about duplicates."""
 
 from datetime import datetime
 

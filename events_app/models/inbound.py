@@ -5,6 +5,10 @@ from django.db import models
 from events_app.shared.primary import PrimaryModel
 
 
+#: Beginning of `file` once a person was erased from the mail: there is no file any more.
+ERASED = "erased/"
+
+
 class InboundMail(PrimaryModel):
     """A post of Inbound Parse. SendGrid may post a mail several times: every post gets a row."""
 

@@ -11,13 +11,16 @@ from events_app.shared.setting import Setting, register, text
 #: Characters that the key must have: 32 random bytes as hex digits have 64.
 LEAST_KEY = 32
 
+#: A command that prints a key.
+MAKE_KEY = "python3 -c 'import secrets; print(secrets.token_hex(32))'"
+
 _PREFIX, _DOMAIN = "erased-", "@erased.invalid"
 
 
 def _key(value: object) -> str:
     key = text(value)
     if key and len(key) < LEAST_KEY:
-        raise ValueError(f"must have {LEAST_KEY} characters or more")
+        raise ValueError(f"must have {LEAST_KEY} characters or more. Make a key with {MAKE_KEY}")
     return key
 
 
@@ -35,7 +38,10 @@ def pseudonym(address: str) -> str:
     """
     key = PERSONAL_DATA_KEY.get()
     if not key:
-        raise ImproperlyConfigured(f"{PERSONAL_DATA_KEY.places()[0]} is not set")
+        raise ImproperlyConfigured(
+            f"{PERSONAL_DATA_KEY.places()[0]} is not set, the key of the pseudonyms of erased persons. "
+            f"Make a key with {MAKE_KEY}, and keep it."
+        )
     same = in_ascii(comparable(address)).encode(errors="surrogatepass")
     # A key of BLAKE2b has 64 bytes at most.
     digest = blake2b(same, digest_size=16, key=_short(key))

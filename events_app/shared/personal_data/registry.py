@@ -15,6 +15,10 @@ Counts: TypeAlias = Counter[str]
 MessageAndErasure: TypeAlias = tuple[str, datetime]
 
 
+class ErasureFailed(Exception):
+    """The erasure cannot go on now. The text says what to do, and has no address."""
+
+
 @dataclass(frozen=True)
 class Place:
     """A place that holds data of persons, such as a table or a folder."""
@@ -24,7 +28,7 @@ class Place:
     #: Counts the data that `erase` would change. Yields after each slice, so that a caller can show progress.
     count: Callable[[Person], Iterator[Counts]]
     #: Erases in slices, a transaction each, and yields the counts of each slice. A repeat is harmless.
-    #: Raises DatabaseUnavailable.
+    #: Raises ErasureFailed and database errors.
     erase: Callable[[Person], Iterator[Counts]]
 
 
