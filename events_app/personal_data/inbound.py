@@ -85,7 +85,9 @@ def _is_in_message(person: Person, reading: ParsedPost | None) -> bool:
 
 def _empty(person: Person, mail: InboundMail) -> None:
     # For the key of a mail that no worker has read.
-    reading = None if mail.key or mail.file.startswith(ERASED) else _parsed(_read(mail.file), mail.content_type)
+    reading = (
+        None if mail.key or mail.file.startswith(ERASED) else _parsed(_read(mail.file), mail.content_type)
+    )
     key = reading.key if reading else mail.key
     with transaction.atomic(using=events_database()):
         pending_rows(INBOUND_MAILS).filter(pk=mail.pk).delete()
@@ -123,9 +125,7 @@ def _files_without_mail() -> Iterator[list[str]]:
     with _storage_errors():
         files = storage.older_than(datetime.now(UTC) - YOUNGEST)
         while names := list(islice(files, SLICE)):
-            of_mails = set(
-                stored_rows(INBOUND_MAILS).filter(file__in=names).values_list("file", flat=True)
-            )
+            of_mails = set(stored_rows(INBOUND_MAILS).filter(file__in=names).values_list("file", flat=True))
             yield [name for name in names if name not in of_mails]
 
 

@@ -28,4 +28,3 @@ def places() -> list[Place]:
         if model.partition(".")[0] in apps.app_configs:
             found.append(columns_place(noun, apps.get_model(model), *columns))
     return found
-

@@ -16,6 +16,9 @@ from events_app.shared.addresses import unquoted
 # Between two characters: soft line breaks, also in a JSON string, and the zero bytes of UTF-16 and UTF-32.
 _GAP = rb"(?:=\r?\n|=(?:\\+r)?\\+n|\0)*"
 
+# Within an escape: quoted-printable may break a line in a percent-encoded text.
+_SOFT_BREAK = rb"(?:=\r?\n)?"
+
 _NAMES: dict[str, list[str]] = {}
 for _name, _character in html5.items():
     if _name.endswith(";"):
@@ -30,6 +33,9 @@ _ESCAPE = (
     rb"|\\+(?P<control>[nrtbf]))"
 )
 _escape_before = re.compile(_ESCAPE + rb"\Z")
+# The bytes of a character of UTF-8, percent-encoded or quoted-printable.
+_bytes_before = re.compile(rb"(?:(?:%(?:25)*|=)[0-9a-fA-F]{2})+\Z")
+_byte = re.compile(rb"([0-9a-fA-F]{2})(?=[%=]|\Z)")
 _escape_after = re.compile(_ESCAPE)
 _skipped = re.compile(rb"(?:=\r?\n|=(?:\\+r)?\\+n)+")
 _skipped_before = re.compile(_skipped.pattern + rb"\Z")
@@ -60,7 +66,9 @@ class AddressPattern:
         sign = rb"|".join(_character_forms(sign, any_case=False) for sign in "@=")
         # Finds most places without an address fast: each alternative begins with a byte of its own.
         firsts = {domain[0] for domain in domains}
-        first = re.escape("".join(firsts | {each.upper() for each in firsts}).encode("utf-8", "surrogatepass"))
+        first = re.escape(
+            "".join(firsts | {each.upper() for each in firsts}).encode("utf-8", "surrogatepass")
+        )
         coded = rb"%=&\\\0"
         self._signs = re.compile(
             rb"@[" + first + coded + rb"]|=[34=\\\r\n" + first + coded + rb"]|%[234=]|\\+u00[34]|&[#ac=eACE]"
@@ -85,7 +93,7 @@ class AddressPattern:
         self._last = frozenset(last.lower() + last.upper() + b"\n\0\"'\\;nN0123456789abcdefABCDEF")
         if content[-1:] and not content.isascii():
             self._last = frozenset(range(256))
-        self._ends_in_ascii = domains[0][-1:].isascii()
+        self._ends_in_ascii = all(domain[-1:].isascii() for domain in domains)
         self._begins_in_ascii = content[:1].isascii()
 
     def may_be_in(self, content: bytes) -> bool:
@@ -124,7 +132,7 @@ class AddressPattern:
         """Whether the local part begins before its first bytes."""
         if _is_within_escape(before, first):
             return True
-        if first[:1] in b"\"\\":
+        if first[:1] in b'"\\':
             return False
         character, rest = _last_character(before)
         if character in "+_-" or _is_ascii_letter_or_digit(character):
@@ -154,26 +162,44 @@ def _text(text: str, any_case: bool) -> bytes:
 
 
 def _character_forms(character: str, any_case: bool) -> bytes:
-    """A pattern of the character in all codings. `any_case`: also for letters outside of ASCII."""
-    variants = {character}
+    """A pattern of the character in all codings, for IGNORECASE. `any_case`: also for letters beyond ASCII."""
+    variants = [character]
     if character.isascii() or any_case:
-        variants |= {other for other in (character.lower(), character.upper()) if len(other) == 1}
+        variants += [other for other in (character.lower(), character.upper()) if len(other) == 1]
     forms: dict[bytes, None] = {}
-    for variant in sorted(variants):
-        encoded = variant.encode("utf-8", "surrogatepass")
-        units = variant.encode("utf-16-be", "surrogatepass")
-        forms[_GAP.join(re.escape(bytes([byte])) for byte in encoded)] = None
-        digits = (b"%02X" % byte for byte in encoded)
-        forms[_GAP.join(rb"(?:%(?:25)*|=)" + _GAP + pair[:1] + _GAP + pair[1:] for pair in digits)] = None
-        forms[rb"".join(rb"\\+u%02x%02x" % (units[at], units[at + 1]) for at in range(0, len(units), 2))] = None
-        forms[rb"&(?:amp;)*#0*%d;" % ord(variant)] = None
-        forms[rb"&(?:amp;)*#x0*%x;" % ord(variant)] = None
-        for name in _NAMES.get(variant, ()):
-            forms[rb"&(?:amp;)*" + re.escape(name.encode())] = None
-        if not variant.isascii() and ord(variant) < 256:
-            forms[re.escape(bytes([ord(variant)]))] = None
-            forms[rb"(?:%%|=|\\+x)%02x" % ord(variant)] = None
-    return rb"|".join(forms)
+    if not character.isascii() or not character.isalpha():
+        for variant in variants:
+            _add_forms(forms, variant)
+        return rb"|".join(forms)
+    # Both cases differ in one digit. In one form, as the compiler needs time for each.
+    lower, upper = character.lower(), character.upper()
+    digits = rb"[%d%d]" % (ord(upper) >> 4, ord(lower) >> 4)
+    last = b"%X" % (ord(lower) & 15)
+    return rb"|".join(
+        (
+            lower.encode(),
+            rb"(?:%(?:25)*|=)" + _SOFT_BREAK + digits + _SOFT_BREAK + last,
+            rb"\\+u00" + digits + last,
+            rb"&(?:amp;)*#(?:0*(?:%d|%d)|x0*%b%b);" % (ord(upper), ord(lower), digits, last),
+        )
+    )
+
+
+def _add_forms(forms: dict[bytes, None], character: str) -> None:
+    encoded = character.encode("utf-8", "surrogatepass")
+    units = character.encode("utf-16-be", "surrogatepass")
+    forms[_GAP.join(re.escape(bytes([byte])) for byte in encoded)] = None
+    digits = (b"%02X" % byte for byte in encoded)
+    forms[
+        _GAP.join(rb"(?:%(?:25)*|=)" + _SOFT_BREAK + each[:1] + _SOFT_BREAK + each[1:] for each in digits)
+    ] = None
+    forms[rb"".join(rb"\\+u%02x%02x" % (units[at], units[at + 1]) for at in range(0, len(units), 2))] = None
+    forms[rb"&(?:amp;)*#(?:0*%d|x0*%x);" % (ord(character), ord(character))] = None
+    for name in _NAMES.get(character, ()):
+        forms[rb"&(?:amp;)*" + re.escape(name.encode())] = None
+    if not character.isascii() and ord(character) < 256:
+        forms[re.escape(bytes([ord(character)]))] = None
+        forms[rb"(?:%%|=|\\+x)%02x" % ord(character)] = None
 
 
 def _is_within_escape(before: bytes, first: bytes) -> bool:
@@ -191,7 +217,11 @@ def _last_character(before: bytes) -> tuple[str, bytes]:
     if not before:
         return _SPACE, b""
     if escape := _escape_before.search(before):
-        return _unescaped(escape), before[: escape.start()]
+        character = _unescaped(escape)
+        if character == _OTHER and (escapes := _bytes_before.search(before)):
+            encoded = bytes.fromhex("".join(each.decode() for each in _byte.findall(escapes[0])))
+            character = encoded.decode(errors="replace")[-1:]
+        return character, before[: escape.start()]
     for length in (1, 2, 3, 4):
         try:
             return before[-length:].decode(), before[:-length]

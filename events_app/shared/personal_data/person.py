@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TypeVar
 
 from events_app.shared.addresses import comparable
@@ -32,7 +32,8 @@ class Person:
     @cached_property
     def addresses(self) -> frozenset[str]:
         """The comparable addresses of both spellings of an internationalized domain."""
-        return frozenset({self.address, in_ascii(self.address), in_unicode(self.address)})
+        ascii_address = in_ascii(self.address)
+        return frozenset({self.address, ascii_address, in_unicode(ascii_address)})
 
     @cached_property
     def pseudonym(self) -> str:
@@ -70,8 +71,7 @@ class Person:
 
     @cached_property
     def _pattern(self) -> AddressPattern:
-        # The ASCII spelling first: in bytes its domain ends in ASCII.
-        return AddressPattern(sorted(self.addresses, key=str.isascii, reverse=True))
+        return _pattern(self.addresses)
 
     @cached_property
     def _runs(self) -> Runs:
@@ -115,6 +115,12 @@ class Person:
     def _as_many_bytes(self, place: bytes, _: Found) -> bytes:
         filler = iter(self.pseudonym.partition("@")[0].encode().ljust(len(place), b"-"))
         return bytes(byte and next(filler) for byte in place)
+
+
+@lru_cache(maxsize=32)
+def _pattern(addresses: frozenset[str]) -> AddressPattern:
+    # To compile a pattern takes as long as to search hundreds of events.
+    return AddressPattern(sorted(addresses))
 
 
 def _as_bytes(content: str | bytes) -> bytes:

@@ -113,8 +113,8 @@ locals_ = st.lists(words, min_size=1, max_size=3).flatmap(
 domains = st.lists(words, min_size=1, max_size=2).map(lambda labels: ".".join([*labels, "example"]))
 addresses = st.builds("{}@{}".format, locals_, domains)
 #: Text before and after an address, with a sign between that no address has.
-beginnings = st.builds("{}{}".format, st.text(max_size=20), st.sampled_from(" <\t,;:\"("))
-ends = st.builds("{}{}".format, st.sampled_from(" >\t,;:\")"), st.text(max_size=20))
+beginnings = st.builds("{}{}".format, st.text(max_size=20), st.sampled_from(' <\t,;:"('))
+ends = st.builds("{}{}".format, st.sampled_from(' >\t,;:")'), st.text(max_size=20))
 
 
 @some
@@ -124,7 +124,9 @@ def test_an_address_is_found_and_replaced_in_each_coding(
 ) -> None:
     person = Person(address)
     assume("\\" not in before + after)  # before an address a backslash is the beginning of an escape
-    content = coding(before.encode("utf-8", "replace").decode() + address + after.encode("utf-8", "replace").decode())
+    content = coding(
+        before.encode("utf-8", "replace").decode() + address + after.encode("utf-8", "replace").decode()
+    )
     assert person.is_in(content)
     assert person.is_in(content.encode())
     assert not person.is_in(person.redact(content))
@@ -147,11 +149,12 @@ def test_an_address_is_found_in_wide_characters(around: bytes, address: str, cod
 @given(
     addresses,
     codings,
-    st.sampled_from(["x{}", "x.{}", "x+{}", "x-{}", "x_{}", "1{}", "x'{}", "{}x", "{}.x", "{}-x", "{}1", "ö{}"]),
+    st.sampled_from(
+        ["x{}", "x.{}", "x+{}", "x-{}", "x_{}", "1{}", "x'{}", "{}x", "{}.x", "{}-x", "{}1", "ö{}"]
+    ),
 )
-def test_a_longer_address_is_another_person(
-    address: str, coding: Callable[[str], str], form: str
-) -> None:
+def test_a_longer_address_is_another_person(address: str, coding: Callable[[str], str], form: str) -> None:
+    assume(form.isascii() or coding is not str.upper)  # other letters keep their case
     content = coding(f"to {form.format(address)} and")
     assert not Person(address).is_in(content)
     assert Person(address).redact(content) is content
@@ -170,7 +173,12 @@ def test_no_other_content_changes(content: str | bytes, address: str) -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text() | st.just("Ann@example.com") | st.just('"ann"@Example.COM'),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text()
+    | st.just("Ann@example.com")
+    | st.just('"ann"@Example.COM'),
     lambda children: st.lists(children) | st.dictionaries(st.text() | st.just("ann@example.com"), children),
     max_leaves=10,
 )
@@ -190,7 +198,10 @@ def test_json_stays_json(value: object, ascii_only: bool) -> None:
 @some
 @given(st.text(max_size=200).filter(lambda text: "\\" not in text), st.text(max_size=200), st.integers(0, 2))
 def test_base64_stays_base64_of_as_many_bytes(before: str, after: str, shift: int) -> None:
-    head, tail = before.encode("utf-8", "replace") + b" " * (shift + 1), b" " + after.encode("utf-8", "replace")
+    head, tail = (
+        before.encode("utf-8", "replace") + b" " * (shift + 1),
+        b" " + after.encode("utf-8", "replace"),
+    )
     assume(not ANN.is_in(head + tail))
     encoded = base64.encodebytes(head + b"ann@example.com" + tail)
     redacted = ANN.redact(encoded)
@@ -221,7 +232,13 @@ def test_an_address_is_found_among_signs(content: str) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["ann", "example.com", "ann=example.com", "ann at example.com", "bounces+1-joe-ann=example.com@x.example"],
+    [
+        "ann",
+        "example.com",
+        "ann=example.com",
+        "ann at example.com",
+        "bounces+1-joe-ann=example.com@x.example",
+    ],
 )
 def test_other_text_is_not_the_person(content: str) -> None:
     assert not ANN.is_in(content)
@@ -230,7 +247,13 @@ def test_other_text_is_not_the_person(content: str) -> None:
 @pytest.mark.parametrize("written", ["Ann@Exämple.com", "ann@xn--exmple-cua.com", '"ann"@EXÄMPLE.com'])
 @pytest.mark.parametrize(
     "content",
-    ["ann@exämple.com", "ANN@EXÄMPLE.COM", "ann@xn--exmple-cua.com", "ann%40ex%C3%A4mple.com", "ann@ex\\u00e4mple.com"],
+    [
+        "ann@exämple.com",
+        "ANN@EXÄMPLE.COM",
+        "ann@xn--exmple-cua.com",
+        "ann%40ex%C3%A4mple.com",
+        "ann@ex\\u00e4mple.com",
+    ],
 )
 def test_both_spellings_of_a_domain_are_one_person(written: str, content: str) -> None:
     person = Person(written)
