@@ -22,7 +22,7 @@ from events_app import conf, leftovers, tasks
 from events_app.inbound import storage
 from events_app.middleware import KeepInboundMail
 from events_app.models import Event
-from events_app.shared.checks import hint, missing_queues, names_in_anymail, unusable
+from events_app.shared.checks import hint, missing_queues, names_in_anymail, not_chosen, unusable
 from events_app.shared.eager import EAGER_IN_TESTS, is_eager
 from events_app.shared.setting import Setting, registered
 from events_app.signals import inbound, tracking
@@ -117,6 +117,12 @@ def check_event_tasks_are_queued(**_: Any) -> list[CheckMessage]:
             id="events_app.E005",
         )
     ]
+
+
+@register(deploy=True)
+def check_retention_of_events(**_: Any) -> list[CheckMessage]:
+    """Check that the project has decided how long events are kept."""
+    return not_chosen(conf.RETENTION_DAYS, "events", "events_app.W016")
 
 
 @register()

@@ -10,6 +10,7 @@ from events_app.shared.setting import (
     days_from,
     flag,
     one_of,
+    or_never,
     register,
     text,
     texts,
@@ -86,11 +87,11 @@ RECEIVER_MAX_ATTEMPTS = Setting("RECEIVER_MAX_ATTEMPTS", 15, whole)
 RECEIVER_RETRY_DELAY = Setting("RECEIVER_RETRY_DELAY", 30, whole)
 #: A transaction per event: the receivers' writes commit together with the end of the delivery.
 ATOMIC_DISPATCH = Setting("ATOMIC_DISPATCH", False, flag)
-#: Days after which stored events are removed; None: never.
+#: Days after which stored events are removed; 0: never.
 RETENTION_DAYS = Setting[int | None](
     "EVENT_RETENTION_DAYS",
-    None,
-    days_from(2, "SendGrid repeats events for a day or more, and must find them here"),
+    180,
+    or_never(days_from(2, "SendGrid repeats events for a day or more, and must find them here")),
 )
 #: Whether stored events, and those that receivers get, have the IP addresses and the user agents in SendGrid's
 #: events.

@@ -167,7 +167,9 @@ ANYMAIL = {
     "SEND_UNKNOWN_WAIT": env.int("SEND_UNKNOWN_WAIT", default=600),
     "SEND_BULK_ABOVE": env.int("SEND_BULK_ABOVE", default=100),
     "OUTBOX_BODY_DAYS": env.int("OUTBOX_BODY_DAYS", default=7),
-    "OUTBOX_RETENTION_DAYS": env.int("OUTBOX_RETENTION_DAYS", default=0) or None,
+    "OUTBOX_RETENTION_DAYS": env.int("OUTBOX_RETENTION_DAYS", default=180),
+    # The first encrypts. Several keys, separated by commas, while a key is being changed.
+    "OUTBOX_ENCRYPTION_KEYS": env.list("OUTBOX_ENCRYPTION_KEYS", default=[]),
     "EVENT_REDIS_URL": REDIS_URL,
     "EVENT_STREAM": env.str("EVENT_STREAM", default="sendgrid:events"),
     # Several keys, separated by commas, while a key is being rotated.
@@ -194,7 +196,7 @@ ANYMAIL = {
     "RECEIVER_MAX_ATTEMPTS": env.int("RECEIVER_MAX_ATTEMPTS", default=15),
     "RECEIVER_RETRY_DELAY": env.int("RECEIVER_RETRY_DELAY", default=30),
     "ATOMIC_DISPATCH": env.bool("ATOMIC_DISPATCH", default=False),
-    "EVENT_RETENTION_DAYS": env.int("EVENT_RETENTION_DAYS", default=0) or None,
+    "EVENT_RETENTION_DAYS": env.int("EVENT_RETENTION_DAYS", default=180),
     "EVENT_BACKLOG_LIMIT": env.int("EVENT_BACKLOG_LIMIT", default=1_000_000),
     "PERSONAL_DATA_KEY": env.str("PERSONAL_DATA_KEY", default=""),
     "STORE_IP_ADDRESSES": env.bool("STORE_IP_ADDRESSES", default=True),

@@ -10,7 +10,7 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
 
-from events_app.shared.checks import hint, mail_backends, missing_queues, unusable
+from events_app.shared.checks import hint, mail_backends, missing_queues, not_chosen, unusable
 from events_app.shared.eager import is_eager
 from sending_app import account, conf, tasks
 from sending_app.backends import direct
@@ -76,6 +76,14 @@ def check_mail_tasks_are_queued(**_: Any) -> list[CheckMessage]:
             id="sending_app.E002",
         )
     ]
+
+
+@register(deploy=True)
+def check_retention_of_mails(**_: Any) -> list[CheckMessage]:
+    """Check that the project has decided how long mails are kept."""
+    if QUEUED not in mail_backends().values():
+        return []
+    return not_chosen(conf.RETENTION_DAYS, "finished mails", "sending_app.W005")
 
 
 def _check_mailers() -> Iterable[CheckMessage]:

@@ -3,11 +3,21 @@
 A setting with Anymail's name has Anymail's meaning.
 """
 
+from base64 import urlsafe_b64decode
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-from events_app.shared.setting import Setting, days, flag, non_empty_text, register, whole
+from events_app.shared.setting import (
+    Setting,
+    days,
+    flag,
+    non_empty_text,
+    or_never,
+    register,
+    texts,
+    whole,
+)
 
 #: Timeouts in seconds: to connect, to answer.
 Timeout: TypeAlias = tuple[float, float]
@@ -92,6 +102,21 @@ def _field_format(value: object) -> str:
     return field_format
 
 
+def _encryption_keys(value: object) -> tuple[str, ...]:
+    keys = tuple(key.strip() for key in texts(value))
+    for number, key in enumerate(keys, 1):
+        try:
+            size = len(urlsafe_b64decode(key))
+        except ValueError:  # would quote a part of the key
+            size = 0
+        if size != 32:
+            raise ValueError(
+                f"key {number} must be 32 bytes in URL-safe base64; make one with python -c "
+                "'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
+            )
+    return keys
+
+
 #: Needs the "Mail Send" permission.
 API_KEY = Setting[str | None]("SENDGRID_API_KEY", None, _key, bare=True)
 #: Accounts in the EU need another host: https://api.eu.sendgrid.com/v3/
@@ -117,7 +142,9 @@ UNKNOWN_WAIT = Setting("SEND_UNKNOWN_WAIT", 600, whole)
 BULK_ABOVE = Setting("SEND_BULK_ABOVE", 100, whole)
 #: Days after which the content of a finished mail is removed.
 BODY_DAYS = Setting("OUTBOX_BODY_DAYS", 7, days)
-#: Days after which the whole row is removed; None: never.
-RETENTION_DAYS = Setting[int | None]("OUTBOX_RETENTION_DAYS", None, days)
+#: Days after which the whole row is removed; 0: never.
+RETENTION_DAYS = Setting[int | None]("OUTBOX_RETENTION_DAYS", 180, or_never(days))
+#: Keys of Fernet for the content of mails. The first encrypts, all decrypt; empty: plain text.
+ENCRYPTION_KEYS = Setting[tuple[str, ...]]("OUTBOX_ENCRYPTION_KEYS", (), _encryption_keys)
 
 SETTINGS = register(globals())

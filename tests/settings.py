@@ -55,4 +55,6 @@ ANYMAIL = {
     "EVENT_REDIS_URL": REDIS_URL,
     "EAGER_IN_TESTS": False,
     "WEBHOOK_SECRET": "sendgrid:a-secret-for-tests-only",
+    # Tests of retention set days. In all others no prune is due.
+    "EVENT_RETENTION_DAYS": 0,
 }

@@ -37,7 +37,7 @@ def read_event_table() -> Iterator[Reading]:
         yield ROWS.read(
             about,
             level=Level.ADVICE,
-            text=f"About {about:,} events are stored, and none is ever removed.",
+            text=f"About {about:,} events are stored, and none is ever removed: {RETENTION_DAYS.name} is 0.",
             advice=f"Set {RETENTION_DAYS.name} to the days for which you need them. docs/capacity.md has the "
             "space that they take.",
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 from celery import current_app
 from django.conf import settings as django_settings
+from django.core import checks
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 
@@ -16,6 +17,19 @@ from events_app.shared.setting import Setting, anymail, faults
 def unusable(settings: Iterable[Setting[Any]], id: str) -> list[CheckMessage]:
     """An error for each fault of the settings' values."""
     return [Error(fault, id=id) for fault in faults(settings)]
+
+
+def not_chosen(retention: Setting[int | None], rows: str, id: str) -> list[CheckMessage]:
+    """A warning for a retention that the project has not set: the default removes its rows."""
+    if faults([retention]) or retention.is_set():  # the checks of values report faults
+        return []
+    return [
+        checks.Warning(
+            f"{retention.name} is not set: {rows} are removed after {retention.default} days.",
+            hint=f"Set {retention.places()[0]} to the days for which you need them. 0 keeps them for ever.",
+            id=id,
+        )
+    ]
 
 
 def names_in_anymail() -> set[str]:

@@ -40,6 +40,10 @@ class Setting(Generic[T]):
                     raise ImproperlyConfigured(f"{place}: {error}") from None
         return self.default
 
+    def is_set(self) -> bool:
+        """Whether the project has set a value."""
+        return any(raw is not None for _, raw in self._values(None, ""))
+
     def places(self) -> list[str]:
         """The places of the setting, in words. Messages to users name the first place."""
         return [f"ANYMAIL[{self.name!r}]", *self._names()]
@@ -141,6 +145,11 @@ def days_from(minimum: int, why: str) -> Callable[[object], int]:
         return number
 
     return read
+
+
+def or_never(read: Callable[[object], int]) -> Callable[[object], int | None]:
+    """Days as `read` takes them, and 0 for never."""
+    return lambda value: None if type(value) is int and value == 0 else read(value)
 
 
 #: A project may read a flag from an environment, as text.

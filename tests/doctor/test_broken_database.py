@@ -104,7 +104,8 @@ def test_an_index_that_was_not_finished(database: str) -> None:
     assert 'REINDEX INDEX CONCURRENTLY "event_recipient";' in fault.advice
 
 
-def test_events_that_are_never_removed(database: str) -> None:
+def test_events_that_are_never_removed(database: str, anymail: Callable[..., None]) -> None:
+    anymail(EVENT_RETENTION_DAYS=0)
     store_done(open_event("A1"), open_event("B2"))
     with mock.patch.object(event_table, "MANY", 1):
         (line,) = (line for line in examine().lines if "none is ever removed" in line.text)

@@ -23,6 +23,7 @@ from events_app.checks import (
     check_event_queues,
     check_event_tasks_are_queued,
     check_receiver_names,
+    check_retention_of_events,
     check_webhook_settings,
     check_webhooks_accept_posts,
 )
@@ -59,10 +60,26 @@ def test_checks_are_registered() -> None:
     assert {check_webhook_settings, check_database, check_event_queues, check_receiver_names} <= set(
         checks.registry.registry.get_checks()
     )
-    deploy = {check_webhooks_accept_posts, check_event_tasks_are_queued}
+    deploy = {check_webhooks_accept_posts, check_event_tasks_are_queued, check_retention_of_events}
     assert not deploy & set(checks.registry.registry.get_checks())
     assert deploy <= set(checks.registry.registry.get_checks(include_deployment_checks=True))
     assert checks.run_checks(tags=[checks.Tags.security, checks.Tags.database], databases=["default"]) == []
+
+
+def test_a_retention_of_events_that_nobody_has_chosen_is_a_warning(
+    anymail: Callable[..., None], settings: Settings
+) -> None:
+    anymail(EVENT_RETENTION_DAYS=None)
+    (found,) = check_retention_of_events()
+    assert (found.id, found.msg) == (
+        "events_app.W016",
+        "EVENT_RETENTION_DAYS is not set: events are removed after 180 days.",
+    )
+    for value in (0, 30, "bad"):
+        anymail(EVENT_RETENTION_DAYS=value)
+        assert check_retention_of_events() == []
+    settings.ANYMAIL = "no dict"
+    assert check_retention_of_events() == []
 
 
 @pytest.mark.parametrize("value", ["a day", -1, True, False])

@@ -81,7 +81,7 @@ def test_basic_auth_accepts_text_or_a_list(
         ("ATOMIC_DISPATCH", "", "must be True or False"),
         ("ATOMIC_DISPATCH", 2, "must be True or False"),
         ("ATOMIC_DISPATCH", [], "must be True or False"),
-        ("EVENT_RETENTION_DAYS", 0, "must be a whole number of at least 1"),
+        ("EVENT_RETENTION_DAYS", False, "must be a whole number of at least 1"),
         ("EVENT_RETENTION_DAYS", "30", "must be a whole number of at least 1"),
         ("EVENT_RETENTION_DAYS", 1, TOO_SHORT),
         ("EVENT_RETENTION_DAYS", 36_501, "must be at most 36500 days, a hundred years"),
@@ -116,11 +116,12 @@ def test_a_flag_may_be_given_as_a_word_or_a_number(settings: Settings, value: ob
     assert conf.ATOMIC_DISPATCH.get() is expected
 
 
-def test_retention_accepts_two_days_and_none(anymail: Callable[..., None]) -> None:
-    anymail(EVENT_RETENTION_DAYS=2)
-    assert conf.RETENTION_DAYS.get() == 2
-    anymail(EVENT_RETENTION_DAYS=None)
-    assert conf.RETENTION_DAYS.get() is None
+@pytest.mark.parametrize(("value", "expected"), [(2, 2), (0, None), (None, 180)])
+def test_retention_accepts_two_days_and_zero_for_ever(
+    anymail: Callable[..., None], value: int | None, expected: int | None
+) -> None:
+    anymail(EVENT_RETENTION_DAYS=value)
+    assert conf.RETENTION_DAYS.get() == expected
 
 
 def test_an_unusable_view_argument_raises_an_error_that_names_it() -> None:

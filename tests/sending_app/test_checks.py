@@ -15,6 +15,7 @@ from sending_app.checks import (
     check_mail_settings,
     check_mail_tasks,
     check_mail_tasks_are_queued,
+    check_retention_of_mails,
 )
 from sending_app.tasks import BULK, MAIL
 from tests.support.sending.django_mail import use_backend
@@ -53,7 +54,25 @@ def test_checks_are_registered() -> None:
     always = set(checks.registry.registry.get_checks())
     assert {check_mail_settings, check_mail_tasks} <= always
     deploy = checks.registry.registry.get_checks(include_deployment_checks=True)
-    assert check_mail_tasks_are_queued in set(deploy) - always
+    assert {check_mail_tasks_are_queued, check_retention_of_mails} <= set(deploy) - always
+
+
+def test_a_retention_of_mails_that_nobody_has_chosen_is_a_warning(
+    anymail: Callable[..., None], settings: Settings
+) -> None:
+    use_backend(settings, QUEUED)
+    anymail(OUTBOX_RETENTION_DAYS=None)
+    assert [found.id for found in check_retention_of_mails()] == ["sending_app.W005"]
+    anymail(OUTBOX_RETENTION_DAYS=0)
+    assert check_retention_of_mails() == []
+
+
+def test_without_the_queued_backend_no_retention_is_asked_for(
+    anymail: Callable[..., None], settings: Settings
+) -> None:
+    use_backend(settings, "django.core.mail.backends.smtp.EmailBackend")
+    anymail(OUTBOX_RETENTION_DAYS=None)
+    assert check_retention_of_mails() == []
 
 
 def test_all_unusable_values_are_named_at_once(anymail: Callable[..., None]) -> None:

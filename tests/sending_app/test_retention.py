@@ -71,7 +71,7 @@ def test_retention_removes_the_content_first_and_the_rows_later(database: str) -
 
 
 def test_without_the_retention_setting_rows_are_kept(database: str, anymail: Callable[..., None]) -> None:
-    anymail(OUTBOX_RETENTION_DAYS=None)
+    anymail(OUTBOX_RETENTION_DAYS=0)
     old = keep(database, 4000)
     assert prune()
     assert (left(), full()) == (old, [])
@@ -168,7 +168,7 @@ def test_event_feedback_of_a_mail_whose_content_was_removed_is_applied(
 def test_retention_removes_webhook_activity_no_longer_needed(
     database: str, anymail: Callable[..., None]
 ) -> None:
-    anymail(OUTBOX_RETENTION_DAYS=None, SEND_MAX_AGE=3600)
+    anymail(OUTBOX_RETENTION_DAYS=0, SEND_MAX_AGE=3600)
     now = database_now(database)
     rows = [now - timedelta(days=1, hours=hours) for hours in (0.9, 1.1)]
     WebhookActivity.objects.bulk_create(WebhookActivity(account="a", at=at) for at in rows)

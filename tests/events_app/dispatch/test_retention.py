@@ -41,7 +41,7 @@ def test_retention_removes_old_events_and_keeps_young_ones(database: str) -> Non
 def test_without_the_retention_setting_all_events_are_kept(
     database: str, anymail: Callable[..., None]
 ) -> None:
-    anymail(EVENT_RETENTION_DAYS=None)
+    anymail(EVENT_RETENTION_DAYS=0)
     old = store_aged(database, 4000)
     assert retention.remove_old_events(Lease())
     assert (stored_pks(), counters.read_counters()) == (old, {})
