@@ -20,6 +20,7 @@ class SendingAppConfig(AppConfig):
         # They declare facts.
         from sending_app.monitoring import (  # noqa: PLC0415
             circuits,  # noqa: F401
+            content_keys,  # noqa: F401
             event_webhook,  # noqa: F401
             outbox,  # noqa: F401
             round_trip,

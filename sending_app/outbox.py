@@ -14,7 +14,7 @@ from django.utils import timezone
 from events_app.shared.addresses import comparable
 from events_app.shared.database import clean, database_now, sql_now
 from events_app.shared.tracing import current_traceparent
-from sending_app import conf, sql
+from sending_app import conf, encryption, sql
 from sending_app.api.payload import MAX_SCHEDULE_AHEAD, sending_time, split_into_requests
 from sending_app.mail import AttachedFile, ComposedMail, Personalization, SharedContent
 from sending_app.models import Attachment, Mail, MessageLabel, OutboxMessage, Recipient
@@ -56,7 +56,7 @@ def keep(composed: ComposedMail, alias: str, bulk_above: int) -> Mail.Lane:
             message = _message(composed, alias, database_now(database))
             message.save(using=database)
             MessageLabel.objects.using(database).bulk_create(_labels(message, composed.shared))
-            files = (Attachment(message=message, **asdict(file)) for file in composed.attachments)
+            files = (_attachment(message, file) for file in composed.attachments)
             Attachment.objects.using(database).bulk_create(files)
             mails = [_mail(message, lane, composed.shared, personalizations) for personalizations in split]
             Mail.objects.using(database).bulk_create(mails)
@@ -66,23 +66,35 @@ def keep(composed: ComposedMail, alias: str, bulk_above: int) -> Mail.Lane:
 
 
 def shared_content_of(message: OutboxMessage) -> SharedContent:
-    """The message's shared content, during its retention."""
-    return msgspec.json.decode(bytes(message.content or b""), type=SharedContent)
+    """The message's shared content, during its retention. Raises msgspec.MsgspecError and Undecryptable."""
+    return msgspec.json.decode(encryption.decrypt(message.content or b""), type=SharedContent)
 
 
 def personalizations_of(mail: Mail) -> list[Personalization]:
-    """The mail's personalizations, during their retention."""
-    return msgspec.json.decode(bytes(mail.personalizations or b""), type=list[Personalization])
+    """The mail's personalizations, during their retention. Raises msgspec.MsgspecError and Undecryptable."""
+    return msgspec.json.decode(encryption.decrypt(mail.personalizations or b""), type=list[Personalization])
+
+
+def stored(content: SharedContent | Sequence[Personalization]) -> bytes:
+    """The shared content, or the personalizations, as their column keeps them."""
+    return encryption.encrypt(msgspec.json.encode(content))
 
 
 def files_of(message: OutboxMessage) -> list[AttachedFile]:
-    """The message's attachments in their order, during the retention of the content."""
+    """The message's attachments in their order, during the retention of the content. Raises Undecryptable."""
     return [
         AttachedFile(
-            filename=row.filename, type=row.type, content_id=row.content_id, content=bytes(row.content)
+            filename=row.filename,
+            type=row.type,
+            content_id=row.content_id,
+            content=encryption.decrypt(row.content),
         )
         for row in message.attachments.order_by("pk")
     ]
+
+
+def _attachment(message: OutboxMessage, file: AttachedFile) -> Attachment:
+    return Attachment(message=message, **{**asdict(file), "content": encryption.encrypt(file.content)})
 
 
 def _message(composed: ComposedMail, alias: str, now: datetime | Now) -> OutboxMessage:
@@ -90,7 +102,7 @@ def _message(composed: ComposedMail, alias: str, now: datetime | Now) -> OutboxM
         created_at=now,
         alias=alias,
         subject=str(composed.shared.body.get("subject", "")).replace("\0", "")[:200],
-        content=msgspec.json.encode(composed.shared),
+        content=stored(composed.shared),
     )
 
 
@@ -129,7 +141,7 @@ def _mail(
         due=now,
         send_at=send_at,
         recipient_count=sum(len(personalization.recipients) for personalization in personalizations),
-        personalizations=msgspec.json.encode(personalizations),
+        personalizations=stored(personalizations),
         traceparent=current_traceparent() or None,
     )
 

@@ -17,7 +17,7 @@ from events_app.shared.admin.audit import record_view
 from events_app.shared.admin.content import download, html_document
 from events_app.shared.admin.page import OwnPage
 from events_app.shared.escaping import printable
-from sending_app import outbox
+from sending_app import encryption, outbox
 from sending_app.admin.contents import head_of
 from sending_app.admin.json_text import pretty_json
 from sending_app.admin.viewer import MailViewer
@@ -94,7 +94,10 @@ class WithContent(OwnPage):
             raise Http404("The mail has no such attachment.")
         record_view(request, mail, f"attachment {pk}")
         file = Attachment.objects.get(pk=pk)
-        return download(bytes(file.content), file.filename)
+        try:
+            return download(encryption.decrypt(file.content), file.filename)
+        except encryption.Undecryptable as error:
+            raise Http404(f"{error}.") from None
 
     def _mail(self, request: HttpRequest, object_id: str) -> Mail:
         mail: Mail | None = self.get_object(request, object_id)
@@ -112,7 +115,7 @@ def _html(forms: list[tuple[str, str]]) -> str | None:
 def _personalizations(mail: Mail) -> list[Personalization]:
     try:
         return outbox.personalizations_of(mail)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, encryption.Undecryptable):
         return []
 
 

@@ -11,22 +11,27 @@ from typing import TypeAlias
 
 import msgspec
 from celery.exceptions import SoftTimeLimitExceeded
+from django.core.exceptions import ImproperlyConfigured
 from django.db import InterfaceError, OperationalError, transaction
 
 from events_app.shared import tracing
 from events_app.shared.counting import count, flush_when_due, observe
 from events_app.shared.engine import Unwritten
 from events_app.shared.log import failures
+from events_app.shared.log.floods import limited_logger
 from sending_app import counters, outbox
 from sending_app.account import Account
 from sending_app.api import client, payload
 from sending_app.api.client import SendResult
 from sending_app.delivery import circuit_breaker, leases
 from sending_app.delivery.leases import LeasedMail
+from sending_app.encryption import Undecryptable
 from sending_app.exceptions import Outcome
 from sending_app.mail import span_attributes
 from sending_app.models import Mail
 from sending_app.outcome import record, refusals
+
+logger = limited_logger(__name__)
 
 _LONGEST_POSTPONEMENT = timedelta(seconds=circuit_breaker.FIRST_OPEN_TIME + 1)
 
@@ -70,7 +75,9 @@ def _span(mail: Mail) -> tracing.Spanning:
     attributes: dict[str, str | int | list[str]] = {}
     if mail.traceparent:
         attributes = {"sendgrid.mail": mail.pk, "sendgrid.attempt": mail.attempts}
-        with suppress(msgspec.MsgspecError):  # reported when the request is built
+        with suppress(
+            msgspec.MsgspecError, Undecryptable, ImproperlyConfigured
+        ):  # reported when the request is built
             attributes |= span_attributes(outbox.personalizations_of(mail))
     return tracing.resume(mail.traceparent, "deliver mail", "CONSUMER", attributes)
 
@@ -83,6 +90,9 @@ def _build_and_post(leased: LeasedMail, post: Post) -> SendResult:
             body = request_body(leased)
         except (OperationalError, InterfaceError) as error:
             return SendResult(Outcome.RETRY, detail=f"The database is unavailable: {type(error).__name__}.")
+        except (Undecryptable, ImproperlyConfigured) as error:
+            logger.error("Mail %d waits: %s", leased.mail.pk, error, extra={"mail": leased.mail.pk})
+            return SendResult(Outcome.RETRY, detail=f"{error}.")
         except SoftTimeLimitExceeded:
             raise
         except Exception as error:  # noqa: BLE001 (the mail fails, and no other)

@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 from django.db import transaction
 from django.db.models import F, Q, Sum
 
@@ -118,5 +117,5 @@ def _split(mail: Mail, divided: Division, detail: str) -> Mail:
 def _content(personalizations: Sequence[Personalization]) -> dict[str, Any]:
     return {
         "recipient_count": sum(len(personalization.recipients) for personalization in personalizations),
-        "personalizations": msgspec.json.encode(personalizations),
+        "personalizations": outbox.stored(personalizations),
     }
