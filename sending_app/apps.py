@@ -29,7 +29,9 @@ class SendingAppConfig(AppConfig):
             workers,  # noqa: F401
         )
         from sending_app.outcome import events, notify  # noqa: PLC0415
+        from sending_app.personal_data import declare_places  # noqa: PLC0415
 
+        declare_places()
         stored.connect(events.apply_events, dispatch_uid="sending_app.outcome.events")
         answered.connect(replies.answered, dispatch_uid="sending_app.replies")
         signals.backends[notify.QUEUED] = queued.EmailBackend

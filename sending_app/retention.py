@@ -1,6 +1,6 @@
 """Removes the content of finished mails after some days, and later the rest of their rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -26,12 +26,6 @@ def remove_old_messages(has_budget: Callable[[], bool]) -> bool:
     Raises a database error.
     """
 
-    def empty(pks: list[int]) -> None:
-        messages.filter(pk__in=pks).update(content=None, subject="")
-        Attachment.objects.filter(message__in=pks).delete()
-        MessageLabel.objects.filter(message__in=pks).delete()
-        Mail.objects.filter(message__in=pks).update(personalizations=None)
-
     def remove(pks: list[int]) -> None:
         messages.filter(pk__in=pks).delete()
 
@@ -41,11 +35,19 @@ def remove_old_messages(has_budget: Callable[[], bool]) -> bool:
     activity.remove_old_activity(now - timedelta(seconds=conf.MAX_AGE.get(), days=1))
     messages = OutboxMessage.objects.all()
     with_content = messages.filter(content__isnull=False)
-    is_done = _prune(with_content, now - timedelta(days=conf.BODY_DAYS.get()), empty, has_budget)
+    is_done = _prune(with_content, now - timedelta(days=conf.BODY_DAYS.get()), remove_content, has_budget)
     days = conf.RETENTION_DAYS.get()
     if days is not None and is_done:
         is_done = _prune(messages, now - timedelta(days=days), remove, has_budget)
     return is_done
+
+
+def remove_content(pks: Sequence[int]) -> None:
+    """Remove the content of these messages. Their mails, recipients and statuses stay."""
+    OutboxMessage.objects.filter(pk__in=pks).update(content=None, subject="")
+    Attachment.objects.filter(message__in=pks).delete()
+    MessageLabel.objects.filter(message__in=pks).delete()
+    Mail.objects.filter(message__in=pks).update(personalizations=None)
 
 
 def _prune(

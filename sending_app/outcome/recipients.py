@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
+from uuid import UUID
 
 from django.db import transaction
 
@@ -97,9 +98,11 @@ def _count_after_commit(reached: Mapping[str, int], database: str) -> None:
     transaction.on_commit(count_all, using=database, robust=True)
 
 
-def mark_failed(mail: Mail) -> None:
-    """Mark the mail's recipients as failed, unless an event has set a status."""
+def mark_failed(mail: Mail, message_ids: Sequence[UUID] | None = None) -> None:
+    """Mark the mail's recipients, or those of these ids, as failed, unless an event has set a status."""
     recipients = Recipient.objects.filter(mail=mail, rank__lt=FAILED.rank)
+    if message_ids is not None:
+        recipients = recipients.filter(AnyOf("message_id", message_ids))
     failed = recipients.update(status=FAILED.status, rank=FAILED.rank)
     _count_after_commit({FAILED.status: failed}, using())
 
