@@ -66,7 +66,7 @@ def key_of(beginning: bytes) -> bytes | None:
     return digest if beginning.startswith(_MARK) and digest != _ESCAPE else None
 
 
-def keys() -> Sequence[bytes]:
+def digests() -> Sequence[bytes]:
     """The digests of all keys, that of the encrypting key first."""
     return list(_fernets(conf.ENCRYPTION_KEYS.get()))
 

@@ -27,10 +27,9 @@ def read_content_keys() -> Iterator[Reading]:
     oldest = OutboxMessage.objects.filter(content__isnull=False).order_by("pk")
     beginnings = oldest.values_list(Substr("content", 1, encryption.MARKED), flat=True)[:OLDEST]
     counts = Counter(encryption.key_of(bytes(beginning)) for beginning in beginnings)
-    first, *others = encryption.keys() or [None]
     in_plain = counts.pop(None, 0)
-    by_first = counts.pop(first, 0)
-    by_others = sum(counts.pop(key, 0) for key in others)
+    by_key = [counts.pop(key, 0) for key in encryption.digests()]
+    by_first, by_others = sum(by_key[:1]), sum(by_key[1:])
     missing = counts.total()
     yield CONTENTS.read(in_plain, "none")
     yield CONTENTS.read(by_first, "first")

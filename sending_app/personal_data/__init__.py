@@ -7,7 +7,7 @@ from events_app.shared.personal_data.registry import Place
 from sending_app.personal_data import errors, messages, newer, rows
 
 #: In the order of erasure. The recipients of a message tell whether the message is the person's alone.
-_PLACES = {
+PLACES = {
     "messages": messages.messages,
     "errors of mails": errors.errors_of_mails,
     "recipients": rows.recipients,
@@ -18,6 +18,6 @@ _PLACES = {
 
 def declare_places() -> None:
     """Register the places, and the look-up of mails that are newer than an erasure."""
-    for name, place in _PLACES.items():
+    for name, place in PLACES.items():
         registry.declare(Place(name, partial(place, erases=False), partial(place, erases=True)))
     registry.newer_mails = newer.newer_mails

@@ -43,12 +43,8 @@ UNREADABLE = "contents left alone because they cannot be read"
 _CANCELLED = "Cancelled: the recipient was erased."
 
 # Not an empty file: SendGrid refuses one (Mail Send API), and the others are to get their mail.
-_FILE = {
-    "filename": "removed.txt",
-    "type": "text/plain",
-    "content_id": None,
-    "content": b"This file was removed: it named a person whose data was erased.\n",
-}
+_FILE = {"filename": "removed.txt", "type": "text/plain", "content_id": None}
+_FILE_CONTENT = b"This file was removed: it named a person whose data was erased.\n"
 
 
 def messages(person: Person, erases: bool) -> Iterator[Counts]:
@@ -204,7 +200,7 @@ def _redact_files(person: Person, message: OutboxMessage) -> Counts:
             counts[UNREADABLE] += 1
             continue
         if is_in_content:
-            row.update(**{**_FILE, "content": encryption.encrypt(_FILE["content"])})
+            row.update(**_FILE, content=encryption.encrypt(_FILE_CONTENT))
             counts[FILES] += 1
             continue
         filename = person.redact(file.filename)[:255]

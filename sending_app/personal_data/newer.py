@@ -17,5 +17,5 @@ def newer_mails(pairs: Collection[MessageAndErasure]) -> Set[MessageAndErasure]:
     return {
         (text, erased_at)
         for text, erased_at in pairs
-        if (created_at := created.get(ids.get(text))) and created_at > erased_at
+        if text in ids and ids[text] in created and created[ids[text]] > erased_at
     }

@@ -5,6 +5,7 @@ The statuses of mails stay, and so does each suppression: who has the key finds 
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from uuid import UUID
 
 from django.db import transaction
 
@@ -29,7 +30,7 @@ def recipients(person: Person, erases: bool) -> Iterator[Counts]:
         yield Counter(recipients=len(rows))
 
 
-def _pseudonymise(person: Person, ids: list[object]) -> None:
+def _pseudonymise(person: Person, ids: list[UUID]) -> None:
     """Pseudonymise the recipients of these message ids. Of two rows of an id the further one stays."""
     rows = Recipient.objects.filter(message_id__in=ids, address__in=own_addresses(person)).order_by("pk")
     by_id = defaultdict(list)

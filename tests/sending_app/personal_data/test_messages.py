@@ -305,7 +305,7 @@ def is_ann(recipient: dict[str, str]) -> bool:
 
 
 @pytest.mark.parametrize("encryption_keys", [[], [FERNET]], ids=["plain", "encrypted"])
-@examples_of(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples_of(max_examples=examples(30), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(mixes=mixes)
 def test_any_mix_of_mails_keeps_the_others_and_no_trace_of_the_person(
     database: str, encryption_keys: list[str], mixes: list[dict[str, Any]]

@@ -10,6 +10,7 @@ from events_app.shared.personal_data.person import Person
 from events_app.shared.personal_data.registry import Counts, places
 from sending_app import encryption, outbox
 from sending_app.models import Suppression
+from sending_app.personal_data import PLACES
 
 #: A key of pseudonyms.
 KEY = "for tests only: 32 characters and more"
@@ -27,8 +28,10 @@ def count(address: str) -> dict[str, Counts]:
 
 def _run(address: str, erases: bool) -> dict[str, Counts]:
     person = Person(address)
-    counts = {}
+    counts: dict[str, Counts] = {}
     for place in places:
+        if place.name not in PLACES:
+            continue
         slices = (place.erase if erases else place.count)(person)
         counts[place.name] = +sum(slices, Counter[str]())
     return {name: numbers for name, numbers in counts.items() if numbers}
