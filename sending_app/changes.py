@@ -1,4 +1,4 @@
-"""The changes that an operator makes to mails and paused accounts, with the workers to wake."""
+"""The changes that an operator makes to mails, paused accounts and suppressions, with the workers to wake."""
 
 import uuid
 from collections import Counter
@@ -11,9 +11,10 @@ from django.db.models import Count, Q, QuerySet
 from events_app.shared.changes import Change, Target
 from sending_app import tasks
 from sending_app.delivery import circuit_breaker
-from sending_app.models import Mail, OpenCircuit
+from sending_app.models import Mail, OpenCircuit, Suppression
 from sending_app.outcome import manual
 from sending_app.outcome import resend as resending
+from sending_app.suppression import manual as suppressing
 
 _LEFT_ALONE = {
     "in_progress": "a worker is posting them",
@@ -121,6 +122,23 @@ def probe() -> Change:
     )
 
 
+def remove_suppressions() -> Change:
+    """End suppressions, so that mail may go to their addresses again."""
+    return Change(
+        SUPPRESSIONS,
+        verb="remove",
+        done="removed",
+        find=suppressing.removable,
+        apply=suppressing.remove,
+        left_alone={},
+        count_left_alone=lambda _: Counter(),
+        otherwise="left alone: ended already",
+        warning="SendGrid may have these addresses in lists of its own, and then sends no mail to them. "
+        "This command removes them there too: manage.py suppressions sync --push",
+        description="suppression removed",
+    )
+
+
 def _count_groups(mails: "QuerySet[Any]") -> Counter[tuple[object, ...]]:
     counts = mails.order_by().values_list("state", "lane", "alias").annotate(Count("pk"))
     return Counter({(state, lane, alias): count for state, lane, alias, count in counts})
@@ -130,9 +148,15 @@ def _count_circuits(circuits: "QuerySet[Any]") -> Counter[tuple[object, ...]]:
     return Counter(circuits.order_by().values_list("alias", "status_code"))
 
 
-#: Mails, and open circuits, as the changes see them.
+def _count_suppressions(suppressions: "QuerySet[Any]") -> Counter[tuple[object, ...]]:
+    counts = suppressions.order_by().values_list("reason", "scope").annotate(Count("pk"))
+    return Counter({(reason, scope): count for reason, scope, count in counts})
+
+
+#: Mails, open circuits and suppressions, as the changes see them.
 MAILS = Target(Mail, "mail", ("state", "lane", "mailer"), _count_groups, named_by=["state"])
 CIRCUITS = Target(OpenCircuit, "account", ("mailer", "status"), _count_circuits, named_by=["alias"])
+SUPPRESSIONS = Target(Suppression, "suppression", ("reason", "scope"), _count_suppressions)
 
 
 def _change(**change: Any) -> Change:

@@ -1,4 +1,4 @@
-"""Finds the mails of the outbox that an operator asks for."""
+"""Finds the mails of the outbox, and the suppressions, that an operator asks for."""
 
 import re
 import uuid
@@ -16,7 +16,7 @@ from events_app.shared.database import AnyOf, IndexHint, RowFilter, StartsWith, 
 from events_app.shared.search import NEWEST, between, newest_ids, newest_rows
 from sending_app import conf
 from sending_app.compose.addresses import encoder
-from sending_app.models import TROUBLES, Mail, MessageLabel, OutboxMessage, Recipient
+from sending_app.models import TROUBLES, Mail, MessageLabel, OutboxMessage, Recipient, Suppression
 from sending_app.outbox import label
 
 #: The rules by which a domain may have become ASCII.
@@ -184,6 +184,12 @@ def search_recipients(term: str, *, by_part: bool) -> Q:
     if message_id := as_uuid(term):
         return Q(message_id=message_id)
     rows = Recipient.objects.filter(_with_address(for_search(clean(term), by_part)))
+    return Q(AnyOf("pk", sorted(newest_ids(rows))))
+
+
+def search_suppressions(term: str, *, by_part: bool) -> Q:
+    """The suppressions of this address; with `by_part`, of addresses that begin so."""
+    rows = Suppression.objects.filter(_with_address(for_search(clean(term), by_part)))
     return Q(AnyOf("pk", sorted(newest_ids(rows))))
 
 
