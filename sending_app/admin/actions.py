@@ -1,4 +1,4 @@
-"""The actions of the admin pages of mails and paused accounts."""
+"""The actions of the admin pages of mails, paused accounts and suppressed addresses."""
 
 from django import forms
 
@@ -74,5 +74,15 @@ CIRCUIT_ACTIONS = (
         "Probe now",
         "A worker posts the next due mail of the account now. If SendGrid takes it, the pause ends.",
         lambda _: changes.probe(),
+    ),
+)
+
+SUPPRESSION_ACTIONS = (
+    Action(
+        "remove",
+        "Remove",
+        "The suppressions end now: mail goes to the addresses again. A new bounce, complaint or unsubscribe "
+        "suppresses an address anew.",
+        lambda _: changes.remove_suppressions(),
     ),
 )

@@ -15,10 +15,10 @@ from sending_app.admin import words
 from sending_app.filters import MailCriteria, RecipientOutcome, recipients
 
 
-class _OfRow(admin.SimpleListFilter):
+class OfRow(admin.SimpleListFilter):
     """The rows of the row that a link comes from. The filter is only shown while it is in use."""
 
-    # `parameter_name` is the name of the foreign key.
+    # `parameter_name` is the name of the foreign key, unless a subclass has a `matching` of its own.
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         pk = request.GET.get(str(self.parameter_name))
@@ -29,7 +29,11 @@ class _OfRow(admin.SimpleListFilter):
         if pk is None:
             return None
         is_number = re.fullmatch(r"[0-9]{1,18}", pk)
-        return queryset.filter(**{str(self.parameter_name): int(pk)}) if is_number else queryset.none()
+        return self.matching(queryset, int(pk)) if is_number else queryset.none()
+
+    def matching(self, rows: "QuerySet[Any]", pk: int) -> "QuerySet[Any]":
+        """The rows of the row with this primary key."""
+        return rows.filter(**{str(self.parameter_name): pk})
 
 
 class StateOfMail(ChoiceFilter):
@@ -65,14 +69,14 @@ class OutcomeForRecipient(ChoiceFilter):
         return rows.filter(pk__in=recipients(MailCriteria(outcomes=(choice,))).values("mail"))
 
 
-class OfMessage(_OfRow):
+class OfMessage(OfRow):
     """The mails of a message."""
 
     title = "message"
     parameter_name = "message"
 
 
-class OfMail(_OfRow):
+class OfMail(OfRow):
     """The recipients of a mail."""
 
     title = "mail"

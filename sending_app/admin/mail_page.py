@@ -14,6 +14,7 @@ from events_app.shared.admin.links import link_to
 from events_app.shared.admin.times import utc_time
 from sending_app.admin import contents, history, words
 from sending_app.admin.counts import counts_of_mail
+from sending_app.admin.suppressed import suppressed_now, suppression_links
 from sending_app.admin.viewer import MailViewer
 from sending_app.models import Mail, OpenCircuit, OutboxMessage, Recipient
 from sending_app.outcome.recipients import ENGAGEMENT_TIMES
@@ -38,7 +39,8 @@ class RecipientLine:
     kind: str
     status: str
     since: str
-    reason: str
+    #: The suppressions of the address that hold now, as HTML.
+    suppressed: str
     #: The words of the engagements, with their times as HTML.
     engagements: list[tuple[str, str]]
     message_id: str
@@ -80,15 +82,17 @@ def mail_context(mail: Mail, viewer: MailViewer) -> dict[str, Any]:
 
 
 def _recipients(mail: Mail, viewer: MailViewer) -> Iterator[RecipientLine]:
-    for row in mail.recipients.order_by("pk")[:MOST]:
+    rows = list(mail.recipients.order_by("pk")[:MOST])
+    suppressed = suppressed_now(row.address for row in rows)
+    for row in rows:
         times = ((name.value, getattr(row, column)) for name, column in ENGAGEMENT_TIMES.items())
         yield RecipientLine(
             pk=row.pk,
             address=viewer.address(row.address),
             kind=Recipient.Kind(row.kind).value,
-            status=words.status_word(row.status, mail.accepted_at is not None),
+            status=words.status_word(row.status, mail.accepted_at is not None, row.reject_reason),
             since=utc_time(row.status_at) if row.status_at else "",
-            reason="" if row.reject_reason == row.status else row.reject_reason,
+            suppressed=suppression_links(suppressed[row.address], viewer),
             engagements=[(name, utc_time(at)) for name, at in times if at],
             message_id=str(row.message_id),
         )

@@ -25,6 +25,7 @@ from sending_app.admin.list_filters import (
     SentTwice,
     StateOfMail,
 )
+from sending_app.admin.suppression_filters import MailsOfSuppression
 from sending_app.admin.viewer import MailViewer
 from sending_app.filters import search_mails
 from sending_app.models import Mail, Recipient
@@ -46,7 +47,10 @@ class MailAdmin(Acting, ByMessageId, WithContent, MaskedAddresses):
         *("id", "shown_state", "subject", "first_recipient", "others"),
         *("why", "created", "attempts", "alias"),
     )
-    list_filter = (OfMessage, StateOfMail, OutcomeForRecipient, SentAt, OfMailer, Lane, SentTwice)
+    list_filter = (
+        *(OfMessage, MailsOfSuppression, StateOfMail, OutcomeForRecipient),
+        *(SentAt, OfMailer, Lane, SentTwice),
+    )
     # Only the primary key has an index for the order of a list.
     sortable_by = ("id",)
     list_per_page = 50

@@ -15,6 +15,7 @@ from events_app.shared.admin.page import OwnPage
 from events_app.shared.admin.times import utc_time
 from sending_app.admin import words
 from sending_app.admin.list_filters import OfMail
+from sending_app.admin.suppressed import suppressed_now, suppression_links
 from sending_app.admin.viewer import MailViewer
 from sending_app.filters import search_recipients
 from sending_app.models import Mail, Recipient
@@ -23,7 +24,7 @@ from sending_app.outcome.recipients import ENGAGEMENT_TIMES
 
 @admin.register(Recipient)
 class RecipientAdmin(OwnPage, MaskedAddresses):
-    list_display = ("id", "address", "kind", "shown_status", "since", "reject_reason", "of_mail")
+    list_display = ("id", "address", "kind", "shown_status", "since", "of_mail")
     list_filter = (OfMail,)
     search_fields = ("address", "message_id")  # shows the search box; see `matching`
     search_help_text = "An address or its beginning, or a message id"
@@ -41,12 +42,14 @@ class RecipientAdmin(OwnPage, MaskedAddresses):
 
     def page_context(self, request: HttpRequest, row: Recipient) -> dict[str, Any]:
         viewer = MailViewer(request)
+        suppressed = suppression_links(suppressed_now([row.address])[row.address], viewer)
         facts = [
             ("Address", viewer.address(row.address)),
             ("As", row.kind),
             ("Mail", self.of_mail(row)),
             ("Since", self.since(row)),
             *_engagements(row),
+            ("Suppressed now", suppressed),
             ("Message id", str(row.message_id)),
             *([("Events", _events(row))] if viewer.events else []),
         ]
@@ -60,7 +63,7 @@ class RecipientAdmin(OwnPage, MaskedAddresses):
 
     @admin.display(description="Status")
     def shown_status(self, row: Recipient) -> str:
-        return words.status_word(row.status, row.mail.accepted_at is not None)
+        return words.status_word(row.status, row.mail.accepted_at is not None, row.reject_reason)
 
     @admin.display(description="Since")
     def since(self, row: Recipient) -> str:

@@ -82,7 +82,11 @@ def shown_state(mail: Mail, counts: Counts) -> str:
     return format_html_join(" ", "{}{}", words)
 
 
-def status_word(status: str, accepted: bool) -> str:
-    """The status of a recipient as a coloured word, as HTML. `accepted`: SendGrid has the mail."""
+def status_word(status: str, accepted: bool, reject_reason: str = "") -> str:
+    """The status of a recipient as a coloured word, with its reason, as HTML.
+
+    `accepted`: SendGrid has the mail.
+    """
     word = ("sent" if accepted else "waiting") if status == "queued" else status
-    return state_word(word, _TONES.get(word, Tone.NOTE))
+    says_more = reject_reason and reject_reason != word
+    return state_word(f"{word}: {reject_reason}" if says_more else word, _TONES.get(word, Tone.NOTE))
