@@ -10,6 +10,7 @@ _ROWS = {
     "admin:events_app_pendinginbounddelivery_changelist": "deliveries of inbound mails",
     "admin:sending_app_mail_changelist": "mails",
     "admin:sending_app_opencircuit_change": "paused account",
+    "admin:sending_app_suppression_changelist": "suppressed addresses",
 }
 
 

@@ -122,6 +122,11 @@ def _silence(readings: Readings) -> Iterator[Row]:
         yield Row(mailer, figure, _tone(reading) or Tone.GOOD, url_of(reading.page))
 
 
+def _suppressed(readings: Readings) -> Iterator[Row]:
+    for (reason,), reading in _of(readings, "suppressed_addresses").items():
+        yield Row(reason.capitalize(), _number(reading.value), _tone(reading), url_of(reading.page))
+
+
 def _dead_letters(readings: Readings) -> Iterator[Row]:
     counts = _of(readings, "dead_letter_errors")
     ranked = sorted(counts.items(), key=lambda pair: (-_int(pair[1].value), pair[0]))
@@ -173,6 +178,7 @@ _TILES: tuple[tuple[str, str, Callable[[Readings], Iterator[Row]], str], ...] = 
     ("Outbox", "mails", _outbox, ""),
     ("Accounts at SendGrid", "account_paused", _accounts, ""),
     ("Events come back", "mails_in_silence", _silence, ""),
+    ("Suppressed addresses", "suppressed_addresses", _suppressed, ""),
     ("Dead letters", "dead_letter_errors", _dead_letters, "Of the newest 1,000, by receiver and error."),
     ("Refused posts", "webhook_posts_total", _refused, "Since counting began."),
 )

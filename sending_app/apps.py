@@ -26,6 +26,7 @@ class SendingAppConfig(AppConfig):
             round_trip,
             sendgrid_account,  # noqa: F401
             silence,  # noqa: F401
+            suppressions,  # noqa: F401
             workers,  # noqa: F401
         )
         from sending_app.outcome import events, notify  # noqa: PLC0415

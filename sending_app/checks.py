@@ -86,6 +86,21 @@ def check_retention_of_mails(**_: Any) -> list[CheckMessage]:
     return not_chosen(conf.RETENTION_DAYS, "finished mails", "sending_app.W005")
 
 
+@register(deploy=True)
+def check_suppression_is_on(**_: Any) -> list[CheckMessage]:
+    """Recommend to leave suppressed addresses out."""
+    sends = any(backend in (QUEUED, DIRECT) for backend in mail_backends().values()) and account.usable()
+    if not sends or unusable([conf.SUPPRESSION], "sending_app.E001") or conf.SUPPRESSION.get():
+        return []
+    return [
+        checks.Info(
+            "SUPPRESSION is off: mail goes to addresses that bounced, complained of spam or unsubscribed.",
+            hint="Turn it on, so that send() leaves these addresses out. docs/suppression.md says which.",
+            id="sending_app.I001",
+        )
+    ]
+
+
 def _check_mailers() -> Iterable[CheckMessage]:
     mailers = mail_backends()
     has_key = False

@@ -146,8 +146,6 @@ BODY_DAYS = Setting("OUTBOX_BODY_DAYS", 7, days)
 RETENTION_DAYS = Setting[int | None]("OUTBOX_RETENTION_DAYS", 180, or_never(days))
 #: Keys of Fernet for the content of mails. The first encrypts, all decrypt; empty: plain text.
 ENCRYPTION_KEYS = Setting[tuple[str, ...]]("OUTBOX_ENCRYPTION_KEYS", (), _encryption_keys)
-#: Days after which the whole row is removed; None: never.
-RETENTION_DAYS = Setting[int | None]("OUTBOX_RETENTION_DAYS", None, days)
 #: Leave suppressed addresses out of mails.
 SUPPRESSION = Setting("SUPPRESSION", False, flag)
 

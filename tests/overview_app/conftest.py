@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from overview_app import admin
+from sending_app.monitoring import suppressions
 
 
 @pytest.fixture(autouse=True)
@@ -17,5 +18,6 @@ def fresh(anymail: Callable[..., None]) -> Iterator[None]:
 
 def _forget() -> None:
     admin.readings.forget()
+    suppressions.latest.forget()
     for latest in admin.charts.values():
         latest.forget()

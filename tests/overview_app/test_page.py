@@ -25,6 +25,7 @@ from sending_app.models import Mail, OpenCircuit
 from tests.support.databases import database_away
 from tests.support.events.stored_events import add_pending, open_event, store_done
 from tests.support.sending.outbox_mails import put_in_outbox
+from tests.support.sending.suppressions import suppressed
 from tests.support.workers import record_worker
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
@@ -191,6 +192,17 @@ def test_the_figures_have_the_words_of_the_lists(reader: Client, well: None) -> 
     shown = page(reader)
     for words in ("Events, pending", "Events, retrying", "Events, dead letters", "Sending"):
         assert f">{words}</" in shown
+
+
+def test_the_suppressed_addresses_of_a_reason_are_one_link_away(client: Client, well: None) -> None:
+    for number in range(4):
+        suppressed(f"p{number}@example.com", active=number > 0)
+    client.force_login(User.objects.create_superuser("root"))
+    shown = page(client).partition("<h2>Suppressed addresses</h2>")[2].partition("<h2>")[0]
+    url = re.search(r'<dt><a href="([^"]*)">Bounced</a></dt> <dd>(?:<[^>]*>)?3<', shown)
+    assert url, shown
+    rows = client.get(url[1].replace("&amp;", "&"))
+    assert "3 suppressed addresses" in rows.content.decode()
 
 
 def test_the_dead_letters_are_one_link_away(client: Client, well: None) -> None:

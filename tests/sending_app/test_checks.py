@@ -16,6 +16,7 @@ from sending_app.checks import (
     check_mail_tasks,
     check_mail_tasks_are_queued,
     check_retention_of_mails,
+    check_suppression_is_on,
 )
 from sending_app.tasks import BULK, MAIL
 from tests.support.sending.django_mail import use_backend
@@ -54,7 +55,8 @@ def test_checks_are_registered() -> None:
     always = set(checks.registry.registry.get_checks())
     assert {check_mail_settings, check_mail_tasks} <= always
     deploy = checks.registry.registry.get_checks(include_deployment_checks=True)
-    assert {check_mail_tasks_are_queued, check_retention_of_mails} <= set(deploy) - always
+    expected = {check_mail_tasks_are_queued, check_retention_of_mails, check_suppression_is_on}
+    assert expected <= set(deploy) - always
 
 
 def test_a_retention_of_mails_that_nobody_has_chosen_is_a_warning(
@@ -73,6 +75,30 @@ def test_without_the_queued_backend_no_retention_is_asked_for(
     use_backend(settings, "django.core.mail.backends.smtp.EmailBackend")
     anymail(OUTBOX_RETENTION_DAYS=None)
     assert check_retention_of_mails() == []
+
+
+@pytest.mark.parametrize(
+    ("values", "backend", "advised"),
+    [
+        ({}, QUEUED, True),
+        ({}, DIRECT, True),
+        ({"SUPPRESSION": True}, QUEUED, False),
+        ({"SUPPRESSION": "perhaps"}, QUEUED, False),
+        ({"SENDGRID_API_KEY": None}, QUEUED, False),
+        ({}, "django.core.mail.backends.smtp.EmailBackend", False),
+    ],
+)
+def test_a_deployment_that_sends_is_advised_to_leave_suppressed_addresses_out(
+    anymail: Callable[..., None],
+    settings: Settings,
+    values: dict[str, object],
+    backend: str,
+    advised: bool,
+) -> None:
+    anymail(**{"SENDGRID_API_KEY": "SG.one", **values})
+    use_backend(settings, backend)
+    found = [(one.id, one.level) for one in check_suppression_is_on()]
+    assert found == [("sending_app.I001", checks.INFO)] * advised
 
 
 def test_all_unusable_values_are_named_at_once(anymail: Callable[..., None]) -> None:

@@ -1,7 +1,7 @@
 """The admin pages of suppressed addresses: the list, a page, remove and add."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +14,6 @@ from events_app.shared.admin import actions
 from events_app.shared.database import database_now
 from events_app.shared.personal_data.pseudonyms import pseudonym
 from sending_app.models import Mail, Recipient, Suppression
-from sending_app.suppression.record import Word, record_words
 from tests.support.operators import (
     act_url,
     audit,
@@ -26,34 +25,20 @@ from tests.support.operators import (
     url_of,
 )
 from tests.support.sending.outbox_mails import mail, only_part, put_in_outbox
+from tests.support.sending.suppressions import BEGIN, suppressed
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
 MODEL = "sending_app.suppression"
-BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = "a-key-of-personal-data-for-tests-only"
-
-
-def suppressed(database: str, address: str = "ann@example.com", **columns: Any) -> int:
-    """A row; its primary key."""
-    values = {
-        "reason": Suppression.Reason.BOUNCED,
-        "at": BEGIN,
-        "source": Suppression.Source.EVENT,
-        "event_id": "event-1",
-        **columns,
-    }
-    record_words([Word(address=address, **values)], database)
-    reason, scope = values["reason"], columns.get("scope", "")
-    return Suppression.objects.get(address=address, reason=reason, scope=scope).pk
 
 
 def test_the_list_says_who_why_and_since_when(database: str, client: Client) -> None:
     until = BEGIN + timedelta(days=1)
-    suppressed(database)
-    suppressed(database, "bo@example.com", scope="group:17", reason=Suppression.Reason.UNSUBSCRIBED)
-    suppressed(database, "cy@example.com", scope="news", until=until, source=Suppression.Source.IMPORT)
-    suppressed(database, "di@example.com", active=False, source=Suppression.Source.OPERATOR)
+    suppressed()
+    suppressed("bo@example.com", scope="group:17", reason=Suppression.Reason.UNSUBSCRIBED)
+    suppressed("cy@example.com", scope="news", until=until, source=Suppression.Source.IMPORT)
+    suppressed("di@example.com", active=False, source=Suppression.Source.OPERATOR)
     shown = page(client, MODEL)
     assert "4 suppressed addresses" in shown
     for words in (
@@ -83,10 +68,10 @@ def test_the_list_says_who_why_and_since_when(database: str, client: Client) -> 
 def test_the_list_is_searched_and_filtered(
     database: str, client: Client, query: dict[str, str], found: str
 ) -> None:
-    suppressed(database)
-    suppressed(database, "bo@example.com", scope="group:17", reason=Suppression.Reason.UNSUBSCRIBED)
-    suppressed(database, "cy@example.com", scope="news", until=BEGIN + timedelta(days=1))
-    suppressed(database, "di@example.com", active=False, source=Suppression.Source.OPERATOR)
+    suppressed()
+    suppressed("bo@example.com", scope="group:17", reason=Suppression.Reason.UNSUBSCRIBED)
+    suppressed("cy@example.com", scope="news", until=BEGIN + timedelta(days=1))
+    suppressed("di@example.com", active=False, source=Suppression.Source.OPERATOR)
     shown = page(client, MODEL, **query).partition('id="result_list"')[2]
     assert [name for name in ("ann", "bo", "cy", "di") if f"{name}@example.com" in shown] == found.split()
 
@@ -94,7 +79,7 @@ def test_the_list_is_searched_and_filtered(
 def test_without_the_permission_addresses_are_masked_and_only_whole_ones_are_found(
     database: str, client: Client
 ) -> None:
-    pk = suppressed(database)
+    pk = suppressed()
     sign_in(client, "sending_app.view_suppression", "sending_app.view_mail")
     for shown in (page(client, MODEL), page(client, MODEL, pk)):
         assert "a…@example.com" in shown
@@ -106,7 +91,7 @@ def test_without_the_permission_addresses_are_masked_and_only_whole_ones_are_fou
 
 @pytest.mark.parametrize("view", ["changelist", "change", "add", "act"])
 def test_the_pages_require_their_permissions(database: str, client: Client, view: str) -> None:
-    pk = suppressed(database)
+    pk = suppressed()
     urls = {
         "changelist": url_of(MODEL),
         "change": url_of(MODEL, pk),
@@ -122,7 +107,7 @@ def test_the_pages_require_their_permissions(database: str, client: Client, view
 
 @pytest.mark.parametrize("view", ["change", "delete"])
 def test_no_page_changes_a_row_by_itself(database: str, client: Client, view: str) -> None:
-    pk = suppressed(database)
+    pk = suppressed()
     assert client.post(url_of(MODEL, pk, view), {"active": "", "post": "yes"}).status_code == 403
     assert Suppression.objects.get().active
 
@@ -133,7 +118,7 @@ def test_the_page_leads_to_the_event_and_to_the_mails(database: str, client: Cli
     Recipient.objects.update(status="rejected", reject_reason="bounced", status_at=BEGIN)
     put_in_outbox(mail("ann@example.com"))
     put_in_outbox(mail("bo@example.com"))
-    pk = suppressed(database)
+    pk = suppressed()
     shown = page(client, MODEL, pk)
     assert f'href="{url_of("events_app.event")}?q=event-1"' in shown
     assert f'href="{url_of("sending_app.mail", rejected)}"' in shown.partition("left the address out")[2]
@@ -148,14 +133,14 @@ def test_the_page_says_whether_the_setting_is_on(
     database: str, client: Client, anymail: Callable[..., None], is_on: bool
 ) -> None:
     anymail(SUPPRESSION=is_on)
-    shown = page(client, MODEL, suppressed(database))
+    shown = page(client, MODEL, suppressed())
     assert ("SUPPRESSION is off" in shown) == (not is_on)
     assert ("SUPPRESSION is off" in client.get(url_of(MODEL, None, "add")).content.decode()) == (not is_on)
 
 
 def test_an_operator_removes_a_suppression_after_a_confirmation(database: str, client: Client) -> None:
     sign_in(client, "sending_app.view_suppression", "sending_app.act_on_suppressions", name="ann")
-    pk = suppressed(database)
+    pk = suppressed()
     url = act_url(MODEL, "remove", pk)
     assert f'href="{url}"' in page(client, MODEL, pk)
     preview = client.get(url)
@@ -171,8 +156,8 @@ def test_an_operator_removes_a_suppression_after_a_confirmation(database: str, c
 
 
 def test_an_operator_removes_the_suppressions_of_a_list(database: str, client: Client) -> None:
-    pks = [suppressed(database, f"p{number}@example.com") for number in range(3)]
-    suppressed(database, "bo@example.com", active=False)
+    pks = [suppressed(f"p{number}@example.com") for number in range(3)]
+    suppressed("bo@example.com", active=False)
     preview = choose(client, url_of(MODEL), "remove", pks, across=True)
     shown = preview.content.decode()
     assert "This would remove 3 of 4 suppressions." in shown
@@ -187,7 +172,7 @@ def test_a_list_that_is_too_long_is_not_removed(
     database: str, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(actions, "MOST", 2)
-    pks = [suppressed(database, f"p{number}@example.com") for number in range(3)]
+    pks = [suppressed(f"p{number}@example.com") for number in range(3)]
     shown = choose(client, url_of(MODEL), "remove", pks, across=True).content.decode()
     assert "More than 2 rows are in this list" in shown
     assert Suppression.objects.filter(active=True).count() == 3
@@ -241,7 +226,7 @@ def test_a_wrong_field_is_told_beside_the_field(
 
 
 def test_an_ended_suppression_is_added_again(database: str, client: Client) -> None:
-    pk = suppressed(database, active=False, reason=Suppression.Reason.BLOCKED)
+    pk = suppressed(active=False, reason=Suppression.Reason.BLOCKED)
     add(client)
     row = Suppression.objects.get()
     assert (row.pk, row.active) == (pk, True)
@@ -254,7 +239,7 @@ def test_a_list_needs_a_constant_number_of_queries(
     counts = []
     for more in (1, 20):
         for number in range(more):
-            suppressed(database, f"p{more}-{number}@example.com")
+            suppressed(f"p{more}-{number}@example.com")
         with CaptureQueriesContext(connections[database]) as asked:
             page(client, MODEL, **query)
         counts.append(len(asked))
@@ -266,9 +251,9 @@ def test_pages_of_mails_and_recipients_say_that_an_address_is_suppressed_now(
 ) -> None:
     put_in_outbox(mail("ann@example.com", "bo@example.com", "cy@example.com"))
     recipients = {row.address.partition("@")[0]: row for row in Recipient.objects.all()}
-    pk = suppressed(database)
-    suppressed(database, "bo@example.com", active=False)
-    suppressed(database, "cy@example.com", until=BEGIN)
+    pk = suppressed()
+    suppressed("bo@example.com", active=False)
+    suppressed("cy@example.com", until=BEGIN)
     link = f'<a href="{url_of(MODEL, pk)}">bounced (all mail)</a>'
     shown = page(client, "sending_app.mail", recipients["ann"].mail_id)
     assert shown.count(link) == shown.count("suppressed now") == 1
@@ -281,7 +266,7 @@ def test_pages_of_mails_and_recipients_say_that_an_address_is_suppressed_now(
 
 def test_one_query_asks_for_the_suppressions_of_a_mail(database: str, client: Client) -> None:
     put_in_outbox(mail(*(f"p{number}@example.com" for number in range(30))))
-    suppressed(database, "p3@example.com")
+    suppressed("p3@example.com")
     with CaptureQueriesContext(connections[database]) as asked:
         page(client, "sending_app.mail", Mail.objects.get().pk)
     assert len([query for query in asked if "sending_app_suppression" in query["sql"]]) == 1
@@ -291,7 +276,7 @@ def test_the_suppression_of_an_erased_person_who_came_back_is_shown(
     database: str, client: Client, anymail: Callable[..., None]
 ) -> None:
     anymail(PERSONAL_DATA_KEY=KEY)
-    pk = suppressed(database, pseudonym("ann@example.com"))
+    pk = suppressed(pseudonym("ann@example.com"))
     put_in_outbox(mail("ann@example.com"))
     assert url_of(MODEL, pk) in page(client, "sending_app.recipient", Recipient.objects.get().pk)
     assert "erased: the pseudonym stands for the address" in page(client, MODEL, pk)
