@@ -14,6 +14,7 @@ from events_app.dispatch.filters import pending_of, state_of
 from events_app.filters import search_events
 from events_app.models import Event
 from events_app.shared.admin.actions import Acting
+from events_app.shared.admin.erase_link import WithEraseLink
 from events_app.shared.admin.masking import MaskedAddresses
 from events_app.shared.admin.page import OwnPage
 from events_app.shared.admin.times import utc_time
@@ -21,7 +22,7 @@ from events_app.shared.admin.viewer import Viewer
 
 
 @admin.register(Event)
-class EventAdmin(Acting, OwnPage, MaskedAddresses):
+class EventAdmin(Acting, WithEraseLink, OwnPage, MaskedAddresses):
     change_form_template = "events_app/admin/event.html"
     row_actions = EVENT_ACTIONS
     preview_words: ClassVar = {"state": STATE_NAMES}

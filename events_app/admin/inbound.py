@@ -24,6 +24,7 @@ from events_app.models import InboundMail
 from events_app.shared.admin.actions import Acting
 from events_app.shared.admin.audit import record_view
 from events_app.shared.admin.content import download, html_document
+from events_app.shared.admin.erase_link import WithEraseLink
 from events_app.shared.admin.links import link_to, mail_link
 from events_app.shared.admin.masking import MaskedAddresses
 from events_app.shared.admin.page import OwnPage
@@ -32,7 +33,7 @@ from events_app.shared.admin.viewer import Viewer
 
 
 @admin.register(InboundMail)
-class InboundMailAdmin(Acting, OwnPage, MaskedAddresses):
+class InboundMailAdmin(Acting, WithEraseLink, OwnPage, MaskedAddresses):
     change_form_template = "events_app/admin/inbound.html"
     row_actions = INBOUND_ACTIONS
     preview_words: ClassVar = {"state": STATE_NAMES}

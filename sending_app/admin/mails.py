@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from django.utils.text import Truncator
 
 from events_app.shared.admin.actions import Acting
+from events_app.shared.admin.erase_link import WithEraseLink
 from events_app.shared.admin.masking import MaskedAddresses
 from events_app.shared.admin.times import utc_time
 from events_app.shared.escaping import one_line, printable, without_addresses
@@ -32,7 +33,7 @@ from sending_app.models import Mail, Recipient
 
 
 @admin.register(Mail)
-class MailAdmin(Acting, ByMessageId, WithContent, MaskedAddresses):
+class MailAdmin(Acting, WithEraseLink, ByMessageId, WithContent, MaskedAddresses):
     row_actions = MAIL_ACTIONS
     command = "outbox"
     command_options: ClassVar = {

@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 
+from events_app.shared.admin.erase_link import WithEraseLink, erase_buttons
 from events_app.shared.admin.links import link_to
 from events_app.shared.admin.masking import MaskedAddresses
 from events_app.shared.admin.page import OwnPage
@@ -23,7 +24,7 @@ from sending_app.outcome.recipients import ENGAGEMENT_TIMES
 
 
 @admin.register(Recipient)
-class RecipientAdmin(OwnPage, MaskedAddresses):
+class RecipientAdmin(WithEraseLink, OwnPage, MaskedAddresses):
     list_display = ("id", "address", "kind", "shown_status", "since", "of_mail")
     list_filter = (OfMail,)
     search_fields = ("address", "message_id")  # shows the search box; see `matching`
@@ -59,6 +60,7 @@ class RecipientAdmin(OwnPage, MaskedAddresses):
             "state": self.shown_status(row),
             "error": row.reject_reason,
             "facts": facts,
+            "buttons": erase_buttons(request),
         }
 
     @admin.display(description="Status")
