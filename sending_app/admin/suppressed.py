@@ -37,7 +37,7 @@ def suppressed_now(addresses: Iterable[str]) -> defaultdict[str, list[Suppressio
     if PERSONAL_DATA_KEY.get():
         # A person who was erased and came back: the suppression has the pseudonym.
         forms |= {pseudonym(address): address for address in tuple(forms)}
-    found: dict[str, list[Suppression]] = defaultdict(list)
+    found = defaultdict[str, list[Suppression]](list)
     if forms:
         rows = Suppression.objects.filter(in_force(using()), address__in=forms)
         for row in rows.order_by("pk"):

@@ -31,8 +31,7 @@ _log = logging.getLogger(__name__)
 @admin.register(Suppression)
 class SuppressionAdmin(Acting, OwnPage, MaskedAddresses):
     row_actions = SUPPRESSION_ACTIONS
-    command = "suppressions"
-    command_options: ClassVar = {"reason": "--reason", "scope": "--scope", "source": "--source"}
+    command = ""
     preview_words: ClassVar = {"reason": REASON_NAMES, "scope": {"": scope_words("")}}
     list_display = (
         *("id", "address", "shown_state", "shown_reason", "shown_scope"),

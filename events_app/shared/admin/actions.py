@@ -84,7 +84,7 @@ class Acting(ReadOnly):
     """
 
     row_actions: ClassVar[Sequence[Action]] = ()
-    #: The command with the same actions.
+    #: The command with the same actions for a whole list; empty: there is none.
     command: ClassVar[str]
     #: By the name of a preview's group: the words of its values on the pages.
     preview_words: ClassVar[Mapping[str, Mapping[str, str]]] = {}
@@ -220,6 +220,8 @@ class Acting(ReadOnly):
 
     def _command_line(self, request: HttpRequest, action: Action) -> dict[str, Any]:
         """The command for the rows of the list, and the parameters of the list that the command lacks."""
+        if not self.command:
+            return {"line": "", "others": []}
         words, others = ["manage.py", self.command, action.name], []
         for name, value in request.GET.items():
             if not str(value).strip():
