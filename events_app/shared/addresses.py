@@ -28,6 +28,15 @@ def comparable(address: str) -> str:
     return f"{local_part(local)}{at}{without_spaces(domain)}"
 
 
+def mask(address: str) -> str:
+    """The address with only the first character of its local part: "a…@example.com"."""
+    local, at, domain = address.rpartition("@")
+    if not at:
+        return "…" if address else ""
+    first = local.lstrip('"')[:1] if len(local) > 2 else ""
+    return f"{first}…@{domain}"
+
+
 def wanted_beginning(address: str) -> str | None:
     """The beginning of comparable addresses that an operator writes with a * at the end.
 

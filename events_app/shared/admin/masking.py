@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest
 
+from events_app.shared.addresses import mask
 from events_app.shared.admin.read_only import ReadOnly
 from events_app.shared.escaping import one_line
 
@@ -21,15 +22,6 @@ def may_view_addresses(request: HttpRequest, app_label: str) -> bool:
     """Whether the user sees the app's addresses."""
     user: Any = request.user
     return bool(user.has_perm(f"{app_label}.view_addresses"))
-
-
-def mask(address: str) -> str:
-    """The address with only the first character of its local part: "a…@example.com"."""
-    local, at, domain = address.rpartition("@")
-    if not at:
-        return "…" if address else ""
-    first = local.lstrip('"')[:1] if len(local) > 2 else ""
-    return f"{first}…@{domain}"
 
 
 class MaskedAddresses(ReadOnly):

@@ -4,7 +4,8 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from events_app.shared.admin.masking import HIDDEN, mask, may_view_addresses
+from events_app.shared.addresses import mask
+from events_app.shared.admin.masking import HIDDEN, may_view_addresses
 from events_app.shared.escaping import one_line, printable, without_addresses
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events_app.shared.admin.masking import mask
+from events_app.shared.addresses import mask
 
 
 @pytest.mark.parametrize(
