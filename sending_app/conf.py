@@ -3,18 +3,23 @@
 A setting with Anymail's name has Anymail's meaning.
 """
 
+import re
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
+from django.conf import settings
+
 from events_app.shared.setting import (
     Setting,
     days,
+    days_from,
     flag,
     non_empty_text,
     or_never,
     register,
+    text,
     texts,
     whole,
 )
@@ -41,6 +46,10 @@ OPTIONS = (
 )
 
 
+# Characters of a URL that can stand between the < and > of a header.
+_in_header = re.compile(r"[!-;=?-~]+")
+
+
 def _key(value: object) -> str | None:
     # A project gets "" from an environment without the variable.
     return None if value == "" else non_empty_text(value)
@@ -56,6 +65,20 @@ def _url(value: object) -> str:
     if not is_url:
         raise ValueError("must be an http or https URL")
     return url if url.endswith("/") else f"{url}/"
+
+
+def _public_url(value: object) -> str:
+    url = text(value)
+    if not url:
+        return ""
+    parts = urlsplit(_url(url))
+    if parts.query or parts.fragment or not _in_header.fullmatch(url):
+        raise ValueError("must be a URL without a query, of ASCII characters")
+    host = parts.hostname or ""
+    is_here = host in ("localhost", "127.0.0.1", "::1") or host.endswith(".localhost")
+    if parts.scheme == "http" and not is_here and not settings.DEBUG:
+        raise ValueError("must be an https URL: mail programs post to no other (RFC 8058, 3.1)")
+    return _url(url)
 
 
 def _timeout(value: object) -> Timeout:
@@ -148,5 +171,11 @@ RETENTION_DAYS = Setting[int | None]("OUTBOX_RETENTION_DAYS", 180, or_never(days
 ENCRYPTION_KEYS = Setting[tuple[str, ...]]("OUTBOX_ENCRYPTION_KEYS", (), _encryption_keys)
 #: Leave suppressed addresses out of mails.
 SUPPRESSION = Setting("SUPPRESSION", False, flag)
+#: The public URL of `sending_app.urls`, for links to unsubscribe; empty: no links.
+UNSUBSCRIBE_URL = Setting("UNSUBSCRIBE_URL", "", _public_url)
+#: Days for which a link to unsubscribe works.
+UNSUBSCRIBE_DAYS = Setting(
+    "UNSUBSCRIBE_DAYS", 365, days_from(30, "US law asks for 30 days (15 U.S.C. 7704 (a)(3)(A)(ii))")
+)
 
 SETTINGS = register(globals())

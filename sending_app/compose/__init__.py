@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from django.core.mail import EmailMessage
 
-from sending_app.compose import personalizations
+from sending_app.compose import list_unsubscribe, personalizations
 from sending_app.compose.attachment import read_attachments
 from sending_app.compose.attributes import Attributes, Rules, combine
 from sending_app.compose.body import build_body
@@ -67,6 +67,8 @@ def compose(message: EmailMessage, rules: Rules) -> Composed:
             warn_of_bare_names((personalization.merge_data for personalization in made), shared.global_data)
         copies = _copies(recipients, made)
     _check_marker(shared, made)
+    if shared.unsubscribe_scope:
+        made = list_unsubscribe.add_links(made, shared)
     bulk = attributes.get("bulk")
     if bulk is not None and not isinstance(bulk, bool):
         raise SerializationError(f"bulk is {bulk!r}; it takes True and False")
@@ -113,7 +115,8 @@ def _shared_content(
 
 
 def _scope(written: object) -> str:
-    if not isinstance(written, str) or len(written) > MOST_SCOPE or written != written.strip():
+    is_name = isinstance(written, str) and written.isprintable() and written == written.strip()
+    if not isinstance(written, str) or not is_name or len(written) > MOST_SCOPE:
         raise SerializationError(
             f"unsubscribe_scope is {written!r}; it takes a name of up to {MOST_SCOPE} characters, such as "
             '"news", without spaces at its ends'

@@ -44,6 +44,8 @@ def restore(shared: SharedContent, personalizations: Sequence[Personalization]) 
     for alternative in content:
         message.attach_alternative(alternative["value"], alternative["type"])
     _set_merge(message, shared, personalizations)
+    if shared.unsubscribe_scope:
+        message.unsubscribe_scope = shared.unsubscribe_scope
     if "send_at" in body:
         message.send_at = datetime.fromtimestamp(body.pop("send_at"), UTC)
     _set_extra(message, shared, personalizations, body)

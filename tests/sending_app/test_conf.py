@@ -129,3 +129,65 @@ def test_an_unusable_value_raises_an_error_that_names_its_setting(
         setting.get()
     assert f"ANYMAIL[{name!r}]" in str(raised.value)
     assert "s3cr3t" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("", ""),
+        (" ", ""),
+        ("https://example.com", "https://example.com/"),
+        ("https://example.com/mail/", "https://example.com/mail/"),
+        ("http://localhost:8000/mail/", "http://localhost:8000/mail/"),
+        ("http://127.0.0.1:8000/mail", "http://127.0.0.1:8000/mail/"),
+        ("http://shop.localhost/", "http://shop.localhost/"),
+    ],
+)
+def test_a_url_of_links_to_unsubscribe_gets_a_trailing_slash(
+    anymail: Callable[..., None], value: str, expected: str
+) -> None:
+    anymail(UNSUBSCRIBE_URL=value)
+    assert conf.UNSUBSCRIBE_URL.get() == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        (1, "must be a string"),
+        ("mail.example.com", "must be an http or https URL"),
+        ("/mail/", "must be an http or https URL"),
+        ("http://example.com/mail/", "must be an https URL"),
+        ("http://localhost.example.com/", "must be an https URL"),
+        ("https://example.com/?a=b", "without a query"),
+        ("https://example.com/#a", "without a query"),
+        ("https://example.com/a b", "of ASCII characters"),
+        ("https://exämple.com/", "of ASCII characters"),
+        ("https://example.com/<a>", "of ASCII characters"),
+    ],
+)
+def test_a_url_of_links_to_unsubscribe_is_public_and_fits_into_a_header(
+    anymail: Callable[..., None], value: object, fault: str
+) -> None:
+    anymail(UNSUBSCRIBE_URL=value)
+    with pytest.raises(ImproperlyConfigured, match=fault):
+        conf.UNSUBSCRIBE_URL.get()
+
+
+def test_with_debug_links_to_unsubscribe_may_be_http(
+    anymail: Callable[..., None], settings: Settings
+) -> None:
+    settings.DEBUG = True
+    anymail(UNSUBSCRIBE_URL="http://192.168.1.5:8000/mail/")
+    assert conf.UNSUBSCRIBE_URL.get() == "http://192.168.1.5:8000/mail/"
+
+
+@pytest.mark.parametrize(("days", "fits"), [(29, False), (30, True), (3650, True)])
+def test_links_to_unsubscribe_work_for_a_month_at_least(
+    anymail: Callable[..., None], days: int, fits: bool
+) -> None:
+    anymail(UNSUBSCRIBE_DAYS=days)
+    if fits:
+        assert conf.UNSUBSCRIBE_DAYS.get() == days
+    else:
+        with pytest.raises(ImproperlyConfigured, match="US law asks for 30 days"):
+            conf.UNSUBSCRIBE_DAYS.get()

@@ -1,6 +1,7 @@
 """Any value of any attribute: a mail that both databases store and JSON carries unchanged, or a MailError."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from email.message import EmailMessage as Email
@@ -23,6 +24,7 @@ from sending_app.exceptions import ConfigurationError, MailError
 from sending_app.message import ATTRIBUTES, SendGridMessage
 from sending_app.models import OutboxMessage
 from tests.support.sending.composed_messages import rules
+from tests.support.sending.unsubscribe_links import PREFIX
 from tests.support.strategies import any_text, header_values
 
 
@@ -116,7 +118,7 @@ EXTRA = st.dictionaries(
 
 #: The form that each attribute needs, with odd contents.
 FORM: dict[str, st.SearchStrategy[Any]] = {
-    **dict.fromkeys(("subject", "body", "template_id", "content_subtype"), any_text),
+    **dict.fromkeys(("subject", "body", "template_id", "content_subtype", "unsubscribe_scope"), any_text),
     **dict.fromkeys(("from_email", "envelope_sender"), ADDRESS | header_values),
     **dict.fromkeys(
         ("track_opens", "track_clicks", "open_tracking", "click_tracking", "bulk"), st.booleans()
@@ -138,6 +140,12 @@ any_attributes = st.fixed_dictionaries({}, optional=ATTRIBUTE)
 few_attributes = st.lists(st.sampled_from(sorted(ATTRIBUTE)), min_size=1, max_size=2, unique=True).flatmap(
     lambda names: st.fixed_dictionaries({name: ATTRIBUTE[name] for name in names})
 )
+
+
+@pytest.fixture(autouse=True)
+def prefix(anymail: Callable[..., None]) -> None:
+    """Links to unsubscribe are set up."""
+    anymail(UNSUBSCRIBE_URL=PREFIX)
 
 
 def composed_or_none(attributes: dict[str, Any], lenient: bool, dynamic: bool) -> Composed | None:

@@ -37,6 +37,7 @@ def test_a_plain_django_message_is_composed() -> None:
             "field_format": None,
             "extra": {},
             "tracked": True,
+            "unsubscribe_scope": "",
         },
         "personalizations": [
             {
