@@ -170,6 +170,9 @@ ANYMAIL = {
     "OUTBOX_RETENTION_DAYS": env.int("OUTBOX_RETENTION_DAYS", default=180),
     # The first encrypts. Several keys, separated by commas, while a key is being changed.
     "OUTBOX_ENCRYPTION_KEYS": env.list("OUTBOX_ENCRYPTION_KEYS", default=[]),
+    # The public URL of `mail/` in urls.py: https://mail.example.com/mail/
+    "UNSUBSCRIBE_URL": env.str("UNSUBSCRIBE_URL", default=""),
+    "UNSUBSCRIBE_DAYS": env.int("UNSUBSCRIBE_DAYS", default=365),
     "EVENT_REDIS_URL": REDIS_URL,
     "EVENT_STREAM": env.str("EVENT_STREAM", default="sendgrid:events"),
     # Several keys, separated by commas, while a key is being rotated.

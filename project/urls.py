@@ -15,6 +15,7 @@ handler500 = "events_app.monitoring.unavailable.server_error"
 urlpatterns = [
     # First, because each post would otherwise be matched against the admin's hundreds of patterns.
     path("anymail/", include("events_app.urls")),
+    path("mail/", include("sending_app.urls")),
     path("", include("events_app.monitoring.urls")),
     path("admin/doctor/", doctor_page, name="sendgrid_doctor"),
     path("admin/", admin.site.urls),

@@ -3,12 +3,14 @@
 from collections.abc import Iterable
 from email.utils import parseaddr
 from typing import Any
+from urllib.parse import urlsplit
 
 from celery import current_app
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
+from django.urls import Resolver404, get_script_prefix, resolve
 
 from events_app.shared.checks import hint, mail_backends, missing_queues, not_chosen, unusable
 from events_app.shared.eager import is_eager
@@ -17,6 +19,8 @@ from sending_app.backends import direct
 from sending_app.compose import addresses
 from sending_app.compose.address_rules import is_local
 from sending_app.compose.attributes import KNOWN
+from sending_app.unsubscribe.views import UnsubscribeView
+from sending_app.unsubscribe_links import PATH
 
 #: Seconds below which the wait for events proves nothing. SendGrid gathers events for 30 seconds before it
 #: posts them ("Event Webhook Overview"), and longer under load.
@@ -64,6 +68,24 @@ def check_mail_tasks(**_: Any) -> list[CheckMessage]:
     return []
 
 
+@register()
+def check_unsubscribe_url(**_: Any) -> list[CheckMessage]:
+    """Check that the links to unsubscribe lead to the page."""
+    if unusable([conf.UNSUBSCRIBE_URL], "sending_app.E001"):  # `check_mail_settings` reports it
+        return []
+    url = conf.UNSUBSCRIBE_URL.get()
+    if not url or _leads_to_page(url):
+        return []
+    return [
+        checks.Warning(
+            f"UNSUBSCRIBE_URL is {url}, and no URL pattern leads from {url}{PATH}... to the page.",
+            hint='Include the pages in urls.py: path("mail/", include("sending_app.urls")). Then set '
+            "https://your.host/mail/. Silence this warning if a proxy changes the path.",
+            id="sending_app.W006",
+        )
+    ]
+
+
 @register(deploy=True)
 def check_mail_tasks_are_queued(**_: Any) -> list[CheckMessage]:
     """Check that the queued backend leaves its work to workers."""
@@ -99,6 +121,16 @@ def check_suppression_is_on(**_: Any) -> list[CheckMessage]:
             id="sending_app.I001",
         )
     ]
+
+
+def _leads_to_page(url: str) -> bool:
+    # URL patterns begin after the prefix of a site that is below a path (FORCE_SCRIPT_NAME).
+    path = f"/{urlsplit(url).path.removeprefix(get_script_prefix()).lstrip('/')}"
+    try:
+        match = resolve(f"{path}{PATH}token")
+    except Resolver404:
+        return False
+    return getattr(match.func, "view_class", None) is UnsubscribeView
 
 
 def _check_mailers() -> Iterable[CheckMessage]:

@@ -1,7 +1,13 @@
-"""The pages of recipients: `include("sending_app.urls")`."""
+"""The pages of recipients: `include("sending_app.urls")`, below the prefix of UNSUBSCRIBE_URL."""
 
-from django.urls import URLPattern
+from django.urls import path
+
+from sending_app.unsubscribe.views import UNDO, ResubscribeView, UnsubscribeView
+from sending_app.unsubscribe_links import PATH
 
 app_name = "sending_app"
 
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path(f"{PATH}<str:token>", UnsubscribeView.as_view(), name="unsubscribe"),
+    path(f"{PATH}<str:token>{UNDO}", ResubscribeView.as_view(), name="resubscribe"),
+]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import django
 import pytest
 from django.core import checks
+from django.urls import get_script_prefix, set_script_prefix
 from kombu import Queue
 from pytest_django import Settings
 
@@ -17,6 +18,7 @@ from sending_app.checks import (
     check_mail_tasks_are_queued,
     check_retention_of_mails,
     check_suppression_is_on,
+    check_unsubscribe_url,
 )
 from sending_app.tasks import BULK, MAIL
 from tests.support.sending.django_mail import use_backend
@@ -53,7 +55,7 @@ def test_sound_settings_pass_the_checks() -> None:
 
 def test_checks_are_registered() -> None:
     always = set(checks.registry.registry.get_checks())
-    assert {check_mail_settings, check_mail_tasks} <= always
+    assert {check_mail_settings, check_mail_tasks, check_unsubscribe_url} <= always
     deploy = checks.registry.registry.get_checks(include_deployment_checks=True)
     expected = {check_mail_tasks_are_queued, check_retention_of_mails, check_suppression_is_on}
     assert expected <= set(deploy) - always
@@ -286,3 +288,34 @@ def test_a_local_sender_is_no_warning_where_nothing_is_sent(
     assert ids() == ["sending_app.W001"]
     anymail(EAGER_IN_TESTS=True)
     assert ids() == []
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("", []),
+        ("https://example.com/mail/", []),
+        ("https://example.com/mail", []),
+        ("https://example.com/", ["sending_app.W006"]),
+        ("https://example.com/anymail/", ["sending_app.W006"]),
+        ("nonsense", []),  # `check_mail_settings` reports it
+    ],
+)
+def test_the_url_of_links_to_unsubscribe_leads_to_the_page(
+    anymail: Callable[..., None], url: str, found: list[str]
+) -> None:
+    anymail(UNSUBSCRIBE_URL=url)
+    assert [one.id for one in check_unsubscribe_url()] == found
+
+
+@pytest.mark.parametrize(("path", "found"), [("/shop/mail/", []), ("/shop/", ["sending_app.W006"])])
+def test_the_url_of_links_may_be_of_a_site_below_a_path(
+    anymail: Callable[..., None], path: str, found: list[str]
+) -> None:
+    anymail(UNSUBSCRIBE_URL=f"https://example.com{path}")
+    before = get_script_prefix()
+    set_script_prefix("/shop/")
+    try:
+        assert [one.id for one in check_unsubscribe_url()] == found
+    finally:
+        set_script_prefix(before)

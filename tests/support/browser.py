@@ -21,6 +21,28 @@ needs_browser = pytest.mark.skipif(
 #: Seconds until a page must show what a test waits for.
 PATIENCE = 30
 
+#: The contrast of a text with the background behind it (WCAG 2.2, 1.4.3).
+CONTRAST = """
+const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
+const luminance = (colour) => channels(colour).slice(0, 3).map((value) => {
+    const part = value / 255;
+    return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+}).reduce((sum, part, at) => sum + part * [0.2126, 0.7152, 0.0722][at], 0);
+const background = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+        const colour = getComputedStyle(at).backgroundColor;
+        if ((channels(colour)[3] ?? 1) > 0) { return colour; }
+    }
+    return "rgb(255, 255, 255)";
+};
+return [...document.querySelectorAll(arguments[0])].map((element) => {
+    const style = getComputedStyle(element);
+    const text = luminance(element instanceof SVGElement ? style.fill : style.color);
+    const behind = luminance(background(element));
+    return (Math.max(text, behind) + 0.05) / (Math.min(text, behind) + 0.05);
+});
+"""
+
 
 def find(browser: Chrome, selector: str, *texts: str) -> WebElement:
     """Wait for an element whose text contains all `texts`."""
