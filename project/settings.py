@@ -20,6 +20,8 @@ env = Environment()
 DEBUG = env.bool("DJANGO_DEBUG", default=False)
 # No default: a published key would protect nothing.
 SECRET_KEY = env.str("DJANGO_SECRET_KEY")
+# Earlier keys: links in mails that were sent with them still work.
+SECRET_KEY_FALLBACKS = env.list("DJANGO_SECRET_KEY_FALLBACKS", default=[])
 ALLOWED_HOSTS = env.list("DJANGO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1"])
 # Behind a proxy that terminates TLS and sets X-Forwarded-Proto. On by default: a deployer who forgets the
 # variable gets an admin that works over https alone, and no cookies that others on the way can read.

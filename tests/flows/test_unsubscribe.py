@@ -34,3 +34,13 @@ def test_one_click_in_a_mail_program_is_told_to_the_receivers(mail_deployment: M
     assert (of_message, recipient) == (message_id, ANN)
     mail_deployment.wait_until(lambda: mail_deployment.called()[event_id], "the receiver called")
     assert mail_deployment.called()[event_id] == 1
+    active = "SELECT scope FROM sending_app_suppression WHERE active AND reason = 'unsubscribed'"
+    assert mail_deployment.query(active) == [("news",)]
+
+    # "That was a mistake": the button of the page.
+    assert "You are subscribed again" in requests.post(f"{url}/undo", timeout=10).text
+    ((resubscribed,),) = mail_deployment.query(
+        "SELECT event_id FROM events_app_event WHERE event_type = 'subscribed'"
+    )
+    mail_deployment.wait_until(lambda: mail_deployment.called()[resubscribed], "the receiver called again")
+    assert mail_deployment.query(active) == []
