@@ -104,7 +104,7 @@ def test_one_recipients_own_header_leaves_the_links_of_the_others() -> None:
 
 
 def test_own_personalizations_get_the_header_and_stay_as_they_were() -> None:
-    written = [
+    written: list[dict[str, Any]] = [
         {"to": [{"email": "a@x.example", "name": "Ann"}], "headers": {"X-A": "1"}, "subject": "For Ann"},
         {"to": [{"email": "b@x.example"}], "subject": "For Bob"},
     ]

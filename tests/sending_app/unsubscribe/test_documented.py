@@ -21,8 +21,8 @@ def test_the_message_has_a_link_in_headers_and_text(settings: Settings, anymail:
     use_backend(settings, "sending_app.backends.locmem.EmailBackend")
     anymail(UNSUBSCRIBE_URL=PREFIX)
     exec(block(DOCUMENT, "Send"), {})
-    (message,) = mail.outbox
-    (request,) = message.sendgrid_requests  # type: ignore[attr-defined]
+    messages: list[Any] = mail.outbox
+    (request,) = messages[0].sendgrid_requests
     assert "-unsubscribe_url-" in request["content"][0]["value"]
     ann, bob = request["personalizations"]
     assert header_of(ann) == ann["substitutions"]["-unsubscribe_url-"]
