@@ -83,6 +83,11 @@ class UnsubscribeView(View):
         state.unsubscribe(self.link)
         return self.page("unsubscribed")
 
+    def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        # Without Django's log line, which has the path.
+        allowed = ", ".join(self._allowed_methods())
+        return PageResponse(status=HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": allowed})
+
     def page(self, name: str, status: HTTPStatus = HTTPStatus.OK) -> HttpResponse:
         """A page about the link, whose buttons lead to both views."""
         path = self.request.path.removesuffix(UNDO)
