@@ -12,8 +12,10 @@ from fake_sendgrid import responses
 from fake_sendgrid.http_server import Request
 from fake_sendgrid.responses import ApiResponse
 from fake_sendgrid.rules.fault import Fault
+from fake_sendgrid.suppression_lists import LISTS
 
-_FORBIDDEN = Fault("access forbidden", None)
+#: The answer to a key without the scope.
+FORBIDDEN = Fault("access forbidden", None)
 
 
 @dataclass
@@ -23,6 +25,10 @@ class AccountApi:
     #: The scopes of every key. An answer needs the scope of its path, but for the scopes themselves.
     scopes: Sequence[str] = (
         "mail.send",
+        *(f"asm.groups.{verb}" for verb in ("read", "create")),
+        *(f"asm.groups.suppressions.{verb}" for verb in ("read", "create", "delete")),
+        *(f"asm.suppressions.global.{verb}" for verb in ("read", "create", "delete")),
+        *(f"suppression.{name}.{verb}" for name in LISTS for verb in ("read", "delete")),
         "user.credits.read",
         "user.webhooks.event.settings.read",
         "verified_senders.read",
@@ -56,14 +62,14 @@ class AccountApi:
         if request.method != "GET":
             return responses.error(405)
         if needed and needed not in self.scopes:
-            return responses.error(403, _FORBIDDEN)
+            return responses.error(403, FORBIDDEN)
         return responses.json_response(200, answer)
 
     def forbids(self, request: Request) -> ApiResponse | None:
         """The refusal of a question about Event Webhooks that the key may not ask; None if it may."""
         asks = request.method == "GET" and request.path.startswith("/v3/user/webhooks/event/settings")
         if asks and "user.webhooks.event.settings.read" not in self.scopes:
-            return responses.error(403, _FORBIDDEN)
+            return responses.error(403, FORBIDDEN)
         return None
 
     def _domains(self, wanted: str) -> list[dict[str, object]]:

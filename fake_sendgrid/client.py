@@ -31,10 +31,22 @@ from fake_sendgrid.control_messages import (
     Reply,
     Request,
     State,
+    Suppress,
+    Suppressed,
     Wait,
 )
 
-__all__ = ["Client", "ControlFailed", "HeldMail", "InboundMail", "Mail", "PostedEvent", "Request", "start"]
+__all__ = [
+    "Client",
+    "ControlFailed",
+    "HeldMail",
+    "InboundMail",
+    "Mail",
+    "PostedEvent",
+    "Request",
+    "Suppressed",
+    "start",
+]
 
 #: Imported last, so that no module of the package shadows another one. No `-m`: the working folder may hold a
 #: package of the name of one that the process needs.
@@ -230,12 +242,31 @@ class Client:
         reply = Reply(mail=mail.id, recipient=recipient or mail.recipients[0], text=text)
         self._connection.send("POST", "replies", reply)
 
+    # Suppression lists
+
+    @property
+    def suppressions(self) -> list[Suppressed]:
+        """The addresses on SendGrid's suppression lists."""
+        return convert(self._connection.send("GET", "suppressions"), list[Suppressed])
+
+    def suppress(self, name: str, email: str, created: int | None = None, **fields: str) -> None:
+        """Put an address on a suppression list, such as "bounces" or "group:7".
+
+        `created` are Unix seconds (default: now). `fields` are further fields of the entry, such as `reason`.
+        """
+        wanted = Suppress(list=name, email=email, created=created, fields=fields)
+        self._connection.send("POST", "suppressions", wanted)
+
+    def clear_suppressions(self) -> None:
+        """Empty every suppression list, and forget the unsubscribe groups."""
+        self._connection.send("DELETE", "suppressions")
+
     def wait_until_posted(self, seconds: float = 10) -> None:
         """Wait until the webhook has accepted (2xx) every event. Raises TimeoutError."""
         self._connection.send("POST", "wait", Wait(seconds=seconds), patience=seconds)
 
     def clear(self) -> None:
-        """As at the start: without mails, events, planned responses, URLs of webhooks and options."""
+        """As at the start: without mails, events, planned responses, suppressions, webhooks and options."""
         self._connection.send("POST", "reset")
 
     def _state(self) -> State:

@@ -173,6 +173,27 @@ class Reply(Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True
     text: str = ""
 
 
+class Suppress(Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """An address to put on one of SendGrid's suppression lists."""
+
+    #: "bounces", "blocks", "invalid_emails", "spam_reports", "unsubscribes", or "group:" and a number.
+    list: str
+    email: str
+    #: Unix seconds; None means now.
+    created: int | None = None
+    #: Further fields of the entry, such as `reason`.
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+class Suppressed(Struct, kw_only=True):
+    """An address on one of SendGrid's suppression lists."""
+
+    list: str
+    email: str
+    #: Unix seconds.
+    created: int
+
+
 class Wait(Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """How long to wait."""
 

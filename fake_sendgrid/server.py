@@ -10,7 +10,7 @@ from email.message import EmailMessage
 from functools import partial
 from typing import Self
 
-from fake_sendgrid import http_server, inbound_form, scenarios, settings_api
+from fake_sendgrid import http_server, inbound_form, scenarios, settings_api, suppression_api
 from fake_sendgrid.account_api import AccountApi
 from fake_sendgrid.event_webhook import EventPost, EventWebhook, PostingOptions
 from fake_sendgrid.event_webhooks import EventWebhooks
@@ -25,6 +25,7 @@ from fake_sendgrid.recipient_replies import RecipientReplies, reply_to
 from fake_sendgrid.request_log import AcceptedMail, LoggedRequest, RequestLog
 from fake_sendgrid.responses import ApiResponse, HeldRequest
 from fake_sendgrid.rules.addresses import folded
+from fake_sendgrid.suppression_lists import SuppressionLists
 from fake_sendgrid.webhook_sender import WebhookSender
 
 
@@ -38,7 +39,8 @@ class FakeSendGrid:
     `keep` mails and requests are kept (None: all).
 
     The API of webhook settings makes further webhooks, each with its own URL and key: `event_webhooks`, and
-    `parse_settings` for the mail to a host name.
+    `parse_settings` for the mail to a host name. `suppressions` are SendGrid's lists of suppressed addresses:
+    events put no address there, and mails to listed addresses are accepted like others.
     """
 
     def __init__(  # noqa: PLR0913 (each option has a name)
@@ -84,6 +86,8 @@ class FakeSendGrid:
         self.event_webhooks = EventWebhooks(self._handle_event_post)
         self.parse_settings = ParseSettings(on_inbound)
         self.settings_api = settings_api.SettingsApi(self.event_webhooks, self.parse_settings)
+        self.suppressions = SuppressionLists()
+        self.suppression_api = suppression_api.SuppressionApi(self.suppressions, self._api.account)
         self._server.open()
 
     def __enter__(self) -> Self:
@@ -204,7 +208,7 @@ class FakeSendGrid:
         self._fired.clear()
 
     def reset(self) -> None:
-        """As at the start without options: no webhooks, plans, refused addresses, mails and events.
+        """As at the start without options: no webhooks, plans, refused and listed addresses, mails, events.
 
         The API keys and the signing key stay.
         """
@@ -213,6 +217,8 @@ class FakeSendGrid:
         self.event_webhooks.remove_all()
         self.parse_settings.remove_all()
         self.settings_api.clear()
+        self.suppressions.clear()
+        self.suppression_api.clear()
         self.clear()
         self.forget()
 
@@ -334,6 +340,8 @@ class FakeSendGrid:
             return Response(403, refusal.headers, refusal.body)
         if request.path.startswith(settings_api.PATH):
             return self.settings_api.respond(request, self.keys)
+        if request.path.startswith(suppression_api.PATHS):
+            return self.suppression_api.respond(request, self.keys)
         if self._other_paths and not request.path.startswith("/v3/"):
             return self._other_paths(request)
         return self._api.respond(request)

@@ -110,13 +110,13 @@ class SettingsApi:
         try:
             request_validation.check_api_key(request.headers, keys)
         except request_validation.RequestRejected as rejected:
-            return _sent(rejected.response)
+            return sent(rejected.response)
         path, _, query = request.path.removeprefix(PATH).partition("?")
         with self._lock:
-            body = _read(request.body)
+            body = read_object(request.body)
             response = self._answer(request.method, path, parse_qs(query), body)
             self.calls.append(Call(request.method, path, body or {}, response.status))
-        return _sent(response)
+        return sent(response)
 
     def _answer(
         self, method: str, path: str, query: Mapping[str, list[str]], body: dict[str, Any] | None
@@ -164,7 +164,7 @@ def _with_status_change(query: Mapping[str, list[str]]) -> bool:
     return STATUS_CHANGE in query.get("include", [])
 
 
-def _read(body: bytes) -> dict[str, Any] | None:
+def read_object(body: bytes) -> dict[str, Any] | None:
     """The JSON object; None if the body is another thing."""
     try:
         read = json.loads(body or b"{}")
@@ -173,7 +173,8 @@ def _read(body: bytes) -> dict[str, Any] | None:
     return read if isinstance(read, dict) else None
 
 
-def _sent(response: ApiResponse) -> Response | None:
+def sent(response: ApiResponse) -> Response | None:
+    """The response on the wire; None closes the connection."""
     if response.status is None:
         return None
     return Response(response.status, response.all_headers(), response.body)

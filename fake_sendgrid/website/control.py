@@ -53,6 +53,9 @@ class ControlApi:
             ("POST", "holds"): self._hold,
             ("POST", "events"): self._fire,
             ("POST", "replies"): self._reply,
+            ("GET", "suppressions"): lambda _: self._suppressed(),
+            ("POST", "suppressions"): self._suppress,
+            ("DELETE", "suppressions"): lambda _: fake.suppressions.clear(),
             ("POST", "wait"): self._wait_until_posted,
             ("POST", "reset"): lambda _: self._reset(),
         }
@@ -150,6 +153,18 @@ class ControlApi:
         if not self._fake.inbound_url:
             raise ControlError(409, "Set inbound_url first: replies are posted there.")
         self._fake.reply(self._find(reply.mail), reply.text, reply.recipient)
+
+    def _suppress(self, body: bytes) -> None:
+        wanted = _read(body, messages.Suppress)
+        self._fake.suppressions.add(wanted.list, wanted.email, wanted.created, **wanted.fields)
+
+    def _suppressed(self) -> list[messages.Suppressed]:
+        lists = self._fake.suppressions
+        return [
+            messages.Suppressed(list=name, email=entry.email, created=entry.created)
+            for name in lists.names()
+            for entry in lists.entries(name)
+        ]
 
     def _find(self, message_id: str) -> AcceptedMail:
         for mail in self._fake.accepted:
