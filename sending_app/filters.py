@@ -13,11 +13,13 @@ from django.db.models import Max, Q, QuerySet
 
 from events_app.shared.addresses import comparable, for_search, wanted_beginning
 from events_app.shared.database import AnyOf, IndexHint, RowFilter, StartsWith, clean, filter_columns
+from events_app.shared.personal_data.pseudonyms import PERSONAL_DATA_KEY, pseudonym
 from events_app.shared.search import NEWEST, between, newest_ids, newest_rows
 from sending_app import conf
 from sending_app.compose.addresses import encoder
 from sending_app.models import TROUBLES, Mail, MessageLabel, OutboxMessage, Recipient, Suppression
 from sending_app.outbox import label
+from sending_app.suppression.manual import in_force
 
 #: The rules by which a domain may have become ASCII.
 ENCODERS = ("idna2008", "idna2003", "uts46")
@@ -187,10 +189,58 @@ def search_recipients(term: str, *, by_part: bool) -> Q:
     return Q(AnyOf("pk", sorted(newest_ids(rows))))
 
 
+@dataclass(frozen=True, kw_only=True)
+class SuppressionCriteria:
+    """A filter of suppressions. None and empty match all."""
+
+    #: In any case. With a * at the end: the beginning of the address.
+    address: str | None = None
+    #: Any of these reasons.
+    reasons: tuple[str, ...] = ()
+    #: Empty: suppressions of all mail.
+    scope: str | None = None
+    #: Any of these sources.
+    sources: tuple[str, ...] = ()
+    #: Suppressions that have ended, in place of those that hold.
+    ended: bool = False
+
+
+def find_suppressions(criteria: SuppressionCriteria) -> "QuerySet[Suppression]":
+    """The suppressions that match."""
+    rows = Suppression.objects.all()
+    if criteria.address is not None:
+        rows = rows.filter(_suppressed_with(criteria.address))
+    holds = in_force(rows.db)
+    return filter_columns(
+        rows.filter(~holds if criteria.ended else holds),
+        reason__in=criteria.reasons or None,
+        scope=criteria.scope,
+        source__in=criteria.sources or None,
+    )
+
+
+def suppressions_of(address: str) -> "QuerySet[Suppression]":
+    """The suppressions of a whole address, ended ones included. Also those of an erased person."""
+    return Suppression.objects.filter(address__in=_suppressed_forms(address))
+
+
 def search_suppressions(term: str, *, by_part: bool) -> Q:
     """The suppressions of this address; with `by_part`, of addresses that begin so."""
     rows = Suppression.objects.filter(_with_address(for_search(clean(term), by_part)))
     return Q(AnyOf("pk", sorted(newest_ids(rows))))
+
+
+def _suppressed_with(address: str) -> Q:
+    if wanted_beginning(clean(address)) is None:
+        return Q(address__in=_suppressed_forms(address))
+    return _with_address(address)
+
+
+def _suppressed_forms(address: str) -> set[str]:
+    forms = address_forms(address)
+    if PERSONAL_DATA_KEY.get():
+        forms |= {pseudonym(form) for form in forms}
+    return forms
 
 
 def _with_address(address: str) -> Q:
