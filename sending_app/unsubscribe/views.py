@@ -66,8 +66,10 @@ class UnsubscribeView(View):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             self.link = read_token(kwargs["token"])
-        except InvalidLink as error:
-            return _refuse(request, expired=isinstance(error, ExpiredLink))
+        except ExpiredLink:
+            return _page("expired", HTTPStatus.GONE)
+        except InvalidLink:
+            return _refuse(request)
         try:
             return super().dispatch(request, *args, **kwargs)
         except (OperationalError, InternalError, InterfaceError) as error:
@@ -85,7 +87,7 @@ class UnsubscribeView(View):
 
     def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         # Without Django's log line, which has the path.
-        allowed = ", ".join(self._allowed_methods())
+        allowed = self.options(request)["Allow"]
         return PageResponse(status=HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": allowed})
 
     def page(self, name: str, status: HTTPStatus = HTTPStatus.OK) -> HttpResponse:
@@ -114,15 +116,16 @@ class ResubscribeView(UnsubscribeView):
         return self.page("subscribed")
 
 
-def _refuse(request: HttpRequest, expired: bool) -> HttpResponse:
+def _refuse(request: HttpRequest) -> HttpResponse:
     client = request.META.get("REMOTE_ADDR", "")
     if limits.is_exceeded(f"wrong:{client}", MOST_WRONG, 60):
         page = _page("invalid", HTTPStatus.TOO_MANY_REQUESTS)
         page["Retry-After"] = "60"
         return page
-    why = "is expired" if expired else "is not one of ours, or is damaged"
-    logger.info("A link to unsubscribe was refused: the link %s", why)
-    return _page("expired", HTTPStatus.GONE) if expired else _page("invalid", HTTPStatus.BAD_REQUEST)
+    logger.info(
+        "A link to unsubscribe is damaged, or was made with a secret key that this site does not have"
+    )
+    return _page("invalid", HTTPStatus.BAD_REQUEST)
 
 
 def _page(name: str, status: HTTPStatus, **context: str) -> HttpResponse:

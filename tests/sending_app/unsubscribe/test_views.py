@@ -175,6 +175,14 @@ def test_an_expired_link_gets_a_page_of_its_own(client: Client, kept: KeptEvents
     assert kept.events == []
 
 
+def test_expired_links_of_a_client_are_not_limited(client: Client) -> None:
+    """A mail provider posts old links of thousands of people too."""
+    path = path_of()
+    with mock.patch.object(time, "time", return_value=time.time() + 400 * 86_400):
+        answers = {client.post(path, ONE_CLICK).status_code for _ in range(views.MOST_WRONG + 1)}
+    assert answers == {HTTPStatus.GONE}
+
+
 def test_no_address_and_no_token_is_logged(
     client: Client, kept: KeptEvents, caplog: pytest.LogCaptureFixture
 ) -> None:
