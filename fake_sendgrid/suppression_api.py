@@ -174,13 +174,13 @@ class SuppressionApi:
         # The beginning of the address; % stands for any text.
         pattern = re.compile(".*".join(map(re.escape, wanted.split("%"))), re.IGNORECASE)
         entries = [
-            entry.answer()
+            entry
             for entry in self._lists.entries(name)
             if (start is None or entry.created >= start)
             and (end is None or entry.created <= end)
             and pattern.match(entry.email)
         ]
-        return request.page(entries)
+        return [entry.answer() for entry in request.page(entries)]
 
     def _get(self, _request: _Request, name: str, email: str) -> object:
         entry = self._lists.find(name, email)
@@ -235,17 +235,16 @@ class SuppressionApi:
 
     def _list_all_members(self, request: _Request) -> object:
         # `limit` and `offset` are not documented for this call (sendgrid/docs issue 5178).
-        return request.page(
-            [
-                {
-                    "email": entry.email,
-                    "group_id": group.id,
-                    "group_name": group.name,
-                    "created_at": entry.created,
-                }
-                for group, entry in self._all_members()
-            ]
-        )
+        members = request.page([*self._all_members()])
+        return [
+            {
+                "email": entry.email,
+                "group_id": group.id,
+                "group_name": group.name,
+                "created_at": entry.created,
+            }
+            for group, entry in members
+        ]
 
     def _groups_of(self, _request: _Request, email: str) -> object:
         return {

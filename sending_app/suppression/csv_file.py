@@ -33,6 +33,8 @@ _QUOTE = "'"
 #: Clocks may differ so much. A word with a later time would win over every other word until then.
 _FUTURE = timedelta(days=1)
 
+_REASONS: Mapping[str, Suppression.Reason] = {reason.value: reason for reason in Suppression.Reason}
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -129,12 +131,11 @@ class _Columns:
 
 
 def _reason(written: str, fallback: Suppression.Reason | None) -> Suppression.Reason:
-    if (lower := written.lower()) in Suppression.Reason.values:
-        return Suppression.Reason(lower)
-    if fallback is None:
-        known = ", ".join(Suppression.Reason.values)
+    reason = _REASONS.get(written.lower(), fallback)
+    if reason is None:
+        known = ", ".join(_REASONS)
         raise ValueError(f"{written[:60]!r} is no reason ({known}). --reason gives one to such lines.")
-    return fallback
+    return reason
 
 
 def _past(written: str, now: datetime) -> datetime:

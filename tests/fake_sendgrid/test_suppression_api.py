@@ -79,12 +79,13 @@ def test_many_addresses_are_deleted_by_name_or_all(fake: FakeSendGrid) -> None:
     for number in range(4):
         fake.suppressions.add("bounces", f"ann{number}@example.com")
     path = "suppression/bounces"
-    for body in (
+    bodies: list[dict[str, Any]] = [
         {},
         {"delete_all": False},
         {"delete_all": True, "emails": ["ann0@example.com"]},
         {"emails": []},
-    ):
+    ]
+    for body in bodies:
         assert error(call(fake, "DELETE", path, body)) == (400, "emails")
     assert call(fake, "DELETE", path, {"emails": ["ann0@example.com", "ann1@example.com"]}).status_code == 204
     assert fake.suppressions.emails("bounces") == ["ann2@example.com", "ann3@example.com"]
@@ -209,15 +210,8 @@ def test_the_client_fills_and_clears_the_lists(double: Client, fake: FakeSendGri
     assert double.suppressions == []
 
 
-@pytest.mark.parametrize(
-    ("name", "fields", "words"),
-    [
-        ("jumps", {}, "no list 'jumps'"),
-        ("unsubscribes", {"reason": "x"}, "an entry of unsubscribes has no reason"),
-    ],
-)
-def test_the_client_is_told_of_a_wrong_list(
-    double: Client, name: str, fields: dict[str, str], words: str
-) -> None:
-    with pytest.raises(ControlFailed, match=words):
-        double.suppress(name, "ann@example.com", **fields)
+def test_the_client_is_told_of_a_wrong_list(double: Client) -> None:
+    with pytest.raises(ControlFailed, match="no list 'jumps'"):
+        double.suppress("jumps", "ann@example.com")
+    with pytest.raises(ControlFailed, match="an entry of unsubscribes has no reason"):
+        double.suppress("unsubscribes", "ann@example.com", reason="x")
