@@ -93,8 +93,8 @@ RETENTION_DAYS = Setting[int | None](
     180,
     or_never(days_from(2, "SendGrid repeats events for a day or more, and must find them here")),
 )
-#: Whether stored events, and those that receivers get, have the IP addresses and the user agents in SendGrid's
-#: events.
+#: Whether stored events, and the events that receivers get, have the IP addresses and the user agents that
+#: SendGrid posts.
 STORE_IP_ADDRESSES = Setting("STORE_IP_ADDRESSES", True, flag)
 STORE_USER_AGENTS = Setting("STORE_USER_AGENTS", True, flag)
 #: The bearer token of `/metrics`; empty: no one can read it.

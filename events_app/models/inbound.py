@@ -4,7 +4,6 @@ from django.db import models
 
 from events_app.shared.primary import PrimaryModel
 
-
 #: Beginning of `file` once a person was erased from the mail: there is no file any more.
 ERASED = "erased/"
 

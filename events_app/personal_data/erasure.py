@@ -69,8 +69,10 @@ def erase(people: Sequence[Person], operator: Operator = BY_HAND) -> Iterator[Pr
             ErasedPerson.objects.using(using).update_or_create(
                 pseudonym=pseudonym, defaults={"erased_at": erased_at}
             )
-    for pseudonym in pseudonyms:
-        logger.info("The erasure of %s begins (user: %s)", pseudonym, operator.user_id)
+    # Without the domain: logs mask addresses.
+    names = [pseudonym.partition("@")[0] for pseudonym in pseudonyms]
+    for name in names:
+        logger.info("The erasure of %s begins (user: %s)", name, operator.user_id)
     # A worker that stores events without knowing of the erasure has them from the stream.
     yield from _store_what_waits()
     for person in people:
@@ -79,8 +81,8 @@ def erase(people: Sequence[Person], operator: Operator = BY_HAND) -> Iterator[Pr
                 yield Progress(place.name, counts)
     yield from _count_in_progress(pseudonyms)
     yield from _clean_redis()
-    for pseudonym in pseudonyms:
-        logger.info("%s is erased (user: %s)", pseudonym, operator.user_id)
+    for name in names:
+        logger.info("%s is erased (user: %s)", name, operator.user_id)
 
 
 def _store_what_waits() -> Iterator[Progress]:

@@ -158,14 +158,14 @@ def _in_database(person: Person, alias: str) -> Iterator[str]:
 def _in_redis(person: Person) -> Iterator[str]:
     server = redis.for_workers()
     for key in server.scan_iter("*"):
-        content: bytes = server.dump(key) or b""  # compressed, if long
-        reads: dict[str, Callable[[], object]] = {
-            "stream": lambda: server.xrange(key),
-            "hash": lambda: server.hgetall(key),
-            "zset": lambda: server.zrange(key, 0, -1),
-            "list": lambda: server.lrange(key, 0, -1),
-            "string": lambda: server.get(key),
+        kind = server.type(key).decode()
+        read: dict[str, Callable[[bytes], object]] = {
+            "stream": server.xrange,
+            "hash": server.hgetall,
+            "zset": lambda key: server.zrange(key, 0, -1),
+            "set": server.smembers,
+            "list": lambda key: server.lrange(key, 0, -1),
+            "string": server.get,
         }
-        read = reads.get(server.type(key).decode(), lambda: "")
-        if person.is_in(content) or person.is_in(key) or person.is_in(repr(read())):
+        if person.is_in(key) or person.is_in(repr(read[kind](key))):
             yield key.decode()

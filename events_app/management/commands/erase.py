@@ -9,7 +9,6 @@ from django.core.management.base import CommandError, CommandParser
 
 from events_app.personal_data import erasure
 from events_app.personal_data.erasure import ErasureFailed, Progress
-from events_app.shared.console import options as shared_options
 from events_app.shared.console.command import Actions, Options
 from events_app.shared.console.terminal import dump
 from events_app.shared.database import DatabaseUnavailable

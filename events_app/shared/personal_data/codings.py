@@ -1,8 +1,8 @@
 r"""Finds an address in bytes, in any coding of its characters.
 
-A character may stand for itself, in either letter case, or be escaped: by a percent sign or by quoted-printable
-(%40, =40), by JSON (\u0040), or by HTML (&#64; &#x40; &commat;), also repeatedly (%2540). Soft line breaks
-and the zero bytes of UTF-16 may stand between the characters. The local part may be in quotes.
+A character may stand for itself, in either letter case, or be escaped: by a percent sign (%40) or by
+quoted-printable (=40), by JSON (\u0040), or by HTML (&#64; &#x40; &commat;), also repeatedly (%2540). Soft
+line breaks and the zero bytes of UTF-16 may stand between the characters. The local part may be in quotes.
 """
 
 import re
@@ -126,13 +126,13 @@ class AddressPattern:
             return False
         if found.sign != b"@" and _first_character(found.sign)[0] == "=":
             return bool(_return_path.search(before))
-        return not self._begins_before(before, content[found.start : found.start + 2])
+        return not self._begins_before(before, content[found.start : found.start + _BESIDE])
 
     def _begins_before(self, before: bytes, first: bytes) -> bool:
         """Whether the local part begins before its first bytes."""
         if _is_within_escape(before, first):
             return True
-        if first[:1] in b'"\\':
+        if first.lstrip(b"\\")[:1] == b'"' or _first_character(first)[0] == '"':
             return False
         character, rest = _last_character(before)
         if character in "+_-" or _is_ascii_letter_or_digit(character):
@@ -162,7 +162,10 @@ def _text(text: str, any_case: bool) -> bytes:
 
 
 def _character_forms(character: str, any_case: bool) -> bytes:
-    """A pattern of the character in all codings, for IGNORECASE. `any_case`: also for letters beyond ASCII."""
+    """A pattern of the character in all codings, for IGNORECASE.
+
+    With `any_case` letters outside of ASCII match in both cases too.
+    """
     variants = [character]
     if character.isascii() or any_case:
         variants += [other for other in (character.lower(), character.upper()) if len(other) == 1]
@@ -207,7 +210,7 @@ def _is_within_escape(before: bytes, first: bytes) -> bool:
     backslashes = len(before) - len(before.rstrip(b"\\"))
     if backslashes % 2 and first[:1] in b"bfnrtux":
         return True
-    return before.endswith(b"%") and bool(re.fullmatch(rb"[0-9a-fA-F]{2}", first))
+    return before.endswith(b"%") and bool(re.match(rb"[0-9a-fA-F]{2}", first))
 
 
 def _last_character(before: bytes) -> tuple[str, bytes]:

@@ -34,7 +34,8 @@ SETTINGS = register(globals())
 def pseudonym(address: str) -> str:
     """The address that stands for the erased address. Raises ImproperlyConfigured without a key.
 
-    Both spellings of an internationalized domain have one pseudonym. Who has the key and the address can compute the pseudonym; nobody can compute the address.
+    Both spellings of an internationalized domain have one pseudonym. Who has the key and the address can
+    compute the pseudonym; nobody can compute the address.
     """
     key = PERSONAL_DATA_KEY.get()
     if not key:

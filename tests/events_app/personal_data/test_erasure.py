@@ -2,8 +2,10 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from email import message_from_bytes
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from django.core.management.base import CommandError
@@ -14,14 +16,12 @@ from events_app.decode import Unreadable
 from events_app.dispatch import store
 from events_app.dispatch.leases import Lease, lease_duration_ms
 from events_app.inbound.store import parse_mail
-from events_app.models import ErasedPerson, Event, InboundMail, PendingDelivery, PendingInboundDelivery
+from events_app.models import ErasedPerson, Event, PendingDelivery, PendingInboundDelivery
 from events_app.normalize import read_event
 from events_app.personal_data import erasure
 from events_app.personal_data.erasure import ErasureFailed, Progress
-from events_app.shared import redis
 from events_app.shared.personal_data import registry
 from events_app.shared.personal_data.person import Person
-from events_app.stream import Entry
 from tests.support import personal_data
 from tests.support.commands import output_of
 from tests.support.events.stored_events import stream_entries
@@ -169,12 +169,11 @@ def test_an_erased_mail_keeps_its_key_and_loses_its_delivery(database: str, fold
     assert (again.duplicate_of_id, bytes(again.key or b"")) == (first.pk, bytes(first.key or b""))
 
 
-def test_a_mail_in_another_charset_is_found(database: str) -> None:
-    mail = sample_mail()
-    mail.set_payload("Zoë, ann@example.com".encode("utf-16").decode("latin-1"))
-    mail.replace_header("Content-Transfer-Encoding", "8bit")
-    mail.set_param("charset", "utf-16")
-    keep_mail(mail)
+def test_an_address_that_only_a_parser_finds_is_found(database: str) -> None:
+    words = b"Subject: =?utf-8?q?Of_ann?= =?utf-8?q?=40example=2Ecom?="
+    source = sample_mail().as_bytes().replace(b"Subject: A question", words)
+    assert not ANN.is_in(source)
+    keep_mail(cast(Any, message_from_bytes(source)))
     assert run(erasure.count([ANN]))["inbound mails"] == 1
 
 
@@ -197,7 +196,7 @@ def test_a_failed_storage_is_an_error(database: str, settings: Settings, folder:
 def test_the_command_counts_and_changes_nothing(database: str, folder: Path) -> None:
     personal_data.fill("ann@example.com", database, folder)
     output = output_of("erase", "Ann@Example.com")
-    assert "events: 3 events of the person, 2 events that mention the person" in output
+    assert "events: 2 events of the person, 3 events that mention the person" in output
     assert output.endswith("Nothing was changed. --yes erases.\n")
     assert personal_data.hits(ANN, folder)
     assert not ErasedPerson.objects.using(database).exists()
@@ -211,7 +210,7 @@ def test_the_command_erases(database: str, folder: Path, caplog: pytest.LogCaptu
     assert personal_data.hits(ANN, folder) == personal_data.hits(Person("bo@example.net"), folder) == []
     assert "inbound mails: 12 inbound mails" in output
     assert "Redis rewrites its append-only file now" in output
-    assert f"{ANN.pseudonym} is erased (user: None)" in caplog.messages
+    assert f"{ANN.pseudonym.partition('@')[0]} is erased (user: None)" in caplog.messages
     assert not ANN.is_in(caplog.text)
 
 
@@ -222,10 +221,8 @@ def test_the_command_speaks_json(database: str) -> None:
     assert report["counts"]["events"] == {"events of the person": 1, "events that mention the person": 0}
 
 
-@pytest.mark.parametrize("address", ["ann", "ann@", "*@example.com*"])
+@pytest.mark.parametrize("address", ["ann", "ann@", "@example.com"])
 def test_the_command_refuses_what_is_no_address(database: str, address: str) -> None:
-    if "*" in address:
-        pytest.skip("a star is a character of an address")
     with pytest.raises(CommandError, match="is not an address"):
         output_of("erase", address)
 
