@@ -1,4 +1,4 @@
-"""Saves inbound mails and reads them for receivers. Only this module writes `InboundMail`."""
+"""Saves inbound mails and reads them for receivers. Else only an erasure writes `InboundMail`."""
 
 import time
 from hashlib import sha256
@@ -85,6 +85,8 @@ def read_mail(mail: InboundMail) -> InboundEvent:
 INBOUND_MAILS = Kind("inbound mail", "inbound", PendingInboundDelivery, inbound, read_mail)
 
 
+_ERASED_MAIL = "A person was erased, and the mail with the person's data."
+
 #: The most CPU seconds for the reading of a mail. The bounds of the parsers allow far fewer.
 LONGEST_READING = 10
 
@@ -92,7 +94,7 @@ LONGEST_READING = 10
 def parse_mail(mail: InboundMail) -> ParsedPost:
     """The content of the post, parsed without saving; raises Unreadable or Unavailable."""
     if mail.file.startswith(ERASED):
-        raise Unreadable("A person was erased, and the mail with the person's data.")
+        raise Unreadable(_ERASED_MAIL)
     return parse_body(body(mail), mail.content_type)
 
 
@@ -111,6 +113,8 @@ def parse_body(post: bytes, content_type: str) -> ParsedPost:
 
 def body(mail: InboundMail) -> bytes:
     """The body of the post; raises Unavailable when the storage cannot deliver it now."""
+    if mail.file.startswith(ERASED):
+        raise Unavailable(_ERASED_MAIL)
     try:
         post = storage.read_file(mail.file)
     except ImproperlyConfigured as error:

@@ -168,4 +168,4 @@ def _in_redis(person: Person) -> Iterator[str]:
             "string": server.get,
         }
         if person.is_in(key) or person.is_in(repr(read[kind](key))):
-            yield key.decode()
+            yield str(key)

@@ -87,9 +87,11 @@ class Person:
         return any(self._is_in(each, depth - 1) for each in decoded)
 
     def _replaced(self, content: bytes, replacement: Callable[[bytes, Found], bytes]) -> bytes:
-        parts, last = [], 0
+        parts: list[bytes] = []
+        last = 0
         for found in self._pattern.find(content):
-            parts += content[last : found.start], replacement(content[found.start : found.end], found)
+            place = content[found.start : found.end]
+            parts += [content[last : found.start], replacement(place, found)]
             last = found.end
         return b"".join((*parts, content[last:]))
 

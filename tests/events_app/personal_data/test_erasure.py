@@ -1,6 +1,7 @@
 """An erasure leaves no trace of a person in databases, Redis and files, and changes nobody else's data."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from email import message_from_bytes
@@ -127,7 +128,7 @@ def test_a_worker_that_never_finishes_is_an_error(database: str, monkeypatch: py
     stream.read_entries(10, lease_duration_ms())
     steps = erasure.erase([ANN])
     next(steps)
-    monkeypatch.setattr(erasure.time, "monotonic", lambda: float("inf"))
+    monkeypatch.setattr(time, "monotonic", lambda: float("inf"))
     with pytest.raises(ErasureFailed, match="Look at the log of the workers"):
         next(steps)
 
@@ -141,11 +142,9 @@ def test_an_erasure_without_redis_says_so(database: str, anymail: Callable[..., 
 
 def test_an_erasure_that_is_broken_off_can_be_run_again(database: str, folder: Path) -> None:
     personal_data.fill("ann@example.com", database, folder)
-    steps = erasure.erase([ANN])
-    for step in steps:
+    for step in erasure.erase([ANN]):
         if step.place == "inbound mails":
             break
-    steps.close()
     run(erasure.erase([ANN]))
     assert personal_data.hits(ANN, folder) == []
 

@@ -162,14 +162,14 @@ def test_a_longer_address_is_another_person(address: str, coding: Callable[[str]
 
 
 @some
-@given(st.text(max_size=200) | st.binary(max_size=200), addresses)
-@example("@@", "a@b.example")
-def test_no_other_content_changes(content: str | bytes, address: str) -> None:
+@given(st.text(max_size=200), st.binary(max_size=200), addresses)
+@example("@@", b"%40", "a@b.example")
+def test_no_other_content_changes(text: str, content: bytes, address: str) -> None:
     person = Person(address)
-    redacted = person.redact(content)
+    if not person.is_in(text):
+        assert person.redact(text) is text
     if not person.is_in(content):
-        assert redacted is content
-    assert type(redacted) is type(content)
+        assert person.redact(content) is content
 
 
 json_values = st.recursive(
@@ -192,7 +192,7 @@ def test_json_stays_json(value: object, ascii_only: bool) -> None:
     again = json.loads(redacted)
     assert type(again) is type(value)
     if isinstance(value, list):
-        assert len(again) == len(value)
+        assert len(again) == len(list(value))
 
 
 @some
