@@ -52,7 +52,7 @@ def fill_events(address: str, database: str) -> None:
             "event": event,
             "email": email,
             "timestamp": 1784030400,
-            "sg_event_id": f"{event}-{email}",
+            "sg_event_id": uuid.uuid4().hex,
             "anymail_id": "mail-1",
             "ip": "203.0.113.7",
             "useragent": "Mozilla",
@@ -72,7 +72,7 @@ def fill_events(address: str, database: str) -> None:
         pending.save()
     HourlyCount.objects.using(database).create(name="events", hour=NOON, label=address, count=1)
     UnfoldedCounts.objects.using(database).create(counts={"events": [[1, address, 2]]})
-    waiting = [{**each, "sg_event_id": f"waiting {number}"} for number, each in enumerate(about)]
+    waiting = [{**each, "sg_event_id": uuid.uuid4().hex} for each in about]
     stream.append("tracking", [json.dumps(each).encode() for each in waiting])
 
 

@@ -22,6 +22,9 @@ _TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 #: Letters of the shortest line of wrapped base64: programs write 60, 64 or 76.
 _LINE = 60
 
+#: Letters of a run that can only be a file, which begins at the run's beginning.
+_FILE = 8192
+
 #: Changes decoded bytes to as many other bytes. None: no change.
 Change = Callable[[bytes], bytes | None]
 
@@ -56,9 +59,10 @@ class Runs:
 
 
 def _offsets(run: bytes) -> range:
-    """The letters before the beginning of the base64. Only whole lines tell that there are none."""
+    """How many letters may stand before the beginning of the base64: none before whole lines or files."""
     line = _break.split(run, 1)[0]
-    return range(1 if _LINE <= len(line) < len(run) and len(line) % 4 == 0 else 4)
+    is_whole = _LINE <= len(line) < len(run) and len(line) % 4 == 0
+    return range(1 if is_whole or len(run) >= _FILE else 4)
 
 
 def _letters(run: bytes) -> bytes:
