@@ -25,7 +25,7 @@ from sending_app.models import Mail, OpenCircuit
 from tests.support.databases import database_away
 from tests.support.events.stored_events import add_pending, open_event, store_done
 from tests.support.sending.outbox_mails import put_in_outbox
-from tests.support.sending.suppressions import suppressed
+from tests.support.sending.suppressed_addresses import suppressed
 from tests.support.workers import record_worker
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)

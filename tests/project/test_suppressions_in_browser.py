@@ -17,7 +17,7 @@ from devstack import chromium
 from events_app.models import ErasedPerson
 from sending_app.models import Suppression
 from tests.support.browser import errors, find, needs_browser
-from tests.support.sending.suppressions import suppressed
+from tests.support.sending.suppressed_addresses import suppressed
 
 pytestmark = [
     pytest.mark.slow,

@@ -7,7 +7,7 @@ from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
 from sending_app.monitoring import suppressions
-from tests.support.sending.suppressions import BEGIN, suppressed
+from tests.support.sending.suppressed_addresses import BEGIN, suppressed
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 

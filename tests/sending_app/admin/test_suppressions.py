@@ -25,7 +25,7 @@ from tests.support.operators import (
     url_of,
 )
 from tests.support.sending.outbox_mails import mail, only_part, put_in_outbox
-from tests.support.sending.suppressions import BEGIN, suppressed
+from tests.support.sending.suppressed_addresses import BEGIN, suppressed
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
