@@ -14,7 +14,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
-from django.db import DatabaseError, InterfaceError
+from django.db import InterfaceError, OperationalError
 from django.db.transaction import non_atomic_requests
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 #: Seconds of a count, and of an erasure. A load balancer or a browser gives up after 30 and more.
 COUNT_SECONDS, ERASE_SECONDS = 5.0, 20.0
 
-_UNAVAILABLE = (DatabaseUnavailable, DatabaseError, InterfaceError)
+_UNAVAILABLE = (DatabaseUnavailable, OperationalError, InterfaceError)
 
 
 class _Form(forms.Form):

@@ -67,9 +67,10 @@ class ScopeOfSuppression(ChoiceFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
         newest = Suppression.objects.order_by("-pk").values_list("scope", flat=True)[:NEWEST]
-        scopes = sorted({*newest, request.GET.get(self.parameter_name, "")} - {"", self.ALL_MAIL})
-        choices = [(scope, scope_words(scope)) for scope in scopes[:MOST_SCOPES]]
-        return [(self.ALL_MAIL, scope_words("")), *choices]
+        scopes = sorted({*newest} - {"", self.ALL_MAIL})[:MOST_SCOPES]
+        chosen = request.GET.get(self.parameter_name) or self.ALL_MAIL
+        choices = dict.fromkeys((self.ALL_MAIL, *scopes, chosen))
+        return [(scope, scope_words("" if scope == self.ALL_MAIL else scope)) for scope in choices]
 
     def matching(self, rows: "QuerySet[Any]", choice: str) -> "QuerySet[Any]":
         return rows.filter(scope="" if choice == self.ALL_MAIL else choice)

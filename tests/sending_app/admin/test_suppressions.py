@@ -11,9 +11,11 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from events_app.shared.admin import actions
-from events_app.shared.database import database_now
+from events_app.shared.database import StartsWith, database_now
 from events_app.shared.personal_data.pseudonyms import pseudonym
+from sending_app.admin import suppression_filters
 from sending_app.models import Mail, Recipient, Suppression
+from sending_app.suppression.manual import in_force
 from tests.support.operators import (
     act_url,
     audit,
@@ -24,6 +26,7 @@ from tests.support.operators import (
     sign_in,
     url_of,
 )
+from tests.support.plans import scans
 from tests.support.sending.outbox_mails import mail, only_part, put_in_outbox
 from tests.support.sending.suppressed_addresses import BEGIN, suppressed
 
@@ -74,6 +77,19 @@ def test_the_list_is_searched_and_filtered(
     suppressed("di@example.com", active=False, source=Suppression.Source.OPERATOR)
     shown = page(client, MODEL, **query).partition('id="result_list"')[2]
     assert [name for name in ("ann", "bo", "cy", "di") if f"{name}@example.com" in shown] == found.split()
+
+
+def test_only_some_scopes_are_choices_and_the_chosen_one_is_among_them(
+    database: str, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suppression_filters, "MOST_SCOPES", 1)
+    for scope in ("news", "offers", "-"):
+        suppressed(scope=scope)
+    shown = page(client, MODEL)
+    assert "?scope=news" in shown
+    assert "?scope=offers" not in shown
+    shown = page(client, MODEL, scope="offers")
+    assert "1 suppressed address" in shown
 
 
 def test_without_the_permission_addresses_are_masked_and_only_whole_ones_are_found(
@@ -245,6 +261,16 @@ def test_a_list_needs_a_constant_number_of_queries(
             page(client, MODEL, **query)
         counts.append(len(asked))
     assert counts[0] == counts[1] <= 12
+
+
+def test_an_index_serves_searches_and_looks_at_an_address(database: str) -> None:
+    rows = Suppression.objects.all()
+    for found in (
+        rows.filter(StartsWith("address", "ann@")),
+        rows.filter(in_force(database), address__in=["ann@example.com", "bo@example.com"]),
+        rows.filter(active=False).order_by("-pk"),
+    ):
+        assert not scans(found)
 
 
 def test_pages_of_mails_and_recipients_say_that_an_address_is_suppressed_now(
