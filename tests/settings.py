@@ -55,6 +55,7 @@ ANYMAIL = {
     "EVENT_REDIS_URL": REDIS_URL,
     "EAGER_IN_TESTS": False,
     "WEBHOOK_SECRET": "sendgrid:a-secret-for-tests-only",
-    # Tests of retention set days. In all others no prune is due.
+    # Tests of retention set days. In all others no old row goes.
     "EVENT_RETENTION_DAYS": 0,
+    "OUTBOX_RETENTION_DAYS": 0,
 }
