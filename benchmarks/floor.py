@@ -72,7 +72,7 @@ def _store_batch(raws: Sequence[bytes]) -> None:
     ]
     with transaction.atomic():
         ids = sql.insert_new_events(rows, "default")
-        sql.insert_leased_deliveries(list(ids.values()), 1, now, "default")
+        sql.insert_deliveries(list(ids.values()), 1, now, "default")
         events = [found[key][1] for key in ids]
         outcome_events.apply_events(events, [now] * len(events))
     for _ in ids:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from events_app.decode import Unreadable, decode_object, event_id
+from events_app.shared import own_events
 from events_app.shared.database import clean
 from events_app.signals import MESSAGE_ID_ARG, EventType, RejectReason, TrackingEvent
 
@@ -59,7 +60,7 @@ USER_AGENT_EVENTS = frozenset({"open", "click", "unsubscribe", "group_unsubscrib
 OWN_PREFIX = "sg_"
 # fmt: off
 OWN_KEYS = {
-    MESSAGE_ID_ARG,
+    MESSAGE_ID_ARG, own_events.MARK,
     "asm_group_id", "attempt", "bounce_classification", "category", "cert_err", "date", "domain", "email",
     "event", "from", "ip", "message", "newsletter", "phase_id", "pool", "post_type", "reason", "reseller_id",
     "response", "send_at", "singlesend_id", "singlesend_name", "smtp-id", "status", "template_hash",
@@ -108,6 +109,8 @@ BOUNCE_SENTENCES = {
     RejectReason.TIMED_OUT: "SendGrid gave up after trying for too long",
     RejectReason.SPAM: "The message was refused for its content",
 }
+#: A drop that is an event of ours.
+SUPPRESSED_SENTENCE = "The recipient was left out, as the address is suppressed"
 #: The full meaning of `sg_machine_open` (Event Webhook Reference).
 MACHINE_OPEN_SENTENCE = "Apple Mail Privacy Protection, not a person, opened the message"
 
@@ -208,6 +211,8 @@ def _reject_reason(name: str, raw: Mapping[str, Any]) -> RejectReason | None:
 
 def _metadata(raw: Mapping[str, Any]) -> dict[str, Any]:
     metadata = {key: raw[key] for key in raw if key not in OWN_KEYS and key[:3] != OWN_PREFIX}
+    if own_events.is_own(raw):
+        metadata.pop(own_events.SCOPE, None)
     nested = [metadata.pop(key) for key in NESTED_METADATA if isinstance(metadata.get(key), dict)]
     for inner in nested:
         metadata = _metadata(inner) | metadata
@@ -220,6 +225,8 @@ def describe(name: str, raw: Mapping[str, Any], reject_reason: RejectReason | No
     sentence = SENTENCES[known]
     if known == "bounce" and reject_reason:
         sentence = BOUNCE_SENTENCES.get(reject_reason, sentence)
+    elif known == "dropped" and raw.get(own_events.MARK) == own_events.SUPPRESSED:
+        sentence = SUPPRESSED_SENTENCE
     elif known == "open" and raw.get("sg_machine_open") in (True, "true", "True"):
         sentence = MACHINE_OPEN_SENTENCE
     if known in DETAILS:

@@ -69,10 +69,14 @@ def insert_new_events(events: Sequence[NewEvent], using: str) -> dict[bytes, int
     return ids
 
 
-def insert_leased_deliveries(
-    event_ids: Sequence[int], lease: int, due: datetime, using: str, traceparents: Mapping[int, str] = {}
+def insert_deliveries(
+    event_ids: Sequence[int],
+    lease: int | None,
+    due: datetime,
+    using: str,
+    traceparents: Mapping[int, str] = {},
 ) -> None:
-    """Insert pending deliveries of these events, to all receivers, under the lease.
+    """Insert pending deliveries of these events, to all receivers, under the lease, or without a lease.
 
     `traceparents` has the ids of the events with a sampled span.
     """

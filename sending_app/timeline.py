@@ -17,6 +17,7 @@ from django.db.models.functions import Coalesce
 from events_app.decode import Unreadable
 from events_app.models import Event, InboundMail
 from events_app.normalize import read_event
+from events_app.shared import own_events
 from events_app.shared.database import SLICE
 from sending_app.filters import address_forms, as_uuid
 from sending_app.message import RecipientStatus, SendStatus
@@ -40,7 +41,9 @@ MAX_EVENTS = 1000
 ANSWERED = "answered"
 
 #: States whose reason is in the log.
-_LOGGED = (Mail.State.FAILED, Mail.State.UNKNOWN, Mail.State.PARKED, Mail.State.CANCELLED)
+_LOGGED = (
+    *(Mail.State.FAILED, Mail.State.UNKNOWN, Mail.State.PARKED, Mail.State.CANCELLED, Mail.State.REJECTED),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,12 @@ def of_mail(
 def events_of(message_ids: Collection[uuid.UUID], to: Collection[str] | None = None) -> int:
     """Count the events of the ids, or with `to` only of recipients in `to`."""
     return _stored([str(message_id) for message_id in message_ids], to).count()
+
+
+def is_proven(message_ids: Collection[uuid.UUID]) -> bool:
+    """Whether an event of SendGrid's with one of the ids is stored."""
+    stored = _stored([str(message_id) for message_id in message_ids])
+    return stored.exclude(webhook=own_events.WEBHOOK).exists()
 
 
 def stored_events(pks: Collection[int]) -> "list[Event]":

@@ -7,7 +7,7 @@ commit and the delete in the stream.
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, cast
@@ -104,14 +104,29 @@ def store(entries: Sequence[Entry], lease: Lease) -> Stored:
     dead_letters, duplicates = len(new) - len(deliveries), events_in(entries) - len(new)
     count(counters.EVENTS_DUPLICATE, by=duplicates)
     count(counters.DEAD_LETTERS, "unreadable", by=dead_letters)
-    for event_type, number in Counter(arrival.row.event_type for _, arrival in new).items():
-        count(counters.EVENTS_STORED, event_type, by=number)
+    _count_stored(arrival for _, arrival in new)
     for _, arrival in new:
         del arrivals[arrival.row.key]
     duplicate_rows += [arrival.row for arrival in arrivals.values()]
     notice_reused_ids(duplicate_rows, router.db_for_write(Event))
     notice_changed_ids(arrival.event for _, arrival in new if arrival.event)
     return Stored(deliveries, dead_letters, duplicates)
+
+
+def store_for_any_worker(entry: Entry) -> None:
+    """Insert new events, and their pending deliveries without a lease, in the current transaction.
+
+    Raises database errors, and stores nothing then.
+    """
+    using = router.db_for_write(Event)
+    arrivals = {arrival.row.key: arrival for arrival in _arrivals([entry])}
+    new = [arrival for _, arrival in _insert(list(arrivals.values()), lease=None)]
+    transaction.on_commit(lambda: _count_stored(new), using=using, robust=True)
+
+
+def _count_stored(new: Iterable[Arrival]) -> None:
+    for event_type, number in Counter(arrival.row.event_type for arrival in new).items():
+        count(counters.EVENTS_STORED, event_type, by=number)
 
 
 @contextmanager
@@ -207,7 +222,7 @@ def _insert_or_split(arrivals: list[Arrival], lease: Lease) -> list[tuple[int, A
         raise DatabaseUnavailable(f"{type(error).__name__}, even for an event's raw bytes alone") from error
 
 
-def _insert(arrivals: list[Arrival], lease: Lease) -> list[tuple[int, Arrival]]:
+def _insert(arrivals: list[Arrival], lease: Lease | None) -> list[tuple[int, Arrival]]:
     using = router.db_for_write(Event)
     with transaction.atomic(using=using):
         ids = sql.insert_new_events([arrival.row for arrival in arrivals], using)
@@ -229,8 +244,8 @@ def _insert(arrivals: list[Arrival], lease: Lease) -> list[tuple[int, Arrival]]:
             deliveries = [pk for pk, arrival in new if arrival.event]
             traced = {pk: arrival for pk, arrival in new if arrival.traceparent}
             traceparents = {pk: arrival.traceparent for pk, arrival in traced.items()}
-            due = stored_at + lease_duration()
-            sql.insert_leased_deliveries(deliveries, lease.token, due, using, traceparents)
+            token, due = (lease.token, stored_at + lease_duration()) if lease else (None, stored_at)
+            sql.insert_deliveries(deliveries, token, due, using, traceparents)
             events, received_at = map(list, zip(*readable, strict=True))
             answers = stored.send(None, events=events, received_at=received_at, using=using)
             if traced:

@@ -173,7 +173,7 @@ def _why_wait(mail: Mail, now: datetime) -> str:
         return "Events wait to be stored; an event of this mail may be among them."
     ids = Recipient.objects.filter(mail=mail).values_list("message_id", flat=True).distinct()
     # An event is stored even if applying the event to the mail failed (`outcome.events` logs the error).
-    if timeline.events_of(list(ids)):
+    if timeline.is_proven(list(ids)):
         return "SendGrid has the mail: an event of the mail is stored, but could not be applied."
     if why := _missing_feedback(mail, began, ended, wait, redis_ahead):
         return why

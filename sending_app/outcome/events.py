@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import InterfaceError, OperationalError, transaction
 
+from events_app.shared import own_events
 from events_app.shared.addresses import comparable
 from events_app.shared.database import AnyOf, database_now
 from events_app.shared.log import failures
@@ -108,13 +109,13 @@ def _apply_events(by_id: _ById, database: str) -> dict[str, str] | None:
     unknown: set[int] = set()
     for pk, message_id, address, mail, account, accepted_at, first_event_at, *rest in rows:
         x_message_id, unknown_outcomes, _ = rest
-        arrived = by_id[message_id]
-        feedback = mails.setdefault(mail, Feedback(first_event_at, x_message_id, arrived[0][1]))
-        for event, at in arrived:
-            arrivals.add((account, at))
-            if unknown_outcomes:
-                unknown.add(mail)
-            feedback.apply(event, at)
+        for event, at in by_id[message_id]:
+            # An event of ours proves nothing about SendGrid.
+            if not own_events.is_own(event.esp_event):
+                arrivals.add((account, at))
+                if unknown_outcomes:
+                    unknown.add(mail)
+                mails.setdefault(mail, Feedback(first_event_at, x_message_id, at)).apply(event, at)
             if comparable(event.recipient or "") == address:
                 updates.setdefault(pk, RecipientUpdate(accepted_at=accepted_at)).apply(event, now)
     if unknown:

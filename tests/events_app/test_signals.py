@@ -21,6 +21,7 @@ def test_webhook_views_are_registered_by_name() -> None:
     assert signals.webhook_views == {
         "tracking": SendGridTrackingWebhookView,
         "inbound": SendGridInboundWebhookView,
+        "own": SendGridTrackingWebhookView,
     }
 
 

@@ -79,7 +79,7 @@ def test_one_refused_row_prevents_the_whole_insert(database: str) -> None:
 
 def test_leased_deliveries_have_the_defaults_of_the_model(database: str) -> None:
     pks = sorted(sql.insert_new_events([new_event(number) for number in (1, 2)], database).values())
-    sql.insert_leased_deliveries(pks, 7, NOON, database)
+    sql.insert_deliveries(pks, 7, NOON, database)
     for pending, pk in zip(PendingDelivery.objects.order_by("pk"), pks, strict=True):
         expected = PendingDelivery(event_id=pk, lease=7, due=NOON)
         assert model_to_dict(pending) == model_to_dict(expected)
@@ -87,7 +87,7 @@ def test_leased_deliveries_have_the_defaults_of_the_model(database: str) -> None
 
 def test_leased_deliveries_have_the_traceparents_of_their_events(database: str) -> None:
     pks = sorted(sql.insert_new_events([new_event(number) for number in (1, 2)], database).values())
-    sql.insert_leased_deliveries(pks, 7, NOON, database, {pks[1]: "00-1-2-01"})
+    sql.insert_deliveries(pks, 7, NOON, database, {pks[1]: "00-1-2-01"})
     rows = PendingDelivery.objects.order_by("pk").values_list("pk", "traceparent", "lease")
     assert list(rows) == [(pks[0], "", 7), (pks[1], "00-1-2-01", 7)]
 

@@ -12,7 +12,7 @@ from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
 from events_app import stream
-from events_app.shared import redis
+from events_app.shared import own_events, redis
 from events_app.shared.database import database_now
 from sending_app import conf
 from sending_app.delivery import leases, reconcile
@@ -177,6 +177,15 @@ def test_an_unknown_mail_proven_not_delivered_is_retried(database: str) -> None:
     assert leases.any_mail_due(Mail.Lane.MAIL)
     take_lease()
     assert (ours(lost).state, ours(lost).attempts) == ("posting", 2)
+
+
+def test_a_stored_event_of_ours_proves_nothing(database: str) -> None:
+    lost = unknown()
+    posts_get_through(lost)
+    own_events.keep(
+        [event_payload("dropped", stored_recipients()[0], **{own_events.MARK: own_events.SUPPRESSED})]
+    )
+    assert settle() == {"waiting": 1}
 
 
 def test_stored_events_of_later_mails_prove_that_the_webhook_works(database: str) -> None:

@@ -20,9 +20,10 @@ from events_app import signals
 from events_app.dispatch import store
 from events_app.dispatch.leases import Lease
 from events_app.models import Event
+from events_app.shared import own_events
 from events_app.shared.database import DatabaseUnavailable
 from sending_app import outbox
-from sending_app.models import Mail, Recipient
+from sending_app.models import Mail, Recipient, WebhookActivity
 from sending_app.outcome import events as outcome_events
 from tests.support.databases import updates_fail
 from tests.support.events.stored_events import stream_entries
@@ -80,6 +81,20 @@ def test_event_feedback_leaves_the_lease_of_a_mail_in_delivery(database: str) ->
     found = only_part()
     assert (found.state, found.x_message_id, found.attempt_token) == ("posting", FIRST_REQUEST, 17)
     assert found.accepted_at is not None
+
+
+def test_an_event_of_ours_moves_the_recipient_and_proves_nothing(database: str) -> None:
+    put_in_outbox(mail("ann@example.com", "bob@example.com"))
+    be(State.UNKNOWN, account="account", unknown_outcomes=1)
+    ann, _ = stored_recipients()
+    receive_events(event_payload("dropped", ann, **{own_events.MARK: own_events.SUPPRESSED}))
+    found = only_part()
+    assert (found.state, found.accepted_at, found.first_event_at) == ("unknown", None, None)
+    assert [(one.status, one.reject_reason) for one in stored_recipients()] == [
+        ("rejected", "spam"),
+        ("queued", ""),
+    ]
+    assert not WebhookActivity.objects.exists()
 
 
 def test_event_feedback_keeps_the_first_times(database: str) -> None:
