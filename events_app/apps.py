@@ -30,8 +30,8 @@ class EventsAppConfig(AppConfig):
             workers,
         )
         from events_app.personal_data import events, inbound, tables  # noqa: PLC0415
-        from events_app.shared.personal_data import registry  # noqa: PLC0415
         from events_app.shared import own_events as shared_own_events  # noqa: PLC0415
+        from events_app.shared.personal_data import registry  # noqa: PLC0415
         from events_app.worker.install import install  # noqa: PLC0415
 
         for view in (views.SendGridTrackingWebhookView, views.SendGridInboundWebhookView):

@@ -31,9 +31,11 @@ class SendingAppConfig(AppConfig):
         )
         from sending_app.outcome import events, notify  # noqa: PLC0415
         from sending_app.personal_data import declare_places  # noqa: PLC0415
+        from sending_app.suppression import feed  # noqa: PLC0415
 
         declare_places()
         stored.connect(events.apply_events, dispatch_uid="sending_app.outcome.events")
+        stored.connect(feed.apply_events, dispatch_uid="sending_app.suppression.feed")
         answered.connect(replies.answered, dispatch_uid="sending_app.replies")
         signals.backends[notify.QUEUED] = queued.EmailBackend
         mail_probe.probe = round_trip.follow

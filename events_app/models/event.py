@@ -44,8 +44,8 @@ class Event(PrimaryModel):
     timestamp = models.DateTimeField(null=True)
     #: When the webhook accepted the event.
     received_at = models.DateTimeField()
-    #: The name of the webhook, "tracking" or "inbound", or `shared.own_events.WEBHOOK`. Receivers get its view
-    #: as `sender`.
+    #: The name of the webhook, "tracking" or "inbound"; of events of ours `shared.own_events.WEBHOOK`.
+    #: Receivers get its view as `sender`.
     webhook = models.CharField(max_length=32)
     raw = models.BinaryField()
 

@@ -78,7 +78,9 @@ def test_events_of_ours_are_counted_and_stored_once(database: str) -> None:
     own_events.keep([left_out(2), left_out(3)])
     assert Event.objects.count() == PendingDelivery.objects.count() == 3
     hourly.fold(UnfoldedCounts, database)
-    assert sum(HourlyCount.objects.filter(key="rejected").values_list("count", flat=True)) == 3
+    assert (
+        sum(HourlyCount.objects.filter(name="events", label="rejected").values_list("count", flat=True)) == 3
+    )
 
 
 def test_events_of_ours_go_with_a_transaction_that_is_rolled_back(database: str) -> None:
