@@ -29,13 +29,13 @@ SENDING_SETTINGS = frozenset(
         "IDNA_ENCODER",
         "REQUESTS_TIMEOUT",
         "IGNORE_UNSUPPORTED_FEATURES",
+        "IGNORE_RECIPIENT_STATUS",
     }
 )
 
 #: What to do in place of a setting of Anymail that has no effect here.
 _WITHOUT_EFFECT = {
     "DEBUG_API_REQUESTS": "Remove it. Look at the requests on a local SendGrid.",
-    "IGNORE_RECIPIENT_STATUS": "Remove it: SendGrid refuses no recipient when it accepts a mail.",
     "SENDGRID_USERNAME": "Remove it, and set SENDGRID_API_KEY.",
     "SENDGRID_PASSWORD": "Remove it, and set SENDGRID_API_KEY.",
     "WEBHOOK_AUTHORIZATION": 'Rename it to WEBHOOK_SECRET: "user:password".',

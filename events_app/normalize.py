@@ -110,7 +110,7 @@ BOUNCE_SENTENCES = {
     RejectReason.SPAM: "The message was refused for its content",
 }
 #: A drop that is an event of ours.
-SUPPRESSED_SENTENCE = "The recipient was left out, as the address is suppressed"
+SUPPRESSED_SENTENCE = "The recipient was left out of the mail"
 #: The full meaning of `sg_machine_open` (Event Webhook Reference).
 MACHINE_OPEN_SENTENCE = "Apple Mail Privacy Protection, not a person, opened the message"
 

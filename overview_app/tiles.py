@@ -87,6 +87,10 @@ def _deliveries(readings: Readings) -> Iterator[Row]:
         yield Row(f"{noun}, {name}", _number(reading.value), _tone(reading), url_of(reading.page))
 
 
+#: As in the list of mails.
+_STATE_NAMES = {"posting": "Sending", "rejected": "Suppressed"}
+
+
 def _outbox(readings: Readings) -> Iterator[Row]:
     totals: Counter[str] = Counter()
     last: dict[str, Reading] = {}
@@ -96,7 +100,7 @@ def _outbox(readings: Readings) -> Iterator[Row]:
             last[state] = reading
     for state, reading in last.items():
         tone = Tone.WARN if state == "failed" and totals[state] else _tone(reading)
-        name = "Sending" if state == "posting" else state.capitalize()  # as in the list of mails
+        name = _STATE_NAMES.get(state, state.capitalize())
         yield Row(name, _number(totals[state]), tone, url_of(reading.page))
     due = _of(readings, "mails_oldest_due_seconds").values()
     if late := [reading for reading in due if reading.value]:

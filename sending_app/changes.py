@@ -32,7 +32,7 @@ _WAKES: list[Callable[[], bool]] = [partial(tasks.wake_for, lane) for lane in Ma
 
 
 def retry(with_refused: bool) -> Change:
-    """Post failed and deferred mails now. Mails with refused recipients are only posted `with_refused`."""
+    """Post failed, rejected and deferred mails now. Mails with refused recipients only `with_refused`."""
     return _change(
         verb="retry",
         done="retried",
@@ -64,7 +64,7 @@ def park() -> Change:
         done="parked",
         find=manual.parkable_mails,
         apply=manual.park_mails,
-        otherwise="with nothing to park: accepted, failed, cancelled, or parked already",
+        otherwise="with nothing to park: accepted, failed, rejected, cancelled, or parked already",
     )
 
 

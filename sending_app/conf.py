@@ -157,6 +157,10 @@ SENDGRID_IDNA_ENCODER = Setting[str | Callable[[str], str] | None]("SENDGRID_IDN
 REQUESTS_TIMEOUT = Setting[Timeout]("REQUESTS_TIMEOUT", (MAX_CONNECT_TIMEOUT, 30.0), _timeout)
 #: Silently leave out features that SendGrid does not have.
 IGNORE_UNSUPPORTED = Setting("IGNORE_UNSUPPORTED_FEATURES", False, flag)
+#: `send()` and the workers leave suppressed addresses out.
+SUPPRESSION = Setting("SUPPRESSION", False, flag)
+#: `send()` does not raise if no recipient is left.
+IGNORE_RECIPIENT_STATUS = Setting("IGNORE_RECIPIENT_STATUS", False, flag)
 #: Seconds after which a mail that SendGrid has not accepted fails.
 MAX_AGE = Setting("SEND_MAX_AGE", 24 * 3600, whole)
 #: Seconds to wait for events of a mail of unknown outcome, before a retry.

@@ -131,6 +131,8 @@ class Outcome(StrEnum):
     FAILED = "failed"
     #: SendGrid may have it or not.
     UNKNOWN = "unknown"
+    #: SendGrid did not get it: every recipient is suppressed.
+    REJECTED = "rejected"
 
 
 class APIError(MailError):

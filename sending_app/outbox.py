@@ -1,7 +1,7 @@
 """The writer of the outbox: `send()` inserts a message's rows in the caller's transaction."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -11,16 +11,19 @@ from django.db import connections, router, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from events_app.shared.addresses import comparable
 from events_app.shared.database import clean, database_now, sql_now
 from events_app.shared.tracing import current_traceparent
 from sending_app import conf, encryption, sql
 from sending_app.api.payload import MAX_SCHEDULE_AHEAD, sending_time, split_into_requests
 from sending_app.mail import AttachedFile, ComposedMail, Personalization, SharedContent
 from sending_app.models import Attachment, Mail, MessageLabel, OutboxMessage, Recipient
+from sending_app.screening import row_address, screen
 
 #: Rows of an insert statement.
 SLICE = 1000
+
+#: The error of a rejected mail.
+ALL_SUPPRESSED = "Every recipient is suppressed."
 
 #: Labels of a message. SendGrid takes ten tags; metadata is limited only in bytes.
 MOST_LABELS = 50
@@ -31,11 +34,14 @@ def using() -> str:
     return router.db_for_write(OutboxMessage)
 
 
-def keep(composed: ComposedMail, alias: str, bulk_above: int) -> Mail.Lane:
+def keep(
+    composed: ComposedMail, alias: str, bulk_above: int, suppressed: Mapping[str, str] = {}
+) -> Mail.Lane:
     """Insert the rows of a message of the mailer `alias`, and return the lane of its mails.
 
-    The mails get the current span, if that is sampled. Raises exceptions.TooLarge before any insert, and
-    database errors.
+    The mails leave out the recipients in `suppressed` (`screening.screen`); all recipients have rows. A mail
+    without any other recipient is rejected. The mails get the current span, if that is sampled. Raises
+    exceptions.TooLarge before any insert, and database errors.
     """
     split = split_into_requests(composed)
     bulk = composed.bulk
@@ -43,7 +49,7 @@ def keep(composed: ComposedMail, alias: str, bulk_above: int) -> Mail.Lane:
         bulk = composed.is_batch and len(composed.personalizations) > bulk_above
     lane = Mail.Lane.BULK if bulk else Mail.Lane.MAIL
     database = using()
-    if len(split) == 1 and not composed.attachments and sql.is_postgresql(database):
+    if len(split) == 1 and not composed.attachments and not suppressed and sql.is_postgresql(database):
         message = _message(composed, alias, sql_now(database))
         mail = _mail(message, lane, composed.shared, split[0])
         recipients = _recipients(mail, split[0])
@@ -58,7 +64,12 @@ def keep(composed: ComposedMail, alias: str, bulk_above: int) -> Mail.Lane:
             MessageLabel.objects.using(database).bulk_create(_labels(message, composed.shared))
             files = (_attachment(message, file) for file in composed.attachments)
             Attachment.objects.using(database).bulk_create(files)
-            mails = [_mail(message, lane, composed.shared, personalizations) for personalizations in split]
+            mails = [
+                _screened(
+                    _mail(message, lane, composed.shared, personalizations), personalizations, suppressed
+                )
+                for personalizations in split
+            ]
             Mail.objects.using(database).bulk_create(mails)
             rows = (row for pair in zip(mails, split, strict=True) for row in _recipients(*pair))
             Recipient.objects.using(database).bulk_create(rows, batch_size=SLICE)
@@ -140,10 +151,26 @@ def _mail(
         created_at=now,
         due=now,
         send_at=send_at,
-        recipient_count=sum(len(personalization.recipients) for personalization in personalizations),
+        recipient_count=count_recipients(personalizations),
         personalizations=stored(personalizations),
         traceparent=current_traceparent() or None,
     )
+
+
+def _screened(mail: Mail, personalizations: Sequence[Personalization], suppressed: Mapping[str, str]) -> Mail:
+    screened = screen(personalizations, suppressed)
+    if not screened.kept:
+        # The mail keeps its recipients: an operator can post the mail once they are no longer suppressed.
+        mail.state, mail.finished_at, mail.error = Mail.State.REJECTED, mail.created_at, ALL_SUPPRESSED
+    elif screened.left_out:
+        mail.personalizations = msgspec.json.encode(screened.kept)
+        mail.recipient_count = count_recipients(screened.kept)
+    return mail
+
+
+def count_recipients(personalizations: Sequence[Personalization]) -> int:
+    """The number of recipients, copies in a batch included."""
+    return sum(len(personalization.recipients) for personalization in personalizations)
 
 
 def _recipients(mail: Mail, personalizations: Sequence[Personalization]) -> list[Recipient]:
@@ -157,7 +184,7 @@ def _recipients(mail: Mail, personalizations: Sequence[Personalization]) -> list
             (Recipient.Kind.BCC, personalization.bcc),
         ):
             for recipient in addresses:
-                address = comparable(recipient["email"].replace("\0", ""))[:320]
+                address = row_address(recipient["email"])
                 row = Recipient(
                     mail=mail, message_id=uuid.UUID(personalization.id), address=address, kind=role
                 )

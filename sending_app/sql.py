@@ -54,7 +54,8 @@ WHERE id = (
 RETURNING {columns},
     (SELECT content FROM sending_app_outboxmessage AS message WHERE message.id = message_id) AS content,
     EXISTS (SELECT 1 FROM sending_app_attachment AS file WHERE file.message_id = sending_app_mail.message_id)
-        AS has_files
+        AS has_files,
+    {is_any_suppressed} AS is_any_suppressed
 """
 
 _ALL_CIRCUITS_CLOSED = "NOT EXISTS (SELECT 1 FROM sending_app_opencircuit WHERE account IN ({fingerprints}))"
@@ -122,6 +123,20 @@ WHERE excluded.decided_at > old.decided_at
     OR excluded.decided_at = old.decided_at AND excluded.active AND NOT old.active
 """  # noqa: S608 (columns of ours)
 
+_NOT_OVER = "active AND (until IS NULL OR until > {now})"
+
+_ACTIVE_SUPPRESSIONS = f"""
+SELECT address, scope, reason FROM sending_app_suppression
+WHERE address IN (SELECT {{each}}) AND scope IN ({{scopes}}) AND {_NOT_OVER}
+"""  # noqa: S608 (conditions of ours)
+
+# Without the scopes, which are in the content: whoever posts looks closer.
+_IS_ANY_SUPPRESSED = f"""EXISTS (
+    SELECT 1 FROM sending_app_recipient AS recipient
+    JOIN sending_app_suppression AS suppression ON suppression.address = recipient.address
+    WHERE recipient.mail_id = sending_app_mail.id AND recipient.status <> 'rejected' AND {_NOT_OVER}
+)"""  # noqa: S608 (conditions of ours)
+
 
 def is_postgresql(database: str) -> bool:
     """Whether the database is PostgreSQL, which `insert_message` needs."""
@@ -171,14 +186,20 @@ def insert_message(
         cursor.execute(statement.format(**names), parameters)
 
 
-def lease_mail(
-    database: str, lane: Mail.Lane, lease_times: Mapping[Account, timedelta], is_probe: bool, task_id: str
-) -> tuple[Mail, bool] | None:
+def lease_mail(  # noqa: PLR0913 (of one statement)
+    database: str,
+    lane: Mail.Lane,
+    lease_times: Mapping[Account, timedelta],
+    is_probe: bool,
+    task_id: str,
+    *,
+    looks_up: bool,
+) -> tuple[Mail, bool, bool] | None:
     """Lease the lane's longest due mail of these accounts, if no circuit of the accounts is open.
 
     A probe ignores open circuits, and takes a random due mail, if possible one that has not paused the
-    account. The mail gets the id of the Celery task. Return the mail with its message, and whether the
-    message has attachments.
+    account. The mail gets the id of the Celery task. Return the mail with its message, whether the message
+    has attachments, and, if it `looks_up`, whether a recipient is suppressed in any scope.
     """
     attempt = secrets.randbits(62) + 1
     parameters: dict[str, Any] = {"lane": lane.value, "attempt": attempt, "task_id": task_id}
@@ -201,12 +222,13 @@ def lease_mail(
         order="paused_at IS NOT NULL, random()" if is_probe else "due",
         lock="" if connections[database].vendor == "sqlite" else "FOR UPDATE SKIP LOCKED",
         columns=", ".join(str(field.column) for field in Mail._meta.concrete_fields),
+        is_any_suppressed=_IS_ANY_SUPPRESSED.format(now=time.format("now")) if looks_up else "FALSE",
     )
     for mail in Mail.objects.using(database).raw(statement, {**parameters, **times}):
         annotations = vars(mail)  # the columns that are no field of the model
         message_row = (mail.message_id, annotations["content"])
         mail.message = OutboxMessage.from_db(database, ("id", "content"), message_row)
-        return mail, bool(annotations["has_files"])
+        return mail, bool(annotations["has_files"]), bool(annotations["is_any_suppressed"])
     return None
 
 
@@ -240,6 +262,25 @@ def decide_suppressions(database: str, rows: Sequence[Mapping[str, object]]) -> 
     A row has all columns but the id. No two rows have an equal address, scope and reason.
     """
     return _write_rows(database, _DECIDE_SUPPRESSIONS, Suppression, _SUPPRESSION_COLUMNS, rows)
+
+
+def active_suppressions(
+    database: str, addresses: Sequence[str], scopes: Sequence[str]
+) -> list[tuple[str, str, str]]:
+    """Address, scope and reason of each suppression of these addresses that holds in one of the scopes."""
+    time, times = _times_from_now(database, now=timedelta())
+    # A single parameter for any number of addresses.
+    each = "json_array_elements_text(%(addresses)s::json)"
+    if connections[database].vendor == "sqlite":
+        each = "value FROM json_each(%(addresses)s)"
+    named = {f"scope{number}": scope for number, scope in enumerate(scopes)}
+    statement = _ACTIVE_SUPPRESSIONS.format(
+        each=each, scopes=", ".join(f"%({name})s" for name in named), now=time.format("now")
+    )
+    parameters = {"addresses": msgspec.json.encode(addresses).decode(), **named, **times}
+    with connections[database].cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return [(address, scope, reason) for address, scope, reason in cursor.fetchall()]
 
 
 def _times_from_now(database: str, **delays: timedelta) -> tuple[str, Mapping[str, Any]]:

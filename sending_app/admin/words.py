@@ -16,6 +16,7 @@ _BEFORE_ACCEPTANCE = {
     State.UNKNOWN: ("unknown", Tone.WARN),
     State.PARKED: ("parked", Tone.WARN),
     State.CANCELLED: ("cancelled", Tone.WAIT),
+    State.REJECTED: ("suppressed", Tone.WARN),
 }
 
 #: The words of the states of a mail, by value. On its page an accepted mail has the word of its outcome.
@@ -50,6 +51,8 @@ ADVICE = {
     "Ask the person for another address, or mend the reason and send the mail again.",
     "rejected": "SendGrid did not send the mail: the address is on a suppression list, or invalid. "
     "Remove the address from the list at SendGrid, then send the mail again.",
+    "suppressed": "The mail was not sent: every recipient is suppressed. If the address is right and the "
+    "person wants mail, end the suppression, then retry the mail.",
     "failed": "The mail was not sent. Mend the cause below, then retry the mail.",
     "unknown": "Nothing to do yet: SendGrid may have the mail, and the events of the next minutes decide.",
     "parked": "A person decides: look for the recipient in the Activity Feed of SendGrid, "

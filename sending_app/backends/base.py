@@ -16,8 +16,17 @@ from sending_app.compose import Composed, compose
 from sending_app.compose.address_rules import is_local
 from sending_app.compose.addresses import encoder
 from sending_app.compose.attributes import Rules
-from sending_app.exceptions import CancelSend, ConfigurationError, InvalidAddress, MailError
+from sending_app.compose.personalizations import address_forms
+from sending_app.exceptions import (
+    CancelSend,
+    ConfigurationError,
+    InvalidAddress,
+    MailError,
+    RecipientsRefused,
+)
+from sending_app.mail import ComposedMail
 from sending_app.message import RecipientStatus, SendStatus
+from sending_app.screening import Screened, addresses_of, screen
 from sending_app.signals import pre_send
 
 
@@ -81,7 +90,7 @@ class Mailer(BaseEmailBackend, ABC):
             try:
                 self._call_receivers(message)
                 if _has_recipients(message):  # checked now: a receiver may have removed the last recipient
-                    self._dispatch(message, compose(message, self.rules))
+                    self._send(message, compose(message, self.rules))
                     sent += 1
             except CancelSend:
                 continue
@@ -103,21 +112,57 @@ class Mailer(BaseEmailBackend, ABC):
             failures.report(text, error=error, packages=())
             raise
 
+    def _send(self, message: Any, composed: Composed) -> None:
+        reasons = self._suppressed(composed.mail) if conf.SUPPRESSION.get() else {}
+        screened = screen(composed.mail.personalizations, reasons)
+        self._dispatch(message, composed, reasons, screened)
+        if not screened.kept and not conf.IGNORE_RECIPIENT_STATUS.get():
+            raise RecipientsRefused(
+                "Every recipient is suppressed, and nothing was sent. The message's anymail_status has the "
+                "recipients; with IGNORE_RECIPIENT_STATUS this is no error"
+            )
+
+    def _suppressed(self, mail: ComposedMail) -> dict[str, str]:
+        """The reject reasons of the suppressed recipients, by `screening.row_address`."""
+        # Here: without SUPPRESSION a script needs no models.
+        from sending_app import outbox  # noqa: PLC0415
+        from sending_app.suppression.lookup import find_suppressed  # noqa: PLC0415
+
+        return find_suppressed(mail.shared, addresses_of(mail.personalizations), outbox.using())
+
     @abstractmethod
-    def _dispatch(self, message: Any, composed: Composed) -> None:
-        """Store or post the mail, and set the message's status. Raises MailError."""
+    def _dispatch(
+        self, message: Any, composed: Composed, suppressed: Mapping[str, str], screened: Screened
+    ) -> None:
+        """Store or post the mail to the recipients who are left, and set the message's status.
+
+        `screened` has the recipients of `composed` without those in `suppressed`. Raises MailError.
+        """
 
     def _set_status(
-        self, message: Any, composed: Composed, statuses: Mapping[str, str] | None = None
+        self,
+        message: Any,
+        composed: Composed,
+        screened: Screened,
+        statuses: Mapping[str, str] | None = None,
     ) -> None:
         """Set the status of the recipients to "queued", or by the ids of their copies to one of `statuses`.
 
         A recipient with an accepted copy is "queued", with the id of the last accepted copy. Without an
-        accepted copy, a recipient has no status until each copy has a status.
+        accepted copy, a recipient has no status until each copy has a status. A recipient who is left out of
+        every copy is "rejected".
         """
         tracked = composed.mail.shared.tracked
+        left_out = {(left.personalization.id, left.address) for left in screened.left_out}
         recipients = {}
-        for address, ids in composed.copies.items():
+        for address, all_ids in composed.copies.items():
+            ids = all_ids
+            if left_out:
+                forms = [*address_forms(address, self.rules.idna)]
+                ids = [copy for copy in all_ids if not any((copy, form) in left_out for form in forms)]
+            if not ids:
+                recipients[address] = RecipientStatus(all_ids[-1] if tracked else None, "rejected")
+                continue
             message_id, status = ids[-1], "queued"
             if statuses is not None:
                 accepted = (copy for copy in reversed(ids) if statuses.get(copy) == "queued")

@@ -1,11 +1,16 @@
 """The backend that posts in this process, without queue and database. For scripts and error mails."""
 
 import logging
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
-from events_app.shared import tracing
+from django.db import DatabaseError, InterfaceError, transaction
+
+from events_app.shared import own_events, tracing
 from events_app.shared.eager import is_eager
 from events_app.signals import ESP_NAME
 from sending_app.api import client, division, payload
@@ -13,8 +18,10 @@ from sending_app.backends import in_memory
 from sending_app.backends.base import Mailer, refuse_local_sender
 from sending_app.compose import Composed
 from sending_app.exceptions import RequestsAPIError
-from sending_app.mail import Personalization, span_attributes
+from sending_app.mail import ComposedMail, Personalization, span_attributes
+from sending_app.screening import Screened
 from sending_app.signals import post_send
+from sending_app.suppression.told import raw_events
 
 logger = logging.getLogger(__name__)
 
@@ -34,16 +41,32 @@ class EmailBackend(Mailer):
     In a test run nothing is posted: the backend does the same as `locmem`.
     """
 
-    def _dispatch(self, message: Any, composed: Composed) -> None:
+    def _suppressed(self, mail: ComposedMail) -> dict[str, str]:
+        # A mail about a database that is away must leave. The savepoint keeps the caller's transaction.
+        try:
+            with _savepoint():
+                return super()._suppressed(mail)
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("Suppressed recipients are not left out of a mail: %s", type(error).__name__)
+            return {}
+
+    def _dispatch(
+        self, message: Any, composed: Composed, suppressed: Mapping[str, str], screened: Screened
+    ) -> None:
         if is_eager():
-            in_memory.accept(self, message, composed)
+            in_memory.accept(self, message, composed, screened)
             return
         refuse_local_sender(composed)
-        with tracing.start("send mail", "PRODUCER", span_attributes(composed.mail.personalizations)):
-            self._post_all(message, composed)
+        if screened.left_out:
+            _keep_events(composed, screened)
+        if not screened.kept:
+            self._set_status(message, composed, screened)
+            return
+        with tracing.start("send mail", "PRODUCER", span_attributes(screened.kept)):
+            self._post_all(message, composed, screened)
 
-    def _post_all(self, message: Any, composed: Composed) -> None:
-        mail, status = composed.mail, message.anymail_status
+    def _post_all(self, message: Any, composed: Composed, screened: Screened) -> None:
+        mail, status = replace(composed.mail, personalizations=screened.kept), message.anymail_status
         statuses: dict[str, str] = {}
         refusal: RequestsAPIError | None = None
         try:
@@ -52,7 +75,7 @@ class EmailBackend(Mailer):
         finally:
             is_any_accepted = "queued" in statuses.values()
             if is_any_accepted:
-                self._set_status(message, composed, statuses)
+                self._set_status(message, composed, screened, statuses)
                 # Errors of receivers are not raised: a caller that retried would send the mail twice.
                 post_send.send_robust(type(self), message=message, status=status, esp_name=ESP_NAME)
         if refusal and not is_any_accepted:
@@ -102,3 +125,19 @@ class EmailBackend(Mailer):
                 unposted = [personalization for rest in remaining for personalization in rest]
                 statuses.update((personalization.id, "failed") for personalization in unposted)
         return refusal
+
+
+def _keep_events(composed: Composed, screened: Screened) -> None:
+    events = raw_events(composed.mail.shared, screened.left_out, int(time.time()))
+    try:
+        with _savepoint():
+            own_events.keep(events)
+    except (DatabaseError, InterfaceError) as error:
+        text = "The events about %d recipients who were left out of a mail are lost: %s"
+        logger.warning(text, len(events), type(error).__name__)
+
+
+def _savepoint() -> AbstractContextManager[None]:
+    from sending_app.outbox import using  # noqa: PLC0415 (needs models, as SUPPRESSION does)
+
+    return transaction.atomic(using=using())

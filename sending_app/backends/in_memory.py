@@ -2,20 +2,24 @@
 
 import copy
 import json
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.headerregistry import Address as ParsedAddress
 from typing import Any
 
 from django.core import mail
 
+from events_app.shared import own_events
 from events_app.shared.addresses import unquoted
 from events_app.signals import ESP_NAME
 from sending_app.api import payload, simulated
 from sending_app.backends.base import Mailer
 from sending_app.compose import Composed
 from sending_app.mail import Address, AttachedFile
+from sending_app.screening import Screened
 from sending_app.signals import post_send
+from sending_app.suppression.told import raw_events
 
 #: Attributes of a message that `anymail_test_params` has under the same name, and as written.
 SAME_NAME = (
@@ -35,29 +39,36 @@ class GatheredFile:
     content_id: str | None
 
 
-def accept(mailer: Mailer, message: Any, composed: Composed) -> None:
+def accept(mailer: Mailer, message: Any, composed: Composed, screened: Screened) -> None:
     """Do what a backend does when SendGrid accepts the mail, without a post. Raises exceptions.TooLarge.
 
     Errors of `post_send` receivers are raised: a test must see them.
     """
+    if screened.left_out:
+        own_events.keep(raw_events(composed.mail.shared, screened.left_out, int(time.time())))
+    mailer._set_status(message, composed, screened)
+    capture(mailer, message, composed, screened)
+    if not screened.kept:
+        return
     message.anymail_status.esp_response = simulated.response()
-    mailer._set_status(message, composed)
-    capture(mailer, message, composed)
     post_send.send(type(mailer), message=message, status=message.anymail_status, esp_name=ESP_NAME)
 
 
-def capture(mailer: Mailer, message: Any, composed: Composed) -> None:
-    """Append a copy of the message to `mail.outbox`. Raises exceptions.TooLarge.
+def capture(mailer: Mailer, message: Any, composed: Composed, screened: Screened) -> None:
+    """Append a copy of the message to `mail.outbox`, if a recipient is left. Raises exceptions.TooLarge.
 
     Sets `sendgrid_requests`, the decoded bodies of the requests to SendGrid, and `anymail_test_params`, the
     attributes after the send defaults, on the message and the copy.
     """
+    composed = replace(composed, mail=replace(composed.mail, personalizations=screened.kept))
     parts = composed.mail
     message.sendgrid_requests = [
         json.loads(payload.encode_body(payload.build(parts.shared, request, parts.attachments)))
         for request in payload.split_into_requests(parts)
     ]
     message.anymail_test_params = _params(composed)
+    if not screened.kept:
+        return
     gathered = copy.deepcopy(message)
     gathered.sent_using = mailer.alias  # as Django 6.1
     mail.outbox.append(gathered)

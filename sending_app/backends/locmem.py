@@ -1,5 +1,9 @@
-"""The backend for tests: gathers messages in `django.core.mail.outbox`. Uses no database and no network."""
+"""The backend for tests: gathers messages in `django.core.mail.outbox`. Uses no network.
 
+Uses the database only with SUPPRESSION.
+"""
+
+from collections.abc import Mapping
 from typing import Any
 
 from django.core import mail
@@ -8,6 +12,7 @@ from sending_app.account import NO_KEY
 from sending_app.backends import in_memory
 from sending_app.backends.base import Mailer
 from sending_app.compose import Composed
+from sending_app.screening import Screened
 
 
 class EmailBackend(Mailer):
@@ -22,5 +27,7 @@ class EmailBackend(Mailer):
         if not hasattr(mail, "outbox"):
             mail.outbox = []  # as Django's locmem
 
-    def _dispatch(self, message: Any, composed: Composed) -> None:
-        in_memory.accept(self, message, composed)
+    def _dispatch(
+        self, message: Any, composed: Composed, suppressed: Mapping[str, str], screened: Screened
+    ) -> None:
+        in_memory.accept(self, message, composed, screened)

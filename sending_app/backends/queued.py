@@ -1,7 +1,7 @@
 """The backend that stores mails in the outbox, in the caller's transaction. Workers send the mails."""
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,8 @@ from sending_app.compose import Composed
 from sending_app.exceptions import ConfigurationError
 from sending_app.mail import span_attributes
 from sending_app.models import Mail
+from sending_app.outcome.rejections import record_left_out
+from sending_app.screening import Screened
 
 #: Options that a worker reads from the settings.
 OF_THE_ACCOUNT = {"api_key": "SENDGRID_API_KEY", "api_url": "SENDGRID_API_URL", "timeout": "REQUESTS_TIMEOUT"}
@@ -55,15 +57,22 @@ class EmailBackend(Mailer):
                     "sending_app.backends.direct.EmailBackend."
                 )
 
-    def _dispatch(self, message: Any, composed: Composed) -> None:
+    def _dispatch(
+        self, message: Any, composed: Composed, suppressed: Mapping[str, str], screened: Screened
+    ) -> None:
         if not is_eager():
             refuse_local_sender(composed)
         attributes = span_attributes(composed.mail.personalizations)
-        with tracing.start("send mail", "PRODUCER", attributes):
-            lane = outbox.keep(composed.mail, self.alias, conf.BULK_ABOVE.get())
-        self._set_status(message, composed)
+        with (
+            tracing.start("send mail", "PRODUCER", attributes),
+            transaction.atomic(using=outbox.using()) if screened.left_out else nullcontext(),
+        ):
+            lane = outbox.keep(composed.mail, self.alias, conf.BULK_ABOVE.get(), suppressed)
+            if screened.left_out:
+                record_left_out(composed.mail.shared, screened.left_out)
+        self._set_status(message, composed, screened)
         if is_eager():
-            in_memory.capture(self, message, composed)
+            in_memory.capture(self, message, composed, screened)
         else:
             self._lanes.add(lane)
 

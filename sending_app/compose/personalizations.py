@@ -116,7 +116,9 @@ def finder(
     """Make a lookup by recipient: by the address as written, as sent, then by any spelling of the address."""
     if not by_address:
         return lambda _: {}
-    by_form = {form: fields for address, fields in by_address.items() for form in _forms(address, encode)}
+    by_form = {
+        form: fields for address, fields in by_address.items() for form in address_forms(address, encode)
+    }
 
     def find(mailbox: Mailbox) -> dict[str, Any]:
         for spellings, key in (
@@ -131,7 +133,8 @@ def finder(
     return find
 
 
-def _forms(address: str, encode: Callable[[str], str]) -> Iterator[str]:
+def address_forms(address: str, encode: Callable[[str], str]) -> Iterator[str]:
+    """The comparable form of an address, and the form of the address with its domain in ASCII."""
     form = comparable(address)
     yield form
     local, _, domain = form.rpartition("@")

@@ -11,7 +11,7 @@ from celery import current_task
 from django.db.models import QuerySet
 
 from events_app.shared.database import sql_now
-from sending_app import sql
+from sending_app import conf, sql
 from sending_app.account import Account, usable
 from sending_app.delivery import circuit_breaker
 from sending_app.models import Mail
@@ -26,6 +26,8 @@ class LeasedMail:
     account: Account
     #: Whether the message has attachments.
     has_files: bool
+    #: A recipient is suppressed, perhaps in a scope that is not the mail's.
+    is_any_suppressed: bool = False
     #: The account's circuit is half-open, and this post is the probe.
     is_probe: bool = False
 
@@ -77,12 +79,13 @@ def _acquire(lane: Mail.Lane, accounts: Sequence[Account], is_probe: bool = Fals
     if not accounts:
         return None
     lease_times = {account: lease_time(account) for account in accounts}
-    row = sql.lease_mail(using(), lane, lease_times, is_probe, _task_id())
+    looks_up = conf.SUPPRESSION.get()
+    row = sql.lease_mail(using(), lane, lease_times, is_probe, _task_id(), looks_up=looks_up)
     if row is None:
         return None
-    mail, has_files = row
+    mail, has_files, is_any_suppressed = row
     account = next(account for account in accounts if account.alias == mail.alias)
-    return LeasedMail(mail, account, has_files, is_probe)
+    return LeasedMail(mail, account, has_files, is_any_suppressed, is_probe)
 
 
 def _task_id() -> str:

@@ -29,7 +29,7 @@ from sending_app.encryption import Undecryptable
 from sending_app.exceptions import Outcome
 from sending_app.mail import span_attributes
 from sending_app.models import Mail
-from sending_app.outcome import record, refusals
+from sending_app.outcome import record, refusals, rejections
 
 logger = limited_logger(__name__)
 
@@ -87,6 +87,8 @@ def _build_and_post(leased: LeasedMail, post: Post) -> SendResult:
     if_interrupted = Outcome.RETRY
     try:
         try:
+            if leased.is_any_suppressed and not rejections.leave_out_suppressed(leased.mail):
+                return SendResult(Outcome.REJECTED)
             body = request_body(leased)
         except (OperationalError, InterfaceError) as error:
             return SendResult(Outcome.RETRY, detail=f"The database is unavailable: {type(error).__name__}.")
@@ -125,6 +127,8 @@ def request_body(leased: LeasedMail) -> bytes:
 
 def _record(leased: LeasedMail, result: SendResult) -> None:
     mail = leased.mail
+    if result.outcome == Outcome.REJECTED:
+        return  # recorded with the events about the recipients
     if result.outcome == Outcome.PAUSED:
         if not (result.may_be_about_the_mail and record.others_passed(mail)):
             _pause(leased, result)

@@ -20,6 +20,7 @@ _MEANINGS = {
     State.POSTING.value: "in a worker's hands",
     State.PARKED.value: "nobody knows whether SendGrid has them: outbox settle",
     State.FAILED.value: "given up",
+    State.REJECTED.value: "every recipient is suppressed",
 }
 
 

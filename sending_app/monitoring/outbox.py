@@ -16,13 +16,16 @@ from sending_app.outbox import using
 
 State = Mail.State
 
-#: States that are not final, and failed. Accepted and cancelled mails are not counted: there may be millions.
-STATES = (State.WAITING, State.POSTING, State.UNKNOWN, State.PARKED, State.FAILED)
+#: States that are not final, failed and rejected. Accepted and cancelled mails are not counted: there may be
+#: millions.
+STATES = (State.WAITING, State.POSTING, State.UNKNOWN, State.PARKED, State.FAILED, State.REJECTED)
 
 #: Seconds after which a due mail causes a warning. Workers look for due mails every few seconds.
 LATE = 60
 
-MAILS = declare("mails", "Mails in the outbox that are not done, and failed mails", labels=("lane", "state"))
+MAILS = declare(
+    "mails", "Mails in the outbox that are not done, and failed and rejected mails", labels=("lane", "state")
+)
 DUE = declare("mails_due", "Waiting mails that are due", labels=("lane",))
 OLDEST_DUE = declare(
     "mails_oldest_due_seconds",

@@ -23,7 +23,7 @@ from sending_app import sql
 from sending_app.models import Mail, Recipient
 from sending_app.outbox import using
 from sending_app.outcome import activity, notify
-from sending_app.outcome.recipients import RecipientUpdate, apply_updates, requeue
+from sending_app.outcome.recipients import RecipientUpdate, apply_updates, requeue, requeue_rejected
 
 logger = logging.getLogger(__name__)
 
@@ -168,6 +168,9 @@ def _apply_feedback(feedback: dict[int, Feedback], database: str, now: datetime)
             logger.error("SendGrid has accepted mail %d twice", pk, extra={"mail": pk})
         if state in _GIVEN_UP:
             requeue(pk)
+        if state == Mail.State.REJECTED:
+            # SendGrid has the mail by an earlier attempt, whose outcome was unknown.
+            requeue_rejected(row.get())
     newly_accepted = [pk for pk, state, _ in before if state not in _NOTIFIED]
     if newly_accepted:
         transaction.on_commit(partial(_notify, newly_accepted), using=database, robust=True)

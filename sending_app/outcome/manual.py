@@ -34,14 +34,14 @@ _PARKED = "SendGrid may have this mail already."
 
 
 def retry_mails(pks: Sequence[int], with_refused: bool = False, operator: Operator = BY_HAND) -> Counter[str]:
-    """Post failed and deferred mails now. Mails with refused recipients are only posted `with_refused`.
+    """Post failed, rejected and deferred mails now. Mails with refused recipients only `with_refused`.
 
     The count of attempts goes on. The age begins anew, or the age limit would fail the mails at once.
     """
 
     def retry(mail: Mail, now: datetime) -> bool:
         changes = {**_due(now), "paused_at": None}
-        if mail.state == State.FAILED:
+        if mail.state in (State.FAILED, State.REJECTED):
             # A failed part of a split mail is a mail of its own from now on, with a search of its own.
             changes |= {
                 "finished_at": None,
@@ -52,6 +52,9 @@ def retry_mails(pks: Sequence[int], with_refused: bool = False, operator: Operat
         retried = _change(mail, now, operator, "retried", **changes)
         if retried and mail.state == State.FAILED:
             recipients.requeue(mail)
+        if retried and mail.state == State.REJECTED:
+            # The worker looks again who is suppressed.
+            recipients.requeue_rejected(mail)
         return retried
 
     counts = _apply(retry, retryable_mails(pks, with_refused), pks, "retried", operator)
@@ -62,13 +65,14 @@ def retryable_mails(pks: Sequence[int], with_refused: bool = False) -> "QuerySet
     """The mails that `retry_mails` would change."""
     deferred = Q(state=State.WAITING, due__gt=database_now(using()))
     failed = Q(state=State.FAILED, personalizations__isnull=False)
-    return _mails(pks).filter(deferred | (failed if with_refused else failed & Q(refused=False)))
+    rejected = Q(state=State.REJECTED, personalizations__isnull=False)
+    return _mails(pks).filter(deferred | rejected | (failed if with_refused else failed & Q(refused=False)))
 
 
 def count_not_retryable(pks: Sequence[int], with_refused: bool = False) -> Counter[str]:
-    """Numbers of failed mails that `retry_mails` leaves alone, by reason."""
+    """Numbers of failed and rejected mails that `retry_mails` leaves alone, by reason."""
     failed = _mails(pks).filter(state=State.FAILED)
-    empty = failed.filter(personalizations=None).count()
+    empty = _mails(pks).filter(state__in=(State.FAILED, State.REJECTED), personalizations=None).count()
     refused = 0 if with_refused else failed.filter(refused=True, personalizations__isnull=False).count()
     return Counter(empty=empty, refused=refused)
 

@@ -5,7 +5,7 @@ first. Engagement (opened, clicked, complained, unsubscribed) is stored as separ
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -16,10 +16,11 @@ from django.db import transaction
 from events_app.shared.counting import count
 from events_app.shared.database import AnyOf
 from events_app.signals import EventType, TrackingEvent
-from sending_app import counters, sql
+from sending_app import counters, outbox, sql
 from sending_app.hourly_counts import record_latencies
 from sending_app.models import Mail, Recipient
 from sending_app.outbox import using
+from sending_app.screening import LeftOut, addresses_of
 
 
 class RankedStatus(NamedTuple):
@@ -105,6 +106,40 @@ def mark_failed(mail: Mail, message_ids: Sequence[UUID] | None = None) -> None:
         recipients = recipients.filter(AnyOf("message_id", message_ids))
     failed = recipients.update(status=FAILED.status, rank=FAILED.rank)
     _count_after_commit({FAILED.status: failed}, using())
+
+
+def mark_rejected(left_out: Iterable[LeftOut], at: datetime, database: str) -> None:
+    """Mark recipients who are left out of a mail as rejected, unless an event has set a further status."""
+    by_id: dict[UUID, dict[str, str]] = {}
+    for recipient in left_out:
+        by_id.setdefault(UUID(recipient.personalization.id), {})[recipient.address] = recipient.reason
+    rows = Recipient.objects.using(database).filter(AnyOf("message_id", list(by_id)))
+    updates = {
+        pk: RecipientUpdate(RANKED_STATUSES[EventType.REJECTED], at, by_id[message_id][address])
+        for pk, message_id, address in rows.values_list("pk", "message_id", "address")
+        if address in by_id[message_id]
+    }
+    apply_updates(updates, database)
+
+
+def requeue_rejected(mail: Mail) -> None:
+    """Undo `mark_rejected` for the recipients that a rejected mail still has: the mail is due again."""
+    if mail.personalizations is None:
+        return
+    personalizations = outbox.personalizations_of(mail)
+    ids = [UUID(personalization.id) for personalization in personalizations]
+    rejected = Recipient.objects.filter(
+        AnyOf("message_id", ids), mail=mail, rank=RANKED_STATUSES[EventType.REJECTED].rank
+    )
+    kept = {
+        (UUID(personalization.id), address)
+        for personalization in personalizations
+        for address in addresses_of([personalization])
+    }
+    pks = [row[0] for row in rejected.values_list("pk", "message_id", "address") if row[1:] in kept]
+    Recipient.objects.filter(AnyOf("pk", pks)).update(
+        status=QUEUED_HERE.status, rank=QUEUED_HERE.rank, status_at=None, reject_reason=""
+    )
 
 
 def requeue(mail: Mail | int) -> None:

@@ -116,6 +116,6 @@ def _split(mail: Mail, divided: Division, detail: str) -> Mail:
 
 def _content(personalizations: Sequence[Personalization]) -> dict[str, Any]:
     return {
-        "recipient_count": sum(len(personalization.recipients) for personalization in personalizations),
+        "recipient_count": outbox.count_recipients(personalizations),
         "personalizations": outbox.stored(personalizations),
     }

@@ -25,7 +25,7 @@ State = Mail.State
 SLICE = 20
 
 #: States of mails that no worker posts by itself.
-_AT_REST = (State.ACCEPTED, State.FAILED, State.CANCELLED, State.PARKED)
+_AT_REST = (State.ACCEPTED, State.FAILED, State.CANCELLED, State.REJECTED, State.PARKED)
 
 _REFUSED = Q(state=State.FAILED, refused=True)
 

@@ -85,7 +85,7 @@ def _dropped(event: TrackingEvent) -> _Decision | None:
     if own_events.is_own(raw) or _word(raw, "reason") == _CONTENT or event.reject_reason is None:
         return None
     if event.reject_reason == RejectReason.UNSUBSCRIBED:
-        # SendGrid does not tell a drop for the group from a drop for all mail. The group is the smaller claim.
+        # SendGrid does not tell whether the group or all mail is meant. The group is the smaller claim.
         return group_scope(raw.get("asm_group_id")) or ALL_MAIL, Reason.UNSUBSCRIBED, True
     reason = _DROPS.get(event.reject_reason)
     return (ALL_MAIL, reason, True) if reason else None

@@ -1,4 +1,4 @@
-"""Scopes of suppressions: all mail, a stream of mail (`message.unsubscribe_scope`), or a group of SendGrid's."""
+"""Scopes of suppressions: all mail, a stream (`message.unsubscribe_scope`), or an unsubscribe group."""
 
 from sending_app.mail import MOST_SCOPE, SharedContent
 

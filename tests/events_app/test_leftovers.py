@@ -93,7 +93,6 @@ def test_a_backend_of_anymail_is_named_with_the_new_path(
     ("name", "hint"),
     [
         ("DEBUG_API_REQUESTS", "Look at the requests on a local SendGrid"),
-        ("IGNORE_RECIPIENT_STATUS", "SendGrid refuses no recipient"),
         ("SENDGRID_USERNAME", "set SENDGRID_API_KEY"),
         ("WEBHOOK_AUTHORIZATION", "Rename it to WEBHOOK_SECRET"),
         ("MAILGUN_API_KEY", "Remove it"),
@@ -120,7 +119,7 @@ def test_an_installed_anymail_that_nothing_uses_is_named() -> None:
 
 @pytest.mark.usefixtures("with_anymail")
 def test_settings_of_another_service_show_that_anymail_is_in_use(anymail: Change) -> None:
-    anymail(MAILGUN_API_KEY="key", DEBUG_API_REQUESTS=True, IGNORE_RECIPIENT_STATUS=True)
+    anymail(MAILGUN_API_KEY="key", DEBUG_API_REQUESTS=True)
     assert found() == []
 
 
@@ -136,7 +135,7 @@ def test_a_backend_of_another_service_shows_that_anymail_is_in_use(
 @pytest.mark.usefixtures("without_sending_app")
 @pytest.mark.filterwarnings("ignore:The EMAIL_BACKEND setting is deprecated")
 def test_while_anymail_still_sends_nothing_of_sending_is_named(settings: Settings, anymail: Change) -> None:
-    anymail(DEBUG_API_REQUESTS=True, IGNORE_RECIPIENT_STATUS=True)
+    anymail(DEBUG_API_REQUESTS=True)
     use_backend(settings, "anymail.backends.sendgrid.EmailBackend")
     assert found() == []
 

@@ -55,7 +55,7 @@ class Command(Console):
         every = "show all recipients and events, not only the first 50"
         actions.choices["show"].add_argument("--all", action="store_true", help=every)
         parents = [*parents, shared_options.change()]
-        actions.add_parser("retry", parents=parents, help="post failed and deferred mails now")
+        actions.add_parser("retry", parents=parents, help="post failed, rejected and deferred mails now")
         actions.add_parser("cancel", parents=parents, help="give up waiting, unknown and parked mails")
         actions.add_parser("park", parents=parents, help="post no waiting and unknown mails until settled")
         settle = actions.add_parser(

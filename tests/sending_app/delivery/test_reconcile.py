@@ -182,9 +182,7 @@ def test_an_unknown_mail_proven_not_delivered_is_retried(database: str) -> None:
 def test_a_stored_event_of_ours_proves_nothing(database: str) -> None:
     lost = unknown()
     posts_get_through(lost)
-    own_events.keep(
-        [event_payload("dropped", stored_recipients()[0], **{own_events.MARK: own_events.SUPPRESSED})]
-    )
+    own_events.keep([event_payload("dropped", stored_recipients()[0], sendgrid_pipeline="suppressed")])
     assert settle() == {"waiting": 1}
 
 

@@ -492,7 +492,7 @@ def test_a_request_interrupted_by_the_time_limit_is_unknown_at_once(
 # The database goes away
 
 
-@pytest.mark.parametrize("outcome", Outcome)
+@pytest.mark.parametrize("outcome", [one for one in Outcome if one is not Outcome.REJECTED])
 def test_an_unwritten_outcome_is_written_once_the_database_is_back(
     database: str, anymail: Callable[..., None], outcome: Outcome
 ) -> None:

@@ -435,7 +435,7 @@ def test_park_wakes_no_worker(database: str) -> None:
     made("waiting", "unknown", "parked")
     assert run("park", "--all").splitlines() == [
         "Parked 2 of 3 mails.",
-        "1 with nothing to park: accepted, failed, cancelled, or parked already.",
+        "1 with nothing to park: accepted, failed, rejected, cancelled, or parked already.",
     ]
     assert wake_ups() == []
 
@@ -647,7 +647,14 @@ def test_status_prints_the_states_of_each_lane_and_warnings(database: str) -> No
     put_in_outbox(mail(bulk=True))
     (found,) = run_json("status")
     waiting = found["waiting"]
-    assert found["mails"]["mail"] == {"waiting": 2, "posting": 1, "unknown": 1, "parked": 1, "failed": 1}
+    assert found["mails"]["mail"] == {
+        "waiting": 2,
+        "posting": 1,
+        "unknown": 1,
+        "parked": 1,
+        "failed": 1,
+        "rejected": 0,
+    }
     assert found["mails"]["bulk"]["waiting"] == waiting["bulk"]["due_now"] == 1
     assert waiting["mail"]["due_now"] == 1
     assert 1200 <= waiting["mail"]["seconds_due"] < 1260

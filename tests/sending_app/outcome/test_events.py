@@ -20,7 +20,6 @@ from events_app import signals
 from events_app.dispatch import store
 from events_app.dispatch.leases import Lease
 from events_app.models import Event
-from events_app.shared import own_events
 from events_app.shared.database import DatabaseUnavailable
 from sending_app import outbox
 from sending_app.models import Mail, Recipient, WebhookActivity
@@ -87,7 +86,7 @@ def test_an_event_of_ours_moves_the_recipient_and_proves_nothing(database: str) 
     put_in_outbox(mail("ann@example.com", "bob@example.com"))
     be(State.UNKNOWN, account="account", unknown_outcomes=1)
     ann, _ = stored_recipients()
-    receive_events(event_payload("dropped", ann, **{own_events.MARK: own_events.SUPPRESSED}))
+    receive_events(event_payload("dropped", ann, sendgrid_pipeline="suppressed"))
     found = only_part()
     assert (found.state, found.accepted_at, found.first_event_at) == ("unknown", None, None)
     assert [(one.status, one.reject_reason) for one in stored_recipients()] == [
