@@ -173,8 +173,6 @@ BODY_DAYS = Setting("OUTBOX_BODY_DAYS", 7, days)
 RETENTION_DAYS = Setting[int | None]("OUTBOX_RETENTION_DAYS", 180, or_never(days))
 #: Keys of Fernet for the content of mails. The first encrypts, all decrypt; empty: plain text.
 ENCRYPTION_KEYS = Setting[tuple[str, ...]]("OUTBOX_ENCRYPTION_KEYS", (), _encryption_keys)
-#: Leave suppressed addresses out of mails.
-SUPPRESSION = Setting("SUPPRESSION", False, flag)
 #: The public URL of `sending_app.urls`, for links to unsubscribe; empty: no links.
 UNSUBSCRIBE_URL = Setting("UNSUBSCRIBE_URL", "", _public_url)
 #: Days for which a link to unsubscribe works.
