@@ -5,6 +5,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from events_app.shared.personal_data.pseudonyms import pseudonym
 from fake_sendgrid import responses
@@ -15,6 +18,7 @@ from sending_app.models import Suppression
 from sending_app.suppression.manual import remove, suppress
 from sending_app.suppression.record import Word, record_words
 from sending_app.suppression.sync import PartReport, Sync
+from tests.support.examples import examples
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -279,3 +283,50 @@ def test_addresses_that_no_mailbox_can_have_are_recorded_as_they_are(
     run(database)
     assert {address for address, *_ in rows()} == {"no one", "x" * 320}
     assert run(database, push=True, pull_removals=True)["invalid emails"].vanished == 0
+
+
+PEOPLE = st.sampled_from(["ann@example.com", "bob@example.com", "cid@example.com"])
+#: Days after OLD.
+DAYS = st.integers(0, 3)
+HERE = st.lists(
+    st.tuples(
+        PEOPLE,
+        st.sampled_from(["", "group:7", "news"]),
+        st.sampled_from(Reason),
+        st.sampled_from(Source),
+        st.booleans(),
+        DAYS,
+    ),
+    max_size=12,
+)
+THERE = st.lists(
+    st.tuples(PEOPLE, st.sampled_from(["bounces", "spam_reports", "unsubscribes", "group:7"]), DAYS),
+    max_size=8,
+)
+
+
+@given(here=HERE, there=THERE)
+@hypothesis_settings(max_examples=examples(30), suppress_health_check=list(HealthCheck))
+def test_after_a_sync_with_push_both_sides_agree(
+    database: str, sendgrid: FakeSendGrid, here: list[Any], there: list[Any]
+) -> None:
+    Suppression.objects.all().delete()
+    sendgrid.suppressions.clear()
+    sendgrid.suppressions.add("group:7", "eve@example.com", CREATED)
+    for address, name, day in there:
+        sendgrid.suppressions.add(name, address, CREATED + 86400 * day)
+    for address, scope, reason, source, active, day in here:
+        columns = {"scope": scope, "reason": reason, "source": source, "active": active}
+        word(database, address, at=OLD + timedelta(day), **columns)
+    run(database, push=True)
+    state = rows()
+    again = run(database, push=True)
+    assert rows() == state
+    assert {(report.begun, report.ended_here) for report in again.values()} == {(0, 0)}
+    held = {
+        (address, scope) for address, scope, reason, active in state if active and reason == "unsubscribed"
+    }
+    for address, scope in held:
+        listed = sendgrid.suppressions.emails(scope or "unsubscribes") if scope != "news" else [address]
+        kept = Suppression.objects.filter(address=address, scope=scope, source=Source.SENDGRID)
+        assert address in listed or kept.exists()
