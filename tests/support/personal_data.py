@@ -158,7 +158,7 @@ def _in_database(person: Person, alias: str) -> Iterator[str]:
 def _in_redis(person: Person) -> Iterator[str]:
     server = redis.for_workers()
     for key in server.scan_iter("*"):
-        kind = server.type(key).decode()
+        kind = str(server.type(key), "ascii")
         read: dict[str, Callable[[bytes], object]] = {
             "stream": server.xrange,
             "hash": server.hgetall,

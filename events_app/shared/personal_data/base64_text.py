@@ -33,6 +33,7 @@ class Runs:
     """Searches for runs of at least as many letters."""
 
     def __init__(self, shortest: int) -> None:
+        self.shortest = shortest
         letters = rb"[%s]" % _LETTERS
         plain = rb"(?<!%s)%s{%d,}" % (letters, letters, shortest)
         self._plain = re.compile(rb"%s(?:%s%s+)*" % (plain, _BREAK, letters))

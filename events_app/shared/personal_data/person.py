@@ -81,7 +81,7 @@ class Person:
     def _is_in(self, content: bytes, depth: int) -> bool:
         if self._pattern.may_be_in(content) and any(True for _ in self._pattern.find(content)):
             return True
-        if not depth:
+        if not depth or len(content) < self._runs.shortest:
             return False
         decoded = self._runs.decoded(content, may_be_escaped=depth == _DEPTH)
         return any(self._is_in(each, depth - 1) for each in decoded)

@@ -132,6 +132,13 @@ def test_a_worker_that_never_finishes_is_an_error(database: str, monkeypatch: py
         next(steps)
 
 
+def test_an_event_that_a_receiver_works_on_is_named(database: str) -> None:
+    store.store(stream_entries({"event": "open", "email": "ann@example.com"}), Lease())
+    steps = list(erasure.erase([ANN]))
+    assert run(iter(steps))["deliveries in progress"] == 1
+    assert any(step.note.startswith("Receivers are working on events of the person") for step in steps)
+
+
 def test_an_erasure_without_redis_says_so(database: str, anymail: Callable[..., None]) -> None:
     anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
     with pytest.raises(ErasureFailed, match="Redis does not answer"):
