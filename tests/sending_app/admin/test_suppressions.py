@@ -144,6 +144,24 @@ def test_the_page_leads_to_the_event_and_to_the_mails(database: str, client: Cli
     assert "0 mails" in page(client, "sending_app.mail", suppression=pk + 1)
 
 
+def test_no_page_shows_a_strangers_markup_or_a_character_that_reorders_the_text(
+    database: str, client: Client
+) -> None:
+    hostile = "<b>x\u202e"
+    pk = suppressed(f"{hostile}@example.com", scope=hostile, event_id=hostile)
+    put_in_outbox()
+    Recipient.objects.update(address=f"{hostile}@example.com")
+    for shown in (
+        page(client, MODEL),
+        page(client, MODEL, pk),
+        page(client, "sending_app.recipient", Recipient.objects.get().pk),
+        page(client, "sending_app.mail", Mail.objects.get().pk),
+    ):
+        assert "&lt;b&gt;x\\u202e" in shown
+        assert "<b>x" not in shown
+        assert "\u202e" not in shown
+
+
 @pytest.mark.parametrize("is_on", [True, False])
 def test_the_page_says_whether_the_setting_is_on(
     database: str, client: Client, anymail: Callable[..., None], is_on: bool
