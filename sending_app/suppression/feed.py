@@ -93,20 +93,22 @@ def _dropped(event: TrackingEvent) -> _Decision | None:
 
 def _unsubscribed(event: TrackingEvent) -> _Decision | None:
     raw = event.esp_event
-    scope: object
-    if own_events.is_own(raw):
-        scope = raw.get(own_events.SCOPE, ALL_MAIL)
-    elif _word(raw, "event") == "unsubscribe":
-        scope = ALL_MAIL
-    else:
-        scope = group_scope(raw.get("asm_group_id"))
-    is_scope = isinstance(scope, str) and len(scope) <= MOST_SCOPE
-    return (str(scope), Reason.UNSUBSCRIBED, True) if is_scope else None
+    is_for_all = _word(raw, "event") == "unsubscribe" and not own_events.is_own(raw)
+    scope = ALL_MAIL if is_for_all else _stream_or_group(raw)
+    return None if scope is None else (scope, Reason.UNSUBSCRIBED, True)
 
 
 def _subscribed(event: TrackingEvent) -> _Decision | None:
-    scope = group_scope(event.esp_event.get("asm_group_id"))
+    scope = _stream_or_group(event.esp_event)
     return (scope, Reason.UNSUBSCRIBED, False) if scope else None
+
+
+def _stream_or_group(raw: Mapping[str, Any]) -> str | None:
+    """The scope that the event names, if it is readable."""
+    if not own_events.is_own(raw):
+        return group_scope(raw.get("asm_group_id"))
+    scope = raw.get(own_events.SCOPE, ALL_MAIL)
+    return scope if isinstance(scope, str) and len(scope) <= MOST_SCOPE else None
 
 
 def _word(raw: Mapping[str, Any], name: str) -> str:
