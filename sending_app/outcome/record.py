@@ -129,6 +129,8 @@ def _accept_late(mail: Mail, result: SendResult, changes: dict[str, Any]) -> Non
             state = {} if part.state == Mail.State.POSTING else {"state": Mail.State.ACCEPTED}
             Mail.objects.filter(pk=part.pk).update(**changes, **state)
             recipients.requeue(part)
+            if part.state == Mail.State.REJECTED:
+                recipients.requeue_rejected(part)
     for part in locked:
         _report_if_sent_twice(part)
         if part.state not in (Mail.State.POSTING, Mail.State.ACCEPTED):

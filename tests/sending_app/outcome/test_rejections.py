@@ -20,7 +20,7 @@ from sending_app.mail import ComposedMail
 from sending_app.models import Mail, Recipient, Suppression
 from sending_app.outcome import manual, record, rejections, resend
 from tests.support.recorded_calls import recorded_signals
-from tests.support.sending.delivery import deliver, outcome_of, take_lease
+from tests.support.sending.delivery import accepted_outcome, deliver, outcome_of, take_lease
 from tests.support.sending.mail_events import event_payload, receive_events, stored_recipients
 from tests.support.sending.outbox_mails import mail, only_part, put_in_outbox
 from tests.support.sending.suppressions import suppress
@@ -184,6 +184,20 @@ def test_events_of_an_earlier_attempt_accept_a_rejected_mail(database: str, send
     receive_events(event_payload("delivered", stored_recipients()[0]))
     assert only_part().state == "accepted"
     assert statuses() == [("delivered", "")]
+
+
+def test_a_late_202_of_an_earlier_attempt_accepts_a_rejected_mail(
+    database: str, sendgrid: FakeSendGrid
+) -> None:
+    put_in_outbox(mail(ANN))
+    slow = take_lease().mail
+    Mail.objects.update(state=State.WAITING)
+    suppress(ANN)
+    due_now()
+    assert deliver() == {"rejected": 1}
+    record.record_result(slow, accepted_outcome())
+    assert only_part().state == "accepted"
+    assert statuses() == [("queued", "")]
 
 
 # An operator
