@@ -12,6 +12,7 @@ from django.db.models import Q, QuerySet
 
 from events_app.shared.addresses import comparable
 from events_app.shared.database import clean, database_now, slices
+from events_app.shared.escaping import one_line
 from events_app.shared.personal_data.pseudonyms import is_pseudonym
 from sending_app.api import suppression_lists
 from sending_app.api.suppression_lists import ADDED_AT_ONCE, Entry, RemoteList, SuppressionLists
@@ -195,7 +196,7 @@ def _word(entry: Entry, reason: Suppression.Reason) -> Word:
     try:
         address = storable_address(entry.email)
     except InvalidAddress:  # of the list of invalid addresses
-        address = comparable(clean(entry.email))[:_LONGEST]
+        address = comparable(one_line(clean(entry.email)))[:_LONGEST]
     scope = "" if entry.group is None else f"{GROUP}{entry.group}"
     return Word(address=address, scope=scope, reason=reason, at=entry.created, source=Source.SENDGRID)
 

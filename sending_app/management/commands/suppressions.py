@@ -5,7 +5,7 @@ import io
 import sys
 from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
@@ -187,7 +187,7 @@ class Command(Console):
 
     def _export(self, options: Options) -> None:
         rows = (row for part in slices(self._found(options)) for row in part)
-        # The cells need no escapes for a terminal: control characters are in no address.
+        # No escapes for a terminal: an import would not know them. No column has control characters.
         csv.writer(self.stdout, lineterminator="\n").writerows(csv_file.cells(rows))
 
     # Import
@@ -198,8 +198,6 @@ class Command(Console):
                 self._import_from(file, options)
         except Unreadable as error:
             raise CommandError(str(error)) from None
-        except OSError as error:
-            raise CommandError(f"The file cannot be read: {error}.") from error
 
     def _import_from(self, file: TextIO, options: Options) -> None:
         database = manual.using()
@@ -287,13 +285,17 @@ class Command(Console):
 
 @contextmanager
 def _opened(path: str) -> Iterator[TextIO]:
-    """The file as text. Bytes that are not UTF-8 become half surrogate pairs, which no address may have."""
+    """The file as text. Bytes that are not UTF-8 become half surrogate pairs, which no address may have.
+
+    Raises CommandError.
+    """
     how: Any = {"encoding": "utf-8-sig", "errors": "surrogateescape", "newline": ""}
-    if path == "-":
-        yield io.TextIOWrapper(sys.stdin.buffer, **how)
-    else:
-        with Path(path).open(**how) as file:
-            yield file
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(Path(path).open(**how)) if path != "-" else None
+        except OSError as error:
+            raise CommandError(f"The file cannot be read: {error}.") from error
+        yield file or io.TextIOWrapper(sys.stdin.buffer, **how)
 
 
 def _add_reason(parser: CommandParser, meaning: str, default: Suppression.Reason | None = None) -> None:

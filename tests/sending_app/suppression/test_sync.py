@@ -280,8 +280,9 @@ def test_addresses_that_no_mailbox_can_have_are_recorded_as_they_are(
 ) -> None:
     sendgrid.suppressions.add("invalid_emails", "No One", CREATED)
     sendgrid.suppressions.add("invalid_emails", "x" * 500, CREATED)
+    sendgrid.suppressions.add("invalid_emails", "\x1b[2J\0", CREATED)
     run(database)
-    assert {address for address, *_ in rows()} == {"no one", "x" * 320}
+    assert {address for address, *_ in rows()} == {"no one", "x" * 320, "\\x1b[2j"}
     assert run(database, push=True, pull_removals=True)["invalid emails"].vanished == 0
 
 
