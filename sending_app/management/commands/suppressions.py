@@ -18,7 +18,7 @@ from django.utils import timezone
 from events_app.shared.console import options as shared_options
 from events_app.shared.console.command import Console, Options, Search
 from events_app.shared.console.terminal import attributes, counted
-from events_app.shared.database import SLICE, database_now, slices
+from events_app.shared.database import database_now, slices
 from events_app.shared.escaping import one_line, printable
 from events_app.shared.moments import parse_moment
 from sending_app import account as accounts
@@ -28,9 +28,8 @@ from sending_app.conf import DEFAULT_ALIAS
 from sending_app.management import sync_report
 from sending_app.models import Suppression
 from sending_app.suppression import csv_file, manual
-from sending_app.suppression.beginnings import beginnings, with_rows
-from sending_app.suppression.csv_file import BadLine, Unreadable
-from sending_app.suppression.record import Word, record_words
+from sending_app.suppression.csv_file import Unreadable
+from sending_app.suppression.file_import import FileImport
 from sending_app.suppression.sync import Sync
 
 #: Bad lines of a file that are listed.
@@ -201,40 +200,23 @@ class Command(Console):
 
     def _import_from(self, file: TextIO, options: Options) -> None:
         database = manual.using()
-        now = database_now(database)
-        counts = {"lines": 0, "begun": 0, "bad": 0}
-        words: list[Word] = []
-
-        def flush() -> None:
-            new = beginnings(with_rows(words, database))
-            if options["dry_run"]:
-                counts["begun"] += len({word.key for word in new})
-            else:
-                counts["begun"] += record_words(new, database)
-            words.clear()
-            self._progress(f"{counts['lines']} lines")
-
+        run = FileImport(database, options["dry_run"])
         try:
-            for item in csv_file.read_words(file, options["reason"], now):
-                counts["lines"] += 1
-                if isinstance(item, BadLine):
-                    counts["bad"] += 1
-                    if counts["bad"] <= LISTED:
-                        self.stderr.write(one_line(f"Line {item.number}: {item.why}"))
-                    continue
-                words.append(item)
-                if len(words) == SLICE:
-                    flush()
-            flush()
+            for bad in run.run(csv_file.read_words(file, options["reason"], database_now(database))):
+                if bad is None:
+                    self._progress(f"{run.lines} lines")
+                elif run.bad <= LISTED:
+                    self.stderr.write(one_line(f"Line {bad.number}: {bad.why}"))
         finally:
             # After an error too: earlier slices stay.
             verb = "Would suppress" if options["dry_run"] else "Suppressed"
-            rest = counts["lines"] - counts["bad"] - counts["begun"] - len(words)
-            self.stdout.write(f"{verb} {counts['begun']} of {counted(counts['lines'], 'line')}.")
-            if rest:
-                self.stdout.write(f"{rest} left alone: suppressed already, ended later, or named twice.")
-        if counts["bad"]:
-            raise CommandError(f"{counted(counts['bad'], 'bad line')} skipped.")
+            self.stdout.write(f"{verb} {run.begun} of {counted(run.lines, 'line')}.")
+            if run.left_alone:
+                self.stdout.write(
+                    f"{run.left_alone} left alone: suppressed already, ended later, or named twice."
+                )
+        if run.bad:
+            raise CommandError(f"{counted(run.bad, 'bad line')} skipped.")
 
     # Sync
 

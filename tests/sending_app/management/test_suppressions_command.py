@@ -21,6 +21,7 @@ from fake_sendgrid import responses
 from fake_sendgrid.server import FakeSendGrid
 from sending_app.management.commands import suppressions as command
 from sending_app.models import Suppression
+from sending_app.suppression import file_import
 from sending_app.suppression.record import Word, record_words
 from tests.support.commands import interrupt_second_call, output_of
 from tests.support.databases import database_away
@@ -265,7 +266,7 @@ def test_an_interrupted_import_keeps_its_slices_and_is_run_again(
 ) -> None:
     path = file("email\n" + "".join(f"ann{number}@example.com\n" for number in range(3 * SLICE)))
     with monkeypatch.context() as patch:
-        interrupt_second_call(patch, command, "record_words")
+        interrupt_second_call(patch, file_import, "record_words")
         said, error = failure("import", path, "--reason", "bounced")
     assert f"Suppressed {SLICE} of {2 * SLICE} lines." in said
     assert error == "Interrupted. Changes made so far stay."
