@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from email.message import EmailMessage
 from pathlib import Path
+from typing import Any, cast
 from urllib.parse import quote
 
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -158,7 +159,7 @@ def _in_database(person: Person, alias: str) -> Iterator[str]:
 def _in_redis(person: Person) -> Iterator[str]:
     server = redis.for_workers()
     for key in server.scan_iter("*"):
-        kind = str(server.type(key), "ascii")
+        kind = cast(Any, server.type(key)).decode()
         read: dict[str, Callable[[bytes], object]] = {
             "stream": server.xrange,
             "hash": server.hgetall,
