@@ -163,7 +163,7 @@ def _screened(mail: Mail, personalizations: Sequence[Personalization], suppresse
         # The mail keeps its recipients: an operator can post the mail once they are no longer suppressed.
         mail.state, mail.finished_at, mail.error = Mail.State.REJECTED, mail.created_at, ALL_SUPPRESSED
     elif screened.left_out:
-        mail.personalizations = msgspec.json.encode(screened.kept)
+        mail.personalizations = stored(screened.kept)
         mail.recipient_count = count_recipients(screened.kept)
     return mail
 

@@ -75,9 +75,8 @@ def _span(mail: Mail) -> tracing.Spanning:
     attributes: dict[str, str | int | list[str]] = {}
     if mail.traceparent:
         attributes = {"sendgrid.mail": mail.pk, "sendgrid.attempt": mail.attempts}
-        with suppress(
-            msgspec.MsgspecError, Undecryptable, ImproperlyConfigured
-        ):  # reported when the request is built
+        # Reported when the request is built.
+        with suppress(msgspec.MsgspecError, Undecryptable, ImproperlyConfigured):
             attributes |= span_attributes(outbox.personalizations_of(mail))
     return tracing.resume(mail.traceparent, "deliver mail", "CONSUMER", attributes)
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 from django.db import transaction
 
 from events_app.shared import own_events
@@ -66,5 +65,5 @@ def _changes(mail: Mail, screened: Screened) -> dict[str, Any]:
     return {
         "log": record.log_with(mail, now, text),
         "recipient_count": outbox.count_recipients(screened.kept),
-        "personalizations": msgspec.json.encode(screened.kept),
+        "personalizations": outbox.stored(screened.kept),
     }

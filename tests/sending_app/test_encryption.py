@@ -22,6 +22,7 @@ from tests.support.doctor import examine
 from tests.support.operators import sign_in_superuser
 from tests.support.sending.delivery import deliver, sendgrid_double
 from tests.support.sending.outbox_mails import mail, only_part, personalization, put_in_outbox
+from tests.support.sending.suppressions import suppress
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 
@@ -158,6 +159,21 @@ def test_parts_of_a_refused_mail_are_encrypted(
     assert deliver()["accepted"] == 1
     assert len(contents()) == 3
     assert all(encryption.key_of(content) for content in contents())
+
+
+def test_what_is_left_of_a_mail_to_a_suppressed_address_is_encrypted(
+    database: str, anymail: Callable[..., None], sendgrid: FakeSendGrid
+) -> None:
+    anymail(OUTBOX_ENCRYPTION_KEYS=[NEW], SUPPRESSION=True)
+    suppress("ann@example.com")
+    first, second = (mail("ann@example.com", "bob@example.com", batch=True) for _ in range(2))
+    put_in_outbox(first)  # as if suppressed after `send()`
+    outbox.keep(second, "default", 100, {"ann@example.com": "bounced"})
+    assert all(encryption.key_of(content) for content in contents())
+    assert deliver()["accepted"] == 2
+    assert all(encryption.key_of(content) for content in contents())
+    for request in sendgrid.accepted:
+        assert [one["to"] for one in request.body["personalizations"]] == [[{"email": "bob@example.com"}]]
 
 
 @pytest.mark.parametrize("page", ["change", "content", "attachment"])
