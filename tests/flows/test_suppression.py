@@ -27,7 +27,11 @@ def own_events(deployment: MailDeployment) -> list[tuple[str, str]]:
 def test_a_bounced_address_gets_no_further_mail_and_a_receiver_is_told(
     mail_deployment: MailDeployment,
 ) -> None:
-    mail_deployment.configure(SUPPRESSION="true", IGNORE_RECIPIENT_STATUS="true")
+    mail_deployment.configure(
+        SUPPRESSION="true",
+        IGNORE_RECIPIENT_STATUS="true",
+        UNSUBSCRIBE_URL=f"{mail_deployment.stack.url}mail/",
+    )
     mail_deployment.web()
     mail_deployment.worker()
     mail_deployment.mailer()
@@ -59,7 +63,11 @@ def test_a_bounced_address_gets_no_further_mail_and_a_receiver_is_told(
 
 @pytest.mark.quick
 def test_a_password_reset_passes_an_unsubscription_from_the_news(mail_deployment: MailDeployment) -> None:
-    mail_deployment.configure(SUPPRESSION="true", IGNORE_RECIPIENT_STATUS="true")
+    mail_deployment.configure(
+        SUPPRESSION="true",
+        IGNORE_RECIPIENT_STATUS="true",
+        UNSUBSCRIBE_URL=f"{mail_deployment.stack.url}mail/",
+    )
     suppress(mail_deployment, ANN, "unsubscribed", "news")
     suppress(mail_deployment, BOUNCES, "bounced", "")
 
@@ -76,7 +84,7 @@ def test_a_password_reset_passes_an_unsubscription_from_the_news(mail_deployment
 def test_a_mail_to_a_person_who_unsubscribes_before_the_post_is_rejected(
     mail_deployment: MailDeployment,
 ) -> None:
-    mail_deployment.configure(SUPPRESSION="true")
+    mail_deployment.configure(SUPPRESSION="true", UNSUBSCRIBE_URL=f"{mail_deployment.stack.url}mail/")
     mail_deployment.call("send", to=[ANN], unsubscribe_scope="news")
     suppress(mail_deployment, ANN, "unsubscribed", "news")
     mail_deployment.mailer()
