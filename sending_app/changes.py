@@ -134,7 +134,7 @@ def remove_suppressions() -> Change:
         count_left_alone=lambda _: Counter(),
         otherwise="left alone: ended already",
         warning="SendGrid may have these addresses in lists of its own, and then sends no mail to them. "
-        "This command removes them there too: manage.py suppressions sync --push",
+        "This command removes them there too: manage.py suppressions sync --push --apply",
         description="suppression removed",
     )
 

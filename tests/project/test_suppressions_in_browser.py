@@ -87,7 +87,7 @@ def test_an_operator_searches_an_address_and_removes_its_suppression(browser: Ch
     Select(browser.find_element(By.NAME, "action")).select_by_visible_text("Remove")
     press(browser, "Run")
     find(browser, ".would", "This would remove 1 of 1 suppression. Nothing is changed yet.")
-    find(browser, ".warning", "manage.py suppressions sync --push")
+    find(browser, ".warning", "manage.py suppressions sync --push --apply")
     assert_fits_a_phone_and_the_dark(browser)
     press(browser, "Remove")
     find(browser, ".messagelist", "Removed 1 of 1 suppression.")

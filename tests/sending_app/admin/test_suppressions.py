@@ -179,7 +179,7 @@ def test_an_operator_removes_a_suppression_after_a_confirmation(database: str, c
     assert f'href="{url}"' in page(client, MODEL, pk)
     preview = client.get(url)
     assert "This would remove 1 of 1 suppression." in preview.content.decode()
-    assert "manage.py suppressions sync --push" in preview.content.decode()
+    assert "manage.py suppressions sync --push --apply" in preview.content.decode()
     assert Suppression.objects.get().active
     (words,) = messages_of(confirm(client, preview, url))
     assert words.startswith("Removed 1 of 1 suppression.")

@@ -176,7 +176,7 @@ def test_remove_ends_the_suppressions_of_an_address(database: str) -> None:
     said = run("remove", "Ann@example.com", "nobody@example.com")
     assert "No suppression of nobody@example.com matches." in said
     assert "Removed 1 of 3 suppressions." in said
-    assert "manage.py suppressions sync --push" in said
+    assert "manage.py suppressions sync --push --apply" in said
     assert active() == {"bob@example.com"}
 
 
