@@ -199,5 +199,5 @@ def _missing_key(person: Person) -> str:
     try:
         _ = person.pseudonym
     except ImproperlyConfigured as error:
-        return f"{error}. Nobody can be erased until then. docs/personal-data.md says how to make a key."
+        return f"{str(error).rstrip('.')}. Nobody can be erased until then."
     return ""

@@ -64,7 +64,9 @@ class Command(Actions):
         self.write(f"{place}: {_in_words(numbers)}" for place, numbers in totals.items())
         self.write(notes)
         if options["yes"]:
-            self.stdout.write("Erased. Backups, and SendGrid, still have the person: docs/personal-data.md.")
+            self.stdout.write(
+                "Erased. Backups, SendGrid and your own tables may have the person: docs/personal-data.md."
+            )
         else:
             self.stdout.write("Nothing was changed. --yes erases.")
 

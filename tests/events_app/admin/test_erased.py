@@ -151,6 +151,7 @@ def test_without_a_key_the_page_names_the_setting(
         shown = post(operator, **fields)
         assert "PERSONAL_DATA_KEY" in shown
         assert "is not set" in shown
+        assert ".." not in shown.partition("is not set")[2].partition("</p>")[0]
     assert Event.objects.filter(recipient=ADDRESS).count() == 2
 
 
