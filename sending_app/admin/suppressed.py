@@ -10,7 +10,8 @@ from events_app.shared.escaping import one_line, without_addresses
 from events_app.shared.personal_data.pseudonyms import PERSONAL_DATA_KEY, pseudonym
 from sending_app.admin.viewer import MailViewer
 from sending_app.models import Suppression
-from sending_app.suppression.manual import GROUP, in_force, using
+from sending_app.suppression.manual import in_force, using
+from sending_app.suppression.scopes import GROUP
 
 #: The words of the reasons, by value.
 REASON_NAMES = {

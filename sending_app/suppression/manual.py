@@ -17,11 +17,9 @@ from sending_app.exceptions import InvalidAddress
 from sending_app.mail import MOST_SCOPE
 from sending_app.models import Suppression
 from sending_app.suppression.record import Word, record_words
+from sending_app.suppression.scopes import GROUP
 
 Reason = Suppression.Reason
-
-#: The beginning of the scope of an unsubscribe group of SendGrid. Digits follow.
-GROUP = "group:"
 
 #: Between the last word about a row and the word of the operator, who knows the row. SendGrid's clock may be
 #: ahead of the database's.

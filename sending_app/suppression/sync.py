@@ -19,8 +19,9 @@ from sending_app.api.suppression_lists import ADDED_AT_ONCE, Entry, RemoteList, 
 from sending_app.exceptions import InvalidAddress
 from sending_app.models import Suppression
 from sending_app.suppression.beginnings import beginnings, with_rows
-from sending_app.suppression.manual import GROUP, in_force, storable_address
+from sending_app.suppression.manual import in_force, storable_address
 from sending_app.suppression.record import Word, record_words
+from sending_app.suppression.scopes import GROUP
 
 Reason, Source = Suppression.Reason, Suppression.Source
 

@@ -61,7 +61,7 @@ def _keep(name: str, link: Link, previous: Suppression | None) -> None:
                 "timestamp": round(max(time.time(), before + _LATER), 3),
                 "sg_event_id": f"unsubscribe-{digest}",
                 MESSAGE_ID_ARG: link.message_id,
-                "unsubscribe_scope": link.scope,
+                own_events.SCOPE: link.scope,
                 own_events.MARK: own_events.UNSUBSCRIBED,
             }
         ]
