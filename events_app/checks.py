@@ -5,7 +5,7 @@ deployment.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,16 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.storage import FileSystemStorage
-from django.db import connections, router
+from django.db import DatabaseError, InterfaceError, connections, router
 from django.urls import NoReverseMatch, reverse
 
 from events_app import conf, leftovers, tasks
 from events_app.inbound import storage
 from events_app.middleware import KeepInboundMail
-from events_app.models import Event
+from events_app.models import ErasedPerson, Event
 from events_app.shared.checks import hint, missing_queues, names_in_anymail, not_chosen, unusable
 from events_app.shared.eager import EAGER_IN_TESTS, is_eager
+from events_app.shared.personal_data.pseudonyms import PERSONAL_DATA_KEY
 from events_app.shared.setting import Setting, registered
 from events_app.signals import inbound, tracking
 from events_app.views import bearer
@@ -92,6 +93,30 @@ def check_database(**_: Any) -> list[CheckMessage]:
             hint='Set OPTIONS = {"transaction_mode": "IMMEDIATE", "timeout": 20, '
             '"init_command": "PRAGMA journal_mode=WAL"}, or use PostgreSQL.',
             id="events_app.W004",
+        )
+    ]
+
+
+@register(Tags.database)
+def check_key_of_erased_persons(*, databases: Collection[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Check that the key of the pseudonyms is there while the database has erased persons."""
+    alias = router.db_for_write(ErasedPerson)
+    # Django 5.2 calls this also without `--database`, and without databases.
+    if alias not in (databases or ()) or unusable([PERSONAL_DATA_KEY, EAGER_IN_TESTS], "events_app.E001"):
+        return []
+    if PERSONAL_DATA_KEY.get() or is_eager():
+        return []
+    try:
+        if not ErasedPerson.objects.using(alias).exists():
+            return []
+    except (DatabaseError, InterfaceError):  # is away, or the migrations have not run yet
+        return []
+    return [
+        checks.Warning(
+            f"{PERSONAL_DATA_KEY.name} is not set, and the database has erased persons: their suppressions "
+            "do not hold, and later events of them are stored with their address.",
+            hint="Set the key with which they were erased.",
+            id="events_app.W026",
         )
     ]
 

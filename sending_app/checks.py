@@ -110,10 +110,19 @@ def check_retention_of_mails(**_: Any) -> list[CheckMessage]:
 
 @register(deploy=True)
 def check_suppression_is_on(**_: Any) -> list[CheckMessage]:
-    """Recommend to leave suppressed addresses out."""
+    """Recommend to leave suppressed addresses out. Warn if the unsubscribe page promises so."""
     sends = any(backend in (QUEUED, DIRECT) for backend in mail_backends().values()) and account.usable()
     if not sends or unusable([conf.SUPPRESSION], "sending_app.E001") or conf.SUPPRESSION.get():
         return []
+    if not unusable([conf.UNSUBSCRIBE_URL], "sending_app.E001") and conf.UNSUBSCRIBE_URL.get():
+        return [
+            checks.Warning(
+                "UNSUBSCRIBE_URL is set and SUPPRESSION is off: the unsubscribe page promises that no more "
+                "mail is sent, and send() sends it.",
+                hint="Turn SUPPRESSION on. Silence this warning if your own receiver ends the mail.",
+                id="sending_app.W007",
+            )
+        ]
     return [
         checks.Info(
             "SUPPRESSION is off: mail goes to addresses that bounced, complained of spam or unsubscribed.",

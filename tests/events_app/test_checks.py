@@ -15,6 +15,7 @@ from django.core.management.base import SystemCheckError
 from django.db import connections
 from django.http import HttpResponse
 from django.urls import path
+from django.utils import timezone
 from kombu import Queue
 from pytest_django import Settings
 
@@ -22,6 +23,7 @@ from events_app.checks import (
     check_database,
     check_event_queues,
     check_event_tasks_are_queued,
+    check_key_of_erased_persons,
     check_receiver_names,
     check_retention_of_events,
     check_webhook_settings,
@@ -29,10 +31,11 @@ from events_app.checks import (
 )
 from events_app.inbound import storage
 from events_app.leftovers import check_leftovers
+from events_app.models import ErasedPerson
 from events_app.signals import InboundSignal, ReceiverSignal
 from fake_sendgrid.webhook_sender import WebhookSender
 from sending_app.checks import check_mail_settings
-from tests.support.databases import Router
+from tests.support.databases import Router, database_away
 from tests.support.inbound.storages import use_folder, use_memory, use_storage
 from workers.app import app
 
@@ -56,10 +59,10 @@ def test_sound_settings_pass_the_checks(anymail: Callable[..., None]) -> None:
     assert ids() == []
 
 
+@pytest.mark.django_db
 def test_checks_are_registered() -> None:
-    assert {check_webhook_settings, check_database, check_event_queues, check_receiver_names} <= set(
-        checks.registry.registry.get_checks()
-    )
+    always = {check_webhook_settings, check_database, check_event_queues, check_receiver_names}
+    assert always | {check_key_of_erased_persons} <= set(checks.registry.registry.get_checks())
     deploy = {check_webhooks_accept_posts, check_event_tasks_are_queued, check_retention_of_events}
     assert not deploy & set(checks.registry.registry.get_checks())
     assert deploy <= set(checks.registry.registry.get_checks(include_deployment_checks=True))
@@ -289,6 +292,24 @@ def test_settings_for_tests_stop_no_command_and_are_errors_in_a_deployment(
         call_command("check", "--deploy", *arguments)
     found = set(re.findall(r"events_app\.E\d+", str(raised.value)))
     assert found == {"events_app.E004", "events_app.E005", "events_app.E008"}
+
+
+@pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+def test_erased_persons_without_the_key_are_a_warning(anymail: Callable[..., None], database: str) -> None:
+    def ids() -> list[str | None]:
+        return [found.id for found in check_key_of_erased_persons(databases=[database])]
+
+    assert ids() == []
+    ErasedPerson.objects.using(database).create(pseudonym="erased-1@erased.invalid", erased_at=timezone.now())
+    assert ids() == ["events_app.W026"]
+    assert check_key_of_erased_persons() == check_key_of_erased_persons(databases=["other"]) == []
+    with database_away(database):
+        assert ids() == []
+    for key in ("a-key-of-personal-data-for-tests-only", "short"):
+        anymail(PERSONAL_DATA_KEY=key)
+        assert ids() == []
+    anymail(PERSONAL_DATA_KEY="", EAGER_IN_TESTS=True)
+    assert ids() == []
 
 
 def test_postgresql_needs_no_sqlite_options(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,6 +103,15 @@ def test_a_deployment_that_sends_is_advised_to_leave_suppressed_addresses_out(
     assert found == [("sending_app.I001", checks.INFO)] * advised
 
 
+@pytest.mark.parametrize(("is_on", "found"), [(True, []), (False, [("sending_app.W007", checks.WARNING)])])
+def test_an_unsubscribe_page_whose_promise_send_does_not_keep_is_a_warning(
+    anymail: Callable[..., None], settings: Settings, is_on: bool, found: list[tuple[str, int]]
+) -> None:
+    anymail(UNSUBSCRIBE_URL="https://example.com/mail/", SUPPRESSION=is_on)
+    use_backend(settings, QUEUED)
+    assert [(one.id, one.level) for one in check_suppression_is_on()] == found
+
+
 def test_all_unusable_values_are_named_at_once(anymail: Callable[..., None]) -> None:
     anymail(SEND_MAX_AGE="long", SENDGRID_API_URL="nowhere", SENDGRID_API_KEY=None)
     found = check_mail_settings()
