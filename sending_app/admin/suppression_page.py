@@ -1,4 +1,4 @@
-"""The page of a suppression: why, since when, by whom, and the mails that were left out."""
+"""The page of a suppression: why, since when, by whom, and the mails that did not go to the address."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ _TONES = {"active": Tone.WARN, "expired": Tone.WAIT, "ended": Tone.WAIT}
 
 @dataclass(frozen=True)
 class RejectedLine:
-    """A mail that left the address out. `mail` and `since` are HTML."""
+    """A mail that did not go to the address. `mail` and `since` are HTML."""
 
     mail: str
     since: str
@@ -94,7 +94,7 @@ def _facts(row: Suppression, viewer: MailViewer) -> Iterator[tuple[str, str]]:
 
 
 def _rejected(row: Suppression) -> Iterator[RejectedLine]:
-    """The newest mails that left the address out."""
+    """The newest mails that left the address out, or that SendGrid dropped."""
     rows = Recipient.objects.filter(address=row.address, status="rejected").order_by("-pk")
     for recipient in rows[:MOST]:
         yield RejectedLine(
