@@ -8,6 +8,7 @@ from email import message_from_bytes, policy
 from pathlib import Path
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management.base import CommandError
 from pytest_django import Settings
 
@@ -24,6 +25,7 @@ from events_app.shared.personal_data import registry
 from events_app.shared.personal_data.person import Person
 from tests.support import personal_data
 from tests.support.commands import output_of
+from tests.support.documents import block
 from tests.support.events.stored_events import stream_entries
 from tests.support.inbound.mails import deliver_mails, keep_mail, sample_mail
 from tests.support.inbound.storages import keep_file, stored_files, use_folder, use_full_storage
@@ -246,3 +248,13 @@ def test_a_failed_place_is_a_command_error(database: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(registry, "places", [registry.Place("shops", fail, fail)])
     with pytest.raises(CommandError, match="The shop is closed"):
         output_of("erase", "ann@example.com", "--yes")
+
+
+def test_the_documented_place_erases_rows_of_a_receiver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "places", [])
+    User.objects.create(username="ann", email="Ann@Example.com")
+    User.objects.create(username="joann", email="joann@example.com")
+    exec(block("docs/personal-data.md", "Events and inbound mail"), {"Customer": User})
+    assert run(erasure.count([ANN]))["customers"] == 1
+    assert run(erasure.erase([ANN]))["customers"] == 1
+    assert [user.username for user in User.objects.all()] == ["joann"]

@@ -137,7 +137,9 @@ def test_the_page_leads_to_the_event_and_to_the_mails(database: str, client: Cli
     pk = suppressed()
     shown = page(client, MODEL, pk)
     assert f'href="{url_of("events_app.event")}?q=event-1"' in shown
-    assert f'href="{url_of("sending_app.mail", rejected)}"' in shown.partition("did not go to this address")[2]
+    assert (
+        f'href="{url_of("sending_app.mail", rejected)}"' in shown.partition("did not go to this address")[2]
+    )
     assert f'href="{url_of("sending_app.mail")}?suppression={pk}"' in shown
     assert "2 mails" in page(client, "sending_app.mail", suppression=pk)
     assert "1 mail" in page(client, "sending_app.mail", suppression=pk, outcome="rejected")
