@@ -7,7 +7,7 @@ commit and the delete in the stream.
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, cast
@@ -89,7 +89,10 @@ def store(entries: Sequence[Entry], lease: Lease) -> Stored:
     arrivals: dict[bytes, Arrival] = {}
     with _spans(entries) as traceparents:
         all_arrivals = list(_arrivals(entries, traceparents))
-        _pseudonymise(all_arrivals)
+        try:
+            _pseudonymise(all_arrivals)
+        except (DatabaseError, InterfaceError) as error:
+            raise DatabaseUnavailable(type(error).__name__) from error
         duplicate_rows = [
             arrival.row
             for arrival in all_arrivals
@@ -120,6 +123,7 @@ def store_for_any_worker(entry: Entry) -> None:
     """
     using = router.db_for_write(Event)
     arrivals = {arrival.row.key: arrival for arrival in _arrivals([entry])}
+    _pseudonymise(arrivals.values())
     new = [arrival for _, arrival in _insert(list(arrivals.values()), lease=None)]
     transaction.on_commit(lambda: _count_stored(new), using=using, robust=True)
 
@@ -177,13 +181,10 @@ def _arrivals(entries: Sequence[Entry], traceparents: Mapping[str, str] = {}) ->
             yield Arrival(row, event, traceparent=traceparent)
 
 
-def _pseudonymise(arrivals: list[Arrival]) -> None:
-    """Take erased persons out of events about their earlier mails. Raises DatabaseUnavailable."""
-    try:
-        mails = {(arrival.row.recipient, arrival.row.message_id) for arrival in arrivals if arrival.event}
-        erased = about_erased(mails, router.db_for_write(Event))
-    except (DatabaseError, InterfaceError) as error:
-        raise DatabaseUnavailable(type(error).__name__) from error
+def _pseudonymise(arrivals: Collection[Arrival]) -> None:
+    """Take erased persons out of events about their earlier mails. Raises database errors."""
+    mails = {(arrival.row.recipient, arrival.row.message_id) for arrival in arrivals if arrival.event}
+    erased = about_erased(mails, router.db_for_write(Event))
     for arrival in arrivals if erased else ():
         row = arrival.row
         if (row.recipient, row.message_id) in erased:

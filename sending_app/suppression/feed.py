@@ -4,6 +4,7 @@ A temporary refusal (`blocked`, `timed_out`, a deferral) and a refusal of the co
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -13,6 +14,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from events_app.shared import own_events
 from events_app.shared.addresses import comparable
 from events_app.shared.log import failures
+from events_app.shared.personal_data.pseudonyms import PERSONAL_DATA_KEY, pseudonym
 from events_app.signals import EventType, RejectReason, TrackingEvent
 from sending_app.compose.extra import MAX_ADDRESS
 from sending_app.mail import MOST_SCOPE
@@ -45,11 +47,22 @@ def apply_events(events: Sequence[TrackingEvent], received_at: Sequence[datetime
         words = [word for event, at in zip(events, received_at, strict=True) for word in words_of(event, at)]
         if words:
             with transaction.atomic(using=using()):
-                record_words(words, using())
+                record_words([*words, *_endings_for_erased(words)], using())
     except (OperationalError, InterfaceError, SoftTimeLimitExceeded):
         raise
     except Exception as error:  # noqa: BLE001 (the events must be stored)
         failures.report("The suppressions of %d events could not be recorded", len(events), error=error)
+
+
+def _endings_for_erased(words: Sequence[Word]) -> list[Word]:
+    """The words that end suppressions of erased persons who are customers again, under their pseudonyms."""
+    endings = [word for word in words if not word.active]
+    if not endings or not PERSONAL_DATA_KEY.get():
+        return []
+    hidden = [replace(word, address=pseudonym(word.address)) for word in endings]
+    rows = Suppression.objects.using(using()).filter(address__in={word.address for word in hidden})
+    known = {(row.address, row.scope, row.reason) for row in rows}
+    return [word for word in hidden if word.key in known]
 
 
 def words_of(event: TrackingEvent, received_at: datetime) -> Iterator[Word]:

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from events_app.shared import own_events
 from events_app.shared.addresses import comparable
+from events_app.shared.personal_data.pseudonyms import PERSONAL_DATA_KEY, pseudonym
 from events_app.signals import MESSAGE_ID_ARG
 from sending_app.models import Suppression
 from sending_app.outbox import using
@@ -32,13 +33,14 @@ def resubscribe(link: Link) -> None:
 
 
 def _suppression(link: Link) -> Suppression | None:
-    return (
-        Suppression.objects.using(using())
-        .filter(
-            address=comparable(link.address), scope=link.scope, reason=Suppression.Reason.UNSUBSCRIBED.value
-        )
-        .first()
+    """The suppression by an unsubscribe, if there was one: rather one that holds, else the newest."""
+    addresses = [comparable(link.address)]
+    if PERSONAL_DATA_KEY.get():
+        addresses.append(pseudonym(link.address))  # of a person who was erased since
+    rows = Suppression.objects.using(using()).filter(
+        address__in=addresses, scope=link.scope, reason=Suppression.Reason.UNSUBSCRIBED.value
     )
+    return max(rows, key=lambda row: (_is_in_force(row), row.decided_at), default=None)
 
 
 def _is_in_force(suppression: Suppression | None) -> bool:

@@ -14,6 +14,7 @@ from events_app.dispatch import erased, store
 from events_app.dispatch.leases import Lease
 from events_app.models import ErasedPerson, Event
 from events_app.normalize import read_event
+from events_app.shared import own_events
 from events_app.shared.database import DatabaseUnavailable, database_now
 from events_app.shared.personal_data import registry
 from events_app.shared.personal_data.person import Person
@@ -72,6 +73,19 @@ def test_a_later_event_has_the_pseudonym(database: str) -> None:
     assert row.timestamp is not None
     assert row.timestamp.timestamp() == 1784030400
     assert read_event(raw)[1] == event
+
+
+def test_a_later_event_of_ours_has_the_pseudonym(database: str) -> None:
+    """The person uses the link to unsubscribe of an earlier mail."""
+    erase(ANN, database)
+    ours = {
+        "event": "group_unsubscribe",
+        own_events.MARK: own_events.UNSUBSCRIBED,
+        "unsubscribe_scope": "news",
+    }
+    own_events.keep([{**CLICK, **ours, "sg_event_id": str(number)} for number in range(2)])
+    assert set(Event.objects.using(database).values_list("recipient", flat=True)) == {ANN.pseudonym}
+    assert not any(ANN.is_in(bytes(row.raw)) for row in Event.objects.using(database))
 
 
 @pytest.mark.parametrize("by", ["event_id", "content"])
