@@ -94,7 +94,7 @@ class SuppressionLists:
     pause: Callable[[float], None] = time.sleep
 
     def pages(self, path: str, before: datetime) -> Iterator[list[Entry]]:
-        """The entries of a list in pages. Entries without an address or a time are left out.
+        """The entries of a list in pages. Entries without an address, a time or the group are left out.
 
         Entries of after `before` are left out, so that new ones do not move the others between pages. The
         members of groups have no such filter.
@@ -107,7 +107,9 @@ class SuppressionLists:
             # an answer may have all entries.
             if page == previous:
                 return
-            yield [entry for entry in map(_entry, page) if entry]
+            entries = [entry for entry in map(_entry, page) if entry]
+            # Without a group a member would be suppressed for all mail.
+            yield [entry for entry in entries if path != MEMBERS or entry.group is not None]
             if len(page) != PAGE:
                 return
             offset, previous = offset + PAGE, page

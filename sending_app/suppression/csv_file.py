@@ -68,7 +68,8 @@ def read_words(file: TextIO, reason: Suppression.Reason | None, now: datetime) -
     separator = max(",;\t", key=header.count)
     names = next(csv.reader([header], delimiter=separator), [])
     columns = _Columns.named(names, has_reason=reason is not None)
-    reader = csv.reader(file, delimiter=separator)
+    # Strict: otherwise a cell whose quotation mark is open swallows the following lines without an error.
+    reader = csv.reader(file, delimiter=separator, strict=True)
     while True:
         number = reader.line_num + 2
         try:

@@ -1,5 +1,6 @@
 """SendGrid's suppression lists by its API: pages, rate limits, outages, and keys without a scope."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -255,6 +256,16 @@ def test_an_answer_that_has_every_entry_is_read_once(
 ) -> None:
     """SendGrid documents no `limit` for the members of groups."""
     monkeypatch.setattr(suppression_lists, "PAGE", 2)
-    body = b'[{"email": "ann@example.com", "created_at": 5}, {"email": "bob@example.com", "created_at": 5}]'
+    members = [{"email": f"{name}@example.com", "created_at": 5, "group_id": 7} for name in ("ann", "bob")]
+    body = json.dumps(members).encode()
     anymail(SENDGRID_API_KEY="SG.fake", SENDGRID_API_URL=serve(answering(body)).url)
     assert emails(operator.lists(), MEMBERS) == [["ann@example.com", "bob@example.com"]]
+
+
+def test_a_member_of_no_readable_group_is_left_out(
+    serve: Serve, operator: Operator, anymail: Callable[..., None]
+) -> None:
+    """Without a group the entry would stand for all mail."""
+    body = b'[{"email": "ann@example.com", "created_at": 5, "group_id": null}]'
+    anymail(SENDGRID_API_KEY="SG.fake", SENDGRID_API_URL=serve(answering(body)).url)
+    assert emails(operator.lists(), MEMBERS) == [[]]

@@ -158,6 +158,14 @@ def test_an_open_quotation_mark_costs_the_lines_of_its_cell() -> None:
     )
 
 
+@pytest.mark.parametrize("end", ["", 'cid@example.com,"user unknown"\n'])
+def test_an_open_quotation_mark_in_the_last_column_loses_no_line_silently(end: str) -> None:
+    """The cell goes on to the end of the file, or to the next quotation mark."""
+    (fault,) = read(f'email,reason\nann@example.com,"550\nbob@example.com,551\n{end}', Reason.BOUNCED)
+    assert isinstance(fault, BadLine)
+    assert "Is a quotation mark open?" in fault.why
+
+
 @pytest.mark.parametrize("text", ["", "ann@example.com\n", "reason,since\nspam,\n"])
 def test_a_file_without_a_header_says_which_columns_there_are(text: str) -> None:
     with pytest.raises(Unreadable, match="one of them address or email"):
