@@ -117,8 +117,8 @@ def test_the_scope_of_an_unsubscribe_of_ours_is_no_metadata() -> None:
 
 
 def test_a_recipient_left_out_is_described() -> None:
-    described = "The recipient was left out, as the address is suppressed: Bounced Address."
+    described = "The recipient was left out of the mail: Bounced Address."
     assert normalize(left_out()).description == described
     assert normalize(json.loads(json.dumps(left_out(reason="x@example.com")))).description == (
-        "The recipient was left out, as the address is suppressed."
+        "The recipient was left out of the mail."
     )

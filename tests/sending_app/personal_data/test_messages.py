@@ -15,13 +15,14 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples_of
 from hypothesis import strategies as st
 
+from events_app.shared.database import slices
 from events_app.shared.personal_data.person import Person
 from fake_sendgrid.server import FakeSendGrid
 from sending_app import encryption, outbox
 from sending_app.delivery import sender
 from sending_app.mail import AttachedFile, Personalization
 from sending_app.models import Attachment, Mail, MessageLabel, OpenCircuit, OutboxMessage, Recipient
-from sending_app.personal_data import messages
+from sending_app.personal_data import errors, messages
 from tests.support.examples import examples
 from tests.support.sending.delivery import deliver, sendgrid_double, take_lease
 from tests.support.sending.erasing import KEY, count, erase, traces
@@ -251,6 +252,25 @@ def test_after_the_erasure_a_mail_to_the_person_is_sent_again(database: str, sen
     put_in_outbox(mail())
     assert deliver() == {"accepted": 1}
     assert sendgrid.accepted[0].body["personalizations"][0]["to"] == [{"email": ANN}]
+
+
+def test_an_error_that_a_worker_writes_during_the_search_is_kept(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_in_outbox(mail(BOB))
+    Mail.objects.update(error=f"first {ANN}")
+    entries = [{"at": "2026-07-14T12:00:00+00:00", "what": what} for what in (f"to {ANN}", "refused")]
+
+    def read_then_write(*args: Any) -> Any:
+        for part in slices(*args):
+            Mail.objects.update(error=f"second {ANN}", log=entries)
+            yield part
+
+    monkeypatch.setattr(errors, "slices", read_then_write)
+    erase(ANN)
+    part = only_part()
+    assert part.error == f"second {ann()}"
+    assert [entry["what"] for entry in part.log] == [f"to {ann()}", "refused"]
 
 
 # --- Any mix of mails ---
