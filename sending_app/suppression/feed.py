@@ -13,6 +13,7 @@ from django.db import InterfaceError, OperationalError, transaction
 
 from events_app.shared import own_events
 from events_app.shared.addresses import comparable
+from events_app.shared.escaping import one_line
 from events_app.shared.log import failures
 from events_app.shared.personal_data.pseudonyms import PERSONAL_DATA_KEY, pseudonym
 from events_app.signals import EventType, RejectReason, TrackingEvent
@@ -69,7 +70,8 @@ def words_of(event: TrackingEvent, received_at: datetime) -> Iterator[Word]:
     """The word of the event about a suppression, if any."""
     decide = _DECISIONS.get(event.event_type)
     decision = decide(event) if decide else None
-    address = comparable(event.recipient or "")
+    # SendGrid tells of addresses that are none. Their text must not control a terminal.
+    address = comparable(one_line(event.recipient or ""))
     if decision and 0 < len(address) <= MAX_ADDRESS:
         scope, reason, active = decision
         yield Word(

@@ -49,6 +49,11 @@ def rows() -> list[tuple[str, str, str, bool]]:
     return sorted(Suppression.objects.values_list(*columns))
 
 
+def test_control_characters_of_an_invalid_address_are_escaped(database: str) -> None:
+    receive_events(raw("dropped", reason="Invalid", email="ann\x1b[31m\r@example.com"))
+    assert rows() == [("ann\\x1b[31m\\r@example.com", "", "invalid", True)]
+
+
 @pytest.mark.parametrize(
     ("event", "scope", "reason", "active"),
     [
