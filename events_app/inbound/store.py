@@ -68,7 +68,7 @@ def read_mail(mail: InboundMail) -> InboundEvent:
         mail.sender = comparable(sender.addr_spec if sender else "")[:320]
         mail.recipient = comparable(recipient or "")[:320]
         mail.subject = (message.subject or "")[:200]
-        mail.save(update_fields=["key", "message_id", "answers", "sender", "recipient", "subject"])
+        _save_columns(mail)
     # On every reading: a worker may have died, or lost the database, after saving the key.
     if mail.duplicate_of_id is None:
         _mark_duplicates(mail)
@@ -80,6 +80,15 @@ def read_mail(mail: InboundMail) -> InboundEvent:
         duplicate_of=None if mail.duplicate_of_id is None else str(mail.duplicate_of_id),
         esp_event=reading.fields,
     )
+
+
+def _save_columns(mail: InboundMail) -> None:
+    """Save what a reading has found. Raises Unreadable if a person was erased from the mail meanwhile."""
+    names = ("key", "message_id", "answers", "sender", "recipient", "subject")
+    columns = {name: getattr(mail, name) for name in names}
+    # An erasure changes the name of the file. Its columns must stay without the person.
+    if not InboundMail.objects.filter(pk=mail.pk, file=mail.file).update(**columns):
+        raise Unreadable(_ERASED_MAIL)
 
 
 INBOUND_MAILS = Kind("inbound mail", "inbound", PendingInboundDelivery, inbound, read_mail)

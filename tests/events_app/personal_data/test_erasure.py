@@ -16,8 +16,10 @@ from events_app import stream
 from events_app.decode import Unreadable
 from events_app.dispatch import store
 from events_app.dispatch.leases import Lease, lease_duration_ms
+from events_app.inbound import store as inbound_store
+from events_app.inbound.parse.post import ParsedPost
 from events_app.inbound.store import parse_mail
-from events_app.models import ErasedPerson, Event, PendingDelivery, PendingInboundDelivery
+from events_app.models import ErasedPerson, Event, InboundMail, PendingDelivery, PendingInboundDelivery
 from events_app.normalize import read_event
 from events_app.personal_data import erasure
 from events_app.personal_data.erasure import ErasureFailed, Progress
@@ -174,6 +176,25 @@ def test_an_erased_mail_keeps_its_key_and_loses_its_delivery(database: str, fold
     deliver_mails()
     again.refresh_from_db()
     assert (again.duplicate_of_id, bytes(again.key or b"")) == (first.pk, bytes(first.key or b""))
+
+
+def test_a_worker_that_reads_a_mail_meanwhile_brings_nothing_back(
+    database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_mail(sample_mail(subject="About ann@example.com"))
+
+    def parse_then_erase(mail: InboundMail) -> ParsedPost:
+        reading = parse_mail(mail)
+        run(erasure.erase([ANN]))
+        return reading
+
+    monkeypatch.setattr(inbound_store, "parse_mail", parse_then_erase)
+    deliver_mails()
+    assert personal_data.hits(ANN, folder) == []
+    row = InboundMail.objects.using(database).get()
+    assert row.key is not None
+    assert (row.sender, row.subject) == ("", "")
+    assert not PendingInboundDelivery.objects.using(database).exists()
 
 
 def test_an_address_that_only_a_parser_finds_is_found(database: str) -> None:
