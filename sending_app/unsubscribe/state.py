@@ -21,7 +21,8 @@ _LATER = 0.001
 def unsubscribe(link: Link) -> None:
     """Keep the event, unless the person has unsubscribed already. Raises database errors."""
     suppression = _suppression(link)
-    if not _is_in_force(suppression):
+    # A suppression for a time ends by itself. That of a person has no end.
+    if suppression is None or suppression.until is not None or not _is_in_force(suppression):
         _keep("group_unsubscribe", link, suppression)
 
 

@@ -3,12 +3,14 @@
 import logging
 import re
 import time
+from datetime import timedelta
 from http import HTTPStatus
 from unittest import mock
 
 import pytest
 from django.db import connections
 from django.test import Client
+from django.utils import timezone
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -16,6 +18,7 @@ from events_app.shared import own_events, redis
 from sending_app.models import Suppression
 from sending_app.unsubscribe import views
 from tests.support.databases import database_away
+from tests.support.sending.suppressions import suppress
 from tests.support.sending.unsubscribe_links import MESSAGE_ID, KeptEvents, link, path_of, token_of
 
 pytestmark = [
@@ -138,6 +141,17 @@ def test_an_undo_without_an_unsubscribe_keeps_no_event(client: Client, kept: Kep
 def test_the_url_of_the_undo_can_be_opened_too(client: Client) -> None:
     path = path_of()
     assert f'action="{path}"' in client.get(f"{path}/undo").content.decode()
+
+
+def test_an_unsubscribe_outlasts_a_suppression_for_a_time(
+    client: Client, kept: KeptEvents, database: str
+) -> None:
+    until = timezone.now() + timedelta(days=1)
+    suppress("ann@example.com", "unsubscribed", "news", until=until)
+    client.post(path_of(), ONE_CLICK)
+    assert Suppression.objects.using(database).get().until is None
+    client.post(path_of(), ONE_CLICK)
+    assert kept.names == ["group_unsubscribe"]
 
 
 def test_a_suppression_for_a_time_that_is_over_counts_as_none(
