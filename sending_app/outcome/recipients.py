@@ -6,17 +6,21 @@ first. Engagement (opened, clicked, complained, unsubscribed) is stored as separ
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+import msgspec
+from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 
 from events_app.shared.counting import count
 from events_app.shared.database import AnyOf
 from events_app.signals import EventType, TrackingEvent
 from sending_app import counters, outbox, sql
+from sending_app.encryption import Undecryptable
 from sending_app.hourly_counts import record_latencies
 from sending_app.models import Mail, Recipient
 from sending_app.outbox import using
@@ -123,23 +127,23 @@ def mark_rejected(left_out: Iterable[LeftOut], at: datetime, database: str) -> N
 
 
 def requeue_rejected(mail: Mail) -> None:
-    """Undo `mark_rejected` for the recipients that a rejected mail still has: the mail is due again."""
+    """Undo `mark_rejected` for the recipients that a rejected mail still has: the mail is due again.
+
+    For all its rejected recipients, if its content cannot be read.
+    """
     if mail.personalizations is None:
         return
-    personalizations = outbox.personalizations_of(mail)
-    ids = [UUID(personalization.id) for personalization in personalizations]
-    rejected = Recipient.objects.filter(
-        AnyOf("message_id", ids), mail=mail, rank=RANKED_STATUSES[EventType.REJECTED].rank
-    )
-    kept = {
-        (UUID(personalization.id), address)
-        for personalization in personalizations
-        for address in addresses_of([personalization])
-    }
-    pks = [row[0] for row in rejected.values_list("pk", "message_id", "address") if row[1:] in kept]
-    Recipient.objects.filter(AnyOf("pk", pks)).update(
-        status=QUEUED_HERE.status, rank=QUEUED_HERE.rank, status_at=None, reject_reason=""
-    )
+    rejected = Recipient.objects.filter(mail=mail, rank=RANKED_STATUSES[EventType.REJECTED].rank)
+    # With the key back, the lease must look at everybody whom the mail has.
+    with suppress(msgspec.MsgspecError, Undecryptable, ImproperlyConfigured):
+        kept = {
+            (UUID(personalization.id), address)
+            for personalization in outbox.personalizations_of(mail)
+            for address in addresses_of([personalization])
+        }
+        rows = rejected.values_list("pk", "message_id", "address")
+        rejected = Recipient.objects.filter(AnyOf("pk", [row[0] for row in rows if row[1:] in kept]))
+    rejected.update(status=QUEUED_HERE.status, rank=QUEUED_HERE.rank, status_at=None, reject_reason="")
 
 
 def requeue(mail: Mail | int) -> None:

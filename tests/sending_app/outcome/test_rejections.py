@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable
 
 import pytest
+from cryptography.fernet import Fernet
 from django.db import OperationalError, connections
 from django.test.utils import CaptureQueriesContext
 
@@ -11,6 +12,7 @@ from events_app import tasks
 from events_app.events import TrackingEvent
 from events_app.models import Event
 from events_app.shared import own_events
+from events_app.shared.personal_data.pseudonyms import pseudonym
 from events_app.signals import ReceiverSignal
 from fake_sendgrid.server import FakeSendGrid
 from sending_app import outbox
@@ -30,6 +32,8 @@ pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transactio
 State = Mail.State
 
 ANN, BOB = "ann@example.com", "bob@example.com"
+
+KEY = Fernet.generate_key().decode()
 
 
 @pytest.fixture(autouse=True)
@@ -223,6 +227,46 @@ def test_a_rejected_mail_that_is_retried_is_looked_up_again(database: str, sendg
     assert recipients_of(sendgrid) == [[ANN]]
     assert statuses() == [("queued", ""), ("rejected", "bounced")]
     assert only_part().finished_at is not None
+
+
+def test_the_suppression_of_an_erased_person_holds_when_a_mail_is_retried_or_sent_again(
+    database: str, sendgrid: FakeSendGrid, anymail: Callable[..., None]
+) -> None:
+    anymail(PERSONAL_DATA_KEY="k" * 32)
+    suppress(pseudonym(ANN), "unsubscribed")
+    put_in_outbox(mail(ANN))
+    assert deliver() == {"rejected": 1}
+    pk = only_part().pk
+    manual.retry_mails([pk])
+    assert deliver() == {"rejected": 1}
+    resend.resend_mails([pk], uuid.uuid4())
+    assert deliver() == {"rejected": 1}
+    assert sendgrid.requests == []
+
+
+def test_without_its_key_a_rejected_mail_that_is_retried_waits_and_is_looked_up_again(
+    database: str, sendgrid: FakeSendGrid, anymail: Callable[..., None]
+) -> None:
+    anymail(OUTBOX_ENCRYPTION_KEYS=[KEY])
+    row = rejected()
+    anymail(OUTBOX_ENCRYPTION_KEYS=[])
+    assert manual.retry_mails([row.pk])["retried"] == 1
+    assert deliver() == {"retry": 1}
+    anymail(OUTBOX_ENCRYPTION_KEYS=[KEY])
+    due_now()
+    assert deliver() == {"rejected": 1}
+
+
+def test_a_rejected_mail_without_its_key_costs_the_neighbours_no_feedback(
+    database: str, sendgrid: FakeSendGrid, anymail: Callable[..., None]
+) -> None:
+    anymail(OUTBOX_ENCRYPTION_KEYS=[KEY])
+    row = rejected()
+    put_in_outbox(mail("eve@example.com"))
+    anymail(OUTBOX_ENCRYPTION_KEYS=[])
+    receive_events(*(event_payload("delivered", one) for one in stored_recipients()))
+    assert Mail.objects.get(pk=row.pk).state == "accepted"
+    assert statuses() == [("delivered", "")] * 3
 
 
 def test_a_rejected_mail_without_content_is_not_retried(database: str, sendgrid: FakeSendGrid) -> None:
