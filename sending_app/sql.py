@@ -15,6 +15,7 @@ from django.db.models import Model
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from events_app.shared.personal_data.pseudonyms import PREFIX
 from sending_app.account import Account
 from sending_app.models import Mail, MessageLabel, OutboxMessage, Recipient, Suppression
 
@@ -130,11 +131,14 @@ SELECT address, scope, reason FROM sending_app_suppression
 WHERE address IN (SELECT {{each}}) AND scope IN ({{scopes}}) AND {_NOT_OVER}
 """  # noqa: S608 (conditions of ours)
 
-# Without the scopes, which are in the content: whoever posts looks closer.
+# Without the scopes, which are in the content: whoever posts looks closer. Also at each mail while an erased
+# person is suppressed: no database computes a pseudonym.
 _IS_ANY_SUPPRESSED = f"""EXISTS (
     SELECT 1 FROM sending_app_recipient AS recipient
     JOIN sending_app_suppression AS suppression ON suppression.address = recipient.address
     WHERE recipient.mail_id = sending_app_mail.id AND recipient.status <> 'rejected' AND {_NOT_OVER}
+) OR EXISTS (
+    SELECT 1 FROM sending_app_suppression WHERE address {{begins}} '{PREFIX}{{any}}' AND {_NOT_OVER}
 )"""  # noqa: S608 (conditions of ours)
 
 
@@ -212,6 +216,9 @@ def lease_mail(  # noqa: PLR0913 (of one statement)
     def for_each_account(form: str, separator: str) -> str:
         return separator.join(form.format(number) for number in range(len(lease_times)))
 
+    # The forms that an index serves.
+    is_sqlite = connections[database].vendor == "sqlite"
+    begins, any_text = ("GLOB", "*") if is_sqlite else ("LIKE", "%%")
     circuits_closed = _ALL_CIRCUITS_CLOSED.format(fingerprints=for_each_account("%(account{0})s", ", "))
     statement = _LEASE.format(
         now=time.format("now"),
@@ -220,9 +227,13 @@ def lease_mail(  # noqa: PLR0913 (of one statement)
         aliases=for_each_account("%(alias{0})s", ", "),
         may_post="TRUE" if is_probe else circuits_closed,
         order="paused_at IS NOT NULL, random()" if is_probe else "due",
-        lock="" if connections[database].vendor == "sqlite" else "FOR UPDATE SKIP LOCKED",
+        lock="" if is_sqlite else "FOR UPDATE SKIP LOCKED",
         columns=", ".join(str(field.column) for field in Mail._meta.concrete_fields),
-        is_any_suppressed=_IS_ANY_SUPPRESSED.format(now=time.format("now")) if looks_up else "FALSE",
+        is_any_suppressed=(
+            _IS_ANY_SUPPRESSED.format(now=time.format("now"), begins=begins, any=any_text)
+            if looks_up
+            else "FALSE"
+        ),
     )
     for mail in Mail.objects.using(database).raw(statement, {**parameters, **times}):
         annotations = vars(mail)  # the columns that are no field of the model

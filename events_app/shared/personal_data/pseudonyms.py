@@ -14,7 +14,9 @@ LEAST_KEY = 32
 #: A command that prints a key.
 MAKE_KEY = "python3 -c 'import secrets; print(secrets.token_hex(32))'"
 
-_PREFIX, _DOMAIN = "erased-", "@erased.invalid"
+#: The beginning of each pseudonym.
+PREFIX = "erased-"
+_DOMAIN = "@erased.invalid"
 
 
 def _key(value: object) -> str:
@@ -46,11 +48,11 @@ def pseudonym(address: str) -> str:
     same = in_ascii(comparable(address)).encode(errors="surrogatepass")
     # A key of BLAKE2b has 64 bytes at most.
     digest = blake2b(same, digest_size=16, key=_short(key))
-    return f"{_PREFIX}{digest.hexdigest()}{_DOMAIN}"
+    return f"{PREFIX}{digest.hexdigest()}{_DOMAIN}"
 
 
 def is_pseudonym(address: str) -> bool:
-    return address.startswith(_PREFIX) and address.endswith(_DOMAIN)
+    return address.startswith(PREFIX) and address.endswith(_DOMAIN)
 
 
 def _short(key: str) -> bytes:
