@@ -30,6 +30,13 @@ BODY_DAYS = 7
 
 State = Mail.State
 
+#: The recipients of mails that did not leave.
+_UNSENT = {
+    State.FAILED: Progress("failed", 1),
+    State.CANCELLED: Progress("failed", 1),
+    State.REJECTED: Progress("rejected", 5, reject_reason="bounced"),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Letter:
@@ -136,7 +143,7 @@ class MailWriter:
             message_id = UUID(int=rng.getrandbits(128), version=4)
             for customer, kind in ((letter.to, "to"), *((copied, "cc") for copied in letter.cc)):
                 count += 1
-                progress = Progress("failed", 1) if state in (State.FAILED, State.CANCELLED) else Progress()
+                progress = _UNSENT.get(state, Progress())
                 if state == State.ACCEPTED:
                     taken, progress = travel(rng, letter.journey, accepted_at, self.now)
                     origin = _Origin(plan.message, str(message_id), customer.address, x_message_id, index)

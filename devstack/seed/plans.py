@@ -9,6 +9,7 @@ from devstack.seed.customers import ANN, BOB, CAROL, DAVE, ERIN, FRANK, Customer
 from devstack.seed.journeys import AVERAGE_EVENTS, choose_journeys
 from devstack.seed.mails import DAY, Letter, Plan, State
 from devstack.seed.messages import invoice, shipped, to_many, to_one, welcome
+from sending_app.outbox import ALL_SUPPRESSED
 
 #: Most recipients of a mail.
 LARGEST_BATCH = 1000
@@ -128,6 +129,13 @@ def last_hour(rng: random.Random, customers: Sequence[Customer], now: float, wai
         at=now - 8 * MINUTE,
         state=State.CANCELLED,
         log=["by hand: cancelled"],
+    )
+    yield Plan(
+        message=welcome(90_214),
+        letters=[Letter(BOB, arrives)],
+        at=now - 6 * MINUTE,
+        state=State.REJECTED,
+        error=ALL_SUPPRESSED,
     )
     for number in range(waiting):
         yield Plan(

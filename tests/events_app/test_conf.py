@@ -9,6 +9,7 @@ from pytest_django import Settings
 from events_app import conf
 from events_app.shared import eager, redis
 from events_app.shared.log import failures
+from events_app.shared.personal_data import pseudonyms
 from events_app.shared.setting import Setting
 
 BARE = "SENDGRID_TRACKING_WEBHOOK_VERIFICATION_KEY"
@@ -131,5 +132,8 @@ def test_an_unusable_view_argument_raises_an_error_that_names_it() -> None:
 
 def test_every_setting_is_listed_for_the_checks() -> None:
     defined = {value for value in vars(conf).values() if isinstance(value, Setting)}
-    shared = {redis.REDIS_URL, redis.STREAM, eager.EAGER_IN_TESTS, failures.LOG_TRACEBACKS}
+    shared = {
+        *(redis.REDIS_URL, redis.STREAM, eager.EAGER_IN_TESTS, failures.LOG_TRACEBACKS),
+        pseudonyms.PERSONAL_DATA_KEY,
+    }
     assert defined | shared == set(conf.SETTINGS)

@@ -21,7 +21,7 @@ from sending_app.filters import (
     search_mails,
     search_recipients,
 )
-from sending_app.models import Mail, OutboxMessage, Recipient
+from sending_app.models import Mail, MessageLabel, OutboxMessage, Recipient
 from tests.support.plans import plan, scans
 from tests.support.sending.outbox_mails import all_parts, mail, only_part, put_in_outbox
 
@@ -224,6 +224,13 @@ def test_an_index_serves_a_filter_of_recipients(database: str, criteria: dict[st
     ],
 )
 def test_an_index_serves_a_filter_of_mails(database: str, criteria: dict[str, Any], index: str) -> None:
+    # In an almost empty table every index is as good.
+    message = put_in_outbox()
+    MessageLabel.objects.using(database).bulk_create(
+        MessageLabel(message=message, name="order", value=str(number)) for number in range(500)
+    )
+    with connections[database].cursor() as cursor:
+        cursor.execute("ANALYZE")
     rows = find_mails(MailCriteria(**criteria))
     assert index in plan(rows)
     assert not scans(rows)

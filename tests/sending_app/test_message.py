@@ -37,6 +37,7 @@ ARGUMENTS: dict[str, Any] = {
     "template_id": "d-1",
     "esp_extra": {"asm": {"group_id": 1}},
     "bulk": True,
+    "unsubscribe_scope": "news",
 }
 
 
