@@ -16,7 +16,7 @@ from sending_app.backends import in_memory
 from sending_app.backends.base import Mailer, refuse_local_sender
 from sending_app.compose import Composed
 from sending_app.exceptions import ConfigurationError
-from sending_app.mail import span_attributes
+from sending_app.mail import ComposedMail, span_attributes
 from sending_app.models import Mail
 from sending_app.outcome.rejections import record_left_out
 from sending_app.screening import Screened
@@ -56,6 +56,12 @@ class EmailBackend(Mailer):
                     f"{conf.ACCOUNTS.places()[0]}, or in the OPTIONS of a mailer in MAILERS; or use "
                     "sending_app.backends.direct.EmailBackend."
                 )
+
+    def _suppressed(self, mail: ComposedMail) -> dict[str, str]:
+        # A failure that `fail_silently` ignores must leave the caller's transaction usable. Any other is the
+        # caller's, as is its savepoint.
+        with transaction.atomic(using=outbox.using()) if self.fail_silently else nullcontext():
+            return super()._suppressed(mail)
 
     def _dispatch(
         self, message: Any, composed: Composed, suppressed: Mapping[str, str], screened: Screened

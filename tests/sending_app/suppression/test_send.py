@@ -239,6 +239,18 @@ def test_a_rollback_takes_the_rows_and_the_events(database: str, settings: Setti
     assert not Mail.objects.exists()
 
 
+def test_a_failed_look_that_is_ignored_leaves_the_callers_transaction_usable(
+    database: str, settings: Settings
+) -> None:
+    use_backend(settings, QUEUED)
+    with transaction.atomic(using=database):
+        with connections[database].cursor() as cursor:
+            cursor.execute("ALTER TABLE sending_app_suppression RENAME TO away")
+        assert connection_of(fail_silently=True).send_messages([django_message()]) == 0
+        assert not Mail.objects.exists()
+        transaction.set_rollback(True, using=database)
+
+
 def test_a_clean_mail_costs_one_query_more(
     database: str, settings: Settings, anymail: Callable[..., None]
 ) -> None:
