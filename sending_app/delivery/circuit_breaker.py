@@ -45,8 +45,21 @@ def start_probe(account: Account) -> bool:
     """Whether the caller makes the probe. Other workers wait until the probe must have had its answer."""
     now = database_now(using())
     half_open = OpenCircuit.objects.filter(account=account.fingerprint, probe_at__lte=now)
-    probe_time = timedelta(seconds=sum(account.timeout) + 10)
-    return bool(half_open.update(probe_at=now + probe_time))
+    return bool(half_open.update(probe_at=now + _probe_time(account)))
+
+
+def end_probe(account: Account) -> None:
+    """Let another mail probe: the caller's mail was not posted."""
+    now = database_now(using())
+    # Later: another post has opened the circuit for longer.
+    by_probe = OpenCircuit.objects.filter(
+        account=account.fingerprint, probe_at__lte=now + _probe_time(account)
+    )
+    by_probe.update(probe_at=now)
+
+
+def _probe_time(account: Account) -> timedelta:
+    return timedelta(seconds=sum(account.timeout) + 10)
 
 
 def probe_now(accounts: Sequence[str], operator: Operator = BY_HAND) -> Counter[str]:

@@ -127,6 +127,8 @@ def request_body(leased: LeasedMail) -> bytes:
 def _record(leased: LeasedMail, result: SendResult) -> None:
     mail = leased.mail
     if result.outcome == Outcome.REJECTED:
+        if leased.is_probe:
+            circuit_breaker.end_probe(leased.account)
         return  # recorded with the events about the recipients
     if result.outcome == Outcome.PAUSED:
         if not (result.may_be_about_the_mail and record.others_passed(mail)):

@@ -16,10 +16,11 @@ from events_app.shared.personal_data.pseudonyms import pseudonym
 from events_app.signals import ReceiverSignal
 from fake_sendgrid.server import FakeSendGrid
 from sending_app import outbox
+from sending_app.account import usable
 from sending_app.delivery import leases, reconcile
 from sending_app.exceptions import Outcome
 from sending_app.mail import ComposedMail
-from sending_app.models import Mail, Recipient, Suppression
+from sending_app.models import Mail, OpenCircuit, Recipient, Suppression
 from sending_app.outcome import manual, record, rejections, resend
 from tests.support.recorded_calls import recorded_signals
 from tests.support.sending.delivery import accepted_outcome, deliver, outcome_of, take_lease
@@ -108,6 +109,20 @@ def test_a_clean_mail_costs_no_query_more(
             deliver()
         numbers.append(len(queries))
     assert numbers[0] == numbers[1]
+
+
+def test_a_rejected_probe_lets_another_mail_probe_at_once(database: str, sendgrid: FakeSendGrid) -> None:
+    put_in_outbox(mail(ANN))
+    suppress(ANN)
+    now = only_part().created_at
+    (account,) = usable()
+    OpenCircuit.objects.create(
+        account=account.fingerprint, alias=account.alias, opened_at=now, probe_at=now, failures=1
+    )
+    assert deliver() == {"rejected": 1}
+    put_in_outbox(mail(BOB))
+    assert deliver() == {"accepted": 1}
+    assert not OpenCircuit.objects.exists()
 
 
 def test_a_suppression_in_another_scope_holds_nothing_back(database: str, sendgrid: FakeSendGrid) -> None:
