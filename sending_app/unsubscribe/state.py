@@ -54,7 +54,8 @@ def _keep(name: str, link: Link, previous: Suppression | None) -> None:
     """Keep an event of this name. `previous` is the state that the event changes."""
     before = previous.decided_at.timestamp() if previous else 0.0
     # The same for clicks at the same time, so that the event is stored once. Another for a later change.
-    facts = (name, link.message_id, link.address, link.scope, repr(before))
+    # Without the address, which the message id stands for: an erasure leaves the ids of events.
+    facts = (name, link.message_id, link.scope, repr(before))
     digest = blake2b("\0".join(facts).encode(), digest_size=16).hexdigest()
     own_events.keep(
         [

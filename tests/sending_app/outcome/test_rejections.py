@@ -61,6 +61,16 @@ def statuses() -> list[tuple[str, str]]:
     return [(one.status, one.reject_reason) for one in stored_recipients()]
 
 
+def test_the_id_of_an_event_does_not_let_anybody_check_an_address(database: str) -> None:
+    """An erasure leaves the ids of events and messages."""
+    put_in_outbox(mail(ANN, BOB))
+    suppress(ANN)
+    deliver()
+    event = Event.objects.get()
+    assert event.event_id != str(uuid.uuid5(uuid.UUID(event.message_id), ANN))
+    assert uuid.UUID(event.event_id)
+
+
 @pytest.mark.parametrize("content", [mail(ANN, BOB), mail(ANN, BOB, batch=True)], ids=["together", "batch"])
 def test_the_others_get_the_mail(
     database: str, sendgrid: FakeSendGrid, tracking: ReceiverSignal, content: ComposedMail

@@ -100,6 +100,17 @@ def test_two_clicks_at_once_have_one_event(client: Client, monkeypatch: pytest.M
     assert len(set(ids)) == 1
 
 
+def test_the_id_of_an_event_does_not_let_anybody_check_an_address(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An erasure leaves the ids of events and messages. The id of the message says which recipient."""
+    ids: set[str] = set()
+    monkeypatch.setattr(own_events, "keep", lambda events: ids.add(events[0]["sg_event_id"]), raising=False)
+    for address in ("ann@example.com", "bob@example.com"):
+        client.post(path_of(link(address)), ONE_CLICK)
+    assert len(ids) == 1
+
+
 def test_a_click_in_another_mail_of_the_stream_is_no_news(client: Client, kept: KeptEvents) -> None:
     client.post(path_of(), ONE_CLICK)
     client.post(
