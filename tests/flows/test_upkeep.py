@@ -11,6 +11,8 @@ from tests.support.flows.receivers_app import behaviours
 
 def test_retention_removes_old_events_and_keeps_pending_ones(deployment: Deployment) -> None:
     deployment.web()
+    # A look by the default retention would count as the look of this hour.
+    deployment.configure(EVENT_RETENTION_DAYS=0)
     keeping = deployment.worker(name="keeping")
     events = generate_events(20)
     failing = event_ids(events)[0]
