@@ -23,7 +23,7 @@ from events_app.shared import redis
 from events_app.shared.personal_data.person import Person
 from tests.support.events.stored_events import NOON, stream_entries
 from tests.support.inbound.mails import deliver_mails, keep_mail
-from tests.support.inbound.storages import keep_file, make_older
+from tests.support.inbound.storages import keep_file, now
 
 
 def base64_of(text: str) -> str:
@@ -98,7 +98,11 @@ def fill_inbound(address: str, folder: Path) -> None:
         pending.receivers = {"shop.answer": f"ValueError: {address}"}
         pending.error = f"Given up on {address}"
         pending.save()
-    make_older(folder, keep_file(json.dumps(codings(address)).encode()), timedelta(hours=2))
+    lost = folder / keep_file(json.dumps(codings(address)).encode())
+    # In the folder of its day: a file that is only said to be older would be of tomorrow after midnight.
+    earlier = folder / f"{(now() - timedelta(days=2)).date()}"
+    earlier.mkdir(exist_ok=True)
+    lost.rename(earlier / lost.name)
 
 
 def fill_others(address: str) -> None:

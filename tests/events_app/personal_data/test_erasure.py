@@ -237,7 +237,8 @@ def test_the_command_erases(database: str, folder: Path, caplog: pytest.LogCaptu
     output = output_of("erase", "ANN@example.com", "bo@example.net", "--yes")
     assert personal_data.hits(ANN, folder) == personal_data.hits(Person("bo@example.net"), folder) == []
     assert "inbound mails: 12 inbound mails" in output
-    assert "Redis rewrites its append-only file now" in output
+    # Refused while the rewrite of another test runs: the processes of the tests share the server.
+    assert "Redis rewrites its append-only file now" in output or "already in progress" in output
     assert f"{ANN.pseudonym.partition('@')[0]} is erased (user: None)" in caplog.messages
     assert not ANN.is_in(caplog.text)
 
