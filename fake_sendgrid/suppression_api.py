@@ -21,7 +21,7 @@ from fake_sendgrid.settings_api import read_object, sent
 from fake_sendgrid.settings_faults import Refused
 from fake_sendgrid.suppression_lists import Entry, Group, SuppressionLists
 
-#: The paths of this API begin with one of these.
+#: The beginnings of the paths of the API.
 PATHS = ("/v3/suppression/", "/v3/asm/")
 
 #: Entries of a page, at most.

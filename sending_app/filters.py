@@ -201,7 +201,7 @@ class SuppressionCriteria:
     scope: str | None = None
     #: Any of these sources.
     sources: tuple[str, ...] = ()
-    #: Suppressions that have ended, in place of those that hold.
+    #: Ended suppressions, in place of present suppressions.
     ended: bool = False
 
 

@@ -89,7 +89,7 @@ def _store_what_waits() -> Iterator[Progress]:
     """Store the events that wait in the stream. Workers call their receivers."""
     if is_eager():
         return
-    # A worker that died leaves its entries to others at the end of its lease.
+    # Another worker takes the entries of a dead worker after the lease.
     deadline = time.monotonic() + 2 * leases.lease_duration().total_seconds()
     try:
         newest = stream.newest_id()

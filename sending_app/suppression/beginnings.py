@@ -9,7 +9,7 @@ from sending_app.suppression.record import Word
 
 
 def with_rows(words: Sequence[Word], database: str) -> list[tuple[Word, Suppression | None]]:
-    """Each word with the row that it is about. One query.
+    """Each word with its row. One query.
 
     A word about an erased person gets the pseudonym, if a row has it: no list brings an erased address back.
     """

@@ -37,7 +37,7 @@ class Word:
 def record_words(words: Iterable[Word], database: str) -> int:
     """Record the words, and return the number of rows written. An older word changes nothing.
 
-    Of two words of one time, the one that suppresses wins.
+    Of two words of one time, the suppressing word wins.
     """
     newest: dict[Key, Word] = {}
     for word in words:

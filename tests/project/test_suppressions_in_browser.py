@@ -1,19 +1,14 @@
 """The pages of suppressed addresses, and the page that erases a person, in headless Chromium."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import django
 import pytest
-from django.contrib.auth.models import User
 from django.urls import reverse
-from pytest_django import Settings
-from pytest_django.live_server_helper import LiveServer
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
 
-from devstack import chromium
 from events_app.models import ErasedPerson
 from sending_app.models import Suppression
 from tests.support.browser import errors, find, needs_browser
@@ -26,28 +21,8 @@ pytestmark = [
     pytest.mark.django_db(databases=["default", "postgres"], transaction=True),
 ]
 
-PASSWORD = "a-password-for-tests-only"
 FITS = "return document.documentElement.scrollWidth <= document.documentElement.clientWidth"
 LIST = "admin:sending_app_suppression_changelist"
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Chrome]:
-    with chromium.running(tmp_path) as browser:
-        yield browser
-
-
-@pytest.fixture
-def site(settings: Settings, live_server: LiveServer, browser: Chrome) -> str:
-    """The address of the site, where an operator is logged in."""
-    settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = False  # the server has no TLS
-    User.objects.create_superuser("ann", password=PASSWORD)
-    browser.get(f"{live_server.url}/admin/")
-    for name, text in (("username", "ann"), ("password", PASSWORD)):
-        browser.find_element(By.NAME, name).send_keys(text)
-    browser.find_element(By.CSS_SELECTOR, "[type=submit]").click()
-    find(browser, "#user-tools", "LOG OUT")
-    return str(live_server.url)
 
 
 def press(browser: Chrome, text: str) -> None:
