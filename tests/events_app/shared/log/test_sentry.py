@@ -18,7 +18,7 @@ from sentry_sdk.integrations.logging import LoggingIntegration, unignore_logger
 from sentry_sdk.transport import Transport
 
 from devstack.stack import ROOT
-from events_app import conf
+from events_app import conf, signals
 from events_app.dispatch import dispatcher, kinds
 from events_app.dispatch.leases import Lease
 from events_app.inbound import store
@@ -168,7 +168,10 @@ def test_an_error_of_a_webhook_does_not_show_its_password(
         assert secret not in json.dumps(event)
 
 
-def test_failed_receivers_of_mails_are_an_event_each(sentry: Events) -> None:
+def test_failed_receivers_of_mails_are_an_event_each(
+    sentry: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals, "reported_signals", [])  # The one made here is no signal of the process.
     signal = ReportedSignal("post_send")
     signal.connect(shop)
     signal.send_robust(None, fields={"mail": 5, "message_ids": ["1"]})
