@@ -9,6 +9,7 @@ from typing import Any
 from django.utils.functional import Promise
 from django.utils.timezone import get_current_timezone, is_naive, make_aware
 
+from events_app.shared import own_events
 from events_app.shared.addresses import comparable
 from events_app.signals import MESSAGE_ID_ARG
 from sending_app.compose.addresses import parse_addresses
@@ -65,11 +66,16 @@ def build_body(attributes: Attributes, content_subtype: str, rules: Rules) -> di
 
 
 def custom_args(metadata: dict[str, Any], field: str, rules: Rules) -> dict[str, str]:
-    """Metadata as text. Raises SerializationError, and UnsupportedFeature for the name of our own id."""
+    """Metadata as text. Raises SerializationError, and UnsupportedFeature for a name that is ours."""
     if rules.generate_message_id and MESSAGE_ID_ARG in metadata:
         raise UnsupportedFeature(
             f"{field}[{MESSAGE_ID_ARG!r}] has the name under which SendGrid returns our own id: "
             "choose another, or set SENDGRID_GENERATE_MESSAGE_ID to False"
+        )
+    if own_events.MARK in metadata:
+        # SendGrid returns metadata in each event.
+        raise UnsupportedFeature(
+            f"{field}[{own_events.MARK!r}] has the name that marks events of this package: choose another"
         )
     return {name: as_text(written, f"{field}[{name!r}]") for name, written in metadata.items()}
 

@@ -236,6 +236,12 @@ def test_metadata_named_anymail_id_is_refused() -> None:
     assert body_of(untracked, metadata={"anymail_id": "1"})["custom_args"] == {"anymail_id": "1"}
 
 
+def test_metadata_with_the_mark_of_our_own_events_is_refused() -> None:
+    for has_message_ids in (True, False):
+        with pytest.raises(UnsupportedFeature, match=r"metadata\['sendgrid_pipeline'\] has the name"):
+            body_of(rules(generate_message_id=has_message_ids), metadata={"sendgrid_pipeline": "suppressed"})
+
+
 def test_tags_over_the_limits_of_sendgrid_are_refused() -> None:
     with pytest.raises(UnsupportedFeature, match="more than 10 tags"):
         body_of(tags=[str(number) for number in range(11)])

@@ -168,9 +168,7 @@ def test_an_error_of_a_webhook_does_not_show_its_password(
         assert secret not in json.dumps(event)
 
 
-def test_failed_receivers_of_mails_are_an_event_each(
-    sentry: Events, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_receivers_of_mails_are_an_event_each(sentry: Events, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signals, "reported_signals", [])  # The one made here is no signal of the process.
     signal = ReportedSignal("post_send")
     signal.connect(shop)
