@@ -5,8 +5,9 @@ look-up order of a name N: an argument of the view or the mail backend, `ANYMAIL
 if Anymail allows plain `N`, the default. Settings are read at every use, so tests can override settings.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from django.conf import settings
@@ -32,32 +33,35 @@ class Setting(Generic[T]):
 
     def get(self, argument: object = None, argument_of: str = "the view") -> T:
         """The value in force. Raises ImproperlyConfigured with the place and the fault of a bad value."""
-        for place, raw in self._values(argument, argument_of):
+        for number, raw in enumerate(self._values(argument)):
             if raw is not None:
                 try:
                     return self.read(raw)
                 except ValueError as error:
-                    raise ImproperlyConfigured(f"{place}: {error}") from None
+                    places = [f"{argument_of}'s argument for {self.name}", *self.places()]
+                    raise ImproperlyConfigured(f"{places[number]}: {error}") from None
         return self.default
 
     def is_set(self) -> bool:
         """Whether the project has set a value."""
-        return any(raw is not None for _, raw in self._values(None, ""))
+        return any(raw is not None for raw in self._values(None))
 
     def places(self) -> list[str]:
         """The places of the setting, in words. Messages to users name the first place."""
-        return [f"ANYMAIL[{self.name!r}]", *self._names()]
+        return [f"ANYMAIL[{self.name!r}]", *self._names]
 
-    def _values(self, argument: object, argument_of: str) -> Iterable[tuple[str, object]]:
-        """Each place in words, and the value there or None."""
-        yield f"{argument_of}'s argument for {self.name}", argument
-        yield f"ANYMAIL[{self.name!r}]", anymail().get(self.name)
-        for name in self._names():
-            yield name, getattr(settings, name, None)
+    def _values(self, argument: object) -> Iterator[object]:
+        """The value of the argument and of each place, or None."""
+        # Without the places in words: each post reads a dozen settings.
+        yield argument
+        yield anymail().get(self.name)
+        for name in self._names:
+            yield getattr(settings, name, None)
 
-    def _names(self) -> list[str]:
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
         """Its names as a setting of its own."""
-        return [f"ANYMAIL_{self.name}", *[self.name] * self.bare]
+        return (f"ANYMAIL_{self.name}", *[self.name] * self.bare)
 
 
 def anymail() -> Mapping[str, Any]:
