@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 SIGNATURE_HEADER = "X-Twilio-Email-Event-Webhook-Signature"
 TIMESTAMP_HEADER = "X-Twilio-Email-Event-Webhook-Timestamp"
 
+_ALGORITHM = ECDSA(Prehashed(SHA256()))
+
 
 @lru_cache(maxsize=64)
 def load_key(text: str) -> EllipticCurvePublicKey:
@@ -82,6 +84,6 @@ def verify_digest(keys: Iterable[str], *, timestamp: str, signature: str, digest
     der = base64.b64decode(signature)
     for key in keys:
         with suppress(InvalidSignature):
-            load_key(key).verify(der, digest, ECDSA(Prehashed(SHA256())))
+            load_key(key).verify(der, digest, _ALGORITHM)
             return True
     return False
