@@ -1,15 +1,15 @@
 """The base of both webhook views: the order of the work, and the refusals."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ImproperlyConfigured
 from django.db.transaction import non_atomic_requests
-from django.http import HttpRequest, HttpResponse
-from django.utils.decorators import method_decorator
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.decorators import classonlymethod
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
@@ -31,6 +31,11 @@ class WebhookResponse(HttpResponse):
     # Read by django/utils/log.py, `log_response`. The view logs each refusal as a warning. Django would log
     # each 503 again, as an error. But a 503 is normal here: SendGrid posts again.
     _has_been_logged = True
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # Without Django's CommonMiddleware nothing else would set it: `events_app.middleware`.
+        self["Content-Length"] = str(len(self.content))
 
 
 class Refusal(Exception):
@@ -58,9 +63,6 @@ _REASONS = {
 }
 
 
-# non_atomic_requests: with ATOMIC_REQUESTS, Django would fail before it calls the view while the database is
-# away.
-@method_decorator([csrf_exempt, login_not_required, non_atomic_requests], name="dispatch")
 class WebhookView(View, Generic[Content]):
     """Accepts posts, or answers with the reason for a refusal."""
 
@@ -69,6 +71,13 @@ class WebhookView(View, Generic[Content]):
     #: The webhook's name. It is stored with each post.
     webhook = ""
     basic_auth: str | Sequence[str] | None = None
+
+    @classonlymethod
+    def as_view(cls, **settings: Any) -> Callable[..., HttpResponseBase]:
+        # Not by `method_decorator`, which would wrap `dispatch` again for each post. non_atomic_requests:
+        # with ATOMIC_REQUESTS, Django would fail before it calls the view while the database is away.
+        view = super().as_view(**settings)
+        return csrf_exempt(login_not_required(non_atomic_requests(view)))
 
     def head(self, request: HttpRequest) -> HttpResponse:
         """Answer a check of the URL by SendGrid or a person."""
