@@ -75,6 +75,7 @@ if _HAS_CSP:
 MIDDLEWARE = [
     # First, because another middleware could respond with a status that makes SendGrid drop an inbound mail.
     "events_app.middleware.KeepInboundMail",
+    "events_app.middleware.AnswerEventWebhook",
     # Above what refuses a monitor's request: for its Host, or because it came over http.
     "events_app.monitoring.middleware.AnswerMonitors",
     "django.middleware.security.SecurityMiddleware",
