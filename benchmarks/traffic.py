@@ -1,11 +1,11 @@
 """Posts of SendGrid for our mails, made and signed before a measurement begins."""
 
 import random
+import socket
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPConnection
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
 from fake_sendgrid.events import Event, generate_events
@@ -77,16 +77,40 @@ def send(url: str, posts: Sequence[Post]) -> None:
 
 
 def send_in_turn(url: str, posts: Iterable[Post]) -> None:
-    """Post all over one connection, each as the iterable yields it."""
+    """Post all over one connection, each as the iterable yields it.
+
+    Not by http.client: it takes as much CPU time for a post as the measured server.
+    """
     address = urlsplit(url)
-    connection = HTTPConnection(address.hostname or "", address.port)
-    for body, headers in posts:
-        connection.request("POST", address.path, body, dict(headers))
-        answer = connection.getresponse()
-        answer.read()
-        if answer.status != 200:
-            raise RuntimeError(f"{url} answered a post with {answer.status}")
-    connection.close()
+    with (
+        socket.create_connection((address.hostname or "", address.port or 80)) as connection,
+        connection.makefile("rb") as answers,
+    ):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for body, headers in posts:
+            fields = {"Host": address.netloc, "Content-Length": len(body), **headers}
+            lines = [
+                f"POST {address.path} HTTP/1.1",
+                *(f"{name}: {value}" for name, value in fields.items()),
+            ]
+            connection.sendall("\r\n".join((*lines, "\r\n")).encode() + body)
+            status = _read_answer(answers)
+            if status != 200:
+                raise RuntimeError(f"{url} answered a post with {status}")
+
+
+def _read_answer(answers: BinaryIO) -> int:
+    """Read an answer that announces its length, as both deployments' answers do. Return its status."""
+    status = answers.readline().split(b" ")[1:2]
+    if not status:
+        raise ConnectionError("the server closed the connection without an answer")
+    length = 0
+    while line := answers.readline().rstrip():
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            length = int(value)
+    answers.read(length)
+    return int(status[0])
 
 
 def _mail(event: Event, rng: random.Random) -> Mail:
