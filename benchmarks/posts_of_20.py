@@ -22,7 +22,7 @@ def main() -> None:
         for stack in (ours, rival):
             traffic.send(stack.webhook_url, posts[:20])  # unmeasured: it fills caches
         rounds.report(
-            *rounds.alternate(lambda: _rate(ours, posts), lambda: _rate(rival, posts[:RIVALS]), rounds=5)
+            *rounds.alternate(lambda: _rate(ours, posts), lambda: _rate(rival, posts[:RIVALS]), rounds=9)
         )
 
 
