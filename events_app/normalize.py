@@ -4,12 +4,10 @@
 counts as missing. docs/events.md shows the tables to users.
 """
 
-import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
-from events_app.decode import Unreadable, decode_object, event_id
+from events_app.decode import Unreadable, decode_object, event_id, happened_at
 from events_app.shared import own_events
 from events_app.shared.database import clean
 from events_app.signals import MESSAGE_ID_ARG, EventType, RejectReason, TrackingEvent
@@ -79,12 +77,6 @@ OWN_KEYS = {
 #: Objects of metadata. Not seen in SendGrid's traffic, but some programs build such events.
 NESTED_METADATA = ("unique_args", "custom_args")
 
-#: The smallest timestamp read as milliseconds. A Single Send sample has milliseconds (Event Webhook
-#: Reference). In seconds this number is the year 5138, in milliseconds 1973.
-FIRST_MILLISECOND = 10**11
-
-_DIGITS = re.compile(r"[0-9]+(\.[0-9]+)?")
-
 #: The description of each event; "" stands for any unknown event.
 SENTENCES = {
     "": "SendGrid reported an event of a kind not known here",
@@ -145,7 +137,7 @@ def normalize(raw: dict[str, Any]) -> TrackingEvent:
     return TrackingEvent(
         event_type=EVENT_TYPES.get(name, EventType.UNKNOWN),
         message_id=_text(raw.get(MESSAGE_ID_ARG)) or _stripped(raw.get("smtp-id")),
-        timestamp=_timestamp(raw.get("timestamp")),
+        timestamp=happened_at(raw),
         event_id=_text(event_id(raw)),
         recipient=_stripped(raw.get("email")),
         metadata=_metadata(raw),
@@ -173,18 +165,6 @@ def _text(value: object) -> str | None:
 
 def _stripped(value: object) -> str | None:
     return (clean(value).strip() or None) if isinstance(value, str) else None
-
-
-def _timestamp(value: object) -> datetime | None:
-    if isinstance(value, str):
-        digits = _DIGITS.fullmatch(value.strip())
-        value = float(digits[0]) if digits else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        return None
-    try:
-        return datetime.fromtimestamp(value if value < FIRST_MILLISECOND else value / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def _tags(category: object) -> list[str]:

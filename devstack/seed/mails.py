@@ -21,6 +21,7 @@ from events_app.shared.hourly import Counts
 from events_app.signals import MESSAGE_ID_ARG
 from sending_app.hourly_counts import BOUNDS, LONGER
 from sending_app.mail import Personalization
+from sending_app.message_ids import time_ordered
 from sending_app.models import FINAL, LATENCY, Attachment, Mail, MessageLabel, OutboxMessage, Recipient
 
 DAY = 86_400
@@ -140,7 +141,7 @@ class MailWriter:
         personalizations = []
         count = 0
         for index, letter in enumerate(plan.letters):
-            message_id = UUID(int=rng.getrandbits(128), version=4)
+            message_id = time_ordered(int(plan.at * 1000), rng.getrandbits(74))
             for customer, kind in ((letter.to, "to"), *((copied, "cc") for copied in letter.cc)):
                 count += 1
                 progress = _UNSENT.get(state, Progress())
@@ -210,7 +211,7 @@ class MailWriter:
             own = f',"timestamp":{happened_at},"sg_event_id":"{event_id}",'.encode()
             row = (
                 *(
-                    dedupe_key({"sg_event_id": event_id}),
+                    dedupe_key({"sg_event_id": event_id, "timestamp": happened_at}),
                     step.event_type,
                     event_id,
                     origin.message_id,

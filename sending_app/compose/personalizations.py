@@ -1,6 +1,5 @@
 """Build personalizations: a single personalization, or in a batch one for each `to` recipient."""
 
-import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -15,6 +14,7 @@ from sending_app.compose.body import checked_headers, custom_args
 from sending_app.compose.plain import as_text
 from sending_app.exceptions import MissingDelimiters, SerializationError, UnsupportedFeature
 from sending_app.mail import Address, Personalization
+from sending_app.message_ids import new_message_id
 
 _ByAddress: TypeAlias = dict[str, dict[str, str]]
 
@@ -43,7 +43,7 @@ def read_recipients(attributes: Attributes, rules: Rules) -> Recipients:
 
 def for_all(recipients: Recipients) -> Personalization:
     """Build a personalization for all recipients together."""
-    return Personalization(id=_new_id(), **_without_duplicates(recipients.to, recipients))
+    return Personalization(id=new_message_id(), **_without_duplicates(recipients.to, recipients))
 
 
 def for_each(
@@ -58,7 +58,7 @@ def for_each(
     headers = finder(_each(attributes, "merge_headers", partial(checked_headers, rules=rules)), rules.idna)
     return [
         Personalization(
-            id=_new_id(),
+            id=new_message_id(),
             merge_data=merge_data(mailbox),
             metadata=metadata(mailbox),
             headers=headers(mailbox),
@@ -72,7 +72,7 @@ def from_dicts(written: Iterable[dict[str, Any]]) -> list[Personalization]:
     """Wrap the personalizations that the caller wrote in `esp_extra`."""
     return [
         Personalization(
-            id=_new_id(),
+            id=new_message_id(),
             to=_addresses(personalization["to"]),
             cc=_addresses(personalization.get("cc", [])),
             bcc=_addresses(personalization.get("bcc", [])),
@@ -80,10 +80,6 @@ def from_dicts(written: Iterable[dict[str, Any]]) -> list[Personalization]:
         )
         for personalization in written
     ]
-
-
-def _new_id() -> str:
-    return str(uuid.uuid4())
 
 
 def _each(attributes: Attributes, name: str, read: Callable[[Any, str], dict[str, str]]) -> _ByAddress:

@@ -8,6 +8,7 @@ from django.db import connections
 from django.db.models import Count, F, Sum
 
 from devstack.seed.fill import Figures, NotEmpty, fill
+from events_app.decode import dedupe_key
 from events_app.models import Event, InboundMail, PendingDelivery, PendingInboundDelivery
 from events_app.models import HourlyCount as HourlyEventCount
 from events_app.normalize import read_event
@@ -36,7 +37,8 @@ def test_there_are_as_many_rows_as_asked_for(filled: Figures) -> None:
 
 def test_each_event_is_read_as_the_columns_say(filled: Figures) -> None:
     for row in Event.objects.all():
-        _, event = read_event(bytes(row.raw))
+        fields, event = read_event(bytes(row.raw))
+        assert bytes(row.key) == dedupe_key(fields)
         read = (event.event_type, event.event_id, event.message_id, event.recipient, event.timestamp)
         assert read == (row.event_type, row.event_id, row.message_id, row.recipient, row.timestamp)
 

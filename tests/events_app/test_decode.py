@@ -4,6 +4,7 @@ import json
 import math
 import random
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events_app.decode import MAX_DEPTH, Unreadable, decode_object, dedupe_key, event_id, raw_key
+from events_app.decode import (
+    MAX_DEPTH,
+    Unreadable,
+    decode_object,
+    dedupe_key,
+    event_id,
+    happened_at,
+    raw_key,
+    time_bytes,
+)
+from events_app.shared import own_events
 from events_app.shared.database import clean
 from tests.support.strategies import any_object, any_text
 
@@ -179,9 +190,66 @@ def test_event_id_is_none_for_an_event_without_an_id() -> None:
 def test_dedupe_keys_are_stable_across_versions() -> None:
     """Keys are stored: another key for the same event stores it, and calls receivers, again."""
     event = {"sg_event_id": "Ab-_9", "event": "open", "timestamp": 1784000000}
-    assert dedupe_key(event).hex() == "9be917ba015c34e718343fa17b1705a4"
-    assert dedupe_key(event, "content").hex() == "5039657bae279551a1f5520120e78338"
-    assert raw_key(b"17").hex() == "d2b80fd387627b5d8dd3e83cd3bc11f2"
+    assert dedupe_key(event).hex() == "6a55ae009be917ba015c34e718343fa1"
+    assert dedupe_key(event, "content").hex() == "6a55ae005039657bae279551a1f55201"
+    assert raw_key(b"17").hex() == "00000000d2b80fd387627b5d8dd3e83c"
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "seconds"),
+    [
+        (1784000000, 1784000000),
+        (1784000000.0, 1784000000),
+        (1784000000.9999999, 1784000001),  # the stored time has microseconds
+        (1784000000.999999, 1784000000),
+        (" 1784000000 ", 1784000000),
+        ("1784000000.5", 1784000000),
+        (1784000000123, 1784000000),
+        (0, 0),
+        (2**32 - 1, 2**32 - 1),
+        (2**32, 0),
+        (253402300799, 253402300),  # milliseconds
+        (10**30, 0),
+        (float("nan"), 0),
+        (float("inf"), 0),
+        (-1, 0),
+        (True, 0),
+        (None, 0),
+        ("today", 0),
+        ([1784000000], 0),
+    ],
+)
+def test_a_key_begins_with_the_second_of_the_event(timestamp: object, seconds: int) -> None:
+    event = {"sg_event_id": "A1", "timestamp": timestamp}
+    for by in ("event_id", "content"):
+        assert dedupe_key(event, by)[:4] == seconds.to_bytes(4)
+    assert dedupe_key({"sg_event_id": "A1"})[:4] == dedupe_key({})[:4] == raw_key(b"")[:4] == bytes(4)
+
+
+@given(any_object, st.integers(0, 2**34) | st.floats() | st.text("0123456789. ", max_size=14) | st.booleans())
+def test_the_time_of_a_key_is_the_time_of_the_column(event: dict[str, Any], timestamp: object) -> None:
+    """A migration made keys from the column, and a repeat must still have the same key."""
+    event = {**event, "timestamp": timestamp}
+    at = happened_at(event)
+    stored = at and datetime.fromisoformat(at.isoformat(timespec="microseconds"))
+    for by in ("event_id", "content"):
+        assert dedupe_key(event, by)[:4] == time_bytes(stored)
+
+
+@given(st.lists(st.integers(0, 2**32 - 1), min_size=2, max_size=2), st.text(), st.text())
+def test_keys_are_in_the_order_of_the_events(seconds: list[int], one: str, other: str) -> None:
+    first, second = sorted(seconds)
+    if first < second:
+        keys = [
+            dedupe_key({"sg_event_id": id, "timestamp": at}) for at, id in ((first, one), (second, other))
+        ]
+        assert keys[0] < keys[1]
+
+
+@given(st.integers(0, 2**33), st.integers(0, 2**33))
+def test_an_event_of_ours_may_come_again_at_another_time(one: int, other: int) -> None:
+    ours = {"sg_event_id": "unsubscribe-1", own_events.MARK: own_events.UNSUBSCRIBED}
+    assert dedupe_key({**ours, "timestamp": one}) == dedupe_key({**ours, "timestamp": other})
 
 
 def test_duplicate_events_share_their_dedupe_key() -> None:

@@ -86,7 +86,7 @@ class Backend(SimpleTestCase):
         assert copied is not message
         for sent in (message, copied):
             ids = sent.anymail_status.message_id
-            assert uuid.UUID(ids).version == 4
+            assert uuid.UUID(ids).version == 7
             assert sent.anymail_status.status == {"queued"}
             assert sent.anymail_status.recipients.keys() == {"ann@example.com", "carl@example.com"}
             assert sent.sendgrid_requests == [

@@ -109,7 +109,7 @@ def without_ids(body: dict[str, Any]) -> dict[str, Any]:
     for one in found["personalizations"]:
         args = one.get("custom_args", {})
         if "anymail_id" in args:
-            assert uuid.UUID(args["anymail_id"]).version == 4
+            assert uuid.UUID(args["anymail_id"]).version == 7
             args["anymail_id"] = names.setdefault(args["anymail_id"], f"id-{len(names)}")
     return found
 
