@@ -3,11 +3,13 @@
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import psycopg
+from psycopg.errors import DuplicateDatabase
 from psycopg.sql import SQL, Identifier
 
 from devstack.stack import Stack
@@ -122,10 +124,11 @@ def _made(kind: type[S], name: str, **settings: str) -> S:
 
 
 def _create(database: str) -> str:
-    """Create an empty database and return its URL."""
+    """Create an empty database, unless there is one, and return its URL."""
     url = urlsplit(os.environ["BENCH_DATABASE_URL"])
     if url.scheme == "sqlite":
         return f"sqlite:///{folder()}/{database}.sqlite3?{urlencode(_SQLITE)}"
-    with psycopg.connect(url.geturl(), autocommit=True) as connection:
+    # `growth --keep` finds the database of an earlier run.
+    with psycopg.connect(url.geturl(), autocommit=True) as connection, suppress(DuplicateDatabase):
         connection.execute(SQL("CREATE DATABASE {}").format(Identifier(database)))
     return url._replace(path=f"/{database}").geturl()

@@ -6,10 +6,16 @@ The loop has no web server, stream, tasks, leases or receivers: only the work th
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 from benchmarks import counting, deployments, rounds, traffic
 from benchmarks.end_to_end import ROUNDS, Ours, rate
 from benchmarks.traffic import Traffic
+
+if TYPE_CHECKING:
+    from events_app.models import NewEvent
+    from events_app.signals import TrackingEvent
 
 #: Events of a round, the same as in `end_to_end_1000`.
 EVENTS = 30_000
@@ -49,35 +55,45 @@ def _store_batch(raws: Sequence[bytes]) -> None:
     from django.utils import timezone  # noqa: PLC0415
 
     from events_app import sql  # noqa: PLC0415
-    from events_app.decode import dedupe_key  # noqa: PLC0415
-    from events_app.models import NewEvent, PendingDelivery  # noqa: PLC0415
-    from events_app.normalize import read_event  # noqa: PLC0415
+    from events_app.models import PendingDelivery  # noqa: PLC0415
     from sending_app.outcome import events as outcome_events  # noqa: PLC0415
 
     now = timezone.now()
-    found = {dedupe_key(found): (raw, event) for raw in raws for found, event in [read_event(raw)]}
-    rows = [
-        NewEvent(
-            key=key,
-            event_type=event.event_type.value,
-            event_id=event.event_id or "",
-            message_id=event.message_id or "",
-            recipient=event.recipient or "",
-            timestamp=event.timestamp,
-            received_at=now,
-            webhook="tracking",
-            raw=raw,
-        )
-        for key, (raw, event) in found.items()
-    ]
+    found = new_events(raws, now)
     with transaction.atomic():
-        ids = sql.insert_new_events(rows, "default")
+        ids = sql.insert_new_events([row for row, _ in found.values()], "default")
         sql.insert_deliveries(list(ids.values()), 1, now, "default")
         events = [found[key][1] for key in ids]
         outcome_events.apply_events(events, [now] * len(events))
     for _ in ids:
         counting.count()
     PendingDelivery.objects.filter(pk__in=list(ids.values())).delete()
+
+
+def new_events(raws: Sequence[bytes], now: datetime) -> "dict[bytes, tuple[NewEvent, TrackingEvent]]":
+    """The rows of the events without duplicates, by key, each with the event."""
+    from events_app.decode import dedupe_key  # noqa: PLC0415
+    from events_app.models import NewEvent  # noqa: PLC0415
+    from events_app.normalize import read_event  # noqa: PLC0415
+
+    found = {dedupe_key(found): (raw, event) for raw in raws for found, event in [read_event(raw)]}
+    return {
+        key: (
+            NewEvent(
+                key=key,
+                event_type=event.event_type.value,
+                event_id=event.event_id or "",
+                message_id=event.message_id or "",
+                recipient=event.recipient or "",
+                timestamp=event.timestamp,
+                received_at=now,
+                webhook="tracking",
+                raw=raw,
+            ),
+            event,
+        )
+        for key, (raw, event) in found.items()
+    }
 
 
 if __name__ == "__main__":

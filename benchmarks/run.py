@@ -32,19 +32,20 @@ LONG = ("growth", "latency", "hostile")
 FOR_MILLIONS = ("shared_buffers=2GB", "max_wal_size=8GB", "checkpoint_timeout=15min", "wal_compression=on")
 
 USAGE = f"""usage: ./dev bench [ROW ...]
-       ./dev bench growth [EVENTS ...]
+       ./dev bench growth [--keep FOLDER] [EVENTS ...]
        ./dev bench latency [SECONDS]
        ./dev bench hostile
 
 Rows (default: all): {", ".join(row.name for row in ROWS)}.
 
-growth   what becomes slower with EVENTS stored events (default: 1000000), and the bytes of an event in Redis
-         and on disk
+growth   what becomes slower with EVENTS stored events (default: 1000000), and the bytes of an event in Redis,
+         in the WAL and on disk. With --keep the events stay in FOLDER, and the next run goes on with them
 latency  the time from a post to the receiver's call, at several loads of SECONDS each (default: 15)
 hostile  CPU time to parse inbound mails designed to be slow, and how it grows with their size"""
 
 
 def main(argv: list[str]) -> int:
+    kept, argv = _kept_folder(argv)
     long = next((name for name in LONG if argv[:1] == [name]), None)
     numbers = [word.replace("_", "") for word in argv[1:]]
     rows = [row for row in ROWS if row.name in argv or not argv]
@@ -55,7 +56,9 @@ def main(argv: list[str]) -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pipeline-bench-")))
         # Valkey and PostgreSQL write to disk before they answer.
         settings = FOR_MILLIONS if long == "growth" else ()
-        postgres = stack.enter_context(Postgres(folder, durable=True, settings=settings))
+        postgres = stack.enter_context(Postgres(kept or folder, durable=True, settings=settings))
+        if kept and postgres.data.parent != kept:
+            raise SystemExit(f"bench: PostgreSQL runs as {postgres.user}, who cannot enter {kept}.")
         valkey = stack.enter_context(Valkey(folder / "valkey"))
         machine = f"{_machine()}, {postgres.version}, SQLite {sqlite_version}, {valkey.version}"
         print(f"Measuring on {machine}.", flush=True)
@@ -68,6 +71,13 @@ def main(argv: list[str]) -> int:
         RESULTS.write_text(page(machine, results))
     print(json.dumps({result.row.name: result.as_json() for result in results}), flush=True)
     return 0
+
+
+def _kept_folder(argv: list[str]) -> tuple[Path | None, list[str]]:
+    """The folder of PostgreSQL that outlives the run, and the other arguments."""
+    if argv[:2] == ["growth", "--keep"] and len(argv) > 2:
+        return Path(argv[2]).resolve(), ["growth", *argv[3:]]
+    return None, argv
 
 
 def _environment(folder: Path, postgres: Postgres, valkey: Valkey) -> dict[str, str]:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from fake_sendgrid.events import Event, generate_events
 from fake_sendgrid.webhook_sender import WebhookSender, event_batch
+from sending_app.message_ids import time_ordered
 
 #: The events in a hundred that SendGrid posts twice.
 DUPLICATES = 5
@@ -17,7 +18,12 @@ DUPLICATES = 5
 #: Concurrent connections, enough to keep the web process busy.
 CONNECTIONS = 4
 
-#: Engagement events come about an hour later, duplicates some minutes later.
+#: The time of the first event, and the seconds between the first events of two seeds. A deployment's events
+#: come in the order of their times, so the traffic of a higher seed is newer.
+FIRST = 1_780_000_000
+_APART = 100_000
+
+#: Engagement events happen about an hour later, duplicates come some minutes later.
 _LATER = {"open": 3600, "click": 3600, "unsubscribe": 3600, "spamreport": 3600}
 _AGAIN = 300
 
@@ -44,20 +50,23 @@ class Traffic(NamedTuple):
     posts: list[Post]
 
 
-def make(sender: WebhookSender, count: int, size: int, seed: int) -> Traffic:
+def make(sender: WebhookSender, count: int, size: int, seed: int, start: int | None = None) -> Traffic:
     """Make `count` events of our mails and some duplicates, in signed posts of `size`.
 
-    The same seed makes the same events.
+    `start` is the Unix time of the first event; the default depends on the seed. A mail a second or so. The
+    same arguments make the same events.
     """
     rng = random.Random(seed)
-    events = generate_events(count, seed)
+    events = generate_events(count, seed, FIRST + seed * _APART if start is None else start)
     mails: dict[str, Mail] = {}
     for event in events:
         mail = mails.setdefault(event["anymail_id"], _mail(event, rng))
         event["anymail_id"] = str(mail.id)
+        if later := _LATER.get(event["event"]):
+            event["timestamp"] += int(rng.expovariate(1 / later))
     duplicates = rng.sample(events, count * DUPLICATES // 100)
-    comes = [(_comes_at(event, rng), event) for event in events]
-    comes += [(_comes_at(event, rng) + rng.expovariate(1 / _AGAIN), event) for event in duplicates]
+    comes = [(float(event["timestamp"]), event) for event in events]
+    comes += [(event["timestamp"] + rng.expovariate(1 / _AGAIN), event) for event in duplicates]
     comes.sort(key=lambda arrival: arrival[0])
     posted = [event for _, event in comes]
     return Traffic(list(mails.values()), events, signed(sender, posted, size))
@@ -115,9 +124,5 @@ def _read_answer(answers: BinaryIO) -> int:
 
 def _mail(event: Event, rng: random.Random) -> Mail:
     request, _, _ = event["sg_message_id"].partition(".")
-    return Mail(uuid.UUID(int=rng.getrandbits(128)), event["email"], request)
-
-
-def _comes_at(event: Event, rng: random.Random) -> float:
-    later = _LATER.get(event["event"])
-    return float(event["timestamp"]) + (rng.expovariate(1 / later) if later else 0)
+    sent_at = event["timestamp"] * 1000 - rng.randrange(1000)
+    return Mail(time_ordered(sent_at, rng.getrandbits(74)), event["email"], request)

@@ -31,13 +31,13 @@ def lead_keys_by_time(apps: Any, schema_editor: Any) -> None:
     Without this, an event that SendGrid posts again after the upgrade would be stored again. Older keys stay.
     A migration that was broken off can begin anew.
     """
-    connection = schema_editor.connection
-    events = apps.get_model("events_app", "Event").objects.using(connection.alias)
+    using = schema_editor.connection.alias
+    events = apps.get_model("events_app", "Event").objects.using(using)
     for pks in _slices(events):
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                with transaction.atomic(using=connection.alias):
-                    _change(events.filter(pk__in=pks), connection)
+                with transaction.atomic(using=using):
+                    _change(events.filter(pk__in=pks), schema_editor)
                 break
             except (IntegrityError, OperationalError):
                 # A worker has inserted one of the keys, or waits for this transaction as this waits for it.
@@ -57,7 +57,7 @@ def _slices(events: Any) -> Iterator[list[int]]:
         below = Q(pk__lt=rows[-1][0])
 
 
-def _change(events: Any, connection: Any) -> None:
+def _change(events: Any, schema_editor: Any) -> None:
     rows = events.order_by("pk").select_for_update().values_list("pk", "key", "timestamp", "webhook")
     changes = {}
     for pk, key, timestamp, webhook in rows:
@@ -68,8 +68,7 @@ def _change(events: Any, connection: Any) -> None:
     # Sorted, as workers insert: otherwise both would wait for each other.
     parameters = [value for key, pk in sorted(changes.items()) for value in (pk, key)]
     if parameters:
-        with connection.cursor() as cursor:
-            cursor.execute(_UPDATE.format(rows=", ".join(["(%s, %s)"] * len(changes))), parameters)
+        schema_editor.execute(_UPDATE.format(rows=", ".join(["(%s, %s)"] * len(changes))), parameters)
 
 
 def _first_bytes(at: datetime | None) -> bytes:
