@@ -113,7 +113,8 @@ class EventTables:
             print(f"  {stored + count:,} of {size:,} after {time.perf_counter() - began:.0f} s", flush=True)
         self._database.execute("VACUUM (ANALYZE) events_app_event")
         self._database.execute("CHECKPOINT")
-        return max(there, size)
+        stored: int = max(there, size)
+        return stored
 
     def _check_disk(self, count: int) -> None:
         row = self._database.execute("SHOW data_directory").fetchone()

@@ -240,10 +240,8 @@ def test_the_time_of_a_key_is_the_time_of_the_column(event: dict[str, Any], time
 def test_keys_are_in_the_order_of_the_events(seconds: list[int], one: str, other: str) -> None:
     first, second = sorted(seconds)
     if first < second:
-        keys = [
-            dedupe_key({"sg_event_id": id, "timestamp": at}) for at, id in ((first, one), (second, other))
-        ]
-        assert keys[0] < keys[1]
+        earlier, later = {"sg_event_id": one, "timestamp": first}, {"sg_event_id": other, "timestamp": second}
+        assert dedupe_key(earlier) < dedupe_key(later)
 
 
 @given(st.integers(0, 2**33), st.integers(0, 2**33))

@@ -46,10 +46,10 @@ def old_key(raw: bytes, by: str) -> bytes:
     except Unreadable:
         data, person = raw, b"sendgrid raw"
     else:
-        id = event_id(event) if by == "event_id" else None
+        sendgrid_id = event_id(event) if by == "event_id" else None
         facts = {name: fact for name, fact in event.items() if name != "sg_event_id"}
-        text = json.dumps(facts, sort_keys=True, separators=(",", ":")) if id is None else id
-        data, person = text.encode(), b"sendgrid facts" if id is None else b"sendgrid id"
+        text = sendgrid_id or json.dumps(facts, sort_keys=True, separators=(",", ":"))
+        data, person = text.encode(), b"sendgrid facts" if sendgrid_id is None else b"sendgrid id"
     return blake2b(data, digest_size=16, person=person).digest()
 
 
