@@ -34,7 +34,10 @@ class EventAdmin(Acting, WithEraseLink, OwnPage, MaskedAddresses):
     # Only the primary key has an index for the order of a list.
     sortable_by = ("id",)
     search_fields = ("recipient", "message_id")  # shows the search box; see `matching`
-    search_help_text = "An address or its beginning, a message id, an event's number or its id at SendGrid"
+    search_help_text = (
+        "An address or its beginning, a message id, an event's number; or, among the newest 100,000 events, "
+        "its id at SendGrid"
+    )
     ordering = ("-id",)
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Event]":
