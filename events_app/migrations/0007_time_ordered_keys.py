@@ -2,14 +2,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db import IntegrityError, OperationalError, migrations, transaction
+from django.db import IntegrityError, OperationalError, migrations
 from django.db.models import Q
 from django.utils import timezone
 
 #: Only the keys of these days change: SendGrid posts an event again for a day.
 _DAYS = timedelta(days=7)
 
-#: Rows of a transaction.
+#: Rows of a statement.
 _SLICE = 1000
 
 #: Attempts to change a slice, as workers may insert the same keys meanwhile.
@@ -31,16 +31,14 @@ def lead_keys_by_time(apps: Any, schema_editor: Any) -> None:
     Without this, an event that SendGrid posts again after the upgrade would be stored again. Older keys stay.
     A migration that was broken off can begin anew.
     """
-    using = schema_editor.connection.alias
-    events = apps.get_model("events_app", "Event").objects.using(using)
+    events = apps.get_model("events_app", "Event").objects.using(schema_editor.connection.alias)
     for pks in _slices(events):
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                with transaction.atomic(using=using):
-                    _change(events.filter(pk__in=pks), schema_editor)
+                _change(events.filter(pk__in=pks), schema_editor)
                 break
             except (IntegrityError, OperationalError):
-                # A worker has inserted one of the keys, or waits for this transaction as this waits for it.
+                # A worker has inserted one of the keys, or waits for this statement as this waits for it.
                 if attempt == _ATTEMPTS:
                     raise
 
@@ -58,9 +56,8 @@ def _slices(events: Any) -> Iterator[list[int]]:
 
 
 def _change(events: Any, schema_editor: Any) -> None:
-    rows = events.order_by("pk").select_for_update().values_list("pk", "key", "timestamp", "webhook")
     changes = {}
-    for pk, key, timestamp, webhook in rows:
+    for pk, key, timestamp, webhook in events.values_list("pk", "key", "timestamp", "webhook"):
         # An event of ours may come again at another time.
         first = _first_bytes(None if webhook == "own" else timestamp)
         if bytes(key[:4]) != first:
@@ -78,7 +75,7 @@ def _first_bytes(at: datetime | None) -> bytes:
 
 
 class Migration(migrations.Migration):
-    # Each slice is a transaction of its own, so that workers wait for none for long.
+    # Each statement is a transaction of its own, so that workers wait for none for long.
     atomic = False
 
     dependencies = [
