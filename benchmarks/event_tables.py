@@ -104,11 +104,11 @@ class EventTables:
         row = self._database.execute("SELECT count(*), coalesce(max(id), 0) FROM events_app_event").fetchone()
         assert row
         there, newest = row
-        self._check_disk(max(size - there, 0))
+        self.check_disk(max(size - there, 0))
         for stored in range(there, size, _STEP):
             count = min(_STEP, size - stored)
             first = newest + 1 + stored - there
-            self._database.execute(_fill(size, first, count, self.clock).encode())
+            self._database.execute(fill_statement(size, first, count, self.clock).encode())
             self.clock += count // A_SECOND + 1
             print(f"  {stored + count:,} of {size:,} after {time.perf_counter() - began:.0f} s", flush=True)
         self._database.execute("VACUUM (ANALYZE) events_app_event")
@@ -116,7 +116,8 @@ class EventTables:
         stored: int = max(there, size)
         return stored
 
-    def _check_disk(self, count: int) -> None:
+    def check_disk(self, count: int) -> None:
+        """Raise SystemExit if the server's disk has too little space for so many more events."""
         row = self._database.execute("SHOW data_directory").fetchone()
         assert row
         needed, free = count * _EVENT + _BESIDE, shutil.disk_usage(row[0]).free
@@ -127,7 +128,8 @@ class EventTables:
             )
 
 
-def _fill(size: int, first: int, count: int, start: int) -> str:
+def fill_statement(size: int, first: int, count: int, start: int) -> str:
+    """The INSERT of `count` events, out of `size`, from the Unix time `start`. `first` is a new number."""
     parts = {"first": first, "start": start, "a_second": A_SECOND}
     second = _SECOND.format(**parts)
     return _FILL.format(
