@@ -101,9 +101,11 @@ class EventTables:
         database was kept.
         """
         began = time.perf_counter()
-        row = self._database.execute("SELECT count(*), coalesce(max(id), 0) FROM events_app_event").fetchone()
-        assert row
-        there, newest = row
+        there: int
+        newest: int
+        ((there, newest),) = self._database.execute(
+            "SELECT count(*), coalesce(max(id), 0) FROM events_app_event"
+        ).fetchall()
         self.check_disk(max(size - there, 0))
         for stored in range(there, size, _STEP):
             count = min(_STEP, size - stored)
@@ -113,8 +115,7 @@ class EventTables:
             print(f"  {stored + count:,} of {size:,} after {time.perf_counter() - began:.0f} s", flush=True)
         self._database.execute("VACUUM (ANALYZE) events_app_event")
         self._database.execute("CHECKPOINT")
-        stored: int = max(there, size)
-        return stored
+        return max(there, size)
 
     def check_disk(self, count: int) -> None:
         """Raise SystemExit if the server's disk has too little space for so many more events."""

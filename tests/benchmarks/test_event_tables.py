@@ -32,6 +32,7 @@ def test_keys_and_message_ids_begin_with_the_time(database: str) -> None:
         assert bytes(row.key)[:4] == time_bytes(row.timestamp)
         message_id = uuid.UUID(row.message_id)
         assert (message_id.version, message_id.variant) == (7, uuid.RFC_4122)
+        assert row.timestamp
         assert 0 <= row.timestamp.timestamp() * 1000 - (message_id.int >> 80) + 1000 <= 2000
     assert len({row.message_id for row in rows}) == pytest.approx(2 * COUNT / 3, abs=2)
 
