@@ -15,6 +15,7 @@ COMMANDS = {
     "bench": "benchmarks.run",
     "chaos": "devstack.chaos",
     "check": "devstack.check",
+    "docs": "devstack.docs",
     "package": "devstack.package",
     "figures": "devstack.figures",
 }

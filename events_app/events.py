@@ -124,6 +124,7 @@ class InboundEvent:
 
     #: The mail. None only in an event that a test has made.
     message: "InboundMessage"
+    #: Always "inbound".
     event_type: str
     #: Made by this app. Unique to the mail, and the same in every call of a receiver. None only in an event
     #: that a test has made.

@@ -90,10 +90,11 @@ class HeldMail:
         self._path = f"holds/{number}"
 
     def wait_until_arrived(self, seconds: float = 10) -> None:
-        """Raises TimeoutError."""
+        """Wait until the request is here. Raises TimeoutError."""
         self._connection.send("POST", f"{self._path}/wait", Wait(seconds=seconds), patience=seconds)
 
     def release(self) -> None:
+        """Let the response go out."""
         self._connection.send("POST", f"{self._path}/release")
 
 
@@ -184,6 +185,7 @@ class Client:
         self._change(Options(hold_events=True))
 
     def release_events(self) -> None:
+        """Post the events that waited, and all later ones at once."""
         self._change(Options(hold_events=False))
 
     # Responses to mails

@@ -39,7 +39,11 @@ __all__ = [
 
 
 class MailError(Exception):
-    """Base class of errors about sending. Unknown attributes are None."""
+    """Base class of errors about sending.
+
+    `email_message` is the message. `status_code` and `response` (a `requests.Response`) are of SendGrid's
+    answer. Each is None if unknown.
+    """
 
     def __init__(
         self,
@@ -121,6 +125,8 @@ AnymailWarning = MissingDelimiters
 
 
 class Outcome(StrEnum):
+    """The outcome of an attempt to post a mail to SendGrid."""
+
     #: SendGrid has it.
     ACCEPTED = "accepted"
     #: SendGrid does not have it, but may accept a retry.
@@ -136,7 +142,7 @@ class Outcome(StrEnum):
 
 
 class APIError(MailError):
-    """SendGrid did not confirm a mail."""
+    """SendGrid did not confirm a mail. `outcome` is an `Outcome`, or None if unknown."""
 
     def __init__(self, *args: object, outcome: Outcome | None = None, **known: Any) -> None:
         super().__init__(*args, **known)
@@ -155,20 +161,20 @@ AnymailRequestsAPIError = RequestsAPIError
 
 
 class ConnectionFailed(RequestsAPIError, requests.ConnectionError):
-    pass
+    """The connection could not be made (`Outcome.RETRY`), or broke during the request (`Outcome.UNKNOWN`)."""
 
 
 class ProxyFailed(RequestsAPIError, requests.exceptions.ProxyError):
-    pass
+    """The HTTP proxy on the way to SendGrid failed."""
 
 
 class TLSFailed(RequestsAPIError, requests.exceptions.SSLError):
-    pass
+    """The TLS connection failed, such as for a certificate that is not valid."""
 
 
 class ConnectTimedOut(RequestsAPIError, requests.ConnectTimeout):
-    pass
+    """No connection within the first timeout of REQUESTS_TIMEOUT. SendGrid does not have the mail."""
 
 
 class ReadTimedOut(RequestsAPIError, requests.ReadTimeout):
-    pass
+    """No answer within the second timeout of REQUESTS_TIMEOUT. SendGrid may have the mail."""

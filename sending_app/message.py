@@ -40,7 +40,10 @@ STATUSES = frozenset(
 class RecipientStatus:
     """The status of the mail to an address."""
 
+    #: The id in SendGrid's events, a UUID as text; None if ids do not go to SendGrid.
     message_id: Hashable
+    #: "queued", "deferred", "delivered", "bounced", "rejected", "invalid", "failed", "unknown", or None before
+    #: the first answer.
     status: str | None
 
     def __post_init__(self) -> None:
@@ -87,20 +90,28 @@ class SendGridMessageMixin:
     envelope_sender: str | None
     #: Returned in each event. Text or numbers.
     metadata: Mapping[str, Any] | None
-    #: By address. With this attribute or the next two, each `to` recipient gets a separate mail.
+    #: Data of the template by address. With this attribute or the next two, each `to` recipient gets a separate
+    #: mail.
     merge_data: Mapping[str, Mapping[str, Any]] | None
+    #: `metadata` of a recipient, by address.
     merge_metadata: Mapping[str, Mapping[str, Any]] | None
+    #: Headers of a recipient's mail, by address.
     merge_headers: Mapping[str, Mapping[str, Any]] | None
     #: For all recipients; `merge_data` overrides this.
     merge_global_data: Mapping[str, Any] | None
+    #: Up to 10 texts of 1 to 255 printable ASCII characters; SendGrid's categories.
     tags: Sequence[str] | None
+    #: Whether SendGrid counts openings. Unset: the setting of the SendGrid account applies.
     track_opens: bool | None
+    #: Whether SendGrid counts clicks. Unset: the setting of the SendGrid account applies.
     track_clicks: bool | None
-    #: Aliases of the two attributes above.
+    #: An alias of `track_opens`.
     open_tracking: bool | None
+    #: An alias of `track_clicks`.
     click_tracking: bool | None
     #: A time without a zone is in Django's current zone; a number counts seconds since 1970.
     send_at: datetime | date | float | None
+    #: The id of a template at SendGrid; of a dynamic template, it begins with "d-".
     template_id: str | None
     #: Merged into the request; overrides all attributes above.
     esp_extra: Mapping[str, Any] | None

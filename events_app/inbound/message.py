@@ -37,7 +37,10 @@ class InboundMessage(ConstructibleMessage):
 
     #: The sender in the envelope; "" for delivery reports, None if SendGrid named no sender.
     envelope_sender: str | None = None
+    #: Whether the mail is spam: by SendGrid's report, else by the mail's headers, which any sender can write.
+    #: None without both.
     spam_detected: bool | None = None
+    #: SendGrid's score; None without a spam check.
     spam_score: float | None = None
     #: SendGrid's SPF result, such as "pass".
     spf: str | None = None
@@ -105,10 +108,12 @@ class InboundMessage(ConstructibleMessage):
 
     @property
     def to(self) -> list[Address]:
+        """The addresses in To."""
         return self.get_address_header("To")
 
     @property
     def cc(self) -> list[Address]:
+        """The addresses in Cc."""
         return self.get_address_header("Cc")
 
     @property
@@ -118,6 +123,7 @@ class InboundMessage(ConstructibleMessage):
 
     @property
     def subject(self) -> str | None:
+        """The subject on one line; None without the header."""
         subject = self["Subject"]
         return None if subject is None else one_line(str(subject))
 

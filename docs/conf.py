@@ -1,0 +1,82 @@
+"""Sphinx's configuration: `./dev docs` builds the site of these pages."""
+
+import sys
+import tomllib
+from pathlib import Path
+
+import django
+from django.conf import settings
+from sphinx.application import Sphinx
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+# The API reference imports the apps.
+settings.configure(
+    INSTALLED_APPS=[
+        "django.contrib.auth",
+        "django.contrib.contenttypes",
+        "events_app",
+        "sending_app",
+    ],
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+    DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+)
+django.setup()
+
+_about = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+project = _about["name"]
+version = release = _about["version"]
+copyright = "the contributors of django-sendgrid-pipeline"  # noqa: A001 (Sphinx's name)
+html_title = f"{project} {version}"
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
+html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_js_files = ["site.js"]
+html_show_sphinx = False
+html_copy_source = False
+templates_path: list[str] = []
+
+# Headings have the anchors that the hosts of repositories give them.
+myst_heading_anchors = 6
+myst_links_external_new_tab = False
+
+# Docstrings have names in single backticks.
+default_role = "literal"
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+python_use_unqualified_type_names = True
+maximum_signature_line_length = 80
+# Names of other packages lead nowhere, because this site needs no network. Ours must have a target.
+nitpick_ignore_regex = [
+    (r"py:.*", r"(?!events_app\.|sending_app\.|fake_sendgrid\.).*"),
+    (r"py:.*", r"events_app\.shared\.personal_data\.person\.Person"),
+]
+toc_object_entries_show_parents = "hide"
+
+pygments_style = "friendly"
+pygments_dark_style = "monokai"
+# A block without a language is output, a picture of text, or several commands with their output.
+highlight_language = "none"
+copybutton_selector = "div:not(.highlight-none):not(.highlight-default) > div.highlight > pre"
+
+#: Pages outside this folder, which pages here include. Links to them work in the repository too.
+INCLUDED = {
+    "](../README.md#try-it)": "](first-hour.md)",
+    "](../CHANGELOG.md": "](changelog.md",
+    "](../benchmarks/results.md": "](benchmarks.md",
+}
+
+
+def link_to_including_pages(_app: Sphinx, _name: str, content: list[str]) -> None:
+    for link, here in INCLUDED.items():
+        content[0] = content[0].replace(link, here)
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("source-read", link_to_including_pages)
