@@ -1,6 +1,6 @@
-"""`./dev up`: runs a whole deployment in the foreground, on free ports, until Ctrl-C.
+"""`./dev up [APP ...]`: runs a whole deployment in the foreground, on free ports, until Ctrl-C.
 
-Its database, the data of its Valkey and its secrets stay in `.dev/` for the next run.
+The apps are those with the receivers, beside `events_app`; without one, it is the example app. Its database, the data of its Valkey and its secrets stay in `.dev/` for the next run.
 """
 
 import fcntl
@@ -27,8 +27,8 @@ STOP_GRACE = 3
 
 
 def main(argv: list[str]) -> int:
-    if argv:
-        print("usage: ./dev up", file=sys.stderr)
+    if not all(map(_is_import_path, argv)):
+        print("usage: ./dev up [APP ...]", file=sys.stderr)
         return 2
     folder = FOLDER
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
             )
             return 1
         try:
-            processes = _start(stack, folder)
+            processes = _start(stack, folder, argv or ["example_app"])
         except (RuntimeError, TimeoutError) as failure:
             print(
                 f"{failure}\nThe logs are in {folder}. Remove it if an earlier version made its database.",
@@ -62,7 +62,11 @@ def main(argv: list[str]) -> int:
     return 1
 
 
-def _start(stack: ExitStack, folder: Path) -> list[Process]:
+def _is_import_path(word: str) -> bool:
+    return all(name.isidentifier() for name in word.split("."))
+
+
+def _start(stack: ExitStack, folder: Path, apps: list[str]) -> list[Process]:
     sendgrid = stack.enter_context(
         FakeSendGrid(
             sender=WebhookSender.from_key_file(folder / "sendgrid.pem"),
@@ -74,7 +78,7 @@ def _start(stack: ExitStack, folder: Path) -> list[Process]:
     )
     site.add_to(sendgrid, keep=1000)
     valkey = stack.enter_context(Valkey(folder / "valkey"))
-    deployment = Stack(folder, _environment(folder, valkey, sendgrid))
+    deployment = Stack(folder, _environment(folder, valkey, sendgrid, apps))
     print(
         f"Starting {valkey.version}, a SendGrid, web, workers, beat, flower. Logs and data are in {folder}.",
         flush=True,
@@ -118,11 +122,11 @@ def _stopped_in_time(deployment: Stack) -> Iterator[None]:
         print("Stopped.", flush=True)
 
 
-def _environment(folder: Path, valkey: Valkey, sendgrid: FakeSendGrid) -> dict[str, str]:
+def _environment(folder: Path, valkey: Valkey, sendgrid: FakeSendGrid, apps: list[str]) -> dict[str, str]:
     return {
         "DJANGO_DEBUG": "1",
         "DJANGO_SECRET_KEY": _secret(folder / "secret-key", length=50),
-        "DJANGO_EXTRA_APPS": "example_app",
+        "DJANGO_EXTRA_APPS": ",".join(apps),
         "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
         "REDIS_URL": valkey.url(0),
         "CELERY_BROKER_URL": valkey.url(1),
