@@ -11,7 +11,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "build" / "docs"
 
-#: -E: read every page again, because pages show docstrings and settings. -n: each reference must have a target.
+#: `--fresh-env` reads every page again: the API reference changes with the code. `--nitpicky` wants a target
+#: for each name of the code.
 STRICT = ("--fail-on-warning", "--keep-going", "--nitpicky", "--fresh-env", "--quiet")
 
 
@@ -20,8 +21,8 @@ def main(argv: list[str]) -> int:
         print("usage: ./dev docs", file=sys.stderr)
         return 2
     shutil.rmtree(SITE, ignore_errors=True)
-    command = [sys.executable, "-m", "sphinx", *STRICT, "--jobs", "auto", ROOT / "docs", SITE]
-    if subprocess.run(command, check=False).returncode:
+    sphinx = (sys.executable, "-m", "sphinx", *STRICT, "--jobs", "auto")
+    if subprocess.run([*sphinx, ROOT / "docs", SITE], check=False).returncode:
         print("docs: failed", file=sys.stderr)
         return 1
     print(f"docs: built; open {SITE.relative_to(ROOT)}/index.html")

@@ -1,6 +1,7 @@
 """`./dev up [APP ...]`: runs a whole deployment in the foreground, on free ports, until Ctrl-C.
 
-The apps are those with the receivers, beside `events_app`; without one, it is the example app. Its database, the data of its Valkey and its secrets stay in `.dev/` for the next run.
+The apps have the receivers; without one, it is the example app. The database, the data of Valkey and the
+secrets stay in `.dev/` for the next run.
 """
 
 import fcntl

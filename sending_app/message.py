@@ -42,7 +42,7 @@ class RecipientStatus:
 
     #: The id in SendGrid's events, a UUID as text; None if ids do not go to SendGrid.
     message_id: Hashable
-    #: "queued", "deferred", "delivered", "bounced", "rejected", "invalid", "failed", "unknown", or None before
+    #: "queued", "deferred", "delivered", "bounced", "rejected", "invalid", "failed", "unknown"; None before
     #: the first answer.
     status: str | None
 
@@ -90,8 +90,8 @@ class SendGridMessageMixin:
     envelope_sender: str | None
     #: Returned in each event. Text or numbers.
     metadata: Mapping[str, Any] | None
-    #: Data of the template by address. With this attribute or the next two, each `to` recipient gets a separate
-    #: mail.
+    #: Data of the template, by address. With this attribute or the next two, each `to` recipient gets a
+    #: separate mail.
     merge_data: Mapping[str, Mapping[str, Any]] | None
     #: `metadata` of a recipient, by address.
     merge_metadata: Mapping[str, Mapping[str, Any]] | None

@@ -8,7 +8,13 @@ import pytest
 
 from tests.support.documents import ROOT, Block, blocks
 
-PAGES = ("docs/first-hour.md", "docs/deploy.md", "docs/host-project.md", "docs/backup.md", "docs/sendgrid-console.md")
+PAGES = (
+    "docs/first-hour.md",
+    "docs/deploy.md",
+    "docs/host-project.md",
+    "docs/backup.md",
+    "docs/sendgrid-console.md",
+)
 
 #: Blocks that no test runs, by document, heading and number.
 NOT_RUN: dict[tuple[str, str, int], str] = {}

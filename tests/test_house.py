@@ -17,6 +17,7 @@ from kombu import Queue
 from devstack import stack as devstack_stack
 from events_app import conf
 from events_app.dispatch import leases
+from events_app.shared import setting as setting_places
 from sending_app import conf as sending_conf
 from sending_app import exceptions
 from sending_app import tasks as sending_tasks
@@ -30,7 +31,14 @@ PACKAGES = (*PRODUCT, "example_app", "fake_sendgrid", "devstack", "tests")
 #: What stands at the top.
 NAMES = (
     *("dev", "manage.py", "pyproject.toml", "docker-compose.yml", "Dockerfile", "LICENSE"),
-    *("requirements/run.lock", "requirements/dev.lock", "project", "events_app", "sending_app"),
+    *(
+        "requirements/run.lock",
+        "requirements/dev.lock",
+        "requirements/docs.lock",
+        "project",
+        "events_app",
+        "sending_app",
+    ),
     *("workers", "tests", "fake_sendgrid", "README.md", "CHANGELOG.md", ".ci/run"),
 )
 
@@ -314,10 +322,31 @@ def test_a_required_variable_says_how_to_set_it() -> None:
 # --- Documents ---
 
 
-def test_every_setting_is_documented() -> None:
-    text = read("docs/settings.md")
+def documented_settings() -> list[tuple[str, str]]:
+    """Name and default of each row in both tables of ANYMAIL's settings."""
+    _, _, text = read("docs/settings.md").partition("\n## The ANYMAIL settings\n")
+    text, _, _ = text.partition("\n### Where a setting is looked up\n")
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]*) \| [^|]* \| [^|]+ \|$", text, re.MULTILINE)
+    return [(name, default.strip("`")) for name, default in rows]
+
+
+def test_the_docs_have_the_settings_of_both_apps_each_once() -> None:
     names = [setting.name for setting in (*conf.SETTINGS, *sending_conf.SETTINGS)]
-    assert not [name for name in names if f"`{name}`" not in text]
+    assert sorted(name for name, _ in documented_settings()) == sorted(names)
+
+
+@pytest.mark.parametrize(("name", "default"), documented_settings())
+def test_the_documented_default_of_a_setting_is_its_default(name: str, default: str) -> None:
+    """The setting itself reads the documented value, so that the value has the right kind too."""
+    setting = setting_places.registered[name]
+    if default in ("none", "empty"):
+        assert setting.default in (None, (), "")
+        return
+    try:
+        value = ast.literal_eval(default)
+    except (SyntaxError, ValueError):
+        value = default  # a text without quotes, such as a URL
+    assert setting.read(value) == setting.default
 
 
 def test_every_variable_of_the_environment_is_documented() -> None:
@@ -335,6 +364,13 @@ def test_every_check_is_documented() -> None:
     ids = set(re.findall(pattern, "".join(map(read, checks))))
     assert len({one.partition(".")[0] for one in ids}) == 2
     assert ids == set(re.findall(pattern, read("docs/settings.md")))
+
+
+def test_the_runbook_has_each_alert() -> None:
+    alerts = re.findall(r"^ +- alert: (\w+)$", read("project/monitoring/alert-rules.yml"), re.MULTILINE)
+    assert alerts
+    listed = re.findall(r"^\| `(SendGrid\w+)` \|", read("docs/runbook.md"), re.MULTILINE)
+    assert listed == alerts
 
 
 def test_each_test_named_in_a_document_exists() -> None:
@@ -369,6 +405,13 @@ def test_the_docs_have_the_exported_names(module: str) -> None:
     exported = import_module(module).__all__
     own_names = {name for name in exported if not name.startswith("Anymail")}
     assert own_names == public_names()[module]
+
+
+@pytest.mark.parametrize(("module", "names"), public_names().items())
+def test_the_api_reference_has_each_public_name(module: str, names: set[str]) -> None:
+    described = set(re.findall(r"^ *\.\. auto\w+:: ([\w.]+)", read("docs/api.md"), re.MULTILINE))
+    # A list of URL patterns has no docstring.
+    assert {f"{module}.{name}" for name in names - {"urlpatterns"}} <= described
 
 
 def test_every_error_of_sending_is_exported() -> None:

@@ -126,7 +126,8 @@ def repo(tmp_path: Path) -> Path:
     for folder in ("requirements", "devstack"):
         (tmp_path / "repo" / folder).mkdir(parents=True)
     dev = Path(shutil.copy(DEV, tmp_path / "repo" / "dev"))
-    (dev.parent / "requirements/dev.lock").touch()
+    for lock in ("dev", "docs"):
+        (dev.parent / f"requirements/{lock}.lock").touch()
     (dev.parent / "devstack/__main__.py").write_text(
         "import json, os, sys\n"
         "print(json.dumps([sys.argv[1:], os.getcwd(), os.environ['PYTHONPATH'], sys.prefix]))"
@@ -151,6 +152,13 @@ def test_the_environment_is_set_up_once(repo: Path) -> None:
 
     (repo / "requirements/dev.lock").write_text("# another lock\n")
     assert "setting up" in run("--python", sys.executable, "test", dev=repo / "dev").stderr
+
+
+def test_the_documents_have_an_environment_of_their_own(repo: Path) -> None:
+    (repo / "requirements/dev.lock").write_text("nonsense==1 --hash=sha256:" + "0" * 64)
+    done = run("--python", sys.executable, "docs", dev=repo / "dev")
+    assert done.stderr == f"dev: setting up .venv/docs-{VERSION} (once, about a minute) ...\n"
+    assert json.loads(done.stdout)[3] == str(repo / ".venv" / f"docs-{VERSION}")
 
 
 def test_two_concurrent_runs_set_up_one_environment(repo: Path, tmp_path: Path) -> None:
@@ -193,10 +201,13 @@ def test_uv_installs_where_the_machine_has_it_and_pip_where_uv_fails(
     assert (repo / ".venv" / VERSION / "bin/pip").exists() == bool(status)
 
 
-def test_a_failed_installation_shows_the_output_of_pip(repo: Path) -> None:
-    (repo / "requirements/dev.lock").write_text("nonsense==1 --hash=sha256:" + "0" * 64)
-    done = run("--python", sys.executable, "test", dev=repo / "dev", PIP_NO_INDEX="1", PIP_FIND_LINKS="")
+@pytest.mark.parametrize(("command", "lock"), [("test", "dev"), ("docs", "docs")])
+def test_a_failed_installation_shows_the_output_of_pip(repo: Path, command: str, lock: str) -> None:
+    (repo / f"requirements/{lock}.lock").write_text("nonsense==1 --hash=sha256:" + "0" * 64)
+    done = run("--python", sys.executable, command, dev=repo / "dev", PIP_NO_INDEX="1", PIP_FIND_LINKS="")
     assert done.returncode == 1
     assert "No matching distribution found for nonsense" in done.stderr
-    assert done.stderr.endswith("dev: pip could not install requirements/dev.lock; its output is above.\n")
-    assert not (repo / ".venv" / VERSION / "stamp").exists()
+    assert done.stderr.endswith(
+        f"dev: pip could not install requirements/{lock}.lock; its output is above.\n"
+    )
+    assert not list(repo.glob(".venv/*/stamp"))

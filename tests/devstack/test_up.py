@@ -16,6 +16,7 @@ import requests
 from devstack import reaper
 from devstack.process import Process, wait_for
 from devstack.stack import ROOT
+from devstack.up import main
 
 pytestmark = pytest.mark.slow
 
@@ -29,6 +30,12 @@ sys.exit(__main__.main(["up"]))
 """
 
 SECRETS = ("password", "flower-password", "secret-key")
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["shop.apps", "-x"], ["shop/"]])
+def test_an_argument_that_is_no_app_is_refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(argv) == 2
+    assert capsys.readouterr().err == "usage: ./dev up [APP ...]\n"
 
 
 @contextmanager
