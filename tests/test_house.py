@@ -326,7 +326,7 @@ def documented_settings() -> list[tuple[str, str]]:
     """Name and default of each row in both tables of ANYMAIL's settings."""
     _, _, text = read("docs/settings.md").partition("\n## The ANYMAIL settings\n")
     text, _, _ = text.partition("\n### Where a setting is looked up\n")
-    rows = re.findall(r"^\| `(\w+)` \| ([^|]*) \| [^|]* \| [^|]+ \|$", text, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]*) \|[^|]*\|[^|]+\|$", text, re.MULTILINE)
     return [(name, default.strip("`")) for name, default in rows]
 
 
