@@ -56,13 +56,13 @@ class SendStatus:
     """The status of a message: `message.anymail_status` after `send()`."""
 
     def __init__(self) -> None:
-        #: The id, or a set of several ids.
+        #: The id, a UUID as text, or a set of several ids; None before `send()` or without ids.
         self.message_id: Any = None
         #: Distinct states of the recipients.
         self.status: set[str | None] | None = None
-        #: By the address as the caller wrote the address, without the name.
+        #: The status of each recipient, by the address as the caller wrote the address, without the name.
         self.recipients: dict[str, RecipientStatus] = {}
-        #: SendGrid's answer, if `send()` waited for an answer.
+        #: SendGrid's answer, a `requests.Response`, if `send()` waited for an answer.
         self.esp_response: Any = None
 
     def set_recipient_status(self, recipients: Mapping[str, RecipientStatus]) -> None:
@@ -152,7 +152,11 @@ class SendGridMessageMixin:
 
 
 class SendGridMessage(SendGridMessageMixin, EmailMultiAlternatives):
-    """A Django message with SendGrid's features as keyword arguments."""
+    """A Django message with SendGrid's features.
+
+    The arguments are those of `EmailMultiAlternatives`, and the attributes of `SendGridMessageMixin`
+    by keyword.
+    """
 
 
 ATTRIBUTES = tuple(SendGridMessageMixin.__annotations__)

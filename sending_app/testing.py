@@ -34,21 +34,27 @@ class Expected(TypedDict, total=False):
 
     #: An address that is among the recipients, or the list of all.
     to: str | Iterable[str]
+    #: As `to`.
     cc: str | Iterable[str]
+    #: As `to`.
     bcc: str | Iterable[str]
     #: Reply addresses, as `to`.
     reply_to: str | Iterable[str]
+    #: The sender's address.
     from_email: str
+    #: The whole subject.
     subject: str
     #: A part of the text, the HTML, or another alternative.
     body_contains: str
+    #: The whole id.
     template_id: str
     #: Tags that the mail has, among others.
     tags: Iterable[str]
-    #: Entries that the mail has, among others; so for the next two.
+    #: Entries that the mail has, among others.
     metadata: Mapping[str, Any]
+    #: As `metadata`.
     merge_global_data: Mapping[str, Any]
-    #: By address.
+    #: As `metadata`, by address.
     merge_data: Mapping[str, Mapping[str, Any]]
 
 

@@ -4,7 +4,8 @@ document.addEventListener("DOMContentLoaded", () => {
     const labels = [...table.querySelectorAll("thead th")].map((cell) => cell.textContent.trim());
     for (const row of table.querySelectorAll("tbody tr")) {
       [...row.cells].forEach((cell, column) => {
-        if (labels[column]) cell.dataset.label = labels[column];
+        // Of two columns, the second needs no heading.
+        if (labels[column] && labels.length > 2) cell.dataset.label = labels[column];
       });
     }
     table.classList.add("labelled");
