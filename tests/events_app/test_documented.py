@@ -51,7 +51,8 @@ def test_the_storage_is_one_of_djangos() -> None:
     names: dict[str, Any] = {}
     exec(block("docs/inbound.md", "Set it up"), names)
     storages = StorageHandler(names["STORAGES"])
-    assert storages["sendgrid_inbound"].location == "/var/lib/yourproject/inbound"
+    storage: Any = storages["sendgrid_inbound"]
+    assert storage.location == "/var/lib/yourproject/inbound"
     with pytest.raises(InvalidStorageError):
         storages["another"]
 

@@ -51,7 +51,8 @@ def test_each_mailer_of_the_settings_sends(settings: Settings, anymail: Callable
     anymail(**names["ANYMAIL"])
     for using in settings.MAILERS:
         order().send(using=using)
-    assert [message.anymail_test_params.get("tags") for message in mail.outbox] == [None, None, ["news"]]
+    messages: list[Any] = mail.outbox
+    assert [message.anymail_test_params.get("tags") for message in messages] == [None, None, ["news"]]
 
 
 @pytest.mark.django_db
@@ -64,7 +65,8 @@ def test_an_account_is_chosen_by_its_name(settings: Settings, anymail: Callable[
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Django 6.1 warns, as the page says
         exec(block("docs/mail.md", "Set it up", 4), names)
-    assert mail.outbox[0].sent_using == "news"
+    messages: list[Any] = mail.outbox
+    assert messages[0].sent_using == "news"
 
 
 def test_the_direct_backend_takes_a_key(locmem: list[Any]) -> None:
