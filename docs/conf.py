@@ -31,7 +31,7 @@ version = release = _about["version"]
 copyright = "the contributors of django-sendgrid-pipeline"  # noqa: A001 (Sphinx's name)
 html_title = f"{project} {version}"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx_copybutton"]
 html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
