@@ -1,5 +1,6 @@
 """Sphinx's configuration: `./dev docs` builds the site of these pages."""
 
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -65,17 +66,17 @@ pygments_dark_style = "monokai"
 highlight_language = "none"
 copybutton_selector = "div:not(.highlight-none):not(.highlight-default) > div.highlight > pre"
 
-#: Pages outside this folder, which pages here include. Links to them work in the repository too.
-INCLUDED = {
-    "](../README.md#try-it)": "](first-hour.md)",
-    "](../CHANGELOG.md": "](changelog.md",
-    "](../benchmarks/results.md": "](benchmarks.md",
-}
+#: By a file outside this folder: the page that includes it. Links to the file work in the repository too.
+INCLUDING = {
+    match[1]: page.name
+    for page in Path(__file__).parent.glob("*.md")
+    if (match := re.match(r"```\{include\} (\.\./\S+)", page.read_text()))
+} | {"../README.md#try-it": "first-hour.md"}
 
 
 def link_to_including_pages(_app: Sphinx, _name: str, content: list[str]) -> None:
-    for link, here in INCLUDED.items():
-        content[0] = content[0].replace(link, here)
+    for file, page in INCLUDING.items():
+        content[0] = content[0].replace(f"]({file}", f"]({page}")
 
 
 def setup(app: Sphinx) -> None:
