@@ -8,15 +8,17 @@ from types import FrameType
 # Imported on demand, so that a command imports no other command.
 COMMANDS = {
     "demo": "devstack.demo",
-    "test": "devstack.test",
     "up": "devstack.up",
+    "test": "devstack.test",
+    "check": "devstack.check",
     "seed": "devstack.seed.command",
     "screenshots": "devstack.screenshots",
     "bench": "benchmarks.run",
     "chaos": "devstack.chaos",
-    "check": "devstack.check",
     "docs": "devstack.docs",
     "package": "devstack.package",
+    "release": "devstack.release",
+    "audit": "devstack.audit",
     "figures": "devstack.figures",
 }
 

@@ -1,8 +1,6 @@
 """The demo of events: posts events with duplicates, disorder and failures, and checks what became of each."""
 
 import random
-import sys
-import textwrap
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,8 +9,9 @@ from pathlib import Path
 from redis import Redis
 
 from devstack.process import wait_for
-from devstack.row_counts import count_rows, print_comparison
+from devstack.row_counts import count_rows
 from devstack.stack import Stack
+from devstack.story import check, print_chapter, say, show_command, show_progress
 from fake_sendgrid.events import Event, generate_events
 from fake_sendgrid.webhook_sender import WebhookSender, event_batch
 
@@ -89,27 +88,38 @@ def run(deployment: Stack, sender: WebhookSender, closed: Path) -> tuple[dict[st
     One receiver fails with one event as long as the file `closed` exists.
     """
     plan = _plan()
-    _say(
-        f"Posting {plan.posted} events, {plan.distinct} of them distinct, in {len(plan.bodies)} signed posts."
+    print_chapter(1, "Events come in")
+    say(
+        f"SendGrid posts {plan.posted} events about the shop's earlier mails, in {len(plan.bodies)} signed "
+        f"posts. {plan.posted - plan.distinct} of them are duplicates, many come out of order, one is of an "
+        "unknown type, and one is no event at all."
+    )
+    print(flush=True)
+    say(
+        "Workers store them and call the shop's receivers. One receiver, `crm`, is unreliable: it fails once "
+        f"with each of {plan.bounces} bounces, and every time with one event."
     )
     _post(sender, deployment.webhook_url, plan.bodies)
     _wait(deployment, plan, dead=2)
-    _say("\nOne receiver failed with an event on every attempt. Its cause is fixed, so the event is retried:")
+    print(flush=True)
+    say(
+        "For the bounces, `crm` alone was called again, and succeeded. The other event is a dead letter "
+        f"after {TRIES} attempts, and keeps the traceback. The shop mends `crm` and retries the event:"
+    )
     closed.unlink()
     retry = ("events", "retry", "--state", "dead", "--receiver", "crm")
-    _say(f"  $ manage.py {' '.join(retry)}")
-    _say(textwrap.indent(deployment.manage(*retry), "  ").rstrip())
+    show_command(f"manage.py {' '.join(retry)}", deployment.manage(*retry))
     figures = _wait(deployment, plan, dead=1)
-    good = print_comparison(
-        ("stored, each once", figures.stored, plan.distinct),
+    good = check(
+        ("events stored, each once", figures.stored, plan.distinct),
         ("duplicates recognized", figures.duplicates, plan.posted - plan.distinct),
-        ("unreadable, kept as dead", figures.dead, 1),
-        ("still pending for a receiver", figures.pending, 0),
-        ("receiver calls, one an event", figures.receiver_calls, plan.distinct - 1),
-        ("bounces noted", figures.bounces, plan.bounces),
-        ("clicks noted", figures.clicks, plan.clicks),
+        ("unreadable, kept as a dead letter", figures.dead, 1),
+        ("still waiting for a receiver", figures.pending, 0),
+        ("calls of a receiver, one an event", figures.receiver_calls, plan.distinct - 1),
+        ("bounces noted by a receiver", figures.bounces, plan.bounces),
+        ("clicks noted by a receiver", figures.clicks, plan.clicks),
         # One retry for each bounce. The refused event is retried up to the limit, and once by the command.
-        ("failed receivers called again", figures.retried, plan.bounces + TRIES),
+        ("retries of the receiver that failed", figures.retried, plan.bounces + TRIES),
     )
     answer = {
         "posted": plan.posted,
@@ -133,15 +143,10 @@ def _post(sender: WebhookSender, url: str, bodies: Iterable[bytes]) -> None:
 
 def _wait(deployment: Stack, plan: Plan, dead: int) -> Figures:
     """Return the figures when nothing but `dead` dead events is left, or when the time is over."""
-    shown = ""
 
     def finished() -> Figures | None:
-        nonlocal shown
         figures = _figures(deployment.env)
-        line = f"  {figures.stored} of {plan.distinct} events stored, {figures.pending} with their receivers."
-        if line != shown and sys.stdout.isatty():
-            print(f"\r{line:<70}", end="", flush=True)
-        shown = line
+        show_progress(f"{figures.stored} of {plan.distinct} events stored, {figures.pending} pending")
         seen = figures.stored + figures.duplicates
         is_finished = seen >= plan.posted and figures.pending == 0 and figures.dead == dead
         return figures if is_finished else None
@@ -149,8 +154,10 @@ def _wait(deployment: Stack, plan: Plan, dead: int) -> Figures:
     try:
         return wait_for(finished, seconds=PATIENCE, what="every event settled")
     except TimeoutError as timeout:
-        _say(str(timeout))
+        say(str(timeout))
         return _figures(deployment.env)
+    finally:
+        show_progress("")
 
 
 def _figures(env: Mapping[str, str]) -> Figures:
@@ -168,7 +175,3 @@ def _figures(env: Mapping[str, str]) -> Figures:
             for name in ("events_duplicate", "events_retried")
         )
     return Figures(duplicates=duplicates, retried=retried, **count_rows(env, tables))
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)

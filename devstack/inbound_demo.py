@@ -6,8 +6,9 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from devstack.process import wait_for
-from devstack.row_counts import count_rows, print_comparison
+from devstack.row_counts import count_rows
 from devstack.stack import Stack
+from devstack.story import check, print_chapter, say
 from fake_sendgrid.server import FakeSendGrid
 
 #: Seconds for all of it.
@@ -26,20 +27,25 @@ class Figures:
 
 def run(deployment: Stack, sendgrid: FakeSendGrid) -> tuple[dict[str, int], bool]:
     """Wait for the reply; return the figures, and whether they are as expected."""
-    print("Carol has replied: SendGrid posts her mail to the inbound webhook.", flush=True)
+    print_chapter(3, "A mail comes in")
+    say(
+        "Carol answers her invoice. SendGrid posts her mail to the inbound webhook. A worker parses it, "
+        "finds the mail that it answers, and calls a receiver:"
+    )
     try:
         found = wait_for(
             lambda: _figures_when_finished(deployment.env), seconds=PATIENCE, what="the reply has come"
         )
-        print(f"  {_received_reply(deployment.env)}", flush=True)
+        print(flush=True)
+        say(_received_reply(deployment.env), indent="     ")
     except TimeoutError as timeout:
-        print(timeout, flush=True)
+        say(str(timeout))
         found = _figures(deployment.env)
-    good = print_comparison(
-        ("inbound mails", found.inbound, 1),
-        ("posts of them", sum(len(mail.statuses) for mail in sendgrid.received), 1),
-        ("handed to the receiver", found.replies, 1),
-        ("matched to our mail", found.to_our_mail, 1),
+    good = check(
+        ("mail stored", found.inbound, 1),
+        ("post by SendGrid", sum(len(mail.statuses) for mail in sendgrid.received), 1),
+        ("call of the receiver", found.replies, 1),
+        ("matched to the mail that it answers", found.to_our_mail, 1),
     )
     return {"inbound": found.inbound}, good
 

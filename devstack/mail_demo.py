@@ -1,12 +1,13 @@
 """The demo of mails: sends a few, one of which gets no response, and waits for their events."""
 
-import textwrap
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from devstack.process import wait_for
-from devstack.row_counts import count_rows, print_comparison
+from devstack.row_counts import count_rows
 from devstack.stack import Stack
+from devstack.story import check, print_chapter, say, show
 from fake_sendgrid import responses
 from fake_sendgrid.server import FakeSendGrid
 
@@ -50,7 +51,11 @@ class Figures:
 def run(deployment: Stack, sendgrid: FakeSendGrid) -> tuple[dict[str, int], bool]:
     """Send the mails; return the figures, and whether they are as expected."""
     _send(deployment, sendgrid)
-    print("Three are accepted. The outcome of the fourth is unknown until its events come:", flush=True)
+    say(
+        "SendGrid has accepted three mails. The outcome of the fourth is unknown: the connection broke "
+        "before SendGrid's answer. To send it again might send it twice. So it waits for SendGrid's events. "
+        "These come now, and show that SendGrid has it:"
+    )
     sendgrid.release_events()
     sendgrid.wait_until_posted(PATIENCE)
     found = _wait(
@@ -59,15 +64,14 @@ def run(deployment: Stack, sendgrid: FakeSendGrid) -> tuple[dict[str, int], bool
         "every mail delivered or bounced",
     )
     for number in range(1, MAILS + 1):
-        subject, happened = _timeline(deployment.manage("outbox", "show", str(number)))
-        print(f"\n  Mail {number}: {subject}\n{textwrap.indent(happened, '  ')}", flush=True)
+        _show_timeline(number, deployment.manage("outbox", "show", str(number)))
     sent_twice = len(sendgrid.accepted) - MAILS
-    good = print_comparison(
+    good = check(
         ("mails sent", found.mails, MAILS),
         ("recipients", found.recipients, RECIPIENTS),
         ("delivered", found.delivered, RECIPIENTS - BOUNCED),
         ("bounced", found.bounced, BOUNCED),
-        ("unknown, resolved by events", found.unknown_settled, 1),
+        ("of unknown outcome, resolved by its events", found.unknown_settled, 1),
         ("sent twice, counted at SendGrid", sent_twice, 0),
     )
     answer = {
@@ -83,11 +87,13 @@ def run(deployment: Stack, sendgrid: FakeSendGrid) -> tuple[dict[str, int], bool
 
 def _send(deployment: Stack, sendgrid: FakeSendGrid) -> None:
     """Send all mails and hold their events."""
-    print(
-        f"Sending {MAILS} mails to {RECIPIENTS} recipients: a merge with a template, one with a file, "
-        "one that bounces,\nand one that SendGrid accepts without a response.",
-        flush=True,
+    print_chapter(2, "Mails go out")
+    say(
+        f"The shop sends {MAILS} mails to {RECIPIENTS} recipients: shipping news to three customers, from a "
+        "template; an invoice, with a file; a welcome to an address that does not exist; and a welcome after "
+        "which the connection to SendGrid breaks."
     )
+    print(flush=True)
     sendgrid.hold_events()
     sendgrid.next(
         responses.accept_and_close_connection(), when=lambda mail: UNANSWERED in str(mail["personalizations"])
@@ -110,16 +116,17 @@ def _wait(deployment: Stack, is_finished: Callable[[Figures], bool], what: str) 
     try:
         return wait_for(finished, seconds=PATIENCE, what=what)
     except TimeoutError as timeout:
-        print(timeout, flush=True)
+        say(str(timeout))
         return _figures(deployment.env)
 
 
-def _timeline(shown: str) -> tuple[str, str]:
-    """Extract the subject and the timeline of a mail from the output of `outbox show`."""
-    subject = next(
-        (line.split(None, 1)[1] for line in shown.splitlines() if line.startswith("  subject")), ""
-    )
-    return subject or "(its template has the subject)", shown.partition("What happened (UTC)\n")[2].rstrip()
+def _show_timeline(number: int, shown: str) -> None:
+    """Print the subject and the timeline of a mail, from the output of `outbox show`."""
+    subject = re.search(r"^  subject +(.+)$", shown, re.MULTILINE)
+    print(flush=True)
+    show(f"Mail {number}: {subject[1] if subject else 'Shipping news (its template has the subject)'}")
+    for line in shown.partition("What happened (UTC)\n")[2].rstrip().splitlines():
+        show(f"  {line.strip().partition(' ')[2]}")  # without the date
 
 
 def _figures(env: Mapping[str, str]) -> Figures:

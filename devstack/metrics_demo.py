@@ -7,8 +7,9 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from devstack.process import wait_for
-from devstack.row_counts import count_rows, print_comparison
+from devstack.row_counts import count_rows
 from devstack.stack import Stack
+from devstack.story import check, print_chapter, say
 
 TOKEN = secrets.token_urlsafe(24)
 
@@ -35,12 +36,13 @@ def run(deployment: Stack, known: Mapping[str, int]) -> bool:
         scraped.update(_scrape(deployment))
         return scraped == expected
 
+    print_chapter(4, "The metrics say the same")
+    say("Prometheus would read these figures at /metrics:")
     try:
         wait_for(agrees, seconds=PATIENCE, what="the metrics agree")
     except TimeoutError as timeout:
-        print(timeout, flush=True)
-    print("The metrics, as Prometheus would scrape them:", flush=True)
-    return print_comparison(*((name, scraped[name], number) for name, number in expected.items()))
+        say(str(timeout))
+    return check(*((name, scraped[name], number) for name, number in expected.items()))
 
 
 def _scrape(deployment: Stack) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Counts rows in the demo's database and compares the counts with the expected ones."""
+"""Counts rows in the demo's database."""
 
 import sqlite3
 from collections.abc import Mapping
@@ -11,12 +11,3 @@ def count_rows(env: Mapping[str, str], tables: Mapping[str, str]) -> dict[str, i
     with closing(sqlite3.connect(env["DATABASE_URL"].removeprefix("sqlite:///"))) as database:
         row = database.execute(f"SELECT {selects}").fetchone()
     return dict(zip(tables, row, strict=True))
-
-
-def print_comparison(*rows: tuple[str, int, int]) -> bool:
-    """Print counted and expected numbers. Return whether all of them agree."""
-    print(f"\n  {'what happened':<34}{'count':>7}{'expected':>10}")
-    for name, counted, expected in rows:
-        print(f"  {name:<34}{counted:>7}{expected:>10}  {'ok' if counted == expected else 'WRONG'}")
-    print(flush=True)
-    return all(counted == expected for _, counted, expected in rows)

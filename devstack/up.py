@@ -80,10 +80,8 @@ def _start(stack: ExitStack, folder: Path, apps: list[str]) -> list[Process]:
     site.add_to(sendgrid, keep=1000)
     valkey = stack.enter_context(Valkey(folder / "valkey"))
     deployment = Stack(folder, _environment(folder, valkey, sendgrid, apps))
-    print(
-        f"Starting {valkey.version}, a SendGrid, web, workers, beat, flower. Logs and data are in {folder}.",
-        flush=True,
-    )
+    print(f"Starting a shop: {valkey.version}, web, workers, beat, flower, a local SendGrid.", flush=True)
+    print(f"Its logs and data are in {folder}", flush=True)
     stack.enter_context(_stopped_in_time(deployment))
     sendgrid.webhook_url = deployment.webhook_url
     sendgrid.inbound_url = deployment.inbound_url
@@ -103,8 +101,9 @@ def _start(stack: ExitStack, folder: Path, apps: list[str]) -> list[Process]:
         start()
         print(f"  {name} is running", flush=True)
     sendgrid.sender.post(deployment.webhook_url, event_batch(generate_events(200)))
-    _print_addresses(deployment, sendgrid, _manage(folder, deployment), _secret(folder / "metrics-token"))
-    print(f"\n  Log in as admin: at admin/ with {admin_password}, at flower with {flower_password}")
+    print("  SendGrid has posted 200 signed events about earlier mails", flush=True)
+    _print_addresses(deployment, sendgrid, admin_password, flower_password)
+    _print_first_steps(deployment, _manage(folder, deployment), _secret(folder / "metrics-token"))
     return [valkey.process, *deployment.started.values()]
 
 
@@ -141,17 +140,27 @@ def _environment(folder: Path, valkey: Valkey, sendgrid: FakeSendGrid, apps: lis
     }
 
 
-def _print_addresses(deployment: Stack, sendgrid: FakeSendGrid, manage: str, metrics_token: str) -> None:
-    print(f"\n  webhook  {deployment.webhook_url} (200 signed events have been posted to it)")
-    print(f"  admin    {deployment.url}admin/")
-    print(f"  flower   {deployment.flower_url}")
-    print(f"  metrics  curl -H 'Authorization: Bearer {metrics_token}' {deployment.metrics_url}")
-    print(f"  doctor   {manage} doctor, or {deployment.url}admin/doctor/")
-    print(f"\n  SendGrid {sendgrid.page_url} shows your mails: it delivers none and posts events back.")
-    print(f"  Send it a mail:  {manage} sendtestemail ann@example.com bounce@example.com")
-    print(f"  and look:        {manage} outbox list")
-    print(f"  Get a reply:     {manage} sendtestemail reply@example.com")
-    print(f"  and look:        {manage} inbound list")
+def _print_addresses(
+    deployment: Stack, sendgrid: FakeSendGrid, admin_password: str, flower_password: str
+) -> None:
+    print("\nThe shop is running. Log in as admin:\n")
+    print(f"  admin     {deployment.url}admin/ with {admin_password}")
+    print(f"  flower    {deployment.flower_url} with {flower_password}")
+    print(f"  SendGrid  {sendgrid.page_url} (local: it takes mail and delivers none)")
+    print(f"  webhook   {deployment.webhook_url}")
+
+
+def _print_first_steps(deployment: Stack, manage: str, metrics_token: str) -> None:
+    print("\nIn another terminal, send a mail to Ann and to an address that bounces:\n")
+    print(f"  {manage} sendtestemail ann@example.com bounce@example.com\n")
+    print("See what became of it, at SendGrid's page above, in the admin, or here:\n")
+    print(f"  {deployment.url}admin/sending_app/mail/")
+    print(f"  {manage} outbox list")
+    print("\nGet a reply, examine the shop, read its metrics:\n")
+    print(f"  {manage} sendtestemail reply@example.com")
+    print(f"  {manage} inbound list")
+    print(f"  {manage} doctor")
+    print(f"  curl -H 'Authorization: Bearer {metrics_token}' \\\n    {deployment.metrics_url}")
 
 
 def _manage(folder: Path, deployment: Stack) -> str:

@@ -47,6 +47,10 @@ def test_help_names_each_command(args: list[str]) -> None:
         assert f"\n  {command} " in done.stdout
 
 
+def test_help_has_lines_of_less_than_80_columns() -> None:
+    assert max(map(len, run("--help").stdout.splitlines())) < 80
+
+
 def test_dev_has_the_commands_of_the_devstack(script: ModuleType) -> None:
     assert list(script.COMMANDS) == list(COMMANDS)
 
@@ -137,7 +141,7 @@ def repo(tmp_path: Path) -> Path:
 
 def test_the_environment_is_set_up_once(repo: Path) -> None:
     first = run("--python", sys.executable, "test", "-k", "a b", dev=repo / "dev", PYTHONPATH="/elsewhere")
-    assert first.stderr == f"dev: setting up .venv/{VERSION} (once, about a minute) ...\n"
+    assert first.stderr.splitlines()[0] == f"dev: setting up .venv/{VERSION} (once, about a minute) ..."
     answer: list[Any] = json.loads(first.stdout)
     assert answer == [["test", "-k", "a b"], str(repo), str(repo), str(repo / ".venv" / VERSION)]
     second = run("test", f"--python={sys.executable}", dev=repo / "dev")
@@ -184,6 +188,38 @@ echo "$1" >> "{log}"
 [ "$1" = venv ] && exec "{python}" -m venv --without-pip "$4"
 exit {status}
 """
+
+
+PIP = "Collecting amqp==5.4.2 (from -r /a/long/path/requirements/dev.lock (line 1))\nInstalling collected "
+PIP += "packages: amqp, asgiref\nSuccess"
+
+
+@pytest.mark.parametrize(
+    ("output", "shown"),
+    [
+        ("", "starting"),
+        ("Collec", "starting"),
+        (PIP[:90], "Collecting amqp==5.4.2"),
+        (PIP, "Installing collected packages"),
+        (f"{'a' * 100}\n", "a" * 67),
+    ],
+)
+def test_while_a_program_runs_its_last_line_is_shown(script: ModuleType, output: str, shown: str) -> None:
+    assert script.progress(12.3, output.encode()) == f"dev:  12 s: {shown}"
+
+
+def test_a_terminal_sees_the_progress_on_one_line(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    seconds = iter(range(100))
+    monkeypatch.setattr(script.time, "monotonic", lambda: next(seconds))
+    with subprocess.Popen(["echo", "Collecting amqp"], stdout=subprocess.PIPE) as echo:
+        assert script.read(echo.stdout) == b"Collecting amqp\n"
+    shown = capsys.readouterr().err
+    assert f"\r{'dev:   1 s: Collecting amqp':<79}\r" in shown
+    assert shown.endswith(f"\r{'':79}\r")
+    assert "\n" not in shown
 
 
 @pytest.mark.parametrize("status", [0, 1])
