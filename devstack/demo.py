@@ -27,8 +27,22 @@ def main(argv: list[str]) -> int:
     if argv not in ([], ["--open"]):
         print("usage: ./dev demo [--open]", file=sys.stderr)
         return 2
-    began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="pipeline-demo-"))
+    try:
+        good = _run(folder, stays_open=bool(argv))
+    except (KeyboardInterrupt, SystemExit):
+        shutil.rmtree(folder)
+        raise
+    if not good:
+        print(f"The logs are in {folder}.", flush=True)
+        return 1
+    shutil.rmtree(folder)
+    return 0
+
+
+def _run(folder: Path, *, stays_open: bool) -> bool:
+    """Run the demo; return whether each figure is as expected."""
+    began = time.monotonic()
     with ExitStack() as stack:
         valkey = stack.enter_context(Valkey(folder / "valkey"))
         sendgrid = stack.enter_context(FakeSendGrid(posting=PostingOptions(duplicates=0.3, disorder=0.3)))
@@ -50,14 +64,10 @@ def main(argv: list[str]) -> int:
         figures = {**events, **mails, **inbound}
         metrics_good = metrics_demo.run(deployment, figures)
         good = events_good and mails_good and inbound_good and metrics_good
-        _print_end(figures, time.monotonic() - began, good=good)
-        if argv:
+        _print_end(figures, time.monotonic() - began, good=good, stays_open=stays_open)
+        if stays_open:
             _keep_open(deployment, sendgrid)
-    if not good:
-        print(f"The logs are in {folder}.", flush=True)
-        return 1
-    shutil.rmtree(folder)
-    return 0
+    return good
 
 
 def _start(deployment: Stack, valkey: Valkey) -> None:
@@ -76,18 +86,17 @@ def _start(deployment: Stack, valkey: Valkey) -> None:
     print(".", flush=True)
 
 
-def _print_end(figures: dict[str, int], seconds: float, *, good: bool) -> None:
-    """Print the result in words and, last, in one line of JSON."""
+def _print_end(figures: dict[str, int], seconds: float, *, good: bool, stays_open: bool) -> None:
+    """Print the result in words, what to do next, and a line of JSON."""
     print(flush=True)
     if good:
-        say(
-            f"Nothing was lost and nothing was sent twice, in {seconds:.0f} seconds. What next?",
-            indent="",
-        )
-        print("  ./dev demo --open  look at all of this in the admin", flush=True)
-        print("  ./dev up           run the shop, send mails of your own and answer them", flush=True)
+        say(f"Nothing was lost and nothing was sent twice, in {seconds:.0f} seconds.", indent="")
     else:
         say("A figure is not as expected: look for WRONG above.", indent="")
+    if not stays_open:
+        print("\nNext:", flush=True)
+        print("  ./dev demo --open  do it again, and look at it in the admin", flush=True)
+        print("  ./dev up           run the shop, send mails of your own and answer them", flush=True)
     print(f"\n{json.dumps(figures)}", flush=True)
 
 

@@ -191,7 +191,7 @@ exit {status}
 
 
 PIP = "Collecting amqp==5.4.2 (from -r /a/long/path/requirements/dev.lock (line 1))\nInstalling collected "
-PIP += "packages: amqp, asgiref\nSuccess"
+PIP += "packages: amqp, asgiref\n    Successfully uninstalled pip-24.2\nSuccess"
 
 
 @pytest.mark.parametrize(
