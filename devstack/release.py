@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from devstack import bill_of_materials, package
 from devstack.stack import ROOT
 
-PLACEHOLDER = "django-sendgrid-pipeline.invalid"
+#: A reserved domain. The host of the repository is not known yet.
+PLACEHOLDER = ".invalid"
 
 
 def main(argv: list[str]) -> int:
@@ -48,7 +49,7 @@ def missing_for(version: str) -> Iterator[str]:
     ):
         yield f'CHANGELOG.md needs the heading "## {version} (YYYY-MM-DD)"'
     if PLACEHOLDER in _read("pyproject.toml"):
-        yield f"pyproject.toml needs the real host in place of {PLACEHOLDER}"
+        yield f"pyproject.toml needs the real host in place of the one that ends with {PLACEHOLDER}"
     if _git("status", "--porcelain"):
         yield "commit the changes in the working tree"
     if _git("tag", "--list", f"v{version}"):

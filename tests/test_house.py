@@ -40,6 +40,7 @@ NAMES = (
         "sending_app",
     ),
     *("workers", "tests", "fake_sendgrid", "README.md", "CHANGELOG.md", ".ci/run"),
+    *("CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md", ".github/PULL_REQUEST_TEMPLATE.md"),
 )
 
 #: Public modules that export their names in `__all__`.
@@ -461,6 +462,36 @@ def test_no_document_installs_the_package_from_an_index() -> None:
     lines = [line for path in documents for line in path.read_text().splitlines() if "pip install" in line]
     assert [line for line in lines if "dist/django_sendgrid_pipeline-" in line]
     assert not [line for line in lines if f"install {PROJECT['name']}" in line]
+
+
+# --- The repository's host ---
+
+
+def test_the_workflow_runs_what_has_to_pass_on_the_oldest_and_the_newest_python() -> None:
+    steps = yaml.safe_load(read(".github/workflows/ci.yml"))["jobs"]["everything"]["steps"]
+    assert [step["run"] for step in steps if "run" in step] == [".ci/run"]
+    (pythons,) = (step["with"]["python-version"].split() for step in steps if "with" in step)
+    versions = [name.rpartition(" ")[2] for name in PROJECT["classifiers"] if re.search(r"\d\.\d+$", name)]
+    of_python = [version for version in versions if version.startswith("3.")]
+    assert pythons == [of_python[0], of_python[-1]]
+
+
+def test_each_action_of_the_workflow_has_a_version() -> None:
+    used = re.findall(r"uses: (\S+)", read(".github/workflows/ci.yml"))
+    assert used
+    assert not [action for action in used if not re.search(r"@v\d+", action)]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml")), ids=lambda path: path.name
+)
+def test_an_issue_form_has_fields_of_known_kinds(path: Path) -> None:
+    form = yaml.safe_load(path.read_text())
+    if path.stem == "config":
+        assert form.keys() == {"blank_issues_enabled"}
+    else:
+        assert form.keys() == {"name", "description", "labels", "body"}
+        assert {field["type"] for field in form["body"]} <= {"markdown", "textarea"}
 
 
 # --- The house ---

@@ -50,7 +50,11 @@ def test_a_ready_commit_is_tagged_on_request_alone(repository: Repository) -> No
     ("file", "text", "sentence"),
     [
         ("CHANGELOG.md", "# Changelog\n\n## 0.1.0 (not released)\n", "CHANGELOG.md needs the heading"),
-        ("pyproject.toml", f"{READY['pyproject.toml']}# {release.PLACEHOLDER}", "needs the real host"),
+        (
+            "pyproject.toml",
+            f"{READY['pyproject.toml']}# https://host{release.PLACEHOLDER}/",
+            "needs the real host",
+        ),
     ],
 )
 def test_an_unready_commit_is_not_tagged(
