@@ -71,7 +71,7 @@ INCLUDING = {
     match[1]: page.name
     for page in Path(__file__).parent.glob("*.md")
     if (match := re.match(r"```\{include\} (\.\./\S+)", page.read_text()))
-} | {"../README.md#try-it": "first-hour.md"}
+}
 
 
 def link_to_including_pages(_app: Sphinx, _name: str, content: list[str]) -> None:
