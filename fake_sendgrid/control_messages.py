@@ -186,7 +186,7 @@ class Suppress(Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=T
 
 
 class Suppressed(Struct, kw_only=True):
-    """An address (`email`) on one of SendGrid's suppression lists (`list`), since `created` in Unix seconds."""
+    """An address (`email`) on one of SendGrid's lists (`list`), since `created` in Unix seconds."""
 
     list: str
     email: str
