@@ -79,5 +79,16 @@ def link_to_including_pages(_app: Sphinx, _name: str, content: list[str]) -> Non
         content[0] = content[0].replace(f"]({file}", f"]({page}")
 
 
+def link_from_this_folder(_app: Sphinx, _path: Path, _name: str, content: list[str]) -> None:
+    """Make links of an included file of the root: it links to docs/deploy.md, and to CHANGELOG.md."""
+
+    def linked(match: re.Match[str]) -> str:
+        file = f"../{match[1]}"
+        return f"]({INCLUDING.get(file, file)}".replace("](../docs/", "](")
+
+    content[0] = re.sub(r"\]\((?!\w+:|#)([\w./-]+)", linked, content[0])
+
+
 def setup(app: Sphinx) -> None:
     app.connect("source-read", link_to_including_pages)
+    app.connect("include-read", link_from_this_folder)
