@@ -6,7 +6,7 @@ The loop has no web server, stream, tasks, leases or receivers: only the work th
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from benchmarks import counting, deployments, rounds, traffic
@@ -62,7 +62,7 @@ def _store_batch(raws: Sequence[bytes]) -> None:
     found = new_events(raws, now)
     with transaction.atomic():
         ids = sql.insert_new_events([row for row, _ in found.values()], "default")
-        sql.insert_deliveries(list(ids.values()), 1, now, "default")
+        sql.insert_deliveries(list(ids.values()), 1, timedelta(minutes=2), "default")
         events = [found[key][1] for key in ids]
         outcome_events.apply_events(events, [now] * len(events))
     for _ in ids:

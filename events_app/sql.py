@@ -6,13 +6,14 @@ Both databases get one statement for a batch. The clock of the database is in `s
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import timedelta
 from operator import attrgetter
 from typing import Any
 
 import msgspec
 from django.db import connections
 from django.db.models import BinaryField
+from django.utils import timezone
 
 from events_app.models import AbstractPendingDelivery, Event, NewEvent, PendingDelivery
 
@@ -72,37 +73,57 @@ def insert_new_events(events: Sequence[NewEvent], using: str) -> dict[bytes, int
 def insert_deliveries(
     event_ids: Sequence[int],
     lease: int | None,
-    due: datetime,
+    lasts: timedelta,
     using: str,
     traceparents: Mapping[int, str] = {},
 ) -> None:
     """Insert pending deliveries of these events, to all receivers, under the lease, or without a lease.
 
-    `traceparents` has the ids of the events with a sampled span.
+    They are due when `lasts` is over. `traceparents` has the ids of the events with a sampled span.
     """
     # Not `bulk_create`: the rows differ only in the id, so the ids are a single parameter.
     connection = connections[using]
-    new = PendingDelivery(lease=lease, due=due)
+    new = PendingDelivery(lease=lease)
     rows: dict[str, Sequence[int] | Sequence[str]] = {"event_id": event_ids}
     if traceparents:
         rows["traceparent"] = [traceparents.get(event_id, "") for event_id in event_ids]
-    fields = [field for field in PendingDelivery._meta.concrete_fields if field.attname not in rows]
+    fields = [field for field in PendingDelivery._meta.concrete_fields if field.attname not in {"due", *rows}]
     parameters = [field.get_db_prep_save(getattr(new, field.attname), connection) for field in fields]
     if connection.vendor == "postgresql":
+        due = "statement_timestamp() + %s"
+        parameters.append(lasts)
         values = tuple(rows)
         arrays = ", ".join(["%s::bigint[]", "%s::text[]"][: len(rows)])
         source = f"unnest({arrays}) AS new ({', '.join(rows)})"
         parameters += map(list, rows.values())
     else:
+        due = "%s"
+        parameters.append(connection.ops.adapt_datetimefield_value(timezone.now() + lasts))
         values = tuple(f"json_extract(value, '$[{number}]')" for number in range(len(rows)))
         source = "json_each(%s)"
         parameters.append(json.dumps(list(zip(*rows.values(), strict=True))))
-    columns = ", ".join([*rows, *(field.attname for field in fields)])
-    expressions = ", ".join([*values, *["%s"] * len(fields)])
+    columns = ", ".join([*rows, *(field.attname for field in fields), "due"])
+    expressions = ", ".join([*values, *["%s"] * len(fields), due])
     with connection.cursor() as cursor:
         cursor.execute(
             f"INSERT INTO {PendingDelivery._meta.db_table} ({columns}) SELECT {expressions} FROM {source}",  # noqa: S608
             parameters,
+        )
+
+
+def delete_deliveries(
+    pending_model: type[AbstractPendingDelivery], pks: Sequence[int], lease: int, using: str
+) -> None:
+    """Delete the pending deliveries of these rows that are under the lease."""
+    # Not `QuerySet.delete`, which opens a transaction: two more round trips.
+    connection = connections[using]
+    is_postgresql = connection.vendor == "postgresql"
+    among = "= ANY(%s::bigint[])" if is_postgresql else "IN (SELECT value FROM json_each(%s))"
+    table, column = pending_model._meta.db_table, pending_model._meta.pk.column
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"DELETE FROM {table} WHERE {column} {among} AND lease = %s AND state = %s",  # noqa: S608
+            [sorted(pks) if is_postgresql else json.dumps(pks), lease, pending_model.State.PENDING.value],
         )
 
 

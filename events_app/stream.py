@@ -11,8 +11,7 @@ every entry has an id, a node and a reply in Redis.
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
-from math import ceil
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import msgspec
 from redis import RedisError, ResponseError
@@ -59,6 +58,62 @@ redis.pcall('HINCRBY', KEYS[4], ARGV[5], 1)
 redis.pcall('HINCRBY', KEYS[4], ARGV[6], ARGV[4])
 if redis.call('SET', KEYS[2], 1, 'NX', 'PX', ARGV[3]) then return 1 end
 return 0
+"""
+
+# A script, so that a read of many small entries is one round trip. With appendfsync always, each command that
+# hands out entries also waits for the disk. The script counts events without unpacking an entry: in
+# MessagePack an array begins with its length.
+_READ = """
+local group, consumer, idle = ARGV[1], ARGV[2], ARGV[3]
+local count, most_events, most_bytes = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local entries, events, bytes = {}, 0, 0
+
+local function length(packed)
+    local first, high, low = string.byte(packed, 1, 3)
+    if first and first >= 0x90 and first <= 0x9f then return math.max(1, first - 0x90) end
+    if first == 0xdc and low then return math.max(1, high * 256 + low) end
+    return 1
+end
+
+local function take(replies)
+    for _, entry in ipairs(replies) do
+        -- Redis 6.2 returns nil for a claimed entry that was deleted.
+        if entry and entry[2] then
+            entries[#entries + 1] = entry
+            local held = 1
+            for i = 1, #entry[2], 2 do
+                if entry[2][i] == 'r' then
+                    held = length(entry[2][i + 1])
+                    bytes = bytes + #entry[2][i + 1]
+                end
+            end
+            events = events + held
+        end
+    end
+end
+
+if idle ~= '' then redis.call('DEL', KEYS[2]) end
+local cursor = '0-0'
+while events < count and bytes < most_bytes do
+    local step, got = math.ceil((count - events) / most_events), 0
+    if idle ~= '' then
+        local claimed = redis.pcall('XAUTOCLAIM', KEYS[1], group, consumer, idle, cursor, 'COUNT', step)
+        if claimed.err then return claimed end
+        take(claimed[2])
+        cursor, got = claimed[1], #claimed[2]
+        if cursor == '0-0' then idle = '' end
+    end
+    if got < step then
+        local fresh = redis.pcall(
+            'XREADGROUP', 'GROUP', group, consumer, 'COUNT', step - got, 'STREAMS', KEYS[1], '>'
+        )
+        if fresh and fresh.err then return fresh end
+        fresh = fresh and fresh[1][2] or {}
+        take(fresh)
+        if got + #fresh < step then return {0, entries} end
+    end
+end
+return {1, entries}
 """
 
 # The arguments are the ids of entries, each followed by its number of events.
@@ -176,47 +231,31 @@ def append(webhook: str, events: Sequence[bytes]) -> bool:
 def read_entries(count: int, idle: int) -> Batch:
     """Read entries of about `count` events; first the entries left unfinished for `idle` milliseconds.
 
-    A read takes whole entries. After a stretch of small entries the events may be three times `count`.
+    A read takes whole entries: up to `MOST_EVENTS` - 1 events more than `count`.
 
     First acknowledges the wake-up, so that a later `append` wakes a worker again. Stops after `MOST_BYTES`:
     an unreadable body is a single event of up to the webhook's limit, and a worker has no memory for
-    hundreds of such events.
+    hundreds of such events. Raises redis.RedisError.
     """
-    redis.for_workers().delete(redis.key("wakeup"))
-    entries: list[Entry] = []
-    events = size = 0
-    step = ceil(count / MOST_EVENTS)
-    while events < count and size < MOST_BYTES:
-        try:
-            chunk = _read(step, idle)
-        except RedisError:
-            if not entries:
-                raise
-            break  # Store the entries that were read: otherwise they would wait for the end of the lease.
-        entries += chunk
-        if len(chunk) < step:
-            return Batch(entries, more=False)
-        events += events_in(chunk)
-        size += sum(len(raw) for entry in chunk for raw in entry.events)
-        # Assume that the next entries are as large as the entries so far. If they are full, do not read many
-        # events beyond `count`.
-        for_events = len(entries) * (count - events) / max(events, 1)
-        for_bytes = len(entries) * (MOST_BYTES - size) / max(size, 1)
-        step = min(2 * ceil((count - events) / MOST_EVENTS), ceil(for_events), ceil(for_bytes))
-    return Batch(entries, more=True)
+    return _read(count, str(idle))
 
 
-def _read(count: int, idle: int) -> list[Entry]:
+def read_on(count: int) -> Batch:
+    """As `read_entries`, in a worker that has just stored entries: only unread ones.
+
+    Does not acknowledge a wake-up: the worker that gets its message does so. Otherwise every read would make
+    room for a message, and the broker would have more messages than workers take.
+    """
+    return _read(count, "")
+
+
+def _read(count: int, idle: str) -> Batch:
     try:
-        claimed: Any = redis.for_workers().xautoclaim(
-            redis.key(), GROUP, CONSUMER, min_idle_time=idle, start_id="0-0", count=count
+        more, replies = _script(_READ)(
+            keys=[redis.key(), redis.key("wakeup")],
+            args=[GROUP, CONSUMER, idle, count, MOST_EVENTS, MOST_BYTES],
+            client=redis.for_workers(),
         )
-        replies = claimed[1]
-        if len(replies) < count:
-            fresh = redis.for_workers().xreadgroup(
-                GROUP, CONSUMER, {redis.key(): ">"}, count=count - len(replies)
-            )
-            replies += [entry for _, entries in cast(Any, fresh or ()) for entry in entries]
     except ResponseError as error:
         if not str(error).startswith("NOGROUP"):
             raise
@@ -226,8 +265,18 @@ def _read(count: int, idle: int) -> list[Entry]:
             if not str(second).startswith("BUSYGROUP"):  # another worker was first
                 raise
         return _read(count, idle)
-    # Redis 6.2 returns None for a claimed entry that was deleted.
-    return [unpack(entry_id, fields) for entry_id, fields in replies if fields]
+    entries = [
+        unpack(entry_id, dict(zip(fields[::2], fields[1::2], strict=True))) for entry_id, fields in replies
+    ]
+    return Batch(entries, bool(more))
+
+
+def needs_wake_up() -> bool:
+    """Whether no wake-up is on its way; the caller must wake a worker then. True while Redis is away."""
+    try:
+        return bool(redis.for_wake_ups().set(redis.key("wakeup"), 1, nx=True, px=redis.WAKE_UP_LIFETIME))
+    except RedisError:
+        return True
 
 
 def delete_entries(entries: Sequence[Entry]) -> None:

@@ -1,13 +1,14 @@
 """The Celery tasks of events and inbound mails."""
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, cast
 
 from events_app import stream
 from events_app.conf import RETENTION_DAYS
 from events_app.dispatch import dispatcher, leases, results, retention, store
-from events_app.dispatch.leases import Lease
+from events_app.dispatch.leases import Delivery, Lease
 from events_app.inbound import retention as inbound_retention
 from events_app.inbound import storage
 from events_app.inbound.store import INBOUND_MAILS
@@ -31,6 +32,10 @@ INBOUND = "sendgrid.inbound"
 
 #: Events in one drain. A drain reads whole stream entries, so sometimes a few more.
 BATCH = 1000
+
+#: Seconds in which a drain goes on with events that came meanwhile. A wake-up for each batch would cost the
+#: view, the broker and the worker's main process CPU time. After this the worker's other queues have a turn.
+STAY = 1.0
 
 #: Events in one lease of retries. After each lease the task looks for fresh events.
 RETRIES_AT_ONCE = 100
@@ -99,16 +104,10 @@ engine = Engine(
 def drain() -> None:
     """Store the events of the stream and deliver them to the receivers."""
     lease = Lease()
-    # First the events that another drain had no time for. With fresh events first these might wait for ever,
-    # and the backlog would grow in the database, past its limit.
-    deliveries = leases.take_released(lease, BATCH)
-    with log_unavailable("Reading the stream"):
-        entries, more = stream.read_entries(BATCH - len(deliveries), leases.lease_duration_ms())
-        deliveries += store.ingest(entries, lease)
-        if more:
+    for deliveries in _batches(lease):
+        if not dispatcher.deliver(deliveries, lease):
             wake(drain)
-    if not dispatcher.deliver(deliveries, lease):
-        wake(drain)
+            break
 
 
 @engine.task("events.retry", queue=RETRIES, is_due=leases.anything_to_retry)
@@ -188,6 +187,30 @@ def prune_inbound() -> None:
 def tick() -> None:
     """Record beat. The engine wakes the tasks that have work."""
     record_beat()
+
+
+def _batches(lease: Lease) -> Iterator[list[Delivery]]:
+    """The batches of a drain: released and fresh events, then for `STAY` the events that came meanwhile."""
+    # First the events that another drain had no time for. With fresh events first these might wait for ever,
+    # and the backlog would grow in the database, past its limit.
+    deliveries = leases.take_released(lease, BATCH)
+    entries: Sequence[stream.Entry] = ()
+    with log_unavailable("Reading the stream"):
+        batch = stream.read_entries(BATCH - len(deliveries), leases.lease_duration_ms())
+        deliveries += _ingest(batch, lease)
+        entries = batch.entries
+    yield deliveries
+    while entries and time.monotonic() < lease.started + STAY:
+        batch = stream.read_on(BATCH)
+        yield _ingest(batch, lease)
+        entries = batch.entries
+
+
+def _ingest(batch: stream.Batch, lease: Lease) -> list[Delivery]:
+    deliveries = store.ingest(batch.entries, lease)
+    if batch.more and stream.needs_wake_up():
+        wake(drain)
+    return deliveries
 
 
 def _recover(lock: str, lease: Lease, yields: Callable[[], bool], again: "Task[[], object]") -> None:

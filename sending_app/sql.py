@@ -79,7 +79,7 @@ UPDATE sending_app_mail AS mail SET
         WHEN accepted_at IS NULL OR accepted_at = mail.first_event_at THEN new.first_event_at
         ELSE accepted_at
     END,
-    finished_at = COALESCE(finished_at, %s),
+    finished_at = COALESCE(finished_at, {now}),
     error = '',
     refused = FALSE
 FROM ({rows}) AS new
@@ -252,11 +252,14 @@ def accept_by_response(database: str, mail: Mail, x_message_id: str) -> bool:
         return bool(cursor.rowcount)
 
 
-def accept_by_events(database: str, first_events: Mapping[int, datetime], now: datetime) -> None:
-    """Accept the mails of these ids, unless an event before `first_events` is recorded. `now` ends them."""
+def accept_by_events(database: str, first_events: Mapping[int, datetime]) -> None:
+    """Accept the mails of these ids, unless an event before `first_events` is recorded. They end now."""
     rows = [{"id": pk, "first_event_at": at} for pk, at in first_events.items()]
-    end = connections[database].ops.adapt_datetimefield_value(now)
-    _write_rows(database, _ACCEPT_BY_EVENTS, Mail, ("id", "first_event_at"), rows, end)
+    now, times = "statement_timestamp()", list[object]()
+    if not is_postgresql(database):
+        now, times = "%s", [connections[database].ops.adapt_datetimefield_value(timezone.now())]
+    statement = _ACCEPT_BY_EVENTS.format(now=now, rows="{rows}")
+    _write_rows(database, statement, Mail, ("id", "first_event_at"), rows, *times)
 
 
 def move_recipients(database: str, rows: Sequence[Mapping[str, object]]) -> None:

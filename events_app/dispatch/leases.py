@@ -24,7 +24,7 @@ from events_app.dispatch.kinds import EVENTS, Kind
 from events_app.models import LEASED, PENDING, RELEASED, TO_RETRY, AbstractPendingDelivery, PendingDelivery
 from events_app.shared import counters
 from events_app.shared.counting import count
-from events_app.shared.database import AnyOf, database_now
+from events_app.shared.database import AnyOf, database_now, sql_now
 
 #: Seconds a task calls receivers before it leaves the rest to the next task.
 BUDGET = 20
@@ -187,11 +187,13 @@ def _pending(kind: Kind) -> "QuerySet[AbstractPendingDelivery]":
 
 
 def _due(lane: Q, kind: Kind) -> "QuerySet[AbstractPendingDelivery]":
-    return _pending(kind).filter(lane, due__lte=database_now(events_database()))
+    return _pending(kind).filter(lane, due__lte=sql_now(events_database()))
 
 
 def _take(lane: Q, order: str, lease: Lease, limit: int) -> list[Delivery]:
-    return take(_due(lane, lease.kind).order_by(order), lease, limit) if limit else []
+    due = _due(lane, lease.kind)
+    # Most tasks find nothing. A look costs less than a transaction.
+    return take(due.order_by(order), lease, limit) if limit and due.exists() else []
 
 
 def take(free: "QuerySet[AbstractPendingDelivery]", lease: Lease, limit: int | None = None) -> list[Delivery]:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from django.db import DatabaseError, InterfaceError
 
+from events_app import sql
 from events_app.conf import RECEIVER_MAX_ATTEMPTS, RECEIVER_RETRY_DELAY
 from events_app.dispatch import dead_letters
 from events_app.dispatch.leases import ORPHANED, Delivery, Lease, events_database, leased
@@ -114,7 +115,7 @@ class ResultBuffer:
 
 def delete_done(pks: Sequence[int], lease: Lease) -> None:
     """Delete completed deliveries."""
-    leased(pks, lease).delete()
+    sql.delete_deliveries(lease.kind.pending_model, pks, lease.token, events_database())
 
 
 def schedule_retry(delivery: Delivery, lease: Lease, receivers: Mapping[str, str], why: str = "") -> None:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import NamedTuple, cast
 
 from celery.exceptions import SoftTimeLimitExceeded
@@ -31,7 +32,7 @@ from events_app.normalize import read_event
 from events_app.shared import counters, hourly, tracing
 from events_app.shared.addresses import comparable
 from events_app.shared.counting import count
-from events_app.shared.database import DatabaseUnavailable, clean, database_now
+from events_app.shared.database import DatabaseUnavailable, clean, sql_now
 from events_app.shared.personal_data.person import Person
 from events_app.signals import TrackingEvent, stored
 from events_app.stream import Entry, events_in
@@ -230,10 +231,9 @@ def _insert(arrivals: list[Arrival], lease: Lease | None) -> list[tuple[int, Arr
         new = [(ids[key], arrival) for arrival in arrivals if (key := arrival.row.key) in ids]
         hourly.record_counts(UnfoldedCounts, count_events([_countable(arrival) for _, arrival in new]), using)
         readable = [(arrival.event, arrival.row.received_at) for _, arrival in new if arrival.event]
-        stored_at = database_now(using)
         PendingDelivery.objects.using(using).bulk_create(
             PendingDelivery(
-                event_id=pk, state=PendingDelivery.State.DEAD_LETTER, due=stored_at, error=arrival.error
+                event_id=pk, state=PendingDelivery.State.DEAD_LETTER, due=sql_now(using), error=arrival.error
             )
             for pk, arrival in new
             if not arrival.event
@@ -245,8 +245,8 @@ def _insert(arrivals: list[Arrival], lease: Lease | None) -> list[tuple[int, Arr
             deliveries = [pk for pk, arrival in new if arrival.event]
             traced = {pk: arrival for pk, arrival in new if arrival.traceparent}
             traceparents = {pk: arrival.traceparent for pk, arrival in traced.items()}
-            token, due = (lease.token, stored_at + lease_duration()) if lease else (None, stored_at)
-            sql.insert_deliveries(deliveries, token, due, using, traceparents)
+            token, lasts = (lease.token, lease_duration()) if lease else (None, timedelta())
+            sql.insert_deliveries(deliveries, token, lasts, using, traceparents)
             events, received_at = map(list, zip(*readable, strict=True))
             answers = stored.send(None, events=events, received_at=received_at, using=using)
             if traced:

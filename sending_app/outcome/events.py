@@ -16,7 +16,7 @@ from django.db import InterfaceError, OperationalError, transaction
 
 from events_app.shared import own_events
 from events_app.shared.addresses import comparable
-from events_app.shared.database import AnyOf, database_now
+from events_app.shared.database import AnyOf
 from events_app.shared.log import failures
 from events_app.signals import TrackingEvent
 from sending_app import sql
@@ -102,7 +102,6 @@ def _apply_events(by_id: _ById, database: str) -> dict[str, str] | None:
     rows = list(recipients.values_list("pk", "message_id", "address", *of_mail))
     if not rows:
         return None
-    now = database_now(database)
     mails: dict[int, Feedback] = {}
     updates: dict[int, RecipientUpdate] = {}
     arrivals: set[tuple[str, datetime]] = set()
@@ -117,11 +116,11 @@ def _apply_events(by_id: _ById, database: str) -> dict[str, str] | None:
                     unknown.add(mail)
                 mails.setdefault(mail, Feedback(first_event_at, x_message_id, at)).apply(event, at)
             if comparable(event.recipient or "") == address:
-                updates.setdefault(pk, RecipientUpdate(accepted_at=accepted_at)).apply(event, now)
+                updates.setdefault(pk, RecipientUpdate(accepted_at=accepted_at)).apply(event, at)
     if unknown:
         _add_parts(mails, unknown, database)
     # Mails before recipients, the order in which a failing mail locks rows.
-    _apply_feedback({pk: mail for pk, mail in mails.items() if mail.is_new}, database, now)
+    _apply_feedback({pk: mail for pk, mail in mails.items() if mail.is_new}, database)
     apply_updates(updates, database)
     activity.record(arrivals)
     return {str(message_id): traceparent for _, message_id, *_, traceparent in rows if traceparent}
@@ -150,14 +149,14 @@ def _add_parts(feedback: dict[int, Feedback], unknown: set[int], database: str) 
                 known.request_ids |= proof.request_ids
 
 
-def _apply_feedback(feedback: dict[int, Feedback], database: str, now: datetime) -> None:
+def _apply_feedback(feedback: dict[int, Feedback], database: str) -> None:
     """Mark these mails accepted, and record the requests that the events name."""
     rows = Mail.objects.using(database)
     # Read again under the lock: a worker may have recorded a 202 meanwhile.
     locked = rows.filter(AnyOf("pk", list(feedback))).order_by("pk").select_for_update()
     before = list(locked.values_list("pk", "state", "x_message_id"))
     if before:
-        sql.accept_by_events(database, {pk: feedback[pk].first_at for pk, _, _ in before}, now)
+        sql.accept_by_events(database, {pk: feedback[pk].first_at for pk, _, _ in before})
     for pk, state, x_message_id in before:
         request_ids, row = feedback[pk].request_ids, rows.filter(pk=pk)
         if request_ids and not x_message_id:

@@ -71,8 +71,8 @@ class RecipientUpdate:
     #: When SendGrid accepted the mail, as far as known before the events.
     accepted_at: datetime | None = None
 
-    def apply(self, event: TrackingEvent, now: datetime) -> None:
-        at = event.timestamp or now
+    def apply(self, event: TrackingEvent, received_at: datetime) -> None:
+        at = event.timestamp or received_at
         ranked = RANKED_STATUSES.get(event.event_type)
         reason = event.reject_reason or ""
         # Among events of equal rank the earliest wins. Within a second the reason decides, so that the order

@@ -1,6 +1,7 @@
 """Each hand-written statement does the same on both databases."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 
 import pytest
 from django.db import DataError, IntegrityError, connections, transaction
@@ -8,10 +9,13 @@ from django.forms import model_to_dict
 
 from events_app import sql
 from events_app.models import Event, PendingDelivery
+from events_app.shared.database import database_now
 from tests.support.databases import on_postgresql
-from tests.support.events.stored_events import NOON, add_pending, new_event
+from tests.support.events.stored_events import add_pending, new_event
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+
+MINUTE = timedelta(minutes=1)
 
 
 def keys(numbers: Iterable[int]) -> set[bytes]:
@@ -79,17 +83,28 @@ def test_one_refused_row_prevents_the_whole_insert(database: str) -> None:
 
 def test_leased_deliveries_have_the_defaults_of_the_model(database: str) -> None:
     pks = sorted(sql.insert_new_events([new_event(number) for number in (1, 2)], database).values())
-    sql.insert_deliveries(pks, 7, NOON, database)
+    before = database_now(database)
+    sql.insert_deliveries(pks, 7, MINUTE, database)
     for pending, pk in zip(PendingDelivery.objects.order_by("pk"), pks, strict=True):
-        expected = PendingDelivery(event_id=pk, lease=7, due=NOON)
+        assert before + MINUTE <= pending.due <= database_now(database) + MINUTE
+        expected = PendingDelivery(event_id=pk, lease=7, due=pending.due)
         assert model_to_dict(pending) == model_to_dict(expected)
 
 
 def test_leased_deliveries_have_the_traceparents_of_their_events(database: str) -> None:
     pks = sorted(sql.insert_new_events([new_event(number) for number in (1, 2)], database).values())
-    sql.insert_deliveries(pks, 7, NOON, database, {pks[1]: "00-1-2-01"})
+    sql.insert_deliveries(pks, 7, MINUTE, database, {pks[1]: "00-1-2-01"})
     rows = PendingDelivery.objects.order_by("pk").values_list("pk", "traceparent", "lease")
     assert list(rows) == [(pks[0], "", 7), (pks[1], "00-1-2-01", 7)]
+
+
+def test_only_deliveries_under_the_lease_are_deleted(database: str) -> None:
+    pks = sorted(sql.insert_new_events([new_event(number) for number in range(4)], database).values())
+    sql.insert_deliveries(pks[:3], 7, MINUTE, database)
+    sql.insert_deliveries(pks[3:], 8, MINUTE, database)
+    PendingDelivery.objects.filter(pk=pks[1]).update(state=PendingDelivery.State.DEAD_LETTER)
+    sql.delete_deliveries(PendingDelivery, [pks[3], pks[1], pks[0]], 7, database)
+    assert sorted(PendingDelivery.objects.values_list("pk", flat=True)) == pks[1:]
 
 
 def test_count_failed_receivers_counts_by_name_and_state(database: str) -> None:

@@ -5,11 +5,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from redis import RedisError
 
 from events_app import stream
 from events_app.shared import redis
 from events_app.stream import MOST_EVENTS, AppendFailed, Entry
+from tests.support.examples import examples
 
 #: Long enough that no entry has been idle for it, and one that every entry has been.
 LEASE, NONE = 3_600_000, 0
@@ -172,11 +175,33 @@ def test_a_read_takes_few_more_events_than_its_limit() -> None:
     assert 180 <= len(raws(fresh(180))) < 180 + MOST_EVENTS
 
 
-def test_a_read_at_the_end_of_small_entries_takes_at_most_three_times_its_limit() -> None:
+def test_a_read_at_the_end_of_small_entries_takes_less_than_an_entry_too_many() -> None:
     append_each(*(b"%d" % number for number in range(50)))
     for _ in range(10):
         append(*(b"%d" % number for number in range(MOST_EVENTS * 10)))
-    assert 1000 <= len(raws(fresh(1000))) <= 3000
+    assert 1000 <= len(raws(fresh(1000))) < 1000 + MOST_EVENTS
+
+
+@settings(max_examples=examples(30), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    posts=st.lists(st.integers(1, 2 * MOST_EVENTS), max_size=20),
+    expired=st.integers(0, 1000),
+    count=st.integers(1, 1000),
+)
+def test_a_read_takes_whole_entries_in_order_up_to_its_limit(
+    posts: list[int], expired: int, count: int
+) -> None:
+    redis.for_workers().delete(redis.key())
+    for post, size in enumerate(posts):
+        append(*(b"%d %d" % (post, number) for number in range(size)))
+    stream.release_entries(fresh(expired), LEASE)
+    waiting: Any = redis.for_workers().xrange(redis.key())
+    entries, more = stream.read_entries(count, LEASE)
+    assert entries == [stream.unpack(*entry) for entry in waiting[: len(entries)]]
+    number = stream.events_in(entries)
+    assert number < count + MOST_EVENTS
+    assert more is (number >= count)
+    assert more or len(entries) == len(waiting)
 
 
 def test_entries_read_but_not_stored_are_read_again() -> None:
@@ -205,6 +230,27 @@ def test_a_read_says_whether_more_entries_are_left() -> None:
     assert stream.read_entries(70, LEASE).more
     assert not stream.read_entries(70, LEASE).more
     assert stream.read_entries(0, LEASE) == ([], True)
+
+
+def test_a_worker_that_reads_on_leaves_expired_entries_and_the_wake_up() -> None:
+    append_each(b"1", b"2")
+    stream.release_entries(fresh(1), LEASE)
+    assert append(b"3")
+    assert raws(stream.read_on(100).entries) == [b"2", b"3"]
+    assert not append(b"4")
+    assert raws(fresh()) == [b"1", b"4"]
+    assert append(b"5")
+
+
+def test_a_wake_up_is_needed_when_none_is_on_its_way(anymail: Callable[..., None]) -> None:
+    append(b"1")
+    assert not stream.needs_wake_up()
+    fresh()
+    assert [stream.needs_wake_up(), stream.needs_wake_up()] == [True, False]
+    assert 0 < redis.for_workers().pttl(redis.key("wakeup")) <= redis.WAKE_UP_LIFETIME
+    assert not append(b"2")
+    anymail(EVENT_REDIS_URL="redis://127.0.0.1:1/0")
+    assert stream.needs_wake_up()
 
 
 def test_a_read_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -118,13 +118,62 @@ def test_a_drain_with_nothing_to_do_does_nothing(database: str) -> None:
     assert wake_ups() == []
 
 
-def test_a_drain_that_filled_its_batch_wakes_another(database: str, tracking: ReceiverSignal) -> None:
+def test_a_drain_that_filled_its_batch_wakes_another(
+    database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log = Recorder(tracking)
+    monkeypatch.setattr(tasks, "STAY", 0)
+    redis.take_lock("tick", 60_000)
     append(*(open_event(str(number)) for number in range(tasks.BATCH + 1)))
     tasks.drain()
-    assert (len(log.ids), wake_ups()[0]) == (tasks.BATCH, "events.drain")
+    assert (len(log.ids), wake_ups()) == (tasks.BATCH, ["events.drain"])
     tasks.drain()
     assert (len(log.ids), stream.backlog()) == (tasks.BATCH + 1, 0)
+
+
+def test_a_drain_wakes_no_other_while_a_wake_up_is_on_its_way(
+    database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "BATCH", 1)
+    more = iter("BC")
+    log = Recorder(tracking, does=lambda: append(open_event(next(more, "D"))) if len(log.ids) < 3 else None)
+    append(open_event("A"), open_event("1"))
+    tasks.drain()
+    assert (len(log.ids), stream.backlog()) == (4, 0)
+    assert wake_ups() == ["events.drain"]
+
+
+def test_a_drain_goes_on_with_events_that_came_meanwhile(database: str, tracking: ReceiverSignal) -> None:
+    def another_post() -> None:
+        if len(log.ids) < 5:
+            append(open_event(f"after {len(log.ids)}"))
+
+    log = Recorder(tracking, does=another_post)
+    append(open_event("first"))
+    tasks.drain()
+    assert log.ids == ["first", "after 1", "after 2", "after 3", "after 4"]
+    assert (stream.backlog(), PendingDelivery.objects.count()) == (0, 0)
+
+
+def test_a_drain_ends_when_the_database_goes_away_meanwhile(
+    database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outage = ExitStack()
+    read_on = stream.read_on
+
+    def as_the_database_goes_away(count: int) -> stream.Batch:
+        outage.enter_context(database_away(database))
+        return read_on(count)
+
+    log = Recorder(tracking, does=lambda: append(open_event("later")) if len(log.ids) < 2 else None)
+    monkeypatch.setattr(stream, "read_on", as_the_database_goes_away)
+    append(open_event("first"))
+    with outage:
+        tasks.drain()
+    assert (log.ids, stream.backlog()) == (["first"], 1)
+    monkeypatch.undo()
+    tasks.drain()
+    assert (log.ids, stream.backlog()) == (["first", "later"], 0)
 
 
 def test_a_drain_takes_released_events(database: str, tracking: ReceiverSignal) -> None:
@@ -142,6 +191,7 @@ def test_a_drain_takes_released_events_before_fresh_ones(
 ) -> None:
     log = Recorder(tracking)
     monkeypatch.setattr(tasks, "BATCH", 2)
+    monkeypatch.setattr(tasks, "STAY", 0)
     store_leased("A1", "B2", "C3", lease=Lease())
     make_due(database, lease=None)
     append(open_event("D4"))
