@@ -95,7 +95,7 @@ def insert_deliveries(
         values = tuple(rows)
         arrays = ", ".join(["%s::bigint[]", "%s::text[]"][: len(rows)])
         source = f"unnest({arrays}) AS new ({', '.join(rows)})"
-        parameters += map(list, rows.values())
+        parameters += [_array(event_ids), *([rows["traceparent"]] if traceparents else [])]
     else:
         due = "%s"
         parameters.append(connection.ops.adapt_datetimefield_value(timezone.now() + lasts))
@@ -117,14 +117,21 @@ def delete_deliveries(
     """Delete the pending deliveries of these rows that are under the lease."""
     # Not `QuerySet.delete`, which opens a transaction: two more round trips.
     connection = connections[using]
-    is_postgresql = connection.vendor == "postgresql"
-    among = "= ANY(%s::bigint[])" if is_postgresql else "IN (SELECT value FROM json_each(%s))"
+    if connection.vendor == "postgresql":
+        among, rows = "= ANY(%s::bigint[])", _array(pks)
+    else:
+        among, rows = "IN (SELECT value FROM json_each(%s))", json.dumps(pks)
     table, column = pending_model._meta.db_table, pending_model._meta.pk.column
     with connection.cursor() as cursor:
         cursor.execute(
             f"DELETE FROM {table} WHERE {column} {among} AND lease = %s AND state = %s",  # noqa: S608
-            [sorted(pks) if is_postgresql else json.dumps(pks), lease, pending_model.State.PENDING.value],
+            [rows, lease, pending_model.State.PENDING.value],
         )
+
+
+def _array(numbers: Sequence[int]) -> str:
+    """An array of PostgreSQL as text: psycopg quotes every item of a list."""
+    return f"{{{','.join(map(str, numbers))}}}"
 
 
 def count_failed_receivers(

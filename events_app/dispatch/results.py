@@ -115,7 +115,7 @@ class ResultBuffer:
 
 def delete_done(pks: Sequence[int], lease: Lease) -> None:
     """Delete completed deliveries."""
-    sql.delete_deliveries(lease.kind.pending_model, pks, lease.token, events_database())
+    sql.delete_deliveries(lease.kind.pending_model, sorted(pks), lease.token, events_database())
 
 
 def schedule_retry(delivery: Delivery, lease: Lease, receivers: Mapping[str, str], why: str = "") -> None:

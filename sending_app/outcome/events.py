@@ -158,18 +158,18 @@ def _apply_feedback(feedback: dict[int, Feedback], database: str) -> None:
     if before:
         sql.accept_by_events(database, {pk: feedback[pk].first_at for pk, _, _ in before})
     for pk, state, x_message_id in before:
-        request_ids, row = feedback[pk].request_ids, rows.filter(pk=pk)
+        request_ids = feedback[pk].request_ids
         if request_ids and not x_message_id:
-            row.update(x_message_id=min(request_ids))
+            rows.filter(pk=pk).update(x_message_id=min(request_ids))
         # An id of another form cannot be compared with the ids in events.
         known = {x_message_id} if _MODERN.fullmatch(x_message_id) else set()
-        if len(request_ids | known) > 1 and row.filter(sent_twice=False).update(sent_twice=True):
+        if len(request_ids | known) > 1 and rows.filter(pk=pk, sent_twice=False).update(sent_twice=True):
             logger.error("SendGrid has accepted mail %d twice", pk, extra={"mail": pk})
         if state in _GIVEN_UP:
             requeue(pk)
         if state == Mail.State.REJECTED:
             # SendGrid has the mail by an earlier attempt, whose outcome was unknown.
-            requeue_rejected(row.get())
+            requeue_rejected(rows.get(pk=pk))
     newly_accepted = [pk for pk, state, _ in before if state not in _NOTIFIED]
     if newly_accepted:
         transaction.on_commit(partial(_notify, newly_accepted), using=database, robust=True)

@@ -70,9 +70,11 @@ def words_of(event: TrackingEvent, received_at: datetime) -> Iterator[Word]:
     """The word of the event about a suppression, if any."""
     decide = _DECISIONS.get(event.event_type)
     decision = decide(event) if decide else None
+    if decision is None:
+        return
     # SendGrid tells of addresses that are none. Their text must not control a terminal.
     address = comparable(one_line(event.recipient or ""))
-    if decision and 0 < len(address) <= MAX_ADDRESS:
+    if 0 < len(address) <= MAX_ADDRESS:
         scope, reason, active = decision
         yield Word(
             address=address,
