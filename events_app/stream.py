@@ -92,28 +92,35 @@ local function take(replies)
     end
 end
 
+local function is_full() return events >= count or bytes >= most_bytes end
+
+-- The number of entries to read without many events beyond the count, or bytes if the next ones are as large.
+local function step()
+    local for_events = math.ceil((count - events) / most_events)
+    if bytes == 0 then return for_events end
+    return math.min(for_events, math.ceil(#entries * (most_bytes - bytes) / bytes))
+end
+
 if idle ~= '' then redis.call('DEL', KEYS[2]) end
 local cursor = '0-0'
-while events < count and bytes < most_bytes do
-    local step, got = math.ceil((count - events) / most_events), 0
-    if idle ~= '' then
-        local claimed = redis.pcall('XAUTOCLAIM', KEYS[1], group, consumer, idle, cursor, 'COUNT', step)
-        if claimed.err then return claimed end
-        take(claimed[2])
-        cursor, got = claimed[1], #claimed[2]
-        if cursor == '0-0' then idle = '' end
-    end
-    if got < step then
-        local fresh = redis.pcall(
-            'XREADGROUP', 'GROUP', group, consumer, 'COUNT', step - got, 'STREAMS', KEYS[1], '>'
-        )
-        if fresh and fresh.err then return fresh end
-        fresh = fresh and fresh[1][2] or {}
-        take(fresh)
-        if got + #fresh < step then return {0, entries} end
-    end
+while idle ~= '' and not is_full() do
+    local claimed = redis.pcall('XAUTOCLAIM', KEYS[1], group, consumer, idle, cursor, 'COUNT', step())
+    if claimed.err then return claimed end
+    take(claimed[2])
+    cursor = claimed[1]
+    if cursor == '0-0' then idle = '' end
 end
-return {1, entries}
+while not is_full() do
+    local most = step()
+    local fresh = redis.pcall('XREADGROUP', 'GROUP', group, consumer, 'COUNT', most, 'STREAMS', KEYS[1], '>')
+    if fresh and fresh.err then return fresh end
+    fresh = fresh and fresh[1][2] or {}
+    take(fresh)
+    if #fresh < most then return {0, entries} end
+end
+-- Entries are handed out in the order of their ids: those after the last one are unread.
+local last = idle == '' and #entries > 0 and entries[#entries][1]
+return {last and #redis.call('XRANGE', KEYS[1], '(' .. last, '+', 'COUNT', 1) or 1, entries}
 """
 
 # The arguments are the ids of entries, each followed by its number of events.
@@ -189,7 +196,7 @@ class Oldest(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """The entries of a read, and whether more entries wait."""
+    """The entries of a read, and whether more entries may wait."""
 
     entries: list[Entry]
     more: bool

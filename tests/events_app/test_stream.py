@@ -200,8 +200,8 @@ def test_a_read_takes_whole_entries_in_order_up_to_its_limit(
     assert entries == [stream.unpack(*entry) for entry in waiting[: len(entries)]]
     number = stream.events_in(entries)
     assert number < count + MOST_EVENTS
-    assert more is (number >= count)
-    assert more or len(entries) == len(waiting)
+    assert more is (len(entries) < len(waiting))
+    assert not more or number >= count
 
 
 def test_entries_read_but_not_stored_are_read_again() -> None:
@@ -229,6 +229,8 @@ def test_a_read_says_whether_more_entries_are_left() -> None:
     append_each(*(b"%d" % number for number in range(100)))
     assert stream.read_entries(70, LEASE).more
     assert not stream.read_entries(70, LEASE).more
+    append_each(*(b"%d" % number for number in range(10)))
+    assert not stream.read_entries(10, LEASE).more
     assert stream.read_entries(0, LEASE) == ([], True)
 
 
@@ -253,10 +255,11 @@ def test_a_wake_up_is_needed_when_none_is_on_its_way(anymail: Callable[..., None
     assert stream.needs_wake_up()
 
 
-def test_a_read_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("count", [100, 1000])
+def test_a_read_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     monkeypatch.setattr(stream, "MOST_BYTES", 32_000)
     append_each(*(b"x" * 1000 for _ in range(100)))
-    entries, more = stream.read_entries(100, LEASE)
+    entries, more = stream.read_entries(count, LEASE)
     assert (len(entries), more) == (32, True)
     assert stream.read_entries(100, LEASE).more
 

@@ -131,13 +131,23 @@ def test_a_drain_that_filled_its_batch_wakes_another(
     assert (len(log.ids), stream.backlog()) == (tasks.BATCH + 1, 0)
 
 
+def test_a_drain_that_took_all_events_wakes_no_other(database: str, tracking: ReceiverSignal) -> None:
+    log = Recorder(tracking)
+    redis.take_lock("tick", 60_000)
+    append(*(open_event(str(number)) for number in range(tasks.BATCH)))
+    tasks.drain()
+    assert (len(log.ids), wake_ups()) == (tasks.BATCH, [])
+
+
 def test_a_drain_wakes_no_other_while_a_wake_up_is_on_its_way(
     database: str, tracking: ReceiverSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks, "BATCH", 1)
     more = iter("BC")
     log = Recorder(tracking, does=lambda: append(open_event(next(more, "D"))) if len(log.ids) < 3 else None)
-    append(open_event("A"), open_event("1"))
+    redis.take_lock("tick", 60_000)
+    append(open_event("1"))
+    append(open_event("2"))
     tasks.drain()
     assert (len(log.ids), stream.backlog()) == (4, 0)
     assert wake_ups() == ["events.drain"]
