@@ -25,7 +25,7 @@ from devstack.valkey import Valkey
 RESULTS = ROOT / "benchmarks" / "results.md"
 
 #: Benchmarks that are no rows: `benchmarks.<name>` prints its own table.
-LONG = ("growth", "latency", "hostile")
+LONG = ("growth", "retention", "latency", "hostile")
 
 #: PostgreSQL's settings for millions of events. By default it caches 128 MB of tables and indexes and makes a
 #: checkpoint each gigabyte of WAL. Then nearly every written index page goes whole into the WAL.
@@ -33,6 +33,7 @@ FOR_MILLIONS = ("shared_buffers=2GB", "max_wal_size=8GB", "checkpoint_timeout=15
 
 USAGE = f"""usage: ./dev bench [ROW ...]
        ./dev bench growth [--keep FOLDER] [EVENTS ...]
+       ./dev bench retention [SECONDS]
        ./dev bench latency [SECONDS]
        ./dev bench hostile
 
@@ -40,6 +41,8 @@ Rows (default: all): {", ".join(row.name for row in ROWS)}.
 
 growth   what becomes slower with EVENTS stored events (default: 1000000), and the bytes of an event in Redis,
          in the WAL and on disk. With --keep the events stay in FOLDER, and the next run goes on with them
+retention
+         whether the removal of old events keeps up with SECONDS of full intake (default: 180)
 latency  the time from a post to the receiver's call, at several loads of SECONDS each (default: 15)
 hostile  CPU time to parse inbound mails designed to be slow, and how it grows with their size"""
 
@@ -55,7 +58,7 @@ def main(argv: list[str]) -> int:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pipeline-bench-")))
         # Valkey and PostgreSQL write to disk before they answer.
-        settings = FOR_MILLIONS if long == "growth" else ()
+        settings = FOR_MILLIONS if long in ("growth", "retention") else ()
         postgres = stack.enter_context(Postgres(kept or folder, durable=True, settings=settings))
         if kept and postgres.data.parent != kept:
             raise SystemExit(f"bench: PostgreSQL runs as {postgres.user}, who cannot enter {kept}.")

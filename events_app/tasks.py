@@ -46,8 +46,12 @@ MAILS_AT_ONCE = 20
 #: Seconds without a tick of beat after which a warning is logged.
 LATE = 30
 
-#: Seconds between two removals of rows at the end of their retention.
-PRUNE_EVERY = 3600
+#: Seconds between two looks for events at the end of their retention. Rare looks would find so much that they
+#: occupy a process and the database for minutes.
+PRUNE_EVERY = 60
+
+#: Seconds between two looks for inbound mails at the end of their retention. A look goes through all files.
+PRUNE_INBOUND_EVERY = 3600
 
 #: Seconds between two folds of the counts for charts.
 FOLD_EVERY = 20
@@ -133,7 +137,7 @@ def recover_events() -> None:
 def prune_events() -> None:
     """Remove events at the end of their retention."""
     if not retention.remove_old_events(Lease()):
-        wake(prune_events)
+        redis.release_lock("prune")  # the next tick wakes a worker for the rest
 
 
 @engine.task(
@@ -175,12 +179,12 @@ def recover_inbound() -> None:
 @engine.task(
     "inbound.prune",
     queue=INBOUND,
-    is_due=lambda: storage.is_configured() and is_first_within("inbound_prune", PRUNE_EVERY),
+    is_due=lambda: storage.is_configured() and is_first_within("inbound_prune", PRUNE_INBOUND_EVERY),
 )
 def prune_inbound() -> None:
     """Remove mails at the end of their retention, and files without a mail."""
     if not inbound_retention.remove_old_mails(Lease(kind=INBOUND_MAILS)):
-        wake(prune_inbound)
+        redis.release_lock("inbound_prune")  # the next tick wakes a worker for the rest
 
 
 @engine.task("events.tick", queue=EVENTS)

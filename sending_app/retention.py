@@ -7,7 +7,7 @@ from functools import partial
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 
-from events_app.shared.database import database_now, remove_old
+from events_app.shared.database import Slice, database_now, remove_old
 from sending_app import conf
 from sending_app.models import FINAL, Attachment, Mail, MessageLabel, OutboxMessage
 from sending_app.outbox import using
@@ -62,18 +62,19 @@ def _prune(
         ~Q(state__in=FINAL) | Q(finished_at__gte=before)
     )
 
-    def act_on_finished(pks: list[int]) -> None:
+    def act_on_finished(in_slice: Q) -> None:
+        old = messages.filter(in_slice, created_at__lt=before)
         with transaction.atomic(using=using()):
             # By id, as every write of many rows, and as event feedback locks them.
-            mails = Mail.objects.filter(message__in=pks).order_by("pk")
+            mails = Mail.objects.filter(message__in=old).order_by("pk")
             list(mails.select_for_update().values_list("pk"))
-            finished = messages.filter(pk__in=pks).exclude(Exists(unfinished)).order_by("pk")
+            finished = old.exclude(Exists(unfinished)).order_by("pk")
             act(list(finished.select_for_update(of=("self",)).values_list("pk", flat=True)))
 
     return remove_old(partial(_slice, messages), before, act_on_finished, has_budget)
 
 
-def _slice(messages: "QuerySet[OutboxMessage]", after: int) -> list[tuple[int, datetime]]:
+def _slice(messages: "QuerySet[OutboxMessage]", after: int) -> Slice | None:
     """The first messages after the id: up to SLICE of them, and up to MAX_RECIPIENTS."""
     rows = list(messages.filter(pk__gt=after).order_by("pk").values_list("pk", "created_at")[:SLICE])
     mails = Mail.objects.filter(message__in=[pk for pk, _ in rows]).values_list("message")
@@ -82,5 +83,6 @@ def _slice(messages: "QuerySet[OutboxMessage]", after: int) -> list[tuple[int, d
     for number, (pk, _) in enumerate(rows, 1):
         total += counts.get(pk, 0)
         if total >= MAX_RECIPIENTS:
-            return rows[:number]
-    return rows
+            rows = rows[:number]
+            break
+    return Slice(rows[-1][0], min(at for _, at in rows)) if rows else None

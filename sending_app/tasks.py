@@ -5,7 +5,7 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
 
-from events_app.shared import hourly
+from events_app.shared import hourly, redis
 from events_app.shared.engine import Engine, is_first_within
 from events_app.shared.wakeup import Limits, acknowledge, suppress, wake, wake_once
 from sending_app import conf, retention
@@ -31,8 +31,8 @@ MAX_IDLE_WAIT = 1.0
 #: Seconds that one task posts mails, or removes old ones, before it leaves the rest to the next task.
 BUDGET = 10
 
-#: Seconds between two looks for mails that are too old, and between two removals of old rows.
-RECONCILE_EVERY, PRUNE_EVERY = 60, 3600
+#: Seconds between two looks for mails that are too old, and for rows at the end of their retention.
+RECONCILE_EVERY = PRUNE_EVERY = 60
 
 #: Seconds between two counts of accepted mails for charts: of this hour, and of the last days. Event feedback
 #: may prove that SendGrid accepted a mail earlier.
@@ -93,7 +93,7 @@ def prune_mails() -> None:
     """Remove the content of mails, and mails, at the end of their retention."""
     ends = time.monotonic() + BUDGET
     if not retention.remove_old_messages(lambda: time.monotonic() < ends):
-        wake(prune_mails)
+        redis.release_lock("sending-prune")  # the next tick wakes a worker for the rest
 
 
 @engine.task("sending.count", queue=BULK, is_due=lambda: is_first_within("sending-count", COUNT_EVERY))

@@ -2,10 +2,11 @@
 
 import logging
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db import transaction
+from django.db.models import Q
 
 from events_app.conf import RETENTION_DAYS
 from events_app.dispatch.kinds import Kind
@@ -13,12 +14,12 @@ from events_app.dispatch.leases import Lease, events_database, pending_rows, sto
 from events_app.models import AbstractPendingDelivery
 from events_app.shared import counters
 from events_app.shared.counting import count
-from events_app.shared.database import database_now, remove_old
+from events_app.shared.database import AnyOf, database_now, next_slice, remove_old
 
 logger = logging.getLogger(__name__)
 
 #: Events that one transaction looks at.
-SLICE = 1000
+SLICE = 5000
 
 
 class Removed(NamedTuple):
@@ -53,23 +54,29 @@ def remove_old_rows(lease: Lease, days: int, size: int, column: str, then: Calla
     After each commit `then` gets the rows that were removed, each by its value in `column`. False when the
     budget ended first. Raises a database error.
     """
-    rows = stored_rows(lease.kind).order_by("pk").values_list("pk", "received_at")
+    rows = stored_rows(lease.kind)
+    before = database_now(events_database()) - timedelta(days=days)
     return remove_old(
-        lambda after: list(rows.filter(pk__gt=after)[:size]),
-        database_now(events_database()) - timedelta(days=days),
-        lambda pks: then(_remove(lease.kind, pks, column)),
+        lambda after: next_slice(rows, after, size, "received_at"),
+        before,
+        lambda in_slice: then(_remove(lease.kind, in_slice, before, column)),
         lease.has_budget,
     )
 
 
-def _remove(kind: Kind, pks: list[int], column: str) -> Removed:
-    rows = stored_rows(kind).filter(pk__in=pks)
-    pending = pending_rows(kind).filter(pk__in=pks)
+def _remove(kind: Kind, in_slice: Q, before: datetime, column: str) -> Removed:
+    rows, deliveries = stored_rows(kind), pending_rows(kind)
     with transaction.atomic(using=events_database()):
         # A replay takes the same locks, so its pending delivery is there now, or never comes.
-        locked = list(rows.order_by("pk").select_for_update().values_list("pk", column))
-        kept = set(pending.filter(state=AbstractPendingDelivery.State.PENDING).values_list("pk", flat=True))
+        old = rows.filter(in_slice, received_at__lt=before).order_by("pk").select_for_update()
+        locked = list(old.values_list("pk", column))
+        # An operator's retry takes these locks, so a dead letter stays one.
+        states = dict(
+            deliveries.filter(in_slice).order_by("pk").select_for_update().values_list("pk", "state")
+        )
+        kept = {pk for pk, state in states.items() if state == AbstractPendingDelivery.State.PENDING}
         removed = {pk: value for pk, value in locked if pk not in kept}
-        dead_letters, _ = pending.filter(pk__in=removed).delete()
-        rows.filter(pk__in=removed).delete()
-    return Removed(list(removed.values()), dead_letters)
+        dead_letters = sorted(removed.keys() & states.keys())
+        deliveries.filter(AnyOf("pk", dead_letters)).delete()
+        rows.filter(AnyOf("pk", list(removed))).delete()
+    return Removed(list(removed.values()), len(dead_letters))

@@ -60,7 +60,8 @@ class PendingDelivery(AbstractPendingDelivery):
 
     ROW_FIELD = "event"
 
-    event = models.OneToOneField(Event, models.CASCADE, primary_key=True, related_name="pending")
+    # Not CASCADE: then Django would read each event that retention removes, to find its delivery.
+    event = models.OneToOneField(Event, models.DO_NOTHING, primary_key=True, related_name="pending")
 
     class Meta:
         # An index for each lane, so that a million waiting replays do not slow down a drain.

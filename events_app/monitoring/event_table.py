@@ -59,6 +59,6 @@ def _age(age: timedelta, oldest: datetime, retention: int | None) -> Reading:
         level=Level.WARNING,
         text=f"Old events are not removed: the oldest is of {oldest:%Y-%m-%d}, and {RETENTION_DAYS.name} is "
         f"{retention}.",
-        advice="The task events.prune removes them each hour. Does beat run, and a worker with the queue "
+        advice="The task events.prune removes them each minute. Does beat run, and a worker with the queue "
         "sendgrid.retries?",
     )

@@ -6,13 +6,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from uuid import UUID
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import F, Field, Lookup, Model, QuerySet
+from django.db.models import F, Field, Lookup, Max, Min, Model, Q, QuerySet
 from django.db.models.functions import Now
 from django.db.models.sql.compiler import SQLCompiler
 from django.utils import timezone
@@ -199,25 +199,41 @@ def slices(rows: "QuerySet[Row]", size: int | None = None, newest_first: bool = 
         chunk = list(ordered.filter(**{beyond: chunk[-1].pk})[: size or SLICE])
 
 
+class Slice(NamedTuple):
+    """Rows with neighbouring ids."""
+
+    #: The last id.
+    last: int
+    #: When the oldest row was stored.
+    oldest: datetime
+
+
+def next_slice(rows: "QuerySet[Row]", after: int, size: int, stored_at: str) -> Slice | None:
+    """The next rows after an id, at most `size`; None if there is none. `stored_at` is a column."""
+    # The database looks for the two values: to read all rows costs as much as to remove them.
+    following = rows.filter(pk__gt=after).order_by("pk")[:size]
+    found = following.aggregate(last=Max("pk"), oldest=Min(stored_at))
+    return None if found["last"] is None else Slice(**found)
+
+
 def remove_old(
-    read: Callable[[int], Sequence[tuple[int, datetime]]],
+    read: Callable[[int], Slice | None],
     before: datetime,
-    remove: Callable[[list[int]], None],
+    remove: Callable[[Q], None],
     has_budget: Callable[[], bool],
 ) -> bool:
-    """Call `remove` with the old rows of each slice, up to the first slice without one.
+    """Call `remove` for each slice with an old row, up to the first slice without one.
 
-    `read` gives the next rows after an id, each with the time when it was stored. Ids follow that order.
-    False when the budget ended first.
+    `read` gives the next slice after an id. `remove` gets the condition for the slice's rows. Ids nearly
+    follow the order of time. False when the budget ended first.
     """
-    last = 0
+    after = 0
     while has_budget():
-        rows = read(last)
-        old = [pk for pk, stored_at in rows if stored_at < before]
-        if not old:
+        rows = read(after)
+        if rows is None or rows.oldest >= before:
             return True
-        remove(old)
-        last = rows[-1][0]
+        remove(Q(pk__gt=after, pk__lte=rows.last))
+        after = rows.last
     return False
 
 

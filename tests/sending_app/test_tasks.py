@@ -190,6 +190,7 @@ def test_a_prune_out_of_budget_wakes_another(database: str, monkeypatch: pytest.
     Mail.objects.update(state="accepted", finished_at=only_part().created_at.replace(year=2020))
     OutboxMessage.objects.update(created_at=only_part().created_at.replace(year=2020))
     monkeypatch.setattr(tasks, "BUDGET", 0)
+    redis.release_lock("sending-tick")
     tasks.prune_mails()
     assert wake_ups(tasks.BULK) == ["sending.prune"]
     monkeypatch.undo()

@@ -1,16 +1,21 @@
 """Events are removed at the end of their retention, and not before. Pending events are kept."""
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, connections
+from django.test.utils import CaptureQueriesContext
 
-from events_app.dispatch import leases, retention
+from devstack.process import wait_for
+from events_app.dispatch import leases, replay, retention
 from events_app.dispatch.leases import Lease
 from events_app.models import PendingDelivery
 from events_app.shared import counters
 from events_app.shared.database import database_now
-from tests.support.databases import database_away
+from tests.support.databases import database_away, on_postgresql
 from tests.support.events.leases import out_of_budget
 from tests.support.events.stored_events import store_aged, stored_pks
 
@@ -134,3 +139,53 @@ def test_retention_stops_out_of_budget_and_the_next_run_continues(
 def test_retention_raises_when_the_database_is_away(database: str) -> None:
     with database_away(database), pytest.raises(DatabaseError):
         retention.remove_old_events(Lease())
+
+
+def test_retention_does_not_read_the_content_of_events(database: str) -> None:
+    store_aged(database, *[40] * 20)
+    with CaptureQueriesContext(connections[database]) as queries:
+        assert retention.remove_old_events(Lease())
+    assert stored_pks() == []
+    assert not [query for query in queries.captured_queries if "raw" in query["sql"]]
+    deletes = [query["sql"] for query in queries.captured_queries if query["sql"].startswith("DELETE")]
+    assert len(deletes) == 1
+
+
+@on_postgresql
+@pytest.mark.parametrize("action", ["retry", "replay"])
+def test_a_dead_letter_is_removed_or_retried_but_never_both(database: str, action: str) -> None:
+    (pk,) = store_aged(database, 40)
+    make_pending(database, pk, state="dead", failures=15, receivers={"receiver": "failed"})
+
+    def act() -> int:
+        try:
+            if action == "retry":
+                return replay.retry([pk])["retried"]
+            return replay.replay([pk], [])["replayed"]
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        answers: list[Future[int]] = []
+
+        def execute(call: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+            if sql.startswith("DELETE") and not answers:
+                answers.append(pool.submit(act))
+                wait_for(
+                    lambda: answers[0].done() or waits_for_a_lock(database), seconds=30, what="the operator"
+                )
+            return call(sql, params, many, context)
+
+        with connections[database].execute_wrapper(execute):
+            assert retention.remove_old_events(Lease())
+        acted = answers[0].result()
+    assert (stored_pks(), PendingDelivery.objects.count()) == (([pk], 1) if acted else ([], 0))
+
+
+def waits_for_a_lock(database: str) -> bool:
+    with closing(connections.create_connection(database)) as other, other.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock')"
+        )
+        return bool(cursor.fetchone()[0])
