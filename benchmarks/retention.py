@@ -48,20 +48,21 @@ _NAME, _TIME = "@" * 12, 1111111111
 #: Rows that one INSERT of the fill makes, and the seconds that a million rows may take.
 _STEP, _MILLION = 250_000, 50
 
-# The event of row n reaches the end of its retention n / rate seconds after the start.
+# The event of row n reaches the end of its retention n / rate seconds after the start. A message has three
+# events. As of ours, keys and message ids begin with the time.
 _FILL = """
 INSERT INTO events_app_event
     (key, event_type, event_id, message_id, recipient, timestamp, received_at, webhook, raw)
 SELECT
-    decode(md5('key' || n), 'hex'),
+    decode(lpad(to_hex(floor(at)::bigint), 8, '0') || substr(md5('key' || n), 1, 24), 'hex'),
     (ARRAY['queued', 'delivered', 'opened', 'clicked'])[1 + n %% 4],
     replace(encode(decode(md5('id' || n) || md5('id2' || n), 'hex'), 'base64'), '=', ''),
-    md5('message' || n / 3)::uuid::text,
+    (lpad(to_hex(floor(sent * 1000)::bigint), 12, '0') || substr(md5('message' || n / 3), 1, 20))::uuid::text,
     'reader' || n / 15 || '@example.com',
-    arrival.at, arrival.at, 'tracking',
+    to_timestamp(at), to_timestamp(at), 'tracking',
     convert_to(repeat(md5('raw' || n), 14), 'utf8')
 FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n,
-    LATERAL (SELECT to_timestamp(%(start)s + n / %(rate)s) - %(days)s * interval '1 day' AS at) AS arrival
+    LATERAL (SELECT %(first_at)s + n / %(rate)s AS at, %(first_at)s + n / 3 * 3 / %(rate)s AS sent) AS times
 """
 
 _STATE = """
@@ -112,11 +113,11 @@ class Client:
         events = generate_events(SIZE, 0)
         for number, event in enumerate(events):
             event |= {
-                "anymail_id": f"{number // 3}-{_NAME}",
+                "anymail_id": f"{_NAME}-{number // 3}",
                 "sg_event_id": f"{number}-{_NAME}",
                 "timestamp": _TIME,
             }
-            event["sg_message_id"] = f"{number // 3}-{_NAME}.recvd"
+            event["sg_message_id"] = f"{_NAME}-{number // 3}.recvd"
         self._template = event_batch(events)
 
     def post(self, seconds: float) -> Speed:
@@ -192,7 +193,9 @@ def _fill(database: psycopg.Connection, rate: float, seconds: int) -> float:
     database.execute("TRUNCATE events_app_event CASCADE")
     for first in range(0, rows, _STEP):
         last = min(first + _STEP, rows) - 1
-        database.execute(_FILL, {"first": first, "last": last, "start": start, "rate": rate, "days": DAYS})
+        database.execute(
+            _FILL, {"first": first, "last": last, "first_at": start - DAYS * 86_400, "rate": rate}
+        )
     database.execute("VACUUM (ANALYZE) events_app_event")
     database.execute("CHECKPOINT")
     _say(f"{rows:,} old events stored")
