@@ -334,6 +334,7 @@ def test_any_operator_action_leaves_each_event_in_a_lane_of_the_workers(
     database: str, tracking: ReceiverSignal, works: list[Any], asked: list[Any]
 ) -> None:
     tracking.receivers = []
+    PendingDelivery.objects.all().delete()
     Event.objects.all().delete()
     Recorder(tracking, "shop")
     pks = store_done(*(open_event(name) for name in "ABCD"))
