@@ -38,20 +38,21 @@ INSERT INTO {recipient} (mail_id, {recipient_columns})
 SELECT mail.id, kept.* FROM mail, (VALUES {recipient_values}) AS kept
 """
 
-# Takes the longest due mail and returns everything a post needs, because a lease is most of a mail's cost in
+# Takes the longest due mails and returns everything a post needs, because a lease is most of a mail's cost in
 # the database. One statement on SQLite too: workers that first read a due mail and then update it would race
 # for the same mail.
 _LEASE = """
-UPDATE sending_app_mail SET
-    state = 'posting', attempt_token = %(attempt)s, attempts = attempts + 1,
-    attempted_at = {now}, task_id = %(task_id)s,
-    account = CASE alias {fingerprints} END, due = CASE alias {lease_ends} END,
-    paused_at = CASE WHEN account = CASE alias {fingerprints} END THEN paused_at END
-WHERE id = (
+WITH next AS (
     SELECT id FROM sending_app_mail
     WHERE state = 'waiting' AND lane = %(lane)s AND due <= {now} AND alias IN ({aliases}) AND {may_post}
-    ORDER BY {order} LIMIT 1 {lock}
-)
+    ORDER BY {order} LIMIT %(most)s {lock}
+), numbered AS (SELECT id AS mail_id, row_number() OVER () AS number FROM next)
+UPDATE sending_app_mail SET
+    state = 'posting', attempt_token = %(attempt)s + id, attempts = attempts + 1,
+    attempted_at = {now}, task_id = CASE number {task_ids} END,
+    account = CASE alias {fingerprints} END, due = CASE alias {lease_ends} END,
+    paused_at = CASE WHEN account = CASE alias {fingerprints} END THEN paused_at END
+FROM numbered WHERE id = mail_id
 RETURNING {columns},
     (SELECT content FROM sending_app_outboxmessage AS message WHERE message.id = message_id) AS content,
     EXISTS (SELECT 1 FROM sending_app_attachment AS file WHERE file.message_id = sending_app_mail.message_id)
@@ -61,12 +62,16 @@ RETURNING {columns},
 
 _ALL_CIRCUITS_CLOSED = "NOT EXISTS (SELECT 1 FROM sending_app_opencircuit WHERE account IN ({fingerprints}))"
 
+# A row that another transaction has locked is left out: its mail is accepted alone, and delays no other.
 _ACCEPT_BY_RESPONSE = """
+WITH free AS (SELECT id FROM sending_app_mail WHERE id IN ({ids}) {lock})
 UPDATE sending_app_mail SET
-    state = 'accepted', x_message_id = %(x_message_id)s, error = '', refused = FALSE,
+    state = 'accepted', x_message_id = new.column3, error = '', refused = FALSE,
     accepted_at = {now}, finished_at = {now}
-WHERE id = %(id)s AND attempt_token = %(attempt)s AND state = 'posting'
-    AND accepted_at IS NULL AND x_message_id = ''
+FROM (VALUES {rows}) AS new
+WHERE id = new.column1 AND id IN (SELECT free.id FROM free) AND attempt_token = new.column2
+    AND state = 'posting' AND accepted_at IS NULL AND x_message_id = ''
+RETURNING id
 """
 
 # The worker that posts decides the state of a mail in posting. An acceptance that only events prove has the
@@ -190,23 +195,24 @@ def insert_message(
         cursor.execute(statement.format(**names), parameters)
 
 
-def lease_mail(  # noqa: PLR0913 (of one statement)
+def lease_mails(  # noqa: PLR0913 (of one statement)
     database: str,
     lane: Mail.Lane,
+    task_ids: Sequence[str],
     lease_times: Mapping[Account, timedelta],
     is_probe: bool,
-    task_id: str,
     *,
     looks_up: bool,
-) -> tuple[Mail, bool, bool] | None:
-    """Lease the lane's longest due mail of these accounts, if no circuit of the accounts is open.
+) -> list[tuple[Mail, bool, bool]]:
+    """Lease the lane's longest due mails of these accounts, if no circuit of the accounts is open.
 
-    A probe ignores open circuits, and takes a random due mail, if possible one that has not paused the
-    account. The mail gets the id of the Celery task. Return the mail with its message, whether the message
-    has attachments, and, if it `looks_up`, whether a recipient is suppressed in any scope.
+    Each mail gets the id of another Celery task. A probe ignores open circuits, and takes random due mails,
+    if possible mails that have not paused the account. Return each mail with its message, whether the
+    message has attachments, and, if it `looks_up`, whether a recipient is suppressed in any scope.
     """
     attempt = secrets.randbits(62) + 1
-    parameters: dict[str, Any] = {"lane": lane.value, "attempt": attempt, "task_id": task_id}
+    parameters: dict[str, Any] = {"lane": lane.value, "most": len(task_ids), "attempt": attempt}
+    parameters |= {f"task{number}": task_id for number, task_id in enumerate(task_ids, 1)}
     delays = {"now": timedelta()}
     for number, (account, lease_time) in enumerate(lease_times.items()):
         parameters |= {f"alias{number}": account.alias, f"account{number}": account.fingerprint}
@@ -224,6 +230,7 @@ def lease_mail(  # noqa: PLR0913 (of one statement)
         now=time.format("now"),
         fingerprints=for_each_account("WHEN %(alias{0})s THEN %(account{0})s", " "),
         lease_ends=for_each_account("WHEN %(alias{0})s THEN " + time.format("lease_end{0}"), " "),
+        task_ids=" ".join(f"WHEN {number} THEN %(task{number})s" for number in range(1, len(task_ids) + 1)),
         aliases=for_each_account("%(alias{0})s", ", "),
         may_post="TRUE" if is_probe else circuits_closed,
         order="paused_at IS NOT NULL, random()" if is_probe else "due",
@@ -235,21 +242,36 @@ def lease_mail(  # noqa: PLR0913 (of one statement)
             else "FALSE"
         ),
     )
+    leased = []
     for mail in Mail.objects.using(database).raw(statement, {**parameters, **times}):
         annotations = vars(mail)  # the columns that are no field of the model
         message_row = (mail.message_id, annotations["content"])
         mail.message = OutboxMessage.from_db(database, ("id", "content"), message_row)
-        return mail, bool(annotations["has_files"]), bool(annotations["is_any_suppressed"])
-    return None
+        leased.append((mail, bool(annotations["has_files"]), bool(annotations["is_any_suppressed"])))
+    return leased
 
 
-def accept_by_response(database: str, mail: Mail, x_message_id: str) -> bool:
-    """Accept the mail by its current attempt, if this is the first proof of acceptance. Whether it was."""
+def accept_by_response(database: str, responses: Sequence[tuple[Mail, str]]) -> set[int]:
+    """Accept mails by the responses to their current attempts, each a mail with its `x_message_id`.
+
+    Return the ids of the mails that are accepted. A mail is left out if this is not the first proof of its
+    acceptance, or if another transaction has locked its row.
+    """
     time, times = _times_from_now(database, now=timedelta())
-    parameters: dict[str, Any] = {"x_message_id": x_message_id, "id": mail.pk, "attempt": mail.attempt_token}
+    parameters: dict[str, Any] = {}
+    for number, (mail, x_message_id) in enumerate(responses):
+        parameters |= {f"id{number}": mail.pk, f"attempt{number}": mail.attempt_token}
+        parameters[f"x_message_id{number}"] = x_message_id
+    numbers = range(len(responses))
+    statement = _ACCEPT_BY_RESPONSE.format(
+        now=time.format("now"),
+        ids=", ".join(f"%(id{number})s" for number in numbers),
+        rows=", ".join(f"(%(id{number})s, %(attempt{number})s, %(x_message_id{number})s)" for number in numbers),
+        lock="FOR UPDATE SKIP LOCKED" if is_postgresql(database) else "",
+    )
     with connections[database].cursor() as cursor:
-        cursor.execute(_ACCEPT_BY_RESPONSE.format(now=time.format("now")), {**parameters, **times})
-        return bool(cursor.rowcount)
+        cursor.execute(statement, {**parameters, **times})
+        return {pk for (pk,) in cursor.fetchall()}
 
 
 def accept_by_events(database: str, first_events: Mapping[int, datetime]) -> None:

@@ -15,8 +15,9 @@ from events_app.shared import tracing
 from events_app.shared.eager import is_eager
 from sending_app.account import Account
 from sending_app.api import sessions, simulated
-from sending_app.api.request import HEADERS, Bearer, cause, is_sendable
+from sending_app.api.request import cause, is_sendable
 from sending_app.api.response import ABOUT_EITHER, Answer, without_control_characters
+from sending_app.api.sessions import Session
 from sending_app.exceptions import (
     ConnectionFailed,
     ConnectTimedOut,
@@ -131,16 +132,8 @@ def read_response(response: requests.Response, had_whole_request: bool = True) -
     return SendResult(outcome, answer.status, "", answer.detail(), wait, refused, error, response)
 
 
-def _exchange(session: requests.Session, account: Account, upload: _Upload) -> requests.Response:
-    response = session.post(
-        f"{account.api_url}mail/send",
-        data=upload,
-        headers=HEADERS,
-        auth=Bearer(account.api_key),
-        timeout=account.timeout,
-        allow_redirects=False,
-        stream=True,
-    )
+def _exchange(session: Session, account: Account, upload: _Upload) -> requests.Response:
+    response = session.post_body(f"{account.api_url}mail/send", account.api_key, upload, account.timeout)
     with response:
         try:
             content = response.content

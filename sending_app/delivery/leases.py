@@ -3,9 +3,11 @@
 The row keeps the token of the attempt. So a late worker cannot write over the result of a newer attempt.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from celery import current_task
 from django.db.models import QuerySet
@@ -14,6 +16,7 @@ from events_app.shared.database import sql_now
 from sending_app import conf, sql
 from sending_app.account import Account, usable
 from sending_app.delivery import circuit_breaker
+from sending_app.group_commit import GroupCommit
 from sending_app.models import Mail
 from sending_app.outbox import using
 
@@ -33,18 +36,40 @@ class LeasedMail:
 
 
 def acquire(lane: Mail.Lane) -> LeasedMail | None:
-    """Lease the lane's longest due mail, or a random due mail as a probe. None if no mail is due."""
+    """Lease the lane's longest due mail, or a random due mail as a probe. None if no mail is due.
+
+    Threads that ask at the same time lease their mails in one statement.
+    """
+    return _requests[lane].submit(_task_id())
+
+
+def _lease_for_each(lane: Mail.Lane, task_ids: Sequence[str]) -> list[LeasedMail | None]:
+    """A mail for each of these Celery tasks, as long as mails are due."""
+    by_task: defaultdict[str, list[LeasedMail]] = defaultdict(list)
+    for leased in _lease_due(lane, task_ids):
+        by_task[leased.mail.task_id].append(leased)
+    return [by_task[task_id].pop() if by_task[task_id] else None for task_id in task_ids]
+
+
+_requests = {lane: GroupCommit(partial(_lease_for_each, lane)) for lane in Mail.Lane}
+
+
+def _lease_due(lane: Mail.Lane, task_ids: Sequence[str]) -> list[LeasedMail]:
     accounts = usable()
     # Usually no circuit is open, and one statement is enough.
-    lease = _acquire(lane, accounts)
-    if lease or not (open_circuits := circuit_breaker.open_circuits()):
-        return lease
+    leased = _lease(lane, task_ids, accounts)
+    if leased or not (open_circuits := circuit_breaker.open_circuits()):
+        return leased
     for candidate in accounts:
         if not open_circuits.get(candidate.fingerprint) or not _due(lane, [candidate]).exists():
             continue
-        if circuit_breaker.start_probe(candidate) and (lease := _acquire(lane, [candidate], is_probe=True)):
-            return lease
-    return _acquire(lane, [account for account in accounts if account.fingerprint not in open_circuits])
+        if circuit_breaker.start_probe(candidate) and (
+            leased := _lease(lane, task_ids[:1], [candidate], is_probe=True)
+        ):
+            return leased
+    return _lease(
+        lane, task_ids, [account for account in accounts if account.fingerprint not in open_circuits]
+    )
 
 
 def any_mail_due(lane: Mail.Lane) -> bool:
@@ -70,22 +95,24 @@ def _due(lane: Mail.Lane, accounts: Sequence[Account]) -> "QuerySet[Mail]":
     )
 
 
-def _acquire(lane: Mail.Lane, accounts: Sequence[Account], is_probe: bool = False) -> LeasedMail | None:
-    """Lease a due mail if no circuit of these accounts is open. A probe ignores the circuit.
+def _lease(
+    lane: Mail.Lane, task_ids: Sequence[str], accounts: Sequence[Account], is_probe: bool = False
+) -> list[LeasedMail]:
+    """Lease a due mail for each task if no circuit of these accounts is open. A probe ignores the circuit.
 
     A probe takes a random mail: among many mails that open the circuit alone, each next mail would open the
     circuit for longer. Mails that have paused the account come last.
     """
     if not accounts:
-        return None
+        return []
+    by_alias = {account.alias: account for account in accounts}
     lease_times = {account: lease_time(account) for account in accounts}
     looks_up = conf.SUPPRESSION.get()
-    row = sql.lease_mail(using(), lane, lease_times, is_probe, _task_id(), looks_up=looks_up)
-    if row is None:
-        return None
-    mail, has_files, is_any_suppressed = row
-    account = next(account for account in accounts if account.alias == mail.alias)
-    return LeasedMail(mail, account, has_files, is_any_suppressed, is_probe)
+    rows = sql.lease_mails(using(), lane, task_ids, lease_times, is_probe, looks_up=looks_up)
+    return [
+        LeasedMail(mail, by_alias[mail.alias], has_files, is_any_suppressed, is_probe)
+        for mail, has_files, is_any_suppressed in rows
+    ]
 
 
 def _task_id() -> str:

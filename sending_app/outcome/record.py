@@ -5,6 +5,7 @@ Proof is an event that bears an id of the mail, or a 202 of any attempt, even a 
 
 import logging
 import uuid
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -18,6 +19,7 @@ from events_app.shared.database import AnyOf, clean, database_now, sql_now
 from sending_app import conf, outbox, sql
 from sending_app.api.client import SendResult
 from sending_app.exceptions import Outcome
+from sending_app.group_commit import GroupCommit
 from sending_app.models import Mail, OpenCircuit, Recipient
 from sending_app.outbox import using
 from sending_app.outcome import notify, recipients
@@ -92,7 +94,7 @@ def accept(mail: Mail, result: SendResult) -> None:
     """Mark the mail accepted by this attempt, and `sent_twice` if SendGrid accepted two attempts."""
     x_message_id = result.x_message_id[:255]
     # Usually the first proof.
-    if sql.accept_by_response(using(), mail, x_message_id):
+    if _responses.submit((mail, x_message_id)):
         notify.accepted(mail, result)
         return
     now = sql_now(using())
@@ -112,6 +114,14 @@ def accept(mail: Mail, result: SendResult) -> None:
     if mail.attempts > 1:
         _report_if_sent_twice(mail)
     notify.accepted(mail, result)
+
+
+def _accept_by_response(responses: Sequence[tuple[Mail, str]]) -> list[bool]:
+    accepted = sql.accept_by_response(using(), responses)
+    return [mail.pk in accepted for mail, _ in responses]
+
+
+_responses = GroupCommit(_accept_by_response)
 
 
 def _accept_late(mail: Mail, result: SendResult, changes: dict[str, Any]) -> None:
