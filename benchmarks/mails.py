@@ -20,7 +20,7 @@ MAILS, RIVALS = 1000, 300
 ROUNDS = 3
 
 #: The fastest on two cores of the tried pools: threads and prefork of 4 to 48, for the rival also gevent.
-OURS = ("--concurrency", "24")
+OURS = ("--concurrency", "32")
 RIVAL = ("--pool", "threads", "--concurrency", "32")
 
 
