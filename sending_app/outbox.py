@@ -44,19 +44,10 @@ def keep(
     exceptions.TooLarge before any insert, and database errors.
     """
     split = split_into_requests(composed)
-    bulk = composed.bulk
-    if bulk is None:
-        bulk = composed.is_batch and len(composed.personalizations) > bulk_above
-    lane = Mail.Lane.BULK if bulk else Mail.Lane.MAIL
+    lane = _lane(composed, bulk_above)
     database = using()
     if len(split) == 1 and not composed.attachments and not suppressed and sql.is_postgresql(database):
-        message = _message(composed, alias, sql_now(database))
-        mail = _mail(message, lane, composed.shared, split[0])
-        recipients = _recipients(mail, split[0])
-        # A statement is its own transaction. Inside the caller's transaction, a savepoint contains a failure.
-        is_autocommit = connections[database].get_autocommit()
-        with nullcontext() if is_autocommit else transaction.atomic(using=database):
-            sql.insert_message(database, message, mail, recipients, _labels(message, composed.shared))
+        _insert_at_once(composed, alias, lane, split[0])
     else:
         with transaction.atomic(using=database):
             message = _message(composed, alias, database_now(database))
@@ -74,6 +65,44 @@ def keep(
             rows = (row for pair in zip(mails, split, strict=True) for row in _recipients(*pair))
             Recipient.objects.using(database).bulk_create(rows, batch_size=SLICE)
     return lane
+
+
+def keep_unless_suppressed(
+    composed: ComposedMail, alias: str, bulk_above: int, look_up: sql.LookUp
+) -> Mail.Lane | None:
+    """As `keep`, in one statement. None if the statement inserts nothing, as the look-up finds a suppression.
+
+    None too for a message that needs several statements: on SQLite, with attachments, and a batch.
+    """
+    if composed.is_batch or composed.attachments or not sql.is_postgresql(using()):
+        return None
+    (personalizations,) = split_into_requests(composed)
+    lane = _lane(composed, bulk_above)
+    return lane if _insert_at_once(composed, alias, lane, personalizations, look_up) else None
+
+
+def _lane(composed: ComposedMail, bulk_above: int) -> Mail.Lane:
+    bulk = composed.bulk
+    if bulk is None:
+        bulk = composed.is_batch and len(composed.personalizations) > bulk_above
+    return Mail.Lane.BULK if bulk else Mail.Lane.MAIL
+
+
+def _insert_at_once(
+    composed: ComposedMail,
+    alias: str,
+    lane: Mail.Lane,
+    personalizations: Sequence[Personalization],
+    unless: sql.LookUp | None = None,
+) -> bool:
+    database = using()
+    message = _message(composed, alias, sql_now(database))
+    mail = _mail(message, lane, composed.shared, personalizations)
+    recipients, labels = _recipients(mail, personalizations), _labels(message, composed.shared)
+    # A statement is its own transaction. Inside the caller's transaction, a savepoint contains a failure.
+    is_autocommit = connections[database].get_autocommit()
+    with nullcontext() if is_autocommit else transaction.atomic(using=database):
+        return sql.insert_message(database, message, mail, recipients, labels, unless=unless)
 
 
 def shared_content_of(message: OutboxMessage) -> SharedContent:

@@ -7,7 +7,7 @@ On SQLite, the ORM writes new messages; every other statement runs on both datab
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from django.db import connections
@@ -21,7 +21,10 @@ from sending_app.models import Mail, MessageLabel, OutboxMessage, Recipient, Sup
 
 # All inserts in one statement, because every statement of a `send()` is a wait for the network.
 _INSERT_MESSAGE = """
-WITH message AS (INSERT INTO {message} ({message_columns}) VALUES {message_values} RETURNING id),
+WITH message AS (
+    INSERT INTO {message} ({message_columns})
+    SELECT kept.* FROM (VALUES {message_values}) AS kept WHERE {may_insert} RETURNING id
+),
 """
 _INSERT_LABELS = """
 label AS (
@@ -133,7 +136,7 @@ _NOT_OVER = "active AND (until IS NULL OR until > {now})"
 
 _ACTIVE_SUPPRESSIONS = f"""
 SELECT address, scope, reason FROM sending_app_suppression
-WHERE address IN (SELECT {{each}}) AND scope IN ({{scopes}}) AND {_NOT_OVER}
+WHERE address IN ({{addresses}}) AND scope IN ({{scopes}}) AND {_NOT_OVER}
 """  # noqa: S608 (conditions of ours)
 
 # Without the scopes, which are in the content: whoever posts looks closer. Also at each mail while an erased
@@ -147,22 +150,34 @@ _IS_ANY_SUPPRESSED = f"""EXISTS (
 )"""  # noqa: S608 (conditions of ours)
 
 
+class LookUp(NamedTuple):
+    """The active suppressions of these addresses, in one of these scopes."""
+
+    addresses: Sequence[str]
+    scopes: Sequence[str]
+
+
 def is_postgresql(database: str) -> bool:
     """Whether the database is PostgreSQL, which `insert_message` needs."""
     return connections[database].vendor == "postgresql"
 
 
-def insert_message(
+def insert_message(  # noqa: PLR0913 (of one statement)
     database: str,
     message: OutboxMessage,
     mail: Mail,
     recipients: Sequence[Recipient],
     labels: Sequence[MessageLabel],
-) -> None:
-    """Insert a message, its only mail, the recipients and labels. The instances get no primary keys."""
+    *,
+    unless: LookUp | None = None,
+) -> bool:
+    """Insert a message, its only mail, the recipients and labels. The instances get no primary keys.
+
+    Inserts nothing, and returns False, if `unless` finds a suppression.
+    """
     connection = connections[database]
     parameters: list[Any] = []
-    names: dict[str, str] = {}
+    names = {"may_insert": "TRUE"}
     for name, rows, generated in (
         ("message", [message], ("id",)),
         *([("label", labels, ("id", "message_id"))] * bool(labels)),
@@ -190,9 +205,17 @@ def insert_message(
         names[name] = rows[0]._meta.db_table
         names[f"{name}_columns"] = ", ".join(str(field.column) for field in fields)
         names[f"{name}_values"] = ", ".join(tuples)
+        if name == "message" and unless:
+            addresses, scopes = [", ".join(["%s"] * len(texts)) for texts in unless]
+            condition = _ACTIVE_SUPPRESSIONS.format(
+                addresses=addresses, scopes=scopes, now="statement_timestamp()"
+            )
+            names["may_insert"] = f"NOT EXISTS ({condition})"
+            parameters += [*unless.addresses, *unless.scopes]
     statement = _INSERT_MESSAGE + (_INSERT_LABELS if labels else "") + _INSERT_MAIL
     with connection.cursor() as cursor:
         cursor.execute(statement.format(**names), parameters)
+        return bool(cursor.rowcount)
 
 
 def lease_mails(  # noqa: PLR0913 (of one statement)
@@ -266,7 +289,9 @@ def accept_by_response(database: str, responses: Sequence[tuple[Mail, str]]) -> 
     statement = _ACCEPT_BY_RESPONSE.format(
         now=time.format("now"),
         ids=", ".join(f"%(id{number})s" for number in numbers),
-        rows=", ".join(f"(%(id{number})s, %(attempt{number})s, %(x_message_id{number})s)" for number in numbers),
+        rows=", ".join(
+            f"(%(id{number})s, %(attempt{number})s, %(x_message_id{number})s)" for number in numbers
+        ),
         lock="FOR UPDATE SKIP LOCKED" if is_postgresql(database) else "",
     )
     with connections[database].cursor() as cursor:
@@ -300,20 +325,18 @@ def decide_suppressions(database: str, rows: Sequence[Mapping[str, object]]) -> 
     return _write_rows(database, _DECIDE_SUPPRESSIONS, Suppression, _SUPPRESSION_COLUMNS, rows)
 
 
-def active_suppressions(
-    database: str, addresses: Sequence[str], scopes: Sequence[str]
-) -> list[tuple[str, str, str]]:
-    """Address, scope and reason of each suppression of these addresses that holds in one of the scopes."""
+def active_suppressions(database: str, look_up: LookUp) -> list[tuple[str, str, str]]:
+    """Address, scope and reason of each suppression that `look_up` finds."""
     time, times = _times_from_now(database, now=timedelta())
     # A single parameter for any number of addresses.
-    each = "json_array_elements_text(%(addresses)s::json)"
+    each = "SELECT json_array_elements_text(%(addresses)s::json)"
     if connections[database].vendor == "sqlite":
-        each = "value FROM json_each(%(addresses)s)"
-    named = {f"scope{number}": scope for number, scope in enumerate(scopes)}
+        each = "SELECT value FROM json_each(%(addresses)s)"
+    named = {f"scope{number}": scope for number, scope in enumerate(look_up.scopes)}
     statement = _ACTIVE_SUPPRESSIONS.format(
-        each=each, scopes=", ".join(f"%({name})s" for name in named), now=time.format("now")
+        addresses=each, scopes=", ".join(f"%({name})s" for name in named), now=time.format("now")
     )
-    parameters = {"addresses": msgspec.json.encode(addresses).decode(), **named, **times}
+    parameters = {"addresses": msgspec.json.encode(look_up.addresses).decode(), **named, **times}
     with connections[database].cursor() as cursor:
         cursor.execute(statement, parameters)
         return [(address, scope, reason) for address, scope, reason in cursor.fetchall()]

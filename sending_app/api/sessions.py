@@ -6,7 +6,7 @@ Every thread of a process has sessions of its own, by URL.
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Protocol
@@ -39,7 +39,7 @@ class Session(requests.Session):
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
         #: By URL and key: a request without a body, and the arguments for `send`.
-        self._prepared: dict[tuple[str, str], tuple[requests.PreparedRequest, Mapping[str, Any]]] = {}
+        self._prepared: dict[tuple[str, str], tuple[requests.PreparedRequest, Any]] = {}
 
     def post_body(
         self, url: str, key: str, body: SizedReader, timeout: tuple[float, float]
@@ -50,17 +50,15 @@ class Session(requests.Session):
         the CPU time of `requests`.
         """
         if (url, key) not in self._prepared:
-            prepared = self.prepare_request(
-                requests.Request("POST", url, headers=HEADERS, auth=Bearer(key))
-            )
+            prepared = self.prepare_request(requests.Request("POST", url, headers=HEADERS, auth=Bearer(key)))
             # With `stream`. The proxies and the CA bundle of the environment.
-            arguments = self.merge_environment_settings(url, {}, True, None, None)
-            self._prepared[url, key] = prepared, arguments
-        prepared, arguments = self._prepared[url, key]
+            settings = self.merge_environment_settings(url, {}, True, None, None)
+            self._prepared[url, key] = prepared, settings
+        prepared, settings = self._prepared[url, key]
         request = prepared.copy()
-        request.body = body
+        request.body = body  # type: ignore[assignment] # the stubs know no file
         request.headers["Content-Length"] = str(len(body))
-        return self.send(request, timeout=timeout, allow_redirects=False, **arguments)
+        return self.send(request, timeout=timeout, allow_redirects=False, **settings)
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         # Even with allow_redirects=False, requests prepares the redirected request: with the key, and with

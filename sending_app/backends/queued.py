@@ -19,7 +19,8 @@ from sending_app.exceptions import ConfigurationError
 from sending_app.mail import ComposedMail, span_attributes
 from sending_app.models import Mail
 from sending_app.outcome.rejections import record_left_out
-from sending_app.screening import Screened
+from sending_app.screening import Screened, addresses_of
+from sending_app.suppression.lookup import any_suppression
 
 #: Options that a worker reads from the settings.
 OF_THE_ACCOUNT = {"api_key": "SENDGRID_API_KEY", "api_url": "SENDGRID_API_URL", "timeout": "REQUESTS_TIMEOUT"}
@@ -63,19 +64,32 @@ class EmailBackend(Mailer):
         with transaction.atomic(using=outbox.using()) if self.fail_silently else nullcontext():
             return super()._suppressed(mail)
 
+    def _send(self, message: Any, composed: Composed) -> None:
+        if not is_eager():
+            refuse_local_sender(composed)
+        with tracing.start("send mail", "PRODUCER", span_attributes(composed.mail.personalizations)):
+            # Usually no recipient is suppressed, and one statement looks and inserts.
+            if not (conf.SUPPRESSION.get() and self._is_kept_at_once(message, composed)):
+                super()._send(message, composed)
+
+    def _is_kept_at_once(self, message: Any, composed: Composed) -> bool:
+        mail = composed.mail
+        look_up = any_suppression(mail.shared, addresses_of(mail.personalizations))
+        lane = outbox.keep_unless_suppressed(mail, self.alias, conf.BULK_ABOVE.get(), look_up)
+        if lane is not None:
+            self._finish(message, composed, lane, Screened(mail.personalizations))
+        return lane is not None
+
     def _dispatch(
         self, message: Any, composed: Composed, suppressed: Mapping[str, str], screened: Screened
     ) -> None:
-        if not is_eager():
-            refuse_local_sender(composed)
-        attributes = span_attributes(composed.mail.personalizations)
-        with (
-            tracing.start("send mail", "PRODUCER", attributes),
-            transaction.atomic(using=outbox.using()) if screened.left_out else nullcontext(),
-        ):
+        with transaction.atomic(using=outbox.using()) if screened.left_out else nullcontext():
             lane = outbox.keep(composed.mail, self.alias, conf.BULK_ABOVE.get(), suppressed)
             if screened.left_out:
                 record_left_out(composed.mail.shared, screened.left_out)
+        self._finish(message, composed, lane, screened)
+
+    def _finish(self, message: Any, composed: Composed, lane: Mail.Lane, screened: Screened) -> None:
         self._set_status(message, composed, screened)
         if is_eager():
             in_memory.capture(self, message, composed, screened)

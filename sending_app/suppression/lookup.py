@@ -8,6 +8,7 @@ from events_app.shared.personal_data.pseudonyms import PERSONAL_DATA_KEY, pseudo
 from sending_app import sql
 from sending_app.mail import SharedContent
 from sending_app.models import Suppression
+from sending_app.sql import LookUp
 from sending_app.suppression.scopes import ALL_MAIL, scopes_of
 
 Reason = Suppression.Reason
@@ -31,18 +32,29 @@ def find_suppressed(shared: SharedContent, addresses: Collection[str], database:
     """
     if not addresses or _bypasses(shared, "bypass_list_management"):
         return {}
-    # The suppression of an erased person has the pseudonym.
-    stored = {clean(address): address for address in addresses}
-    if PERSONAL_DATA_KEY.get():
-        stored |= {pseudonym(address): address for address in addresses}
+    stored = _stored(addresses)
     found: dict[str, set[str]] = {}
-    for address, scope, reason in sql.active_suppressions(database, [*stored], scopes_of(shared)):
+    for address, scope, reason in sql.active_suppressions(database, LookUp([*stored], scopes_of(shared))):
         if not _is_bypassed(shared, scope, reason):
             found.setdefault(stored[address], set()).add(reason)
     return {
         address: next(reason.value for reason in STRONGEST_FIRST if reason in reasons)
         for address, reasons in found.items()
     }
+
+
+def any_suppression(shared: SharedContent, addresses: Collection[str]) -> LookUp:
+    """The look-up that finds something if `find_suppressed` does, or if the mail bypasses a suppression."""
+    return LookUp([*_stored(addresses)], scopes_of(shared))
+
+
+def _stored(addresses: Collection[str]) -> dict[str, str]:
+    """The addresses by their forms in the column of suppressions."""
+    # The suppression of an erased person has the pseudonym.
+    stored = {clean(address): address for address in addresses}
+    if PERSONAL_DATA_KEY.get():
+        stored |= {pseudonym(address): address for address in addresses}
+    return stored
 
 
 def _is_bypassed(shared: SharedContent, scope: str, reason: str) -> bool:

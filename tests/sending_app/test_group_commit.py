@@ -101,11 +101,10 @@ def test_no_thread_writes_for_an_interrupted_thread(
     def interrupt(_: Callable[[], bool]) -> None:
         raise SoftTimeLimitExceeded
 
-    with waiting(group, writer, 1):
-        with monkeypatch.context() as patched:
-            patched.setattr(group._changed, "wait_for", interrupt)
-            with pytest.raises(SoftTimeLimitExceeded):
-                group.submit(7)
+    with waiting(group, writer, 1), monkeypatch.context() as patched:
+        patched.setattr(group._changed, "wait_for", interrupt)
+        with pytest.raises(SoftTimeLimitExceeded):
+            group.submit(7)
     assert writer.groups == [[100], [1]]
 
 
