@@ -19,7 +19,7 @@ from devstack.stack import ROOT, Stack
 MAILS, RIVALS = 1000, 300
 ROUNDS = 3
 
-#: The fastest on two cores of the tried pools: threads and prefork of 4 to 48, for the rival also gevent.
+#: The rival's pool is the fastest on two cores of the tried ones: threads and prefork of 4 to 48, and gevent.
 OURS = ("--concurrency", "32")
 RIVAL = ("--pool", "threads", "--concurrency", "32")
 
