@@ -20,7 +20,7 @@ MAILS, RIVALS = 1000, 300
 ROUNDS = 3
 
 #: The rival's pool is the fastest on two cores of the tried ones: threads and prefork of 4 to 48, and gevent.
-OURS = ("--concurrency", "32")
+OURS = ("--concurrency", "40")
 RIVAL = ("--pool", "threads", "--concurrency", "32")
 
 

@@ -61,15 +61,14 @@ def _lease_due(lane: Mail.Lane, task_ids: Sequence[str]) -> list[LeasedMail]:
     if leased or not (open_circuits := circuit_breaker.open_circuits()):
         return leased
     for candidate in accounts:
+        if len(leased) == len(task_ids):
+            return leased
         if not open_circuits.get(candidate.fingerprint) or not _due(lane, [candidate]).exists():
             continue
-        if circuit_breaker.start_probe(candidate) and (
-            leased := _lease(lane, task_ids[:1], [candidate], is_probe=True)
-        ):
-            return leased
-    return _lease(
-        lane, task_ids, [account for account in accounts if account.fingerprint not in open_circuits]
-    )
+        if circuit_breaker.start_probe(candidate):
+            leased += _lease(lane, [task_ids[len(leased)]], [candidate], is_probe=True)
+    with_closed_circuits = [account for account in accounts if account.fingerprint not in open_circuits]
+    return leased + _lease(lane, task_ids[len(leased) :], with_closed_circuits)
 
 
 def any_mail_due(lane: Mail.Lane) -> bool:
@@ -103,7 +102,7 @@ def _lease(
     A probe takes a random mail: among many mails that open the circuit alone, each next mail would open the
     circuit for longer. Mails that have paused the account come last.
     """
-    if not accounts:
+    if not (accounts and task_ids):
         return []
     by_alias = {account.alias: account for account in accounts}
     lease_times = {account: lease_time(account) for account in accounts}

@@ -9,10 +9,12 @@ import pytest
 from django.db import connections
 
 from events_app.shared.database import DatabaseUnavailable
-from sending_app import sql
-from sending_app.delivery import leases, sender
+from sending_app import account, sql
+from sending_app.api.client import SendResult
+from sending_app.delivery import circuit_breaker, leases, sender
 from sending_app.delivery.leases import LeasedMail
-from sending_app.models import Mail
+from sending_app.exceptions import Outcome
+from sending_app.models import Mail, OpenCircuit
 from sending_app.outcome import record
 from tests.support.databases import database_away, on_postgresql
 from tests.support.sending.delivery import accepted_outcome, take_lease, write_result
@@ -59,6 +61,23 @@ def test_tasks_without_a_due_mail_get_none(database: str) -> None:
     found = leases._lease_for_each(MAIL, ["", "", ""])
     assert [lease.mail.pk for lease in found if lease] == [all_parts()[0].pk]
     assert len(found) == 3
+
+
+def test_beside_a_probe_other_tasks_get_mails_of_other_accounts(
+    database: str, anymail: Callable[..., None]
+) -> None:
+    anymail(SENDGRID_API_KEY="SG.one", SENDGRID_ACCOUNTS={"news": {"api_key": "SG.news"}})
+    for alias in ("default", "default", "news"):
+        put_in_outbox(alias=alias)
+    circuit_breaker.trip(account.named("default"), SendResult(Outcome.PAUSED, 429, wait=0), is_probe=False)
+    circuit = OpenCircuit.objects.all()
+    circuit.update(probe_at=circuit.get().opened_at)
+    found = leases._lease_for_each(MAIL, ["one", "two", "three"])
+    assert [lease and (lease.mail.alias, lease.is_probe) for lease in found] == [
+        ("default", True),
+        ("news", False),
+        None,
+    ]
 
 
 def test_each_acceptance_keeps_its_own_request_id(database: str) -> None:
