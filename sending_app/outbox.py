@@ -74,7 +74,8 @@ def keep_unless_suppressed(
 
     None too for a message that needs several statements: on SQLite, with attachments, and a batch.
     """
-    if composed.is_batch or composed.attachments or not sql.is_postgresql(using()):
+    is_usual = look_up.addresses and not composed.is_batch and not composed.attachments
+    if not (is_usual and sql.is_postgresql(using())):
         return None
     (personalizations,) = split_into_requests(composed)
     lane = _lane(composed, bulk_above)
