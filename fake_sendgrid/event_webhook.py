@@ -198,6 +198,12 @@ class EventWebhook:
                 clears, queued = self._gather()
                 if queued:
                     self._handle_result(clears, queued, self._post([one.event for one in queued], session))
+                if self._is_idle():
+                    session.close()  # a kept connection would outlive the live server of a test
+
+    def _is_idle(self) -> bool:
+        with self._changed:
+            return self._seconds_left() != 0
 
     def _wait(self) -> bool:
         """Wait for an event to post; return False after `close`."""

@@ -103,7 +103,7 @@ def test_the_same_seed_makes_the_same_events(database: str) -> None:
     for _ in range(2):
         fill(events=300, mails=40, now=NOW)
         made.append(list(Event.objects.order_by("pk").values_list("key", "raw")))
-        for model in (Event, OutboxMessage, InboundMail):
+        for model in (PendingDelivery, Event, OutboxMessage, InboundMail):
             model.objects.all().delete()
         OpenCircuit.objects.all().delete()
         WebhookActivity.objects.all().delete()

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from events_app.models import Event
+from events_app.models import Event, PendingDelivery
 from sending_app.api.client import SendResult
 from sending_app.delivery import circuit_breaker, leases, reconcile, sender
 from sending_app.delivery.leases import LeasedMail
@@ -66,7 +66,7 @@ class Lives(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        for model in (Event, OutboxMessage, OpenCircuit, WebhookActivity):
+        for model in (PendingDelivery, Event, OutboxMessage, OpenCircuit, WebhookActivity):
             model.objects.all().delete()
         activity.known_buckets.clear()
         sender.unwritten.writes.clear()
