@@ -66,7 +66,7 @@ def _run(folder: Path, *, stays_open: bool) -> bool:
         good = events_good and mails_good and inbound_good and metrics_good
         _print_end(figures, time.monotonic() - began, good=good, stays_open=stays_open)
         if stays_open:
-            _keep_open(deployment, sendgrid)
+            good = _keep_open(deployment, sendgrid) and good
     return good
 
 
@@ -100,8 +100,8 @@ def _print_end(figures: dict[str, int], seconds: float, *, good: bool, stays_ope
     print(f"\n{json.dumps(figures)}", flush=True)
 
 
-def _keep_open(deployment: Stack, sendgrid: FakeSendGrid) -> None:
-    """Print the addresses of what the demo did, and wait for Ctrl-C."""
+def _keep_open(deployment: Stack, sendgrid: FakeSendGrid) -> bool:
+    """Print the addresses of what the demo did, and wait for Ctrl-C. False if a process ended before that."""
     password = secrets.token_urlsafe(12)
     deployment.add_admin(password)
     admin = f"{deployment.url}admin/"
@@ -124,6 +124,8 @@ def _keep_open(deployment: Stack, sendgrid: FakeSendGrid) -> None:
         print(f"{ended.log.stem} has ended by itself: see {ended.log}.", file=sys.stderr)
     except KeyboardInterrupt:
         print("\nStopping.", flush=True)
+        return True
+    return False
 
 
 def _environment(folder: Path, valkey: Valkey, sendgrid: FakeSendGrid, closed: Path) -> dict[str, str]:

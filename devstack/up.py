@@ -144,8 +144,8 @@ def _print_addresses(
     deployment: Stack, sendgrid: FakeSendGrid, admin_password: str, flower_password: str
 ) -> None:
     print("\nThe shop is running. Log in as admin:\n")
-    print(f"  admin     {deployment.url}admin/ with {admin_password}")
-    print(f"  flower    {deployment.flower_url} with {flower_password}")
+    print(f"  admin     {deployment.url}admin/   {admin_password}")
+    print(f"  flower    {deployment.flower_url}   {flower_password}")
     print(f"  SendGrid  {sendgrid.page_url} (local: it takes mail and delivers none)")
     print(f"  webhook   {deployment.webhook_url}")
 
