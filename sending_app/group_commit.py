@@ -34,7 +34,9 @@ class GroupCommit(Generic[Request, Result]):
         self._write = write
         self._changed = threading.Condition()
         self._waiting: list[_Waiting[Request, Result]] = []
-        self._is_writing = False
+        #: The request of the thread that writes, and the requests that it writes.
+        self._writer: _Waiting[Request, Result] | None = None
+        self._group: list[_Waiting[Request, Result]] = []
         #: The last write had several requests, so that the next may have several too.
         self._is_busy = False
 
@@ -47,10 +49,9 @@ class GroupCommit(Generic[Request, Result]):
         try:
             if self._is_first(own):
                 self._write_waiting()
-        except BaseException:  # perhaps a time limit: no thread is left to use the result
-            with self._changed:
-                if own in self._waiting:
-                    self._waiting.remove(own)
+            self._end(own)
+        except BaseException:  # perhaps a time limit, at any line: no thread is left to use the result
+            self._end(own)
             raise
         return own.results[0] if own.results else self._write([request])[0]
 
@@ -58,27 +59,33 @@ class GroupCommit(Generic[Request, Result]):
         """Wait until another thread has written the request, or until this thread may write."""
         with self._changed:
             self._waiting.append(own)
-            self._changed.wait_for(lambda: own.is_over or not self._is_writing)
-            self._is_writing = self._is_writing or not own.is_over
+            self._changed.wait_for(lambda: own.is_over or not self._writer)
+            if not own.is_over:
+                self._writer = own
             return not own.is_over
 
     def _write_waiting(self) -> None:
-        group: list[_Waiting[Request, Result]] = []
+        if self._is_busy:
+            time.sleep(DELAY)
+        with self._changed:
+            self._group, self._waiting = self._waiting, []
         try:
-            if self._is_busy:
-                time.sleep(DELAY)
-            with self._changed:
-                group, self._waiting = self._waiting, []
-            results = self._write([waiting.request for waiting in group])
-            for waiting, result in zip(group, results, strict=True):
-                waiting.results.append(result)
+            results = self._write([waiting.request for waiting in self._group])
         except Error:
-            if len(group) == 1:
+            if len(self._group) == 1:
                 raise
-        finally:
-            with self._changed:
-                for waiting in group:
+            return
+        for waiting, result in zip(self._group, results, strict=True):
+            waiting.results.append(result)
+
+    def _end(self, own: _Waiting[Request, Result]) -> None:
+        """Let the other threads go on. A repeat is harmless."""
+        with self._changed:
+            if own in self._waiting:
+                self._waiting.remove(own)
+            if self._writer is own:
+                for waiting in self._group:
                     waiting.is_over = True
-                self._is_writing = False
-                self._is_busy = len(group) > 1
+                self._is_busy = len(self._group) > 1
+                self._group, self._writer = [], None
                 self._changed.notify_all()

@@ -1,9 +1,11 @@
 """Threads that write at the same time share a write, and no request fails for another."""
 
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from django.db import DataError
 
 from devstack.process import wait_for
+from sending_app import group_commit
 from sending_app.group_commit import GroupCommit
 
 
@@ -122,3 +125,37 @@ def test_a_writer_interrupted_before_its_write_takes_its_request_back(
             group.submit(7)
     assert group.submit(8) == 16
     assert writer.groups[-1] == [8]
+
+
+def test_an_interruption_at_any_instruction_leaves_the_others_able_to_write() -> None:
+    number = 1
+    while _is_interrupted(number):
+        number += 1
+    assert number > 100
+
+
+def _is_interrupted(number: int) -> bool:
+    """Interrupt a request at this instruction of the module. False if the request has fewer instructions."""
+    group = GroupCommit[int, int](lambda numbers: [2 * one for one in numbers])
+    left = number
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal left
+        if frame.f_code.co_filename != group_commit.__file__:
+            return None
+        frame.f_trace_opcodes = True
+        left -= event == "opcode"
+        if event == "opcode" and not left:
+            raise SoftTimeLimitExceeded
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        group.submit(1)
+    except SoftTimeLimitExceeded:
+        pass
+    finally:
+        sys.settrace(before)
+    assert (group._writer, group._waiting) == (None, [])
+    return left <= 0
