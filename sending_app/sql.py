@@ -74,7 +74,7 @@ UPDATE sending_app_mail SET
 FROM (VALUES {rows}) AS new
 WHERE id = new.column1 AND id IN (SELECT free.id FROM free) AND attempt_token = new.column2
     AND state = 'posting' AND accepted_at IS NULL AND x_message_id = ''
-RETURNING id
+RETURNING id, attempt_token
 """
 
 # The worker that posts decides the state of a mail in posting. An acceptance that only events prove has the
@@ -274,11 +274,11 @@ def lease_mails(  # noqa: PLR0913 (of one statement)
     return leased
 
 
-def accept_by_response(database: str, responses: Sequence[tuple[Mail, str]]) -> set[int]:
+def accept_by_response(database: str, responses: Sequence[tuple[Mail, str]]) -> set[tuple[int, int]]:
     """Accept mails by the responses to their current attempts, each a mail with its `x_message_id`.
 
-    Return the ids of the mails that are accepted. A mail is left out if this is not the first proof of its
-    acceptance, or if another transaction has locked its row.
+    Return the id and the attempt token of each mail that is accepted. A mail is left out if this is not the
+    first proof of its acceptance, or if another transaction has locked its row.
     """
     time, times = _times_from_now(database, now=timedelta())
     parameters: dict[str, Any] = {}
@@ -296,7 +296,7 @@ def accept_by_response(database: str, responses: Sequence[tuple[Mail, str]]) -> 
     )
     with connections[database].cursor() as cursor:
         cursor.execute(statement, {**parameters, **times})
-        return {pk for (pk,) in cursor.fetchall()}
+        return {(pk, token) for pk, token in cursor.fetchall()}
 
 
 def accept_by_events(database: str, first_events: Mapping[int, datetime]) -> None:

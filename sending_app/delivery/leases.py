@@ -10,6 +10,7 @@ from datetime import timedelta
 from functools import partial
 
 from celery import current_task
+from django.db import transaction
 from django.db.models import QuerySet
 
 from events_app.shared.database import sql_now
@@ -60,15 +61,17 @@ def _lease_due(lane: Mail.Lane, task_ids: Sequence[str]) -> list[LeasedMail]:
     leased = _lease(lane, task_ids, accounts)
     if leased or not (open_circuits := circuit_breaker.open_circuits()):
         return leased
-    for candidate in accounts:
-        if len(leased) == len(task_ids):
-            return leased
-        if not open_circuits.get(candidate.fingerprint) or not _due(lane, [candidate]).exists():
-            continue
-        if circuit_breaker.start_probe(candidate):
-            leased += _lease(lane, [task_ids[len(leased)]], [candidate], is_probe=True)
-    with_closed_circuits = [account for account in accounts if account.fingerprint not in open_circuits]
-    return leased + _lease(lane, task_ids[len(leased) :], with_closed_circuits)
+    # In one transaction: if a later statement failed, nobody would post the mails that are leased already.
+    with transaction.atomic(using=using()):
+        for candidate in accounts:
+            if len(leased) == len(task_ids):
+                return leased
+            if not open_circuits.get(candidate.fingerprint) or not _due(lane, [candidate]).exists():
+                continue
+            if circuit_breaker.start_probe(candidate):
+                leased += _lease(lane, [task_ids[len(leased)]], [candidate], is_probe=True)
+        with_closed_circuits = [account for account in accounts if account.fingerprint not in open_circuits]
+        return leased + _lease(lane, task_ids[len(leased) :], with_closed_circuits)
 
 
 def any_mail_due(lane: Mail.Lane) -> bool:

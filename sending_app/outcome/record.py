@@ -118,7 +118,8 @@ def accept(mail: Mail, result: SendResult) -> None:
 
 def _accept_by_response(responses: Sequence[tuple[Mail, str]]) -> list[bool]:
     accepted = sql.accept_by_response(using(), responses)
-    return [mail.pk in accepted for mail, _ in responses]
+    # By attempt: two attempts of a mail may have an answer at the same time.
+    return [(mail.pk, mail.attempt_token) in accepted for mail, _ in responses]
 
 
 _responses = GroupCommit(_accept_by_response)

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from threading import Barrier
+from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import OperationalError, connections
+from django.db.models import F
 
 from events_app.shared.database import DatabaseUnavailable
 from sending_app import account, sql
@@ -83,10 +85,40 @@ def test_beside_a_probe_other_tasks_get_mails_of_other_accounts(
 def test_each_acceptance_keeps_its_own_request_id(database: str) -> None:
     taken = leased_mails(3)
     accepted = sql.accept_by_response(database, responses(taken))
-    assert accepted == {lease.mail.pk for lease in taken}
+    assert accepted == {(lease.mail.pk, lease.mail.attempt_token) for lease in taken}
     rows = {part.pk: part for part in all_parts()}
     assert [rows[lease.mail.pk].x_message_id for lease in taken] == ["request 0", "request 1", "request 2"]
     assert states() == ["accepted"] * 3
+
+
+def test_of_two_attempts_of_a_mail_only_the_last_one_accepts_it(database: str) -> None:
+    (first,) = leased_mails(1)
+    Mail.objects.update(state=Mail.State.WAITING, due=F("created_at"))
+    second = take_lease()
+    assert second.mail.pk == first.mail.pk
+    assert record._accept_by_response(responses([first, second])) == [False, True]
+
+
+def test_a_failed_lease_leaves_no_probe_behind(
+    database: str, anymail: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anymail(SENDGRID_API_KEY="SG.one", SENDGRID_ACCOUNTS={"news": {"api_key": "SG.news"}})
+    for alias in ("default", "news"):
+        put_in_outbox(alias=alias)
+    circuit_breaker.trip(account.named("default"), SendResult(Outcome.PAUSED, 429, wait=0), is_probe=False)
+    circuit = OpenCircuit.objects.all()
+    circuit.update(probe_at=circuit.get().opened_at)
+    lease_mails = sql.lease_mails
+
+    def fail_after_a_probe(*arguments: Any, **options: Any) -> Any:
+        if any(one.state == "posting" for one in all_parts()):
+            raise OperationalError
+        return lease_mails(*arguments, **options)
+
+    monkeypatch.setattr(sql, "lease_mails", fail_after_a_probe)
+    with pytest.raises(OperationalError):
+        leases._lease_for_each(MAIL, ["one", "two"])
+    assert states() == ["waiting"] * 2
 
 
 def test_a_mail_of_a_newer_attempt_or_with_proof_is_left_out(database: str) -> None:
@@ -94,7 +126,8 @@ def test_a_mail_of_a_newer_attempt_or_with_proof_is_left_out(database: str) -> N
     Mail.objects.filter(pk=older.mail.pk).update(attempt_token=1)
     (recipient,) = (one for one in stored_recipients() if one.mail_id == proven.mail.pk)
     receive_events(event_payload("processed", recipient))
-    assert sql.accept_by_response(database, responses([older, proven, usual])) == {usual.mail.pk}
+    accepted = sql.accept_by_response(database, responses([older, proven, usual]))
+    assert accepted == {(usual.mail.pk, usual.mail.attempt_token)}
 
 
 @on_postgresql
@@ -103,7 +136,8 @@ def test_a_locked_mail_delays_no_other_acceptance(database: str) -> None:
     with closing(connections.create_connection(database)) as other, other.cursor() as cursor:
         cursor.execute("BEGIN")
         cursor.execute("SELECT 1 FROM sending_app_mail WHERE id = %s FOR UPDATE", [locked.mail.pk])
-        assert sql.accept_by_response(database, responses([locked, free])) == {free.mail.pk}
+        accepted = sql.accept_by_response(database, responses([locked, free]))
+        assert accepted == {(free.mail.pk, free.mail.attempt_token)}
         cursor.execute("ROLLBACK")
     record.record_result(locked.mail, accepted_outcome("request 0"))
     assert states() == ["accepted"] * 2
