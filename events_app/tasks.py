@@ -206,8 +206,9 @@ def _batches(lease: Lease) -> Iterator[list[Delivery]]:
     yield deliveries
     while entries and time.monotonic() < lease.started + STAY:
         batch = stream.read_on(BATCH)
-        yield _ingest(batch, lease)
         entries = batch.entries
+        if entries:
+            yield _ingest(batch, lease)
 
 
 def _ingest(batch: stream.Batch, lease: Lease) -> list[Delivery]:

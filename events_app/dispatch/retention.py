@@ -70,13 +70,13 @@ def _remove(kind: Kind, in_slice: Q, before: datetime, column: str) -> Removed:
         # A replay takes the same locks, so its pending delivery is there now, or never comes.
         old = rows.filter(in_slice, received_at__lt=before).order_by("pk").select_for_update()
         locked = list(old.values_list("pk", column))
-        # An operator's retry takes these locks, so a dead letter stays one.
-        states = dict(
-            deliveries.filter(in_slice).order_by("pk").select_for_update().values_list("pk", "state")
-        )
-        kept = {pk for pk, state in states.items() if state == AbstractPendingDelivery.State.PENDING}
+        # An operator's retry takes these locks, so a dead letter stays one. Without locks on the others: a
+        # receiver may hold them for long.
+        dead = deliveries.filter(in_slice, state=AbstractPendingDelivery.State.DEAD_LETTER)
+        locked_dead = set(dead.order_by("pk").select_for_update().values_list("pk", flat=True))
+        kept = set(deliveries.filter(in_slice).values_list("pk", flat=True)) - locked_dead
         removed = {pk: value for pk, value in locked if pk not in kept}
-        dead_letters = sorted(removed.keys() & states.keys())
+        dead_letters = sorted(removed.keys() & locked_dead)
         deliveries.filter(AnyOf("pk", dead_letters)).delete()
         rows.filter(AnyOf("pk", list(removed))).delete()
     return Removed(list(removed.values()), len(dead_letters))

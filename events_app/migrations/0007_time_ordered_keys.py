@@ -29,7 +29,8 @@ def lead_keys_by_time(apps: Any, schema_editor: Any) -> None:
     """Let the keys of the last days begin with the time of their event, as keys now do.
 
     Without this, an event that SendGrid posts again after the upgrade would be stored again. Older keys stay.
-    A migration that was broken off can begin anew.
+    A migration that was broken off can begin anew. An event that the database had refused has no time in its
+    column: posted again, it becomes a second dead letter.
     """
     events = apps.get_model("events_app", "Event").objects.using(schema_editor.connection.alias)
     for pks in _slices(events):
