@@ -197,13 +197,15 @@ class EventWebhook:
             while self._wait():
                 clears, queued = self._gather()
                 if queued:
-                    self._handle_result(clears, queued, self._post([one.event for one in queued], session))
-                if self._is_idle():
-                    session.close()  # a kept connection would outlive the live server of a test
+                    post = self._post([one.event for one in queued], session)
+                    if self._is_idle():
+                        # Before a test goes on: a kept connection would outlive its live server.
+                        session.close()
+                    self._handle_result(clears, queued, post)
 
     def _is_idle(self) -> bool:
         with self._changed:
-            return self._seconds_left() != 0
+            return self._seconds_left() is None
 
     def _wait(self) -> bool:
         """Wait for an event to post; return False after `close`."""

@@ -1,7 +1,7 @@
 """The writer of the outbox: `send()` inserts a message's rows in the caller's transaction."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -68,18 +68,20 @@ def keep(
 
 
 def keep_unless_suppressed(
-    composed: ComposedMail, alias: str, bulk_above: int, look_up: sql.LookUp
+    composed: ComposedMail, alias: str, bulk_above: int, look_up: Callable[[], sql.LookUp]
 ) -> Mail.Lane | None:
     """As `keep`, in one statement. None if the statement inserts nothing, as the look-up finds a suppression.
 
     None too for a message that needs several statements: on SQLite, with attachments, and a batch.
     """
-    is_usual = look_up.addresses and not composed.is_batch and not composed.attachments
-    if not (is_usual and sql.is_postgresql(using())):
+    if composed.is_batch or composed.attachments or not sql.is_postgresql(using()):
+        return None
+    unless = look_up()
+    if not unless.addresses:
         return None
     (personalizations,) = split_into_requests(composed)
     lane = _lane(composed, bulk_above)
-    return lane if _insert_at_once(composed, alias, lane, personalizations, look_up) else None
+    return lane if _insert_at_once(composed, alias, lane, personalizations, unless) else None
 
 
 def _lane(composed: ComposedMail, bulk_above: int) -> Mail.Lane:

@@ -74,7 +74,7 @@ class EmailBackend(Mailer):
 
     def _is_kept_at_once(self, message: Any, composed: Composed) -> bool:
         mail = composed.mail
-        look_up = any_suppression(mail.shared, addresses_of(mail.personalizations))
+        look_up = partial(any_suppression, mail.shared, addresses_of(mail.personalizations))
         lane = outbox.keep_unless_suppressed(mail, self.alias, conf.BULK_ABOVE.get(), look_up)
         if lane is not None:
             self._finish(message, composed, lane, Screened(mail.personalizations))
