@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Literal, TypeVar
 
 import pytest
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -57,8 +57,9 @@ def find(browser: Chrome, selector: str, *texts: str) -> WebElement:
 
 
 def eventually(browser: Chrome, search: Callable[[Chrome], T | Literal[False]], what: str) -> T:
-    # An element may be replaced by the page's script at any time.
-    wait = WebDriverWait(browser, PATIENCE, ignored_exceptions=[StaleElementReferenceException])
+    # An element may be replaced by the page's script at any time. Chromium reports that as a stale element, or as
+    # an unknown error: "Node with given id does not belong to the document".
+    wait = WebDriverWait(browser, PATIENCE, ignored_exceptions=[WebDriverException])
     return wait.until(search, what)
 
 
