@@ -57,8 +57,8 @@ def find(browser: Chrome, selector: str, *texts: str) -> WebElement:
 
 
 def eventually(browser: Chrome, search: Callable[[Chrome], T | Literal[False]], what: str) -> T:
-    # An element may be replaced by the page's script at any time. Chromium reports that as a stale element, or
-    # as an unknown error: "Node with given id does not belong to the document".
+    # The page's script may replace an element at any time. Chromium reports that as a stale element, or as an
+    # unknown error: "Node with given id does not belong to the document".
     wait = WebDriverWait(browser, PATIENCE, ignored_exceptions=[WebDriverException])
     return wait.until(search, what)
 
