@@ -10,6 +10,7 @@ import pytest
 from django.core import checks
 from django.core.checks import CheckMessage
 
+from devstack.process import free_port
 from devstack.valkey import Valkey
 from events_app.redis_checks import check_broker_url, check_certificates, check_redis_servers
 from events_app.shared import redis
@@ -146,7 +147,9 @@ def test_a_stream_without_verification_is_a_warning(anymail: Callable[..., None]
 def test_a_node_of_a_cluster_is_an_error(
     anymail: Callable[..., None], broker: Broker, tmp_path: Path
 ) -> None:
-    with Valkey(tmp_path / "valkey", options={"cluster-enabled": "yes"}) as valkey:
+    # By default the port of the bus is the server's plus 10,000, where another program may listen.
+    options = {"cluster-enabled": "yes", "cluster-port": str(free_port())}
+    with Valkey(tmp_path / "valkey", options=options) as valkey:
         anymail(EVENT_REDIS_URL=valkey.url(0))
         broker(valkey.url(0))
         found = ask_servers()
