@@ -42,7 +42,7 @@ ALONE = 30
 #: The old events reach their end so much faster than the new ones come in, whose measured rate varies.
 FASTER = 1.2
 
-# Each event of a post has its number, each post has another name.
+# The events of a post are numbered, and the posts have different names.
 _NAME, _TIME = "@" * 12, 1111111111
 
 #: Rows that one INSERT of the fill makes, and the seconds that a million rows may take.

@@ -42,7 +42,7 @@ class AnswerEventWebhook:
 
 
 def _event_webhook(request: HttpRequest) -> ResolverMatch | None:
-    """The match of a post of events; None for any other request."""
+    """The match of a post of events; None for other requests."""
     # First the cheap questions: every other request is matched again, for its own view.
     if request.method == "POST" and request.content_type == "application/json":
         with suppress(Resolver404):

@@ -34,7 +34,7 @@ class GroupCommit(Generic[Request, Result]):
         self._write = write
         self._changed = threading.Condition()
         self._waiting: list[_Waiting[Request, Result]] = []
-        #: The request of the thread that writes, and the requests that it writes.
+        #: The request of the writing thread, and the requests of the write.
         self._writer: _Waiting[Request, Result] | None = None
         self._group: list[_Waiting[Request, Result]] = []
         #: The last write had several requests, so that the next may have several too.

@@ -151,7 +151,7 @@ _IS_ANY_SUPPRESSED = f"""EXISTS (
 
 
 class LookUp(NamedTuple):
-    """The active suppressions of these addresses, in one of these scopes."""
+    """The addresses and scopes of a look-up of active suppressions."""
 
     addresses: Sequence[str]
     scopes: Sequence[str]

@@ -39,7 +39,7 @@ def lead_keys_by_time(apps: Any, schema_editor: Any) -> None:
                 _change(events.filter(pk__in=pks), schema_editor)
                 break
             except (IntegrityError, OperationalError):
-                # A worker has inserted one of the keys, or waits for this statement as this waits for it.
+                # A worker has inserted one of the keys, or the worker and this statement wait for each other.
                 if attempt == _ATTEMPTS:
                     raise
 
@@ -76,7 +76,7 @@ def _first_bytes(at: datetime | None) -> bytes:
 
 
 class Migration(migrations.Migration):
-    # Each statement is a transaction of its own, so that workers wait for none for long.
+    # A statement is a transaction, so that workers never wait for long.
     atomic = False
 
     dependencies = [

@@ -39,7 +39,7 @@ class LeasedMail:
 def acquire(lane: Mail.Lane) -> LeasedMail | None:
     """Lease the lane's longest due mail, or a random due mail as a probe. None if no mail is due.
 
-    Threads that ask at the same time lease their mails in one statement.
+    Threads that call at the same time share a statement.
     """
     return _requests[lane].submit(_task_id())
 

@@ -1,8 +1,5 @@
 """The admin in headless Chromium under the shipped Content-Security-Policy: nothing is refused."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import django
 import pytest
 from django.contrib import admin
@@ -13,7 +10,6 @@ from pytest_django.live_server_helper import LiveServer
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
-from devstack import chromium
 from tests.support.browser import errors, find, needs_browser
 from tests.support.events.stored_events import add_pending, open_event, store_done
 from tests.support.inbound.mails import keep_mail, sample_mail
@@ -27,12 +23,6 @@ pytestmark = [
 ]
 
 PASSWORD = "a-password-for-tests-only"
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Chrome]:
-    with chromium.running(tmp_path) as browser:
-        yield browser
 
 
 @pytest.fixture
