@@ -16,7 +16,7 @@ from devstack import chromium
 from events_app import tasks
 from events_app.shared import redis
 from overview_app import admin
-from tests.support.browser import CONTRAST, errors, eventually, find, needs_browser
+from tests.support.browser import CONTRAST, click, errors, eventually, find, needs_browser
 from tests.support.events.stored_events import add_pending, open_event, store_done
 from tests.support.workers import record_worker
 
@@ -60,7 +60,7 @@ def set_theme(browser: Chrome, theme: str) -> None:
 
 
 def test_a_problem_appears_and_goes_without_a_reload(browser: Chrome) -> None:
-    browser.find_element(By.CSS_SELECTOR, "#overview-numbers summary").click()
+    click(browser, "#overview-numbers summary")
     browser.execute_script("window.isTheSame = true; window.scrollTo(0, 300);")
     lose_the_workers()
     find(browser, ".overview-problem", NO_WORKER, "What to do: Start a worker")

@@ -56,6 +56,16 @@ def find(browser: Chrome, selector: str, *texts: str) -> WebElement:
     return eventually(browser, search, f"{selector} with {texts!r}")
 
 
+def click(browser: Chrome, selector: str, *texts: str) -> None:
+    """Wait for such an element (`find`), and click it. The page may replace it meanwhile."""
+
+    def press(browser: Chrome) -> bool:
+        find(browser, selector, *texts).click()
+        return True
+
+    eventually(browser, press, f"a click on {selector} with {texts!r}")
+
+
 def eventually(browser: Chrome, search: Callable[[Chrome], T | Literal[False]], what: str) -> T:
     # The page's script may replace an element at any time. Chromium reports that as a stale element, or as an
     # unknown error: "Node with given id does not belong to the document".
