@@ -229,7 +229,7 @@ def _seconds_to_prune(database: psycopg.Connection) -> float:
     database.execute(_AGE.format(old=OLD).encode())
     database.execute("VACUUM events_app_event")
     began = time.perf_counter()
-    while not remove_old_rows(Lease(), 30, SLICE, "id", lambda _: None):
+    while not remove_old_rows(Lease(), 30, SLICE, lambda _: None):
         pass  # the time budget of one call was over
     return time.perf_counter() - began
 

@@ -217,10 +217,10 @@ def _remove_alone() -> Speed:
 
     def add(slice_: "Removed") -> None:
         nonlocal removed
-        removed += len(slice_.values)
+        removed += slice_.rows
 
     begin, cpu = time.perf_counter(), _cpu_seconds()
-    remove_old_rows(Lease(), 0, SLICE, "id", add)
+    remove_old_rows(Lease(), 0, SLICE, add)
     return Speed(removed / (time.perf_counter() - begin), (_cpu_seconds() - cpu) / removed * 1e6)
 
 

@@ -141,13 +141,16 @@ def take_expired(lease: Lease) -> Delivery | None:
                     due=database_now(events_database()) + lease_duration(),
                     worker_deaths=expired.worker_deaths + (expired.lease != ORPHANED),
                 )
-                break
+                if taken := _load([expired.pk], lease.kind):
+                    break
+                row.delete()  # somebody has deleted the event
+                continue
             why = f"its worker died or overran its time, {expired.worker_deaths + 1} times"
             row.update(state=PendingDelivery.State.DEAD_LETTER, lease=None, error=f"Given up: {why}.")
             dead_letters.report(lease.kind, expired.pk, why, events_database())
         count(counters.DEAD_LETTERS, "worker_died")
     count(counters.EVENTS_RECOVERED)
-    return _load([expired.pk], lease.kind)[0]
+    return taken[0]
 
 
 def anything_released(kind: Kind = EVENTS) -> bool:

@@ -36,7 +36,7 @@ def remove_old_mails(lease: Lease) -> bool:
 
     def remove_files(removed: Removed) -> None:
         # The rows are gone already. The sweep removes files that stay behind here.
-        count(counters.INBOUND_PRUNED, by=len(removed.values))
+        count(counters.INBOUND_PRUNED, by=removed.rows)
         count(counters.INBOUND_DEAD_LETTERS_PRUNED, by=removed.dead_letters)
         if removed.dead_letters:
             logger.warning(
@@ -46,7 +46,7 @@ def remove_old_mails(lease: Lease) -> bool:
             for file in removed.values:
                 storage.remove_file(file)
 
-    if not retention.remove_old_rows(lease, INBOUND_RETENTION_DAYS.get(), SLICE, "file", remove_files):
+    if not retention.remove_old_rows(lease, INBOUND_RETENTION_DAYS.get(), SLICE, remove_files, "file"):
         return False
     with _log_storage_errors():
         old = storage.older_than(datetime.now(UTC) - AGE)

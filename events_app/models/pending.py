@@ -22,6 +22,10 @@ LEASED = Q(lease__isnull=False)
 class AbstractPendingDelivery(PrimaryModel):
     """The pending delivery, or the dead letter, of a stored row. Both have the same primary key."""
 
+    # The field for the stored row is not CASCADE: Django would read each row that retention removes, to find
+    # its delivery. It has no constraint: the database would do the same, and lock the row for each new
+    # delivery. The delivery of a row that others have deleted is removed by leases and by retention.
+
     #: The field for the stored row.
     ROW_FIELD: ClassVar[str]
 
@@ -60,8 +64,9 @@ class PendingDelivery(AbstractPendingDelivery):
 
     ROW_FIELD = "event"
 
-    # Not CASCADE: then Django would read each event that retention removes, to find its delivery.
-    event = models.OneToOneField(Event, models.DO_NOTHING, primary_key=True, related_name="pending")
+    event = models.OneToOneField(
+        Event, models.DO_NOTHING, primary_key=True, related_name="pending", db_constraint=False
+    )
 
     class Meta:
         # An index for each lane, so that a million waiting replays do not slow down a drain.
@@ -80,7 +85,9 @@ class PendingInboundDelivery(AbstractPendingDelivery):
 
     ROW_FIELD = "mail"
 
-    mail = models.OneToOneField(InboundMail, models.CASCADE, primary_key=True, related_name="pending")
+    mail = models.OneToOneField(
+        InboundMail, models.DO_NOTHING, primary_key=True, related_name="pending", db_constraint=False
+    )
 
     class Meta:
         indexes = (

@@ -11,6 +11,7 @@ from typing import Any
 import billiard.common
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
+from django.contrib.auth.models import Permission
 from django.db import IntegrityError, OperationalError, close_old_connections, connections, transaction
 
 from events_app import signals
@@ -826,7 +827,7 @@ def test_an_error_at_commit_keeps_the_event_pending_for_all_receivers_with_a_rea
     def writes() -> None:
         note(database, "one")
         # The constraint on it is looked at when the transaction commits.
-        PendingDelivery.objects.create(event_id=2**40, due=database_now(database))
+        Permission.objects.using(database).create(content_type_id=2**30)
 
     orphan = Recorder(tracking, "orphan", does=writes)
     other = Recorder(tracking, "other")

@@ -11,7 +11,7 @@ from django.db import connections
 
 from events_app.dispatch import leases
 from events_app.dispatch.leases import MOST_WORKER_DEATHS, ORPHANED, Delivery, Lease
-from events_app.models import PendingDelivery
+from events_app.models import Event, PendingDelivery
 from events_app.shared import counters
 from events_app.shared.database import database_now
 from tests.support.databases import on_postgresql
@@ -252,6 +252,19 @@ def test_too_many_worker_deaths_make_an_event_a_dead_letter_and_spare_its_neighb
         "dead_letters worker_died": 1,
     }
     assert leases.take_expired(Lease()) is None
+
+
+@every_lane
+def test_the_delivery_of_a_deleted_event_goes_when_its_lease_expires(database: str, lane: str) -> None:
+    store_leased("A1", "B2", lease=Lease())
+    make_due(database, **INTO[lane])
+    Event.objects.filter(event_id="A1").delete()
+    taken = [*TAKE[lane](Lease(), 10), *TAKE[lane](Lease(), 10)]
+    assert leased_ids(taken) == ["B2"]
+    make_due(database)
+    assert leased_ids(take_expired(Lease(), 1)) == ["B2"]
+    assert leases.take_expired(Lease()) is None
+    assert PendingDelivery.objects.get().event.event_id == "B2"
 
 
 @pytest.mark.parametrize("worker_deaths", [0, MOST_WORKER_DEATHS])

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from devstack.process import wait_for
 from events_app.dispatch import leases, replay, retention
 from events_app.dispatch.leases import Lease
-from events_app.models import PendingDelivery
+from events_app.models import Event, PendingDelivery
 from events_app.shared import counters
 from events_app.shared.database import database_now
 from tests.support.databases import database_away, on_postgresql
@@ -82,6 +82,20 @@ def test_retention_removes_old_dead_letters_and_counts_them(
     assert caplog.messages == ["Removed 1 dead letters at the end of their retention"]
 
 
+@pytest.mark.parametrize("state", PendingDelivery.State)
+def test_retention_removes_the_deliveries_of_events_that_others_have_deleted(
+    database: str, state: PendingDelivery.State
+) -> None:
+    deleted, _, owed = store_aged(database, 40, 40, 40)
+    for pk in (deleted, owed):
+        make_pending(database, pk, state=state if pk == deleted else "pending")
+    Event.objects.filter(pk=deleted).delete()
+    assert retention.remove_old_events(Lease())
+    assert stored_pks() == [owed]
+    assert PendingDelivery.objects.get().event_id == owed
+    assert counters.read_counters() == {"events_pruned": 1}
+
+
 @pytest.mark.usefixtures("slices_of_three")
 @pytest.mark.parametrize("count", [2, 3, 4, 9, 10])
 def test_retention_goes_through_all_slices(database: str, count: int) -> None:
@@ -148,20 +162,35 @@ def test_retention_does_not_read_the_content_of_events(database: str) -> None:
     assert stored_pks() == []
     assert not [query for query in queries.captured_queries if "raw" in query["sql"]]
     deletes = [query["sql"] for query in queries.captured_queries if query["sql"].startswith("DELETE")]
-    assert len(deletes) == 1
+    assert len(deletes) == 2  # the second looks for deliveries whose event others have deleted
+
+
+def retry(pk: int) -> int:
+    return replay.retry([pk])["retried"]
+
+
+def replay_to_all(pk: int) -> int:
+    return replay.replay([pk], [])["replayed"]
 
 
 @on_postgresql
-@pytest.mark.parametrize("action", ["retry", "replay"])
-def test_a_dead_letter_is_removed_or_retried_but_never_both(database: str, action: str) -> None:
+@pytest.mark.parametrize(
+    ("act", "dead"),
+    [(retry, True), (replay_to_all, True), (replay_to_all, False)],
+    ids=["retry", "replay a dead letter", "replay a done event"],
+)
+# Before retention reads what is owed, before it deletes the event, and before it looks again.
+@pytest.mark.parametrize("at", ["SELECT", 'DELETE FROM "events_app_event"', "FOR UPDATE"])
+def test_an_event_is_removed_or_delivered_again_but_never_both(
+    database: str, act: Callable[[int], int], dead: bool, at: str
+) -> None:
     (pk,) = store_aged(database, 40)
-    make_pending(database, pk, state="dead", failures=15, receivers={"receiver": "failed"})
+    if dead:
+        make_pending(database, pk, state="dead", failures=15, receivers={"receiver": "failed"})
 
-    def act() -> int:
+    def operate() -> int:
         try:
-            if action == "retry":
-                return replay.retry([pk])["retried"]
-            return replay.replay([pk], [])["replayed"]
+            return act(pk)
         finally:
             connections.close_all()
 
@@ -169,8 +198,8 @@ def test_a_dead_letter_is_removed_or_retried_but_never_both(database: str, actio
         answers: list[Future[int]] = []
 
         def execute(call: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
-            if sql.startswith("DELETE") and not answers:
-                answers.append(pool.submit(act))
+            if at in sql and not answers:
+                answers.append(pool.submit(operate))
                 wait_for(
                     lambda: answers[0].done() or waits_for_a_lock(database), seconds=30, what="the operator"
                 )
