@@ -190,7 +190,7 @@ def _fill(database: psycopg.Connection, rate: float, seconds: int) -> float:
     """Replace all events by old ones. Return the time when the first of them reaches its end."""
     rows = int(rate * seconds)
     start = time.time() + rows / 1e6 * _MILLION + 2 * ALONE
-    database.execute("TRUNCATE events_app_event CASCADE")
+    database.execute("TRUNCATE events_app_event, events_app_pendingdelivery")
     for first in range(0, rows, _STEP):
         last = min(first + _STEP, rows) - 1
         database.execute(
