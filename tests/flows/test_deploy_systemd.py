@@ -84,7 +84,7 @@ def test_the_commands_of_the_units_are_those_of_the_page() -> None:
 @pytest.mark.quick
 def test_each_unit_is_named_on_the_page_and_can_be_enabled() -> None:
     (enabled,) = (
-        one for one in commands(block("docs/deploy.md", "With systemd", 5)) if "enable pipeline-web" in one
+        one for one in commands(block("docs/deploy.md", "With systemd", 6)) if "enable pipeline-web" in one
     )
     assert enabled.split()[2:] == [f"pipeline-{name}" for name in PROCESSES]
     assert {path.stem for path in UNITS.glob("*.service")} == {"pipeline", *enabled.split()[2:]}
@@ -119,7 +119,7 @@ def test_a_process_is_restarted_without_limit_and_has_no_rights() -> None:
 @needs_systemd
 def test_systemd_finds_nothing_wrong_with_the_units(machine: Machine) -> None:
     machine.add_program("systemctl", "#!/bin/sh\nexit 0\n")
-    machine.shell(block("docs/deploy.md", "With systemd", 5))
+    machine.shell(block("docs/deploy.md", "With systemd", 6))
     folder = machine.folder / "etc/systemd/system"
     for unit in folder.rglob("*"):
         if unit.is_file():
@@ -211,7 +211,7 @@ def test_the_page_with_systemd_up_to_seven_processes_from_their_units(machine: M
 
     fill_in(installed, machine.settings)
     machine.shell(block("docs/deploy.md", "With systemd", 4))
-    machine.shell(block("docs/deploy.md", "With systemd", 5))
+    machine.shell(block("docs/deploy.md", "With systemd", 6))
     log = (machine.folder / "systemctl.log").read_text().splitlines()
     assert [line.split()[0] for line in log] == ["daemon-reload", "enable", "enable"]
 
@@ -231,7 +231,7 @@ def test_the_page_with_systemd_up_to_seven_processes_from_their_units(machine: M
     # A new version while everything runs.
     machine.add_program("git", "#!/bin/sh\nexit 0\n")
     machine.shell(
-        block("docs/deploy.md", "With systemd", 6), PIP_NO_INDEX="1", PIP_DISABLE_PIP_VERSION_CHECK="1"
+        block("docs/deploy.md", "With systemd", 7), PIP_NO_INDEX="1", PIP_DISABLE_PIP_VERSION_CHECK="1"
     )
     assert (machine.folder / "systemctl.log").read_text().splitlines()[-1] == "restart pipeline"
     for name in PROCESSES:
