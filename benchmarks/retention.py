@@ -39,14 +39,14 @@ SIZE, WAITING = 1000, 20_000
 #: Seconds of intake alone, before and after: the machine's speed changes during a long measurement.
 ALONE = 30
 
-#: The old events reach their end so much faster than the new ones come in, whose measured rate varies.
-FASTER = 1.2
+#: The old events reach their end so much faster than the new ones came in before: the machine's speed varies.
+FASTER = RATIO
 
 # The events of a post are numbered, and the posts have different names.
 _NAME, _TIME = "@" * 12, 1111111111
 
 #: Rows that one INSERT of the fill makes, and the seconds that a million rows may take.
-_STEP, _MILLION = 250_000, 50
+_STEP, _MILLION = 250_000, 30
 
 # The event of row n reaches the end of its retention n / rate seconds after the start. A message has three
 # events. As of ours, keys and message ids begin with the time.
