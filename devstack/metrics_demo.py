@@ -37,7 +37,7 @@ def run(deployment: Stack, known: Mapping[str, int]) -> bool:
         return scraped == expected
 
     print_chapter(4, "The metrics say the same")
-    say("Prometheus would read these figures at /metrics:")
+    say("Prometheus would read these figures at /metrics. The events of the 4 mails are among them:")
     try:
         wait_for(agrees, seconds=PATIENCE, what="the metrics agree")
     except TimeoutError as timeout:
