@@ -157,7 +157,7 @@ def _check_broker() -> Iterator[CheckMessage]:
 
 def _unavailable(name: str, error: Exception) -> CheckMessage:
     return checks.Warning(
-        f"{name} cannot be asked: {describe(error)}.",
+        f"{name} cannot be asked: {describe(error).rstrip('.')}.",
         hint="Whether it is fit is not checked.",
         id="events_app.W022",
     )

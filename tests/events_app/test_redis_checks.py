@@ -195,6 +195,7 @@ def test_a_server_that_does_not_answer_is_a_warning_with_the_reason(
     assert found.keys() == {"events_app.W022"}
     assert found["events_app.W022"].count("Error 111 connecting to 127.0.0.1:1. Connection refused") == 2
     assert SECRET not in found["events_app.W022"]
+    assert ".." not in found["events_app.W022"]
 
 
 def test_a_wrong_password_is_named_as_such(anymail: Callable[..., None], tmp_path: Path) -> None:
