@@ -12,6 +12,7 @@ COMMANDS = {
     "test": "devstack.test",
     "check": "devstack.check",
     "seed": "devstack.seed.command",
+    "settings": "devstack.settings_tables",
     "screenshots": "devstack.screenshots",
     "bench": "benchmarks.run",
     "chaos": "devstack.chaos",

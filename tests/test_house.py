@@ -14,11 +14,10 @@ import pytest
 import yaml
 from kombu import Queue
 
+from devstack import settings_tables
 from devstack import stack as devstack_stack
 from events_app import conf
 from events_app.dispatch import leases
-from events_app.shared import setting as setting_places
-from sending_app import conf as sending_conf
 from sending_app import exceptions
 from sending_app import tasks as sending_tasks
 from tests.support.flows.reverse_proxy import CONFIGURATION
@@ -323,31 +322,9 @@ def test_a_required_variable_says_how_to_set_it() -> None:
 # --- Documents ---
 
 
-def documented_settings() -> list[tuple[str, str]]:
-    """Name and default of each row in both tables of ANYMAIL's settings."""
-    _, _, text = read("docs/settings.md").partition("\n## The ANYMAIL settings\n")
-    text, _, _ = text.partition("\n### Where a setting is looked up\n")
-    rows = re.findall(r"^\| `(\w+)` \| ([^|]*) \|[^|]*\|[^|]+\|$", text, re.MULTILINE)
-    return [(name, default.strip("`")) for name, default in rows]
-
-
-def test_the_docs_have_the_settings_of_both_apps_each_once() -> None:
-    names = [setting.name for setting in (*conf.SETTINGS, *sending_conf.SETTINGS)]
-    assert sorted(name for name, _ in documented_settings()) == sorted(names)
-
-
-@pytest.mark.parametrize(("name", "default"), documented_settings())
-def test_the_documented_default_of_a_setting_is_its_default(name: str, default: str) -> None:
-    """The setting itself reads the documented value, so that the value has the right kind too."""
-    setting = setting_places.registered[name]
-    if default in ("none", "empty"):
-        assert setting.default in (None, (), "")
-        return
-    try:
-        value = ast.literal_eval(default)
-    except (SyntaxError, ValueError):
-        value = default  # a text without quotes, such as a URL
-    assert setting.read(value) == setting.default
+def test_the_docs_have_the_settings_as_the_code_declares_them() -> None:
+    page = read("docs/settings.md")
+    assert settings_tables.with_tables(page) == page, "run ./dev settings"
 
 
 def test_every_variable_of_the_environment_is_documented() -> None:

@@ -4,9 +4,14 @@ import sys
 
 from events_app.shared.setting import Setting, flag
 
-#: In tests, webhooks call the receivers before they answer, and `send()` keeps the request. False: tests use
-#: the servers of the settings, for tests of a whole deployment.
-EAGER_IN_TESTS = Setting("EAGER_IN_TESTS", True, flag)
+EAGER_IN_TESTS = Setting(
+    "EAGER_IN_TESTS",
+    True,
+    flag,
+    meaning="In a test run, webhooks call the receivers before they answer, and `send()` keeps the "
+    "request: [Testing your project](testing.md). `False`: tests use the servers of the settings. "
+    "Without effect outside test runs.",
+)
 
 
 def is_eager() -> bool:

@@ -12,22 +12,32 @@ from redis.sentinel import Sentinel
 
 from events_app.shared.eager import is_eager
 from events_app.shared.redis_url import RedisURL, parse
-from events_app.shared.setting import Setting, non_empty_text
+from events_app.shared.setting import Setting, kind, non_empty_text
 
 # Cached, because every post reads the URL.
 _parse = lru_cache(maxsize=4)(parse)
 
 
+@kind("text")
 def _redis_url(value: object) -> str:
     url = non_empty_text(value)
     _parse(url)
     return url
 
 
-#: The Redis (or Valkey) with the stream of raw events.
-REDIS_URL = Setting("EVENT_REDIS_URL", "redis://127.0.0.1:6379/0", _redis_url)
-#: The stream's key. Deployments that share a Redis database need different keys.
-STREAM = Setting("EVENT_STREAM", "sendgrid:events", non_empty_text)
+REDIS_URL = Setting(
+    "EVENT_REDIS_URL",
+    "redis://127.0.0.1:6379/0",
+    _redis_url,
+    meaning="The Redis or Valkey for events that wait, locks, counters and wake-up flags. [Its "
+    "forms](redis.md#the-url). Mail is also sent while it is down.",
+)
+STREAM = Setting(
+    "EVENT_STREAM",
+    "sendgrid:events",
+    non_empty_text,
+    meaning="The key of the stream in Redis. Projects that share a Redis database need different keys.",
+)
 
 # Seconds that the circuit breaker stays open. In this time web requests of the process do not try Redis.
 _OPEN_SECONDS = 0.5

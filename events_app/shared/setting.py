@@ -6,7 +6,7 @@ if Anymail allows plain `N`, the default. Settings are read at every use, so tes
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -14,6 +14,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 #: The largest number of a setting, and of days. Larger numbers leave the range of dates.
 LARGEST, MOST_DAYS = 10**9, 36_500
@@ -23,13 +24,36 @@ registered: dict[str, "Setting[Any]"] = {}
 
 
 @dataclass(frozen=True)
+class Kind(Generic[T_co]):
+    """Which values a setting takes. `read` converts a user's value, or raises ValueError with the fault."""
+
+    read: Callable[[object], T_co]
+    #: The values in words, as Markdown. A number comes after its unit: "days: 1 or more".
+    words: str
+
+    def __call__(self, value: object) -> T_co:
+        return self.read(value)
+
+
+def kind(words: str) -> Callable[[Callable[[object], T]], Kind[T]]:
+    """A decorator of a function that reads a value. `words` are the values in words."""
+    return lambda read: Kind(read, words)
+
+
+@dataclass(frozen=True)
 class Setting(Generic[T]):
-    """A setting. `read` converts a user's value, or raises ValueError with the fault."""
+    """A setting, as docs/settings.md shows it.
+
+    `meaning` is Markdown with links from there. `unit` is of a number. `bare`: the plain name counts too.
+    """
 
     name: str
     default: T
-    read: Callable[[object], T]
+    read: Kind[T]
     bare: bool = False
+    _: KW_ONLY
+    meaning: str
+    unit: str = ""
 
     def get(self, argument: object = None, argument_of: str = "the view") -> T:
         """The value in force. Raises ImproperlyConfigured with the place and the fault of a bad value."""
@@ -93,18 +117,21 @@ def faults(settings: Iterable[Setting[Any]]) -> list[str]:
     return list(faults)
 
 
+@kind("text")
 def non_empty_text(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError("must be a string that is not empty")
     return value
 
 
+@kind("text")
 def text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("must be a string")
     return value.strip()
 
 
+@kind("text, or a list")
 def texts(value: object) -> tuple[str, ...]:
     several = [value] if isinstance(value, str) else value
     if not isinstance(several, list | tuple) or not all(isinstance(text, str) for text in several):
@@ -112,7 +139,8 @@ def texts(value: object) -> tuple[str, ...]:
     return tuple(text for text in several if text.strip())
 
 
-def one_of(*choices: str) -> Callable[[object], str]:
+def one_of(*choices: str) -> Kind[str]:
+    @kind(", ".join(f'`"{choice}"`' for choice in choices))
     def read(value: object) -> str:
         if value not in choices:
             raise ValueError(f"must be one of: {', '.join(choices)}")
@@ -121,6 +149,7 @@ def one_of(*choices: str) -> Callable[[object], str]:
     return read
 
 
+@kind("1 or more")
 def whole(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError("must be a whole number of at least 1")
@@ -129,11 +158,13 @@ def whole(value: object) -> int:
     return value
 
 
+@kind("1 or more, or `0`: no maximum")
 def whole_or_unlimited(value: object) -> int | None:
     """0 means no limit."""
     return None if type(value) is int and value == 0 else whole(value)
 
 
+@kind("1 or more")
 def days(value: object) -> int:
     number = whole(value)
     if number > MOST_DAYS:
@@ -141,7 +172,8 @@ def days(value: object) -> int:
     return number
 
 
-def days_from(minimum: int, why: str) -> Callable[[object], int]:
+def days_from(minimum: int, why: str) -> Kind[int]:
+    @kind(f"{minimum} or more")
     def read(value: object) -> int:
         number = days(value)
         if number < minimum:
@@ -151,9 +183,14 @@ def days_from(minimum: int, why: str) -> Callable[[object], int]:
     return read
 
 
-def or_never(read: Callable[[object], int]) -> Callable[[object], int | None]:
-    """Days as `read` takes them, and 0 for never."""
-    return lambda value: None if type(value) is int and value == 0 else read(value)
+def or_never(days: Kind[int]) -> Kind[int | None]:
+    """Days as `days` takes them, and 0 for never."""
+
+    @kind(f"{days.words}, or `0`: forever")
+    def read(value: object) -> int | None:
+        return None if type(value) is int and value == 0 else days(value)
+
+    return read
 
 
 #: A project may read a flag from an environment, as text.
@@ -163,6 +200,7 @@ _FLAGS: dict[object, bool] = {
 }
 
 
+@kind("`True` or `False`")
 def flag(value: object) -> bool:
     word = value.strip().lower() if isinstance(value, str) else value
     if not isinstance(word, str | int) or word not in _FLAGS:

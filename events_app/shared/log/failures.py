@@ -10,8 +10,13 @@ from events_app.shared.log.floods import limited_logger
 from events_app.shared.log.sentry import SentryReports
 from events_app.shared.setting import Setting, flag
 
-#: Log whole tracebacks, with the messages of exceptions.
-LOG_TRACEBACKS = Setting("LOG_TRACEBACKS", False, flag)
+LOG_TRACEBACKS = Setting(
+    "LOG_TRACEBACKS",
+    False,
+    flag,
+    meaning="Log whole tracebacks of failed receivers and of our own errors. They may contain addresses. "
+    "[More](logs.md#a-failed-receiver).",
+)
 
 logger = limited_logger("events_app.failures")
 logger.addFilter(SentryReports())

@@ -6,7 +6,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from events_app.shared.addresses import comparable
 from events_app.shared.personal_data.domains import in_ascii
-from events_app.shared.setting import Setting, register, text
+from events_app.shared.setting import Setting, kind, register, text
 
 #: Characters that the key must have: 32 random bytes as hex digits have 64.
 LEAST_KEY = 32
@@ -19,6 +19,7 @@ PREFIX = "erased-"
 _DOMAIN = "@erased.invalid"
 
 
+@kind(f"text of {LEAST_KEY} characters or more")
 def _key(value: object) -> str:
     key = text(value)
     if key and len(key) < LEAST_KEY:
@@ -26,9 +27,15 @@ def _key(value: object) -> str:
     return key
 
 
-#: The key of the digests; empty: nobody can be erased. Not SECRET_KEY, which a project may change: with
-#: another key the suppressions of erased persons no longer hold.
-PERSONAL_DATA_KEY = Setting("PERSONAL_DATA_KEY", "", _key)
+# Not SECRET_KEY, which a project may change.
+PERSONAL_DATA_KEY = Setting(
+    "PERSONAL_DATA_KEY",
+    "",
+    _key,
+    meaning="The key of the pseudonyms of [erased persons](personal-data.md#erase-a-person). Without one "
+    "nobody can be erased. Keep it: with another key later events and suppressions no longer find "
+    f"these persons. Make one with `{MAKE_KEY}`.",
+)
 
 SETTINGS = register(globals())
 
