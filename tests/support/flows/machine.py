@@ -112,7 +112,7 @@ class Machine:
         text = re.sub(r"(?<![\w.])/(srv/pipeline|etc|var/lib)/?\b", rf"{self.folder}/\1/", text)
         for port, ours in self.ports.items():
             text = re.sub(rf"(?<=\W){port}\b", str(ours), text)
-        return text.replace("//", "/").replace(":/127", "://127")
+        return re.sub("(?<!:)//", "/", text)
 
     def shell(self, text: str, **env: str) -> str:
         """Run a block of shell in the project's folder, and return its output. Fails if a line fails."""
