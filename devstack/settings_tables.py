@@ -52,4 +52,4 @@ def _shown(default: object) -> str:
     """A default as Python writes it."""
     if default in (None, (), ""):
         return "none"
-    return f"`{json.dumps(default) if isinstance(default, str) else default!r}`"
+    return f"`{json.dumps(default) if isinstance(default, str) else repr(default)}`"
