@@ -8,28 +8,16 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        # Changes nothing in the database.
         migrations.AlterField(
             model_name='pendingdelivery',
             name='event',
             field=models.OneToOneField(
-                db_constraint=False,
                 on_delete=models.DO_NOTHING,
                 primary_key=True,
                 related_name='pending',
                 serialize=False,
                 to='events_app.event',
-            ),
-        ),
-        migrations.AlterField(
-            model_name='pendinginbounddelivery',
-            name='mail',
-            field=models.OneToOneField(
-                db_constraint=False,
-                on_delete=models.DO_NOTHING,
-                primary_key=True,
-                related_name='pending',
-                serialize=False,
-                to='events_app.inboundmail',
             ),
         ),
     ]
