@@ -24,8 +24,8 @@ class AbstractPendingDelivery(PrimaryModel):
 
     # The field for the stored row is not CASCADE: Django would read each row that retention removes, to find
     # its delivery. It has no constraint: the database would do the same, and lock the row for each new
-    # delivery. Of a row that others have deleted, leases remove the pending delivery; retention removes the dead
-    # letter with the next old rows.
+    # delivery. If others have deleted the row, leases remove its pending delivery, and retention removes its
+    # dead letter with the next old rows.
 
     #: The field for the stored row.
     ROW_FIELD: ClassVar[str]
