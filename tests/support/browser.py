@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Literal, TypeVar
 
 import pytest
-from selenium.common.exceptions import WebDriverException
+from selenium.common.exceptions import TimeoutException, WebDriverException
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -48,6 +48,9 @@ def find(browser: Chrome, selector: str, *texts: str) -> WebElement:
     """Wait for an element whose text contains all `texts`."""
 
     def search(browser: Chrome) -> WebElement | Literal[False]:
+        # A click on a page that still loads misses an element that a late style moves.
+        if browser.execute_script("return document.readyState") != "complete":
+            return False
         for element in browser.find_elements(By.CSS_SELECTOR, selector):
             if all(text in element.text for text in texts):
                 return element
@@ -70,7 +73,11 @@ def eventually(browser: Chrome, search: Callable[[Chrome], T | Literal[False]], 
     # The page's script may replace an element at any time. Chromium reports that as a stale element, or as an
     # unknown error: "Node with given id does not belong to the document".
     wait = WebDriverWait(browser, PATIENCE, ignored_exceptions=[WebDriverException])
-    return wait.until(search, what)
+    try:
+        return wait.until(search, what)
+    except TimeoutException as late:
+        page = browser.find_element(By.TAG_NAME, "body").text
+        raise AssertionError(f"{what} did not come. {browser.current_url} has:\n{page}") from late
 
 
 def errors(browser: Chrome) -> list[str]:
