@@ -39,7 +39,7 @@ def lead_keys_by_time(apps: Any, schema_editor: Any) -> None:
                 _change(events.filter(pk__in=pks), schema_editor)
                 break
             except (IntegrityError, OperationalError):
-                # A worker has inserted one of the keys, or the worker and this statement wait for each other.
+                # A worker has inserted one of the keys, or the worker and the UPDATE wait for a lock of the other.
                 if attempt == _ATTEMPTS:
                     raise
 

@@ -22,10 +22,10 @@ LEASED = Q(lease__isnull=False)
 class AbstractPendingDelivery(PrimaryModel):
     """The pending delivery, or the dead letter, of a stored row. Both have the same primary key."""
 
-    # The field for the stored row is not CASCADE: Django would read each row that retention removes, to find
-    # its delivery. It has no constraint: the database would do the same, and lock the row for each new
-    # delivery. If others have deleted the row, leases remove its pending delivery, and retention removes its
-    # dead letter with the next old rows.
+    # The foreign key to the stored row is not CASCADE: Django would read each row that retention removes, to
+    # find the row's delivery. The foreign key has no constraint: PostgreSQL would look for the delivery too,
+    # and lock the row for each new delivery. If somebody else deletes the row, leases remove the pending
+    # delivery, and retention removes the dead letter with the next old rows.
 
     #: The field for the stored row.
     ROW_FIELD: ClassVar[str]
