@@ -6,7 +6,8 @@ from typing import Any, Literal
 from unittest import mock
 
 import pytest
-from django.db import connections
+from django.db import connections, transaction
+from django.test.utils import CaptureQueriesContext
 
 #: A database without tables. Django refuses a test every query to a database that the test does not name.
 REPLICA = "replica"
@@ -51,6 +52,27 @@ class OnPostgres:
     def tearDownClass(cls) -> None:
         super().tearDownClass()  # type: ignore[misc]
         Router.events = "default"
+
+
+def plans_without_primary_key(database: str, table: str, run: Callable[[], object]) -> str:
+    """How PostgreSQL would change rows of the table as `run` does, if the table had no primary key.
+
+    The plan names each other index that the statement can use.
+    """
+    with CaptureQueriesContext(connections[database]) as queries:
+        run()
+    changes = [query["sql"] for query in queries if f"UPDATE {table}" in query["sql"].replace('"', "")]
+    changes += [query["sql"] for query in queries if query["sql"].startswith(f"DELETE FROM {table}")]
+    assert changes
+    plans = []
+    with transaction.atomic(using=database), connections[database].cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT {table}_pkey CASCADE")
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        for change in changes:
+            cursor.execute(f"EXPLAIN {change}")
+            plans += [line for (line,) in cursor.fetchall()]
+        transaction.set_rollback(True, using=database)
+    return "\n".join(plans)
 
 
 @contextmanager

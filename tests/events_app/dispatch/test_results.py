@@ -17,7 +17,7 @@ from events_app.dispatch.results import LONGEST_BACKOFF, ResultBuffer
 from events_app.models import PendingDelivery
 from events_app.shared import counters
 from events_app.shared.database import DatabaseUnavailable, database_now
-from tests.support.databases import database_away
+from tests.support.databases import database_away, on_postgresql, plans_without_primary_key
 from tests.support.events.leases import (
     dead_letters,
     leased_ids,
@@ -65,6 +65,24 @@ def test_closing_results_deletes_done_events_and_releases_or_orphans_the_others(
     taken = leases.take_expired(Lease())
     assert taken is not None
     assert (leased_ids([taken]), taken.worker_deaths) == (["B2"], 0)
+
+
+@on_postgresql
+def test_results_never_read_the_indexes_of_lanes(database: str) -> None:
+    """Without statistics PostgreSQL would prefer these, with all deliveries done since the last vacuum."""
+    lease = Lease()
+    done, released, retried = store_leased("A1", "B2", "C3", lease=lease)
+
+    def write() -> None:
+        buffer = ResultBuffer(lease)
+        buffer.done, buffer.released = [done.pk], [released.pk]
+        buffer.close()
+        results.schedule_retry(retried, lease, {"receiver": "an error"})
+
+    plans = plans_without_primary_key(database, "events_app_pendingdelivery", write)
+    assert PendingDelivery.objects.count() == 2
+    assert "Seq Scan on events_app_pendingdelivery" in plans
+    assert "pending_" not in plans.replace("events_app_pending", "")
 
 
 def test_events_without_a_receiver_are_counted_once(database: str) -> None:

@@ -18,7 +18,7 @@ from sending_app.delivery.leases import LeasedMail
 from sending_app.exceptions import Outcome
 from sending_app.models import Mail, OpenCircuit
 from sending_app.outcome import record
-from tests.support.databases import database_away, on_postgresql
+from tests.support.databases import database_away, on_postgresql, plans_without_primary_key
 from tests.support.sending.delivery import accepted_outcome, take_lease, write_result
 from tests.support.sending.mail_events import event_payload, receive_events, stored_recipients
 from tests.support.sending.outbox_mails import all_parts, put_in_outbox
@@ -89,6 +89,17 @@ def test_each_acceptance_keeps_its_own_request_id(database: str) -> None:
     rows = {part.pk: part for part in all_parts()}
     assert [rows[lease.mail.pk].x_message_id for lease in taken] == ["request 0", "request 1", "request 2"]
     assert states() == ["accepted"] * 3
+
+
+@on_postgresql
+def test_an_acceptance_never_reads_the_index_of_posting_mails(database: str) -> None:
+    """Without statistics PostgreSQL would prefer it, with all mails posted since the last vacuum in it."""
+    taken = leased_mails(2)
+    plans = plans_without_primary_key(
+        database, "sending_app_mail", lambda: sql.accept_by_response(database, responses(taken))
+    )
+    assert states() == ["accepted"] * 2
+    assert "mail_posting" not in plans
 
 
 def test_of_two_attempts_of_a_mail_only_the_last_one_accepts_it(database: str) -> None:
