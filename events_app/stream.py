@@ -10,7 +10,6 @@ every entry has an id, a node and a reply in Redis.
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -214,7 +213,7 @@ def append(webhook: str, events: Sequence[bytes]) -> bool:
         raise AppendFailed("Redis failed a moment ago")
     limit = BACKLOG_LIMIT.get()
     try:
-        answer = _script(_APPEND)(
+        answer = redis.script(_APPEND)(
             keys=[redis.key(), redis.key("wakeup"), redis.key("waiting"), redis.key(counting.KEY)],
             args=[
                 *(webhook, limit, redis.WAKE_UP_LIFETIME, len(events)),
@@ -258,7 +257,7 @@ def read_on(count: int) -> Batch:
 
 def _read(count: int, idle: str) -> Batch:
     try:
-        more, replies = _script(_READ)(
+        more, replies = redis.script(_READ)(
             keys=[redis.key(), redis.key("wakeup")],
             args=[GROUP, CONSUMER, idle, count, MOST_EVENTS, MOST_BYTES],
             client=redis.for_workers(),
@@ -289,7 +288,7 @@ def needs_wake_up() -> bool:
 def delete_entries(entries: Sequence[Entry]) -> None:
     """Delete entries after the events are stored."""
     if entries:
-        _script(_DELETE)(
+        redis.script(_DELETE)(
             keys=[redis.key(), redis.key("waiting")],
             args=[GROUP, *(word for entry in entries for word in (entry.id, len(entry.events)))],
             client=redis.for_workers(),
@@ -345,8 +344,3 @@ def anything_to_read(idle: int) -> bool:
         redis.for_workers().xrange(redis.key(), min=after, count=1)
         or redis.for_workers().xpending_range(redis.key(), GROUP, "-", "+", 1, idle=idle)
     )
-
-
-@cache
-def _script(text: str) -> Any:
-    return redis.for_webhooks().register_script(text)

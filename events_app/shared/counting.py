@@ -12,9 +12,9 @@ from collections import Counter as Numbers
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache, lru_cache
+from functools import lru_cache
 from math import inf
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from django.core.exceptions import ImproperlyConfigured
 from redis import RedisError
@@ -127,7 +127,7 @@ class _Batch:
         if not words or is_eager() or redis.is_circuit_open():
             return
         try:
-            _script()(keys=[redis.key(KEY)], args=words, client=redis.for_webhooks())
+            redis.script(_ADD)(keys=[redis.key(KEY)], args=words, client=redis.for_webhooks())
         except (RedisError, ImproperlyConfigured):
             redis.open_circuit()
 
@@ -192,8 +192,3 @@ def flush_when_due() -> None:
     """Send the gathered counts if the last ones were sent `INTERVAL` ago."""
     if (batch := _here.batch) and time.monotonic() > batch.begun + INTERVAL:
         flush()
-
-
-@cache
-def _script() -> Any:
-    return redis.for_webhooks().register_script(_ADD)

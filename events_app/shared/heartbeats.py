@@ -7,7 +7,6 @@ and the worker. A worker without a heartbeat for `STALE` seconds is gone.
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import cache
 from typing import Any, NamedTuple, cast
 
 from events_app.shared import redis
@@ -47,12 +46,7 @@ class Worker(NamedTuple):
 def record_heartbeat(id: str, worker: Worker) -> None:
     """Record a heartbeat. `id` is the process: two workers may have the same name. Raises RedisError."""
     text = json.dumps(worker._asdict())
-    _script()(keys=[redis.key("workers")], args=[id, text, STALE], client=redis.for_workers())
-
-
-@cache
-def _script() -> Any:
-    return redis.for_workers().register_script(_RECORD)
+    redis.script(_RECORD)(keys=[redis.key("workers")], args=[id, text, STALE], client=redis.for_workers())
 
 
 def remove(id: str) -> None:

@@ -133,6 +133,12 @@ def _timeouts(seconds: float) -> dict[str, Any]:
     return {"socket_timeout": seconds, "socket_connect_timeout": seconds}
 
 
+@cache
+def script(text: str) -> Any:
+    """The script of redis-py with this text. Its calls name their client."""
+    return for_workers().register_script(text)
+
+
 def take_lock(name: str, milliseconds: int) -> bool:
     """Take the lock `name` for `milliseconds`. False if another process has the lock."""
     return bool(for_workers().set(key(name), 1, nx=True, px=milliseconds))
