@@ -16,7 +16,7 @@ from devstack.process import wait_for
 from devstack.stack import ROOT, Stack
 
 #: Mails of a round for each side; both take some seconds.
-MAILS, RIVALS = 1000, 300
+MAILS, RIVALS = 3000, 1000
 ROUNDS = 3
 
 #: The rival's pool is the fastest on two cores of the tried ones: threads and prefork of 4 to 48, and gevent.

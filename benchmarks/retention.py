@@ -21,6 +21,7 @@ from benchmarks import deployments, traffic
 from benchmarks.end_to_end import Ours
 from benchmarks.traffic import Post
 from devstack.process import wait_for
+from devstack.stack import EVENT_QUEUES
 from fake_sendgrid.events import generate_events
 from fake_sendgrid.webhook_sender import event_batch
 
@@ -150,7 +151,11 @@ def main(seconds: int) -> None:
     database = psycopg.connect(ours.stack.env["DATABASE_URL"], autocommit=True)
     client = Client(ours)
     with ExitStack() as stack:
-        ours.start(stack)
+        stack.enter_context(ours.stack.web())
+        # A separate worker for removal, as docs/capacity.md advises for full intake.
+        fresh, *others = EVENT_QUEUES
+        stack.enter_context(ours.stack.worker("--concurrency", "2", queues=[fresh]))
+        stack.enter_context(ours.stack.worker("--concurrency", "1", name="retries", queues=others))
         stack.enter_context(ours.stack.beat())
         client.post(1)  # unmeasured
         rate = client.post(ALONE).rate * FASTER
