@@ -115,8 +115,8 @@ def delete_deliveries(
     pending_model: type[AbstractPendingDelivery], pks: Sequence[int], lease: int, using: str
 ) -> None:
     """Delete the pending deliveries of these rows that are under the lease."""
-    # Not `QuerySet.delete`, which opens a transaction: two more round trips. `leases.leased` tells why no
-    # condition is for the state.
+    # Not `QuerySet.delete`, which opens a transaction: two more round trips. Not "is pending": see
+    # `leases.leased`.
     connection = connections[using]
     if connection.vendor == "postgresql":
         among, rows = "= ANY(%s::bigint[])", _array(pks)
@@ -125,8 +125,8 @@ def delete_deliveries(
     table, column = pending_model._meta.db_table, pending_model._meta.pk.column
     with connection.cursor() as cursor:
         cursor.execute(
-            f"DELETE FROM {table} WHERE {column} {among} AND lease = %s",  # noqa: S608
-            [rows, lease],
+            f"DELETE FROM {table} WHERE {column} {among} AND lease = %s AND state <> %s",  # noqa: S608
+            [rows, lease, pending_model.State.DEAD_LETTER.value],
         )
 
 
