@@ -115,7 +115,7 @@ def delete_deliveries(
     pending_model: type[AbstractPendingDelivery], pks: Sequence[int], lease: int, using: str
 ) -> None:
     """Delete the pending deliveries of these rows that are under the lease."""
-    # Not `QuerySet.delete`, which opens a transaction: two more round trips. Not "is pending": see
+    # Not `QuerySet.delete`, which opens a transaction: two more round trips. Not "state is pending": see
     # `leases.leased`.
     connection = connections[using]
     if connection.vendor == "postgresql":

@@ -66,8 +66,7 @@ RETURNING {columns},
 _ALL_CIRCUITS_CLOSED = "NOT EXISTS (SELECT 1 FROM sending_app_opencircuit WHERE account IN ({fingerprints}))"
 
 # A row that another transaction has locked is left out: its mail is accepted alone, and delays no other.
-# `state = 'posting'` would let PostgreSQL use the index of posting mails: without statistics it does, and
-# reads all mails that were posted since the last vacuum.
+# The state is compared as in `models.still_in`.
 _ACCEPT_BY_RESPONSE = """
 WITH free AS (SELECT id FROM sending_app_mail WHERE id IN ({ids}) {lock})
 UPDATE sending_app_mail SET
@@ -75,7 +74,7 @@ UPDATE sending_app_mail SET
     accepted_at = {now}, finished_at = {now}
 FROM (VALUES {rows}) AS new
 WHERE id = new.column1 AND id IN (SELECT free.id FROM free) AND attempt_token = new.column2
-    AND state || '' = 'posting' AND accepted_at IS NULL AND x_message_id = ''
+    AND state BETWEEN 'posting' AND 'posting' AND accepted_at IS NULL AND x_message_id = ''
 RETURNING id, attempt_token
 """
 

@@ -8,10 +8,8 @@ caller.
 import time
 import zlib
 from collections.abc import Iterable, Sequence
-from functools import cache
 from heapq import nsmallest
 from itertools import compress, islice
-from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError
@@ -68,7 +66,7 @@ def notice_changed_ids(new: Iterable[TrackingEvent]) -> None:
     period = int(time.time()) // PERIOD
     pairs = ((draw, dedupe_key(event.esp_event, "content")) for draw, event in drawn)
     try:
-        known = _script()(
+        known = redis.script(_LOOK_UP)(
             keys=[redis.key(f"contents:{period}"), redis.key(f"contents:{period - 1}")],
             args=[MOST_CONTENTS, 2 * PERIOD, *(argument for pair in pairs for argument in pair)],
             client=redis.for_webhooks(),
@@ -116,8 +114,3 @@ def _differ(raw: bytes, other: bytes) -> bool:
     except Unreadable:
         return True
     return one_key != other_key
-
-
-@cache
-def _script() -> Any:
-    return redis.for_webhooks().register_script(_LOOK_UP)

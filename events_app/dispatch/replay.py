@@ -28,7 +28,8 @@ from events_app.shared.database import database_now
 from events_app.signals import webhook_views
 
 _DEAD_LETTERS = Q(state=AbstractPendingDelivery.State.DEAD_LETTER)
-_PENDING = Q(state=AbstractPendingDelivery.State.PENDING)
+# Not "state is pending": PostgreSQL could then use the index of leased deliveries, whose key is not the id.
+_PENDING = ~_DEAD_LETTERS
 _FREE = Q(lease=None) | Q(lease=ORPHANED)
 _TO_RETRY = _PENDING & _FREE & (Q(failures__gt=0) | Q(replay=True))
 # No receiver failed, or too many workers died: a worker takes this delivery alone, since the delivery might

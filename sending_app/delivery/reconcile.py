@@ -34,7 +34,7 @@ from events_app.shared.log import failures
 from sending_app import conf, counters, outbox, timeline
 from sending_app.delivery import circuit_breaker
 from sending_app.exceptions import Outcome
-from sending_app.models import Mail, Recipient
+from sending_app.models import Mail, Recipient, still_in
 from sending_app.outbox import using
 from sending_app.outcome import activity, record
 
@@ -136,7 +136,7 @@ def _transition(mail: Mail, to: Mail.State, why: str, changes: dict[str, Any]) -
 
 
 def _unchanged(mail: Mail) -> "QuerySet[Mail]":
-    return Mail.objects.filter(pk=mail.pk, state=mail.state, attempt_token=mail.attempt_token)
+    return Mail.objects.filter(still_in(mail.state), pk=mail.pk, attempt_token=mail.attempt_token)
 
 
 def _state(changed: bool, to: Mail.State) -> str:

@@ -2,7 +2,7 @@
 
 from sending_app.models.accounts import OpenCircuit, WebhookActivity
 from sending_app.models.hourly import LATENCY, SENT, HourlyCount, UnfoldedCounts
-from sending_app.models.outbox import FINAL, Attachment, Mail, MessageLabel, OutboxMessage
+from sending_app.models.outbox import FINAL, Attachment, Mail, MessageLabel, OutboxMessage, still_in
 from sending_app.models.recipient import TROUBLE, TROUBLES, Recipient
 from sending_app.models.suppression import Suppression
 
@@ -22,4 +22,5 @@ __all__ = [
     "Suppression",
     "UnfoldedCounts",
     "WebhookActivity",
+    "still_in",
 ]

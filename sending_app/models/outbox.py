@@ -11,6 +11,15 @@ from events_app.shared import tracing
 from events_app.shared.primary import PrimaryModel
 
 
+def still_in(state: str) -> Q:
+    """The condition that mails found by their ids have this state.
+
+    PostgreSQL must not see that this is `state = ...`. It would prefer the small index of the mails in this
+    state, whose key is not the id, and read all of them, and all that left it since the last vacuum.
+    """
+    return Q(state__range=(state, state))
+
+
 class OutboxMessage(PrimaryModel):
     """A sent message: the content that all recipients share."""
 

@@ -21,7 +21,7 @@ from django.db.models.functions import Coalesce
 
 from events_app.shared.changes import BY_HAND, Operator
 from events_app.shared.database import database_now
-from sending_app.models import Mail
+from sending_app.models import Mail, still_in
 from sending_app.outbox import using
 from sending_app.outcome import recipients, record
 
@@ -63,7 +63,7 @@ def retry_mails(pks: Sequence[int], with_refused: bool = False, operator: Operat
 
 def retryable_mails(pks: Sequence[int], with_refused: bool = False) -> "QuerySet[Mail]":
     """The mails that `retry_mails` would change."""
-    deferred = Q(state=State.WAITING, due__gt=database_now(using()))
+    deferred = still_in(State.WAITING) & Q(due__gt=database_now(using()))
     failed = Q(state=State.FAILED, personalizations__isnull=False)
     rejected = Q(state=State.REJECTED, personalizations__isnull=False)
     return _mails(pks).filter(deferred | rejected | (failed if with_refused else failed & Q(refused=False)))
@@ -110,7 +110,7 @@ def park_mails(pks: Sequence[int], operator: Operator = BY_HAND) -> Counter[str]
 
 def parkable_mails(pks: Sequence[int]) -> "QuerySet[Mail]":
     """The mails that `park_mails` would change. A worker may still be posting within its lease."""
-    expired = Q(state=State.POSTING, due__lte=database_now(using()))
+    expired = still_in(State.POSTING) & Q(due__lte=database_now(using()))
     return _mails(pks).filter(expired | Q(state__in=(State.WAITING, State.UNKNOWN)))
 
 
@@ -134,7 +134,7 @@ def unsettled_mails(pks: Sequence[int]) -> "QuerySet[Mail]":
 
 def count_being_posted(pks: Sequence[int]) -> Counter[str]:
     """The number of mails that every action leaves alone."""
-    return Counter(in_progress=_mails(pks).filter(state=State.POSTING).count())
+    return Counter(in_progress=_mails(pks).filter(still_in(State.POSTING)).count())
 
 
 def _mails(pks: Sequence[int]) -> "QuerySet[Mail]":
@@ -164,6 +164,6 @@ def _due(now: datetime) -> dict[str, Any]:
 
 def _change(mail: Mail, now: datetime, operator: Operator, action: str, **changes: Any) -> bool:
     # Check the state again: SQLite locks no rows.
-    row = _mails([mail.pk]).filter(state=mail.state, attempt_token=mail.attempt_token)
+    row = _mails([mail.pk]).filter(still_in(mail.state), attempt_token=mail.attempt_token)
     log = record.log_with(mail, now, f"by {operator.name}: {action}")
     return record.update_unless_accepted(row, {**changes, "log": log})

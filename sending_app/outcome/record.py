@@ -20,7 +20,7 @@ from sending_app import conf, outbox, sql
 from sending_app.api.client import SendResult
 from sending_app.exceptions import Outcome
 from sending_app.group_commit import GroupCommit
-from sending_app.models import Mail, OpenCircuit, Recipient
+from sending_app.models import Mail, OpenCircuit, Recipient, still_in
 from sending_app.outbox import using
 from sending_app.outcome import notify, recipients
 
@@ -171,7 +171,7 @@ def update_unless_accepted(rows: "QuerySet[Mail]", changes: dict[str, Any]) -> b
         return True
     now = database_now(using())
     for mail in rows.filter(PROVEN_ACCEPTED).select_related("message"):
-        unchanged = Mail.objects.filter(pk=mail.pk, state=mail.state, attempt_token=mail.attempt_token)
+        unchanged = Mail.objects.filter(still_in(mail.state), pk=mail.pk, attempt_token=mail.attempt_token)
         if unchanged.update(state=Mail.State.ACCEPTED, finished_at=now, error="", refused=False):
             transaction.on_commit(partial(notify.accepted, mail), using=using(), robust=True)
     return False
@@ -179,7 +179,7 @@ def update_unless_accepted(rows: "QuerySet[Mail]", changes: dict[str, Any]) -> b
 
 def being_posted(mail: Mail) -> "QuerySet[Mail]":
     """The row of the mail, while this attempt is the current attempt."""
-    return Mail.objects.filter(pk=mail.pk, attempt_token=mail.attempt_token, state=Mail.State.POSTING)
+    return Mail.objects.filter(still_in(Mail.State.POSTING), pk=mail.pk, attempt_token=mail.attempt_token)
 
 
 def unknown_changes(mail: Mail, ended: datetime) -> dict[str, Any]:

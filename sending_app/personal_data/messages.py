@@ -19,7 +19,7 @@ from events_app.shared.personal_data.person import Person
 from events_app.shared.personal_data.registry import Counts
 from sending_app import encryption, retention
 from sending_app.encryption import Undecryptable
-from sending_app.models import FINAL, Attachment, Mail, MessageLabel, OutboxMessage, Recipient
+from sending_app.models import FINAL, Attachment, Mail, MessageLabel, OutboxMessage, Recipient, still_in
 from sending_app.outbox import using
 from sending_app.outcome import recipients as statuses
 from sending_app.outcome import record
@@ -114,7 +114,7 @@ def _erase(person: Person, pk: int) -> Counts:
 def _empty(message: OutboxMessage) -> Counts:
     """Remove the content of a message to the person alone."""
     mails = message.mails.order_by("pk").defer("personalizations")
-    if posting := mails.filter(state=Mail.State.POSTING).count():
+    if posting := mails.filter(still_in(Mail.State.POSTING)).count():
         return Counter({POSTING: posting})
     unfinished = list(mails.exclude(state__in=FINAL))
     retention.remove_content([message.pk])

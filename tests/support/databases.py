@@ -1,5 +1,6 @@
 """The database a test runs on, and its failures."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any, Literal
@@ -55,21 +56,21 @@ class OnPostgres:
 
 
 def plans_without_primary_key(database: str, table: str, run: Callable[[], object]) -> str:
-    """How PostgreSQL would change rows of the table as `run` does, if the table had no primary key.
+    """How PostgreSQL would change and count rows of the table as `run` does, if these had no primary key.
 
-    The plan names each other index that the statement can use.
+    So the plans name each other index that the statements can use.
     """
     with CaptureQueriesContext(connections[database]) as queries:
         run()
-    changes = [query["sql"] for query in queries if f"UPDATE {table}" in query["sql"].replace('"', "")]
-    changes += [query["sql"] for query in queries if query["sql"].startswith(f"DELETE FROM {table}")]
-    assert changes
+    statement = re.compile(rf"(WITH|UPDATE|DELETE|SELECT COUNT)\b.*\b{table}\b", re.DOTALL)
+    found = [query["sql"] for query in queries if statement.match(query["sql"].lstrip())]
+    assert found
     plans = []
     with transaction.atomic(using=database), connections[database].cursor() as cursor:
         cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT {table}_pkey CASCADE")
         cursor.execute("SET LOCAL enable_seqscan = off")
-        for change in changes:
-            cursor.execute(f"EXPLAIN {change}")
+        for sql in found:
+            cursor.execute(f"EXPLAIN {sql}")
             plans += [line for (line,) in cursor.fetchall()]
         transaction.set_rollback(True, using=database)
     return "\n".join(plans)

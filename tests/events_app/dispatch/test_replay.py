@@ -1,5 +1,7 @@
 """Retries and replays happen once, and never touch a delivery leased by a worker."""
 
+import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
@@ -16,6 +18,7 @@ from events_app.models import Event, PendingDelivery
 from events_app.shared import counters
 from events_app.shared.database import database_now
 from events_app.signals import ReceiverSignal
+from tests.support.databases import on_postgresql, plans_without_primary_key
 from tests.support.events.leases import FAILED, TOKEN, later
 from tests.support.events.stored_events import add_pending, open_event, store_done
 from tests.support.examples import examples
@@ -33,6 +36,19 @@ def lane(work: PendingDelivery) -> str:
     lanes = {"released": models.RELEASED, "to retry": models.TO_RETRY, "expired": models.LEASED}
     (found,) = [name for name, condition in lanes.items() if rows.filter(condition).exists()]
     return found
+
+
+@on_postgresql
+@pytest.mark.parametrize("act", [replay.retry, lambda pks: replay.replay(pks, []), replay.discard])
+def test_deliveries_are_found_by_id_alone(database: str, act: Callable[[list[int]], object]) -> None:
+    """PostgreSQL would prefer the indexes of lanes, with all deliveries done since the last vacuum."""
+    first, second, third = store_done(*(open_event(name) for name in ("A1", "B2", "C3")))
+    add_pending(first, state="dead", failures=15, receivers=FAILED)
+    add_pending(second, failures=1, due=later(database), receivers=FAILED)
+    add_pending(third, lease=TOKEN)
+    table = "events_app_pendingdelivery"
+    plans = plans_without_primary_key(database, table, lambda: act([first, second, third]))
+    assert not {"pending_leased", "pending_to_retry"} & set(re.findall(r"\w+", plans))
 
 
 # retry

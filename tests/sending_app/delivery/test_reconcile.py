@@ -19,7 +19,7 @@ from sending_app.delivery import leases, reconcile
 from sending_app.exceptions import Outcome
 from sending_app.models import Mail, OutboxMessage, Recipient, WebhookActivity
 from sending_app.outcome import record
-from tests.support.databases import updates_fail
+from tests.support.databases import on_postgresql, plans_without_primary_key, updates_fail
 from tests.support.recorded_calls import recorded_signals
 from tests.support.sending.delivery import accepted_outcome, outcome_of, take_lease
 from tests.support.sending.mail_events import event_payload, receive_events, stored_recipients
@@ -638,6 +638,15 @@ def test_reconcile_needs_few_queries_and_uses_indexes(database: str) -> None:
         "activity_of_an_account" if database == "postgres" else "sqlite_autoindex_sending_app_webhookactivity"
     )
     assert name in plans[1]
+
+
+@on_postgresql
+def test_a_decision_never_reads_the_index_of_unknown_mails(database: str) -> None:
+    lost = Mail.objects.select_related("message").get(pk=unknown().pk)
+    posts_get_through(lost)
+    plans = plans_without_primary_key(database, "sending_app_mail", lambda: reconcile.reconcile_mail(lost))
+    assert only_part().state == "waiting"
+    assert "mail_unknown" not in plans
 
 
 def test_an_unreadable_mail_does_not_block_the_reconciliation_of_others(

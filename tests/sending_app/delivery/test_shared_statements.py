@@ -19,7 +19,7 @@ from sending_app.exceptions import Outcome
 from sending_app.models import Mail, OpenCircuit
 from sending_app.outcome import record
 from tests.support.databases import database_away, on_postgresql, plans_without_primary_key
-from tests.support.sending.delivery import accepted_outcome, take_lease, write_result
+from tests.support.sending.delivery import accepted_outcome, outcome_of, take_lease, write_result
 from tests.support.sending.mail_events import event_payload, receive_events, stored_recipients
 from tests.support.sending.outbox_mails import all_parts, put_in_outbox
 
@@ -93,12 +93,23 @@ def test_each_acceptance_keeps_its_own_request_id(database: str) -> None:
 
 @on_postgresql
 def test_an_acceptance_never_reads_the_index_of_posting_mails(database: str) -> None:
-    """Without statistics PostgreSQL would prefer it, with all mails posted since the last vacuum in it."""
+    """PostgreSQL would prefer it, with all mails posted since the last vacuum in it."""
     taken = leased_mails(2)
     plans = plans_without_primary_key(
         database, "sending_app_mail", lambda: sql.accept_by_response(database, responses(taken))
     )
     assert states() == ["accepted"] * 2
+    assert "mail_posting" not in plans
+
+
+@on_postgresql
+@pytest.mark.parametrize("outcome", [Outcome.RETRY, Outcome.UNKNOWN, Outcome.FAILED])
+def test_other_results_never_read_the_index_of_posting_mails(database: str, outcome: Outcome) -> None:
+    (taken,) = leased_mails(1)
+    plans = plans_without_primary_key(
+        database, "sending_app_mail", lambda: write_result(taken, outcome_of(outcome))
+    )
+    assert states() != ["posting"]
     assert "mail_posting" not in plans
 
 

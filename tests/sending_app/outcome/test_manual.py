@@ -1,5 +1,6 @@
 """Operator actions change mails, except mails in posting and mails that SendGrid is known to have."""
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
@@ -15,6 +16,7 @@ from sending_app.models import Mail, Recipient
 from sending_app.outbox import using
 from sending_app.outcome import manual, recipients
 from sending_app.outcome.recipients import RankedStatus, RecipientUpdate
+from tests.support.databases import on_postgresql, plans_without_primary_key
 from tests.support.sending.outbox_mails import mail, only_part, put_in_outbox
 
 pytestmark = pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
@@ -200,6 +202,18 @@ def test_operator_actions_leave_a_mail_in_delivery_alone(
     found = in_state("posting", attempt_token=7, due=ago(seconds=-60))
     assert act([found.pk]) == Counter(in_progress=1)
     assert (only_part().state, only_part().attempt_token, only_part().log) == ("posting", 7, [])
+
+
+@on_postgresql
+@ALL
+@pytest.mark.parametrize("state", ["waiting", "unknown", "parked"])
+def test_operator_actions_find_mails_by_id_alone(
+    database: str, act: Callable[[list[int]], Counter[str]], state: str
+) -> None:
+    """PostgreSQL would prefer the index of all mails in the state."""
+    found = in_state(state, due=ago(seconds=-60))
+    plans = plans_without_primary_key(database, "sending_app_mail", lambda: act([found.pk]))
+    assert not {"mail_waiting", "mail_posting", "mail_unknown"} & set(re.findall(r"\w+", plans))
 
 
 @ALL
