@@ -3,8 +3,8 @@
 Posts follow a schedule that does not wait for responses (open loop), at shares of the sustained load, and at
 long intervals for the idle case. Each time starts when the post was due, so a late client hides no delay.
 
-The speed of a machine with other work changes by a tenth within a minute, and a load above the sustained one
-fills the backlog. So each round of a load measures the sustained load first.
+The speed of a machine with other work changes by a tenth within a minute, and above the sustained load events
+queue up. So each round measures the sustained load just before.
 """
 
 import json
@@ -78,8 +78,8 @@ def main(seconds: int) -> None:
     with ExitStack() as stack:
         ours.start(stack)
         stack.enter_context(ours.stack.beat())
-        _sustained(ours, SIZES[0], 1000, seeds)  # unmeasured
         for size in SIZES:
+            _sustained(ours, size, seeds)  # unmeasured
             found.append(_times("idle", [Load(size, IDLE, IDLE_POSTS)], ours, seeds))
             found += [
                 _times(_name(share), _loads(size, share, seconds, ours, seeds), ours, seeds)
@@ -95,24 +95,26 @@ def main(seconds: int) -> None:
 
 
 def _loads(size: int, share: float, seconds: int, ours: Ours, seeds: "count[int]") -> Iterator[Load]:
-    """The load of each round, as a share of the sustained load just before."""
+    """The load of each round, as a share of the sustained load. Each is measured when it is asked for."""
     for _ in range(ROUNDS):
-        sustained = _sustained(ours, size, EVENTS, seeds)
+        sustained = _sustained(ours, size, seeds)
         _say(f"posts of {size:,}: {sustained:,.0f} events/s are sustained")
         pause = size / (share * sustained)
-        yield Load(size, pause, math.ceil(seconds / ROUNDS / pause))
+        yield Load(size, pause, math.ceil(seconds / pause))
 
 
 def _name(share: float) -> str:
     return f"{share:.0%}"
 
 
-def _sustained(ours: Ours, size: int, events: int, seeds: "count[int]") -> float:
-    return rate(ours, traffic.make(deployments.sender(), events, size, next(seeds)))
+def _sustained(ours: Ours, size: int, seeds: "count[int]") -> float:
+    """Events a second, duplicates included, as fast as the deployment takes them."""
+    distinct = rate(ours, traffic.make(deployments.sender(), EVENTS, size, next(seeds)))
+    return distinct * (100 + traffic.DUPLICATES) / 100
 
 
 def _times(name: str, loads: Iterable[Load], ours: Ours, seeds: "count[int]") -> Times:
-    """Measure the loads one after the other. The quantiles are of the events of all."""
+    """Measure the loads one after the other. The quantiles are over the events of all loads."""
     took: list[float] = []
     seconds = events = 0.0
     for load in loads:
@@ -174,4 +176,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if sys.argv[1:] else 15)
+    main(int(sys.argv[1]) if sys.argv[1:] else 10)

@@ -37,8 +37,8 @@ DAYS = 2
 #: Events of a post, and the waiting events at which the client holds its next posts.
 SIZE, WAITING = 1000, 20_000
 
-#: Seconds of intake alone, before and after: the machine's speed changes during a long measurement. They are
-#: more than the minute between two autovacuums: intake without removal needs these too.
+#: Seconds of intake alone, before and after: the machine's speed changes during a long measurement. Longer
+#: than the minute between two autovacuums, so that intake alone pays for autovacuum too.
 ALONE = 90
 
 #: The old events reach their end so much faster than the new ones came in before: the machine's speed varies.
