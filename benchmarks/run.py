@@ -43,7 +43,7 @@ growth   what becomes slower with EVENTS stored events (default: 1000000), and t
          in the WAL and on disk. With --keep the events stay in FOLDER, and the next run goes on with them
 retention
          whether the removal of old events keeps up with SECONDS of full intake (default: 180)
-latency  the time from a post to the receiver's call, at several loads, in rounds of SECONDS (default: 10)
+latency  the time from a post to the receiver's call, at several loads, in rounds of SECONDS (default: 5)
 hostile  CPU time to parse inbound mails designed to be slow, and how it grows with their size"""
 
 
