@@ -135,7 +135,7 @@ def _timeouts(seconds: float) -> dict[str, Any]:
 
 @cache
 def script(text: str) -> Any:
-    """The script of redis-py with this text. Its calls name their client."""
+    """The Lua script with this text. Each call must name a client."""
     return for_workers().register_script(text)
 
 

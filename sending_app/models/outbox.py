@@ -12,10 +12,10 @@ from events_app.shared.primary import PrimaryModel
 
 
 def still_in(state: str) -> Q:
-    """The condition that mails found by their ids have this state.
+    """A condition for the state of mails that a query finds by id.
 
-    PostgreSQL must not see that this is `state = ...`. It would prefer the small index of the mails in this
-    state, whose key is not the id, and read all of them, and all that left it since the last vacuum.
+    With `state = ...` PostgreSQL would prefer the partial index of the state to the primary key, and read
+    each mail in the state, and each mail that left the state since the last vacuum.
     """
     return Q(state__range=(state, state))
 
